@@ -1,0 +1,168 @@
+// Package arch says what an instruction set must answer to be probed, and
+// holds the words every other package speaks in: Addr, Regs, Buffer.
+//
+// The answers are in arch/amd64 and arch/arm64, pure functions in files of
+// equal names: no build tags, no I/O, nothing that depends on the machine the
+// code runs on. Both are compiled and unit-tested everywhere; package arch
+// itself imports neither.
+package arch
+
+import (
+	"debug/elf"
+	"fmt"
+)
+
+// Addr is an address in a tracee.
+type Addr uint64
+
+func (a Addr) String() string { return fmt.Sprintf("%#x", uint64(a)) }
+
+// Words is how many 64-bit words Regs holds: enough for the larger set.
+const Words = 34
+
+// Regs is one task's general registers as the kernel lays them out: struct
+// user_regs_struct on amd64 (27 words), struct user_pt_regs on arm64 (34).
+// An ISA knows which word is what.
+type Regs [Words]uint64
+
+// Kind is what an instruction does to the flow of control.
+type Kind uint8
+
+const (
+	KindOther        Kind = iota // goes on behind itself
+	KindNop                      // no effect but going on (nop, endbr64); bti is not one
+	KindJump                     // direct jump
+	KindBranch                   // direct conditional jump (jcc, loop, jrcxz, b.cond, cbz, tbz)
+	KindCall                     // direct call
+	KindJumpIndirect             // jump through register or memory
+	KindCallIndirect             // call through register or memory
+	KindReturn                   // ret in all its forms
+	KindSyscall                  // syscall, svc
+	KindTrap                     // int3, brk: the program's own trap
+	KindInvalid                  // ud2, udf, hlt: never goes on
+)
+
+// Inst is what the engine needs to know of one decoded instruction.
+type Inst struct {
+	Len    int  // bytes
+	Kind   Kind // effect on control flow
+	Target Addr // of a direct jump, branch or call
+}
+
+// Reader reads a tracee's memory at addr into buf, whole or not at all.
+type Reader func(addr Addr, buf []byte) error
+
+// Fix says what a task is to be shown as when it stands inside a slot.
+type Fix struct {
+	Off    int   // PC is at slot + Off
+	PC     Addr  // the PC that the program would have had
+	SP     int64 // to add to the stack pointer to get the program's own
+	Before bool  // the displaced instruction has not had its effect (PC is its own address)
+	// Reg, where it is not negative, is a word of Regs that holds a scratch
+	// value at this point and must be given back its value: the 8 bytes at
+	// (stack pointer + RegAt).
+	Reg   int
+	RegAt int64
+}
+
+// Slot is a relocated instruction: what Relocate wrote, and how to look at a
+// task that is in the middle of it.
+type Slot struct {
+	Len   int   // bytes of Code used, constants included
+	Fixes []Fix // ascending Off; one for every instruction boundary in the slot
+}
+
+// CallState is all a stopped task needs to go on as if nothing had happened.
+type CallState struct {
+	Regs    Regs
+	FP      []byte // arm64: NT_PRFPREG as the kernel gives it (528 bytes); amd64: unused
+	SigMask uint64 // arm64: the task's blocked signals; amd64: unused
+}
+
+// ISA is an instruction set: registers, traps, decoding, relocation.
+type ISA interface {
+	Name() string         // GOARCH's name
+	Machine() elf.Machine // ELF e_machine
+
+	// Registers.
+	NumRegs() int                               // words of Regs in use
+	RegNames() []string                         // index is the word; the kernel's names
+	PCReg() int                                 // word that holds the PC
+	SPReg() int                                 // word that holds the stack pointer
+	Arg(r *Regs, i int) (value uint64, ok bool) // i-th integer argument of the C calling convention, registers only
+	Result(r *Regs) uint64                      // what a function returns, at its exit
+
+	// Traps.
+	Trap() []byte            // the trap instruction we plant
+	IsTrap(code []byte) bool // code starts with any trap instruction (int3; brk #any)
+	TrapPC(pc Addr) Addr     // address of the trap that left a task at pc
+	MinInst() int            // smallest instruction and alignment: 1, 4
+	MaxInst() int            // longest instruction: 15, 4
+
+	// Code.
+
+	// Decode decodes the instruction at the start of code, which lies at at.
+	Decode(code []byte, at Addr) (Inst, error)
+	// Relocate writes to b code that does at b's address what the one
+	// instruction at the start of code does at address from, and then goes
+	// on at the program's next instruction. It fails with an error that
+	// wraps ErrUnsupported if there is no such code.
+	Relocate(b *Buffer, code []byte, from Addr) (Slot, error)
+	// Next is the address of the instruction executed after the one at the
+	// start of code, given the registers before it. It reads memory only
+	// for indirect jumps, calls and returns.
+	Next(code []byte, at Addr, r *Regs, read Reader) (Addr, error)
+	// Exclusive reports whether the instruction at "at" lies inside a
+	// load-exclusive/store-exclusive sequence where a trap would make the
+	// store fail for ever, and where that sequence starts. code is the
+	// function's, at base.
+	Exclusive(code []byte, base, at Addr) (start Addr, inside bool)
+
+	// System calls run in a stopped task.
+
+	// SyscallCode writes a stub to b that makes one system call and then, by
+	// itself, goes on at st.Regs' PC with exactly st's registers: the tracer
+	// may die at any moment. It returns registers to set to start it; the
+	// call's result is in Result(regs) at the syscall-exit stop.
+	SyscallCode(b *Buffer, st *CallState, nr uint64, args [6]uint64) (Regs, error)
+	// RestartPC gives the registers with which a task stopped inside an
+	// interrupted system call would go on (what the kernel does at its way
+	// back to user mode: PC back on the instruction, number restored). Not
+	// in a system call: unchanged.
+	Restarted(r *Regs) Regs
+
+	// Guard is the signal handler that lets a tracee outlive its tracer.
+	Guard() GuardCode
+}
+
+// GuardCode is position-independent machine code of a SIGTRAP handler with
+// SA_SIGINFO and SA_RESTORER. It lives, read-execute, in the tracee, with the
+// guard header (GuardHeader) directly behind the code at offset Header. At a
+// trap of ours that nobody answered it goes on at the resume address of the
+// index entry; any other SIGTRAP goes to the handler the program had.
+type GuardCode struct {
+	Code     []byte
+	Handler  int // offset of the handler's entry in Code
+	Restorer int // offset of the code for sa_restorer
+	Header   int // offset of the header, a multiple of 16, not below len(Code)
+}
+
+// Layout of the guard header and of the index chunks it leads to; all words
+// are 64-bit little-endian, addresses are the tracee's.
+const (
+	GuardFirst    = 0  // address of the first index chunk, 0: none
+	GuardOld      = 8  // the program's own SIGTRAP handler: SIG_DFL 0, SIG_IGN 1, or an address
+	GuardOldMask  = 16 // unused by the handler; kept for whoever cleans up
+	GuardOldFlags = 24 // its sa_flags
+	GuardSwallow  = 32 // not 0: TRAP_TRACE and TRAP_HWBKPT may be ours: swallow them
+	GuardSize     = 64
+
+	ChunkNext  = 0  // address of the next chunk, 0: last
+	ChunkCount = 8  // number of entries
+	ChunkHead  = 16 // entries start here
+
+	// One entry: the site's address (0: free), then where to go on.
+	EntryAddr   = 0
+	EntryResume = 8
+	EntrySize   = 16
+)

@@ -1,0 +1,30 @@
+package arch
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// ErrUnsupported is wrapped by errors that say an instruction has no answer.
+var ErrUnsupported = errors.New("unsupported")
+
+// Buffer collects code that is to lie at Addr.
+type Buffer struct {
+	Addr Addr // of the first byte
+	Code []byte
+}
+
+// PC is the address of the next byte to be written.
+func (b *Buffer) PC() Addr { return b.Addr + Addr(len(b.Code)) }
+
+// Bytes appends p.
+func (b *Buffer) Bytes(p ...byte) { b.Code = append(b.Code, p...) }
+
+// Uint32 appends v, little-endian.
+func (b *Buffer) Uint32(v uint32) { b.Code = binary.LittleEndian.AppendUint32(b.Code, v) }
+
+// Uint64 appends v, little-endian.
+func (b *Buffer) Uint64(v uint64) { b.Code = binary.LittleEndian.AppendUint64(b.Code, v) }
+
+// Reset empties b and moves it to addr, keeping its memory.
+func (b *Buffer) Reset(addr Addr) { b.Addr, b.Code = addr, b.Code[:0] }

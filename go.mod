@@ -1,0 +1,3 @@
+module github.com/ptracer/ptracer
+
+go 1.26.8
