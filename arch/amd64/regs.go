@@ -1,0 +1,111 @@
+// Package amd64 answers package arch's questions for x86-64 in 64-bit mode:
+// which register is what, how long an instruction is and where it leads, what
+// code does the same elsewhere, and which hand-made machine code runs a system
+// call or outlives a tracer in a tracee.
+//
+// Everything here is a pure function of its arguments: no I/O, no build tags,
+// nothing that depends on the machine it runs on, so that it works and is
+// tested on any host. It imports package arch and nothing else of the module.
+//
+// The decoder follows the CPU, not a disassembler: it knows formats, not
+// mnemonics. An opcode nobody has assigned, in a map whose format is regular,
+// is given the map's length; it faults in a slot as it would in place.
+package amd64
+
+import (
+	"debug/elf"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// ISA is the x86-64 instruction set.
+var ISA arch.ISA = isa{}
+
+type isa struct{}
+
+// The words of arch.Regs: struct user_regs_struct.
+const (
+	regR15 = iota
+	regR14
+	regR13
+	regR12
+	regRBP
+	regRBX
+	regR11
+	regR10
+	regR9
+	regR8
+	regRAX
+	regRCX
+	regRDX
+	regRSI
+	regRDI
+	regOrigRAX
+	regRIP
+	regCS
+	regEFlags
+	regRSP
+	regSS
+	regFSBase
+	regGSBase
+	regDS
+	regES
+	regFS
+	regGS
+	numRegs
+)
+
+var regNames = []string{
+	"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8",
+	"rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip", "cs", "eflags",
+	"rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
+}
+
+// encoded maps a register's number in instructions to its word.
+var encoded = [16]int{
+	regRAX, regRCX, regRDX, regRBX, regRSP, regRBP, regRSI, regRDI,
+	regR8, regR9, regR10, regR11, regR12, regR13, regR14, regR15,
+}
+
+// numRSP and numR12 are register numbers in instructions.
+const numRSP, numRBP = 4, 5
+
+// argRegs are the integer arguments of the System V calling convention.
+var argRegs = [...]int{regRDI, regRSI, regRDX, regRCX, regR8, regR9}
+
+func (isa) Name() string         { return "amd64" }
+func (isa) Machine() elf.Machine { return elf.EM_X86_64 }
+
+func (isa) NumRegs() int       { return numRegs }
+func (isa) RegNames() []string { return append([]string(nil), regNames...) }
+func (isa) PCReg() int         { return regRIP }
+func (isa) SPReg() int         { return regRSP }
+
+func (isa) Arg(r *arch.Regs, i int) (uint64, bool) {
+	if i < 0 || i >= len(argRegs) {
+		return 0, false
+	}
+	return r[argRegs[i]], true
+}
+
+func (isa) Result(r *arch.Regs) uint64 { return r[regRAX] }
+
+func (isa) Trap() []byte { return []byte{opInt3} }
+
+// IsTrap also knows the two-byte int 3 and int1, which no tracer plants but
+// programs may hold.
+func (isa) IsTrap(code []byte) bool {
+	switch {
+	case len(code) >= 1 && (code[0] == opInt3 || code[0] == opInt1):
+		return true
+	case len(code) >= 2 && code[0] == opIntN && code[1] == 3:
+		return true
+	}
+	return false
+}
+
+// TrapPC undoes the step that int3 makes before the kernel sees it.
+func (isa) TrapPC(pc arch.Addr) arch.Addr { return pc - 1 }
+
+func (isa) MinInst() int { return 1 }
+func (isa) MaxInst() int { return maxInst }
