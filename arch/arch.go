@@ -63,6 +63,19 @@ type Fix struct {
 	// (stack pointer + RegAt).
 	Reg   int
 	RegAt int64
+	// PCFrom, where it is not 0, is 1 + the word of Regs that holds the PC
+	// that the program would have had; PC is then a mask for it (arm64: a call
+	// through a register is two instructions in a slot).
+	PCFrom int
+}
+
+// Where is the PC that the program would have had, for a task at f with
+// registers r.
+func (f Fix) Where(r *Regs) Addr {
+	if f.PCFrom == 0 {
+		return f.PC
+	}
+	return Addr(r[f.PCFrom-1]) & f.PC
 }
 
 // Slot is a relocated instruction: what Relocate wrote, and how to look at a

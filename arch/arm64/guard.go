@@ -1,0 +1,55 @@
+package arm64
+
+import (
+	"encoding/binary"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// guardCode is testdata/guard.S; guard_test.go says so.
+var guardCode = [...]uint32{
+	// handler
+	0xb9400823, 0x10000764, 0x7100047f, 0x540000e0, 0xf9401085, 0xb40002a5,
+	0x7100087f, 0x540001c0, 0x7100107f, 0x54000221,
+	// lookup
+	0xf940dc46, 0xf9400087,
+	// chunk
+	0xb4000187, 0xf94004e8, 0x910040e9,
+	// entry
+	0xb40000e8, 0xd1000508, 0xa8c12d2a, 0xeb06015f, 0x54ffff81, 0xf900dc4b,
+	// done
+	0xd65f03c0,
+	// next
+	0xf94000e7, 0x17fffff5,
+	// missing
+	0x7100107f, 0x54ffff80,
+	// foreign
+	0xf9400490, 0xf100061f, 0x540000a3, 0x54000040, 0xd61f0200,
+	// ignore
+	0x7100007f, 0x54fffead,
+	// default
+	0x2a0303ec, 0xa9be7fff, 0xa9017fff, 0xd28000a0, 0x910003e1, 0xd2800002,
+	0xd2800103, 0xd28010c8, 0xd4000001, 0x910083ff, 0x7100019f, 0x54fffd2c,
+	0xd2801588, 0xd4000001, 0xaa0003e9, 0xd2801648, 0xd4000001, 0xaa0003e1,
+	0xaa0903e0, 0xd28000a2, 0xd2801068, 0xd4000001, 0xd65f03c0,
+	// restorer
+	0xd2801168, 0xd4000001, 0xd503201f, 0xd503201f,
+}
+
+const guardRestorer = 0xe0
+
+// Guard's handler answers brk and hardware breakpoints. Two remains of a dead
+// tracer it can't answer. A single step: the kernel steps into the handler too
+// (handle_signal in arch/arm64/kernel/signal.c leaves TIF_SINGLESTEP alone,
+// where amd64 clears it), and the trap on its first instruction kills, since
+// SIGTRAP is blocked there. So on arm64 nothing may be single-stepped that is
+// to outlive its tracer. And a watchpoint: it traps in front of the access,
+// which would trap again; the handler returns, so the thread hangs there until
+// somebody clears the debug registers, but lives.
+func (isa) Guard() arch.GuardCode {
+	code := make([]byte, 0, 4*len(guardCode))
+	for _, w := range guardCode {
+		code = binary.LittleEndian.AppendUint32(code, w)
+	}
+	return arch.GuardCode{Code: code, Handler: 0, Restorer: guardRestorer, Header: len(code)}
+}
