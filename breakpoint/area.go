@@ -1,0 +1,111 @@
+package breakpoint
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// An area is one mapping of ours in the tracee, read-execute, written only
+// from outside:
+//
+//	header | guard code and header | stub room | cells | index chunk
+//
+// The first area of a space, its base, has the guard and the stub room; they
+// are absent in others. Cell i holds a slot and, in its last bytes, what the
+// trap displaced; entry i of the index leads the guard from the site's address
+// to where it goes on. Both are enough to clean up after a tracer that died.
+type area struct {
+	addr  arch.Addr
+	size  int
+	cells arch.Addr // of cell 0
+	index arch.Addr // of the chunk
+	n     int       // number of cells
+	used  int       // cells ever handed out; those below and not in free are live
+	free  []int
+	sites []*Site // by cell, nil where free
+}
+
+const (
+	cellSize = 64
+	cellCode = 48 // bytes for the slot
+	cellOrig = 48 // displaced bytes, up to 8, then how many
+	headSize = 64
+	stubRoom = 2048
+	pageSize = 4096
+	minCells = 200
+
+	headGuard = 16 // addr of the guard header, 0: none
+	headCells = 24 // addr of cell 0
+	headCount = 32 // number of cells
+	headIndex = 40 // addr of the chunk
+	headBytes = 48 // size of the mapping
+)
+
+var magic = []byte("ptracer\x00slots\x00\x01\x00")
+
+// layout computes where the parts of an area for n cells lie, behind a first
+// part of prefix bytes.
+func layout(addr arch.Addr, prefix, n int) *area {
+	cells := roundUp(headSize+prefix, cellSize)
+	index := cells + n*cellSize
+	size := roundUp(index+arch.ChunkHead+n*arch.EntrySize, pageSize)
+	return &area{addr: addr, size: size, n: n, sites: make([]*Site, n),
+		cells: addr + arch.Addr(cells), index: addr + arch.Addr(index)}
+}
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }
+
+func (a *area) cell(i int) arch.Addr { return a.cells + arch.Addr(i*cellSize) }
+
+func (a *area) entry(i int) arch.Addr {
+	return a.index + arch.ChunkHead + arch.Addr(i*arch.EntrySize)
+}
+
+func (a *area) contains(pc arch.Addr) bool { return pc >= a.addr && pc < a.addr+arch.Addr(a.size) }
+
+// header is the area's first bytes.
+func (a *area) header(guard arch.Addr) []byte {
+	h := make([]byte, headSize)
+	copy(h, magic)
+	binary.LittleEndian.PutUint64(h[headGuard:], uint64(guard))
+	binary.LittleEndian.PutUint64(h[headCells:], uint64(a.cells))
+	binary.LittleEndian.PutUint64(h[headCount:], uint64(a.n))
+	binary.LittleEndian.PutUint64(h[headIndex:], uint64(a.index))
+	binary.LittleEndian.PutUint64(h[headBytes:], uint64(a.size))
+	return h
+}
+
+// readHeader recognises an area, ours or a dead tracer's.
+func readHeader(mem Memory, addr arch.Addr) (a *area, guard arch.Addr, ok bool) {
+	h := make([]byte, headSize)
+	if mem.Read(addr, h) != nil || !bytes.HasPrefix(h, magic) {
+		return nil, 0, false
+	}
+	word := func(off int) arch.Addr { return arch.Addr(binary.LittleEndian.Uint64(h[off:])) }
+	n, size := uint64(word(headCount)), uint64(word(headBytes))
+	if n == 0 || n > 1<<24 || size > 1<<31 || word(headCells) < addr || word(headIndex) != word(headCells)+arch.Addr(n*cellSize) {
+		return nil, 0, false
+	}
+	return &area{addr: addr, size: int(size), n: int(n), cells: word(headCells), index: word(headIndex)}, word(headGuard), true
+}
+
+// take hands out a cell, or -1 if the area is full.
+func (a *area) take() int {
+	if k := len(a.free); k > 0 {
+		i := a.free[k-1]
+		a.free = a.free[:k-1]
+		return i
+	}
+	if a.used == a.n {
+		return -1
+	}
+	a.used++
+	return a.used - 1
+}
+
+func (a *area) give(i int) {
+	a.sites[i] = nil
+	a.free = append(a.free, i)
+}

@@ -1,0 +1,304 @@
+package breakpoint
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Want is a site asked for.
+type Want struct {
+	Addr arch.Addr
+	Orig []byte // the instruction's bytes in the file, up to MaxInst; nil if there is no file
+	Rung Rung   // Auto, or one of the trap rungs to force it
+}
+
+// Insert arms all wanted sites, in three passes so that a tracee that runs
+// meanwhile, and outlives us at any point, is safe: slots, then index entries,
+// then traps. Errors are by wanted site; the others are armed.
+func (t *Table) Insert(wants []Want) ([]*Site, []error) {
+	sites, errs := make([]*Site, len(wants)), make([]error, len(wants))
+	fresh := make([]*Site, 0, len(wants))
+	planned := make(map[arch.Addr]*Site, len(wants)) // joins t.sites at the end: its order is made once
+	for i, w := range wants {
+		if s := cmp.Or(t.sites[w.Addr], planned[w.Addr]); s != nil {
+			sites[i] = s
+			continue
+		}
+		s, err := t.plan(w, len(wants)-i)
+		if err != nil {
+			errs[i] = &SiteError{w.Addr, err}
+			continue
+		}
+		sites[i], planned[w.Addr] = s, s
+		fresh = append(fresh, s)
+	}
+	maps.Copy(t.sites, planned)
+	t.sorted = nil
+	failed := t.arm(fresh)
+	for i, s := range sites {
+		if err := failed[s]; s != nil && err != nil {
+			sites[i], errs[i] = nil, &SiteError{s.Addr, err}
+		}
+	}
+	return sites, errs
+}
+
+// plan reads, compares, decodes and relocates; nothing is armed yet.
+func (t *Table) plan(w Want, more int) (*Site, error) {
+	s := &Site{Addr: w.Addr, cell: -1}
+	if uint64(w.Addr)%uint64(t.isa.MinInst()) != 0 {
+		return nil, ErrMisaligned
+	}
+	if err := t.readCode(s, w.Orig); err != nil {
+		return nil, err
+	}
+	inst, err := t.isa.Decode(s.Code(), s.Addr)
+	if err != nil {
+		return nil, err
+	}
+	s.Inst = inst
+	s.Ambiguous = t.isa.TrapPC(s.Addr) == s.Addr || inst.Len == 1
+	if inst.Kind == arch.KindTrap {
+		// The program's own trap is there already; the engine counts it and
+		// lets it through.
+		s.Rung, s.Reason = Emulate, "the program's own trap instruction"
+		return s, nil
+	}
+	return s, t.serve(s, w.Rung, more)
+}
+
+// readCode takes the program's bytes at s from memory and compares them with
+// the file's.
+func (t *Table) readCode(s *Site, orig []byte) error {
+	n := t.isa.MaxInst()
+	for ; n > 0; n-- { // the last instruction before an unmapped page
+		if t.ReadOriginal(s.Addr, s.code[:n]) == nil {
+			break
+		}
+	}
+	if n == 0 {
+		return ErrNotMapped
+	}
+	s.codeN = n
+	m := min(n, len(orig))
+	if m == 0 {
+		return nil
+	}
+	inst, err := t.isa.Decode(orig[:m], s.Addr)
+	if err != nil {
+		return err
+	}
+	if k := min(inst.Len, m); !bytes.Equal(orig[:k], s.code[:k]) {
+		if t.isa.IsTrap(s.code[:n]) {
+			return ErrForeign
+		}
+		// Self-modified or relocated text: memory is what runs.
+	}
+	return nil
+}
+
+// serve chooses the rung and writes the slot.
+func (t *Table) serve(s *Site, rung Rung, more int) error {
+	switch {
+	case rung == Step:
+		return t.serveStep(s, "asked for", more)
+	case rung == Emulate, rung == Auto:
+		if t.serveEmulate(s, more) {
+			return nil
+		}
+		if rung == Emulate {
+			return errors.Join(ErrUnsupported, errors.New("this instruction is not emulated"))
+		}
+	}
+	err := t.serveSlot(s, more)
+	if err == nil || rung == Slot || !errors.Is(err, arch.ErrUnsupported) {
+		return err
+	}
+	return t.serveStep(s, err.Error(), more)
+}
+
+// serveEmulate takes instructions whose whole effect is a constant PC.
+func (t *Table) serveEmulate(s *Site, more int) bool {
+	switch {
+	case s.Inst.Kind == arch.KindNop && t.isa.MinInst() == 1:
+		s.Resume = s.End()
+	case s.Inst.Kind == arch.KindJump:
+		s.Resume = s.Inst.Target
+	default:
+		return false
+	}
+	a, err := t.areaFor(s.Addr, more)
+	if err != nil {
+		return false
+	}
+	s.Rung = Emulate
+	s.area, s.cell = a, a.take()
+	a.sites[s.cell] = s
+	return true
+}
+
+func (t *Table) serveSlot(s *Site, more int) error {
+	a, err := t.areaFor(s.Addr, more)
+	if err != nil {
+		return err
+	}
+	i := a.take()
+	t.buf.Reset(a.cell(i))
+	slot, err := t.isa.Relocate(&t.buf, s.Code(), s.Addr)
+	if err == nil && len(t.buf.Code) > cellCode {
+		err = errors.Join(ErrUnsupported, errors.New("slot too long"))
+	}
+	if err == nil {
+		err = t.mem.Write(a.cell(i), t.cellBytes(s, t.buf.Code))
+	}
+	if err != nil {
+		a.give(i)
+		return err
+	}
+	s.Rung, s.slot, s.area, s.cell, s.Resume = Slot, slot, a, i, a.cell(i)
+	a.sites[i] = s
+	return nil
+}
+
+// serveStep copies the instruction as it is; the engine steps it and corrects.
+func (t *Table) serveStep(s *Site, why string, more int) error {
+	a, err := t.areaFor(s.Addr, more)
+	if err != nil {
+		return err
+	}
+	i := a.take()
+	if err := t.mem.Write(a.cell(i), t.cellBytes(s, s.Code()[:s.Inst.Len])); err != nil {
+		a.give(i)
+		return err
+	}
+	s.Rung, s.Reason, s.area, s.cell = Step, why, a, i
+	s.slot = arch.Slot{Len: s.Inst.Len, Fixes: []arch.Fix{
+		{Off: 0, PC: s.Addr, Before: true, Reg: -1}, {Off: s.Inst.Len, PC: s.End(), Reg: -1}}}
+	a.sites[i] = s
+	return nil
+}
+
+// cellBytes is a whole cell: the slot's code, what the trap displaces, its length.
+func (t *Table) cellBytes(s *Site, code []byte) []byte {
+	cell := make([]byte, cellSize)
+	copy(cell, code)
+	n := copy(cell[cellOrig:cellOrig+8], s.code[:len(t.isa.Trap())])
+	cell[cellOrig+8] = byte(n)
+	return cell
+}
+
+// arm writes the index entries, then the traps.
+func (t *Table) arm(sites []*Site) map[*Site]error {
+	failed := map[*Site]error{}
+	for _, s := range sites {
+		if s.area == nil {
+			s.armed = true // nothing to write
+			continue
+		}
+		err := t.enter(s)
+		if err == nil {
+			err = t.mem.Write(s.Addr, t.isa.Trap())
+		}
+		if err != nil {
+			failed[s] = err
+			t.forget(s)
+			continue
+		}
+		s.armed = true
+		delete(t.gone, s.Addr)
+	}
+	return failed
+}
+
+// enter writes a site's index entry: the resume address first, so that the
+// entry is whole as soon as its address can be found.
+func (t *Table) enter(s *Site) error {
+	if s.Rung == Emulate { // the cell has no slot, but what is needed to clean up
+		if err := t.mem.Write(s.Slot(), t.cellBytes(s, nil)); err != nil {
+			return err
+		}
+	}
+	var e [arch.EntrySize]byte
+	binary.LittleEndian.PutUint64(e[arch.EntryResume:], uint64(s.Resume))
+	if err := t.mem.Write(s.area.entry(s.cell), e[:]); err != nil {
+		return err
+	}
+	return t.putWord(s.area.entry(s.cell)+arch.EntryAddr, uint64(s.Addr))
+}
+
+// Remove disarms sites. Their slots stay until Sweep: a task may be inside.
+func (t *Table) Remove(sites []*Site) error {
+	var errs []error
+	for _, s := range sites {
+		if t.sites[s.Addr] != s {
+			continue
+		}
+		if s.area != nil {
+			err := t.disarm(s)
+			if err != nil && !errors.Is(err, ErrNotMapped) {
+				errs = append(errs, &SiteError{s.Addr, err})
+			}
+			t.gone[s.Addr] = true
+		}
+		delete(t.sites, s.Addr)
+		t.sorted, s.armed = nil, false
+	}
+	return errors.Join(errs...)
+}
+
+// disarm writes the program's bytes back, unless somebody else has changed
+// them meanwhile: what is not our trap is not ours to restore.
+func (t *Table) disarm(s *Site) error {
+	trap := t.isa.Trap()
+	now := make([]byte, len(trap))
+	if err := t.mem.Read(s.Addr, now); err != nil {
+		return ErrNotMapped
+	}
+	if !bytes.Equal(now, trap) {
+		return nil
+	}
+	return t.mem.Write(s.Addr, s.code[:len(trap)])
+}
+
+// forget drops a site that was planned and could not be armed, or whose code
+// is not mapped any more.
+func (t *Table) forget(s *Site) {
+	delete(t.sites, s.Addr)
+	t.sorted, s.armed = nil, false
+	if s.area != nil {
+		_ = t.putWord(s.area.entry(s.cell)+arch.EntryAddr, 0)
+		s.area.give(s.cell)
+	}
+}
+
+// Unmapped drops all sites in [start, end), whose mapping is gone.
+func (t *Table) Unmapped(start, end arch.Addr) []*Site {
+	var gone []*Site
+	for _, s := range slices.Clone(t.Sites()) {
+		if s.Addr >= start && s.Addr < end {
+			gone = append(gone, s)
+			t.forget(s)
+		}
+	}
+	return gone
+}
+
+// Sweep frees the slots of removed sites. No task may have its PC in an area,
+// nor a trap of a removed site on its way.
+func (t *Table) Sweep() {
+	clear(t.gone)
+	for _, a := range t.areas {
+		for i, s := range a.sites {
+			if s != nil && t.sites[s.Addr] != s {
+				_ = t.putWord(a.entry(i)+arch.EntryAddr, 0)
+				a.give(i)
+			}
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package breakpoint
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Memory is one address space, as it is: patches are seen.
+type Memory interface {
+	Read(addr arch.Addr, buf []byte) error
+	Write(addr arch.Addr, data []byte) error
+}
+
+// Mapper makes room for slots in the tracee.
+type Mapper interface {
+	// Map maps size bytes read-execute, all of them within reach of near.
+	Map(near arch.Addr, size int) (arch.Addr, error)
+}
+
+// Rung is the way a site is served; smaller is faster.
+type Rung uint8
+
+const (
+	Auto     Rung = iota // asked for: the best that is safe
+	Jump                 // a jump to a slot: no stop
+	Pun                  // a jump whose displacement is the next instructions
+	Slot                 // trap, then the displaced instruction in a slot and a jump back
+	Emulate              // trap, then the engine does what the instruction does
+	Step                 // trap, then a single step out of line
+	Hardware             // a debug register: no byte is changed
+)
+
+var rungNames = [...]string{"auto", "jump", "pun", "trap+slot", "trap+emulate", "trap+step", "hardware"}
+
+func (r Rung) String() string {
+	if int(r) < len(rungNames) {
+		return rungNames[r]
+	}
+	return fmt.Sprintf("rung(%d)", uint8(r))
+}
+
+// ParseRung is String's inverse; "trap" means the best trap rung.
+func ParseRung(s string) (Rung, error) {
+	for i, n := range rungNames {
+		if s == n || len(n) > 5 && n[:5] == "trap+" && s == n[5:] {
+			return Rung(i), nil
+		}
+	}
+	if s == "trap" {
+		return Slot, nil
+	}
+	return 0, fmt.Errorf("unknown rung %q: one of auto, trap, slot, emulate, step, hardware", s)
+}
+
+// Why an address can't be a site.
+var (
+	ErrForeign     = errors.New("patched by somebody else") // memory differs from the file by a trap
+	ErrChanged     = errors.New("memory differs from the file")
+	ErrMisaligned  = errors.New("not on an instruction boundary")
+	ErrNotMapped   = errors.New("not mapped")
+	ErrExclusive   = errors.New("inside an exclusive-access sequence")
+	ErrUnsupported = arch.ErrUnsupported
+)
+
+// SiteError says why an address can't be a site.
+type SiteError struct {
+	Addr arch.Addr
+	Err  error
+}
+
+func (e *SiteError) Error() string { return fmt.Sprintf("probe at %s: %v", e.Addr, e.Err) }
+
+// Unwrap gives the cause.
+func (e *SiteError) Unwrap() error { return e.Err }
+
+// Site is one patched address in one space.
+type Site struct {
+	Addr   arch.Addr
+	Inst   arch.Inst
+	Rung   Rung
+	Reason string    // why no faster rung
+	Resume arch.Addr // where a task goes on after a hit (Slot, Emulate of a constant)
+	// Ambiguous: a task can be where a trap here would leave it without
+	// having trapped; only the siginfo tells.
+	Ambiguous bool
+	Tag       any // the engine's
+
+	code  [16]byte // the program's bytes from Addr on, codeLen of them
+	codeN int
+	area  *area
+	cell  int
+	slot  arch.Slot
+	armed bool
+}
+
+// Code is the program's own bytes from the site on: at least its instruction.
+func (s *Site) Code() []byte { return s.code[:s.codeN] }
+
+// Armed says whether the patch is in memory.
+func (s *Site) Armed() bool { return s.armed }
+
+// End is the address of the next instruction.
+func (s *Site) End() arch.Addr { return s.Addr + arch.Addr(s.Inst.Len) }
+
+// Slot is the address of the site's cell, 0 without one.
+func (s *Site) Slot() arch.Addr {
+	if s.area == nil {
+		return 0
+	}
+	return s.area.cell(s.cell)
+}

@@ -1,0 +1,120 @@
+package breakpoint
+
+import (
+	"sort"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// overlapping lists the armed sites whose patch lies in [addr, addr+n).
+func (t *Table) overlapping(addr arch.Addr, n int) []*Site {
+	all, size := t.Sites(), arch.Addr(len(t.isa.Trap()))
+	from := sort.Search(len(all), func(i int) bool { return all[i].Addr+size > addr })
+	to := sort.Search(len(all), func(i int) bool { return all[i].Addr >= addr+arch.Addr(n) })
+	if from >= to {
+		return nil
+	}
+	return all[from:to]
+}
+
+// ReadOriginal reads the program's memory as if there were no patches.
+func (t *Table) ReadOriginal(addr arch.Addr, buf []byte) error {
+	if err := t.mem.Read(addr, buf); err != nil {
+		return err
+	}
+	t.Hide(addr, buf)
+	return nil
+}
+
+// Hide replaces patches in buf, read at addr, by the program's bytes.
+func (t *Table) Hide(addr arch.Addr, buf []byte) {
+	for _, s := range t.overlapping(addr, len(buf)) {
+		if !s.armed {
+			continue
+		}
+		for i := range t.isa.Trap() {
+			if at := int64(s.Addr) + int64(i) - int64(addr); at >= 0 && at < int64(len(buf)) {
+				buf[at] = s.code[i]
+			}
+		}
+	}
+}
+
+// WriteOriginal writes the program's memory and keeps the patches: under a
+// site the original changes, and the site is served anew.
+func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
+	out := append([]byte(nil), data...)
+	var changed []*Site
+	for _, s := range t.overlapping(addr-16, len(data)+16) {
+		lo, hi := int64(s.Addr)-int64(addr), int64(s.Addr)+int64(s.codeN)-int64(addr)
+		if !s.armed || hi <= 0 || lo >= int64(len(data)) {
+			continue
+		}
+		changed = append(changed, s)
+		for i := 0; i < s.codeN; i++ {
+			at := lo + int64(i)
+			if at < 0 || at >= int64(len(data)) {
+				continue
+			}
+			s.code[i] = data[at]
+			if i < len(t.isa.Trap()) && s.area != nil {
+				out[at] = t.isa.Trap()[i]
+			}
+		}
+	}
+	if err := t.mem.Write(addr, out); err != nil {
+		return err
+	}
+	return t.renew(changed)
+}
+
+// renew relocates the changed instructions of sites into new slots; tasks may
+// be inside the old ones, which stay until Sweep.
+func (t *Table) renew(sites []*Site) error {
+	for _, s := range sites {
+		inst, err := t.isa.Decode(s.Code(), s.Addr)
+		if err != nil {
+			return &SiteError{s.Addr, err}
+		}
+		s.Inst = inst
+		s.Ambiguous = t.isa.TrapPC(s.Addr) == s.Addr || inst.Len == 1
+		old := *s
+		if err := t.serve(s, Auto, 1); err != nil {
+			return &SiteError{s.Addr, err}
+		}
+		if old.area != nil {
+			retired := old
+			old.area.sites[old.cell] = &retired
+			if err := t.putWord(old.area.entry(old.cell)+arch.EntryAddr, 0); err != nil {
+				return err
+			}
+		}
+		if err := t.enter(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Locate says what a task at pc, in a mapping of ours, is to be shown as. ok
+// is false where pc is not at an instruction boundary of a live slot.
+func (t *Table) Locate(pc arch.Addr) (fix arch.Fix, site *Site, ok bool) {
+	for _, a := range t.areas {
+		if pc < a.cells || pc >= a.index {
+			continue
+		}
+		i := int(pc-a.cells) / cellSize
+		s := a.sites[i]
+		if s == nil {
+			return arch.Fix{}, nil, false
+		}
+		off := int(pc - a.cell(i))
+		for _, f := range s.slot.Fixes {
+			if f.Off == off {
+				return f, s, true
+			}
+		}
+		return arch.Fix{}, s, false
+	}
+	return arch.Fix{}, nil, false
+}

@@ -1,0 +1,53 @@
+package ptrace
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// What an Error can be asked for by errors.Is.
+var (
+	ErrGone         = errors.New("task is gone")             // ESRCH: died, or not stopped
+	ErrNotPermitted = errors.New("not permitted")            // EPERM, EACCES
+	ErrUnsupported  = errors.New("not supported by kernel")  // EIO, ENOSYS, EOPNOTSUPP, EINVAL
+	ErrNoTask       = errors.New("no task left to wait for") // ECHILD
+	ErrNotMapped    = errors.New("address is not mapped")    // EFAULT, EIO of /proc/PID/mem
+)
+
+// Error is a request that the kernel refused.
+type Error struct {
+	Op    string     // the request, by its name in ptrace(2)
+	Task  int        // thread id
+	Errno unix.Errno // the kernel's answer
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s task %d: %s", e.Op, e.Task, e.Errno.Error())
+}
+
+// Unwrap gives the errno.
+func (e *Error) Unwrap() error { return e.Errno }
+
+// Is sorts the errno into this package's classes.
+func (e *Error) Is(target error) bool {
+	switch e.Errno {
+	case unix.ESRCH:
+		return target == ErrGone
+	case unix.EPERM, unix.EACCES:
+		return target == ErrNotPermitted
+	case unix.EIO, unix.ENOSYS, unix.EOPNOTSUPP, unix.EINVAL:
+		return target == ErrUnsupported
+	case unix.ECHILD:
+		return target == ErrNoTask
+	}
+	return false
+}
+
+func failed(op string, task int, errno unix.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return &Error{op, task, errno}
+}

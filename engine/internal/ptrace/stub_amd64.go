@@ -1,0 +1,38 @@
+package ptrace
+
+import (
+	"debug/elf"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+const (
+	stubMachine = elf.EM_X86_64
+	stubExec    = 9 // offset of the part that executes
+)
+
+var stubCode = []byte{
+	0xb8, 0x22, 0x00, 0x00, 0x00, //       mov $34, %eax      # pause
+	0x0f, 0x05, //                         syscall
+	0xeb, 0xf7, //                         jmp .-7
+	0xb8, 0x9d, 0x00, 0x00, 0x00, //       mov $157, %eax     # prctl
+	0xbf, 0x01, 0x00, 0x00, 0x00, //       mov $1, %edi       # PR_SET_PDEATHSIG
+	0x31, 0xf6, //                         xor %esi, %esi
+	0x0f, 0x05, //                         syscall
+	0x48, 0x8b, 0x7c, 0x24, 0x08, //       mov 8(%rsp), %rdi  # argv[0]: the path
+	0x48, 0x8d, 0x74, 0x24, 0x10, //       lea 16(%rsp), %rsi # argv+1
+	0x48, 0x8b, 0x04, 0x24, //             mov (%rsp), %rax   # argc
+	0x48, 0x8d, 0x14, 0xc6, //             lea (%rsi,%rax,8), %rdx
+	0xb8, 0x3b, 0x00, 0x00, 0x00, //       mov $59, %eax      # execve
+	0x0f, 0x05, //                         syscall
+	0x89, 0xc7, //                         mov %eax, %edi
+	0xf7, 0xdf, //                         neg %edi
+	0xb8, 0xe7, 0x00, 0x00, 0x00, //       mov $231, %eax     # exit_group
+	0x0f, 0x05, //                         syscall
+}
+
+func stubGo(r *arch.Regs, pc uint64) {
+	const origRax, rip = 15, 16
+	r[origRax] = ^uint64(0) // not in a system call any more: nothing to restart
+	r[rip] = pc
+}

@@ -1,0 +1,45 @@
+package ptrace
+
+import (
+	"debug/elf"
+	"encoding/binary"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+const (
+	stubMachine = elf.EM_AARCH64
+	stubExec    = 0x1c // offset of the part that executes
+)
+
+var stubCode = words(
+	0xd2800000, // mov x0, #0
+	0xd2800001, // mov x1, #0
+	0xd2800002, // mov x2, #0
+	0xd2800003, // mov x3, #0
+	0xd2800928, // mov x8, #73   // ppoll
+	0xd4000001, // svc #0
+	0x17fffffa, // b .-24
+	0xd2800020, // mov x0, #1    // PR_SET_PDEATHSIG
+	0xd2800001, // mov x1, #0
+	0xd28014e8, // mov x8, #167  // prctl
+	0xd4000001, // svc #0
+	0xf94007e0, // ldr x0, [sp, #8] // argv[0]: the path
+	0x910043e1, // add x1, sp, #16  // argv+1
+	0xf94003e2, // ldr x2, [sp]     // argc
+	0x8b020c22, // add x2, x1, x2, lsl #3
+	0xd2801ba8, // mov x8, #221  // execve
+	0xd4000001, // svc #0
+	0x4b0003e0, // neg w0, w0
+	0xd2800bc8, // mov x8, #94   // exit_group
+	0xd4000001, // svc #0
+)
+
+func words(code ...uint32) (b []byte) {
+	for _, w := range code {
+		b = binary.LittleEndian.AppendUint32(b, w)
+	}
+	return b
+}
+
+func stubGo(r *arch.Regs, pc uint64) { r[pcWord] = pc }
