@@ -42,7 +42,7 @@ const (
 		"BBBBmmm.xm__mmmm" + // 70
 		"JJJJJJJJJJJJJJJJ" + // 80
 		"mmmmmmmmmmmmmmmm" + // 90
-		"...mBm__...mBmmm" + // a0
+		"...mBmmm...mBmmm" + // a0: a6 and a7 are VIA's
 		"mmmmmmmmmmBmmmmm" + // b0
 		"mmBmBBBm........" + // c0
 		"mmmmmmmmmmmmmmmm" + // d0

@@ -286,6 +286,9 @@ func vectorFormat(first byte, table opmap, op byte) byte {
 
 // operands reads what the format says; see formatsOne.
 func (c *cursor) operands(format byte) {
+	if (format == 'j' || format == 'J') && c.narrow() {
+		c.fail(fmt.Errorf("%w: branch of 16 bits: % x", arch.ErrUnsupported, c.code[:c.pos]))
+	}
 	switch format {
 	case '.':
 	case 'b', 'j':
@@ -310,9 +313,6 @@ func (c *cursor) operands(format byte) {
 		c.immediate(c.groupImmediate(format))
 	default:
 		c.invalid()
-	}
-	if (format == 'j' || format == 'J') && c.narrow() {
-		c.fail(fmt.Errorf("%w: branch of 16 bits: % x", arch.ErrUnsupported, c.code[:min(c.pos, len(c.code))]))
 	}
 }
 

@@ -1,0 +1,123 @@
+# The SIGTRAP handler of guard.go: rdi signal, rsi siginfo, rdx ucontext.
+# It keeps to registers that a function may change and uses no stack but for
+# its return address, which leads to restorer. rax is 0 on entry, as the kernel
+# leaves it, and is so again where the program's own handler is jumped to.
+
+	.set	SI_CODE, 8		# in siginfo
+	.set	UC_RIP, 168		# in ucontext
+	.set	UC_EFLAGS, 176
+	.set	TF, 0x100
+
+	.set	SI_KERNEL, 0x80		# int3
+	.set	TRAP_BRKPT, 1		# int1, or the step behind a system call
+	.set	TRAP_TRACE, 2
+	.set	TRAP_HWBKPT, 4
+
+	.set	FIRST, 0		# in the header
+	.set	OLD, 8
+	.set	SWALLOW, 32
+
+	.set	SIGTRAP, 5
+	.set	SYS_rt_sigaction, 13
+	.set	SYS_rt_sigreturn, 15
+	.set	SYS_getpid, 39
+	.set	SYS_gettid, 186
+	.set	SYS_rt_tgsigqueueinfo, 297
+
+	.text
+handler:
+	movl	SI_CODE(%rsi), %eax
+	cmpl	$SI_KERNEL, %eax
+	jne	step
+
+	# An int3: look for the site it stands at.
+	movq	UC_RIP(%rdx), %rcx
+	decq	%rcx
+	movq	header+FIRST(%rip), %r8
+chunk:
+	testq	%r8, %r8
+	jz	own
+	movq	8(%r8), %r9		# entries left
+	leaq	16(%r8), %r10
+	movq	(%r8), %r8
+entry:
+	subq	$1, %r9
+	jb	chunk
+	addq	$16, %r10
+	cmpq	%rcx, -16(%r10)
+	jne	entry
+	movq	-8(%r10), %r9
+	testq	%r9, %r9
+	jz	own
+	movq	%r9, UC_RIP(%rdx)
+	ret
+
+	# A step or a debug register that a dead tracer left behind.
+step:
+	cmpq	$0, header+SWALLOW(%rip)
+	je	own
+	cmpl	$TRAP_TRACE, %eax
+	je	swallow
+	cmpl	$TRAP_HWBKPT, %eax
+	je	swallow
+	cmpl	$TRAP_BRKPT, %eax
+	jne	own
+	movq	UC_RIP(%rdx), %rcx
+	testl	$0xfff, %ecx		# an int1 would be on this page
+	jz	swallow
+	cmpb	$0xf1, -1(%rcx)
+	je	own
+swallow:
+	andl	$~TF, UC_EFLAGS(%rdx)
+	ret
+
+	# The program's own trap.
+own:
+	movq	header+OLD(%rip), %r11
+	cmpq	$1, %r11
+	ja	call
+	jb	default
+	testl	%eax, %eax		# ignored: if it was sent, not if it was raised
+	jg	default
+	ret
+call:
+	xorl	%eax, %eax
+	jmp	*%r11
+
+	# Die of it as if there were no handler: the same signal again, on its
+	# way when this handler returns.
+default:
+	movq	%rsi, %r9		# r9 and r10 outlive system calls
+	leaq	dfl(%rip), %rsi
+	movl	$SIGTRAP, %edi
+	xorl	%edx, %edx
+	movl	$8, %r10d
+	movl	$SYS_rt_sigaction, %eax
+	syscall
+	movl	$SYS_gettid, %eax
+	syscall
+	movl	%eax, %r8d
+	movl	$SYS_getpid, %eax
+	syscall
+	movl	%eax, %edi
+	movl	%r8d, %esi
+	movl	$SIGTRAP, %edx
+	movq	%r9, %r10
+	movl	$SYS_rt_tgsigqueueinfo, %eax
+	syscall
+	testl	%eax, %eax
+	jz	done
+	int3				# refused: a trap while traps are blocked is death too
+done:
+	ret
+
+# As libc writes it: unwinders know a signal frame by these very bytes.
+restorer:
+	movq	$SYS_rt_sigreturn, %rax
+	syscall
+
+	.balign	8
+dfl:	.quad	0, 0, 0, 0		# struct kernel_sigaction: SIG_DFL
+
+	.balign	16
+header:
