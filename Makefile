@@ -1,0 +1,59 @@
+# ptracer needs Go and, for its tests, what .ci/install installs.
+
+export CGO_ENABLED = 0
+# Tests append here what they skipped, and why.
+export PTRACER_SKIPS = $(CURDIR)/build/skips
+
+FUZZTIME ?= 20s
+# Further flags for all test runs, such as -run or -short.
+TESTFLAGS ?=
+# The emulated CPU of the arm64 lane: cortex-a72, or max (with PAC and BTI).
+LANECPU ?= cortex-a72
+
+.PHONY: help build test unit race fuzz bench check arm64 needs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## ptracer, one static binary
+	go build -trimpath -o ptracer ./cmd/ptracer
+
+test: needs ## everything: unit, live and CLI tests, the race detector, arm64
+	@mkdir -p build && rm -f $(PTRACER_SKIPS)
+	@failed=; for part in unit race arm64; do \
+		echo "== make $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	done; .ci/skips $(PTRACER_SKIPS); \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
+
+unit: ## unit, live and CLI tests as the product is built
+	go test -count=1 $(TESTFLAGS) ./...
+
+race: ## the same under the race detector
+	CGO_ENABLED=1 go test -race -count=1 $(TESTFLAGS) ./...
+
+arm64: ## the tests on arm64, in an emulated machine
+	go run ./internal/lane -cpu $(LANECPU)
+
+fuzz: ## every fuzz function, FUZZTIME each
+	.ci/fuzz $(FUZZTIME)
+
+bench: ## what a hit costs
+	go test -run '^$$' -bench . $(TESTFLAGS) ./bench
+
+check: build/staticcheck ## format, vet, staticcheck, import rules
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt:" $$unformatted; exit 1; }
+	GOARCH=amd64 go vet ./...
+	GOARCH=arm64 go vet ./...
+	GOARCH=amd64 build/staticcheck ./...
+	GOARCH=arm64 build/staticcheck ./...
+	go run ./internal/check
+
+build/staticcheck: internal/tools/go.mod internal/tools/go.sum
+	cd internal/tools && go build -o ../../$@ honnef.co/go/tools/cmd/staticcheck
+	@touch $@
+
+needs: ## installs what the tests need (Debian; asks for root only then)
+	.ci/install
+
+clean: ## removes what was built
+	rm -rf build ptracer

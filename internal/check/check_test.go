@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/ptracer/ptracer/internal/fixture"
+)
+
+// tree makes a file system of one-line sources: name -> what follows the
+// package clause. "@" stands for the module.
+func tree(files map[string]string) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		if !strings.HasPrefix(text, "//") {
+			text = "package p; " + text
+		}
+		fsys[name] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(text, "@", module))}
+	}
+	return fsys
+}
+
+func TestRules(t *testing.T) {
+	for _, c := range []struct{ name, file, text, want string }{
+		{"down", "engine/a.go", `import "@/breakpoint"`, ""},
+		{"far down", "cmd/ptracer/a.go", `import "@/arch"`, ""},
+		{"up", "breakpoint/a.go", `import "@/engine"`, "breakpoint/a.go:1: layers"},
+		{"up from below", "engine/event/a.go", `import "@/engine"`, "layers"},
+		{"beside", "symbols/a.go", `import "@/breakpoint"`, "layers"},
+		{"twin", "arch/amd64/a.go", `import "@/arch/arm64"`, "layers"},
+		{"up in arch", "arch/a.go", `import "@/arch/arm64"`, "layers"},
+		{"own part", "symbols/a.go", `import "@/symbols/dwarf"`, ""},
+		{"own whole", "symbols/dwarf/a.go", `import "@/symbols"`, "layers"},
+		{"below the engine", "engine/a.go", `import "@/engine/internal/ptrace"`, ""},
+		{"no place", "misc/a.go", ``, "misc/a.go:1: layers"},
+		{"root", "a.go", ``, "a.go:1: layers"},
+		{"imports the root", "cmd/x/a.go", `import "@"`, "layers"},
+		{"engines are not engine", "engines/a.go", ``, "layers"},
+
+		{"test helper", "engine/a.go", `import "@/internal/skip"`, "tools"},
+		{"helper's helper", "internal/leak/a.go", `import "@/internal/skip"`, ""},
+		{"helper of all", "internal/lane/a.go", `import "@/engine"`, ""},
+
+		{"cgo", "symbols/a.go", `import "C"`, "cgo"},
+
+		{"door", "engine/internal/ptrace/a.go", `import "golang.org/x/sys/unix"`, ""},
+		{"beside the door", "engine/internal/inferior/a.go", `import "golang.org/x/sys/unix"`, "door"},
+		{"unix in a tool", "internal/lane/a.go", `import "golang.org/x/sys/unix"`, "door"},
+		{"back door", "engine/a.go", `import "syscall"; var _ = syscall.PtraceAttach`, "door"},
+		{"back door, renamed", "engine/a.go", `import sys "syscall"; func f() { sys.RawSyscall6() }`, "door"},
+		{"back door, hidden", "engine/a.go", `import . "syscall"; var _ = Wait4`, "door"},
+		{"not a back door", "engine/a.go", `import "syscall"; var _ = syscall.SIGTERM`, ""},
+		{"another's Wait4", "engine/a.go", `import "syscall"; var x struct{ Wait4 int }; var _, _ = x.Wait4, syscall.EINTR`, ""},
+		{"init", "internal/lane/init/a.go", `import "syscall"; var _ = syscall.Wait4`, ""},
+
+		{"pure", "arch/arm64/a.go", `import ("errors"; "encoding/binary"; "@/arch")`, ""},
+		{"os", "arch/arm64/a.go", `import "os"`, "pure"},
+		{"os/exec", "arch/a.go", `import "os/exec"`, "pure"},
+		{"ossify", "arch/a.go", `import "ossify"`, ""},
+		{"unsafe", "arch/amd64/a.go", `import "unsafe"`, "pure"},
+		{"net", "arch/a.go", `import "net/netip"`, "pure"},
+		{"tag", "arch/a.go", "// A.\n//go:build linux\n\npackage p", "arch/a.go:2: pure"},
+		{"old tag", "arch/a.go", "// +build linux\n\npackage p", "arch/a.go:1: pure"},
+		{"tag elsewhere", "engine/a.go", "//go:build linux\n\npackage p", ""},
+		{"tag as text", "arch/a.go", "// A.\npackage p\n\n//go:build linux\n", ""},
+		{"suffix", "arch/inst_arm64.go", ``, "pure"},
+		{"no suffix", "arch/amd64/inst_table.go", ``, ""},
+		{"only a suffix", "arch/amd64.go", ``, ""},
+
+		{"test", "arch/a_test.go", `import "os"`, "no Go files"},
+		{"fixture", "testdata/src/a.go", `import "C"`, "no Go files"},
+		{"hidden", ".x/a.go", `import "C"`, "no Go files"},
+		{"built", "build/a.go", `import "C"`, "no Go files"},
+		{"broken", "engine/a.go", `import`, "engine/a.go:1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			breaches, _, err := check(tree(map[string]string{c.file: c.text}))
+			got := fmt.Sprint(breaches)
+			if err != nil {
+				got = err.Error()
+			}
+			if c.want == "" && got != "[]" || !strings.Contains(got, c.want) {
+				t.Errorf("got %s, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOnePicker(t *testing.T) {
+	files := map[string]string{
+		"arch/amd64/a.go":             `import "@/arch"`,
+		"engine/internal/ptrace/a.go": `import ("@/arch/amd64"; "@/arch/arm64")`,
+	}
+	if got, n, err := check(tree(files)); len(got) != 0 || n != 2 || err != nil {
+		t.Errorf("one picker: %v, %d files, %v", got, n, err)
+	}
+	files["symbols/a.go"] = `import "@/arch/arm64"`
+	got, _, err := check(tree(files))
+	if err != nil || len(got) != 1 || got[0].name != "symbols/a.go" || got[0].rule != "one picker" {
+		t.Errorf("two pickers: %v, %v", got, err)
+	}
+}
+
+func TestOtherModule(t *testing.T) {
+	fsys := tree(map[string]string{"internal/tools/a.go": `import "C"`, "engine/a.go": ``})
+	fsys["internal/tools/go.mod"] = &fstest.MapFile{}
+	if got, n, err := check(fsys); len(got) != 0 || n != 1 || err != nil {
+		t.Errorf("another module's file was looked at: %v, %d files, %v", got, n, err)
+	}
+}
+
+// TestModule looks at the module itself; that it is in order is what the
+// program is run for, here it must only be found.
+func TestModule(t *testing.T) {
+	root, err := fixture.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := load(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"arch/arch.go", "internal/check/rules.go"} {
+		if !slices.ContainsFunc(sources, func(s source) bool { return s.name == want }) {
+			t.Errorf("%s was not looked at", want)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"path"
+	"slices"
+	"strings"
+)
+
+// layers is the direction of imports: a package imports packages of lines
+// below its own only, or folders below itself. A folder stands for all below
+// it, unless those have a line of their own.
+var layers = [][]string{
+	{"cmd", "bench"},
+	{"engine/arbiter"},
+	{"engine"},
+	{"engine/handler"},
+	{"engine/event"},
+	{"engine/internal/inferior"},
+	{"engine/internal/ptrace"},
+	{"breakpoint", "symbols"},
+	{"arch/amd64", "arch/arm64"},
+	{"arch"},
+}
+
+// tools holds what is not part of the product: tests' helpers and programs.
+const tools = "internal"
+
+// door is the one package that may ask the kernel about other processes.
+const door = "engine/internal/ptrace"
+
+// doors are the packages that may import x/sys/unix, each with its reason.
+var doors = map[string]string{
+	door: "the door",
+}
+
+// behind are the names of package syscall that are the door's business, and
+// the packages that use them all the same, each with its reason.
+var behind = []string{"Ptrace", "Wait4", "Syscall", "RawSyscall", "SYS_PTRACE", "ForkExec"}
+
+var behindToo = map[string]string{
+	door:                 "the door",
+	"internal/lane/init": "pid 1 of a test machine, waits for its own children",
+}
+
+// impure are the imports that a pure function has no use for; a folder stands
+// for all below it.
+var impure = []string{
+	"C", "golang.org/x/sys", "io/fs", "io/ioutil", "net", "os", "plugin", "syscall", "unsafe",
+}
+
+// platforms end the names of files that are not compiled everywhere, as far as
+// they may come up here.
+var platforms = []string{
+	"linux", "darwin", "freebsd", "netbsd", "openbsd", "windows", "unix",
+	"386", "amd64", "arm", "arm64", "loong64", "mips64", "ppc64le", "riscv64", "s390x",
+}
+
+// rules are applied to each file by itself.
+var rules = []rule{
+	{"layers", checkLayers},
+	{"tools", checkTools},
+	{"cgo", checkCgo},
+	{"door", checkDoor},
+	{"pure", checkPure},
+}
+
+type rule struct {
+	name string
+	look func(s source, tell func(line int, why string))
+}
+
+func (r rule) apply(s source) (found []breach) {
+	r.look(s, func(line int, why string) { found = append(found, breach{s.name, r.name, why, line}) })
+	return found
+}
+
+// within reports whether package p is folder or below it.
+func within(p, folder string) bool { return p == folder || strings.HasPrefix(p, folder+"/") }
+
+// layer is the place of p in layers, by the longest folder that it is in, and
+// that folder; -1 if it is in none.
+func layer(p string) (place int, folder string) {
+	place = -1
+	for i, line := range layers {
+		for _, f := range line {
+			if within(p, f) && len(f) > len(folder) {
+				place, folder = i, f
+			}
+		}
+	}
+	return place, folder
+}
+
+func checkLayers(s source, tell func(int, string)) {
+	if within(s.pkg, tools) {
+		return
+	}
+	from, _ := layer(s.pkg)
+	if from < 0 {
+		tell(s.line(s.file.Name), fmt.Sprintf("package %s has no place in the layers of internal/check/rules.go", s.pkg))
+		return
+	}
+	for _, i := range s.imports {
+		if i.own == "" || within(i.own, tools) {
+			continue
+		}
+		to, folder := layer(i.own)
+		own := within(i.own, s.pkg) && within(folder, s.pkg) && to == from
+		if to <= from && !own {
+			tell(i.line, fmt.Sprintf("%s may not import %s: imports go down the layers", s.pkg, i.own))
+		}
+	}
+}
+
+func checkTools(s source, tell func(int, string)) {
+	for _, i := range s.imports {
+		if within(i.own, tools) && !within(s.pkg, tools) {
+			tell(i.line, fmt.Sprintf("%s is for tests; the product may not import it", i.own))
+		}
+	}
+}
+
+func checkCgo(s source, tell func(int, string)) {
+	for _, i := range s.imports {
+		if i.path == "C" {
+			tell(i.line, "the product is one static binary without C")
+		}
+	}
+}
+
+func checkDoor(s source, tell func(int, string)) {
+	std := "" // the name that this file has for package syscall
+	for n, i := range s.imports {
+		switch {
+		case within(i.path, "golang.org/x/sys") && doors[s.pkg] == "":
+			tell(i.line, fmt.Sprintf("only %s may import %s", door, i.path))
+		case i.path == "syscall":
+			std = "syscall"
+			if name := s.file.Imports[n].Name; name != nil {
+				std = name.Name
+			}
+		}
+	}
+	if std == "" || behindToo[s.pkg] != "" {
+		return
+	}
+	if std == "." {
+		tell(s.line(s.file.Name), "syscall imported as \".\" hides what is used of it")
+		return
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		pkg, ok := sel.X.(*ast.Ident)
+		forbidden := func(prefix string) bool { return strings.HasPrefix(sel.Sel.Name, prefix) }
+		if ok && pkg.Name == std && slices.ContainsFunc(behind, forbidden) {
+			tell(s.line(sel), fmt.Sprintf("only %s may use syscall.%s", door, sel.Sel.Name))
+		}
+		return true
+	})
+}
+
+func checkPure(s source, tell func(int, string)) {
+	if !within(s.pkg, "arch") {
+		return
+	}
+	const pure = "arch is pure functions, the same on every machine: "
+	for _, i := range s.imports {
+		if slices.ContainsFunc(impure, func(p string) bool { return within(i.path, p) }) {
+			tell(i.line, pure+"no "+i.path)
+		}
+	}
+	if s.tagged > 0 {
+		tell(s.tagged, pure+"no build constraint")
+	}
+	words := strings.Split(strings.TrimSuffix(path.Base(s.name), ".go"), "_")
+	if last := words[len(words)-1]; len(words) > 1 && slices.Contains(platforms, last) {
+		tell(1, pure+"no file name that ends in _"+last)
+	}
+}
+
+// onePicker holds that one file of the product imports the instruction sets,
+// the one with the function that picks.
+func onePicker(sources []source) (found []breach) {
+	first := ""
+	for _, s := range sources {
+		for _, i := range s.imports {
+			if within(s.pkg, "arch") || within(s.pkg, tools) || !strings.HasPrefix(i.own, "arch/") {
+				continue
+			}
+			if first == "" {
+				first = s.name
+			}
+			if s.name != first {
+				found = append(found, breach{s.name, "one picker", fmt.Sprintf("%s imports %s; %s does already, and one place picks the instruction set", s.pkg, i.own, first), i.line})
+			}
+		}
+	}
+	return found
+}
