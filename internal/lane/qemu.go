@@ -120,12 +120,12 @@ func (r *result) finished(l guest.Line) {
 		word = "FAIL"
 		r.show()
 	}
-	fmt.Fprintf(r.out, "%s\t%s\t%.3fs\t(arm64, %d tests, %d skipped)\n", word, l.Package, float64(l.Millis)/1000,
-		r.count("--- PASS: ")+r.count("--- FAIL: "), r.count("--- SKIP: "))
+	fmt.Fprintf(r.out, "%s\t%s\t%.3fs\t(arm64, %d tests, %d skips)\n", word, l.Package, float64(l.Millis)/1000,
+		r.count("--- PASS: ")+r.count("--- FAIL: "), r.count("--- SKIP: ")+r.count("    --- SKIP: "))
 	r.output = nil
 }
 
-// count counts the lines about top-level tests.
+// count counts the lines that start so: tests, or with four blanks their parts.
 func (r *result) count(prefix string) int {
 	n := 0
 	for _, text := range r.output {
