@@ -113,7 +113,10 @@ var patterns = [16][]pattern{
 		{0xfc000000, 0x94000000, formBL},
 		{0xff000000, 0x54000000, formCond},
 		{0x7e000000, 0x34000000, formZero},
-		{0x7e000000, 0x74000000, formCompare},
+		{0x7ec00000, 0x74800000, formOther},     // conditions nobody has assigned
+		{0x7f00c000, 0x74000000, formCompare},   // cb<cc> of registers
+		{0xff008000, 0x74008000, formCompare},   // cbb<cc>, cbh<cc>
+		{0x7f004000, 0x75000000, formCompare},   // cb<cc> of a register and a number
 		{0xffffffdf, 0xd503201f, formNop},       // nop; yield, which differs by bit 5
 		{0xffffffff, 0xd50320df, formNop},       // dgh
 		{0xffe0001f, 0xd4000001, formSvc},       // svc #any
@@ -121,7 +124,8 @@ var patterns = [16][]pattern{
 		{0xffe0001f, 0xd4000002, formInvalid},   // hvc
 		{0xffe0001f, 0xd4000003, formInvalid},   // smc
 		{0xffe0001f, 0xd4400000, formInvalid},   // hlt
-		{0xffe0001c, 0xd4a00000, formInvalid},   // dcps1-3
+		{0xffe0001f, 0xd4a00001, formInvalid},   // dcps1
+		{0xffe0001e, 0xd4a00002, formInvalid},   // dcps2, dcps3
 		{0xffc0001f, 0x5500001f, formRetAuthPC}, // retaasppc, retabsppc label: bits 23:21 are 000, 001
 	},
 	0xb: {
@@ -146,7 +150,7 @@ var patterns = [16][]pattern{
 		{0xfbe0cc00, 0x19c08400, formCopyLater}, // sete
 	},
 	0xd: {
-		{0xffffd7ff, 0xdac183fe, formSignPC}, // pacnbiasppc, pacnbibsppc, paciasppc, pacibsppc
+		{0xffffdbff, 0xdac183fe, formSignPC}, // pacnbiasppc, pacnbibsppc, paciasppc, pacibsppc
 	},
 	0xe: {
 		{0xff000000, 0xdc000000, formOther}, // unallocated

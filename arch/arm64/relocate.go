@@ -181,7 +181,11 @@ func (s *slot) callRegister(w uint32) {
 		return
 	}
 	s.emitConst(s.before(), regX30, s.next())
-	s.emit(arch.Fix{PC: mask, PCFrom: int(reg) + 1, Reg: -1}, w&^(1<<21))
+	called := arch.Fix{PC: mask, PCFrom: int(reg) + 1, Reg: -1}
+	if reg == zr {
+		called = s.at(0)
+	}
+	s.emit(called, w&^(1<<21))
 }
 
 // address is adr and adrp: a constant, whatever it means to the program.
