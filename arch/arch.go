@@ -144,6 +144,10 @@ type ISA interface {
 	// in a system call: unchanged.
 	Restarted(r *Regs) Regs
 
+	// SyscallSites finds the system call instructions in code, at base, that
+	// follow a load of the number nr as a constant within a few instructions.
+	SyscallSites(code []byte, base Addr, nr uint64) []Addr
+
 	// Guard is the signal handler that lets a tracee outlive its tracer.
 	Guard() GuardCode
 }
