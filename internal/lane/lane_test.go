@@ -94,3 +94,15 @@ func TestDependency(t *testing.T) {
 		t.Errorf("a package that is not to be had: %q", m)
 	}
 }
+
+func TestPresent(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"arch/amd64", "internal/leak"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(present(root), " "); got != "./internal/leak ./arch/..." {
+		t.Errorf("found %s", got)
+	}
+}

@@ -15,13 +15,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// packages is what is tested where no package is named.
+// packages is what is tested where no package is named, as far as it is there:
+// first whether the machine is right.
 var packages = []string{
 	"./internal/lane/proof", "./internal/leak", "./internal/fixture",
 	"./arch/...", "./breakpoint/...", "./symbols/...", "./engine/...", "./cmd/...",
@@ -56,10 +58,18 @@ func parse(args []string) options {
 	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "of one package")
 	f.DurationVar(&o.total, "total", 8*time.Minute, "of the guest")
 	f.Parse(args) // exits on an error
-	if o.packages = f.Args(); len(o.packages) == 0 {
-		o.packages = packages
-	}
+	o.packages = f.Args()
 	return o
+}
+
+// present is those of packages whose folder is in the module.
+func present(root string) (found []string) {
+	for _, p := range packages {
+		if _, err := os.Stat(filepath.Join(root, strings.TrimSuffix(p, "/..."))); err == nil {
+			found = append(found, p)
+		}
+	}
+	return found
 }
 
 func main() {
@@ -85,6 +95,9 @@ func run(o options) (*result, error) {
 	root, err := fixture.Root()
 	if err != nil {
 		return nil, err
+	}
+	if len(o.packages) == 0 {
+		o.packages = present(root)
 	}
 	home, err := os.UserCacheDir()
 	if err != nil {
