@@ -45,6 +45,11 @@ const (
 // lies in the part of the frame that is not read, so that the stub's start,
 // the stack pointer while it runs and the frame are one address.
 //
+// At system call stops the kernel shows 0 or 1 in x7, and puts its old value
+// back behind them, whatever the tracer wrote (report_syscall_exit in
+// arch/arm64/kernel/ptrace.c). The stub starts with st's x7, so that it is the
+// right one for a tracer too that sets st.Regs at the exit stop.
+//
 // All signals must be blocked while the stub runs: a handler's frame would go
 // below that stack pointer, where there is no stack. st.SigMask is back in
 // force behind it.

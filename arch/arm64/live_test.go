@@ -1,0 +1,269 @@
+package arm64
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Where live tests put their things: literals reach 1 MiB around code.
+const (
+	liveBase  = arch.Addr(0x7000000000)
+	liveSize  = 4 << 20
+	liveCode  = liveBase + 2<<20
+	liveSlot  = liveBase + 3<<20 + 0x800
+	liveStub  = liveBase + 3<<20 + 0x1000
+	liveStack = liveBase + 3<<20 + 0x8000
+	liveData  = liveBase + 3<<20 + 0x10000
+)
+
+func newMapped(t *testing.T) *tracee {
+	c := newTracee(t)
+	c.mmap(liveBase, liveSize)
+	return c
+}
+
+func TestLiveSyscall(t *testing.T) {
+	c := newMapped(t)
+	r := rand.New(rand.NewPCG(13, 14))
+	for range 10 {
+		regs := liveState(c, r)
+		c.setRegs(regs)
+		c.regSet(ptraceSetRegSet, ntPRFPReg, randomFP(r))
+		c.setSigMask(r.Uint64() &^ (1<<8 | 1<<18)) // but SIGKILL and SIGSTOP
+		if got := c.call(liveStub, nrGetpid); got != uint64(c.pid) {
+			t.Errorf("getpid: %d, not %d", got, c.pid)
+		}
+	}
+}
+
+// liveState is random, but has a stack.
+func liveState(c *tracee, r *rand.Rand) arch.Regs {
+	regs := randomState(r)
+	regs[regPState] |= c.regs()[regPState] &^ (15 << 28)
+	regs[regSP] = uint64(liveStack)
+	regs[regPC] = uint64(liveCode)
+	return regs
+}
+
+// randomFP has random vector registers and FPSR's and FPCR's defaults.
+func randomFP(r *rand.Rand) []byte {
+	fp := make([]byte, fpStateLen)
+	for i := range fpRegsLen {
+		fp[i] = byte(r.Uint32())
+	}
+	return fp
+}
+
+// outcome is the state of a tracee as far as an instruction can change it.
+type outcome struct {
+	sig   syscall.Signal
+	regs  arch.Regs
+	fp    string
+	stack string // above the stack pointer, and the 8 bytes below
+	data  string
+}
+
+func (c *tracee) outcome(sig syscall.Signal) outcome {
+	stack, data := make([]byte, 72), make([]byte, 64)
+	c.read(liveStack-8, stack)
+	c.read(liveData, data)
+	return outcome{sig, c.regs(), string(c.fp()), string(stack), string(data)}
+}
+
+// inPlace executes w at liveCode.
+func (c *tracee) inPlace(w uint32, regs arch.Regs, fp []byte) outcome {
+	c.write(liveCode, bytesOf(w))
+	c.setRegs(regs)
+	c.regSet(ptraceSetRegSet, ntPRFPReg, fp)
+	return c.outcome(c.step())
+}
+
+// inSlot executes w in a slot, and compares what each fix shows on the way
+// with the states before and after.
+func (c *tracee) inSlot(w uint32, regs arch.Regs, fp []byte, before, after outcome) (outcome, error) {
+	b := &arch.Buffer{Addr: liveSlot}
+	slot, err := ISA.Relocate(b, bytesOf(w), liveCode)
+	if err != nil {
+		return outcome{}, err
+	}
+	c.write(liveSlot, b.Code)
+	regs[regPC] = uint64(liveSlot)
+	c.setRegs(regs)
+	c.regSet(ptraceSetRegSet, ntPRFPReg, fp)
+	for range slot.Fixes {
+		sig := c.step()
+		got := c.outcome(sig)
+		off := got.regs[regPC] - uint64(liveSlot)
+		if off >= uint64(slot.Len) {
+			return got, nil
+		}
+		fix := slot.Fixes[off/4]
+		shown := c.shown(got, fix)
+		want := after
+		if fix.Before {
+			want = before
+			if f := classify(w); f == formLoad && w&31 != zr {
+				shown.regs[w&31] = want.regs[w&31]
+			}
+		}
+		want.sig = sig
+		if shown != want {
+			return got, fmt.Errorf("at %#x shown as\n%+v, not\n%+v", off, shown, want)
+		}
+		if sig != syscall.SIGTRAP {
+			return shown, nil
+		}
+	}
+	return outcome{}, fmt.Errorf("does not leave its slot")
+}
+
+// shown is what the program is to see of o.
+func (c *tracee) shown(o outcome, fix arch.Fix) outcome {
+	o.regs[regPC] = uint64(fix.Where(&o.regs))
+	if fix.Reg >= 0 {
+		v, err := readAddr(func(at arch.Addr, p []byte) error {
+			_, err := c.mem.ReadAt(p, int64(at))
+			return err
+		}, arch.Addr(int64(o.regs[regSP])+fix.RegAt))
+		if err != nil {
+			c.Fatal(err)
+		}
+		o.regs[fix.Reg] = uint64(v)
+	}
+	o.regs[regSP] += uint64(fix.SP)
+	return o
+}
+
+// compare executes w in both places from one random state.
+func (c *tracee) compare(r *rand.Rand, w uint32, set func(*arch.Regs)) {
+	c.Helper()
+	regs, fp := liveState(c, r), randomFP(r)
+	if set != nil {
+		set(&regs)
+	}
+	stack, data := make([]byte, 128), make([]byte, 64)
+	for i := range stack {
+		stack[i] = byte(r.Uint32())
+	}
+	reset := func() {
+		c.write(liveStack-64, stack)
+		c.write(liveData, data)
+		c.setRegs(regs)
+		c.regSet(ptraceSetRegSet, ntPRFPReg, fp)
+	}
+	reset()
+	before := c.outcome(0)
+	want := c.inPlace(w, regs, fp)
+	reset()
+	got, err := c.inSlot(w, regs, fp, before, want)
+	if err != nil {
+		c.Fatalf("%08x: %v", w, err)
+	}
+	if got != want {
+		c.Fatalf("%08x from\n%x\nin a slot\n%+v, in place\n%+v", w, regs, got, want)
+	}
+}
+
+// TestLiveRelocate executes random members of each form that is rewritten.
+func TestLiveRelocate(t *testing.T) {
+	c := newMapped(t)
+	r := rand.New(rand.NewPCG(15, 16))
+	fill := make([]byte, liveSlot-0x800-liveBase)
+	for i := range fill {
+		fill[i] = byte(r.Uint32())
+	}
+	c.write(liveBase, fill)
+	n := 60
+	if testing.Short() {
+		n = 10
+	}
+	for _, f := range []struct {
+		name       string
+		bits, free uint32
+	}{
+		{"adr", 0x10000000, 0x60ffffff},
+		{"adrp", 0x90000000, 0x60ffffff},
+		{"ldr w", 0x18000000, 0x00ffffff},
+		{"ldr x", 0x58000000, 0x00ffffff},
+		{"ldrsw", 0x98000000, 0x00ffffff},
+		{"prfm", 0xd8000000, 0x00ffffff},
+		{"ldr s", 0x1c000000, 0x00ffffff},
+		{"ldr d", 0x5c000000, 0x00ffffff},
+		{"ldr q", 0x9c000000, 0x00ffffff},
+		{"ldr xzr", 0x5800001f, 0x00ffffe0},
+		{"b", 0x14000000, 0x00ffffff},
+		{"bl", 0x94000000, 0x00ffffff},
+		{"b.cond", 0x54000000, 0x00ffffef},
+		{"cbz", 0x34000000, 0x81ffffff},
+		{"tbz", 0x36000000, 0x81ffffff},
+		{"br", 0xd61f0000, 0x000003a0},
+		{"blr", 0xd63f0000, 0x000001e0}, // not x30
+		{"ret", 0xd65f0000, 0x000003e0},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			c.TB = t
+			for range n {
+				c.compare(r, f.bits|r.Uint32()&f.free, nil)
+			}
+		})
+	}
+}
+
+// TestLiveCopy executes what is copied, and what raises a signal.
+func TestLiveCopy(t *testing.T) {
+	c := newMapped(t)
+	r := rand.New(rand.NewPCG(17, 18))
+	toData := func(regs *arch.Regs) { regs[1] = uint64(liveData) }
+	for _, tt := range []struct {
+		name string
+		word uint32
+		set  func(*arch.Regs)
+	}{
+		{"nop", nop, nil},
+		{"bti c", 0xd503245f, nil},
+		{"paciaz", 0xd503231f, nil}, // a nop where there is no PAC
+		{"adds x0, x1, x2", 0xab020020, nil},
+		{"str x0, [x1]", 0xf9000020, toData},
+		{"stp x29, x30, [sp, #-32]!", 0xa9be7bfd, nil},
+		{"ldp x29, x30, [sp], #32", 0xa8c27bfd, nil},
+		{"ldxr w0, [x1]", ldxr, toData},
+		{"fadd v0.4s, v1.4s, v2.4s", 0x4e22d420, nil},
+		{"svc #0: getpid", svc, func(regs *arch.Regs) { regs[regX8] = nrGetpid }},
+		{"svc #7: no such call", 0xd40000e1, func(regs *arch.Regs) { regs[regX8] = 9999 }},
+		{"udf #0", 0, nil},
+		{"hlt #0", 0xd4400000, nil},
+		{"ldr x0, [xzr]: fault", 0xf9400020, func(regs *arch.Regs) { regs[1] = 8 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c.TB = t
+			c.compare(r, tt.word, tt.set)
+		})
+	}
+}
+
+// TestLiveExclusive runs a loop with its ldxr in a slot: a jump, unlike a
+// trap, leaves the monitor alone.
+func TestLiveExclusive(t *testing.T) {
+	c := newMapped(t)
+	b := &arch.Buffer{Addr: liveSlot}
+	if _, err := ISA.Relocate(b, bytesOf(ldxr), liveCode); err != nil {
+		t.Fatal(err)
+	}
+	c.write(liveSlot, b.Code)
+	c.write(liveCode, bytesOf(encBranch(int64(liveSlot-liveCode)), add, stxr, cbnz(-3), trap))
+	regs := liveState(c, rand.New(rand.NewPCG(19, 20)))
+	regs[1] = uint64(liveData)
+	c.setRegs(regs)
+	c.ptrace(ptraceCont, 0, 0)
+	c.wantStop(syscall.SIGTRAP)
+	var got [4]byte
+	c.read(liveData, got[:])
+	if pc := arch.Addr(c.regs()[regPC]); pc != liveCode+16 || !bytes.Equal(got[:], []byte{1, 0, 0, 0}) {
+		t.Errorf("at %v with %x", pc, got)
+	}
+}
