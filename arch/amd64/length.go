@@ -103,6 +103,9 @@ func parse(code []byte) (inst, error) {
 	c := cursor{code: code}
 	c.prefixes()
 	c.opcode()
+	if c.lock && !c.memory() {
+		c.invalid()
+	}
 	if c.err != nil {
 		return inst{}, c.err
 	}

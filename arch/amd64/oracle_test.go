@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -152,6 +153,8 @@ func (l listed) undecided(in inst, err error) bool {
 	switch {
 	case errors.Is(err, arch.ErrUnsupported): // 16-bit branches differ by vendor
 		return strings.Contains(fmt.Sprintf("% x ", l.code), "66 ")
+	case err != nil && bytes.Contains(l.code[:min(4, len(l.code))], []byte{0xf0}): // lock, of nothing
+		return true
 	case err != nil && l.text[0] == 'm': // mov of no segment register, or to cs
 		return strings.Contains(l.text, "%?") || strings.Contains(l.text, ",%cs")
 	case err != nil: // prefixes before VEX, which objdump prints and passes over

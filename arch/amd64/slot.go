@@ -57,9 +57,13 @@ func (w *slotWriter) refer(v uint64) {
 	w.b.Uint32(0)
 }
 
-// finish writes the constants.
+// finish writes the constants, aligned: the program may have asked for faults
+// at what is not (EFLAGS.AC).
 func (w *slotWriter) finish() arch.Slot {
 	for _, c := range w.consts {
+		for w.b.PC()%8 != 0 {
+			w.b.Bytes(opInt3)
+		}
 		binary.LittleEndian.PutUint32(w.b.Code[c.ref:], uint32(len(w.b.Code)-(c.ref+4)))
 		w.b.Uint64(c.value)
 	}
