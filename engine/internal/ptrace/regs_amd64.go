@@ -29,3 +29,24 @@ func GetPC(task int) (pc arch.Addr, err error) {
 func SetPC(task int, pc arch.Addr) error {
 	return failed("PTRACE_POKEUSER", task, request(unix.PTRACE_POKEUSR, task, pcOffset, uintptr(pc)))
 }
+
+// PCWord is the program counter's place in arch.Regs; OnePC says that the
+// kernel reads and writes it alone.
+const (
+	PCWord = pcOffset / 8
+	OnePC  = true
+)
+
+// SyscallOf is the system call a task is in, and its first argument.
+func SyscallOf(r *arch.Regs) (nr int, arg uint64) { return int(int64(r[15])), r[14] }
+
+// SyscallArgs are the arguments a task that stands on a system call
+// instruction is about to pass.
+func SyscallArgs(r *arch.Regs) [6]uint64 {
+	return [6]uint64{r[14], r[13], r[12], r[7], r[9], r[8]} // rdi rsi rdx r10 r8 r9
+}
+
+// SyscallReturn makes r what it is after a system call that ended at next.
+func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
+	r[10], r[11], r[6], r[16] = value, uint64(next), r[18], uint64(next) // rax rcx r11=eflags rip
+}

@@ -39,3 +39,22 @@ func SetPC(task int, pc arch.Addr) error {
 	r[pcWord] = uint64(pc)
 	return SetRegs(task, &r)
 }
+
+// PCWord is the program counter's place in arch.Regs; OnePC says that the
+// kernel reads and writes it alone.
+const (
+	PCWord = pcWord
+	OnePC  = false
+)
+
+// SyscallOf is the system call a task is in, and its first argument.
+func SyscallOf(r *arch.Regs) (nr int, arg uint64) { return int(int64(r[8])), r[0] }
+
+// SyscallArgs are the arguments a task that stands on a system call
+// instruction is about to pass.
+func SyscallArgs(r *arch.Regs) [6]uint64 { return [6]uint64(r[:6]) }
+
+// SyscallReturn makes r what it is after a system call that ended at next.
+func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
+	r[0], r[pcWord] = value, uint64(next)
+}

@@ -2,6 +2,19 @@ package ptrace
 
 import "golang.org/x/sys/unix"
 
+// Signo is a signal's number.
+type Signo = unix.Signal
+
+// Errno is an answer of the kernel.
+type Errno = unix.Errno
+
+// Signals that the engine decides by.
+const (
+	SIGTRAP = unix.SIGTRAP
+	SIGKILL = unix.SIGKILL
+	SIGSTOP = unix.SIGSTOP
+)
+
 // Kind is what wait told of a task.
 type Kind uint8
 

@@ -15,3 +15,41 @@ func wait4(task int, status *uint32, flags int, block bool) (int, unix.Errno) {
 	tid, _, errno := call(unix.SYS_WAIT4, uintptr(task), uintptr(unsafe.Pointer(status)), uintptr(flags), 0, 0, 0)
 	return int(tid), errno
 }
+
+// Monotonic is CLOCK_MONOTONIC in ns, less what has passed since this call.
+func Monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
+
+// Numbers of the system calls that the engine has a tracee make.
+const (
+	SysMmap        = unix.SYS_MMAP
+	SysClone       = unix.SYS_CLONE
+	SysClone3      = unix.SYS_CLONE3
+	SysMunmap      = unix.SYS_MUNMAP
+	SysRtSigaction = unix.SYS_RT_SIGACTION
+
+	ProtRX         = unix.PROT_READ | unix.PROT_EXEC
+	ProtRW         = unix.PROT_READ | unix.PROT_WRITE
+	MapPrivateAnon = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
+	MapNoReplace   = unix.MAP_FIXED_NOREPLACE
+)
+
+// Flags and special handlers of SigAction.
+const (
+	SigDfl      = 0
+	SigIgn      = 1
+	SaSigInfo   = 4
+	SaRestorer  = 0x04000000
+	SaOnStack   = 0x08000000
+	SaNoDefer   = 0x40000000
+	SaResetHand = 0x80000000
+)
+
+// ThreadID is the calling thread's id.
+func ThreadID() int { return unix.Gettid() }
+
+// Kill ends a process.
+func Kill(pid int) error { return unix.Kill(pid, unix.SIGKILL) }

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+func newTable(isa arch.ISA, mem *ptrace.Memory, m breakpoint.Mapper) *breakpoint.Table {
+	return breakpoint.New(isa, mem, m)
+}
+
+// AddProcess implements Session.
+func (s *session) AddProcess(pid int) error {
+	if err := refuse(pid); err != nil {
+		return err
+	}
+	return s.do(func() error { return s.attach(pid) })
+}
+
+// attach seizes every task of a process, in passes until one finds nothing
+// new. No task is stopped by it.
+func (s *session) attach(pid int) error {
+	if s.procs[pid] != nil {
+		return fmt.Errorf("attach to %d: it is in this session already", pid)
+	}
+	p := s.addProcess(pid, &inferior.Space{})
+	if err := s.seizeAll(p); err != nil {
+		s.abandon(p)
+		return explain(pid, err)
+	}
+	mem, err := ptrace.OpenMemory(pid)
+	if err != nil {
+		s.abandon(p)
+		return explain(pid, err)
+	}
+	s.newSpace(p, mem)
+	if err := s.recover(p); err != nil {
+		s.warn(p, "clean up after an earlier tracer: %v", err)
+	}
+	s.rescan(p)
+	return nil
+}
+
+func (s *session) seizeAll(p *inferior.Process) error {
+	for {
+		tids, err := inferior.TaskIDs(p.PID)
+		if err != nil {
+			return err
+		}
+		found := false
+		for _, tid := range tids {
+			if p.Tasks[tid] != nil {
+				continue
+			}
+			err := ptrace.Seize(tid, ptrace.Follow)
+			if errors.Is(err, ptrace.ErrNotPermitted) && s.comesByItself(p, tid) {
+				continue // cloned by a task that we have: its event is on its way
+			}
+			if errors.Is(err, ptrace.ErrGone) && tid != p.PID || err != nil && taskState(tid) == 'Z' {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			found = true
+			s.addTask(p, tid, false)
+		}
+		if !found {
+			if len(p.Tasks) == 0 {
+				return ptrace.ErrGone
+			}
+			return nil
+		}
+	}
+}
+
+// comesByItself says whether a task that could not be seized is traced by us
+// already, its clone event not yet waited for.
+func (s *session) comesByItself(p *inferior.Process, tid int) bool {
+	return tracerOf(tid) == ptrace.ThreadID() && tid != p.PID
+}
+
+// abandon lets go of tasks that were seized before the attach failed.
+func (s *session) abandon(p *inferior.Process) {
+	for _, t := range p.Tasks {
+		if s.halt(t) == nil {
+			_ = ptrace.Detach(t.TID, 0)
+		}
+		delete(s.tasks, t.TID)
+	}
+	delete(s.procs, p.PID)
+}
+
+// start launches a program; it stands, held for the tracer, before its first
+// instruction.
+func (s *session) start(cmd Command) error {
+	path, err := exec.LookPath(cmd.Path)
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return err
+	}
+	files, closeNull, err := cmd.files()
+	if err != nil {
+		return err
+	}
+	defer closeNull()
+	c := ptrace.Command{Path: path, Args: append([]string{cmd.Path}, cmd.Args...), Env: cmd.Env,
+		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR}
+	return s.do(func() error {
+		pid, err := ptrace.Launch(c, ptrace.Follow)
+		if err != nil {
+			return err
+		}
+		return s.adoptChild(pid)
+	})
+}
+
+func (s *session) adoptChild(pid int) error {
+	mem, err := ptrace.OpenMemory(pid)
+	if err != nil {
+		ptrace.Reap(pid)
+		return err
+	}
+	s.started[pid] = true
+	p := s.addProcess(pid, &inferior.Space{})
+	s.newSpace(p, mem)
+	t := s.addTask(p, pid, false)
+	t.Begin(ptrace.Stop{Kind: ptrace.Exec, Task: pid})
+	t.User = true
+	s.rescan(p)
+	return nil
+}
+
+// files are the descriptors of a new program, /dev/null where none is given.
+func (c *Command) files() (fds []uintptr, done func(), err error) {
+	var null *os.File
+	done = func() {
+		if null != nil {
+			null.Close()
+		}
+	}
+	for _, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+		if f == nil {
+			if null == nil {
+				if null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+					return nil, done, err
+				}
+			}
+			f = null
+		}
+		fds = append(fds, f.Fd())
+	}
+	return fds, done, nil
+}

@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// call has a halted task make one system call. We may die at any moment of
+// it: the stub by itself restores the task's registers and goes on where the
+// task was, and it is never in memory that the program executes.
+func (s *session) call(t *inferior.Task, nr uint64, args ...uint64) (uint64, error) {
+	var a [6]uint64
+	copy(a[:], args)
+	for range 100 { // each signal that comes in between costs a try
+		value, again, err := s.tryCall(t, nr, a)
+		if err != nil {
+			return 0, fmt.Errorf("system call %d in task %d: %w", nr, t.TID, err)
+		}
+		if again {
+			continue
+		}
+		if errno := -int64(value); errno > 0 && errno < 4096 {
+			return 0, &ptrace.Error{Op: fmt.Sprintf("system call %d in", nr), Task: t.TID, Errno: ptrace.Errno(errno)}
+		}
+		return value, nil
+	}
+	return 0, fmt.Errorf("system call %d in task %d: signals never cease", nr, t.TID)
+}
+
+func (s *session) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value uint64, again bool, err error) {
+	if !atEvent(t) {
+		return 0, false, errors.New("task is not halted")
+	}
+	saved, err := s.callState(t)
+	if err != nil {
+		return 0, false, err
+	}
+	entry, err := s.writeStub(t, &saved, nr, args)
+	if err != nil {
+		return 0, false, err
+	}
+	t.SetRegs(&entry)
+	for _, want := range []string{"entry", "exit"} {
+		if err := s.toSyscallStop(t, &saved.Regs); err == errInterrupted && want == "entry" {
+			return 0, true, nil
+		} else if err != nil {
+			return 0, false, err
+		}
+	}
+	r, err := t.Regs()
+	if err != nil {
+		return 0, false, err
+	}
+	value = s.isa.Result(r)
+	return value, false, s.afterCall(t, &saved.Regs)
+}
+
+func (s *session) callState(t *inferior.Task) (arch.CallState, error) {
+	r, err := t.Regs()
+	if err != nil {
+		return arch.CallState{}, err
+	}
+	st := arch.CallState{Regs: *r}
+	if st.FP, err = ptrace.GetFP(t.TID); err != nil {
+		return st, err
+	}
+	st.SigMask, err = ptrace.GetSigMask(t.TID)
+	return st, err
+}
+
+// writeStub puts the stub into our base area, or, before there is one, into
+// the unused end of the vdso's last page, which nobody executes.
+func (s *session) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
+	space := t.Process.Space
+	var b arch.Buffer
+	entry, err := s.isa.SyscallCode(&b, st, nr, args)
+	if err != nil {
+		return arch.Regs{}, err
+	}
+	var at arch.Addr
+	if space.Table.Prepared() {
+		at, _ = space.Table.Stub()
+	} else {
+		if space.Scratch == 0 {
+			if space.Scratch, err = scratch(t.Process, len(b.Code)); err != nil {
+				return arch.Regs{}, err
+			}
+		}
+		at, space.ScratchLen = space.Scratch, len(b.Code)
+	}
+	b.Reset(at)
+	if entry, err = s.isa.SyscallCode(&b, st, nr, args); err != nil {
+		return arch.Regs{}, err
+	}
+	return entry, s.force(t, at, b.Code)
+}
+
+// clearScratch puts back the zeros where the first stubs have been.
+func (s *session) clearScratch(t *inferior.Task) error {
+	space := t.Process.Space
+	if space.Scratch == 0 {
+		return nil
+	}
+	return s.force(t, space.Scratch, make([]byte, space.ScratchLen))
+}
+
+// force writes by /proc/PID/mem, or where the kernel is told to forbid that
+// (proc_mem.force_override) by ptrace itself.
+func (s *session) force(t *inferior.Task, at arch.Addr, code []byte) error {
+	return t.Process.Space.Memory.Write(at, code)
+}
+
+var errNoScratch = errors.New("no unused executable bytes for a first system call: neither vdso nor program has room")
+
+// scratch finds n executable bytes that hold zeros and that no code uses: the
+// end of the vdso, else of another executable mapping's last page.
+func scratch(p *inferior.Process, n int) (arch.Addr, error) {
+	maps, err := symbols.Maps(p.PID)
+	if err != nil {
+		return 0, err
+	}
+	n = (n + 15) &^ 15
+	try := func(m symbols.Mapping) (arch.Addr, bool) {
+		buf := make([]byte, n+32) // some distance from what is used
+		at := m.End - arch.Addr(len(buf))
+		if p.Space.Memory.Read(at, buf) != nil {
+			return 0, false
+		}
+		for _, c := range buf {
+			if c != 0 {
+				return 0, false
+			}
+		}
+		return m.End - arch.Addr(n), true
+	}
+	for _, vdso := range []bool{true, false} {
+		for _, m := range maps {
+			if m.Executable() && (m.Path == "[vdso]") == vdso && m.Path != "[vsyscall]" {
+				if at, ok := try(m); ok {
+					return at, nil
+				}
+			}
+		}
+	}
+	return 0, errNoScratch
+}
+
+var errInterrupted = errors.New("interrupted by a signal")
+
+// toSyscallStop runs a task in its stub up to the next entry or exit. A signal
+// that comes first is delivered to the program as it was, and the call is to
+// be tried again.
+func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
+	for {
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		if err := ptrace.Syscall(t.TID, 0); err != nil {
+			return err
+		}
+		stop, _, err := ptrace.Wait(t.TID, true)
+		if err != nil {
+			return err
+		}
+		s.stats.stops.Add(1)
+		t.Begin(stop)
+		switch stop.Kind {
+		case ptrace.SyscallStop:
+			return nil
+		case ptrace.Exited, ptrace.Killed:
+			_ = s.onEnd(t, stop)
+			return ptrace.ErrGone
+		case ptrace.Signal:
+			t.SetRegs(saved)
+			t.Asked = true
+			if err := s.decide(t, stop); err != nil {
+				return err
+			}
+			if err := s.toEventStop(t); err != nil {
+				return err
+			}
+			return errInterrupted
+		}
+	}
+}
+
+// afterCall gives a task that stands at the exit of our call its registers
+// back. The detour over an event stop lets the kernel finish what it was doing
+// for the program, the restart of an interrupted system call above all.
+func (s *session) afterCall(t *inferior.Task, saved *arch.Regs) error {
+	restarted := s.isa.Restarted(saved)
+	t.SetRegs(&restarted)
+	if err := s.toEventStop(t); err != nil {
+		return err
+	}
+	t.SetRegs(saved)
+	return t.Flush()
+}

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+)
+
+// Interrupt implements Session.
+func (s *session) Interrupt(pid int) error {
+	return s.do(func() error {
+		p, err := s.process(pid)
+		if err != nil {
+			return err
+		}
+		for _, t := range p.Tasks {
+			t.User = true
+		}
+		stuck := s.haltAll([]*inferior.Process{p})
+		for _, t := range p.Tasks {
+			t.Hold--
+			if atEvent(t) {
+				e := event.Event{Kind: event.Stopped, PID: pid, TID: t.TID}
+				if r, err := s.view(t); err == nil {
+					e.Addr = arch.Addr(r[s.isa.PCReg()])
+				}
+				s.tell(&e, true)
+			}
+		}
+		if stuck > 0 {
+			return fmt.Errorf("interrupt %d: %d of its tasks: %w", pid, stuck, errBusy)
+		}
+		return nil
+	})
+}
+
+// Resume implements Session.
+func (s *session) Resume(id int) error {
+	return s.do(func() error {
+		if p := s.procs[id]; p != nil && !p.Silent {
+			var errs []error
+			for _, t := range p.Tasks {
+				errs = append(errs, s.resumeUser(t))
+			}
+			return errors.Join(errs...)
+		}
+		t, err := s.stopped(id)
+		if err != nil {
+			return err
+		}
+		return s.resumeUser(t)
+	})
+}
+
+func (s *session) resumeUser(t *inferior.Task) error {
+	if !t.User {
+		return nil
+	}
+	t.User = false
+	if t.Held() || t.State != inferior.Stopped {
+		return nil
+	}
+	signal := t.HeldSig
+	t.HeldSig = 0
+	if err := s.letGo(t, signal); err != nil && !isGone(err) {
+		return err
+	}
+	return nil
+}
+
+// Tasks implements Session.
+func (s *session) Tasks(pid int) (tasks []Task, err error) {
+	err = s.do(func() error {
+		p, err := s.process(pid)
+		if err != nil {
+			return err
+		}
+		for _, t := range p.Tasks {
+			d := Task{TID: t.TID, Name: inferior.Comm(t.TID), Stopped: t.State == inferior.Stopped}
+			if d.Stopped {
+				if r, err := s.view(t); err == nil {
+					d.PC = arch.Addr(r[s.isa.PCReg()])
+				}
+			}
+			tasks = append(tasks, d)
+		}
+		slices.SortFunc(tasks, func(a, b Task) int { return a.TID - b.TID })
+		return nil
+	})
+	return tasks, err
+}
+
+// Registers implements Session.
+func (s *session) Registers(tid int) (r arch.Regs, err error) {
+	err = s.do(func() error {
+		t, err := s.stopped(tid)
+		if err == nil {
+			r, err = s.view(t)
+		}
+		return err
+	})
+	return r, err
+}
+
+// SetRegisters implements Session.
+func (s *session) SetRegisters(tid int, regs arch.Regs) error {
+	return s.do(func() error {
+		t, err := s.stopped(tid)
+		if err != nil {
+			return err
+		}
+		return s.setView(t, regs)
+	})
+}
+
+// setView sets a task's registers as the program has them: a task in a slot
+// stays there as long as its PC is not changed.
+func (s *session) setView(t *inferior.Task, regs arch.Regs) error {
+	shown, err := s.view(t)
+	if err != nil {
+		return err
+	}
+	raw, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	pc, sp := s.isa.PCReg(), s.isa.SPReg()
+	if regs[pc] == shown[pc] {
+		regs[pc] = raw[pc]
+		regs[sp] -= shown[sp] - raw[sp]
+	}
+	t.SetRegs(&regs)
+	return t.Flush()
+}
+
+// ReadMemory implements Session.
+func (s *session) ReadMemory(pid int, addr arch.Addr, buf []byte) error {
+	return s.do(func() error {
+		p, err := s.process(pid)
+		if err != nil {
+			return err
+		}
+		return p.Space.Table.ReadOriginal(addr, buf)
+	})
+}
+
+// WriteMemory implements Session.
+func (s *session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
+	return s.do(func() error {
+		p, err := s.process(pid)
+		if err != nil {
+			return err
+		}
+		return p.Space.Table.WriteOriginal(addr, data)
+	})
+}

@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// Detach implements Session.
+func (s *session) Detach() error {
+	err := s.do(func() error {
+		var errs []error
+		for len(s.procs) > 0 {
+			for _, p := range s.procs {
+				errs = append(errs, s.release(p))
+				break
+			}
+		}
+		s.ending = true
+		return errors.Join(errs...)
+	})
+	if err == ErrEnded {
+		err = nil
+	}
+	<-s.done
+	return err
+}
+
+// Kill implements Session.
+func (s *session) Kill() error {
+	_ = s.do(func() error {
+		for pid := range s.started {
+			if s.procs[pid] != nil {
+				_ = ptrace.Kill(pid)
+			}
+		}
+		return nil
+	})
+	return s.Detach()
+}
+
+// release removes everything of ours from a process and lets it go. The
+// processes that share its space go with it: they could not run without us.
+func (s *session) release(p *inferior.Process) error {
+	var ps []*inferior.Process
+	for _, q := range s.procs {
+		if q.Space == p.Space {
+			ps = append(ps, q)
+		}
+	}
+	stuck := s.haltAll(ps)
+	err := s.dismantle(p.Space, ps, stuck)
+	for _, q := range ps {
+		err = errors.Join(err, s.let(q))
+	}
+	s.checkEnd()
+	return err
+}
+
+// haltAll stops all tasks of ps; it gives back those that do not stop in time.
+func (s *session) haltAll(ps []*inferior.Process) (stuck int) {
+	var waiting []*inferior.Task
+	for _, p := range ps {
+		for _, t := range p.Tasks {
+			t.Hold++
+			if atEvent(t) {
+				continue
+			}
+			t.Asked = true
+			if t.State == inferior.Stopped {
+				signal := t.HeldSig
+				t.HeldSig = 0
+				_ = ptrace.Interrupt(t.TID)
+				_ = s.letGo(t, signal)
+			} else if !t.Fresh {
+				_ = ptrace.Interrupt(t.TID)
+			}
+			waiting = append(waiting, t)
+		}
+	}
+	stands := func() bool {
+		for len(waiting) > 0 {
+			t := waiting[len(waiting)-1]
+			if t.State != inferior.Gone && !atEvent(t) {
+				return false
+			}
+			waiting = waiting[:len(waiting)-1]
+		}
+		return true
+	}
+	_ = s.pump(stands)
+	for _, t := range waiting {
+		if t.State != inferior.Gone && !atEvent(t) {
+			stuck++
+		}
+	}
+	return stuck
+}
+
+// dismantle restores a space whose tasks are halted: text, signal handler,
+// debug registers, then our mappings, unless a task that did not stop may yet
+// come back to them.
+func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck int) error {
+	if space.Table == nil {
+		return nil
+	}
+	err := space.Table.Remove(space.Table.Sites())
+	var some *inferior.Task
+	for _, p := range ps {
+		s.dropPlacements(p)
+		for _, t := range p.Tasks {
+			if !atEvent(t) {
+				continue
+			}
+			some = t
+			err = errors.Join(err, s.leaveSlot(t, false), s.clearWatches(t), t.Flush())
+			t.Skips = nil
+		}
+	}
+	if some == nil || !space.Table.Prepared() {
+		return err
+	}
+	for _, p := range ps { // each process has its own handlers
+		for _, t := range p.Tasks {
+			if atEvent(t) {
+				err = errors.Join(err, s.removeGuard(t))
+				break
+			}
+		}
+	}
+	if stuck > 0 {
+		return err
+	}
+	return errors.Join(err, s.unmap(some))
+}
+
+// removeGuard gives the program its own SIGTRAP handler back.
+func (s *session) removeGuard(t *inferior.Task) error {
+	g := &t.Process.Space.Guard
+	if !g.Installed {
+		return nil
+	}
+	now, err := s.sigaction(t, nil)
+	if err != nil || now.Handler != g.Ours.Handler {
+		return err
+	}
+	_, err = s.sigaction(t, &g.Old)
+	return err
+}
+
+// unmap takes our mappings away; the last calls run outside them.
+func (s *session) unmap(t *inferior.Task) error {
+	space := t.Process.Space
+	addrs, sizes := space.Table.Areas()
+	data := space.Guard.Data
+	space.Table = newTable(s.isa, space.Memory, &room{s, space})
+	space.Guard = inferior.Guard{}
+	var errs []error
+	if data != 0 {
+		_, err := s.call(t, ptrace.SysMunmap, uint64(data), pageSize)
+		errs = append(errs, err)
+	}
+	for i := len(addrs) - 1; i >= 0; i-- {
+		_, err := s.call(t, ptrace.SysMunmap, uint64(addrs[i]), uint64(sizes[i]))
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, s.clearScratch(t))...)
+}
+
+// let detaches from all tasks of a process, whose stops it ends.
+func (s *session) let(p *inferior.Process) error {
+	var errs []error
+	for _, t := range p.Tasks {
+		if t.State == inferior.Stopped {
+			err := errors.Join(t.Flush(), ptrace.Detach(t.TID, t.HeldSig))
+			if err != nil && !isGone(err) {
+				errs = append(errs, err)
+			}
+		}
+		t.State = inferior.Gone
+		delete(s.tasks, t.TID)
+	}
+	s.leaveSpace(p)
+	delete(s.procs, p.PID)
+	return errors.Join(errs...)
+}

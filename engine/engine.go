@@ -1,0 +1,211 @@
+// Package engine traces running programs: a Session puts probes into them and
+// tells what happens.
+//
+//	s, err := engine.Attach(pid)            // or engine.Start(engine.Command{...})
+//	p, err := s.Register(engine.ProbeSpec{Location: "libc:malloc"})
+//	...
+//	fmt.Println(s.Hits(p))
+//	s.Detach()
+//
+// A session is one locked OS thread that owns the ptrace attachment; requests
+// are queued to it and a doorbell wakes it, stops are decided on it, and no
+// ptrace request ever leaves it. Several sessions may live in one program, and
+// the program's own children are not touched. All methods of a Session may be
+// called from any goroutine; but a ProbeSpec's Func runs on the session's
+// thread and may use only the Hit it is given.
+//
+// Importing it needs no privilege by itself; attaching follows the rules of
+// ptrace(2), and Diagnose says which of them is in the way.
+package engine
+
+import (
+	"context"
+	"iter"
+	"os"
+	"time"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// Session is a set of processes traced together.
+type Session interface {
+	// AddProcess attaches to one more process, all its tasks.
+	AddProcess(pid int) error
+
+	// Register plants a probe in every process of the session where its
+	// location is found, and in libraries, programs and children that come
+	// later. A location that is found nowhere is an error that wraps
+	// symbols.ErrNotFound, unless ProbeSpec.Pending is set.
+	Register(ProbeSpec) (event.ProbeID, error)
+	// Unregister takes a probe out again; what it counted stays readable.
+	Unregister(event.ProbeID) error
+	// Hits is how often a probe was hit so far, in all processes.
+	Hits(event.ProbeID) uint64
+	// Placements lists where a probe is (or, once unregistered, was) planted,
+	// by process and address, with its hits. 0 lists all probes.
+	Placements(event.ProbeID) []Placement
+
+	// Poll waits for the next event. At the end of the session, when all that
+	// happened has been told, it returns ErrEnded.
+	Poll(context.Context) (event.Event, error)
+	// Events iterates over Poll until the session ends or ctx is done.
+	Events(context.Context) iter.Seq[event.Event]
+
+	// Interrupt stops all tasks of a process and returns when they stand.
+	Interrupt(pid int) error
+	// Resume lets a stopped task, or with a process id all of a process's
+	// stopped tasks, go on.
+	Resume(id int) error
+	// Tasks lists the tasks of a process.
+	Tasks(pid int) ([]Task, error)
+	// Registers reads a stopped task's registers as the program has them.
+	Registers(tid int) (arch.Regs, error)
+	// SetRegisters replaces a stopped task's registers.
+	SetRegisters(tid int, regs arch.Regs) error
+	// ReadMemory reads a process's memory as if there were no probes.
+	ReadMemory(pid int, addr arch.Addr, buf []byte) error
+	// WriteMemory writes a process's memory and keeps the probes.
+	WriteMemory(pid int, addr arch.Addr, data []byte) error
+
+	// ISA is the instruction set of a process.
+	ISA() arch.ISA
+	// Processes lists the processes traced now.
+	Processes() []int
+	// Done is closed when the session has ended: all processes are gone or let go.
+	Done() <-chan struct{}
+	// Exit tells how a process of the session ended.
+	Exit(pid int) (Exit, bool)
+	// Stats are the session's own counters.
+	Stats() Stats
+
+	// Detach removes all that we put into the processes and lets them go on.
+	Detach() error
+	// Kill ends the processes started by this session and detaches the others.
+	Kill() error
+}
+
+// Action is what happens at a hit besides counting it.
+type Action uint8
+
+const (
+	Count Action = iota // nothing
+	Tell                // an event.Hit with time, address and arguments
+	Stop                // the task stops until Resume; an event.Stopped
+	Call                // Func runs on the stopped task
+)
+
+// Access is what a hardware probe waits for.
+type Access uint8
+
+const (
+	Execute   Access = iota // an instruction's execution
+	Write                   // a write to data
+	ReadWrite               // a read of or write to data
+)
+
+// ProbeSpec says what to probe and what to do there.
+type ProbeSpec struct {
+	// Location: [BINARY:]FUNCTION[+OFF], FUNCTION+*, FUNCTION%return, *ADDR,
+	// with globs; see package symbols.
+	Location string
+	PID      int    // one process only; 0: all
+	Action   Action // default Count
+	Func     func(*Hit)
+	// Args is how many integer arguments an event carries, up to
+	// event.MaxArgs; at an exit Args > 0 asks for the result.
+	Args    int
+	Strings uint8 // bit i: argument i points to a string that the event is to carry
+	Rung    breakpoint.Rung
+	Watch   Access // with Rung Hardware and data: what for
+	Len     int    // with Watch Write or ReadWrite: 1, 2, 4 or 8 bytes
+	Pending bool   // no error if the location is found nowhere yet
+}
+
+// Placement is one place in one process that serves a probe.
+type Placement struct {
+	Probe  event.ProbeID
+	PID    int
+	Name   string    // BINARY:FUNCTION[+OFF]
+	Addr   arch.Addr // in the process
+	Rung   breakpoint.Rung
+	Reason string // why not a faster rung
+	Err    error  // why it could not be planted at all
+	Hits   uint64
+}
+
+// Task describes one thread.
+type Task struct {
+	TID     int
+	Name    string
+	Stopped bool
+	PC      arch.Addr // of a stopped one
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	Status int // exit code
+	Signal int // what killed it, 0 if it exited
+}
+
+// Code is the exit status a shell would give: 128+n for signal n.
+func (e Exit) Code() int {
+	if e.Signal != 0 {
+		return 128 + e.Signal
+	}
+	return e.Status
+}
+
+// Stats count what a session did.
+type Stats struct {
+	Stops  uint64        // answers of wait
+	Hits   uint64        // stops that were a probe's
+	Missed uint64        // events dropped because the consumer was too slow
+	Pause  time.Duration // the longest time a task was stopped by us while attaching or planting
+}
+
+// Options of a session.
+type Options struct {
+	Follow  bool // trace the children of traced processes too
+	Buffer  int  // events kept for a slow consumer; default 65536
+	Signals bool // tell signals as events
+	Life    bool // tell forks, clones, execs, exits and libraries as events
+}
+
+// Command is a program to start.
+type Command struct {
+	Path                  string   // looked up in PATH if it has no slash
+	Args                  []string // without the program's name
+	Env                   []string // nil: ours
+	Dir                   string
+	Stdin, Stdout, Stderr *os.File // nil: /dev/null
+	NoASLR                bool     // without address space randomisation
+}
+
+// Attach traces a running process. It neither stops nor notices.
+func Attach(pid int, opts ...Options) (Session, error) {
+	s, err := newSession(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.AddProcess(pid); err != nil {
+		s.Detach()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Start runs a program stopped before its first instruction; Resume(pid)
+// lets it go once the probes are registered.
+func Start(cmd Command, opts ...Options) (Session, error) {
+	s, err := newSession(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(cmd); err != nil {
+		s.Detach()
+		return nil, err
+	}
+	return s, nil
+}

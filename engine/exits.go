@@ -1,0 +1,30 @@
+package engine
+
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+)
+
+// exitTest decides at a hit whether a jump leaves its function: an indirect
+// one may be a switch, a conditional one may not be taken.
+type exitTest struct {
+	always bool
+	ranges [][2]arch.Addr // of the function, in the process
+}
+
+func (s *session) leaves(t *inferior.Task, site *breakpoint.Site, x *exitTest, r *arch.Regs) bool {
+	if x.always {
+		return true
+	}
+	next, err := s.isa.Next(site.Code(), site.Addr, r, t.Process.Space.Memory.Read)
+	if err != nil {
+		return false
+	}
+	for _, in := range x.ranges {
+		if next >= in[0] && next < in[1] {
+			return false
+		}
+	}
+	return true
+}

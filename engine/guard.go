@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// The guard lets a tracee outlive us: a SIGTRAP handler of ours in the tracee
+// that goes on through the slots when nobody answers a trap any more. It is
+// there before the first trap is. The program's own handler is kept behind it,
+// and the program's own rt_sigaction calls on SIGTRAP are answered by us
+// (sigaction.go), so that the program does not see ours.
+
+// prepare maps the base area of t's space and installs the guard. t is halted.
+func (s *session) prepare(t *inferior.Task, near arch.Addr, sites int) error {
+	space := t.Process.Space
+	if !space.Table.Prepared() {
+		if err := space.Table.Prepare(near, sites); err != nil {
+			return err
+		}
+	}
+	if space.Guard.Installed {
+		return nil
+	}
+	return s.installGuard(t)
+}
+
+func (s *session) installGuard(t *inferior.Task) error {
+	g, table := &t.Process.Space.Guard, t.Process.Space.Table
+	if g.Data == 0 {
+		data, err := s.call(t, ptrace.SysMmap, 0, 4096, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
+		if err != nil {
+			return fmt.Errorf("room for the guard: %w", err)
+		}
+		g.Data = arch.Addr(data)
+	}
+	old, err := s.sigaction(t, nil)
+	if err != nil {
+		return fmt.Errorf("read SIGTRAP's handler: %w", err)
+	}
+	g.Old = old
+	if err := s.writeOld(t.Process.Space); err != nil {
+		return err
+	}
+	handler, restorer := table.GuardHandler()
+	g.Ours = guardAction(old, handler, restorer)
+	if _, err := s.sigaction(t, &g.Ours); err != nil {
+		return fmt.Errorf("install the guard: %w", err)
+	}
+	g.Installed = true
+	return nil
+}
+
+// guardAction is our handler with what of the program's own flags and mask
+// matters when it is called from ours.
+func guardAction(old ptrace.SigAction, handler, restorer arch.Addr) ptrace.SigAction {
+	a := ptrace.SigAction{Handler: uint64(handler), Restorer: uint64(restorer),
+		Flags: ptrace.SaSigInfo | ptrace.SaRestorer | ptrace.SaOnStack}
+	if old.Handler > ptrace.SigIgn {
+		a.Flags |= old.Flags & ptrace.SaNoDefer
+		a.Mask = old.Mask
+	}
+	return a
+}
+
+// writeOld tells the guard in the tracee of the program's own handler.
+func (s *session) writeOld(space *inferior.Space) error {
+	at := space.Table.GuardHeader()
+	old := space.Guard.Old
+	var errs []error
+	for off, v := range map[arch.Addr]uint64{arch.GuardOld: old.Handler, arch.GuardOldMask: old.Mask,
+		arch.GuardOldFlags: old.Flags, guardRestorer: old.Restorer, guardData: uint64(space.Guard.Data)} {
+		var b [8]byte
+		putLe64(b[:], v)
+		errs = append(errs, space.Memory.Write(at+off, b[:]))
+	}
+	return errors.Join(errs...)
+}
+
+// sigaction reads and, with a, replaces SIGTRAP's action in t's process.
+func (s *session) sigaction(t *inferior.Task, a *ptrace.SigAction) (old ptrace.SigAction, err error) {
+	data, mem := t.Process.Space.Guard.Data, t.Process.Space.Memory
+	var at uint64
+	if a != nil {
+		at = uint64(data) + 64
+		if err := mem.Write(data+64, a.Bytes()); err != nil {
+			return old, err
+		}
+	}
+	if _, err := s.call(t, ptrace.SysRtSigaction, uint64(ptrace.SIGTRAP), at, uint64(data), 8); err != nil {
+		return old, err
+	}
+	return old, mem.Read(data, old.Bytes())
+}
+
+// A trap in a task that has SIGTRAP blocked makes the kernel unblock it and
+// reset its handler (force_sig_info_to_task, kernel/signal.c): both are put
+// back. Only the handler tells for certain, and asking costs more than the
+// hit; so it is asked only when other synchronous signals are blocked too, as
+// they are wherever a libc or the Go runtime blocks all signals.
+const (
+	bitTrap  = 1 << (5 - 1)
+	bitsSync = 1<<(4-1) | 1<<(7-1) | 1<<(8-1) | 1<<(11-1) // ILL, BUS, FPE, SEGV
+)
+
+func (s *session) checkBlocked(t *inferior.Task) (blocked bool, err error) {
+	mask, err := ptrace.GetSigMask(t.TID)
+	if err != nil || mask&bitsSync == 0 {
+		return false, err
+	}
+	if caught, err := catchesTrap(t.TID); err != nil || caught {
+		return false, err
+	}
+	return true, ptrace.SetSigMask(t.TID, mask|bitTrap)
+}
+
+// repairGuard puts the handler back after a blocked hit.
+func (s *session) repairGuard(t *inferior.Task) error {
+	if err := s.halt(t); err != nil {
+		return err
+	}
+	_, err := s.sigaction(t, &t.Process.Space.Guard.Ours)
+	return errors.Join(err, s.unhalt(t))
+}
+
+func catchesTrap(tid int) (bool, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return false, err
+	}
+	_, rest, ok := strings.Cut(string(b), "\nSigCgt:\t")
+	var set uint64
+	if !ok {
+		return false, errors.New("no SigCgt in /proc/PID/status")
+	}
+	if _, err := fmt.Sscanf(rest, "%x", &set); err != nil {
+		return false, err
+	}
+	return set&bitTrap != 0, nil
+}

@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// placement is one probe at one site, or at one debug register.
+type placement struct {
+	probe *probe
+	proc  *inferior.Process
+	name  string
+	addr  arch.Addr
+	exit  *exitTest
+	hook  func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
+	site  *breakpoint.Site
+	rung  breakpoint.Rung
+	why   string
+	err   error
+	hits  atomic.Uint64
+}
+
+// tag is what a site serves: its Site.Tag.
+type tag struct {
+	list  []*placement
+	plain bool // all of them only count
+}
+
+func (g *tag) add(p *placement) {
+	g.list = append(g.list, p)
+	g.mark()
+}
+
+func (g *tag) mark() {
+	g.plain = true
+	for _, p := range g.list {
+		if p.hook != nil || p.exit != nil || p.probe.spec.Action != Count {
+			g.plain = false
+		}
+	}
+}
+
+// onTrapSignal decides a SIGTRAP. This is the path of a hit: for a counting
+// probe it costs the requests to read the PC and the signal mask, to set the
+// PC, and to go on; and one for the siginfo where the PC alone does not tell.
+func (s *session) onTrapSignal(t *inferior.Task) error {
+	table := t.Process.Space.Table
+	pc, err := t.PC()
+	if err != nil {
+		return err
+	}
+	addr := s.isa.TrapPC(pc)
+	site := table.At(addr)
+	if site == nil || site.Rung == breakpoint.Hardware {
+		return s.onOtherTrap(t, pc)
+	}
+	if site.Ambiguous {
+		if ours, err := s.trapped(t, addr); err != nil || !ours {
+			return s.onOtherTrap(t, pc)
+		}
+	}
+	if site.Inst.Kind == arch.KindTrap {
+		_ = s.hit(t, site)
+		return s.deliver(t, ptrace.SIGTRAP)
+	}
+	blocked, err := s.checkBlocked(t)
+	if err != nil {
+		return err
+	}
+	s.stats.hits.Add(1)
+	s.storm.hit(s, t)
+	if len(t.Skips) > 0 && s.skipped(t, addr) {
+		return s.pass(t, site, blocked)
+	}
+	g := site.Tag.(*tag)
+	if g.plain {
+		if !t.Process.Silent {
+			for _, p := range g.list {
+				p.hits.Add(1)
+			}
+		}
+		return s.pass(t, site, blocked)
+	}
+	if s.hit(t, site) { // the engine's own probe has moved the task on
+		if blocked {
+			return s.repairGuard(t)
+		}
+		return nil
+	}
+	return s.pass(t, site, blocked)
+}
+
+// trapped asks the kernel whether t's SIGTRAP is that of our instruction at addr.
+func (s *session) trapped(t *inferior.Task, addr arch.Addr) (bool, error) {
+	var info ptrace.SigInfo
+	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
+		return false, err
+	}
+	if ptrace.OnePC { // amd64: int3
+		return info.Code() == ptrace.CodeKernel, nil
+	}
+	return info.Code() == ptrace.CodeBrkpt && info.Address() == addr, nil
+}
+
+// skipped says whether t comes back to a hit that has been told already.
+func (s *session) skipped(t *inferior.Task, addr arch.Addr) bool {
+	r, err := t.Regs()
+	if err != nil {
+		return false
+	}
+	for i, k := range t.Skips {
+		if k.Addr == addr && k.SP == r[s.isa.SPReg()] {
+			t.Skips = append(t.Skips[:i], t.Skips[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// pass lets a task that has hit site go on by the site's rung.
+func (s *session) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
+	if site.Rung == breakpoint.Step && !t.Moved {
+		return s.stepOver(t, site)
+	}
+	if t.Moved {
+		t.Moved = false
+	} else {
+		t.SetPC(site.Resume)
+	}
+	if blocked {
+		if err := s.repairGuard(t); err != nil || t.State != inferior.Stopped {
+			return err
+		}
+	}
+	return s.resume(t, 0)
+}
+
+// hit tells a hit to the probes of a site; moved means that one of the
+// engine's own has resumed the task.
+func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
+	r, err := t.Regs()
+	if err != nil {
+		return isGone(err)
+	}
+	view := *r
+	view[s.isa.PCReg()] = uint64(site.Addr)
+	for _, p := range site.Tag.(*tag).list {
+		switch {
+		case p.hook != nil:
+			if m, err := p.hook(t, site); m || err != nil {
+				moved = true
+			}
+		case t.Process.Silent, p.exit != nil && !s.leaves(t, site, p.exit, &view):
+		default:
+			p.hits.Add(1)
+			s.act(t, site, p, &view)
+		}
+	}
+	return moved
+}
+
+func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
+	switch p.probe.spec.Action {
+	case Tell:
+		e := s.hitEvent(t, p, view)
+		s.tell(&e, false)
+	case Stop:
+		t.User = true
+		e := s.hitEvent(t, p, view)
+		e.Kind = event.Stopped
+		s.tell(&e, true)
+	case Call:
+		h := Hit{s: s, t: t, p: p, regs: view, site: site}
+		p.probe.spec.Func(&h)
+		h.flush()
+	}
+}
+
+// hitEvent collects what a probe's event carries.
+func (s *session) hitEvent(t *inferior.Task, p *placement, view *arch.Regs) event.Event {
+	spec := &p.probe.spec
+	e := event.Event{Kind: event.Hit, Time: now(), PID: t.Process.PID, TID: t.TID,
+		Probe: p.probe.id, Location: p.name, Addr: p.addr}
+	for i := 0; i < min(spec.Args, event.MaxArgs); i++ {
+		v, ok := s.isa.Arg(view, i)
+		if p.exit != nil {
+			v, ok = s.isa.Result(view), i == 0
+		}
+		if !ok {
+			break
+		}
+		e.Args[i], e.NArgs = v, i+1
+	}
+	if spec.Strings != 0 {
+		e.Strings = make([]string, e.NArgs)
+		for i := range e.Strings {
+			if spec.Strings>>i&1 != 0 {
+				e.Strings[i] = s.readString(t, arch.Addr(e.Args[i]))
+			}
+		}
+	}
+	return e
+}
+
+// maxString is how much of a string an event carries.
+const maxString = 256
+
+func (s *session) readString(t *inferior.Task, addr arch.Addr) string {
+	buf := make([]byte, maxString)
+	n, _ := t.Process.Space.Memory.ReadSome(addr, buf)
+	for i, c := range buf[:n] {
+		if c == 0 {
+			return string(buf[:i])
+		}
+	}
+	return string(buf[:n])
+}

@@ -1,0 +1,185 @@
+// Package inferior is what a session knows of the programs it traces: tasks,
+// processes and address spaces, and the registers of a stopped task, read at
+// most once a stop and written back only if changed.
+//
+// All of it lives on the session's locked thread. It may import the ptrace
+// door, breakpoint, symbols and arch; it decides nothing.
+package inferior
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// State is where a task is, as far as we know.
+type State uint8
+
+const (
+	Running   State = iota // or on its way to a stop not yet waited for
+	Stopped                // waits for our next request
+	Listening              // in a job-control stop (PTRACE_LISTEN)
+	Gone                   // ended
+)
+
+// Task is one kernel thread.
+type Task struct {
+	TID     int
+	Process *Process
+	State   State
+	Stop    ptrace.Stop // the stop it is in, while Stopped
+
+	Fresh         bool         // has not had its first stop
+	Asked         bool         // an Interrupt of ours has not been answered by a stop yet
+	Hold          int          // requests of ours in progress that keep it stopped
+	User          bool         // a tracer keeps it stopped
+	HeldSig       ptrace.Signo // to be delivered when it is let go
+	Skips         []Skip       // sites it comes back to by sigreturn without a new hit
+	Watched       bool         // has debug registers set
+	Moved         bool         // a hit's Func has changed the PC
+	regs          arch.Regs
+	have, new     bool      // regs are read; regs are changed
+	pc            arch.Addr // the program counter alone
+	havePC, newPC bool
+}
+
+// Skip is a hit that was told before a signal took the task out of the slot:
+// when it comes back to the site at that stack pointer, that is no new hit.
+type Skip struct {
+	Addr arch.Addr
+	SP   uint64
+}
+
+// Process is one traced thread group.
+type Process struct {
+	PID     int
+	Tasks   map[int]*Task
+	Space   *Space
+	Silent  bool     // a child we do not follow, kept only until it lets go of its parent's memory
+	VFork   *Process // parent whose memory it shares since vfork or clone(CLONE_VM)
+	Modules map[string]*symbols.Module
+	Name    string // comm
+	Exit    *ptrace.Stop
+	Leaving bool
+}
+
+// Space is an address space; tasks with CLONE_VM share it.
+type Space struct {
+	Memory *ptrace.Memory
+	Table  *breakpoint.Table
+	Users  int // processes
+	Guard  Guard
+	// Scratch is where stubs lie before and after we have a mapping of our own.
+	Scratch    arch.Addr
+	ScratchLen int
+}
+
+// Guard is what we know of the SIGTRAP handler that we put into a space's
+// process.
+type Guard struct {
+	Installed bool
+	Data      arch.Addr        // a page of ours that the tracee's kernel may write
+	Ours      ptrace.SigAction // as installed
+	Old       ptrace.SigAction // the program's own
+}
+
+// Begin records a new stop: what was known of the registers is void.
+func (t *Task) Begin(s ptrace.Stop) {
+	t.State, t.Stop = Stopped, s
+	t.have, t.new, t.havePC, t.newPC = false, false, false, false
+}
+
+// Held says whether somebody wants the task to stay stopped.
+func (t *Task) Held() bool { return t.Hold > 0 || t.User }
+
+// Regs gives the general registers, to be changed only through SetRegs.
+func (t *Task) Regs() (*arch.Regs, error) {
+	if !t.have {
+		if err := ptrace.GetRegs(t.TID, &t.regs); err != nil {
+			return nil, err
+		}
+		t.have = true
+		if t.newPC {
+			t.newPC, t.new = false, true
+			t.regs[ptrace.PCWord] = uint64(t.pc)
+		}
+	}
+	return &t.regs, nil
+}
+
+// SetRegs sets the general registers; the kernel is told at resume.
+func (t *Task) SetRegs(r *arch.Regs) {
+	t.regs, t.have, t.new = *r, true, true
+}
+
+// PC gives the program counter, by itself where the kernel has a request for
+// that: a counting hit needs no other register.
+func (t *Task) PC() (arch.Addr, error) {
+	if t.have || !ptrace.OnePC {
+		r, err := t.Regs()
+		if err != nil {
+			return 0, err
+		}
+		return arch.Addr(r[ptrace.PCWord]), nil
+	}
+	if !t.havePC {
+		pc, err := ptrace.GetPC(t.TID)
+		if err != nil {
+			return 0, err
+		}
+		t.pc, t.havePC = pc, true
+	}
+	return t.pc, nil
+}
+
+// SetPC sets the program counter; the kernel is told at resume.
+func (t *Task) SetPC(pc arch.Addr) {
+	if t.have {
+		t.regs[ptrace.PCWord], t.new = uint64(pc), true
+		return
+	}
+	t.pc, t.havePC, t.newPC = pc, true, true
+}
+
+// Flush tells the kernel of changed registers.
+func (t *Task) Flush() error {
+	switch {
+	case t.new:
+		t.new = false
+		return ptrace.SetRegs(t.TID, &t.regs)
+	case t.newPC:
+		t.newPC = false
+		return ptrace.SetPC(t.TID, t.pc)
+	}
+	return nil
+}
+
+// Leader is the task whose id is the process's, or nil if it has exited first.
+func (p *Process) Leader() *Task { return p.Tasks[p.PID] }
+
+// TaskIDs lists the threads of a process, as the kernel knows them now.
+func TaskIDs(pid int) ([]int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]int, 0, len(entries))
+	for _, e := range entries {
+		var id int
+		if _, err := fmt.Sscanf(e.Name(), "%d", &id); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Comm is a task's name.
+func Comm(tid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tid))
+	return strings.TrimSuffix(string(b), "\n")
+}

@@ -1,0 +1,34 @@
+package engine
+
+import (
+	"debug/elf"
+	"fmt"
+	"runtime"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/arch/amd64"
+	"github.com/ptracer/ptracer/arch/arm64"
+)
+
+// ISAFor picks the instruction set of an ELF machine: the one place in the
+// module that does.
+func ISAFor(m elf.Machine) (arch.ISA, error) {
+	for _, isa := range []arch.ISA{amd64.ISA, arm64.ISA} {
+		if isa.Machine() == m {
+			return isa, nil
+		}
+	}
+	return nil, fmt.Errorf("%v programs: %w", m, arch.ErrUnsupported)
+}
+
+func hostISA() arch.ISA {
+	machine := elf.EM_X86_64
+	if runtime.GOARCH == "arm64" {
+		machine = elf.EM_AARCH64
+	}
+	isa, err := ISAFor(machine)
+	if err != nil {
+		panic(err)
+	}
+	return isa
+}

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// The dynamic loader calls an empty function whenever it has mapped or is
+// about to unmap objects (r_brk of struct r_debug, <link.h>). A site of our own
+// there tells us in time: before the constructors of a new library run.
+var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
+
+// rescan reads what a process has mapped now; probes are planted in objects
+// that are new and forgotten in those that have gone.
+func (s *session) rescan(p *inferior.Process) {
+	maps, err := symbols.Maps(p.PID)
+	if err != nil {
+		return
+	}
+	mods, err := s.cache.Modules(p.PID, maps)
+	if err != nil && len(mods) == 0 {
+		s.warn(p, "read objects of %d: %v", p.PID, err)
+	}
+	now := map[string]*symbols.Module{}
+	var fresh []*symbols.Module
+	for i := range mods {
+		m := &mods[i]
+		key := fmt.Sprintf("%x-%s", m.Start, m.Path)
+		if old := p.Modules[key]; old != nil {
+			m = old
+		} else {
+			fresh = append(fresh, m)
+		}
+		now[key] = m
+	}
+	for key, m := range p.Modules {
+		if now[key] == nil {
+			s.unloaded(p, m)
+		}
+	}
+	p.Modules = now
+	for _, m := range fresh {
+		s.loaded(p, m)
+	}
+}
+
+func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
+	if m.Main || m.File == nil {
+		s.hookLoader(p)
+	} else {
+		s.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+		s.hookLoader(p)
+	}
+	if p.Space.Guard.Installed {
+		if err := s.hookSigactionIn(p, m); err != nil {
+			s.warn(p, "%s: %v", m.Path, err)
+		}
+	}
+	for _, pr := range s.probes {
+		if pr.loc.HasAddress && pr.loc.Binary == "" && !m.Main {
+			continue // planted with the main program
+		}
+		if err := s.plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.places) == 0 && !pr.spec.Pending {
+			continue // told once all libraries are there
+		}
+	}
+}
+
+func (s *session) unloaded(p *inferior.Process, m *symbols.Module) {
+	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
+		for _, pl := range site.Tag.(*tag).list {
+			pl.site = nil
+		}
+	}
+	s.lifeEvent(&event.Event{Kind: event.Unload, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+}
+
+// hookLoader plants our own site in the process's dynamic loader, once.
+func (s *session) hookLoader(p *inferior.Process) {
+	for _, m := range p.Modules {
+		if m.Main || !m.Loader {
+			continue
+		}
+		for _, name := range loaderHooks {
+			fns, err := m.File.Lookup(name)
+			if err != nil || len(fns) == 0 {
+				continue
+			}
+			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.hooked(p, m.Bias+fns[0].Addr) {
+				return
+			}
+			sp := spot{addr: m.Bias + fns[0].Addr, orig: s.fileBytes(m, fns[0].Addr), name: moduleName(m) + ":" + name}
+			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil {
+				s.warn(p, "libraries loaded later will not be seen: %v", err)
+			}
+			return
+		}
+	}
+}
+
+// onLoader looks at a process's objects anew while the thread that changed
+// them stands.
+func (s *session) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	t.SetPC(site.Resume)
+	if err := s.halt(t); err != nil {
+		return true, err
+	}
+	s.rescan(t.Process)
+	return true, s.unhalt(t)
+}

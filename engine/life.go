@@ -1,0 +1,263 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// addTask makes a task known, and takes the stop that came before its news.
+func (s *session) addTask(p *inferior.Process, tid int, fresh bool) *inferior.Task {
+	t := &inferior.Task{TID: tid, Process: p, Fresh: fresh}
+	s.tasks[tid], p.Tasks[tid] = t, t
+	return t
+}
+
+func (s *session) takeEarly(t *inferior.Task) {
+	if stop, ok := s.early[t.TID]; ok {
+		delete(s.early, t.TID)
+		s.take(stop)
+	}
+}
+
+func (s *session) addProcess(pid int, space *inferior.Space) *inferior.Process {
+	p := &inferior.Process{PID: pid, Tasks: map[int]*inferior.Task{}, Space: space,
+		Modules: map[string]*symbols.Module{}, Name: inferior.Comm(pid)}
+	space.Users++
+	s.procs[pid] = p
+	return p
+}
+
+// onTrap is the stop that an Interrupt asked for, or a new task's first.
+func (s *session) onTrap(t *inferior.Task) error {
+	t.Asked = false
+	if t.Fresh {
+		return s.onFirstStop(t)
+	}
+	return s.resume(t, 0)
+}
+
+// onGroup leaves a job-control stop in force: the task listens for its end.
+func (s *session) onGroup(t *inferior.Task) error {
+	t.Asked = false
+	if t.Fresh {
+		return s.onFirstStop(t)
+	}
+	return s.resume(t, 0)
+}
+
+func (s *session) onFirstStop(t *inferior.Task) error {
+	t.Fresh = false
+	p := t.Process
+	if p.Leaving && len(p.Tasks) == 1 {
+		return s.release(p)
+	}
+	if err := s.setWatches(t); err != nil {
+		s.warn(p, "task %d: hardware probes: %v", t.TID, err)
+	}
+	return s.resume(t, 0)
+}
+
+// onNewTask takes a new thread or process into the session, under whatever
+// name the kernel reported it.
+func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
+	child, err := ptrace.EventMessage(t.TID)
+	if err != nil {
+		return err
+	}
+	parent := t.Process
+	switch {
+	case kind == ptrace.Clone && groupOf(child) == parent.PID:
+		s.takeEarly(s.addTask(parent, child, true))
+		s.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
+	case s.sharesMemory(t, kind):
+		p := s.addProcess(child, parent.Space)
+		p.VFork, p.Silent, p.Name = parent, parent.Silent || !s.opts.Follow, parent.Name
+		s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
+		s.takeEarly(s.addTask(p, child, true))
+	default:
+		if err := s.onFork(t, child); err != nil {
+			s.warn(parent, "child %d: %v", child, err)
+		}
+	}
+	return s.resume(t, 0)
+}
+
+// onFork takes a child with a copy of the parent's space: sites, slots and
+// guard are in the copy already.
+func (s *session) onFork(t *inferior.Task, child int) error {
+	parent := t.Process
+	mem, err := ptrace.OpenMemory(child)
+	if err != nil {
+		s.early[child] = ptrace.Stop{} // died at once
+		delete(s.early, child)
+		return err
+	}
+	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard}
+	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
+	p := s.addProcess(child, space)
+	p.Leaving = parent.Silent || !s.opts.Follow
+	p.Silent, p.Name = p.Leaving, parent.Name
+	for k, m := range parent.Modules {
+		p.Modules[k] = m
+	}
+	s.inherit(parent, p)
+	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
+	c := s.addTask(p, child, true)
+	c.Skips = append(c.Skips, t.Skips...)
+	s.takeEarly(c)
+	return nil
+}
+
+func groupOf(tid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "\nTgid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, _ := strconv.Atoi(line)
+	return n
+}
+
+// cloneVM is CLONE_VM of sched.h.
+const cloneVM = 0x100
+
+// sharesMemory reads from the parent's system call whether the new process
+// runs in its memory. The kernel's event does not tell.
+func (s *session) sharesMemory(t *inferior.Task, kind ptrace.Kind) bool {
+	r, err := t.Regs()
+	if err != nil {
+		return false
+	}
+	nr, arg := ptrace.SyscallOf(r)
+	switch nr {
+	case ptrace.SysClone3:
+		var b [8]byte
+		if t.Process.Space.Memory.Read(arch.Addr(arg), b[:]) != nil {
+			return false
+		}
+		return le64(b[:])&cloneVM != 0
+	case ptrace.SysClone:
+		return arg&cloneVM != 0
+	}
+	return kind == ptrace.VFork
+}
+
+// onExec gives a process its new program: a new space, and of its tasks only
+// the leader, whichever of them made the call.
+func (s *session) onExec(t *inferior.Task) error {
+	p := t.Process
+	for tid, other := range p.Tasks {
+		if other != t {
+			s.forgetTask(other)
+			delete(s.tasks, tid)
+		}
+	}
+	t.Skips, t.Fresh = nil, false
+	ignored := p.Space.Guard.Installed && p.Space.Guard.Old.Handler == ptrace.SigIgn
+	s.leaveSpace(p)
+	mem, err := ptrace.OpenMemory(p.PID)
+	if err != nil {
+		return err
+	}
+	p.VFork, p.Name = nil, inferior.Comm(p.PID)
+	s.newSpace(p, mem)
+	path, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID))
+	if p.Silent || p.Leaving {
+		return s.release(p)
+	}
+	s.lifeEvent(&event.Event{Kind: event.Exec, PID: p.PID, TID: t.TID, Path: path}, p)
+	t.Hold++
+	if ignored {
+		err = s.reignore(t)
+	}
+	s.rescan(p)
+	t.Hold--
+	if t.State == inferior.Gone {
+		return err
+	}
+	if err2 := s.resume(t, 0); err == nil {
+		err = err2
+	}
+	return err
+}
+
+// reignore gives the new program the ignored SIGTRAP it would have inherited
+// had our handler not stood in its place.
+func (s *session) reignore(t *inferior.Task) error {
+	if err := s.toEventStop(t); err != nil {
+		return err
+	}
+	data, err := s.call(t, ptrace.SysMmap, 0, pageSize, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
+	if err != nil {
+		return err
+	}
+	t.Process.Space.Guard.Data = arch.Addr(data)
+	_, err = s.sigaction(t, &ptrace.SigAction{Handler: ptrace.SigIgn})
+	return err
+}
+
+func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
+	space := &inferior.Space{Memory: mem, Users: 1}
+	space.Table = newTable(s.isa, mem, &room{s, space})
+	p.Space = space
+	clear(p.Modules)
+}
+
+// leaveSpace lets a process go of its space; the last one closes it.
+func (s *session) leaveSpace(p *inferior.Process) {
+	s.dropPlacements(p)
+	if p.Space.Users--; p.Space.Users == 0 {
+		_ = p.Space.Memory.Close()
+	}
+}
+
+// onEnd is a task's end; the last task's is the process's.
+func (s *session) onEnd(t *inferior.Task, stop ptrace.Stop) error {
+	p := t.Process
+	if t.TID == p.PID || p.Exit == nil {
+		p.Exit = &stop // the leader's is the process's, and comes last
+	}
+	s.forgetTask(t)
+	if len(p.Tasks) == 0 {
+		s.endProcess(p)
+	}
+	return nil
+}
+
+func (s *session) forgetTask(t *inferior.Task) {
+	t.State = inferior.Gone
+	delete(t.Process.Tasks, t.TID)
+	delete(s.tasks, t.TID)
+}
+
+func (s *session) endProcess(p *inferior.Process) {
+	e := Exit{Status: p.Exit.Status}
+	if p.Exit.Kind == ptrace.Killed {
+		e = Exit{Signal: int(p.Exit.Signal)}
+	}
+	s.exits[p.PID] = e
+	s.leaveSpace(p)
+	delete(s.procs, p.PID)
+	s.lifeEvent(&event.Event{Kind: event.Exit, PID: p.PID, TID: p.PID, Status: e.Status, Signal: e.Signal}, p)
+	s.checkEnd()
+}
+
+// checkEnd ends the session when its last process has gone.
+func (s *session) checkEnd() {
+	s.ending = s.ending || len(s.procs) == 0
+}
+
+func (s *session) lifeEvent(e *event.Event, p *inferior.Process) {
+	if s.opts.Life && !p.Silent {
+		s.tell(e, true)
+	}
+}

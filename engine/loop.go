@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// loop waits for stops and decides them until the last process has gone.
+func (s *session) loop() {
+	for {
+		stop, _, err := ptrace.Wait(-1, true)
+		if err != nil {
+			// ECHILD can't be while the bell lives; somebody killed it.
+			break
+		}
+		s.take(stop)
+		if s.ending {
+			break
+		}
+	}
+	s.close()
+}
+
+// take decides one answer of wait.
+func (s *session) take(stop ptrace.Stop) {
+	if stop.Task == s.bell.Task() {
+		if stop.Kind == ptrace.Signal || stop.Kind == ptrace.Group || stop.Kind == ptrace.Trap {
+			_ = ptrace.Cont(stop.Task, 0)
+		}
+		s.obey()
+		return
+	}
+	s.stats.stops.Add(1)
+	t := s.tasks[stop.Task]
+	if t == nil {
+		// A child's first stop may come before its parent's event.
+		s.early[stop.Task] = stop
+		return
+	}
+	t.Begin(stop)
+	if err := s.decide(t, stop); err != nil && !isGone(err) {
+		s.warn(t.Process, "task %d: %v", t.TID, err)
+	}
+}
+
+// decide is the table of what a stop leads to; each case is one line.
+func (s *session) decide(t *inferior.Task, stop ptrace.Stop) error {
+	switch stop.Kind {
+	case ptrace.Signal:
+		return s.onSignal(t, stop)
+	case ptrace.Trap:
+		return s.onTrap(t)
+	case ptrace.Group:
+		return s.onGroup(t)
+	case ptrace.SyscallStop:
+		return s.resume(t, 0)
+	case ptrace.Clone, ptrace.Fork, ptrace.VFork:
+		return s.onNewTask(t, stop.Kind)
+	case ptrace.Exec:
+		return s.onExec(t)
+	case ptrace.Exited, ptrace.Killed:
+		return s.onEnd(t, stop)
+	default:
+		return s.resume(t, 0)
+	}
+}
+
+// resume lets a stopped task go on, unless somebody holds it.
+func (s *session) resume(t *inferior.Task, signal ptrace.Signo) error {
+	if t.Held() {
+		if !t.Asked {
+			t.HeldSig = signal
+			return nil
+		}
+		// Any stop clears a pending interrupt (ptrace_stop, kernel/signal.c).
+		if err := ptrace.Interrupt(t.TID); err != nil {
+			return err
+		}
+	}
+	return s.letGo(t, signal)
+}
+
+func (s *session) letGo(t *inferior.Task, signal ptrace.Signo) error {
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if t.Stop.Kind == ptrace.Group {
+		t.State = inferior.Listening
+		return ptrace.Listen(t.TID)
+	}
+	t.State = inferior.Running
+	return ptrace.Cont(t.TID, signal)
+}
+
+// pump takes stops, of any task, until done says so. It is how a request on
+// the session's thread waits for a task without losing others' stops. It gives
+// up after patience.
+func (s *session) pump(done func() bool) error {
+	alarm := time.AfterFunc(patience, s.bell.Ring)
+	defer alarm.Stop()
+	deadline := time.Now().Add(patience)
+	for !done() {
+		stop, _, err := ptrace.Wait(-1, true)
+		if err != nil {
+			return err
+		}
+		if stop.Task != s.bell.Task() {
+			s.take(stop)
+			continue
+		}
+		// Commands wait until the present one is through.
+		_ = ptrace.Cont(stop.Task, 0)
+		if time.Now().After(deadline) && !done() {
+			return errBusy
+		}
+	}
+	return nil
+}
+
+// patience is how long a task may take to answer PTRACE_INTERRUPT: one in an
+// uninterruptible wait, a vfork's parent above all, answers when that ends.
+const patience = 2 * time.Second
+
+var errBusy = errors.New("task does not stop: it is in an uninterruptible wait")
+
+// halt stops t where anything may be done to it: in an event stop on its way to
+// user mode. It stays there until unhalt.
+func (s *session) halt(t *inferior.Task) error {
+	t.Hold++
+	if err := s.toEventStop(t); err != nil {
+		t.Hold--
+		return err
+	}
+	return nil
+}
+
+func atEvent(t *inferior.Task) bool {
+	return t.State == inferior.Stopped && (t.Stop.Kind == ptrace.Trap || t.Stop.Kind == ptrace.Group)
+}
+
+func (s *session) toEventStop(t *inferior.Task) error {
+	if atEvent(t) {
+		return nil
+	}
+	if t.State == inferior.Gone {
+		return ptrace.ErrGone
+	}
+	t.Asked = true
+	if err := ptrace.Interrupt(t.TID); err != nil {
+		return err
+	}
+	if t.State == inferior.Stopped {
+		signal := t.HeldSig
+		t.HeldSig = 0
+		if err := s.letGo(t, signal); err != nil {
+			return err
+		}
+	}
+	if err := s.pump(func() bool { return t.State == inferior.Gone || atEvent(t) }); err != nil {
+		return err
+	}
+	if t.State == inferior.Gone {
+		return ptrace.ErrGone
+	}
+	return nil
+}
+
+// unhalt ends a halt; the task goes on if nobody else holds it.
+func (s *session) unhalt(t *inferior.Task) error {
+	t.Hold--
+	if t.State != inferior.Stopped || t.Held() {
+		return nil
+	}
+	signal := t.HeldSig
+	t.HeldSig = 0
+	return s.letGo(t, signal)
+}

@@ -1,0 +1,391 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// probe is what a tracer asked for, and everywhere it is.
+type probe struct {
+	id     event.ProbeID
+	spec   ProbeSpec
+	loc    symbols.Location
+	places []*placement
+	gone   bool
+	found  bool // its location has been found somewhere
+}
+
+// Register implements Session.
+func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
+	loc, err := symbols.ParseLocation(spec.Location)
+	if err != nil {
+		return 0, err
+	}
+	if spec.Action == Call && spec.Func == nil {
+		return 0, errors.New("probe with Action Call has no Func")
+	}
+	if spec.Args > event.MaxArgs {
+		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)
+	}
+	p := &probe{spec: spec, loc: loc}
+	if err := s.lookAhead(p); err != nil {
+		return 0, err
+	}
+	err = s.do(func() error { return s.register(p) })
+	return p.id, err
+}
+
+// lookAhead resolves a location outside the session's thread, so that symbols
+// are read while nothing waits for us.
+func (s *session) lookAhead(p *probe) error {
+	var mods []*symbols.Module
+	if err := s.do(func() error {
+		for _, proc := range s.procs {
+			for _, m := range proc.Modules {
+				mods = append(mods, m)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, m := range mods {
+		if p.loc.MatchesBinary(*m) && !p.loc.HasAddress {
+			_, _ = p.loc.Resolve(m.File, s.isa)
+		}
+	}
+	return nil
+}
+
+func (s *session) register(p *probe) error {
+	var errs []error
+	for _, proc := range s.procs {
+		if err := s.plant(p, proc, s.modules(proc)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	planted := 0
+	var first error
+	for _, pl := range p.places {
+		if pl.err == nil {
+			planted++
+		} else if first == nil {
+			first = pl.err
+		}
+	}
+	switch {
+	case planted > 0 || p.spec.Pending && first == nil:
+	case first != nil:
+		return fmt.Errorf("%s: %w", p.spec.Location, first)
+	case len(errs) > 0:
+		return errors.Join(errs...)
+	}
+	p.id = event.ProbeID(len(s.probes) + 1)
+	s.probes = append(s.probes, p)
+	return nil
+}
+
+// modules lists a process's objects, the main program first.
+func (s *session) modules(proc *inferior.Process) (mods []*symbols.Module) {
+	for _, m := range proc.Modules {
+		if m.Main {
+			mods = append([]*symbols.Module{m}, mods...)
+		} else {
+			mods = append(mods, m)
+		}
+	}
+	return mods
+}
+
+// spot is one address to be planted for a probe.
+type spot struct {
+	addr arch.Addr
+	orig []byte
+	name string
+	exit *exitTest
+	why  string // why it is not quite where it was asked for
+}
+
+// plant puts p into the given objects of a process.
+func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module) error {
+	if p.gone || proc.Silent || p.spec.PID != 0 && p.spec.PID != proc.PID {
+		return nil
+	}
+	spots, err := s.spots(p, mods)
+	if len(spots) == 0 {
+		return err
+	}
+	p.found = true
+	if p.spec.Rung == breakpoint.Hardware {
+		return s.plantWatch(p, proc, spots)
+	}
+	return s.plantSites(p, proc, spots)
+}
+
+// spots resolves a probe's location in objects. Without a binary's name the
+// main program has precedence.
+func (s *session) spots(p *probe, mods []*symbols.Module) (spots []spot, err error) {
+	if p.loc.HasAddress && p.loc.Binary == "" {
+		return []spot{s.addressSpot(p, mods)}, nil
+	}
+	for _, m := range mods {
+		if !p.loc.MatchesBinary(*m) || p.loc.Binary == "" && p.found && !m.Main {
+			continue
+		}
+		targets, e := p.loc.Resolve(m.File, s.isa)
+		if e != nil {
+			if err == nil || m.Main {
+				err = e
+			}
+			continue
+		}
+		for i := range targets {
+			if sp, ok := s.targetSpot(p, m, &targets[i]); ok {
+				spots = append(spots, sp)
+			}
+		}
+		if p.loc.Binary == "" && len(spots) > 0 {
+			return spots, nil
+		}
+	}
+	if len(spots) == 0 && err == nil {
+		err = fmt.Errorf("%s: %w", p.spec.Location, symbols.ErrNotFound)
+	}
+	return spots, err
+}
+
+func (s *session) addressSpot(p *probe, mods []*symbols.Module) spot {
+	sp := spot{addr: p.loc.Address, name: p.spec.Location}
+	for _, m := range mods {
+		if sp.addr >= m.Start && sp.addr < m.End {
+			sp.orig = s.fileBytes(m, sp.addr-m.Bias)
+		}
+	}
+	return sp
+}
+
+func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
+	for n := s.isa.MaxInst(); n > 0; n-- {
+		buf := make([]byte, n)
+		if m.File.Text(vaddr, buf) == nil {
+			return buf
+		}
+	}
+	return nil
+}
+
+func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (spot, bool) {
+	sp := spot{addr: m.Bias + t.Addr, name: moduleName(m) + ":" + t.Name}
+	vaddr := t.Addr
+	if start, inside := s.exclusive(m, t); inside {
+		if p.loc.Every {
+			return sp, false // its start is an instruction of the function too
+		}
+		sp.why = fmt.Sprintf("%v: moved to its start from %s", breakpoint.ErrExclusive, sp.addr)
+		vaddr, sp.addr = start, m.Bias+start
+	}
+	sp.orig = s.fileBytes(m, vaddr)
+	if t.Exit != nil {
+		sp.exit = &exitTest{always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump,
+			ranges: [][2]arch.Addr{{m.Bias + t.Function.Addr, m.Bias + t.Function.Addr + arch.Addr(t.Function.Size)}}}
+	}
+	return sp, true
+}
+
+// exclusive asks whether a target lies where a trap would keep a store-exclusive
+// from ever succeeding.
+func (s *session) exclusive(m *symbols.Module, t *symbols.Target) (arch.Addr, bool) {
+	if s.isa.MinInst() == 1 || t.Addr == t.Function.Addr {
+		return 0, false
+	}
+	code := make([]byte, min(t.Function.Size, 1<<20))
+	if m.File.Text(t.Function.Addr, code) != nil {
+		return 0, false
+	}
+	return s.isa.Exclusive(code, t.Function.Addr, t.Addr)
+}
+
+func moduleName(m *symbols.Module) string { return filepath.Base(m.Path) }
+
+// plantSites arms the sites of all spots, with one pause of one task at most.
+func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) error {
+	if err := s.guardSpace(proc, spots[0].addr, len(spots)); err != nil {
+		return fmt.Errorf("probe %s in %d: %w", p.spec.Location, proc.PID, err)
+	}
+	wants := make([]breakpoint.Want, len(spots))
+	for i, sp := range spots {
+		wants[i] = breakpoint.Want{Addr: sp.addr, Orig: sp.orig, Rung: p.spec.Rung}
+	}
+	sites, errs := s.insert(proc, wants)
+	for i, sp := range spots {
+		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i]}
+		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
+			pl.err = errors.Join(s.plantWatch(p, proc, spots[i:i+1]), nil)
+			if pl.err == nil {
+				continue // a debug register serves it
+			}
+		}
+		if site := sites[i]; site != nil {
+			pl.site, pl.rung = site, site.Rung
+			if pl.why == "" {
+				pl.why = site.Reason
+			}
+		}
+		s.place(pl)
+	}
+	return nil
+}
+
+// insert arms sites; tasks may run into them as soon as it starts, so their
+// tags must be there before: Insert's last pass runs after tagging.
+func (s *session) insert(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
+	sites, errs := proc.Space.Table.Insert(wants)
+	for _, site := range sites {
+		if site != nil && site.Tag == nil {
+			site.Tag = &tag{plain: true}
+		}
+	}
+	return sites, errs
+}
+
+func (s *session) place(pl *placement) {
+	if pl.site != nil {
+		pl.site.Tag.(*tag).add(pl)
+	}
+	pl.probe.places = append(pl.probe.places, pl)
+}
+
+// guardSpace makes sure that a process survives our death before its first
+// trap is planted.
+func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) error {
+	if proc.Space.Guard.Installed {
+		return nil
+	}
+	if err := s.withTask(proc.Space, func(t *inferior.Task) error { return s.prepare(t, near, n) }); err != nil {
+		return err
+	}
+	return s.hookSigaction(proc)
+}
+
+// Unregister implements Session.
+func (s *session) Unregister(id event.ProbeID) error {
+	return s.do(func() error {
+		p, err := s.probe(id)
+		if err != nil {
+			return err
+		}
+		p.gone = true
+		var errs []error
+		for _, pl := range p.places {
+			errs = append(errs, s.unplace(pl))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// unplace takes a placement off its site, and the site out if it was the last.
+func (s *session) unplace(pl *placement) error {
+	if pl.rung == breakpoint.Hardware {
+		return s.removeWatch(pl)
+	}
+	if pl.site == nil || pl.site.Tag == nil {
+		return nil
+	}
+	g := pl.site.Tag.(*tag)
+	for i, q := range g.list {
+		if q == pl {
+			g.list = append(g.list[:i:i], g.list[i+1:]...)
+		}
+	}
+	g.mark()
+	site := pl.site
+	pl.site = nil
+	if len(g.list) > 0 || s.procs[pl.proc.PID] != pl.proc {
+		return nil
+	}
+	return pl.proc.Space.Table.Remove([]*breakpoint.Site{site})
+}
+
+// dropPlacements forgets where probes are in a space that goes away; what
+// they counted stays.
+func (s *session) dropPlacements(proc *inferior.Process) {
+	for _, p := range s.probes {
+		for _, pl := range p.places {
+			if pl.proc == proc {
+				pl.site = nil
+			}
+		}
+	}
+}
+
+// inherit gives a forked child's sites the placements of the parent's.
+func (s *session) inherit(parent, child *inferior.Process) {
+	for _, site := range child.Space.Table.Sites() {
+		g := &tag{plain: true}
+		site.Tag = g
+		old := parent.Space.Table.At(site.Addr)
+		if old == nil || old.Tag == nil {
+			continue
+		}
+		for _, pl := range old.Tag.(*tag).list {
+			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
+				hook: pl.hook, site: site, rung: pl.rung, why: pl.why}
+			switch {
+			case pl.hook != nil:
+				g.add(c)
+			case !child.Leaving:
+				s.place(c)
+			}
+		}
+	}
+}
+
+func (s *session) probe(id event.ProbeID) (*probe, error) {
+	if id < 1 || int(id) > len(s.probes) {
+		return nil, fmt.Errorf("%d: %w", id, ErrNoProbe)
+	}
+	return s.probes[id-1], nil
+}
+
+// look runs f where the session's fields may be read, also after its end.
+func (s *session) look(f func()) {
+	if s.do(func() error { f(); return nil }) == ErrEnded {
+		<-s.done
+		f()
+	}
+}
+
+// Hits implements Session.
+func (s *session) Hits(id event.ProbeID) (n uint64) {
+	s.look(func() {
+		if p, err := s.probe(id); err == nil {
+			for _, pl := range p.places {
+				n += pl.hits.Load()
+			}
+		}
+	})
+	return n
+}
+
+// Placements implements Session.
+func (s *session) Placements(id event.ProbeID) (all []Placement) {
+	s.look(func() {
+		for _, p := range s.probes {
+			if id != 0 && p.id != id {
+				continue
+			}
+			for _, pl := range p.places {
+				all = append(all, Placement{Probe: p.id, PID: pl.proc.PID, Name: pl.name, Addr: pl.addr,
+					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.hits.Load()})
+			}
+		}
+	})
+	return all
+}

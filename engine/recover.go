@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// recover finds what a tracer left that died in this process, and cleans it:
+// patches, slots, guard, debug registers.
+func (s *session) recover(p *inferior.Process) error {
+	maps, err := symbols.Maps(p.PID)
+	if err != nil {
+		return err
+	}
+	var areas []arch.Addr
+	for _, m := range maps {
+		if m.Perm == "r-xp" && m.Path == "" {
+			areas = append(areas, m.Start)
+		}
+	}
+	if len(areas) == 0 {
+		return nil
+	}
+	table, ok := breakpoint.Recover(s.isa, p.Space.Memory, &room{s, p.Space}, areas)
+	if !ok {
+		return nil
+	}
+	p.Space.Table = table
+	g := &p.Space.Guard
+	if table.GuardHeader() != 0 {
+		if err := s.recoverGuard(p, g); err != nil {
+			return err
+		}
+	}
+	ps := []*inferior.Process{p}
+	stuck := s.haltAll(ps)
+	for _, t := range p.Tasks {
+		t.Watched = true // unknown: clear them in any case
+	}
+	err = s.dismantle(p.Space, ps, stuck)
+	for _, t := range p.Tasks {
+		err = errors.Join(err, s.unhalt(t))
+	}
+	return err
+}
+
+func (s *session) recoverGuard(p *inferior.Process, g *inferior.Guard) error {
+	var b [arch.GuardSize]byte
+	if err := p.Space.Memory.Read(p.Space.Table.GuardHeader(), b[:]); err != nil {
+		return err
+	}
+	handler, _ := p.Space.Table.GuardHandler()
+	g.Ours = ptrace.SigAction{Handler: uint64(handler)}
+	g.Old.Handler, g.Old.Mask, g.Old.Flags = le64(b[arch.GuardOld:]), le64(b[arch.GuardOldMask:]), le64(b[arch.GuardOldFlags:])
+	g.Old.Restorer = le64(b[guardRestorer:])
+	g.Data = arch.Addr(le64(b[guardData:]))
+	g.Installed = g.Data != 0
+	return nil
+}
+
+// Words of the guard header that only we read.
+const (
+	guardRestorer = 40
+	guardData     = 48
+)

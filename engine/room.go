@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// room makes space for slots: it implements breakpoint.Mapper by system calls
+// in a task of the space.
+type room struct {
+	s     *session
+	space *inferior.Space
+}
+
+const pageSize = 4096
+
+// Map implements breakpoint.Mapper.
+func (r *room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
+	err = r.s.withTask(r.space, func(t *inferior.Task) error {
+		at, err = r.s.mapNear(t, near, size)
+		return err
+	})
+	return at, err
+}
+
+// mapNear maps size bytes read-execute in t's space, near an address.
+func (s *session) mapNear(t *inferior.Task, near arch.Addr, size int) (arch.Addr, error) {
+	maps, err := symbols.Maps(t.Process.PID)
+	if err != nil {
+		return 0, err
+	}
+	var last error = errNoRoom
+	for _, at := range gaps(maps, near, size, s.reach()) {
+		got, err := s.call(t, ptrace.SysMmap, uint64(at), uint64(size), ptrace.ProtRX,
+			ptrace.MapPrivateAnon|ptrace.MapNoReplace, ^uint64(0), 0)
+		if err != nil {
+			if last = err; isGone(err) {
+				return 0, err
+			}
+			continue
+		}
+		if arch.Addr(got) == at {
+			return at, nil
+		}
+		_, _ = s.call(t, ptrace.SysMunmap, got, uint64(size)) // a kernel before 4.17 took it as a hint
+	}
+	return 0, last
+}
+
+var errNoRoom = errors.New("no gap in the address space near enough")
+
+// reach is how far from the probed code a slot may lie.
+func (s *session) reach() arch.Addr {
+	if s.isa.MinInst() == 4 {
+		return 100 << 20
+	}
+	return 1 << 30
+}
+
+// gaps lists places for size bytes within reach of near, nearest first. It
+// keeps away from the ends that stacks and the heap grow from: only the end
+// of a gap that touches code or other file mappings from below is used, and
+// the far end of a gap above.
+func gaps(maps []symbols.Mapping, near arch.Addr, size int, reach arch.Addr) (at []arch.Addr) {
+	const lowest, margin = 0x10000, 16 * pageSize
+	n := arch.Addr((size + pageSize - 1) &^ (pageSize - 1))
+	end := arch.Addr(lowest)
+	for _, m := range maps {
+		if m.Start >= 1<<47 {
+			break
+		}
+		if m.Start > end && m.Start-end >= n+2*margin && !strings.HasPrefix(m.Path, "[stack") {
+			at = append(at, m.Start-margin-n)
+			if end > lowest && m.Start-end > n+8<<20 { // above, but away from a heap that grows
+				at = append(at, max(end, min(near+reach/2, m.Start-margin-n))&^(pageSize-1))
+			}
+		}
+		end = max(end, m.End)
+	}
+	distance := func(a arch.Addr) arch.Addr { return max(a, near) - min(a, near) }
+	at = slices.DeleteFunc(at, func(a arch.Addr) bool { return distance(a) > reach })
+	slices.SortFunc(at, func(a, b arch.Addr) int { return cmp.Compare(distance(a), distance(b)) })
+	return at[:min(len(at), 16)]
+}
+
+// withTask halts one task of a space for f; the one that costs least.
+func (s *session) withTask(space *inferior.Space, f func(*inferior.Task) error) error {
+	var last error = ptrace.ErrGone
+	for _, t := range s.candidates(space) {
+		start := now()
+		err := s.halt(t)
+		if err != nil {
+			last = err
+			continue
+		}
+		err = f(t)
+		err = errors.Join(err, s.unhalt(t))
+		s.pause(now() - start)
+		if isGone(err) {
+			last = err
+			continue
+		}
+		return err
+	}
+	return last
+}
+
+func (s *session) pause(ns int64) {
+	if ns > s.stats.pause.Load() {
+		s.stats.pause.Store(ns)
+	}
+}
+
+// candidates orders a space's tasks by how soon they can be expected to stand:
+// halted ones, other stopped ones, then by the kernel's state.
+func (s *session) candidates(space *inferior.Space) []*inferior.Task {
+	var ts []*inferior.Task
+	cost := map[*inferior.Task]int{}
+	for _, p := range s.procs {
+		if p.Space != space {
+			continue
+		}
+		for _, t := range p.Tasks {
+			switch {
+			case t.Fresh:
+				cost[t] = 4
+			case atEvent(t):
+				cost[t] = 0
+			case t.State == inferior.Stopped:
+				cost[t] = 1
+			case taskState(t.TID) == 'D':
+				cost[t] = 3
+			default:
+				cost[t] = 2
+			}
+			ts = append(ts, t)
+		}
+	}
+	slices.SortFunc(ts, func(a, b *inferior.Task) int {
+		return cmp.Or(cmp.Compare(cost[a], cost[b]), cmp.Compare(a.TID, b.TID))
+	})
+	return ts
+}
+
+// taskState is the letter of proc(5): R, S, D, T, t, Z, X; 0 if it is gone.
+func taskState(tid int) byte {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
+	if err != nil {
+		return 0
+	}
+	if i := strings.LastIndexByte(string(b), ')'); i > 0 && i+2 < len(b) {
+		return b[i+2]
+	}
+	return 0
+}

@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Errors of a session; those of the kernel come as *ptrace.Error inside.
+var (
+	ErrGone       = ptrace.ErrGone // the task or process has ended
+	ErrNotStopped = errors.New("task is not stopped")
+	ErrNoProcess  = errors.New("no such process in this session")
+	ErrNoProbe    = errors.New("no such probe")
+)
+
+// session is the local Session. Fields without a lock belong to the loop.
+type session struct {
+	*queue
+	opts Options
+	isa  arch.ISA
+	bell *ptrace.Bell
+
+	// Commands to the loop: the only way in from other goroutines.
+	mu       sync.Mutex
+	commands []func()
+	rung     bool
+	closed   bool
+
+	tasks   map[int]*inferior.Task
+	procs   map[int]*inferior.Process
+	early   map[int]ptrace.Stop // stops of tasks whose parent's event has not come yet
+	exits   map[int]Exit
+	started map[int]bool
+
+	probes  []*probe // by id-1
+	cache   symbols.Cache
+	storm   storm
+	ending  bool
+	calls   map[*symbols.File][]arch.Addr // rt_sigaction calls found in a file
+	watches watches
+
+	stats struct {
+		stops, hits atomic.Uint64
+		pause       atomic.Int64
+	}
+	done chan struct{}
+}
+
+func newSession(opts []Options) (*session, error) {
+	if len(opts) > 1 {
+		return nil, errors.New("more than one Options")
+	}
+	s := &session{
+		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
+		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
+		calls: map[*symbols.File][]arch.Addr{},
+		done:  make(chan struct{}),
+	}
+	if len(opts) == 1 {
+		s.opts = opts[0]
+	}
+	s.queue = newQueue(s.opts.Buffer)
+	ready := make(chan error)
+	go s.run(ready)
+	return s, <-ready
+}
+
+// run is the session's thread. It is never unlocked: the thread ends with the
+// session, and nothing of it is inherited by other goroutines.
+func (s *session) run(ready chan<- error) {
+	runtime.LockOSThread()
+	bell, err := ptrace.NewBell()
+	if err != nil {
+		ready <- fmt.Errorf("start session: %w", err)
+		return
+	}
+	s.bell = bell
+	ready <- nil
+	s.loop()
+	s.bell.Close()
+	s.queue.end()
+	close(s.done)
+}
+
+// do runs f on the session's thread and waits for it. It fails once the
+// session has ended.
+func (s *session) do(f func() error) error {
+	var err error
+	done := make(chan struct{})
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrEnded
+	}
+	s.commands = append(s.commands, func() { err = f(); close(done) })
+	ring := !s.rung
+	s.rung = true
+	if ring { // under the lock: the bell's process is not gone before closed is set
+		s.bell.Ring()
+	}
+	s.mu.Unlock()
+	<-done
+	return err
+}
+
+// obey runs what has been queued, and what is queued meanwhile.
+func (s *session) obey() {
+	for {
+		s.mu.Lock()
+		commands := s.commands
+		s.commands, s.rung = nil, false
+		s.mu.Unlock()
+		if len(commands) == 0 {
+			return
+		}
+		for _, f := range commands {
+			f()
+		}
+	}
+}
+
+// close refuses further commands; those already queued are run.
+func (s *session) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.obey()
+}
+
+func (s *session) tell(e *event.Event, urgent bool) {
+	if e.Time == 0 {
+		e.Time = now()
+	}
+	s.put(e, urgent)
+}
+
+func (s *session) warn(p *inferior.Process, format string, args ...any) {
+	e := event.Event{Kind: event.Warning, Text: fmt.Sprintf(format, args...)}
+	if p != nil {
+		e.PID = p.PID
+	}
+	s.tell(&e, false)
+}
+
+var epoch = time.Now()
+
+// now is CLOCK_MONOTONIC in ns, by the vdso.
+func now() int64 { return bootOffset + int64(time.Since(epoch)) }
+
+var bootOffset = ptrace.Monotonic()
+
+// ISA implements Session.
+func (s *session) ISA() arch.ISA { return s.isa }
+
+// Done implements Session.
+func (s *session) Done() <-chan struct{} { return s.done }
+
+// Processes implements Session.
+func (s *session) Processes() (pids []int) {
+	_ = s.do(func() error {
+		for pid, p := range s.procs {
+			if !p.Silent {
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	return pids
+}
+
+// Exit implements Session.
+func (s *session) Exit(pid int) (e Exit, ok bool) {
+	get := func() error { e, ok = s.exits[pid]; return nil }
+	if s.do(get) == ErrEnded {
+		<-s.done // the loop has let go of its fields
+		_ = get()
+	}
+	return e, ok
+}
+
+// Stats implements Session.
+func (s *session) Stats() Stats {
+	return Stats{Stops: s.stats.stops.Load(), Hits: s.stats.hits.Load(),
+		Missed: s.queue.total.Load(), Pause: time.Duration(s.stats.pause.Load())}
+}
+
+func (s *session) process(pid int) (*inferior.Process, error) {
+	if p := s.procs[pid]; p != nil && !p.Silent {
+		return p, nil
+	}
+	return nil, fmt.Errorf("%d: %w", pid, ErrNoProcess)
+}
+
+func (s *session) stopped(tid int) (*inferior.Task, error) {
+	t := s.tasks[tid]
+	if t == nil {
+		return nil, fmt.Errorf("task %d: %w", tid, ErrGone)
+	}
+	if t.State != inferior.Stopped {
+		return nil, fmt.Errorf("task %d: %w", tid, ErrNotStopped)
+	}
+	return t, nil
+}
+
+func isGone(err error) bool {
+	return errors.Is(err, ptrace.ErrGone) || errors.Is(err, os.ErrProcessDone)
+}

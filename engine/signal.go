@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// onSignal decides a signal-delivery-stop. All signals but our own traps go to
+// the program with their siginfo, without asking anybody.
+func (s *session) onSignal(t *inferior.Task, stop ptrace.Stop) error {
+	if stop.Signal == ptrace.SIGTRAP {
+		return s.onTrapSignal(t)
+	}
+	if s.opts.Signals && !t.Process.Silent {
+		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(stop.Signal)}
+		s.tell(&e, false)
+	}
+	return s.deliver(t, stop.Signal)
+}
+
+// deliver passes a signal on. A task that stands in a slot is first put where
+// the program would be, so that no signal frame ever shows a slot.
+func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
+	if t.Process.Space.Table.Prepared() {
+		if err := s.leaveSlot(t, true); err != nil {
+			return err
+		}
+	}
+	return s.resume(t, signal)
+}
+
+// leaveSlot moves a task that stands in a slot to the program's own code. With
+// skip, a hit that has been told is not told again when the task comes back.
+func (s *session) leaveSlot(t *inferior.Task, skip bool) error {
+	pc, err := t.PC()
+	if err != nil || !t.Process.Space.Table.InArea(pc) {
+		return err
+	}
+	fix, site, ok := t.Process.Space.Table.Locate(pc)
+	if !ok {
+		return nil // in the guard or in a stub, which leave by themselves
+	}
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	fixed, err := s.applyFix(t, *r, fix)
+	if err != nil {
+		return err
+	}
+	t.SetRegs(&fixed)
+	if fix.Before && skip && t.Process.Space.Table.At(site.Addr) == site {
+		const most = 16 // nested signals; older ones were left by longjmp
+		if len(t.Skips) == most {
+			t.Skips = append(t.Skips[:0], t.Skips[1:]...)
+		}
+		t.Skips = append(t.Skips, inferior.Skip{Addr: site.Addr, SP: fixed[s.isa.SPReg()]})
+	}
+	return nil
+}
+
+// applyFix gives the registers that a task in the middle of a slot would have
+// in the program's own code.
+func (s *session) applyFix(t *inferior.Task, r arch.Regs, fix arch.Fix) (arch.Regs, error) {
+	sp := r[s.isa.SPReg()]
+	if fix.Reg >= 0 {
+		var b [8]byte
+		if err := t.Process.Space.Memory.Read(arch.Addr(sp+uint64(fix.RegAt)), b[:]); err != nil {
+			return r, err
+		}
+		r[fix.Reg] = le64(b[:])
+	}
+	r[s.isa.PCReg()] = uint64(fix.Where(&r))
+	r[s.isa.SPReg()] = sp + uint64(fix.SP)
+	return r, nil
+}
+
+// view is a stopped task's registers as the program has them.
+func (s *session) view(t *inferior.Task) (arch.Regs, error) {
+	r, err := t.Regs()
+	if err != nil {
+		return arch.Regs{}, err
+	}
+	table := t.Process.Space.Table
+	pc := arch.Addr(r[s.isa.PCReg()])
+	if fix, _, ok := table.Locate(pc); ok {
+		return s.applyFix(t, *r, fix)
+	}
+	return *r, nil
+}
+
+// onOtherTrap decides a SIGTRAP that is not at an armed trap of ours.
+func (s *session) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
+	var info ptrace.SigInfo
+	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
+		return err
+	}
+	addr := s.isa.TrapPC(pc)
+	switch info.Code() {
+	case ptrace.CodeHwbkpt, ptrace.CodeBrkpt, ptrace.CodeTrace, ptrace.CodeKernel:
+		if hit, err := s.onWatch(t, &info); hit || err != nil {
+			return err
+		}
+		if t.Process.Space.Table.Was(addr) && !s.trapThere(t, addr) {
+			// The site was removed while this trap was on its way.
+			t.SetPC(addr)
+			return s.resume(t, 0)
+		}
+	}
+	if s.opts.Signals && !t.Process.Silent {
+		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(ptrace.SIGTRAP)}
+		s.tell(&e, false)
+	}
+	return s.deliver(t, ptrace.SIGTRAP)
+}
+
+func (s *session) trapThere(t *inferior.Task, addr arch.Addr) bool {
+	code := make([]byte, len(s.isa.Trap()))
+	return t.Process.Space.Memory.Read(addr, code) == nil && s.isa.IsTrap(code)
+}
+
+// stepOver single-steps the displaced instruction in the site's cell and
+// corrects what depends on where it ran.
+func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
+	cell := site.Slot()
+	t.SetPC(cell)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for {
+		if err := ptrace.Step(t.TID, 0); err != nil {
+			return err
+		}
+		stop, _, err := ptrace.Wait(t.TID, true)
+		if err != nil {
+			return err
+		}
+		s.stats.stops.Add(1)
+		t.Begin(stop)
+		pc, err := t.PC()
+		switch {
+		case stop.Kind != ptrace.Signal || err != nil:
+			return s.decide(t, stop)
+		case stop.Signal != ptrace.SIGTRAP:
+			return s.onSignal(t, stop) // before the instruction; it will come back
+		case pc == cell: // a repeated string instruction steps once a round
+			continue
+		}
+		return s.stepped(t, site, pc)
+	}
+}
+
+func (s *session) stepped(t *inferior.Task, site *breakpoint.Site, pc arch.Addr) error {
+	cell := site.Slot()
+	if pc > cell && pc <= cell+arch.Addr(site.Inst.Len) {
+		t.SetPC(site.Addr + (pc - cell))
+	}
+	if k := site.Inst.Kind; k == arch.KindCall || k == arch.KindCallIndirect {
+		r, err := t.Regs()
+		if err != nil {
+			return err
+		}
+		var ret [8]byte
+		putLe64(ret[:], uint64(site.End()))
+		if err := t.Process.Space.Memory.Write(arch.Addr(r[s.isa.SPReg()]), ret[:]); err != nil {
+			return err
+		}
+	}
+	return s.resume(t, 0)
+}

@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// watches are the hardware probes: for each process the same debug registers
+// in all its tasks, set while they stand, and in new tasks at their first stop.
+type watches map[*inferior.Process]*[ptrace.MaxDebug]*placement
+
+var errNoDebug = errors.New("all debug registers of the process are in use")
+
+// plantWatch puts a probe into debug registers.
+func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) error {
+	if s.watches == nil {
+		s.watches = watches{}
+	}
+	w := s.watches[proc]
+	if w == nil {
+		w = new([ptrace.MaxDebug]*placement)
+		s.watches[proc] = w
+	}
+	var added []int
+	for _, sp := range spots {
+		i := freeWatch(w)
+		if i < 0 {
+			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, errNoDebug), s.dropWatches(proc, added))
+		}
+		w[i] = &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit,
+			rung: breakpoint.Hardware, why: sp.why}
+		added = append(added, i)
+	}
+	if err := s.guardSpace(proc, spots[0].addr, 1); err != nil {
+		return errors.Join(err, s.dropWatches(proc, added))
+	}
+	if err := s.setAllWatches(proc); err != nil {
+		return errors.Join(err, s.dropWatches(proc, added))
+	}
+	for _, i := range added {
+		p.places = append(p.places, w[i])
+	}
+	return nil
+}
+
+func freeWatch(w *[ptrace.MaxDebug]*placement) int {
+	for i, pl := range w {
+		if pl == nil {
+			return i
+		}
+	}
+	return -1
+}
+
+func (s *session) dropWatches(proc *inferior.Process, which []int) error {
+	for _, i := range which {
+		s.watches[proc][i] = nil
+	}
+	return s.setAllWatches(proc)
+}
+
+func (s *session) removeWatch(pl *placement) error {
+	w := s.watches[pl.proc]
+	for i := range w {
+		if w[i] == pl {
+			return s.dropWatches(pl.proc, []int{i})
+		}
+	}
+	return nil
+}
+
+// settings are the debug registers that a process's tasks should have.
+func (s *session) settings(proc *inferior.Process) (regs [ptrace.MaxDebug]ptrace.Debug, any bool) {
+	w := s.watches[proc]
+	if w == nil {
+		return regs, false
+	}
+	kinds := [...]ptrace.DebugKind{Execute: ptrace.DebugExecute, Write: ptrace.DebugWrite, ReadWrite: ptrace.DebugReadWrite}
+	for i, pl := range w {
+		if pl != nil {
+			regs[i] = ptrace.Debug{Addr: pl.addr, Len: max(pl.probe.spec.Len, 1), Kind: kinds[pl.probe.spec.Watch]}
+			any = true
+		}
+	}
+	return regs, any
+}
+
+// setAllWatches brings all tasks of a process up to date. The guard is told
+// first: from then on a debug trap may be ours.
+func (s *session) setAllWatches(proc *inferior.Process) error {
+	regs, any := s.settings(proc)
+	if proc.Space.Table.Prepared() {
+		var on [8]byte
+		if any {
+			on[0] = 1
+		}
+		if err := proc.Space.Memory.Write(proc.Space.Table.GuardHeader()+arch.GuardSwallow, on[:]); err != nil {
+			return err
+		}
+	}
+	stuck := s.haltAll([]*inferior.Process{proc})
+	var errs []error
+	for _, t := range proc.Tasks {
+		if atEvent(t) {
+			t.Watched = any
+			if err := ptrace.SetDebug(t.TID, &regs); err != nil && !isGone(err) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	for _, t := range proc.Tasks {
+		errs = append(errs, s.unhalt(t))
+	}
+	if stuck > 0 {
+		errs = append(errs, fmt.Errorf("%d tasks without debug registers: %w", stuck, errBusy))
+	}
+	return errors.Join(errs...)
+}
+
+// setWatches gives a new task its process's debug registers.
+func (s *session) setWatches(t *inferior.Task) error {
+	regs, any := s.settings(t.Process)
+	if !any {
+		return nil
+	}
+	t.Watched = true
+	return ptrace.SetDebug(t.TID, &regs)
+}
+
+// clearWatches turns a halted task's debug registers off: they outlive a detach.
+func (s *session) clearWatches(t *inferior.Task) error {
+	if !t.Watched {
+		return nil
+	}
+	t.Watched = false
+	return ptrace.SetDebug(t.TID, &[ptrace.MaxDebug]ptrace.Debug{})
+}
+
+// onWatch tells the hits of debug registers.
+func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err error) {
+	w := s.watches[t.Process]
+	if w == nil {
+		return false, nil
+	}
+	regs, any := s.settings(t.Process)
+	if !any {
+		return false, nil
+	}
+	bits, err := ptrace.DebugHit(t.TID, info, &regs)
+	if err != nil || bits == 0 {
+		return false, err
+	}
+	r, err := t.Regs()
+	if err != nil {
+		return true, err
+	}
+	s.stats.hits.Add(1)
+	view := *r
+	for i, pl := range w {
+		if pl != nil && bits>>i&1 != 0 && !t.Process.Silent {
+			pl.hits.Add(1)
+			s.watchHit(t, pl, &view)
+		}
+	}
+	if ptrace.DebugBefore {
+		return true, s.stepWatch(t, &regs)
+	}
+	return true, s.resume(t, 0)
+}
+
+func (s *session) watchHit(t *inferior.Task, pl *placement, view *arch.Regs) {
+	site := breakpoint.Site{Addr: arch.Addr(view[s.isa.PCReg()])}
+	s.act(t, &site, pl, view)
+}
+
+// stepWatch lets a task make the access that its debug registers reported
+// before it happened.
+func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debug) error {
+	if err := errors.Join(t.Flush(), ptrace.SetDebug(t.TID, &[ptrace.MaxDebug]ptrace.Debug{})); err != nil {
+		return err
+	}
+	if err := ptrace.Step(t.TID, 0); err != nil {
+		return err
+	}
+	stop, _, err := ptrace.Wait(t.TID, true)
+	if err != nil {
+		return err
+	}
+	s.stats.stops.Add(1)
+	t.Begin(stop)
+	if stop.Kind != ptrace.Exited && stop.Kind != ptrace.Killed {
+		if err := ptrace.SetDebug(t.TID, regs); err != nil {
+			return err
+		}
+	}
+	if stop.Kind == ptrace.Signal && stop.Signal == ptrace.SIGTRAP {
+		return s.resume(t, 0)
+	}
+	return s.decide(t, stop)
+}
