@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/skip"
 )
 
 // Where live tests put their things: literals reach 1 MiB around code.
@@ -34,7 +36,8 @@ func TestLiveSyscall(t *testing.T) {
 		regs := liveState(c, r)
 		c.setRegs(regs)
 		c.regSet(ptraceSetRegSet, ntPRFPReg, randomFP(r))
-		c.setSigMask(r.Uint64() &^ (1<<8 | 1<<18)) // but SIGKILL and SIGSTOP
+		// Not SIGKILL and SIGSTOP, and not SIGTRAP: a step unblocks it.
+		c.setSigMask(r.Uint64() &^ (1<<8 | 1<<18 | 1<<4))
 		if got := c.call(liveStub, nrGetpid); got != uint64(c.pid) {
 			t.Errorf("getpid: %d, not %d", got, c.pid)
 		}
@@ -44,7 +47,7 @@ func TestLiveSyscall(t *testing.T) {
 // liveState is random, but has a stack.
 func liveState(c *tracee, r *rand.Rand) arch.Regs {
 	regs := randomState(r)
-	regs[regPState] |= c.regs()[regPState] &^ (15 << 28)
+	regs[regPState] |= c.regs()[regPState] &^ (15<<28 | pstateBType)
 	regs[regSP] = uint64(liveStack)
 	regs[regPC] = uint64(liveCode)
 	return regs
@@ -68,11 +71,32 @@ type outcome struct {
 	data  string
 }
 
+// diff says where o and want differ.
+func (o outcome) diff(want outcome) string {
+	var d strings.Builder
+	if o.sig != want.sig {
+		fmt.Fprintf(&d, " signal %v for %v", o.sig, want.sig)
+	}
+	for i, v := range o.regs {
+		if v != want.regs[i] {
+			fmt.Fprintf(&d, " %s %#x for %#x", regNames[i], v, want.regs[i])
+		}
+	}
+	for _, p := range [][3]string{{"fp", o.fp, want.fp}, {"stack", o.stack, want.stack}, {"data", o.data, want.data}} {
+		if p[1] != p[2] {
+			fmt.Fprintf(&d, "\n%s %x for\n%x", p[0], p[1], p[2])
+		}
+	}
+	return d.String()
+}
+
 func (c *tracee) outcome(sig syscall.Signal) outcome {
 	stack, data := make([]byte, 72), make([]byte, 64)
 	c.read(liveStack-8, stack)
 	c.read(liveData, data)
-	return outcome{sig, c.regs(), string(c.fp()), string(stack), string(data)}
+	regs := c.regs()
+	regs[regPState] &^= pstateBType // of a blr is another than of the br in its slot, see TestLiveBTI
+	return outcome{sig, regs, string(c.fp()), string(stack), string(data)}
 }
 
 // inPlace executes w at liveCode.
@@ -95,7 +119,7 @@ func (c *tracee) inSlot(w uint32, regs arch.Regs, fp []byte, before, after outco
 	regs[regPC] = uint64(liveSlot)
 	c.setRegs(regs)
 	c.regSet(ptraceSetRegSet, ntPRFPReg, fp)
-	for range slot.Fixes {
+	for range len(slot.Fixes) + 1 { // a step over svc stops twice
 		sig := c.step()
 		got := c.outcome(sig)
 		off := got.regs[regPC] - uint64(liveSlot)
@@ -113,7 +137,7 @@ func (c *tracee) inSlot(w uint32, regs arch.Regs, fp []byte, before, after outco
 		}
 		want.sig = sig
 		if shown != want {
-			return got, fmt.Errorf("at %#x shown as\n%+v, not\n%+v", off, shown, want)
+			return got, fmt.Errorf("at %#x shown with%s", off, shown.diff(want))
 		}
 		if sig != syscall.SIGTRAP {
 			return shown, nil
@@ -140,7 +164,7 @@ func (c *tracee) shown(o outcome, fix arch.Fix) outcome {
 }
 
 // compare executes w in both places from one random state.
-func (c *tracee) compare(r *rand.Rand, w uint32, set func(*arch.Regs)) {
+func (c *tracee) compare(r *rand.Rand, name string, w uint32, set func(*arch.Regs)) {
 	c.Helper()
 	regs, fp := liveState(c, r), randomFP(r)
 	if set != nil {
@@ -162,10 +186,11 @@ func (c *tracee) compare(r *rand.Rand, w uint32, set func(*arch.Regs)) {
 	reset()
 	got, err := c.inSlot(w, regs, fp, before, want)
 	if err != nil {
-		c.Fatalf("%08x: %v", w, err)
+		c.Errorf("%s (%08x): %v", name, w, err)
+		return
 	}
 	if got != want {
-		c.Fatalf("%08x from\n%x\nin a slot\n%+v, in place\n%+v", w, regs, got, want)
+		c.Errorf("%s (%08x) from %x: in a slot%s", name, w, regs, got.diff(want))
 	}
 }
 
@@ -178,9 +203,9 @@ func TestLiveRelocate(t *testing.T) {
 		fill[i] = byte(r.Uint32())
 	}
 	c.write(liveBase, fill)
-	n := 60
+	n := 25
 	if testing.Short() {
-		n = 10
+		n = 5
 	}
 	for _, f := range []struct {
 		name       string
@@ -205,12 +230,9 @@ func TestLiveRelocate(t *testing.T) {
 		{"blr", 0xd63f0000, 0x000001e0}, // not x30
 		{"ret", 0xd65f0000, 0x000003e0},
 	} {
-		t.Run(f.name, func(t *testing.T) {
-			c.TB = t
-			for range n {
-				c.compare(r, f.bits|r.Uint32()&f.free, nil)
-			}
-		})
+		for range n {
+			c.compare(r, f.name, f.bits|r.Uint32()&f.free, nil)
+		}
 	}
 }
 
@@ -239,10 +261,91 @@ func TestLiveCopy(t *testing.T) {
 		{"hlt #0", 0xd4400000, nil},
 		{"ldr x0, [xzr]: fault", 0xf9400020, func(regs *arch.Regs) { regs[1] = 8 }},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c.TB = t
-			c.compare(r, tt.word, tt.set)
-		})
+		c.compare(r, tt.name, tt.word, tt.set)
+	}
+}
+
+// TestLiveAuth signs pointers for the branches that authenticate.
+func TestLiveAuth(t *testing.T) {
+	c := newMapped(t)
+	r := rand.New(rand.NewPCG(21, 22))
+	for _, tt := range []struct {
+		name       string
+		sign, word uint32
+		signed     uint32
+	}{
+		{"braaz x3", 0xdac123e3, 0xd61f087f, 3},     // paciza x3
+		{"blrabz x3", 0xdac127e3, 0xd63f0c7f, 3},    // pacizb x3
+		{"blraa x3, x4", 0xdac10083, 0xd73f0864, 3}, // pacia x3, x4
+		{"blraa x3, sp", 0xdac103e3, 0xd73f087f, 3}, // pacia x3, sp
+		{"braa x3, x4", 0xdac10083, 0xd71f0864, 3},
+		{"retaa", 0xdac103fe, 0xd65f0bff, 30}, // pacia x30, sp
+		{"retab", 0xdac107fe, 0xd65f0fff, 30}, // pacib x30, sp
+	} {
+		regs := liveState(c, r)
+		regs[tt.signed] = uint64(liveCode + 0x1000)
+		if o := c.inPlace(tt.sign, regs, randomFP(r)); o.sig == syscall.SIGILL {
+			skip.Missing(t, "pointer authentication")
+		} else {
+			regs[tt.signed] = o.regs[tt.signed]
+		}
+		regs[regPC] = uint64(liveCode)
+		next, err := ISA.Next(bytesOf(tt.word), liveCode, &regs, noMemory)
+		if err != nil || next != liveCode+0x1000 {
+			t.Errorf("%s: next is %v, %v", tt.name, next, err)
+		}
+		c.compare(r, tt.name, tt.word, func(r *arch.Regs) { *r = regs })
+	}
+}
+
+// TestLiveBTI calls and jumps to guarded code from slots, and lets calls run
+// into our trap there.
+func TestLiveBTI(t *testing.T) {
+	c := newMapped(t)
+	const guarded = liveBase + liveSize
+	const rwxBTI, privateFixedAnonymous = 7 | 0x10, 0x100032
+	c.call(liveStub, nrMmap, uint64(guarded), 4096, rwxBTI, privateFixedAnonymous, ^uint64(0), 0)
+	r := rand.New(rand.NewPCG(23, 24))
+	land := func(from arch.Addr, branch, landing uint32) syscall.Signal {
+		if from == liveSlot {
+			b := &arch.Buffer{Addr: from}
+			if _, err := ISA.Relocate(b, bytesOf(branch), guarded+0x100); err != nil {
+				t.Fatal(err)
+			}
+			c.write(from, b.Code)
+		} else {
+			c.write(from, bytesOf(branch))
+		}
+		c.write(guarded, bytesOf(landing))
+		regs := liveState(c, r)
+		regs[3], regs[regPC] = uint64(guarded), uint64(from)
+		c.setRegs(regs)
+		for arch.Addr(c.regs()[regPC]) != guarded {
+			if sig := c.step(); sig != syscall.SIGTRAP {
+				t.Fatal(sig)
+			}
+		}
+		return c.step()
+	}
+	const brX3, blrX3, btiC, btiJ = 0xd61f0060, 0xd63f0060, 0xd503245f, 0xd503249f
+	if land(guarded+0x100, blrX3, nop) != syscall.SIGILL {
+		skip.Missing(t, "branch target identification")
+	}
+	if sig := land(guarded+0x100, blrX3, btiC); sig != syscall.SIGTRAP {
+		t.Errorf("call of bti c: %v", sig)
+	}
+	for _, branch := range []uint32{brX3, blrX3} {
+		for _, landing := range []uint32{btiC, btiJ, 0xd503233f, trap} { // and paciasp
+			if sig := land(liveSlot, branch, landing); sig != syscall.SIGTRAP {
+				t.Errorf("%08x in a slot to %08x: %v", branch, landing, sig)
+			}
+		}
+		if sig := land(guarded+0x100, branch, trap); sig != syscall.SIGTRAP || arch.Addr(c.regs()[regPC]) != guarded {
+			t.Errorf("%08x to our trap: %v", branch, sig)
+		}
+	}
+	if sig := land(guarded+0x100, blrX3, trap); sig != syscall.SIGTRAP || c.regs()[regPState]&pstateBType == 0 {
+		t.Errorf("at our trap: %v, pstate %#x", sig, c.regs()[regPState])
 	}
 }
 

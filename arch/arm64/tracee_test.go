@@ -127,7 +127,8 @@ func (c *tracee) regs() (r arch.Regs) {
 	for i := range r {
 		r[i] = binary.LittleEndian.Uint64(buf[8*i:])
 	}
-	r[regPState] &^= 1 << 21 // SS, which stays from a step
+	// SS stays from a step, and SSBS is the scheduler's (spectre_v4_enable_task_mitigation).
+	r[regPState] &^= 1<<21 | 1<<12
 	return r
 }
 
