@@ -145,7 +145,7 @@ func TestNextErrors(t *testing.T) {
 // TestNextAgrees wants Next to know each direct target that Decode knows.
 func TestNextAgrees(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for range 200_000 {
+	for range 50_000 {
 		w, at := interesting(r), arch.Addr(r.Uint64()&^3)
 		var regs arch.Regs
 		for i := range regs {

@@ -285,7 +285,7 @@ func randomState(r *rand.Rand) arch.Regs {
 
 func TestRelocateSameState(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
-	for range 300_000 {
+	for range 60_000 {
 		w := interesting(r)
 		if err := checkSlot(w, testFrom, randomState(r)); err != nil {
 			t.Fatalf("%08x: %v", w, err)
