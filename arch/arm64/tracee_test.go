@@ -11,8 +11,11 @@ import (
 	"unsafe"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/leak"
 	"github.com/ptracer/ptracer/internal/skip"
 )
+
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // Numbers of ptrace(2), elf.h and asm-generic.
 const (
