@@ -43,9 +43,10 @@ const guardRestorer = 0xe0
 // (handle_signal in arch/arm64/kernel/signal.c leaves TIF_SINGLESTEP alone,
 // where amd64 clears it), and the trap on its first instruction kills, since
 // SIGTRAP is blocked there; 9 of 9 tracees died so on Linux 6.12. On arm64
-// nothing may be single-stepped that is to outlive its tracer. And a watchpoint: it traps in front of the access,
-// which would trap again; the handler returns, so the thread hangs there until
-// somebody clears the debug registers, but lives.
+// nothing may be single-stepped that is to outlive its tracer. A watchpoint:
+// it traps in front of the access, which would trap again; the handler
+// returns, so the thread hangs there, alive, until somebody clears the debug
+// registers.
 func (isa) Guard() arch.GuardCode {
 	code := make([]byte, 0, 4*len(guardCode))
 	for _, w := range guardCode {

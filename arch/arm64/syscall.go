@@ -24,7 +24,7 @@ const (
 	frameSigMask = frameContext + 40   // behind uc_flags, uc_link, uc_stack
 	frameMachine = frameContext + 176  // struct sigcontext: the mask has room for 1024 bits
 	frameRegs    = frameMachine + 8    // in the order of arch.Regs, behind fault_address
-	framePC      = frameRegs + 8*regPC //
+	framePC      = frameRegs + 8*regPC // for Next
 	frameRecords = frameMachine + 288  // aligned to 16
 	frameEmpty   = frameRecords + fpRecordLen
 	frameLen     = frameEmpty + 16
