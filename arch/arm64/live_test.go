@@ -44,6 +44,24 @@ func TestLiveSyscall(t *testing.T) {
 	}
 }
 
+// TestLiveSyscallAltStack wants rt_sigreturn to leave the alternate signal
+// stack, of which its frame says nothing, as it is.
+func TestLiveSyscallAltStack(t *testing.T) {
+	const nrSigaltstack, size = 132, 16384
+	c := newMapped(t)
+	c.write(liveData, words(liveStack, 0, size))
+	if got := c.call(liveStub, nrSigaltstack, uint64(liveData), 0); got != 0 {
+		t.Fatalf("sigaltstack: %d", int64(got))
+	}
+	c.call(liveStub, nrGetpid)
+	c.call(liveStub, nrSigaltstack, 0, uint64(liveData+64))
+	got := make([]byte, 24)
+	c.read(liveData+64, got)
+	if !bytes.Equal(got, words(liveStack, 0, size)) {
+		t.Errorf("the alternate stack is now % x", got)
+	}
+}
+
 // liveState is random, but has a stack.
 func liveState(c *tracee, r *rand.Rand) arch.Regs {
 	regs := randomState(r)
