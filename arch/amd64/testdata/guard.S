@@ -63,7 +63,9 @@ step:
 	cmpl	$TRAP_BRKPT, %eax
 	jne	own
 	movq	UC_RIP(%rdx), %rcx
-	testl	$0xfff, %ecx		# an int1 would be on this page
+	cmpb	$0xf1, (%rcx)		# some virtual CPUs leave rip on the int1
+	je	own
+	testl	$0xfff, %ecx		# it would be on this page
 	jz	swallow
 	cmpb	$0xf1, -1(%rcx)
 	je	own
