@@ -30,16 +30,22 @@ func (s *session) attach(pid int) error {
 	if s.procs[pid] != nil {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
+	mem, err := ptrace.OpenMemory(pid)
+	if err != nil {
+		return explain(pid, err)
+	}
 	p := s.addProcess(pid, &inferior.Space{})
+	s.newSpace(p, mem)
 	if err := s.seizeAll(p); err != nil {
 		s.abandon(p)
 		return explain(pid, err)
 	}
-	mem, err := ptrace.OpenMemory(pid)
-	if err != nil {
+	// It may have executed another program before it was ours.
+	if mem, err = ptrace.OpenMemory(pid); err != nil {
 		s.abandon(p)
 		return explain(pid, err)
 	}
+	_ = p.Space.Memory.Close()
 	s.newSpace(p, mem)
 	if err := s.recover(p); err != nil {
 		s.warn(p, "clean up after an earlier tracer: %v", err)
@@ -95,7 +101,10 @@ func (s *session) abandon(p *inferior.Process) {
 		}
 		delete(s.tasks, t.TID)
 	}
-	delete(s.procs, p.PID)
+	if s.procs[p.PID] == p {
+		s.leaveSpace(p)
+		delete(s.procs, p.PID)
+	}
 }
 
 // start launches a program; it stands, held for the tracer, before its first

@@ -37,10 +37,15 @@ func (s *session) addProcess(pid int, space *inferior.Space) *inferior.Process {
 
 // onTrap is the stop that an Interrupt asked for, or a new task's first.
 func (s *session) onTrap(t *inferior.Task) error {
-	t.Asked = false
 	if t.Fresh {
+		t.Asked = false
 		return s.onFirstStop(t)
 	}
+	if t.Held() && s.trapPending(t) {
+		t.Asked = true
+		return s.resume(t, 0)
+	}
+	t.Asked = false
 	return s.resume(t, 0)
 }
 

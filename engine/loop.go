@@ -37,13 +37,17 @@ func (s *session) take(stop ptrace.Stop) {
 	t := s.tasks[stop.Task]
 	if t == nil {
 		// A child's first stop may come before its parent's event.
+		ptrace.Take(stop.Task)
 		s.early[stop.Task] = stop
 		return
 	}
 	t.Begin(stop)
+	s.deciding = append(s.deciding, t)
 	if err := s.decide(t, stop); err != nil && !isGone(err) {
 		s.warn(t.Process, "task %d: %v", t.TID, err)
 	}
+	s.deciding = s.deciding[:len(s.deciding)-1]
+	t.Take()
 }
 
 // decide is the table of what a stop leads to; each case is one line.
@@ -102,6 +106,9 @@ func (s *session) pump(done func() bool) error {
 	alarm := time.AfterFunc(patience, s.bell.Ring)
 	defer alarm.Stop()
 	deadline := time.Now().Add(patience)
+	for _, t := range s.deciding {
+		t.Take()
+	}
 	for !done() {
 		stop, _, err := ptrace.Wait(-1, true)
 		if err != nil {
@@ -135,6 +142,22 @@ func (s *session) halt(t *inferior.Task) error {
 		return err
 	}
 	return nil
+}
+
+// trapPending says whether a task stands in an event stop that came between a
+// trap of ours and its signal (get_signal serves job control first): it is not
+// halted before it has taken the signal.
+func (s *session) trapPending(t *inferior.Task) bool {
+	table := t.Process.Space.Table
+	if !table.Prepared() {
+		return false
+	}
+	pc, err := t.PC()
+	if err != nil || table.At(s.isa.TrapPC(pc)) == nil && !table.Was(s.isa.TrapPC(pc)) {
+		return false
+	}
+	st, err := readStatus(t.TID)
+	return err == nil && st.hex("SigPnd")&bitTrap != 0
 }
 
 func atEvent(t *inferior.Task) bool {

@@ -37,11 +37,12 @@ type session struct {
 	rung     bool
 	closed   bool
 
-	tasks   map[int]*inferior.Task
-	procs   map[int]*inferior.Process
-	early   map[int]ptrace.Stop // stops of tasks whose parent's event has not come yet
-	exits   map[int]Exit
-	started map[int]bool
+	tasks    map[int]*inferior.Task
+	procs    map[int]*inferior.Process
+	early    map[int]ptrace.Stop // stops of tasks whose parent's event has not come yet
+	exits    map[int]Exit
+	deciding []*inferior.Task // whose stops are being decided, nested
+	started  map[int]bool
 
 	probes  []*probe // by id-1
 	cache   symbols.Cache

@@ -1,5 +1,5 @@
-// gowork [G [N]] [wait]: G (4) goroutines call main.work N (1000) times each;
-// prints "pid P", then "calls C" and "sum S", what the function itself counted
+// gowork [G [N [USEC]]] [wait]: G (4) goroutines call main.work N (1000) times
+// each, sleeping USEC (0) after each 1000 calls; prints "pid P", then "calls C" and "sum S", what the function itself counted
 // and returned.
 package main
 
@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // work grows its stack now and then, so that stacks move while it is probed.
@@ -39,12 +40,16 @@ func main() {
 		os.Stdin.Read(make([]byte, 1))
 	}
 	g, n := arg(args, 0, 4), arg(args, 1, 1000)
+	pause := time.Duration(arg(args, 2, 0)) * time.Microsecond
 	counts, sums := make([]int, g), make([]int, g)
 	var wg sync.WaitGroup
 	for k := range g {
 		wg.Go(func() {
 			for i := range n {
 				sums[k] += work(&counts[k], i)
+				if pause > 0 && i%1000 == 999 {
+					time.Sleep(pause)
+				}
 			}
 		})
 	}

@@ -1,9 +1,9 @@
-/* threads [T [N]] [wait]: T (4) threads call the same function N (1000) times
-   each; prints "calls C", what the function itself counted. */
+/* threads [T [N [USEC]]] [wait]: T (4) threads call the same function N (1000)
+   times each, sleeping USEC (0) after each 1000 calls; prints "calls C", what the function itself counted. */
 #include "fixture.h"
 #include <pthread.h>
 
-static long rounds;
+static long rounds, pause_us;
 
 PROBED long work(long *count)
 {
@@ -12,8 +12,11 @@ PROBED long work(long *count)
 
 static void *run(void *count)
 {
-	for (long i = 0; i < rounds; i++)
+	for (long i = 0; i < rounds; i++) {
 		work(count);
+		if (pause_us && i % 1000 == 999)
+			usleep(pause_us);
+	}
 	return NULL;
 }
 
@@ -22,6 +25,7 @@ int main(int argc, char **argv)
 	ready(&argc, argv);
 	long t = arg(argc, argv, 1, 4), calls = 0;
 	rounds = arg(argc, argv, 2, 1000);
+	pause_us = arg(argc, argv, 3, 0);
 	pthread_t *id = calloc(t, sizeof *id);
 	/* a cache line a thread, so that the count is not what costs */
 	long (*count)[8] = calloc(t, sizeof *count);

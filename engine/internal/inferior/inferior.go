@@ -33,6 +33,7 @@ type Task struct {
 	Process *Process
 	State   State
 	Stop    ptrace.Stop // the stop it is in, while Stopped
+	Taken   bool        // the stop will not be told by wait again
 
 	Fresh         bool         // has not had its first stop
 	Asked         bool         // an Interrupt of ours has not been answered by a stop yet
@@ -90,8 +91,17 @@ type Guard struct {
 
 // Begin records a new stop: what was known of the registers is void.
 func (t *Task) Begin(s ptrace.Stop) {
-	t.State, t.Stop = Stopped, s
+	t.State, t.Stop, t.Taken = Stopped, s, false
 	t.have, t.new, t.havePC, t.newPC = false, false, false, false
+}
+
+// Take makes wait not tell the present stop again: the task is going to stay
+// in it for a while.
+func (t *Task) Take() {
+	if t.State == Stopped && !t.Taken {
+		t.Taken = true
+		ptrace.Take(t.TID)
+	}
 }
 
 // Held says whether somebody wants the task to stay stopped.

@@ -1,6 +1,10 @@
 package ptrace
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // Signo is a signal's number.
 type Signo = unix.Signal
@@ -90,23 +94,55 @@ var eventKinds = map[uint32]Kind{
 
 // Wait blocks until a task attached or started by this thread has something
 // to tell; task -1 means any. Other threads' children are never touched
-// (__WNOTHREAD). With block false it returns ok=false if nothing is there.
+// (__WNOTHREAD).
+//
+// The stop is only looked at (WNOWAIT): as long as it has not been taken, the
+// kernel keeps the signal that caused it, and delivers it if we die before the
+// task is resumed. A taken stop's signal would be lost with us. So a stop that
+// is not resumed at once must be taken by Take, or Wait will tell it again. Of
+// ended tasks nothing is left to take.
 func Wait(task int, block bool) (s Stop, ok bool, err error) {
-	flags := unix.WALL | unix.WNOTHREAD
+	flags := unix.WEXITED | unix.WSTOPPED | unix.WALL | unix.WNOTHREAD | unix.WNOWAIT
 	if !block {
 		flags |= unix.WNOHANG
 	}
-	var status uint32
+	var info SigInfo
 	for {
-		tid, errno := wait4(task, &status, flags, block)
+		errno := waitid(task, &info, flags, block)
 		switch {
 		case errno == unix.EINTR:
+			continue
 		case errno != 0:
-			return Stop{}, false, failed("wait4", task, errno)
-		case tid == 0:
+			return Stop{}, false, failed("waitid", task, errno)
+		case info.Sender() == 0:
 			return Stop{}, false, nil
-		default:
-			return Decode(tid, status), true, nil
 		}
+		s = Decode(info.Sender(), info.waitStatus())
+		if s.Kind == Exited || s.Kind == Killed {
+			Take(s.Task)
+		}
+		return s, true, nil
 	}
+}
+
+// Take makes Wait not tell a task's present stop again.
+func Take(task int) {
+	var status uint32
+	for wait4(task, &status, unix.WALL|unix.WNOTHREAD|unix.WNOHANG) == unix.EINTR {
+	}
+}
+
+// waitStatus puts what waitid told into the form of wait's status.
+func (s *SigInfo) waitStatus() uint32 {
+	const exited, dumped = 1, 3 // CLD_EXITED, CLD_DUMPED; killed is 2
+	status := *(*uint32)(unsafe.Pointer(&s[24]))
+	switch s.Code() {
+	case exited:
+		return status << 8
+	case 2:
+		return status & 0x7f
+	case dumped:
+		return status&0x7f | 0x80
+	}
+	return status<<8 | 0x7f
 }

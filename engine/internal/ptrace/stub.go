@@ -166,6 +166,7 @@ func awaitKind(pid int, kind Kind) error {
 		case err != nil:
 			return err
 		case s.Kind == kind:
+			Take(pid)
 			return nil
 		case s.Kind == Exited:
 			return unix.Errno(s.Status) // the stub's exit code is execve's errno

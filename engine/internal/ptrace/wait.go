@@ -6,14 +6,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wait4 tells the Go scheduler only if the call may block.
-func wait4(task int, status *uint32, flags int, block bool) (int, unix.Errno) {
+// waitid tells the Go scheduler only if the call may block.
+func waitid(task int, info *SigInfo, flags int, block bool) unix.Errno {
+	kind, id := uintptr(unix.P_ALL), uintptr(0)
+	if task > 0 {
+		kind, id = unix.P_PID, uintptr(task)
+	}
 	call := unix.RawSyscall6
 	if block {
 		call = unix.Syscall6
 	}
-	tid, _, errno := call(unix.SYS_WAIT4, uintptr(task), uintptr(unsafe.Pointer(status)), uintptr(flags), 0, 0, 0)
-	return int(tid), errno
+	_, _, errno := call(unix.SYS_WAITID, kind, id, uintptr(unsafe.Pointer(info)), uintptr(flags), 0, 0)
+	return errno
+}
+
+func wait4(task int, status *uint32, flags int) unix.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(task), uintptr(unsafe.Pointer(status)), uintptr(flags), 0, 0, 0)
+	return errno
 }
 
 // Monotonic is CLOCK_MONOTONIC in ns, less what has passed since this call.

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/internal/fixture"
+)
+
+// The test binary is also the tracer that gets killed: a process of its own,
+// told by its environment which part to play.
+const (
+	tracerEnv = "PTRACER_TEST_TRACER"
+	victimEnv = "PTRACER_TEST_VICTIM"
+	probesEnv = "PTRACER_TEST_PROBES"
+)
+
+var tracers = map[string]func(){"cycle": cycleForever}
+
+// cycleForever attaches, probes, unregisters, detaches, over and over, until
+// it is killed.
+func cycleForever() {
+	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
+	fmt.Println("go")
+	for n := 0; ; n++ {
+		s, err := Attach(pid, Options{Follow: n%2 == 0})
+		if err != nil {
+			if os.Getenv("PTRACER_TEST_VERBOSE") != "" {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			return
+		}
+		for _, loc := range strings.Split(os.Getenv(probesEnv), " ") {
+			id, err := s.Register(ProbeSpec{Location: loc, Action: Action(n % 2), Pending: true})
+			if err == nil && n%3 == 0 {
+				defer s.Unregister(id)
+			}
+		}
+		time.Sleep(time.Duration(n%5) * time.Millisecond)
+		if err := s.Detach(); err != nil && os.Getenv("PTRACER_TEST_VERBOSE") != "" {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+}
+
+// rounds is how often the tracer is killed: PTRACER_TEST_ROUNDS, or few.
+func rounds(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("PTRACER_TEST_ROUNDS")); err == nil {
+		return n
+	}
+	return few
+}
+
+// TestSurvive kills the tracer with SIGKILL at random moments: the program
+// must end with the result it has without a tracer.
+func TestSurvive(t *testing.T) {
+	for _, c := range []struct {
+		fixture string
+		args    []string
+		probes  string
+	}{
+		{"threads", []string{"3", "40000", "1000"}, "work work+*"},
+		{"threads-static", []string{"3", "40000", "1000"}, "work"},
+		{"gowork", []string{"3", "40000", "1000"}, "main.work main.deep runtime.mallocgc"},
+		{"gowork-stripped", []string{"3", "40000", "1000"}, "main.work"},
+		{"forker", []string{"fork", "60"}, "work libc:malloc libc:fork"},
+		{"forker", []string{"vfork", "60"}, "work libc:vfork"},
+	} {
+		t.Run(c.fixture+"-"+c.args[0], func(t *testing.T) {
+			path := fixture.Path(t, c.fixture)
+			want, err := exec.Command(path, c.args...).Output()
+			if err != nil {
+				t.Fatalf("unprobed: %v", err)
+			}
+			outlived := 0
+			for i := range rounds(15) {
+				if survive(t, i, path, c.args, c.probes, string(want)) {
+					outlived++
+				}
+			}
+			if t.Logf("%d programs outlived their tracer", outlived); outlived == 0 {
+				t.Error("no program was still running when its tracer was killed")
+			}
+		})
+	}
+}
+
+func survive(t *testing.T, round int, path string, args []string, probes, want string) (outlived bool) {
+	t.Helper()
+	victim := exec.Command(path, append(args, "wait")...)
+	start, err := victim.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	victim.Stdout, victim.Stderr = &out, &errs
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	tracer := exec.Command("/proc/self/exe", "-test.run=^$")
+	tracer.Env = append(os.Environ(), tracerEnv+"=cycle", probesEnv+"="+probes,
+		victimEnv+"="+strconv.Itoa(victim.Process.Pid))
+	tracer.Stderr = os.Stderr
+	started, err := tracer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tracer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	started.Read(make([]byte, 3))
+	start.Write([]byte{'\n'})
+	delay := time.Duration(rand.Int64N(int64(40 * time.Millisecond)))
+	time.Sleep(delay)
+	outlived = taskState(victim.Process.Pid) != 'Z'
+	_ = tracer.Process.Kill()
+	_ = tracer.Wait()
+	ended := make(chan error, 1)
+	go func() { ended <- victim.Wait() }()
+	select {
+	case err = <-ended:
+	case <-time.After(60 * time.Second):
+		_ = victim.Process.Signal(syscall.SIGKILL)
+		t.Fatalf("round %d: the program hangs after its tracer was killed at %v", round, delay)
+	}
+	if err != nil || unpid(out.String()) != unpid(want) {
+		t.Fatalf("round %d: tracer killed at %v: program ended with %v and %q (%s), want %q",
+			round, delay, err, out.String(), errs.String(), want)
+	}
+	return outlived
+}
+
+// unpid leaves out the lines that differ from run to run.
+func unpid(out string) string {
+	var kept []string
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, "pid ") && !strings.HasPrefix(line, "child ") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
