@@ -30,9 +30,11 @@ handler:
 	cmpl	$SI_KERNEL, %eax
 	jne	step
 
-	# An int3: look for the site it stands at.
-	movq	UC_RIP(%rdx), %rcx
-	decq	%rcx
+	# An int3: look for the site it stands at. A tracer that died after it
+	# had moved the task on leaves it at the resume address, with the signal:
+	# nothing is left to do, unless an int3 of the program's own is there.
+	movq	UC_RIP(%rdx), %r11
+	leaq	-1(%r11), %rcx
 	movq	header+FIRST(%rip), %r8
 chunk:
 	testq	%r8, %r8
@@ -45,7 +47,13 @@ entry:
 	jb	chunk
 	addq	$16, %r10
 	cmpq	%rcx, -16(%r10)
+	je	found
+	cmpq	%r11, -8(%r10)
 	jne	entry
+	cmpb	$0xcc, (%rcx)
+	je	entry
+	ret
+found:
 	movq	-8(%r10), %r9
 	testq	%r9, %r9
 	jz	own

@@ -51,6 +51,8 @@ chunk:	cbz	x7, missing
 entry:	cbz	x8, next
 	sub	x8, x8, #1
 	ldp	x10, x11, [x9], #16
+	cmp	x11, x6			// moved on already, by a tracer that then died
+	b.eq	done
 	cmp	x10, x6
 	b.ne	entry
 	str	x11, [x2, #uc_pc]
