@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ptracer/ptracer/internal/lane/guest"
@@ -115,13 +116,13 @@ func (r *result) line(text string) {
 func (r *result) finished(l guest.Line) {
 	r.running = ""
 	r.ran++
+	tests, skips := r.count("--- PASS: ")+r.count("--- FAIL: "), r.count("--- SKIP: ")+r.count("    --- SKIP: ")
 	word := "ok  "
 	if l.Code != 0 {
 		word = "FAIL"
 		r.show()
 	}
-	fmt.Fprintf(r.out, "%s\t%s\t%.3fs\t(arm64, %d tests, %d skips)\n", word, l.Package, float64(l.Millis)/1000,
-		r.count("--- PASS: ")+r.count("--- FAIL: "), r.count("--- SKIP: ")+r.count("    --- SKIP: "))
+	fmt.Fprintf(r.out, "%s\t%s\t%.3fs\t(arm64, %d tests, %d skips)\n", word, l.Package, float64(l.Millis)/1000, tests, skips)
 	r.output = nil
 }
 
@@ -147,20 +148,22 @@ func (r *result) unfinished() {
 	}
 }
 
-// show prints the last of the output, where the reason is.
+// show prints the last of the output, where the reason is, without the news of
+// tests that passed.
 func (r *result) show() {
 	const most = 300
 	if r.verbose {
 		return // it was printed
 	}
-	if n := len(r.output) - most; n > 0 {
+	text := slices.DeleteFunc(r.output, func(text string) bool {
+		return text == "" || strings.HasPrefix(text, "=== ") || strings.HasPrefix(strings.TrimSpace(text), "--- PASS: ")
+	})
+	if n := len(text) - most; n > 0 {
 		fmt.Fprintf(r.out, "(%d lines before)\n", n)
-		r.output = r.output[n:]
+		text = text[n:]
 	}
-	for _, text := range r.output {
-		if text != "" {
-			fmt.Fprintln(r.out, text)
-		}
+	for _, line := range text {
+		fmt.Fprintln(r.out, line)
 	}
 }
 
