@@ -67,8 +67,13 @@ var encoded = [16]int{
 	regR8, regR9, regR10, regR11, regR12, regR13, regR14, regR15,
 }
 
-// numRSP and numR12 are register numbers in instructions.
-const numRSP, numRBP = 4, 5
+// Registers' numbers in instructions. Those of rsp and rbp say something else
+// where ModRM or SIB name them as base or index.
+const (
+	numRCX = 1
+	numRSP = 4
+	numRBP = 5
+)
 
 // argRegs are the integer arguments of the System V calling convention.
 var argRegs = [...]int{regRDI, regRSI, regRDX, regRCX, regR8, regR9}

@@ -116,7 +116,7 @@ func (r *relocation) branch(target arch.Addr) error {
 		r.goOn()
 		return nil
 	}
-	// Over the jump back, whose size the first pass of goOn tells.
+	// A branch over the jump back, to a jump of any length.
 	r.b.Bytes(r.shortBranch()...)
 	rel := len(r.b.Code)
 	r.goOn()

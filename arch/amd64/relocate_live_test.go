@@ -309,7 +309,7 @@ func TestRelocateTable(t *testing.T) {
 		table = append(table, string([]byte{0x70 | cc, 0x10}), string([]byte{0x0f, 0x80 | cc, 0, 1, 0, 0}))
 	}
 	for _, code := range table {
-		for range 40 {
+		for range 20 {
 			tr, err := newTrial(r, s, &base, []byte(code))
 			if err != nil {
 				t.Fatalf("% x: %v", code, err)

@@ -6,8 +6,6 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-const numRCX = 1
-
 // slotWriter writes code with constants behind it, and notes the boundaries
 // of its instructions.
 type slotWriter struct {
