@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+func newCount() *cobra.Command {
+	var opt options
+	cmd := &cobra.Command{
+		Use:   "count [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
+		Short: "Count how often functions are called",
+		Long: `Count how often functions are called, and tell when it is over: when the
+program ends, after -d, or on Ctrl-C, which leaves the program as it was. The
+hits of a place are summed up over processes and threads; places that a glob
+found and nobody hit are left out, but counted in the last line. With -p on a
+terminal the table is shown while it grows; with a command only where the
+command's output goes elsewhere.
+
+With a command Ctrl-C is the command's, and a second one ends the tracing.
+With --json: {"probe","pid","hits","rung"}, one object for each place and
+process.`,
+		Example: `  ptracer count 'libc:malloc' -- ls -l /
+  ptracer count -p 1234 -d 10s '*:*alloc*'
+  ptracer count -f --json -o calls.json 'main' -- sh -c 'ls; ls'`,
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			if err := opt.take(cmd, args); err != nil {
+				return err
+			}
+			return count(&opt, open, cmd.ErrOrStderr())
+		}),
+	}
+	opt.bindRun(cmd)
+	opt.bind(cmd)
+	return cmd
+}
+
+// refresh is how often a live table is drawn.
+const refresh = 500 * time.Millisecond
+
+func count(opt *options, open opener, stderr io.Writer) error {
+	out, err := openOutput(opt.output, stderr)
+	if err != nil {
+		return err
+	}
+	specs := make([]engine.ProbeSpec, len(opt.locations))
+	for i, l := range opt.locations {
+		specs[i] = engine.ProbeSpec{Location: l, Action: engine.Count}
+	}
+	life := func(*event.Event) {}
+	if opt.verbose {
+		p := newPrinter(opt, stderr)
+		life = p.print
+	}
+	j, err := startJob(opt, open, stderr, specs, life)
+	if err != nil {
+		return errors.Join(err, out.close())
+	}
+	screen := newScreen(opt, stderr)
+	why := j.wait(out, refresh, func() { screen.draw(table(j.rows(false))) })
+	screen.clear()
+	return j.conclude(why, out, func() error { return writeCount(out, j) })
+}
+
+// writeCount writes the result of count.
+func writeCount(w io.Writer, j *job) error {
+	if !j.opt.json {
+		_, err := fmt.Fprintln(w, strings.Join(table(j.rows(false)), "\n"))
+		return err
+	}
+	return writeJSON(w, shown(j.rows(true)))
+}
+
+// places are the places of our probes.
+func (j *job) places() (all []engine.Placement) {
+	for _, p := range j.probes {
+		all = append(all, j.sess.Placements(p.id)...)
+	}
+	return all
+}
+
+// rows is the present result of count.
+func (j *job) rows(byPID bool) []row {
+	named := map[event.ProbeID]bool{}
+	for _, p := range j.probes {
+		named[p.id] = !isGlob(&p.loc)
+	}
+	return rowsOf(j.places(), byPID, func(p *engine.Placement) bool { return named[p.Probe] })
+}

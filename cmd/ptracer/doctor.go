@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine"
+)
+
+func newDoctor() *cobra.Command {
+	var pids []int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor [PID]...",
+		Short: "Say what stands in the way of tracing, and what would help",
+		Long: `Say what stands in the way of tracing on this machine, or of tracing the given
+processes, and what would help. It attaches to a process for that and lets go
+at once. Exit status 1 if there is a problem.
+With --json: {"topic","ok","text","help"}.`,
+		Example: `  ptracer doctor
+  ptracer doctor 1234`,
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			for _, a := range args {
+				pid, err := strconv.Atoi(a)
+				if err != nil {
+					return usage("%q: not a process id", a)
+				}
+				pids = append(pids, pid)
+			}
+			for _, pid := range pids {
+				if pid <= 0 {
+					return usage("%d: not a process id", pid)
+				}
+			}
+			return doctor(cmd.OutOrStdout(), pids, asJSON, engine.Diagnose)
+		}),
+	}
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	cmd.Flags().IntSliceVarP(&pids, "pid", "p", nil, "look at the process `PID`; may be repeated")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write one JSON object a line")
+	return cmd
+}
+
+func doctor(w io.Writer, pids []int, asJSON bool, diagnose func(int) []engine.Finding) error {
+	if len(pids) == 0 {
+		pids = []int{0} // the machine
+	}
+	var all []engine.Finding
+	for _, pid := range pids {
+		all = append(all, diagnose(pid)...)
+	}
+	if err := writeFindings(w, all, asJSON); err != nil {
+		return err
+	}
+	for _, f := range all {
+		if !f.OK {
+			return &commandEnded{statusFailed} // it has been told
+		}
+	}
+	return nil
+}
+
+func writeFindings(w io.Writer, all []engine.Finding, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, all)
+	}
+	for _, f := range all {
+		verdict := "ok"
+		if !f.OK {
+			verdict = "problem"
+		}
+		if _, err := fmt.Fprintf(w, "%-8s %-11s %s\n", verdict, f.Topic, f.Text); err != nil {
+			return err
+		}
+		if f.Help == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%-8s %-11s %s\n", "", "", "what helps: "+f.Help); err != nil {
+			return err
+		}
+	}
+	return nil
+}

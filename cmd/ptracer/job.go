@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// job is one run of a verb that traces: a session, the probes in it, and what
+// may end it. Its events are handled on a goroutine of its own.
+type job struct {
+	opt     *options
+	stderr  io.Writer
+	sess    engine.Session
+	child   int // the process of the command; 0 with -p
+	probes  []planted
+	handle  func(*event.Event)
+	entered chan event.Event // the command stands at its first own instruction
+	drained chan struct{}    // closed when the last event has been handled
+	signals chan os.Signal
+	hinted  bool // the first Ctrl-C has been answered
+}
+
+// planted is a probe that we asked for.
+type planted struct {
+	id   event.ProbeID
+	spec engine.ProbeSpec
+	loc  symbols.Location
+}
+
+// reason is why a job ended.
+type reason int
+
+const (
+	allEnded reason = iota // the processes are gone
+	timeUp                 // -d
+	asked                  // a signal
+	broken                 // nobody reads our output any more
+)
+
+// opener starts or attaches what options name; tests have one of their own.
+// child is the process of the command, 0 where there is none.
+type opener func(*options, engine.Options) (sess engine.Session, child int, err error)
+
+// startJob attaches or starts, plants the probes, and lets a command run. What
+// is known to be found nowhere is an error, before the command's own code runs.
+func startJob(opt *options, open opener, stderr io.Writer, specs []engine.ProbeSpec, handle func(*event.Event)) (*job, error) {
+	j := &job{opt: opt, stderr: stderr, handle: handle,
+		entered: make(chan event.Event, 1), drained: make(chan struct{}), signals: catch()}
+	for _, spec := range specs {
+		loc, err := symbols.ParseLocation(spec.Location)
+		if err != nil {
+			return nil, usage("%w", err)
+		}
+		spec.Rung, spec.Pending = opt.rung.Rung, true
+		j.probes = append(j.probes, planted{spec: spec, loc: loc})
+	}
+	sess, child, err := open(opt, engine.Options{Follow: opt.follow, Life: true})
+	if err != nil {
+		return nil, err
+	}
+	j.sess, j.child = sess, child
+	go j.consume()
+	if err := j.plant(); err != nil {
+		_ = j.sess.Kill()
+		<-j.drained
+		return nil, err
+	}
+	return j, nil
+}
+
+// open is the opener of the real thing.
+func open(opt *options, eo engine.Options) (engine.Session, int, error) {
+	if len(opt.command) > 0 {
+		sess, err := engine.Start(engine.Command{Path: opt.command[0], Args: opt.command[1:],
+			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, eo)
+		if err != nil {
+			return nil, 0, startFailure(opt.command[0], err)
+		}
+		return sess, sess.Processes()[0], nil
+	}
+	sess, err := engine.Attach(opt.pids[0], eo)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, pid := range opt.pids[1:] {
+		if err := sess.AddProcess(pid); err != nil {
+			return nil, 0, errors.Join(err, sess.Detach())
+		}
+	}
+	return sess, 0, nil
+}
+
+// catch takes the signals that end a job. One that was ignored when we came
+// stays so (nohup), for us and for the command. SIGPIPE would end us in the
+// middle of everything; caught, it is an error of a write.
+func catch() chan os.Signal {
+	c := make(chan os.Signal, 4)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(c, s)
+		}
+	}
+	if !signal.Ignored(syscall.SIGPIPE) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	}
+	return c
+}
+
+// plant registers all probes and lets the command run.
+func (j *job) plant() error {
+	for i := range j.probes {
+		id, err := j.sess.Register(j.probes[i].spec)
+		if err != nil {
+			return err
+		}
+		j.probes[i].id = id
+	}
+	if j.child == 0 {
+		return j.checkUnknown()
+	}
+	if !j.toEntry() {
+		return nil
+	}
+	if err := j.checkUnknown(); err != nil || j.opt.listing {
+		return err
+	}
+	if err := j.sess.Resume(j.child); err != nil && !errors.Is(err, engine.ErrGone) && !errors.Is(err, engine.ErrEnded) {
+		return err
+	}
+	return nil
+}
+
+// consume hands the session's events to the verb.
+func (j *job) consume() {
+	defer close(j.drained)
+	for e := range j.sess.Events(context.Background()) {
+		switch e.Kind {
+		case event.Stopped:
+			select {
+			case j.entered <- e:
+			default: // not ours: nobody else asks for stops
+			}
+		case event.Warning:
+			j.say("warning: %s", e.Text)
+		default:
+			j.handle(&e)
+		}
+	}
+}
+
+func (j *job) say(format string, args ...any) {
+	fmt.Fprintf(j.stderr, "ptracer: "+format+"\n", args...)
+}
+
+// wait returns when the job is over; meanwhile it calls tick.
+func (j *job) wait(out *output, every time.Duration, tick func()) reason {
+	var up <-chan time.Time
+	if j.opt.duration > 0 {
+		up = time.After(j.opt.duration)
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-j.drained:
+			return allEnded
+		case <-up:
+			return timeUp
+		case s := <-j.signals:
+			if j.endedBy(s) {
+				return asked
+			}
+		case <-out.broken:
+			return broken
+		case <-ticker.C:
+			tick()
+		}
+	}
+}
+
+// endedBy says whether a signal ends the job. A terminal's Ctrl-C goes to the
+// command too, and it is for the command to end or not; a second one is for us.
+func (j *job) endedBy(s os.Signal) bool {
+	if s != os.Interrupt || j.child == 0 || j.hinted {
+		return true
+	}
+	j.hinted = true
+	return false
+}
+
+// conclude lets everything go, handles what has happened, writes the result,
+// and gives the exit status as an error.
+func (j *job) conclude(why reason, out *output, result func() error) error {
+	err := j.sess.Detach()
+	<-j.drained
+	if why != broken {
+		err = errors.Join(err, result())
+	}
+	err = errors.Join(err, out.close())
+	j.tellFailed()
+	unknown := j.tellUnknown()
+	status := j.status(why)
+	if status == nil {
+		return errors.Join(err, unknown)
+	}
+	if err != nil {
+		j.say("%v", err)
+	}
+	return status
+}
+
+// status is the command's exit status as an error, nil where there is none to
+// tell: without a command, or when we were asked to leave it alone.
+func (j *job) status(why reason) error {
+	if j.child == 0 || why == asked || why == broken {
+		return nil
+	}
+	e, ok := j.sess.Exit(j.child)
+	if !ok {
+		e, ok = j.awaitChild()
+	}
+	if !ok || e.Code() == 0 {
+		return nil
+	}
+	return &commandEnded{e.Code()}
+}
+
+// awaitChild waits for a command that goes on untraced. It gives up when we
+// are asked to end.
+func (j *job) awaitChild() (engine.Exit, bool) {
+	exit := make(chan engine.Exit, 1)
+	go func() {
+		defer close(exit)
+		p, err := os.FindProcess(j.child)
+		if err != nil {
+			return
+		}
+		state, err := p.Wait()
+		if err != nil {
+			return
+		}
+		if ws, ok := state.Sys().(syscall.WaitStatus); ok {
+			e := engine.Exit{Status: ws.ExitStatus()}
+			if ws.Signaled() {
+				e = engine.Exit{Signal: int(ws.Signal())}
+			}
+			exit <- e
+		}
+	}()
+	for {
+		select {
+		case e, ok := <-exit:
+			return e, ok
+		case s := <-j.signals:
+			if j.endedBy(s) {
+				return engine.Exit{}, false
+			}
+		}
+	}
+}

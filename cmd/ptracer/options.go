@@ -1,0 +1,77 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/breakpoint"
+)
+
+// options are the flags and arguments that the tracing verbs share.
+type options struct {
+	pids      []int
+	follow    bool
+	duration  time.Duration
+	output    string
+	json      bool
+	rung      rungFlag
+	verbose   bool
+	listing   bool // a command is not to run, only to be looked at
+	locations []string
+	command   []string // what is behind "--", with the program's name
+}
+
+// rungFlag is a breakpoint.Rung as a flag.
+type rungFlag struct{ breakpoint.Rung }
+
+// rungNames are what --rung offers; the faster rungs come with their issue.
+var rungNames = []string{"auto", "trap", "slot", "emulate", "step", "hardware"}
+
+func (r *rungFlag) Set(s string) (err error) { r.Rung, err = breakpoint.ParseRung(s); return err }
+func (r *rungFlag) Type() string             { return "rung" }
+
+// bind declares the flags that all tracing verbs have.
+func (o *options) bind(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntSliceVarP(&o.pids, "pid", "p", nil, "trace the running process `PID`; may be repeated")
+	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard error")
+	f.BoolVar(&o.json, "json", false, "write one JSON object a line")
+	f.Var(&o.rung, "rung", "how places are served: "+strings.Join(rungNames, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("rung", cobra.FixedCompletions(rungNames, cobra.ShellCompDirectiveNoFileComp))
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+}
+
+// bindRun declares the flags of the verbs that watch a program run.
+func (o *options) bindRun(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVarP(&o.follow, "follow", "f", false, "trace child processes too")
+	f.DurationVarP(&o.duration, "duration", "d", 0, "stop tracing after `TIME` (500ms, 10s, 5m); the program goes on")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell what processes do: fork, exec, exit")
+}
+
+// take sorts the arguments out and checks what the flags' types do not.
+func (o *options) take(cmd *cobra.Command, args []string) error {
+	o.locations = args
+	if n := cmd.ArgsLenAtDash(); n >= 0 {
+		o.locations, o.command = args[:n], args[n:]
+	}
+	switch {
+	case len(o.locations) == 0:
+		return usage("no LOCATION given: name a function, such as 'libc:malloc'")
+	case len(o.command) == 0 && len(o.pids) == 0:
+		return usage("nothing to trace: give -p PID, or -- COMMAND")
+	case len(o.command) > 0 && len(o.pids) > 0:
+		return usage("both -p and a command: give one of them")
+	case o.duration < 0:
+		return usage("-d %v: a duration can't be negative", o.duration)
+	}
+	for _, pid := range o.pids {
+		if pid <= 0 {
+			return usage("-p %d: not a process id", pid)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// output is where results go: standard error or a file. Lines are buffered
+// until flush; the first error of a write is kept, and told by broken.
+type output struct {
+	mu     sync.Mutex
+	buf    *bufio.Writer
+	file   *os.File // nil: not ours to close
+	err    error
+	broken chan struct{} // closed at the first error
+}
+
+// openOutput makes FILE, or takes stderr where there is none.
+func openOutput(path string, stderr io.Writer) (*output, error) {
+	o := &output{broken: make(chan struct{})}
+	if path == "" {
+		o.buf = bufio.NewWriter(stderr)
+		return o, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("output: %w", err)
+	}
+	o.file, o.buf = f, bufio.NewWriter(f)
+	return o, nil
+}
+
+// Write takes whole lines.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := o.buf.Write(b)
+	o.note(err)
+	return n, err
+}
+
+func (o *output) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note(o.buf.Flush())
+}
+
+func (o *output) note(err error) {
+	if err != nil && o.err == nil {
+		o.err = err
+		close(o.broken)
+	}
+}
+
+// close flushes and says what went wrong with the output, ever.
+func (o *output) close() error {
+	o.flush()
+	if o.file != nil {
+		err := o.file.Close()
+		o.mu.Lock()
+		o.note(err)
+		o.mu.Unlock()
+	}
+	if o.err != nil {
+		return fmt.Errorf("output: %w", o.err)
+	}
+	return nil
+}
+
+// terminal is w's size if it is a terminal.
+func terminal(w io.Writer) (width, height int, ok bool) {
+	f, isFile := w.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, 0, false
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	return width, height, err == nil && width > 0 && height > 0
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// printer writes events as lines. It is used by one goroutine.
+type printer struct {
+	w       io.Writer
+	shows   []show // by probe, in the order of registration
+	json    bool
+	verbose bool
+	comm    map[int]string // names of processes, as they were when first seen
+}
+
+func newPrinter(opt *options, w io.Writer) *printer {
+	return &printer{w: w, json: opt.json, verbose: opt.verbose, comm: map[int]string{}}
+}
+
+// line is an event in JSON.
+type line struct {
+	Time    string  `json:"time"`
+	Event   string  `json:"event"`
+	PID     int     `json:"pid,omitempty"`
+	TID     int     `json:"tid,omitempty"`
+	Command string  `json:"command,omitempty"`
+	Probe   string  `json:"probe,omitempty"`
+	Args    *[]any  `json:"args,omitempty"`
+	Result  any     `json:"result,omitempty"`
+	Child   int     `json:"child,omitempty"`
+	Path    string  `json:"path,omitempty"`
+	Status  *int    `json:"status,omitempty"`
+	Signal  int     `json:"signal,omitempty"`
+	Missed  *uint64 `json:"missed,omitempty"`
+}
+
+// print writes one event, if it is one that is asked for. Errors of the writer
+// are its own business.
+func (p *printer) print(e *event.Event) {
+	name := p.name(e)
+	what, ok := p.describe(e)
+	if !ok {
+		return
+	}
+	at := engine.Wall(e.Time)
+	if e.Kind == event.Missed { // it is told when there is room again, and by nobody's clock
+		at = time.Now()
+	}
+	if p.json {
+		l := p.object(e)
+		l.Time, l.Command = at.Format(time.RFC3339Nano), name
+		if b, err := json.Marshal(l); err == nil {
+			_, _ = p.w.Write(append(b, '\n'))
+		}
+		return
+	}
+	stamp := at.Format("15:04:05.000000")
+	if e.PID == 0 {
+		_, _ = fmt.Fprintf(p.w, "%s %s\n", stamp, what)
+		return
+	}
+	_, _ = fmt.Fprintf(p.w, "%s %d/%d %s %s\n", stamp, e.PID, e.TID, name, what)
+}
+
+// describe is what happened, in words; not ok is what is not to be told.
+func (p *printer) describe(e *event.Event) (what string, ok bool) {
+	switch e.Kind {
+	case event.Hit:
+		sh := p.show(e)
+		if values := plain(sh.of(e)); !sh.result {
+			return e.Location + "(" + values + ")", true
+		} else if values != "" {
+			return e.Location + " = " + values, true
+		}
+		return e.Location, true
+	case event.Missed:
+		return fmt.Sprintf("... %s not shown: output was slower", plural(int(e.Count), "event")), true
+	case event.Fork:
+		return fmt.Sprintf("-- new process %d", e.Child), p.verbose
+	case event.Clone:
+		return fmt.Sprintf("-- new thread %d", e.Child), p.verbose
+	case event.Exec:
+		return "-- executes " + e.Path, p.verbose
+	case event.Exit:
+		if e.Signal != 0 {
+			return fmt.Sprintf("-- killed by signal %d (%v)", e.Signal, syscall.Signal(e.Signal)), p.verbose
+		}
+		return fmt.Sprintf("-- exits with status %d", e.Status), p.verbose
+	}
+	return "", false
+}
+
+func (p *printer) object(e *event.Event) line {
+	l := line{Event: e.Kind.String(), PID: e.PID, TID: e.TID}
+	switch e.Kind {
+	case event.Hit:
+		l.Probe = e.Location
+		sh := p.show(e)
+		values := sh.of(e)
+		switch {
+		case !sh.result:
+			l.Args = &values
+		case len(values) == 1:
+			l.Result = values[0]
+		case len(values) > 1:
+			l.Result = values
+		}
+	case event.Missed:
+		l.Missed = &e.Count
+	case event.Fork, event.Clone:
+		l.Child = e.Child
+	case event.Exec:
+		l.Path = e.Path
+	case event.Exit:
+		l.Signal = e.Signal
+		if e.Signal == 0 {
+			l.Status = &e.Status
+		}
+	}
+	return l
+}
+
+// show is how a probe's hits are shown. Probes are numbered as they were
+// registered, from 1, and ours come first.
+func (p *printer) show(e *event.Event) *show {
+	if i := int(e.Probe) - 1; i >= 0 && i < len(p.shows) {
+		return &p.shows[i]
+	}
+	return &show{}
+}
+
+// name is the name of an event's process. A process that has ended before it
+// was asked keeps the name of its parent or of its program.
+func (p *printer) name(e *event.Event) string {
+	switch {
+	case e.Kind == event.Fork && e.Child != 0:
+		p.comm[e.Child] = p.lookup(e.PID)
+	case e.Kind == event.Exec:
+		base := filepath.Base(e.Path)
+		p.comm[e.PID] = base[:min(len(base), 15)] // TASK_COMM_LEN of sched.h
+	case e.PID == 0:
+		return ""
+	}
+	name := p.lookup(e.PID)
+	if e.Kind == event.Exit {
+		delete(p.comm, e.PID)
+	}
+	return name
+}
+
+func (p *printer) lookup(pid int) string {
+	name, ok := p.comm[pid]
+	if !ok {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if name = strings.TrimSpace(string(b)); err != nil {
+			name = "?"
+		}
+		p.comm[pid] = name
+	}
+	return name
+}

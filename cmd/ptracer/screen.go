@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// screen shows a table again and again in the same place of a terminal.
+type screen struct {
+	w     io.Writer // nil: nowhere
+	lines int       // drawn last time
+}
+
+// newScreen is on the terminal at stderr, unless the result goes elsewhere or
+// a command writes to the terminal too.
+func newScreen(opt *options, stderr io.Writer) *screen {
+	_, _, commandShows := terminal(os.Stdout)
+	if _, _, ok := terminal(stderr); !ok || opt.json || opt.output != "" || len(opt.command) > 0 && commandShows {
+		return &screen{}
+	}
+	return &screen{w: stderr}
+}
+
+// draw replaces what was drawn by as many of the lines as there is room for.
+func (s *screen) draw(lines []string) {
+	if s.w == nil {
+		return
+	}
+	width, height, ok := terminal(s.w)
+	if !ok {
+		return
+	}
+	s.replace(fit(lines, width, height))
+}
+
+// clear takes the table away.
+func (s *screen) clear() {
+	if s.w != nil {
+		s.replace(nil)
+	}
+}
+
+// replace goes up to the first line drawn, clears to the end of the screen
+// (ECMA-48: CUU, ED), and draws anew.
+func (s *screen) replace(lines []string) {
+	var b strings.Builder
+	if s.lines > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\r\x1b[J", s.lines)
+	}
+	for _, l := range lines {
+		b.WriteString(l + "\r\n")
+	}
+	s.lines = len(lines)
+	_, _ = io.WriteString(s.w, b.String()) // a terminal that is gone tells by SIGHUP
+}
+
+// fit cuts lines to a terminal's size, with one line left for the cursor.
+func fit(lines []string, width, height int) []string {
+	fitted := make([]string, 0, height)
+	for _, l := range lines {
+		if len(fitted) >= height-1 {
+			break
+		}
+		if len(l) > width {
+			l = l[:width]
+		}
+		fitted = append(fitted, l)
+	}
+	return fitted
+}

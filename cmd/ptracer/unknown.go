@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// checkUnknown looks for locations that are nowhere now. It is an error unless
+// they can still come: in a library or program that is named and not loaded.
+func (j *job) checkUnknown() error {
+	var errs []error
+	for _, p := range j.unplaced() {
+		spec := p.spec
+		spec.Pending = false
+		id, err := j.sess.Register(spec)
+		switch {
+		case err == nil: // it has come meanwhile: the pending one has it too
+			_ = j.sess.Unregister(id)
+		case !errors.Is(err, symbols.ErrNotFound):
+			errs = append(errs, err)
+		case p.loc.Binary == "":
+			errs = append(errs, fmt.Errorf("%w; if it comes later, name its library or program: 'LIB:%s'", err, spec.Location))
+		case j.loaded(p.loc):
+			errs = append(errs, err)
+		case j.child == 0:
+			j.say("%s: %s is not loaded: waiting for it", spec.Location, p.loc.Binary)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unplaced are the probes that have not been planted anywhere.
+func (j *job) unplaced() (list []planted) {
+	for _, p := range j.probes {
+		if len(j.sess.Placements(p.id)) == 0 {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// loaded says whether a location's binary, named in full, is in a process: what
+// is not found there will not be found later.
+func (j *job) loaded(loc symbols.Location) bool {
+	if strings.ContainsAny(loc.Binary, "*?[") {
+		return false
+	}
+	for _, pid := range j.sess.Processes() {
+		maps, err := symbols.Maps(pid)
+		if err != nil {
+			continue
+		}
+		for _, m := range maps {
+			if m.Path != "" && loc.MatchesBinary(symbols.Module{Path: m.Path}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tellUnknown says at the end which locations were never found. It is an error
+// if that is all of them.
+func (j *job) tellUnknown() error {
+	list := j.unplaced()
+	for _, p := range list {
+		j.say("%s: never found: no such function in what was loaded", p.spec.Location)
+	}
+	if len(list) == len(j.probes) {
+		return fmt.Errorf("nothing was probed")
+	}
+	return nil
+}
+
+// tellFailed sums up the places that could not be probed, by reason.
+func (j *job) tellFailed() {
+	count, first := map[string]int{}, map[string]string{}
+	var order []string
+	total := 0
+	for _, p := range j.places() {
+		if p.Err == nil {
+			continue
+		}
+		why := root(p.Err).Error()
+		if count[why] == 0 {
+			order = append(order, why)
+			first[why] = p.Name
+		}
+		count[why]++
+		total++
+	}
+	if total == 0 {
+		return
+	}
+	parts := make([]string, len(order))
+	for i, why := range order {
+		parts[i] = fmt.Sprintf("%s (%d, first %s)", why, count[why], first[why])
+	}
+	j.say("%s could not be probed: %s", plural(total, "place"), strings.Join(parts, "; "))
+}
+
+// isGlob says whether a location asks for any number of places.
+func isGlob(loc *symbols.Location) bool {
+	return loc.Every || loc.Return || strings.ContainsAny(loc.Binary+loc.Function, "*?[")
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
