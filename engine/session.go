@@ -161,6 +161,9 @@ func now() int64 { return bootOffset + int64(time.Since(epoch)) }
 
 var bootOffset = ptrace.Monotonic()
 
+// Wall is the time of day at an event's Time.
+func Wall(ns int64) time.Time { return epoch.Add(time.Duration(ns - bootOffset)) }
+
 // ISA implements Session.
 func (s *session) ISA() arch.ISA { return s.isa }
 
