@@ -36,6 +36,9 @@ func (s *session) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value ui
 	if !atEvent(t) {
 		return 0, false, errors.New("task is not halted")
 	}
+	if err := s.learnRestart(t); err != nil {
+		return 0, false, err
+	}
 	saved, err := s.callState(t)
 	if err != nil {
 		return 0, false, err
@@ -187,6 +190,57 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 			return errInterrupted
 		}
 	}
+}
+
+// learnRestart settles how a task that was stopped inside a system call goes on
+// with it. On amd64 the registers tell. On arm64 the kernel has put the PC back
+// on the svc before we see the stop, and whether it would have made the call
+// anew or restart_syscall (which knows how much of a sleep is left) is seen only
+// at the entry: so the task is let go up to there, and stopped once more.
+func (s *session) learnRestart(t *inferior.Task) error {
+	if s.isa.MinInst() == 1 || t.Settled {
+		return nil
+	}
+	for range 100 {
+		r, err := t.Regs()
+		if err != nil {
+			return err
+		}
+		pc := arch.Addr(r[s.isa.PCReg()])
+		code := make([]byte, s.isa.MinInst())
+		if t.Process.Space.Memory.Read(pc, code) != nil {
+			return nil
+		}
+		if inst, err := s.isa.Decode(code, pc); err != nil || inst.Kind != arch.KindSyscall {
+			return nil
+		}
+		before := *r
+		if err := s.toSyscallStop(t, &before); err == errInterrupted {
+			continue
+		} else if err != nil {
+			return err
+		}
+		entry, err := t.Regs()
+		if err != nil {
+			return err
+		}
+		nr := entry[ptrace.SyscallWord]
+		if err := s.toEventStop(t); err != nil {
+			return err
+		}
+		after, err := t.Regs()
+		if err != nil {
+			return err
+		}
+		if arch.Addr(after[s.isa.PCReg()]) == pc {
+			again := *after
+			again[ptrace.SyscallWord] = nr
+			t.SetRegs(&again)
+			t.Settled = true
+			return t.Flush()
+		}
+	}
+	return nil
 }
 
 // afterCall gives a task that stands at the exit of our call its registers

@@ -22,6 +22,7 @@ type placement struct {
 	rung  breakpoint.Rung
 	why   string
 	err   error
+	child bool // came with a fork
 	hits  atomic.Uint64
 }
 

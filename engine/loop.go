@@ -91,6 +91,9 @@ func (s *session) letGo(t *inferior.Task, signal ptrace.Signo) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if !t.Asked {
+		t.Settled = false
+	}
 	if t.Stop.Kind == ptrace.Group {
 		t.State = inferior.Listening
 		return ptrace.Listen(t.TID)

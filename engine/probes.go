@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -286,8 +287,44 @@ func (s *session) Unregister(id event.ProbeID) error {
 		for _, pl := range p.places {
 			errs = append(errs, s.unplace(pl))
 		}
+		for _, proc := range s.procs {
+			if proc.Space.Table.Retired() > manyRetired {
+				errs = append(errs, s.sweep(proc.Space))
+			}
+		}
 		return errors.Join(errs...)
 	})
+}
+
+// manyRetired is how many slots of removed sites may wait to be used again.
+const manyRetired = 4096
+
+// sweep frees the slots of removed sites, while no task is in one.
+func (s *session) sweep(space *inferior.Space) error {
+	var ps []*inferior.Process
+	for _, p := range s.procs {
+		if p.Space == space {
+			ps = append(ps, p)
+		}
+	}
+	stuck := s.haltAll(ps)
+	var errs []error
+	for _, p := range ps {
+		for _, t := range p.Tasks {
+			if atEvent(t) {
+				errs = append(errs, s.leaveSlot(t, true))
+			}
+		}
+	}
+	if stuck == 0 && errors.Join(errs...) == nil {
+		space.Table.Sweep()
+	}
+	for _, p := range ps {
+		for _, t := range p.Tasks {
+			errs = append(errs, s.unhalt(t))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // unplace takes a placement off its site, and the site out if it was the last.
@@ -314,15 +351,18 @@ func (s *session) unplace(pl *placement) error {
 }
 
 // dropPlacements forgets where probes are in a space that goes away; what
-// they counted stays.
+// they counted stays. Of a forked child's only those that were hit are kept:
+// there may be thousands for each of thousands of children.
 func (s *session) dropPlacements(proc *inferior.Process) {
 	for _, p := range s.probes {
-		for _, pl := range p.places {
+		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
 			if pl.proc == proc {
 				pl.site = nil
 			}
-		}
+			return pl.proc == proc && pl.child && pl.hits.Load() == 0
+		})
 	}
+	delete(s.watches, proc)
 }
 
 // inherit gives a forked child's sites the placements of the parent's.
@@ -331,16 +371,16 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		g := &tag{plain: true}
 		site.Tag = g
 		old := parent.Space.Table.At(site.Addr)
-		if old == nil || old.Tag == nil {
-			continue
+		if child.Leaving || old == nil || old.Tag == nil {
+			continue // it is let go before it executes anything
 		}
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				hook: pl.hook, site: site, rung: pl.rung, why: pl.why}
+				hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil:
 				g.add(c)
-			case !child.Leaving:
+			default:
 				s.place(c)
 			}
 		}

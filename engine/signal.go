@@ -43,6 +43,11 @@ func (s *session) leaveSlot(t *inferior.Task, skip bool) error {
 	if !ok {
 		return nil // in the guard or in a stub, which leave by themselves
 	}
+	if skip && fix.Before && site.Inst.Kind == arch.KindSyscall && s.isa.MinInst() == 4 {
+		// arm64 decides between a restart and EINTR after this stop, and only
+		// if the PC is still where it put it (do_signal).
+		return nil
+	}
 	r, err := t.Regs()
 	if err != nil {
 		return err

@@ -35,6 +35,7 @@ type Task struct {
 	Stop    ptrace.Stop // the stop it is in, while Stopped
 	Taken   bool        // the stop will not be told by wait again
 
+	Settled       bool         // registers say how to go on with an interrupted system call (arm64)
 	Fresh         bool         // has not had its first stop
 	Asked         bool         // an Interrupt of ours has not been answered by a stop yet
 	Hold          int          // requests of ours in progress that keep it stopped

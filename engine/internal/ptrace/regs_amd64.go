@@ -50,3 +50,6 @@ func SyscallArgs(r *arch.Regs) [6]uint64 {
 func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
 	r[10], r[11], r[6], r[16] = value, uint64(next), r[18], uint64(next) // rax rcx r11=eflags rip
 }
+
+// SyscallWord holds a system call's number.
+const SyscallWord = 15 // orig_rax

@@ -58,3 +58,6 @@ func SyscallArgs(r *arch.Regs) [6]uint64 { return [6]uint64(r[:6]) }
 func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
 	r[0], r[pcWord] = value, uint64(next)
 }
+
+// SyscallWord holds a system call's number.
+const SyscallWord = 8 // x8
