@@ -92,10 +92,12 @@ func (s *sandbox) get(signal unix.Signal) state {
 	s.t.Helper()
 	st := state{regs: s.regs(), xstate: s.regset(ntXState, 16<<10), mem: make([]byte, sandSize), signal: signal}
 	s.read(sandData, st.mem)
-	clear(st.xstate[6:24])              // the FPU's last instruction: where it was shows
-	clear(st.xstate[512:520])           // which of them hold anything: the CPU's to guess
-	st.regs[regOrigRAX] = ^uint64(0)    // the kernel's
-	st.regs[regEFlags] &^= 1<<16 | 1<<8 // RF, TF: the stepping's
+	clear(st.xstate[6:24])           // the FPU's last instruction: where it was shows
+	clear(st.xstate[512:520])        // which of them hold anything: the CPU's to guess
+	st.regs[regOrigRAX] = ^uint64(0) // the kernel's
+	// RF and TF are the stepping's. ID is what an earlier popf made it: ptrace
+	// does not set it.
+	st.regs[regEFlags] &^= 1<<21 | 1<<16 | 1<<8
 	return st
 }
 
