@@ -36,8 +36,11 @@ func (isa) Next(code []byte, at arch.Addr, r *arch.Regs, read arch.Reader) (arch
 	case arch.KindJump, arch.KindCall:
 		return in.target(code, at), nil
 	case arch.KindBranch:
-		if in.xbegin() {
+		switch {
+		case in.xbegin():
 			return 0, fmt.Errorf("%w: next of xbegin", arch.ErrUnsupported)
+		case in.rep != 0 && in.table == mapOne && in.op&0xfe == 0xe0: // Zen 4 takes f2 loope for loopne
+			return 0, fmt.Errorf("%w: next of loop with a repeat prefix", arch.ErrUnsupported)
 		}
 		if in.taken(r) {
 			return in.target(code, at), nil

@@ -68,8 +68,23 @@ func newSandbox(t *testing.T) *sandbox {
 		const anonFixed = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED
 		s.syscall(unix.SYS_MMAP, at, at, sandSize, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, anonFixed, ^uint64(0), 0)
 	}
+	s.clear()
 	s.xstate = s.regset(ntXState, 16<<10)
 	return s
+}
+
+// clear unmaps all else, so that nothing an instruction writes outlives its
+// trial.
+func (s *sandbox) clear() {
+	regs := s.regs()
+	regs[regRIP] = sandCode
+	s.setRegs(&regs)
+	for _, gap := range [][2]uint64{
+		{0x1000, sandCode}, {sandCode + sandSize, sandData}, {sandData + sandSize, sandNear},
+		{sandNear + sandSize, sandFar}, {sandFar + sandSize, 0x7ffffffff000},
+	} {
+		s.syscall(unix.SYS_MUNMAP, 0, gap[0], gap[1]-gap[0])
+	}
 }
 
 // syscall runs a system call by SyscallCode's stub, checks that the stub gives
