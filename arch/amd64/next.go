@@ -39,7 +39,7 @@ func (isa) Next(code []byte, at arch.Addr, r *arch.Regs, read arch.Reader) (arch
 		switch {
 		case in.xbegin():
 			return 0, fmt.Errorf("%w: next of xbegin", arch.ErrUnsupported)
-		case in.rep != 0 && in.table == mapOne && in.op&0xfe == 0xe0: // Zen 4 takes f2 loope for loopne
+		case in.rep != 0 && in.table == mapOne && in.op&0xfe == 0xe0: // with f2, Zen 4 was seen to take loope with ZF clear
 			return 0, fmt.Errorf("%w: next of loop with a repeat prefix", arch.ErrUnsupported)
 		}
 		if in.taken(r) {
