@@ -173,6 +173,13 @@ func awaitKind(pid int, kind Kind) error {
 		case s.Kind == Killed:
 			return fmt.Errorf("killed by %v before it started", s.Signal)
 		}
+		if kind == Trap {
+			// The stub's own exec may still be under way, and its event, as any
+			// stop, has cleared the pending interrupt (ptrace_stop, kernel/signal.c).
+			if err := Interrupt(pid); err != nil {
+				return err
+			}
+		}
 		if err := Cont(pid, 0); err != nil {
 			return err
 		}
