@@ -70,7 +70,7 @@ func startJob(opt *options, open opener, stderr io.Writer, specs []engine.ProbeS
 	}
 	j.sess, j.child = sess, child
 	go j.consume()
-	if err := j.plant(); err != nil {
+	if err := j.plant(); err != nil && !errors.Is(err, engine.ErrEnded) { // an end is told as one
 		_ = j.sess.Kill()
 		<-j.drained
 		return nil, err
@@ -134,7 +134,7 @@ func (j *job) plant() error {
 	if err := j.checkUnknown(); err != nil || j.opt.listing {
 		return err
 	}
-	if err := j.sess.Resume(j.child); err != nil && !errors.Is(err, engine.ErrGone) && !errors.Is(err, engine.ErrEnded) {
+	if err := j.sess.Resume(j.child); err != nil && !errors.Is(err, engine.ErrGone) {
 		return err
 	}
 	return nil

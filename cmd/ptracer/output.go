@@ -72,12 +72,16 @@ func (o *output) close() error {
 	return nil
 }
 
-// terminal is w's size if it is a terminal.
+// terminal is w's size if it is a terminal; one that does not know its size
+// gets the usual one.
 func terminal(w io.Writer) (width, height int, ok bool) {
 	f, isFile := w.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
 		return 0, 0, false
 	}
 	width, height, err := term.GetSize(int(f.Fd()))
-	return width, height, err == nil && width > 0 && height > 0
+	if err != nil || width == 0 || height == 0 {
+		width, height = 80, 24
+	}
+	return width, height, true
 }

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/internal/leak"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(leak.Check(m), map[string]func(){"ptracer": main})
+}
+
+// TestScripts runs ptracer on real programs, as a user does. Commands beside
+// testscript's own:
+//
+//	needs PROGRAM...     skips where one is missing
+//	fixture NAME...      sets $NAME to the fixture's path
+//	pid VAR [NAME]       sets VAR to the pid of the last background command, or
+//	                     of its descendant with that name, once there is one
+//	status N COMMAND...  runs a command that has to end with exit status N
+//	traced PID           waits until a process is traced
+//	signal NAME PID      sends a signal
+//	untouched PID        the process is not traced and has no mapping of ours
+//	jsonl FILE KEY...    FILE has one JSON object a line, with these keys
+//	hits FILE PROBE N    count's table or JSON in FILE has exactly N hits
+//	matches FILE REGEXP  waits until a line of FILE matches
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		Deadline:            time.Now().Add(2 * time.Minute), // of a script that hangs
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Values[tKey{}] = env.T().(testing.TB)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"needs": needs, "status": status, "fixture": setFixture, "pid": setPID, "traced": traced, "signal": sendSignal,
+			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches,
+		},
+	})
+}
+
+// tKey is the key of a script's own testing.TB.
+type tKey struct{}
+
+func needs(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		if _, err := exec.LookPath(name); err != nil {
+			skip.Missing(ts.Value(tKey{}).(testing.TB), name)
+		}
+	}
+}
+
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+func setFixture(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		ts.Setenv(name, fixture.Path(ts.Value(tKey{}).(testing.TB), name))
+	}
+}
+
+// patience is how long something may take that a script waits for.
+const patience = 20 * time.Second
+
+func await(ts *testscript.TestScript, what string, done func() bool) {
+	for end := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+func setPID(ts *testscript.TestScript, _ bool, args []string) {
+	all := ts.BackgroundCmds()
+	if len(all) == 0 {
+		ts.Fatalf("nothing runs in the background")
+	}
+	pid := all[len(all)-1].Process.Pid
+	if len(args) > 1 {
+		top := pid
+		await(ts, "descendant "+args[1], func() bool {
+			pid = descendant(top, args[1])
+			return pid != 0
+		})
+	}
+	ts.Setenv(args[0], strconv.Itoa(pid))
+}
+
+// descendant finds a process below another by its name.
+func descendant(pid int, comm string) int {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		b, _ := os.ReadFile(list)
+		for _, f := range strings.Fields(string(b)) {
+			child, _ := strconv.Atoi(f)
+			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", child))
+			if strings.TrimSpace(string(name)) == comm {
+				return child
+			}
+			if found := descendant(child, comm); found != 0 {
+				return found
+			}
+		}
+	}
+	return 0
+}
+
+func tracer(pid string) string {
+	b, _ := os.ReadFile("/proc/" + pid + "/status")
+	_, rest, _ := strings.Cut(string(b), "\nTracerPid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	return line
+}
+
+func traced(ts *testscript.TestScript, _ bool, args []string) {
+	await(ts, "trace of "+args[0], func() bool { t := tracer(args[0]); return t != "0" && t != "" })
+}
+
+func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+	pid, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, signals[args[0]]))
+}
+
+// untouched waits for the end of tracing and holds a process against what that
+// has to leave: no code that belongs to no file but the kernel's.
+func untouched(ts *testscript.TestScript, _ bool, args []string) {
+	await(ts, "end of the trace of "+args[0], func() bool { return tracer(args[0]) == "0" })
+	maps, err := os.ReadFile("/proc/" + args[0] + "/maps")
+	ts.Check(err)
+	for line := range strings.Lines(string(maps)) {
+		f := strings.Fields(line)
+		if strings.Contains(f[1], "x") && (len(f) < 6 || !strings.HasPrefix(f[5], "/") && !strings.HasPrefix(f[5], "[v")) {
+			ts.Fatalf("left in %s: %s", args[0], line)
+		}
+	}
+}
+
+func objects(ts *testscript.TestScript, file string) (list []map[string]any) {
+	for line := range strings.Lines(ts.ReadFile(file)) {
+		var o map[string]any
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			ts.Fatalf("%s: %v: %s", file, err, line)
+		}
+		list = append(list, o)
+	}
+	if len(list) == 0 {
+		ts.Fatalf("%s: empty", file)
+	}
+	return list
+}
+
+func jsonLines(ts *testscript.TestScript, _ bool, args []string) {
+	want := slices.Sorted(slices.Values(args[1:]))
+	for _, o := range objects(ts, args[0]) {
+		var keys []string
+		for k := range o {
+			keys = append(keys, k)
+		}
+		if slices.Sort(keys); !slices.Equal(keys, want) {
+			ts.Fatalf("keys are %q, want %q", keys, want)
+		}
+	}
+}
+
+func hasHits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.ParseFloat(args[2], 64)
+	ts.Check(err)
+	got, found := 0.0, false
+	text := ts.ReadFile(args[0])
+	if strings.HasPrefix(text, "{") {
+		for _, o := range objects(ts, args[0]) {
+			if o["probe"] == args[1] {
+				got, found = got+o["hits"].(float64), true
+			}
+		}
+	}
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == args[1] {
+			n, err := strconv.ParseFloat(f[1], 64)
+			ts.Check(err)
+			got, found = got+n, true
+		}
+	}
+	if !found || got != want {
+		ts.Fatalf("%s: %v hits of %s (found: %v), want %v; in\n%s", args[0], got, args[1], found, want, text)
+	}
+}
+
+func matches(ts *testscript.TestScript, _ bool, args []string) {
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	await(ts, args[0]+" to match "+args[1], func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && re.Match(text)
+	})
+}
