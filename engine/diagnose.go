@@ -148,12 +148,18 @@ func refuse(pid int) error {
 		return no(ErrKernel, st["Name"], "")
 	}
 	if tracer := st.number("TracerPid"); tracer != 0 {
-		return no(ErrTraced, fmt.Sprintf("by %d, %s", tracer, inferior.Comm(tracer)), "end that tracer first: the kernel allows one")
+		return no(ErrTraced, byWhom(tracer), "end that tracer first: the kernel allows one")
 	}
 	if through := cycle(pid); through != 0 {
 		return no(ErrCycle, fmt.Sprintf("%d traces %d", pid, through), "")
 	}
 	return checkMachine(pid)
+}
+
+// byWhom names a tracer, of which status files tell the thread.
+func byWhom(tid int) string {
+	pid := groupOf(tid)
+	return fmt.Sprintf("by %d, %s", pid, inferior.Comm(pid))
 }
 
 func checkMachine(pid int) error {
@@ -202,7 +208,7 @@ func explain(pid int, err error) error {
 		return &AttachError{PID: pid, Reason: err}
 	}
 	if tracer := st.number("TracerPid"); tracer != 0 && tracer != ptrace.ThreadID() {
-		return &AttachError{pid, ErrTraced, fmt.Sprintf("by %d, %s", tracer, inferior.Comm(tracer)), "end that tracer first: the kernel allows one"}
+		return &AttachError{pid, ErrTraced, byWhom(tracer), "end that tracer first: the kernel allows one"}
 	}
 	mode := yamaMode()
 	switch {

@@ -56,7 +56,7 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 		s.hookLoader(p)
 	}
 	if p.Space.Guard.Installed {
-		if err := s.hookSigactionIn(p, m); err != nil {
+		if err := s.hookSigactionIn(p, m); err != nil && !isGone(err) {
 			s.warn(p, "%s: %v", m.Path, err)
 		}
 	}
@@ -94,7 +94,7 @@ func (s *session) hookLoader(p *inferior.Process) {
 				return
 			}
 			sp := spot{addr: m.Bias + fns[0].Addr, orig: s.fileBytes(m, fns[0].Addr), name: moduleName(m) + ":" + name}
-			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil {
+			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !isGone(err) {
 				s.warn(p, "libraries loaded later will not be seen: %v", err)
 			}
 			return
