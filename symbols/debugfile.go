@@ -1,0 +1,125 @@
+package symbols
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// debugDirs are where distributions put separate debug files.
+var debugDirs = []string{"/usr/lib/debug"}
+
+// debugFile finds the symbols of a separate debug file: by build-id, or by the
+// name and checksum in .gnu_debuglink.
+func (f *File) debugFile() (*symtab, bool) {
+	id := f.obj.buildID()
+	link, sum := f.obj.debugLink()
+	for _, path := range f.debugPaths(id, link) {
+		for _, root := range []string{f.root, ""} {
+			if t, ok := f.openDebug(filepath.Join(root, path), id, sum); ok {
+				return t, true
+			}
+			if f.root == "" {
+				break
+			}
+		}
+	}
+	return nil, false
+}
+
+// debugPaths are the places to look, in gdb's order.
+func (f *File) debugPaths(id, link string) (paths []string) {
+	for _, dir := range debugDirs {
+		if len(id) > 2 {
+			paths = append(paths, filepath.Join(dir, ".build-id", id[:2], id[2:]+".debug"))
+		}
+	}
+	if link == "" || !filepath.IsAbs(f.name) && f.root != "" {
+		return paths
+	}
+	dir, err := filepath.Abs(filepath.Dir(f.name))
+	if err != nil {
+		return paths
+	}
+	paths = append(paths, filepath.Join(dir, link), filepath.Join(dir, ".debug", link))
+	for _, d := range debugDirs {
+		paths = append(paths, filepath.Join(d, dir, link))
+	}
+	return paths
+}
+
+// debugLink is the file name in .gnu_debuglink, and the checksum behind it at
+// the next multiple of 4.
+func (o *object) debugLink() (name string, sum uint32) {
+	s, ok := o.section(".gnu_debuglink")
+	if !ok || s.size > pageSize {
+		return "", 0
+	}
+	b, err := o.data(s)
+	if err != nil {
+		return "", 0
+	}
+	name = cstring(b, 0)
+	at := (len(name) + 4) &^ 3
+	if name == "" || filepath.Base(name) != name || len(b) < at+4 {
+		return "", 0
+	}
+	return name, binary.LittleEndian.Uint32(b[at:])
+}
+
+// openDebug reads the symbols of a debug file if it is the right one: it has
+// the same build-id, or where there is none the checksum. The table is copied
+// to memory, so that no further file stays open.
+func (f *File) openDebug(path, id string, sum uint32) (*symtab, bool) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, false
+	}
+	defer r.Close()
+	st, err := r.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return nil, false
+	}
+	o, err := newObject(r, st.Size())
+	if err != nil || o.machine != f.obj.machine {
+		return nil, false
+	}
+	if theirs := o.buildID(); id != "" && theirs != "" {
+		if id != theirs {
+			return nil, false
+		}
+	} else if !checksum(r, st.Size(), sum) {
+		return nil, false
+	}
+	return resident(o, f.obj)
+}
+
+// checksum reports whether a file has the given CRC-32.
+func checksum(r io.ReaderAt, size int64, sum uint32) bool {
+	h := crc32.NewIEEE()
+	if _, err := io.Copy(h, io.NewSectionReader(r, 0, size)); err != nil {
+		return false
+	}
+	return h.Sum32() == sum
+}
+
+// resident is the .symtab of o, with what it needs in memory.
+func resident(o, main *object) (*symtab, bool) {
+	t, ok := newSymtab(o, main, ".symtab")
+	if !ok || t.strs.typ == elf.SHT_NOBITS {
+		return nil, false
+	}
+	syms, err1 := o.data(t.syms)
+	strs, err2 := o.data(t.strs)
+	if err1 != nil || err2 != nil {
+		return nil, false
+	}
+	all := append(append(make([]byte, 0, len(syms)+len(strs)), syms...), strs...)
+	t.o = &object{r: bytes.NewReader(all), size: int64(len(all)), sections: o.sections}
+	t.syms.off, t.strs.off = 0, uint64(len(syms))
+	return t, true
+}

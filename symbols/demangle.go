@@ -1,0 +1,62 @@
+package symbols
+
+import (
+	"strings"
+
+	"github.com/ianlancetaylor/demangle"
+)
+
+// maxMangled is the longest name that is demangled; the text may be as long
+// as 1<<maxDemangled.
+const maxMangled, maxDemangled = 1 << 14, 17
+
+// isMangled reports whether name looks like one of C++ or Rust.
+func isMangled(name string) bool {
+	return strings.HasPrefix(name, "_Z") || strings.HasPrefix(name, "_R")
+}
+
+// readable demangles name with the given options; ok is false if it is plain.
+func readable(name string, options ...demangle.Option) (string, bool) {
+	if !isMangled(name) || len(name) > maxMangled {
+		return name, false
+	}
+	s, err := demangle.ToString(name, append(options, demangle.MaxLength(maxDemangled))...)
+	return s, err == nil
+}
+
+// Demangled is the name as it stands in the C++ or Rust source, with
+// parameters; other names are as they are.
+func (fn Function) Demangled() string { return demangled(fn.Name) }
+
+func demangled(name string) string {
+	if s, ok := readable(name); ok {
+		return s
+	}
+	return name
+}
+
+// spellings are the ways to write a mangled name that a name or pattern like
+// the given one can mean: in as much detail as that has.
+func spellings(name, like string) []string {
+	if !isMangled(name) {
+		return nil
+	}
+	var list []string
+	add := func(options ...demangle.Option) {
+		if s, ok := readable(name, append(options, demangle.NoABITags)...); ok {
+			list = append(list, s)
+		}
+	}
+	if strings.Contains(like, "(") {
+		add()
+	}
+	if strings.ContainsAny(like, "<(") {
+		add(demangle.NoParams)
+	}
+	add(demangle.NoParams, demangle.NoTemplateParams, demangle.NoEnclosingParams)
+	return list
+}
+
+// squeeze takes the blanks out of a readable name, which people set as they
+// like ("> >", "char *").
+func squeeze(s string) string { return strings.ReplaceAll(s, " ", "") }

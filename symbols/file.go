@@ -1,0 +1,123 @@
+package symbols
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// ErrNotFound is wrapped by errors that say a name or an address is nowhere.
+var ErrNotFound = errors.New("not found")
+
+// File is one ELF object. Opening reads its headers; tables are parsed when
+// first needed, and kept. It is safe for concurrent use.
+type File struct {
+	obj     *object
+	name    string
+	root    string // prefix under which name is to be found: another mount namespace's root
+	closer  io.Closer
+	lookups atomic.Int32
+	whole   atomic.Bool // table has been built
+	sources func() []source
+	table   func() (*table, error)
+	frames  func() *frames
+}
+
+// Open opens the ELF object at path.
+func Open(path string) (*File, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return openFile(r, path)
+}
+
+// openFile makes a File of r, and closes it if that fails.
+func openFile(r *os.File, name string) (*File, error) {
+	st, err := r.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w: not a regular file", name, ErrFormat)
+	}
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	f, err := NewFile(r, st.Size(), name)
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	f.closer = r
+	return f, nil
+}
+
+// NewFile reads an ELF object of size bytes. The name is the path by which a
+// separate debug file may be found, and what errors call it.
+func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
+	obj, err := newObject(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	f := &File{obj: obj, name: name}
+	f.sources = sync.OnceValue(f.findSources)
+	f.frames = sync.OnceValue(func() *frames { return readFrames(obj) })
+	f.table = sync.OnceValues(func() (*table, error) {
+		t, err := f.readTable()
+		f.whole.Store(true)
+		return t, err
+	})
+	return f, nil
+}
+
+// Close closes what Open opened. Tables that have been read stay.
+func (f *File) Close() error {
+	if f.closer == nil {
+		return nil
+	}
+	return f.closer.Close()
+}
+
+// Name is the path or name that the file was opened by.
+func (f *File) Name() string { return f.name }
+
+// Machine is the CPU that the file is for.
+func (f *File) Machine() elf.Machine { return f.obj.machine }
+
+// Type is the kind of object: program at a fixed address (ET_EXEC), or
+// position-independent program or library (ET_DYN).
+func (f *File) Type() elf.Type { return f.obj.typ }
+
+// Entry is the vaddr where a program starts.
+func (f *File) Entry() arch.Addr { return f.obj.entry }
+
+// BuildID is the GNU build-id in hexadecimal, "" if there is none.
+func (f *File) BuildID() string { return f.obj.buildID() }
+
+// Interp is the path of the dynamic loader that a program asks for.
+func (f *File) Interp() string {
+	for _, s := range f.obj.segments {
+		if s.typ == elf.PT_INTERP && s.filesz <= pageSize {
+			b, err := f.obj.read(s.off, s.filesz)
+			if err != nil {
+				return ""
+			}
+			return cstring(append(b, 0), 0)
+		}
+	}
+	return ""
+}
+
+// IsGo reports whether the file has Go code.
+func (f *File) IsGo() bool {
+	if _, ok := f.obj.section(goTables...); ok {
+		return true
+	}
+	_, isGo := f.obj.note("Go", goBuildID)
+	return isGo
+}

@@ -1,0 +1,78 @@
+package symbols
+
+import "strings"
+
+// implemented replaces IFUNC resolvers by the implementations that have names,
+// which glibc gives the form __NAME_cpu; each function is listed once.
+func (f *File) implemented(list []named) ([]named, error) {
+	var out []named
+	seen := map[uint64]bool{}
+	add := func(fn named) {
+		if !seen[uint64(fn.Addr)] {
+			seen[uint64(fn.Addr)] = true
+			out = append(out, fn)
+		}
+	}
+	for _, fn := range list {
+		if !fn.Ifunc {
+			add(fn)
+			continue
+		}
+		impl, err := f.implementations(fn.Function)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range impl {
+			add(i)
+		}
+		if len(impl) == 0 {
+			add(fn)
+		}
+	}
+	return out, nil
+}
+
+// implementations finds the functions called __NAME_* that are no resolvers.
+func (f *File) implementations(resolver Function) ([]named, error) {
+	addrs := map[uint64]bool{}
+	shown := map[uint64]string{}
+	for _, name := range resolver.Names() {
+		prefix := "__" + strings.TrimLeft(name, "_") + "_"
+		accept := func(s string) bool { return isImplementation(s, prefix) }
+		if err := f.each(func(s source) error {
+			return s.named(prefix, false, accept, func(sym symbol) {
+				if !sym.ifunc {
+					addrs[sym.addr], shown[sym.addr] = true, sym.name
+				}
+			})
+		}); err != nil {
+			return nil, err
+		}
+	}
+	fns, err := f.functionsAt(addrs)
+	var list []named
+	for _, fn := range fns {
+		list = append(list, named{fn, shown[uint64(fn.Addr)]})
+	}
+	return list, err
+}
+
+// cpus are what the names of glibc's implementations go on with.
+var cpus = []string{"sse", "ssse", "avx", "evex", "erms", "generic", "c", "x86_64", "mops", "sve", "a64fx", "thunderx",
+	"falkor", "kunpeng", "simd", "asimd", "emag", "nosimd", "mte", "oryon", "zva64", "fma", "i8mm"}
+
+// isImplementation reports whether s is the prefix and a CPU feature.
+func isImplementation(s, prefix string) bool {
+	rest, ok := strings.CutPrefix(s, prefix)
+	if !ok {
+		return false
+	}
+	// __memcpy_chk_avx is one of __memcpy_chk.
+	word, _, _ := strings.Cut(rest, "_")
+	for _, cpu := range cpus {
+		if word == cpu || strings.TrimRight(word, "0123456789") == cpu {
+			return true
+		}
+	}
+	return rest == "x86_64" || strings.HasPrefix(rest, "avx") || strings.HasPrefix(rest, "unaligned")
+}

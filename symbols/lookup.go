@@ -1,0 +1,192 @@
+package symbols
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// manyLookups is how many names are looked up one by one before the whole
+// table is read: each takes milliseconds in a large file, and the table a
+// second at most.
+const manyLookups = 16
+
+// manyNear is how many addresses are worth a closer look without the table.
+const manyNear = 64
+
+// Lookup finds the functions of a name: as it stands in the table, demangled,
+// or demangled without parameters; aliases count, versions do not. Several
+// functions of one name, as static functions of several source files are, are
+// told apart by their address; "NAME@0xADDR" is the one at that vaddr. Nothing
+// found is no error.
+func (f *File) Lookup(name string) ([]Function, error) {
+	base, at, pinned := cutAddress(name)
+	found, err := f.lookup(unversioned(base), at, pinned)
+	if err != nil && len(found) == 0 {
+		return nil, err
+	}
+	return found, nil
+}
+
+// cutAddress splits "NAME@0xADDR".
+func cutAddress(name string) (base string, at arch.Addr, ok bool) {
+	i := strings.LastIndex(name, "@0x")
+	if i <= 0 {
+		return name, 0, false
+	}
+	n, err := strconv.ParseUint(name[i+3:], 16, 64)
+	if err != nil {
+		return name, 0, false
+	}
+	return name[:i], arch.Addr(n), true
+}
+
+func (f *File) lookup(name string, at arch.Addr, pinned bool) ([]Function, error) {
+	if name == "" {
+		return nil, nil
+	}
+	addrs := map[uint64]bool{}
+	note := func(s symbol) {
+		if !pinned || uint64(at) == s.addr {
+			addrs[s.addr] = true
+		}
+	}
+	if f.whole.Load() || f.lookups.Add(1) > manyLookups {
+		return f.lookupWhole(name, func(fn Function) bool { return !pinned || fn.Addr == at })
+	}
+	if err := f.each(func(s source) error {
+		return s.named(name, true, func(n string) bool { return n == name }, note)
+	}); err != nil {
+		return nil, err
+	}
+	if len(addrs) == 0 {
+		if err := f.lookupReadable(name, note); err != nil {
+			return nil, err
+		}
+	}
+	if len(addrs) > manyNear {
+		return f.lookupWhole(name, func(fn Function) bool { return addrs[uint64(fn.Addr)] })
+	}
+	return f.functionsAt(addrs)
+}
+
+// each asks every source; what one can't say another may.
+func (f *File) each(ask func(source) error) error {
+	var errs []error
+	list := f.sources()
+	for _, s := range list {
+		if err := ask(s); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) < len(list) {
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+// lookupReadable finds mangled names by what they read like.
+func (f *File) lookupReadable(name string, note func(symbol)) error {
+	part := mangledPart(name)
+	if part == "" {
+		return nil
+	}
+	accept := func(n string) bool { return reads(n, name) }
+	return f.each(func(s source) error { return s.named(part, false, accept, note) })
+}
+
+// reads reports whether a mangled name reads like the given one.
+func reads(mangled, like string) bool {
+	return slices.ContainsFunc(spellings(mangled, like), func(s string) bool { return squeeze(s) == squeeze(like) })
+}
+
+// mangledPart is something that a mangled name must have in it to read like
+// name: its last identifier, with the length before it as both C++ and Rust
+// write it. It is "_" where the last identifier can hide in an abbreviation,
+// and "" where name can't be that of a mangled function.
+func mangledPart(name string) string {
+	end := strings.IndexByte(name, '(')
+	if strings.HasSuffix(name[:max(end, 0)], "operator") || end < 0 {
+		end = len(name)
+	}
+	if i := strings.IndexByte(name[:end], '<'); i > 0 {
+		end = i
+	}
+	start := end
+	for start > 0 && isIdent(name[start-1]) {
+		start--
+	}
+	word := name[start:end]
+	switch {
+	case strings.Contains(name, "operator"), strings.Contains(name, "{"), strings.Contains(name, "anonymous"), strings.Contains(name, " for "):
+		return "_"
+	case word == "" || word[0] >= '0' && word[0] <= '9' || start > 0 && name[start-1] == '.':
+		return ""
+	case slices.Contains(abbreviated, word):
+		return "_"
+	}
+	return strconv.Itoa(len(word)) + word
+}
+
+// abbreviated are the identifiers that C++ mangling has short forms for.
+var abbreviated = []string{"std", "allocator", "basic_string", "string", "istream", "basic_istream", "ostream",
+	"basic_ostream", "iostream", "basic_iostream"}
+
+func isIdent(c byte) bool {
+	return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c >= 0x80
+}
+
+// functionsAt makes functions of what lies at the given addresses.
+func (f *File) functionsAt(addrs map[uint64]bool) ([]Function, error) {
+	if len(addrs) == 0 {
+		return nil, nil
+	}
+	at := make([]uint64, 0, len(addrs))
+	for a := range addrs {
+		at = append(at, a)
+	}
+	slices.Sort(at)
+	var around []symbol
+	if err := f.each(func(s source) error {
+		return s.near(at, func(sym symbol) { around = append(around, sym) })
+	}); err != nil {
+		return nil, err
+	}
+	var found []Function
+	for _, fn := range f.newTable(around).functions {
+		if addrs[uint64(fn.Addr)] {
+			found = append(found, fn)
+		}
+	}
+	return found, nil
+}
+
+// lookupWhole finds a name in the whole table.
+func (f *File) lookupWhole(name string, want func(Function) bool) ([]Function, error) {
+	t, err := f.table()
+	if err != nil {
+		return nil, err
+	}
+	var found []Function
+	add := func(i int32) {
+		if fn := t.functions[i]; want(fn) {
+			found = append(found, fn)
+		}
+	}
+	for _, i := range t.names[name] {
+		add(i)
+	}
+	part := mangledPart(name)
+	if len(found) > 0 || part == "" {
+		return found, nil
+	}
+	for i, fn := range t.functions {
+		if slices.ContainsFunc(fn.Names(), func(n string) bool { return strings.Contains(n, part) && reads(n, name) }) {
+			add(int32(i))
+		}
+	}
+	return found, nil
+}

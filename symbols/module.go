@@ -1,0 +1,143 @@
+package symbols
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Module is an ELF object mapped into a process.
+type Module struct {
+	Path       string    // as the process sees it; "[vdso]" is the kernel's
+	Bias       arch.Addr // address in the process = vaddr + Bias
+	Start, End arch.Addr // all its segments, whole pages
+	Ranges     []Mapping // the executable ones
+	File       *File
+	Main       bool // the program itself
+	Loader     bool // the dynamic loader
+	Deleted    bool // the file has no name any more
+}
+
+// Contains reports whether a lies between the module's ends.
+func (m Module) Contains(a arch.Addr) bool { return a >= m.Start && a < m.End }
+
+// Vaddr is the address in the file of one in the process.
+func (m Module) Vaddr(a arch.Addr) arch.Addr { return a - m.Bias }
+
+// Runtime is the address in the process of one in the file.
+func (m Module) Runtime(vaddr arch.Addr) arch.Addr { return vaddr + m.Bias }
+
+// Modules lists the ELF objects of pid, given its mappings, by ascending
+// address. Those that can't be opened are left out, and why is told by the
+// error; files that are no ELF objects are left out silently.
+func Modules(pid int, maps []Mapping) ([]Module, error) {
+	var c Cache
+	return c.Modules(pid, maps)
+}
+
+// Modules does what the function Modules does, with files of c.
+func (c *Cache) Modules(pid int, maps []Mapping) ([]Module, error) {
+	var mods []Module
+	var errs []error
+	failed := map[fileID]bool{}
+	p := newProcess(pid)
+	for _, m := range maps {
+		if !m.Executable() || !isObject(m) || failed[m.id()] {
+			continue
+		}
+		if add(mods, m) {
+			continue
+		}
+		mod, err := c.module(p, m)
+		switch {
+		case err == nil:
+			mods = append(mods, mod)
+		case !errors.Is(err, errNotELF):
+			failed[m.id()] = true
+			errs = append(errs, fmt.Errorf("%s in %d: %w", m.Path, pid, err))
+		}
+	}
+	p.mark(mods)
+	return mods, errors.Join(errs...)
+}
+
+// errNotELF is wrapped by errors about mapped files of another kind.
+var errNotELF = errors.New("not an ELF file")
+
+// isObject reports whether a mapping is of a file, or of the vdso.
+func isObject(m Mapping) bool { return m.Inode != 0 || m.Path == "[vdso]" }
+
+// fileID tells mapped files apart.
+type fileID struct {
+	dev   string
+	inode uint64
+	path  string
+}
+
+func (m Mapping) id() fileID { return fileID{m.Dev, m.Inode, m.Path} }
+
+// add adds a further mapping to the module that it belongs to.
+func add(mods []Module, m Mapping) bool {
+	for i := range mods {
+		mod := &mods[i]
+		if mod.Ranges[0].id() != m.id() {
+			continue
+		}
+		if bias, ok := mod.File.obj.bias(m); ok && bias == mod.Bias {
+			mod.Ranges = append(mod.Ranges, m)
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Cache) module(p process, m Mapping) (Module, error) {
+	f, err := c.open(p, m)
+	if err != nil {
+		return Module{}, err
+	}
+	bias, ok := f.obj.bias(m)
+	if !ok {
+		return Module{}, fmt.Errorf("%w: no executable segment at offset %#x", ErrFormat, m.Offset)
+	}
+	start, end := f.obj.extent()
+	return Module{Path: m.Path, Bias: bias, Start: bias + start, End: bias + end, Ranges: []Mapping{m}, File: f, Deleted: m.Deleted}, nil
+}
+
+// bias is how far m's file was moved to lie where m is.
+func (o *object) bias(m Mapping) (arch.Addr, bool) {
+	for _, executable := range []bool{true, false} {
+		for _, s := range o.segments {
+			if s.typ != elf.PT_LOAD || executable != (s.flags&elf.PF_X != 0) {
+				continue
+			}
+			s = s.pages()
+			if m.Offset >= s.off && m.Offset-s.off < max(s.filesz, 1) {
+				return m.Start - arch.Addr(s.vaddr+m.Offset-s.off), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// extent is from the first page of the first segment to the last of the last.
+func (o *object) extent() (start, end arch.Addr) {
+	start = ^arch.Addr(0)
+	for _, s := range o.segments {
+		if s.typ == elf.PT_LOAD {
+			start = min(start, arch.Addr(s.vaddr&^(pageSize-1)))
+			end = max(end, arch.Addr((s.vaddr+s.mem+pageSize-1)&^(pageSize-1)))
+		}
+	}
+	return start, max(start, end)
+}
+
+// isLoaderName knows dynamic loaders by their file name.
+func isLoaderName(path string) bool {
+	base := filepath.Base(path)
+	return strings.HasPrefix(base, "ld-") && strings.Contains(base, ".so") || base == "ld.so"
+}

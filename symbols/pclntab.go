@@ -1,0 +1,265 @@
+package symbols
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"strings"
+)
+
+// goTables are the sections that Go's table of functions may be in.
+var goTables = []string{".gopclntab", ".data.rel.ro.gopclntab"}
+
+// Magic numbers of the table's header (runtime/symtab.go, internal/abi).
+const (
+	magicGo12  = 0xfffffffb // 1.2 to 1.15
+	magicGo116 = 0xfffffffa
+	magicGo118 = 0xfffffff0
+	magicGo120 = 0xfffffff1 // 1.20 and later
+)
+
+// goTable reads the functions of a Go program from the table that its runtime
+// needs: it is there even where symbols were stripped.
+type goTable struct {
+	o     *object
+	addr  uint64 // where the table is loaded
+	b     []byte
+	magic uint32
+	n     uint64 // functions
+	text  uint64 // what entries are relative to; 0 before Go 1.18
+	names []byte
+	funcs []byte // pairs of entry and offset in data
+	data  []byte // per function: entry, offset of its name, and more
+	width int    // of the fields in funcs
+}
+
+// newGoTable finds the table by its section or, where there are no section
+// headers, by its magic number.
+func newGoTable(o *object) (*goTable, bool) {
+	if s, ok := o.section(goTables...); ok {
+		b, err := o.data(s)
+		if err != nil {
+			return nil, false
+		}
+		return parseGoTable(o, s.addr, b)
+	}
+	if _, isGo := o.note("Go", goBuildID); !isGo && len(o.sections) > 0 {
+		return nil, false
+	}
+	return searchGoTable(o)
+}
+
+// searchGoTable looks for a header at all multiples of 8 of loaded data.
+func searchGoTable(o *object) (*goTable, bool) {
+	for _, s := range o.segments {
+		if s.typ != elf.PT_LOAD {
+			continue
+		}
+		b, err := o.read(s.off, min(s.filesz, uint64(o.size)-min(s.off, uint64(o.size))))
+		if err != nil {
+			continue
+		}
+		for at := uint64(0); ; {
+			// Behind the magic number's low byte are always these.
+			i := bytes.Index(b[at:], []byte{0xff, 0xff, 0xff, 0, 0})
+			if i < 0 {
+				break
+			}
+			at += uint64(i)
+			if at > 0 && (s.vaddr+at-1)%8 == 0 {
+				if t, ok := parseGoTable(o, s.vaddr+at-1, b[at-1:]); ok {
+					return t, true
+				}
+			}
+			at++
+		}
+	}
+	return nil, false
+}
+
+// parseGoTable reads the header: magic, 0, 0, instruction size, pointer size;
+// then words.
+func parseGoTable(o *object, addr uint64, b []byte) (*goTable, bool) {
+	if len(b) < 16 || b[4] != 0 || b[5] != 0 || b[6] != 1 && b[6] != 4 || b[7] != 8 {
+		return nil, false
+	}
+	t := &goTable{o: o, addr: addr, b: b, magic: binary.LittleEndian.Uint32(b), width: 8}
+	t.n = t.word(0)
+	switch t.magic {
+	case magicGo12:
+		t.names, t.funcs, t.data = b, b[16:], b
+	case magicGo116:
+		t.names, t.data = t.from(2), t.from(6)
+		t.funcs = t.data
+	case magicGo118, magicGo120:
+		t.names, t.data = t.from(3), t.from(7)
+		t.funcs, t.width = t.data, 4
+		t.text = t.textStart(t.word(2))
+	default:
+		return nil, false
+	}
+	if t.n == 0 || t.n > uint64(len(t.funcs)/(2*t.width)) {
+		return nil, false
+	}
+	first, _ := t.entry(0)
+	return t, o.executable(first)
+}
+
+// word is the i-th word behind the first 8 bytes.
+func (t *goTable) word(i int) uint64 {
+	if 8+8*i+8 > len(t.b) {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(t.b[8+8*i:])
+}
+
+// from is the part of the table that begins at the offset in a word.
+func (t *goTable) from(i int) []byte {
+	off := t.word(i)
+	if off == 0 || off >= uint64(len(t.b)) {
+		return nil
+	}
+	return t.b[off:]
+}
+
+// entry is where the i-th function starts, and where its data is. Behind the
+// last one is an end mark with an address only.
+func (t *goTable) entry(i uint64) (addr, data uint64) {
+	at := i * 2 * uint64(t.width)
+	field := func(at uint64) uint64 {
+		if at+uint64(t.width) > uint64(len(t.funcs)) {
+			return 0
+		}
+		if t.width == 4 {
+			return uint64(binary.LittleEndian.Uint32(t.funcs[at:]))
+		}
+		return binary.LittleEndian.Uint64(t.funcs[at:])
+	}
+	return t.text + field(at), field(at + uint64(t.width))
+}
+
+var errGoTable = errors.New("damaged table of Go functions")
+
+func (t *goTable) each(yield func(symbol)) error {
+	names := string(t.names)
+	told := 0
+	for i := range t.n {
+		addr, off := t.entry(i)
+		end, _ := t.entry(i + 1)
+		at := off + uint64(t.entryWidth())
+		if !t.o.executable(addr) || at+4 > uint64(len(t.data)) || at < off {
+			continue
+		}
+		nameOff := binary.LittleEndian.Uint32(t.data[at:])
+		if uint64(nameOff) >= uint64(len(names)) {
+			continue
+		}
+		name, _, ok := strings.Cut(names[nameOff:min(uint64(len(names)), uint64(nameOff)+maxName)], "\x00")
+		if !ok || name == "" {
+			continue
+		}
+		told++
+		yield(symbol{name: name, addr: addr, size: end - min(end, addr)})
+	}
+	if told == 0 {
+		return errGoTable
+	}
+	return nil
+}
+
+// entryWidth is how long the entry is before the name in a function's data.
+func (t *goTable) entryWidth() int { return t.width }
+
+func (t *goTable) named(_ string, _ bool, accept func(string) bool, yield func(symbol)) error {
+	return t.each(func(s symbol) {
+		if accept(s.name) {
+			yield(s)
+		}
+	})
+}
+
+func (t *goTable) near(at []uint64, yield func(symbol)) error {
+	wanted := make(map[uint64]bool, len(at))
+	for _, a := range at {
+		wanted[a] = true
+	}
+	return t.each(func(s symbol) {
+		if wanted[s.addr] {
+			yield(s)
+		}
+	})
+}
+
+// textStart is the address of runtime.text. The header had it until Go 1.25,
+// unrelocated in position-independent programs; else it is in the runtime's
+// moduledata; else the text section is all Go.
+func (t *goTable) textStart(header uint64) uint64 {
+	if header != 0 && t.o.executable(header) {
+		return header
+	}
+	if a, ok := t.moduleText(); ok {
+		return a
+	}
+	if s, ok := t.o.section(".text"); ok {
+		return s.addr
+	}
+	return header
+}
+
+// moduleTextWord is the word of runtime.moduledata that holds runtime.text:
+// behind a pointer to the table, six slices, and three words (since Go 1.16).
+const moduleTextWord = 1 + 6*3 + 3
+
+// moduleText finds moduledata by its first word, a pointer to the table: in
+// the data, or in the relocations that will put it there.
+func (t *goTable) moduleText() (uint64, bool) {
+	var ptr [8]byte
+	binary.LittleEndian.PutUint64(ptr[:], t.addr)
+	for _, s := range t.o.sections {
+		if s.flags&elf.SHF_ALLOC == 0 || s.flags&elf.SHF_EXECINSTR != 0 || s.size > maxPart {
+			continue
+		}
+		b, err := t.o.data(s)
+		if err != nil {
+			continue
+		}
+		if s.typ == elf.SHT_RELA {
+			if a, ok := t.relocatedText(b); ok {
+				return a, true
+			}
+		}
+		for at := 0; at+8*moduleTextWord+8 <= len(b); at += 8 {
+			if bytes.Equal(b[at:at+8], ptr[:]) {
+				if a := binary.LittleEndian.Uint64(b[at+8*moduleTextWord:]); t.o.executable(a) {
+					return a, true
+				}
+			}
+		}
+	}
+	return 0, false
+}
+
+// relocatedText does it with relocations: offset, info, addend, of which the
+// relative ones put addend + bias at offset.
+func (t *goTable) relocatedText(rela []byte) (uint64, bool) {
+	const size = 24
+	le := binary.LittleEndian
+	wanted := map[uint64]bool{}
+	for _, second := range []bool{false, true} {
+		for b := rela; len(b) >= size; b = b[size:] {
+			off, addend := le.Uint64(b), le.Uint64(b[16:])
+			if !second && addend == t.addr {
+				wanted[off+8*moduleTextWord] = true
+			}
+			if second && wanted[off] && t.o.executable(addend) {
+				return addend, true
+			}
+		}
+		if len(wanted) == 0 {
+			break
+		}
+	}
+	return 0, false
+}
+

@@ -1,0 +1,210 @@
+package symbols
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Target is one address that a location means in a file.
+type Target struct {
+	Addr     arch.Addr // file vaddr
+	Name     string    // "malloc+4", "malloc%return"
+	Function Function
+	Exit     *Exit // of FUNCTION%return
+}
+
+// Errors that Resolve's errors wrap, beside ErrNotFound.
+var (
+	// ErrNoExits says that a function never ends by an instruction of its own.
+	ErrNoExits = errors.New("no exits")
+	// ErrInside says that an offset is in the middle of an instruction.
+	ErrInside = errors.New("inside an instruction")
+	// ErrBeyond says that an offset is behind the function's end.
+	ErrBeyond = errors.New("beyond the end of the function")
+)
+
+// Resolve finds the addresses that l means in f, BINARY aside, by ascending
+// address of function. A location that means nothing there gives an error that
+// wraps ErrNotFound and, when printed, suggests names.
+//
+// Where a name is that of an IFUNC resolver (glibc's memcpy), its
+// implementations take its place if they have names of the form __memcpy_*;
+// else the target is the resolver, which runs once a process, and its Function
+// says so.
+func (l Location) Resolve(f *File, isa arch.ISA) ([]Target, error) {
+	switch {
+	case l.File != "":
+		return nil, fmt.Errorf("%s: locations by source line: %w", l, arch.ErrUnsupported)
+	case l.HasAddress:
+		return l.address(f)
+	}
+	fns, err := l.functions(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l, err)
+	}
+	if len(fns) == 0 {
+		return nil, &NotFoundError{Name: l.Function, file: f}
+	}
+	var targets []Target
+	var errs []error
+	for _, fn := range fns {
+		list, err := l.targets(f, isa, fn)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %s: %w", filepath.Base(f.name), fn.shown, err))
+		}
+		targets = append(targets, list...)
+	}
+	// One function of many that can't be probed this way is no error.
+	if len(targets) == 0 {
+		return nil, errors.Join(errs[:min(len(errs), 1)]...)
+	}
+	return targets, nil
+}
+
+// address is the target of *ADDRESS.
+func (l Location) address(f *File) ([]Target, error) {
+	var b [1]byte
+	if !f.obj.load(uint64(l.Address), b[:], elf.PF_X) {
+		return nil, fmt.Errorf("%s: %w", l, ErrNoText)
+	}
+	fn, _ := f.FunctionAt(l.Address)
+	return []Target{{Addr: l.Address, Name: "*" + l.Address.String(), Function: fn}}, nil
+}
+
+// named is a function with the name that it was asked for by.
+type named struct {
+	Function
+	shown string
+}
+
+// functions finds what FUNCTION means: the function of that very name, or all
+// that the pattern matches.
+func (l Location) functions(f *File) ([]named, error) {
+	found, err := f.Lookup(plain(l.Function))
+	if err != nil {
+		return nil, err
+	}
+	var list []named
+	for _, fn := range found {
+		list = append(list, named{fn, shownName(fn, plain(l.Function))})
+	}
+	if len(found) == 0 && isGlob(l.Function) {
+		if list, err = f.match(l.Function); err != nil {
+			return nil, err
+		}
+	}
+	if list, err = f.implemented(list); err != nil {
+		return nil, err
+	}
+	tellApart(list)
+	return list, nil
+}
+
+// shownName is the name of fn that was asked for, readable.
+func shownName(fn Function, asked string) string {
+	base, _, _ := cutAddress(asked)
+	if slices.Contains(fn.Aliases, unversioned(base)) {
+		return demangled(unversioned(base))
+	}
+	return fn.Demangled()
+}
+
+// match finds the functions with a name that the pattern matches.
+func (f *File) match(pattern string) ([]named, error) {
+	fns, err := f.Functions()
+	if err != nil {
+		return nil, err
+	}
+	var list []named
+	for _, fn := range fns {
+		for _, name := range fn.Names() {
+			if matches(pattern, name) {
+				list = append(list, named{fn, demangled(name)})
+				break
+			}
+		}
+	}
+	return list, nil
+}
+
+// matches compares a pattern with a name as it is and as it reads.
+func matches(pattern, name string) bool {
+	if glob(pattern, name) {
+		return true
+	}
+	return slices.ContainsFunc(spellings(name, pattern), func(s string) bool { return glob(squeeze(pattern), squeeze(s)) })
+}
+
+// tellApart gives functions of one name the address as well.
+func tellApart(list []named) {
+	count := map[string]int{}
+	for _, fn := range list {
+		count[fn.shown]++
+	}
+	for i, fn := range list {
+		if count[fn.shown] > 1 {
+			list[i].shown = fn.shown + "@" + fn.Addr.String()
+		}
+	}
+}
+
+// targets are the addresses in one function.
+func (l Location) targets(f *File, isa arch.ISA, fn named) ([]Target, error) {
+	switch {
+	case l.Every:
+		return every(f, isa, fn)
+	case l.Return:
+		return exits(f, isa, fn)
+	case l.Offset == 0:
+		return []Target{{Addr: fn.Addr, Name: fn.shown, Function: fn.Function}}, nil
+	case l.Offset >= fn.Size:
+		return nil, fmt.Errorf("+%d is %w, which has %d bytes", l.Offset, ErrBeyond, fn.Size)
+	}
+	at := fn.Addr + arch.Addr(l.Offset)
+	starts, err := f.Instructions(isa, fn.Function)
+	if err != nil {
+		return nil, err
+	}
+	i, ok := slices.BinarySearch(starts, at)
+	if !ok && i > 0 && i < len(starts) {
+		return nil, fmt.Errorf("+%d is %w: they start at +%d and +%d", l.Offset, ErrInside, starts[i-1]-fn.Addr, starts[i]-fn.Addr)
+	}
+	return []Target{{Addr: at, Name: offsetName(fn, at), Function: fn.Function}}, nil
+}
+
+func offsetName(fn named, at arch.Addr) string {
+	return fn.shown + "+" + strconv.FormatUint(uint64(at-fn.Addr), 10)
+}
+
+func every(f *File, isa arch.ISA, fn named) ([]Target, error) {
+	starts, err := f.Instructions(isa, fn.Function)
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]Target, len(starts))
+	for i, at := range starts {
+		targets[i] = Target{Addr: at, Name: offsetName(fn, at), Function: fn.Function}
+	}
+	return targets, nil
+}
+
+func exits(f *File, isa arch.ISA, fn named) ([]Target, error) {
+	list, err := f.Exits(isa, fn.Function)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%w: no return and no jump out of it", ErrNoExits)
+	}
+	targets := make([]Target, len(list))
+	for i := range list {
+		targets[i] = Target{Addr: list[i].Addr, Name: fn.shown + "%return", Function: fn.Function, Exit: &list[i]}
+	}
+	return targets, nil
+}

@@ -1,0 +1,231 @@
+package symbols
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// symbol is one entry of some table, as far as functions are concerned.
+type symbol struct {
+	name       string // without version
+	addr, size uint64
+	local      bool
+	ifunc      bool
+	label      bool // no type: hand-written assembly, or a label inside of it
+	weak       bool
+}
+
+// source is a table of symbols.
+type source interface {
+	// each yields all functions.
+	each(yield func(symbol)) error
+	// named yields at least the functions whose name contains part and is
+	// one that accept accepts. Exact says that accept wants part itself.
+	named(part string, exact bool, accept func(string) bool, yield func(symbol)) error
+	// near yields at least the functions at a's addresses, and around each
+	// address those that say where it ends and what it belongs to.
+	near(at []uint64, yield func(symbol)) error
+}
+
+// symtab is a symbol table in a file.
+type symtab struct {
+	o          *object // where the table is
+	main       *object // whose functions they are
+	syms, strs section
+	hash       *hashTable // finds names, nil: none
+}
+
+// chunkSymbols is how many symbols are read at once.
+const chunkSymbols = 1 << 14
+
+// entry is a raw symbol.
+type entry []byte
+
+func (e entry) name() uint32  { return binary.LittleEndian.Uint32(e) }
+func (e entry) info() byte    { return e[4] }
+func (e entry) shndx() uint16 { return binary.LittleEndian.Uint16(e[6:]) }
+func (e entry) value() uint64 { return binary.LittleEndian.Uint64(e[8:]) }
+func (e entry) size() uint64  { return binary.LittleEndian.Uint64(e[16:]) }
+
+// scan hands over every raw symbol that can be a function.
+func (t *symtab) scan(yield func(e entry) error) error {
+	end := min(t.syms.size, uint64(t.o.size))
+	for off := uint64(0); off+symSize <= end; off += chunkSymbols * symSize {
+		b, err := t.o.read(t.syms.off+off, min(chunkSymbols*symSize, (end-off)/symSize*symSize))
+		if err != nil {
+			return fmt.Errorf("symbol table: %w", err)
+		}
+		for ; len(b) >= symSize; b = b[symSize:] {
+			if t.isCode(entry(b)) {
+				if err := yield(entry(b[:symSize])); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// isCode tells functions, and labels in code, from everything else.
+func (t *symtab) isCode(e entry) bool {
+	switch elf.ST_TYPE(e.info()) {
+	case elf.STT_FUNC, elf.STT_GNU_IFUNC, elf.STT_NOTYPE:
+	default:
+		return false
+	}
+	n := elf.SectionIndex(e.shndx())
+	if n == elf.SHN_UNDEF || e.name() == 0 || !t.main.executable(e.value()) {
+		return false
+	}
+	if int(n) < len(t.o.sections) {
+		s := t.o.sections[n]
+		return s.flags&elf.SHF_EXECINSTR != 0 && e.value()-s.addr < s.size && !isPLT(s.name)
+	}
+	return n == elf.SHN_XINDEX || len(t.o.sections) == 0
+}
+
+// isPLT knows the sections of linkage stubs.
+func isPLT(section string) bool {
+	return section == ".iplt" || section == ".plt" || strings.HasPrefix(section, ".plt.")
+}
+
+// symbol makes e a symbol with the given name; ok is false for labels that are
+// no functions by their name.
+func (e entry) symbol(name string) (s symbol, ok bool) {
+	typ := elf.ST_TYPE(e.info())
+	s = symbol{name: unversioned(name), addr: e.value(), size: e.size(), ifunc: typ == elf.STT_GNU_IFUNC,
+		local: elf.ST_BIND(e.info()) == elf.STB_LOCAL, weak: elf.ST_BIND(e.info()) == elf.STB_WEAK,
+		label: typ == elf.STT_NOTYPE}
+	return s, name != "" && !(s.label && (isMapping(name) || strings.HasPrefix(name, ".L")))
+}
+
+// isMapping knows the labels that tell code from data on arm64 ($x, $d.12).
+func isMapping(name string) bool {
+	return len(name) >= 2 && name[0] == '$' && strings.IndexByte("xdat", name[1]) >= 0 && (len(name) == 2 || name[2] == '.')
+}
+
+// unversioned cuts foo@@GLIBC_2.2.5 to foo.
+func unversioned(name string) string {
+	if i := strings.IndexByte(name, '@'); i > 0 {
+		return name[:i]
+	}
+	return name
+}
+
+func (t *symtab) each(yield func(symbol)) error {
+	b, err := t.o.data(t.strs)
+	if err != nil {
+		return fmt.Errorf("names of symbols: %w", err)
+	}
+	text := string(b)
+	return t.scan(func(e entry) error {
+		if e.name() >= uint32(min(len(text), 1<<32-1)) {
+			return nil
+		}
+		name := text[e.name():]
+		n := strings.IndexByte(name, 0)
+		if n < 0 {
+			return nil
+		}
+		if s, ok := e.symbol(name[:n]); ok {
+			yield(s)
+		}
+		return nil
+	})
+}
+
+// named looks for the names in the raw strings first, then for the symbols
+// that have them: nothing is kept of the millions of others.
+func (t *symtab) named(part string, exact bool, accept func(string) bool, yield func(symbol)) error {
+	if exact && t.hash != nil {
+		return t.hash.find(t, part, yield)
+	}
+	names, err := t.strings(part, exact, accept)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return t.scan(func(e entry) error {
+		if name, ok := names.at(e.name()); ok {
+			if s, ok := e.symbol(name); ok && accept(s.name) {
+				yield(s)
+			}
+		}
+		return nil
+	})
+}
+
+// spelled are strings of a string table, by offset. A symbol's name may start
+// anywhere in one: linkers let names share their ends.
+type spelled []struct {
+	off  uint32
+	text string
+}
+
+func (s spelled) at(off uint32) (string, bool) {
+	i := sort.Search(len(s), func(i int) bool { return s[i].off > off }) - 1
+	if i < 0 || off-s[i].off >= uint32(len(s[i].text)) {
+		return "", false
+	}
+	return s[i].text[off-s[i].off:], true
+}
+
+// chunkStrings is how much of a string table is read at once. Longer names
+// are not found by named, which reads a string whole.
+const chunkStrings, maxName = 1 << 20, 1 << 16
+
+// strings finds the strings that contain part, or of exact ones the ends that
+// are part.
+func (t *symtab) strings(part string, exact bool, accept func(string) bool) (found spelled, err error) {
+	size := min(t.strs.size, 1<<32-1, uint64(t.o.size))
+	buf := make([]byte, min(size, chunkStrings+2*maxName))
+	want := []byte(part)
+	for off := uint64(0); off < size; off += chunkStrings {
+		// The chunk with some context: a string starts in the chunk itself
+		// or before, and ends behind.
+		from := off - min(off, maxName)
+		b := buf[:min(size-from, off-from+chunkStrings+maxName)]
+		if n, err := t.o.r.ReadAt(b, int64(t.strs.off+from)); n < len(b) {
+			return nil, fmt.Errorf("names of symbols: %w", noEOF(err))
+		}
+		for pos, limit := int(off-from), min(len(b), int(off-from+chunkStrings)); pos < limit; {
+			i := bytes.Index(b[pos:], want)
+			if i < 0 || pos+i >= limit {
+				break
+			}
+			start, end := pos+i, pos+i+len(want)
+			if end < len(b) && exact && b[end] != 0 && b[end] != '@' {
+				pos = start + 1
+				continue
+			}
+			if !exact {
+				start = bytes.LastIndexByte(b[:start], 0) + 1
+			}
+			n := bytes.IndexByte(b[end:], 0)
+			if n < 0 {
+				break
+			}
+			text := string(b[start : end+n])
+			if !exact || accept(unversioned(text)) {
+				found = append(found, struct {
+					off  uint32
+					text string
+				}{uint32(from) + uint32(start), text})
+			}
+			pos = end + n
+		}
+	}
+	return slices.Clip(found), nil
+}
+
+func noEOF(err error) error {
+	if err == nil || err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

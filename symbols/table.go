@@ -1,0 +1,178 @@
+package symbols
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Function is a function of a File: everything that has one address.
+type Function struct {
+	Name    string    // as in the table, version stripped; of several the most public
+	Addr    arch.Addr // vaddr in the file
+	Size    uint64    // bytes; up to what follows where the table doesn't say
+	Aliases []string  // other names of the address
+	Local   bool      // not visible outside of its source file
+	// Ifunc says that the symbol is a resolver: it runs once, when the loader
+	// binds the name, and returns the address of the real function.
+	Ifunc bool
+}
+
+// End is the first address behind the function.
+func (fn Function) End() arch.Addr { return fn.Addr + arch.Addr(fn.Size) }
+
+// Contains reports whether a lies in the function.
+func (fn Function) Contains(a arch.Addr) bool { return a >= fn.Addr && a < fn.End() }
+
+// Names are all names of the function, its own first.
+func (fn Function) Names() []string { return append([]string{fn.Name}, fn.Aliases...) }
+
+// Unique is the name with the address behind it, "NAME@0x1234": it tells
+// functions of one name apart, also in a location.
+func (fn Function) Unique() string { return fn.Name + "@0x" + strconv.FormatUint(uint64(fn.Addr), 16) }
+
+// table is functions by address.
+type table struct {
+	functions []Function
+	names     map[string][]int32 // indexes by name, aliases included
+}
+
+// readTable reads all sources. What can be read is used; the error is told
+// only if nothing can.
+func (f *File) readTable() (*table, error) {
+	var all []symbol
+	var errs []error
+	for _, s := range f.sources() {
+		errs = append(errs, s.each(func(sym symbol) { all = append(all, sym) }))
+	}
+	t := f.newTable(all)
+	if len(t.functions) == 0 {
+		return t, errors.Join(errs...)
+	}
+	t.names = make(map[string][]int32, len(t.functions))
+	for i, fn := range t.functions {
+		t.names[fn.Name] = append(t.names[fn.Name], int32(i))
+		for _, alias := range fn.Aliases {
+			t.names[alias] = append(t.names[alias], int32(i))
+		}
+	}
+	return t, nil
+}
+
+// newTable makes functions of symbols: one for each address.
+func (f *File) newTable(all []symbol) *table {
+	slices.SortFunc(all, func(a, b symbol) int {
+		return cmp.Or(cmp.Compare(a.addr, b.addr), compareNames(a, b))
+	})
+	t := &table{}
+	covered := uint64(0) // end of the furthest function with a size so far
+	for i := 0; i < len(all); {
+		n := i + 1
+		for n < len(all) && all[n].addr == all[i].addr {
+			n++
+		}
+		fn, label := group(all[i:n])
+		// A label inside a function is a jump's target or a data mark.
+		if end := all[i].addr + fn.Size; !label {
+			covered = max(covered, end)
+			t.functions = append(t.functions, fn)
+		} else if all[i].addr >= covered {
+			t.functions = append(t.functions, fn)
+		}
+		i = n
+	}
+	for i := range t.functions {
+		f.inferSize(t.functions, i)
+	}
+	return t
+}
+
+// compareNames puts first the name that people would use: visible, without
+// underscores in front, short.
+func compareNames(a, b symbol) int {
+	return cmp.Or(compareBool(a.label, b.label), compareBool(a.local, b.local),
+		cmp.Compare(underscores(a.name), underscores(b.name)),
+		cmp.Compare(len(a.name), len(b.name)), strings.Compare(a.name, b.name))
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// underscores counts those in front; a mangled name's own do not count.
+func underscores(name string) int {
+	if isMangled(name) {
+		return 0
+	}
+	return len(name) - len(strings.TrimLeft(name, "_"))
+}
+
+// group makes one function of the symbols at one address, the best name first.
+func group(all []symbol) (fn Function, label bool) {
+	first := all[0]
+	fn = Function{Name: first.name, Addr: arch.Addr(first.addr), Local: first.local}
+	for i, s := range all {
+		// A label's size, where it has one, is not the function's.
+		if first.label || !s.label {
+			fn.Size = max(fn.Size, s.size)
+		}
+		fn.Ifunc = fn.Ifunc || s.ifunc
+		if s.name != fn.Name && (i == 0 || s.name != all[i-1].name) && !slices.Contains(fn.Aliases, s.name) {
+			fn.Aliases = append(fn.Aliases, s.name)
+		}
+	}
+	return fn, first.label
+}
+
+// inferSize gives a function without a size one: up to the next function or
+// the end of the section.
+func (f *File) inferSize(list []Function, i int) {
+	fn := &list[i]
+	end := f.obj.textEnd(uint64(fn.Addr))
+	room := end - min(end, uint64(fn.Addr))
+	if fn.Size == 0 {
+		fn.Size = f.frames().size(uint64(fn.Addr))
+	}
+	if fn.Size == 0 {
+		fn.Size = room
+		if i+1 < len(list) {
+			fn.Size = min(room, uint64(list[i+1].Addr-fn.Addr))
+		}
+	}
+	fn.Size = min(fn.Size, room)
+}
+
+// Functions are all functions of the file by ascending address: of .symtab and
+// .dynsym, of a separate debug file, of .gnu_debugdata, of Go's tables.
+func (f *File) Functions() ([]Function, error) {
+	t, err := f.table()
+	return t.functions, err
+}
+
+// FunctionAt finds the function that vaddr lies in, the innermost one.
+func (f *File) FunctionAt(vaddr arch.Addr) (Function, bool) {
+	t, err := f.table()
+	if err != nil {
+		return Function{}, false
+	}
+	i := sort.Search(len(t.functions), func(i int) bool { return t.functions[i].Addr > vaddr })
+	// Few functions overlap, and not by far.
+	for n := 0; i > 0 && n < 16; n++ {
+		i--
+		if t.functions[i].Contains(vaddr) {
+			return t.functions[i], true
+		}
+	}
+	return Function{}, false
+}
