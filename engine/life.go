@@ -78,11 +78,12 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		return err
 	}
 	parent := t.Process
+	flags := s.cloneFlags(t, kind)
 	switch {
-	case kind == ptrace.Clone && groupOf(child) == parent.PID:
+	case flags&cloneThread != 0:
 		s.takeEarly(s.addTask(parent, child, true))
 		s.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
-	case s.sharesMemory(t, kind):
+	case flags&cloneVM != 0:
 		p := s.addProcess(child, parent.Space)
 		p.VFork, p.Silent, p.Name = parent, parent.Silent || !s.opts.Follow, parent.Name
 		s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
@@ -132,28 +133,34 @@ func groupOf(tid int) int {
 	return n
 }
 
-// cloneVM is CLONE_VM of sched.h.
-const cloneVM = 0x100
+// Flags of clone(2), from sched.h.
+const (
+	cloneVM     = 0x100
+	cloneThread = 0x10000
+)
 
-// sharesMemory reads from the parent's system call whether the new process
-// runs in its memory. The kernel's event does not tell.
-func (s *session) sharesMemory(t *inferior.Task, kind ptrace.Kind) bool {
+// cloneFlags reads from the parent's system call what the new task shares with
+// it. The kernel's event does not tell, and the child may have died already.
+func (s *session) cloneFlags(t *inferior.Task, kind ptrace.Kind) uint64 {
 	r, err := t.Regs()
 	if err != nil {
-		return false
+		return 0
 	}
 	nr, arg := ptrace.SyscallOf(r)
 	switch nr {
 	case ptrace.SysClone3:
 		var b [8]byte
 		if t.Process.Space.Memory.Read(arch.Addr(arg), b[:]) != nil {
-			return false
+			return 0
 		}
-		return le64(b[:])&cloneVM != 0
+		return le64(b[:])
 	case ptrace.SysClone:
-		return arg&cloneVM != 0
+		return arg
 	}
-	return kind == ptrace.VFork
+	if kind == ptrace.VFork {
+		return cloneVM
+	}
+	return 0
 }
 
 // onExec gives a process its new program: a new space, and of its tasks only
