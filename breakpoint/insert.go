@@ -161,13 +161,25 @@ func (t *Table) serveSlot(s *Site, more int) error {
 		a.give(i)
 		return err
 	}
-	s.Rung, s.slot, s.area, s.cell, s.Resume = Slot, slot, a, i, a.cell(i)
+	s.Rung, s.slot, s.area, s.cell, s.Resume, s.copied = Slot, slot, a, i, a.cell(i), false
 	a.sites[i] = s
 	return nil
 }
 
-// serveStep copies the instruction as it is; the engine steps it and corrects.
+// serveStep gives an instruction a slot that is stepped through. One that can't
+// be relocated is copied as it is; the engine steps it and corrects.
 func (t *Table) serveStep(s *Site, why string, more int) error {
+	err := t.serveSlot(s, more)
+	switch {
+	case err == nil && s.Inst.Kind == arch.KindSyscall:
+		s.Reason = "a system call may block: not stepped"
+		return nil
+	case err == nil:
+		s.Rung, s.Reason = Step, why
+		return nil
+	case !errors.Is(err, arch.ErrUnsupported):
+		return err
+	}
 	a, err := t.areaFor(s.Addr, more)
 	if err != nil {
 		return err
@@ -177,9 +189,10 @@ func (t *Table) serveStep(s *Site, why string, more int) error {
 		a.give(i)
 		return err
 	}
-	s.Rung, s.Reason, s.area, s.cell = Step, why, a, i
+	s.Rung, s.Reason, s.area, s.cell, s.Resume = Step, why, a, i, a.cell(i)
 	s.slot = arch.Slot{Len: s.Inst.Len, Fixes: []arch.Fix{
 		{Off: 0, PC: s.Addr, Before: true, Reg: -1}, {Off: s.Inst.Len, PC: s.End(), Reg: -1}}}
+	s.copied = true
 	a.sites[i] = s
 	return nil
 }

@@ -93,6 +93,8 @@ type Site struct {
 	cell  int
 	slot  arch.Slot
 	armed bool
+	// copied: the slot is the instruction as it is, and does not go on by itself.
+	copied bool
 }
 
 // Code is the program's own bytes from the site on: at least its instruction.
@@ -103,6 +105,20 @@ func (s *Site) Armed() bool { return s.armed }
 
 // End is the address of the next instruction.
 func (s *Site) End() arch.Addr { return s.Addr + arch.Addr(s.Inst.Len) }
+
+// Stepping says whether a task that is stepped through the site's slot and has
+// come to pc has not left it yet. A repeated string instruction steps once a
+// round.
+func (s *Site) Stepping(pc arch.Addr) bool {
+	if s.copied {
+		return pc == s.Slot()
+	}
+	return pc >= s.Slot() && pc < s.Slot()+arch.Addr(s.slot.Len)
+}
+
+// Copied says whether the slot is the instruction as it is: what depends on
+// where it ran is to be corrected behind it.
+func (s *Site) Copied() bool { return s.copied }
 
 // Slot is the address of the site's cell, 0 without one.
 func (s *Site) Slot() arch.Addr {

@@ -132,7 +132,8 @@ func TestEveryInstruction(t *testing.T) {
 		{"gomap", "60", "main.put+*", "main.put"},
 		{"gomap", "40", "runtime.mapassign_faststr+*", ""},
 		{"gomap", "40", "runtime.mallocgc+*", ""},
-		{"gowork", "3 300", "main.*+*", "main.work"},
+		// A Go function begins anew once its stack has grown: no count of its entry.
+		{"gowork", "3 300", "main.*+*", ""},
 	} {
 		t.Run(c.fixture+" "+c.where, func(t *testing.T) {
 			args := strings.Fields(c.args)

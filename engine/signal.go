@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -127,8 +129,7 @@ func (s *session) trapThere(t *inferior.Task, addr arch.Addr) bool {
 	return t.Process.Space.Memory.Read(addr, code) == nil && s.isa.IsTrap(code)
 }
 
-// stepOver single-steps the displaced instruction in the site's cell and
-// corrects what depends on where it ran.
+// stepOver single-steps the displaced instruction in the site's slot.
 func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
 	cell := site.Slot()
 	t.SetPC(cell)
@@ -151,28 +152,62 @@ func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
 			return s.decide(t, stop)
 		case stop.Signal != ptrace.SIGTRAP:
 			return s.onSignal(t, stop) // before the instruction; it will come back
-		case pc == cell: // a repeated string instruction steps once a round
+		case site.Stepping(pc):
 			continue
 		}
 		return s.stepped(t, site, pc)
 	}
 }
 
+// stepped corrects what a step has left: a copied instruction's own address,
+// and the trap flag that pushf saved.
 func (s *session) stepped(t *inferior.Task, site *breakpoint.Site, pc arch.Addr) error {
 	cell := site.Slot()
-	if pc > cell && pc <= cell+arch.Addr(site.Inst.Len) {
+	if site.Copied() && pc > cell && pc <= cell+arch.Addr(site.Inst.Len) {
 		t.SetPC(site.Addr + (pc - cell))
 	}
-	if k := site.Inst.Kind; k == arch.KindCall || k == arch.KindCallIndirect {
-		r, err := t.Regs()
-		if err != nil {
-			return err
-		}
-		var ret [8]byte
-		putLe64(ret[:], uint64(site.End()))
-		if err := t.Process.Space.Memory.Write(arch.Addr(r[s.isa.SPReg()]), ret[:]); err != nil {
-			return err
-		}
+	var err error
+	switch k := site.Inst.Kind; {
+	case site.Copied() && (k == arch.KindCall || k == arch.KindCallIndirect):
+		err = s.setReturn(t, site.End())
+	case s.isa.MinInst() == 1 && pushesFlags(site.Code()[:site.Inst.Len]):
+		err = s.clearTrapFlag(t)
 	}
-	return s.resume(t, 0)
+	return errors.Join(err, s.resume(t, 0))
+}
+
+// setReturn gives a call that has just been made its return address.
+func (s *session) setReturn(t *inferior.Task, ret arch.Addr) error {
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	if s.isa.MinInst() == 4 { // the link register
+		linked := *r
+		linked[30] = uint64(ret)
+		t.SetRegs(&linked)
+		return nil
+	}
+	var b [8]byte
+	putLe64(b[:], uint64(ret))
+	return t.Process.Space.Memory.Write(arch.Addr(r[s.isa.SPReg()]), b[:])
+}
+
+// pushesFlags recognises amd64's pushf, which saves the flag that steps it.
+func pushesFlags(code []byte) bool {
+	return len(code) > 0 && code[len(code)-1] == 0x9c && len(code) <= 2
+}
+
+func (s *session) clearTrapFlag(t *inferior.Task) error {
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	var b [2]byte
+	at, mem := arch.Addr(r[s.isa.SPReg()]), t.Process.Space.Memory
+	if err := mem.Read(at, b[:]); err != nil {
+		return err
+	}
+	b[1] &^= 1
+	return mem.Write(at, b[:])
 }
