@@ -81,10 +81,10 @@ func (s *session) callState(t *inferior.Task) (arch.CallState, error) {
 func (s *session) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
 	space := t.Process.Space
 	var b arch.Buffer
-	entry, err := s.isa.SyscallCode(&b, st, nr, args)
-	if err != nil {
+	if _, err := s.isa.SyscallCode(&b, st, nr, args); err != nil { // its length
 		return arch.Regs{}, err
 	}
+	var err error
 	var at arch.Addr
 	if space.Table.Prepared() {
 		at, _ = space.Table.Stub()
@@ -97,7 +97,8 @@ func (s *session) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, arg
 		at, space.ScratchLen = space.Scratch, len(b.Code)
 	}
 	b.Reset(at)
-	if entry, err = s.isa.SyscallCode(&b, st, nr, args); err != nil {
+	entry, err := s.isa.SyscallCode(&b, st, nr, args)
+	if err != nil {
 		return arch.Regs{}, err
 	}
 	return entry, s.force(t, at, b.Code)

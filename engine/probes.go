@@ -194,10 +194,25 @@ func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (sp
 	}
 	sp.orig = s.fileBytes(m, vaddr)
 	if t.Exit != nil {
-		sp.exit = &exitTest{always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump,
-			ranges: [][2]arch.Addr{{m.Bias + t.Function.Addr, m.Bias + t.Function.Addr + arch.Addr(t.Function.Size)}}}
+		sp.exit = s.exitTest(m, t)
 	}
 	return sp, true
+}
+
+// exitTest is what a hit at an exit has to pass to count as one.
+func (s *session) exitTest(m *symbols.Module, t *symbols.Target) *exitTest {
+	x := &exitTest{always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump}
+	if x.always {
+		return x
+	}
+	parts, err := m.File.Parts(s.isa, t.Function)
+	if err != nil || len(parts) == 0 {
+		parts = []symbols.Range{{Start: t.Function.Addr, End: t.Function.Addr + arch.Addr(t.Function.Size)}}
+	}
+	for _, r := range parts {
+		x.ranges = append(x.ranges, [2]arch.Addr{m.Runtime(r.Start), m.Runtime(r.End)})
+	}
+	return x
 }
 
 // exclusive asks whether a target lies where a trap would keep a store-exclusive

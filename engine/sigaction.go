@@ -49,9 +49,7 @@ func (s *session) sigactionCalls(m *symbols.Module) []arch.Addr {
 		if m.File.Text(base, code) != nil {
 			code = s.textTail(m, base, code)
 		}
-		for _, at := range s.isa.SyscallSites(code, base, ptrace.SysRtSigaction) {
-			found = append(found, at)
-		}
+		found = append(found, s.isa.SyscallSites(code, base, ptrace.SysRtSigaction)...)
 	}
 	s.calls[m.File] = found
 	return found

@@ -262,4 +262,3 @@ func (t *goTable) relocatedText(rela []byte) (uint64, bool) {
 	}
 	return 0, false
 }
-

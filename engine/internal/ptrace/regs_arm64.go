@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/ptracer/ptracer/arch"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -61,3 +62,8 @@ func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
 
 // SyscallWord holds a system call's number.
 const SyscallWord = 8 // x8
+
+func setRegSet(task int, set uintptr, p unsafe.Pointer, size int) unix.Errno {
+	iov := unix.Iovec{Base: (*byte)(p), Len: uint64(size)}
+	return request(unix.PTRACE_SETREGSET, task, set, uintptr(unsafe.Pointer(&iov)))
+}

@@ -124,11 +124,6 @@ func getRegSet(task int, set uintptr, p unsafe.Pointer, size *int) unix.Errno {
 	return errno
 }
 
-func setRegSet(task int, set uintptr, p unsafe.Pointer, size int) unix.Errno {
-	iov := unix.Iovec{Base: (*byte)(p), Len: uint64(size)}
-	return request(unix.PTRACE_SETREGSET, task, set, uintptr(unsafe.Pointer(&iov)))
-}
-
 // NT_PRFPREG of elf.h: the floating-point registers.
 const setFP = 2
 
