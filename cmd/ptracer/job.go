@@ -203,12 +203,12 @@ func (j *job) endedBy(s os.Signal) bool {
 func (j *job) conclude(why reason, out *output, result func() error) error {
 	err := j.sess.Detach()
 	<-j.drained
-	if why != broken {
+	unknown := j.tellUnknown()
+	if why != broken && unknown == nil {
 		err = errors.Join(err, result())
 	}
 	err = errors.Join(err, out.close())
 	j.tellFailed()
-	unknown := j.tellUnknown()
 	status := j.status(why)
 	if status == nil {
 		return errors.Join(err, unknown)

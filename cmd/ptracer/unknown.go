@@ -22,7 +22,7 @@ func (j *job) checkUnknown() error {
 		case !errors.Is(err, symbols.ErrNotFound):
 			errs = append(errs, err)
 		case p.loc.Binary == "":
-			errs = append(errs, fmt.Errorf("%w; if it comes later, name its library or program: 'LIB:%s'", err, spec.Location))
+			errs = append(errs, fmt.Errorf("%w (if it is to come later, name its library or program: 'LIB:%s')", err, spec.Location))
 		case j.loaded(p.loc):
 			errs = append(errs, err)
 		case j.child == 0:
@@ -45,7 +45,7 @@ func (j *job) unplaced() (list []planted) {
 // loaded says whether a location's binary, named in full, is in a process: what
 // is not found there will not be found later.
 func (j *job) loaded(loc symbols.Location) bool {
-	if strings.ContainsAny(loc.Binary, "*?[") {
+	if strings.ContainsAny(loc.Binary, "*?") {
 		return false
 	}
 	for _, pid := range j.sess.Processes() {
@@ -62,6 +62,9 @@ func (j *job) loaded(loc symbols.Location) bool {
 	return false
 }
 
+// errNothing is the result where no location was ever found.
+var errNothing = errors.New("nothing was probed")
+
 // tellUnknown says at the end which locations were never found. It is an error
 // if that is all of them.
 func (j *job) tellUnknown() error {
@@ -70,7 +73,7 @@ func (j *job) tellUnknown() error {
 		j.say("%s: never found: no such function in what was loaded", p.spec.Location)
 	}
 	if len(list) == len(j.probes) {
-		return fmt.Errorf("nothing was probed")
+		return errNothing
 	}
 	return nil
 }
@@ -102,9 +105,10 @@ func (j *job) tellFailed() {
 	j.say("%s could not be probed: %s", plural(total, "place"), strings.Join(parts, "; "))
 }
 
-// isGlob says whether a location asks for any number of places.
+// isGlob says whether a location asks for any number of places. Go has names
+// with a star: main.(*T).Get.
 func isGlob(loc *symbols.Location) bool {
-	return loc.Every || loc.Return || strings.ContainsAny(loc.Binary+loc.Function, "*?[")
+	return loc.Every || strings.ContainsAny(loc.Binary+strings.ReplaceAll(loc.Function, "(*", "("), "*?")
 }
 
 func plural(n int, what string) string {

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine"
+)
+
+func TestTable(t *testing.T) {
+	all := []engine.Placement{
+		{Name: "a:f", PID: 1, Hits: 5, Rung: breakpoint.Slot},
+		{Name: "a:f", PID: 2, Hits: 10, Rung: breakpoint.Emulate},
+		{Name: "a:long_name", PID: 1, Hits: 1200, Rung: breakpoint.Slot},
+		{Name: "a:none", PID: 1, Rung: breakpoint.Slot},
+		{Name: "a:bad", PID: 1, Err: breakpoint.ErrForeign},
+		{Name: "a:e", PID: 1, Hits: 15, Rung: breakpoint.Slot},
+	}
+	for _, c := range []struct {
+		name   string
+		places []engine.Placement
+		named  bool
+		want   string
+	}{
+		{"glob", all, false, `
+PROBE        HITS  RUNG
+a:long_name  1200  trap+slot
+a:e            15  trap+slot
+a:f            15  trap+slot,trap+emulate
+3 of 4 places hit`},
+		{"named", all[3:4], true, `
+PROBE   HITS  RUNG
+a:none     0  trap+slot`},
+		{"nothing hit", all[3:4], false, `
+0 of 1 place hit`},
+		{"nothing", nil, false, `
+0 of 0 places hit`},
+	} {
+		named := func(*engine.Placement) bool { return c.named }
+		if got := "\n" + strings.Join(table(rowsOf(c.places, false, named)), "\n"); got != c.want {
+			t.Errorf("%s:%s\nwant:%s", c.name, got, c.want)
+		}
+	}
+	var b bytes.Buffer
+	const want = `{"probe":"a:long_name","pid":1,"hits":1200,"rung":"trap+slot"}
+{"probe":"a:e","pid":1,"hits":15,"rung":"trap+slot"}
+{"probe":"a:f","pid":2,"hits":10,"rung":"trap+emulate"}
+{"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot"}
+`
+	if err := writeJSON(&b, shown(rowsOf(all, true, func(*engine.Placement) bool { return false }))); err != nil || b.String() != want {
+		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
+	}
+}
+
+func TestScreen(t *testing.T) {
+	var b bytes.Buffer
+	s := screen{w: &b}
+	s.replace([]string{"a", "b"})
+	s.replace([]string{"c"})
+	s.clear()
+	const want = "a\r\nb\r\n" + "\x1b[2A\r\x1b[J" + "c\r\n" + "\x1b[1A\r\x1b[J"
+	if b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+	b.Reset()
+	if newScreen(&options{}, &b).draw([]string{"a"}); b.Len() != 0 {
+		t.Errorf("drew %q where there is no terminal", b.String())
+	}
+}
+
+func TestFit(t *testing.T) {
+	got := fit([]string{"abcdef", "b", "c"}, 4, 3)
+	if want := []string{"abcd", "b"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := fit([]string{"a"}, 80, 0); len(got) != 0 {
+		t.Errorf("%q in no line", got)
+	}
+}
