@@ -36,9 +36,10 @@ func demangled(name string) string {
 }
 
 // spellings are the ways to write a mangled name that a name or pattern like
-// the given one can mean: in as much detail as that has.
+// the given one can mean: in as much detail as that has. Without parameters a
+// cold part would read like the function that it is of.
 func spellings(name, like string) []string {
-	if !isMangled(name) {
+	if _, cold := coldOf(name); cold || !isMangled(name) {
 		return nil
 	}
 	var list []string

@@ -1,13 +1,191 @@
 package symbols
 
-import "github.com/ptracer/ptracer/arch"
+import (
+	"debug/elf"
+	"encoding/binary"
+	"sort"
+)
 
-type frames struct{}
+// frames is the unwinder's index of functions, .eh_frame_hdr with .eh_frame:
+// it is loaded with the program, so that stripped files have it, too. It says
+// where functions lie that have no name, and which of them are no functions
+// but parts that a compiler moved away.
+type frames struct {
+	o       *object
+	addr    uint64 // of .eh_frame_hdr: its entries are relative to that
+	entries []byte // pairs of int32: start of function, its FDE
+}
 
-func readFrames(*object) *frames { return &frames{} }
+// frame is one FDE: a piece of code with its rules for unwinding.
+type frame struct {
+	start, size uint64
+	// midway says that the stack frame is there already at the start, which
+	// no function finds when it is called.
+	midway bool
+}
 
-func (*frames) size(uint64) uint64 { return 0 }
+func (fr frame) contains(a uint64) bool { return a >= fr.start && a-fr.start < fr.size }
 
-func (f *File) unnamedParts(Range, code) []Range { return nil }
+// Pointer encodings (LSB, DWARF extensions) that linkers write in the header.
+const (
+	encUdata4   = 0x03
+	encSdata4   = 0x0b
+	encPCRel    = 0x10
+	encDataRel4 = 0x3b
+	encIndirect = 0x80
+)
 
-var _ arch.Addr
+// readFrames finds the index. A file without a usable one has no frames.
+func readFrames(o *object) *frames {
+	for _, s := range o.segments {
+		if s.typ != elf.PT_GNU_EH_FRAME {
+			continue
+		}
+		b, err := o.read(s.off, s.filesz)
+		if err != nil || len(b) < 12 || b[0] != 1 || b[1]&0xf != encSdata4 || b[2] != encUdata4 || b[3] != encDataRel4 {
+			continue
+		}
+		n := uint64(binary.LittleEndian.Uint32(b[8:]))
+		return &frames{o, s.vaddr, b[12:min(uint64(len(b)), 12+8*n)]}
+	}
+	return &frames{o: o}
+}
+
+// entry is the i-th function's start and FDE.
+func (fs *frames) entry(i int) (start, fde uint64) {
+	at := func(off int) uint64 { return fs.addr + uint64(int64(int32(binary.LittleEndian.Uint32(fs.entries[off:])))) }
+	return at(8 * i), at(8*i + 4)
+}
+
+// find is the frame that a lies in.
+func (fs *frames) find(a uint64) (frame, bool) {
+	i := sort.Search(len(fs.entries)/8, func(i int) bool {
+		start, _ := fs.entry(i)
+		return start > a
+	})
+	if i == 0 {
+		return frame{}, false
+	}
+	start, at := fs.entry(i - 1)
+	fr, ok := fs.read(start, at)
+	return fr, ok && fr.contains(a)
+}
+
+// size is that of the frame that starts at a, 0 if none does.
+func (fs *frames) size(a uint64) uint64 {
+	if fr, ok := fs.find(a); ok && fr.start == a {
+		return fr.size
+	}
+	return 0
+}
+
+// maxFDE is more than any FDE or CIE has.
+const maxFDE = 1 << 16
+
+// record reads the body of the CIE or FDE at a, behind its length.
+func (fs *frames) record(a uint64) ([]byte, bool) {
+	var head [4]byte
+	if !fs.o.load(a, head[:], 0) {
+		return nil, false
+	}
+	n := binary.LittleEndian.Uint32(head[:])
+	if n < 4 || n > maxFDE {
+		return nil, false
+	}
+	b := make([]byte, n)
+	return b, fs.o.load(a+4, b, 0)
+}
+
+// read reads an FDE: distance to its CIE, start, size, augmentation,
+// instructions.
+func (fs *frames) read(start, at uint64) (fr frame, ok bool) {
+	b, ok := fs.record(at)
+	if !ok {
+		return fr, false
+	}
+	cie, ok := fs.record(at + 4 - uint64(binary.LittleEndian.Uint32(b)))
+	if !ok {
+		return fr, false
+	}
+	enc, augmented := pointerEncoding(cie)
+	fr.start = start
+	rest := b[4:]
+	switch {
+	case enc&encIndirect != 0:
+		return fr, false
+	case (enc&7 == 3) && len(rest) >= 8:
+		fr.size, rest = uint64(binary.LittleEndian.Uint32(rest[4:])), rest[8:]
+	case (enc&7 == 4 || enc&7 == 0) && len(rest) >= 16:
+		fr.size, rest = binary.LittleEndian.Uint64(rest[8:]), rest[16:]
+	default:
+		return fr, false
+	}
+	if augmented {
+		n, tail := uleb(rest)
+		rest = tail[min(n, uint64(len(tail))):]
+	}
+	fr.midway = len(rest) > 0 && !begins(rest[0])
+	return fr, true
+}
+
+// begins reports whether a call frame instruction is one that comes first in
+// an ordinary function: one that moves on to a later address, or nothing.
+func begins(op byte) bool { return op>>6 == 1 || op <= 4 }
+
+// pointerEncoding reads how a CIE's FDEs give addresses: id, version,
+// augmentation "zPLR" and so on, alignments, register, augmentation's data.
+func pointerEncoding(cie []byte) (enc byte, augmented bool) {
+	if len(cie) < 6 {
+		return encIndirect, false
+	}
+	text := cstring(cie, 5)
+	if text == "" || text[0] != 'z' {
+		return 0, false
+	}
+	b := cie[5+len(text)+1:]
+	_, b = uleb(b)
+	_, b = uleb(b)
+	if cie[4] == 1 {
+		b = b[min(1, len(b)):]
+	} else {
+		_, b = uleb(b)
+	}
+	_, b = uleb(b) // length
+	for _, c := range text[1:] {
+		if len(b) == 0 {
+			return encIndirect, true
+		}
+		switch c {
+		case 'R':
+			return b[0], true
+		case 'L':
+			b = b[1:]
+		case 'P':
+			b = b[min(len(b), 1+pointerSize(b[0])):]
+		}
+	}
+	return 0, true
+}
+
+func pointerSize(enc byte) int {
+	switch enc & 7 {
+	case 2:
+		return 2
+	case 3:
+		return 4
+	}
+	return 8
+}
+
+// uleb reads a number of 7 bits a byte, and returns what is behind it.
+func uleb(b []byte) (n uint64, rest []byte) {
+	for i, c := range b {
+		if i < 9 {
+			n |= uint64(c&0x7f) << (7 * i)
+		}
+		if c&0x80 == 0 {
+			return n, b[i+1:]
+		}
+	}
+	return n, nil
+}

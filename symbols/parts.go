@@ -1,6 +1,7 @@
 package symbols
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
@@ -26,16 +27,26 @@ func (f *File) Parts(isa arch.ISA, fn Function) ([]Range, error) {
 			parts = append(parts, r)
 		}
 	}
-	return append(parts, f.unnamedParts(own, list)...), nil
+	unnamed, err := f.unnamedParts(own, list)
+	return append(parts, unnamed...), err
 }
 
 // coldParts are the functions called NAME.cold or NAME.cold.N, of any name of
 // fn: as many as there are functions of that name.
 func (f *File) coldParts(fn Function) (cold []Function, err error) {
+	if f.whole.Load() || f.lookups.Add(1) > manyLookups {
+		t, err := f.table()
+		for _, name := range fn.Names() {
+			for _, i := range t.cold[name] {
+				cold = append(cold, t.functions[i])
+			}
+		}
+		return cold, err
+	}
 	addrs := map[uint64]bool{}
 	for _, name := range fn.Names() {
 		part := name + ".cold"
-		accept := func(s string) bool { return s == part || strings.HasPrefix(s, part+".") }
+		accept := func(s string) bool { base, ok := coldOf(s); return ok && base == name }
 		err := f.each(func(s source) error {
 			return s.named(part, false, accept, func(sym symbol) { addrs[sym.addr] = true })
 		})
@@ -44,6 +55,15 @@ func (f *File) coldParts(fn Function) (cold []Function, err error) {
 		}
 	}
 	return f.functionsAt(addrs)
+}
+
+// coldOf is the name of the function that a cold part's name says it is from.
+func coldOf(name string) (string, bool) {
+	i := strings.LastIndex(name, ".cold")
+	if i <= 0 || strings.Trim(name[i+len(".cold"):], ".0123456789") != "" {
+		return "", false
+	}
+	return name[:i], true
 }
 
 // linked reports whether a cold part belongs to the function whose code is
@@ -74,3 +94,40 @@ func (f *File) linked(isa arch.ISA, own Range, list code, cold Range, only bool)
 	}
 	return false
 }
+
+// unnamedParts does what coldParts does where names were stripped: code that
+// own jumps to is a part of it if the unwinder knows it as a piece of code of
+// its own, it has no name, and it can't be a function that is called: it is
+// entered in its middle, with a frame on the stack, or by a conditional jump
+// where no compiler aligns a function.
+func (f *File) unnamedParts(own Range, list code) ([]Range, error) {
+	found := map[uint64]bool{}
+	var parts []Range
+	for _, i := range list {
+		if i.Kind != arch.KindJump && i.Kind != arch.KindBranch || own.Contains(i.Target) {
+			continue
+		}
+		fr, ok := f.frames().find(uint64(i.Target))
+		if !ok || found[fr.start] || own.Contains(arch.Addr(fr.start)) {
+			continue
+		}
+		if uint64(i.Target) > fr.start || fr.midway || i.Kind == arch.KindBranch && fr.start%functionAlign != 0 {
+			found[fr.start] = true
+			parts = append(parts, Range{arch.Addr(fr.start), arch.Addr(fr.start + fr.size)})
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	named, err := f.functionsAt(found)
+	if err != nil {
+		return nil, err
+	}
+	for _, fn := range named {
+		parts = slices.DeleteFunc(parts, func(r Range) bool { return r.Start == fn.Addr })
+	}
+	return parts, nil
+}
+
+// functionAlign is how compilers align functions that are not seldom called.
+const functionAlign = 16

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -115,7 +116,8 @@ func shownName(fn Function, asked string) string {
 	return fn.Demangled()
 }
 
-// match finds the functions with a name that the pattern matches.
+// match finds the functions with a name that the pattern matches. Cold parts
+// are no functions, unless asked for.
 func (f *File) match(pattern string) ([]named, error) {
 	fns, err := f.Functions()
 	if err != nil {
@@ -123,6 +125,9 @@ func (f *File) match(pattern string) ([]named, error) {
 	}
 	var list []named
 	for _, fn := range fns {
+		if _, cold := coldOf(fn.Name); cold && !strings.Contains(pattern, ".cold") {
+			continue
+		}
 		for _, name := range fn.Names() {
 			if matches(pattern, name) {
 				list = append(list, named{fn, demangled(name)})

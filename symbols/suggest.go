@@ -66,8 +66,10 @@ func (e *NotFoundError) Suggestions() []string {
 
 // simple is a name without what people get wrong first.
 func simple(name string) string {
-	base, _, _ := strings.Cut(name, "(")
-	return strings.ToLower(strings.Trim(base, "_"))
+	if !strings.Contains(name, "(*") { // Go's receivers
+		name, _, _ = strings.Cut(name, "(")
+	}
+	return strings.ToLower(strings.Trim(name, "_"))
 }
 
 // alike scores how far a name is from what was asked for; fewer is nearer.
@@ -76,7 +78,7 @@ func alike(asked, name string) (score int, ok bool) {
 		return 0, false
 	}
 	plainName := simple(name)
-	limit := max(1, len(asked)/3)
+	limit := max(1, (len(asked)+1)/3)
 	if isMangled(name) {
 		// Reading every name takes too long: first see whether it is in there.
 		last := asked[strings.LastIndex(asked, ":")+1:]

@@ -40,6 +40,7 @@ func (fn Function) Unique() string { return fn.Name + "@0x" + strconv.FormatUint
 type table struct {
 	functions []Function
 	names     map[string][]int32 // indexes by name, aliases included
+	cold      map[string][]int32 // indexes of cold parts by the function's name
 }
 
 // readTable reads all sources. What can be read is used; the error is told
@@ -54,14 +55,25 @@ func (f *File) readTable() (*table, error) {
 	if len(t.functions) == 0 {
 		return t, errors.Join(errs...)
 	}
-	t.names = make(map[string][]int32, len(t.functions))
+	t.index()
+	return t, nil
+}
+
+// index makes functions findable by their names.
+func (t *table) index() {
+	t.names, t.cold = make(map[string][]int32, len(t.functions)), map[string][]int32{}
 	for i, fn := range t.functions {
-		t.names[fn.Name] = append(t.names[fn.Name], int32(i))
-		for _, alias := range fn.Aliases {
-			t.names[alias] = append(t.names[alias], int32(i))
+		for n := -1; n < len(fn.Aliases); n++ {
+			name := fn.Name
+			if n >= 0 {
+				name = fn.Aliases[n]
+			}
+			t.names[name] = append(t.names[name], int32(i))
+			if base, ok := coldOf(name); ok {
+				t.cold[base] = append(t.cold[base], int32(i))
+			}
 		}
 	}
-	return t, nil
 }
 
 // newTable makes functions of symbols: one for each address.

@@ -1,0 +1,2 @@
+// A program around exits.c.
+int main(void) { return 0; }
