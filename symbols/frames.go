@@ -53,7 +53,9 @@ func readFrames(o *object) *frames {
 
 // entry is the i-th function's start and FDE.
 func (fs *frames) entry(i int) (start, fde uint64) {
-	at := func(off int) uint64 { return fs.addr + uint64(int64(int32(binary.LittleEndian.Uint32(fs.entries[off:])))) }
+	at := func(off int) uint64 {
+		return fs.addr + uint64(int64(int32(binary.LittleEndian.Uint32(fs.entries[off:]))))
+	}
 	return at(8 * i), at(8*i + 4)
 }
 

@@ -27,7 +27,7 @@ func (f *File) Parts(isa arch.ISA, fn Function) ([]Range, error) {
 			parts = append(parts, r)
 		}
 	}
-	unnamed, err := f.unnamedParts(own, list)
+	unnamed, err := f.unnamedParts(isa, own, list)
 	return append(parts, unnamed...), err
 }
 
@@ -83,12 +83,18 @@ func (f *File) linked(isa arch.ISA, own Range, list code, cold Range, only bool)
 	if jumps || only {
 		return true
 	}
-	back, err := f.disassemble(isa, cold)
+	return f.jumps(isa, cold, own)
+}
+
+// jumps reports whether the code of one range jumps behind the start of
+// another: to the start it would go to call it.
+func (f *File) jumps(isa arch.ISA, from, to Range) bool {
+	list, err := f.disassemble(isa, from)
 	if err != nil {
 		return false
 	}
-	for _, i := range back {
-		if own.Contains(i.Target) && (i.Kind == arch.KindJump || i.Kind == arch.KindBranch) {
+	for _, i := range list {
+		if to.Contains(i.Target) && i.Target != to.Start && (i.Kind == arch.KindJump || i.Kind == arch.KindBranch) {
 			return true
 		}
 	}
@@ -99,8 +105,8 @@ func (f *File) linked(isa arch.ISA, own Range, list code, cold Range, only bool)
 // own jumps to is a part of it if the unwinder knows it as a piece of code of
 // its own, it has no name, and it can't be a function that is called: it is
 // entered in its middle, with a frame on the stack, or by a conditional jump
-// where no compiler aligns a function.
-func (f *File) unnamedParts(own Range, list code) ([]Range, error) {
+// where no compiler aligns a function; or it jumps back.
+func (f *File) unnamedParts(isa arch.ISA, own Range, list code) ([]Range, error) {
 	found := map[uint64]bool{}
 	var parts []Range
 	for _, i := range list {
@@ -111,9 +117,10 @@ func (f *File) unnamedParts(own Range, list code) ([]Range, error) {
 		if !ok || found[fr.start] || own.Contains(arch.Addr(fr.start)) {
 			continue
 		}
-		if uint64(i.Target) > fr.start || fr.midway || i.Kind == arch.KindBranch && fr.start%functionAlign != 0 {
+		r := Range{arch.Addr(fr.start), arch.Addr(fr.start + fr.size)}
+		if i.Target > r.Start || fr.midway || i.Kind == arch.KindBranch && r.Start%functionAlign != 0 || f.jumps(isa, r, own) {
 			found[fr.start] = true
-			parts = append(parts, Range{arch.Addr(fr.start), arch.Addr(fr.start + fr.size)})
+			parts = append(parts, r)
 		}
 	}
 	if len(parts) == 0 {

@@ -29,6 +29,15 @@ NOINLINE void gone(int x) {
 	leave();
 }
 
+// The first cold part of a file is aligned as functions are.
+NOINLINE int rare_first(int x) {
+	if (__builtin_expect(x < 0, 0)) {
+		report(x);
+		return outside(x) + 4;
+	}
+	return x - 6;
+}
+
 // The call of a cold function goes to rare_path.cold.
 NOINLINE int rare_path(int x) {
 	if (__builtin_expect(x < 0, 0)) {
