@@ -91,6 +91,12 @@ func readHeader(mem Memory, addr arch.Addr) (a *area, guard arch.Addr, ok bool) 
 	return &area{addr: addr, size: int(size), n: int(n), cells: word(headCells), index: word(headIndex)}, word(headGuard), true
 }
 
+// IsArea says whether an area lies at addr, ours or a dead tracer's.
+func IsArea(mem Memory, addr arch.Addr) bool {
+	_, _, ok := readHeader(mem, addr)
+	return ok
+}
+
 // take hands out a cell, or -1 if the area is full.
 func (a *area) take() int {
 	if k := len(a.free); k > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
@@ -130,6 +131,9 @@ func scratch(p *inferior.Process, n int) (arch.Addr, error) {
 	}
 	n = (n + 15) &^ 15
 	try := func(m symbols.Mapping) (arch.Addr, bool) {
+		if breakpoint.IsArea(p.Space.Memory, m.Start) {
+			return 0, false // ours, and perhaps about to go
+		}
 		buf := make([]byte, n+32) // some distance from what is used
 		at := m.End - arch.Addr(len(buf))
 		if p.Space.Memory.Read(at, buf) != nil {

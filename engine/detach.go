@@ -145,7 +145,7 @@ func (s *session) removeGuard(t *inferior.Task) error {
 	if err != nil || now.Handler != g.Ours.Handler {
 		return err
 	}
-	_, err = s.sigaction(t, &g.Old)
+	_, err = s.sigaction(t, ownAction(t.Process))
 	return err
 }
 

@@ -62,9 +62,12 @@ func (s *session) installGuard(t *inferior.Task) error {
 func guardAction(old ptrace.SigAction, handler, restorer arch.Addr) ptrace.SigAction {
 	a := ptrace.SigAction{Handler: uint64(handler), Restorer: uint64(restorer),
 		Flags: ptrace.SaSigInfo | ptrace.SaRestorer | ptrace.SaOnStack}
-	if old.Handler > ptrace.SigIgn {
-		a.Flags |= old.Flags & ptrace.SaNoDefer
+	switch {
+	case old.Handler > ptrace.SigIgn:
+		a.Flags |= old.Flags & (ptrace.SaNoDefer | ptrace.SaRestart)
 		a.Mask = old.Mask
+	case old.Handler == ptrace.SigIgn:
+		a.Flags |= ptrace.SaRestart
 	}
 	return a
 }
@@ -103,7 +106,8 @@ func (s *session) sigaction(t *inferior.Task, a *ptrace.SigAction) (old ptrace.S
 // reset its handler (force_sig_info_to_task, kernel/signal.c): both are put
 // back. Only the handler tells for certain, and asking costs more than the
 // hit; so it is asked only when other synchronous signals are blocked too, as
-// they are wherever a libc or the Go runtime blocks all signals.
+// they are wherever a libc or the Go runtime blocks all signals, or where the
+// program gets SIGTRAPs of its own, whose handler runs with just that blocked.
 const (
 	bitTrap  = 1 << (5 - 1)
 	bitsSync = 1<<(4-1) | 1<<(7-1) | 1<<(8-1) | 1<<(11-1) // ILL, BUS, FPE, SEGV
@@ -111,7 +115,7 @@ const (
 
 func (s *session) checkBlocked(t *inferior.Task) (blocked bool, err error) {
 	mask, err := ptrace.GetSigMask(t.TID)
-	if err != nil || mask&bitsSync == 0 {
+	if err != nil || mask&bitsSync == 0 && !t.Process.Traps {
 		return false, err
 	}
 	if caught, err := catchesTrap(t.TID); err != nil || caught {
@@ -120,7 +124,7 @@ func (s *session) checkBlocked(t *inferior.Task) (blocked bool, err error) {
 	return true, ptrace.SetSigMask(t.TID, mask|bitTrap)
 }
 
-// repairGuard puts the handler back after a blocked hit.
+// repairGuard puts our handler in place and resumes the task.
 func (s *session) repairGuard(t *inferior.Task) error {
 	if err := s.halt(t); err != nil {
 		return err

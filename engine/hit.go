@@ -67,7 +67,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 	}
 	if site.Inst.Kind == arch.KindTrap {
 		_ = s.hit(t, site)
-		return s.deliver(t, ptrace.SIGTRAP)
+		return s.deliverTrap(t, ptrace.CodeKernel)
 	}
 	blocked, err := s.checkBlocked(t)
 	if err != nil {

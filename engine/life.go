@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -86,6 +87,10 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	case flags&cloneVM != 0:
 		p := s.addProcess(child, parent.Space)
 		p.VFork, p.Silent, p.Name = parent, parent.Silent || !s.opts.Follow, parent.Name
+		if flags&cloneSighand == 0 {
+			own := *ownAction(parent)
+			p.Old = &own
+		}
 		s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 		s.takeEarly(s.addTask(p, child, true))
 	default:
@@ -107,10 +112,11 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 		return err
 	}
 	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard}
+	space.Guard.Old = *ownAction(parent)
 	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
 	p := s.addProcess(child, space)
 	p.Leaving = parent.Silent || !s.opts.Follow
-	p.Silent, p.Name = p.Leaving, parent.Name
+	p.Silent, p.Name, p.Traps = p.Leaving, parent.Name, parent.Traps
 	for k, m := range parent.Modules {
 		p.Modules[k] = m
 	}
@@ -135,8 +141,9 @@ func groupOf(tid int) int {
 
 // Flags of clone(2), from sched.h.
 const (
-	cloneVM     = 0x100
-	cloneThread = 0x10000
+	cloneVM      = 0x100
+	cloneSighand = 0x800
+	cloneThread  = 0x10000
 )
 
 // cloneFlags reads from the parent's system call what the new task shares with
@@ -174,17 +181,20 @@ func (s *session) onExec(t *inferior.Task) error {
 		}
 	}
 	t.Skips, t.Fresh = nil, false
-	ignored := p.Space.Guard.Installed && p.Space.Guard.Old.Handler == ptrace.SigIgn
+	ignored := p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn
 	s.leaveSpace(p)
 	mem, err := ptrace.OpenMemory(p.PID)
 	if err != nil {
 		return err
 	}
-	p.VFork, p.Name = nil, inferior.Comm(p.PID)
+	p.VFork, p.Old, p.Traps, p.Name = nil, nil, false, inferior.Comm(p.PID)
 	s.newSpace(p, mem)
 	path, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID))
 	if p.Silent || p.Leaving {
-		return s.release(p)
+		if ignored {
+			err = s.reignore(t)
+		}
+		return errors.Join(err, s.release(p))
 	}
 	s.lifeEvent(&event.Event{Kind: event.Exec, PID: p.PID, TID: t.TID, Path: path}, p)
 	t.Hold++
@@ -212,9 +222,12 @@ func (s *session) reignore(t *inferior.Task) error {
 	if err != nil {
 		return err
 	}
-	t.Process.Space.Guard.Data = arch.Addr(data)
+	space := t.Process.Space
+	space.Guard.Data = arch.Addr(data)
 	_, err = s.sigaction(t, &ptrace.SigAction{Handler: ptrace.SigIgn})
-	return err
+	space.Guard.Data = 0
+	_, err2 := s.call(t, ptrace.SysMunmap, data, pageSize)
+	return errors.Join(err, err2, s.clearScratch(t))
 }
 
 func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {

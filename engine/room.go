@@ -71,14 +71,18 @@ func (s *session) reach() arch.Addr {
 // of a gap that touches code or other file mappings from below is used, and
 // the far end of a gap above.
 func gaps(maps []symbols.Mapping, near arch.Addr, size int, reach arch.Addr) (at []arch.Addr) {
-	const lowest, margin = 0x10000, 16 * pageSize
+	const lowest, margin, stackRoom = 0x10000, 16 * pageSize, 64 << 20
 	n := arch.Addr((size + pageSize - 1) &^ (pageSize - 1))
 	end := arch.Addr(lowest)
 	for _, m := range maps {
 		if m.Start >= 1<<47 {
 			break
 		}
-		if m.Start > end && m.Start-end >= n+2*margin && !strings.HasPrefix(m.Path, "[stack") {
+		if strings.HasPrefix(m.Path, "[stack") {
+			if m.Start > end && m.Start-end > n+stackRoom {
+				at = append(at, end+margin)
+			}
+		} else if m.Start > end && m.Start-end >= n+2*margin {
 			at = append(at, m.Start-margin-n)
 			if end > lowest && m.Start-end > n+8<<20 { // above, but away from a heap that grows
 				at = append(at, max(end, min(near+reach/2, m.Start-margin-n))&^(pageSize-1))

@@ -80,26 +80,47 @@ func (s *session) onSigaction(t *inferior.Task, site *breakpoint.Site) (moved bo
 		return false, nil
 	}
 	mem := t.Process.Space.Memory
-	old := g.Old
-	errno := 0
+	old := ownAction(t.Process)
+	was, errno := *old, 0
 	if args[1] != 0 {
 		var act ptrace.SigAction
 		if mem.Read(arch.Addr(args[1]), act.Bytes()) != nil {
 			errno = efault
 		} else {
-			g.Old = act
+			*old = act
 		}
 	}
-	if errno == 0 && args[2] != 0 && mem.Write(arch.Addr(args[2]), old.Bytes()) != nil {
+	if errno == 0 && args[2] != 0 && mem.Write(arch.Addr(args[2]), was.Bytes()) != nil {
 		errno = efault
-	}
-	if err := s.writeOld(t.Process.Space); err != nil {
-		return false, err
 	}
 	after := *r
 	ptrace.SyscallReturn(&after, uint64(-int64(errno)), site.End())
 	t.SetRegs(&after)
-	return true, s.resume(t, 0)
+	if t.Process.Old != nil {
+		return true, s.resume(t, 0)
+	}
+	return true, errors.Join(s.writeOld(t.Process.Space), s.renewGuard(t))
+}
+
+// ownAction is what the program has set for SIGTRAP. A process that runs in
+// another's memory has handlers of its own.
+func ownAction(p *inferior.Process) *ptrace.SigAction {
+	if p.Old != nil {
+		return p.Old
+	}
+	return &p.Space.Guard.Old
+}
+
+// renewGuard resumes a task; first it gives our handler the flags and the mask
+// of a new one of the program's, if they differ.
+func (s *session) renewGuard(t *inferior.Task) error {
+	g := &t.Process.Space.Guard
+	ours := guardAction(g.Old, arch.Addr(g.Ours.Handler), arch.Addr(g.Ours.Restorer))
+	if ours == g.Ours {
+		return s.resume(t, 0)
+	}
+	g.Ours = ours
+	return s.repairGuard(t)
 }
 
 const efault = 14

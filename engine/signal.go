@@ -121,6 +121,17 @@ func (s *session) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(ptrace.SIGTRAP)}
 		s.tell(&e, false)
 	}
+	return s.deliverTrap(t, info.Code())
+}
+
+// deliverTrap passes on a SIGTRAP that is the program's own. Where the program
+// ignores those that are sent to it, our handler must not get them in its place.
+func (s *session) deliverTrap(t *inferior.Task, code int) error {
+	p := t.Process
+	if p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn && code <= 0 {
+		return s.resume(t, 0)
+	}
+	p.Traps = true
 	return s.deliver(t, ptrace.SIGTRAP)
 }
 

@@ -68,6 +68,9 @@ type Process struct {
 	Name    string // comm
 	Exit    *ptrace.Stop
 	Leaving bool
+	// Old is the program's own SIGTRAP action where it is not the space's.
+	Old   *ptrace.SigAction
+	Traps bool // has been given a SIGTRAP of its own
 }
 
 // Space is an address space; tasks with CLONE_VM share it.

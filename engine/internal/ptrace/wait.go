@@ -53,6 +53,7 @@ const (
 	SaSigInfo   = 4
 	SaRestorer  = 0x04000000
 	SaOnStack   = 0x08000000
+	SaRestart   = 0x10000000
 	SaNoDefer   = 0x40000000
 	SaResetHand = 0x80000000
 )

@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ptracer/ptracer/breakpoint"
+)
+
+// TestStorm counts under a storm of signals, on every rung that has a slot to
+// be interrupted in.
+func TestStorm(t *testing.T) {
+	for _, c := range []struct{ fixture, mode string }{
+		{"storm", "plain"}, {"storm", "altstack"}, {"storm", "jump"}, {"storm-static", "plain"},
+	} {
+		for _, rung := range []breakpoint.Rung{breakpoint.Auto, breakpoint.Step} {
+			t.Run(c.fixture+"-"+c.mode+"-"+rung.String(), func(t *testing.T) { storming(t, c.fixture, c.mode, rung) })
+		}
+	}
+}
+
+func storming(t *testing.T, name, mode string, rung breakpoint.Rung) {
+	n := "2000"
+	if rung == breakpoint.Step {
+		n = "400"
+	}
+	args := []string{mode, n, "300"}
+	want, _ := alone(t, name, args...)
+	p := launch(t, name, args...)
+	s := attach(t, p.pid)
+	work := register(t, s, ProbeSpec{Location: "work", Rung: rung})
+	all := register(t, s, ProbeSpec{Location: "work+*", Rung: rung})
+	tick := register(t, s, ProbeSpec{Location: "tick", Rung: rung})
+	p.goOn()
+	out, status := p.end()
+	calls, ticks, jumps := said(t, out, "calls"), said(t, out, "ticks"), said(t, out, "jumps")
+	if got := s.Hits(tick); got != ticks || ticks == 0 {
+		t.Errorf("%d hits of tick, %d calls", got, ticks)
+	}
+	// A call that a jump leaves may have been hit and not have counted yet.
+	if got := s.Hits(work); got < calls || got > calls+jumps {
+		t.Errorf("%d hits of work, %d calls, %d jumps", got, calls, jumps)
+	}
+	for _, pl := range s.Placements(all) {
+		if pl.Hits+jumps < calls || pl.Hits > calls+jumps {
+			t.Errorf("%s: %d hits, %d calls, %d jumps", pl.Name, pl.Hits, calls, jumps)
+		}
+	}
+	if mode != "jump" && said(t, out, "sum") != said(t, want, "sum") || status != 0 {
+		t.Errorf("probed: %q, status %d, want %q", out, status, want)
+	}
+}
+
+// TestQueue compares the signals that a program gets, their values, senders
+// and order, with those it gets without probes.
+func TestQueue(t *testing.T) {
+	want, _ := alone(t, "queue", "100")
+	for _, opts := range []Options{{}, {Signals: true}, {Follow: true}} {
+		p := launch(t, "queue", "100")
+		s := attach(t, p.pid, opts)
+		register(t, s, ProbeSpec{Location: "work+*"})
+		p.goOn()
+		if out, status := p.end(); out != want || status != 0 {
+			t.Errorf("%+v: %q, want %q", opts, out, want)
+		}
+	}
+}
+
+// TestPreempted counts in a Go program whose runtime preempts by SIGURG.
+func TestPreempted(t *testing.T) {
+	args := []string{"3", "600"}
+	want, _ := alone(t, "gowork", args...)
+	for _, name := range []string{"gowork", "gowork-pie"} {
+		p := launch(t, name, args...)
+		s := attach(t, p.pid)
+		id := register(t, s, ProbeSpec{Location: "main.deep"})
+		p.goOn()
+		out, status := p.end()
+		if out != want || status != 0 {
+			t.Errorf("%s: %q, status %d, want %q", name, out, status, want)
+		}
+		// 41 levels for each 64th call, and those entered anew when a stack has grown
+		if got := s.Hits(id); got < 3*10*41 || got > 3*10*41*2 {
+			t.Errorf("%s: %d hits of main.deep", name, got)
+		}
+	}
+}
+
+// TestTraps has programs deal with SIGTRAP themselves while they are probed:
+// nothing of what they see may differ.
+func TestTraps(t *testing.T) {
+	modes := "own die dieign dieblock raise default ignore pending query block mask restart nap"
+	for _, name := range []string{"traps", "traps-static"} {
+		for mode := range strings.FieldsSeq(modes) {
+			t.Run(name+"-"+mode, func(t *testing.T) {
+				want, wantStatus := alone(t, name, mode)
+				for _, where := range []string{"work", "work+*"} {
+					p := launch(t, name, mode)
+					s := attach(t, p.pid)
+					id := register(t, s, ProbeSpec{Location: where})
+					p.goOn()
+					out, status := p.end()
+					if out != want || status != wantStatus {
+						t.Errorf("%s: %q, status %d, want %q, status %d", where, out, status, want, wantStatus)
+					}
+					if s.Hits(id) == 0 {
+						t.Error("no hits")
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestTrapsProbed has probes on the program's own traps and on what leads to
+// them.
+func TestTrapsProbed(t *testing.T) {
+	for _, mode := range []string{"own", "die", "raise"} {
+		want, wantStatus := alone(t, "traps", mode)
+		p := launch(t, "traps", mode)
+		s := attach(t, p.pid)
+		for _, where := range []string{"trap+*", "handler+*", "libc:raise"} {
+			register(t, s, ProbeSpec{Location: where, Pending: true})
+		}
+		p.goOn()
+		if out, status := p.end(); out != want || status != wantStatus {
+			t.Errorf("%s: %q, status %d, want %q, status %d", mode, out, status, want, wantStatus)
+		}
+	}
+}
