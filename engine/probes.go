@@ -183,7 +183,7 @@ func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
 }
 
 func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (spot, bool) {
-	sp := spot{addr: m.Bias + t.Addr, name: moduleName(m) + ":" + t.Name}
+	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name}
 	vaddr := t.Addr
 	if start, inside := s.exclusive(m, t); inside {
 		if p.loc.Every {

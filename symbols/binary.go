@@ -14,7 +14,8 @@ import (
 //   - "vdso" is the kernel's code in the process
 //   - else the file's name, or any shorter form of it: "libc" is libc.so.6,
 //     libc-2.31.so and libc.musl-x86_64.so.1, "python3" is python3.11; and as
-//     musl's C library is its loader, "libc" is ld-musl-x86_64.so.1, too
+//     musl's C library is its loader, "libc" is ld-musl-x86_64.so.1, too; the
+//     program goes by the name it was started by as well
 func (l Location) MatchesBinary(m Module) bool {
 	switch {
 	case l.Binary == "":
@@ -22,7 +23,18 @@ func (l Location) MatchesBinary(m Module) bool {
 	case strings.Contains(l.Binary, "/"):
 		return matchesPath(l.Binary, m.Path)
 	}
-	return slices.ContainsFunc(shortNames(m.Path), func(name string) bool { return glob(l.Binary, name) })
+	matches := func(name string) bool { return glob(l.Binary, name) }
+	return slices.ContainsFunc(shortNames(m.Path), matches) || slices.ContainsFunc(m.Called, matches)
+}
+
+// NameOf is what m is to be called where l matched it: its file's name, unless
+// it was asked for by the name it was started by.
+func (l Location) NameOf(m Module) string {
+	matches := func(name string) bool { return glob(l.Binary, name) }
+	if i := slices.IndexFunc(m.Called, matches); i >= 0 && l.Binary != "" && !slices.ContainsFunc(shortNames(m.Path), matches) {
+		return m.Called[i]
+	}
+	return filepath.Base(m.Path)
 }
 
 func matchesPath(pattern, path string) bool {

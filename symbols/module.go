@@ -17,9 +17,10 @@ type Module struct {
 	Start, End arch.Addr // all its segments, whole pages
 	Ranges     []Mapping // the executable ones
 	File       *File
-	Main       bool // the program itself
-	Loader     bool // the dynamic loader
-	Deleted    bool // the file has no name any more
+	Main       bool     // the program itself
+	Loader     bool     // the dynamic loader
+	Deleted    bool     // the file has no name any more
+	Called     []string // of the program: names it was started by, where they are others than its file's
 }
 
 // Contains reports whether a lies between the module's ends.

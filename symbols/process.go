@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/ptracer/ptracer/arch"
@@ -60,7 +62,25 @@ func (p process) mark(mods []Module) {
 			m.Main, found = true, true
 		}
 		m.Loader = m.Loader || p.base == 0 && isLoaderName(m.Path)
+		if m.Main {
+			m.Called = calledNames(p.pid, m.Path)
+		}
 	}
+}
+
+// calledNames are the names that a process goes by: the kernel's, and the first
+// word of its command line. Debian's redis-server is a link to redis-check-rdb.
+func calledNames(pid int, path string) (names []string) {
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	argv0, _, _ := strings.Cut(string(line), "\x00")
+	word, _, _ := strings.Cut(argv0, " ")
+	for _, name := range []string{strings.TrimSpace(string(comm)), filepath.Base(strings.TrimSuffix(word, ":"))} {
+		if name != "" && name != "." && name != filepath.Base(path) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // firstVaddr is the page of the first segment: AT_BASE is where it lies.
