@@ -114,7 +114,8 @@ type ProbeSpec struct {
 	Action   Action // default Count
 	Func     func(*Hit)
 	// Args is how many integer arguments an event carries, up to
-	// event.MaxArgs; at an exit Args > 0 asks for the result.
+	// event.MaxArgs; at an exit Args > 0 asks for the result, which is not
+	// there yet where the exit is a jump to another function.
 	Args    int
 	Strings uint8 // bit i: argument i points to a string that the event is to carry
 	Rung    breakpoint.Rung

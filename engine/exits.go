@@ -9,6 +9,7 @@ import (
 // exitTest decides at a hit whether a jump leaves its function: an indirect
 // one may be a switch, a conditional one may not be taken.
 type exitTest struct {
+	tail   bool // a jump to another function: the result is not there yet
 	always bool
 	ranges [][2]arch.Addr // of the function, in the process
 }

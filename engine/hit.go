@@ -190,7 +190,7 @@ func (s *session) hitEvent(t *inferior.Task, p *placement, view *arch.Regs) even
 	for i := 0; i < min(spec.Args, event.MaxArgs); i++ {
 		v, ok := s.isa.Arg(view, i)
 		if p.exit != nil {
-			v, ok = s.isa.Result(view), i == 0
+			v, ok = s.isa.Result(view), i == 0 && !p.exit.tail
 		}
 		if !ok {
 			break

@@ -201,7 +201,7 @@ func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (sp
 
 // exitTest is what a hit at an exit has to pass to count as one.
 func (s *session) exitTest(m *symbols.Module, t *symbols.Target) *exitTest {
-	x := &exitTest{always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump}
+	x := &exitTest{tail: t.Exit.Kind != symbols.Return, always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump}
 	if x.always {
 		return x
 	}

@@ -81,6 +81,8 @@ func (p *printer) describe(e *event.Event) (what string, ok bool) {
 			return e.Location + "(" + values + ")", true
 		} else if values != "" {
 			return e.Location + " = " + values, true
+		} else if len(sh.values) > 0 { // the engine has none to give at a tail call
+			return e.Location + " = ? (tail call)", true
 		}
 		return e.Location, true
 	case event.Missed:
