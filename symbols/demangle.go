@@ -35,10 +35,13 @@ func demangled(name string) string {
 	return name
 }
 
-// spellings are the ways to write a mangled name that a name or pattern like
-// the given one can mean: in as much detail as that has. Without parameters a
-// cold part would read like the function that it is of.
+// spellings are the ways to write a name, beside the table's, that a name or
+// pattern like the given one can mean: in as much detail as that has. Without
+// parameters a cold part would read like the function that it is of.
 func spellings(name, like string) []string {
+	if strings.Contains(like, "[...]") {
+		return goSpelling(name)
+	}
 	if _, cold := coldOf(name); cold || !isMangled(name) {
 		return nil
 	}
@@ -61,3 +64,13 @@ func spellings(name, like string) []string {
 // squeeze takes the blanks out of a readable name, which people set as they
 // like ("> >", "char *").
 func squeeze(s string) string { return strings.ReplaceAll(s, " ", "") }
+
+// goSpelling is a generic function's name as Go prints it: the table has
+// main.F[go.shape.int], a stack trace main.F[...].
+func goSpelling(name string) []string {
+	i, j := strings.IndexByte(name, '['), strings.LastIndexByte(name, ']')
+	if i < 0 || j < i {
+		return nil
+	}
+	return []string{name[:i] + "[...]" + name[j+1:]}
+}

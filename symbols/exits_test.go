@@ -80,9 +80,9 @@ func TestColdPart(t *testing.T) {
 	if err != nil || len(cold) != 1 || cold[0].Addr != parts[1].Start {
 		t.Errorf("cold part %+v, %v; parts %+v", cold, err, parts)
 	}
-	for _, target := range resolve(t, f, "rare*") {
+	for _, target := range resolve(t, f, "rare_p*") {
 		if target.Name != "rare_path" {
-			t.Errorf("rare* means %s, too", target.Name)
+			t.Errorf("rare_p* means %s, too", target.Name)
 		}
 	}
 	found := false

@@ -105,9 +105,12 @@ func reads(mangled, like string) bool {
 
 // mangledPart is something that a mangled name must have in it to read like
 // name: its last identifier, with the length before it as both C++ and Rust
-// write it. It is "_" where the last identifier can hide in an abbreviation,
+// write it; of Go's generic functions what is before the brackets. It is "_" where the last identifier can hide in an abbreviation,
 // and "" where name can't be that of a mangled function.
 func mangledPart(name string) string {
+	if start, _, ok := strings.Cut(name, "[...]"); ok {
+		return start + "["
+	}
 	end := strings.IndexByte(name, '(')
 	if strings.HasSuffix(name[:max(end, 0)], "operator") || end < 0 {
 		end = len(name)

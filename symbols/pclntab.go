@@ -216,10 +216,7 @@ const moduleTextWord = 1 + 6*3 + 3
 func (t *goTable) moduleText() (uint64, bool) {
 	var ptr [8]byte
 	binary.LittleEndian.PutUint64(ptr[:], t.addr)
-	for _, s := range t.o.sections {
-		if s.flags&elf.SHF_ALLOC == 0 || s.flags&elf.SHF_EXECINSTR != 0 || s.size > maxPart {
-			continue
-		}
+	for _, s := range t.o.dataParts() {
 		b, err := t.o.data(s)
 		if err != nil {
 			continue
@@ -238,6 +235,25 @@ func (t *goTable) moduleText() (uint64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// dataParts are the sections loaded as data or, without section headers, the
+// segments, as if they were sections.
+func (o *object) dataParts() (parts []section) {
+	for _, s := range o.sections {
+		if s.flags&elf.SHF_ALLOC != 0 && s.flags&elf.SHF_EXECINSTR == 0 {
+			parts = append(parts, s)
+		}
+	}
+	if len(o.sections) > 0 {
+		return parts
+	}
+	for _, s := range o.segments {
+		if s.typ == elf.PT_LOAD && s.flags&elf.PF_X == 0 {
+			parts = append(parts, section{addr: s.vaddr, off: s.off, size: s.filesz})
+		}
+	}
+	return parts
 }
 
 // relocatedText does it with relocations: offset, info, addend, of which the

@@ -1,0 +1,155 @@
+package symbols
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// names of names.c that only a full symbol table has.
+func hasStatic(t *testing.T, path string) bool {
+	t.Helper()
+	alone, err := open(t, path).Lookup("helper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, path)
+	all, err := f.Functions()
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d functions, %v", len(all), err)
+	}
+	table, err := f.Lookup("helper")
+	if err != nil || len(alone) != len(table) {
+		t.Errorf("helper: %+v, from the whole table %+v, %v", alone, table, err)
+	}
+	if fns, err := f.Lookup("plain"); err != nil || len(fns) != 1 {
+		t.Errorf("plain: %+v, %v", fns, err)
+	}
+	return len(alone) == 2
+}
+
+// separate splits a program: its debug file, and itself stripped.
+func separate(t *testing.T, flags ...string) (path, debug string) {
+	path = compile(t, "gcc", append([]string{"-g", "-O2", "-shared", "-fPIC", "names.c", "other.c"}, flags...)...)
+	debug = filepath.Join(filepath.Dir(path), "prog.debug")
+	run(t, "objcopy", "--only-keep-debug", path, debug)
+	run(t, "strip", path)
+	if hasStatic(t, path) {
+		t.Fatal("strip left static functions")
+	}
+	return path, debug
+}
+
+func TestDebugLink(t *testing.T) {
+	path, debug := separate(t, "-Wl,--build-id=none")
+	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
+	if !hasStatic(t, path) {
+		t.Error("debug file beside the program is not found")
+	}
+	sub := filepath.Join(filepath.Dir(path), ".debug")
+	if err := errors.Join(os.Mkdir(sub, 0o755), os.Rename(debug, filepath.Join(sub, "prog.debug"))); err != nil {
+		t.Fatal(err)
+	}
+	if !hasStatic(t, path) {
+		t.Error("debug file in .debug is not found")
+	}
+	// A wrong checksum.
+	b, err := os.ReadFile(filepath.Join(sub, "prog.debug"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(sub, "prog.debug"), append(b, 0), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if hasStatic(t, path) {
+		t.Error("a debug file with the wrong checksum is believed")
+	}
+}
+
+func TestDebugDirs(t *testing.T) {
+	old := debugDirs
+	t.Cleanup(func() { debugDirs = old })
+	debugDirs = []string{t.TempDir()}
+	path, debug := separate(t, "-Wl,--build-id=0xabcdef0123")
+	place := func(to string) {
+		t.Helper()
+		to = filepath.Join(debugDirs[0], to)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.Rename(debug, to)); err != nil {
+			t.Fatal(err)
+		}
+		debug = to
+	}
+	place(".build-id/ab/cdef0123.debug")
+	if !hasStatic(t, path) {
+		t.Error("debug file is not found by its build-id")
+	}
+	place(".build-id/ab/other.debug")
+	if hasStatic(t, path) {
+		t.Error("debug file is found by nothing")
+	}
+	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
+	place(filepath.Join(filepath.Dir(path), "other.debug"))
+	if !hasStatic(t, path) {
+		t.Error("debug file is not found below the debug folder")
+	}
+	// One of another build.
+	other, theirs := separate(t, "-Wl,--build-id=0xabcdef9999")
+	_ = other
+	if err := errors.Join(os.Remove(debug), os.Rename(theirs, debug)); err != nil {
+		t.Fatal(err)
+	}
+	if hasStatic(t, path) {
+		t.Error("a debug file of another build is believed")
+	}
+}
+
+func TestMiniDebugInfo(t *testing.T) {
+	for _, flags := range []string{"-6", "--block-size=512", "--check=crc32", "--check=none", "--check=sha256", "-e"} {
+		path, debug := separate(t)
+		run(t, "objcopy", "-S", "--remove-section", ".comment", "--keep-symbol=helper", "--keep-symbol=fast", debug, debug)
+		run(t, "xz", "-k", flags, debug)
+		run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
+		if !hasStatic(t, path) {
+			t.Errorf("xz %s: no functions from .gnu_debugdata", flags)
+		}
+		f := open(t, path)
+		if fns, err := f.Lookup("slow"); err != nil || len(fns) != 0 {
+			t.Errorf("slow, which was taken out: %+v, %v", fns, err)
+		}
+	}
+}
+
+func TestUnpackErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(path, []byte(strings.Repeat("hello world ", 1000)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "xz", path)
+	b, err := os.ReadFile(path + ".xz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := unpack(b); err != nil || len(plain) != 12000 {
+		t.Errorf("%d bytes, %v", len(plain), err)
+	}
+	for n := range len(b) - 40 {
+		if plain, err := unpack(b[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes give %d", n, len(b), len(plain))
+		}
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	b, err := os.ReadFile(filepath.Join("testdata", "hello.xz"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if plain, err := unpack(b); err == nil && len(plain) >= maxMini {
+			t.Error("too much")
+		}
+	})
+}
