@@ -75,7 +75,7 @@ func gaps(maps []symbols.Mapping, near arch.Addr, size int, reach arch.Addr) (at
 	n := arch.Addr((size + pageSize - 1) &^ (pageSize - 1))
 	end := arch.Addr(lowest)
 	for _, m := range maps {
-		if m.Start >= 1<<47 {
+		if m.Start >= 1<<56 { // the kernel's half: vsyscall; arm64 has user addresses of 48 and 52 bits
 			break
 		}
 		if strings.HasPrefix(m.Path, "[stack") {
