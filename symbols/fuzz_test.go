@@ -1,0 +1,101 @@
+package symbols
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// small are tiny objects with what the readers look at, kept in testdata.
+func small(t testing.TB) (files [][]byte) {
+	names, err := filepath.Glob(filepath.Join("testdata", "*.elf"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no seeds: %v", err)
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, b)
+	}
+	return files
+}
+
+// poke asks a file everything; it must answer, whatever it is.
+func poke(b []byte, name string) {
+	f, err := NewFile(bytes.NewReader(b), int64(len(b)), "fuzz")
+	if err != nil {
+		return
+	}
+	f.BuildID()
+	f.Interp()
+	f.IsGo()
+	fns, _ := f.Lookup(name)
+	all, _ := f.Functions()
+	buf := make([]byte, 16)
+	for i, fn := range append(fns, all...) {
+		if i > 50 {
+			break
+		}
+		f.Text(fn.Addr, buf)
+		f.FunctionAt(fn.Addr)
+		f.Lookup(fn.Name)
+		if fn.Size < 1<<16 {
+			f.Exits(isaOf(f), fn)
+		}
+	}
+	f.Text(f.Entry(), buf)
+	f.Text(^arch.Addr(0)-8, buf)
+	for _, text := range []string{name, "*a*", "*0x1000"} {
+		if l, err := ParseLocation(text); err == nil {
+			if _, err := l.Resolve(f, isaOf(f)); err != nil {
+				_ = err.Error()
+			}
+		}
+	}
+	f.obj.bias(Mapping{Start: 0x1000, End: 0x2000, Offset: 0x1000})
+	f.obj.extent()
+}
+
+func FuzzFile(f *testing.F) {
+	debugDirs = nil
+	for _, b := range small(f) {
+		f.Add(b, "plain")
+		f.Add(b, "a::b<c>(d)")
+	}
+	f.Fuzz(func(_ *testing.T, b []byte, name string) { poke(b, name) })
+}
+
+// TestDamaged cuts real objects and overwrites each byte of the small ones.
+func TestDamaged(t *testing.T) {
+	old := debugDirs
+	debugDirs = nil
+	defer func() { debugDirs = old }()
+	for _, b := range small(t) {
+		for n := 0; n < len(b); n += 101 {
+			poke(b[:n], "plain")
+		}
+		for i := 0; i < len(b); i += 11 {
+			for _, v := range []byte{0, 0x7f, 0xff} {
+				c := bytes.Clone(b)
+				c[i] = v
+				poke(c, "main")
+			}
+		}
+	}
+}
+
+// TestSeeds: what the seeds are there for is seen.
+func TestSeeds(t *testing.T) {
+	for name, want := range map[string]string{"small.elf": "inner", "mini.elf": "inner", "go.elf": "main.inner"} {
+		f := open(t, filepath.Join("testdata", name))
+		fns, err := f.Lookup(want)
+		if err != nil || len(fns) != 1 || fns[0].Size == 0 {
+			t.Errorf("%s in %s: %+v, %v", want, name, fns, err)
+		}
+	}
+}
