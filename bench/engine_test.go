@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/engine"
+)
+
+// The test binary is also the engine's process: its environment tells which
+// part it is to play.
+const partEnv = "PTRACER_BENCH_PART"
+
+var parts = map[string]func(args []string) error{"count": countPart, "visit": visitPart}
+
+// countPart counts the hits of a location until the process ends.
+func countPart(args []string) error {
+	pid, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	s, err := engine.Attach(pid)
+	if err != nil {
+		return err
+	}
+	defer s.Detach()
+	id, err := s.Register(engine.ProbeSpec{Location: args[1]})
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	<-s.Done()
+	fmt.Println("hits", s.Hits(id))
+	return nil
+}
+
+// visitPart attaches and plants a location's probes, and takes all away at a
+// word from standard input; it says how long each took.
+func visitPart(args []string) error {
+	pid, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	in := bufio.NewReader(os.Stdin)
+	begin := time.Now()
+	s, err := engine.Attach(pid)
+	if err != nil {
+		return err
+	}
+	defer s.Detach()
+	attached := time.Now()
+	id, err := s.Register(engine.ProbeSpec{Location: args[1]})
+	if err != nil {
+		return err
+	}
+	planted := time.Now()
+	fmt.Println("ready attach", attached.Sub(begin).Nanoseconds(), "plant", planted.Sub(attached).Nanoseconds())
+	for {
+		line, err := in.ReadString('\n')
+		begin := time.Now()
+		switch strings.TrimSpace(line) {
+		case "hits":
+			fmt.Println("hits", s.Hits(id))
+			continue
+		case "remove":
+			err = s.Unregister(id)
+			fmt.Println("removed", time.Since(begin).Nanoseconds())
+		default:
+			if err == nil {
+				err = s.Detach()
+			}
+			fmt.Println("detached", time.Since(begin).Nanoseconds())
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// engineCommand is the engine as a process of its own; under wrap, a command
+// that changes what it may do.
+func engineCommand(t testing.TB, part string, pid int, location string, wrap ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(wrap, self, strconv.Itoa(pid), location)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), partEnv+"="+part)
+	return cmd
+}
