@@ -100,8 +100,23 @@ func (p *program) end() (out string, status int) {
 	}
 }
 
+// stopped runs f while job control has the program stopped.
+func (p *program) stopped(f func()) error {
+	if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for state := taskState(p.pid); state != 'T'; state = taskState(p.pid) {
+		if state == 0 || state == 'Z' {
+			return errors.New("the program has ended already")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	f()
+	return syscall.Kill(p.pid, syscall.SIGCONT)
+}
+
 // hangs is how long a program may take; emulated CPUs are slow.
-const hangs = 100 * time.Second
+const hangs = 20 * time.Second
 
 // where says what the tasks of a process are doing.
 func where(pid int) string {

@@ -5,7 +5,9 @@
      threads  K threads, one after another
      exec     a thread that is not the leader executes this program
      leader   the leader ends before K threads
-     tree     K generations of fork */
+     tree     K generations of fork
+     hold     a fork's child that calls, waits for a byte of input, and calls again
+     holdexec the same with a posix_spawn */
 #define _GNU_SOURCE
 #include "fixture.h"
 #include <pthread.h>
@@ -34,6 +36,16 @@ PROBED static int leaf(long n)
 	return sum == want ? 0 : 1;
 }
 
+static int held(void)
+{
+	char c;
+	if (leaf(n))
+		return 1;
+	while (read(0, &c, 1) < 0)
+		;
+	return leaf(n);
+}
+
 static void handler(int sig)
 {
 	handled++;
@@ -47,9 +59,9 @@ static void reap(pid_t pid)
 	printf("status %d\n", status);
 }
 
-static void spawn(char *self)
+static void spawn(char *self, char *what)
 {
-	char *argv[] = {self, "leaf", count, NULL};
+	char *argv[] = {self, what, count, NULL};
 	posix_spawnattr_t attr;
 	sigset_t set;
 	pid_t pid;
@@ -130,6 +142,10 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "leaf") == 0)
 		return leaf(atol(argv[2]));
+	if (argc == 3 && strcmp(argv[1], "held") == 0) {
+		n = atol(argv[2]);
+		return held();
+	}
 	ready(&argc, argv);
 	const char *mode = argc > 1 ? argv[1] : "threads";
 	long k = arg(argc, argv, 2, 2);
@@ -150,7 +166,16 @@ int main(int argc, char **argv)
 	else
 		for (long i = 0; i < k; i++) {
 			if (strcmp(mode, "spawn") == 0)
-				spawn(argv[0]);
+				spawn(argv[0], "leaf");
+			else if (strcmp(mode, "holdexec") == 0)
+				spawn(argv[0], "held");
+			else if (strcmp(mode, "hold") == 0) {
+				fflush(stdout);
+				pid_t pid = fork();
+				if (pid == 0)
+					_exit(held());
+				reap(pid);
+			}
 			else if (strcmp(mode, "clonevm") == 0)
 				clonevm();
 			else

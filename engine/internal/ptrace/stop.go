@@ -100,7 +100,9 @@ var eventKinds = map[uint32]Kind{
 // kernel keeps the signal that caused it, and delivers it if we die before the
 // task is resumed. A taken stop's signal would be lost with us. So a stop that
 // is not resumed at once must be taken by Take, or Wait will tell it again. Of
-// ended tasks nothing is left to take.
+// ended tasks nothing is left to take. An Exec stop is taken here: until then
+// the kernel refuses requests where it was not the leader that executed
+// (looks_like_a_spurious_pid, kernel/ptrace.c).
 func Wait(task int, block bool) (s Stop, ok bool, err error) {
 	flags := unix.WEXITED | unix.WSTOPPED | unix.WALL | unix.WNOTHREAD | unix.WNOWAIT
 	if !block {
@@ -118,7 +120,7 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 			return Stop{}, false, nil
 		}
 		s = Decode(info.Sender(), info.waitStatus())
-		if s.Kind == Exited || s.Kind == Killed {
+		if s.Kind == Exited || s.Kind == Killed || s.Kind == Exec {
 			Take(s.Task)
 		}
 		return s, true, nil

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// TestLife counts in tasks that come and go, with their children and without.
+func TestLife(t *testing.T) {
+	for _, c := range []struct {
+		fixture, args string
+		own, all      uint64 // calls of the process itself; with its children
+	}{
+		{"life", "spawn 3 50", 150, 300},
+		{"life", "clonevm 3 50", 150, 300},
+		{"life", "threads 5 50", 500, 500},
+		{"life", "exec 1 50", 100, 100}, // the process goes on as another program
+		{"life", "leader 4 50", 200, 200},
+		{"life", "tree 3 50", 50, 200},
+		{"forker", "fork 3 50", 150, 300},
+		{"forker", "vfork 3 50", 300, 300}, // the child's memory is the parent's: see below
+		{"forker", "exec 3 50", 150, 300},
+	} {
+		for _, follow := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s-%s-%v", c.fixture, c.args, follow), func(t *testing.T) {
+				args := strings.Fields(c.args)
+				want, wantStatus := alone(t, c.fixture, args...)
+				p := launch(t, c.fixture, args...)
+				s := attach(t, p.pid, Options{Follow: follow, Life: true})
+				id := register(t, s, ProbeSpec{Location: "work"})
+				p.goOn()
+				out, status := p.end()
+				if unpid(out) != unpid(want) || status != wantStatus {
+					t.Errorf("%q, status %d, want %q, %d", out, status, want, wantStatus)
+				}
+				hits := c.own
+				if follow {
+					hits = c.all
+				} else if args[0] == "vfork" {
+					hits = c.own / 2
+				}
+				if got := s.Hits(id); got != hits {
+					t.Errorf("%d hits, want %d", got, hits)
+				}
+			})
+		}
+	}
+}
+
+// TestLifeEvents has the life of a process told in its order.
+func TestLifeEvents(t *testing.T) {
+	for args, want := range map[string]string{
+		"forker fork 2 3":    "fork exit fork exit exit",
+		"forker vfork 2 3":   "fork exit fork exit exit",
+		"forker exec 1 3":    "fork exec exit exit",
+		"life spawn 1 3":     "fork exec exit exit",
+		"life clonevm 2 3":   "fork exit fork exit exit",
+		"life threads 3 3":   "clone clone clone exit",
+		"life exec 1 3":      "clone exec exit",
+		"life leader 2 3":    "clone clone exit",
+		"traps default 1":    "exit",
+		"traps-static die 1": "exit",
+	} {
+		t.Run(args, func(t *testing.T) {
+			f := strings.Fields(args)
+			p := launch(t, f[0], f[1:]...)
+			s := attach(t, p.pid, Options{Follow: true, Life: true})
+			register(t, s, ProbeSpec{Location: "work"})
+			p.goOn()
+			_, status := p.end()
+			var got []string
+			var last event.Event
+			for e := range s.Events(t.Context()) {
+				if e.Kind != event.Library && e.Kind != event.Unload {
+					got = append(got, e.Kind.String())
+					last = e
+				}
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if e, ok := s.Exit(p.pid); !ok || e.Code() != status || last.PID != p.pid || last.Signal != e.Signal || last.Status != e.Status {
+				t.Errorf("exit %+v, %v; last event %+v; want status %d", e, ok, last, status)
+			}
+		})
+	}
+}
+
+// TestReleased looks at a child that is not followed, and at its parent: the
+// child has nothing of ours, the parent all its hits.
+func TestReleased(t *testing.T) {
+	for _, mode := range []string{"hold", "holdexec"} {
+		t.Run(mode, func(t *testing.T) {
+			p := launch(t, "life", mode, "1", "50")
+			text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
+			s := attach(t, p.pid)
+			id := register(t, s, ProbeSpec{Location: "work+*"})
+			first := s.Placements(id)[0]
+			p.goOn()
+			child := 0
+			until(t, "the child waits", func() bool {
+				child = childOf(p.pid)
+				return child != 0 && field(child, "Name") == "life" && inRead(child)
+			})
+			clean(t, child, text, caught)
+			p.goOn()
+			if out, status := p.end(); status != 0 || !strings.Contains(out, "status 0") {
+				t.Errorf("%q, status %d", out, status)
+			}
+			if got := s.Placements(id)[0]; got.Hits != 50 || got.Addr != first.Addr {
+				t.Errorf("%d hits of the parent, want 50", got.Hits)
+			}
+		})
+	}
+}
