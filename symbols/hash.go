@@ -118,7 +118,8 @@ func (h *hashTable) sysv(o *object, name string) (list []uint32, err error) {
 	n, err := h.word(o, 2+uint64(sysvHash(name)%buckets))
 	for ; err == nil && n != 0; n, err = h.word(o, 2+uint64(buckets)+uint64(n)) {
 		list = append(list, n)
-		if n >= chains || uint64(len(list)) > uint64(chains) {
+		// A damaged chain may go round in a ring.
+		if n >= chains || uint64(len(list)) > h.at.size/4 {
 			return nil, errHash
 		}
 	}

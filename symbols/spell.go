@@ -5,14 +5,17 @@ import (
 	"strings"
 )
 
+// beforeColon is what separator has an eye on.
+const beforeColon = ":([{"
+
 // String is the location as ParseLocation reads it.
 func (l Location) String() string {
 	if l.File != "" {
-		return escape(quote(l.File), ":") + ":" + strconv.Itoa(l.Line)
+		return escape(quote(l.File), beforeColon) + ":" + strconv.Itoa(l.Line)
 	}
 	s := ""
 	if l.Binary != "" {
-		s = escape(l.Binary, ":") + ":"
+		s = escape(l.Binary, beforeColon) + ":"
 	}
 	if l.HasAddress {
 		return s + "*" + l.Address.String()

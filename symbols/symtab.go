@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"slices"
 	"sort"
 	"strings"
 )
@@ -162,7 +161,9 @@ func (t *symtab) named(part string, exact bool, accept func(string) bool, yield 
 
 // spelled are strings of a string table, by offset. A symbol's name may start
 // anywhere in one: linkers let names share their ends.
-type spelled []struct {
+type spelled []spelling
+
+type spelling struct {
 	off  uint32
 	text string
 }
@@ -184,7 +185,6 @@ const chunkStrings, maxName = 1 << 20, 1 << 16
 func (t *symtab) strings(part string, exact bool, accept func(string) bool) (found spelled, err error) {
 	size := min(t.strs.size, 1<<32-1, uint64(t.o.size))
 	buf := make([]byte, min(size, chunkStrings+2*maxName))
-	want := []byte(part)
 	for off := uint64(0); off < size; off += chunkStrings {
 		// The chunk with some context: a string starts in the chunk itself
 		// or before, and ends behind.
@@ -193,34 +193,48 @@ func (t *symtab) strings(part string, exact bool, accept func(string) bool) (fou
 		if n, err := t.o.r.ReadAt(b, int64(t.strs.off+from)); n < len(b) {
 			return nil, fmt.Errorf("names of symbols: %w", noEOF(err))
 		}
-		for pos, limit := int(off-from), min(len(b), int(off-from+chunkStrings)); pos < limit; {
-			i := bytes.Index(b[pos:], want)
-			if i < 0 || pos+i >= limit {
-				break
-			}
-			start, end := pos+i, pos+i+len(want)
-			if end < len(b) && exact && b[end] != 0 && b[end] != '@' {
-				pos = start + 1
-				continue
+		occurrences(b, int(off-from), min(len(b), int(off-from+chunkStrings)), part, func(start, end int) {
+			if exact && end < len(b) && b[end] != 0 && b[end] != '@' {
+				return
 			}
 			if !exact {
 				start = bytes.LastIndexByte(b[:start], 0) + 1
 			}
 			n := bytes.IndexByte(b[end:], 0)
 			if n < 0 {
-				break
+				return
 			}
-			text := string(b[start : end+n])
-			if !exact || accept(unversioned(text)) {
-				found = append(found, struct {
-					off  uint32
-					text string
-				}{uint32(from) + uint32(start), text})
+			s := spelling{uint32(from) + uint32(start), string(b[start : end+n])}
+			if last := len(found) - 1; last >= 0 && found[last] == s {
+				return
 			}
-			pos = end + n
+			if !exact || accept(unversioned(s.text)) {
+				found = append(found, s)
+			}
+		})
+	}
+	return found, nil
+}
+
+// anchor is how much of a name is searched for: its end, which tells names
+// apart better than the start, and not longer, which package bytes does fast.
+const anchor = 24
+
+// occurrences yields where part is in b, for every one whose last bytes begin
+// in b[from:to].
+func occurrences(b []byte, from, to int, part string, yield func(start, end int)) {
+	tail := []byte(part[max(0, len(part)-anchor):])
+	before := len(part) - len(tail)
+	for pos := from; pos < to; pos++ {
+		i := bytes.Index(b[pos:], tail)
+		if i < 0 || pos+i >= to {
+			return
+		}
+		pos += i
+		if pos >= before && string(b[pos-before:pos]) == part[:before] {
+			yield(pos-before, pos+len(tail))
 		}
 	}
-	return slices.Clip(found), nil
 }
 
 func noEOF(err error) error {
