@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -60,6 +61,7 @@ func (s *session) release(p *inferior.Process) error {
 
 // haltAll stops all tasks of ps; it gives back those that do not stop in time.
 func (s *session) haltAll(ps []*inferior.Process) (stuck int) {
+	s.storm.leave(false) // nobody shall wait for a thread of the idle class
 	var waiting []*inferior.Task
 	for _, p := range ps {
 		for _, t := range p.Tasks {
@@ -130,7 +132,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 		}
 	}
 	if stuck > 0 {
-		return err
+		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, errBusy))
 	}
 	return errors.Join(err, s.unmap(some))
 }

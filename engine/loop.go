@@ -174,6 +174,7 @@ func (s *session) toEventStop(t *inferior.Task) error {
 	if t.State == inferior.Gone {
 		return ptrace.ErrGone
 	}
+	s.storm.leave(false) // nobody shall wait for a thread of the idle class
 	t.Asked = true
 	if err := ptrace.Interrupt(t.TID); err != nil {
 		return err
