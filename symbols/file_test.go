@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
@@ -329,4 +330,31 @@ func TestMangled(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestConcurrentUse: many goroutines ask one File, some for the whole table.
+func TestConcurrentUse(t *testing.T) {
+	f := open(t, tool(t, "bash"))
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			for _, name := range []string{"main", "no_such_name", "xmalloc", "execute_command"} {
+				fns, err := f.Lookup(name)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, fn := range fns {
+					if _, err := f.Exits(isaOf(f), fn); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if i%4 == 0 {
+				if all, err := f.Functions(); err != nil || len(all) == 0 {
+					t.Errorf("%d functions, %v", len(all), err)
+				}
+			}
+		})
+	}
+	wait.Wait()
 }

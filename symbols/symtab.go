@@ -52,13 +52,15 @@ func (e entry) shndx() uint16 { return binary.LittleEndian.Uint16(e[6:]) }
 func (e entry) value() uint64 { return binary.LittleEndian.Uint64(e[8:]) }
 func (e entry) size() uint64  { return binary.LittleEndian.Uint64(e[16:]) }
 
-// scan hands over every raw symbol that can be a function.
+// scan hands over every raw symbol that can be a function; it is overwritten
+// later.
 func (t *symtab) scan(yield func(e entry) error) error {
 	end := min(t.syms.size, uint64(t.o.size))
+	buf := make([]byte, min(chunkSymbols*symSize, end))
 	for off := uint64(0); off+symSize <= end; off += chunkSymbols * symSize {
-		b, err := t.o.read(t.syms.off+off, min(chunkSymbols*symSize, (end-off)/symSize*symSize))
-		if err != nil {
-			return fmt.Errorf("symbol table: %w", err)
+		b := buf[:min(chunkSymbols*symSize, (end-off)/symSize*symSize)]
+		if n, err := t.o.r.ReadAt(b, int64(t.syms.off+off)); n < len(b) {
+			return fmt.Errorf("symbol table: %w", noEOF(err))
 		}
 		for ; len(b) >= symSize; b = b[symSize:] {
 			if t.isCode(entry(b)) {
@@ -218,7 +220,7 @@ func (t *symtab) strings(part string, exact bool, accept func(string) bool) (fou
 
 // anchor is how much of a name is searched for: its end, which tells names
 // apart better than the start, and not longer, which package bytes does fast.
-const anchor = 24
+const anchor = 16
 
 // occurrences yields where part is in b, for every one whose last bytes begin
 // in b[from:to].
