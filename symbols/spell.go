@@ -40,13 +40,7 @@ func (l Location) function() string {
 	if l.Binary == "" && separator(f) >= 0 || l.Binary != "" && strings.HasPrefix(f, ":") {
 		f = escape(f, ":")
 	}
-	if at, tail, ok := suffix(f, '%'); ok && (isWord(tail) || tail == "") {
-		f = f[:at] + `\` + f[at:]
-	}
-	// What is appended could make an offset of what was none.
-	if at, tail, ok := suffix(f, '+'); ok && (isOffset(tail) || l.Return && isOffset(tail)) {
-		f = f[:at] + `\` + f[at:]
-	}
+	f = escapeMarks(f)
 	if isAddress(f) {
 		f = `*\` + f[1:]
 	}
@@ -54,6 +48,28 @@ func (l Location) function() string {
 		f = `\` + f
 	}
 	return f
+}
+
+// escapeMarks puts a '\' before each '+' and '%' that what follows could make
+// an offset or a suffix of, be it the last one or not: what has a '\' does not
+// hide the one before.
+func escapeMarks(f string) string {
+	var b strings.Builder
+	for i := 0; i < len(f); i++ {
+		next := byte(0)
+		if i+1 < len(f) {
+			next = f[i+1]
+		}
+		switch {
+		case f[i] == '\\' && next != 0:
+			b.WriteByte(f[i])
+			i++
+		case f[i] == '+' && (next == '*' || next >= '0' && next <= '9'), f[i] == '%' && next >= 'a' && next <= 'z':
+			b.WriteByte('\\')
+		}
+		b.WriteByte(f[i])
+	}
+	return b.String()
 }
 
 // escape puts a '\' before each of the given characters that has none.
