@@ -11,7 +11,7 @@ import (
 // loop waits for stops and decides them until the last process has gone.
 func (s *session) loop() {
 	for {
-		stop, _, err := ptrace.Wait(-1, true)
+		stop, err := s.wait()
 		if err != nil {
 			// ECHILD can't be while the bell lives; somebody killed it.
 			break
@@ -22,6 +22,19 @@ func (s *session) loop() {
 		}
 	}
 	s.close()
+}
+
+// wait blocks until there is a stop. In a storm the next one is mostly there
+// already, the tracee having run in our place: then the Go scheduler need not
+// know, which otherwise gives our processor to another thread at each hit.
+func (s *session) wait() (ptrace.Stop, error) {
+	if s.storm.on {
+		if stop, ok, err := ptrace.Wait(-1, false); ok || err != nil {
+			return stop, err
+		}
+	}
+	stop, _, err := ptrace.Wait(-1, true)
+	return stop, err
 }
 
 // take decides one answer of wait.

@@ -87,9 +87,11 @@ func (s *session) run(ready chan<- error) {
 		return
 	}
 	s.bell = bell
+	loud := ptrace.QuietStops()
 	ready <- nil
 	s.loop()
 	s.bell.Close()
+	loud()
 	s.queue.end()
 	close(s.done)
 }
