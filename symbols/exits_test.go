@@ -65,6 +65,25 @@ func TestTailBranch(t *testing.T) {
 	}
 }
 
+// TestTailJumpToLibrary: a jump to another library's function goes by a stub.
+func TestTailJumpToLibrary(t *testing.T) {
+	for _, compiler := range compilers {
+		for _, flag := range []string{"-fcf-protection=none", "-Wl,-z,now", "-Wl,-z,ibtplt"} {
+			if compiler != "gcc" && flag != "-Wl,-z,now" {
+				continue
+			}
+			path := compile(t, compiler, "-O2", "-shared", "-fPIC", "-fno-ipa-sra", flag, "exits.c")
+			run(t, strings.TrimSuffix(compiler, "gcc")+"strip", path)
+			f := open(t, path)
+			for name, want := range map[string]string{"tail_jump": "tail jump", "tail_branch": "return, tail jump"} {
+				if got := exitKinds(t, f, name); got != want {
+					t.Errorf("%s %s: %s exits by %q, want %q", compiler, flag, name, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestColdPart(t *testing.T) {
 	path := compile(t, "gcc", "-O2", "-fno-inline", "exits.c", "calls.c", "exits_other.c")
 	f := open(t, path)

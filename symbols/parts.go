@@ -113,6 +113,12 @@ func (f *File) unnamedParts(isa arch.ISA, own Range, list code) ([]Range, error)
 		if i.Kind != arch.KindJump && i.Kind != arch.KindBranch || own.Contains(i.Target) {
 			continue
 		}
+		// The unwinder knows the stubs for other files' functions as one piece
+		// of code; a jump there is a jump out.
+		sec, ok := f.obj.sectionOf(uint64(i.Target))
+		if !ok || isPLT(sec.name) {
+			continue
+		}
 		fr, ok := f.frames().find(uint64(i.Target))
 		if !ok || found[fr.start] || own.Contains(arch.Addr(fr.start)) {
 			continue
