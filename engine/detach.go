@@ -59,27 +59,20 @@ func (s *session) release(p *inferior.Process) error {
 	return err
 }
 
-// haltAll stops all tasks of ps; it gives back those that do not stop in time.
+// haltAll stops all tasks of ps, those too that are made meanwhile; it gives
+// back how many do not stop in time. Each task is held once more.
 func (s *session) haltAll(ps []*inferior.Process) (stuck int) {
 	s.storm.leave(false) // nobody shall wait for a thread of the idle class
 	var waiting []*inferior.Task
 	for _, p := range ps {
 		for _, t := range p.Tasks {
 			t.Hold++
-			if atEvent(t) {
-				continue
+			if !atEvent(t) {
+				s.ask(t)
+				waiting = append(waiting, t)
 			}
-			t.Asked = true
-			if t.State == inferior.Stopped {
-				signal := t.HeldSig
-				t.HeldSig = 0
-				_ = ptrace.Interrupt(t.TID)
-				_ = s.letGo(t, signal)
-			} else if !t.Fresh {
-				_ = ptrace.Interrupt(t.TID)
-			}
-			waiting = append(waiting, t)
 		}
+		p.Hold++
 	}
 	stands := func() bool {
 		for len(waiting) > 0 {
@@ -87,17 +80,43 @@ func (s *session) haltAll(ps []*inferior.Process) (stuck int) {
 			if t.State != inferior.Gone && !atEvent(t) {
 				return false
 			}
-			waiting = waiting[:len(waiting)-1]
+			if waiting = waiting[:len(waiting)-1]; len(waiting) == 0 {
+				waiting = moving(ps)
+			}
 		}
 		return true
 	}
-	_ = s.pump(stands)
-	for _, t := range waiting {
-		if t.State != inferior.Gone && !atEvent(t) {
-			stuck++
+	_ = s.await(waiting, stands)
+	for _, p := range ps {
+		p.Hold--
+	}
+	return len(moving(ps))
+}
+
+// ask interrupts a task that is not in an event stop.
+func (s *session) ask(t *inferior.Task) {
+	t.Asked = true
+	if t.Fresh { // its first stop is on its way
+		return
+	}
+	_ = ptrace.Interrupt(t.TID)
+	if t.State == inferior.Stopped {
+		signal := t.HeldSig
+		t.HeldSig = 0
+		_ = s.letGo(t, signal)
+	}
+}
+
+// moving are the tasks of ps that are not in an event stop.
+func moving(ps []*inferior.Process) (ts []*inferior.Task) {
+	for _, p := range ps {
+		for _, t := range p.Tasks {
+			if t.State != inferior.Gone && !atEvent(t) {
+				ts = append(ts, t)
+			}
 		}
 	}
-	return stuck
+	return ts
 }
 
 // dismantle restores a space whose tasks are halted: text, signal handler,

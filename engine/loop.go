@@ -107,7 +107,7 @@ func (s *session) letGo(t *inferior.Task, signal ptrace.Signo) error {
 	if !t.Asked {
 		t.Settled = false
 	}
-	if t.Stop.Kind == ptrace.Group {
+	if t.Stop.Kind == ptrace.Group && !t.Asked {
 		t.State = inferior.Listening
 		return ptrace.Listen(t.TID)
 	}
@@ -143,6 +143,22 @@ func (s *session) pump(done func() bool) error {
 	return nil
 }
 
+// await pumps until tasks that were asked to stop stand. On a machine so busy
+// that they do not even run it is more patient than with tasks that can't stop.
+func (s *session) await(tasks []*inferior.Task, done func() bool) error {
+	for range 5 {
+		if err := s.pump(done); err != errBusy {
+			return err
+		}
+		for _, t := range tasks {
+			if t.State != inferior.Gone && !atEvent(t) && taskState(t.TID) == 'D' {
+				return errBusy
+			}
+		}
+	}
+	return errBusy
+}
+
 // patience is how long a task may take to answer PTRACE_INTERRUPT: one in an
 // uninterruptible wait, a vfork's parent above all, answers when that ends.
 const patience = 2 * time.Second
@@ -164,16 +180,21 @@ func (s *session) halt(t *inferior.Task) error {
 // trap of ours and its signal (get_signal serves job control first): it is not
 // halted before it has taken the signal.
 func (s *session) trapPending(t *inferior.Task) bool {
+	if !t.Watched && !s.pastTrap(t) {
+		return false
+	}
+	st, err := readStatus(t.TID)
+	return err == nil && st.hex("SigPnd")&bitTrap != 0
+}
+
+// pastTrap says whether a task is where a trap of ours would have left it.
+func (s *session) pastTrap(t *inferior.Task) bool {
 	table := t.Process.Space.Table
 	if !table.Prepared() {
 		return false
 	}
 	pc, err := t.PC()
-	if err != nil || table.At(s.isa.TrapPC(pc)) == nil && !table.Was(s.isa.TrapPC(pc)) {
-		return false
-	}
-	st, err := readStatus(t.TID)
-	return err == nil && st.hex("SigPnd")&bitTrap != 0
+	return err == nil && (table.At(s.isa.TrapPC(pc)) != nil || table.Was(s.isa.TrapPC(pc)))
 }
 
 func atEvent(t *inferior.Task) bool {
@@ -199,7 +220,7 @@ func (s *session) toEventStop(t *inferior.Task) error {
 			return err
 		}
 	}
-	if err := s.pump(func() bool { return t.State == inferior.Gone || atEvent(t) }); err != nil {
+	if err := s.await([]*inferior.Task{t}, func() bool { return t.State == inferior.Gone || atEvent(t) }); err != nil {
 		return err
 	}
 	if t.State == inferior.Gone {
