@@ -22,7 +22,7 @@ func (s *session) Interrupt(pid int) error {
 		}
 		stuck := s.haltAll([]*inferior.Process{p})
 		for _, t := range p.Tasks {
-			t.Hold--
+			t.Hold, t.User = max(t.Hold-1, 0), true // those made meanwhile, too
 			if atEvent(t) {
 				e := event.Event{Kind: event.Stopped, PID: pid, TID: t.TID}
 				if r, err := s.view(t); err == nil {

@@ -16,7 +16,7 @@ import (
 
 // addTask makes a task known, and takes the stop that came before its news.
 func (s *session) addTask(p *inferior.Process, tid int, fresh bool) *inferior.Task {
-	t := &inferior.Task{TID: tid, Process: p, Fresh: fresh}
+	t := &inferior.Task{TID: tid, Process: p, Fresh: fresh, Hold: p.Hold}
 	s.tasks[tid], p.Tasks[tid] = t, t
 	return t
 }
@@ -43,8 +43,10 @@ func (s *session) onTrap(t *inferior.Task) error {
 		return s.onFirstStop(t)
 	}
 	if t.Held() && s.trapPending(t) {
+		// Not interrupted again: that would come before the trap once more.
+		// The signal's stop does it.
 		t.Asked = true
-		return s.resume(t, 0)
+		return s.letGo(t, 0)
 	}
 	t.Asked = false
 	return s.resume(t, 0)
@@ -52,6 +54,10 @@ func (s *session) onTrap(t *inferior.Task) error {
 
 // onGroup leaves a job-control stop in force: the task listens for its end.
 func (s *session) onGroup(t *inferior.Task) error {
+	if t.Held() && !t.Fresh && s.trapPending(t) {
+		t.Asked = true // it comes back to a group stop behind its trap
+		return s.letGo(t, 0)
+	}
 	t.Asked = false
 	if t.Fresh {
 		return s.onFirstStop(t)

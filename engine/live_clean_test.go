@@ -260,3 +260,5 @@ func TestForeign(t *testing.T) {
 		t.Errorf("%q, status %d, %d hits", out, status, s.Hits(id))
 	}
 }
+
+func addrOf(v uint64) arch.Addr { return arch.Addr(v) }

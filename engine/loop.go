@@ -231,7 +231,7 @@ func (s *session) toEventStop(t *inferior.Task) error {
 
 // unhalt ends a halt; the task goes on if nobody else holds it.
 func (s *session) unhalt(t *inferior.Task) error {
-	t.Hold--
+	t.Hold = max(t.Hold-1, 0)
 	if t.State != inferior.Stopped || t.Held() {
 		return nil
 	}

@@ -55,7 +55,8 @@ type session struct {
 		stops, hits atomic.Uint64
 		pause       atomic.Int64
 	}
-	done chan struct{}
+	placed chan struct{} // closed when run has found its thread
+	done   chan struct{}
 }
 
 func newSession(opts []Options) (*session, error) {
@@ -65,8 +66,9 @@ func newSession(opts []Options) (*session, error) {
 	s := &session{
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
-		calls: map[*symbols.File][]arch.Addr{},
-		done:  make(chan struct{}),
+		calls:  map[*symbols.File][]arch.Addr{},
+		placed: make(chan struct{}),
+		done:   make(chan struct{}),
 	}
 	if len(opts) == 1 {
 		s.opts = opts[0]
@@ -78,9 +80,18 @@ func newSession(opts []Options) (*session, error) {
 }
 
 // run is the session's thread. It is never unlocked: the thread ends with the
-// session, and nothing of it is inherited by other goroutines.
+// session, and nothing of it is inherited by other goroutines. Children that
+// the host program started on a thread, and in time those of threads that end,
+// would be told to a session there: it must be another.
 func (s *session) run(ready chan<- error) {
 	runtime.LockOSThread()
+	if !ptrace.Childless() {
+		go s.run(ready)
+		<-s.placed // until then, the other can't be given this thread
+		runtime.UnlockOSThread()
+		return
+	}
+	close(s.placed)
 	bell, err := ptrace.NewBell()
 	if err != nil {
 		ready <- fmt.Errorf("start session: %w", err)

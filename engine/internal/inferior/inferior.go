@@ -68,6 +68,7 @@ type Process struct {
 	Name    string // comm
 	Exit    *ptrace.Stop
 	Leaving bool
+	Hold    int // requests in progress that halt all its tasks, and new ones
 	// Old is the program's own SIGTRAP action where it is not the space's.
 	Old   *ptrace.SigAction
 	Traps bool // has been given a SIGTRAP of its own

@@ -25,6 +25,15 @@ func wait4(task int, status *uint32, flags int) unix.Errno {
 	return errno
 }
 
+// Childless says whether the calling thread has no children and will not be
+// given those of others (as the first of a process is when another thread
+// ends: find_child_reaper, kernel/exit.c).
+func Childless() bool {
+	var info SigInfo
+	const any = unix.WEXITED | unix.WSTOPPED | unix.WALL | unix.WNOTHREAD | unix.WNOWAIT | unix.WNOHANG
+	return waitid(-1, &info, any, false) == unix.ECHILD && unix.Gettid() != unix.Getpid()
+}
+
 // Monotonic is CLOCK_MONOTONIC in ns, less what has passed since this call.
 func Monotonic() int64 {
 	var ts unix.Timespec

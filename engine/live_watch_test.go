@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// TestHardware counts by debug registers, in threads that are there and that
+// come later, without a byte of code changed.
+func TestHardware(t *testing.T) {
+	p := launch(t, "threads", "6", "100")
+	s := attach(t, p.pid)
+	text := textOf(t, p.pid)
+	id := register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Hardware})
+	for path, was := range text {
+		if now := textOf(t, p.pid)[path]; now != was && path != "" && path != "[vdso]" && !bytes.Contains([]byte(path), []byte("lib")) {
+			t.Errorf("%s: text is changed", path)
+		}
+	}
+	p.goOn()
+	out, _ := p.end()
+	if got, want := s.Hits(id), said(t, out, "calls"); got != want {
+		t.Errorf("%d hits, %d calls", got, want)
+	}
+}
+
+// TestHardwareFull has more probes than there are debug registers: an error,
+// and those that fit go on.
+func TestHardwareFull(t *testing.T) {
+	p := launch(t, "hot", "sha256", "2")
+	s := attach(t, p.pid)
+	id := register(t, s, ProbeSpec{Location: "sha256", Rung: breakpoint.Hardware})
+	if _, err := s.Register(ProbeSpec{Location: "sha256+*", Rung: breakpoint.Hardware}); !errors.Is(err, errNoDebug) {
+		t.Errorf("error %v", err)
+	}
+	more := register(t, s, ProbeSpec{Location: "compare", Rung: breakpoint.Hardware})
+	if err := s.Unregister(more); err != nil {
+		t.Error(err)
+	}
+	p.goOn()
+	out, _ := p.end()
+	if got, want := s.Hits(id), said(t, out, "calls"); got != want {
+		t.Errorf("%d hits, %d calls", got, want)
+	}
+}
+
+// TestHardwareCleared detaches while debug registers are set: no trap comes
+// any more.
+func TestHardwareCleared(t *testing.T) {
+	p := launch(t, "threads", "4", "3000", "1000")
+	s := attach(t, p.pid)
+	register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Action: Tell})
+	p.goOn()
+	poll(t, s, event.Hit)
+	detach(t, s)
+	if caught, err := catchesTrap(p.pid); caught || err != nil {
+		t.Errorf("SIGTRAP caught: %v, %v", caught, err)
+	}
+	if out, status := p.end(); status != 0 || said(t, out, "calls") != 12000 {
+		t.Errorf("%q, status %d", out, status)
+	}
+}
+
+// TestWatch waits for writes to and accesses of data.
+func TestWatch(t *testing.T) {
+	for access, least := range map[Access]uint64{Write: 20, ReadWrite: 20} {
+		t.Run(fmt.Sprint(access), func(t *testing.T) {
+			p := launch(t, "storm", "plain", "20", "0")
+			s := attach(t, p.pid)
+			// The address of the counter is work's first argument.
+			var addr arch.Addr
+			register(t, s, ProbeSpec{Location: "work", Action: Stop, Args: 1})
+			p.goOn()
+			e := poll(t, s, event.Stopped)
+			addr = arch.Addr(e.Args[0])
+			watch := register(t, s, ProbeSpec{Location: "*" + addr.String(), Rung: breakpoint.Hardware, Watch: access, Len: 8})
+			if err := s.Unregister(e.Probe); err != nil {
+				t.Error(err)
+			}
+			if err := s.Resume(p.pid); err != nil {
+				t.Error(err)
+			}
+			out, status := p.end()
+			if got := s.Hits(watch); got < least || got > 5*least || status != 0 || said(t, out, "calls") != 20 {
+				t.Errorf("%d hits, %q, status %d", got, out, status)
+			}
+		})
+	}
+}
