@@ -16,15 +16,19 @@ import (
 // and leaves a woken tracee there instead of moving it away from us
 // (select_idle_sibling, sched_idle_cpu in kernel/sched/fair.c).
 //
-// An idle-class thread starves on a busy CPU. What it waits for the CPU is
-// known from schedstat; where that is more than sharing saves, the thread goes
-// back to what it was, for a while.
+// An idle-class thread starves on a busy CPU, where sharing gains nothing
+// anyway. So each storm is a trial: what a hit took before is kept, and where
+// hits then take longer, and it is the CPU that the thread waits for (which
+// schedstat tells), it goes back to what it was. The next trial comes after a
+// while, longer each time until one has done well.
 type storm struct {
 	on      bool
 	cpu     int
 	hits    int   // since the last look
 	since   int64 // ns, of the last look
 	waited  int64 // run_delay at the last look
+	before  int64 // ns a hit took outside the storm
+	entered int64 // ns
 	until   int64 // not again before
 	backoff int64
 	mask    ptrace.CPUSet // the thread's own
@@ -32,46 +36,55 @@ type storm struct {
 
 const (
 	stormLook  = 128           // hits between two looks
+	stormPeek  = 8             // hits between two glances at the clock, in a storm
 	stormQuick = 400_000       // ns a hit: more is no storm
-	stormDelay = 60_000        // ns a hit waited for the CPU: more than sharing saves
+	stormDelay = 10_000        // ns a hit waited for the CPU: less is no starving
 	stormPause = 1_000_000_000 // ns, first back-off
+	stormMost  = 64 * stormPause
 )
 
 // hit is called at each hit; most calls only count.
 func (m *storm) hit(s *session, t *inferior.Task) {
-	if m.hits++; m.hits < stormLook {
-		if m.hits == 1 {
-			m.since = now()
-		} else if m.on && m.hits%16 == 0 && now()-m.since > 16*stormQuick*4 {
-			m.leave(true) // starved, or over
-		}
+	m.hits++
+	if m.hits < stormLook && (!m.on || m.hits%stormPeek != 0) {
 		return
 	}
 	at := now()
 	each := (at - m.since) / int64(m.hits)
-	m.hits = 0
+	if m.hits < stormLook {
+		if each > 4*m.before && m.starved(each) {
+			m.leave(true)
+		}
+		return
+	}
 	switch {
+	case m.on && m.starved(each):
+		m.leave(true)
 	case each > stormQuick:
 		m.leave(false)
-	case !m.on && at >= m.until:
-		m.enter(t)
 	case m.on:
-		if d := ptrace.RunDelay(); (d-m.waited)/stormLook > stormDelay {
-			m.leave(true)
-		} else {
-			m.waited = d
-			m.follow(t)
-		}
+		m.waited = ptrace.RunDelay()
+		m.follow(t)
+	case at >= m.until:
+		m.before = each
+		m.enter(at, t)
 	}
+	m.hits, m.since = 0, at
 }
 
-func (m *storm) enter(t *inferior.Task) {
+// starved says whether hits take longer than outside the storm because the
+// thread waits for its CPU.
+func (m *storm) starved(each int64) bool {
+	return each > m.before && (ptrace.RunDelay()-m.waited)/int64(m.hits) > stormDelay
+}
+
+func (m *storm) enter(at int64, t *inferior.Task) {
 	m.mask = ptrace.Affinity()
 	if !ptrace.CanLeaveIdle() || ptrace.SetIdleClass(true) != nil {
 		m.until = 1<<63 - 1
 		return
 	}
-	m.on, m.cpu, m.waited = true, -1, ptrace.RunDelay()
+	m.on, m.cpu, m.waited, m.entered = true, -1, ptrace.RunDelay(), at
 	m.follow(t)
 }
 
@@ -86,17 +99,21 @@ func (m *storm) follow(t *inferior.Task) {
 	}
 }
 
-func (m *storm) leave(starved bool) {
-	m.hits = 0
+// leave ends the storm; after a failed one the next has to wait.
+func (m *storm) leave(failed bool) {
 	if !m.on {
 		return
 	}
-	m.on = false
+	at := now()
+	m.on, m.hits, m.since = false, 0, at
 	_ = ptrace.SetIdleClass(false)
 	_ = ptrace.SetAffinity(&m.mask)
-	if starved {
-		m.backoff = min(max(2*m.backoff, stormPause), 64*stormPause)
-		m.until = now() + m.backoff
+	if at-m.entered > max(m.backoff, stormPause) {
+		m.backoff = 0
+	}
+	if failed {
+		m.backoff = min(max(2*m.backoff, stormPause), stormMost)
+		m.until = at + m.backoff
 	}
 }
 
