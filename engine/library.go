@@ -49,11 +49,11 @@ func (s *session) rescan(p *inferior.Process) {
 }
 
 func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
-	if m.Main || m.File == nil {
-		s.hookLoader(p)
-	} else {
+	if !m.Main {
 		s.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
-		s.hookLoader(p)
+	}
+	if s.opts.Life || len(s.probes) > 0 {
+		s.hookLoader(p) // not before somebody asks: an attach alone changes nothing
 	}
 	if p.Space.Guard.Installed {
 		if err := s.hookSigactionIn(p, m); err != nil && !isGone(err) {

@@ -68,6 +68,9 @@ func (s *session) lookAhead(p *probe) error {
 func (s *session) register(p *probe) error {
 	var errs []error
 	for _, proc := range s.procs {
+		if !proc.Silent {
+			s.hookLoader(proc)
+		}
 		if err := s.plant(p, proc, s.modules(proc)); err != nil {
 			errs = append(errs, err)
 		}

@@ -101,6 +101,7 @@ func (s *session) run(ready chan<- error) {
 	loud := ptrace.QuietStops()
 	ready <- nil
 	s.loop()
+	_ = s.cache.Close()
 	s.bell.Close()
 	loud()
 	s.queue.end()
