@@ -35,6 +35,7 @@ const (
 	stubRoom = 2048
 	pageSize = 4096
 	minCells = 200
+	maxCells = 1 << 22
 
 	headGuard = 16 // addr of the guard header, 0: none
 	headCells = 24 // addr of cell 0
@@ -85,7 +86,12 @@ func readHeader(mem Memory, addr arch.Addr) (a *area, guard arch.Addr, ok bool) 
 	}
 	word := func(off int) arch.Addr { return arch.Addr(binary.LittleEndian.Uint64(h[off:])) }
 	n, size := uint64(word(headCount)), uint64(word(headBytes))
-	if n == 0 || n > 1<<24 || size > 1<<31 || word(headCells) < addr || word(headIndex) != word(headCells)+arch.Addr(n*cellSize) {
+	cells, index := uint64(word(headCells)-addr), uint64(word(headIndex)-addr)
+	if n == 0 || n > maxCells || cells < headSize || cells > size || index != cells+n*cellSize ||
+		size != uint64(roundUp(int(index)+arch.ChunkHead+int(n)*arch.EntrySize, pageSize)) {
+		return nil, 0, false
+	}
+	if end := make([]byte, 1); mem.Read(addr+arch.Addr(size-1), end) != nil {
 		return nil, 0, false
 	}
 	return &area{addr: addr, size: int(size), n: int(n), cells: word(headCells), index: word(headIndex)}, word(headGuard), true

@@ -102,7 +102,7 @@ func (t *Table) Stub() (arch.Addr, int) {
 }
 
 func (t *Table) mapArea(near arch.Addr, prefix, n int) (*area, error) {
-	n = max(n, minCells)
+	n = min(max(n, minCells), maxCells/2)
 	size := layout(0, prefix, n).size
 	addr, err := t.mapper.Map(near, size)
 	if err != nil {

@@ -446,32 +446,31 @@ func TestRungNames(t *testing.T) {
 	}
 }
 
-// FuzzRecover looks for areas in garbage: whatever it finds there, it does not
-// panic, nor ask for memory without bounds, and can be removed.
+// FuzzRecover looks for areas in what a wild program has written over one:
+// whatever it finds there, it does not panic, nor ask for memory without
+// bounds, and can be removed.
 func FuzzRecover(f *testing.F) {
-	for _, isa := range []arch.ISA{amd64.ISA, arm64.ISA} {
-		mem := newSpace(isa)
-		table := prepared(f, isa, mem)
-		table.Insert(all(isa, Auto))
-		addrs, _ := table.Areas()
-		f.Add(mem.parts[addrs[0]], uint16(headCount), uint64(5))
-		f.Add(mem.parts[addrs[0]], uint16(headIndex), uint64(1<<40))
-		f.Add(mem.parts[addrs[0]], uint16(headGuard), uint64(0))
-		f.Add(mem.parts[addrs[0]], uint16(headCells), ^uint64(0))
-	}
-	f.Fuzz(func(t *testing.T, area []byte, at uint16, word uint64) {
-		area = bytes.Clone(area)
-		if int(at)+8 <= len(area) {
-			binary.LittleEndian.PutUint64(area[at:], word)
-		}
+	f.Add(uint16(headCount), uint64(5), []byte{})
+	f.Add(uint16(headIndex), uint64(1<<40), []byte{1})
+	f.Add(uint16(headGuard), uint64(0), []byte{0xff, 0xff})
+	f.Add(uint16(headCells), ^uint64(0), []byte("ptracer"))
+	f.Add(uint16(headBytes), uint64(1<<30), []byte{})
+	f.Fuzz(func(t *testing.T, at uint16, word uint64, more []byte) {
 		for _, isa := range []arch.ISA{amd64.ISA, arm64.ISA} {
 			mem := newSpace(isa)
-			mem.parts[text+0x10000] = bytes.Clone(area)
-			table, ok := Recover(isa, mem, mem, []arch.Addr{text, text + 0x10000, 0, ^arch.Addr(0)})
+			table := prepared(t, isa, mem)
+			table.Insert(all(isa, Auto))
+			addrs, _ := table.Areas()
+			area := mem.parts[addrs[0]]
+			if int(at)+8 <= len(area) {
+				binary.LittleEndian.PutUint64(area[at:], word)
+				copy(area[at+8:], more)
+			}
+			table, ok := Recover(isa, mem, mem, []arch.Addr{text, addrs[0], 0, ^arch.Addr(0)})
 			if !ok {
 				continue
 			}
-			table.Locate(text + 0x10000 + arch.Addr(at))
+			table.Locate(addrs[0] + arch.Addr(at))
 			_ = table.Remove(table.Sites())
 			table.Sweep()
 			if table.Len() != 0 {
