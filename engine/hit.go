@@ -74,7 +74,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 		return err
 	}
 	s.stats.hits.Add(1)
-	s.storm.hit(s, t)
+	s.storm.hit(t)
 	if len(t.Skips) > 0 && s.skipped(t, addr) {
 		return s.pass(t, site, blocked)
 	}

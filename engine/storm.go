@@ -1,10 +1,6 @@
 package engine
 
 import (
-	"os"
-	"strconv"
-	"strings"
-
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -16,11 +12,12 @@ import (
 // and leaves a woken tracee there instead of moving it away from us
 // (select_idle_sibling, sched_idle_cpu in kernel/sched/fair.c).
 //
-// An idle-class thread starves on a busy CPU, where sharing gains nothing
-// anyway. So each storm is a trial: what a hit took before is kept, and where
-// hits then take longer, and it is the CPU that the thread waits for (which
-// schedstat tells), it goes back to what it was. The next trial comes after a
-// while, longer each time until one has done well.
+// An idle-class thread starves on a busy CPU: a hit then takes a tenth of a
+// second. Where all CPUs are busy sharing gains nothing anyway, since none has
+// to be woken. So there is no storm while fewer than two CPUs are free, and
+// each storm is a trial: what a hit took before is kept, and when one takes
+// longer because the thread waits for its CPU (which schedstat tells), the
+// thread goes back to what it was, for a time that grows with each failure.
 type storm struct {
 	on      bool
 	cpu     int
@@ -36,7 +33,6 @@ type storm struct {
 
 const (
 	stormLook  = 128           // hits between two looks
-	stormPeek  = 8             // hits between two glances at the clock, in a storm
 	stormQuick = 400_000       // ns a hit: more is no storm
 	stormDelay = 10_000        // ns a hit waited for the CPU: less is no starving
 	stormPause = 1_000_000_000 // ns, first back-off
@@ -44,39 +40,44 @@ const (
 )
 
 // hit is called at each hit; most calls only count.
-func (m *storm) hit(s *session, t *inferior.Task) {
-	m.hits++
-	if m.hits < stormLook && (!m.on || m.hits%stormPeek != 0) {
-		return
-	}
-	at := now()
-	each := (at - m.since) / int64(m.hits)
-	if m.hits < stormLook {
-		if each > 4*m.before && m.starved(each) {
+func (m *storm) hit(t *inferior.Task) {
+	if m.hits++; m.hits < stormLook {
+		if m.on && m.starved(now(), 4) {
 			m.leave(true)
 		}
 		return
 	}
+	at := now()
+	each := (at - m.since) / stormLook
 	switch {
-	case m.on && m.starved(each):
+	case m.on && m.starved(at, 1):
 		m.leave(true)
-	case each > stormQuick:
+	case each > stormQuick || m.on && crowded():
 		m.leave(false)
 	case m.on:
 		m.waited = ptrace.RunDelay()
 		m.follow(t)
-	case at >= m.until:
+	case at >= m.until && !crowded():
 		m.before = each
 		m.enter(at, t)
 	}
 	m.hits, m.since = 0, at
 }
 
-// starved says whether hits take longer than outside the storm because the
-// thread waits for its CPU.
-func (m *storm) starved(each int64) bool {
-	return each > m.before && (ptrace.RunDelay()-m.waited)/int64(m.hits) > stormDelay
+// starved says whether the hits since the last look have taken longer than
+// outside the storm, some times as long and a hit or two more, because the
+// thread waited for its CPU.
+func (m *storm) starved(at, times int64) bool {
+	if at-m.since <= times*m.before*int64(m.hits+2) {
+		return false
+	}
+	return (ptrace.RunDelay()-m.waited)/int64(m.hits) > stormDelay
 }
+
+// crowded says whether fewer than two CPUs are free, one of them ours.
+func crowded() bool { return ptrace.Runnable() >= cpus }
+
+var cpus = ptrace.CPUs()
 
 func (m *storm) enter(at int64, t *inferior.Task) {
 	m.mask = ptrace.Affinity()
@@ -90,7 +91,7 @@ func (m *storm) enter(at int64, t *inferior.Task) {
 
 // follow moves the thread to where the tracee last ran.
 func (m *storm) follow(t *inferior.Task) {
-	if cpu := lastCPU(t.TID); cpu >= 0 && cpu != m.cpu {
+	if cpu := ptrace.LastCPU(t.TID); cpu >= 0 && cpu != m.cpu {
 		if ptrace.SetCPU(cpu) != nil {
 			m.leave(true)
 			return
@@ -115,22 +116,4 @@ func (m *storm) leave(failed bool) {
 		m.backoff = min(max(2*m.backoff, stormPause), stormMost)
 		m.until = at + m.backoff
 	}
-}
-
-// lastCPU is the 39th field of /proc/PID/stat.
-func lastCPU(tid int) int {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/stat")
-	if err != nil {
-		return -1
-	}
-	rest := string(b[strings.LastIndexByte(string(b), ')')+1:])
-	fields := strings.Fields(rest)
-	if len(fields) < 37 {
-		return -1
-	}
-	cpu, err := strconv.Atoi(fields[36])
-	if err != nil {
-		return -1
-	}
-	return cpu
 }
