@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +20,8 @@ const partEnv = "PTRACER_BENCH_PART"
 
 var parts = map[string]func(args []string) error{"count": countPart, "visit": visitPart}
 
-// countPart counts the hits of a location until the process ends.
+// countPart counts the hits of a location until the process ends, and fails if
+// that took memory.
 func countPart(args []string) error {
 	pid, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -34,9 +36,16 @@ func countPart(args []string) error {
 	if err != nil {
 		return err
 	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	fmt.Println("ready")
 	<-s.Done()
-	fmt.Println("hits", s.Hits(id))
+	runtime.ReadMemStats(&after)
+	hits := s.Hits(id)
+	if each := float64(after.Mallocs-before.Mallocs) / float64(max(hits, 1)); hits > 1000 && each > 0.2 {
+		return fmt.Errorf("%.2f allocations a hit", each)
+	}
+	fmt.Println("hits", hits)
 	return nil
 }
 

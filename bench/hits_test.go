@@ -186,7 +186,8 @@ func TestRequests(t *testing.T) {
 	table := results.add(&table{Title: "System calls of the tracer a hit", Unit: "calls"})
 	points := []struct{ label, event string }{
 		{"ptrace", "syscalls/sys_enter_ptrace"}, {"waitid", "syscalls/sys_enter_waitid"},
-		{"wait4", "syscalls/sys_enter_wait4"}, {"all", "raw_syscalls/sys_enter"},
+		{"wait4", "syscalls/sys_enter_wait4"}, {"futex", "syscalls/sys_enter_futex"},
+		{"nanosleep", "syscalls/sys_enter_nanosleep"}, {"all", "raw_syscalls/sys_enter"},
 	}
 	for _, first := range firsts {
 		for _, x := range contenders() {
