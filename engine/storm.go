@@ -52,7 +52,7 @@ func (m *storm) hit(t *inferior.Task) {
 	switch {
 	case m.on && m.starved(at, 1):
 		m.leave(true)
-	case each > stormQuick || m.on && crowded():
+	case each > stormQuick:
 		m.leave(false)
 	case m.on:
 		m.waited = ptrace.RunDelay()
