@@ -165,7 +165,7 @@ func thousandsByGDB(t *testing.T, table *table) {
 	g := startGaps(t, 2)
 	begin := time.Now()
 	p := start(t, exec.Command(tool(t, "gdb"), "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off",
-		"-p", strconv.Itoa(g.pid), "-ex", "rbreak ^target_", "-ex", "stepi", "-ex", `echo planted\n`, "-ex", "detach", "-ex", `echo gone\n`))
+		"-p", strconv.Itoa(g.pid), "-ex", "rbreak ^target_", "-ex", "thread 2", "-ex", "stepi", "-ex", `echo planted\n`, "-ex", "detach", "-ex", `echo gone\n`))
 	p.until("planted")
 	table.add(row, "planting takes", time.Since(begin).Seconds()*1e3)
 	begin = time.Now()

@@ -71,14 +71,14 @@ func (p *process) until(word string) string {
 			return line
 		}
 		if err != nil {
-			p.cmd.Process.Kill()
+			p.kill()
 			p.t.Fatalf("%v: no %q in %q: %v", p.cmd, word, seen.String(), err)
 		}
 	}
 }
 
 // hangs is how long anything may take.
-const hangs = 300 * time.Second
+const hangs = 100 * time.Second
 
 // number is the number behind word in the next line that has it.
 func (p *process) number(word string) float64 {
