@@ -186,6 +186,9 @@ type Command struct {
 
 // Attach traces a running process. It neither stops nor notices.
 func Attach(pid int, opts ...Options) (Session, error) {
+	if err := refuse(pid); err != nil {
+		return nil, err
+	}
 	s, err := newSession(opts)
 	if err != nil {
 		return nil, err

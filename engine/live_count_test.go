@@ -14,12 +14,12 @@ import (
 func TestCount64(t *testing.T) {
 	for _, name := range []string{"threads", "threads-static"} {
 		t.Run(name, func(t *testing.T) {
-			p := launch(t, name, "64", "150")
+			p := launch(t, name, "64", "60")
 			s := attach(t, p.pid)
 			id := register(t, s, ProbeSpec{Location: "work"})
 			p.goOn()
 			out, _ := p.end()
-			if got, want := s.Hits(id), said(t, out, "calls"); got != want || want != 64*150 {
+			if got, want := s.Hits(id), said(t, out, "calls"); got != want || want != 64*60 {
 				t.Errorf("%d hits, %d calls", got, want)
 			}
 		})
@@ -133,7 +133,7 @@ func TestEveryInstruction(t *testing.T) {
 		{"gomap", "40", "runtime.mapassign_faststr+*", ""},
 		{"gomap", "40", "runtime.mallocgc+*", ""},
 		// A Go function begins anew once its stack has grown: no count of its entry.
-		{"gowork", "3 300", "main.*+*", ""},
+		{"gowork", "3 70", "main.*+*", ""},
 	} {
 		t.Run(c.fixture+" "+c.where, func(t *testing.T) {
 			args := strings.Fields(c.args)

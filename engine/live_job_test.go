@@ -54,8 +54,8 @@ func TestJobControl(t *testing.T) {
 
 // TestStopped attaches to a stopped process, detaches from one: it stays so.
 func TestStopped(t *testing.T) {
-	p := launch(t, "loop", "300", "100")
-	want := uint64(300)
+	p := launch(t, "loop", "2000", "500")
+	want := uint64(2000)
 	p.signal(syscall.SIGSTOP)
 	p.state("T")
 	s := attach(t, p.pid)
@@ -70,7 +70,7 @@ func TestStopped(t *testing.T) {
 	id = register(t, s, ProbeSpec{Location: "work"})
 	p.signal(syscall.SIGCONT)
 	until(t, "hits", func() bool { return s.Hits(id) > 5 })
-	p.signal(syscall.SIGTSTP)
+	p.signal(syscall.SIGSTOP) // SIGTSTP does not stop an orphaned process group
 	until(t, "it stands", func() bool { return still(func() uint64 { return s.Hits(id) }) })
 	register(t, s, ProbeSpec{Location: "main"})
 	detach(t, s)

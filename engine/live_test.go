@@ -116,7 +116,7 @@ func (p *program) stopped(f func()) error {
 }
 
 // hangs is how long a program may take; emulated CPUs are slow.
-const hangs = 20 * time.Second
+const hangs = 100 * time.Second
 
 // where says what the tasks of a process are doing.
 func where(pid int) string {
