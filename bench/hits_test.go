@@ -17,7 +17,6 @@ var firsts = []string{"push", "lea", "endbr64", "cmp"}
 type hitCase struct {
 	first   string
 	threads int
-	hogs    int // processes beside it that keep all CPUs busy
 }
 
 func (c hitCase) String() string {

@@ -57,16 +57,6 @@ func (t *table) cell(name, column string) *cell {
 	return t.Rows[i].Cells[column]
 }
 
-// median is a cell's median and whether there is one.
-func (t *table) median(name, column string) (float64, bool) {
-	for _, r := range t.Rows {
-		if c := r.Cells[column]; r.Name == name && c != nil && len(c.Turns) > 0 {
-			return c.Median, true
-		}
-	}
-	return 0, false
-}
-
 // ratio compares two rows in each column, turn by turn: neighbours in time
 // share what else the machine was doing. It is the median of the turns' ratios.
 func (t *table) ratio(label, name, to string) {

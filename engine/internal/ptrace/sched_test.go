@@ -3,6 +3,7 @@ package ptrace
 import (
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -43,26 +44,21 @@ func TestRunDelay(t *testing.T) {
 		}
 		return
 	}
-	done := make(chan bool)
+	var done atomic.Bool
 	delays := make(chan int64, 2)
 	busy := func() {
 		runtime.LockOSThread() // and never unlocked: the thread's affinity goes with it
 		if err := SetCPU(0); err != nil {
 			t.Error(err)
 		}
-		for {
-			select {
-			case <-done:
-				delays <- RunDelay()
-				return
-			default:
-			}
+		for !done.Load() {
 		}
+		delays <- RunDelay()
 	}
 	go busy()
 	go busy()
 	time.Sleep(50 * time.Millisecond)
-	close(done)
+	done.Store(true)
 	if sum := <-delays + <-delays; sum < int64(10*time.Millisecond) || sum > int64(10*time.Minute) {
 		t.Errorf("two threads on one CPU waited for %v of 50 ms", time.Duration(sum))
 	}
