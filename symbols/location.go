@@ -223,5 +223,8 @@ func unescape(s string) string {
 }
 
 // IsGlob reports whether the location has a pattern for its binary or its
-// function: it may mean any number of functions.
-func (l Location) IsGlob() bool { return isGlob(l.Binary) || isGlob(l.Function) }
+// function: it may mean any number of functions. The star of a Go method's
+// receiver, as in main.(*T).Get, is a name's.
+func (l Location) IsGlob() bool {
+	return isGlob(l.Binary) || isGlob(strings.ReplaceAll(l.Function, ".(*", ".("))
+}

@@ -167,3 +167,15 @@ func TestMatchesBinary(t *testing.T) {
 		}
 	}
 }
+
+func TestIsGlob(t *testing.T) {
+	for text, want := range map[string]bool{
+		"malloc": false, "libc:mem*": true, "lib*:malloc": true, "f?": true,
+		"main.(*T).Get": false, "main.(*T).*": true, `libstdc++:std::operator\*`: false,
+		"slices.Sort[go.shape.int]": false,
+	} {
+		if l, err := ParseLocation(text); err != nil || l.IsGlob() != want {
+			t.Errorf("%s: %v, %v", text, l.IsGlob(), err)
+		}
+	}
+}

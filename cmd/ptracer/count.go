@@ -91,7 +91,7 @@ func (j *job) places() (all []engine.Placement) {
 func (j *job) rows(byPID bool) []row {
 	named := map[event.ProbeID]bool{}
 	for _, p := range j.probes {
-		named[p.id] = !isGlob(&p.loc)
+		named[p.id] = !p.loc.Every && !p.loc.IsGlob()
 	}
 	return rowsOf(j.places(), byPID, func(p *engine.Placement) bool { return named[p.Probe] })
 }

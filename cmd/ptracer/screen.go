@@ -56,7 +56,8 @@ func (s *screen) replace(lines []string) {
 	_, _ = io.WriteString(s.w, b.String()) // a terminal that is gone tells by SIGHUP
 }
 
-// fit cuts lines to a terminal's size, with one line left for the cursor.
+// fit cuts lines to a terminal's size, with one line left for the cursor. A
+// long line keeps its end, where the numbers are.
 func fit(lines []string, width, height int) []string {
 	fitted := make([]string, 0, height)
 	for _, l := range lines {
@@ -64,7 +65,8 @@ func fit(lines []string, width, height int) []string {
 			break
 		}
 		if len(l) > width {
-			l = l[:width]
+			tail := min(width/2, 32)
+			l = l[:width-tail-1] + "~" + l[len(l)-tail:]
 		}
 		fitted = append(fitted, l)
 	}

@@ -100,6 +100,10 @@ func table(rows []row) []string {
 	return lines
 }
 
+// widest is a column's width at most: a name that is longer moves the rest of
+// its own line only. Go's generic functions have names of hundreds of bytes.
+const widest = 64
+
 // align puts cells in columns two blanks apart; those of column right are
 // numbers.
 func align(cells [][]string, right int) []string {
@@ -109,7 +113,7 @@ func align(cells [][]string, right int) []string {
 			if i == len(width) {
 				width = append(width, 0)
 			}
-			width[i] = max(width[i], len(c))
+			width[i] = max(width[i], min(len(c), widest))
 		}
 	}
 	lines := make([]string, len(cells))

@@ -72,8 +72,8 @@ func TestScreen(t *testing.T) {
 }
 
 func TestFit(t *testing.T) {
-	got := fit([]string{"abcdef", "b", "c"}, 4, 3)
-	if want := []string{"abcd", "b"}; !slices.Equal(got, want) {
+	got := fit([]string{"abcdefgh", "b", "c"}, 6, 3)
+	if want := []string{"ab~fgh", "b"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := fit([]string{"a"}, 80, 0); len(got) != 0 {

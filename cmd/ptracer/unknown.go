@@ -105,12 +105,6 @@ func (j *job) tellFailed() {
 	j.say("%s could not be probed: %s", plural(total, "place"), strings.Join(parts, "; "))
 }
 
-// isGlob says whether a location asks for any number of places. Go has names
-// with a star: main.(*T).Get.
-func isGlob(loc *symbols.Location) bool {
-	return loc.Every || strings.ContainsAny(loc.Binary+strings.ReplaceAll(loc.Function, "(*", "("), "*?")
-}
-
 func plural(n int, what string) string {
 	if n != 1 {
 		what += "s"
