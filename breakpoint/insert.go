@@ -77,13 +77,13 @@ func (t *Table) plan(w Want, more int) (*Site, error) {
 // the file's.
 func (t *Table) readCode(s *Site, orig []byte) error {
 	n := t.isa.MaxInst()
-	for ; n > 0; n-- { // the last instruction before an unmapped page
-		if t.ReadOriginal(s.Addr, s.code[:n]) == nil {
-			break
-		}
+	err := t.ReadOriginal(s.Addr, s.code[:n])
+	for err != nil && n > 1 { // the last instruction before an unmapped page
+		n--
+		err = t.ReadOriginal(s.Addr, s.code[:n])
 	}
-	if n == 0 {
-		return ErrNotMapped
+	if err != nil {
+		return &notMapped{err}
 	}
 	s.codeN = n
 	m := min(n, len(orig))

@@ -75,6 +75,13 @@ func (e *SiteError) Error() string { return fmt.Sprintf("probe at %s: %v", e.Add
 // Unwrap gives the cause.
 func (e *SiteError) Unwrap() error { return e.Err }
 
+// notMapped is ErrNotMapped, and what reading said: the whole address space
+// may be gone.
+type notMapped struct{ cause error }
+
+func (e *notMapped) Error() string   { return ErrNotMapped.Error() }
+func (e *notMapped) Unwrap() []error { return []error{ErrNotMapped, e.cause} }
+
 // Site is one patched address in one space.
 type Site struct {
 	Addr   arch.Addr

@@ -108,32 +108,38 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// gone says that a process ended meanwhile.
+func gone(err error) bool { return errors.Is(err, ErrEnded) || errors.Is(err, ErrGone) }
+
 // TestRegisterStorm plants and removes probes while threads run through them.
 func TestRegisterStorm(t *testing.T) {
 	p := launch(t, "threads", "4", "30000", "300")
 	s := attach(t, p.pid)
 	whole := register(t, s, ProbeSpec{Location: "work"})
 	p.goOn()
+	rounds := 0
 	for i := range 1500 {
 		where := []string{"work", "work+*", "run+*", "libc:usleep+*"}[i%4]
 		id, err := s.Register(ProbeSpec{Location: where, Action: Action(i % 2)})
-		if errors.Is(err, ErrEnded) {
-			t.Fatalf("it ended after %d rounds", i)
-		}
 		if err == nil {
 			err = s.Unregister(id)
+		}
+		if err == nil && i%100 == 50 {
+			err = errors.Join(s.Interrupt(p.pid), s.Resume(p.pid))
+		}
+		if gone(err) { // a slow machine makes fewer rounds
+			break
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i%100 == 50 {
-			if err := errors.Join(s.Interrupt(p.pid), s.Resume(p.pid)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		rounds++
 	}
-	if err := s.Unregister(whole); err != nil {
+	if err := s.Unregister(whole); err != nil && !gone(err) {
 		t.Error(err)
+	}
+	if rounds < 100 {
+		t.Errorf("only %d rounds", rounds)
 	}
 	out, status := p.end()
 	if got := said(t, out, "calls"); got != 120000 || status != 0 {
@@ -201,6 +207,7 @@ func TestCallSkips(t *testing.T) {
 		}})
 		p.goOn()
 		out, _ := p.end()
+		<-s.Done() // Func is not called any more
 		want := uint64(3*10 + 5 + 5*300)
 		if skip {
 			want = 35

@@ -50,6 +50,9 @@ func (m *Memory) ReadSome(addr arch.Addr, buf []byte) (int, error) {
 		if err == unix.EINTR {
 			continue
 		}
+		if err == nil {
+			err = unix.ESRCH // mem_rw: nobody uses the address space any more
+		}
 		if done == 0 {
 			return 0, m.failed("read", addr, err)
 		}
@@ -66,7 +69,10 @@ func (m *Memory) Write(addr arch.Addr, data []byte) error {
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil || n == 0 {
+		if err == nil && n == 0 {
+			err = unix.ESRCH
+		}
+		if err != nil {
 			return m.failed("write", addr, err)
 		}
 		done += n
