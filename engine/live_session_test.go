@@ -113,7 +113,8 @@ func gone(err error) bool { return errors.Is(err, ErrEnded) || errors.Is(err, Er
 
 // TestRegisterStorm plants and removes probes while threads run through them.
 func TestRegisterStorm(t *testing.T) {
-	p := launch(t, "threads", "4", "30000", "300")
+	calls := pace[uint64](30000, 1500)
+	p := launch(t, "threads", "4", fmt.Sprint(calls), "300")
 	s := attach(t, p.pid)
 	whole := register(t, s, ProbeSpec{Location: "work"})
 	p.goOn()
@@ -138,11 +139,11 @@ func TestRegisterStorm(t *testing.T) {
 	if err := s.Unregister(whole); err != nil && !gone(err) {
 		t.Error(err)
 	}
-	if rounds < 100 {
+	if rounds < pace(100, 5) {
 		t.Errorf("only %d rounds", rounds)
 	}
 	out, status := p.end()
-	if got := said(t, out, "calls"); got != 120000 || status != 0 {
+	if got := said(t, out, "calls"); got != 4*calls || status != 0 {
 		t.Errorf("%q, status %d", out, status)
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,11 +21,12 @@ func TestStorm(t *testing.T) {
 }
 
 func storming(t *testing.T, name, mode string, rung breakpoint.Rung) {
-	n := "2000"
+	n := pace(4000, 200)
 	if rung == breakpoint.Step {
-		n = "400"
+		n = pace(1500, 100)
 	}
-	args := []string{mode, n, "300"}
+	// A period in which a slow CPU, too, does more than serve the signal.
+	args := []string{mode, strconv.Itoa(n), pace("1500", "10000")}
 	want, _ := alone(t, name, args...)
 	p := launch(t, name, args...)
 	s := attach(t, p.pid)

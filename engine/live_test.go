@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -117,6 +118,14 @@ func (p *program) stopped(f func()) error {
 
 // hangs is how long a program may take; emulated CPUs are slow.
 const hangs = 100 * time.Second
+
+// pace is n, or less where the CPU is an emulated one, as in the arm64 lane.
+func pace[T any](n, emulated T) T {
+	if runtime.GOARCH == "arm64" {
+		return emulated
+	}
+	return n
+}
 
 // where says what the tasks of a process are doing.
 func where(pid int) string {

@@ -10,6 +10,9 @@ import (
 
 var calls int
 
+// put looks at no stack bound, where the runtime may have it begin anew.
+//
+//go:nosplit
 //go:noinline
 func put(ints map[int]int, names map[string]int, i int) int {
 	calls++
