@@ -12,18 +12,27 @@ import (
 // and leaves a woken tracee there instead of moving it away from us
 // (select_idle_sibling, sched_idle_cpu in kernel/sched/fair.c).
 //
+// The tracee moves all the same now and then, to where the load balancer or a
+// wake-up by somebody else puts it; each hit is then a wake-up of another CPU
+// until the thread follows. So a hit that took longer than the quickest is
+// followed by a look at where the tracee runs.
+//
 // An idle-class thread starves on a busy CPU: a hit then takes a tenth of a
 // second. Where all CPUs are busy sharing gains nothing anyway, since none has
 // to be woken. So there is no storm while fewer than two CPUs are free, and
 // each storm is a trial: what a hit took before is kept, and when one takes
-// longer because the thread waits for its CPU (which schedstat tells), the
-// thread goes back to what it was, for a time that grows with each failure.
+// longer because the thread waits for its CPU (which schedstat tells), or the
+// tracee does not stay, the thread goes back to what it was, for a time that
+// grows with each failure.
 type storm struct {
 	on      bool
 	cpu     int
 	hits    int   // since the last look
 	since   int64 // ns, of the last look
 	waited  int64 // run_delay at the last look
+	last    int64 // ns, the hit before
+	best    int64 // ns between two hits of this storm, the least
+	moves   int   // of the tracee, since the last look
 	before  int64 // ns a hit took outside the storm
 	entered int64 // ns
 	until   int64 // not again before
@@ -33,35 +42,51 @@ type storm struct {
 
 const (
 	stormLook  = 128           // hits between two looks
-	stormQuick = 400_000       // ns a hit: more is no storm
-	stormDelay = 10_000        // ns a hit waited for the CPU: less is no starving
+	stormQuick = 1_000_000     // ns a hit: more is no storm
+	stormDelay = 1_500_000     // ns waited for the CPU since the last look: less is no starving
 	stormPause = 1_000_000_000 // ns, first back-off
 	stormMost  = 64 * stormPause
+	stormCrowd = 50_000_000 // ns until it is looked again whether CPUs are free
 )
 
 // hit is called at each hit; most calls only count.
 func (m *storm) hit(t *inferior.Task) {
 	if m.hits++; m.hits < stormLook {
-		if m.on && m.starved(now(), 4) {
-			m.leave(true)
+		if m.on {
+			m.watch(now(), t)
 		}
 		return
 	}
 	at := now()
 	each := (at - m.since) / stormLook
 	switch {
-	case m.on && m.starved(at, 1):
+	case m.on && (m.starved(at, 1) || m.moves > stormLook/4):
 		m.leave(true)
 	case each > stormQuick:
 		m.leave(false)
 	case m.on:
 		m.waited = ptrace.RunDelay()
 		m.follow(t)
-	case at >= m.until && !crowded():
+	case at < m.until:
+	case crowded():
+		m.until = at + stormCrowd
+	default:
 		m.before = each
 		m.enter(at, t)
 	}
-	m.hits, m.since = 0, at
+	m.hits, m.since, m.last, m.moves = 0, at, at, 0
+}
+
+// watch looks after the tracee when a hit took long.
+func (m *storm) watch(at int64, t *inferior.Task) {
+	took := at - m.last
+	m.last = at
+	switch m.best = min(m.best, took); {
+	case m.starved(at, 4):
+		m.leave(true)
+	case took > 2*m.best:
+		m.follow(t)
+	}
 }
 
 // starved says whether the hits since the last look have taken longer than
@@ -71,11 +96,15 @@ func (m *storm) starved(at, times int64) bool {
 	if at-m.since <= times*m.before*int64(m.hits+2) {
 		return false
 	}
-	return (ptrace.RunDelay()-m.waited)/int64(m.hits) > stormDelay
+	return ptrace.RunDelay()-m.waited > stormDelay
 }
 
-// crowded says whether fewer than two CPUs are free, one of them ours.
-func crowded() bool { return ptrace.Runnable() >= cpus }
+// crowded says whether fewer than two CPUs are free, one of them ours. The Go
+// runtime's other threads, which look for work, are none that stay.
+func crowded() bool {
+	n := ptrace.Runnable()
+	return n >= cpus && n-ptrace.OwnRunnable()+1 >= cpus
+}
 
 var cpus = ptrace.CPUs()
 
@@ -85,7 +114,7 @@ func (m *storm) enter(at int64, t *inferior.Task) {
 		m.until = 1<<63 - 1
 		return
 	}
-	m.on, m.cpu, m.waited, m.entered = true, -1, ptrace.RunDelay(), at
+	m.on, m.cpu, m.waited, m.entered, m.best = true, -1, ptrace.RunDelay(), at, m.before
 	m.follow(t)
 }
 
@@ -97,6 +126,7 @@ func (m *storm) follow(t *inferior.Task) {
 			return
 		}
 		m.cpu = cpu
+		m.moves++
 	}
 }
 

@@ -2,6 +2,7 @@ package ptrace
 
 import (
 	"bytes"
+	"os"
 	"runtime"
 	"strconv"
 	"unsafe"
@@ -54,6 +55,20 @@ func Runnable() int {
 	var buf [512]byte
 	running, _, _ := bytes.Cut(field(read("/proc/loadavg", buf[:]), 3), []byte("/"))
 	return int(number(running))
+}
+
+// OwnRunnable is how many threads of this process run or wait for a CPU now,
+// the calling thread among them. It costs some µs a thread.
+func OwnRunnable() (n int) {
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, t := range threads {
+		var buf [512]byte
+		stat := read("/proc/self/task/"+t.Name()+"/stat", buf[:])
+		if state := field(stat[bytes.LastIndexByte(stat, ')')+1:], 0); len(state) == 1 && state[0] == 'R' {
+			n++
+		}
+	}
+	return n
 }
 
 // CPUs is how many CPUs the machine has, whatever part of it is ours.

@@ -14,6 +14,9 @@ func TestSched(t *testing.T) {
 	if n := Runnable(); n < 1 || n > 10000 {
 		t.Errorf("%d tasks run, and this is one", n)
 	}
+	if n := OwnRunnable(); n < 1 || n > 1000 {
+		t.Errorf("%d threads of ours run, and this is one", n)
+	}
 	if n := CPUs(); n < runtime.NumCPU() || n > 1<<16 {
 		t.Errorf("%d CPUs, %d are ours", n, runtime.NumCPU())
 	}
