@@ -16,6 +16,12 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/handler"},
+	{"engine/handler/builtin"},
+	{"engine/handler/filter", "engine/handler/kernel"},
+	{"engine/handler/interp", "engine/handler/compile"},
+	{"engine/handler/verify", "engine/handler/maps"},
+	{"engine/handler/ring"},
+	{"engine/handler/program"},
 	{"engine/event"},
 	{"engine/internal/inferior"},
 	{"engine/internal/ptrace"},
@@ -32,7 +38,9 @@ const door = "engine/internal/ptrace"
 
 // doors are the packages that may import x/sys/unix, each with its reason.
 var doors = map[string]string{
-	door: "the door",
+	door:                    "the door",
+	"engine/handler/ring":   "shared memory, no other process",
+	"engine/handler/kernel": "perf events and eBPF, no other process",
 }
 
 // behind are the names of package syscall that are the door's business, and
