@@ -171,12 +171,10 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 		if err := ptrace.Syscall(t.TID, 0); err != nil {
 			return err
 		}
-		stop, _, err := ptrace.Wait(t.TID, true)
+		stop, err := s.next(t)
 		if err != nil {
 			return err
 		}
-		s.stats.stops.Add(1)
-		t.Begin(stop)
 		switch stop.Kind {
 		case ptrace.SyscallStop:
 			return nil

@@ -63,6 +63,18 @@ func (s *session) take(stop ptrace.Stop) {
 	t.Take()
 }
 
+// next waits for the stop of a task that goes on only for a moment: a step, or
+// a system call of ours. Others' stops wait meanwhile.
+func (s *session) next(t *inferior.Task) (ptrace.Stop, error) {
+	stop, _, err := ptrace.Wait(t.TID, true)
+	if err != nil {
+		return stop, err
+	}
+	s.stats.stops.Add(1)
+	t.Begin(stop)
+	return stop, nil
+}
+
 // decide is the table of what a stop leads to; each case is one line.
 func (s *session) decide(t *inferior.Task, stop ptrace.Stop) error {
 	switch stop.Kind {

@@ -151,12 +151,10 @@ func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
 		if err := ptrace.Step(t.TID, 0); err != nil {
 			return err
 		}
-		stop, _, err := ptrace.Wait(t.TID, true)
+		stop, err := s.next(t)
 		if err != nil {
 			return err
 		}
-		s.stats.stops.Add(1)
-		t.Begin(stop)
 		pc, err := t.PC()
 		switch {
 		case stop.Kind != ptrace.Signal || err != nil:

@@ -187,12 +187,10 @@ func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debu
 	if err := ptrace.Step(t.TID, 0); err != nil {
 		return err
 	}
-	stop, _, err := ptrace.Wait(t.TID, true)
+	stop, err := s.next(t)
 	if err != nil {
 		return err
 	}
-	s.stats.stops.Add(1)
-	t.Begin(stop)
 	if stop.Kind != ptrace.Exited && stop.Kind != ptrace.Killed {
 		if err := ptrace.SetDebug(t.TID, regs); err != nil {
 			return err
