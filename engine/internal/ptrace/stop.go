@@ -120,17 +120,28 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 			return Stop{}, false, nil
 		}
 		s = Decode(info.Sender(), info.waitStatus())
-		if s.Kind == Exited || s.Kind == Killed || s.Kind == Exec {
+		switch s.Kind {
+		case Exited, Killed:
+			reap(s.Task)
+		case Exec:
 			Take(s.Task)
 		}
 		return s, true, nil
 	}
 }
 
-// Take makes Wait not tell a task's present stop again.
+// Take makes Wait not tell a task's present stop again. Where the task has been
+// killed meanwhile its end is still told.
 func Take(task int) {
-	var status uint32
-	for wait4(task, &status, unix.WALL|unix.WNOTHREAD|unix.WNOHANG) == unix.EINTR {
+	var info SigInfo
+	for waitid(task, &info, unix.WSTOPPED|unix.WALL|unix.WNOTHREAD|unix.WNOHANG, false) == unix.EINTR {
+	}
+}
+
+// reap lets a task that has ended go.
+func reap(task int) {
+	var info SigInfo
+	for waitid(task, &info, unix.WEXITED|unix.WALL|unix.WNOTHREAD|unix.WNOHANG, false) == unix.EINTR {
 	}
 }
 

@@ -20,11 +20,6 @@ func waitid(task int, info *SigInfo, flags int, block bool) unix.Errno {
 	return errno
 }
 
-func wait4(task int, status *uint32, flags int) unix.Errno {
-	_, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(task), uintptr(unsafe.Pointer(status)), uintptr(flags), 0, 0, 0)
-	return errno
-}
-
 // Childless says whether the calling thread has no children and will not be
 // given those of others (as the first of a process is when another thread
 // ends: find_child_reaper, kernel/exit.c).

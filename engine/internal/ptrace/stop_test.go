@@ -1,0 +1,48 @@
+package ptrace
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestTake takes the stop of a task that has been killed meanwhile: its end is
+// told all the same.
+func TestTake(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b, err := NewBell()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Ring()
+	if s, _, err := Wait(b.pid, true); err != nil || s.Kind != Signal || s.Signal != unix.SIGUSR1 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if err := Kill(b.pid); err != nil {
+		t.Fatal(err)
+	}
+	// Its exit is there to be waited for, and stays.
+	var info SigInfo
+	if errno := waitid(b.pid, &info, unix.WEXITED|unix.WALL|unix.WNOTHREAD|unix.WNOWAIT, true); errno != 0 {
+		t.Fatal(errno)
+	}
+	Take(b.pid)
+	for start := time.Now(); ; {
+		s, ok, err := Wait(b.pid, false)
+		if err != nil || time.Since(start) > 10*time.Second {
+			t.Fatalf("its end was lost: %v", err)
+		}
+		if ok {
+			if s.Kind != Killed || s.Signal != unix.SIGKILL {
+				t.Errorf("%+v", s)
+			}
+			break
+		}
+	}
+	if _, _, err := Wait(b.pid, false); err == nil {
+		t.Error("it has not gone")
+	}
+}
