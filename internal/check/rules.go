@@ -19,6 +19,8 @@ var layers = [][]string{
 	{"engine/handler/builtin"},
 	{"engine/handler/filter", "engine/handler/kernel"},
 	{"engine/handler/interp", "engine/handler/compile"},
+	{"engine/handler/compile/amd64", "engine/handler/compile/arm64"},
+	{"engine/handler/compile/plan"},
 	{"engine/handler/verify", "engine/handler/maps"},
 	{"engine/handler/ring"},
 	{"engine/handler/program"},

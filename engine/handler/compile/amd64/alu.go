@@ -1,0 +1,247 @@
+package amd64
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Opcodes that come up in several places.
+var (
+	lea     = []byte{0x8d}
+	movFrom = []byte{0x8b} // reg = rm
+	movTo   = []byte{0x89} // rm = reg
+	movImm  = []byte{0xc7}
+	cmp     = []byte{0x39} // rm - reg
+	test    = []byte{0x85}
+	immByte = []byte{0x83} // rm op= imm8, the operation in reg
+	immLong = []byte{0x81}
+	imulReg = []byte{0x0f, 0xaf}
+	shiftBy = []byte{0xc1}
+	shiftCL = []byte{0xd3}
+	unary   = []byte{0xf7}
+	movzx8  = []byte{0x0f, 0xb6}
+	movzx16 = []byte{0x0f, 0xb7}
+	movsx8  = []byte{0x0f, 0xbe}
+	movsx16 = []byte{0x0f, 0xbf}
+	movsxd  = []byte{0x63}
+)
+
+// group is what add, or, and, sub, xor and cmp are called where an opcode has
+// them all; as a register form the opcode is 8 times that + 1.
+type group = reg
+
+const (
+	groupAdd group = 0
+	groupOr  group = 1
+	groupAnd group = 4
+	groupSub group = 5
+	groupXor group = 6
+	groupCmp group = 7
+)
+
+var groups = map[uint8]group{
+	program.AluAdd: groupAdd, program.AluOr: groupOr, program.AluAnd: groupAnd,
+	program.AluSub: groupSub, program.AluXor: groupXor,
+}
+
+// changes notes that the function changes r.
+func (c *compiler) changes(list ...reg) { c.clobbered[c.fn] |= words(list...) }
+
+// constant sets r, and leaves the flags.
+func (c *compiler) constant(r reg, n int64) {
+	c.changes(r)
+	rex := byte(0)
+	if r >= r8 {
+		rex = 0x41
+	}
+	switch {
+	case n == 0 && c.flagged:
+		c.flags = true
+		c.put(inst{op: []byte{0x31}, reg: r, rm: is(r)})
+	case n == int64(uint32(n)):
+		if rex != 0 {
+			c.bytes(rex)
+		}
+		c.bytes(0xb8 | byte(r&7))
+		c.number(n, 4)
+	case n == int64(int32(n)):
+		c.put(inst{wide: true, op: movImm, rm: is(r), imm: n, immLen: 4})
+	default:
+		c.bytes(0x48|rex, 0xb8|byte(r&7))
+		c.number(n, 8)
+	}
+}
+
+// address sets r to the address of m.
+func (c *compiler) address(r reg, m plan.Mem) {
+	if m.Base == plan.BaseRegion && !c.near(c.Target.Region) {
+		c.constant(r, int64(c.Target.Region)+m.Off)
+		return
+	}
+	c.changes(r)
+	c.put(inst{wide: true, op: lea, reg: r, rm: c.place(m)})
+}
+
+// move sets dst to src; 32 bits unless wide, the upper half is 0 then.
+func (c *compiler) move(wide bool, dst, src reg) {
+	c.changes(dst)
+	c.put(inst{wide: wide, op: movTo, reg: src, rm: is(dst)})
+}
+
+// source is the register of r's value; R10's is made where it is needed.
+func (c *compiler) source(r uint8) reg {
+	if r == program.R10 {
+		c.address(scratch0, plan.Mem{Base: plan.BaseStack})
+		return scratch0
+	}
+	return home[r]
+}
+
+// withImm writes an instruction of g with an immediate of 32 bits.
+func (c *compiler) withImm(wide bool, g group, p place, n int64, prefix byte) {
+	c.flags = true
+	if n >= math.MinInt8 && n <= math.MaxInt8 {
+		c.put(inst{prefix: prefix, wide: wide, op: immByte, reg: g, rm: p, imm: n, immLen: 1})
+		return
+	}
+	c.put(inst{prefix: prefix, wide: wide, op: immLong, reg: g, rm: p, imm: n, immLen: 4})
+}
+
+func (c *compiler) alu(o *plan.Op) {
+	switch o.Fn {
+	case program.AluMul:
+		c.multiply(o)
+	case program.AluDiv, program.AluMod:
+		c.divide(o)
+	case program.AluLsh, program.AluRsh, program.AluArsh:
+		c.shift(o)
+	default:
+		c.simple(o)
+	}
+}
+
+// simple is for what every operand can do; adding a constant leaves the flags.
+func (c *compiler) simple(o *plan.Op) {
+	dst, g, n := home[o.Dst], groups[o.Fn], int64(int32(o.Imm))
+	c.changes(dst)
+	switch {
+	case !o.UsesImm():
+		c.flags = true
+		c.put(inst{wide: o.Wide, op: []byte{byte(g)<<3 | 1}, reg: c.source(o.Src), rm: is(dst)})
+	case g == groupAdd:
+		c.put(inst{wide: o.Wide, op: lea, reg: dst, rm: at(dst, n)})
+	case g == groupSub && n != math.MinInt32:
+		c.put(inst{wide: o.Wide, op: lea, reg: dst, rm: at(dst, -n)})
+	default:
+		c.withImm(o.Wide, g, is(dst), n, 0)
+	}
+}
+
+func (c *compiler) multiply(o *plan.Op) {
+	dst := home[o.Dst]
+	c.changes(dst)
+	c.flags = true
+	if o.UsesImm() {
+		c.put(inst{wide: o.Wide, op: []byte{0x69}, reg: dst, rm: is(dst), imm: int64(int32(o.Imm)), immLen: 4})
+		return
+	}
+	c.put(inst{wide: o.Wide, op: imulReg, reg: dst, rm: is(c.source(o.Src))})
+}
+
+var shifts = map[uint8]reg{program.AluLsh: 4, program.AluRsh: 5, program.AluArsh: 7}
+
+// shift is by a constant or by cl; the machine masks the count as the program
+// expects it.
+func (c *compiler) shift(o *plan.Op) {
+	dst, by := home[o.Dst], shifts[o.Fn]
+	c.changes(dst)
+	c.flags = true
+	if o.UsesImm() {
+		c.put(inst{wide: o.Wide, op: shiftBy, reg: by, rm: is(dst), imm: o.Imm, immLen: 1})
+		return
+	}
+	src := c.source(o.Src)
+	if src == rcx && dst != rcx {
+		c.put(inst{wide: o.Wide, op: shiftCL, reg: by, rm: is(dst)})
+		return
+	}
+	work := dst
+	if dst == rcx {
+		work = scratch1
+	}
+	c.move(true, scratch1, rcx) // rcx's value, or what is to be shifted
+	c.put(inst{op: movTo, reg: src, rm: is(rcx)})
+	c.put(inst{wide: o.Wide, op: shiftCL, reg: by, rm: is(work)})
+	c.put(inst{wide: true, op: movTo, reg: scratch1, rm: is(rcx)})
+}
+
+// extend sets dst to the low size bytes of src with their sign.
+func (c *compiler) extend(wide bool, size uint8, dst reg, src place) {
+	c.changes(dst)
+	i := inst{wide: wide, reg: dst, rm: src}
+	switch size {
+	case 1:
+		i.op, i.byteOp = movsx8, true
+	case 2:
+		i.op = movsx16
+	case 4:
+		i.op = movsxd
+	}
+	c.put(i)
+}
+
+// truncate sets dst to the low size bytes of src.
+func (c *compiler) truncate(size uint8, dst reg, src place) {
+	c.changes(dst)
+	i := inst{reg: dst, rm: src}
+	switch size {
+	case 1:
+		i.op, i.byteOp = movzx8, true
+	case 2:
+		i.op = movzx16
+	case 4:
+		i.op = movFrom
+	case 8:
+		i.op, i.wide = movFrom, true
+	}
+	c.put(i)
+}
+
+// swap reverses the low size bytes of r.
+func (c *compiler) swap(size uint8, r reg) {
+	c.changes(r)
+	if size == 2 {
+		c.flags = true
+		c.put(inst{prefix: 0x66, op: shiftBy, reg: 0, rm: is(r), imm: 8, immLen: 1}) // rol
+		c.truncate(2, r, is(r))
+		return
+	}
+	rex := byte(0x40)
+	if size == 8 {
+		rex |= 8
+	}
+	if r >= r8 {
+		rex |= 1
+	}
+	if rex != 0x40 {
+		c.bytes(rex)
+	}
+	c.bytes(0x0f, 0xc8|byte(r&7)) // bswap
+}
+
+func (c *compiler) negate(o *plan.Op) {
+	c.changes(home[o.Dst])
+	c.flags = true
+	c.put(inst{wide: o.Wide, op: unary, reg: 3, rm: is(home[o.Dst])})
+}
+
+// shiftOf is the n with 1<<n == by, -1 if there is none.
+func shiftOf(by int) int {
+	if by <= 0 || by&(by-1) != 0 {
+		return -1
+	}
+	return bits.TrailingZeros(uint(by))
+}

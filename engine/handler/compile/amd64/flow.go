@@ -1,0 +1,256 @@
+package amd64
+
+import (
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// operation writes operation i.
+func (c *compiler) operation(i int) {
+	switch o := &c.Ops[i]; o.Kind {
+	case plan.Const:
+		c.constant(home[o.Dst], o.Imm)
+	case plan.Address:
+		c.address(home[o.Dst], o.Mem)
+	case plan.Move:
+		c.move(o.Wide, home[o.Dst], c.source(o.Src))
+	case plan.Extend:
+		c.extend(o.Wide, o.Size, home[o.Dst], is(c.source(o.Src)))
+	case plan.Truncate:
+		c.truncate(o.Size, home[o.Dst], is(home[o.Dst]))
+	case plan.Swap:
+		c.swap(o.Size, home[o.Dst])
+	case plan.Negate:
+		c.negate(o)
+	case plan.Alu:
+		c.alu(o)
+	case plan.Load, plan.LoadAcq: // a load is never overtaken by what is behind it
+		c.load(i)
+	case plan.Store, plan.StoreRel: // and a store overtakes nothing
+		c.store(o)
+	case plan.Atomic:
+		c.atomic(o)
+	default:
+		c.flow(o)
+	}
+}
+
+// flow is for what goes elsewhere.
+func (c *compiler) flow(o *plan.Op) {
+	switch o.Kind {
+	case plan.FuncAddr:
+		c.changes(home[o.Dst])
+		c.bytes(0x48|byte(home[o.Dst]>>3)<<2, 0x8d, byte(home[o.Dst]&7)<<3|5)
+		c.distance(c.funcLabel(o.To), 4)
+	case plan.Jump:
+		c.jumpIf(o)
+	case plan.Goto:
+		c.jump(always, o.To)
+	case plan.Call:
+		c.helper(o)
+	case plan.CallFunc:
+		c.call(o.To)
+	case plan.Repeat:
+		c.repeat(o)
+	case plan.Lookup:
+		c.lookup(o)
+	case plan.CPU:
+		c.cpu(rax)
+	case plan.Exit:
+		c.exit()
+	}
+}
+
+var conditions = map[uint8]condition{
+	program.JmpEq: ifEqual, program.JmpNe: ifNot, program.JmpSet: ifNot,
+	program.JmpGt: ifAbove, program.JmpGe: ifNotBelow, program.JmpLt: ifBelow, program.JmpLe: 0x6,
+	program.JmpSgt: 0xf, program.JmpSge: 0xd, program.JmpSlt: 0xc, program.JmpSle: 0xe,
+}
+
+func (c *compiler) jumpIf(o *plan.Op) {
+	dst, n := c.jumpOperand(o), int64(int32(o.Imm))
+	c.flags = true
+	switch {
+	case !o.UsesImm() && o.Fn == program.JmpSet:
+		c.put(inst{wide: o.Wide, op: test, reg: c.source(o.Src), rm: is(dst)})
+	case !o.UsesImm():
+		c.put(inst{wide: o.Wide, op: cmp, reg: c.source(o.Src), rm: is(dst)})
+	case o.Fn == program.JmpSet:
+		c.put(inst{wide: o.Wide, op: unary, reg: 0, rm: is(dst), imm: n, immLen: 4})
+	case n == 0:
+		c.put(inst{wide: o.Wide, op: test, reg: dst, rm: is(dst)})
+	default:
+		c.withImm(o.Wide, groupCmp, is(dst), n, 0)
+	}
+	c.jump(conditions[o.Fn], o.To)
+}
+
+// jumpOperand is the register of the left side.
+func (c *compiler) jumpOperand(o *plan.Op) reg {
+	if o.Dst == program.R10 {
+		c.address(scratch1, plan.Mem{Base: plan.BaseStack})
+		return scratch1
+	}
+	return home[o.Dst]
+}
+
+// helper calls a helper.
+func (c *compiler) helper(o *plan.Op) {
+	addr := c.Target.Helpers[int32(o.Imm)]
+	c.clobbered[c.fn] |= volatile
+	c.flags, c.calls = true, true
+	if c.near(addr) {
+		c.bytes(0xe8)
+		c.number(int64(addr)-int64(c.base)-int64(len(c.code))-4, 4)
+		return
+	}
+	c.constant(rax, int64(addr))
+	c.bytes(0xff, 0xd0) // call rax
+}
+
+// call calls function f.
+func (c *compiler) call(f int) {
+	c.clobbered[c.fn] |= c.clobbers[f]
+	c.bytes(0xe8)
+	c.distance(c.funcLabel(f), 4)
+}
+
+// Errors of bpf_loop, and how often it goes round at most
+// (include/linux/bpf.h, BPF_MAX_LOOPS).
+const (
+	errInvalid = -22
+	errTooBig  = -7
+	maxLoops   = 8 << 20
+)
+
+// repeat is bpf_loop: R1 times the function in R2 with the number and R3.
+func (c *compiler) repeat(o *plan.Op) {
+	done, end, tooBig := c.newLabel(), c.newLabel(), c.newLabel()
+	word := func(off int64, r reg, op []byte, wide bool) {
+		c.put(inst{wide: wide, op: op, reg: r, rm: at(rsp, off)})
+	}
+	c.flags = true
+	c.changes(rax, rdi, rsi)
+	if o.Imm != 0 {
+		c.constant(rax, errInvalid)
+		c.put(inst{wide: true, op: test, reg: rcx, rm: is(rcx)})
+		c.jump(ifNot, end)
+	}
+	c.withImm(false, groupCmp, is(rdi), maxLoops, 0)
+	c.jump(ifAbove, tooBig)
+	word(loopLimit, rdi, movTo, false)
+	word(loopArg, rdx, movTo, true)
+	if o.To < 0 {
+		word(loopCode, rsi, movTo, true)
+	}
+	c.put(inst{op: movImm, reg: 0, rm: at(rsp, loopCount), immLen: 4})
+	again := c.newLabel()
+	c.label(again)
+	word(loopCount, rdi, movFrom, false)
+	word(loopLimit, rdi, []byte{0x3b}, false) // cmp
+	c.jump(ifNotBelow, done)
+	word(loopArg, rsi, movFrom, true)
+	c.repeatCall(o.To)
+	c.withImm(false, groupAdd, at(rsp, loopCount), 1, 0)
+	c.put(inst{wide: true, op: test, reg: rax, rm: is(rax)})
+	c.jump(ifEqual, again)
+	c.label(done)
+	word(loopCount, rax, movFrom, false)
+	c.jump(always, end)
+	c.label(tooBig)
+	c.constant(rax, errTooBig)
+	c.label(end)
+}
+
+// repeatCall calls function f, or the one whose address was kept.
+func (c *compiler) repeatCall(f int) {
+	if f >= 0 {
+		c.call(f)
+		return
+	}
+	for f := range c.Funcs[1:] {
+		c.clobbered[c.fn] |= c.clobbers[f+1]
+	}
+	c.put(inst{op: []byte{0xff}, reg: 2, rm: at(rsp, loopCode)})
+}
+
+// cpu sets r to the number of the CPU. rdpid gives what the kernel put into
+// TSC_AUX; without it the limit of a segment made for that has the same: the
+// node above 12 bits of CPU (arch/x86/include/asm/segment.h, vdso_encode_cpunode).
+func (c *compiler) cpu(r reg) {
+	const segment, mask = 15<<3 | 3, 0xfff
+	c.changes(r)
+	if c.features&plan.RDPID != 0 {
+		c.put(inst{prefix: 0xf3, op: []byte{0x0f, 0xc7}, reg: 7, rm: is(r)})
+	} else {
+		c.constant(r, segment)
+		c.put(inst{op: []byte{0x0f, 0x03}, reg: r, rm: is(r)}) // lsl
+	}
+	c.withImm(false, groupAnd, is(r), mask, 0)
+}
+
+// lookup sets rax to the address of an array's value. An index that is known
+// is good.
+func (c *compiler) lookup(o *plan.Op) {
+	m, l := &c.Program.Maps[o.To], &c.Target.Maps[o.To]
+	perCPU := m.Type.PerCPU()
+	c.changes(rax)
+	c.flags = true
+	mem := plan.Mem{Base: plan.BaseRegion, Off: int64(l.Data)}
+	if o.UsesImm() {
+		c.cpu(rax)
+		c.scale(rax, l.CPUStride)
+		mem.Off += o.Imm * int64(l.Stride)
+		c.addAddress(o, mem)
+		return
+	}
+	miss, done := o.Miss, c.newLabel()
+	if miss < 0 {
+		miss = c.newLabel()
+	}
+	c.truncate(4, rax, c.place(o.Mem))
+	c.withImm(false, groupCmp, is(rax), int64(int32(m.MaxEntries)), 0)
+	c.jump(ifNotBelow, miss)
+	c.scale(rax, l.Stride)
+	if perCPU {
+		c.cpu(scratch1)
+		c.scale(scratch1, l.CPUStride)
+		c.put(inst{wide: true, op: []byte{0x01}, reg: scratch1, rm: is(rax)})
+	}
+	c.addAddress(o, mem)
+	if o.Miss < 0 {
+		c.jump(always, done)
+		c.label(miss)
+		c.constant(rax, 0)
+	}
+	c.label(done)
+}
+
+// scale multiplies r.
+func (c *compiler) scale(r reg, by int) {
+	if n := shiftOf(by); n >= 0 {
+		if n > 0 {
+			c.put(inst{wide: true, op: shiftBy, reg: shifts[program.AluLsh], rm: is(r), imm: int64(n), immLen: 1})
+		}
+		return
+	}
+	c.put(inst{wide: true, op: []byte{0x69}, reg: r, rm: is(r), imm: int64(by), immLen: 4})
+}
+
+// addAddress adds the address of mem to rax.
+func (c *compiler) addAddress(o *plan.Op, mem plan.Mem) {
+	r := c.spare(o)
+	c.address(r, mem)
+	c.put(inst{wide: true, op: []byte{0x01}, reg: r, rm: is(rax)})
+}
+
+// spare is a register that nobody needs: one of those that are changed anyway,
+// if there is one.
+func (c *compiler) spare(o *plan.Op) reg {
+	for r := program.R1; r <= program.R5; r++ {
+		if o.Live>>r&1 == 0 && c.clobbers[c.fn]&words(home[r]) != 0 {
+			return home[r]
+		}
+	}
+	return scratch0
+}

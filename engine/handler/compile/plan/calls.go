@@ -1,0 +1,118 @@
+package plan
+
+import "github.com/ptracer/ptracer/engine/handler/program"
+
+// stepCall folds a call: what has no need of a helper is done in place.
+func (b *builder) stepCall(o *Op, s *state) {
+	result := value{}
+	writes := o.Kind != Call // to the program's stack
+	if o.Kind == Call {
+		h := program.Helpers[int32(o.Imm)]
+		writes = h == nil || writesMemory(h)
+		result = b.inline(o, s)
+	}
+	s.forget(volatile)
+	if writes {
+		s.slots = nil
+	}
+	s.set(program.R0, result)
+}
+
+func writesMemory(h *program.Helper) bool {
+	for _, a := range h.Args {
+		if a == program.ArgMemOut || a == program.ArgFunc {
+			return true
+		}
+	}
+	return false
+}
+
+// inline makes the call o another operation if that is known, and gives what
+// is known about its result.
+func (b *builder) inline(o *Op, s *state) value {
+	switch num := o.Imm; num {
+	case program.FnMapLookup:
+		return b.inlineLookup(o, s)
+	case program.FnSMPProcessorID:
+		if b.cpuInline {
+			o.Kind = CPU
+		}
+	case program.FnLoop:
+		o.Kind, o.To = Repeat, -1
+		if v := s.get(program.R2); v.what == code {
+			o.To = int(v.n)
+		}
+		if v := s.get(program.R4); v.what == number && v.n == 0 {
+			o.Imm = 0
+		}
+	case program.FnGetAttachCookie:
+		b.fromFrame(o, s, FrameCookie)
+	case program.FnGetFuncIP:
+		b.fromFrame(o, s, FrameFuncIP)
+	}
+	return value{}
+}
+
+// fromFrame makes o a load of a word behind the context that R1 points to.
+func (b *builder) fromFrame(o *Op, s *state, word int64) {
+	o.Kind, o.Dst, o.Src, o.Size = Load, program.R0, NoReg, sizeOf
+	o.Mem = Mem{program.R1, word * sizeOf}
+	if v := s.get(program.R1); v.what == pointer {
+		o.Mem = Mem{v.mem.Base, v.mem.Off + o.Mem.Off}
+	} else {
+		b.Reads |= 1 << uint(word)
+	}
+}
+
+// inlineLookup is for arrays, with one value or one for each CPU. With a key
+// that is known, the value's address is known, too, or at least its place on
+// each CPU.
+func (b *builder) inlineLookup(o *Op, s *state) value {
+	index := b.mapOf(s.get(program.R1))
+	if index < 0 {
+		return value{}
+	}
+	m, at := &b.Program.Maps[index], &b.Target.Maps[index]
+	if m.Type != program.Array && m.Type != program.PerCPUArray || m.Type == program.PerCPUArray && !b.cpuInline {
+		return value{}
+	}
+	if m.KeySize != keySize || at.Stride <= 0 {
+		return value{}
+	}
+	*o = Op{Kind: Lookup, Dst: program.R0, Src: program.R2, To: index, Mem: Mem{program.R2, 0}, Label: o.Label, Miss: -1}
+	key := s.get(program.R2)
+	if key.what == pointer {
+		o.Mem = key.mem
+	}
+	if key = s.read(o.Mem.Off, keySize); o.Mem.Base != BaseStack || key.what != number {
+		return value{}
+	}
+	n := uint32(key.n)
+	switch {
+	case n >= m.MaxEntries:
+		*o = Op{Kind: Const, Dst: program.R0, Src: NoReg, Label: o.Label, Miss: -1}
+		return num(0)
+	case m.Type == program.Array:
+		v := point(BaseRegion, int64(at.Data)+int64(n)*int64(at.Stride))
+		*o = Op{Kind: Address, Dst: program.R0, Src: NoReg, Mem: v.mem, Label: o.Label, Miss: -1}
+		return v
+	}
+	o.Src, o.Imm, o.Mem = NoReg, int64(n), Mem{}
+	return value{what: some}
+}
+
+// keySize is an array's, in bytes.
+const keySize = 4
+
+// mapOf is the map that v stands for, -1 if that is not known.
+func (b *builder) mapOf(v value) int {
+	if v.what != pointer || v.mem.Base != BaseRegion {
+		return -1
+	}
+	for i := range b.Program.Maps {
+		if int64(b.Target.Maps[i].Header) == v.mem.Off {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,116 @@
+package plan
+
+import (
+	"math"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+)
+
+// follow is the operation that is executed behind operation i and by no other
+// way, -1 if there is none.
+func (b *builder) follow(i int) int {
+	for i++; i < len(b.Ops); i++ {
+		if b.Ops[i].Label {
+			return -1
+		}
+		if b.Ops[i].Kind != Nop {
+			return i
+		}
+	}
+	return -1
+}
+
+// bump makes an atomic operation of a load, arithmetic and a store of the same
+// value of a map. In the kernel nothing comes between those on one CPU, which
+// is what makes plain counting in per-CPU maps exact; a thread of the program
+// can be preempted anywhere.
+func (b *builder) bump() {
+	b.labels()
+	for i := range b.Ops {
+		load := &b.Ops[i]
+		if load.Kind != Load || load.Signed || load.Size < 4 || !b.shared(i) || load.Mem.Base == load.Dst {
+			continue
+		}
+		j := b.follow(i)
+		if j < 0 || !bumps(&b.Ops[j], load) {
+			continue
+		}
+		k := b.follow(j)
+		if k < 0 {
+			continue
+		}
+		store := &b.Ops[k]
+		if store.Kind != Store || store.Src != load.Dst || store.Mem != load.Mem || store.Size != load.Size || store.Live&bit(load.Dst) != 0 {
+			continue
+		}
+		alu := b.Ops[j]
+		store.Kind, store.Fn, store.Src, store.Imm = Atomic, alu.Fn, alu.Src, int64(int32(alu.Imm))
+		if alu.Fn == program.AluSub {
+			store.Fn, store.Imm = program.AluAdd, -store.Imm
+		}
+		load.Kind, b.Ops[j].Kind = Nop, Nop
+	}
+}
+
+// bumps is whether o is arithmetic on what was loaded that can be done in
+// memory.
+func bumps(o, load *Op) bool {
+	if o.Kind != Alu || o.Dst != load.Dst || o.Src == load.Dst || o.Src == program.R10 || load.Size == sizeOf && !o.Wide {
+		return false
+	}
+	if o.Fn == program.AluSub {
+		return o.UsesImm() && int32(o.Imm) != math.MinInt32
+	}
+	return atomicFns[o.Fn]
+}
+
+// shared is whether operation i accesses a value of a map, aligned as atomic
+// operations need it.
+func (b *builder) shared(i int) bool {
+	o, fact := &b.Ops[i], &b.result.Facts[i]
+	if o.Mem.Base == BaseRegion {
+		return o.Mem.Off%int64(o.Size) == 0
+	}
+	return o.Mem.Base < BaseStack && fact.Region == verify.MapValue && fact.Fixed && fact.Off%int(o.Size) == 0
+}
+
+// fuse makes one of a lookup and the test of its result behind it, where R0 is
+// not looked at if there is no value.
+func (b *builder) fuse() {
+	b.labels()
+	for i := range b.Ops {
+		o := &b.Ops[i]
+		if o.Kind != Lookup || o.UsesImm() {
+			continue
+		}
+		j := b.follow(i)
+		if j < 0 {
+			continue
+		}
+		test := &b.Ops[j]
+		const r0 = 1 << program.R0
+		if test.Kind == Jump && test.Fn == program.JmpEq && test.Wide && test.Dst == program.R0 && test.UsesImm() &&
+			test.Imm == 0 && b.in[test.To]&r0 == 0 {
+			o.Miss, test.Kind = test.To, Nop
+		}
+	}
+}
+
+// tidy takes out jumps to where the program goes anyway.
+func (b *builder) tidy() {
+	for i := len(b.Ops) - 1; i >= 0; i-- {
+		o := &b.Ops[i]
+		if (o.Kind != Goto && o.Kind != Jump) || o.To <= i {
+			continue
+		}
+		next := i + 1
+		for next < o.To && b.Ops[next].Kind == Nop {
+			next++
+		}
+		if next == o.To {
+			o.Kind = Nop
+		}
+	}
+	b.labels()
+}

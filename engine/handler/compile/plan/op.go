@@ -1,0 +1,178 @@
+package plan
+
+import "github.com/ptracer/ptracer/engine/handler/program"
+
+// Kind is what an operation does.
+type Kind uint8
+
+// The kinds of operations. Dst, Src and so on are Op's fields; an operand that
+// may be an immediate is Src, or Imm where Src is NoReg.
+const (
+	Nop      Kind = iota
+	Const         // Dst = Imm
+	Address       // Dst = address of Mem
+	FuncAddr      // Dst = address of the code of function To
+	Move          // Dst = Src; 32 bits unless Wide, the upper half 0
+	Extend        // Dst = Src's low Size bytes, sign-extended; upper half 0 unless Wide
+	Truncate      // Dst = Dst's low Size bytes, upper ones 0
+	Swap          // Dst = Dst's low Size bytes in reverse order, upper ones 0
+	Negate        // Dst = -Dst
+	Alu           // Dst = Dst Fn operand
+	Load          // Dst = Mem, Size bytes; Signed extends to 64 bits
+	Store         // Mem = operand, Size bytes
+	Atomic        // Mem Fn= operand, Size bytes; see Fetch
+	LoadAcq       // Load that nothing behind it overtakes
+	StoreRel      // Store that overtakes nothing before it
+	Jump          // to To if Dst Fn operand
+	Goto          // to To
+	Call          // helper Imm
+	CallFunc      // function To
+	Repeat        // bpf_loop with function To, or the one that R2 points to if -1; flags are 0 unless Imm
+	Lookup        // R0 = address of the value of map To, 0 if none; see Miss
+	CPU           // R0 = number of the CPU
+	Exit
+)
+
+// NoReg stands for no register.
+const NoReg = 0xff
+
+// Base is what an address is relative to: R0 to R9, or one of these.
+const (
+	BaseStack  = program.R10 // end of the function's stack frame
+	BaseRegion = 16          // Target.Region
+	BaseFrame  = 17          // context of the main function
+)
+
+// Mem is a place in memory.
+type Mem struct {
+	Base uint8
+	Off  int64
+}
+
+// Op is an operation: what is left of an instruction.
+type Op struct {
+	Kind     Kind
+	Fn       uint8 // program.AluAdd..., JmpEq..., by Kind; atomics: low 8 bits of Imm
+	Size     uint8 // bytes
+	Wide     bool  // 64 bits, not 32
+	Signed   bool  // division, modulo, load
+	Fetch    bool  // atomic: Src gets the old value (R0, of CmpXchg)
+	Dst, Src uint8
+	Label    bool // jumped to
+	Loop     bool // may come again in the same call
+	// Miss, of a lookup, is where to go if there is no value, -1: nowhere, R0
+	// is 0. R0 is not set when it goes there.
+	Miss int
+	To   int // jumps: index of the operation; calls: of the function; lookups: of the map
+	Imm  int64
+	Mem  Mem
+	// Live are the BPF registers whose values are needed behind the
+	// operation, as a mask.
+	Live uint16
+}
+
+// UsesImm is whether the operand is the immediate.
+func (o *Op) UsesImm() bool { return o.Src == NoReg }
+
+// args are the registers that calls take.
+const args = 1<<program.R1 | 1<<program.R2 | 1<<program.R3 | 1<<program.R4 | 1<<program.R5
+
+// volatile are those that calls destroy.
+const volatile = args | 1<<program.R0
+
+// bit is the mask of register r; of what is none it is 0.
+func bit(r uint8) uint16 {
+	if r >= program.R10 {
+		return 0
+	}
+	return 1 << r
+}
+
+// Defines are the registers that o changes, except those that a called
+// function changes for itself.
+func (o *Op) Defines() uint16 {
+	switch o.Kind {
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, LoadAcq:
+		return bit(o.Dst)
+	case Atomic:
+		switch {
+		case o.Fn == program.AtomicCmpXchg:
+			return 1 << program.R0
+		case o.Fetch:
+			return bit(o.Src)
+		}
+	case Call, CallFunc, Repeat:
+		return volatile
+	case Lookup, CPU:
+		return 1 << program.R0
+	}
+	return 0
+}
+
+// uses are the registers that o reads. entry gives those that a function
+// expects to be set.
+func (o *Op) uses(entry func(f int) uint16, result bool) uint16 {
+	switch o.Kind {
+	case Address, Load, LoadAcq:
+		return bit(o.Mem.Base)
+	case Move, Extend:
+		return bit(o.Src)
+	case Truncate, Swap, Negate:
+		return bit(o.Dst)
+	case Alu, Jump:
+		return bit(o.Dst) | bit(o.Src)
+	case Store, StoreRel:
+		return bit(o.Mem.Base) | bit(o.Src)
+	case Atomic:
+		u := bit(o.Mem.Base) | bit(o.Src)
+		if o.Fn == program.AtomicCmpXchg {
+			u |= 1 << program.R0
+		}
+		return u
+	case Call:
+		return callUses(int32(o.Imm))
+	case CallFunc:
+		return entry(o.To)
+	case Repeat:
+		u := uint16(1<<program.R1 | 1<<program.R3)
+		if o.Imm != 0 {
+			u |= 1 << program.R4
+		}
+		if o.To < 0 {
+			u |= 1 << program.R2
+		}
+		return u
+	case Lookup:
+		if o.UsesImm() {
+			return 0
+		}
+		return bit(o.Mem.Base)
+	case Exit:
+		if result {
+			return 1 << program.R0
+		}
+	}
+	return 0
+}
+
+func callUses(num int32) (u uint16) {
+	h := program.Helpers[num]
+	if h == nil {
+		return args
+	}
+	for i := range h.Args {
+		u |= 1 << (program.R1 + i)
+	}
+	return u
+}
+
+// pure is whether o does nothing but set Defines.
+func (o *Op) pure() bool {
+	switch o.Kind {
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU:
+		return true
+	case Lookup:
+		return o.Miss < 0
+	}
+	return false
+}

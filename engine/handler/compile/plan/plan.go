@@ -1,0 +1,230 @@
+// Package plan turns a verified program into operations that both instruction
+// sets lower one by one, each into a few machine instructions: it decides all
+// that does not depend on the instruction set.
+//
+// There is one operation for each instruction, so that jumps keep their
+// indices. Build goes over them a few times: it decodes; it follows constants,
+// addresses and the context forward, so that accesses name a place instead of
+// a register, and lookups of a known key are an address; it takes what nobody
+// needs out, registers by liveness and stack slots that nobody reads; and it
+// makes one operation of a load, an addition and a store of the same value of
+// a map, which is exact where several threads count.
+//
+// It also holds the words that the compiler's packages share: Target, Code and
+// their parts. Pure; it imports the program's form, the verifier's results and
+// package arch.
+package plan
+
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+)
+
+// Plan is a program as operations.
+type Plan struct {
+	Program *program.Program
+	Target  *Target
+	Ops     []Op // one for each instruction
+	Funcs   []Func
+	// Reads and Writes are the words of the frame that are accessed through
+	// pointers and by helpers; operations with BaseFrame name theirs.
+	Reads, Writes Words
+}
+
+// Func is a function of a program.
+type Func struct {
+	Start, End int  // of its operations
+	Stack      int  // bytes of its stack frame that it needs, a multiple of 8
+	Used       bool // something calls it
+}
+
+// builder is the state of one Build.
+type builder struct {
+	*Plan
+	result *verify.Result
+	// entry are the registers that each function expects, in those that are
+	// live before each operation.
+	entry, in []uint16
+	// cpuInline is whether the number of the CPU is known without a call.
+	cpuInline bool
+}
+
+// Build makes the plan of r for t. It fails with an Error if r has something
+// that has no code.
+func Build(r *verify.Result, t *Target) (*Plan, error) {
+	p := r.Program
+	if err := sound(r, t); err != nil {
+		return nil, err
+	}
+	b := &builder{Plan: &Plan{Program: p, Target: t, Ops: make([]Op, len(p.Insns))}, result: r,
+		entry: make([]uint16, len(p.Funcs)), in: make([]uint16, len(p.Insns)+1)}
+	for f := range p.Funcs {
+		b.Funcs = append(b.Funcs, Func{Start: p.Funcs[f].Start, End: p.End(f)})
+	}
+	for i := 0; i < len(p.Insns); i++ {
+		if !r.Facts[i].Reached {
+			continue
+		}
+		if err := b.decode(i); err != nil {
+			return nil, err
+		}
+	}
+	b.cpuInline = r.Context.Arch == "amd64" || t.RSeq != 0
+	b.fold()
+	b.reach()
+	b.trim()
+	b.bump()
+	b.trim()
+	b.fuse()
+	b.tidy()
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	b.frame()
+	b.stacks()
+	return b.Plan, nil
+}
+
+// sound holds a result to what the verifier promises, as far as the compiler
+// would crash without.
+func sound(r *verify.Result, t *Target) error {
+	p := r.Program
+	switch {
+	case len(p.Insns) == 0 || len(p.Funcs) == 0 || p.Funcs[0].Start != 0:
+		return fmt.Errorf("%s: no program", p.Name)
+	case len(r.Facts) != len(p.Insns):
+		return fmt.Errorf("%s: %d facts of %d instructions", p.Name, len(r.Facts), len(p.Insns))
+	case len(t.Maps) < len(p.Maps):
+		return fmt.Errorf("%s: target has %d of %d maps", p.Name, len(t.Maps), len(p.Maps))
+	}
+	for f := range p.Funcs {
+		if start := p.Funcs[f].Start; start < 0 || start >= p.End(f) || p.End(f) > len(p.Insns) {
+			return fmt.Errorf("%s: function %d starts at %d", p.Name, f, start)
+		}
+	}
+	for i, in := range p.Insns {
+		if in.Dst > program.R10 || in.Src > program.R10 {
+			return fmt.Errorf("%s: instruction %d: no such register", p.Name, i)
+		}
+		if f := p.FuncAt(i); in.IsJump() && (in.Target(i) < p.Funcs[f].Start || in.Target(i) >= p.End(f)) {
+			return fmt.Errorf("%s: instruction %d: jump out of the function", p.Name, i)
+		}
+	}
+	return nil
+}
+
+// sizeOf is the size of register words in bytes.
+const sizeOf = 8
+
+// frame finds which words of the frame are accessed other than by name. A
+// pointer to the context that the folding lost sight of is known by the
+// verifier's facts, or may point to any word.
+func (b *builder) frame() {
+	all := Words(1)<<uint(b.result.Context.Size/sizeOf) - 1
+	for i := range b.Ops {
+		o, fact := &b.Ops[i], &b.result.Facts[i]
+		words := Words(0)
+		switch o.Kind {
+		case Load, LoadAcq, Store, StoreRel, Atomic:
+			if o.Mem.Base >= BaseStack {
+				break
+			}
+			if fact.Region == verify.Ctx && fact.Fixed {
+				words = 1 << uint(fact.Off/sizeOf)
+			} else if fact.Region == verify.Ctx || fact.Region == verify.Mixed {
+				words = all
+			}
+		case Call:
+			words = contextOf(int32(o.Imm)) & all
+		}
+		b.Reads |= words
+		if o.Kind == Store || o.Kind == StoreRel || o.Kind == Atomic {
+			b.Writes |= words
+		}
+	}
+}
+
+// contextOf is which words of the context a helper looks at.
+func contextOf(num int32) Words {
+	h := program.Helpers[num]
+	if h == nil || num == program.FnPerfEventOutput { // that one has it for the kernel's sake
+		return 0
+	}
+	for _, a := range h.Args {
+		if a == program.ArgCtx {
+			return ^Words(0)
+		}
+	}
+	return 0
+}
+
+// stacks finds how much of its stack frame each function needs.
+func (b *builder) stacks() {
+	for f := range b.Funcs {
+		fn := &b.Funcs[f]
+		deepest := int64(0)
+		for i := fn.Start; i < fn.End; i++ {
+			if o := &b.Ops[i]; o.Kind != Nop && o.Mem.Base == BaseStack && o.hasMem() {
+				deepest = min(deepest, o.Mem.Off)
+			}
+		}
+		fn.Stack = int(-deepest)
+		if b.escapes(f) {
+			fn.Stack = max(fn.Stack, program.StackSize)
+			if f < len(b.result.Stack) {
+				fn.Stack = max(int(-deepest), b.result.Stack[f])
+			}
+		}
+		fn.Stack = (fn.Stack + sizeOf - 1) &^ (sizeOf - 1)
+	}
+}
+
+// hasMem is whether Mem means something.
+func (o *Op) hasMem() bool {
+	switch o.Kind {
+	case Address, Load, LoadAcq, Store, StoreRel, Atomic:
+		return true
+	case Lookup:
+		return !o.UsesImm()
+	}
+	return false
+}
+
+// escapes is whether function f makes an address of its stack that outlives an
+// operation: then anything may be accessed through it.
+func (b *builder) escapes(f int) bool {
+	for i := b.Funcs[f].Start; i < b.Funcs[f].End; i++ {
+		switch o := &b.Ops[i]; o.Kind {
+		case Address:
+			if o.Mem.Base == BaseStack {
+				return true
+			}
+		case Move, Alu, Store, StoreRel, Atomic, Jump:
+			if o.Src == program.R10 || o.Dst == program.R10 && (o.Kind == Alu || o.Kind == Jump) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// check refuses what no target has code for.
+func (b *builder) check() error {
+	for i := range b.Ops {
+		o := &b.Ops[i]
+		if o.Kind != Call {
+			continue
+		}
+		num := int32(o.Imm)
+		if _, ok := b.Target.Helpers[num]; !ok {
+			name := "of that number"
+			if h := program.Helpers[num]; h != nil {
+				name = h.Name
+			}
+			return Refuse(b.Program, i, "the target has no helper %s (%d)", name, num)
+		}
+	}
+	return nil
+}

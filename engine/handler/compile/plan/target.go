@@ -1,0 +1,113 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// ErrUnsupported is wrapped by errors that say what of a program has no code.
+var ErrUnsupported = arch.ErrUnsupported
+
+// Target is what code is made for: where it and the maps will lie, what it may
+// call, and how it is entered.
+type Target struct {
+	Base   arch.Addr // of the code's first byte
+	Region arch.Addr // of the maps' shared memory, page-aligned
+	Maps   []Map     // in the order of the program's
+	// Helpers are the addresses of what programs call, by program.Helper.Num.
+	// They take their arguments in the machine registers of R1 to R5 and
+	// return in R0's; they may change those, the scratch registers and the
+	// flags, and nothing else, no vector register either. The stack pointer
+	// is a multiple of 16 when they are called. Helpers that are inlined need
+	// none: see package compile.
+	Helpers  map[int32]arch.Addr
+	Features Feature
+	// RSeq is where a thread's struct rseq lies, relative to its thread
+	// pointer, 0 if that is not known: where no instruction gives the number
+	// of the CPU, the kernel writes it there.
+	RSeq int
+	// Called is whether the code is reached by a call and ends in a return.
+	// Otherwise it is entered at its first byte and left behind its last.
+	Called bool
+	// Result is whether anybody looks at R0 at the end.
+	Result bool
+}
+
+// Feature is what a CPU has beyond what all have.
+type Feature uint8
+
+// The features that make a difference.
+const (
+	RDPID Feature = 1 << iota // amd64: the number of the CPU in one instruction
+	LSE                       // arm64: atomic read-modify-write in one instruction
+)
+
+// Map says where a map lies in the region, in bytes from its start.
+type Map struct {
+	Header int // what stands for the map itself where a helper is given one
+	Data   int // value 0, of CPU 0
+	Stride int // from a value to the next one; a multiple of 8
+	// CPUStride, of a per-CPU map, is from a CPU's value to the next CPU's.
+	// All CPUs that the machine can ever have must have theirs.
+	CPUStride int
+}
+
+// The frame lies directly above the code's own stack: the words of arch.Regs,
+// of which the first are the context that programs see, then words about the
+// hit. See package compile.
+const (
+	FrameCookie = arch.Words     // word: the probe's cookie
+	FrameFuncIP = arch.Words + 1 // word: address of the probe
+	FrameWords  = arch.Words + 2
+)
+
+// Words is a set of words of a frame; bit i is word i.
+type Words uint64
+
+// Has is whether word i is in w.
+func (w Words) Has(i int) bool { return w>>uint(i)&1 != 0 }
+
+// Code is a compiled program and what it asks of its surroundings.
+type Code struct {
+	Bytes []byte // to lie at Target.Base
+	// Clobbers are the registers that do not hold the program's values at the
+	// end, by their words in arch.Regs.
+	Clobbers Words
+	// Reads are the words of the frame that the code reads. Whoever enters
+	// the code fills in Clobbers and Reads.
+	Reads Words
+	// Writes are the words that it may have changed, for the registers to be
+	// given back with Clobbers. They are in Reads.
+	Writes Words
+	Flags  bool // changes the flags
+	// Locals is how many bytes lie between the stack pointer and the frame at
+	// the start, a multiple of 16; 0 if Called. If it and Stack are 0, the
+	// code does not look at the stack pointer unless Reads says so.
+	Locals int
+	// Stack is how many bytes below the frame the code uses, its return
+	// address included, what helpers use not.
+	Stack int
+	Calls bool // calls helpers
+}
+
+// Error is why a program has no code.
+type Error struct {
+	Program string
+	Insn    int
+	Why     string
+	Err     error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: instruction %d: %s: %v", e.Program, e.Insn, e.Why, e.Err)
+}
+
+// Unwrap gives the class.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Refuse is the error that instruction i of p has no code.
+func Refuse(p *program.Program, i int, format string, args ...any) error {
+	return &Error{p.Name, i, fmt.Sprintf(format, args...), ErrUnsupported}
+}
