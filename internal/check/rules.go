@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"engine/handler/interp", "engine/handler/compile"},
 	{"engine/handler/compile/amd64", "engine/handler/compile/arm64"},
 	{"engine/handler/compile/plan"},
-	{"engine/handler/verify", "engine/handler/maps"},
+	{"engine/handler/verify", "engine/handler/maps", "engine/handler/build"},
 	{"engine/handler/ring"},
 	{"engine/handler/program"},
 	{"engine/event"},

@@ -1,0 +1,75 @@
+package build
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Before puts a guard in front of any program: what guard builds runs first;
+// where it gets to its end the program follows, with the context in R1 as if it
+// had been started by itself, and where it calls Stop the program does not run.
+// A filter, a sampler and a limit are guards.
+//
+// Of p nothing is changed; the guard's maps come behind p's. The guard may not
+// call functions of its own; it may use the whole stack, which p does not see.
+func Before(p *program.Program, ctx program.Context, guard func(b *Builder)) (*program.Program, error) {
+	b := New(p.Name, ctx)
+	guard(b)
+	b.Add(asm.Mov.Reg(R1, Ctx), asm.Return())
+	g, err := b.Program()
+	if err != nil {
+		return nil, err
+	}
+	return join(g, p), nil
+}
+
+// join lets g's last instruction, an exit, be p.
+func join(g, p *program.Program) *program.Program {
+	head := slices.Clone(g.Insns[:len(g.Insns)-1])
+	for i := range head {
+		if head[i].Wide() && (head[i].Src == program.PseudoMap || head[i].Src == program.PseudoMapValue) {
+			head[i].Imm += int32(len(p.Maps))
+		}
+	}
+	out := &program.Program{
+		Name:  p.Name,
+		Insns: append(head, p.Insns...),
+		Maps:  append(slices.Clone(p.Maps), renamed(g.Maps, p.Maps)...),
+	}
+	for i, f := range p.Funcs {
+		if i > 0 {
+			f.Start += len(head)
+		}
+		out.Funcs = append(out.Funcs, f)
+	}
+	if p.Source != nil {
+		out.Source = func(i int) string {
+			if i < len(head) {
+				return ""
+			}
+			return p.Source(i - len(head))
+		}
+	}
+	return out
+}
+
+// renamed gives maps names that none of the others has.
+func renamed(maps, others []program.Map) []program.Map {
+	taken := map[string]bool{}
+	for _, m := range others {
+		taken[m.Name] = true
+	}
+	maps = slices.Clone(maps)
+	for i := range maps {
+		base := maps[i].Name
+		for n := 2; taken[maps[i].Name]; n++ {
+			maps[i].Name = fmt.Sprintf("%s_%d", base, n)
+		}
+		taken[maps[i].Name] = true
+	}
+	return maps
+}

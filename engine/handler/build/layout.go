@@ -1,0 +1,93 @@
+package build
+
+import (
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// layout says where a context has what, in words of 8 bytes.
+type layout struct {
+	args       []int
+	ret        int
+	sp, pc, fp int
+	g          int // the goroutine of Go code
+	names      []string
+	returned   int // bytes that a return takes off the stack
+}
+
+// layouts are those of struct pt_regs and struct user_pt_regs, by GOARCH's
+// name.
+var layouts = map[string]layout{
+	"amd64": {
+		args: []int{14, 13, 12, 11, 9, 8},
+		ret:  10, sp: 19, pc: 16, fp: 4, g: 1, returned: 8,
+		names: []string{
+			"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax",
+			"rcx", "rdx", "rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss",
+		},
+	},
+	"arm64": {
+		args: []int{0, 1, 2, 3, 4, 5, 6, 7},
+		ret:  0, sp: 31, pc: 32, fp: 29, g: 28,
+		names: []string{
+			"x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
+			"x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23",
+			"x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp", "pc", "pstate",
+		},
+	},
+}
+
+// word loads a word of the context.
+func (b *Builder) word(dst Reg, i int) { b.Add(asm.LoadMem(dst, Ctx, int16(8*i), asm.DWord)) }
+
+// Arg loads argument n of the function at its entry, as the C calling
+// convention passes it: n is 0 to 5 on amd64, to 7 on arm64.
+func (b *Builder) Arg(dst Reg, n int) {
+	if w, ok := b.arg(n); ok {
+		b.word(dst, w)
+	}
+}
+
+func (b *Builder) arg(n int) (word int, ok bool) {
+	if n < 0 || n >= len(b.layout.args) {
+		b.Fail("argument %d is in no register: %s passes %d", n, b.context.Arch, len(b.layout.args))
+		return 0, false
+	}
+	return b.layout.args[n], true
+}
+
+// Ret loads what the function returns, at its exit.
+func (b *Builder) Ret(dst Reg) { b.word(dst, b.layout.ret) }
+
+// SP loads the stack pointer.
+func (b *Builder) SP(dst Reg) { b.word(dst, b.layout.sp) }
+
+// PC loads the address of the probed instruction.
+func (b *Builder) PC(dst Reg) { b.word(dst, b.layout.pc) }
+
+// Goroutine loads the address of the goroutine that runs, in Go code.
+func (b *Builder) Goroutine(dst Reg) { b.word(dst, b.layout.g) }
+
+// Register loads the register that the kernel's header calls name.
+func (b *Builder) Register(dst Reg, name string) {
+	i := slices.Index(b.layout.names, name)
+	if i < 0 {
+		b.Fail("%s has no register %q", b.context.Arch, name)
+		return
+	}
+	b.word(dst, i)
+}
+
+// SetArg changes argument n before the function runs. Stores to the context
+// need the right Override; in the kernel they need Linux 6.18.
+func (b *Builder) SetArg(n int, src Reg) {
+	if w, ok := b.arg(n); ok {
+		b.Add(asm.StoreMem(Ctx, int16(8*w), src, asm.DWord))
+	}
+}
+
+// SetRet changes what the function returns, at its exit; see SetArg.
+func (b *Builder) SetRet(src Reg) {
+	b.Add(asm.StoreMem(Ctx, int16(8*b.layout.ret), src, asm.DWord))
+}

@@ -1,0 +1,148 @@
+// Package filter is the language of conditions: `arg0 > 4096 && arg1 == 2` is
+// parsed, checked, and compiled to instructions that run in front of a handler,
+// or evaluated directly. The same language says which number a handler counts,
+// as in hist(uint32(ret)).
+//
+// # Values
+//
+//	arg0 ... arg7   arguments of the function, at its entry (amd64: to arg5)
+//	ret             what it returns, at its exit
+//	$rbx, $x19      a register, by the kernel's name
+//	pid tid uid gid cpu time cookie ip
+//	                process, thread, user, group, CPU, nanoseconds of the
+//	                monotonic clock, number of the probe, address of the probe
+//	12 0x1f 0b101 4_096 10u 'a' '\n'
+//	load8(a) load16(a) load32(a) load64(a)
+//	                unsigned number in memory at address a
+//	str(a) comm     string in memory at address a; name of the thread
+//	"text"          only to compare strings with
+//
+// All numbers have 64 bits and are signed (int64), unless they are cast:
+// int8(x) to int64(x), uint8(x) to uint64(x) cut x to that size and extend it
+// again; int and uint are C's, of 32 bits. An operation of which one side is of
+// uint64 (by cast, by load64, by the suffix u, by a constant above 1<<63 - 1) is
+// unsigned, every other one is signed. A register holds more than a C int does:
+// write int(ret) < 0.
+//
+// # Operators
+//
+// Go's, with Go's precedence, so that arg0 & 7 == 0 means what it says:
+//
+//	||
+//	&&
+//	== != < <= > >=   =~ !~ (strings: "foo*" is a prefix, "foo" the whole)
+//	+ - | ^
+//	* / % << >> & &^
+//	! - ^ ~           (unary)
+//
+// Comparisons, !, && and || give 1 or 0; any number but 0 is true. x/0 is 0 and
+// x%0 is x, as in eBPF; shifts count modulo 64. A string longer than the literal
+// by more than a byte is not read on. Where memory can't be read the condition
+// is false as a whole, even if it was negated: there is nothing to say about it.
+//
+// The package is pure; it imports packages program and build.
+package filter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// ErrSyntax is wrapped by all errors of Parse.
+var ErrSyntax = errors.New("filter")
+
+// Limits of an expression.
+const (
+	MaxText   = 4096 // bytes
+	maxDepth  = 64   // of nesting
+	maxString = 200  // bytes of a literal
+	maxComm   = 15
+)
+
+// Error is a mistake in the text, at a byte.
+type Error struct {
+	Text string
+	Pos  int
+	Msg  string
+}
+
+// Error gives the message, and below it the text and a caret at the place.
+func (e *Error) Error() string {
+	line, col := e.Text, e.Pos
+	if i := strings.LastIndexByte(line[:col], '\n'); i >= 0 {
+		line, col = line[i+1:], col-i-1
+	}
+	head := line[:col]
+	line, _, _ = strings.Cut(line, "\n")
+	indent := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, head)
+	return fmt.Sprintf("filter: %s\n  %s\n  %s^", e.Msg, line, indent)
+}
+
+// Unwrap makes errors.Is find ErrSyntax.
+func (e *Error) Unwrap() error { return ErrSyntax }
+
+// Options are what Parse is told beside the text.
+type Options struct {
+	// Names are further names and the expressions they stand for, as a
+	// function's parameters: "size": "uint32(arg2)".
+	Names map[string]string
+	// Raw leaves constant expressions as they are.
+	Raw bool
+}
+
+// Expr is an expression that was parsed and checked.
+type Expr struct {
+	text string
+	root *node
+}
+
+// Parse reads an expression, a number. Errors are an *Error.
+func Parse(text string, o Options) (*Expr, error) {
+	p := parser{text: text, names: o.Names}
+	n, err := p.whole()
+	if err != nil {
+		return nil, err
+	}
+	if n.kind.isString() {
+		return nil, p.fail(n.pos, "a string alone is no condition: compare it")
+	}
+	if !o.Raw {
+		n = fold(n)
+	}
+	return &Expr{text, n}, nil
+}
+
+// Text is what was parsed.
+func (e *Expr) Text() string { return e.text }
+
+// String writes the expression again, with all parentheses.
+func (e *Expr) String() string { return e.root.String() }
+
+// Const is the expression's value if it is the same at each hit.
+func (e *Expr) Const() (value uint64, ok bool) { return e.root.value, e.root.kind == kConst }
+
+// Signed is whether the value is to be understood as int64.
+func (e *Expr) Signed() bool { return !e.root.unsigned }
+
+// Needs is what the expression may do: read memory, or nothing.
+func (e *Expr) Needs() program.Rights {
+	if e.root.any(func(n *node) bool { return n.kind == kLoad || n.kind == kStr }) {
+		return program.ReadMemory
+	}
+	return 0
+}
+
+// UsesArgs is whether the expression means something at a function's entry
+// only, UsesRet at its exit only.
+func (e *Expr) UsesArgs() bool { return e.root.any(func(n *node) bool { return n.kind == kArg }) }
+
+// UsesRet is whether the expression means something at a function's exit only.
+func (e *Expr) UsesRet() bool { return e.root.any(func(n *node) bool { return n.kind == kRet }) }
