@@ -24,8 +24,12 @@ func (s *session) prepare(t *inferior.Task, near arch.Addr, sites int) error {
 		if err := space.Table.Prepare(near, sites); err != nil {
 			return err
 		}
+		// A child's copy, too, must show the room as free again.
+		if err := s.clearScratch(t); err != nil {
+			return err
+		}
 	}
-	if space.Guard.Installed {
+	if t.Process.Guarded {
 		return nil
 	}
 	return s.installGuard(t)
@@ -44,16 +48,20 @@ func (s *session) installGuard(t *inferior.Task) error {
 	if err != nil {
 		return fmt.Errorf("read SIGTRAP's handler: %w", err)
 	}
-	g.Old = old
-	if err := s.writeOld(t.Process.Space); err != nil {
-		return err
+	if g.Installed {
+		t.Process.Old = &old
+	} else {
+		g.Old = old
+		if err := s.writeOld(t.Process.Space); err != nil {
+			return err
+		}
+		handler, restorer := table.GuardHandler()
+		g.Ours = guardAction(old, handler, restorer)
 	}
-	handler, restorer := table.GuardHandler()
-	g.Ours = guardAction(old, handler, restorer)
 	if _, err := s.sigaction(t, &g.Ours); err != nil {
 		return fmt.Errorf("install the guard: %w", err)
 	}
-	g.Installed = true
+	g.Installed, t.Process.Guarded = true, true
 	return nil
 }
 

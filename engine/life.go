@@ -92,7 +92,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		s.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
 	case flags&cloneVM != 0:
 		p := s.addProcess(child, parent.Space)
-		p.VFork, p.Silent, p.Name = parent, parent.Silent || !s.opts.Follow, parent.Name
+		p.VFork, p.Silent, p.Name, p.Guarded = parent, parent.Silent || !s.opts.Follow, parent.Name, parent.Guarded
 		if flags&cloneSighand == 0 {
 			own := *ownAction(parent)
 			p.Old = &own
@@ -122,7 +122,7 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
 	p := s.addProcess(child, space)
 	p.Leaving = parent.Silent || !s.opts.Follow
-	p.Silent, p.Name, p.Traps = p.Leaving, parent.Name, parent.Traps
+	p.Silent, p.Name, p.Traps, p.Guarded = p.Leaving, parent.Name, parent.Traps, parent.Guarded
 	for k, m := range parent.Modules {
 		p.Modules[k] = m
 	}
@@ -193,7 +193,7 @@ func (s *session) onExec(t *inferior.Task) error {
 	if err != nil {
 		return err
 	}
-	p.VFork, p.Old, p.Traps, p.Name = nil, nil, false, inferior.Comm(p.PID)
+	p.VFork, p.Old, p.Traps, p.Guarded, p.Name = nil, nil, false, false, inferior.Comm(p.PID)
 	s.newSpace(p, mem)
 	path, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID))
 	if p.Silent || p.Leaving {

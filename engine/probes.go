@@ -281,14 +281,23 @@ func (s *session) place(pl *placement) {
 	pl.probe.places = append(pl.probe.places, pl)
 }
 
-// guardSpace makes sure that a process survives our death before its first
-// trap is planted.
+// guardSpace makes sure that all processes of a space survive our death before
+// its first trap is planted: a parent, too, that waits for its vfork child and
+// can be halted only when that is over.
 func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) error {
-	if proc.Space.Guard.Installed {
-		return nil
+	fresh := false
+	for _, p := range s.sharing(proc.Space) {
+		if p.Guarded {
+			continue
+		}
+		fresh = true
+		err := s.withTask([]*inferior.Process{p}, func(t *inferior.Task) error { return s.prepare(t, near, n) })
+		if err != nil && (p == proc || !isGone(err)) {
+			return err
+		}
 	}
-	if err := s.withTask(proc.Space, func(t *inferior.Task) error { return s.prepare(t, near, n) }); err != nil {
-		return err
+	if !fresh {
+		return nil
 	}
 	return s.hookSigaction(proc)
 }
@@ -319,12 +328,7 @@ const manyRetired = 4096
 
 // sweep frees the slots of removed sites, while no task is in one.
 func (s *session) sweep(space *inferior.Space) error {
-	var ps []*inferior.Process
-	for _, p := range s.procs {
-		if p.Space == space {
-			ps = append(ps, p)
-		}
-	}
+	ps := s.sharing(space)
 	stuck := s.haltAll(ps)
 	var errs []error
 	for _, p := range ps {

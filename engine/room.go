@@ -25,7 +25,7 @@ const pageSize = 4096
 
 // Map implements breakpoint.Mapper.
 func (r *room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
-	err = r.s.withTask(r.space, func(t *inferior.Task) error {
+	err = r.s.withTask(r.s.sharing(r.space), func(t *inferior.Task) error {
 		at, err = r.s.mapNear(t, near, size)
 		return err
 	})
@@ -96,10 +96,21 @@ func gaps(maps []symbols.Mapping, near arch.Addr, size int, reach arch.Addr) (at
 	return at[:min(len(at), 16)]
 }
 
-// withTask halts one task of a space for f; the one that costs least.
-func (s *session) withTask(space *inferior.Space, f func(*inferior.Task) error) error {
+// sharing are the processes of a space, in the order of their PIDs.
+func (s *session) sharing(space *inferior.Space) (ps []*inferior.Process) {
+	for _, p := range s.procs {
+		if p.Space == space {
+			ps = append(ps, p)
+		}
+	}
+	slices.SortFunc(ps, func(a, b *inferior.Process) int { return cmp.Compare(a.PID, b.PID) })
+	return ps
+}
+
+// withTask halts one task of ps for f; the one that costs least.
+func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error) error {
 	var last error = ptrace.ErrGone
-	for _, t := range s.candidates(space) {
+	for _, t := range candidates(ps) {
 		start := now()
 		err := s.halt(t)
 		if err != nil {
@@ -124,15 +135,12 @@ func (s *session) pause(ns int64) {
 	}
 }
 
-// candidates orders a space's tasks by how soon they can be expected to stand:
-// halted ones, other stopped ones, then by the kernel's state.
-func (s *session) candidates(space *inferior.Space) []*inferior.Task {
+// candidates orders tasks by how soon they can be expected to stand: halted
+// ones, other stopped ones, then by the kernel's state.
+func candidates(ps []*inferior.Process) []*inferior.Task {
 	var ts []*inferior.Task
 	cost := map[*inferior.Task]int{}
-	for _, p := range s.procs {
-		if p.Space != space {
-			continue
-		}
+	for _, p := range ps {
 		for _, t := range p.Tasks {
 			switch {
 			case t.Fresh:

@@ -72,6 +72,9 @@ type Process struct {
 	// Old is the program's own SIGTRAP action where it is not the space's.
 	Old   *ptrace.SigAction
 	Traps bool // has been given a SIGTRAP of its own
+	// Guarded: its SIGTRAP handler is ours. Processes that share a space have
+	// handlers of their own.
+	Guarded bool
 }
 
 // Space is an address space; tasks with CLONE_VM share it.
