@@ -1,0 +1,62 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"runtime"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// listing is a run of this test program that lists no tests and ends.
+var listing = engine.Command{Path: os.Args[0], Args: []string{"-test.list=^none$"}}
+
+// Count how often a program calls a function.
+func Example() {
+	s, err := engine.Start(listing)
+	if err != nil {
+		log.Fatal(err)
+	}
+	p, err := s.Register(engine.ProbeSpec{Location: "testing.(*M).Run"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = s.Resume(s.Processes()[0])
+	<-s.Done()
+	fmt.Println(s.Hits(p))
+	// Output: 1
+}
+
+// Look at each call, and steer the program: here it ends with another status.
+func Example_events() {
+	s, err := engine.Start(listing)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.Call, Func: steer}); err != nil {
+		log.Fatal(err)
+	}
+	_, _ = s.Register(engine.ProbeSpec{Location: "testing.(*M).Run", Action: engine.Tell})
+	pid := s.Processes()[0]
+	_ = s.Resume(pid)
+	for e := range s.Events(context.Background()) {
+		if e.Kind == event.Hit {
+			fmt.Println(e.Location[len(e.Location)-len("testing.(*M).Run"):])
+		}
+	}
+	exit, _ := s.Exit(pid)
+	fmt.Println(exit.Code())
+	// Output:
+	// testing.(*M).Run
+	// 7
+}
+
+// steer changes the first argument of a Go function: register rax, or x0.
+func steer(h *engine.Hit) {
+	r := h.Registers()
+	r[map[string]int{"amd64": 10, "arm64": 0}[runtime.GOARCH]] = 7
+	h.SetRegisters(r)
+}
