@@ -112,4 +112,7 @@ func accepted(arch string, insns []insn, maps []program.Map, funcs ...int) *veri
 	return r
 }
 
+// archs are the instruction sets.
+var archs = []string{"amd64", "arm64"}
+
 var array = []program.Map{{Name: "a", Type: program.Array, KeySize: 4, ValueSize: 24, MaxEntries: 5}}

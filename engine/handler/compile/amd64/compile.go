@@ -14,6 +14,7 @@ import (
 	"errors"
 
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
 // compiler is the state of one pass, and what it knows from the one before.
@@ -134,6 +135,9 @@ func (c *compiler) function(f int) {
 	called := f > 0 || c.Target.Called
 	if called {
 		c.enter()
+	}
+	if f == 0 && c.Context {
+		c.address(home[program.R1], plan.Mem{Base: plan.BaseFrame})
 	}
 	last := c.last(f)
 	for i := c.Funcs[f].Start; i < c.Funcs[f].End; i++ {

@@ -28,6 +28,8 @@ type Plan struct {
 	Target  *Target
 	Ops     []Op // one for each instruction
 	Funcs   []Func
+	// Context is whether R1 has to be made the address of the context first.
+	Context bool
 	// Reads and Writes are the words of the frame that are accessed through
 	// pointers and by helpers; operations with BaseFrame name theirs.
 	Reads, Writes Words
@@ -82,6 +84,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
+	b.Context = b.in[0]&(1<<program.R1) != 0
 	b.frame()
 	b.stacks()
 	return b.Plan, nil
