@@ -48,7 +48,7 @@ var groups = map[uint8]group{
 }
 
 // changes notes that the function changes r.
-func (c *compiler) changes(list ...reg) { c.clobbered[c.fn] |= words(list...) }
+func (c *compiler) changes(list ...reg) { c.Change(words(list...)) }
 
 // constant sets r, and leaves the flags.
 func (c *compiler) constant(r reg, n int64) {
@@ -58,8 +58,8 @@ func (c *compiler) constant(r reg, n int64) {
 		rex = 0x41
 	}
 	switch {
-	case n == 0 && c.flagged:
-		c.flags = true
+	case n == 0 && c.Flagged:
+		c.Flags = true
 		c.put(inst{op: []byte{0x31}, reg: r, rm: is(r)})
 	case n == int64(uint32(n)):
 		if rex != 0 {
@@ -102,7 +102,7 @@ func (c *compiler) source(r uint8) reg {
 
 // withImm writes an instruction of g with an immediate of 32 bits.
 func (c *compiler) withImm(wide bool, g group, p place, n int64, prefix byte) {
-	c.flags = true
+	c.Flags = true
 	if n >= math.MinInt8 && n <= math.MaxInt8 {
 		c.put(inst{prefix: prefix, wide: wide, op: immByte, reg: g, rm: p, imm: n, immLen: 1})
 		return
@@ -129,7 +129,7 @@ func (c *compiler) simple(o *plan.Op) {
 	c.changes(dst)
 	switch {
 	case !o.UsesImm():
-		c.flags = true
+		c.Flags = true
 		c.put(inst{wide: o.Wide, op: []byte{byte(g)<<3 | 1}, reg: c.source(o.Src), rm: is(dst)})
 	case g == groupAdd:
 		c.put(inst{wide: o.Wide, op: lea, reg: dst, rm: at(dst, n)})
@@ -143,7 +143,7 @@ func (c *compiler) simple(o *plan.Op) {
 func (c *compiler) multiply(o *plan.Op) {
 	dst := home[o.Dst]
 	c.changes(dst)
-	c.flags = true
+	c.Flags = true
 	if o.UsesImm() {
 		c.put(inst{wide: o.Wide, op: []byte{0x69}, reg: dst, rm: is(dst), imm: int64(int32(o.Imm)), immLen: 4})
 		return
@@ -158,7 +158,7 @@ var shifts = map[uint8]reg{program.AluLsh: 4, program.AluRsh: 5, program.AluArsh
 func (c *compiler) shift(o *plan.Op) {
 	dst, by := home[o.Dst], shifts[o.Fn]
 	c.changes(dst)
-	c.flags = true
+	c.Flags = true
 	if o.UsesImm() {
 		c.put(inst{wide: o.Wide, op: shiftBy, reg: by, rm: is(dst), imm: o.Imm, immLen: 1})
 		return
@@ -214,7 +214,7 @@ func (c *compiler) truncate(size uint8, dst reg, src place) {
 func (c *compiler) swap(size uint8, r reg) {
 	c.changes(r)
 	if size == 2 {
-		c.flags = true
+		c.Flags = true
 		c.put(inst{prefix: 0x66, op: shiftBy, reg: 0, rm: is(r), imm: 8, immLen: 1}) // rol
 		c.truncate(2, r, is(r))
 		return
@@ -234,7 +234,7 @@ func (c *compiler) swap(size uint8, r reg) {
 
 func (c *compiler) negate(o *plan.Op) {
 	c.changes(home[o.Dst])
-	c.flags = true
+	c.Flags = true
 	c.put(inst{wide: o.Wide, op: unary, reg: 3, rm: is(home[o.Dst])})
 }
 

@@ -37,22 +37,12 @@ type jump struct {
 	label    int
 }
 
-// asm collects machine code.
-type asm struct {
-	base   arch.Addr
-	code   []byte
-	labels []int // offsets, by number
-	jumps  []jump
-	// old are the labels of the pass before, nil: all jumps are long.
-	old []int
-}
-
-func (a *asm) bytes(p ...byte) { a.code = append(a.code, p...) }
+func (c *compiler) bytes(p ...byte) { c.Code = append(c.Code, p...) }
 
 // put writes an instruction with ModRM.
-func (a *asm) put(i inst) {
+func (c *compiler) put(i inst) {
 	if i.prefix != 0 {
-		a.bytes(i.prefix)
+		c.bytes(i.prefix)
 	}
 	rex := byte(0)
 	if i.wide {
@@ -66,24 +56,24 @@ func (a *asm) put(i inst) {
 		rex |= byte(i.rm.base >> 3 & 1)
 	}
 	if rex != 0 || i.byteOp && (i.reg >= rsp || i.rm.reg != none && i.rm.reg >= rsp) {
-		a.bytes(0x40 | rex)
+		c.bytes(0x40 | rex)
 	}
-	a.bytes(i.op...)
-	a.modrm(i.reg&7, i.rm, i.immLen)
-	a.number(i.imm, i.immLen)
+	c.bytes(i.op...)
+	c.modrm(i.reg&7, i.rm, i.immLen)
+	c.number(i.imm, i.immLen)
 }
 
 // modrm writes ModRM, SIB and displacement; behind bytes follow them.
-func (a *asm) modrm(r reg, p place, behind int) {
+func (c *compiler) modrm(r reg, p place, behind int) {
 	field := byte(r) << 3
 	switch {
 	case p.reg != none:
-		a.bytes(0xc0 | field | byte(p.reg&7))
+		c.bytes(0xc0 | field | byte(p.reg&7))
 		return
 	case p.base == none: // rip-relative
-		a.bytes(field | 5)
-		next := int64(a.base) + int64(len(a.code)) + 4 + int64(behind)
-		a.number(p.disp-next, 4)
+		c.bytes(field | 5)
+		next := int64(c.Target.Base) + int64(len(c.Code)) + 4 + int64(behind)
+		c.number(p.disp-next, 4)
 		return
 	}
 	mode, size := byte(0x80), 4
@@ -93,29 +83,26 @@ func (a *asm) modrm(r reg, p place, behind int) {
 	case p.disp >= math.MinInt8 && p.disp <= math.MaxInt8:
 		mode, size = 0x40, 1
 	}
-	a.bytes(mode | field | byte(p.base&7))
+	c.bytes(mode | field | byte(p.base&7))
 	if p.base&7 == rsp {
-		a.bytes(0x24)
+		c.bytes(0x24)
 	}
-	a.number(p.disp, size)
+	c.number(p.disp, size)
 }
 
 // number writes the low size bytes of n.
-func (a *asm) number(n int64, size int) {
+func (c *compiler) number(n int64, size int) {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(n))
-	a.bytes(b[:size]...)
+	c.bytes(b[:size]...)
 }
 
 // near is whether addr can be reached relative to any place in the code.
-func (a *asm) near(addr arch.Addr) bool {
+func (c *compiler) near(addr arch.Addr) bool {
 	const most = math.MaxInt32 - 1<<20 // the code is shorter
-	d := int64(addr - a.base)
+	d := int64(addr - c.Target.Base)
 	return d >= -most && d <= most
 }
-
-// label says that label n is here.
-func (a *asm) label(n int) { a.labels[n] = len(a.code) }
 
 // condition of a jump, as instructions have it; always is none.
 type condition byte
@@ -129,56 +116,57 @@ const (
 	always     condition = 0xff
 )
 
-// jump writes a jump to label n if c.
-func (a *asm) jump(c condition, n int) {
-	if a.short(n) {
-		if c == always {
-			a.bytes(0xeb)
+// jump writes a jump to label n.
+func (c *compiler) jump(when condition, n int) {
+	if c.short(n) {
+		if when == always {
+			c.bytes(0xeb)
 		} else {
-			a.bytes(0x70 | byte(c))
+			c.bytes(0x70 | byte(when))
 		}
-		a.distance(n, 1)
+		c.distance(n, 1)
 		return
 	}
-	if c == always {
-		a.bytes(0xe9)
+	if when == always {
+		c.bytes(0xe9)
 	} else {
-		a.bytes(0x0f, 0x80|byte(c))
+		c.bytes(0x0f, 0x80|byte(when))
 	}
-	a.distance(n, 4)
+	c.distance(n, 4)
 }
 
 // distance leaves size bytes for the distance to label n.
-func (a *asm) distance(n, size int) {
-	a.jumps = append(a.jumps, jump{len(a.code), size, n})
-	a.number(0, size)
+func (c *compiler) distance(n, size int) {
+	c.jumps = append(c.jumps, jump{len(c.Code), size, n})
+	c.number(0, size)
 }
 
 // short is whether a jump to label n from here is: in the pass before it was
 // near enough, and code does not grow from pass to pass. Where here was then
 // is not known; a jump backwards knows its distance, a jump forwards is not
 // further than from the place that is now here.
-func (a *asm) short(n int) bool {
+func (c *compiler) short(n int) bool {
 	const most = 120
-	if n >= len(a.old) {
+	if n >= len(c.Old) {
 		return false
 	}
-	if to := a.labels[n]; to >= 0 {
-		return len(a.code)-to <= most
+	if to := c.Labels[n]; to >= 0 {
+		return len(c.Code)-to <= most
 	}
-	return a.old[n]-len(a.code) <= most
+	return c.Old[n]-len(c.Code) <= most
 }
 
-// link writes the distances. It is false if one does not fit.
-func (a *asm) link() bool {
-	for _, j := range a.jumps {
-		d := a.labels[j.label] - j.at - j.size
+// Link writes the distances. It is false if one does not fit.
+func (c *compiler) Link() bool {
+	for _, j := range c.jumps {
+		d := c.Labels[j.label] - j.at - j.size
 		if j.size == 1 && d != int(int8(d)) {
 			return false
 		}
 		var b [8]byte
 		binary.LittleEndian.PutUint64(b[:], uint64(d))
-		copy(a.code[j.at:j.at+j.size], b[:])
+		copy(c.Code[j.at:j.at+j.size], b[:])
 	}
+	c.jumps = c.jumps[:0]
 	return true
 }

@@ -10,8 +10,8 @@ import (
 // dividend for the first, the dividend and 0 for the second.
 func (c *compiler) divide(o *plan.Op) {
 	dst, divisor := home[o.Dst], scratch2
-	c.flags = true
-	done := c.newLabel()
+	c.Flags = true
+	done := c.NewLabel()
 	if o.UsesImm() {
 		n := int64(int32(o.Imm))
 		if n == -1 && o.Signed {
@@ -29,21 +29,21 @@ func (c *compiler) divide(o *plan.Op) {
 		c.divideSpecial(o, divisor, done)
 	}
 	c.divideBy(o, dst, divisor)
-	c.label(done)
+	c.Label(done)
 }
 
 // divideSpecial deals with divisors 0 and -1, and goes to done then.
 func (c *compiler) divideSpecial(o *plan.Op, divisor reg, done int) {
-	normal := c.newLabel()
+	normal := c.NewLabel()
 	if o.Signed {
-		zero := c.newLabel()
+		zero := c.NewLabel()
 		c.put(inst{wide: o.Wide, op: test, reg: divisor, rm: is(divisor)})
 		c.jump(ifEqual, zero)
 		c.withImm(o.Wide, groupCmp, is(divisor), -1, 0)
 		c.jump(ifNot, normal)
 		c.divideByMinus1(o)
 		c.jump(always, done)
-		c.label(zero)
+		c.Label(zero)
 	} else {
 		c.put(inst{wide: o.Wide, op: test, reg: divisor, rm: is(divisor)})
 		c.jump(ifNot, normal)
@@ -55,7 +55,7 @@ func (c *compiler) divideSpecial(o *plan.Op, divisor reg, done int) {
 		c.move(false, home[o.Dst], home[o.Dst])
 	}
 	c.jump(always, done)
-	c.label(normal)
+	c.Label(normal)
 }
 
 func (c *compiler) divideByMinus1(o *plan.Op) {

@@ -5,8 +5,14 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// operation writes operation i.
-func (c *compiler) operation(i int) {
+// Branch goes to a label.
+func (c *compiler) Branch(label int) { c.jump(always, label) }
+
+// Address sets r to the address of m.
+func (c *compiler) Address(r uint8, m plan.Mem) { c.address(home[r], m) }
+
+// Operation writes operation i.
+func (c *compiler) Operation(i int) {
 	switch o := &c.Ops[i]; o.Kind {
 	case plan.Const:
 		c.constant(home[o.Dst], o.Imm)
@@ -41,7 +47,7 @@ func (c *compiler) flow(o *plan.Op) {
 	case plan.FuncAddr:
 		c.changes(home[o.Dst])
 		c.bytes(0x48|byte(home[o.Dst]>>3)<<2, 0x8d, byte(home[o.Dst]&7)<<3|5)
-		c.distance(c.funcLabel(o.To), 4)
+		c.distance(c.FuncLabel(o.To), 4)
 	case plan.Jump:
 		c.jumpIf(o)
 	case plan.Goto:
@@ -56,8 +62,6 @@ func (c *compiler) flow(o *plan.Op) {
 		c.lookup(o)
 	case plan.CPU:
 		c.cpu(rax)
-	case plan.Exit:
-		c.exit()
 	}
 }
 
@@ -69,7 +73,7 @@ var conditions = map[uint8]condition{
 
 func (c *compiler) jumpIf(o *plan.Op) {
 	dst, n := c.jumpOperand(o), int64(int32(o.Imm))
-	c.flags = true
+	c.Flags = true
 	switch {
 	case !o.UsesImm() && o.Fn == program.JmpSet:
 		c.put(inst{wide: o.Wide, op: test, reg: c.source(o.Src), rm: is(dst)})
@@ -97,11 +101,11 @@ func (c *compiler) jumpOperand(o *plan.Op) reg {
 // helper calls a helper.
 func (c *compiler) helper(o *plan.Op) {
 	addr := c.Target.Helpers[int32(o.Imm)]
-	c.clobbered[c.fn] |= volatile
-	c.flags, c.calls = true, true
+	c.Change(volatile)
+	c.Flags, c.Calls = true, true
 	if c.near(addr) {
 		c.bytes(0xe8)
-		c.number(int64(addr)-int64(c.base)-int64(len(c.code))-4, 4)
+		c.number(int64(addr)-int64(c.Target.Base)-int64(len(c.Code))-4, 4)
 		return
 	}
 	c.constant(rax, int64(addr))
@@ -110,9 +114,9 @@ func (c *compiler) helper(o *plan.Op) {
 
 // call calls function f.
 func (c *compiler) call(f int) {
-	c.clobbered[c.fn] |= c.clobbers[f]
+	c.ChangeBy(f)
 	c.bytes(0xe8)
-	c.distance(c.funcLabel(f), 4)
+	c.distance(c.FuncLabel(f), 4)
 }
 
 // Errors of bpf_loop, and how often it goes round at most
@@ -125,11 +129,11 @@ const (
 
 // repeat is bpf_loop: R1 times the function in R2 with the number and R3.
 func (c *compiler) repeat(o *plan.Op) {
-	done, end, tooBig := c.newLabel(), c.newLabel(), c.newLabel()
+	done, end, tooBig := c.NewLabel(), c.NewLabel(), c.NewLabel()
 	word := func(off int64, r reg, op []byte, wide bool) {
 		c.put(inst{wide: wide, op: op, reg: r, rm: at(rsp, off)})
 	}
-	c.flags = true
+	c.Flags = true
 	c.changes(rax, rdi, rsi)
 	if o.Imm != 0 {
 		c.constant(rax, errInvalid)
@@ -138,28 +142,28 @@ func (c *compiler) repeat(o *plan.Op) {
 	}
 	c.withImm(false, groupCmp, is(rdi), maxLoops, 0)
 	c.jump(ifAbove, tooBig)
-	word(loopLimit, rdi, movTo, false)
-	word(loopArg, rdx, movTo, true)
+	word(plan.LoopLimit, rdi, movTo, false)
+	word(plan.LoopArg, rdx, movTo, true)
 	if o.To < 0 {
-		word(loopCode, rsi, movTo, true)
+		word(plan.LoopCode, rsi, movTo, true)
 	}
-	c.put(inst{op: movImm, reg: 0, rm: at(rsp, loopCount), immLen: 4})
-	again := c.newLabel()
-	c.label(again)
-	word(loopCount, rdi, movFrom, false)
-	word(loopLimit, rdi, []byte{0x3b}, false) // cmp
+	c.put(inst{op: movImm, reg: 0, rm: at(rsp, plan.LoopCount), immLen: 4})
+	again := c.NewLabel()
+	c.Label(again)
+	word(plan.LoopCount, rdi, movFrom, false)
+	word(plan.LoopLimit, rdi, []byte{0x3b}, false) // cmp
 	c.jump(ifNotBelow, done)
-	word(loopArg, rsi, movFrom, true)
+	word(plan.LoopArg, rsi, movFrom, true)
 	c.repeatCall(o.To)
-	c.withImm(false, groupAdd, at(rsp, loopCount), 1, 0)
+	c.withImm(false, groupAdd, at(rsp, plan.LoopCount), 1, 0)
 	c.put(inst{wide: true, op: test, reg: rax, rm: is(rax)})
 	c.jump(ifEqual, again)
-	c.label(done)
-	word(loopCount, rax, movFrom, false)
+	c.Label(done)
+	word(plan.LoopCount, rax, movFrom, false)
 	c.jump(always, end)
-	c.label(tooBig)
+	c.Label(tooBig)
 	c.constant(rax, errTooBig)
-	c.label(end)
+	c.Label(end)
 }
 
 // repeatCall calls function f, or the one whose address was kept.
@@ -168,10 +172,8 @@ func (c *compiler) repeatCall(f int) {
 		c.call(f)
 		return
 	}
-	for f := range c.Funcs[1:] {
-		c.clobbered[c.fn] |= c.clobbers[f+1]
-	}
-	c.put(inst{op: []byte{0xff}, reg: 2, rm: at(rsp, loopCode)})
+	c.ChangeBy(f)
+	c.put(inst{op: []byte{0xff}, reg: 2, rm: at(rsp, plan.LoopCode)})
 }
 
 // cpu sets r to the number of the CPU. rdpid gives what the kernel put into
@@ -180,7 +182,7 @@ func (c *compiler) repeatCall(f int) {
 func (c *compiler) cpu(r reg) {
 	const segment, mask = 15<<3 | 3, 0xfff
 	c.changes(r)
-	if c.features&plan.RDPID != 0 {
+	if c.Target.Features&plan.RDPID != 0 {
 		c.put(inst{prefix: 0xf3, op: []byte{0x0f, 0xc7}, reg: 7, rm: is(r)})
 	} else {
 		c.constant(r, segment)
@@ -195,7 +197,7 @@ func (c *compiler) lookup(o *plan.Op) {
 	m, l := &c.Program.Maps[o.To], &c.Target.Maps[o.To]
 	perCPU := m.Type.PerCPU()
 	c.changes(rax)
-	c.flags = true
+	c.Flags = true
 	mem := plan.Mem{Base: plan.BaseRegion, Off: int64(l.Data)}
 	if o.UsesImm() {
 		c.cpu(rax)
@@ -204,9 +206,9 @@ func (c *compiler) lookup(o *plan.Op) {
 		c.addAddress(o, mem)
 		return
 	}
-	miss, done := o.Miss, c.newLabel()
+	miss, done := o.Miss, c.NewLabel()
 	if miss < 0 {
-		miss = c.newLabel()
+		miss = c.NewLabel()
 	}
 	c.truncate(4, rax, c.place(o.Mem))
 	c.withImm(false, groupCmp, is(rax), int64(int32(m.MaxEntries)), 0)
@@ -220,10 +222,10 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.addAddress(o, mem)
 	if o.Miss < 0 {
 		c.jump(always, done)
-		c.label(miss)
+		c.Label(miss)
 		c.constant(rax, 0)
 	}
-	c.label(done)
+	c.Label(done)
 }
 
 // scale multiplies r.
@@ -248,7 +250,7 @@ func (c *compiler) addAddress(o *plan.Op, mem plan.Mem) {
 // if there is one.
 func (c *compiler) spare(o *plan.Op) reg {
 	for r := program.R1; r <= program.R5; r++ {
-		if o.Live>>r&1 == 0 && c.clobbers[c.fn]&words(home[r]) != 0 {
+		if o.Live>>r&1 == 0 && c.Changes(words(home[r])) {
 			return home[r]
 		}
 	}

@@ -1,77 +1,46 @@
 package amd64
 
-import (
-	"github.com/ptracer/ptracer/engine/handler/compile/plan"
-	"github.com/ptracer/ptracer/engine/handler/program"
-)
+import "github.com/ptracer/ptracer/engine/handler/compile/plan"
 
-// What a loop keeps at the bottom of its function's stack, in bytes from rsp.
-const (
-	loopCount = 0  // times gone round
-	loopLimit = 8  // times to go round
-	loopArg   = 16 // what the function is given
-	loopCode  = 24 // its address, if it is not known
-	loopBytes = 32
-)
-
-// layout says how function f's stack looks.
-func (c *compiler) layout(f int) (l frame) {
-	fn := &c.Funcs[f]
-	l.size = fn.Stack
-	calls, loops, changed := false, false, uint16(0)
-	for i := fn.Start; i < fn.End; i++ {
-		o := &c.Ops[i]
-		changed |= o.Defines()
-		switch o.Kind {
-		case plan.Call, plan.CallFunc:
-			calls = true
-		case plan.Repeat:
-			calls, loops = true, true
-		}
+// Layout completes function f's frame: above the program's stack are the
+// registers kept for the caller and the return address. Where there are calls,
+// the stack pointer is a multiple of 16.
+func (c *compiler) Layout(f int) {
+	l := &c.Frames[f]
+	above := 0
+	if l.Called {
+		above = 8 + 8*len(l.Kept)
 	}
-	if loops {
-		l.size += loopBytes
+	if l.Calls || !l.Called {
+		l.Size += -(l.Size + above) & 15
 	}
-	above := 0 // the frame
-	if f > 0 {
-		for r := program.R6; r <= program.R9; r++ {
-			if changed>>r&1 != 0 {
-				l.kept = append(l.kept, home[r])
-			}
-		}
-	}
-	if f > 0 || c.Target.Called {
-		above = 8 + 8*len(l.kept)
-	}
-	if above == 0 || calls {
-		l.size += -(l.size + above) & 15
-	}
-	return l
+	l.Total = l.Size + above
 }
 
-// enter is a function's beginning.
-func (c *compiler) enter() {
-	l := &c.frames[c.fn]
-	for _, r := range l.kept {
+// Enter is a function's beginning.
+func (c *compiler) Enter() {
+	l := &c.Frames[c.Fn]
+	for _, k := range l.Kept {
+		r := home[k]
 		if r >= r8 {
 			c.bytes(0x41)
 		}
 		c.bytes(0x50 | byte(r&7)) // push
 	}
-	c.moveStack(-l.size)
+	c.moveStack(-l.Size)
 }
 
-// leave is its end.
-func (c *compiler) leave() {
-	l := &c.frames[c.fn]
-	c.moveStack(l.size)
-	for i := len(l.kept) - 1; i >= 0; i-- {
-		r := l.kept[i]
+// Leave is its end.
+func (c *compiler) Leave() {
+	l := &c.Frames[c.Fn]
+	c.moveStack(l.Size)
+	for i := len(l.Kept) - 1; i >= 0; i-- {
+		r := home[l.Kept[i]]
 		if r >= r8 {
 			c.bytes(0x41)
 		}
 		c.bytes(0x58 | byte(r&7)) // pop
-		c.clobbered[c.fn] &^= words(r)
+		c.Restore(words(r))
 	}
 	c.bytes(0xc3) // ret
 }
@@ -83,45 +52,15 @@ func (c *compiler) moveStack(n int) {
 	}
 }
 
-// depth is how many bytes of stack function f needs with all that it calls; n
-// functions are above it.
-func (c *compiler) depth(f, n int) (most int) {
-	if n > program.MaxFrames {
-		return 0
-	}
-	fn, l := &c.Funcs[f], &c.frames[f]
-	for i := fn.Start; i < fn.End; i++ {
-		switch o := &c.Ops[i]; o.Kind {
-		case plan.Call:
-			most = max(most, 8)
-		case plan.CallFunc, plan.Repeat:
-			for to := range c.Funcs {
-				if to == o.To || o.To < 0 && to > 0 && to != f {
-					most = max(most, c.depth(to, n+1))
-				}
-			}
-		}
-	}
-	most += l.size + 8*len(l.kept)
-	if f > 0 || c.Target.Called {
-		most += 8
-	}
-	return most
-}
-
 // stackPlace is the place at off from R10.
 func (c *compiler) stackPlace(off int64) place {
-	return at(rsp, int64(c.frames[c.fn].size)+off)
+	return at(rsp, int64(c.Frames[c.Fn].Size)+off)
 }
 
 // framePlace is the place at off in the frame; the program itself knows where
 // that is, the functions that it calls do not.
 func (c *compiler) framePlace(off int64) place {
-	p := c.stackPlace(off)
-	if c.Target.Called {
-		p.disp += 8
-	}
-	return p
+	return at(rsp, int64(c.Frames[0].Total)+off)
 }
 
 // place is the machine's form of m. What is out of reach goes through

@@ -23,32 +23,16 @@ func (c *compiler) load(i int) {
 // context is where o finds a part of the program's registers: in the register
 // itself as long as that has not been changed, else in the frame.
 func (c *compiler) context(o *plan.Op) place {
-	w := int(o.Mem.Off / 8)
-	changed := c.clobbered[0]
-	if o.Loop {
-		changed = c.clobbers[0]
-	}
-	if r := holder(w); r != none && o.Mem.Off%8 == 0 && !changed.Has(w) && !c.Writes.Has(w) && !c.writesFrame(w) {
+	if r := holder(int(o.Mem.Off / 8)); r != none && c.Held(o) {
 		return is(r)
 	}
-	c.reads |= 1 << uint(w)
+	c.InFrame(o)
 	return c.framePlace(o.Mem.Off)
-}
-
-// writesFrame is whether the program sets word w of its context.
-func (c *compiler) writesFrame(w int) bool {
-	for i := range c.Ops {
-		o := &c.Ops[i]
-		if o.Mem.Base == plan.BaseFrame && int(o.Mem.Off/8) == w && (o.Kind == plan.Store || o.Kind == plan.StoreRel) {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *compiler) store(o *plan.Op) {
 	if o.Mem.Base == plan.BaseFrame {
-		c.writes |= 1 << uint(o.Mem.Off/8)
+		c.InFrame(o)
 	}
 	i := inst{wide: o.Size == 8}
 	if o.UsesImm() {
@@ -81,7 +65,7 @@ const lock = 0xf0
 func (c *compiler) atomic(o *plan.Op) {
 	wide := o.Size == 8
 	p := c.place(o.Mem)
-	c.flags = true
+	c.Flags = true
 	if o.UsesImm() {
 		c.withImm(wide, groups[o.Fn], p, o.Imm, lock)
 		return
@@ -118,10 +102,10 @@ func (c *compiler) fetch(o *plan.Op, src reg, p place) {
 	if p.reg == none && p.base == rax {
 		p.base = scratch1
 	}
-	again := c.newLabel()
+	again := c.NewLabel()
 	c.changes(scratch2)
 	c.put(inst{wide: wide, op: movFrom, reg: rax, rm: p})
-	c.label(again)
+	c.Label(again)
 	c.put(inst{wide: wide, op: movTo, reg: rax, rm: is(scratch2)})
 	c.put(inst{wide: wide, op: []byte{byte(groups[o.Fn])<<3 | 1}, reg: operand, rm: is(scratch2)})
 	c.put(inst{prefix: lock, wide: wide, op: []byte{0x0f, 0xb1}, reg: scratch2, rm: p})

@@ -33,6 +33,7 @@ type Plan struct {
 	// Reads and Writes are the words of the frame that are accessed through
 	// pointers and by helpers; operations with BaseFrame name theirs.
 	Reads, Writes Words
+	stored        Words // by operations with BaseFrame
 }
 
 // Func is a function of a program.
@@ -131,6 +132,9 @@ func (b *builder) frame() {
 		words := Words(0)
 		switch o.Kind {
 		case Load, LoadAcq, Store, StoreRel, Atomic:
+			if o.Mem.Base == BaseFrame && o.Kind != Load && o.Kind != LoadAcq {
+				b.stored |= 1 << uint(o.Mem.Off/sizeOf)
+			}
 			if o.Mem.Base >= BaseStack {
 				break
 			}

@@ -87,7 +87,7 @@ type Code struct {
 	// code does not look at the stack pointer unless Reads says so.
 	Locals int
 	// Stack is how many bytes below the frame the code uses, its return
-	// address included, what helpers use not.
+	// address included, those of helpers and what they use not.
 	Stack int
 	Calls bool // calls helpers
 }
