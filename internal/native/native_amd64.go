@@ -91,6 +91,9 @@ func Kept(w int) bool {
 	return ok && w != regSP
 }
 
+// Foreign are the words of registers that stay Go's: none here.
+func Foreign(int) bool { return false }
+
 // Flags are the flags that code may change, in their word.
 const (
 	Flags     = regFlags

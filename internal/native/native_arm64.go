@@ -16,9 +16,10 @@ const (
 // SP is the word of the stack pointer.
 const SP = regSP
 
-// foreign are registers that stay Go's: x16 and x17, which stubs need, x18,
-// which is the platform's, and x28, by which a signal handler knows where it is.
-func foreign(w int) bool { return w >= 16 && w <= 18 || w == 28 }
+// Foreign are the words of registers that stay Go's: x16 and x17, which stubs
+// need, x18, which is the platform's, and x28, by which a signal handler knows
+// where it is.
+func Foreign(w int) bool { return w >= 16 && w <= 18 || w == 28 }
 
 // adr is adr xREG, addr.
 func adr(b *arch.Buffer, reg uint32, addr arch.Addr) {
@@ -26,7 +27,7 @@ func adr(b *arch.Buffer, reg uint32, addr arch.Addr) {
 	b.Uint32(0x10000000 | d&3<<29 | d>>2&(1<<19-1)<<5 | reg)
 }
 
-// word moves register reg from or to word i of the state, which x17 points to;
+// moveWord moves register reg from or to word i of the state, which x17 points to;
 // op is ldr or str.
 func moveWord(b *arch.Buffer, op, reg uint32, i int) {
 	b.Uint32(op | uint32(i)<<10 | 17<<5 | reg)
@@ -40,7 +41,7 @@ const (
 // registers moves each register that is not Go's.
 func registers(b *arch.Buffer, op uint32) {
 	for w := range regSP {
-		if !foreign(w) {
+		if !Foreign(w) {
 			moveWord(b, op, uint32(w), w)
 		}
 	}
@@ -92,7 +93,7 @@ func Jump(at, addr arch.Addr) []byte {
 func Call(r *arch.Regs, addr arch.Addr) { r[regLR] = uint64(addr) }
 
 // Kept are the words of registers that Run gives to the code and takes back.
-func Kept(w int) bool { return w < regSP && !foreign(w) }
+func Kept(w int) bool { return w < regSP && !Foreign(w) }
 
 // Flags are the flags that code may change, in their word.
 const (

@@ -45,6 +45,7 @@ package compile
 
 import (
 	"github.com/ptracer/ptracer/engine/handler/compile/amd64"
+	"github.com/ptracer/ptracer/engine/handler/compile/arm64"
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
@@ -82,6 +83,8 @@ func Compile(r *verify.Result, t Target) (*Code, error) {
 	switch r.Context.Arch {
 	case "amd64":
 		lower = amd64.Compile
+	case "arm64":
+		lower = arm64.Compile
 	default:
 		return nil, plan.Refuse(r.Program, 0, "no compiler for %q", r.Context.Arch)
 	}

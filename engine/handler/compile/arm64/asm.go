@@ -3,8 +3,6 @@ package arm64
 import (
 	"encoding/binary"
 	"math/bits"
-
-	"github.com/ptracer/ptracer/arch"
 )
 
 // jump is an instruction that has to be given the distance to a label.
@@ -22,30 +20,19 @@ const (
 	formAdr                // adr: 21 bits of bytes
 )
 
-// asm collects machine code.
-type asm struct {
-	base   arch.Addr
-	code   []byte
-	labels []int // offsets, by number
-	jumps  []jump
-}
-
-func (a *asm) put(w uint32) { a.code = binary.LittleEndian.AppendUint32(a.code, w) }
-
-// label says that label n is here.
-func (a *asm) label(n int) { a.labels[n] = len(a.code) }
+func (c *compiler) put(w uint32) { c.Code = binary.LittleEndian.AppendUint32(c.Code, w) }
 
 // jump writes w, which goes to label n.
-func (a *asm) jump(w uint32, f form, n int) {
-	a.jumps = append(a.jumps, jump{len(a.code), n, f})
-	a.put(w)
+func (c *compiler) jump(w uint32, f form, n int) {
+	c.jumps = append(c.jumps, jump{len(c.Code), n, f})
+	c.put(w)
 }
 
-// link writes the distances. It is false if one does not fit.
-func (a *asm) link() bool {
-	for _, j := range a.jumps {
-		d := int64(a.labels[j.label] - j.at)
-		w := binary.LittleEndian.Uint32(a.code[j.at:])
+// Link writes the distances. It is false if one does not fit.
+func (c *compiler) Link() bool {
+	for _, j := range c.jumps {
+		d := int64(c.Labels[j.label] - j.at)
+		w := binary.LittleEndian.Uint32(c.Code[j.at:])
 		switch j.form {
 		case formBranch:
 			w |= uint32(d>>2) & (1<<26 - 1)
@@ -54,11 +41,12 @@ func (a *asm) link() bool {
 		case formAdr:
 			w |= uint32(d)&3<<29 | uint32(d>>2)&(1<<19-1)<<5
 		}
-		if !fits(d, 21) { // the least of them
+		if !fits(d, 20) { // the least of them is adr
 			return false
 		}
-		binary.LittleEndian.PutUint32(a.code[j.at:], w)
+		binary.LittleEndian.PutUint32(c.Code[j.at:], w)
 	}
+	c.jumps = c.jumps[:0]
 	return true
 }
 
@@ -90,17 +78,17 @@ const (
 	opAsr  = 0x1ac02800
 )
 
-func (a *asm) three(wide bool, op uint32, dst, x, y reg) {
-	a.put(sf(wide) | op | uint32(y)<<16 | uint32(x)<<5 | uint32(dst))
+func (c *compiler) three(wide bool, op uint32, dst, x, y reg) {
+	c.put(sf(wide) | op | uint32(y)<<16 | uint32(x)<<5 | uint32(dst))
 }
 
 // multiply is dst = x*y + z, or z - x*y.
-func (a *asm) multiply(wide, subtract bool, dst, x, y, z reg) {
+func (c *compiler) multiply(wide, subtract bool, dst, x, y, z reg) {
 	w := sf(wide) | 0x1b000000 | uint32(y)<<16 | uint32(z)<<10 | uint32(x)<<5 | uint32(dst)
 	if subtract {
 		w |= 1 << 15
 	}
-	a.put(w)
+	c.put(w)
 }
 
 // Instructions with an immediate of 12 bits, which may be shifted by 12; 31 is
@@ -113,7 +101,7 @@ const (
 )
 
 // imm12 writes op if n has its form.
-func (a *asm) imm12(wide bool, op uint32, dst, x reg, n int64) bool {
+func (c *compiler) imm12(wide bool, op uint32, dst, x reg, n int64) bool {
 	switch {
 	case n >= 0 && n < 1<<12:
 	case n >= 0 && n < 1<<24 && n&0xfff == 0:
@@ -121,7 +109,7 @@ func (a *asm) imm12(wide bool, op uint32, dst, x reg, n int64) bool {
 	default:
 		return false
 	}
-	a.put(sf(wide) | op | uint32(n)<<10 | uint32(x)<<5 | uint32(dst))
+	c.put(sf(wide) | op | uint32(n)<<10 | uint32(x)<<5 | uint32(dst))
 	return true
 }
 
@@ -135,7 +123,7 @@ const (
 
 // logical writes op if n has the form that its immediates have: a piece of 2
 // to 64 bits, a run of ones turned round, and that again and again.
-func (a *asm) logical(wide bool, op uint32, dst, x reg, n uint64) bool {
+func (c *compiler) logical(wide bool, op uint32, dst, x reg, n uint64) bool {
 	if !wide {
 		n = n&0xffffffff | n<<32
 	}
@@ -159,14 +147,14 @@ func (a *asm) logical(wide bool, op uint32, dst, x reg, n uint64) bool {
 		if size == 64 {
 			w |= 1 << 22
 		}
-		a.put(w)
+		c.put(w)
 		return true
 	}
 	return false
 }
 
 // bitfield is ubfm or sbfm: dst = bits from to to of x, extended.
-func (a *asm) bitfield(wide, signed bool, dst, x reg, from, to int) {
+func (c *compiler) bitfield(wide, signed bool, dst, x reg, from, to int) {
 	w := sf(wide) | 0x53000000
 	if signed {
 		w = sf(wide) | 0x13000000
@@ -174,7 +162,7 @@ func (a *asm) bitfield(wide, signed bool, dst, x reg, from, to int) {
 	if wide {
 		w |= 1 << 22
 	}
-	a.put(w | uint32(from)<<16 | uint32(to)<<10 | uint32(x)<<5 | uint32(dst))
+	c.put(w | uint32(from)<<16 | uint32(to)<<10 | uint32(x)<<5 | uint32(dst))
 }
 
 // Memory accesses, to be combined with the size.
@@ -186,13 +174,13 @@ const (
 
 // access is a load or store of 1<<size bytes at base + off if off has one of
 // the forms that these have.
-func (a *asm) access(acc, size uint32, r, base reg, off int64) bool {
+func (c *compiler) access(acc, size uint32, r, base reg, off int64) bool {
 	w := size<<30 | acc | uint32(base)<<5 | uint32(r)
 	switch {
 	case off >= 0 && off&(1<<size-1) == 0 && off>>size < 1<<12:
-		a.put(w | 0x39000000 | uint32(off>>size)<<10)
+		c.put(w | 0x39000000 | uint32(off>>size)<<10)
 	case fits(off, 9):
-		a.put(w | 0x38000000 | uint32(off)&0x1ff<<12)
+		c.put(w | 0x38000000 | uint32(off)&0x1ff<<12)
 	default:
 		return false
 	}
@@ -200,8 +188,8 @@ func (a *asm) access(acc, size uint32, r, base reg, off int64) bool {
 }
 
 // accessReg is the same at base + index.
-func (a *asm) accessReg(acc, size uint32, r, base, index reg) {
-	a.put(size<<30 | acc | 0x38206800 | uint32(index)<<16 | uint32(base)<<5 | uint32(r))
+func (c *compiler) accessReg(acc, size uint32, r, base, index reg) {
+	c.put(size<<30 | acc | 0x38206800 | uint32(index)<<16 | uint32(base)<<5 | uint32(r))
 }
 
 // Conditions, as b.cond has them.
@@ -218,14 +206,16 @@ const (
 	condLE = 0xd
 )
 
-func (a *asm) branch(n int)               { a.jump(0x14000000, formBranch, n) }
-func (a *asm) branchIf(cond uint32, n int) { a.jump(0x54000000|cond, formIf, n) }
+// Branch goes to label n.
+func (c *compiler) Branch(n int) { c.jump(0x14000000, formBranch, n) }
+
+func (c *compiler) branchIf(cond uint32, n int) { c.jump(0x54000000|cond, formIf, n) }
 
 // branchZero goes to label n if r is 0, or is not; it leaves the flags.
-func (a *asm) branchZero(wide, not bool, r reg, n int) {
+func (c *compiler) branchZero(wide, not bool, r reg, n int) {
 	w := sf(wide) | 0x34000000 | uint32(r)
 	if not {
 		w |= 1 << 24
 	}
-	a.jump(w, formIf, n)
+	c.jump(w, formIf, n)
 }
