@@ -10,10 +10,14 @@ import "fmt"
 
 // Program is a handler's code. Index 0 is where it starts, with R1 the context.
 type Program struct {
-	Name   string
-	Insns  []Insn
-	Funcs  []Func // ascending Start, the first is the program itself
-	Maps   []Map  // what 64-bit loads of PseudoMap and PseudoMapValue mean
+	Name    string
+	Section string // of the object file that it comes from, "" of others: see At
+	License string // "" is GPL's, for helpers that want it
+	Insns   []Insn
+	Funcs   []Func // ascending Start, the first is the program itself
+	Maps    []Map  // what 64-bit loads of PseudoMap and PseudoMapValue mean
+	// Source is the line that instruction i was made from, "" if nobody knows;
+	// nil for the same of all.
 	Source func(i int) string
 }
 

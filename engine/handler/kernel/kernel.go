@@ -1,0 +1,71 @@
+// Package kernel is the executor that lets the kernel run handlers: the program
+// is loaded as eBPF and attached to uprobes, its maps are the kernel's, and are
+// read back in the shape that all maps here have. It needs what eBPF needs: the
+// right (CAP_BPF and CAP_PERFMON, or root), and a kernel that allows it.
+//
+// It also runs a program once on made-up registers (LoadTest, TestRun), which
+// is how the other executors are compared with the kernel.
+//
+// Everything goes through cilium/ebpf. It must not import the other executors,
+// nor anything that traces: the kernel's uprobes need no ptrace.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// ErrUnsupported is wrapped by all errors that say that this machine's kernel
+// does not do what was asked, whatever the program.
+var ErrUnsupported = errors.New("kernel executor: unsupported")
+
+// open creates the maps of a program.
+func openMaps(specs []program.Map) ([]*ebpf.Map, error) {
+	var maps []*ebpf.Map
+	for i, m := range specs {
+		k, err := ebpf.NewMap(m.Spec())
+		if err != nil {
+			closeMaps(maps)
+			return nil, fmt.Errorf("map %d (%s, %v): %w", i, m.Name, m.Type, reason(err))
+		}
+		maps = append(maps, k)
+	}
+	return maps, nil
+}
+
+func closeMaps(maps []*ebpf.Map) {
+	for _, m := range maps {
+		m.Close()
+	}
+}
+
+// associate puts the opened maps into the instructions that refer to them.
+func associate(spec *ebpf.ProgramSpec, p *program.Program, maps []*ebpf.Map) error {
+	byName := map[string]*ebpf.Map{}
+	for i, m := range maps {
+		byName[p.MapName(i)] = m
+	}
+	for i := range spec.Instructions {
+		in := &spec.Instructions[i]
+		if !in.IsLoadFromMap() {
+			continue
+		}
+		if err := in.AssociateMap(byName[in.Reference()]); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// reason adds ErrUnsupported to errors that are the machine's, not the
+// program's.
+func reason(err error) error {
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	return err
+}

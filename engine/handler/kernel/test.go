@@ -1,0 +1,197 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// MaxContext is the longest context a TestProgram can be given, in bytes.
+const MaxContext = 1 << 12
+
+// TestProgram is a program that is run at will, on made-up registers, instead
+// of at probes. The kernel runs no kprobe programs so; it is loaded as another
+// type:
+//
+//   - A "syscall" program (BPF_PROG_TYPE_SYSCALL) first. The context is any
+//     bytes that Run is given, and is read-only for a uprobe program while this
+//     type may write to it: what the kernel's verifier says to stores there is
+//     not what it says to a uprobe's (Check tells that).
+//     It has no stack trace and perf event maps, no get_stack, get_attach_cookie,
+//     get_func_ip and perf_event_output.
+//   - Else as a raw tracepoint, which has perf_event_output, get_stack, get_stackid
+//     and get_attach_cookie (always 0). Its context is 96 bytes: the
+//     first twelve registers; loads from behind them are refused.
+//
+// Both run in the calling thread, so that get_current_pid_tgid and its like
+// tell of the caller, and probe_read_user reads the caller's own memory.
+//
+// The result is of 64 bits, though the kernel's test run gives 32: each exit of
+// the program's first function is replaced by a jump behind it, where R0 is
+// stored in an array map that is added. Nothing else is changed.
+type TestProgram struct {
+	Type ebpf.ProgramType // Syscall or RawTracepoint
+	Log  string           // the verifier's
+
+	prog   *ebpf.Program
+	maps   []*ebpf.Map
+	result *ebpf.Map
+}
+
+// LoadTest loads a program to be run by Run. An *ebpf.VerifierError inside the
+// error is the kernel's refusal.
+func LoadTest(p *program.Program) (*TestProgram, error) {
+	if err := program.Validate(p); err != nil {
+		return nil, err
+	}
+	q := keepResult(p)
+	maps, err := openMaps(q.Maps)
+	if err != nil {
+		return nil, err
+	}
+	last := len(maps) - 1
+	t := &TestProgram{maps: maps[:last:last], result: maps[last]}
+	t.prog, err = loadAs(q, maps, ebpf.Syscall)
+	if err != nil {
+		var again error
+		if t.prog, again = loadAs(q, maps, ebpf.RawTracepoint); again != nil {
+			closeMaps(maps)
+			return nil, fmt.Errorf("as a syscall program: %w; as a raw tracepoint: %w", err, again)
+		}
+	}
+	t.Type, t.Log = t.prog.Type(), t.prog.VerifierLog
+	return t, nil
+}
+
+// Close frees the program and its maps.
+func (t *TestProgram) Close() error {
+	closeMaps(append(t.maps, t.result))
+	return t.prog.Close()
+}
+
+// Map is the program's map i.
+func (t *TestProgram) Map(i int) *ebpf.Map { return t.maps[i] }
+
+// Run runs the program once, with R1 pointing to a copy of ctx, and gives R0.
+func (t *TestProgram) Run(ctx []byte) (r0 uint64, err error) {
+	if len(ctx) > MaxContext {
+		return 0, fmt.Errorf("context of %d bytes; there may be %d", len(ctx), MaxContext)
+	}
+	if t.Type == ebpf.RawTracepoint {
+		ctx = ctx[:min(len(ctx), tracepointContext)]
+	}
+	opts := ebpf.RunOptions{}
+	if len(ctx) > 0 {
+		opts.Context = ctx
+	}
+	if _, err := t.prog.Run(&opts); err != nil {
+		return 0, reason(err)
+	}
+	err = t.result.Lookup(uint32(0), &r0)
+	return r0, err
+}
+
+// tracepointContext is the most that a raw tracepoint is given: twelve
+// arguments (kernel: MAX_BPF_FUNC_ARGS).
+const tracepointContext = 12 * 8
+
+// TestRun loads a program, runs it once on ctx, and gives R0 and the verifier's
+// log, which is that of a refusal too. See TestProgram for what differs from a
+// uprobe's run.
+func TestRun(p *program.Program, ctx []byte) (r0 uint64, verifierLog string, err error) {
+	t, err := LoadTest(p)
+	if err != nil {
+		return 0, refusal(err), err
+	}
+	defer t.Close()
+	r0, err = t.Run(ctx)
+	return r0, t.Log, err
+}
+
+// Check asks the kernel's verifier what it thinks of a program at a uprobe, and
+// gives its log. A refusal's error holds an *ebpf.VerifierError.
+func Check(p *program.Program) (verifierLog string, err error) {
+	if err := program.Validate(p); err != nil {
+		return "", err
+	}
+	maps, err := openMaps(p.Maps)
+	if err != nil {
+		return "", err
+	}
+	defer closeMaps(maps)
+	k, err := loadAs(p, maps, ebpf.Kprobe)
+	if err != nil {
+		return refusal(err), err
+	}
+	defer k.Close()
+	return k.VerifierLog, nil
+}
+
+// refusal is the log of a refused program.
+func refusal(err error) string {
+	var v *ebpf.VerifierError
+	if errors.As(err, &v) {
+		return fmt.Sprintf("%+v", v)
+	}
+	return ""
+}
+
+// loadAs loads a program as one of a type, with a short log.
+func loadAs(p *program.Program, maps []*ebpf.Map, as ebpf.ProgramType) (*ebpf.Program, error) {
+	spec, err := p.Spec()
+	if err != nil {
+		return nil, err
+	}
+	if err := associate(spec, p, maps); err != nil {
+		return nil, err
+	}
+	spec.Type = as
+	if as == ebpf.Syscall {
+		spec.Flags |= unix.BPF_F_SLEEPABLE
+	}
+	k, err := ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Name, reason(err))
+	}
+	return k, nil
+}
+
+// keepResult is the program with R0 stored in a map of its own, the last, at
+// the end of its first function.
+func keepResult(p *program.Program) *program.Program {
+	end := p.End(0)
+	tail := []program.Insn{
+		{Op: program.ClassLd | program.SizeDW, Dst: program.R1, Src: program.PseudoMapValue, Imm: int32(len(p.Maps))},
+		{},
+		{Op: program.ClassStx | program.ModeMem | program.SizeDW, Dst: program.R1, Src: program.R0},
+		{Op: program.ClassJmp | program.JmpExit},
+	}
+	q := *p
+	q.Insns = append(append(append(make([]program.Insn, 0, len(p.Insns)+len(tail)), p.Insns[:end]...), tail...), p.Insns[end:]...)
+	q.Funcs = append([]program.Func(nil), p.Funcs...)
+	for f := range q.Funcs[1:] {
+		q.Funcs[f+1].Start += len(tail)
+	}
+	q.Maps = append(append([]program.Map(nil), p.Maps...), program.Map{
+		Name: "result", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1,
+	})
+	q.Source = nil
+	for i := 0; i < end; i++ {
+		in := &q.Insns[i]
+		to, ok := p.Callee(i)
+		switch {
+		case in.IsExit():
+			*in = program.Insn{Op: program.ClassJmp32 | program.JmpA, Imm: int32(end - i - 1)}
+		case ok && to >= end:
+			in.Imm += int32(len(tail))
+		}
+		if in.Wide() {
+			i++
+		}
+	}
+	return &q
+}
