@@ -199,7 +199,8 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.changes(rax)
 	c.Flags = true
 	mem := plan.Mem{Base: plan.BaseRegion, Off: int64(l.Data)}
-	if o.UsesImm() {
+	constant, register := o.Key()
+	if constant {
 		c.cpu(rax)
 		c.scale(rax, l.CPUStride)
 		mem.Off += o.Imm * int64(l.Stride)
@@ -210,7 +211,11 @@ func (c *compiler) lookup(o *plan.Op) {
 	if miss < 0 {
 		miss = c.NewLabel()
 	}
-	c.truncate(4, rax, c.place(o.Mem))
+	if register {
+		c.truncate(4, rax, is(home[o.Src]))
+	} else {
+		c.truncate(4, rax, c.place(o.Mem))
+	}
 	c.withImm(false, groupCmp, is(rax), int64(int32(m.MaxEntries)), 0)
 	c.jump(ifNotBelow, miss)
 	c.scale(rax, l.Stride)

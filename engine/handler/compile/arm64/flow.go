@@ -198,7 +198,8 @@ func (c *compiler) cpu(r reg) {
 func (c *compiler) lookup(o *plan.Op) {
 	m, l, r0 := &c.Program.Maps[o.To], &c.Target.Maps[o.To], home[program.R0]
 	mem := plan.Mem{Base: plan.BaseRegion, Off: int64(l.Data)}
-	if o.UsesImm() {
+	constant, register := o.Key()
+	if constant {
 		mem.Off += o.Imm * int64(l.Stride)
 		c.cpu(r0)
 		c.scaled(r0, r0, l.CPUStride, c.spareAddress(o, mem))
@@ -209,7 +210,11 @@ func (c *compiler) lookup(o *plan.Op) {
 		miss = c.NewLabel()
 	}
 	c.changes(r0)
-	c.memory(accLoad, 2, r0, c.place(o.Mem))
+	if register {
+		c.truncate(4, r0, home[o.Src])
+	} else {
+		c.memory(accLoad, 2, r0, c.place(o.Mem))
+	}
 	c.compare(false, r0, int64(int32(m.MaxEntries)))
 	c.branchIf(condHS, miss)
 	c.scaled(r0, r0, l.Stride, c.spareAddress(o, mem))

@@ -79,7 +79,7 @@ func (b *builder) inlineLookup(o *Op, s *state) value {
 	if m.KeySize != keySize || at.Stride <= 0 {
 		return value{}
 	}
-	*o = Op{Kind: Lookup, Dst: program.R0, Src: program.R2, To: index, Mem: Mem{program.R2, 0}, Label: o.Label, Miss: -1}
+	*o = Op{Kind: Lookup, Dst: program.R0, Src: NoReg, To: index, Mem: Mem{program.R2, 0}, Label: o.Label, Miss: -1}
 	key := s.get(program.R2)
 	if key.what == pointer {
 		o.Mem = key.mem
@@ -97,7 +97,7 @@ func (b *builder) inlineLookup(o *Op, s *state) value {
 		*o = Op{Kind: Address, Dst: program.R0, Src: NoReg, Mem: v.mem, Label: o.Label, Miss: -1}
 		return v
 	}
-	o.Src, o.Imm, o.Mem = NoReg, int64(n), Mem{}
+	o.Imm, o.Mem = int64(n), Mem{Base: NoReg}
 	return value{what: some}
 }
 

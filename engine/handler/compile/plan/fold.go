@@ -138,11 +138,10 @@ func stepValue(o *Op, s *state) (v value) {
 	case Alu:
 		v = stepSum(o, s)
 	case Load:
-		if o.Mem.Base == BaseStack {
-			v = s.read(o.Mem.Off, o.Size)
-			if v.what == number {
-				v.n = extend(v.n, o.Size, o.Signed)
-			}
+		v = stepLoad(o, s)
+	case Lookup:
+		if key := s.read(o.Mem.Off, keySize); o.Mem.Base == BaseStack && key.what == copied {
+			o.Src, o.Mem = uint8(key.n), Mem{Base: NoReg}
 		}
 	}
 	switch v.what {
@@ -151,6 +150,25 @@ func stepValue(o *Op, s *state) (v value) {
 	case pointer:
 		*o = Op{Kind: Address, Dst: o.Dst, Src: NoReg, Mem: v.mem, Label: o.Label, Miss: -1}
 	case unknown:
+		return value{}
+	}
+	return v
+}
+
+// stepLoad is what a load from the stack gives, which may be what a register
+// still has.
+func stepLoad(o *Op, s *state) (v value) {
+	if o.Mem.Base != BaseStack {
+		return v
+	}
+	v = s.read(o.Mem.Off, o.Size)
+	switch {
+	case v.what == number:
+		v.n = extend(v.n, o.Size, o.Signed)
+	case v.what == copied:
+		if o.Size >= 4 && !o.Signed {
+			*o = Op{Kind: Move, Wide: o.Size == sizeOf, Dst: o.Dst, Src: uint8(v.n), Label: o.Label, Miss: -1}
+		}
 		return value{}
 	}
 	return v
@@ -189,9 +207,10 @@ func stepStore(o *Op, s *state, region verify.Region) {
 		s.forget(o.Defines())
 	case o.UsesImm():
 		v = num(o.Imm)
-	case o.Size == sizeOf:
-		if v = s.get(o.Src); v.what != pointer && v.what != number {
-			v = value{}
+	default:
+		v = s.get(o.Src)
+		if known := v.what == pointer || v.what == number; (!known || o.Size < sizeOf) && o.Src < program.R10 {
+			v = value{what: copied, n: int64(o.Src)}
 		}
 	}
 	switch {

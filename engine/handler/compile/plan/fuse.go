@@ -81,11 +81,9 @@ func (b *builder) fuse() {
 	b.labels()
 	for i := range b.Ops {
 		o := &b.Ops[i]
-		if o.Kind != Lookup || o.UsesImm() {
-			continue
-		}
+		constant, _ := o.Key()
 		j := b.follow(i)
-		if j < 0 {
+		if o.Kind != Lookup || constant || j < 0 {
 			continue
 		}
 		test := &b.Ops[j]

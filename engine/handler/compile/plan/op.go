@@ -28,7 +28,7 @@ const (
 	Call          // helper Imm
 	CallFunc      // function To
 	Repeat        // bpf_loop with function To, or the one that R2 points to if -1; flags are 0 unless Imm
-	Lookup        // R0 = address of the value of map To, 0 if none; see Miss
+	Lookup        // R0 = address of the value of map To, 0 if none; see Miss and Key
 	CPU           // R0 = number of the CPU
 	Exit
 )
@@ -69,6 +69,12 @@ type Op struct {
 	// Live are the BPF registers whose values are needed behind the
 	// operation, as a mask.
 	Live uint16
+}
+
+// Key is where a lookup has its key: the constant Imm, register Src, or Mem.
+func (o *Op) Key() (constant, register bool) {
+	memory := o.Mem.Base != NoReg
+	return !memory && o.Src == NoReg, !memory && o.Src != NoReg
 }
 
 // UsesImm is whether the operand is the immediate.
@@ -143,10 +149,7 @@ func (o *Op) uses(entry func(f int) uint16, result bool) uint16 {
 		}
 		return u
 	case Lookup:
-		if o.UsesImm() {
-			return 0
-		}
-		return bit(o.Mem.Base)
+		return bit(o.Mem.Base) | bit(o.Src)
 	case Exit:
 		if result {
 			return 1 << program.R0

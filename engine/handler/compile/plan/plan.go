@@ -78,6 +78,8 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	b.fold()
 	b.reach()
 	b.trim()
+	b.fold() // what is out of the way now lets more be seen
+	b.reach()
 	b.bump()
 	b.trim()
 	b.fuse()
@@ -194,7 +196,7 @@ func (o *Op) hasMem() bool {
 	case Address, Load, LoadAcq, Store, StoreRel, Atomic:
 		return true
 	case Lookup:
-		return !o.UsesImm()
+		return o.Mem.Base != NoReg
 	}
 	return false
 }

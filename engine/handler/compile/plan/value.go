@@ -15,6 +15,7 @@ const (
 	pointer      // mem
 	some         // not 0
 	code         // function n
+	copied       // what register n has, as long as that is not set anew
 )
 
 // value is what is known about a register or stack slot.
@@ -57,7 +58,13 @@ func (s *state) get(r uint8) value {
 func (s *state) set(r uint8, v value) {
 	if r < program.R10 {
 		s.regs[r] = v
+		s.forgetCopies(1 << r)
 	}
+}
+
+// forgetCopies makes slots unknown that are copies of registers in mask.
+func (s *state) forgetCopies(mask uint16) {
+	s.slots = slices.DeleteFunc(s.slots, func(o slot) bool { return o.what == copied && mask>>o.n&1 != 0 })
 }
 
 // forget makes the registers in mask unknown.
@@ -67,6 +74,7 @@ func (s *state) forget(mask uint16) {
 			s.regs[r] = value{}
 		}
 	}
+	s.forgetCopies(mask)
 }
 
 // write notes that size bytes of the stack at off are v from now on.
