@@ -46,8 +46,10 @@ func SetIdleClass(idle bool) error {
 // ns; 0 where the kernel does not count it (CONFIG_SCHED_INFO).
 func RunDelay() int64 {
 	var buf [512]byte
-	return number(field(read("/proc/thread-self/schedstat", buf[:]), 1))
+	return number(field(readPath(schedstat, buf[:]), 1))
 }
+
+var schedstat = []byte("/proc/thread-self/schedstat\x00")
 
 // Runnable is how many tasks of the machine run or wait for a CPU now, the
 // calling thread among them; 0 where that is not told.
@@ -83,7 +85,8 @@ func CPUs() int {
 func LastCPU(task int) int {
 	const afterName = 39 - 3
 	var buf [512]byte
-	stat := read("/proc/"+strconv.Itoa(task)+"/stat", buf[:])
+	var path [32]byte // no allocation: this is asked while a task waits
+	stat := readPath(append(strconv.AppendInt(append(path[:0], "/proc/"...), int64(task), 10), "/stat\x00"...), buf[:])
 	cpu := field(stat[bytes.LastIndexByte(stat, ')')+1:], afterName)
 	if len(cpu) == 0 {
 		return -1
@@ -98,6 +101,20 @@ func read(path string, buf []byte) []byte {
 	if err != nil {
 		return nil
 	}
+	return readAll(fd, buf)
+}
+
+// readPath is read of a path that ends with a 0.
+func readPath(path, buf []byte) []byte {
+	const here = ^uintptr(99) // AT_FDCWD
+	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, here, uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return nil
+	}
+	return readAll(int(fd), buf)
+}
+
+func readAll(fd int, buf []byte) []byte {
 	n, _ := unix.Read(fd, buf)
 	_ = unix.Close(fd)
 	return buf[:max(n, 0)]
