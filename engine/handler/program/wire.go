@@ -29,14 +29,19 @@ func FromBytes(name string, raw []byte, maps []Map) (*Program, error) {
 		return nil, fmt.Errorf("%w: %s: %d bytes are no whole number of instructions", ErrInvalid, name, len(raw))
 	}
 	for ; len(raw) > 0; raw = raw[InsnSize:] {
-		p.Insns = append(p.Insns, Insn{
-			Op: raw[0], Dst: raw[1] & 15, Src: raw[1] >> 4,
-			Off: int16(binary.LittleEndian.Uint16(raw[2:])),
-			Imm: int32(binary.LittleEndian.Uint32(raw[4:])),
-		})
+		p.Insns = append(p.Insns, decode(raw))
 	}
 	if err := p.findFuncs(nil); err != nil {
 		return nil, err
 	}
 	return p, Validate(p)
+}
+
+// decode is the first of raw's instructions.
+func decode(raw []byte) Insn {
+	return Insn{
+		Op: raw[0], Dst: raw[1] & 15, Src: raw[1] >> 4,
+		Off: int16(binary.LittleEndian.Uint16(raw[2:])),
+		Imm: int32(binary.LittleEndian.Uint32(raw[4:])),
+	}
 }

@@ -1,0 +1,58 @@
+package program
+
+import "fmt"
+
+// mapRule is what the kernel wants of a map's sizes; 0: any.
+type mapRule struct {
+	key, value uint32 // exactly
+	none       bool   // neither key nor value
+	entries    bool   // at least one
+}
+
+var mapRules = map[MapType]mapRule{
+	Hash: {entries: true}, PerCPUHash: {entries: true}, LRUHash: {entries: true},
+	Array: {key: 4, entries: true}, PerCPUArray: {key: 4, entries: true},
+	StackTrace: {key: 4, entries: true}, PerfEvents: {key: 4, value: 4},
+	RingBuf: {none: true, entries: true},
+}
+
+// Bounds of maps. The kernel's are wider for values; these keep the sum of all
+// that a map needs in 64 bits, and are far from what is sensible.
+const (
+	maxKey   = 512 // MAX_BPF_STACK
+	maxValue = 1 << 28
+	maxStack = 127 // frames, kernel.perf_event_max_stack
+	page     = 4096
+)
+
+// check says why a map can't be made on any machine.
+func (m *Map) check() error {
+	refuse := func(class error, why string) error {
+		return &Error{Program: "map " + m.Name, Insn: -1, Reason: why, Err: class}
+	}
+	rule, ok := mapRules[m.Type]
+	switch {
+	case !ok:
+		return refuse(ErrUnsupported, m.Type.String())
+	case rule.none && (m.KeySize != 0 || m.ValueSize != 0):
+		return refuse(ErrInvalid, "it has neither keys nor values")
+	case rule.key != 0 && m.KeySize != rule.key, !rule.none && (m.KeySize == 0 || m.KeySize > maxKey):
+		return refuse(ErrInvalid, fmt.Sprintf("a key of %d bytes", m.KeySize))
+	case rule.value != 0 && m.ValueSize != rule.value, !rule.none && (m.ValueSize == 0 || m.ValueSize > maxValue):
+		return refuse(ErrInvalid, fmt.Sprintf("a value of %d bytes", m.ValueSize))
+	case rule.entries && m.MaxEntries == 0:
+		return refuse(ErrInvalid, "no entries")
+	case m.Type == RingBuf && (m.MaxEntries < page || m.MaxEntries&(m.MaxEntries-1) != 0):
+		return refuse(ErrInvalid, fmt.Sprintf("%d bytes are no power of two, a page at least", m.MaxEntries))
+	case m.Type == StackTrace && (m.ValueSize%8 != 0 || m.ValueSize > maxStack*8):
+		return refuse(ErrInvalid, fmt.Sprintf("%d bytes are no up to %d addresses", m.ValueSize, maxStack))
+	case m.ReadOnly && m.Type != Array:
+		return refuse(ErrInvalid, "read only is for constants in an array")
+	}
+	for _, kv := range m.Contents {
+		if rule.none || len(kv.Key) != int(m.KeySize) || len(kv.Value) != int(m.ValueSize) {
+			return refuse(ErrInvalid, "an initial entry of another size")
+		}
+	}
+	return nil
+}

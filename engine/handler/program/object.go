@@ -1,0 +1,98 @@
+package program
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// maxSection bounds what an object file may make us set aside for a section:
+// one without contents can claim any size.
+const maxSection = 1 << 26
+
+// Load reads an object file of clang -target bpf. All programs in it share the
+// maps that any of them uses: Maps is the same for all. Variables are maps,
+// too, called after their sections (.data, .rodata, .bss). They come in the
+// order of their names.
+//
+// Programs for uprobes, uretprobes, kprobes and kretprobes are read; what these
+// may not have, since executors here can't know the kernel, is refused by an
+// *Error that wraps ErrUnsupported and names section, instruction and what:
+// relocations against the kernel's types (CO-RE), kernel functions and
+// variables, tail calls, and other helpers and maps than there are here.
+func Load(r io.ReaderAt) (programs []*Program, err error) {
+	if err := checkObject(r); err != nil {
+		return nil, fmt.Errorf("object file: %w: %w", ErrInvalid, err)
+	}
+	c, err := loadCollection(r)
+	if err != nil {
+		class := ErrInvalid
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			class = ErrUnsupported
+		}
+		return nil, fmt.Errorf("object file: %w: %w", class, err)
+	}
+	if len(c.Programs) == 0 {
+		return nil, fmt.Errorf("object file: %w: no programs", ErrInvalid)
+	}
+	var specs []*ebpf.ProgramSpec
+	for _, name := range slices.Sorted(maps.Keys(c.Programs)) {
+		specs = append(specs, c.Programs[name])
+	}
+	shared, err := usedMaps(specs, c.Maps)
+	if err != nil {
+		return nil, fmt.Errorf("object file: %w", err)
+	}
+	for _, s := range specs {
+		p, err := fromSpec(s, shared)
+		if err != nil {
+			return nil, err
+		}
+		programs = append(programs, p)
+	}
+	return programs, nil
+}
+
+// loadCollection is cilium's reader, which trusts a file more than we do.
+func loadCollection(r io.ReaderAt) (c *ebpf.CollectionSpec, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("damaged: %v", v)
+		}
+	}()
+	return ebpf.LoadCollectionSpecFromReader(r)
+}
+
+// checkObject refuses what would cost too much to read.
+func checkObject(r io.ReaderAt) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("damaged: %v", v)
+		}
+	}()
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return err
+	}
+	if f.Machine != elf.EM_BPF && f.Machine != elf.EM_NONE {
+		return fmt.Errorf("made for %v, not for eBPF", f.Machine)
+	}
+	if f.ByteOrder.String() != "LittleEndian" {
+		return errors.New("big endian")
+	}
+	for _, s := range f.Sections {
+		if s.Size > maxSection {
+			return fmt.Errorf("section %s has %d bytes, there may be %d", s.Name, s.Size, maxSection)
+		}
+		if strings.HasPrefix(s.Name, ".") && s.Flags&elf.SHF_COMPRESSED != 0 {
+			return fmt.Errorf("section %s is compressed", s.Name)
+		}
+	}
+	return nil
+}
