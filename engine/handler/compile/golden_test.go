@@ -281,6 +281,7 @@ func callGoldens() []golden {
 		{name: "loop", target: Target{Result: true}, funcs: []int{8}, insns: list(movK(1, 9), loadFunc(2, 5), movK(3, 0), movK(4, 0), call(program.FnLoop), movK(0, 0), exit(), mov(0, 1), exit())},
 		{name: "cpu", target: Target{Result: true, RSeq: 64}, insns: list(call(program.FnSMPProcessorID), exit())},
 		{name: "cpu, features", target: features, insns: list(call(program.FnSMPProcessorID), exit())},
+		{name: "fetch add, old value not needed", insns: list(loadValue(1, 0, 0), ldx(program.SizeDW, 2, 10, -8), movK(2, 1), atomic(program.SizeDW, 1, 2, 0, 1), exit()), maps: counters},
 		{name: "cookie", target: Target{Result: true}, insns: list(call(program.FnGetAttachCookie), exit())},
 		{name: "lookup", target: Target{Result: true}, maps: array, insns: tested(false)},
 		{name: "lookup, result kept", target: Target{Result: true}, maps: array, insns: list(keyed(false, 0), exit())},

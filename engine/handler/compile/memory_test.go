@@ -322,10 +322,23 @@ func TestContextLate(t *testing.T) {
 			}
 		}
 		r.result(accepted(host, list(mov(6, 1), change, ldx(program.SizeDW, 0, 6, off), exit()), nil), &regs, regs[w])
-		// The second time round, registers are changed.
-		code := list(mov(6, 1), movK(7, 0), ldx(program.SizeDW, 0, 6, off), movK(2, 1), movK(3, 1), movK(8, 1), movK(5, 1),
-			addK(7, 1), jumpK(program.ClassJmp, program.JmpLt, 7, 3, -7), exit())
-		r.result(context(accepted(host, code, nil), 2, int(off)), &regs, regs[w])
+		// The second time round, registers are changed; not by constants,
+		// which would be seen through.
+		code := list(mov(6, 1), movK(7, 0), ldx(program.SizeDW, 0, 6, off))
+		want := regs[w]
+		for _, k := range []uint8{2, 3, 4, 5, 8, 9} {
+			code = append(code, ldx(program.SizeDW, k, 6, 0))
+			want += regs[0]
+		}
+		code = list(code, addK(7, 1), jumpK(program.ClassJmp, program.JmpLt, 7, 3, -9))
+		for _, k := range []uint8{2, 3, 4, 5, 8, 9} {
+			code = append(code, alu(program.ClassAlu64, program.AluAdd, 0, k))
+		}
+		res := context(accepted(host, append(code, exit()), nil), 2, int(off))
+		for i := range 6 {
+			context(res, 3+i, 0)
+		}
+		r.result(res, &regs, want)
 	}
 }
 
