@@ -15,51 +15,11 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-
-	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
 // ErrUnsupported is wrapped by all errors that say that this machine's kernel
 // does not do what was asked, whatever the program.
 var ErrUnsupported = errors.New("kernel executor: unsupported")
-
-// open creates the maps of a program.
-func openMaps(specs []program.Map) ([]*ebpf.Map, error) {
-	var maps []*ebpf.Map
-	for i, m := range specs {
-		k, err := ebpf.NewMap(m.Spec())
-		if err != nil {
-			closeMaps(maps)
-			return nil, fmt.Errorf("map %d (%s, %v): %w", i, m.Name, m.Type, reason(err))
-		}
-		maps = append(maps, k)
-	}
-	return maps, nil
-}
-
-func closeMaps(maps []*ebpf.Map) {
-	for _, m := range maps {
-		m.Close()
-	}
-}
-
-// associate puts the opened maps into the instructions that refer to them.
-func associate(spec *ebpf.ProgramSpec, p *program.Program, maps []*ebpf.Map) error {
-	byName := map[string]*ebpf.Map{}
-	for i, m := range maps {
-		byName[p.MapName(i)] = m
-	}
-	for i := range spec.Instructions {
-		in := &spec.Instructions[i]
-		if !in.IsLoadFromMap() {
-			continue
-		}
-		if err := in.AssociateMap(byName[in.Reference()]); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, err)
-		}
-	}
-	return nil
-}
 
 // reason adds ErrUnsupported to errors that are the machine's, not the
 // program's.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
@@ -55,10 +54,10 @@ func LoadTest(p *program.Program) (*TestProgram, error) {
 	}
 	last := len(maps) - 1
 	t := &TestProgram{maps: maps[:last:last], result: maps[last]}
-	t.prog, err = loadAs(q, maps, ebpf.Syscall)
+	t.prog, err = load(q, maps, as{kind: ebpf.Syscall})
 	if err != nil {
 		var again error
-		if t.prog, again = loadAs(q, maps, ebpf.RawTracepoint); again != nil {
+		if t.prog, again = load(q, maps, as{kind: ebpf.RawTracepoint}); again != nil {
 			closeMaps(maps)
 			return nil, fmt.Errorf("as a syscall program: %w; as a raw tracepoint: %w", err, again)
 		}
@@ -123,7 +122,7 @@ func Check(p *program.Program) (verifierLog string, err error) {
 		return "", err
 	}
 	defer closeMaps(maps)
-	k, err := loadAs(p, maps, ebpf.Kprobe)
+	k, err := load(p, maps, as{kind: ebpf.Kprobe})
 	if err != nil {
 		return refusal(err), err
 	}
@@ -138,26 +137,6 @@ func refusal(err error) string {
 		return fmt.Sprintf("%+v", v)
 	}
 	return ""
-}
-
-// loadAs loads a program as one of a type, with a short log.
-func loadAs(p *program.Program, maps []*ebpf.Map, as ebpf.ProgramType) (*ebpf.Program, error) {
-	spec, err := p.Spec()
-	if err != nil {
-		return nil, err
-	}
-	if err := associate(spec, p, maps); err != nil {
-		return nil, err
-	}
-	spec.Type = as
-	if as == ebpf.Syscall {
-		spec.Flags |= unix.BPF_F_SLEEPABLE
-	}
-	k, err := ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Name, reason(err))
-	}
-	return k, nil
 }
 
 // keepResult is the program with R0 stored in a map of its own, the last, at

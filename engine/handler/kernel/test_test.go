@@ -12,7 +12,7 @@ import (
 
 const (
 	alu  = program.ClassAlu64
-	load = program.ClassLdx | program.ModeMem | program.SizeDW
+	ldx  = program.ClassLdx | program.ModeMem | program.SizeDW
 	exit = program.ClassJmp | program.JmpExit
 )
 
@@ -29,7 +29,7 @@ func prog(t *testing.T, maps []program.Map, insns ...program.Insn) *program.Prog
 // TestRunResult: all 64 bits of R0, and the whole of struct pt_regs.
 func TestRunResult(t *testing.T) {
 	p := prog(t, nil,
-		program.Insn{Op: load, Dst: program.R0, Src: program.R1, Off: 160},
+		program.Insn{Op: ldx, Dst: program.R0, Src: program.R1, Off: 160},
 		program.Insn{Op: alu | program.AluAdd, Dst: program.R0, Imm: 1},
 		program.Insn{Op: exit},
 	)

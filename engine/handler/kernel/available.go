@@ -1,0 +1,93 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Available tells why this process can't run handlers in the kernel, nil if it
+// can. It tries: a map, a program with a helper that reads user memory, and a
+// uprobe in a file that nobody runs. All that it makes is gone afterwards.
+func Available() error {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+	if err != nil {
+		return refused("no eBPF map", err)
+	}
+	defer m.Close()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.Kprobe, License: "GPL", Instructions: asm.Instructions{
+		asm.Mov.Reg(asm.R1, asm.RFP),
+		asm.Add.Imm(asm.R1, -8),
+		asm.Mov.Imm(asm.R2, 8),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.FnProbeReadUser.Call(),
+		asm.Mov.Imm(asm.R0, 0),
+		asm.Return(),
+	}})
+	if err != nil {
+		return refused("no eBPF program that reads user memory", err)
+	}
+	defer p.Close()
+	return uprobes(p)
+}
+
+// uprobes tries one: at the second byte of a file in memory that no process has
+// mapped, so that nothing is ever patched.
+func uprobes(p *ebpf.Program) error {
+	fd, err := unix.MemfdCreate("uprobe", unix.MFD_CLOEXEC)
+	if err != nil {
+		return refused("no memory file", err)
+	}
+	f := os.NewFile(uintptr(fd), "uprobe")
+	defer f.Close()
+	if _, err := f.Write(make([]byte, 64)); err != nil {
+		return refused("no memory file", err)
+	}
+	file, err := link.OpenExecutable(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return refused("no /proc", err)
+	}
+	k, err := file.Uprobe("", p, &link.UprobeOptions{Address: 1, PID: os.Getpid()})
+	if err != nil {
+		return refused("no uprobe", err)
+	}
+	return k.Close()
+}
+
+// refused says why the kernel refused what.
+func refused(what string, err error) error {
+	why := ""
+	switch {
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+		why = "no right: needs CAP_BPF and CAP_PERFMON, or root of the machine"
+		if mode := lockdown(); mode != "" {
+			why += "; the kernel is locked down (" + mode + ")"
+		}
+	case errors.Is(err, unix.ENOSYS) || errors.Is(err, ebpf.ErrNotSupported):
+		why = "the kernel was built without it"
+	}
+	if why == "" {
+		return fmt.Errorf("%w: %s: %w", ErrUnsupported, what, err)
+	}
+	return fmt.Errorf("%w: %s: %s: %w", ErrUnsupported, what, why, err)
+}
+
+// lockdown is the kernel's mode of lockdown, "" without.
+func lockdown() string {
+	text, err := os.ReadFile("/sys/kernel/security/lockdown")
+	if err != nil {
+		return ""
+	}
+	_, mode, ok := strings.Cut(string(text), "[")
+	mode, _, _ = strings.Cut(mode, "]")
+	if !ok || mode == "none" {
+		return ""
+	}
+	return mode
+}

@@ -1,0 +1,147 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Instance is a handler in the kernel: programs that share maps. Its methods
+// may be called from any goroutine, Close once, after the others.
+type Instance struct {
+	programs []*program.Program
+	loaded   []loaded
+	maps     []*Map
+}
+
+// loaded is a program in the kernel: as a kprobe program that any uprobe takes,
+// and as one for uprobe_multi links, nil where the kernel has none.
+type loaded struct{ one, many *ebpf.Program }
+
+// Load hands programs to the kernel: its verifier has accepted them when there
+// is no error. They share their maps, so their Maps must be equal: an entry and
+// an exit program, say. An *ebpf.VerifierError in the error is the kernel's
+// refusal, with its log.
+func Load(programs ...*program.Program) (*Instance, error) {
+	if len(programs) == 0 {
+		return nil, errors.New("kernel executor: no program")
+	}
+	for _, p := range programs {
+		if err := program.Validate(p); err != nil {
+			return nil, err
+		}
+		if !reflect.DeepEqual(p.Maps, programs[0].Maps) {
+			return nil, fmt.Errorf("kernel executor: %s and %s have different maps", programs[0].Name, p.Name)
+		}
+	}
+	maps, err := openMaps(programs[0].Maps)
+	if err != nil {
+		return nil, err
+	}
+	in := &Instance{programs: programs}
+	for i, m := range maps {
+		in.maps = append(in.maps, newMap(programs[0].Maps[i], m))
+	}
+	for _, p := range programs {
+		one, err := load(p, maps, as{kind: ebpf.Kprobe})
+		if err != nil {
+			in.Close()
+			return nil, err
+		}
+		in.loaded = append(in.loaded, loaded{one: one})
+	}
+	return in, nil
+}
+
+// Close takes programs and maps from the kernel. Links go first: a link that is
+// still open keeps what it needs.
+func (in *Instance) Close() error {
+	var errs []error
+	for _, l := range in.loaded {
+		errs = append(errs, l.one.Close())
+		if l.many != nil {
+			errs = append(errs, l.many.Close())
+		}
+	}
+	for _, m := range in.maps {
+		errs = append(errs, m.close())
+	}
+	return errors.Join(errs...)
+}
+
+// many is program i for uprobe_multi links.
+func (in *Instance) many(i int) (*ebpf.Program, error) {
+	l := &in.loaded[i]
+	if l.many == nil {
+		var maps []*ebpf.Map
+		for _, m := range in.maps {
+			maps = append(maps, m.kernel)
+		}
+		p, err := load(in.programs[i], maps, as{kind: ebpf.Kprobe, attach: ebpf.AttachTraceUprobeMulti})
+		if err != nil {
+			return nil, err
+		}
+		l.many = p
+	}
+	return l.many, nil
+}
+
+// openMaps creates the maps of a program.
+func openMaps(specs []program.Map) ([]*ebpf.Map, error) {
+	var maps []*ebpf.Map
+	for i, m := range specs {
+		k, err := ebpf.NewMap(m.Spec())
+		if err != nil {
+			closeMaps(maps)
+			return nil, fmt.Errorf("map %d (%s, %v): %w", i, m.Name, m.Type, reason(err))
+		}
+		maps = append(maps, k)
+	}
+	return maps, nil
+}
+
+func closeMaps(maps []*ebpf.Map) {
+	for _, m := range maps {
+		m.Close()
+	}
+}
+
+// as says what a program is loaded as.
+type as struct {
+	kind   ebpf.ProgramType
+	attach ebpf.AttachType
+}
+
+// load loads a program with maps that are open. The log is short unless the
+// program is refused.
+func load(p *program.Program, maps []*ebpf.Map, as as) (*ebpf.Program, error) {
+	spec, err := p.Spec()
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]*ebpf.Map{}
+	for i, m := range maps {
+		byName[p.MapName(i)] = m
+	}
+	for i := range spec.Instructions {
+		if in := &spec.Instructions[i]; in.IsLoadFromMap() {
+			if err := in.AssociateMap(byName[in.Reference()]); err != nil {
+				return nil, fmt.Errorf("%s: %w", p.Name, err)
+			}
+		}
+	}
+	spec.Type, spec.AttachType = as.kind, as.attach
+	if as.kind == ebpf.Syscall {
+		spec.Flags |= unix.BPF_F_SLEEPABLE
+	}
+	k, err := ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Name, reason(err))
+	}
+	return k, nil
+}

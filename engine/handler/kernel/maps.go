@@ -1,0 +1,177 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Map is a map of an Instance.
+type Map struct {
+	Spec   program.Map
+	kernel *ebpf.Map
+	ring   *Ring
+	err    error
+}
+
+func newMap(spec program.Map, k *ebpf.Map) *Map { return &Map{Spec: spec, kernel: k} }
+
+func (m *Map) close() error {
+	if m.ring != nil {
+		m.ring.close()
+	}
+	return m.kernel.Close()
+}
+
+// Maps are the instance's maps, in the order of the programs' Maps.
+func (in *Instance) Maps() []*Map { return in.maps }
+
+// Map is the map called name, nil if there is none.
+func (in *Instance) Map(name string) *Map {
+	for i, m := range in.maps {
+		if in.programs[0].MapName(i) == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Entries gives the entries of the map called name, nothing if there is none:
+// the key, and one value, or one for each CPU. Both are valid until the next
+// one only. See Map.All.
+func (in *Instance) Entries(name string) iter.Seq2[[]byte, [][]byte] {
+	if m := in.Map(name); m != nil {
+		return m.All()
+	}
+	return func(func([]byte, [][]byte) bool) {}
+}
+
+// All gives the map's entries: the key and one value, or one for each CPU that
+// there can be. Entries that come or go meanwhile may be missed, none comes
+// twice. An array has all its entries always. What went wrong is in Err.
+func (m *Map) All() iter.Seq2[[]byte, [][]byte] {
+	return func(yield func([]byte, [][]byte) bool) {
+		m.err = nil
+		switch m.Spec.Type {
+		case program.RingBuf, program.PerfEvents:
+		case program.Array, program.PerCPUArray:
+			m.err = m.indexed(yield)
+		default:
+			m.err = m.keyed(yield)
+		}
+	}
+}
+
+// Err is what went wrong in the last All.
+func (m *Map) Err() error { return m.err }
+
+func (m *Map) indexed(yield func([]byte, [][]byte) bool) error {
+	key := make([]byte, 4)
+	for i := range m.Spec.MaxEntries {
+		binary.LittleEndian.PutUint32(key, i)
+		values, err := m.Lookup(key)
+		if err != nil {
+			return err
+		}
+		if !yield(key, values) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// keyed goes from key to key. Where the one it stands at was deleted, the
+// kernel starts again from the first; those it has seen are known.
+func (m *Map) keyed(yield func([]byte, [][]byte) bool) error {
+	seen := map[string]bool{}
+	budget := 8 * (int(min(m.Spec.MaxEntries, math.MaxInt32)) + 16)
+	for key, err := m.next(nil); ; key, err = m.next(key) {
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("map %s: %w", m.Spec.Name, err)
+		}
+		if budget--; budget < 0 {
+			return fmt.Errorf("map %s: %w", m.Spec.Name, ebpf.ErrIterationAborted)
+		}
+		if seen[string(key)] {
+			continue
+		}
+		seen[string(key)] = true
+		values, err := m.Lookup(key)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !yield(key, values) {
+			return nil
+		}
+	}
+}
+
+func (m *Map) next(key []byte) ([]byte, error) {
+	out := make([]byte, m.Spec.KeySize)
+	if key == nil {
+		return out, m.kernel.NextKey(nil, out)
+	}
+	return out, m.kernel.NextKey(key, out)
+}
+
+// Lookup gives a key's value, one for each CPU in per-CPU maps. errors.Is finds
+// ebpf.ErrKeyNotExist in the error where there is none.
+func (m *Map) Lookup(key []byte) ([][]byte, error) {
+	raw, err := m.kernel.LookupBytes(key)
+	if err == nil && raw == nil {
+		err = ebpf.ErrKeyNotExist
+	}
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", m.Spec.Name, err)
+	}
+	size := int(m.Spec.ValueSize)
+	if !m.Spec.Type.PerCPU() {
+		return [][]byte{raw[:size]}, nil
+	}
+	var values [][]byte
+	for stride := (size + 7) &^ 7; len(raw) >= stride; raw = raw[stride:] {
+		values = append(values, raw[:size:size])
+	}
+	return values, nil
+}
+
+// Update sets a key's value. Of per-CPU maps all CPUs have it then.
+func (m *Map) Update(key, value []byte, flags uint64) error {
+	if len(value) != int(m.Spec.ValueSize) {
+		return fmt.Errorf("map %s: a value of %d bytes instead of %d", m.Spec.Name, len(value), m.Spec.ValueSize)
+	}
+	var err error
+	if m.Spec.Type.PerCPU() {
+		all := make([][]byte, ebpf.MustPossibleCPU())
+		for i := range all {
+			all[i] = value
+		}
+		err = m.kernel.Update(key, all, ebpf.MapUpdateFlags(flags))
+	} else {
+		err = m.kernel.Update(key, value, ebpf.MapUpdateFlags(flags))
+	}
+	if err != nil {
+		return fmt.Errorf("map %s: %w", m.Spec.Name, err)
+	}
+	return nil
+}
+
+// Delete takes a key from the map. Errors hold the kernel's errno.
+func (m *Map) Delete(key []byte) error {
+	if err := m.kernel.Delete(key); err != nil {
+		return fmt.Errorf("map %s: %w", m.Spec.Name, err)
+	}
+	return nil
+}
