@@ -33,6 +33,8 @@ type storm struct {
 	last    int64 // ns, the hit before
 	best    int64 // ns between two hits of this storm, the least
 	moves   int   // of the tracee, since the last look
+	vain    int   // hits to let pass after a slow one that was no move
+	again   int   // the hit from which slow ones count again
 	before  int64 // ns a hit took outside the storm
 	entered int64 // ns
 	until   int64 // not again before
@@ -74,18 +76,24 @@ func (m *storm) hit(t *inferior.Task) {
 		m.before = each
 		m.enter(at, t)
 	}
-	m.hits, m.since, m.last, m.moves = 0, at, at, 0
+	m.hits, m.since, m.last, m.moves, m.again = 0, at, now(), 0, m.vain
 }
 
-// watch looks after the tracee when a hit took long.
+// watch looks after the tracee when a hit took long. The look costs as much as
+// a hit: where it was in vain, some hits pass until the next.
 func (m *storm) watch(at int64, t *inferior.Task) {
 	took := at - m.last
 	m.last = at
 	switch m.best = min(m.best, took); {
 	case m.starved(at, 4):
 		m.leave(true)
-	case took > 2*m.best:
+	case took > 2*m.best && m.hits >= m.again:
+		moves := m.moves
 		m.follow(t)
+		if m.vain = min(2*m.vain+4, stormLook); m.moves > moves {
+			m.vain = 0
+		}
+		m.again, m.last = m.hits+m.vain, now()
 	}
 }
 
