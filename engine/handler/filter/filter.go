@@ -96,6 +96,8 @@ type Options struct {
 	Names map[string]string
 	// Raw leaves constant expressions as they are.
 	Raw bool
+	// Strings allows str(address) and comm alone, see Expr.IsString.
+	Strings bool
 }
 
 // Expr is an expression that was parsed and checked.
@@ -111,7 +113,7 @@ func Parse(text string, o Options) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.kind.isString() {
+	if n.kind == kLiteral || n.kind.isString() && !o.Strings {
 		return nil, p.fail(n.pos, "a string alone is no condition: compare it")
 	}
 	if !o.Raw {
@@ -131,6 +133,21 @@ func (e *Expr) Const() (value uint64, ok bool) { return e.root.value, e.root.kin
 
 // Signed is whether the value is to be understood as int64.
 func (e *Expr) Signed() bool { return !e.root.unsigned }
+
+// IsString is whether the expression is str(address), whose address Address
+// gives, or comm.
+func (e *Expr) IsString() bool { return e.root.kind.isString() }
+
+// IsComm is whether the expression is comm.
+func (e *Expr) IsComm() bool { return e.root.kind == kComm }
+
+// Address is the address in str(address), nil if the expression is not that.
+func (e *Expr) Address() *Expr {
+	if e.root.kind != kStr {
+		return nil
+	}
+	return &Expr{e.root.x.String(), e.root.x}
+}
 
 // Needs is what the expression may do: read memory, or nothing.
 func (e *Expr) Needs() program.Rights {

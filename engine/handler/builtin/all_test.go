@@ -1,0 +1,142 @@
+package builtin
+
+import (
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/filter"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+var errNotPermitted = syscall.EPERM
+
+func context(t testing.TB, arch string) program.Context {
+	t.Helper()
+	c, err := program.ContextOf(arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func expr(t testing.TB, s string) *filter.Expr {
+	t.Helper()
+	e, err := filter.Parse(s, filter.Options{Strings: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func linear(t testing.TB, lo, hi int64, step uint64) Scale {
+	t.Helper()
+	s, err := Linear(lo, hi, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// made is a handler and how it is called in tests.
+type made struct {
+	name string
+	make func(t testing.TB, ctx program.Context) (*build.Handler, error)
+}
+
+// all are handlers in all the ways that they are built.
+var all = []made{
+	{"count", func(t testing.TB, c program.Context) (*build.Handler, error) { return Count(c, build.Entry) }},
+	{"hist", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Hist(c, build.Entry, expr(t, "arg1"), Scale{})
+	}},
+	{"hist unsigned", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Hist(c, build.Exit, expr(t, "load64(ret)"), Scale{})
+	}},
+	{"hist linear", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Hist(c, build.Entry, expr(t, "int(arg1)"), linear(t, -50, 50, 10))
+	}},
+	{"hist linear by shift", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Hist(c, build.Entry, expr(t, "uint64(arg1)"), linear(t, 0, 64, 16))
+	}},
+	{"record", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		h, _, err := Record(c, RecordOptions{Fields: []Field{
+			{Expr: expr(t, "arg0")}, {Expr: expr(t, "str(arg1)"), Size: 20}, {Expr: expr(t, "comm")}, {Expr: expr(t, "load32(arg2)")},
+		}})
+		return h, err
+	}},
+	{"record exit", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		h, _, err := Record(c, RecordOptions{At: build.Exit, Fields: []Field{{Expr: expr(t, "int(ret)")}}})
+		return h, err
+	}},
+	{"record both", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		h, _, err := Record(c, RecordOptions{At: build.Exit, Fields: []Field{
+			{Expr: expr(t, "int(ret)")}, {Expr: expr(t, "arg0")}, {Expr: expr(t, "str(arg1)")}, {Expr: expr(t, "load8(arg2)")},
+		}})
+		return h, err
+	}},
+	{"latency", func(t testing.TB, c program.Context) (*build.Handler, error) { return Latency(c, Scale{}, Calls{}) }},
+	{"latency go", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Latency(c, linear(t, 0, 1000, 100), Calls{Go: true, Depth: 8, Popped: 8})
+	}},
+	{"stacks", func(t testing.TB, c program.Context) (*build.Handler, error) { return Stacks(c, build.Entry, 128) }},
+	{"distinct", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Distinct(c, build.Entry, expr(t, "load8(arg0) + 1"), 128)
+	}},
+	{"override", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Override(c, 1, expr(t, "load8(arg0) + 1"))
+	}},
+	{"override ret", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return Override(c, ReturnValue, expr(t, "0"))
+	}},
+	{"guards", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		h, err := Latency(c, Scale{}, Calls{})
+		if err != nil {
+			return nil, err
+		}
+		return guarded(t, h)
+	}},
+}
+
+// guarded puts one of each guard in front of a handler, and two of some.
+func guarded(t testing.TB, h *build.Handler) (*build.Handler, error) {
+	for _, g := range []func(*build.Handler) (*build.Handler, error){
+		func(h *build.Handler) (*build.Handler, error) { return Limit(h, 100, time.Minute) },
+		func(h *build.Handler) (*build.Handler, error) { return Limit(h, 100, 0) },
+		func(h *build.Handler) (*build.Handler, error) { return Limit(h, 0, time.Hour) },
+		func(h *build.Handler) (*build.Handler, error) { return Rate(h, 10) },
+		func(h *build.Handler) (*build.Handler, error) { return Every(h, 10) },
+		func(h *build.Handler) (*build.Handler, error) { return Every(h, 16) },
+		func(h *build.Handler) (*build.Handler, error) {
+			return Filter(h, expr(t, `int(ret) < 0`))
+		},
+		func(h *build.Handler) (*build.Handler, error) {
+			return Filter(h, expr(t, `arg0 > 4 && str(arg1) =~ "foo*" || comm == "redis" && pid != 12`))
+		},
+	} {
+		var err error
+		if h, err = g(h); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func TestKernelAccepts(t *testing.T) {
+	for _, m := range all {
+		t.Run(m.name, func(t *testing.T) {
+			h, err := m.make(t, context(t, runtime.GOARCH))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range []*program.Program{h.Entry, h.Exit} {
+				if p != nil {
+					t.Logf("%s: %d instructions, %d maps", p.Name, len(p.Insns), len(p.Maps))
+				}
+			}
+			loads(t, h)
+		})
+	}
+}

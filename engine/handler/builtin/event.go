@@ -1,0 +1,148 @@
+package builtin
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+// ErrRecord is wrapped by errors about bytes that are no record of the handler.
+var ErrRecord = errors.New("record")
+
+// Event is a decoded record.
+type Event struct {
+	Time     time.Duration // of the monotonic clock
+	PID, TID uint32
+	Cookie   uint64        // number that the probe was registered with
+	Took     time.Duration // since the function's entry, 0: not known
+	Values   []Value
+}
+
+// Value is a field of a record: a number, a string, or one that could not be
+// read.
+type Value struct {
+	Name string
+	Num  Num
+	Str  string
+	Kind ValueKind
+}
+
+// ValueKind says which of a Value's fields counts.
+type ValueKind uint8
+
+// The kinds there are.
+const (
+	Number ValueKind = iota
+	String
+	Unreadable
+)
+
+// Decode takes a record apart.
+func (l *Layout) Decode(rec []byte) (*Event, error) {
+	if len(rec) < recFields {
+		return nil, fmt.Errorf("%w: %d bytes are less than its head of %d", ErrRecord, len(rec), recFields)
+	}
+	le := binary.LittleEndian
+	info := le.Uint32(rec[recInfo:])
+	size, version, fields := int(info&0xffff), info>>16&0xff, int(info>>24)
+	if version != recVersion || size != l.size || fields != len(l.Fields) || len(rec) < size {
+		return nil, fmt.Errorf("%w: version %d, %d bytes of %d, %d fields; it should be version %d, %d bytes, %d fields",
+			ErrRecord, version, len(rec), size, fields, recVersion, l.size, len(l.Fields))
+	}
+	thread := le.Uint64(rec[recThread:])
+	e := &Event{
+		Time: time.Duration(le.Uint64(rec[recTime:])), PID: uint32(thread >> 32), TID: uint32(thread),
+		Cookie: le.Uint64(rec[recCookie:]), Took: time.Duration(le.Uint64(rec[recTook:])),
+		Values: make([]Value, len(l.Fields)),
+	}
+	faults := le.Uint32(rec[recFaults:])
+	for i, f := range l.Fields {
+		v := &e.Values[i]
+		v.Name = f.Name
+		switch n := le.Uint64(rec[l.offs[i]:]); {
+		case faults>>i&1 != 0:
+			v.Kind = Unreadable
+		case f.Expr.IsString():
+			v.Kind = String
+			v.Str = cut(rec[l.offs[i]+8:][:f.Size], n)
+		default:
+			v.Num = Num{n, f.Expr.Signed()}
+		}
+	}
+	return e, nil
+}
+
+// cut is a string of up to n bytes, ended by 0.
+func cut(b []byte, n uint64) string {
+	b = b[:min(n, uint64(len(b)))]
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}
+
+func (v Value) String() string {
+	switch v.Kind {
+	case String:
+		return strconv.Quote(v.Str)
+	case Unreadable:
+		return "?"
+	}
+	return v.Num.String()
+}
+
+// MarshalJSON writes a number, a string, or null for what could not be read.
+func (v Value) MarshalJSON() ([]byte, error) {
+	switch v.Kind {
+	case String:
+		return json.Marshal(v.Str)
+	case Unreadable:
+		return []byte("null"), nil
+	}
+	return v.Num.MarshalJSON()
+}
+
+// Text writes one line: time, thread, fields, how long the call took.
+func (e *Event) Text(w io.Writer, _ int) error {
+	line := fmt.Appendf(nil, "%d.%09d %d/%d", e.Time/time.Second, e.Time%time.Second, e.PID, e.TID)
+	for _, v := range e.Values {
+		line = fmt.Appendf(line, " %s=%v", v.Name, v)
+	}
+	if e.Took != 0 {
+		line = fmt.Appendf(line, " took=%v", e.Took)
+	}
+	_, err := w.Write(append(line, '\n'))
+	return err
+}
+
+// MarshalJSON writes one object, the fields by name, in order, within "fields".
+func (e *Event) MarshalJSON() ([]byte, error) {
+	out := fmt.Appendf(nil, `{"time":%d,"pid":%d,"tid":%d`, int64(e.Time), e.PID, e.TID)
+	if e.Cookie != 0 {
+		out = fmt.Appendf(out, `,"cookie":%d`, e.Cookie)
+	}
+	if e.Took != 0 {
+		out = fmt.Appendf(out, `,"took":%d`, int64(e.Took))
+	}
+	out = append(out, `,"fields":{`...)
+	for i, v := range e.Values {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		name, err := json.Marshal(v.Name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := v.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(append(out, name...), ':'), value...)
+	}
+	return append(out, "}}"...), nil
+}

@@ -1,0 +1,206 @@
+package builtin
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/filter"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// guard puts a guard with a map in front of a handler's first program.
+func guard(h *build.Handler, kind string, g func(*build.Builder)) (*build.Handler, error) {
+	out, maps, err := h.Before(h.First(), g)
+	if err != nil {
+		return nil, err
+	}
+	note := build.Guard{Kind: kind}
+	if len(maps) > 0 {
+		note.Map = maps[0].Name
+	}
+	out.Guards = append([]build.Guard{note}, h.Guards...)
+	return out, nil
+}
+
+// Filter lets a handler run where a condition holds only. A condition on the
+// return value is asked at the exit, every other one where the handler begins. Of
+// a handler with two programs, as latency, a call whose entry was refused has no
+// exit either. Cost: the condition's own instructions.
+func Filter(h *build.Handler, e *filter.Expr) (*build.Handler, error) {
+	at := h.First()
+	if e.UsesRet() {
+		at = build.Exit
+	}
+	if err := checkPoint(at, e); err != nil {
+		return nil, err
+	}
+	out, _, err := h.Before(at, e.Guard)
+	if err != nil {
+		return nil, err
+	}
+	out.Guards = append([]build.Guard{{Kind: "filter"}}, h.Guards...)
+	return out, nil
+}
+
+// single is a map with one value, shared by all CPUs.
+func single(b *build.Builder, name string, size int) build.Map {
+	return b.Map(program.Map{Name: name, Type: program.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: 1})
+}
+
+// Every lets a handler run at the first of every n hits. Map "every", array of 1:
+// hits seen. Cost: an addition to a word that all CPUs share, and a division
+// where n is no power of 2.
+func Every(h *build.Handler, n uint32) (*build.Handler, error) {
+	if n == 0 || n > 1<<31-1 {
+		return nil, fmt.Errorf("%w: every %d hits", ErrParams, n)
+	}
+	return guard(h, "every", func(b *build.Builder) {
+		yes := b.NewLabel()
+		b.Index(single(b, "every", 8), 0)
+		b.Const(build.R1, 1)
+		b.FetchAdd(build.At(build.R0, 0), build.R1)
+		if n&(n-1) == 0 {
+			b.Add(asm.And.Imm(build.R1, int32(n-1)))
+		} else {
+			b.Add(asm.Mod.Imm(build.R1, int32(n)))
+		}
+		b.JumpIf(build.Eq(build.R1, 0), yes)
+		b.Stop()
+		b.Here(yes)
+	})
+}
+
+// Rate lets a handler run n times a second at the most, seconds counted by the
+// monotonic clock. Map "rate", array of 1: the second in the upper half of 8
+// bytes, how many ran in it in the lower. Cost: the clock, and an addition to a
+// word that all CPUs share as long as the rate is not reached; then only a look at
+// it.
+func Rate(h *build.Handler, n uint32) (*build.Handler, error) {
+	if n == 0 || n > 1<<30 {
+		return nil, fmt.Errorf("%w: %d a second", ErrParams, n)
+	}
+	return guard(h, "rate", func(b *build.Builder) { rate(b, int64(n)) })
+}
+
+// rateTries is how often a new second is tried to begin against other threads.
+const rateTries = 4
+
+func rate(b *build.Builder, n int64) {
+	word, second := b.Var(), b.Var()
+	same, yes, no := b.NewLabel(), b.NewLabel(), b.NewLabel()
+	b.Time(second)
+	b.Add(asm.Div.Imm(second, int32(time.Second)), asm.LSh.Imm(second, 32))
+	b.Index(single(b, "rate", 8), 0)
+	b.Move(word, build.R0)
+	b.Load(build.R0, build.At(word, 0))
+	for range rateTries {
+		b.Move(build.R2, build.R0)
+		upper(b, build.R3, build.R0)
+		b.JumpIf(build.Eq(build.R3, 0).With(second), same)
+		b.JumpIf(build.Gt(build.R3, 0).With(second), no) // another's clock is ahead
+		b.Move(build.R4, second)
+		b.Add(asm.Or.Imm(build.R4, 1))
+		b.Swap(build.At(word, 0), build.R4)
+		b.JumpIf(build.Eq(build.R0, 0).With(build.R2), yes)
+	}
+	b.Jump(no)
+
+	b.Here(same)
+	b.Add(asm.Mov.Reg32(build.R2, build.R2))
+	b.JumpIf(build.Ge(build.R2, n), no)
+	b.Const(build.R4, 1)
+	b.FetchAdd(build.At(word, 0), build.R4)
+	upper(b, build.R3, build.R4)
+	b.JumpIf(build.Ne(build.R3, 0).With(second), no)
+	b.Add(asm.Mov.Reg32(build.R4, build.R4))
+	b.JumpIf(build.Lt(build.R4, n), yes)
+	b.Here(no)
+	b.Stop()
+	b.Here(yes)
+	b.Free(word, second)
+}
+
+// upper is src without its lower half.
+func upper(b *build.Builder, dst, src build.Reg) {
+	b.Move(dst, src)
+	b.Add(asm.RSh.Imm(dst, 32), asm.LSh.Imm(dst, 32))
+}
+
+// Limit lets a handler run hits times, and no longer than life after its first
+// hit; 0 is without a limit. Map "limit", array of 1: hits seen, up to the limit
+// and a few more; when it ends, in nanoseconds of the monotonic clock. Cost: an
+// addition to a word that all CPUs share as long as there are hits left; the
+// clock if there is an end.
+func Limit(h *build.Handler, hits uint64, life time.Duration) (*build.Handler, error) {
+	if hits > 1<<62 || life < 0 || hits == 0 && life == 0 {
+		return nil, fmt.Errorf("%w: a limit of %d hits and %v", ErrParams, hits, life)
+	}
+	out, err := guard(h, "limit", func(b *build.Builder) { limit(b, int64(hits), life) })
+	if err == nil {
+		out.Guards[0].Hits = hits
+	}
+	return out, err
+}
+
+const (
+	limitHits = 0
+	limitEnd  = 8
+)
+
+func limit(b *build.Builder, hits int64, life time.Duration) {
+	now, state := b.Var(), b.Var()
+	yes, no, running := b.NewLabel(), b.NewLabel(), b.NewLabel()
+	if life > 0 {
+		b.Time(now)
+	}
+	b.Index(single(b, "limit", 16), 0)
+	b.Move(state, build.R0)
+	if life > 0 {
+		b.Load(build.R1, build.At(state, limitEnd))
+		b.If(build.Eq(build.R1, 0), func() {
+			b.Const(build.R2, int64(life))
+			b.Add(asm.Add.Reg(build.R2, now))
+			b.Const(build.R0, 0)
+			b.Swap(build.At(state, limitEnd), build.R2)
+			b.Jump(running)
+		})
+		b.JumpIf(build.Ge(now, 0).With(build.R1), no)
+	}
+	b.Here(running)
+	b.Const(build.R1, 1)
+	if hits > 0 {
+		b.Load(build.R2, build.At(state, limitHits))
+		b.JumpIf(build.Ge(build.R2, hits), no)
+		b.FetchAdd(build.At(state, limitHits), build.R1)
+		b.JumpIf(build.Lt(build.R1, hits), yes)
+	} else {
+		b.AddTo(build.At(state, limitHits), build.R1)
+		b.Jump(yes)
+	}
+	b.Here(no)
+	b.Stop()
+	b.Here(yes)
+	b.Free(now, state)
+}
+
+// LimitState is how far a limit is.
+type LimitState struct {
+	Hits uint64        `json:"hits"`          // let through
+	End  time.Duration `json:"end,omitempty"` // of the monotonic clock, 0: none, or no hit yet
+	Done bool          `json:"done"`          // the hits are used up
+}
+
+// ReadLimit reads the state of a guard made by Limit.
+func ReadLimit(s build.Source, g build.Guard) (l LimitState) {
+	for _, values := range s.Entries(g.Map) {
+		l.Hits, l.End = total(values, limitHits), time.Duration(total(values, limitEnd))
+	}
+	if g.Hits > 0 {
+		l.Done = l.Hits >= g.Hits
+		l.Hits = min(l.Hits, g.Hits)
+	}
+	return l
+}

@@ -1,0 +1,309 @@
+package builtin
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/filter"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Field is what a record holds beside its head: a number, or with str(address)
+// or comm a string.
+type Field struct {
+	Name string // "": the expression's text
+	Expr *filter.Expr
+	Size int // room for a string in bytes, its end included; 0: 64
+}
+
+// RecordOptions are what Record makes records of.
+type RecordOptions struct {
+	At     build.Point
+	Fields []Field
+	// Ring is the ring's size in bytes, a power of 2 and at least a page; 0: 1
+	// MiB.
+	Ring int
+	// Calls says how entry and exit are paired, where records of the exit hold
+	// arguments.
+	Calls Calls
+}
+
+// Layout of a record, in the ring "records". All numbers are little-endian.
+//
+//	 0  time, nanoseconds of the monotonic clock
+//	 8  process in the upper half, thread in the lower
+//	16  number that the probe was registered with
+//	24  nanoseconds since the function's entry, 0: not known
+//	32  size of the record (2 bytes), version (1), number of fields (1)
+//	36  bit i: field i could not be read (4 bytes)
+//	40  fields: a number is 8 bytes; a string is 8 bytes of length, and its
+//	    bytes, with room for Size rounded up to 8
+const (
+	recTime    = 0
+	recThread  = 8
+	recCookie  = 16
+	recTook    = 24
+	recInfo    = 32
+	recFaults  = 36
+	recFields  = 40
+	recVersion = 1
+
+	maxFields  = 32
+	maxRecord  = 1 << 15
+	stringRoom = 64
+	ringBytes  = 1 << 20
+)
+
+// Layout says what is where in the records of a handler.
+type Layout struct {
+	At     build.Point
+	Fields []Field
+	offs   []int
+	size   int
+}
+
+// Size is that of a record, in bytes.
+func (l *Layout) Size() int { return l.size }
+
+func newLayout(at build.Point, fields []Field) (*Layout, error) {
+	if len(fields) > maxFields {
+		return nil, fmt.Errorf("%w: a record has no more than %d fields", ErrParams, maxFields)
+	}
+	l := &Layout{At: at, Fields: slices.Clone(fields), size: recFields}
+	for i := range l.Fields {
+		f := &l.Fields[i]
+		if f.Name == "" {
+			f.Name = f.Expr.Text()
+		}
+		l.offs = append(l.offs, l.size)
+		l.size += 8
+		if !f.Expr.IsString() {
+			continue
+		}
+		switch {
+		case f.Expr.IsComm():
+			f.Size = 16
+		case f.Size == 0:
+			f.Size = stringRoom
+		}
+		if f.Size < 1 || f.Size > maxRecord {
+			return nil, fmt.Errorf("%w: %s: room for %d bytes", ErrParams, f.Name, f.Size)
+		}
+		l.size += (f.Size + 7) &^ 7
+	}
+	if l.size > maxRecord {
+		return nil, fmt.Errorf("%w: a record of %d bytes is too long, %d are possible", ErrParams, l.size, maxRecord)
+	}
+	return l, nil
+}
+
+// Record writes a record of each hit to a ring; where it is full the hit is
+// counted as not noted. With At the exit, what uses arguments is computed at the
+// entry and kept until the exit, strings are read at the exit, from the address
+// that they had at the entry; entry and exit are then two programs. Maps:
+// "records", a ring buffer; "misses"; "calls" where there are two programs. Cost:
+// room in the ring, clock, 8 bytes of store a number, a copy a string.
+func Record(ctx program.Context, o RecordOptions) (*build.Handler, *Layout, error) {
+	l, err := newLayout(o.At, o.Fields)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Ring == 0 {
+		o.Ring = ringBytes
+	}
+	if o.Ring < 4096 || o.Ring&(o.Ring-1) != 0 || o.Ring > 1<<30 || l.size > o.Ring/4 {
+		return nil, nil, fmt.Errorf("%w: a ring of %d bytes: a power of 2 from 4096 to 1<<30 is right, and 4 times a record", ErrParams, o.Ring)
+	}
+	r := recorder{Layout: l, ring: o.Ring}
+	kept, err := r.early()
+	if err != nil {
+		return nil, nil, err
+	}
+	var h *build.Handler
+	if len(kept) > 0 {
+		h, err = r.paired(ctx, o.Calls, kept)
+	} else {
+		h, err = r.single(ctx)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	h.Decode = func(rec []byte) (build.Result, error) { return l.Decode(rec) }
+	return h, l, nil
+}
+
+// recorder builds Record's programs.
+type recorder struct {
+	*Layout
+	ring int
+}
+
+// early are the fields of an exit's record that are computed at the entry.
+func (r recorder) early() (kept []int, err error) {
+	for i, f := range r.Fields {
+		if r.At == build.Entry {
+			err = checkPoint(r.At, f.Expr)
+		} else if f.Expr.UsesArgs() {
+			kept = append(kept, i)
+			err = checkPoint(build.Entry, f.Expr)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: a field has arguments or the return value, not both", err)
+		}
+	}
+	return kept, nil
+}
+
+func (r recorder) maps(b *build.Builder) (build.Map, misses) {
+	return b.Map(program.Map{Name: "records", Type: program.RingBuf, MaxEntries: uint32(r.ring)}), newMisses(b)
+}
+
+func (r recorder) single(ctx program.Context) (*build.Handler, error) {
+	b := build.New("record", ctx)
+	ring, miss := r.maps(b)
+	r.write(b, ring, miss, nil, nil)
+	return finish(b, r.At, nil)
+}
+
+func (r recorder) paired(ctx program.Context, c Calls, kept []int) (*build.Handler, error) {
+	return pair("record", ctx, func(b *build.Builder, at build.Point) {
+		ring, miss := r.maps(b)
+		f := newFrames(b, c, len(kept)+1)
+		saved := []build.Mem{b.Slot(8)} // which could not be read
+		for range kept {
+			saved = append(saved, b.Slot(8))
+		}
+		if at == build.Entry {
+			r.keep(b, kept, saved)
+			f.push(b, saved, miss)
+			return
+		}
+		took, since := b.Var(), b.Slot(8)
+		f.pop(b, took, saved, miss)
+		b.Store(since, took)
+		b.Free(took)
+		early := map[int]build.Mem{}
+		for k, i := range kept {
+			early[i] = saved[k+1]
+		}
+		r.write(b, ring, miss, early, &callMem{since, saved[0]})
+	}, nil)
+}
+
+// callMem is where the stack holds what was kept of a call.
+type callMem struct{ took, faults build.Mem }
+
+// keep computes early fields into stack slots.
+func (r recorder) keep(b *build.Builder, kept []int, saved []build.Mem) {
+	b.Zero(saved[0])
+	for k, i := range kept {
+		b.Zero(saved[k+1])
+		e := r.Fields[i].Expr
+		if a := e.Address(); a != nil {
+			e = a
+		}
+		r.number(b, e, saved[k+1], func() {
+			b.Load(build.R1, saved[0])
+			b.Const(build.R2, 1<<i)
+			b.Add(asm.Or.Reg(build.R1, build.R2))
+			b.Store(saved[0], build.R1)
+		})
+	}
+}
+
+// number computes an expression into memory, which is 0 before; fault notes that
+// it could not be read.
+func (r recorder) number(b *build.Builder, e *filter.Expr, to build.Mem, fault func()) {
+	bad, end := b.NewLabel(), b.NewLabel()
+	e.Emit(b, build.R0, bad)
+	b.Store(to, build.R0)
+	if e.Needs() != 0 {
+		b.Jump(end)
+		b.Here(bad)
+		fault()
+		b.Here(end)
+	}
+}
+
+// write builds a record. early are fields on the stack.
+func (r recorder) write(b *build.Builder, ring build.Map, miss misses, early map[int]build.Mem, call *callMem) {
+	full, rec := b.NewLabel(), b.Var()
+	b.Reserve(ring, r.size, full)
+	b.Move(rec, build.R0)
+	r.head(b, rec, call)
+	for i, f := range r.Fields {
+		at := build.At(rec, r.offs[i])
+		m, isEarly := early[i]
+		switch {
+		case f.Expr.IsString():
+			r.text(b, i, rec, m, isEarly)
+		case isEarly:
+			b.Load(build.R1, m)
+			b.Store(at, build.R1)
+		default:
+			b.StoreImm(at, 0, asm.DWord)
+			r.number(b, f.Expr, at, func() { r.bad(b, i, rec) })
+		}
+	}
+	b.Submit(rec)
+	b.Stop()
+	miss.count(b, full, missFull)
+	b.Free(rec)
+}
+
+func (r recorder) head(b *build.Builder, rec build.Reg, call *callMem) {
+	b.Time(build.R0)
+	b.Store(build.At(rec, recTime), build.R0)
+	b.PIDTGID(build.R0)
+	b.Store(build.At(rec, recThread), build.R0)
+	b.Cookie(build.R0)
+	b.Store(build.At(rec, recCookie), build.R0)
+	info := int32(r.size | recVersion<<16 | len(r.Fields)<<24)
+	if call == nil {
+		b.StoreImm(build.At(rec, recTook), 0, asm.DWord)
+		b.StoreImm(build.At(rec, recFaults), 0, asm.Word)
+	} else {
+		b.Load(build.R1, call.took)
+		b.Store(build.At(rec, recTook), build.R1)
+		b.Load(build.R1, call.faults)
+		b.StoreSize(build.At(rec, recFaults), build.R1, asm.Word)
+	}
+	b.StoreImm(build.At(rec, recInfo), info, asm.Word)
+}
+
+// bad notes that field i could not be read.
+func (r recorder) bad(b *build.Builder, i int, rec build.Reg) {
+	b.LoadSize(build.R1, build.At(rec, recFaults), asm.Word)
+	b.Const(build.R2, 1<<i)
+	b.Add(asm.Or.Reg(build.R1, build.R2))
+	b.StoreSize(build.At(rec, recFaults), build.R1, asm.Word)
+}
+
+// text reads the string of field i into the record.
+func (r recorder) text(b *build.Builder, i int, rec build.Reg, addr build.Mem, early bool) {
+	f, at := r.Fields[i], build.At(rec, r.offs[i])
+	data := at.Add(8)
+	data.Size = f.Size
+	b.StoreImm(at, 0, asm.DWord)
+	if f.Expr.IsComm() {
+		b.Comm(data)
+		b.StoreImm(at, int32(f.Size), asm.DWord)
+		return
+	}
+	bad, end := b.NewLabel(), b.NewLabel()
+	if early {
+		b.Load(build.R3, addr)
+	} else {
+		f.Expr.Address().Emit(b, build.R3, bad)
+	}
+	b.ReadString(data, build.R3)
+	b.JumpIf(build.SLt(build.R0, 0), bad)
+	b.Store(at, build.R0)
+	b.Jump(end)
+	b.Here(bad)
+	r.bad(b, i, rec)
+	b.Here(end)
+}
