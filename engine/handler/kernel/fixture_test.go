@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"sync"
 	"testing"
 
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
+var once = sync.OnceValue(Available)
+
 // available skips a test where the kernel lets nobody use eBPF.
 func available(t *testing.T) {
 	t.Helper()
-	if err := Available(); err != nil {
+	if err := once(); err != nil {
 		skip.Missing(t, err.Error())
 	}
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math"
 	"runtime"
 	"testing"
@@ -131,41 +132,40 @@ func TestManyLocations(t *testing.T) {
 		asm.StoreMem(asm.RFP, -8, asm.R0, asm.DWord),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -8),
+		asm.Mov.Reg(asm.R3, asm.RFP), // a value of 0 unless it is there
+		asm.Add.Imm(asm.R3, -16),
+		asm.Mov.Imm(asm.R1, 0),
+		asm.StoreMem(asm.R3, 0, asm.R1, asm.DWord),
 		asm.LoadMapPtr(asm.R1, 0).WithReference("hits"),
-		asm.FnMapLookupElem.Call(),
-		asm.JNE.Imm(asm.R0, 0, "add"),
-		asm.Mov.Imm(asm.R1, 1),
-		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
+		asm.Mov.Imm(asm.R4, 1), // BPF_NOEXIST
+		asm.FnMapUpdateElem.Call(),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -8),
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, -16),
 		asm.LoadMapPtr(asm.R1, 0).WithReference("hits"),
-		asm.Mov.Imm(asm.R4, 0),
-		asm.FnMapUpdateElem.Call(),
-		asm.Ja.Label("out"),
-		asm.Mov.Imm(asm.R1, 1).WithSymbol("add"),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.Mov.Imm(asm.R1, 1),
 		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
 		asm.Return(),
 	)
 	for name, o := range map[string]Options{"together": {}, "single": {Single: true}} {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, "hot", "sha256", "7")
+			w := start(t, "threads", "4", "100")
 			in := instance(t, p)
 			o.PID = w.pid
 			l := attach(t, in, 0, o,
-				Location{Path: w.path, Offset: w.offset("sha256"), Cookie: 11},
-				Location{Path: w.path, Offset: w.offset("main"), Cookie: math.MaxUint64},
-				Location{Path: w.path, Offset: w.offset("sha256"), Cookie: 13, Return: true},
-				Location{Path: w.path, Offset: w.offset("round_"), Cookie: 12},
+				Location{Path: w.path, Offset: w.offset("work"), Cookie: 11},
+				Location{Path: w.path, Offset: w.offset("main"), Cookie: 1}, // it is in there already
+				Location{Path: w.path, Offset: w.offset("work"), Cookie: 13, Return: true},
+				Location{Path: w.path, Offset: w.offset("run"), Cookie: math.MaxUint64},
 			)
 			if links := map[bool]int{false: 2, true: 4}[o.Single]; l.Attached() != links {
 				t.Errorf("%d links instead of %d", l.Attached(), links)
 			}
 			calls := w.run()
 			got := sums(t, in, "hits")
-			if calls != 7 || len(got) != 3 || got[11] != 7 || got[12] != 7 || got[13] != 7 {
+			if want := map[uint64]uint64{11: 400, 13: 400, math.MaxUint64: 4}; calls != 400 || !maps.Equal(got, want) {
 				t.Errorf("%d calls, hits by cookie: %v", calls, got)
 			}
 		})

@@ -95,7 +95,7 @@ func (in *Instance) many(i int) (*ebpf.Program, error) {
 func openMaps(specs []program.Map) ([]*ebpf.Map, error) {
 	var maps []*ebpf.Map
 	for i, m := range specs {
-		k, err := ebpf.NewMap(m.Spec())
+		k, err := openMap(m)
 		if err != nil {
 			closeMaps(maps)
 			return nil, fmt.Errorf("map %d (%s, %v): %w", i, m.Name, m.Type, reason(err))
@@ -103,6 +103,26 @@ func openMaps(specs []program.Map) ([]*ebpf.Map, error) {
 		maps = append(maps, k)
 	}
 	return maps, nil
+}
+
+// openMap creates a map. Of per-CPU maps it puts the contents in itself: the
+// description has one value for all CPUs.
+func openMap(m program.Map) (*ebpf.Map, error) {
+	contents := m.Contents
+	if m.Type.PerCPU() {
+		m.Contents = nil
+	}
+	k, err := ebpf.NewMap(m.Spec())
+	if err != nil || !m.Type.PerCPU() {
+		return k, err
+	}
+	for _, kv := range contents {
+		if err := update(k, m.Type, kv.Key, kv.Value, 0); err != nil {
+			k.Close()
+			return nil, err
+		}
+	}
+	return k, nil
 }
 
 func closeMaps(maps []*ebpf.Map) {

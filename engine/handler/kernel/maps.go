@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -86,25 +87,11 @@ func (m *Map) indexed(yield func([]byte, [][]byte) bool) error {
 	return nil
 }
 
-// keyed goes from key to key. Where the one it stands at was deleted, the
-// kernel starts again from the first; those it has seen are known.
+// keyed reads the keys first, so that a slow reader does not stand in a map
+// that changes, and then the values.
 func (m *Map) keyed(yield func([]byte, [][]byte) bool) error {
-	seen := map[string]bool{}
-	budget := 8 * (int(min(m.Spec.MaxEntries, math.MaxInt32)) + 16)
-	for key, err := m.next(nil); ; key, err = m.next(key) {
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("map %s: %w", m.Spec.Name, err)
-		}
-		if budget--; budget < 0 {
-			return fmt.Errorf("map %s: %w", m.Spec.Name, ebpf.ErrIterationAborted)
-		}
-		if seen[string(key)] {
-			continue
-		}
-		seen[string(key)] = true
+	keys, aborted := m.keys()
+	for _, key := range keys {
 		values, err := m.Lookup(key)
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			continue
@@ -116,6 +103,28 @@ func (m *Map) keyed(yield func([]byte, [][]byte) bool) error {
 			return nil
 		}
 	}
+	return aborted
+}
+
+// keys goes from key to key. Where the one it stands at was deleted, the kernel
+// starts again from the first; those it has seen are known. A map that changes
+// too fast to be read to the end gives what was found, and an error.
+func (m *Map) keys() (keys [][]byte, err error) {
+	seen := map[string]bool{}
+	budget := 8 * (int(min(m.Spec.MaxEntries, math.MaxInt32)) + 16)
+	for key, err := m.next(nil); !errors.Is(err, ebpf.ErrKeyNotExist); key, err = m.next(key) {
+		if budget--; err == nil && budget < 0 {
+			err = ebpf.ErrIterationAborted
+		}
+		if err != nil {
+			return keys, fmt.Errorf("map %s: %w", m.Spec.Name, err)
+		}
+		if !seen[string(key)] {
+			seen[string(key)] = true
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
 }
 
 func (m *Map) next(key []byte) ([]byte, error) {
@@ -152,20 +161,22 @@ func (m *Map) Update(key, value []byte, flags uint64) error {
 	if len(value) != int(m.Spec.ValueSize) {
 		return fmt.Errorf("map %s: a value of %d bytes instead of %d", m.Spec.Name, len(value), m.Spec.ValueSize)
 	}
-	var err error
-	if m.Spec.Type.PerCPU() {
-		all := make([][]byte, ebpf.MustPossibleCPU())
-		for i := range all {
-			all[i] = value
-		}
-		err = m.kernel.Update(key, all, ebpf.MapUpdateFlags(flags))
-	} else {
-		err = m.kernel.Update(key, value, ebpf.MapUpdateFlags(flags))
-	}
-	if err != nil {
+	if err := update(m.kernel, m.Spec.Type, key, value, flags); err != nil {
 		return fmt.Errorf("map %s: %w", m.Spec.Name, err)
 	}
 	return nil
+}
+
+// update sets a key's value, on all CPUs.
+func update(k *ebpf.Map, t program.MapType, key, value []byte, flags uint64) error {
+	if !t.PerCPU() {
+		return k.Update(key, value, ebpf.MapUpdateFlags(flags))
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return err
+	}
+	return k.Update(key, slices.Repeat([][]byte{value}, cpus), ebpf.MapUpdateFlags(flags))
 }
 
 // Delete takes a key from the map. Errors hold the kernel's errno.

@@ -81,7 +81,8 @@ func (r *Ring) Next() (record []byte, ok bool, err error) {
 }
 
 // Lost is how many records the kernel said were dropped. It says so of perf
-// event arrays only; a program sees itself that a ring buffer is full.
+// event arrays only, with the next record that fits; of a full ring buffer it
+// tells the program.
 func (r *Ring) Lost() uint64 { return r.lost }
 
 func (r *Ring) close() {

@@ -28,6 +28,7 @@ func prog(t *testing.T, maps []program.Map, insns ...program.Insn) *program.Prog
 
 // TestRunResult: all 64 bits of R0, and the whole of struct pt_regs.
 func TestRunResult(t *testing.T) {
+	available(t)
 	p := prog(t, nil,
 		program.Insn{Op: ldx, Dst: program.R0, Src: program.R1, Off: 160},
 		program.Insn{Op: alu | program.AluAdd, Dst: program.R0, Imm: 1},
@@ -48,6 +49,7 @@ func TestRunResult(t *testing.T) {
 }
 
 func TestRunRefused(t *testing.T) {
+	available(t)
 	p := prog(t, nil, program.Insn{Op: alu | program.AluMov | program.SrcX, Dst: program.R0, Src: program.R5}, program.Insn{Op: exit})
 	_, log, err := TestRun(p, nil)
 	var v *ebpf.VerifierError
