@@ -57,7 +57,7 @@ func New() (*Machine, error) {
 		return nil, fmt.Errorf("native: memory: %w", err)
 	}
 	m := &Machine{mem: mem}
-	if err := m.Load(nil); err != nil {
+	if err := m.stubs(); err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -86,16 +86,20 @@ func (m *Machine) Load(code []byte) error {
 	if len(code) > CodeSize-stubSize {
 		return fmt.Errorf("native: %d bytes of code", len(code))
 	}
-	text := m.mem[:CodeSize]
+	return m.write(0, code)
+}
+
+// write puts code at offset at, a multiple of the page size. Only the pages
+// that it needs change their protection, which costs by the page where the CPU
+// is emulated.
+func (m *Machine) write(at int, code []byte) error {
+	page := syscall.Getpagesize()
+	text := m.mem[at:][:(max(len(code), 1)+page-1)&^(page-1)]
 	if err := syscall.Mprotect(text, syscall.PROT_READ|syscall.PROT_WRITE); err != nil {
 		return fmt.Errorf("native: writable: %w", err)
 	}
 	copy(text, code)
-	if m.enter == 0 {
-		m.stubs()
-		flush(uintptr(m.Base()+CodeSize-stubSize), stubSize)
-	}
-	flush(uintptr(m.Base()), uintptr(len(code)))
+	flush(uintptr(m.Base())+uintptr(at), uintptr(len(code)))
 	if err := syscall.Mprotect(text, syscall.PROT_READ|syscall.PROT_EXEC); err != nil {
 		return fmt.Errorf("native: executable: %w", err)
 	}
@@ -103,7 +107,7 @@ func (m *Machine) Load(code []byte) error {
 }
 
 // stubs writes the stubs at the end of the code.
-func (m *Machine) stubs() {
+func (m *Machine) stubs() error {
 	b := &arch.Buffer{Addr: m.Base() + CodeSize - stubSize}
 	state := m.Base() + CodeSize
 	m.enter = b.PC()
@@ -117,9 +121,9 @@ func (m *Machine) stubs() {
 		leaveStub(b, state)
 	}
 	if len(b.Code) > stubSize {
-		panic("native: stubs are too long")
+		return fmt.Errorf("native: %d bytes of stubs", len(b.Code))
 	}
-	copy(m.mem[CodeSize-stubSize:], b.Code)
+	return m.write(CodeSize-stubSize, b.Code)
 }
 
 func (m *Machine) word(i int) []byte { return m.mem[CodeSize+8*i:][:8] }
