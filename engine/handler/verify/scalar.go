@@ -1,0 +1,127 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+)
+
+// scalar is what is known about a number of 64 bits: its bits, and bounds of
+// it as an unsigned and as a signed number.
+type scalar struct {
+	bits       tnum
+	umin, umax uint64
+	smin, smax int64
+}
+
+var anything = scalar{tnum{mask: math.MaxUint64}, 0, math.MaxUint64, math.MinInt64, math.MaxInt64}
+
+func constant(v uint64) scalar { return scalar{known(v), v, v, int64(v), int64(v)} }
+
+// upTo is a number from lo to hi, unsigned.
+func upTo(lo, hi uint64) scalar {
+	s := anything
+	s.umin, s.umax = lo, hi
+	s.settle()
+	return s
+}
+
+// between is a number from lo to hi, signed.
+func between(lo, hi int64) scalar {
+	s := anything
+	s.smin, s.smax = lo, hi
+	s.settle()
+	return s
+}
+
+// isConst is whether there is only one number that s can be.
+func (s *scalar) isConst() bool { return s.umin == s.umax }
+
+// settle lets bits and bounds learn from each other; false if there is no such
+// number.
+func (s *scalar) settle() bool {
+	for range 2 {
+		s.fromBits()
+		s.fromSigns()
+		if s.umin > s.umax || s.smin > s.smax {
+			return false
+		}
+		var ok bool
+		if s.bits, ok = s.bits.meet(span(s.umin, s.umax)); !ok {
+			return false
+		}
+	}
+	s.fromBits()
+	return s.umin <= s.umax && s.smin <= s.smax
+}
+
+func (s *scalar) fromBits() {
+	const sign = 1 << 63
+	least, most := s.bits.value, s.bits.value|s.bits.mask
+	s.umin, s.umax = max(s.umin, least), min(s.umax, most)
+	s.smin = max(s.smin, int64(least|s.bits.mask&sign))
+	s.smax = min(s.smax, int64(most&^(s.bits.mask&sign)))
+}
+
+// fromSigns carries bounds over where all numbers have the same sign.
+func (s *scalar) fromSigns() {
+	if int64(s.umin) <= int64(s.umax) {
+		s.smin, s.smax = max(s.smin, int64(s.umin)), min(s.smax, int64(s.umax))
+	}
+	if uint64(s.smin) <= uint64(s.smax) {
+		s.umin, s.umax = max(s.umin, uint64(s.smin)), min(s.umax, uint64(s.smax))
+	}
+}
+
+// meet lets s know what b does, too; false if no number is both.
+func (s *scalar) meet(b *scalar) bool {
+	var ok bool
+	if s.bits, ok = s.bits.meet(b.bits); !ok {
+		return false
+	}
+	s.umin, s.umax = max(s.umin, b.umin), min(s.umax, b.umax)
+	s.smin, s.smax = max(s.smin, b.smin), min(s.smax, b.smax)
+	return s.settle()
+}
+
+// covers is whether b can be no number that s can't.
+func (s *scalar) covers(b *scalar) bool {
+	return s.umin <= b.umin && b.umax <= s.umax && s.smin <= b.smin && b.smax <= s.smax && s.bits.covers(b.bits)
+}
+
+// low is the number's lower n bits, the others 0.
+func (s scalar) low(n uint) scalar {
+	if n == 64 || s.umax>>n == 0 {
+		return s
+	}
+	mask := uint64(1)<<n - 1
+	out := scalar{s.bits.and(known(mask)), 0, mask, math.MinInt64, math.MaxInt64}
+	if s.umin>>n == s.umax>>n {
+		out.umin, out.umax = s.umin&mask, s.umax&mask
+	}
+	out.settle()
+	return out
+}
+
+// signed is the number's lower n bits as a signed number.
+func (s scalar) signed(n uint) scalar {
+	if limit := int64(1) << (n - 1); n == 64 || s.smin >= -limit && s.smax < limit {
+		return s
+	}
+	return arsh(lsh(s, 64-n), 64-n)
+}
+
+func (s scalar) String() string {
+	switch {
+	case s.isConst() && s.smin < 0 && s.smin > -1<<32:
+		return fmt.Sprint(s.smin)
+	case s.isConst():
+		return fmt.Sprint(s.umin)
+	case s.smin > math.MinInt64/2 && s.smax < math.MaxInt64/2:
+		return fmt.Sprintf("%d..%d", s.smin, s.smax)
+	case s.umin > 0 || s.umax < math.MaxUint64:
+		return fmt.Sprintf("%d..%d", s.umin, s.umax)
+	case s.smin > math.MinInt64 || s.smax < math.MaxInt64:
+		return fmt.Sprintf("%d..%d", s.smin, s.smax)
+	}
+	return "any"
+}
