@@ -43,12 +43,12 @@ type storm struct {
 }
 
 const (
-	stormLook  = 128           // hits between two looks
-	stormQuick = 1_000_000     // ns a hit: more is no storm
-	stormDelay = 1_500_000     // ns waited for the CPU since the last look: less is no starving
-	stormPause = 1_000_000_000 // ns, first back-off
-	stormMost  = 64 * stormPause
-	stormCrowd = 50_000_000 // ns until it is looked again whether CPUs are free
+	stormLook  = 128         // hits between two looks
+	stormQuick = 1_000_000   // ns a hit: more is no storm
+	stormPause = 100_000_000 // ns, first back-off
+	stormMost  = 640 * stormPause
+	stormGood  = 1_000_000_000 // ns: a storm that lasted so long was no failure
+	stormCrowd = 50_000_000    // ns until it is looked again whether CPUs are free
 )
 
 // hit is called at each hit; most calls only count.
@@ -62,7 +62,7 @@ func (m *storm) hit(t *inferior.Task) {
 	at := now()
 	each := (at - m.since) / stormLook
 	switch {
-	case m.on && (m.starved(at, 1) || m.moves > stormLook/4):
+	case m.on && (m.starved(at, 2) || m.moves > stormLook/4):
 		m.leave(true)
 	case each > stormQuick:
 		m.leave(false)
@@ -98,13 +98,12 @@ func (m *storm) watch(at int64, t *inferior.Task) {
 }
 
 // starved says whether the hits since the last look have taken longer than
-// outside the storm, some times as long and a hit or two more, because the
-// thread waited for its CPU.
+// outside the storm, some times as long and a hit or two more, and the thread
+// spent most of that waiting for its CPU. (It always waits while the tracee
+// runs; where a hit is slow because the tracee has moved it does not wait.)
 func (m *storm) starved(at, times int64) bool {
-	if at-m.since <= times*m.before*int64(m.hits+2) {
-		return false
-	}
-	return ptrace.RunDelay()-m.waited > stormDelay
+	took := at - m.since
+	return took > times*m.before*int64(m.hits+2) && ptrace.RunDelay()-m.waited > took/2
 }
 
 // crowded says whether fewer than two CPUs are free, one of them ours. The Go
@@ -147,7 +146,7 @@ func (m *storm) leave(failed bool) {
 	m.on, m.hits, m.since = false, 0, at
 	_ = ptrace.SetIdleClass(false)
 	_ = ptrace.SetAffinity(&m.mask)
-	if at-m.entered > max(m.backoff, stormPause) {
+	if at-m.entered > max(m.backoff, stormGood) {
 		m.backoff = 0
 	}
 	if failed {
