@@ -190,7 +190,7 @@ func (r *reader) convert(in asm.Instruction) error {
 		e.Insn, e.Text = at, fmt.Sprint(in)
 		return e
 	}
-	if err := foreign(&in); err != "" {
+	if err := r.foreign(&in); err != "" {
 		return refuse(ErrUnsupported, "%s", err)
 	}
 	if err := r.resolve(&in, at); err != "" {
@@ -222,10 +222,12 @@ func fits(in *asm.Instruction) bool {
 }
 
 // foreign says what only the kernel could do with an instruction.
-func foreign(in *asm.Instruction) string {
+func (r *reader) foreign(in *asm.Instruction) string {
 	switch relo := btf.CORERelocationMetadata(in); {
 	case relo != nil:
 		return fmt.Sprintf("relocation against the kernel's types (CO-RE): %v; compile without preserve_access_index", relo)
+	case in.IsLoadFromMap() && in.Reference() == "" && !r.indexes:
+		return "a variable of the kernel's configuration (.kconfig)"
 	case in.IsKfuncCall():
 		return fmt.Sprintf("kernel function %q", in.Reference())
 	case in.Map() != nil:
@@ -281,8 +283,6 @@ func (r *reader) resolveMap(in *asm.Instruction, ref string) string {
 		in.Constant = in.Constant&^math.MaxUint32 | int64(m)
 	case ref != "":
 		return fmt.Sprintf("no map is called %s", ref)
-	case !r.indexes:
-		return "neither map nor variable of the program: the kernel's configuration?"
 	}
 	return ""
 }

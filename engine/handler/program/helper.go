@@ -107,7 +107,7 @@ var Helpers = index([]Helper{
 	{Num: FnCurrentPIDTGID, Name: "get_current_pid_tgid", Tracee: true, Engine: true, Kernel: true},
 	{Num: FnCurrentUIDGID, Name: "get_current_uid_gid", Tracee: true, Engine: true, Kernel: true},
 	{Num: FnCurrentComm, Name: "get_current_comm", Args: []Arg{ArgMemOut, ArgSize}, Tracee: true, Engine: true, Kernel: true},
-	{Num: FnPerfEventOutput, Name: "perf_event_output", Args: []Arg{ArgCtx, ArgMap, ArgFlags, ArgMem, ArgSize0}, Maps: []MapType{PerfEvents}, Flags: 0xfffff_ffffffff, Tracee: true, Engine: true, Kernel: true},
+	{Num: FnPerfEventOutput, Name: "perf_event_output", Args: []Arg{ArgCtx, ArgMap, ArgFlags, ArgMem, ArgSize0}, Maps: []MapType{PerfEvents}, Flags: 0xffffffff, Tracee: true, Engine: true, Kernel: true},
 	{Num: FnGetStackID, Name: "get_stackid", Args: []Arg{ArgCtx, ArgMap, ArgFlags}, Maps: []MapType{StackTrace}, Flags: 0x7ff, Needs: ReadMemory, Tracee: true, Engine: true, Kernel: true},
 	{Num: FnGetStack, Name: "get_stack", Args: []Arg{ArgCtx, ArgMemOut, ArgSize0, ArgFlags}, Flags: 0x1ff, Needs: ReadMemory, Tracee: true, Engine: true, Kernel: true},
 	{Num: FnProbeReadUser, Name: "probe_read_user", Args: []Arg{ArgMemOut, ArgSize0, ArgAddr}, Needs: ReadMemory, Tracee: true, Engine: true, Kernel: true},

@@ -1,0 +1,7 @@
+#include "../bpf.h"
+
+SEC("uprobe/lib.so:f")
+int helper(struct regs *ctx)
+{
+	return get_current_task() == ctx->di;
+}

@@ -1,0 +1,7 @@
+#include "../bpf.h"
+
+SEC("xdp")
+int packet(void *ctx)
+{
+	return 2;
+}
