@@ -158,7 +158,11 @@ func (b *Builder) Program() (*program.Program, error) {
 		}
 	}
 	b.dropContext()
-	return assemble(b.name, b.insns, b.maps)
+	p, err := program.FromAsm(b.name, b.insns, b.maps)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBuild, err)
+	}
+	return p, nil
 }
 
 // dropContext takes the copy of the context away where nothing uses it.

@@ -35,11 +35,10 @@ func join(g, p *program.Program) *program.Program {
 			head[i].Imm += int32(len(p.Maps))
 		}
 	}
-	out := &program.Program{
-		Name:  p.Name,
-		Insns: append(head, p.Insns...),
-		Maps:  append(slices.Clone(p.Maps), renamed(g.Maps, p.Maps)...),
-	}
+	out := *p
+	out.Insns = append(head, p.Insns...)
+	out.Maps = append(slices.Clone(p.Maps), renamed(g.Maps, p.Maps)...)
+	out.Funcs = nil
 	for i, f := range p.Funcs {
 		if i > 0 {
 			f.Start += len(head)
@@ -54,7 +53,7 @@ func join(g, p *program.Program) *program.Program {
 			return p.Source(i - len(head))
 		}
 	}
-	return out
+	return &out
 }
 
 // renamed gives maps names that none of the others has.

@@ -80,7 +80,8 @@ func (b *Builder) Register(dst Reg, name string) {
 }
 
 // SetArg changes argument n before the function runs. Stores to the context
-// need the right Override; in the kernel they need Linux 6.18.
+// need the right Override; the kernel takes them, of programs at uprobes, since
+// Linux 6.19.
 func (b *Builder) SetArg(n int, src Reg) {
 	if w, ok := b.arg(n); ok {
 		b.Add(asm.StoreMem(Ctx, int16(8*w), src, asm.DWord))

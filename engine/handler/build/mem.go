@@ -86,7 +86,8 @@ func (b *Builder) StoreSize(m Mem, src Reg, size asm.Size) {
 
 // StoreImm stores a constant of 1, 2, 4 or 8 bytes.
 func (b *Builder) StoreImm(m Mem, v int32, size asm.Size) {
-	b.Add(asm.StoreImm(m.Base, m.Off, int64(v), size))
+	// Not by asm.StoreImm, which knows no 8 bytes.
+	b.Add(asm.Instruction{OpCode: asm.StoreImmOp(size), Dst: m.Base, Offset: m.Off, Constant: int64(v)})
 }
 
 // Zero clears a slot, up to the next multiple of 8 bytes.

@@ -1,8 +1,6 @@
 package builtin
 
 import (
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -10,8 +8,6 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
-
-var errNotPermitted = syscall.EPERM
 
 func context(t testing.TB, arch string) program.Context {
 	t.Helper()
@@ -122,21 +118,4 @@ func guarded(t testing.TB, h *build.Handler) (*build.Handler, error) {
 		}
 	}
 	return h, nil
-}
-
-func TestKernelAccepts(t *testing.T) {
-	for _, m := range all {
-		t.Run(m.name, func(t *testing.T) {
-			h, err := m.make(t, context(t, runtime.GOARCH))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range []*program.Program{h.Entry, h.Exit} {
-				if p != nil {
-					t.Logf("%s: %d instructions, %d maps", p.Name, len(p.Insns), len(p.Maps))
-				}
-			}
-			loads(t, h)
-		})
-	}
 }

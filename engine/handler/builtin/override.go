@@ -16,10 +16,10 @@ const ReturnValue = -1
 
 // Override changes argument arg of a function at its entry, or with ReturnValue
 // what it returns, at its exit, to an expression's value. It does so by a store
-// to the context, as the kernel allows uprobe programs to since Linux 6.18 (older
-// ones refuse to load it), and needs the right program.Override. A value that
-// can't be read changes nothing. Map "hits", per-CPU array: how often it was
-// changed; map "misses".
+// to the context, as the kernel allows uprobe programs to since Linux 6.19; older
+// ones refuse to load it. It needs the right program.Override. A value that can't
+// be read changes nothing. Map "hits", per-CPU array: how often it was changed;
+// map "misses".
 func Override(ctx program.Context, arg int, e *filter.Expr) (*build.Handler, error) {
 	at := build.Entry
 	if arg == ReturnValue {

@@ -1,0 +1,379 @@
+package filter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/arch/amd64"
+	"github.com/ptracer/ptracer/arch/arm64"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/internal/toy"
+)
+
+// hit is a made-up hit, for Eval and for programs.
+type hit struct {
+	toy.Hit
+	isa  arch.ISA
+	regs arch.Regs
+}
+
+func (h *hit) Arg(i int) (uint64, bool) { return h.isa.Arg(&h.regs, i) }
+func (h *hit) Ret() uint64              { return h.isa.Result(&h.regs) }
+func (h *hit) PIDTGID() uint64          { return h.Hit.PIDTGID }
+func (h *hit) UIDGID() uint64           { return h.Hit.UIDGID }
+func (h *hit) CPU() int                 { return h.Hit.CPU }
+func (h *hit) Time() uint64             { return h.Hit.Time }
+func (h *hit) Cookie() uint64           { return h.Hit.Cookie }
+func (h *hit) FuncIP() uint64           { return h.Hit.FuncIP }
+func (h *hit) Comm() [16]byte           { return h.Hit.Comm }
+
+func (h *hit) Register(name string) (uint64, bool) {
+	for i, n := range h.isa.RegNames() {
+		if n == name {
+			return h.regs[i], true
+		}
+	}
+	return 0, false
+}
+
+func (h *hit) Read(at arch.Addr, b []byte) error {
+	for i := range b {
+		c, ok := h.Mem[uint64(at)+uint64(i)]
+		if !ok {
+			return fmt.Errorf("nothing at %v", at)
+		}
+		b[i] = c
+	}
+	return nil
+}
+
+const text = 0x7000 // where a string is in a hit's memory
+
+func newHit(isa arch.ISA, regs ...uint64) *hit {
+	h := &hit{isa: isa, Hit: toy.Hit{
+		Time: 1e9, PIDTGID: 12<<32 | 13, UIDGID: 1000<<32 | 1001, CPU: 3, Cookie: 99, FuncIP: 0x401000,
+		Mem: map[uint64]byte{},
+	}}
+	copy(h.Hit.Comm[:], "redis-server")
+	for i, c := range []byte("foobar\x00\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8") {
+		h.Mem[text+uint64(i)] = c
+	}
+	for i, v := range regs {
+		h.set(i, v)
+	}
+	return h
+}
+
+// set makes argument i, or with -1 the result, v.
+func (h *hit) set(i int, v uint64) {
+	for w := range h.regs {
+		was := h.regs[w]
+		h.regs[w] = ^v
+		if got, _ := h.Arg(i); i >= 0 && got == ^v || i < 0 && h.Ret() == ^v {
+			h.regs[w] = v
+			return
+		}
+		h.regs[w] = was
+	}
+}
+
+// context is what a program is given.
+func (h *hit) context(t testing.TB) program.Context {
+	c, err := program.ContextOf(h.isa.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Ctx = nil
+	for _, r := range h.regs {
+		h.Ctx = binary.LittleEndian.AppendUint64(h.Ctx, r)
+	}
+	h.Ctx = h.Ctx[:c.Size]
+	return c
+}
+
+// run compiles an expression and runs it.
+func (h *hit) run(t testing.TB, e *Expr) uint64 {
+	t.Helper()
+	p, err := e.Compile("filter", h.context(t))
+	if err != nil {
+		t.Fatalf("%v: %v", e, err)
+	}
+	if err := program.Validate(p); err != nil {
+		t.Fatalf("%v: %v", e, err)
+	}
+	got, _, err := toy.New(p.Maps).Run(p, &h.Hit)
+	if err != nil {
+		t.Fatalf("%v: %v", e, err)
+	}
+	return got
+}
+
+var isas = []arch.ISA{amd64.ISA, arm64.ISA}
+
+// minus is -n as a register holds it.
+func minus(n uint64) uint64 { return -n }
+
+func TestRun(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want uint64
+	}{
+		{"arg0", 5000},
+		{"arg5", minus(6)},
+		{"arg0 > 4096 && arg1 == 2", 1},
+		{"arg0 > 4096 && arg1 == 3", 0},
+		{"arg0 > 5000 || arg1 == 2", 1},
+		{"arg2 < 0", 1},
+		{"arg2 < 0u", 0},
+		{"uint64(arg2) > 1", 1},
+		{"int(arg4) < 0", 1},
+		{"arg4 < 0", 0},
+		{"!(arg0 & 7)", 1},
+		{"arg0 & 7 == 0", 1},
+		{"arg0 / 7 * 7 + arg0 % 7 == arg0", 1},
+		{"arg2 / 2", minus(1)},
+		{"uint64(arg2) / 2", 1<<63 - 2},
+		{"arg2 % 2", minus(1)},
+		{"arg2 >> 1", minus(2)},
+		{"uint64(arg2) >> 63", 1},
+		{"arg1 << 65", 4},
+		{"arg0 / (arg1 - 2)", 0},
+		{"arg0 % (arg1 - 2)", 5000},
+		{"arg0 % 0", 5000},
+		{"1 << arg1", 4},
+		{"-arg1", minus(2)},
+		{"~arg1", minus(3)},
+		{"arg0 &^ 8", 4992},
+		{"arg0 &^ arg1", 5000},
+		{"(arg0 > 1) + (arg1 > 1)", 2},
+		{"((arg0+arg1)*(arg1+arg0)) - ((arg0-arg1)*(arg0-arg1)) == 4*arg0*arg1", 1},
+		{"arg0 == 0x123456789a || arg1 == 2", 1},
+		{"arg0 > 0xffffffff", 0},
+		{"pid == 12 && tid == 13 && uid == 1001 && gid == 1000 && cpu == 3", 1},
+		{"time == 1000000000 && cookie == 99 && ip == 0x401000", 1},
+		{"pid + arg0 * tid", 12 + 5000*13},
+		{"(tid - arg0) * (pid - arg1)", minus(4987 * 10)},
+		{`str(arg3) == "foobar"`, 1},
+		{`str(arg3) == "foobarx"`, 0},
+		{`str(arg3) == "fooba"`, 0},
+		{`str(arg3) != "foobar"`, 0},
+		{`str(arg3) =~ "foo*"`, 1},
+		{`str(arg3) =~ "foobar*"`, 1},
+		{`str(arg3) =~ "foobarx*"`, 0},
+		{`str(arg3) =~ "*"`, 1},
+		{`str(arg3) == ""`, 0},
+		{`str(arg3+6) == ""`, 1},
+		{`str(arg3) !~ "bar*"`, 1},
+		{`str(arg0) == "foobar"`, 0},
+		{`!(str(arg0) == "foobar")`, 0},
+		{`arg1 == 2 || str(arg0) == "foobar"`, 1},
+		{`comm == "redis-server"`, 1},
+		{`comm == "redis"`, 0},
+		{`comm =~ "redis*"`, 1},
+		{`comm !~ "redis*" || comm =~ "x*"`, 0},
+		{`comm == "redis-server" && str(arg3) =~ "f*" && arg1 == 2`, 1},
+		{"load8(arg3)", 'f'},
+		{"load16(arg3)", 'o'<<8 | 'f'},
+		{"load32(arg3+7)", 0xfcfdfeff},
+		{"load64(arg3+7) > 0", 1},
+		{"load32(arg3+7) + load8(arg3)*(arg1 + load8(arg3+1))", 0xfcfdfeff + 'f'*(2+'o')},
+		{"load64(arg3+8)", 0},
+		{"int8(load8(arg3+7))", minus(1)},
+		{"uint16(arg2)", 0xfffd},
+		{"uint8(arg2)", 0xfd},
+		{"uint32(arg2)", 0xfffffffd},
+		{"int16(arg0 << 3)", minus(25536)},
+	} {
+		for _, isa := range isas {
+			h := newHit(isa, 5000, 2, minus(3), text, 0xffffffff, minus(6))
+			for _, raw := range []bool{false, true} {
+				e, err := Parse(c.in, Options{Raw: raw})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := h.run(t, e); got != c.want {
+					t.Errorf("%s: %s: %d, want %d", isa.Name(), c.in, int64(got), int64(c.want))
+				}
+				if got, err := e.Eval(h); got != c.want && err == nil {
+					t.Errorf("%s: %s: evaluated to %d, want %d", isa.Name(), c.in, int64(got), int64(c.want))
+				}
+			}
+		}
+	}
+}
+
+func TestRegisters(t *testing.T) {
+	for i, regs := range [][2]string{{"rbx", "r12"}, {"x19", "x28"}} {
+		h := newHit(isas[i])
+		for w, n := range h.isa.RegNames() {
+			h.regs[w] = uint64(len(n)*1000 + w)
+		}
+		for _, r := range regs {
+			e, err := Parse("$"+r, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := h.Register(r)
+			if got := h.run(t, e); got != want || want == 0 {
+				t.Errorf("$%s: %d, want %d", r, got, want)
+			}
+		}
+		e, err := Parse("$nope", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Compile("x", h.context(t)); err == nil {
+			t.Error("$nope compiles")
+		}
+	}
+	h := newHit(amd64.ISA)
+	e, err := Parse("ret + arg6", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Compile("x", h.context(t)); err == nil {
+		t.Error("arg6 compiles on amd64")
+	}
+}
+
+// A simple condition costs no more than it must.
+func TestCode(t *testing.T) {
+	for in, most := range map[string]int{
+		"arg0 > 4096 && arg1 == 2": 10, // two loads, two jumps, a copy of the context, results, exit
+		"arg0":                     4,
+		`comm == "redis"`:          16,
+	} {
+		e, err := Parse(in, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := e.Compile("x", newHit(amd64.ISA).context(t))
+		if err != nil || len(p.Insns) > most {
+			t.Errorf("%s: %d instructions, %d are enough (%v)", in, len(p.Insns), most, err)
+		}
+	}
+}
+
+// random writes an expression.
+func random(r *rand.Rand, depth int) string {
+	pick := func(s ...string) string { return s[r.IntN(len(s))] }
+	if depth == 0 {
+		return pick("arg0", "arg1", "arg2", "arg3", "ret", "pid", "tid", "cpu", "0", "1", "7", "255",
+			"0x7fffffff", "0x80000000", "3u", "0xffffffffffffffff", "0x123456789abcdef", "load8(arg3)", "load32(arg3)", "load16(arg1)")
+	}
+	sub := func() string { return random(r, r.IntN(depth)) }
+	switch r.IntN(8) {
+	case 0:
+		return pick("!", "-", "~") + "(" + sub() + ")"
+	case 1:
+		return pick("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64") + "(" + sub() + ")"
+	case 2:
+		return pick(`(comm == "redis-server")`, `(comm =~ "x*")`, `(str(arg3) =~ "foo*")`, `(str(arg3) != "foobar")`, `(str(arg1) == "x")`)
+	case 3:
+		return "(" + sub() + pick(" && ", " || ") + sub() + ")"
+	case 4:
+		return "(" + sub() + pick(" == ", " != ", " < ", " <= ", " > ", " >= ") + sub() + ")"
+	}
+	return "(" + sub() + pick(" + ", " - ", " * ", " / ", " % ", " & ", " &^ ", " | ", " ^ ", " << ", " >> ") + sub() + ")"
+}
+
+// values that things go wrong at.
+var values = []uint64{0, 1, 2, 7, 63, 64, 255, 1 << 31, 1<<31 - 1, 1 << 32, 1 << 63, 1<<63 - 1, minus(1), minus(2), text}
+
+func randomHit(r *rand.Rand, isa arch.ISA) *hit {
+	v := func() uint64 { return values[r.IntN(len(values))] }
+	h := newHit(isa, v(), v(), v(), text)
+	if isa == amd64.ISA {
+		h.set(-1, v())
+	}
+	return h
+}
+
+// Compiled code and Eval agree, on both instruction sets.
+func TestDifferential(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 4000 {
+		agree(t, r, random(r, 5))
+	}
+}
+
+func agree(t *testing.T, r *rand.Rand, text string) {
+	t.Helper()
+	for _, raw := range []bool{false, true} {
+		e, err := Parse(text, Options{Raw: raw})
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for _, isa := range isas {
+			h := randomHit(r, isa)
+			want, err := e.Eval(h)
+			if err != nil {
+				want = 0
+			}
+			if got := h.run(t, e); got != want {
+				t.Fatalf("%s: %s\n%v\ngives %d, evaluated %d (%v)", isa.Name(), text, e, got, want, err)
+			}
+		}
+	}
+}
+
+func FuzzDifferential(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		agree(t, r, random(r, 7))
+	})
+}
+
+// own is memory that the kernel reads; a variable of the package does not move.
+var own = [...]byte{'f', 'o', 'o', 'b', 'a', 'r', 0, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, 0xf9, 0xf8}
+
+// The kernel agrees, too.
+func TestKernel(t *testing.T) {
+	if err := kernel.Available(); err != nil {
+		skip.Missing(t, err.Error())
+	}
+	isa := isas[0]
+	if runtime.GOARCH == "arm64" {
+		isa = isas[1]
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 150 {
+		text := random(r, 5)
+		e, err := Parse(text, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.root.any(func(n *node) bool { return n.kind >= kPID && n.kind <= kIP || n.kind == kComm }) {
+			continue // the kernel knows better than we do
+		}
+		h := randomHit(r, isa)
+		at := uint64(uintptr(unsafe.Pointer(&own[0])))
+		h.set(3, at)
+		for i, c := range own {
+			h.Mem[at+uint64(i)] = c
+		}
+		want, err := e.Eval(h)
+		if err != nil {
+			want = 0
+		}
+		p, err := e.Compile("filter", h.context(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, log, err := kernel.TestRun(p, h.Ctx)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", text, err, log)
+		}
+		if got != want {
+			t.Fatalf("%s: the kernel gives %d, evaluated %d", text, got, want)
+		}
+	}
+}
