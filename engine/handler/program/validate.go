@@ -26,7 +26,7 @@ func Validate(p *Program) error {
 	for i := 0; i < len(p.Insns); i++ {
 		class, reason := ErrInvalid, v.fields(i)
 		if reason == "" {
-			class, reason = v.refers(i)
+			reason, class = v.refers(i)
 		}
 		if reason != "" {
 			return p.refuse(i, class, "%s", reason)
@@ -116,7 +116,7 @@ func (v *validator) wide(i int) string {
 
 // refers checks what instruction i refers to: other instructions, maps,
 // helpers.
-func (v *validator) refers(i int) (class error, reason string) {
+func (v *validator) refers(i int) (reason string, class error) {
 	in := v.Insns[i]
 	if i > 0 && v.kinds[i]&start != 0 {
 		v.f++
@@ -127,20 +127,20 @@ func (v *validator) refers(i int) (class error, reason string) {
 	}
 	if to, ok := v.Callee(i); ok {
 		if to < 0 || to >= len(v.Insns) || v.kinds[to]&start == 0 {
-			return ErrInvalid, fmt.Sprintf("no function starts at %d", to)
+			return fmt.Sprintf("no function starts at %d", to), ErrInvalid
 		}
 	} else if in.IsCall() && Helpers[in.Imm] == nil {
-		return ErrUnsupported, fmt.Sprintf("helper %d", in.Imm)
+		return fmt.Sprintf("helper %d", in.Imm), ErrUnsupported
 	}
 	switch {
 	case in.IsJump() && !v.within(in.Target(i)):
-		return ErrInvalid, fmt.Sprintf("jump to %d, which is not in its function", in.Target(i))
+		return fmt.Sprintf("jump to %d, which is not in its function", in.Target(i)), ErrInvalid
 	case i+width == v.End(v.f) && !in.IsExit() && !in.Always():
-		return ErrInvalid, "the function's last instruction is neither exit nor jump"
+		return "the function's last instruction is neither exit nor jump", ErrInvalid
 	case in.Wide() && (in.Src == PseudoMap || in.Src == PseudoMapValue):
-		return ErrInvalid, v.mapLoad(i)
+		return v.mapLoad(i), ErrInvalid
 	}
-	return ErrInvalid, ""
+	return "", ErrInvalid
 }
 
 // within is whether a jump in the function at hand may lead to an index.
