@@ -199,6 +199,9 @@ func (r *reader) convert(in asm.Instruction) error {
 	if !fits(&in) {
 		return refuse(ErrInvalid, "%d does not fit into 32 bits", in.Constant)
 	}
+	if op := in.OpCode.AtomicOp(); op != asm.InvalidAtomic {
+		in.Constant = int64(op >> 8) // Marshal, as of v0.22.0, makes an addition of every one that asm has built
+	}
 	var b bytes.Buffer
 	if _, err := in.Marshal(&b, binary.LittleEndian); err != nil {
 		return refuse(ErrInvalid, "%v", err)
