@@ -9,8 +9,11 @@
 // such stubs, too: Go answers and goes back in. Signals meanwhile find Go's
 // signal stack, as in foreign code.
 //
+// A Handler is a compiled handler in a Machine, run as a probe will and held to
+// what it says of itself.
+//
 // It is imported by tests only; it knows amd64 and arm64, and of this module
-// package arch.
+// package arch and what compiled code is.
 package native
 
 import (

@@ -79,14 +79,20 @@ func Jump(at, addr arch.Addr) []byte {
 	return binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(addr-at-5))
 }
 
-// Call sets up r for a call that returns to addr.
-func Call(r *arch.Regs, addr arch.Addr) {
+// call sets up r for a call that returns to addr.
+func call(r *arch.Regs, addr arch.Addr) {
 	r[regSP] -= 8
 	writeWord(r[regSP], uint64(addr))
 }
 
-// Kept are the words of registers that Run gives to the code and takes back.
-func Kept(w int) bool {
+// Thread makes registers of any numbers those of a thread.
+func Thread(r arch.Regs) arch.Regs {
+	r[regFlags] = 0x202 | r[regFlags]&flagsMask
+	return r
+}
+
+// kept are the words of registers that Run gives to the code and takes back.
+func kept(w int) bool {
 	_, ok := numbers[w]
 	return ok && w != regSP
 }
@@ -94,8 +100,19 @@ func Kept(w int) bool {
 // Foreign are the words of registers that stay Go's: none here.
 func Foreign(int) bool { return false }
 
-// Flags are the flags that code may change, in their word.
+// The flags that code may change, in their word.
 const (
-	Flags     = regFlags
-	FlagsMask = 0x8d5
+	flags     = regFlags
+	flagsMask = 0x8d5
 )
+
+// homes are the words of the program's R0 to R5, volatile those that helpers
+// may change.
+var (
+	homes    = [6]int{10, 14, 13, 12, 11, 9}
+	volatile = []int{10, 14, 13, 12, 11, 9, 6, 7, 8}
+)
+
+// callAlign is the stack pointer modulo 16 where a helper starts, the return
+// address being on the stack.
+const callAlign = 8

@@ -89,14 +89,30 @@ func Jump(at, addr arch.Addr) []byte {
 	return binary.LittleEndian.AppendUint32(nil, 0x14000000|uint32(int64(addr-at)>>2)&(1<<26-1))
 }
 
-// Call sets up r for a call that returns to addr.
-func Call(r *arch.Regs, addr arch.Addr) { r[regLR] = uint64(addr) }
+// call sets up r for a call that returns to addr.
+func call(r *arch.Regs, addr arch.Addr) { r[regLR] = uint64(addr) }
 
-// Kept are the words of registers that Run gives to the code and takes back.
-func Kept(w int) bool { return w < regSP && !Foreign(w) }
+// Thread makes registers of any numbers those of a thread.
+func Thread(r arch.Regs) arch.Regs {
+	r[regFlags] &= flagsMask
+	return r
+}
 
-// Flags are the flags that code may change, in their word.
+// kept are the words of registers that Run gives to the code and takes back.
+func kept(w int) bool { return w < regSP && !Foreign(w) }
+
+// The flags that code may change, in their word.
 const (
-	Flags     = regFlags
-	FlagsMask = 0xf << 28
+	flags     = regFlags
+	flagsMask = 0xf << 28
 )
+
+// homes are the words of the program's R0 to R5, volatile those that helpers
+// may change.
+var (
+	homes    = [6]int{7, 0, 1, 2, 3, 4}
+	volatile = []int{0, 1, 2, 3, 4, 7, 9, 10, 11, 12}
+)
+
+// callAlign is the stack pointer modulo 16 where a helper starts.
+const callAlign = 0

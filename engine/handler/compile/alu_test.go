@@ -220,7 +220,7 @@ func testALU(t *testing.T, r *runner, in insn, n int) {
 			want[in.Dst] = oracle(in, a, want[in.Src])
 			binary.LittleEndian.PutUint64(value, a)
 			binary.LittleEndian.PutUint64(value[8:], b)
-			if _, _, err := r.run(c, target, &regs); err != nil {
+			if _, _, err := r.run(&regs); err != nil {
 				t.Fatalf("%+v: %v\n% x", in, err, c.Bytes)
 			}
 			for k := range want {

@@ -13,15 +13,20 @@ import (
 // bench runs inlined code so many times, in Go's loop.
 func (r *runner) bench(code *Code, n int) {
 	r.t.Helper()
-	text := append(code.Bytes[:len(code.Bytes):len(code.Bytes)], native.Jump(r.m.Base()+arch.Addr(len(code.Bytes)), r.m.Exit())...)
-	if err := r.m.Load(text); err != nil {
+	h, err := r.m.Handler(code, false)
+	if err != nil {
 		r.t.Error(err)
 		return
 	}
+	in := h.Enter(&native.Hit{Regs: benchRegs()})
+	r.m.Bench(r.m.Base(), &in, n)
+}
+
+// benchRegs are a thread's, with 1000 in word 3.
+func benchRegs() arch.Regs {
 	regs := randomRegs(rand.New(rand.NewPCG(1, 1)))
 	regs[3] = 1000
-	in := r.enter(code, Target{}, &regs)
-	r.m.Bench(r.m.Base(), &in, n)
+	return regs
 }
 
 // BenchmarkCompile is how long the compiler takes for 100 instructions.
@@ -83,10 +88,8 @@ func BenchmarkRun(b *testing.B) {
 			if err := r.m.Load(append(text, native.Jump(loopEnd, r.m.Exit())...)); err != nil {
 				b.Fatal(err)
 			}
-			regs := randomRegs(rand.New(rand.NewPCG(1, 1)))
-			regs[3] = 1000
-			in := r.enter(code, Target{}, &regs)
-			in[native.SP] -= 4096
+			in := benchRegs()
+			in[native.SP] = uint64(r.at) + native.FrameAt
 			setLoop(&in, uint64(b.N), uint64(loopEnd))
 			b.ResetTimer()
 			r.m.Bench(r.m.Base(), &in, 1)

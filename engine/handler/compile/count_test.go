@@ -9,12 +9,13 @@ import (
 
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/internal/native"
 )
 
 // cpuTarget is a target that knows the number of the CPU: of the machine, or
 // one that is found where a thread's rseq would be.
 func (r *runner) cpuTarget(t Target) Target {
-	t.RSeq = int(uint64(r.at)+frameAt+4096) - threadPointer(r)
+	t.RSeq = int(uint64(r.at)+native.FrameAt+4096) - threadPointer(r)
 	return t
 }
 
@@ -37,7 +38,8 @@ func TestPerCPU(t *testing.T) {
 						movK(1, 3), atomic(program.SizeDW, 0, 1, 0, 0), movK(0, 8), exit())
 					target := r.cpuTarget(r.target(Target{Features: features, Maps: []Map{{Data: 64, Stride: 16, CPUStride: cpuStride}}}))
 					clear(r.region())
-					got, _, err := r.run(r.load(accepted(host, code, perCPU), target), target, &regs)
+					r.load(accepted(host, code, perCPU), target)
+					got, _, err := r.run(&regs)
 					if key == 5 {
 						if got != 9 || err != nil {
 							t.Errorf("key %d, known %v: %d, %v", key, known, got, err)

@@ -61,11 +61,10 @@ func TestGolden(t *testing.T) {
 				g.facts(res)
 			}
 			code, err := Compile(res, goldenTarget(g.target, len(g.maps)))
-			fmt.Fprintf(&out, "# %s\n", g.name)
 			if err != nil {
-				fmt.Fprintf(&out, "%v\n", err)
-				continue
+				t.Fatalf("%s: %v", g.name, err)
 			}
+			fmt.Fprintf(&out, "# %s\n", g.name)
 			out.WriteString(listing(arch, code))
 		}
 		name := filepath.Join("testdata", arch+".golden")
@@ -123,8 +122,10 @@ func disassemble(arch string, code []byte, pc uint64) (string, int) {
 		}
 		return arm64asm.GNUSyntax(in), 4
 	}
-	if bytes.HasPrefix(code, []byte{0xf3, 0x0f, 0xc7}) { // x86asm does not know it
-		return "rdpid", 4
+	for _, rdpid := range [][]byte{{0xf3, 0x0f, 0xc7}, {0xf3, 0x41, 0x0f, 0xc7}} { // x86asm does not know it
+		if bytes.HasPrefix(code, rdpid) {
+			return "rdpid", len(rdpid) + 1
+		}
 	}
 	in, err := x86asm.Decode(code, 64)
 	if err != nil {
@@ -278,7 +279,7 @@ func callGoldens() []golden {
 		{name: "helper out of reach", target: Target{Result: true, Called: true, Helpers: map[int32]arch.Addr{program.FnKtimeGetNS: 0x7000_0000_1000}}, insns: list(call(program.FnKtimeGetNS), exit())},
 		{name: "function", target: Target{Result: true}, insns: function, funcs: []int{3}},
 		{name: "function, called", target: Target{Result: true, Called: true}, insns: function, funcs: []int{3}},
-		{name: "loop", target: Target{Result: true}, funcs: []int{8}, insns: list(movK(1, 9), loadFunc(2, 5), movK(3, 0), movK(4, 0), call(program.FnLoop), movK(0, 0), exit(), mov(0, 1), exit())},
+		{name: "loop", target: Target{Result: true}, funcs: []int{8}, insns: list(movK(1, 9), loadFunc(2, 6), movK(3, 0), movK(4, 0), call(program.FnLoop), movK(0, 0), exit(), mov(0, 1), exit())},
 		{name: "cpu", target: Target{Result: true, RSeq: 64}, insns: list(call(program.FnSMPProcessorID), exit())},
 		{name: "cpu, features", target: features, insns: list(call(program.FnSMPProcessorID), exit())},
 		{name: "fetch add, old value not needed", insns: list(loadValue(1, 0, 0), ldx(program.SizeDW, 2, 10, -8), movK(2, 1), atomic(program.SizeDW, 1, 2, 0, 1), exit()), maps: counters},

@@ -8,9 +8,6 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// callAlign is the stack pointer modulo 16 where a helper starts.
-const callAlign = 0
-
 // hasFeatures is whether the CPU has all features that a target can have.
 func hasFeatures() bool {
 	info, err := os.ReadFile("/proc/cpuinfo")
@@ -24,7 +21,7 @@ func threadPointer(r *runner) int {
 		r.t.Error(err)
 	}
 	var regs arch.Regs
-	regs[native.SP] = uint64(r.at) + frameAt
+	regs[native.SP] = uint64(r.at) + native.FrameAt
 	r.m.Run(r.m.Base(), &regs, nil)
 	return int(regs[0])
 }

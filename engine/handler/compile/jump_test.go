@@ -93,7 +93,7 @@ func testJump(t *testing.T, r *runner, in insn, n int) {
 			if compares(in, a, b) {
 				want = 2
 			}
-			got, _, err := r.run(c, target, &regs)
+			got, _, err := r.run(&regs)
 			if err != nil || got != want {
 				t.Fatalf("%+v of %#x and %#x: %d, %v, not %d\n% x", in, a, b, got, err, want, c.Bytes)
 			}

@@ -96,7 +96,7 @@ func TestStores(t *testing.T) {
 						binary.LittleEndian.PutUint64(value[120:], uint64(r.at)+64)
 						target := r.target(Target{Maps: make([]Map, 1)})
 						c := r.load(accepted(host, code, oneValue), target)
-						got, _, err := r.run(c, target, &regs)
+						got, _, err := r.run(&regs)
 						mask := ^uint64(0) >> (64 - 8*uint(n))
 						want := uint64(0x7777777777777777)&^mask | uint64(imm)&mask
 						if err != nil || got != want {
@@ -246,7 +246,7 @@ func testAtomic(t *testing.T, r *runner, value []byte, a atomicCase, old, arg ui
 		target.Maps = make([]Map, 1)
 		target = r.target(target)
 		c := r.load(accepted(host, code, oneValue), target)
-		_, _, err := r.run(c, target, &regs)
+		_, _, err := r.run(&regs)
 		got := [4]uint64{binary.LittleEndian.Uint64(value)}
 		for i := range 3 {
 			got[i+1] = binary.LittleEndian.Uint64(value[24+8*i:])
@@ -362,7 +362,7 @@ func TestContextWrite(t *testing.T) {
 			for name, target := range r.variants() {
 				target = r.target(target)
 				c := r.load(accepted(host, code, nil), target)
-				got, after, err := r.run(c, target, &regs)
+				got, after, err := r.run(&regs)
 				if err != nil || got != want || after[w] != want || !c.Writes.Has(w) {
 					t.Fatalf("%s: word %d, %d bytes: %#x, thread has %#x, %v, want %#x", name, w, n, got, after[w], err, want)
 				}

@@ -397,7 +397,7 @@ func testRandom(t *testing.T, r *runner, g *generator, seed uint64) {
 	}
 	code := r.load(res, target)
 	regs := randomRegs(g.Rand)
-	got, _, err := r.run(code, target, &regs)
+	got, _, err := r.run(&regs)
 	if err != nil || got != r0 {
 		t.Errorf("seed %d: %#x, %v, not %#x", seed, got, err, r0)
 	}

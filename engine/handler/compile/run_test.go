@@ -1,9 +1,6 @@
 package compile
 
 import (
-	"bytes"
-	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -13,24 +10,21 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// runner runs compiled programs the way a probe will: it fills in the frame as
-// the code asks for, gives back what the code says it changes, and fails if
-// anything else changed.
+// runner runs compiled programs of a test.
 type runner struct {
 	t      testing.TB
 	m      *native.Machine
+	h      *native.Handler // what was loaded last
 	data   []byte
 	at     arch.Addr
 	help   func(num int32, args [5]uint64) uint64
 	cookie uint64
 }
 
-// Where things are in the machine's data.
+// Where the maps are in the machine's data.
 const (
-	regionAt   = 0 // the maps
+	regionAt   = 0
 	regionSize = 1 << 20
-	frameAt    = 2 << 20 // the frame; the stack is below it
-	stackSize  = 2 << 10
 )
 
 func newRunner(t testing.TB) *runner {
@@ -48,7 +42,7 @@ func newRunner(t testing.TB) *runner {
 	return r
 }
 
-// helperBase is how helpers' numbers become those of stubs.
+// helpers are the addresses of helpers that r.help answers.
 func (r *runner) helpers(nums ...int32) map[int32]arch.Addr {
 	h := make(map[int32]arch.Addr)
 	for _, n := range nums {
@@ -97,106 +91,18 @@ func (r *runner) load(res *verify.Result, t Target) *Code {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	text := code.Bytes
-	if !t.Called {
-		text = append(text[:len(text):len(text)], native.Jump(t.Base+arch.Addr(len(text)), r.m.Exit())...)
-	}
-	if err := r.m.Load(text); err != nil {
+	if r.h, err = r.m.Handler(code, t.Called); err != nil {
 		r.t.Fatal(err)
 	}
 	return code
 }
 
-// enter makes the registers and the frame for code, of a thread with registers
-// regs.
-func (r *runner) enter(code *Code, t Target, regs *arch.Regs) arch.Regs {
-	frame := r.data[frameAt:]
-	for i := range frameWords {
-		v := uint64(0xdead000000000000 + uint64(i)<<8) // not filled in
-		switch {
-		case !(code.Reads | code.Clobbers).Has(i):
-		case i < len(regs):
-			v = regs[i]
-		case i == FrameCookie:
-			v = r.cookie
-		case i == FrameFuncIP:
-			v = 0xf00d
-		}
-		binary.LittleEndian.PutUint64(frame[8*i:], v)
-	}
-	in := *regs
-	in[native.SP] = uint64(r.at) + frameAt - uint64(code.Locals)
-	if t.Called {
-		native.Call(&in, r.m.Exit())
-	}
-	return in
-}
-
-const frameWords = FrameWords
-
-var zeros [stackSize]byte
-
-// run runs code, from load, and gives R0 and what the thread's registers are
-// behind it.
-func (r *runner) run(code *Code, t Target, regs *arch.Regs) (uint64, arch.Regs, error) {
-	clear(r.data[frameAt-stackSize : frameAt])
-	in := r.enter(code, t, regs)
-	out := in
-	r.m.Run(r.m.Base(), &out, func(n int, now *arch.Regs) {
-		args := [5]uint64{}
-		for i := range args {
-			args[i] = now[homes[host][1+i]]
-		}
-		if now[native.SP]%16 != callAlign {
-			r.t.Errorf("helper %d: stack pointer %#x", n, now[native.SP])
-		}
-		v := r.help(int32(n), args)
-		for _, w := range scratch[host] {
-			now[w] = 0xbad0bad0bad0bad0
-		}
-		now[homes[host][0]] = v
-	})
-	r0 := out[homes[host][0]]
-	return r0, r.leave(code, t, &in, &out, regs), r.check(code, &in, &out)
-}
-
-// homes are the words of the registers of R0 to R5, scratch those that helpers
-// may change.
-var homes = map[string][6]int{"amd64": {10, 14, 13, 12, 11, 9}, "arm64": {7, 0, 1, 2, 3, 4}}
-var scratch = map[string][]int{"amd64": {10, 14, 13, 12, 11, 9, 6, 7, 8}, "arm64": {0, 1, 2, 3, 4, 7, 9, 10, 11, 12}}
-
-// check says what code changed that it did not tell.
-func (r *runner) check(code *Code, in, out *arch.Regs) error {
-	for w := range in {
-		if native.Kept(w) && in[w] != out[w] && !code.Clobbers.Has(w) && !(w == 30 && host == "arm64") {
-			return fmt.Errorf("register word %d changed from %#x to %#x, Clobbers is %#x", w, in[w], out[w], code.Clobbers)
-		}
-	}
-	if d := (in[native.Flags] ^ out[native.Flags]) & native.FlagsMask; d != 0 && !code.Flags {
-		return fmt.Errorf("flags changed: %#x", d)
-	}
-	if want := r.at + frameAt; out[native.SP] != uint64(want)-uint64(code.Locals) {
-		return fmt.Errorf("stack pointer is %#x", out[native.SP])
-	}
-	below := r.data[frameAt-stackSize : frameAt-code.Stack]
-	if !bytes.Equal(below, zeros[:len(below)]) && !code.Calls {
-		return fmt.Errorf("stack written more than %d bytes below the frame", code.Stack)
-	}
-	return nil
-}
-
-// leave gives the thread's registers back.
-func (r *runner) leave(code *Code, _ Target, _, out, regs *arch.Regs) arch.Regs {
-	now := *regs
-	for w := range now {
-		switch {
-		case (code.Clobbers | code.Writes).Has(w):
-			now[w] = binary.LittleEndian.Uint64(r.data[frameAt+8*w:])
-		case native.Kept(w):
-			now[w] = out[w]
-		}
-	}
-	return now
+// run runs what was loaded in a thread with registers regs, and gives R0 and
+// the thread's registers behind it.
+func (r *runner) run(regs *arch.Regs) (uint64, arch.Regs, error) {
+	hit := native.Hit{Regs: *regs, Cookie: r.cookie, FuncIP: 0xf00d, Help: r.help}
+	r0, err := r.h.Run(&hit)
+	return r0, hit.Regs, err
 }
 
 // randomRegs are registers of a thread.
@@ -204,8 +110,7 @@ func randomRegs(rnd *rand.Rand) (r arch.Regs) {
 	for i := range r {
 		r[i] = rnd.Uint64()
 	}
-	r[native.Flags] = 0x202 | rnd.Uint64()&native.FlagsMask
-	return r
+	return native.Thread(r)
 }
 
 // variants are the targets that each program is tried with.
@@ -230,7 +135,7 @@ func (r *runner) result(res *verify.Result, regs *arch.Regs, want uint64) {
 		t.Maps = make([]Map, len(res.Program.Maps))
 		t = r.target(t)
 		code := r.load(res, t)
-		got, after, err := r.run(code, t, regs)
+		got, after, err := r.run(regs)
 		switch {
 		case err != nil:
 			r.t.Errorf("%s: %v\n% x", name, err, code.Bytes)

@@ -138,7 +138,7 @@ func (w *Writer) settled() bool {
 func (w *Writer) result() *Code {
 	c := &Code{
 		Bytes: w.Code, Clobbers: w.changed[0], Writes: w.Wrote, Reads: w.Read | w.Wrote,
-		Flags: w.Flags, Calls: w.Calls, Stack: w.depth(0, 0),
+		Flags: w.Flags, Calls: w.Calls, Stack: w.depth(0, map[int]int{}),
 	}
 	if !w.Target.Called {
 		c.Locals = w.Frames[0].Size
@@ -146,23 +146,29 @@ func (w *Writer) result() *Code {
 	return c
 }
 
-// depth is how many bytes of stack function f needs with all that it calls; n
-// functions are above it.
-func (w *Writer) depth(f, n int) (most int) {
-	if n > program.MaxFrames {
-		return 0
+// depth is how many bytes of stack function f needs with all that it calls.
+// known has what was found before; a function that is being looked at counts
+// nothing in itself, as the verifier has refused it.
+func (w *Writer) depth(f int, known map[int]int) int {
+	if n, ok := known[f]; ok {
+		return n
 	}
-	fn := &w.Funcs[f]
-	for i := fn.Start; i < fn.End; i++ {
-		if o := &w.Ops[i]; o.Kind == CallFunc || o.Kind == Repeat {
+	known[f] = 0
+	most := 0
+	for i := w.Funcs[f].Start; i < w.Funcs[f].End; i++ {
+		o := &w.Ops[i]
+		switch {
+		case o.Kind != CallFunc && o.Kind != Repeat:
+		case o.To >= 0:
+			most = max(most, w.depth(o.To, known))
+		default: // any
 			for to := range w.Funcs {
-				if to == o.To || o.To < 0 && to > 0 && to != f {
-					most = max(most, w.depth(to, n+1))
-				}
+				most = max(most, w.depth(to, known))
 			}
 		}
 	}
-	return most + w.Frames[f].Total
+	known[f] = most + w.Frames[f].Total
+	return known[f]
 }
 
 // pass writes all the code once; false: a jump is too long.
