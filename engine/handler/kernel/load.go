@@ -135,10 +135,11 @@ func closeMaps(maps []*ebpf.Map) {
 type as struct {
 	kind   ebpf.ProgramType
 	attach ebpf.AttachType
+	log    ebpf.LogLevel // what the verifier is to say of what it accepts
 }
 
-// load loads a program with maps that are open. The log is short unless the
-// program is refused.
+// load loads a program with maps that are open. A refusal comes with
+// the log.
 func load(p *program.Program, maps []*ebpf.Map, as as) (*ebpf.Program, error) {
 	spec, err := p.Spec()
 	if err != nil {
@@ -159,7 +160,7 @@ func load(p *program.Program, maps []*ebpf.Map, as as) (*ebpf.Program, error) {
 	if as.kind == ebpf.Syscall {
 		spec.Flags |= unix.BPF_F_SLEEPABLE
 	}
-	k, err := ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats})
+	k, err := ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogLevel: as.log})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, reason(err))
 	}

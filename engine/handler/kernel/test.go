@@ -54,10 +54,10 @@ func LoadTest(p *program.Program) (*TestProgram, error) {
 	}
 	last := len(maps) - 1
 	t := &TestProgram{maps: maps[:last:last], result: maps[last]}
-	t.prog, err = load(q, maps, as{kind: ebpf.Syscall})
+	t.prog, err = load(q, maps, as{kind: ebpf.Syscall, log: ebpf.LogLevelStats})
 	if err != nil {
 		var again error
-		if t.prog, again = load(q, maps, as{kind: ebpf.RawTracepoint}); again != nil {
+		if t.prog, again = load(q, maps, as{kind: ebpf.RawTracepoint, log: ebpf.LogLevelStats}); again != nil {
 			closeMaps(maps)
 			return nil, fmt.Errorf("as a syscall program: %w; as a raw tracepoint: %w", err, again)
 		}
@@ -122,7 +122,7 @@ func Check(p *program.Program) (verifierLog string, err error) {
 		return "", err
 	}
 	defer closeMaps(maps)
-	k, err := load(p, maps, as{kind: ebpf.Kprobe})
+	k, err := load(p, maps, as{kind: ebpf.Kprobe, log: ebpf.LogLevelStats})
 	if err != nil {
 		return refusal(err), err
 	}

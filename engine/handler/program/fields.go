@@ -12,6 +12,13 @@ var classes = [8]func(Insn) string{
 
 func unknown(i Insn) string { return fmt.Sprintf("no such instruction: %#02x", i.Op) }
 
+// kernelOnly are instructions that the kernel has and executors here have not.
+var kernelOnly = map[uint8]string{
+	0xe5: "may_goto",
+	0x20: "load from a packet", 0x28: "load from a packet", 0x30: "load from a packet",
+	0x40: "load from a packet", 0x48: "load from a packet", 0x50: "load from a packet",
+}
+
 // clean says so if one of the values is not 0.
 func clean(values ...int) string {
 	for _, v := range values {
@@ -24,7 +31,7 @@ func clean(values ...int) string {
 
 func checkLd(i Insn) string {
 	if !i.Wide() {
-		return unknown(i) + ", or one of packet filters"
+		return unknown(i)
 	}
 	return clean(int(i.Off))
 }

@@ -24,6 +24,9 @@ func Validate(p *Program) error {
 		return p.refuse(-1, ErrInvalid, "%s", reason)
 	}
 	for i := 0; i < len(p.Insns); i++ {
+		if what := kernelOnly[p.Insns[i].Op]; what != "" {
+			return p.refuse(i, ErrUnsupported, "%s", what)
+		}
 		class, reason := ErrInvalid, v.fields(i)
 		if reason == "" {
 			reason, class = v.refers(i)
