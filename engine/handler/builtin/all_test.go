@@ -88,7 +88,7 @@ var all = []made{
 		return Override(c, ReturnValue, expr(t, "0"))
 	}},
 	{"guards", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		h, err := Latency(c, Scale{}, Calls{})
+		h, err := Latency(c, Scale{}, Calls{If: expr(t, "int(ret) < 0")})
 		if err != nil {
 			return nil, err
 		}
@@ -105,9 +105,6 @@ func guarded(t testing.TB, h *build.Handler) (*build.Handler, error) {
 		func(h *build.Handler) (*build.Handler, error) { return Rate(h, 10) },
 		func(h *build.Handler) (*build.Handler, error) { return Every(h, 10) },
 		func(h *build.Handler) (*build.Handler, error) { return Every(h, 16) },
-		func(h *build.Handler) (*build.Handler, error) {
-			return Filter(h, expr(t, `int(ret) < 0`))
-		},
 		func(h *build.Handler) (*build.Handler, error) {
 			return Filter(h, expr(t, `arg0 > 4 && str(arg1) =~ "foo*" || comm == "redis" && pid != 12`))
 		},

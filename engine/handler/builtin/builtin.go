@@ -109,7 +109,7 @@ func readMisses(s build.Source) (m Misses) {
 	return m
 }
 
-func (m Misses) String() string {
+func (m Misses) text() string {
 	switch {
 	case m.Faults != 0 && m.Full != 0:
 		return fmt.Sprintf("not noted: %d (memory not readable), %d (no room)", m.Faults, m.Full)

@@ -82,7 +82,7 @@ func (r *Values) Text(w io.Writer, _ int) error {
 			return err
 		}
 	}
-	if s := r.Misses.String(); s != "" {
+	if s := r.Misses.text(); s != "" {
 		_, err := fmt.Fprintln(w, s)
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
@@ -23,6 +24,10 @@ type Calls struct {
 	// program runs: 0 before a return instruction, 8 on amd64 behind it, where
 	// the kernel's return probes run.
 	Popped int
+	// If is a condition on the return value, asked when a call has been paired:
+	// a filter in front of the exit would leave frames behind that belong to no
+	// call any more.
+	If *filter.Expr
 }
 
 // frames keep for each thread a stack of the calls it is in: map "calls", LRU
@@ -37,7 +42,9 @@ type Calls struct {
 // stack pointer is what it was at its entry. So nothing is mixed up by recursion;
 // a call that was left by longjmp or an exception is found to be deeper than the
 // one that returns and is dropped; an exit without an entry (a filter at the
-// entry, a probe planted meanwhile) finds no frame.
+// entry, a probe planted meanwhile) finds no frame. What is not told apart: a call
+// that was left, and before the next noted one another at the same place whose
+// entry was filtered.
 type frames struct {
 	Calls
 	m     build.Map
@@ -65,6 +72,9 @@ func (c Calls) complete(b *build.Builder) Calls {
 	if c.Depth < 1 || c.Depth > 1024 || c.Depth&(c.Depth-1) != 0 {
 		b.Fail("%w: depth %d is not a power of 2 up to 1024", ErrParams, c.Depth)
 		c.Depth = 1
+	}
+	if c.If != nil && c.If.UsesArgs() {
+		b.Fail("%w: %s: at the function's exit its arguments are gone", ErrParams, c.If.Text())
 	}
 	if c.Threads < 1 || c.Threads > 1<<20 {
 		b.Fail("%w: %d threads", ErrParams, c.Threads)
@@ -214,6 +224,9 @@ func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss m
 	}
 	b.Release(key)
 	b.Free(calls, pos)
+	if f.If != nil {
+		f.If.Guard(b)
+	}
 }
 
 // readLost is how many calls were not paired.

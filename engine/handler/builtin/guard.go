@@ -25,14 +25,14 @@ func guard(h *build.Handler, kind string, g func(*build.Builder)) (*build.Handle
 	return out, nil
 }
 
-// Filter lets a handler run where a condition holds only. A condition on the
-// return value is asked at the exit, every other one where the handler begins. Of
-// a handler with two programs, as latency, a call whose entry was refused has no
-// exit either. Cost: the condition's own instructions.
+// Filter lets a handler run where a condition holds only, asked where the handler
+// begins. Of a handler with two programs, as latency, a call whose entry was
+// refused has no exit either; a condition on what the call returns is Calls.If.
+// Cost: the condition's own instructions.
 func Filter(h *build.Handler, e *filter.Expr) (*build.Handler, error) {
 	at := h.First()
-	if e.UsesRet() {
-		at = build.Exit
+	if h.Entry != nil && h.Exit != nil && e.UsesRet() {
+		return nil, fmt.Errorf("%w: %s: %s begins at the entry, where there is no result yet; ask at the exit", ErrParams, e.Text(), h.Name)
 	}
 	if err := checkPoint(at, e); err != nil {
 		return nil, err

@@ -164,7 +164,7 @@ func (h *Histogram) Text(w io.Writer, columns int) error {
 	if h.Count > 0 {
 		fmt.Fprintf(&tail, ", min %v, mean %.1f, max %v", h.show(h.Min), h.Mean(), h.show(h.Max))
 	}
-	if s := h.Misses.String(); s != "" {
+	if s := h.Misses.text(); s != "" {
 		fmt.Fprintf(&tail, "; %s", s)
 	}
 	if h.Lost > 0 {
