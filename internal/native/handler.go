@@ -2,8 +2,8 @@ package native
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
@@ -73,10 +73,16 @@ func (h *Handler) Run(hit *Hit) (uint64, error) {
 	return out[homes[0]], broken
 }
 
+func (h *Handler) frame() *[plan.FrameWords]uint64 {
+	data, _ := h.m.Data()
+	return (*[plan.FrameWords]uint64)(unsafe.Pointer(&data[FrameAt]))
+}
+
 // Enter fills in the frame and gives the registers that the code starts with.
 func (h *Handler) Enter(hit *Hit) arch.Regs {
-	data, at := h.m.Data()
-	for i := range plan.FrameWords {
+	_, at := h.m.Data()
+	frame := h.frame()
+	for i := range frame {
 		v := uint64(0xdead000000000000 + uint64(i)<<8) // not filled in
 		switch {
 		case !(h.code.Reads | h.code.Clobbers).Has(i):
@@ -87,7 +93,7 @@ func (h *Handler) Enter(hit *Hit) arch.Regs {
 		case i == plan.FrameFuncIP:
 			v = hit.FuncIP
 		}
-		binary.LittleEndian.PutUint64(data[FrameAt+8*i:], v)
+		frame[i] = v
 	}
 	in := hit.Regs
 	in[SP] = uint64(at) + FrameAt - uint64(h.code.Locals)
@@ -99,11 +105,11 @@ func (h *Handler) Enter(hit *Hit) arch.Regs {
 
 // leave gives the thread its registers back.
 func (h *Handler) leave(hit *Hit, out *arch.Regs) {
-	data, _ := h.m.Data()
+	frame := h.frame()
 	for w := range hit.Regs {
 		switch {
 		case (h.code.Clobbers | h.code.Writes).Has(w):
-			hit.Regs[w] = binary.LittleEndian.Uint64(data[FrameAt+8*w:])
+			hit.Regs[w] = frame[w]
 		case kept(w):
 			hit.Regs[w] = out[w]
 		}

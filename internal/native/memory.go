@@ -7,10 +7,6 @@ func word(addr uint64) *uint64 {
 	return *(**uint64)(unsafe.Pointer(&addr))
 }
 
-func readWord(addr uint64) uint64 { return *word(addr) }
-
-func writeWord(addr, v uint64) { *word(addr) = v }
-
 // Bytes is n bytes at addr, an address of the Machine's memory that the code
 // had in a register.
 func Bytes(addr uint64, n int) []byte {

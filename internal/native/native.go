@@ -17,7 +17,6 @@
 package native
 
 import (
-	"encoding/binary"
 	"fmt"
 	"syscall"
 	"unsafe"
@@ -129,22 +128,22 @@ func (m *Machine) stubs() error {
 	return m.write(CodeSize-stubSize, b.Code)
 }
 
-func (m *Machine) word(i int) []byte { return m.mem[CodeSize+8*i:][:8] }
+// state is what the stubs load and store: registers by their words, then the
+// words above.
+type state [stateHelper + 1]uint64
+
+func (m *Machine) state() *state { return (*state)(unsafe.Pointer(&m.mem[CodeSize])) }
 
 // Run goes to address pc with registers r and leaves in r what they are when
 // the code comes to Exit. Helpers are answered by call; it gets the registers
 // and changes them. The code sees the stack pointer of r.
 func (m *Machine) Run(pc arch.Addr, r *arch.Regs, call func(n int, r *arch.Regs)) {
-	for {
-		for i, v := range r {
-			binary.LittleEndian.PutUint64(m.word(i), v)
-		}
-		binary.LittleEndian.PutUint64(m.word(statePC), uint64(pc))
+	for s := m.state(); ; {
+		*(*arch.Regs)(s[:]) = *r
+		s[statePC] = uint64(pc)
 		enter(uintptr(m.enter))
-		for i := range r {
-			r[i] = binary.LittleEndian.Uint64(m.word(i))
-		}
-		n := int(binary.LittleEndian.Uint32(m.word(stateHelper)))
+		*r = *(*arch.Regs)(s[:])
+		n := int(s[stateHelper])
 		if n == 0 {
 			return
 		}
@@ -155,10 +154,9 @@ func (m *Machine) Run(pc arch.Addr, r *arch.Regs, call func(n int, r *arch.Regs)
 
 // Bench goes to pc n times; the registers are what they are.
 func (m *Machine) Bench(pc arch.Addr, r *arch.Regs, n int) {
-	for i, v := range r {
-		binary.LittleEndian.PutUint64(m.word(i), v)
-	}
-	binary.LittleEndian.PutUint64(m.word(statePC), uint64(pc))
+	s := m.state()
+	*(*arch.Regs)(s[:]) = *r
+	s[statePC] = uint64(pc)
 	for range n {
 		enter(uintptr(m.enter))
 	}

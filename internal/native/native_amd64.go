@@ -6,10 +6,13 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// numbers are the registers' in instructions, by their words.
-var numbers = map[int]byte{
-	0: 15, 1: 14, 2: 13, 3: 12, 4: 5, 5: 3, 6: 11, 7: 10, 8: 9, 9: 8, 10: 0, 11: 1, 12: 2, 13: 6, 14: 7, regSP: 4,
+// numbers are the registers' in instructions, by their words; none is what
+// programs do not compute with.
+var numbers = [regSP + 1]byte{
+	15, 14, 13, 12, 5, 3, 11, 10, 9, 8, 0, 1, 2, 6, 7, none, none, none, none, 4,
 }
+
+const none = 0xff
 
 // Words of registers that are not like the others.
 const (
@@ -33,7 +36,7 @@ func relative(b *arch.Buffer, state arch.Addr, i int, behind int, code ...byte) 
 // registers moves each register but the stack pointer by opcode op.
 func registers(b *arch.Buffer, state arch.Addr, op byte) {
 	for w := range regSP {
-		if n, ok := numbers[w]; ok {
+		if n := numbers[w]; n != none {
 			relative(b, state, w, 0, 0x48|n>>3<<2, op, n&7<<3|5)
 		}
 	}
@@ -69,7 +72,7 @@ func leaveStub(b *arch.Buffer, state arch.Addr) {
 
 // back pops the return address of a helper's call.
 func back(r *arch.Regs) arch.Addr {
-	pc := readWord(r[regSP])
+	pc := *word(r[regSP])
 	r[regSP] += 8
 	return arch.Addr(pc)
 }
@@ -82,7 +85,7 @@ func Jump(at, addr arch.Addr) []byte {
 // call sets up r for a call that returns to addr.
 func call(r *arch.Regs, addr arch.Addr) {
 	r[regSP] -= 8
-	writeWord(r[regSP], uint64(addr))
+	*word(r[regSP]) = uint64(addr)
 }
 
 // Thread makes registers of any numbers those of a thread.
@@ -92,10 +95,7 @@ func Thread(r arch.Regs) arch.Regs {
 }
 
 // kept are the words of registers that Run gives to the code and takes back.
-func kept(w int) bool {
-	_, ok := numbers[w]
-	return ok && w != regSP
-}
+func kept(w int) bool { return w < regSP && numbers[w] != none }
 
 // Foreign are the words of registers that stay Go's: none here.
 func Foreign(int) bool { return false }
