@@ -1,0 +1,218 @@
+package builtin
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/filter"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Params are what a built-in handler can be asked for in words, as from a command
+// line. A handler refuses what it has no use for.
+type Params struct {
+	// At is where count, hist, record, stacks and distinct run; what has to do
+	// with the return value runs at the exit all the same.
+	At    build.Point
+	Exprs []string // hist, distinct: one; record: any number; override: one
+	// Scale of hist and latency; the zero value is powers of two.
+	Scale Scale
+	// Arg is the argument that override changes, or ReturnValue.
+	Arg int
+	// Most bounds stacks (0: 4096) and distinct values (0: 8192).
+	Most int
+	// Strings is the room for a string in a record (0: 64), Ring the size of
+	// its ring, in bytes (0: 1 MiB).
+	Strings, Ring int
+	Calls         Calls
+	// Names are further names in expressions, see filter.Options.
+	Names map[string]string
+	Guards
+}
+
+// Guards are what any handler can have in front of it. Zero values are none.
+type Guards struct {
+	Filter string        // a condition
+	Every  uint32        // the first of every so many hits
+	Rate   uint32        // so many a second at the most
+	Hits   uint64        // so many in all
+	Life   time.Duration // so long after the first hit
+}
+
+// Kind is a built-in handler.
+type Kind struct {
+	Name string
+	Doc  string // one line
+	// Needs are the rights that it needs beside those of its expressions.
+	Needs program.Rights
+	make  func(program.Context, request) (*build.Handler, error)
+	takes uses
+}
+
+// uses are the parameters that a kind has a use for.
+type uses uint8
+
+const (
+	useExprs uses = 1 << iota
+	useScale
+	useArg
+	useMost
+	useRecord
+	useCalls
+	useAt
+)
+
+var useNames = [...]string{"expressions", "a scale", "an argument", "a number of entries", "strings and a ring", "calls", "a point"}
+
+// Kinds are the built-in handlers, by name.
+var Kinds = []Kind{
+	{"count", "hits", 0, makeCount, useAt},
+	{"distinct", "values of a number, and how often each was seen", 0, makeDistinct, useAt | useExprs | useMost},
+	{"hist", "histogram of a number", 0, makeHist, useAt | useExprs | useScale},
+	{"latency", "histogram of the time from entry to exit", 0, makeLatency, useScale | useCalls},
+	{"override", "changes an argument or the return value", program.Override, makeOverride, useExprs | useArg},
+	{"record", "arguments, strings, return value and time of each hit", 0, makeRecord, useAt | useExprs | useRecord | useCalls},
+	{"stacks", "call stacks, and how often each was seen", program.ReadMemory, makeStacks, useAt | useMost},
+}
+
+// request is Params with what they say parsed.
+type request struct {
+	Params
+	exprs  []*filter.Expr
+	filter *filter.Expr
+}
+
+// Make makes the handler of kind k.
+func (k Kind) Make(ctx program.Context, p Params) (*build.Handler, error) {
+	if wrong := p.given() &^ k.takes; wrong != 0 {
+		return nil, fmt.Errorf("%w: %s takes no %s", ErrParams, k.Name, strings.TrimPrefix(useNames[bits.TrailingZeros8(uint8(wrong))], "a "))
+	}
+	r := request{Params: p}
+	for _, text := range p.Exprs {
+		e, err := filter.Parse(text, filter.Options{Names: p.Names, Strings: k.takes&useRecord != 0})
+		if err != nil {
+			return nil, err
+		}
+		r.exprs = append(r.exprs, e)
+	}
+	if one := k.takes&(useExprs|useRecord) == useExprs; one && len(r.exprs) != 1 {
+		return nil, fmt.Errorf("%w: %s takes one expression, not %d", ErrParams, k.Name, len(r.exprs))
+	}
+	if err := r.place(k); err != nil {
+		return nil, err
+	}
+	condition := r.condition(k)
+	h, err := k.make(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return p.Guards.before(h, condition)
+}
+
+// given are the parameters that differ from their zero values.
+func (p Params) given() (g uses) {
+	for use, given := range map[uses]bool{
+		useExprs: len(p.Exprs) > 0, useScale: p.Scale != (Scale{}), useArg: p.Arg != 0, useMost: p.Most != 0,
+		useRecord: p.Strings != 0 || p.Ring != 0, useCalls: p.Calls != (Calls{}), useAt: p.At != build.Entry,
+	} {
+		if given {
+			g |= use
+		}
+	}
+	return g
+}
+
+// place parses the filter and moves to the exit what is about the result.
+func (r *request) place(k Kind) (err error) {
+	all := r.exprs
+	if r.Filter != "" {
+		if r.filter, err = filter.Parse(r.Filter, filter.Options{Names: r.Names}); err != nil {
+			return err
+		}
+		all = append(slices.Clone(all), r.filter)
+	}
+	if k.takes&useAt != 0 && slices.ContainsFunc(all, (*filter.Expr).UsesRet) {
+		r.At = build.Exit
+	}
+	return nil
+}
+
+// condition is what is asked in front of the handler. A condition on the result
+// of one that pairs calls becomes a part of the handler instead.
+func (r *request) condition(k Kind) *filter.Expr {
+	pairs := k.Name == "latency" || k.takes&useCalls != 0 && r.At == build.Exit && slices.ContainsFunc(r.exprs, (*filter.Expr).UsesArgs)
+	if pairs && r.filter != nil && r.filter.UsesRet() {
+		r.Calls.If = r.filter
+		return nil
+	}
+	return r.filter
+}
+
+// before puts the guards in front of a handler, the condition first of all.
+func (g Guards) before(h *build.Handler, condition *filter.Expr) (*build.Handler, error) {
+	var err error
+	put := func(wanted bool, guard func() (*build.Handler, error)) {
+		if wanted && err == nil {
+			h, err = guard()
+		}
+	}
+	put(g.Hits != 0 || g.Life != 0, func() (*build.Handler, error) { return Limit(h, g.Hits, g.Life) })
+	put(g.Rate != 0, func() (*build.Handler, error) { return Rate(h, g.Rate) })
+	put(g.Every != 0, func() (*build.Handler, error) { return Every(h, g.Every) })
+	put(condition != nil, func() (*build.Handler, error) { return Filter(h, condition) })
+	return h, err
+}
+
+// Before puts guards in front of any handler. names are as in Params.
+func (g Guards) Before(h *build.Handler, names map[string]string) (*build.Handler, error) {
+	var condition *filter.Expr
+	if g.Filter != "" {
+		var err error
+		if condition, err = filter.Parse(g.Filter, filter.Options{Names: names}); err != nil {
+			return nil, err
+		}
+	}
+	return g.before(h, condition)
+}
+
+func makeCount(c program.Context, r request) (*build.Handler, error) { return Count(c, r.At) }
+
+func makeHist(c program.Context, r request) (*build.Handler, error) {
+	return Hist(c, r.At, r.exprs[0], r.Scale)
+}
+
+func makeLatency(c program.Context, r request) (*build.Handler, error) {
+	return Latency(c, r.Scale, r.Calls)
+}
+
+func makeStacks(c program.Context, r request) (*build.Handler, error) {
+	return Stacks(c, r.At, orElse(r.Most, 4096))
+}
+
+func makeDistinct(c program.Context, r request) (*build.Handler, error) {
+	return Distinct(c, r.At, r.exprs[0], orElse(r.Most, 8192))
+}
+
+func makeOverride(c program.Context, r request) (*build.Handler, error) {
+	return Override(c, r.Arg, r.exprs[0])
+}
+
+func makeRecord(c program.Context, r request) (*build.Handler, error) {
+	o := RecordOptions{At: r.At, Ring: r.Ring, Calls: r.Calls}
+	for _, e := range r.exprs {
+		o.Fields = append(o.Fields, Field{Expr: e, Size: r.Strings})
+	}
+	h, _, err := Record(c, o)
+	return h, err
+}
+
+func orElse(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}
