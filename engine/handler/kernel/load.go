@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -162,7 +163,23 @@ func load(p *program.Program, maps []*ebpf.Map, as as) (*ebpf.Program, error) {
 	}
 	k, err := ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogLevel: as.log})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Name, reason(err))
+		return nil, fmt.Errorf("%s: %w", p.Name, reason(noHelper(err)))
 	}
 	return k, nil
+}
+
+// noHelper adds ErrUnsupported where the verifier says that there is no such
+// helper: the form has none that some kernel has not, but an older one may lack
+// it, and a locked down one has no probe_write_user.
+func noHelper(err error) error {
+	var v *ebpf.VerifierError
+	if !errors.As(err, &v) {
+		return err
+	}
+	for _, line := range v.Log {
+		if strings.Contains(line, "unknown func") || strings.Contains(line, "cannot use helper") {
+			return fmt.Errorf("%w: this kernel does not let programs call it: %w", ErrUnsupported, err)
+		}
+	}
+	return err
 }

@@ -17,14 +17,16 @@ const MaxContext = 1 << 12
 // type:
 //
 //   - A "syscall" program (BPF_PROG_TYPE_SYSCALL) first. The context is any
-//     bytes that Run is given, and is read-only for a uprobe program while this
-//     type may write to it: what the kernel's verifier says to stores there is
-//     not what it says to a uprobe's (Check tells that).
-//     It has no stack trace and perf event maps, no get_stack, get_attach_cookie,
-//     get_func_ip and perf_event_output.
-//   - Else as a raw tracepoint, which has perf_event_output, get_stack, get_stackid
-//     and get_attach_cookie (always 0). Its context is 96 bytes: the
-//     first twelve registers; loads from behind them are refused.
+//     bytes that Run is given; there must be as many as the program may load.
+//     Loads from it need no alignment, and stores to it are allowed: what the
+//     verifier says of those is not what it says at a uprobe (Check tells
+//     that). It has no get_attach_cookie, and no maps for stack traces and perf
+//     events.
+//   - Else as a raw tracepoint, which has those; the cookie is 0. Its context is
+//     12 words, the first 96 bytes of what Run is given: loads from behind them
+//     are refused.
+//
+// get_func_ip is allowed by both, and gives nonsense.
 //
 // Both run in the calling thread, so that get_current_pid_tgid and its like
 // tell of the caller, and probe_read_user reads the caller's own memory.

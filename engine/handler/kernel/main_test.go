@@ -1,9 +1,0 @@
-package kernel
-
-import (
-	"testing"
-
-	"github.com/ptracer/ptracer/internal/leak"
-)
-
-func TestMain(m *testing.M) { leak.Main(m) }
