@@ -38,7 +38,7 @@ func goldenTarget(t Target, maps int) Target {
 	if t.Region == 0 {
 		t.Region = goldenRegion
 	}
-	for i := range maps {
+	for i := len(t.Maps); i < maps; i++ {
 		t.Maps = append(t.Maps, Map{Header: 4096 * i, Data: 4096*i + 64, Stride: 24, CPUStride: 128})
 	}
 	if t.Helpers == nil {
@@ -234,9 +234,11 @@ func memoryGoldens() (l []golden) {
 	}
 	near := golden{name: "map value", insns: list(loadValue(1, 0, 8), ldx(program.SizeW, 0, 1, 4), stx(program.SizeDW, 1, 0, 8), mov(0, 1), exit()),
 		maps: oneValue, target: Target{Result: true}}
+	end := near
+	end.name, end.target.Maps = "map value at the end of a large region", []Map{{Data: 3 << 30}}
 	far := near
 	far.name, far.target.Region = "map value out of reach", 0x7000_0000_0000
-	return append(l, near, far,
+	return append(l, near, end, far,
 		golden{name: "stack", target: Target{Result: true, Called: true}, insns: list(ldx(program.SizeDW, 2, 1, 0), stx(program.SizeDW, 10, 2, -16), ldx(program.SizeW, 0, 10, -12), exit())},
 		golden{name: "stack address", target: Target{Result: true}, insns: list(mov(0, 10), addK(0, -8), exit())},
 		golden{name: "context", target: Target{Result: true}, insns: list(ldx(program.SizeW, 0, 1, 72), movK(2, 1), ldx(program.SizeH, 2, 1, 40), alu(program.ClassAlu64, program.AluAdd, 0, 2), exit())},

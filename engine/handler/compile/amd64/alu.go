@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
@@ -77,8 +78,8 @@ func (c *compiler) constant(r reg, n int64) {
 
 // address sets r to the address of m.
 func (c *compiler) address(r reg, m plan.Mem) {
-	if m.Base == plan.BaseRegion && !c.near(c.Target.Region) {
-		c.constant(r, int64(c.Target.Region)+m.Off)
+	if addr := c.Target.Region + arch.Addr(m.Off); m.Base == plan.BaseRegion && !c.near(addr) {
+		c.constant(r, int64(addr))
 		return
 	}
 	c.changes(r)

@@ -1,6 +1,9 @@
 package amd64
 
-import "github.com/ptracer/ptracer/engine/handler/compile/plan"
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+)
 
 // Layout completes function f's frame: above the program's stack are the
 // registers kept for the caller and the return address. Where there are calls,
@@ -73,7 +76,7 @@ func (c *compiler) place(m plan.Mem) place {
 		return c.framePlace(m.Off)
 	case plan.BaseRegion:
 		addr := int64(c.Target.Region) + m.Off
-		if c.near(c.Target.Region) {
+		if c.near(arch.Addr(addr)) {
 			return at(none, addr)
 		}
 		c.constant(scratch0, addr)

@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/ptracer/ptracer/engine/handler/program"
+import (
+	"math"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
 
 // stepCall folds a call: what has no need of a helper is done in place.
 func (b *builder) stepCall(o *Op, s *state) {
@@ -76,7 +80,7 @@ func (b *builder) inlineLookup(o *Op, s *state) value {
 	if m.Type != program.Array && m.Type != program.PerCPUArray || m.Type == program.PerCPUArray && !b.cpuInline {
 		return value{}
 	}
-	if m.KeySize != keySize || at.Stride <= 0 {
+	if m.KeySize != keySize || at.Stride <= 0 || at.Stride > math.MaxInt32 || at.CPUStride > math.MaxInt32 {
 		return value{}
 	}
 	*o = Op{Kind: Lookup, Dst: program.R0, Src: NoReg, To: index, Mem: Mem{program.R2, 0}, Label: o.Label, Miss: -1}
