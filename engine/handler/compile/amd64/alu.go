@@ -169,6 +169,11 @@ func (c *compiler) shift(o *plan.Op) {
 		c.put(inst{wide: o.Wide, op: shiftCL, reg: by, rm: is(dst)})
 		return
 	}
+	if dst != rcx && o.Live>>program.R4&1 == 0 { // nobody needs rcx
+		c.move(false, rcx, src)
+		c.put(inst{wide: o.Wide, op: shiftCL, reg: by, rm: is(dst)})
+		return
+	}
 	work := dst
 	if dst == rcx {
 		work = scratch1
