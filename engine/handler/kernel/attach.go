@@ -3,16 +3,19 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"math"
+	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Location is where a program is attached.
 type Location struct {
-	// Path of the file with the code, as this process can open it:
-	// /proc/PID/root/... for a process with another root.
+	// Path of the file with the code, as this process can open it; links such
+	// as /proc/PID/exe and /proc/PID/root/... will do.
 	Path   string
 	Offset uint64 // in the file, not an address
 	// Return is whether the program runs when the function that starts at
@@ -51,8 +54,12 @@ func (l *Link) Close() error {
 
 // Attach puts program i at locations, at all or none. More than one location in
 // a file are attached by one uprobe_multi link where the kernel has it (6.6),
-// which takes a fraction of the time; else each by itself.
+// else each by itself. That is what costs when they are taken away: about 0.1 s
+// for each link (kernel: the grace periods of uprobe_unregister).
 func (in *Instance) Attach(i int, at []Location, o Options) (*Link, error) {
+	if err := uprobePMU(); err != nil {
+		return nil, err
+	}
 	l := &Link{}
 	for _, group := range groups(at) {
 		links, err := in.attach(i, group, o)
@@ -63,6 +70,15 @@ func (in *Instance) Attach(i int, at []Location, o Options) (*Link, error) {
 		}
 	}
 	return l, nil
+}
+
+// uprobePMU says so if the kernel has no perf events for uprobes (4.17). There
+// were text files to make probes with before, which outlive who made them.
+func uprobePMU() error {
+	if _, err := os.Stat("/sys/bus/event_source/devices/uprobe/type"); err != nil {
+		return fmt.Errorf("%w: no uprobe PMU: %w", ErrUnsupported, err)
+	}
+	return nil
 }
 
 // groups are the locations that one link may have: those of one file, all
@@ -98,11 +114,13 @@ func (in *Instance) attach(i int, group []Location, o Options) ([]link.Link, err
 		if err != nil {
 			return nil, err
 		}
-		k, err := attachMany(file, p, group, o)
-		if err != nil {
-			return nil, err
+		if o.PID == 0 || filters(file, p) {
+			k, err := attachMany(file, p, group, o)
+			if err != nil {
+				return nil, err
+			}
+			return []link.Link{k}, nil
 		}
-		return []link.Link{k}, nil
 	}
 	var links []link.Link
 	for _, at := range group {
@@ -113,6 +131,17 @@ func (in *Instance) attach(i int, group []Location, o Options) ([]link.Link, err
 		links = append(links, k)
 	}
 	return links, nil
+}
+
+// filters is whether the kernel filters uprobe_multi links by process. Before
+// 6.10 (46ba0e49b642) it took the thread with that id and lost the hits of all
+// others; the same change made a negative id invalid instead of not found.
+func filters(file *link.Executable, p *ebpf.Program) bool {
+	k, err := file.UprobeMulti(nil, p, &link.UprobeMultiOptions{Addresses: []uint64{1}, PID: math.MaxUint32})
+	if err == nil {
+		k.Close()
+	}
+	return errors.Is(err, unix.EINVAL)
 }
 
 // errStart is a location that cilium can't name: offset 0 means none there. No

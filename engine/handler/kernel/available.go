@@ -16,6 +16,9 @@ import (
 // can. It tries: a map, a program with a helper that reads user memory, and a
 // uprobe in a file that nobody runs. All that it makes is gone afterwards.
 func Available() error {
+	if err := uprobePMU(); err != nil {
+		return err
+	}
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	if err != nil {
 		return refused("no eBPF map", err)

@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"runtime"
@@ -98,7 +99,7 @@ func TestCount(t *testing.T) {
 	available(t)
 	w, other := start(t, "threads", "4", "3000"), start(t, "threads", "2", "500")
 	in := instance(t, count(t))
-	attach(t, in, 0, Options{PID: w.pid}, Location{Path: w.path, Offset: w.offset("work")})
+	attach(t, in, 0, Options{PID: w.pid}, Location{Path: fmt.Sprintf("/proc/%d/exe", w.pid), Offset: w.offset("work")})
 	other.run()
 	calls := w.run()
 	if got := sums(t, in, "counts")[0]; got != calls || calls != 12000 {

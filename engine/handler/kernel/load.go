@@ -12,8 +12,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Instance is a handler in the kernel: programs that share maps. Its methods
-// may be called from any goroutine, Close once, after the others.
+// Instance is a handler in the kernel: programs that share maps. One goroutine
+// at a time uses it and its maps; a ring has a reader of its own, whom Close
+// wakes with os.ErrClosed.
 type Instance struct {
 	programs []*program.Program
 	loaded   []loaded

@@ -112,6 +112,32 @@ func TestRingDrops(t *testing.T) {
 	}
 }
 
+// TestRingClosed: who waits for a record is woken.
+func TestRingClosed(t *testing.T) {
+	available(t)
+	for _, m := range rings {
+		in, err := Load(output(t, m, parm1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := in.Map(m.Name).Ring()
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() {
+			_, err := r.Read(time.Now().Add(10 * time.Second))
+			done <- err
+		}()
+		if err := in.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%v: %v", m.Type, err)
+		}
+	}
+}
+
 func TestRingOfOtherMap(t *testing.T) {
 	available(t)
 	in := instance(t, count(t))

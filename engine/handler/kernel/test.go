@@ -39,7 +39,7 @@ type TestProgram struct {
 	Log  string           // the verifier's
 
 	prog   *ebpf.Program
-	maps   []*ebpf.Map
+	maps   []*Map
 	result *ebpf.Map
 }
 
@@ -55,7 +55,10 @@ func LoadTest(p *program.Program) (*TestProgram, error) {
 		return nil, err
 	}
 	last := len(maps) - 1
-	t := &TestProgram{maps: maps[:last:last], result: maps[last]}
+	t := &TestProgram{result: maps[last]}
+	for i, m := range maps[:last] {
+		t.maps = append(t.maps, newMap(p.Maps[i], m))
+	}
 	t.prog, err = load(q, maps, as{kind: ebpf.Syscall, log: ebpf.LogLevelStats})
 	if err != nil {
 		var again error
@@ -70,12 +73,15 @@ func LoadTest(p *program.Program) (*TestProgram, error) {
 
 // Close frees the program and its maps.
 func (t *TestProgram) Close() error {
-	closeMaps(append(t.maps, t.result))
+	for _, m := range t.maps {
+		m.close()
+	}
+	t.result.Close()
 	return t.prog.Close()
 }
 
 // Map is the program's map i.
-func (t *TestProgram) Map(i int) *ebpf.Map { return t.maps[i] }
+func (t *TestProgram) Map(i int) *Map { return t.maps[i] }
 
 // Run runs the program once, with R1 pointing to a copy of ctx, and gives R0.
 func (t *TestProgram) Run(ctx []byte) (r0 uint64, err error) {
