@@ -183,7 +183,6 @@ func testAtomic(t *testing.T, r *runner, value []byte, a atomicCase, old, arg ui
 			compare = old
 		}
 	}
-	n := sizes[a.size]
 	binary.LittleEndian.PutUint64(value, old)
 	binary.LittleEndian.PutUint64(value[8:], arg)
 	binary.LittleEndian.PutUint64(value[16:], compare)
@@ -198,7 +197,31 @@ func testAtomic(t *testing.T, r *runner, value []byte, a atomicCase, old, arg ui
 	}
 	code = list(code, pointer, atomic(a.size, a.base, a.src, 0, a.fn),
 		stx(program.SizeDW, 8, 0, 24), stx(program.SizeDW, 8, a.src, 32), stx(program.SizeDW, 8, a.base, 40), exit())
-	wantR0, wantSrc, wantBase := compare, arg, uint64(r.at)+64
+	want := a.want(old, arg, compare, uint64(r.at)+64)
+	regs := randomRegs(rand.New(rand.NewPCG(1, 1)))
+	for name, target := range r.variants() {
+		if name == "far" {
+			continue
+		}
+		binary.LittleEndian.PutUint64(value, old)
+		target.Maps = make([]Map, 1)
+		target = r.target(target)
+		c := r.load(accepted(host, code, oneValue), target)
+		_, _, err := r.run(&regs)
+		got := [4]uint64{binary.LittleEndian.Uint64(value)}
+		for i := range 3 {
+			got[i+1] = binary.LittleEndian.Uint64(value[24+8*i:])
+		}
+		if err != nil || got != want {
+			t.Fatalf("%s %+v: %#x, %v, not %#x\n% x", name, a, got, err, want, c.Bytes)
+		}
+	}
+}
+
+// want is what memory, R0, the source and the base hold behind the operation.
+func (a atomicCase) want(old, arg, compare, at uint64) [4]uint64 {
+	n := sizes[a.size]
+	wantR0, wantSrc, wantBase := compare, arg, at
 	if a.base == 0 {
 		wantR0 = wantBase
 	} else if a.src == 0 {
@@ -236,25 +259,7 @@ func testAtomic(t *testing.T, r *runner, value []byte, a atomicCase, old, arg ui
 		}
 	}
 	mask := ^uint64(0) >> (64 - 8*uint(n))
-	want := [4]uint64{old&^mask | now&mask, wantR0, wantSrc, wantBase}
-	regs := randomRegs(rand.New(rand.NewPCG(1, 1)))
-	for name, target := range r.variants() {
-		if name == "far" {
-			continue
-		}
-		binary.LittleEndian.PutUint64(value, old)
-		target.Maps = make([]Map, 1)
-		target = r.target(target)
-		c := r.load(accepted(host, code, oneValue), target)
-		_, _, err := r.run(&regs)
-		got := [4]uint64{binary.LittleEndian.Uint64(value)}
-		for i := range 3 {
-			got[i+1] = binary.LittleEndian.Uint64(value[24+8*i:])
-		}
-		if err != nil || got != want {
-			t.Fatalf("%s %+v: %#x, %v, not %#x\n% x", name, a, got, err, want, c.Bytes)
-		}
-	}
+	return [4]uint64{old&^mask | now&mask, wantR0, wantSrc, wantBase}
 }
 
 // TestAcquireRelease has loads and stores with an order.

@@ -290,13 +290,7 @@ func plain(p *program.Program, region []byte, base uint64, clock uint64) (uint64
 		n := in.Size()
 		switch {
 		case in.Wide():
-			regs[in.Dst] = uint64(uint32(in.Imm)) | uint64(p.Insns[pc+1].Imm)<<32
-			switch in.Src {
-			case program.PseudoMapValue:
-				regs[in.Dst] = base + 64 + uint64(p.Insns[pc+1].Imm)
-			case program.PseudoMap:
-				regs[in.Dst] = base + 4096*uint64(in.Imm)
-			}
+			regs[in.Dst] = plainWide(in, p.Insns[pc+1].Imm, base)
 			pc++
 		case in.Class() == program.ClassAlu || in.Class() == program.ClassAlu64:
 			regs[in.Dst] = oracle(in, regs[in.Dst], regs[in.Src])
@@ -326,6 +320,17 @@ func plain(p *program.Program, region []byte, base uint64, clock uint64) (uint64
 			pc = in.Target(pc) - 1
 		}
 	}
+}
+
+// plainWide is what a load of 64 bits gives.
+func plainWide(in insn, high int32, base uint64) uint64 {
+	switch in.Src {
+	case program.PseudoMapValue:
+		return base + 64 + uint64(high)
+	case program.PseudoMap:
+		return base + 4096*uint64(in.Imm)
+	}
+	return uint64(uint32(in.Imm)) | uint64(high)<<32
 }
 
 // plainAtomic is what an atomic operation leaves in memory.
