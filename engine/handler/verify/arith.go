@@ -14,14 +14,29 @@ func arith(op uint8, wide, signed bool, a, b scalar) scalar {
 	if wide {
 		return arith64(op, signed, a, b, 64)
 	}
-	a, b = a.low(32), b.low(32)
-	switch {
+	switch x, y := a.low(32), b.low(32); {
 	case op == program.AluArsh:
-		a = a.signed(32)
+		return arith64(op, signed, a.signed(32), y, 32).low(32)
 	case signed:
-		a, b = a.signed(32), b.signed(32)
+		return arith64(op, signed, a.signed(32), b.signed(32), 32).low(32)
+	default:
+		out := arith64(op, signed, x, y, 32).low(32)
+		if modular(op) && (a.half.smin < 0 || b.half.smin < 0) {
+			other := arith64(op, signed, a.signed(32), b.signed(32), 32).low(32)
+			out.meet(&other)
+		}
+		return out
 	}
-	return arith64(op, signed, a, b, 32).low(32)
+}
+
+// modular is whether the lower half of a result depends on nothing but those of
+// the operands, however their upper ones are filled.
+func modular(op uint8) bool {
+	switch op {
+	case program.AluAdd, program.AluSub, program.AluMul, program.AluAnd, program.AluOr, program.AluXor:
+		return true
+	}
+	return false
 }
 
 func arith64(op uint8, signed bool, a, b scalar, width uint) scalar {
@@ -154,7 +169,7 @@ func shift(op uint8, a, b scalar, width uint) scalar {
 	case program.AluLsh:
 		return lsh(a, n)
 	case program.AluRsh:
-		out := scalar{a.bits.rsh(n), a.umin >> n, a.umax >> n, math.MinInt64, math.MaxInt64}
+		out := scalar{a.bits.rsh(n), a.umin >> n, a.umax >> n, math.MinInt64, math.MaxInt64, anyHalf}
 		out.settle()
 		return out
 	}
@@ -175,7 +190,7 @@ func lsh(a scalar, n uint) scalar {
 }
 
 func arsh(a scalar, n uint) scalar {
-	out := scalar{a.bits.arsh(n), 0, math.MaxUint64, a.smin >> n, a.smax >> n}
+	out := scalar{a.bits.arsh(n), 0, math.MaxUint64, a.smin >> n, a.smax >> n, anyHalf}
 	out.settle()
 	return out
 }

@@ -34,21 +34,16 @@ func assume(op uint8, wide bool, a, b *scalar) bool {
 }
 
 // learn32 takes over what is known of the lower half.
-func (s *scalar) learn32(half scalar) bool {
-	if s.smin >= math.MinInt32 && s.smax <= math.MaxInt32 && half.smin >= math.MinInt32 && half.smax <= math.MaxInt32 {
-		return s.meet(&half) // the same number, signed or not
+func (s *scalar) learn32(low scalar) bool {
+	if s.smin >= math.MinInt32 && s.smax <= math.MaxInt32 && low.smin >= math.MinInt32 && low.smax <= math.MaxInt32 {
+		return s.meet(&low) // the same number, signed or not
 	}
-	half = half.low(32)
-	if s.umax <= math.MaxUint32 {
-		return s.meet(&half)
-	}
-	const low = math.MaxUint32
-	half.bits.mask |= ^uint64(low)
+	const upper = ^uint64(math.MaxUint32)
 	var ok bool
-	if s.bits, ok = s.bits.meet(half.bits); !ok {
+	if s.bits, ok = s.bits.meet(tnum{low.bits.value &^ upper, low.bits.mask | upper}); !ok {
 		return false
 	}
-	return s.settle()
+	return s.meetHalf(low.half)
 }
 
 func assume64(op uint8, a, b *scalar) bool {

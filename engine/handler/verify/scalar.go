@@ -5,17 +5,30 @@ import (
 	"math"
 )
 
-// scalar is what is known about a number of 64 bits: its bits, and bounds of
-// it as an unsigned and as a signed number.
+// scalar is what is known about a number of 64 bits: its bits, bounds of it as
+// an unsigned and as a signed number, and the same bounds of its lower half.
 type scalar struct {
 	bits       tnum
 	umin, umax uint64
 	smin, smax int64
+	half       half
 }
 
-var anything = scalar{tnum{mask: math.MaxUint64}, 0, math.MaxUint64, math.MinInt64, math.MaxInt64}
+// half has bounds of the lower 32 bits of a number.
+type half struct {
+	umin, umax uint32
+	smin, smax int32
+}
 
-func constant(v uint64) scalar { return scalar{known(v), v, v, int64(v), int64(v)} }
+var (
+	anyHalf  = half{0, math.MaxUint32, math.MinInt32, math.MaxInt32}
+	anything = scalar{tnum{mask: math.MaxUint64}, 0, math.MaxUint64, math.MinInt64, math.MaxInt64, anyHalf}
+)
+
+func constant(v uint64) scalar {
+	w := uint32(v)
+	return scalar{known(v), v, v, int64(v), int64(v), half{w, w, int32(w), int32(w)}}
+}
 
 // upTo is a number from lo to hi, unsigned.
 func upTo(lo, hi uint64) scalar {
@@ -42,7 +55,7 @@ func (s *scalar) settle() bool {
 	for range 2 {
 		s.fromBits()
 		s.fromSigns()
-		if s.umin > s.umax || s.smin > s.smax {
+		if s.umin > s.umax || s.smin > s.smax || !s.halves() {
 			return false
 		}
 		var ok bool
@@ -72,6 +85,42 @@ func (s *scalar) fromSigns() {
 	}
 }
 
+// halves lets the number and its lower half learn from each other; false if
+// they contradict.
+func (s *scalar) halves() bool {
+	const low = math.MaxUint32
+	h := &s.half
+	least, most := uint32(s.bits.value), uint32(s.bits.value|s.bits.mask)
+	sameUpper := s.umin>>32 == s.umax>>32
+	if sameUpper {
+		least, most = max(least, uint32(s.umin)), min(most, uint32(s.umax))
+	}
+	fits := s.smin >= math.MinInt32 && s.smax <= math.MaxInt32
+	if fits {
+		h.smin, h.smax = max(h.smin, int32(s.smin)), min(h.smax, int32(s.smax))
+	}
+	h.umin, h.umax = max(h.umin, least), min(h.umax, most)
+	if h.umin > h.umax || h.smin > h.smax {
+		return false
+	}
+	if int32(h.umin) <= int32(h.umax) {
+		h.smin, h.smax = max(h.smin, int32(h.umin)), min(h.smax, int32(h.umax))
+	}
+	if uint32(h.smin) <= uint32(h.smax) {
+		h.umin, h.umax = max(h.umin, uint32(h.smin)), min(h.umax, uint32(h.smax))
+	}
+	if sameUpper {
+		s.umin, s.umax = s.umin&^low|uint64(h.umin), s.umax&^low|uint64(h.umax)
+	}
+	if fits {
+		s.smin, s.smax = int64(h.smin), int64(h.smax)
+	}
+	var ok bool
+	common := span(uint64(h.umin), uint64(h.umax))
+	s.bits, ok = s.bits.meet(tnum{common.value, common.mask | ^uint64(low)})
+	return ok && h.umin <= h.umax && h.smin <= h.smax && s.umin <= s.umax && s.smin <= s.smax
+}
+
 // meet lets s know what b does, too; false if no number is both.
 func (s *scalar) meet(b *scalar) bool {
 	var ok bool
@@ -80,12 +129,25 @@ func (s *scalar) meet(b *scalar) bool {
 	}
 	s.umin, s.umax = max(s.umin, b.umin), min(s.umax, b.umax)
 	s.smin, s.smax = max(s.smin, b.smin), min(s.smax, b.smax)
+	return s.meetHalf(b.half)
+}
+
+// meetHalf lets s know what is known of its lower half.
+func (s *scalar) meetHalf(b half) bool {
+	h := &s.half
+	h.umin, h.umax = max(h.umin, b.umin), min(h.umax, b.umax)
+	h.smin, h.smax = max(h.smin, b.smin), min(h.smax, b.smax)
 	return s.settle()
 }
 
 // covers is whether b can be no number that s can't.
 func (s *scalar) covers(b *scalar) bool {
-	return s.umin <= b.umin && b.umax <= s.umax && s.smin <= b.smin && b.smax <= s.smax && s.bits.covers(b.bits)
+	return s.umin <= b.umin && b.umax <= s.umax && s.smin <= b.smin && b.smax <= s.smax &&
+		s.bits.covers(b.bits) && s.half.covers(&b.half)
+}
+
+func (h *half) covers(b *half) bool {
+	return h.umin <= b.umin && b.umax <= h.umax && h.smin <= b.smin && b.smax <= h.smax
 }
 
 // low is the number's lower n bits, the others 0.
@@ -94,7 +156,10 @@ func (s scalar) low(n uint) scalar {
 		return s
 	}
 	mask := uint64(1)<<n - 1
-	out := scalar{s.bits.and(known(mask)), 0, mask, math.MinInt64, math.MaxInt64}
+	out := scalar{s.bits.and(known(mask)), 0, mask, math.MinInt64, math.MaxInt64, anyHalf}
+	if n == 32 {
+		out.half = s.half
+	}
 	if s.umin>>n == s.umax>>n {
 		out.umin, out.umax = s.umin&mask, s.umax&mask
 	}
@@ -107,7 +172,13 @@ func (s scalar) signed(n uint) scalar {
 	if limit := int64(1) << (n - 1); n == 64 || s.smin >= -limit && s.smax < limit {
 		return s
 	}
-	return arsh(lsh(s, 64-n), 64-n)
+	out := arsh(lsh(s, 64-n), 64-n)
+	if n == 32 {
+		h := between(int64(s.half.smin), int64(s.half.smax))
+		out.meet(&h)
+		out.meetHalf(s.half)
+	}
+	return out
 }
 
 func (s scalar) String() string {

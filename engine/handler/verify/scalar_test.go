@@ -12,7 +12,9 @@ import (
 
 // holds is whether v is one of the numbers that s can be.
 func (s *scalar) holds(v uint64) bool {
-	return s.umin <= v && v <= s.umax && s.smin <= int64(v) && int64(v) <= s.smax && (v^s.bits.value)&^s.bits.mask == 0
+	w, h := uint32(v), &s.half
+	return s.umin <= v && v <= s.umax && s.smin <= int64(v) && int64(v) <= s.smax && (v^s.bits.value)&^s.bits.mask == 0 &&
+		h.umin <= w && w <= h.umax && h.smin <= int32(w) && int32(w) <= h.smax
 }
 
 // someNumber is often near a border.
@@ -39,6 +41,12 @@ func someScalar(r *rand.Rand, v uint64) scalar {
 	}
 	if w := int64(someNumber(r)); r.UintN(2) == 0 {
 		s.smin, s.smax = min(int64(v), w), max(int64(v), w)
+	}
+	if x, y := uint32(v), uint32(someNumber(r)); r.UintN(3) == 0 {
+		s.half.umin, s.half.umax = min(x, y), max(x, y)
+	}
+	if x, y := int32(v), int32(someNumber(r)); r.UintN(3) == 0 {
+		s.half.smin, s.half.smax = min(x, y), max(x, y)
 	}
 	if r.UintN(6) == 0 {
 		s = constant(v)

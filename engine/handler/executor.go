@@ -1,0 +1,138 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Where is the executor that a handler runs in.
+type Where uint8
+
+// The executors there are. Auto takes the cheapest one that can: about 1 to 100 ns
+// a hit in the tracee, 0.5 to 10 us in the kernel, 10 us and more in the engine.
+const (
+	Auto   Where = iota
+	Tracee       // machine code in the program itself
+	Kernel       // an eBPF program at a uprobe
+	Engine       // interpreted, while the thread is stopped
+)
+
+var whereNames = [...]string{"auto", "tracee", "kernel", "engine"}
+
+func (w Where) String() string {
+	if int(w) < len(whereNames) {
+		return whereNames[w]
+	}
+	return fmt.Sprintf("executor %d", uint8(w))
+}
+
+// ParseWhere is the executor called name.
+func ParseWhere(name string) (Where, error) {
+	for i, n := range whereNames {
+		if n == name {
+			return Where(i), nil
+		}
+	}
+	return Auto, fmt.Errorf("%w: executor %q: there are %s", ErrUnsupported, name, strings.Join(whereNames[:], ", "))
+}
+
+// cheapest is the order that Auto tries.
+var cheapest = []Where{Tracee, Kernel, Engine}
+
+// Maps are a handler's maps, as an executor has them.
+type Maps interface {
+	build.Source
+	io.Closer
+}
+
+// Executor makes maps for a handler and gets ready to run it.
+type Executor interface {
+	// Open fails with an error that says why it can't run the handler here.
+	Open(h *Verified) (Maps, error)
+}
+
+// Executors are those that there are for a process; nil is one that there is
+// not.
+type Executors struct {
+	Tracee, Kernel, Engine Executor
+}
+
+func (e Executors) at(w Where) Executor {
+	switch w {
+	case Tracee:
+		return e.Tracee
+	case Kernel:
+		return e.Kernel
+	case Engine:
+		return e.Engine
+	}
+	return nil
+}
+
+// offers is whether an executor has all helpers that a program calls.
+func (w Where) offers(p *program.Program) error {
+	if p == nil {
+		return nil
+	}
+	for i := 0; i < len(p.Insns); i++ {
+		in := p.Insns[i]
+		if in.Wide() {
+			i++
+			continue
+		}
+		if !in.IsCall() || in.Src != program.CallHelper {
+			continue
+		}
+		h := program.Helpers[in.Imm]
+		if h == nil || !map[Where]bool{Tracee: h.Tracee, Kernel: h.Kernel, Engine: h.Engine}[w] {
+			name := fmt.Sprint(in.Imm)
+			if h != nil {
+				name = h.Name
+			}
+			return fmt.Errorf("%w: no helper %s there", ErrUnsupported, name)
+		}
+	}
+	return nil
+}
+
+// try opens a handler in one executor.
+func (e Executors) try(w Where, h *Verified) (Maps, error) {
+	x := e.at(w)
+	if x == nil {
+		return nil, fmt.Errorf("%w: not there", ErrUnsupported)
+	}
+	for _, p := range []*program.Program{h.Handler.Entry, h.Handler.Exit} {
+		if err := w.offers(p); err != nil {
+			return nil, err
+		}
+	}
+	return x.Open(h)
+}
+
+// open opens a handler where it was asked for, or in the cheapest executor that
+// can; why says what was against the cheaper ones.
+func (e Executors) open(w Where, h *Verified) (maps Maps, chosen Where, why string, err error) {
+	if w != Auto {
+		maps, err = e.try(w, h)
+		if err != nil {
+			return nil, w, "", fmt.Errorf("in the %v: %w", w, err)
+		}
+		return maps, w, "asked for", nil
+	}
+	var reasons []string
+	var errs []error
+	for _, w := range cheapest {
+		maps, err := e.try(w, h)
+		if err == nil {
+			return maps, w, strings.Join(append(reasons, fmt.Sprintf("%v: can run it", w)), "; "), nil
+		}
+		reasons = append(reasons, fmt.Sprintf("%v: %v", w, err))
+		errs = append(errs, fmt.Errorf("in the %v: %w", w, err))
+	}
+	return nil, Auto, "", errors.Join(errs...)
+}

@@ -1,0 +1,132 @@
+// Package handler is the registry of handlers: who may run which, and what is
+// made of one that runs.
+//
+// A name stands for a handler: a user's programs, or a built-in one that is made
+// as it is asked for. It has an owner, a mode that says who else may run it, read
+// its maps or replace it, and the rights that its programs were granted; a program
+// that the verifier does not accept with these is not registered.
+//
+// An Instance is a handler at work: verified programs and one set of maps, in one
+// executor. It holds on to what its name stood for when it was opened: replacing
+// or removing the name changes nothing for it. It is closed when the last hit that
+// is in it has left.
+//
+// Executors are plugged in: the package knows what they are, not how they work.
+// All methods may be called from any goroutine. The package asks the kernel
+// nothing; it may not import package engine.
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Classes of errors, for errors.Is; those of the verifier and of the executors
+// come through as they are.
+var (
+	ErrNotFound    = errors.New("no such handler")
+	ErrExists      = errors.New("there is a handler of that name")
+	ErrName        = errors.New("not a name for a handler")
+	ErrPermission  = errors.New("not permitted")
+	ErrUnsupported = errors.New("unsupported")
+	ErrClosed      = errors.New("closed")
+)
+
+// Error is what went wrong with a handler.
+type Error struct {
+	Op   string // register, replace, remove, open, read
+	Name string
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("handler: %s %s: %v", e.Op, e.Name, e.Err) }
+
+// Unwrap gives the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Mode says who may do what with a handler, like a file's: three bits each for
+// the owner, his group, and all others. MayRead is for the maps of an instance
+// that somebody else has opened.
+type Mode uint16
+
+// What each of the three bits allows.
+const (
+	MayRun     Mode = 1
+	MayReplace Mode = 2
+	MayRead    Mode = 4
+)
+
+// DefaultMode lets everybody run a handler, and its owner do the rest.
+const DefaultMode Mode = 0o711
+
+// String writes a mode as ls does, with r for read, w for replace and x for run.
+func (m Mode) String() string {
+	s := make([]byte, 0, 9)
+	for shift := 6; shift >= 0; shift -= 3 {
+		for i, c := range []byte("rwx") {
+			if m>>shift&(4>>i) == 0 {
+				c = '-'
+			}
+			s = append(s, c)
+		}
+	}
+	return string(s)
+}
+
+// Access is a handler's owner and what it allows to whom.
+type Access struct {
+	UID, GID uint32
+	Mode     Mode           // 0: DefaultMode
+	Rights   program.Rights // what its programs may do to the program they run in
+}
+
+// Peer is who asks: the credentials of a tracer, and the rights that it has over
+// the process that it traces.
+type Peer struct {
+	UID    uint32
+	GIDs   []uint32
+	Rights program.Rights
+}
+
+// may is whether a peer may do something; root may do anything.
+func (a Access) may(p Peer, what Mode) error {
+	mode, as := a.Mode, "others"
+	switch {
+	case p.UID == 0:
+		return nil
+	case p.UID == a.UID:
+		mode, as = mode>>6, "its owner"
+	case slices.Contains(p.GIDs, a.GID):
+		mode, as = mode>>3, "its group"
+	}
+	if mode&what == what {
+		return nil
+	}
+	names := map[Mode]string{MayRun: "run it", MayReplace: "replace it", MayRead: "read its maps"}
+	return fmt.Errorf("%w: user %d may not %s (owner %d, mode %v, asked as %s)", ErrPermission, p.UID, names[what], a.UID, a.Mode, as)
+}
+
+// grants is whether a peer has the rights that a handler needs.
+func (p Peer) grants(needs program.Rights) error {
+	if missing := needs &^ p.Rights; missing != 0 {
+		return fmt.Errorf("%w: the tracer has no right to %s", ErrPermission, rightsText(missing))
+	}
+	return nil
+}
+
+// rightsText names rights.
+func rightsText(r program.Rights) string {
+	s := ""
+	for i, name := range []string{"read memory", "write memory", "override registers"} {
+		if r>>i&1 != 0 {
+			if s != "" {
+				s += ", "
+			}
+			s += name
+		}
+	}
+	return s
+}

@@ -1,0 +1,205 @@
+package handler
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Options say how a handler is opened.
+type Options struct {
+	By      Peer
+	Context program.Context // of the process
+	// Params of a built-in handler; of others the guards and names count only.
+	Params    builtin.Params
+	Where     Where
+	Executors Executors
+}
+
+// Instance is a handler at work. What it is does not change.
+type Instance struct {
+	*Verified
+	Name    string
+	Version int
+	Where   Where  // where it runs, never Auto
+	Why     string // it runs there
+	Maps    Maps
+	opened  Peer
+	of      *version
+
+	// refs counts the holder, until Close, and the hits that are in it.
+	refs   atomic.Int64
+	closed atomic.Bool
+}
+
+// Open makes an instance of the handler called name.
+func (r *Registry) Open(name string, o Options) (*Instance, error) {
+	in, err := r.open(name, o)
+	if err != nil {
+		return nil, &Error{"open", name, err}
+	}
+	return in, nil
+}
+
+func (r *Registry) open(name string, o Options) (*Instance, error) {
+	v, err := r.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.access.may(o.By, MayRun); err != nil {
+		return nil, err
+	}
+	checked, err := v.prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	return start(v, checked, o)
+}
+
+// OpenValue makes an instance of a handler that has no name. It gets the rights
+// that the peer has.
+func OpenValue(h *build.Handler, o Options) (*Instance, error) {
+	in, err := openValue(h, o)
+	if err != nil {
+		name := "without a name"
+		if h != nil {
+			name = h.Name
+		}
+		return nil, &Error{"open", name, err}
+	}
+	return in, nil
+}
+
+func openValue(h *build.Handler, o Options) (*Instance, error) {
+	v := &version{access: Access{UID: o.By.UID, Mode: 0o700, Rights: o.By.Rights}, fixed: h, number: 1}
+	if h != nil {
+		v.name = h.Name
+	}
+	var err error
+	if v.verified, err = check(h, o.By.Rights); err != nil {
+		return nil, err
+	}
+	checked, err := v.prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	return start(v, checked, o)
+}
+
+// prepare makes the handler as it was asked for, and verifies what is new about
+// it.
+func (v *version) prepare(o Options) (*Verified, error) {
+	h := v.fixed
+	switch {
+	case v.kind != nil:
+		var err error
+		if h, err = v.kind.Make(o.Context, o.Params); err != nil {
+			return nil, err
+		}
+	case h.Context != o.Context:
+		return nil, fmt.Errorf("%w: it is for %s, the process runs %s", ErrUnsupported, h.Context.Arch, o.Context.Arch)
+	case o.Params.Guards == (builtin.Guards{}):
+		return v.verified, nil
+	default:
+		var err error
+		if h, err = o.Params.Guards.Before(h, o.Params.Names); err != nil {
+			return nil, err
+		}
+	}
+	return check(h, v.access.Rights)
+}
+
+// start gives a verified handler to an executor.
+func start(v *version, h *Verified, o Options) (*Instance, error) {
+	if err := o.By.grants(h.Needs); err != nil {
+		return nil, err
+	}
+	maps, where, why, err := o.Executors.open(o.Where, h)
+	if err != nil {
+		return nil, err
+	}
+	in := &Instance{Verified: h, Name: v.name, Version: v.number, Where: where, Why: why, Maps: maps, opened: o.By, of: v}
+	in.refs.Store(1)
+	v.uses.Add(1)
+	return in, nil
+}
+
+// Acquire holds the instance for a hit. It is false when it was closed: the hit
+// is not for it any more. It allocates nothing.
+func (in *Instance) Acquire() bool {
+	if in.closed.Load() {
+		return false
+	}
+	for n := in.refs.Load(); n > 0; n = in.refs.Load() {
+		if in.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// Release ends what Acquire began. The last one after Close closes the maps; if
+// that goes wrong there is nobody left to be told.
+func (in *Instance) Release() { _ = in.release() }
+
+func (in *Instance) release() error {
+	if in.refs.Add(-1) > 0 {
+		return nil
+	}
+	in.of.uses.Add(-1)
+	return in.Maps.Close()
+}
+
+// Close ends the instance: no further hit gets in, and the maps are closed when
+// the last one has left. What went wrong with the maps is returned if that is
+// now. A second Close is an error.
+func (in *Instance) Close() error {
+	if !in.closed.CompareAndSwap(false, true) {
+		return &Error{"close", in.Name, ErrClosed}
+	}
+	return in.release()
+}
+
+// Result is what the handler has found out so far, for a peer who may read it:
+// the one who opened it, and those whom its mode allows. Nil without an error is
+// the result of a handler that nobody can read but by its maps.
+func (in *Instance) Result(by Peer) (build.Result, error) {
+	if err := in.mayRead(by); err != nil {
+		return nil, &Error{"read", in.Name, err}
+	}
+	if !in.Acquire() {
+		return nil, &Error{"read", in.Name, ErrClosed}
+	}
+	defer in.Release()
+	if in.Handler.Read == nil {
+		return nil, nil
+	}
+	return in.Handler.Read(in.Maps)
+}
+
+func (in *Instance) mayRead(by Peer) error {
+	if by.UID == in.opened.UID {
+		return nil
+	}
+	return in.of.access.may(by, MayRead)
+}
+
+// Limits are how far the limits in front of the handler are, in their order.
+func (in *Instance) Limits(by Peer) (list []builtin.LimitState, err error) {
+	if err := in.mayRead(by); err != nil {
+		return nil, &Error{"read", in.Name, err}
+	}
+	if !in.Acquire() {
+		return nil, &Error{"read", in.Name, ErrClosed}
+	}
+	defer in.Release()
+	for _, g := range in.Handler.Guards {
+		if g.Kind == "limit" {
+			list = append(list, builtin.ReadLimit(in.Maps, g))
+		}
+	}
+	return list, nil
+}
