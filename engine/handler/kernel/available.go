@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -14,8 +15,20 @@ import (
 
 // Available tells why this process can't run handlers in the kernel, nil if it
 // can. It tries: a map, a program with a helper that reads user memory, and a
-// uprobe in a file that nobody runs. All that it makes is gone afterwards.
+// uprobe in a file that nobody runs. All that it makes is gone afterwards. What
+// worked once is not tried again: to take a uprobe away takes the kernel 100 ms.
 func Available() error {
+	if worked.Load() {
+		return nil
+	}
+	err := try()
+	worked.Store(err == nil)
+	return err
+}
+
+var worked atomic.Bool
+
+func try() error {
 	if err := uprobePMU(); err != nil {
 		return err
 	}
