@@ -1,0 +1,152 @@
+package ring
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+// Reader takes the records out of a ring. There is one at a time, used by one
+// goroutine. Its methods allocate nothing, and while there are records they
+// ask the kernel nothing.
+type Reader struct {
+	ring  *Ring
+	alive func(tid int) bool
+	pos   uint64 // of the record given last, or of the next one
+	given uint64 // its span, 0: none
+	freed uint64 // position up to which writers know of the space
+
+	stuck   uint64 // busy header at pos
+	since   time.Time
+	skipped uint64
+	err     error
+}
+
+// patience is how long a record may be busy until its writer's life is asked
+// for.
+const patience = 10 * time.Millisecond
+
+// NewReader goes on where the last reader of the ring stopped; what that one
+// gave last may come again. alive tells whether a thread can still be writing.
+func NewReader(r *Ring, alive func(tid int) bool) *Reader {
+	rd := &Reader{ring: r, alive: alive, pos: r.head.Load() &^ 7}
+	rd.freed = rd.pos
+	all := uint64(len(r.data))
+	for rd.pos-rd.freed < all && r.word(rd.pos).Load() == r.tag(rd.pos+all) {
+		rd.pos += 8 // given back, but nobody was told
+	}
+	return rd
+}
+
+// Next gives the next record, false if there is none yet. It is valid until the
+// next call. Who wrote it may write it still: what must not change is copied
+// first.
+func (rd *Reader) Next() (record []byte, ok bool) {
+	rd.release()
+	r := rd.ring
+	for rd.err == nil {
+		h := r.word(rd.pos).Load()
+		n := span(h & lenMask)
+		switch at := rd.pos & uint64(len(r.data)-1); {
+		case h&Free != 0:
+			rd.publish()
+			return nil, false
+		case n > uint64(len(r.data))-at:
+			rd.err = fmt.Errorf("%w: a record of %d bytes at %d of %d", ErrRegion, h&lenMask, at, len(r.data))
+		case h&Busy != 0 && !rd.dead(h):
+			rd.publish()
+			return nil, false
+		case h&(Busy|Discarded) != 0:
+			r.tail.CompareAndSwap(rd.pos, rd.pos+n) // its writer may not have come to that
+			rd.given = n
+			rd.release()
+		default:
+			rd.given = n
+			return r.data[at+8:][:h&lenMask : h&lenMask], true
+		}
+	}
+	return nil, false
+}
+
+// dead is whether a busy record's writer is gone.
+func (rd *Reader) dead(h uint64) bool {
+	if rd.stuck != h {
+		rd.stuck, rd.since = h, time.Now()
+		return false
+	}
+	if rd.alive == nil || time.Since(rd.since) < patience {
+		return false
+	}
+	if rd.alive(int(h >> tidShift & tidMask)) {
+		rd.since = time.Now()
+		return false
+	}
+	if rd.ring.word(rd.pos).Load() != h {
+		return false // it was done in time
+	}
+	rd.skipped++
+	rd.stuck = 0
+	return true
+}
+
+// release gives back the space of the record given last: the header last, so
+// that a reader after us can tell whether all of it was.
+func (rd *Reader) release() {
+	if rd.given == 0 {
+		return
+	}
+	r, all := rd.ring, uint64(len(rd.ring.data))
+	head := r.word(rd.pos)
+	head.Store(head.Load()&lenMask | Discarded)
+	for at := rd.pos + rd.given - 8; at != rd.pos; at -= 8 {
+		r.word(at).Store(r.tag(at + all))
+	}
+	head.Store(r.tag(rd.pos + all))
+	rd.pos += rd.given
+	rd.given, rd.stuck = 0, 0
+	if rd.pos-rd.freed >= all/8 {
+		rd.publish()
+	}
+}
+
+// publish tells the writers of space. It is not done for each record: their
+// copy of the word would have to be fetched each time.
+func (rd *Reader) publish() {
+	if rd.freed != rd.pos {
+		rd.freed = rd.pos
+		rd.ring.head.Store(rd.pos)
+	}
+}
+
+// Waits of Read, when there is nothing to read.
+const (
+	shortWait = 50 * time.Microsecond
+	longWait  = 5 * time.Millisecond
+)
+
+// Read gives the next record like Next, and waits for one until the deadline;
+// then the error is os.ErrDeadlineExceeded. Other errors are of memory that was
+// spoiled.
+func (rd *Reader) Read(deadline time.Time) (record []byte, err error) {
+	for wait := shortWait; ; wait = min(2*wait, longWait) {
+		if record, ok := rd.Next(); ok {
+			return record, nil
+		}
+		if rd.err != nil {
+			return nil, rd.err
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return nil, os.ErrDeadlineExceeded
+		}
+		time.Sleep(min(wait, left))
+	}
+}
+
+// Err is why there will be no more records: the memory was spoiled.
+func (rd *Reader) Err() error { return rd.err }
+
+// Lost is how many records the writers had no space for, Skipped how many had
+// a writer that died before they were done.
+func (rd *Reader) Lost() uint64    { return rd.ring.Dropped() }
+func (rd *Reader) Skipped() uint64 { return rd.skipped }
