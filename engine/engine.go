@@ -27,6 +27,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
 )
 
 // Session is a set of processes traced together.
@@ -46,6 +47,15 @@ type Session interface {
 	// Placements lists where a probe is (or, once unregistered, was) planted,
 	// by process and address, with its hits. 0 lists all probes.
 	Placements(event.ProbeID) []Placement
+
+	// OpenHandler makes a handler ready for probes of this session. It must be
+	// closed, at the session's end at the latest.
+	OpenHandler(HandlerSpec) (*Handler, error)
+	// RunHandler runs a handler once, on a stopped task, with the given
+	// arguments in the place of a function's.
+	RunHandler(spec HandlerSpec, tid int, args ...uint64) (Run, error)
+	// Symbolize tells what is at an address of a process, also after its end.
+	Symbolize(pid int, addr arch.Addr) (Symbol, bool)
 
 	// Poll waits for the next event. At the end of the session, when all that
 	// happened has been told, it returns ErrEnded.
@@ -122,6 +132,11 @@ type ProbeSpec struct {
 	Watch   Access // with Rung Hardware and data: what for
 	Len     int    // with Watch Write or ReadWrite: 1, 2, 4 or 8 bytes
 	Pending bool   // no error if the location is found nowhere yet
+	// Handler runs at each hit: its entry program at Location, its exit
+	// program where the function there returns. Action is Count then, and Hits
+	// and Placements are of the entry, of the exit if that is all there is.
+	Handler *Handler
+	Cookie  uint64 // what the handler gets to know of its probe
 }
 
 // Placement is one place in one process that serves a probe.
@@ -172,6 +187,8 @@ type Options struct {
 	Buffer  int  // events kept for a slow consumer; default 65536
 	Signals bool // tell signals as events
 	Life    bool // tell forks, clones, execs, exits and libraries as events
+	// Handlers are those that can be opened by name; nil: the built-in ones.
+	Handlers *handler.Registry
 }
 
 // Command is a program to start.

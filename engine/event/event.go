@@ -23,9 +23,10 @@ const (
 	Exit                    // a process ended: Status, or Signal
 	Missed                  // Count events before this one were dropped: the consumer was too slow
 	Warning                 // something asked for could not be had: Text
+	Print                   // a handler printed Text
 )
 
-var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning"}
+var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -56,5 +57,5 @@ type Event struct {
 	Child    int             // Fork, Clone
 	Path     string          // Exec, Library, Unload
 	Count    uint64          // Missed
-	Text     string          // Warning
+	Text     string          // Warning, Print
 }

@@ -62,7 +62,7 @@ func (rd *Reader) Next() (record []byte, ok bool) {
 			rd.release()
 		default:
 			rd.given = n
-			return r.data[at+8:][:h&lenMask : h&lenMask], true
+			return r.data[at+8:][: h&lenMask : h&lenMask], true
 		}
 	}
 	return nil, false
