@@ -9,6 +9,8 @@ type Ring interface {
 	Submit(off int)
 	Discard(off int)
 	Output(data []byte, tid int) bool
+	// Contains is whether a record that was reserved is this ring's.
+	Contains(off int) bool
 	// Query answers bpf_ringbuf_query.
 	Query(what uint64) uint64
 }
@@ -75,15 +77,14 @@ func (m *Machine) ringReserve() (uint64, bool) {
 	return shmBase + uint64(off), true
 }
 
-// record is the ring that the record in R1 was reserved in: the verifier has
-// seen to it that there is one, and which of several does not matter to it.
+// record is the ring that the record in R1 was reserved in.
 func (m *Machine) record() (Ring, int, bool) {
 	off := m.r[program.R1] - shmBase
 	if off >= uint64(len(m.code.shm)) {
 		return nil, 0, false
 	}
 	for _, t := range m.code.maps {
-		if ring, ok := t.(Ring); ok {
+		if ring, ok := t.(Ring); ok && ring.Contains(int(off)) {
 			return ring, int(off), true
 		}
 	}

@@ -106,7 +106,7 @@ func fromMapSpec(name string, s *ebpf.MapSpec) (Map, error) {
 		}
 		m.Contents = append(m.Contents, KV{key, value})
 	}
-	return m, m.check()
+	return m, m.Check()
 }
 
 // raw is the memory of a key or value.

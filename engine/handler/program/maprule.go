@@ -25,8 +25,8 @@ const (
 	page     = 4096
 )
 
-// check says why a map can't be made on any machine.
-func (m *Map) check() error {
+// Check says why a map can't be made on any machine: an *Error.
+func (m *Map) Check() error {
 	refuse := func(class error, why string) error {
 		return &Error{Program: "map " + m.Name, Insn: -1, Reason: why, Err: class}
 	}

@@ -12,7 +12,7 @@ import "fmt"
 // check of bounds, disassembled, and handed to the kernel.
 func Validate(p *Program) error {
 	for m := range p.Maps {
-		if err := p.Maps[m].check(); err != nil {
+		if err := p.Maps[m].Check(); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}

@@ -1,0 +1,218 @@
+package maps
+
+import (
+	"iter"
+	"syscall"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/ring"
+)
+
+// Error is why a map refused, by the kernel's number.
+type Error syscall.Errno
+
+// Refusals, as the kernel has them.
+const (
+	ErrFull     = Error(syscall.E2BIG) // or an index behind the last
+	ErrExists   = Error(syscall.EEXIST)
+	ErrNotFound = Error(syscall.ENOENT)
+	ErrInvalid  = Error(syscall.EINVAL)
+	ErrBusy     = Error(syscall.EBUSY) // others were always faster, or the memory was spoiled
+)
+
+func (e Error) Error() string {
+	switch e {
+	case ErrFull:
+		return "map is full, or there is no such index"
+	case ErrExists:
+		return "entry exists"
+	case ErrNotFound:
+		return "no such entry"
+	case ErrInvalid:
+		return "a map of this kind can't do that"
+	}
+	return syscall.Errno(e).Error()
+}
+
+// Errno is the kernel's number of it.
+func (e Error) Errno() int { return int(e) }
+
+// Unwrap makes errors.Is find the kernel's error.
+func (e Error) Unwrap() error { return syscall.Errno(e) }
+
+// Flags of Update, the kernel's.
+const (
+	Any     = 0
+	NoExist = 1 // only if there is no entry
+	Exist   = 2 // only if there is one
+)
+
+// AllCPUs is all values of an entry that has one for each CPU.
+const AllCPUs = -1
+
+// table is what each kind of map does.
+type table interface {
+	lookup(key []byte, cpu int) (off int, ok bool)
+	update(key, value []byte, flags uint64, cpu int) error
+	delete(key []byte) error
+	// all gives the key of each entry, with its values copied into values.
+	all(values [][]byte, yield func(key []byte) bool)
+}
+
+// Map is a map of a Set. All but Ring's reader may be used from any goroutine;
+// lookups, updates and deletions allocate nothing.
+type Map struct {
+	shape
+	spec   program.Map
+	offset int // of the header
+	b      []byte
+	cpus   int
+	table  table
+	ring   *ring.Ring
+}
+
+// newMap is map i of a set; fresh ones are made.
+func newMap(s *Set, i int, spec program.Map, sh shape, fresh bool) (m *Map, err error) {
+	m = &Map{shape: sh, spec: spec, offset: setSize + i*HeaderSize, b: s.region.Bytes(), cpus: 1}
+	if spec.Type.PerCPU() {
+		m.cpus = s.cpus
+	}
+	switch spec.Type {
+	case program.Array, program.PerCPUArray:
+		m.table = (*array)(m)
+	case program.Hash, program.LRUHash, program.PerCPUHash:
+		h := &hash{Map: m, lru: spec.Type == program.LRUHash}
+		if fresh {
+			h.init()
+		}
+		m.table = h
+	case program.StackTrace:
+		m.table = (*stacks)(m)
+	default:
+		at := ring.At
+		if fresh {
+			at = ring.Format
+		}
+		m.table = noTable{}
+		m.ring, err = at(m.b, sh.start, sh.entries)
+	}
+	return m, err
+}
+
+// Spec describes the map.
+func (m *Map) Spec() program.Map { return m.spec }
+
+// Offset is where the map's header is in the region.
+func (m *Map) Offset() int { return m.offset }
+
+// Values tells where value i of CPU c is: at data + i*stride + c*cpuStride in the
+// region. What i is to a hash is its own business.
+func (m *Map) Values() (data, stride, cpuStride int) { return m.data, m.stride, m.cpuStride }
+
+// Ring is the ring of a map for records, nil of others.
+func (m *Map) Ring() *ring.Ring { return m.ring }
+
+// Refused is how many entries did not fit; of a ring, how many records.
+func (m *Map) Refused() uint64 {
+	if m.ring != nil {
+		return m.ring.Dropped()
+	}
+	return ring.Word(m.b, m.offset+OffRefused).Load()
+}
+
+func (m *Map) refuse(e Error) error {
+	ring.Word(m.b, m.offset+OffRefused).Add(1)
+	return e
+}
+
+// Lookup gives the offset of a key's value in the region.
+func (m *Map) Lookup(key []byte, cpu int) (off int, ok bool) {
+	if len(key) != int(m.spec.KeySize) {
+		return 0, false
+	}
+	return m.table.lookup(key, cpu)
+}
+
+// Update sets a key's value, of one CPU or AllCPUs. An entry that is new has 0
+// for the other CPUs. Errors are of type Error.
+func (m *Map) Update(key, value []byte, flags uint64, cpu int) error {
+	if len(key) != int(m.spec.KeySize) || len(value) != int(m.spec.ValueSize) || flags > Exist {
+		return ErrInvalid
+	}
+	return m.table.update(key, value, flags, cpu)
+}
+
+// Delete takes a key out. Errors are of type Error.
+func (m *Map) Delete(key []byte) error {
+	if len(key) != int(m.spec.KeySize) {
+		return ErrInvalid
+	}
+	return m.table.delete(key)
+}
+
+// All gives the map's entries: the key and one value, or one for each CPU. Both
+// are copies, valid until the next one. Entries that come or go meanwhile may be
+// missed; none comes twice. An array has all its entries always; a ring none.
+func (m *Map) All() iter.Seq2[[]byte, [][]byte] {
+	return func(yield func([]byte, [][]byte) bool) {
+		values := make([][]byte, m.cpus)
+		for c := range values {
+			values[c] = make([]byte, m.spec.ValueSize)
+		}
+		m.table.all(values, func(key []byte) bool { return yield(key, values) })
+	}
+}
+
+// valueAt is the offset of value i.
+func (m *Map) valueAt(i, cpu int) int { return m.data + i*m.stride + cpu*m.cpuStride }
+
+// set writes value i, of a CPU or all.
+func (m *Map) set(i int, value []byte, cpu int) {
+	if cpu != AllCPUs {
+		m.store(m.valueAt(i, m.clamp(cpu)), value)
+		return
+	}
+	for c := range m.cpus {
+		m.store(m.valueAt(i, c), value)
+	}
+}
+
+// clamp keeps the number of a CPU in bounds.
+func (m *Map) clamp(cpu int) int {
+	if uint(cpu) >= uint(m.cpus) {
+		return 0
+	}
+	return cpu
+}
+
+// store writes bytes, whole words as such: who reads a word meanwhile reads an
+// old or a new one.
+func (m *Map) store(off int, value []byte) {
+	for ; len(value) >= 8; off, value = off+8, value[8:] {
+		ring.Word(m.b, off).Store(word(value))
+	}
+	copy(m.b[off:], value)
+}
+
+// load reads bytes in the same way.
+func (m *Map) load(off int, into []byte) {
+	for ; len(into) >= 8; off, into = off+8, into[8:] {
+		putWord(into, ring.Word(m.b, off).Load())
+	}
+	copy(into, m.b[off:])
+}
+
+// loadAll copies the values of entry i.
+func (m *Map) loadAll(i int, values [][]byte) {
+	for c, v := range values {
+		m.load(m.valueAt(i, c), v)
+	}
+}
+
+// noTable is of maps without entries.
+type noTable struct{}
+
+func (noTable) lookup([]byte, int) (int, bool)            { return 0, false }
+func (noTable) update(_, _ []byte, _ uint64, _ int) error { return ErrInvalid }
+func (noTable) delete([]byte) error                       { return ErrInvalid }
+func (noTable) all([][]byte, func([]byte) bool)           {}

@@ -1,0 +1,200 @@
+// Package maps holds the maps of handlers, in memory that the engine, traced
+// programs and other tracers share: arrays, hashes, LRU hashes, each also with a
+// value for each CPU, stack traces, and rings.
+//
+// All maps of one handler lie in one region, a Set, which describes itself: any
+// process that has its file can open it. Machine code in traced programs works
+// on the same memory, so the layout is said here, in constants and beside each
+// kind of map.
+//
+// There are no locks. Whoever dies in the middle of something leaves at most an
+// entry's room unused; what is full refuses, by an error and a count. Hashes are
+// lists, as M. Michael has them ("High Performance Dynamic Lock-Free Hash Tables
+// and List-Based Sets", 2002): each link has a count of its changes, so that no
+// one changes what is not any more what he saw.
+//
+// Values are bytes, numbers in them little-endian, aligned to 8. What programs
+// do with the address of a value is their own business, as in the kernel: only
+// atomic additions are exact.
+//
+// A traced program can write all this. Nothing that is read is believed without
+// a check, and everything ends. The package imports program and ring.
+package maps
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/ring"
+)
+
+// Errors about sets of maps.
+var (
+	ErrTooLarge = errors.New("maps too large")
+	ErrSet      = errors.New("no set of maps")
+)
+
+// The start of a set's region. Behind it is a header for each map, then the maps.
+const (
+	magic   = 0x0073_7061_6d74_7001 // the version is in the last byte
+	offSize = 8                     // of the region
+	offCPUs = 16
+	offMaps = 24 // how many
+	setSize = 64
+)
+
+// Options of New.
+type Options struct {
+	// CPUs is how many CPUs there can ever be, for maps with a value for each;
+	// 0 means 1.
+	CPUs int
+	// Limit is the most memory that all maps may take, in bytes; 0 is 1 GiB.
+	Limit int
+}
+
+// maxMaps is how many maps a handler may have; the kernel's bound (MAX_USED_MAPS).
+const maxMaps = 64
+
+// Set is a handler's maps.
+type Set struct {
+	region *ring.Region
+	cpus   int
+	maps   []*Map
+}
+
+// New makes maps, with their initial contents. Errors are ErrTooLarge, or about
+// shared memory.
+func New(specs []program.Map, o Options) (*Set, error) {
+	cpus, limit := max(o.CPUs, 1), cmp.Or(o.Limit, 1<<30)
+	if len(specs) > maxMaps {
+		return nil, fmt.Errorf("%w: %d maps, there can be %d", ErrTooLarge, len(specs), maxMaps)
+	}
+	size := setSize + len(specs)*HeaderSize
+	shapes := make([]shape, len(specs))
+	for i := range specs {
+		sh, err := shapeOf(&specs[i], cpus, size)
+		if err != nil {
+			return nil, err
+		}
+		if sh.end-size > limit || sh.end > limit {
+			return nil, fmt.Errorf("%w: map %q would take %d MiB, all together %d MiB; the limit is %d MiB: fewer or smaller entries",
+				ErrTooLarge, specs[i].Name, (sh.end-size)>>20, sh.end>>20, limit>>20)
+		}
+		shapes[i], size = sh, sh.end
+	}
+	region, err := ring.Create("ptracer maps", size)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{region: region, cpus: cpus}
+	b := region.Bytes()
+	for i := range specs {
+		shapes[i].write(b, setSize+i*HeaderSize, &specs[i])
+	}
+	for at, v := range map[int]int{offSize: size, offCPUs: cpus, offMaps: len(specs)} {
+		ring.Word(b, at).Store(uint64(v))
+	}
+	if err := s.fill(specs, shapes); err != nil {
+		region.Close()
+		return nil, err
+	}
+	ring.Word(b, 0).Store(magic)
+	return s, nil
+}
+
+// fill makes the maps themselves.
+func (s *Set) fill(specs []program.Map, shapes []shape) error {
+	for i := range specs {
+		m, err := newMap(s, i, specs[i], shapes[i], true)
+		if err != nil {
+			return err
+		}
+		s.maps = append(s.maps, m)
+		for _, kv := range specs[i].Contents {
+			if err := m.Update(kv.Key, kv.Value, 0, AllCPUs); err != nil {
+				return fmt.Errorf("map %q: initial contents: %w", specs[i].Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Open opens the maps that another process made. The file is the set's then, if
+// there is no error.
+func Open(file *os.File) (*Set, error) {
+	region, err := ring.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(region)
+	if err != nil {
+		region.Close()
+	}
+	return s, err
+}
+
+func open(region *ring.Region) (*Set, error) {
+	b := region.Bytes()
+	if len(b) < setSize || ring.Word(b, 0).Load() != magic {
+		return nil, fmt.Errorf("%w: another format, or another version's", ErrSet)
+	}
+	size, cpus, n := ring.Word(b, offSize).Load(), ring.Word(b, offCPUs).Load(), ring.Word(b, offMaps).Load()
+	if size != uint64(len(b)) || cpus == 0 || cpus > 1<<16 || n > maxMaps || setSize+int(n)*HeaderSize > len(b) {
+		return nil, fmt.Errorf("%w: %d maps for %d CPUs in %d of %d bytes", ErrSet, n, cpus, size, len(b))
+	}
+	s := &Set{region: region, cpus: int(cpus)}
+	for i := range int(n) {
+		spec, sh, err := readShape(b, setSize+i*HeaderSize, s.cpus)
+		if err != nil {
+			return nil, err
+		}
+		m, err := newMap(s, i, spec, sh, false)
+		if err != nil {
+			return nil, err
+		}
+		s.maps = append(s.maps, m)
+	}
+	return s, nil
+}
+
+// Bytes are the region that the maps lie in.
+func (s *Set) Bytes() []byte { return s.region.Bytes() }
+
+// File is the region's, for other processes.
+func (s *Set) File() *os.File { return s.region.File() }
+
+// CPUs is how many values there are in maps with one for each CPU.
+func (s *Set) CPUs() int { return s.cpus }
+
+// Len is how many maps there are.
+func (s *Set) Len() int { return len(s.maps) }
+
+// Map is map i, in the order that New got them.
+func (s *Set) Map(i int) *Map { return s.maps[i] }
+
+// ByName is the map called name, nil if there is none.
+func (s *Set) ByName(name string) *Map {
+	for _, m := range s.maps {
+		if m.spec.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Entries gives the entries of the map called name, nothing if there is none:
+// see Map.All.
+func (s *Set) Entries(name string) iter.Seq2[[]byte, [][]byte] {
+	if m := s.ByName(name); m != nil {
+		return m.All()
+	}
+	return func(func([]byte, [][]byte) bool) {}
+}
+
+// Close takes the maps out of this process. Nobody may use them meanwhile, nor
+// after.
+func (s *Set) Close() error { return s.region.Close() }
