@@ -58,7 +58,7 @@ func Create(name string, size int) (*Region, error) {
 		return nil, fmt.Errorf("shared memory: %w", os.NewSyscallError("memfd_create", err))
 	}
 	file := os.NewFile(uintptr(fd), name)
-	if err := unix.Ftruncate(fd, int64(size)); err == nil {
+	if err = unix.Ftruncate(fd, int64(size)); err == nil {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 	}
 	if err != nil {

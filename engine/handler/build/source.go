@@ -1,0 +1,150 @@
+package build
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Typed gives the entries of a map as Go values: the key, and one value, or one
+// for each CPU. K and V are numbers of a fixed size, or structs and arrays of
+// such, without padding. An entry whose size is another is an error, and the
+// last.
+func Typed[K, V any](s Source, name string) iter.Seq2[Row[K, V], error] {
+	return func(yield func(Row[K, V], error) bool) {
+		for key, values := range s.Entries(name) {
+			e := Row[K, V]{Values: make([]V, len(values))}
+			err := decode(key, &e.Key)
+			for i, v := range values {
+				if err == nil {
+					err = decode(v, &e.Values[i])
+				}
+			}
+			if err != nil {
+				yield(e, fmt.Errorf("map %q: %w", name, err))
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Row is an entry of a map.
+type Row[K, V any] struct {
+	Key    K
+	Values []V
+}
+
+func decode(b []byte, into any) error {
+	if n := binary.Size(into); n != len(b) {
+		return fmt.Errorf("%d bytes are no %T of %d", len(b), into, n)
+	}
+	_, err := binary.Decode(b, binary.LittleEndian, into)
+	return err
+}
+
+// Dump are the contents of maps as they are, a Result for handlers of which
+// nobody knows more. Numbers of 1, 2, 4 and 8 bytes are numbers, other bytes
+// are in hexadecimal; values of an array that are 0 are left out.
+type Dump []DumpedMap
+
+// DumpedMap is one of them.
+type DumpedMap struct {
+	Name    string        `json:"name"`
+	Type    string        `json:"type"`
+	Entries []DumpedEntry `json:"entries"`
+}
+
+// DumpedEntry is an entry, with a value for each CPU if there are several.
+type DumpedEntry struct {
+	Key    raw   `json:"key"`
+	Values []raw `json:"values"`
+}
+
+// raw is bytes of a map.
+type raw []byte
+
+// DumpOf reads all maps, but those for records and constants.
+func DumpOf(s Source, specs []program.Map) Dump {
+	d := Dump{}
+	for _, m := range specs {
+		if m.Type == program.RingBuf || m.Type == program.PerfEvents || m.ReadOnly {
+			continue
+		}
+		out := DumpedMap{Name: m.Name, Type: m.Type.String(), Entries: []DumpedEntry{}}
+		array := m.Type == program.Array || m.Type == program.PerCPUArray
+		for key, values := range s.Entries(m.Name) {
+			if e, zero := dumped(key, values); !zero || !array {
+				out.Entries = append(out.Entries, e)
+			}
+		}
+		d = append(d, out)
+	}
+	return d
+}
+
+func dumped(key []byte, values [][]byte) (e DumpedEntry, zero bool) {
+	e.Key = append(e.Key, key...)
+	zero = true
+	for _, v := range values {
+		e.Values = append(e.Values, append(raw{}, v...))
+		for _, c := range v {
+			zero = zero && c == 0
+		}
+	}
+	return e, zero
+}
+
+func (r raw) number() (uint64, bool) {
+	switch len(r) {
+	case 1, 2, 4, 8:
+		var b [8]byte
+		copy(b[:], r)
+		return binary.LittleEndian.Uint64(b[:]), true
+	}
+	return 0, false
+}
+
+func (r raw) String() string {
+	if n, ok := r.number(); ok {
+		return fmt.Sprint(n)
+	}
+	return hex.EncodeToString(r)
+}
+
+// MarshalJSON writes a number or a string.
+func (r raw) MarshalJSON() ([]byte, error) {
+	if n, ok := r.number(); ok {
+		return json.Marshal(n)
+	}
+	return json.Marshal(hex.EncodeToString(r))
+}
+
+// MarshalJSON writes one object for each map.
+func (d Dump) MarshalJSON() ([]byte, error) { return json.Marshal([]DumpedMap(d)) }
+
+// Text writes a line for each map, and one for each entry.
+func (d Dump) Text(w io.Writer, _ int) error {
+	for _, m := range d {
+		if _, err := fmt.Fprintf(w, "%s (%s, %d)\n", m.Name, m.Type, len(m.Entries)); err != nil {
+			return err
+		}
+		for _, e := range m.Entries {
+			line := fmt.Appendf(nil, "  %v:", e.Key)
+			for _, v := range e.Values {
+				line = fmt.Appendf(line, " %v", v)
+			}
+			if _, err := w.Write(append(line, '\n')); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
