@@ -102,7 +102,10 @@ type ISA interface {
 	RegNames() []string                         // index is the word; the kernel's names
 	PCReg() int                                 // word that holds the PC
 	SPReg() int                                 // word that holds the stack pointer
-	Arg(r *Regs, i int) (value uint64, ok bool) // i-th integer argument of the C calling convention, registers only
+	FPReg() int                                 // word that holds the frame pointer, where code keeps one
+	LinkReg() int                               // word that holds the return address at a function's entry; -1: the stack does
+	ArgReg(i int) (word int, ok bool)           // that holds the i-th integer argument of the C calling convention
+	Arg(r *Regs, i int) (value uint64, ok bool) // its value
 	Result(r *Regs) uint64                      // what a function returns, at its exit
 
 	// Traps.

@@ -2,12 +2,18 @@ package engine
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/interp"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // HandlerSpec asks for a handler: what runs at a hit instead of a stop.
@@ -20,12 +26,24 @@ type HandlerSpec struct {
 }
 
 // Handler is a handler that a session has opened: what its probes find out goes
-// into one set of maps. Its methods may be called from any goroutine; Read from
-// one at a time.
-type Handler struct{}
+// into one set of maps. Its methods may be called from any goroutine, also when
+// the session is over; Read from one at a time.
+type Handler struct {
+	s      *session
+	in     *handler.Instance
+	codes  [2]*interp.Code // by build.Point; in the engine
+	kernel *handler.Loaded // or nil
 
-// Info tells what the handler is and where it runs.
-func (h *Handler) Info() HandlerInfo { return HandlerInfo{} }
+	changes bool // it may change registers
+	result  bool // its exit program looks at what the function returns
+	records handler.Records
+
+	failures atomic.Uint64
+	mu       sync.Mutex
+	closed   bool
+	last     build.Result // since it was closed
+	limits   []builtin.LimitState
+}
 
 // HandlerInfo is what is known about a handler that was opened.
 type HandlerInfo struct {
@@ -35,56 +53,182 @@ type HandlerInfo struct {
 	Why     string        // it runs there, and not in a cheaper place
 	Steps   int           // instructions that a run takes at the most
 	Records bool          // it has a ring, to be read by Read
+	// Failures are runs that came to no end: a mistake of ours, or of an
+	// executor's. The first is told as an event.Warning.
+	Failures uint64
 }
 
-// Result is what the handler has found out so far, nil if nobody can tell more
-// than its maps hold.
-func (h *Handler) Result() (build.Result, error) { return nil, errors.ErrUnsupported }
-
-// Read gives the next record of the handler's ring. It waits until the deadline,
-// then the error is os.ErrDeadlineExceeded; os.ErrClosed after Close. The record
-// is valid until the next call.
-func (h *Handler) Read(deadline time.Time) ([]byte, error) { return nil, errors.ErrUnsupported }
-
-// Decode says what a record says; errors wrap builtin.ErrRecord.
-func (h *Handler) Decode(record []byte) (build.Result, error) { return nil, errors.ErrUnsupported }
-
-// Lost is how many records were dropped for want of space in the ring.
-func (h *Handler) Lost() uint64 { return 0 }
-
-// Limits are how far the limits are that it was opened with.
-func (h *Handler) Limits() []builtin.LimitState { return nil }
-
-// Close takes the handler away from its probes, which stay, and count only. Its
-// result can still be had, its records not.
-func (h *Handler) Close() error { return errors.ErrUnsupported }
-
-// Run is what a handler did that ran on demand.
-type Run struct {
-	Return uint64   // R0
-	Output []string // what it printed, by trace_printk
-	Result build.Result
-}
-
-// Symbol is the name of an address of a process.
-type Symbol struct {
-	Binary   string    // file name of the object
-	Path     string    // its path
-	Function string    // "" if nobody knows
-	Offset   arch.Addr // from the function's start, or from the object's if there is none
-	Start    arch.Addr // where the object begins, in the process
-	End      arch.Addr // and ends
-	FileOff  uint64    // of the object's first byte
-	BuildID  string
-}
+// everything is what a session's own tracer may do with handlers.
+const everything = program.ReadMemory | program.WriteMemory | program.Override
 
 // OpenHandler implements Session.
-func (s *session) OpenHandler(HandlerSpec) (*Handler, error) { return nil, errors.ErrUnsupported }
-
-// RunHandler implements Session.
-func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (Run, error) {
-	return Run{}, errors.ErrUnsupported
+func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
+	ctx, err := program.ContextOf(s.isa.Name())
+	if err != nil {
+		return nil, err
+	}
+	var goCode bool
+	if err := s.do(func() error {
+		if s.past == nil {
+			s.past = map[int][]*symbols.Module{}
+		}
+		goCode = s.allGo()
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if spec.Name == "latency" || spec.Name == "record" {
+		spec.Params.Calls.Go = spec.Params.Calls.Go || goCode
+	}
+	o := handler.Options{
+		By: handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}, Context: ctx,
+		Params: spec.Params, Where: spec.Where,
+		Executors: handler.Executors{Kernel: handler.InKernel{}, Engine: handler.InEngine{}},
+	}
+	return s.openHandler(spec, o)
 }
 
-// Symbolize implements Session.
-func (s *session) Symbolize(pid int, addr arch.Addr) (Symbol, bool) { return Symbol{}, false }
+func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*Handler, error) {
+	var in *handler.Instance
+	var err error
+	switch registry := s.opts.Handlers; {
+	case spec.Handler != nil && spec.Name != "":
+		return nil, errors.New("handler: both a name and a value")
+	case spec.Handler != nil:
+		in, err = handler.OpenValue(spec.Handler, o)
+	case registry != nil:
+		in, err = registry.Open(spec.Name, o)
+	default:
+		in, err = builtins().Open(spec.Name, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{s: s, in: in, changes: in.Needs&program.Override != 0}
+	switch x := in.Maps.(type) {
+	case *handler.Interpreted:
+		h.codes = [2]*interp.Code{x.Code(build.Entry), x.Code(build.Exit)}
+	case *handler.Loaded:
+		h.kernel = x
+	}
+	if h.records, err = in.Records(); err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	h.result = in.Exit != nil && in.Exit.Reads(resultWord(o.Context.Arch))
+	return h, nil
+}
+
+var builtins = sync.OnceValue(handler.New)
+
+// resultWord is where a context has what a function returns.
+func resultWord(arch string) int {
+	if arch == "amd64" {
+		return 8 * 10 // rax
+	}
+	return 0 // x0
+}
+
+// allGo is whether all that is traced are Go programs: their goroutines are
+// what calls are of, not their threads.
+func (s *session) allGo() bool {
+	n := 0
+	for _, p := range s.procs {
+		for _, m := range p.Modules {
+			if m.Main {
+				n++
+				if !m.File.IsGo() {
+					return false
+				}
+			}
+		}
+	}
+	return n > 0
+}
+
+// Info tells what the handler is and where it runs.
+func (h *Handler) Info() HandlerInfo {
+	steps := 0
+	for _, at := range []build.Point{build.Entry, build.Exit} {
+		if r := h.in.At(at); r != nil {
+			steps = max(steps, r.Steps)
+		}
+	}
+	return HandlerInfo{Name: h.in.Name, Version: h.in.Version, Where: h.in.Where, Why: h.in.Why, Steps: steps,
+		Records: h.records != nil, Failures: h.failures.Load()}
+}
+
+// Result is what the handler has found out so far, its maps' contents if nobody
+// can tell more.
+func (h *Handler) Result() (build.Result, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return h.last, nil
+	}
+	return h.read()
+}
+
+func (h *Handler) read() (build.Result, error) {
+	r, err := h.in.Result(h.self())
+	if r == nil && err == nil {
+		r = build.DumpOf(h.in.Maps, h.in.Handler.Maps())
+	}
+	return r, err
+}
+
+func (h *Handler) self() handler.Peer { return handler.Peer{UID: uint32(os.Geteuid())} }
+
+// Read gives the next record of the handler's ring. It waits until the deadline,
+// then the error is os.ErrDeadlineExceeded. It is os.ErrClosed after Close, and
+// where there is no ring. The record is valid until the next call.
+func (h *Handler) Read(deadline time.Time) ([]byte, error) {
+	if h.records == nil || !h.in.Acquire() {
+		return nil, os.ErrClosed
+	}
+	defer h.in.Release()
+	return h.records.Read(deadline)
+}
+
+// Decode says what a record says; errors wrap builtin.ErrRecord.
+func (h *Handler) Decode(record []byte) (build.Result, error) {
+	if h.in.Handler.Decode == nil {
+		return nil, fmt.Errorf("%w: nobody knows those of %s", builtin.ErrRecord, h.in.Name)
+	}
+	return h.in.Handler.Decode(record)
+}
+
+// Lost is how many records were dropped for want of space in the ring, as far as
+// that is told: the kernel tells programs only.
+func (h *Handler) Lost() uint64 {
+	if h.records == nil || !h.in.Acquire() {
+		return 0
+	}
+	defer h.in.Release()
+	return h.records.Lost()
+}
+
+// Limits are how far the limits are that it was opened with.
+func (h *Handler) Limits() []builtin.LimitState {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return h.limits
+	}
+	list, _ := h.in.Limits(h.self())
+	return list
+}
+
+// Close takes the handler away from its probes, which stay, and count only. Its
+// result and its limits can still be had, its records not.
+func (h *Handler) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return os.ErrClosed
+	}
+	err := h.s.unlinkAll(h) // the kernel's last hits are over then
+	last, err2 := h.read()
+	h.last, h.closed = last, true
+	h.limits, _ = h.in.Limits(h.self())
+	return errors.Join(err, err2, h.in.Close())
+}

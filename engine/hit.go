@@ -6,6 +6,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -17,13 +19,18 @@ type placement struct {
 	name  string
 	addr  arch.Addr
 	exit  *exitTest
-	hook  func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
-	site  *breakpoint.Site
-	rung  breakpoint.Rung
-	why   string
-	err   error
-	child bool // came with a fork
-	hits  atomic.Uint64
+	point build.Point // which of a handler's programs runs
+	// second is the exit of a handler that has an entry: not another hit.
+	second bool
+	top    bool                                                           // the return address is where a call leaves it
+	link   *kernel.Link                                                   // a uprobe of the kernel's serves it, and maybe others
+	hook   func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
+	site   *breakpoint.Site
+	rung   breakpoint.Rung
+	why    string
+	err    error
+	child  bool // came with a fork
+	hits   atomic.Uint64
 }
 
 // tag is what a site serves: its Site.Tag.
@@ -40,7 +47,7 @@ func (g *tag) add(p *placement) {
 func (g *tag) mark() {
 	g.plain = true
 	for _, p := range g.list {
-		if p.hook != nil || p.exit != nil || p.probe.spec.Action != Count {
+		if p.hook != nil || p.exit != nil || p.probe.spec.Action != Count || p.probe.spec.Handler != nil {
 			g.plain = false
 		}
 	}
@@ -166,6 +173,10 @@ func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 }
 
 func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
+	if p.probe.spec.Handler != nil {
+		s.handle(t, site, p, view)
+		return
+	}
 	switch p.probe.spec.Action {
 	case Tell:
 		e := s.hitEvent(t, p, view)

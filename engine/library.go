@@ -71,6 +71,7 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 }
 
 func (s *session) unloaded(p *inferior.Process, m *symbols.Module) {
+	s.rememberModule(p.PID, m)
 	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
 		for _, pl := range site.Tag.(*tag).list {
 			pl.site = nil

@@ -127,6 +127,7 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 		p.Modules[k] = m
 	}
 	s.inherit(parent, p)
+	s.inheritKernel(parent, p)
 	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 	c := s.addTask(p, child, true)
 	c.Skips = append(c.Skips, t.Skips...)
@@ -245,6 +246,7 @@ func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 
 // leaveSpace lets a process go of its space; the last one closes it.
 func (s *session) leaveSpace(p *inferior.Process) {
+	s.remember(p)
 	s.dropPlacements(p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		_ = p.Space.Memory.Close()

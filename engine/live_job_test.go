@@ -11,12 +11,12 @@ import (
 )
 
 // state waits until a process's leader has one of some states.
-func (p *program) state(states string) {
+func (p *running) state(states string) {
 	p.t.Helper()
 	until(p.t, "state "+states, func() bool { return strings.IndexByte(states, taskState(p.pid)) >= 0 })
 }
 
-func (p *program) signal(sig syscall.Signal) {
+func (p *running) signal(sig syscall.Signal) {
 	p.t.Helper()
 	if err := syscall.Kill(p.pid, sig); err != nil {
 		p.t.Error(err)

@@ -45,7 +45,7 @@ func TestManySessions(t *testing.T) {
 
 // TestManyProcesses has several processes in one session.
 func TestManyProcesses(t *testing.T) {
-	var ps []*program
+	var ps []*running
 	for range 4 {
 		ps = append(ps, launch(t, "threads", "2", "200"))
 	}

@@ -19,11 +19,11 @@ import (
 	"github.com/ptracer/ptracer/internal/fixture"
 )
 
-// A program is a fixture that runs beside the test and is not its child: the
+// running is a fixture that runs beside the test and is not its child: the
 // kernel gives a tracee's end to its tracer's process, so that a parent that
 // traces its own child can't wait for it as well. A starter process stands in
 // between.
-type program struct {
+type running struct {
 	t    testing.TB
 	pid  int
 	cmd  *exec.Cmd
@@ -34,9 +34,9 @@ type program struct {
 }
 
 // launch runs a fixture up to where it has said its pid and waits for goOn.
-func launch(t testing.TB, name string, args ...string) *program {
+func launch(t testing.TB, name string, args ...string) *running {
 	t.Helper()
-	p := &program{t: t, done: make(chan error, 1)}
+	p := &running{t: t, done: make(chan error, 1)}
 	p.cmd = exec.Command(fixture.Path(t, "start"), append(append([]string{fixture.Path(t, name)}, args...), "wait")...)
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -66,7 +66,7 @@ func launch(t testing.TB, name string, args ...string) *program {
 	return p
 }
 
-func (p *program) kill() {
+func (p *running) kill() {
 	if p.done == nil {
 		return
 	}
@@ -75,14 +75,14 @@ func (p *program) kill() {
 }
 
 // goOn lets the program leave its wait.
-func (p *program) goOn() {
+func (p *running) goOn() {
 	if _, err := p.in.Write([]byte{'\n'}); err != nil {
 		p.t.Error(err)
 	}
 }
 
 // end waits for the program's end and returns what it printed and its status.
-func (p *program) end() (out string, status int) {
+func (p *running) end() (out string, status int) {
 	p.t.Helper()
 	select {
 	case err := <-p.done:
@@ -102,7 +102,7 @@ func (p *program) end() (out string, status int) {
 }
 
 // stopped runs f while job control has the program stopped.
-func (p *program) stopped(f func()) error {
+func (p *running) stopped(f func()) error {
 	if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
 		return err
 	}

@@ -3,12 +3,12 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -36,6 +36,9 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)
 	}
 	p := &probe{spec: spec, loc: loc}
+	if err := p.checkHandler(s); err != nil {
+		return 0, err
+	}
 	if err := s.lookAhead(p); err != nil {
 		return 0, err
 	}
@@ -115,6 +118,10 @@ type spot struct {
 	name string
 	exit *exitTest
 	why  string // why it is not quite where it was asked for
+	// See placement.
+	point  build.Point
+	second bool
+	top    bool
 }
 
 // plant puts p into the given objects of a process.
@@ -127,6 +134,9 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 		return err
 	}
 	p.found = true
+	if h := p.spec.Handler; h != nil && h.kernel != nil {
+		return s.plantKernel(p, proc, spots)
+	}
 	if p.spec.Rung == breakpoint.Hardware {
 		return s.plantWatch(p, proc, spots)
 	}
@@ -143,18 +153,14 @@ func (s *session) spots(p *probe, mods []*symbols.Module) (spots []spot, err err
 		if !p.loc.MatchesBinary(*m) || p.loc.Binary == "" && p.found && !m.Main {
 			continue
 		}
-		targets, e := p.loc.Resolve(m.File, s.isa)
+		found, e := s.moduleSpots(p, m)
 		if e != nil {
 			if err == nil || m.Main {
 				err = e
 			}
 			continue
 		}
-		for i := range targets {
-			if sp, ok := s.targetSpot(p, m, &targets[i]); ok {
-				spots = append(spots, sp)
-			}
-		}
+		spots = append(spots, found...)
 		if p.loc.Binary == "" && len(spots) > 0 {
 			return spots, nil
 		}
@@ -163,6 +169,25 @@ func (s *session) spots(p *probe, mods []*symbols.Module) (spots []spot, err err
 		err = fmt.Errorf("%s: %w", p.spec.Location, symbols.ErrNotFound)
 	}
 	return spots, err
+}
+
+// moduleSpots resolves a probe's location in one object.
+func (s *session) moduleSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
+	for _, at := range p.points() {
+		loc := p.loc
+		loc.Return = loc.Return || at == build.Exit
+		targets, err := loc.Resolve(m.File, s.isa)
+		if err != nil {
+			return nil, err
+		}
+		for i := range targets {
+			if sp, ok := s.targetSpot(p, m, &targets[i]); ok {
+				sp.point, sp.second = at, at != p.points()[0]
+				spots = append(spots, sp)
+			}
+		}
+	}
+	return spots, nil
 }
 
 func (s *session) addressSpot(p *probe, mods []*symbols.Module) spot {
@@ -186,7 +211,7 @@ func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
 }
 
 func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (spot, bool) {
-	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name}
+	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Addr == t.Function.Addr}
 	vaddr := t.Addr
 	if start, inside := s.exclusive(m, t); inside {
 		if p.loc.Every {
@@ -231,8 +256,6 @@ func (s *session) exclusive(m *symbols.Module, t *symbols.Target) (arch.Addr, bo
 	return s.isa.Exclusive(code, t.Function.Addr, t.Addr)
 }
 
-func moduleName(m *symbols.Module) string { return filepath.Base(m.Path) }
-
 // plantSites arms the sites of all spots, with one pause of one task at most.
 func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) error {
 	if err := s.guardSpace(proc, spots[0].addr, len(spots)); err != nil {
@@ -244,7 +267,8 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	}
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
-		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i]}
+		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
+			point: sp.point, second: sp.second, top: sp.top}
 		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
 			pl.err = errors.Join(s.plantWatch(p, proc, spots[i:i+1]), nil)
 			if pl.err == nil {
@@ -354,6 +378,9 @@ func (s *session) unplace(pl *placement) error {
 	if pl.rung == breakpoint.Hardware {
 		return s.removeWatch(pl)
 	}
+	if pl.link != nil {
+		return pl.unlink()
+	}
 	if pl.site == nil || pl.site.Tag == nil {
 		return nil
 	}
@@ -380,6 +407,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
 			if pl.proc == proc {
 				pl.site = nil
+				_ = pl.unlink() // of a process that is gone
 			}
 			return pl.proc == proc && pl.child && pl.hits.Load() == 0
 		})
@@ -398,7 +426,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		}
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
+				point: pl.point, second: pl.second, top: pl.top, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil:
 				g.add(c)
@@ -429,7 +457,9 @@ func (s *session) Hits(id event.ProbeID) (n uint64) {
 	s.look(func() {
 		if p, err := s.probe(id); err == nil {
 			for _, pl := range p.places {
-				n += pl.hits.Load()
+				if !pl.second {
+					n += pl.hits.Load()
+				}
 			}
 		}
 	})
@@ -444,6 +474,9 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 				continue
 			}
 			for _, pl := range p.places {
+				if pl.second && pl.err == nil {
+					continue
+				}
 				all = append(all, Placement{Probe: p.id, PID: pl.proc.PID, Name: pl.name, Addr: pl.addr,
 					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.hits.Load()})
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
@@ -49,6 +50,9 @@ type session struct {
 	storm   storm
 	ending  bool
 	calls   map[*symbols.File][]arch.Addr // rt_sigaction calls found in a file
+	past    map[int][]*symbols.Module     // objects of processes that were, while handlers may ask for them
+	machine interp.Machine                // runs handlers
+	env     env
 	watches watches
 
 	stats struct {
@@ -101,7 +105,9 @@ func (s *session) run(ready chan<- error) {
 	loud := ptrace.QuietStops()
 	ready <- nil
 	s.loop()
-	_ = s.cache.Close()
+	if s.past == nil {
+		_ = s.cache.Close() // else symbols are still to be read: the files close themselves
+	}
 	s.bell.Close()
 	loud()
 	s.queue.end()

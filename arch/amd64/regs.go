@@ -86,11 +86,22 @@ func (isa) RegNames() []string { return append([]string(nil), regNames...) }
 func (isa) PCReg() int         { return regRIP }
 func (isa) SPReg() int         { return regRSP }
 
-func (isa) Arg(r *arch.Regs, i int) (uint64, bool) {
+func (isa) FPReg() int   { return regRBP }
+func (isa) LinkReg() int { return -1 }
+
+func (isa) ArgReg(i int) (word int, ok bool) {
 	if i < 0 || i >= len(argRegs) {
 		return 0, false
 	}
-	return r[argRegs[i]], true
+	return argRegs[i], true
+}
+
+func (i isa) Arg(r *arch.Regs, n int) (uint64, bool) {
+	word, ok := i.ArgReg(n)
+	if !ok {
+		return 0, false
+	}
+	return r[word], true
 }
 
 func (isa) Result(r *arch.Regs) uint64 { return r[regRAX] }

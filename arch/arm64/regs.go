@@ -63,12 +63,18 @@ func (isa) RegNames() []string { return append([]string(nil), regNames[:]...) }
 func (isa) PCReg() int         { return regPC }
 func (isa) SPReg() int         { return regSP }
 
-// Arg knows x0 to x7 (AAPCS64); the rest are on the stack.
-func (isa) Arg(r *arch.Regs, i int) (value uint64, ok bool) {
-	if i < 0 || i > 7 {
+func (isa) FPReg() int   { return 29 }
+func (isa) LinkReg() int { return 30 }
+
+// ArgReg knows x0 to x7 (AAPCS64); the rest are on the stack.
+func (isa) ArgReg(i int) (word int, ok bool) { return i, i >= 0 && i <= 7 }
+
+func (i isa) Arg(r *arch.Regs, n int) (uint64, bool) {
+	word, ok := i.ArgReg(n)
+	if !ok {
 		return 0, false
 	}
-	return r[i], true
+	return r[word], true
 }
 
 func (isa) Result(r *arch.Regs) uint64 { return r[0] }

@@ -7,10 +7,22 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// InKernel is the kernel executor. The Maps that it opens are a
-// *kernel.Instance, whose programs are the handler's at entry and exit, as far as
-// it has them, in this order.
+// InKernel is the kernel executor. The Maps that it opens are a *Loaded.
 type InKernel struct{}
+
+// Loaded is a handler in the kernel: its programs are those at entry and exit, as
+// far as it has them, in this order.
+type Loaded struct{ *kernel.Instance }
+
+// Records are those of the first ring, nil if there is none.
+func (l *Loaded) Records() (Records, error) {
+	for _, m := range l.Maps() {
+		if m.Spec.Type == program.RingBuf || m.Spec.Type == program.PerfEvents {
+			return m.Ring()
+		}
+	}
+	return nil, nil
+}
 
 // Open hands a handler's programs to the kernel.
 func (InKernel) Open(h *Verified) (Maps, error) {
@@ -25,7 +37,7 @@ func (InKernel) Open(h *Verified) (Maps, error) {
 	}
 	in, err := kernel.Load(programs...)
 	if err != nil {
-		return nil, err // not in, which would be a Maps that is not nil
+		return nil, err
 	}
-	return in, nil
+	return &Loaded{in}, nil
 }

@@ -1,6 +1,8 @@
 package build
 
 import (
+	"encoding/binary"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -97,6 +99,29 @@ func (b *Builder) Write(addr Reg, m Mem) {
 	b.Addr(R2, m)
 	b.Const(R3, int64(m.Size))
 	b.Call(program.FnProbeWriteUser)
+}
+
+// Print prints a line for whoever reads them: the kernel's trace pipe, or events
+// of the engine. The format is that of bpf_trace_printk, up to 63 bytes, with up
+// to three numbers. It clobbers R0 to R5.
+func (b *Builder) Print(format string, args ...Reg) {
+	if len(format) > 63 || len(args) > 3 {
+		b.Fail("a line to print has up to 63 bytes and 3 numbers, not %d and %d", len(format), len(args))
+		return
+	}
+	text := append([]byte(format), make([]byte, 8-len(format)%8)...)
+	slot := b.Slot(len(text))
+	for i := 0; i < len(text); i += 8 {
+		b.Const(R0, int64(binary.LittleEndian.Uint64(text[i:])))
+		b.Store(slot.Add(i), R0)
+	}
+	for i, r := range args {
+		b.Move(R3+Reg(i), r)
+	}
+	b.Addr(R1, slot)
+	b.Const(R2, int64(len(format)+1))
+	b.Call(program.FnTracePrintk)
+	b.Release(slot)
 }
 
 // LoadMap loads a map, as helpers want it.

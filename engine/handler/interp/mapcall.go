@@ -46,20 +46,17 @@ func (m *Machine) mapLookup() (uint64, bool) {
 	if !ok {
 		return 0, false
 	}
-	off, found := t.Lookup(key, m.cpu(t))
+	off, found := t.Lookup(key, own)
 	if !found {
 		return 0, true
 	}
 	return shmBase + uint64(off), true
 }
 
-// cpu is asked for only where it matters.
-func (m *Machine) cpu(t Map) int {
-	if !t.Spec().Type.PerCPU() {
-		return 0
-	}
-	return m.env.CPU()
-}
+// own is the value of a map with one for each CPU that runs here take. They are
+// one after the other, so that one will do; to ask where the thread last ran
+// would cost more than all the rest of a hit.
+const own = 0
 
 func (m *Machine) mapUpdate() (uint64, bool) {
 	t, key, ok := m.keyed()
@@ -70,7 +67,7 @@ func (m *Machine) mapUpdate() (uint64, bool) {
 	if !ok {
 		return 0, false
 	}
-	return result(t.Update(key, value, m.r[program.R4], m.cpu(t))), true
+	return result(t.Update(key, value, m.r[program.R4], own)), true
 }
 
 func (m *Machine) mapDelete() (uint64, bool) {

@@ -84,3 +84,16 @@ func (e *Error) Error() string {
 
 // Unwrap gives the class.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Reads is whether some instruction loads the word at off of the context, or may.
+func (r *Result) Reads(off int) bool {
+	for i, f := range r.Facts {
+		if f.Region != Ctx && f.Region != Mixed || r.Program.Insns[i].Class() != program.ClassLdx {
+			continue
+		}
+		if !f.Fixed || f.Off/8 == off/8 {
+			return true
+		}
+	}
+	return false
+}

@@ -30,9 +30,14 @@ func Childless() bool {
 }
 
 // Monotonic is CLOCK_MONOTONIC in ns, less what has passed since this call.
-func Monotonic() int64 {
+func Monotonic() int64 { return clock(unix.CLOCK_MONOTONIC) }
+
+// BootTime is CLOCK_BOOTTIME, which counts suspended time, in ns.
+func BootTime() int64 { return clock(unix.CLOCK_BOOTTIME) }
+
+func clock(id int32) int64 {
 	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	_ = unix.ClockGettime(id, &ts)
 	return ts.Nano()
 }
 

@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// env is where a handler runs in the engine: a stopped task at a probe. It is
+// an interp.Env.
+type env struct {
+	s     *session
+	t     *inferior.Task
+	p     *placement
+	regs  *arch.Regs
+	print func(string) // nil: an event
+	stack stackWindow
+}
+
+func (e *env) enter(s *session, t *inferior.Task, p *placement, regs *arch.Regs) {
+	e.s, e.t, e.p, e.regs = s, t, p, regs
+	e.stack.n = 0
+}
+
+func (e *env) Regs() *arch.Regs { return e.regs }
+
+func (e *env) ReadMemory(addr arch.Addr, buf []byte) error {
+	return e.t.Process.Space.Table.ReadOriginal(addr, buf)
+}
+
+func (e *env) WriteMemory(addr arch.Addr, data []byte) error {
+	return e.t.Process.Space.Table.WriteOriginal(addr, data)
+}
+
+func (e *env) Time() uint64     { return uint64(now()) }
+func (e *env) BootTime() uint64 { return uint64(ptrace.BootTime()) }
+func (e *env) PIDTGID() uint64  { return uint64(e.t.Process.PID)<<32 | uint64(e.t.TID) }
+func (e *env) Cookie() uint64   { return e.p.probe.spec.Cookie }
+func (e *env) FuncIP() uint64   { return uint64(e.p.addr) }
+func (e *env) CPU() int         { return max(ptrace.LastCPU(e.t.TID), 0) }
+
+func (e *env) UIDGID() uint64 {
+	st, err := os.ReadFile("/proc/" + strconv.Itoa(e.t.TID) + "/status")
+	if err != nil {
+		return 0
+	}
+	return idOf(string(st), "Gid:")<<32 | idOf(string(st), "Uid:")
+}
+
+// idOf is the first number of a line of /proc/TID/status: the real id.
+func idOf(status, name string) uint64 {
+	_, rest, _ := strings.Cut(status, "\n"+name)
+	f := strings.Fields(rest)
+	if len(f) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseUint(f[0], 10, 32)
+	return n
+}
+
+func (e *env) Comm() (name [16]byte) {
+	text, _ := os.ReadFile("/proc/" + strconv.Itoa(e.t.TID) + "/comm")
+	copy(name[:15], strings.TrimSuffix(string(text), "\n"))
+	return name
+}
+
+func (e *env) Print(text string) {
+	if e.print != nil {
+		e.print(text)
+		return
+	}
+	e.s.printed(e.t, e.p, text)
+}

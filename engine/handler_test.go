@@ -1,0 +1,425 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/asm"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// executors are those that a test runs in.
+func executors(t *testing.T, test func(t *testing.T, where handler.Where)) {
+	for _, where := range []handler.Where{handler.Engine, handler.Kernel} {
+		t.Run(where.String(), func(t *testing.T) {
+			if where == handler.Kernel && kernel.Available() != nil {
+				skip.Missing(t, "eBPF in the kernel")
+			}
+			test(t, where)
+		})
+	}
+}
+
+func openHandler(t testing.TB, s Session, spec HandlerSpec) *Handler {
+	t.Helper()
+	h, err := s.OpenHandler(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// results runs the fixture "calls" with handlers at its functions, and gives
+// what it printed and what they found, as JSON.
+func results(t *testing.T, where handler.Where, at map[string]HandlerSpec) (out string, found map[string]any) {
+	t.Helper()
+	p := launch(t, "calls", "2", "300")
+	s := attach(t, p.pid)
+	handlers := map[string]*Handler{}
+	for loc, spec := range at {
+		spec.Where = where
+		h := openHandler(t, s, spec)
+		name, _, _ := strings.Cut(loc, " ")
+		register(t, s, ProbeSpec{Location: name, Handler: h, Cookie: 77})
+		handlers[loc] = h
+	}
+	p.goOn()
+	out, _ = p.end()
+	found = map[string]any{}
+	for loc, h := range handlers {
+		found[loc] = resultOf(t, h)
+		if i := h.Info(); i.Where != where || i.Failures != 0 {
+			t.Errorf("%s: %+v", loc, i)
+		}
+		if err := h.Close(); err != nil {
+			t.Errorf("%s: %v", loc, err)
+		}
+		if again := resultOf(t, h); !cmp.Equal(again, found[loc]) {
+			t.Errorf("%s: after Close another result: %s", loc, cmp.Diff(found[loc], again))
+		}
+	}
+	return out, found
+}
+
+func resultOf(t *testing.T, h *Handler) (v any) {
+	t.Helper()
+	r, err := h.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(r)
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// builtinSpecs have one of each built-in handler whose result is the same each
+// time.
+var builtinSpecs = map[string]HandlerSpec{
+	"step":        {Name: "count"},
+	"step filter": {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 > 500 && arg2 == -1"}}},
+	"step hist":   {Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}},
+	"step ret":    {Name: "hist", Params: builtin.Params{Exprs: []string{"ret"}, Scale: builtin.Scale{Lo: -1, Step: 500, Count: 8}}},
+	"step values": {Name: "distinct", Params: builtin.Params{Exprs: []string{"arg2"}}},
+	"leaf":        {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Every: 3}}},
+	"leaf limit":  {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Hits: 10}}},
+}
+
+// TestBuiltins runs the built-in handlers in the engine and in the kernel, on
+// the same program: what they find is the same, and the program does not notice.
+func TestBuiltins(t *testing.T) {
+	want, _ := alone(t, "calls", "2", "300")
+	var first map[string]any
+	executors(t, func(t *testing.T, where handler.Where) {
+		out, found := results(t, where, builtinSpecs)
+		if out != want {
+			t.Errorf("it says %q, unprobed %q", out, want)
+		}
+		if first == nil {
+			first = found
+		}
+		if !cmp.Equal(first, found) {
+			t.Errorf("engine and kernel differ: %s", cmp.Diff(first, found))
+		}
+		if n := found["step"].(map[string]any)["hits"]; n != float64(600) {
+			t.Errorf("%v hits of step, not 600", n)
+		}
+		if n := found["leaf limit"].(map[string]any)["hits"]; n != float64(10) {
+			t.Errorf("%v hits of leaf, not 10", n)
+		}
+	})
+}
+
+// TestLatency pairs entries and exits, of a function that calls itself, too.
+func TestLatency(t *testing.T) {
+	executors(t, func(t *testing.T, where handler.Where) {
+		_, found := results(t, where, map[string]HandlerSpec{"fact": {Name: "latency"}, "one": {Name: "latency"}})
+		for loc, want := range map[string]float64{"fact": 2 * 50 * (1 + 1 + 2 + 3 + 4 + 5), "one": 600} {
+			if n := found[loc].(map[string]any)["count"]; n != want {
+				t.Errorf("%s: %v calls paired, not %v: %v", loc, n, want, found[loc])
+			}
+		}
+	})
+}
+
+// TestRecord reads arguments, strings, results and times of each call.
+func TestRecord(t *testing.T) {
+	var first []string
+	executors(t, func(t *testing.T, where handler.Where) {
+		p := launch(t, "calls", "1", "200")
+		s := attach(t, p.pid)
+		h := openHandler(t, s, HandlerSpec{Name: "record", Where: where, Params: builtin.Params{Exprs: []string{"arg0", "str(arg1)", "ret"}}})
+		register(t, s, ProbeSpec{Location: "step", Handler: h, Cookie: 9})
+		p.goOn()
+		var got []string
+		var last time.Duration
+		for len(got) < 200 {
+			rec, err := h.Read(time.Now().Add(hangs))
+			if err != nil {
+				t.Fatalf("%d records, then %v", len(got), err)
+			}
+			r, err := h.Decode(rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := r.(*builtin.Event)
+			if e.Time < last || e.Took <= 0 || e.PID != uint32(p.pid) || e.Cookie != 9 {
+				t.Fatalf("%+v after %v", e, last)
+			}
+			last = e.Time
+			line := ""
+			for _, v := range e.Values {
+				line += v.String() + " "
+			}
+			got = append(got, line)
+		}
+		p.end()
+		if _, err := h.Read(time.Now()); !errors.Is(err, os.ErrDeadlineExceeded) || h.Lost() != 0 {
+			t.Errorf("%v, %d lost", err, h.Lost())
+		}
+		if got[0] != `0 "alpha" 0 ` || got[4] != `28 ? 84 ` || got[7] != `49 "gamma" -1 ` {
+			t.Errorf("%q", got[:10])
+		}
+		if first == nil {
+			first = got
+		} else if !slices.Equal(first, got) {
+			t.Errorf("engine and kernel differ: %s", cmp.Diff(first, got))
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.Read(time.Now()); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+// TestStacks: who calls leaf, how often, by names that are known after the end.
+func TestStacks(t *testing.T) {
+	executors(t, func(t *testing.T, where handler.Where) {
+		p := launch(t, "calls", "1", "300")
+		s := attach(t, p.pid)
+		h := openHandler(t, s, HandlerSpec{Name: "stacks", Where: where})
+		register(t, s, ProbeSpec{Location: "leaf", Handler: h})
+		p.goOn()
+		p.end()
+		<-s.Done()
+		r, err := h.Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts := r.(*builtin.StackCounts)
+		got := map[string]uint64{}
+		for _, st := range counts.Stacks {
+			names := []string{}
+			for _, a := range st.Addrs {
+				sym, ok := s.Symbolize(int(st.PID), a)
+				if !ok || sym.Function == "" || sym.Binary != "calls" || sym.BuildID == "" {
+					break
+				}
+				names = append(names, sym.Function)
+			}
+			got[strings.Join(names, "<")] += st.Count
+		}
+		want := map[string]uint64{"leaf<one<run": 200, "leaf<one<two<run": 100, "leaf<two<run": 100}
+		if where == handler.Kernel && got["leaf<run"] > 0 { // it looks for a push of the frame pointer at the entry, after endbr64 or not
+			want = map[string]uint64{"leaf<run": 300, "leaf<two<run": 100}
+		}
+		if !cmp.Equal(got, want) {
+			t.Errorf("%s", cmp.Diff(want, got))
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOverride changes an argument, and a result.
+func TestOverride(t *testing.T) {
+	p := launch(t, "calls", "2", "300")
+	s := attach(t, p.pid)
+	h := openHandler(t, s, HandlerSpec{Name: "override", Where: handler.Engine, Params: builtin.Params{Arg: builtin.ReturnValue, Exprs: []string{"5"}}})
+	register(t, s, ProbeSpec{Location: "step", Handler: h})
+	p.goOn()
+	out, _ := p.end()
+	if n := said(t, out, "sum"); n != 5*600 {
+		t.Errorf("sum %d, should be %d", n, 5*600)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHandlerFollows: what children do counts in the same maps.
+func TestHandlerFollows(t *testing.T) {
+	executors(t, func(t *testing.T, where handler.Where) {
+		p := launch(t, "forker", "fork", "10")
+		s := attach(t, p.pid, Options{Follow: true})
+		h := openHandler(t, s, HandlerSpec{Name: "distinct", Where: where, Params: builtin.Params{Exprs: []string{"pid"}}})
+		register(t, s, ProbeSpec{Location: "work", Handler: h})
+		p.goOn()
+		p.end()
+		<-s.Done()
+		values := resultOf(t, h).(map[string]any)["values"].([]any)
+		if len(values) != 11 {
+			t.Errorf("%d processes, not 11: %v", len(values), values)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHandlerCloses takes a handler away while the program runs: its probes
+// count on, it does not.
+func TestHandlerCloses(t *testing.T) {
+	executors(t, func(t *testing.T, where handler.Where) {
+		p := launch(t, "threads", "2", "1000000000", "100")
+		s := attach(t, p.pid)
+		h := openHandler(t, s, HandlerSpec{Name: "count", Where: where})
+		id := register(t, s, ProbeSpec{Location: "work", Handler: h})
+		p.goOn()
+		count := func() float64 { return resultOf(t, h).(map[string]any)["hits"].(float64) }
+		within(t, "hits", func() bool { return count() > 10 })
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+		n := count()
+		if where == handler.Engine {
+			hits := s.Hits(id)
+			within(t, "more hits", func() bool { return s.Hits(id) > hits+10 })
+		}
+		if count() != n {
+			t.Errorf("%v hits, then %v", n, count())
+		}
+		if err := h.Close(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("closed twice: %v", err)
+		}
+	})
+}
+
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(hangs); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
+// TestHandlerRefused: what does not go together is said before anything is
+// planted.
+func TestHandlerRefused(t *testing.T) {
+	p := launch(t, "calls")
+	s := attach(t, p.pid)
+	latency := openHandler(t, s, HandlerSpec{Name: "latency"})
+	count := openHandler(t, s, HandlerSpec{Name: "count", Where: handler.Engine})
+	for want, spec := range map[string]ProbeSpec{
+		"name a function":     {Location: "step+0x4", Handler: latency},
+		"leave %return away":  {Location: "step%return", Handler: latency},
+		"another action":      {Location: "step", Handler: count, Action: Tell},
+		"another session's":   {Location: "step", Handler: openHandler(t, attach(t, launch(t, "calls").pid), HandlerSpec{Name: "count"})},
+		"no function nothing": {Location: "nothing", Handler: count},
+	} {
+		if _, err := s.Register(spec); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v", spec.Location, err)
+		}
+	}
+	for want, spec := range map[string]HandlerSpec{
+		"no such handler": {Name: "nothing"},
+		"arg0 >":          {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 >"}}},
+		"not there":       {Name: "count", Where: handler.Tracee},
+	} {
+		if _, err := s.OpenHandler(spec); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v", spec.Name, err)
+		}
+	}
+	if n := len(s.Placements(0)); n != 0 {
+		t.Errorf("%d places are left", n)
+	}
+}
+
+// adder is a handler that returns and prints the sum of two arguments.
+func adder(t *testing.T, s Session) *build.Handler {
+	t.Helper()
+	ctx, err := program.ContextOf(s.ISA().Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := build.New("adder", ctx)
+	x, y := b.Var(), b.Var()
+	b.Arg(x, 0)
+	b.Arg(y, 1)
+	b.Add(asm.Add.Reg(x, y), asm.Mov.Reg(build.R0, x), asm.Return())
+	p, err := b.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return build.One(build.Entry, p, ctx)
+}
+
+// TestRunHandler runs a handler on demand, on a task that stands.
+func TestRunHandler(t *testing.T) {
+	p := launch(t, "calls", "1", "100")
+	s := attach(t, p.pid)
+	spec := HandlerSpec{Handler: adder(t, s)}
+	if _, err := s.RunHandler(spec, p.pid, 1, 2); !errors.Is(err, ErrNotStopped) {
+		t.Errorf("on a task that runs: %v", err)
+	}
+	if err := s.Interrupt(p.pid); err != nil {
+		t.Fatal(err)
+	}
+	run, err := s.RunHandler(spec, p.pid, 40, 2)
+	if err != nil || run.Return != 42 {
+		t.Errorf("%+v, %v", run, err)
+	}
+	run, err = s.RunHandler(HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg3"}}}, p.pid, 0, 0, 0, 9)
+	if err != nil || run.Result.(*builtin.Histogram).Count != 1 || run.Result.(*builtin.Histogram).Max.Bits != 9 {
+		t.Errorf("%+v, %v", run.Result, err)
+	}
+	if _, err := s.RunHandler(spec, p.pid, make([]uint64, 20)...); !errors.Is(err, errArgs) {
+		t.Errorf("20 arguments: %v", err)
+	}
+	if err := s.Resume(p.pid); err != nil {
+		t.Fatal(err)
+	}
+	p.goOn()
+	want, _ := alone(t, "calls", "1", "100")
+	if out, _ := p.end(); out != want {
+		t.Errorf("it says %q, unprobed %q", out, want)
+	}
+}
+
+// TestHandlerPrints: what a handler prints comes as events.
+func TestHandlerPrints(t *testing.T) {
+	p := launch(t, "calls", "1", "3")
+	s := attach(t, p.pid, Options{Life: true})
+	h := openHandler(t, s, HandlerSpec{Handler: printer(t, s), Where: handler.Engine})
+	register(t, s, ProbeSpec{Location: "step", Handler: h})
+	p.goOn()
+	p.end()
+	var lines []string
+	for e := range s.Events(t.Context()) {
+		if e.Kind == event.Print {
+			lines = append(lines, e.Text)
+		}
+	}
+	if got := strings.Join(lines, ";"); got != "step 0;step 7;step 14" {
+		t.Errorf("printed %q", got)
+	}
+}
+
+// printer is a handler that prints its first argument.
+func printer(t *testing.T, s Session) *build.Handler {
+	t.Helper()
+	ctx, err := program.ContextOf(s.ISA().Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := build.New("printer", ctx)
+	x := b.Var()
+	b.Arg(x, 0)
+	b.Print("step %ld", x)
+	p, err := b.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return build.One(build.Entry, p, ctx)
+}
