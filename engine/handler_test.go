@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -422,4 +423,33 @@ func printer(t *testing.T, s Session) *build.Handler {
 		t.Fatal(err)
 	}
 	return build.One(build.Entry, p, ctx)
+}
+
+// TestHandlerAllocations: a hit that runs handlers allocates nothing.
+func TestHandlerAllocations(t *testing.T) {
+	const hits = 20_000
+	p := launch(t, "threads", "1", "20000")
+	s := attach(t, p.pid)
+	for _, spec := range []HandlerSpec{
+		{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}},
+		{Name: "record", Params: builtin.Params{Exprs: []string{"arg0", "str(arg0)"}}},
+		{Name: "distinct", Params: builtin.Params{Exprs: []string{"arg0"}, Guards: builtin.Guards{Filter: "arg0 != 1", Hits: hits * 2}}},
+		{Name: "latency"},
+	} {
+		spec.Where = handler.Engine
+		h := openHandler(t, s, spec)
+		defer h.Close()
+		register(t, s, ProbeSpec{Location: "work", Handler: h})
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	p.goOn()
+	p.end()
+	runtime.ReadMemStats(&after)
+	if n := s.Stats().Hits; n < 2*hits {
+		t.Fatalf("%d hits", n)
+	}
+	if n := after.Mallocs - before.Mallocs; n > hits/2 { // what else the process does, and the test
+		t.Errorf("%d allocations in %d hits", n, 2*hits)
+	}
 }

@@ -155,18 +155,18 @@ func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 	if err != nil {
 		return isGone(err)
 	}
-	view := *r
-	view[s.isa.PCReg()] = uint64(site.Addr)
+	t.View = *r
+	t.View[s.isa.PCReg()] = uint64(site.Addr)
 	for _, p := range site.Tag.(*tag).list {
 		switch {
 		case p.hook != nil:
 			if m, err := p.hook(t, site); m || err != nil {
 				moved = true
 			}
-		case t.Process.Silent, p.exit != nil && !s.leaves(t, site, p.exit, &view):
+		case t.Process.Silent, p.exit != nil && !s.leaves(t, site, p.exit, &t.View):
 		default:
 			p.hits.Add(1)
-			s.act(t, site, p, &view)
+			s.act(t, site, p, &t.View)
 		}
 	}
 	return moved

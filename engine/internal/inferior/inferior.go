@@ -44,6 +44,7 @@ type Task struct {
 	Skips         []Skip       // sites it comes back to by sigreturn without a new hit
 	Watched       bool         // has debug registers set
 	Moved         bool         // a hit's Func has changed the PC
+	View          arch.Regs    // registers as probes see them, during a hit
 	regs          arch.Regs
 	have, new     bool      // regs are read; regs are changed
 	pc            arch.Addr // the program counter alone
