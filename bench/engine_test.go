@@ -18,7 +18,7 @@ import (
 // part it is to play.
 const partEnv = "PTRACER_BENCH_PART"
 
-var parts = map[string]func(args []string) error{"count": countPart, "visit": visitPart}
+var parts = map[string]func(args []string) error{"count": countPart, "visit": visitPart, "handle": handlePart}
 
 // countPart counts the hits of a location until the process ends, and fails if
 // that took memory.
