@@ -23,6 +23,7 @@ type HandlerSpec struct {
 	// Params of a built-in handler; of others guards and names count only.
 	Params builtin.Params
 	Where  handler.Where // default handler.Auto: the cheapest executor that can
+	Share  *Handler      // whose maps it uses, and where it runs; it is closed last
 }
 
 // Handler is a handler that a session has opened: what its probes find out goes
@@ -91,6 +92,9 @@ func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
 func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*Handler, error) {
 	var in *handler.Instance
 	var err error
+	if spec.Share != nil {
+		o.Share = spec.Share.in
+	}
 	switch registry := s.opts.Handlers; {
 	case spec.Handler != nil && spec.Name != "":
 		return nil, errors.New("handler: both a name and a value")

@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -17,6 +19,9 @@ type Options struct {
 	Params    builtin.Params
 	Where     Where
 	Executors Executors
+	// Share is an instance whose maps are to be used, where it runs: the
+	// programs of one object file are several handlers with the same maps.
+	Share *Instance
 }
 
 // Instance is a handler at work. What it is does not change.
@@ -29,6 +34,7 @@ type Instance struct {
 	Maps    Maps
 	opened  Peer
 	of      *version
+	shared  *Instance // whose maps these are, or nil
 
 	// refs counts the holder, until Close, and the hits that are in it.
 	refs   atomic.Int64
@@ -117,11 +123,17 @@ func start(v *version, h *Verified, o Options) (*Instance, error) {
 	if err := o.By.grants(h.Needs); err != nil {
 		return nil, err
 	}
-	maps, where, why, err := o.Executors.open(o.Where, h)
+	in := &Instance{Verified: h, Name: v.name, Version: v.number, opened: o.By, of: v, shared: o.Share}
+	var err error
+	if o.Share != nil {
+		in.Where, in.Why = o.Share.Where, "shares maps with "+o.Share.Name
+		in.Maps, err = o.Share.share(h)
+	} else {
+		in.Maps, in.Where, in.Why, err = o.Executors.open(o.Where, h)
+	}
 	if err != nil {
 		return nil, err
 	}
-	in := &Instance{Verified: h, Name: v.name, Version: v.number, Where: where, Why: why, Maps: maps, opened: o.By, of: v}
 	in.refs.Store(1)
 	v.uses.Add(1)
 	return in, nil
@@ -150,7 +162,32 @@ func (in *Instance) release() error {
 		return nil
 	}
 	in.of.uses.Add(-1)
-	return in.Maps.Close()
+	err := in.Maps.Close()
+	if in.shared != nil {
+		err = errors.Join(err, in.shared.release())
+	}
+	return err
+}
+
+// sharer are Maps that other handlers can use, too.
+type sharer interface {
+	share(h *Verified) (Maps, error)
+}
+
+// share gives a handler the instance's maps, and holds on to the instance.
+func (in *Instance) share(h *Verified) (Maps, error) {
+	if !slices.EqualFunc(h.Handler.Maps(), in.Handler.Maps(), sameMap) {
+		return nil, fmt.Errorf("%w: other maps than those of %s", ErrUnsupported, in.Name)
+	}
+	s, ok := in.Maps.(sharer)
+	if !ok || !in.Acquire() {
+		return nil, fmt.Errorf("%w: the maps of %s can't be shared", ErrUnsupported, in.Name)
+	}
+	maps, err := s.share(h)
+	if err != nil {
+		in.Release()
+	}
+	return maps, err
 }
 
 // Close ends the instance: no further hit gets in, and the maps are closed when

@@ -9,7 +9,6 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/maps"
-	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
 )
 
@@ -42,28 +41,21 @@ type InEngine struct{}
 // Interpreted is a handler's programs and maps, ready for the interpreter.
 type Interpreted struct {
 	*maps.Set
-	codes   [2]*interp.Code // by build.Point
-	specs   []program.Map
-	records *ring.Reader
+	codes    [2]*interp.Code // by build.Point
+	records  *ring.Reader
+	borrowed bool // the maps are another's
 }
 
 // Open makes a handler's maps and gets its programs ready.
 func (InEngine) Open(h *Verified) (Maps, error) {
-	specs := h.Handler.Maps()
-	set, err := maps.New(specs, maps.Options{CPUs: possibleCPUs()})
+	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs()})
 	if err != nil {
 		return nil, err
 	}
-	x := &Interpreted{Set: set, specs: specs}
-	for _, at := range []build.Point{build.Entry, build.Exit} {
-		res := h.At(at)
-		if res == nil {
-			continue
-		}
-		if x.codes[at], err = interp.New(res, asInterp{set}); err != nil {
-			set.Close()
-			return nil, err
-		}
+	x, err := interpreted(h, set)
+	if err != nil {
+		set.Close()
+		return nil, err
 	}
 	for i := range set.Len() {
 		if r := set.Map(i).Ring(); r != nil {
@@ -72,6 +64,39 @@ func (InEngine) Open(h *Verified) (Maps, error) {
 		}
 	}
 	return x, nil
+}
+
+// interpreted gets a handler's programs ready.
+func interpreted(h *Verified, set *maps.Set) (x *Interpreted, err error) {
+	x = &Interpreted{Set: set}
+	for _, at := range []build.Point{build.Entry, build.Exit} {
+		res := h.At(at)
+		if res == nil {
+			continue
+		}
+		if x.codes[at], err = interp.New(res, asInterp{set}); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// share makes another handler use the maps. Their records stay with the first.
+func (x *Interpreted) share(h *Verified) (Maps, error) {
+	y, err := interpreted(h, x.Set)
+	if err != nil {
+		return nil, err
+	}
+	y.borrowed = true
+	return y, nil
+}
+
+// Close takes the maps out of this process, if they are its own.
+func (x *Interpreted) Close() error {
+	if x.borrowed {
+		return nil
+	}
+	return x.Set.Close()
 }
 
 // Code is the program at a point, nil if there is none.

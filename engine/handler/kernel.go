@@ -24,20 +24,33 @@ func (l *Loaded) Records() (Records, error) {
 	return nil, nil
 }
 
+// share makes another handler use the maps. Their records stay with the first.
+func (l *Loaded) share(h *Verified) (Maps, error) {
+	in, err := l.Share(programsOf(h)...)
+	if err != nil {
+		return nil, err
+	}
+	return &Loaded{in}, nil
+}
+
 // Open hands a handler's programs to the kernel.
 func (InKernel) Open(h *Verified) (Maps, error) {
 	if err := kernel.Available(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	var programs []*program.Program
+	in, err := kernel.Load(programsOf(h)...)
+	if err != nil {
+		return nil, err
+	}
+	return &Loaded{in}, nil
+}
+
+// programsOf are a handler's programs, that at the entry first.
+func programsOf(h *Verified) (programs []*program.Program) {
 	for _, p := range []*program.Program{h.Handler.Entry, h.Handler.Exit} {
 		if p != nil {
 			programs = append(programs, p)
 		}
 	}
-	in, err := kernel.Load(programs...)
-	if err != nil {
-		return nil, err
-	}
-	return &Loaded{in}, nil
+	return programs
 }

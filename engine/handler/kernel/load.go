@@ -19,6 +19,7 @@ type Instance struct {
 	programs []*program.Program
 	loaded   []loaded
 	maps     []*Map
+	borrowed bool // the maps are another's
 }
 
 // loaded is a program in the kernel: as a kprobe program that any uprobe takes,
@@ -45,9 +46,33 @@ func Load(programs ...*program.Program) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &Instance{programs: programs}
+	in := &Instance{}
 	for i, m := range maps {
 		in.maps = append(in.maps, newMap(programs[0].Maps[i], m))
+	}
+	return in.add(programs)
+}
+
+// Share loads programs that use the maps of the instance, which must outlive the
+// new one. Their descriptions must be the same.
+func (in *Instance) Share(programs ...*program.Program) (*Instance, error) {
+	for _, p := range programs {
+		if err := program.Validate(p); err != nil {
+			return nil, err
+		}
+		if !reflect.DeepEqual(p.Maps, in.programs[0].Maps) {
+			return nil, fmt.Errorf("kernel executor: %s and %s have different maps", in.programs[0].Name, p.Name)
+		}
+	}
+	return (&Instance{maps: in.maps, borrowed: true}).add(programs)
+}
+
+// add loads an instance's programs; without them it is closed.
+func (in *Instance) add(programs []*program.Program) (*Instance, error) {
+	in.programs = programs
+	var maps []*ebpf.Map
+	for _, m := range in.maps {
+		maps = append(maps, m.kernel)
 	}
 	for _, p := range programs {
 		one, err := load(p, maps, as{kind: ebpf.Kprobe})
@@ -71,7 +96,9 @@ func (in *Instance) Close() error {
 		}
 	}
 	for _, m := range in.maps {
-		errs = append(errs, m.close())
+		if !in.borrowed {
+			errs = append(errs, m.close())
+		}
 	}
 	return errors.Join(errs...)
 }
