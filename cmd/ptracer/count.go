@@ -11,10 +11,12 @@ import (
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
 func newCount() *cobra.Command {
 	var opt options
+	var g guards
 	cmd := &cobra.Command{
 		Use:   "count [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
 		Short: "Count how often functions are called",
@@ -27,7 +29,9 @@ command's output goes elsewhere.
 
 With a command Ctrl-C is the command's, and a second one ends the tracing.
 With --json: {"probe","pid","hits","rung"}, one object for each place and
-process.`,
+process. With a condition or a limit (--filter to --where) it is a handler that
+counts, and there is one number for each LOCATION:
+{"probe","result":{"hits"}}.`,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
   ptracer count -f --json -o calls.json 'main' -- sh -c 'ls; ls'`,
@@ -35,10 +39,18 @@ process.`,
 			if err := opt.take(cmd, args); err != nil {
 				return err
 			}
+			if g.given() {
+				spec, err := g.spec("count", builtin.Params{})
+				if err != nil {
+					return err
+				}
+				return summarize(&opt, spec, open, cmd.ErrOrStderr())
+			}
 			return count(&opt, open, cmd.ErrOrStderr())
 		}),
 	}
 	opt.bindRun(cmd)
+	g.bind(cmd)
 	opt.bind(cmd)
 	return cmd
 }

@@ -27,7 +27,8 @@ type job struct {
 	entered chan event.Event // the command stands at its first own instruction
 	drained chan struct{}    // closed when the last event has been handled
 	signals chan os.Signal
-	hinted  bool // the first Ctrl-C has been answered
+	hinted  bool                       // the first Ctrl-C has been answered
+	ready   func(engine.Session) error // before anything is planted; nil: nothing to do
 }
 
 // planted is a probe that we asked for.
@@ -54,6 +55,18 @@ type opener func(*options, engine.Options) (sess engine.Session, child int, err 
 // startJob attaches or starts, plants the probes, and lets a command run. What
 // is known to be found nowhere is an error, before the command's own code runs.
 func startJob(opt *options, open opener, stderr io.Writer, specs []engine.ProbeSpec, handle func(*event.Event)) (*job, error) {
+	j, err := newJob(opt, stderr, specs, handle)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.start(open); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// newJob is a job that has not begun.
+func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle func(*event.Event)) (*job, error) {
 	j := &job{opt: opt, stderr: stderr, handle: handle,
 		entered: make(chan event.Event, 1), drained: make(chan struct{}), signals: catch()}
 	for _, spec := range specs {
@@ -64,18 +77,28 @@ func startJob(opt *options, open opener, stderr io.Writer, specs []engine.ProbeS
 		spec.Rung, spec.Pending = opt.rung.Rung, true
 		j.probes = append(j.probes, planted{spec: spec, loc: loc})
 	}
-	sess, child, err := open(opt, engine.Options{Follow: opt.follow, Life: true})
+	return j, nil
+}
+
+func (j *job) start(open opener) error {
+	sess, child, err := open(j.opt, engine.Options{Follow: j.opt.follow, Life: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	j.sess, j.child = sess, child
 	go j.consume()
-	if err := j.plant(); err != nil && !errors.Is(err, engine.ErrEnded) { // an end is told as one
+	if j.ready != nil {
+		err = j.ready(sess)
+	}
+	if err == nil {
+		err = j.plant()
+	}
+	if err != nil && !errors.Is(err, engine.ErrEnded) { // an end is told as one
 		_ = j.sess.Kill()
 		<-j.drained
-		return nil, err
+		return err
 	}
-	return j, nil
+	return nil
 }
 
 // open is the opener of the real thing.

@@ -54,10 +54,18 @@ func (o *options) bindRun(cmd *cobra.Command) {
 
 // take sorts the arguments out and checks what the flags' types do not.
 func (o *options) take(cmd *cobra.Command, args []string) error {
+	o.split(cmd, args)
+	return o.check()
+}
+
+func (o *options) split(cmd *cobra.Command, args []string) {
 	o.locations = args
 	if n := cmd.ArgsLenAtDash(); n >= 0 {
 		o.locations, o.command = args[:n], args[n:]
 	}
+}
+
+func (o *options) check() error {
 	switch {
 	case len(o.locations) == 0:
 		return usage("no LOCATION given: name a function, such as 'libc:malloc'")

@@ -32,6 +32,9 @@ func newRoot() *cobra.Command {
 		Long:  about,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer trace -p 1234 'main.serve'
+  ptracer hist 'libc:malloc' -- ls -l /
+  ptracer latency -p 1234 -d 10s 'libc:read'
+  ptracer stacks -p 1234 -o malloc.pb.gz 'libc:malloc'
   ptracer probes -p 1234 'libc:mem*'
   ptracer doctor 1234`,
 		SilenceErrors: true,
@@ -41,7 +44,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetVersionTemplate("ptracer {{.Version}}\n")
-	cmd.AddCommand(newCount(), newTrace(), newProbes(), newDoctor(), newVersion())
+	cmd.AddCommand(newCount(), newTrace(), newHist(), newLatency(), newStacks(), newRecord(), newProbes(), newHandlers(), newRun(), newDoctor(), newVersion())
 	return cmd
 }
 

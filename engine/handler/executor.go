@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -74,27 +75,44 @@ func (e Executors) at(w Where) Executor {
 	return nil
 }
 
+// calls are the numbers of the helpers that a program calls.
+func calls(p *program.Program) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		for i := 0; p != nil && i < len(p.Insns); i++ {
+			switch in := p.Insns[i]; {
+			case in.Wide():
+				i++
+			case in.IsCall() && in.Src == program.CallHelper && !yield(in.Imm):
+				return
+			}
+		}
+	}
+}
+
 // offers is whether an executor has all helpers that a program calls.
 func (w Where) offers(p *program.Program) error {
-	if p == nil {
-		return nil
-	}
-	for i := 0; i < len(p.Insns); i++ {
-		in := p.Insns[i]
-		if in.Wide() {
-			i++
-			continue
-		}
-		if !in.IsCall() || in.Src != program.CallHelper {
-			continue
-		}
-		h := program.Helpers[in.Imm]
+	for num := range calls(p) {
+		h := program.Helpers[num]
 		if h == nil || !map[Where]bool{Tracee: h.Tracee, Kernel: h.Kernel, Engine: h.Engine}[w] {
-			name := fmt.Sprint(in.Imm)
+			name := fmt.Sprint(num)
 			if h != nil {
 				name = h.Name
 			}
 			return fmt.Errorf("%w: no helper %s there", ErrUnsupported, name)
+		}
+	}
+	return nil
+}
+
+// errStacks is why the kernel is not chosen for what is about stacks, unless it
+// is asked for: most programs have no frame pointers.
+var errStacks = errors.New("it sees callers with frame pointers only")
+
+// worse is why an executor is not to be chosen, though it can.
+func (w Where) worse(p *program.Program) error {
+	for num := range calls(p) {
+		if w == Kernel && (num == program.FnGetStack || num == program.FnGetStackID) {
+			return errStacks
 		}
 	}
 	return nil
@@ -127,7 +145,10 @@ func (e Executors) open(w Where, h *Verified) (maps Maps, chosen Where, why stri
 	var reasons []string
 	var errs []error
 	for _, w := range cheapest {
-		maps, err := e.try(w, h)
+		err := errors.Join(w.worse(h.Handler.Entry), w.worse(h.Handler.Exit))
+		if err == nil {
+			maps, err = e.try(w, h)
+		}
 		if err == nil {
 			return maps, w, strings.Join(append(reasons, fmt.Sprintf("%v: can run it", w)), "; "), nil
 		}

@@ -129,7 +129,16 @@ func (e *Event) MarshalJSON() ([]byte, error) {
 	if e.Took != 0 {
 		out = fmt.Appendf(out, `,"took":%d`, int64(e.Took))
 	}
-	out = append(out, `,"fields":{`...)
+	fields, err := e.Fields()
+	if err != nil {
+		return nil, err
+	}
+	return append(append(append(out, `,"fields":`...), fields...), '}'), nil
+}
+
+// Fields are the values by name, in order, as one JSON object.
+func (e *Event) Fields() (json.RawMessage, error) {
+	out := []byte{'{'}
 	for i, v := range e.Values {
 		if i > 0 {
 			out = append(out, ',')
@@ -144,5 +153,5 @@ func (e *Event) MarshalJSON() ([]byte, error) {
 		}
 		out = append(append(append(out, name...), ':'), value...)
 	}
-	return append(out, "}}"...), nil
+	return append(out, '}'), nil
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/filter"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// guards are the flags of verbs that run handlers: where they run, and what is
+// asked in front of them.
+type guards struct {
+	where  whereFlag
+	filter string
+	every  uint32
+	limit  uint64
+	rate   uint32
+	life   time.Duration
+}
+
+// whereFlag is a handler.Where as a flag.
+type whereFlag struct{ handler.Where }
+
+var whereNames = []string{"auto", "engine", "kernel"}
+
+func (w *whereFlag) Set(s string) (err error) { w.Where, err = handler.ParseWhere(s); return err }
+func (w *whereFlag) Type() string             { return "where" }
+
+func (g *guards) bind(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&g.filter, "filter", "", "take only hits for which `CONDITION` holds: 'arg0 > 4096 && arg1 == 2'")
+	f.Uint32Var(&g.every, "every", 0, "take one hit of `N`")
+	f.Uint32Var(&g.rate, "rate", 0, "take `N` hits a second at the most")
+	f.Uint64Var(&g.limit, "limit", 0, "take `N` hits in all")
+	f.DurationVar(&g.life, "for", 0, "take hits for `TIME` after the first one")
+	f.Var(&g.where, "where", "who runs the handler: auto, the engine (it stops the thread), the kernel (it needs the right to use eBPF)")
+	_ = cmd.RegisterFlagCompletionFunc("where", cobra.FixedCompletions(whereNames, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// given is whether any of the flags is.
+func (g *guards) given() bool { return *g != (guards{}) }
+
+func (g *guards) params() builtin.Guards {
+	return builtin.Guards{Filter: g.filter, Every: g.every, Rate: g.rate, Hits: g.limit, Life: g.life}
+}
+
+// spec asks for a built-in handler. What is wrong with it is told before
+// anything is started or attached to.
+func (g *guards) spec(name string, p builtin.Params) (engine.HandlerSpec, error) {
+	p.Guards = g.params()
+	if g.life < 0 {
+		return engine.HandlerSpec{}, usage("--for %v: a duration can't be negative", g.life)
+	}
+	spec := engine.HandlerSpec{Name: name, Params: p, Where: g.where.Where}
+	ctx, err := program.ContextOf(runtime.GOARCH)
+	if err != nil {
+		return spec, err
+	}
+	for _, k := range builtin.Kinds {
+		if k.Name != name {
+			continue
+		}
+		if _, err := k.Make(ctx, p); errors.Is(err, filter.ErrSyntax) || errors.Is(err, builtin.ErrParams) {
+			return spec, usage("%w", err)
+		} else if err != nil {
+			return spec, err
+		}
+	}
+	return spec, nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/build"
+)
+
+// handled is what the verbs want of a handler that a session has opened.
+type handled interface {
+	Info() engine.HandlerInfo
+	Result() (build.Result, error)
+	Lost() uint64
+	Close() error
+}
+
+// handling is a job whose probes run handlers, one for each location: what it
+// finds out is told at the end.
+type handling struct {
+	*job
+	handlers []*engine.Handler
+}
+
+// startHandling attaches or starts with a handler at each location; begun, if
+// not nil, is called before the first hit.
+func startHandling(opt *options, open opener, stderr io.Writer, spec engine.HandlerSpec, life func(*event.Event), begun func(*handling)) (*handling, error) {
+	specs := make([]engine.ProbeSpec, len(opt.locations))
+	for i, l := range opt.locations {
+		specs[i] = engine.ProbeSpec{Location: l}
+	}
+	j, err := newJob(opt, stderr, specs, life)
+	if err != nil {
+		return nil, err
+	}
+	h := &handling{job: j}
+	j.ready = func(s engine.Session) error {
+		for i := range j.probes {
+			x, err := s.OpenHandler(spec)
+			if err != nil {
+				return err
+			}
+			h.handlers = append(h.handlers, x)
+			j.probes[i].spec.Handler = x
+		}
+		if begun != nil {
+			begun(h)
+		}
+		return nil
+	}
+	if err := j.start(open); err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	return h, nil
+}
+
+func (h *handling) close() error {
+	var errs []error
+	for _, x := range h.handlers {
+		errs = append(errs, x.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// result gives each location's, with a heading where there are several.
+func (h *handling) write(w io.Writer, columns int) error {
+	for i, x := range h.handlers {
+		r, err := x.Result()
+		if err != nil {
+			return err
+		}
+		h.named(r)
+		if h.opt.json {
+			if err := writeResult(w, h.opt.locations[i], r); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(h.handlers) > 1 {
+			if _, err := fmt.Fprintf(w, "%s\n", h.opt.locations[i]); err != nil {
+				return err
+			}
+		}
+		if err := r.Text(w, columns); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeResult writes what a location's handler found out as one object a line.
+func writeResult(w io.Writer, location string, r build.Result) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, []any{map[string]any{"probe": location, "result": json.RawMessage(b)}})
+}
+
+// lines is the present result, for a terminal.
+func (h *handling) lines(columns int) []string {
+	var b bytes.Buffer
+	if h.write(&b, columns) != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+// finish ends a handling: its result by the given function, or as it is.
+func (h *handling) finish(why reason, out *output, stderr io.Writer, result func() error) error {
+	if result == nil {
+		result = func() error { return h.write(out, columns(out, stderr)) }
+	}
+	err := h.conclude(why, out, result)
+	for i, x := range h.handlers {
+		h.tell(h.opt.locations[i], x)
+	}
+	return errors.Join(err, h.close())
+}
+
+// tell says what must be known about a handler beside its result.
+func (h *handling) tell(location string, x handled) {
+	info := x.Info()
+	if h.opt.verbose {
+		h.say("%s: %s ran in the %v (%s)", location, info.Name, info.Where, info.Why)
+	}
+	if info.Failures > 0 {
+		h.say("%s: %s failed %d times: its result is wrong", location, info.Name, info.Failures)
+	}
+	if n := x.Lost(); n > 0 {
+		h.say("%s: %s lost: their reader was slower; --filter, --every or --rate make them fewer", location, plural(int(n), "record"))
+	}
+}
+
+// columns is how wide a result may be.
+func columns(out *output, stderr io.Writer) int {
+	if out.file == nil {
+		if width, _, ok := terminal(stderr); ok {
+			return width
+		}
+	}
+	return 80
+}
+
+// verbose gives the events of processes' lives to a printer, if asked for.
+func lifePrinter(opt *options, stderr io.Writer) func(*event.Event) {
+	if !opt.verbose {
+		return func(*event.Event) {}
+	}
+	return newPrinter(opt, stderr).print
+}
+
+// summarize runs a handler at each location and writes what it found out, also
+// while it runs where there is a terminal for it.
+func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer) error {
+	out, err := openOutput(opt.output, stderr)
+	if err != nil {
+		return err
+	}
+	h, err := startHandling(opt, open, stderr, spec, lifePrinter(opt, stderr), nil)
+	if err != nil {
+		return errors.Join(err, out.close())
+	}
+	screen := newScreen(opt, stderr)
+	why := h.wait(out, refresh, func() { screen.draw(h.lines(columns(out, stderr) - 1)) })
+	screen.clear()
+	return h.finish(why, out, stderr, nil)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+)
+
+func newHandlers() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "handlers list | show NAME | check FILE.o...",
+		Short: "List built-in handlers, show their programs, verify those in object files",
+		Long: `Handlers are what runs at a hit instead of a stop: small programs that are
+verified before they run, in the form of eBPF.`,
+		Example: `  ptracer handlers list
+  ptracer handlers show hist
+  ptracer handlers check probe.o`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var asJSON bool
+	list := &cobra.Command{
+		Use: "list", Short: "List the built-in handlers", Args: cobra.NoArgs,
+		RunE: verb(func(cmd *cobra.Command, _ []string) error { return listHandlers(cmd.OutOrStdout(), asJSON) }),
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "write one JSON object a line")
+	show := &cobra.Command{
+		Use: "show NAME", Short: "Show a built-in handler's program and maps", Args: cobra.ExactArgs(1),
+		RunE: verb(func(cmd *cobra.Command, args []string) error { return showHandler(cmd.OutOrStdout(), args[0]) }),
+	}
+	check := &cobra.Command{
+		Use: "check FILE.o...", Short: "Verify the programs of object files (clang -target bpf)", Args: cobra.MinimumNArgs(1),
+		RunE: verb(func(cmd *cobra.Command, args []string) error { return checkObjects(cmd.OutOrStdout(), args) }),
+	}
+	cmd.AddCommand(list, show, check)
+	return cmd
+}
+
+// handlerLine is a handler in JSON.
+type handlerLine struct {
+	Name  string   `json:"name"`
+	Doc   string   `json:"doc"`
+	Mode  string   `json:"mode"`
+	Needs []string `json:"needs"`
+}
+
+func listHandlers(w io.Writer, asJSON bool) error {
+	var lines []handlerLine
+	cells := [][]string{{"NAME", "MODE", "NEEDS", "WHAT IT TELLS"}}
+	for _, i := range handler.New().List() {
+		needs := rights(i.Needs)
+		lines = append(lines, handlerLine{i.Name, i.Doc, i.Mode.String(), needs})
+		cells = append(cells, []string{i.Name, i.Mode.String(), orDash(strings.Join(needs, ", ")), i.Doc})
+	}
+	if asJSON {
+		return writeJSON(w, lines)
+	}
+	_, err := fmt.Fprintln(w, strings.Join(align(cells, -1), "\n"))
+	return err
+}
+
+func rights(r program.Rights) []string {
+	names := []string{}
+	for i, n := range []string{"read memory", "write memory", "change registers"} {
+		if r>>i&1 != 0 {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// showHandler shows what a handler is made of, as it is without parameters.
+func showHandler(w io.Writer, name string) error {
+	ctx, err := program.ContextOf(runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, k := range builtin.Kinds {
+		if names = append(names, k.Name); k.Name != name {
+			continue
+		}
+		h, err := k.Make(ctx, builtin.Params{})
+		if err != nil { // it wants an expression
+			h, err = k.Make(ctx, builtin.Params{Exprs: []string{"arg0"}})
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s: %s\n", k.Name, k.Doc)
+		return describe(w, h, func(p *program.Program) error { return p.WriteText(w) })
+	}
+	return usage("no handler is called %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// describe tells of a handler's programs and maps.
+func describe(w io.Writer, h *build.Handler, more func(*program.Program) error) error {
+	for _, at := range []build.Point{build.Entry, build.Exit} {
+		p := h.At(at)
+		if p == nil {
+			continue
+		}
+		if err := verified(w, "at the "+at.String(), p, h.Context); err != nil {
+			return err
+		}
+		if err := more(p); err != nil {
+			return err
+		}
+	}
+	return describeMaps(w, h.Maps())
+}
+
+func describeMaps(w io.Writer, maps []program.Map) error {
+	cells := [][]string{{"MAP", "TYPE", "KEY", "VALUE", "ENTRIES"}}
+	for _, m := range maps {
+		cells = append(cells, []string{m.Name, m.Type.String(), fmt.Sprint(m.KeySize), fmt.Sprint(m.ValueSize), fmt.Sprint(m.MaxEntries)})
+	}
+	if len(cells) == 1 {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, strings.Join(align(cells, -1), "\n"))
+	return err
+}
+
+// verified verifies a program and says what is known about it.
+func verified(w io.Writer, where string, p *program.Program, ctx program.Context) error {
+	r, err := verify.Check(p, verify.Options{Context: ctx, Rights: program.ReadMemory | program.WriteMemory | program.Override})
+	if err != nil {
+		return err
+	}
+	stack := 0
+	for _, n := range r.Stack {
+		stack = max(stack, n)
+	}
+	_, err = fmt.Fprintf(w, "%s, %s: %s, a run takes %d at the most, %d bytes of stack; needs: %s\n", p.Name, where,
+		plural(len(p.Insns), "instruction"), r.Steps, stack, orDash(strings.Join(rights(r.Needs), ", ")))
+	return err
+}
+
+// loadObject reads the programs of an object file.
+func loadObject(path string) ([]*program.Program, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	programs, err := program.Load(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return programs, nil
+}
+
+// checkObjects verifies all programs, and says of each what is wrong.
+func checkObjects(w io.Writer, paths []string) error {
+	ctx, err := program.ContextOf(runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range paths {
+		programs, err := loadObject(path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, p := range programs {
+			if err := verified(w, "SEC("+p.Section+")", p, ctx); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			}
+		}
+		if err := describeMaps(w, programs[0].Maps); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+)
+
+func newHist() *cobra.Command {
+	var opt options
+	var g guards
+	var of, linear string
+	cmd := &cobra.Command{
+		Use:   "hist [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
+		Short: "Draw a histogram of a number: an argument, a result, anything computed from them",
+		Long: `Draw a histogram of a number at each call: by powers of two, or with --linear
+by equal steps. --of is an expression: arg0 to arg7, ret (at the function's
+exits), $REGISTER, tid, load32(arg0 + 8), with Go's operators and conversions
+such as int32(ret), uint8(arg1).
+
+With --json: {"probe","result":{"count","sum","min","max","buckets"}}, one
+object for each LOCATION.`,
+		Example: `  ptracer hist 'libc:malloc' -- ls -l /
+  ptracer hist --of 'int(ret)' 'libc:read' -- cat /etc/passwd
+  ptracer hist -p 1234 -d 10s --of arg2 --linear 0:65536:4096 'libc:write'`,
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			if err := opt.take(cmd, args); err != nil {
+				return err
+			}
+			p := builtin.Params{Exprs: []string{of}}
+			var err error
+			if p.Scale, err = parseScale(linear); err != nil {
+				return err
+			}
+			spec, err := g.spec("hist", p)
+			if err != nil {
+				return err
+			}
+			return summarize(&opt, spec, open, cmd.ErrOrStderr())
+		}),
+	}
+	f := cmd.Flags()
+	opt.bindRun(cmd)
+	f.StringVar(&of, "of", "arg0", "the number: `EXPRESSION`")
+	f.StringVar(&linear, "linear", "", "equal steps, `FROM:TO:STEP`, instead of powers of two")
+	g.bind(cmd)
+	opt.bind(cmd)
+	return cmd
+}
+
+// parseScale reads FROM:TO:STEP; powers of two are the empty text.
+func parseScale(text string) (builtin.Scale, error) {
+	if text == "" {
+		return builtin.Scale{}, nil
+	}
+	var n [3]int64
+	parts := strings.Split(text, ":")
+	for i, p := range parts {
+		v, err := strconv.ParseInt(p, 0, 64)
+		if err != nil || len(parts) != len(n) {
+			return builtin.Scale{}, usage("--linear %q: it is FROM:TO:STEP, three numbers such as 0:4096:256", text)
+		}
+		n[i] = v
+	}
+	if n[2] <= 0 {
+		return builtin.Scale{}, usage("--linear %q: the step has to be above 0", text)
+	}
+	s, err := builtin.Linear(n[0], n[1], uint64(n[2]))
+	if err != nil {
+		return s, usage("--linear: %w", err)
+	}
+	return s, nil
+}
+
+func newLatency() *cobra.Command {
+	var opt options
+	var g guards
+	var linear string
+	cmd := &cobra.Command{
+		Use:   "latency [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
+		Short: "Draw a histogram of how long functions take",
+		Long: `Draw a histogram of the time from a function's entry to its exit, in ns, by
+powers of two or, with --linear, equal steps. Calls are paired by thread (in Go
+programs by goroutine) and stack, so that functions may call themselves; calls
+that are left by longjmp or an exception are counted as such.
+
+What the probes themselves cost is in the times of calls around others. A
+condition (--filter) on ret is asked when the call is over.
+
+With --json: {"probe","result":{"count","sum","min","max","buckets","unit"}},
+one object for each LOCATION.`,
+		Example: `  ptracer latency 'libc:read' -- cat /etc/passwd
+  ptracer latency -p 1234 -d 10s --filter 'arg2 > 4096' 'libc:write'`,
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			if err := opt.take(cmd, args); err != nil {
+				return err
+			}
+			scale, err := parseScale(linear)
+			if err != nil {
+				return err
+			}
+			spec, err := g.spec("latency", builtin.Params{Scale: scale})
+			if err != nil {
+				return err
+			}
+			return summarize(&opt, spec, open, cmd.ErrOrStderr())
+		}),
+	}
+	opt.bindRun(cmd)
+	cmd.Flags().StringVar(&linear, "linear", "", "equal steps, `FROM:TO:STEP` in ns, instead of powers of two")
+	g.bind(cmd)
+	opt.bind(cmd)
+	return cmd
+}

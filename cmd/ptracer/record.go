@@ -1,0 +1,195 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+)
+
+func newRecord() *cobra.Command {
+	var opt options
+	var g guards
+	var fields []string
+	var room int
+	cmd := &cobra.Command{
+		Use:   "record [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
+		Short: "Record numbers and strings of each call, a line a call",
+		Long: `Record what --fields says of each call, a line a call: time of day,
+process/thread, location and fields. Fields are expressions as of hist, and
+strings: str(arg0), comm. With ret among them the line is about the whole call:
+arguments as they were at its entry, and how long it took.
+
+Records go through a ring that the program never waits for: a reader that is too
+slow loses records, and how many is told.
+
+With --json: {"time","pid","tid","probe","fields":{...},"took"}, took in ns.`,
+		Example: `  ptracer record --fields 'str(arg0),arg1' 'libc:fopen*' -- ls -l /
+  ptracer record --fields 'int(arg0),arg2,ret' 'libc:write' -- sh -c 'echo hello'
+  ptracer record -p 1234 --rate 100 --json -o calls.json 'libc:malloc'`,
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			if err := opt.take(cmd, args); err != nil {
+				return err
+			}
+			spec, err := g.spec("record", builtin.Params{Exprs: fields, Strings: room})
+			if err != nil {
+				return err
+			}
+			return record(&opt, spec, open, cmd.ErrOrStderr())
+		}),
+	}
+	f := cmd.Flags()
+	opt.bindRun(cmd)
+	f.Var(&exprList{&fields}, "fields", "what to record: `EXPRESSIONS`, divided by commas")
+	fields = []string{"arg0", "arg1", "arg2"}
+	f.IntVar(&room, "strings", 0, "room for a string, in `BYTES` (default 64)")
+	g.bind(cmd)
+	opt.bind(cmd)
+	return cmd
+}
+
+// exprList is a list of expressions, divided by the commas outside of brackets
+// and quotes.
+type exprList struct{ list *[]string }
+
+func (e *exprList) String() string {
+	if e.list == nil {
+		return ""
+	}
+	return strings.Join(*e.list, ",")
+}
+
+func (e *exprList) Type() string { return "expressions" }
+
+func (e *exprList) Set(text string) error {
+	*e.list = nil
+	depth, start, quote := 0, 0, rune(0)
+	for i, c := range text {
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c == ',' && depth == 0:
+			*e.list = append(*e.list, strings.TrimSpace(text[start:i]))
+			start = i + 1
+		}
+	}
+	*e.list = append(*e.list, strings.TrimSpace(text[start:]))
+	return nil
+}
+
+func record(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer) error {
+	out, err := openOutput(opt.output, stderr)
+	if err != nil {
+		return err
+	}
+	readers := newReaders(func(location string, h *engine.Handler, rec []byte) {
+		r, err := h.Decode(rec)
+		if e, ok := r.(*builtin.Event); ok && err == nil {
+			writeRecord(out, location, e, opt.json)
+		}
+	})
+	h, err := startHandling(opt, open, stderr, spec, lifePrinter(opt, stderr), readers.begin)
+	if err != nil {
+		readers.end()
+		return errors.Join(err, out.close())
+	}
+	why := h.wait(out, latency, out.flush)
+	return h.finish(why, out, stderr, func() error {
+		readers.end()
+		return nil
+	})
+}
+
+// readers read the records of a job's handlers, each on a goroutine of its own.
+type readers struct {
+	take func(location string, h *engine.Handler, rec []byte)
+	stop chan struct{}
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+}
+
+func newReaders(take func(string, *engine.Handler, []byte)) *readers {
+	return &readers{take: take, stop: make(chan struct{})}
+}
+
+func (r *readers) begin(h *handling) {
+	for i, x := range h.handlers {
+		if x.Info().Records {
+			r.wg.Go(func() { r.read(h.opt.locations[i], x) })
+		}
+	}
+}
+
+// read reads to the end: what is there when the job is over, too.
+func (r *readers) read(location string, h *engine.Handler) {
+	for {
+		rec, err := h.Read(time.Now().Add(latency))
+		switch {
+		case err == nil:
+			r.mu.Lock()
+			r.take(location, h, rec)
+			r.mu.Unlock()
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		default:
+			select {
+			case <-r.stop:
+				return
+			default:
+			}
+		}
+	}
+}
+
+// end waits until all has been read.
+func (r *readers) end() {
+	close(r.stop)
+	r.wg.Wait()
+}
+
+// recordLine is a record in JSON.
+type recordLine struct {
+	Time   string          `json:"time"`
+	PID    uint32          `json:"pid"`
+	TID    uint32          `json:"tid"`
+	Probe  string          `json:"probe"`
+	Fields json.RawMessage `json:"fields"`
+	Took   int64           `json:"took,omitempty"`
+}
+
+// writeRecord writes one line. Errors of the output are its own business.
+func writeRecord(w io.Writer, location string, e *builtin.Event, asJSON bool) {
+	at := engine.Wall(int64(e.Time))
+	if asJSON {
+		fields, err := e.Fields()
+		if err == nil {
+			_ = writeJSON(w, []recordLine{{at.Format(time.RFC3339Nano), e.PID, e.TID, location, fields, int64(e.Took)}})
+		}
+		return
+	}
+	line := fmt.Appendf(nil, "%s %d/%d %s", at.Format("15:04:05.000000"), e.PID, e.TID, location)
+	for _, v := range e.Values {
+		line = fmt.Appendf(line, " %s=%v", v.Name, v)
+	}
+	if e.Took != 0 {
+		line = fmt.Appendf(line, " took=%v", e.Took)
+	}
+	_, _ = w.Write(append(line, '\n'))
+}
