@@ -95,7 +95,7 @@ func resultOf(t *testing.T, h *Handler) (v any) {
 // time.
 var builtinSpecs = map[string]HandlerSpec{
 	"step":        {Name: "count"},
-	"step filter": {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 > 500 && arg2 == -1"}}},
+	"step filter": {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 > 500 && int(arg2) == -1"}}},
 	"step hist":   {Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}},
 	"step ret":    {Name: "hist", Params: builtin.Params{Exprs: []string{"ret"}, Scale: builtin.Scale{Lo: -1, Step: 500, Count: 8}}},
 	"step values": {Name: "distinct", Params: builtin.Params{Exprs: []string{"arg2"}}},
@@ -121,6 +121,9 @@ func TestBuiltins(t *testing.T) {
 		}
 		if n := found["step"].(map[string]any)["hits"]; n != float64(600) {
 			t.Errorf("%v hits of step, not 600", n)
+		}
+		if n := found["step filter"].(map[string]any)["hits"]; n != float64(94) {
+			t.Errorf("%v hits of step pass the filter", n)
 		}
 		if n := found["leaf limit"].(map[string]any)["hits"]; n != float64(10) {
 			t.Errorf("%v hits of leaf, not 10", n)

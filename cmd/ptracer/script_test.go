@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/leak"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs ptracer on real programs, as a user does. Commands beside
 // testscript's own:
 //
-//	needs PROGRAM...     skips where one is missing
+//	needs PROGRAM...     skips where one is missing; "amd64" and "eBPF" are things to need, too
 //	fixture NAME...      sets $NAME to the fixture's path
 //	pid VAR [NAME]       sets VAR to the pid of the last background command, or
 //	                     of its descendant with that name, once there is one
@@ -49,6 +51,16 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[tKey{}] = env.T().(testing.TB)
+			for name, dir := range map[string]string{"OBJECTS": "testdata/objects", "PROGRAMS": "../../engine/handler/program/testdata"} {
+				abs, err := filepath.Abs(dir)
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, abs)
+			}
+			if cache, err := os.UserCacheDir(); err == nil { // go builds its tools when they are first used
+				env.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -63,7 +75,18 @@ type tKey struct{}
 
 func needs(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		if _, err := exec.LookPath(name); err != nil {
+		var err error
+		switch name {
+		case "amd64":
+			if runtime.GOARCH != name {
+				err = errors.ErrUnsupported
+			}
+		case "eBPF":
+			err = kernel.Available()
+		default:
+			_, err = exec.LookPath(name)
+		}
+		if err != nil {
 			skip.Missing(ts.Value(tKey{}).(testing.TB), name)
 		}
 	}
