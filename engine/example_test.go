@@ -9,6 +9,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
 // listing is a run of this test program that lists no tests and ends.
@@ -59,4 +60,27 @@ func steer(h *engine.Hit) {
 	r := h.Registers()
 	r[map[string]int{"amd64": 10, "arm64": 0}[runtime.GOARCH]] = 7
 	h.SetRegisters(r)
+}
+
+// A histogram of a function's argument: nothing stops but for as long as a
+// verified program looks at a register.
+func Example_handler() {
+	s, err := engine.Start(listing)
+	if err != nil {
+		log.Fatal(err)
+	}
+	code := map[string]string{"amd64": "$rax", "arm64": "$x0"}[runtime.GOARCH] // Go's first argument
+	h, err := s.OpenHandler(engine.HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{code}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer h.Close()
+	if _, err := s.Register(engine.ProbeSpec{Location: "os.Exit", Handler: h}); err != nil {
+		log.Fatal(err)
+	}
+	_ = s.Resume(s.Processes()[0])
+	<-s.Done()
+	r, _ := h.Result()
+	fmt.Println(r.(*builtin.Histogram).Count, r.(*builtin.Histogram).Max)
+	// Output: 1 0
 }

@@ -112,12 +112,22 @@ func addresses(value []byte) []arch.Addr {
 // Text writes folded stacks: outermost first, divided by semicolons, and the
 // count, one line a stack, as programs that draw flame graphs read them.
 func (r *StackCounts) Text(w io.Writer, _ int) error {
+	counts := map[string]uint64{}
+	var order []string
 	for _, s := range r.Stacks {
 		names := make([]string, 0, len(s.Addrs))
 		for _, a := range slices.Backward(s.Addrs) {
 			names = append(names, r.name(s.PID, a))
 		}
-		if _, err := fmt.Fprintf(w, "%s %d\n", strings.Join(names, ";"), s.Count); err != nil {
+		line := strings.Join(names, ";")
+		if counts[line] == 0 {
+			order = append(order, line)
+		}
+		counts[line] += s.Count // calls from several places of one function are one line
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
+	for _, line := range order {
+		if _, err := fmt.Fprintf(w, "%s %d\n", line, counts[line]); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -26,5 +27,31 @@ func TestVerifierAccepts(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkVerify verifies the entry program of each handler.
+func BenchmarkVerify(b *testing.B) {
+	ctx, err := program.ContextOf("amd64")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, k := range Kinds {
+		h, err := k.Make(ctx, Params{})
+		if err != nil {
+			h, err = k.Make(ctx, Params{Exprs: []string{"arg0"}})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		p := h.At(h.First())
+		b.Run(fmt.Sprintf("%s-%d", k.Name, len(p.Insns)), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := verify.Check(p, verify.Options{Context: ctx, Rights: program.ReadMemory | program.Override}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
