@@ -456,3 +456,70 @@ func TestHandlerAllocations(t *testing.T) {
 		t.Errorf("%d allocations in %d hits", n, 2*hits)
 	}
 }
+
+// counterOf is a handler that adds n to a counter at each hit.
+func counterOf(t *testing.T, n int32) *build.Handler {
+	t.Helper()
+	ctx, err := program.ContextOf(runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := build.New("counter", ctx)
+	m := b.Map(program.Map{Name: "sum", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+	b.Index(m, 0)
+	b.Const(build.R1, int64(n))
+	b.AddTo(build.At(build.R0, 0), build.R1)
+	p, err := b.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return build.One(build.Entry, p, ctx)
+}
+
+// sumOf is what counterOf's handlers have counted.
+func sumOf(t *testing.T, h *Handler) uint64 {
+	t.Helper()
+	for row, err := range build.Typed[uint32, uint64](h.in.Maps, "sum") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return row.Values[0]
+	}
+	return 0
+}
+
+// TestRegistry runs a user's handlers by name, and replaces one in use: what
+// runs goes on with what it has.
+func TestRegistry(t *testing.T) {
+	reg := handler.New()
+	if err := reg.Register("mine", counterOf(t, 1), handler.Access{Mode: 0o700}); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, "calls", "1", "100")
+	s := attach(t, p.pid, Options{Handlers: reg})
+	open := func() *Handler {
+		h := openHandler(t, s, HandlerSpec{Name: "mine", Where: handler.Engine})
+		register(t, s, ProbeSpec{Location: "step", Handler: h})
+		t.Cleanup(func() { h.Close() })
+		return h
+	}
+	old := open()
+	if err := reg.Replace("mine", counterOf(t, 1000), handler.Peer{}); err != nil {
+		t.Fatal(err)
+	}
+	fresh := open()
+	if err := reg.Remove("mine", handler.Peer{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.OpenHandler(HandlerSpec{Name: "mine"}); !errors.Is(err, handler.ErrNotFound) {
+		t.Errorf("what was removed: %v", err)
+	}
+	p.goOn()
+	p.end()
+	if a, b := sumOf(t, old), sumOf(t, fresh); a != 100 || b != 100_000 {
+		t.Errorf("%d and %d", a, b)
+	}
+	if a, b := old.Info().Version, fresh.Info().Version; a != 1 || b != 2 {
+		t.Errorf("versions %d and %d", a, b)
+	}
+}

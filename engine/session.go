@@ -181,6 +181,9 @@ func now() int64 { return bootOffset + int64(time.Since(epoch)) }
 
 var bootOffset = ptrace.Monotonic()
 
+// Now is the time that events are told with: CLOCK_MONOTONIC, in ns.
+func Now() int64 { return now() }
+
 // Wall is the time of day at an event's Time.
 func Wall(ns int64) time.Time { return epoch.Add(time.Duration(ns - bootOffset)) }
 

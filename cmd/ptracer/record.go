@@ -14,6 +14,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/ring"
 )
 
 func newRecord() *cobra.Command {
@@ -99,22 +100,54 @@ func record(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	readers := newReaders(func(location string, h *engine.Handler, rec []byte) {
-		r, err := h.Decode(rec)
-		if e, ok := r.(*builtin.Event); ok && err == nil {
-			writeRecord(out, location, e, opt.json)
-		}
-	})
+	lines := sorter{out: out, json: opt.json, order: ring.Order[recorded]{Span: uint64(2 * latency)}}
+	readers := newReaders(lines.take)
 	h, err := startHandling(opt, open, stderr, spec, lifePrinter(opt, stderr), readers.begin)
 	if err != nil {
 		readers.end()
 		return errors.Join(err, out.close())
 	}
-	why := h.wait(out, latency, out.flush)
+	why := h.wait(out, latency, func() {
+		readers.with(lines.pass)
+		out.flush()
+	})
 	return h.finish(why, out, stderr, func() error {
 		readers.end()
+		lines.write(true)
 		return nil
 	})
+}
+
+// sorter writes the records of several locations by time.
+type sorter struct {
+	out   io.Writer
+	json  bool
+	order ring.Order[recorded]
+}
+
+type recorded struct {
+	location string
+	event    *builtin.Event
+}
+
+func (s *sorter) take(location string, h *engine.Handler, rec []byte) {
+	r, err := h.Decode(rec)
+	if e, ok := r.(*builtin.Event); ok && err == nil {
+		s.order.Put(uint64(e.Time), recorded{location, e})
+		s.write(false)
+	}
+}
+
+// pass writes what waits for nothing any more.
+func (s *sorter) pass() {
+	s.order.Pass(uint64(engine.Now()))
+	s.write(false)
+}
+
+func (s *sorter) write(all bool) {
+	for r, ok := s.order.Next(all); ok; r, ok = s.order.Next(all) {
+		writeRecord(s.out, r.location, r.event, s.json)
+	}
 }
 
 // readers read the records of a job's handlers, each on a goroutine of its own.
@@ -127,6 +160,13 @@ type readers struct {
 
 func newReaders(take func(string, *engine.Handler, []byte)) *readers {
 	return &readers{take: take, stop: make(chan struct{})}
+}
+
+// with runs f while no record is taken.
+func (r *readers) with(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
 }
 
 func (r *readers) begin(h *handling) {
@@ -143,9 +183,7 @@ func (r *readers) read(location string, h *engine.Handler) {
 		rec, err := h.Read(time.Now().Add(latency))
 		switch {
 		case err == nil:
-			r.mu.Lock()
-			r.take(location, h, rec)
-			r.mu.Unlock()
+			r.with(func() { r.take(location, h, rec) })
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default:

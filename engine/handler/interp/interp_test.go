@@ -304,12 +304,19 @@ func FuzzRun(f *testing.F) {
 		if err != nil {
 			return
 		}
-		code, err := New(&verify.Result{Program: p, Context: program.Context{Size: 168}, Steps: 10000}, nil)
+		ctx := program.Context{Arch: "amd64", Size: 168}
+		r, refused := verify.Check(p, verify.Options{Context: ctx, Rights: program.ReadMemory | program.WriteMemory | program.Override})
+		if refused != nil {
+			r = &verify.Result{Program: p, Context: ctx, Steps: 10000}
+		}
+		code, err := New(r, nil)
 		if err != nil {
 			return
 		}
 		var m Machine
-		_, _ = m.Run(code, &fake{})
+		if _, err := m.Run(code, &fake{}); err != nil && refused == nil {
+			t.Errorf("what was verified fails: %v", err)
+		}
 	})
 }
 

@@ -421,6 +421,35 @@ func TestSpoiled(t *testing.T) {
 	}
 }
 
+// FuzzOpen opens regions whose first words are anything.
+func FuzzOpen(f *testing.F) {
+	s := newSet(f, 2, spec(program.Hash, 8, 8, 8), spec(program.PerCPUArray, 4, 8, 2))
+	f.Add(s.Bytes()[:setSize+2*HeaderSize])
+	f.Fuzz(func(t *testing.T, start []byte) {
+		region, err := ring.Create("fuzz", 1<<14)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(region.Bytes(), start)
+		ring.Word(region.Bytes(), offSize).Store(1 << 14)
+		o, err := open(region)
+		if err != nil {
+			region.Close()
+			return
+		}
+		defer o.Close()
+		for i := range o.Len() {
+			m := o.Map(i)
+			key, value := make([]byte, m.Spec().KeySize), make([]byte, m.Spec().ValueSize)
+			_ = m.Update(key, value, 0, 1)
+			m.Lookup(key, 1)
+			for range m.All() {
+				break
+			}
+		}
+	})
+}
+
 // TestAllocations: none but for reading a whole map.
 func TestAllocations(t *testing.T) {
 	s := newSet(t, 2, spec(program.Hash, 8, 8, 64), spec(program.LRUHash, 8, 8, 8), spec(program.PerCPUArray, 4, 8, 8))

@@ -2,63 +2,52 @@ package ring
 
 import "container/heap"
 
-// Order brings records into the order of their times, by holding each back
-// until later ones are so many, or so much later, that none can come that is
-// earlier: what several threads, or CPUs with rings of their own, wrote.
-type Order struct {
-	Time func(record []byte) uint64 // of a record, ns
-	Span uint64                     // records come at most so much too late, ns
-	Max  int                        // that are held back; 0: any number
+// Order brings values into the order of their times, by holding each back until
+// none can come any more that is earlier: records of several rings, or of
+// threads that took the time before they took their place in one.
+type Order[T any] struct {
+	Span uint64 // a value comes at most so much too late, in units of its time
 
-	held   held
+	held   held[T]
 	newest uint64
 	seq    uint64
-	free   [][]byte
 }
 
-// waiting is a record that is held back; those of one time keep their order.
-type waiting struct {
+// waiting is a value that is held back; those of one time keep their order.
+type waiting[T any] struct {
 	time, seq uint64
-	record    []byte
+	value     T
 }
 
-type held []waiting
+type held[T any] []waiting[T]
 
-func (h held) Len() int { return len(h) }
-func (h held) Less(i, j int) bool {
+func (h held[T]) Len() int { return len(h) }
+func (h held[T]) Less(i, j int) bool {
 	return h[i].time < h[j].time || h[i].time == h[j].time && h[i].seq < h[j].seq
 }
-func (h held) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *held) Push(x any)   { *h = append(*h, x.(waiting)) }
-func (h *held) Pop() any {
+func (h held[T]) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *held[T]) Push(x any)   { *h = append(*h, x.(waiting[T])) }
+func (h *held[T]) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
 	return last
 }
 
-// Put adds a copy of a record.
-func (o *Order) Put(record []byte) {
-	var buf []byte
-	if n := len(o.free); n > 0 {
-		buf, o.free = o.free[n-1], o.free[:n-1]
-	}
-	t := o.Time(record)
-	o.newest = max(o.newest, t)
+// Put adds a value of a time.
+func (o *Order[T]) Put(time uint64, v T) {
+	o.Pass(time)
 	o.seq++
-	heap.Push(&o.held, waiting{t, o.seq, append(buf[:0], record...)})
+	heap.Push(&o.held, waiting[T]{time, o.seq, v})
 }
 
-// Next gives the earliest record if no earlier one can come any more, or if all
-// is true. It is valid until the next Put.
-func (o *Order) Next(all bool) (record []byte, ok bool) {
-	if len(o.held) == 0 {
-		return nil, false
+// Pass says that it is as late as that by now, though no value came.
+func (o *Order[T]) Pass(time uint64) { o.newest = max(o.newest, time) }
+
+// Next gives the earliest value if no earlier one can come any more, or if all
+// is true.
+func (o *Order[T]) Next(all bool) (v T, ok bool) {
+	if len(o.held) == 0 || !all && o.newest-o.held[0].time < o.Span {
+		return v, false
 	}
-	full := o.Max > 0 && len(o.held) > o.Max
-	if !all && !full && o.newest-o.held[0].time < o.Span {
-		return nil, false
-	}
-	w := heap.Pop(&o.held).(waiting)
-	o.free = append(o.free, w.record)
-	return w.record, true
+	return heap.Pop(&o.held).(waiting[T]).value, true
 }

@@ -332,31 +332,38 @@ func TestRefused(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	o := Order{Time: binary.LittleEndian.Uint64, Span: 100}
+	o := Order[uint64]{Span: 100}
 	rnd := rand.New(rand.NewPCG(5, 6))
 	var last uint64
 	n := 0
 	take := func(all bool) {
-		for rec, ok := o.Next(all); ok; rec, ok = o.Next(all) {
-			if now := binary.LittleEndian.Uint64(rec); now < last {
-				t.Fatalf("%d after %d", now, last)
-			} else {
-				last = now
+		for v, ok := o.Next(all); ok; v, ok = o.Next(all) {
+			if v < last {
+				t.Fatalf("%d after %d", v, last)
 			}
+			last = v
 			n++
 		}
 	}
 	for i := range 10_000 {
-		rec := binary.LittleEndian.AppendUint64(nil, uint64(1000+10*i-rnd.IntN(100)))
-		o.Put(rec)
+		v := uint64(1000 + 10*i - rnd.IntN(100))
+		o.Put(v, v)
 		take(false)
 		if len(o.held) > 30 {
 			t.Fatalf("%d held back", len(o.held))
 		}
 	}
-	take(true)
+	if n == 10_000 {
+		t.Error("nothing is held back")
+	}
+	o.Pass(1 << 40)
+	take(false)
 	if n != 10_000 {
 		t.Errorf("%d of 10000", n)
+	}
+	o.Put(last, 1)
+	if _, ok := o.Next(true); !ok {
+		t.Error("what is left does not come at the end")
 	}
 }
 
