@@ -452,7 +452,7 @@ func TestHandlerAllocations(t *testing.T) {
 	if n := s.Stats().Hits; n < 2*hits {
 		t.Fatalf("%d hits", n)
 	}
-	if n := after.Mallocs - before.Mallocs; n > hits/2 { // what else the process does, and the test
+	if n := after.Mallocs - before.Mallocs; n > hits { // what else the process does, and the test, is some thousand
 		t.Errorf("%d allocations in %d hits", n, 2*hits)
 	}
 }

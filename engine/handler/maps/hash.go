@@ -11,7 +11,8 @@ import (
 // hash is a map with any key: heads of lists, and nodes. A node is
 //
 //	link     8 bytes
-//	mark     8 bytes: 1 if it was looked up since the last sweep, in an LRU hash
+//	use      8 bytes: in an LRU hash 1 if it was looked up since the last sweep;
+//	         with a value for each CPU how many are writing one
 //	key      padded with 0 to 8
 //	value    the same; maps with a value for each CPU have them elsewhere
 //
@@ -54,7 +55,7 @@ func (h *hash) init() {
 
 func (h *hash) head(bucket int) *atomic.Uint64 { return ring.Word(h.b, h.heads+8*bucket) }
 func (h *hash) link(i int) *atomic.Uint64      { return ring.Word(h.b, h.nodes+i*h.nodeStride) }
-func (h *hash) seen(i int) *atomic.Uint64      { return ring.Word(h.b, h.nodes+i*h.nodeStride+8) }
+func (h *hash) use(i int) *atomic.Uint64       { return ring.Word(h.b, h.nodes+i*h.nodeStride+8) }
 func (h *hash) counter(off int) *atomic.Uint64 { return ring.Word(h.b, h.offset+off) }
 
 // to is a link like old, changed to lead to node i.
@@ -145,9 +146,14 @@ func (h *hash) room() (int, bool) {
 	for range h.entries {
 		i := int(cursor.Add(1) % uint64(h.entries))
 		l := h.link(i)
-		if was := l.Load(); was&linkIndex == unused && l.CompareAndSwap(was, to(was, taken, 0)) {
-			return i, true
+		if was := l.Load(); was&linkIndex != unused || !l.CompareAndSwap(was, to(was, taken, 0)) {
+			continue
 		}
+		if h.inPlace() && h.use(i).Load() != 0 { // somebody is about to find that it is not what he meant
+			h.free(i)
+			continue
+		}
+		return i, true
 	}
 	return 0, false
 }
@@ -158,7 +164,7 @@ func (h *hash) lookup(key []byte, cpu int) (int, bool) {
 		return 0, false
 	}
 	if h.lru {
-		if s := h.seen(p.node); s.Load() == 0 {
+		if s := h.use(p.node); s.Load() == 0 {
 			s.Store(1)
 		}
 	}

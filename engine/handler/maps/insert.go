@@ -58,7 +58,7 @@ func (in *insertion) take(key, value []byte, cpu int) bool {
 	for k := range wordsOf(key) {
 		ring.Word(h.b, at+8*k).Store(keyWord(key, k))
 	}
-	if h.cpus > 1 && cpu != AllCPUs {
+	if h.inPlace() && cpu != AllCPUs {
 		for c := range h.cpus {
 			for o := 0; o < h.stride; o += 8 {
 				ring.Word(h.b, h.valueAt(in.node, c)+o).Store(0)
@@ -66,7 +66,9 @@ func (in *insertion) take(key, value []byte, cpu int) bool {
 		}
 	}
 	h.set(in.node, value, cpu)
-	h.seen(in.node).Store(0)
+	if h.lru {
+		h.use(in.node).Store(0)
+	}
 	return true
 }
 
@@ -108,9 +110,8 @@ func (in *insertion) replace(p place, key, value []byte, flags uint64, cpu int) 
 	if flags == NoExist {
 		return false, ErrExists
 	}
-	if h.cpus > 1 {
-		h.set(p.node, value, cpu)
-		return true, nil
+	if h.inPlace() {
+		return h.overwrite(p, value, cpu), nil
 	}
 	if !in.take(key, value, cpu) {
 		return false, h.refuse(ErrFull)
@@ -126,6 +127,23 @@ func (in *insertion) replace(p place, key, value []byte, flags uint64, cpu int) 
 
 // maxKey is the longest key there can be, in bytes (package program).
 const maxKey = 512
+
+// inPlace is whether values are overwritten: those of other CPUs stay.
+func (h *hash) inPlace() bool { return h.cpus > 1 }
+
+// overwrite writes a value of the entry at p, if that is still there. Its room
+// is not given to another meanwhile: either who takes it sees that it is in use,
+// or it is seen here that it was taken.
+func (h *hash) overwrite(p place, value []byte, cpu int) bool {
+	use := h.use(p.node)
+	use.Add(1)
+	defer use.Add(^uint64(0))
+	if h.link(p.node).Load() != p.next {
+		return false
+	}
+	h.set(p.node, value, cpu)
+	return true
+}
 
 // evict makes room in an LRU hash: of the entries that come along, the first one
 // that was not looked up since it came along last. The others count as not
@@ -143,7 +161,7 @@ func (h *hash) evict() bool {
 		if was&linkDead != 0 || was&linkIndex == unused || was&linkIndex == taken {
 			continue
 		}
-		if h.seen(i).Swap(0) != 0 {
+		if h.use(i).Swap(0) != 0 {
 			continue
 		}
 		h.load(h.nodes+i*h.nodeStride+h.keyOff, key)
