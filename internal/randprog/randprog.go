@@ -168,7 +168,7 @@ func (g *generator) constant(r uint8) {
 func (g *generator) contextLoad(r uint8) {
 	off := 8 * g.IntN(ContextWords)
 	if g.slip() {
-		off = g.IntN(300) - 20
+		off = []int{-8, g.IntN(8 * ContextWords), 8 * (40 + g.IntN(9))}[g.IntN(3)]
 	}
 	g.add(ldx(program.SizeDW, program.ModeMem, r, program.R6, off))
 	g.set(r, ^uint64(0))
