@@ -105,6 +105,7 @@ var handlersAt = []struct {
 	{"hist arg0", []string{"hist", "arg0"}},
 	{"record arg0 arg1", []string{"record", "arg0", "arg1"}},
 	{"latency", []string{"latency"}},
+	{"stacks", []string{"stacks"}},
 }
 
 // TestHandlers measures handlers in each executor, beside the engine's own

@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // env is where a handler runs in the engine: a stopped task at a probe. It is
@@ -19,11 +20,12 @@ type env struct {
 	regs  *arch.Regs
 	print func(string) // nil: an event
 	stack stackWindow
+	last  *symbols.Module // that an address was found in, of this process
 }
 
 func (e *env) enter(s *session, t *inferior.Task, p *placement, regs *arch.Regs) {
 	e.s, e.t, e.p, e.regs = s, t, p, regs
-	e.stack.n = 0
+	e.stack.n, e.last = 0, nil
 }
 
 func (e *env) Regs() *arch.Regs { return e.regs }

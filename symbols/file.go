@@ -27,6 +27,7 @@ type File struct {
 	sources func() []source
 	table   func() (*table, error)
 	frames  func() *frames
+	rows    rows
 }
 
 // Open opens the ELF object at path.

@@ -59,16 +59,25 @@ func (fs *frames) entry(i int) (start, fde uint64) {
 	return at(8 * i), at(8*i + 4)
 }
 
-// find is the frame that a lies in.
-func (fs *frames) find(a uint64) (frame, bool) {
+// index is the last function that starts at a or before it, and its FDE.
+func (fs *frames) index(a uint64) (start, fde uint64, ok bool) {
 	i := sort.Search(len(fs.entries)/8, func(i int) bool {
 		start, _ := fs.entry(i)
 		return start > a
 	})
 	if i == 0 {
+		return 0, 0, false
+	}
+	start, fde = fs.entry(i - 1)
+	return start, fde, true
+}
+
+// find is the frame that a lies in.
+func (fs *frames) find(a uint64) (frame, bool) {
+	start, at, ok := fs.index(a)
+	if !ok {
 		return frame{}, false
 	}
-	start, at := fs.entry(i - 1)
 	fr, ok := fs.read(start, at)
 	return fr, ok && fr.contains(a)
 }

@@ -29,7 +29,6 @@ type mappingKey struct {
 type locationKey struct {
 	pid  uint32
 	addr arch.Addr
-	call bool // it is where a call returns to
 }
 
 // writeProfile writes the stacks of all locations as one profile; the label
@@ -59,24 +58,19 @@ func (p *profiler) add(location string, st builtin.Stack) {
 		Value: []int64{int64(st.Count)},
 		Label: map[string][]string{"probe": {location}}, NumLabel: map[string][]int64{"pid": {int64(st.PID)}},
 	}
-	for i, a := range st.Addrs {
-		s.Location = append(s.Location, p.location(locationKey{st.PID, a, i > 0}))
+	for i := range st.Addrs {
+		s.Location = append(s.Location, p.location(locationKey{st.PID, st.At(i)}))
 	}
 	p.out.Sample = append(p.out.Sample, s)
 }
 
-// location is one address. A return address is behind its call: the address of
-// the call is told, as pprof wants it.
+// location is one address.
 func (p *profiler) location(k locationKey) *profile.Location {
 	if l := p.locations[k]; l != nil {
 		return l
 	}
-	at := k.addr
-	if k.call {
-		at--
-	}
-	l := &profile.Location{ID: uint64(len(p.out.Location) + 1), Address: uint64(at)}
-	if sym, ok := p.symbolize(int(k.pid), at); ok {
+	l := &profile.Location{ID: uint64(len(p.out.Location) + 1), Address: uint64(k.addr)}
+	if sym, ok := p.symbolize(int(k.pid), k.addr); ok {
 		l.Mapping = p.mapping(k.pid, sym)
 		if sym.Function != "" {
 			l.Line = []profile.Line{{Function: p.function(sym)}}

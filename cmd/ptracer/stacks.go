@@ -126,8 +126,8 @@ func (h *handling) writeStacks(w io.Writer) error {
 		var lines []stackLine
 		for _, st := range s.Stacks {
 			l := stackLine{Probe: location, PID: st.PID, Count: st.Count, Frames: []frameLine{}}
-			for _, a := range st.Addrs {
-				sym, _ := h.sess.Symbolize(int(st.PID), a)
+			for i, a := range st.Addrs {
+				sym, _ := h.sess.Symbolize(int(st.PID), st.At(i))
 				l.Frames = append(l.Frames, frameLine{sym.Function, sym.Binary, a})
 			}
 			lines = append(lines, l)

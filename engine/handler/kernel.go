@@ -12,10 +12,16 @@ type InKernel struct{}
 
 // Loaded is a handler in the kernel: its programs are those at entry and exit, as
 // far as it has them, in this order.
-type Loaded struct{ *kernel.Instance }
+type Loaded struct {
+	*kernel.Instance
+	borrowed bool // the maps are another's
+}
 
 // Records are those of the first ring, nil if there is none.
 func (l *Loaded) Records() (Records, error) {
+	if l.borrowed {
+		return nil, nil
+	}
 	for _, m := range l.Maps() {
 		if m.Spec.Type == program.RingBuf || m.Spec.Type == program.PerfEvents {
 			return m.Ring()
@@ -30,7 +36,7 @@ func (l *Loaded) share(h *Verified) (Maps, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Loaded{in}, nil
+	return &Loaded{Instance: in, borrowed: true}, nil
 }
 
 // Open hands a handler's programs to the kernel.
@@ -42,7 +48,7 @@ func (InKernel) Open(h *Verified) (Maps, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Loaded{in}, nil
+	return &Loaded{Instance: in}, nil
 }
 
 // programsOf are a handler's programs, that at the entry first.

@@ -434,15 +434,15 @@ func FuzzDecode(f *testing.F) {
 
 func TestStacks(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) { return Stacks(c, build.Entry, 3) }, func(r *rig) {
-		for i, s := range [][]uint64{{1, 2, 3}, {1, 2}, {1, 2, 3}, nil, {4, 2, 3}, {5}} {
+		for i, s := range [][]uint64{{1, 20, 30}, {1, 20}, {1, 20, 30}, nil, {4, 20, 30}, {5}} {
 			r.hit.CPU, r.hit.Stack = i%toy.CPUs, s
 			r.enter()
 		}
-		r.hit.PIDTGID, r.hit.Stack = 99<<32|99, []uint64{1, 2}
+		r.hit.PIDTGID, r.hit.Stack = 99<<32|99, []uint64{1, 20}
 		r.enter()
 		s := r.result().(*StackCounts)
 		s.Name = func(pid uint32, at arch.Addr) string {
-			return map[arch.Addr]string{1: "leaf", 2: "a;b", 3: "main"}[at]
+			return map[arch.Addr]string{1: "leaf", 19: "a;b", 29: "main"}[at] // callers by their calls
 		}
 		r.golden("stacks", s)
 	})

@@ -65,6 +65,15 @@ type Stack struct {
 	Addrs []arch.Addr `json:"addrs"` // innermost first
 }
 
+// At is the address of frame i's instruction: of callers that of the call, not
+// the one behind it, which may be another function's.
+func (s *Stack) At(i int) arch.Addr {
+	if i == 0 {
+		return s.Addrs[0]
+	}
+	return s.Addrs[i] - 1
+}
+
 // StackCounts is the result of stacks, the most frequent first.
 type StackCounts struct {
 	Stacks []Stack `json:"stacks"`
@@ -116,8 +125,8 @@ func (r *StackCounts) Text(w io.Writer, _ int) error {
 	var order []string
 	for _, s := range r.Stacks {
 		names := make([]string, 0, len(s.Addrs))
-		for _, a := range slices.Backward(s.Addrs) {
-			names = append(names, r.name(s.PID, a))
+		for i := range slices.Backward(s.Addrs) {
+			names = append(names, r.name(&s, i))
 		}
 		line := strings.Join(names, ";")
 		if counts[line] == 0 {
@@ -134,14 +143,14 @@ func (r *StackCounts) Text(w io.Writer, _ int) error {
 	return nil
 }
 
-// name is what a line of folded stacks calls an address.
-func (r *StackCounts) name(pid uint32, at arch.Addr) string {
+// name is what a line of folded stacks calls frame i.
+func (r *StackCounts) name(st *Stack, i int) string {
 	if r.Name != nil {
-		if s := r.Name(pid, at); s != "" {
+		if s := r.Name(st.PID, st.At(i)); s != "" {
 			return strings.NewReplacer(";", ":", "\n", " ").Replace(s)
 		}
 	}
-	return at.String()
+	return st.Addrs[i].String()
 }
 
 // MarshalJSON writes the stacks with their addresses.

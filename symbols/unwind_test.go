@@ -1,0 +1,175 @@
+package symbols
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// TestUnwind holds each row of real programs' call frame information against
+// what readelf says of it.
+func TestUnwind(t *testing.T) {
+	tool, err := exec.LookPath("readelf")
+	if err != nil {
+		skip.Missing(t, "readelf")
+	}
+	for _, path := range []string{"/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2", "/bin/bash", "/usr/bin/python3", "/usr/bin/gdb"} {
+		t.Run(path, func(t *testing.T) {
+			if _, err := os.Stat(path); err != nil {
+				skip.Missing(t, path)
+			}
+			f, err := Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			cmd := exec.Command(tool, "--debug-dump=frames-interp", "--wide", path)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			rows, unknown := compareRows(t, f, bufio.NewScanner(out))
+			_ = cmd.Wait() // it may miss debug files
+			t.Logf("%d rows, %d of them of no kind that is known", rows, unknown)
+			if rows < 500 || unknown > rows/50 {
+				t.Errorf("%d rows, %d unknown", rows, unknown)
+			}
+		})
+	}
+}
+
+func compareRows(t *testing.T, f *File, lines *bufio.Scanner) (rows, unknown int) {
+	var columns []string
+	next := 0
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > 2 && fields[0] == "LOC" {
+			columns = fields
+			continue
+		}
+		if len(fields) != len(columns) || len(fields) < 2 {
+			columns = nil
+			continue
+		}
+		at, err := strconv.ParseUint(fields[0], 16, 64)
+		if err != nil {
+			continue
+		}
+		if next++; next%3 != 0 { // there are 100,000 in some programs
+			continue
+		}
+		if !f.obj.executable(at) { // of a CIE
+			continue
+		}
+		rows++
+		row, ok := f.Unwind(arch.Addr(at))
+		if !ok {
+			unknown++
+			continue
+		}
+		for i, c := range columns[1:] {
+			if got, want := shownAs(&row, c), fields[i+1]; got != "" && got != want && want != "exp" {
+				t.Errorf("%#x: %s is %s, not %s: %+v", at, c, got, want, row)
+			}
+		}
+		if t.Failed() && rows > 100 {
+			break
+		}
+	}
+	for lines.Scan() { // to its end
+	}
+	return rows, unknown
+}
+
+// shownAs writes a column of a row as readelf does, "" what it has no place for.
+func shownAs(r *Row, column string) string {
+	switch column {
+	case "CFA":
+		name := map[uint8]string{6: "rbp", 7: "rsp"}[r.Reg]
+		if r.Deref || r.PLT || name == "" {
+			return ""
+		}
+		return fmt.Sprintf("%s%+d", name, r.Off)
+	case "ra":
+		return r.Return.shown("u")
+	case "rbp":
+		return r.FP.shown("u")
+	}
+	return ""
+}
+
+func (p Place) shown(unchanged string) string {
+	switch p.Where {
+	case AtCFA:
+		return fmt.Sprintf("c%+d", p.Off)
+	case Same:
+		return unchanged
+	case Unknown:
+		return "u"
+	}
+	return ""
+}
+
+// TestUnwindDamaged asks for rows of files with wrong bytes in their tables:
+// any answer will do.
+func TestUnwindDamaged(t *testing.T) {
+	const path = "/bin/bash"
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		skip.Missing(t, path)
+	}
+	f, err := NewFile(strings.NewReader(string(whole)), int64(len(whole)), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok := f.obj.section(".eh_frame")
+	text, ok2 := f.obj.section(".text")
+	if !ok || !ok2 {
+		skip.Missing(t, "sections in "+path)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		b := append([]byte(nil), whole...)
+		for range 2000 {
+			b[s.off+rnd.Uint64N(s.size)] = byte(rnd.Uint32())
+		}
+		f, err := NewFile(strings.NewReader(string(b)), int64(len(b)), path)
+		if err != nil {
+			continue
+		}
+		for range 300 {
+			f.Unwind(arch.Addr(text.addr + rnd.Uint64N(text.size)))
+		}
+	}
+}
+
+func BenchmarkUnwind(b *testing.B) {
+	f, err := Open("/bin/bash")
+	if err != nil {
+		skip.Missing(b, "/bin/bash")
+	}
+	defer f.Close()
+	text, _ := f.obj.section(".text")
+	b.Run("cold", func(b *testing.B) {
+		for i := range b.N {
+			f.Unwind(arch.Addr(text.addr + uint64(i)%text.size))
+		}
+	})
+	b.Run("warm", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			f.Unwind(arch.Addr(text.addr + 100))
+		}
+	})
+}
