@@ -91,8 +91,14 @@ func told(h *engine.Handler) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var n struct{ Hits, Count uint64 }
+	var n struct {
+		Hits, Count uint64
+		Stacks      []struct{ Count uint64 }
+	}
 	err = json.Unmarshal(b, &n)
+	for _, s := range n.Stacks {
+		n.Count += s.Count
+	}
 	return max(n.Hits, n.Count), err
 }
 
