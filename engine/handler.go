@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -181,6 +182,22 @@ func (h *Handler) read() (build.Result, error) {
 }
 
 func (h *Handler) self() handler.Peer { return handler.Peer{UID: uint32(os.Geteuid())} }
+
+// Entries gives the entries of the handler's map called name, nothing if there
+// is none, or after Close: for build.Typed and the like.
+func (h *Handler) Entries(name string) iter.Seq2[[]byte, [][]byte] {
+	return func(yield func([]byte, [][]byte) bool) {
+		if !h.in.Acquire() {
+			return
+		}
+		defer h.in.Release()
+		for key, values := range h.in.Maps.Entries(name) {
+			if !yield(key, values) {
+				return
+			}
+		}
+	}
+}
 
 // Read gives the next record of the handler's ring. It waits until the deadline,
 // then the error is os.ErrDeadlineExceeded. It is os.ErrClosed after Close, and

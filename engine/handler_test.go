@@ -479,7 +479,7 @@ func counterOf(t *testing.T, n int32) *build.Handler {
 // sumOf is what counterOf's handlers have counted.
 func sumOf(t *testing.T, h *Handler) uint64 {
 	t.Helper()
-	for row, err := range build.Typed[uint32, uint64](h.in.Maps, "sum") {
+	for row, err := range build.Typed[uint32, uint64](h, "sum") {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,13 +21,15 @@ import (
 
 func newHandlers() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "handlers list | show NAME | check FILE.o...",
+		Use:   "handlers list | show NAME | check FILE.o... | helpers",
 		Short: "List built-in handlers, show their programs, verify those in object files",
 		Long: `Handlers are what runs at a hit instead of a stop: small programs that are
-verified before they run, in the form of eBPF.`,
+verified before they run, in the form of eBPF. In front of any of them there can
+be conditions and limits: --filter, --every, --rate, --limit, --for.`,
 		Example: `  ptracer handlers list
   ptracer handlers show hist
-  ptracer handlers check probe.o`,
+  ptracer handlers check probe.o
+  ptracer handlers helpers`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -43,8 +47,24 @@ verified before they run, in the form of eBPF.`,
 		Use: "check FILE.o...", Short: "Verify the programs of object files (clang -target bpf)", Args: cobra.MinimumNArgs(1),
 		RunE: verb(func(cmd *cobra.Command, args []string) error { return checkObjects(cmd.OutOrStdout(), args) }),
 	}
-	cmd.AddCommand(list, show, check)
+	helpers := &cobra.Command{
+		Use: "helpers", Short: "List what handlers can call, and where", Args: cobra.NoArgs,
+		RunE: verb(func(cmd *cobra.Command, _ []string) error { return listHelpers(cmd.OutOrStdout()) }),
+	}
+	cmd.AddCommand(list, show, check, helpers)
 	return cmd
+}
+
+// listHelpers lists the functions that handlers can call.
+func listHelpers(w io.Writer) error {
+	cells := [][]string{{"NUMBER", "HELPER", "ENGINE", "KERNEL", "NEEDS"}}
+	yes := map[bool]string{true: "yes", false: "-"}
+	for _, num := range slices.Sorted(maps.Keys(program.Helpers)) {
+		h := program.Helpers[num]
+		cells = append(cells, []string{fmt.Sprint(num), h.Name, yes[h.Engine], yes[h.Kernel], orDash(strings.Join(rights(h.Needs), ", "))})
+	}
+	_, err := fmt.Fprintln(w, strings.Join(align(cells, 0), "\n"))
+	return err
 }
 
 // handlerLine is a handler in JSON.

@@ -27,7 +27,8 @@ func newRun() *cobra.Command {
 uprobes. Each runs where its section says, SEC("uprobe/libc:malloc") or
 SEC("uretprobe/..."); given LOCATIONs, all that name none run there. What they
 print (bpf_trace_printk, bpf_printk) and the records of their first ring are
-shown as they come; the maps' contents are written at the end.`,
+shown as they come; the maps' contents are written at the end. In the kernel
+(--where kernel) prints go to its trace pipe instead.`,
 		Example: `  ptracer run probe.o -- ls -l /
   ptracer run -p 1234 -d 10s --json probe.o 'libc:malloc'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {

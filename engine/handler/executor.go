@@ -104,15 +104,23 @@ func (w Where) offers(p *program.Program) error {
 	return nil
 }
 
-// errStacks is why the kernel is not chosen for what is about stacks, unless it
-// is asked for: most programs have no frame pointers.
-var errStacks = errors.New("it sees callers with frame pointers only")
+// What the kernel is not chosen for, unless it is asked for.
+var (
+	errStacks = errors.New("it sees callers with frame pointers only")
+	errPrints = errors.New("what is printed goes to its trace pipe")
+)
 
 // worse is why an executor is not to be chosen, though it can.
 func (w Where) worse(p *program.Program) error {
+	if w != Kernel {
+		return nil
+	}
 	for num := range calls(p) {
-		if w == Kernel && (num == program.FnGetStack || num == program.FnGetStackID) {
+		switch num {
+		case program.FnGetStack, program.FnGetStackID:
 			return errStacks
+		case program.FnTracePrintk:
+			return errPrints
 		}
 	}
 	return nil
@@ -142,18 +150,36 @@ func (e Executors) open(w Where, h *Verified) (maps Maps, chosen Where, why stri
 		}
 		return maps, w, "asked for", nil
 	}
+	return e.auto(h)
+}
+
+// auto takes the cheapest executor that can, those last that give less.
+func (e Executors) auto(h *Verified) (maps Maps, chosen Where, why string, err error) {
 	var reasons []string
 	var errs []error
+	var last []Where
+	try := func(w Where) bool {
+		if maps, err = e.try(w, h); err != nil {
+			reasons = append(reasons, fmt.Sprintf("%v: %v", w, err))
+			errs = append(errs, fmt.Errorf("in the %v: %w", w, err))
+			return false
+		}
+		chosen, why = w, strings.Join(append(reasons, fmt.Sprintf("%v: can run it", w)), "; ")
+		return true
+	}
 	for _, w := range cheapest {
-		err := errors.Join(w.worse(h.Handler.Entry), w.worse(h.Handler.Exit))
-		if err == nil {
-			maps, err = e.try(w, h)
+		if less := errors.Join(w.worse(h.Handler.Entry), w.worse(h.Handler.Exit)); less != nil && e.at(w) != nil {
+			reasons, last = append(reasons, fmt.Sprintf("%v: %v", w, less)), append(last, w)
+			continue
 		}
-		if err == nil {
-			return maps, w, strings.Join(append(reasons, fmt.Sprintf("%v: can run it", w)), "; "), nil
+		if try(w) {
+			return maps, chosen, why, nil
 		}
-		reasons = append(reasons, fmt.Sprintf("%v: %v", w, err))
-		errs = append(errs, fmt.Errorf("in the %v: %w", w, err))
+	}
+	for _, w := range last {
+		if try(w) {
+			return maps, chosen, why, nil
+		}
 	}
 	return nil, Auto, "", errors.Join(errs...)
 }

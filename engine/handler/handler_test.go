@@ -371,6 +371,8 @@ func TestWhere(t *testing.T) {
 		{h, Tracee, Executors{no, &fake{}, &fake{}}, Auto, "", "in the tracee: no room"},
 		{h, Where(9), Executors{&fake{}, &fake{}, &fake{}}, Auto, "", "in the executor 9: unsupported"},
 		{prints, Auto, Executors{&fake{}, nil, &fake{}}, Engine, "tracee: unsupported: no helper trace_printk there; kernel: unsupported: not there; engine: can run it", ""},
+		{prints, Auto, Executors{nil, &fake{}, &fake{}}, Engine, "tracee: unsupported: not there; kernel: what is printed goes to its trace pipe; engine: can run it", ""},
+		{prints, Auto, Executors{nil, &fake{}, no}, Kernel, "tracee: unsupported: not there; kernel: what is printed goes to its trace pipe; engine: no room; kernel: can run it", ""},
 	} {
 		o := Options{By: root, Context: context(t, "amd64"), Where: c.where, Executors: c.x}
 		in, err := OpenValue(c.h, o)
