@@ -44,7 +44,7 @@ counts, and there is one number for each LOCATION:
 				if err != nil {
 					return err
 				}
-				return summarize(&opt, spec, open, cmd.ErrOrStderr())
+				return summarize(&opt, spec, open, cmd.ErrOrStderr(), nil)
 			}
 			return count(&opt, open, cmd.ErrOrStderr())
 		}),

@@ -112,11 +112,8 @@ func (h *handling) lines(columns int) []string {
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
-// finish ends a handling: its result by the given function, or as it is.
-func (h *handling) finish(why reason, out *output, stderr io.Writer, result func() error) error {
-	if result == nil {
-		result = func() error { return h.write(out, columns(out, stderr)) }
-	}
+// finish ends a handling with its result.
+func (h *handling) finish(why reason, out *output, result func() error) error {
 	err := h.conclude(why, out, result)
 	for i, x := range h.handlers {
 		h.tell(h.opt.locations[i], x)
@@ -156,9 +153,10 @@ func lifePrinter(opt *options, stderr io.Writer) func(*event.Event) {
 	return newPrinter(opt, stderr).print
 }
 
-// summarize runs a handler at each location and writes what it found out, also
-// while it runs where there is a terminal for it.
-func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer) error {
+// summarize runs a handler at each location and writes what it found out: by
+// the given function, or as it is, and then also while it runs where there is a
+// terminal for it.
+func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer, result func(*handling, io.Writer) error) error {
 	out, err := openOutput(opt.output, stderr)
 	if err != nil {
 		return err
@@ -167,8 +165,16 @@ func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Wri
 	if err != nil {
 		return errors.Join(err, out.close())
 	}
-	screen := newScreen(opt, stderr)
-	why := h.wait(out, refresh, func() { screen.draw(h.lines(columns(out, stderr) - 1)) })
+	screen := &screen{}
+	if result == nil {
+		screen = newScreen(opt, stderr)
+		result = func(h *handling, w io.Writer) error { return h.write(w, columns(out, stderr)) }
+	}
+	why := h.wait(out, refresh, func() {
+		if screen.w != nil {
+			screen.draw(h.lines(columns(out, stderr) - 1))
+		}
+	})
 	screen.clear()
-	return h.finish(why, out, stderr, nil)
+	return h.finish(why, out, func() error { return result(h, out) })
 }

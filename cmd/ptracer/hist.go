@@ -39,7 +39,7 @@ object for each LOCATION.`,
 			if err != nil {
 				return err
 			}
-			return summarize(&opt, spec, open, cmd.ErrOrStderr())
+			return summarize(&opt, spec, open, cmd.ErrOrStderr(), nil)
 		}),
 	}
 	f := cmd.Flags()
@@ -106,7 +106,7 @@ one object for each LOCATION.`,
 			if err != nil {
 				return err
 			}
-			return summarize(&opt, spec, open, cmd.ErrOrStderr())
+			return summarize(&opt, spec, open, cmd.ErrOrStderr(), nil)
 		}),
 	}
 	opt.bindRun(cmd)

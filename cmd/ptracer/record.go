@@ -111,7 +111,7 @@ func record(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer
 		readers.with(lines.pass)
 		out.flush()
 	})
-	return h.finish(why, out, stderr, func() error {
+	return h.finish(why, out, func() error {
 		readers.end()
 		lines.write(true)
 		return nil

@@ -156,7 +156,7 @@ func runFile(opt *options, g *guards, places []programAt, open opener, stderr io
 		return errors.Join(err, h.close(), out.close())
 	}
 	why := h.wait(out, latency, out.flush)
-	return h.finish(why, out, stderr, func() error {
+	return h.finish(why, out, func() error {
 		rd.end()
 		return h.writeMaps(out)
 	})

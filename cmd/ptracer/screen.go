@@ -64,9 +64,9 @@ func fit(lines []string, width, height int) []string {
 		if len(fitted) >= height-1 {
 			break
 		}
-		if len(l) > width {
+		if r := []rune(l); len(r) > width {
 			tail := min(width/2, 32)
-			l = l[:width-tail-1] + "~" + l[len(l)-tail:]
+			l = string(r[:width-tail-1]) + "~" + string(r[len(r)-tail:])
 		}
 		fitted = append(fitted, l)
 	}

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
@@ -44,7 +42,14 @@ one object a stack, innermost frame first.`,
 			if err != nil {
 				return err
 			}
-			return stacks(&opt, spec, profile, open, cmd.ErrOrStderr())
+			var result func(*handling, io.Writer) error
+			switch {
+			case profile:
+				result = (*handling).writeProfile
+			case opt.json:
+				result = (*handling).writeStacks
+			}
+			return summarize(&opt, spec, open, cmd.ErrOrStderr(), result)
 		}),
 	}
 	opt.bindRun(cmd)
@@ -53,26 +58,6 @@ one object a stack, innermost frame first.`,
 	g.bind(cmd)
 	opt.bind(cmd)
 	return cmd
-}
-
-func stacks(opt *options, spec engine.HandlerSpec, profile bool, open opener, stderr io.Writer) error {
-	out, err := openOutput(opt.output, stderr)
-	if err != nil {
-		return err
-	}
-	h, err := startHandling(opt, open, stderr, spec, lifePrinter(opt, stderr), nil)
-	if err != nil {
-		return errors.Join(err, out.close())
-	}
-	why := h.wait(out, refresh, func() {})
-	var result func() error
-	switch {
-	case profile:
-		result = func() error { return h.writeProfile(out) }
-	case opt.json:
-		result = func() error { return h.writeStacks(out) }
-	}
-	return h.finish(why, out, stderr, result)
 }
 
 // named gives a result of stacks names.

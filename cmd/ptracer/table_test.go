@@ -76,6 +76,9 @@ func TestFit(t *testing.T) {
 	if want := []string{"ab~fgh", "b"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	if got := fit([]string{"1 |████"}, 7, 3); got[0] != "1 |████" { // columns, not bytes
+		t.Errorf("%q is cut", got)
+	}
 	if got := fit([]string{"a"}, 80, 0); len(got) != 0 {
 		t.Errorf("%q in no line", got)
 	}
