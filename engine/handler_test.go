@@ -280,8 +280,20 @@ func TestHandlerCloses(t *testing.T) {
 		h := openHandler(t, s, HandlerSpec{Name: "count", Where: where})
 		id := register(t, s, ProbeSpec{Location: "work", Handler: h})
 		p.goOn()
-		count := func() float64 { return resultOf(t, h).(map[string]any)["hits"].(float64) }
-		within(t, "hits", func() bool { return count() > 10 })
+		other := openHandler(t, s, HandlerSpec{Name: "count", Where: where})
+		defer other.Close()
+		unregistered := register(t, s, ProbeSpec{Location: "work", Handler: other})
+		hitsOf := func(h *Handler) float64 { return resultOf(t, h).(map[string]any)["hits"].(float64) }
+		count := func() float64 { return hitsOf(h) }
+		within(t, "hits", func() bool { return count() > 10 && hitsOf(other) > 10 })
+		if err := s.Unregister(unregistered); err != nil {
+			t.Fatal(err)
+		}
+		still, more := hitsOf(other), count()+10
+		within(t, "hits of the other", func() bool { return count() > more })
+		if n := hitsOf(other); n != still {
+			t.Errorf("%v hits of a probe that is gone, then %v", still, n)
+		}
 		if err := h.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -454,6 +466,33 @@ func TestHandlerAllocations(t *testing.T) {
 	}
 	if n := after.Mallocs - before.Mallocs; n > hits { // what else the process does, and the test, is some thousand
 		t.Errorf("%d allocations in %d hits", n, 2*hits)
+	}
+}
+
+// TestKernelBesideTraps: a trap is not put under the kernel's eyes, as its own;
+// where the kernel has one, a probe of ours is served otherwise.
+func TestKernelBesideTraps(t *testing.T) {
+	if kernel.Available() != nil {
+		skip.Missing(t, "eBPF in the kernel")
+	}
+	p := launch(t, "calls", "2", "100")
+	s := attach(t, p.pid)
+	trap := register(t, s, ProbeSpec{Location: "step"})
+	h := openHandler(t, s, HandlerSpec{Name: "count", Where: handler.Kernel})
+	defer h.Close()
+	if _, err := s.Register(ProbeSpec{Location: "step", Handler: h}); !errors.Is(err, errOccupied) {
+		t.Errorf("beside a trap: %v", err)
+	}
+	register(t, s, ProbeSpec{Location: "leaf", Handler: h})
+	beside := register(t, s, ProbeSpec{Location: "leaf"})
+	p.goOn()
+	p.end()
+	if n := s.Hits(trap); n != 200 {
+		t.Errorf("%d hits of step, not 200", n)
+	}
+	want := float64(2 * (100 + 34)) // two calls leaf twice
+	if n := resultOf(t, h).(map[string]any)["hits"]; n != want || s.Hits(beside) != uint64(want) {
+		t.Errorf("%v hits of leaf in the kernel, %d of ours, not %v", n, s.Hits(beside), want)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -328,7 +329,8 @@ func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) erro
 
 // Unregister implements Session.
 func (s *session) Unregister(id event.ProbeID) error {
-	return s.do(func() error {
+	var links []*kernel.Link
+	err := s.do(func() error {
 		p, err := s.probe(id)
 		if err != nil {
 			return err
@@ -343,8 +345,10 @@ func (s *session) Unregister(id event.ProbeID) error {
 				errs = append(errs, s.sweep(proc.Space))
 			}
 		}
+		links = s.links()
 		return errors.Join(errs...)
 	})
+	return errors.Join(err, closeLinks(links))
 }
 
 // manyRetired is how many slots of removed sites may wait to be used again.
@@ -379,7 +383,8 @@ func (s *session) unplace(pl *placement) error {
 		return s.removeWatch(pl)
 	}
 	if pl.link != nil {
-		return pl.unlink()
+		s.unlink(pl)
+		return nil
 	}
 	if pl.site == nil || pl.site.Tag == nil {
 		return nil
@@ -407,12 +412,13 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
 			if pl.proc == proc {
 				pl.site = nil
-				_ = pl.unlink() // of a process that is gone
+				s.unlink(pl)
 			}
 			return pl.proc == proc && pl.child && pl.hits.Load() == 0
 		})
 	}
 	delete(s.watches, proc)
+	s.closeLater()
 }
 
 // inherit gives a forked child's sites the placements of the parent's.

@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/interp"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
@@ -53,6 +54,8 @@ type session struct {
 	past    map[int][]*symbols.Module     // objects of processes that were, while handlers may ask for them
 	machine interp.Machine                // runs handlers
 	env     env
+	cut     []*kernel.Link // see unlink
+	closing sync.WaitGroup // of those that are being taken away
 	watches watches
 
 	stats struct {
@@ -110,6 +113,7 @@ func (s *session) run(ready chan<- error) {
 	}
 	s.bell.Close()
 	loud()
+	s.closing.Wait()
 	s.queue.end()
 	close(s.done)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -12,6 +13,10 @@ import (
 
 // errConditional is of an exit that is one only sometimes.
 var errConditional = errors.New("a jump that may leave the function or not: the kernel can't ask")
+
+// errOccupied is of a place with a trap of ours: the kernel would take it for its
+// own, and we would not hear of its hits any more.
+var errOccupied = errors.New("a probe that stops is there already: run the handler in the engine")
 
 // kernelReason is why there is no rung: the kernel has its own.
 const kernelReason = "a uprobe of the kernel's"
@@ -65,6 +70,9 @@ func (s *session) kernelLocation(p *probe, proc *inferior.Process, sp spot) (ker
 	if sp.exit != nil && !sp.exit.always {
 		return kernel.Location{}, errConditional
 	}
+	if site := proc.Space.Table.At(sp.addr); site != nil && site.Rung != breakpoint.Hardware {
+		return kernel.Location{}, errOccupied
+	}
 	for _, m := range proc.Modules {
 		for _, r := range m.Ranges {
 			if r.Contains(sp.addr) && r.Inode != 0 {
@@ -80,37 +88,62 @@ func mappedPath(pid int, r symbols.Mapping) string {
 	return fmt.Sprintf("/proc/%d/map_files/%x-%x", pid, uint64(r.Start), uint64(r.End))
 }
 
-// unlink takes a uprobe away.
-func (pl *placement) unlink() error {
-	if pl.link == nil {
-		return nil
+// unlink takes a placement's uprobe from it. To take it away takes the kernel 0.1
+// s, for which nobody shall wait who has tasks stopped: that is for whoever calls
+// links next.
+func (s *session) unlink(pl *placement) {
+	if pl.link != nil {
+		s.cut = append(s.cut, pl.link)
+		pl.link = nil
 	}
-	err := pl.link.Close()
-	pl.link = nil
-	return err
 }
 
-// unlinkAll takes the uprobes of a handler away. After the session's end there
-// are none.
+// links are the uprobes that were taken from placements, to be taken away.
+func (s *session) links() (list []*kernel.Link) {
+	list, s.cut = s.cut, nil
+	return list
+}
+
+// closeLinks takes uprobes away.
+func closeLinks(list []*kernel.Link) error {
+	var errs []error
+	for _, l := range list {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// closeLater takes away the uprobes of processes that are gone or let go. The
+// session is not over before that is done.
+func (s *session) closeLater() {
+	if list := s.links(); len(list) > 0 {
+		s.closing.Go(func() { _ = closeLinks(list) })
+	}
+}
+
+// unlinkAll takes the uprobes of a handler away. At the session's end there are
+// none.
 func (s *session) unlinkAll(h *Handler) error {
 	if h.kernel == nil {
 		return nil
 	}
+	var list []*kernel.Link
 	err := s.do(func() error {
-		var errs []error
 		for _, p := range s.probes {
 			for _, pl := range p.places {
 				if p.spec.Handler == h {
-					errs = append(errs, pl.unlink())
+					s.unlink(pl)
 				}
 			}
 		}
-		return errors.Join(errs...)
+		list = s.links()
+		return nil
 	})
 	if err == ErrEnded {
+		<-s.done
 		return nil
 	}
-	return err
+	return errors.Join(err, closeLinks(list))
 }
 
 // inheritKernel gives a forked child uprobes of its own: the kernel's are for
