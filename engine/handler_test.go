@@ -271,6 +271,23 @@ func TestHandlerFollows(t *testing.T) {
 	})
 }
 
+// TestHandlerExec: a child that runs a new program is counted once.
+func TestHandlerExec(t *testing.T) {
+	executors(t, func(t *testing.T, where handler.Where) {
+		p := launch(t, "forker", "exec", "4")
+		s := attach(t, p.pid, Options{Follow: true})
+		h := openHandler(t, s, HandlerSpec{Name: "count", Where: where})
+		defer h.Close()
+		register(t, s, ProbeSpec{Location: "work", Handler: h})
+		p.goOn()
+		out, _ := p.end()
+		<-s.Done()
+		if n, want := resultOf(t, h).(map[string]any)["hits"], float64(said(t, out, "calls")+4*100); n != want {
+			t.Errorf("%v hits, not %v", n, want)
+		}
+	})
+}
+
 // TestHandlerCloses takes a handler away while the program runs: its probes
 // count on, it does not.
 func TestHandlerCloses(t *testing.T) {

@@ -190,6 +190,7 @@ func (s *session) onExec(t *inferior.Task) error {
 	t.Skips, t.Fresh = nil, false
 	ignored := p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn
 	s.leaveSpace(p)
+	s.closing.Wait() // the old uprobes are of this process: a hit would count twice
 	mem, err := ptrace.OpenMemory(p.PID)
 	if err != nil {
 		return err
