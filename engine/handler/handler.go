@@ -11,9 +11,10 @@
 // or removing the name changes nothing for it. It is closed when the last hit that
 // is in it has left.
 //
-// Executors are plugged in: the package knows what they are, not how they work.
-// All methods may be called from any goroutine. The package asks the kernel
-// nothing; it may not import package engine.
+// Executors are plugged in (Executors): InEngine makes maps in shared memory and
+// gets programs ready for the interpreter, InKernel hands both to the kernel; who
+// runs them at hits is package engine's business, which it may not import. All
+// methods may be called from any goroutine.
 package handler
 
 import (
