@@ -21,7 +21,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	p, err := s.Register(engine.ProbeSpec{Location: "testing.(*M).Run"})
+	p, err := s.Register(engine.ProbeSpec{Location: "os.Exit"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -40,18 +40,18 @@ func Example_events() {
 	if _, err := s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.Call, Func: steer}); err != nil {
 		log.Fatal(err)
 	}
-	_, _ = s.Register(engine.ProbeSpec{Location: "testing.(*M).Run", Action: engine.Tell})
+	_, _ = s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.Tell})
 	pid := s.Processes()[0]
 	_ = s.Resume(pid)
 	for e := range s.Events(context.Background()) {
 		if e.Kind == event.Hit {
-			fmt.Println(e.Location[len(e.Location)-len("testing.(*M).Run"):])
+			fmt.Println(e.Location[len(e.Location)-len("os.Exit"):])
 		}
 	}
 	exit, _ := s.Exit(pid)
 	fmt.Println(exit.Code())
 	// Output:
-	// testing.(*M).Run
+	// os.Exit
 	// 7
 }
 
