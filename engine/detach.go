@@ -127,6 +127,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 		return nil
 	}
 	err := space.Table.Remove(space.Table.Sites())
+	space.Skips = nil
 	var some *inferior.Task
 	for _, p := range ps {
 		s.dropPlacements(p)
@@ -136,7 +137,6 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 			}
 			some = t
 			err = errors.Join(err, s.leaveSlot(t, false), s.clearWatches(t), t.Flush())
-			t.Skips = nil
 		}
 	}
 	if some == nil || !space.Table.Prepared() {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/ptracer/ptracer/arch"
@@ -82,7 +83,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 	}
 	s.stats.hits.Add(1)
 	s.storm.hit(t)
-	if len(t.Skips) > 0 && s.skipped(t, addr) {
+	if len(t.Process.Space.Skips) > 0 && s.skipped(t, addr) {
 		return s.pass(t, site, blocked)
 	}
 	g := site.Tag.(*tag)
@@ -121,13 +122,15 @@ func (s *session) skipped(t *inferior.Task, addr arch.Addr) bool {
 	if err != nil {
 		return false
 	}
-	for i, k := range t.Skips {
-		if k.Addr == addr && k.SP == r[s.isa.SPReg()] {
-			t.Skips = append(t.Skips[:i], t.Skips[i+1:]...)
-			return true
-		}
+	space := t.Process.Space
+	i := slices.IndexFunc(space.Skips, func(k inferior.Skip) bool {
+		return k.Addr == addr && k.SP == r[s.isa.SPReg()]
+	})
+	if i < 0 {
+		return false
 	}
-	return false
+	space.Skips = slices.Delete(space.Skips, i, i+1)
+	return true
 }
 
 // pass lets a task that has hit site go on by the site's rung.

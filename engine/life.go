@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -129,9 +130,12 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 	s.inherit(parent, p)
 	s.inheritKernel(parent, p)
 	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
-	c := s.addTask(p, child, true)
-	c.Skips = append(c.Skips, t.Skips...)
-	s.takeEarly(c)
+	for _, k := range parent.Space.Skips {
+		if k.TID == t.TID {
+			space.Skips = append(space.Skips, inferior.Skip{TID: child, Addr: k.Addr, SP: k.SP})
+		}
+	}
+	s.takeEarly(s.addTask(p, child, true))
 	return nil
 }
 
@@ -187,7 +191,7 @@ func (s *session) onExec(t *inferior.Task) error {
 			delete(s.tasks, tid)
 		}
 	}
-	t.Skips, t.Fresh = nil, false
+	t.Fresh = false
 	ignored := p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn
 	s.leaveSpace(p)
 	s.closing.Wait() // the old uprobes are of this process: a hit would count twice
@@ -269,6 +273,8 @@ func (s *session) onEnd(t *inferior.Task, stop ptrace.Stop) error {
 
 func (s *session) forgetTask(t *inferior.Task) {
 	t.State = inferior.Gone
+	space := t.Process.Space
+	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool { return k.TID == t.TID })
 	delete(t.Process.Tasks, t.TID)
 	delete(s.tasks, t.TID)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -60,13 +61,20 @@ func (s *session) leaveSlot(t *inferior.Task, skip bool) error {
 	}
 	t.SetRegs(&fixed)
 	if fix.Before && skip && t.Process.Space.Table.At(site.Addr) == site {
-		const most = 16 // nested signals; older ones were left by longjmp
-		if len(t.Skips) == most {
-			t.Skips = append(t.Skips[:0], t.Skips[1:]...)
-		}
-		t.Skips = append(t.Skips, inferior.Skip{Addr: site.Addr, SP: fixed[s.isa.SPReg()]})
+		addSkip(t, site.Addr, fixed[s.isa.SPReg()])
 	}
 	return nil
+}
+
+// addSkip notes that a hit has been told. Old ones that nobody came back to
+// were left by longjmp.
+func addSkip(t *inferior.Task, addr arch.Addr, sp uint64) {
+	const most = 64
+	space := t.Process.Space
+	if len(space.Skips) == most {
+		space.Skips = slices.Delete(space.Skips, 0, 1)
+	}
+	space.Skips = append(space.Skips, inferior.Skip{TID: t.TID, Addr: addr, SP: sp})
 }
 
 // applyFix gives the registers that a task in the middle of a slot would have

@@ -25,6 +25,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
 	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/native"
 	"github.com/ptracer/ptracer/internal/randprog"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -75,8 +76,8 @@ type outcome struct {
 	records string
 }
 
-// source is where maps are read from, whoever wrote them. Values of CPUs are
-// added up: which of them ran is nobody's business.
+// contentsOf is what maps hold, whoever wrote them. Values of CPUs are put
+// together: which of them ran (one of them, see onOneCPU) is nobody's business.
 func contentsOf(entries func(i int) func(func([]byte, [][]byte) bool)) string {
 	var all []string
 	for i, m := range randprog.Maps {
@@ -263,6 +264,24 @@ func result(err error) uint64 {
 	return 0
 }
 
+// onOneCPU keeps the test on one CPU until the function it returns is called:
+// runs that follow each other find in per-CPU maps what the one before left.
+func onOneCPU(t *testing.T) (leave func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	mask := ptrace.Affinity()
+	for cpu := range runtime.NumCPU() {
+		if ptrace.SetCPU(cpu) == nil {
+			return func() {
+				_ = ptrace.SetAffinity(&mask)
+				runtime.UnlockOSThread()
+			}
+		}
+	}
+	t.Fatal("no CPU to run on")
+	return nil
+}
+
 // TestExecutorsAgree runs random programs that both verifiers accept in all
 // executors, several times each: the same results, maps and records.
 func TestExecutorsAgree(t *testing.T) {
@@ -272,6 +291,7 @@ func TestExecutorsAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
+	defer onOneCPU(t)()
 	ran, inBoth := 0, 0
 	for seed := range rounds(400) {
 		p := randprog.New(seed, randprog.Options{Steps: 5 + int(seed%40), Sloppy: 0.002})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
@@ -43,6 +44,10 @@ func (l *Loaded) share(h *Verified) (Maps, error) {
 func (InKernel) Open(h *Verified) (Maps, error) {
 	if err := kernel.Available(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	// The kernel would give a single handler all memory there is.
+	if err := maps.Fit(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs()}); err != nil {
+		return nil, err
 	}
 	in, err := kernel.Load(programsOf(h)...)
 	if err != nil {

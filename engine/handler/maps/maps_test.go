@@ -379,6 +379,9 @@ func TestTooLarge(t *testing.T) {
 			t.Errorf("%v: %v", specs[0], err)
 			s.Close()
 		}
+		if err := Fit(specs, Options{CPUs: 64}); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%v fits: %v", specs[0], err)
+		}
 	}
 }
 

@@ -69,22 +69,10 @@ type Set struct {
 // New makes maps, with their initial contents. Errors are ErrTooLarge, or about
 // shared memory.
 func New(specs []program.Map, o Options) (*Set, error) {
-	cpus, limit := max(o.CPUs, 1), cmp.Or(o.Limit, 1<<30)
-	if len(specs) > maxMaps {
-		return nil, fmt.Errorf("%w: %d maps, there can be %d", ErrTooLarge, len(specs), maxMaps)
-	}
-	size := setSize + len(specs)*HeaderSize
-	shapes := make([]shape, len(specs))
-	for i := range specs {
-		sh, err := shapeOf(&specs[i], cpus, size)
-		if err != nil {
-			return nil, err
-		}
-		if sh.end-size > limit || sh.end > limit {
-			return nil, fmt.Errorf("%w: map %q would take %d MiB, all together %d MiB; the limit is %d MiB: fewer or smaller entries",
-				ErrTooLarge, specs[i].Name, (sh.end-size)>>20, sh.end>>20, limit>>20)
-		}
-		shapes[i], size = sh, sh.end
+	cpus := max(o.CPUs, 1)
+	shapes, size, err := layOut(specs, o)
+	if err != nil {
+		return nil, err
 	}
 	region, err := ring.Create("ptracer maps", size)
 	if err != nil {
@@ -104,6 +92,35 @@ func New(specs []program.Map, o Options) (*Set, error) {
 	}
 	ring.Word(b, 0).Store(magic)
 	return s, nil
+}
+
+// Fit is the error that New would give because of the maps' sizes: for those
+// who make them elsewhere.
+func Fit(specs []program.Map, o Options) error {
+	_, _, err := layOut(specs, o)
+	return err
+}
+
+// layOut says where in a region the maps are, and how large it is.
+func layOut(specs []program.Map, o Options) (shapes []shape, size int, err error) {
+	cpus, limit := max(o.CPUs, 1), cmp.Or(o.Limit, 1<<30)
+	if len(specs) > maxMaps {
+		return nil, 0, fmt.Errorf("%w: %d maps, there can be %d", ErrTooLarge, len(specs), maxMaps)
+	}
+	size = setSize + len(specs)*HeaderSize
+	shapes = make([]shape, len(specs))
+	for i := range specs {
+		sh, err := shapeOf(&specs[i], cpus, size)
+		if err != nil {
+			return nil, 0, err
+		}
+		if sh.end-size > limit || sh.end > limit {
+			return nil, 0, fmt.Errorf("%w: map %q would take %d MiB, all together %d MiB; the limit is %d MiB: fewer or smaller entries",
+				ErrTooLarge, specs[i].Name, (sh.end-size)>>20, sh.end>>20, limit>>20)
+		}
+		shapes[i], size = sh, sh.end
+	}
+	return shapes, size, nil
 }
 
 // fill makes the maps themselves.

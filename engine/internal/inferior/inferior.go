@@ -41,7 +41,6 @@ type Task struct {
 	Hold          int          // requests of ours in progress that keep it stopped
 	User          bool         // a tracer keeps it stopped
 	HeldSig       ptrace.Signo // to be delivered when it is let go
-	Skips         []Skip       // sites it comes back to by sigreturn without a new hit
 	Watched       bool         // has debug registers set
 	Moved         bool         // a hit's Func has changed the PC
 	View          arch.Regs    // registers as probes see them, during a hit
@@ -52,8 +51,10 @@ type Task struct {
 }
 
 // Skip is a hit that was told before a signal took the task out of the slot:
-// when it comes back to the site at that stack pointer, that is no new hit.
+// who comes back to the site at that stack pointer makes no new hit. That is
+// another task where a Go program's handler has preempted the goroutine.
 type Skip struct {
+	TID  int // that the signal took out
 	Addr arch.Addr
 	SP   uint64
 }
@@ -84,6 +85,7 @@ type Space struct {
 	Table  *breakpoint.Table
 	Users  int // processes
 	Guard  Guard
+	Skips  []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
 	Scratch    arch.Addr
 	ScratchLen int

