@@ -47,6 +47,9 @@ type Inst struct {
 	Len    int  // bytes
 	Kind   Kind // effect on control flow
 	Target Addr // of a direct jump, branch or call
+	// Table is set for an indirect jump that can be a jump table's: through a
+	// register, or memory that is indexed.
+	Table bool
 }
 
 // Reader reads a tracee's memory at addr into buf, whole or not at all.
@@ -124,6 +127,20 @@ type ISA interface {
 	// on at the program's next instruction. It fails with an error that
 	// wraps ErrUnsupported if there is no such code.
 	Relocate(b *Buffer, code []byte, from Addr) (Slot, error)
+	// JumpLen is the length of the jump that is planted at a site.
+	JumpLen() int
+	// Jump is that jump, at from, to to. It fails with an error that wraps
+	// ErrUnsupported if to is out of its reach.
+	Jump(from, to Addr) ([]byte, error)
+	// Run decodes the instructions at the start of code, which lies at at,
+	// up to the one with which they are n bytes or more: they can be
+	// displaced together by a jump. It fails, by an error that says why and
+	// wraps ErrUnsupported, if one behind the first may fault or one before
+	// the last may not go on behind itself: whoever came back to it would find
+	// the jump's bytes there.
+	Run(code []byte, at Addr, n int) (list []Inst, err error)
+	// RelocateRun is Relocate for all instructions of a run.
+	RelocateRun(b *Buffer, code []byte, from Addr, run []Inst) (Slot, error)
 	// Next is the address of the instruction executed after the one at the
 	// start of code, given the registers before it. It reads memory only
 	// for indirect jumps, calls and returns.

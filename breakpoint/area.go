@@ -24,13 +24,18 @@ type area struct {
 	n     int       // number of cells
 	used  int       // cells ever handed out; those below and not in free are live
 	free  []int
-	sites []*Site // by cell, nil where free
+	sites []*Site       // by cell, nil where free or a run's
+	runs  []*run        // by cell
+	spare map[int][]int // first cells of free runs, by their length
 }
 
 const (
 	cellSize = 64
 	cellCode = 48 // bytes for the slot
 	cellOrig = 48 // displaced bytes, up to 8, then how many
+	cellJump = 57 // length of the jump, 0: a trap
+	cellRun  = 58 // of a jump: its run's first cell, relative to this one, 32 bits
+	cellRuns = 62 // how many cells that has
 	headSize = 64
 	stubRoom = 2048
 	pageSize = 4096
@@ -52,7 +57,7 @@ func layout(addr arch.Addr, prefix, n int) *area {
 	cells := roundUp(headSize+prefix, cellSize)
 	index := cells + n*cellSize
 	size := roundUp(index+arch.ChunkHead+n*arch.EntrySize, pageSize)
-	return &area{addr: addr, size: size, n: n, sites: make([]*Site, n),
+	return &area{addr: addr, size: size, n: n, sites: make([]*Site, n), runs: make([]*run, n),
 		cells: addr + arch.Addr(cells), index: addr + arch.Addr(index)}
 }
 
@@ -115,6 +120,35 @@ func (a *area) take() int {
 	}
 	a.used++
 	return a.used - 1
+}
+
+// room says whether n cells in a row can be had.
+func (a *area) room(n int) bool {
+	return a.used+n <= a.n || n == 1 && len(a.free) > 0 || len(a.spare[n]) > 0
+}
+
+// takeRun hands out n cells in a row, or -1.
+func (a *area) takeRun(n int) int {
+	if k := len(a.spare[n]); k > 0 {
+		i := a.spare[n][k-1]
+		a.spare[n] = a.spare[n][:k-1]
+		return i
+	}
+	if a.used+n > a.n {
+		return -1
+	}
+	a.used += n
+	return a.used - n
+}
+
+func (a *area) giveRun(i, n int) {
+	if a.spare == nil {
+		a.spare = map[int][]int{}
+	}
+	for k := i; k < i+n; k++ {
+		a.runs[k] = nil
+	}
+	a.spare[n] = append(a.spare[n], i)
 }
 
 func (a *area) give(i int) {

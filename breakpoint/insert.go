@@ -51,7 +51,10 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 
 // plan reads, compares, decodes and relocates; nothing is armed yet.
 func (t *Table) plan(w Want, more int) (*Site, error) {
-	s := &Site{Addr: w.Addr, cell: -1}
+	s := &Site{Addr: w.Addr, cell: -1, patch: t.isa.Trap()}
+	if len(t.JumpsOver(w.Addr, 1)) > 0 {
+		return nil, ErrOverlap
+	}
 	if uint64(w.Addr)%uint64(t.isa.MinInst()) != 0 {
 		return nil, ErrMisaligned
 	}
@@ -246,6 +249,7 @@ func (t *Table) enter(s *Site) error {
 }
 
 // Remove disarms sites. Their slots stay until Sweep: a task may be inside.
+// Where one of them is a jump, all tasks are halted.
 func (t *Table) Remove(sites []*Site) error {
 	var errs []error
 	for _, s := range sites {
@@ -259,6 +263,7 @@ func (t *Table) Remove(sites []*Site) error {
 			}
 			t.gone[s.Addr] = true
 		}
+		t.retire(s)
 		delete(t.sites, s.Addr)
 		t.sorted, s.armed = nil, false
 	}
@@ -266,17 +271,16 @@ func (t *Table) Remove(sites []*Site) error {
 }
 
 // disarm writes the program's bytes back, unless somebody else has changed
-// them meanwhile: what is not our trap is not ours to restore.
+// them meanwhile: what is not our patch is not ours to restore.
 func (t *Table) disarm(s *Site) error {
-	trap := t.isa.Trap()
-	now := make([]byte, len(trap))
+	now := make([]byte, len(s.patch))
 	if err := t.mem.Read(s.Addr, now); err != nil {
 		return ErrNotMapped
 	}
-	if !bytes.Equal(now, trap) {
+	if !bytes.Equal(now, s.patch) {
 		return nil
 	}
-	return t.mem.Write(s.Addr, s.code[:len(trap)])
+	return t.mem.Write(s.Addr, s.code[:len(s.patch)])
 }
 
 // forget drops a site that was planned and could not be armed, or whose code
@@ -284,6 +288,7 @@ func (t *Table) disarm(s *Site) error {
 func (t *Table) forget(s *Site) {
 	delete(t.sites, s.Addr)
 	t.sorted, s.armed = nil, false
+	t.retire(s)
 	if s.area != nil {
 		_ = t.putWord(s.area.entry(s.cell)+arch.EntryAddr, 0)
 		s.area.give(s.cell)
@@ -306,6 +311,10 @@ func (t *Table) Unmapped(start, end arch.Addr) []*Site {
 // nor a trap of a removed site on its way.
 func (t *Table) Sweep() {
 	clear(t.gone)
+	for _, r := range t.old {
+		r.area.giveRun(r.cell, r.n)
+	}
+	t.old = nil
 	for _, a := range t.areas {
 		for i, s := range a.sites {
 			if s != nil && t.sites[s.Addr] != s {

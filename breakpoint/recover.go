@@ -1,6 +1,7 @@
 package breakpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/ptracer/ptracer/arch"
@@ -16,7 +17,7 @@ func Recover(isa arch.ISA, mem Memory, mapper Mapper, mappings []arch.Addr) (*Ta
 		if !ok {
 			continue
 		}
-		a.sites = make([]*Site, a.n)
+		a.sites, a.runs = make([]*Site, a.n), make([]*run, a.n)
 		if guard != 0 {
 			t.guard = guard
 			t.areas = append([]*area{a}, t.areas...)
@@ -44,7 +45,7 @@ func (t *Table) recoverSites(a *area) {
 		s := &Site{Addr: addr, Rung: Slot, Resume: arch.Addr(binary.LittleEndian.Uint64(e[arch.EntryResume:])), area: a, cell: i}
 		if t.recoverSite(s) {
 			t.sites[addr], a.sites[i] = s, s
-			a.used = i + 1
+			a.used = max(a.used, i+1)
 		}
 	}
 	t.sorted = nil
@@ -68,7 +69,8 @@ func (t *Table) recoverSite(s *Site) bool {
 		return false
 	}
 	copy(s.code[:], cell[cellOrig:cellOrig+k])
-	s.armed = true
+	s.armed, s.patch = true, t.isa.Trap()
+	t.recoverJump(s, cell[:])
 	inst, err := t.isa.Decode(s.Code(), s.Addr)
 	if err != nil {
 		return true
@@ -79,4 +81,32 @@ func (t *Table) recoverSite(s *Site) bool {
 		s.slot = slot
 	}
 	return true
+}
+
+// recoverJump finds the run of a site that may be armed by a jump, and whether
+// it is.
+func (t *Table) recoverJump(s *Site, cell []byte) {
+	n := int(cell[cellJump])
+	if n != t.isa.JumpLen() || cell[cellRuns] == 0 {
+		return
+	}
+	to := s.Slot() + arch.Addr(int32(binary.LittleEndian.Uint32(cell[cellRun:])))
+	r := &run{site: s, n: int(cell[cellRuns]), addr: to}
+	for _, a := range t.areas {
+		if to >= a.cells && to < a.index {
+			r.area, r.cell = a, int(to-a.cells)/cellSize
+		}
+	}
+	if r.area == nil || to != r.area.cell(r.cell) || r.cell+r.n > r.area.n {
+		return
+	}
+	for k := r.cell; k < r.cell+r.n; k++ {
+		r.area.runs[k] = r
+	}
+	patch, err := t.isa.Jump(s.Addr, to)
+	now := make([]byte, n)
+	if err == nil && t.mem.Read(s.Addr, now) == nil && bytes.Equal(now, patch) {
+		s.run, s.patch, s.Rung = r, patch, Jump
+		t.jumps++
+	}
 }

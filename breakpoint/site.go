@@ -61,6 +61,7 @@ var (
 	ErrMisaligned  = errors.New("not on an instruction boundary")
 	ErrNotMapped   = errors.New("not mapped")
 	ErrExclusive   = errors.New("inside an exclusive-access sequence")
+	ErrOverlap     = errors.New("inside the jump of another site")
 	ErrUnsupported = arch.ErrUnsupported
 )
 
@@ -102,6 +103,8 @@ type Site struct {
 	armed bool
 	// copied: the slot is the instruction as it is, and does not go on by itself.
 	copied bool
+	run    *run   // where the jump leads, nil without one
+	patch  []byte // what is in memory while armed
 }
 
 // Code is the program's own bytes from the site on: at least its instruction.
@@ -109,6 +112,9 @@ func (s *Site) Code() []byte { return s.code[:s.codeN] }
 
 // Armed says whether the patch is in memory.
 func (s *Site) Armed() bool { return s.armed }
+
+// Jumps says whether the site is armed by a jump.
+func (s *Site) Jumps() bool { return s.run != nil }
 
 // End is the address of the next instruction.
 func (s *Site) End() arch.Addr { return s.Addr + arch.Addr(s.Inst.Len) }

@@ -20,6 +20,8 @@ type Table struct {
 	areas  []*area            // areas[0] is the base
 	guard  arch.Addr          // guard header in the base
 	buf    arch.Buffer
+	jumps  int    // sites armed by a jump
+	old    []*run // that no jump leads to any more; a task may be inside
 }
 
 // New makes an empty table.
@@ -156,9 +158,14 @@ func (t *Table) reach() int64 {
 // areaFor finds or maps an area within reach of addr with a free cell; more
 // is how many cells are about to be asked for there.
 func (t *Table) areaFor(addr arch.Addr, more int) (*area, error) {
+	return t.areaWith(addr, 1, more)
+}
+
+// areaWith does the same for n cells in a row.
+func (t *Table) areaWith(addr arch.Addr, n, more int) (*area, error) {
 	for _, a := range t.areas {
 		d := int64(a.addr) - int64(addr)
-		if (len(a.free) > 0 || a.used < a.n) && d < t.reach() && -d < t.reach() {
+		if a.room(n) && d < t.reach() && -d < t.reach() {
 			return a, nil
 		}
 	}
@@ -194,7 +201,10 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 	for _, a := range t.areas {
 		d := *a
 		d.free = slices.Clone(a.free)
-		d.sites = make([]*Site, a.n)
+		d.sites, d.runs, d.spare = make([]*Site, a.n), make([]*run, a.n), map[int][]int{}
+		for n, list := range a.spare {
+			d.spare[n] = slices.Clone(list)
+		}
 		c.areas = append(c.areas, &d)
 	}
 	for addr, s := range t.sites {
@@ -204,8 +214,12 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 			d.area = c.areas[slices.Index(t.areas, s.area)]
 			d.area.sites[d.cell] = &d
 		}
+		if s.run != nil {
+			d.run = s.run.in(c.areas[slices.Index(t.areas, s.run.area)], &d)
+		}
 		c.sites[addr] = &d
 	}
+	c.jumps = t.jumps
 	for addr := range t.gone {
 		c.gone[addr] = true
 	}

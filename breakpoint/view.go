@@ -6,9 +6,12 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// overlapping lists the armed sites whose patch lies in [addr, addr+n).
+// overlapping lists the armed sites whose patch may lie in [addr, addr+n).
 func (t *Table) overlapping(addr arch.Addr, n int) []*Site {
 	all, size := t.Sites(), arch.Addr(len(t.isa.Trap()))
+	if t.jumps > 0 {
+		size = arch.Addr(t.isa.JumpLen())
+	}
 	from := sort.Search(len(all), func(i int) bool { return all[i].Addr+size > addr })
 	to := sort.Search(len(all), func(i int) bool { return all[i].Addr >= addr+arch.Addr(n) })
 	if from >= to {
@@ -32,7 +35,7 @@ func (t *Table) Hide(addr arch.Addr, buf []byte) {
 		if !s.armed {
 			continue
 		}
-		for i := range t.isa.Trap() {
+		for i := range s.patch {
 			if at := int64(s.Addr) + int64(i) - int64(addr); at >= 0 && at < int64(len(buf)) {
 				buf[at] = s.code[i]
 			}
@@ -41,7 +44,8 @@ func (t *Table) Hide(addr arch.Addr, buf []byte) {
 }
 
 // WriteOriginal writes the program's memory and keeps the patches: under a
-// site the original changes, and the site is served anew.
+// site the original changes, and the site is served anew. No jump may displace
+// what is written.
 func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
 	out := append([]byte(nil), data...)
 	var changed []*Site
@@ -57,8 +61,8 @@ func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
 				continue
 			}
 			s.code[i] = data[at]
-			if i < len(t.isa.Trap()) && s.area != nil {
-				out[at] = t.isa.Trap()[i]
+			if i < len(s.patch) && s.area != nil {
+				out[at] = s.patch[i]
 			}
 		}
 	}
@@ -104,6 +108,9 @@ func (t *Table) Locate(pc arch.Addr) (fix arch.Fix, site *Site, ok bool) {
 			continue
 		}
 		i := int(pc-a.cells) / cellSize
+		if r := a.runs[i]; r != nil {
+			return r.locate(pc)
+		}
 		s := a.sites[i]
 		if s == nil {
 			return arch.Fix{}, nil, false

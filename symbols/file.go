@@ -28,6 +28,7 @@ type File struct {
 	table   func() (*table, error)
 	frames  func() *frames
 	rows    rows
+	lands   landings
 }
 
 // Open opens the ELF object at path.

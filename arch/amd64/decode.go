@@ -31,6 +31,8 @@ func (isa) Decode(code []byte, at arch.Addr) (arch.Inst, error) {
 	switch out.Kind {
 	case arch.KindJump, arch.KindBranch, arch.KindCall:
 		out.Target = in.target(code, at)
+	case arch.KindJumpIndirect:
+		out.Table = in.mod() == 3 || in.hasSIB && (in.sib>>3&7 != numRSP || in.rexX() != 0)
 	}
 	return out, nil
 }

@@ -1,0 +1,128 @@
+package amd64
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// jumpLen is the length of jmp rel32.
+const jumpLen = 5
+
+func (isa) JumpLen() int { return jumpLen }
+
+func (isa) Jump(from, to arch.Addr) ([]byte, error) {
+	end := from + jumpLen
+	if !reaches(end, to) {
+		return nil, fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, to, from)
+	}
+	b := make([]byte, jumpLen)
+	b[0] = opJmp
+	binary.LittleEndian.PutUint32(b[1:], uint32(to-end))
+	return b, nil
+}
+
+func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
+	for got := 0; got < n; {
+		in, err := parse(code[got:])
+		if err != nil {
+			return nil, err
+		}
+		d, err := isa{}.Decode(code[got:], at+arch.Addr(got))
+		if err != nil {
+			return nil, err
+		}
+		last := got+in.len >= n
+		switch {
+		case d.Kind == arch.KindTrap, d.Kind == arch.KindSyscall:
+			return nil, fmt.Errorf("%w: a system call or trap would be displaced", arch.ErrUnsupported)
+		case !last && d.Kind != arch.KindOther && d.Kind != arch.KindNop:
+			return nil, fmt.Errorf("%w: a jump, call or return %d bytes in, with %d to be displaced", arch.ErrUnsupported, got, n)
+		case got > 0 && !in.harmless(d.Kind):
+			return nil, fmt.Errorf("%w: the instruction %d bytes in may fault", arch.ErrUnsupported, got)
+		}
+		list = append(list, d)
+		got += in.len
+	}
+	return list, nil
+}
+
+// harmless reports whether an instruction can't fault, unless the stack does.
+// Direct jumps and returns, whose next instruction may, are.
+func (in *inst) harmless(k arch.Kind) bool {
+	switch k {
+	case arch.KindNop, arch.KindJump, arch.KindBranch, arch.KindCall, arch.KindReturn:
+		return !in.xbegin()
+	case arch.KindJumpIndirect, arch.KindCallIndirect:
+		return !in.memory()
+	case arch.KindOther:
+	default:
+		return false
+	}
+	switch {
+	case in.vector, in.lock, in.table == map0F38, in.table == map0F3A:
+		return false
+	case in.table == map0F:
+		return !in.memory() && harmless0F[in.op]
+	case in.op == 0x8d: // lea
+		return in.memory()
+	case in.op == 0xf6, in.op == 0xf7: // divisions fault
+		return !in.memory() && in.reg() < 6
+	case in.op == 0xfe, in.op == opGroup5: // inc, dec, push of a register
+		return !in.memory() && (in.reg() < 2 || in.reg() == 6)
+	case in.modrmAt != 0:
+		return !in.memory() && harmlessOne[in.op]
+	}
+	return harmlessOne[in.op]
+}
+
+// Opcodes of instructions that touch registers only (with ModRM: if that says
+// so), and the stack.
+var harmlessOne, harmless0F = opcodes(
+	0x00, 0x05, 0x08, 0x0d, 0x10, 0x15, 0x18, 0x1d, 0x20, 0x25, 0x28, 0x2d, 0x30, 0x35, 0x38, 0x3d, // arithmetic
+	0x50, 0x5f, 0x63, 0x63, 0x68, 0x6b, // push, pop, movsxd, push, imul
+	0x80, 0x81, 0x83, 0x8b, // arithmetic, test, xchg, mov
+	0x90, 0x99, // xchg, cbw, cwd
+	0xa8, 0xa9, 0xb0, 0xbf, 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd3, // test, mov, shifts, mov, shifts
+), opcodes(
+	0x10, 0x12, 0x14, 0x17, 0x28, 0x29, 0x40, 0x4f, 0x54, 0x57, 0x6e, 0x6f, // moves, cmov, logic
+	0x7e, 0x7f, 0x90, 0x9f, 0xaf, 0xaf, 0xb6, 0xb7, 0xbe, 0xbf, 0xc8, 0xcf, 0xd6, 0xd6, 0xef, 0xef, // moves, setcc, imul, bswap
+)
+
+// opcodes is a set of ranges of opcodes.
+func opcodes(ranges ...byte) (set [256]bool) {
+	for i := 0; i < len(ranges); i += 2 {
+		for op := int(ranges[i]); op <= int(ranges[i+1]); op++ {
+			set[op] = true
+		}
+	}
+	return set
+}
+
+func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.Inst) (arch.Slot, error) {
+	if len(run) == 0 {
+		return arch.Slot{}, fmt.Errorf("%w: no instruction", arch.ErrUnsupported)
+	}
+	w := slotWriter{b: b, start: len(b.Code)}
+	for i, at := 0, 0; i < len(run); i++ {
+		in, err := parse(code[at:])
+		if err != nil {
+			return arch.Slot{}, err
+		}
+		here := from + arch.Addr(at)
+		r := relocation{slotWriter: w, inst: in, code: code[at : at+in.len], from: here, next: here + arch.Addr(in.len)}
+		r.mark(arch.Fix{PC: here, Before: true})
+		if i == len(run)-1 {
+			err = r.write()
+		} else {
+			err = r.copy()
+		}
+		if err != nil {
+			b.Code = b.Code[:w.start]
+			return arch.Slot{}, fmt.Errorf("relocate % x: %w", r.code, err)
+		}
+		w, at = r.slotWriter, at+in.len
+	}
+	return w.finish(), nil
+}

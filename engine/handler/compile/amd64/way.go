@@ -1,0 +1,173 @@
+package amd64
+
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+)
+
+// Words of arch.Regs that are no general registers.
+const (
+	wordIP = 16
+	wordSP = 19
+)
+
+// gpWords are the words of general registers, without the stack pointer.
+var gpWords = func() (w plan.Words) {
+	for r, at := range word {
+		if reg(r) != rsp {
+			w |= 1 << uint(at)
+		}
+	}
+	return w
+}()
+
+// Way makes what runs before and behind code that is inlined on way w: it keeps
+// what the code changes and gives it what it reads. Both can lie anywhere.
+func Way(code *plan.Code, w *plan.Way) (before, behind []byte, err error) {
+	p := &plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}}
+	a := way{compiler{Writer: plan.NewWriter(p)}, code, w}
+	b := way{compiler{Writer: plan.NewWriter(p)}, code, w}
+	if code.Bare() {
+		saved := a.bare()
+		b.bareBack(saved)
+		err = w.Check(code, 8*saved)
+		return a.Code, b.Code, err
+	}
+	if err = a.framed(); err != nil {
+		return nil, nil, err
+	}
+	b.framedBack()
+	return a.Code, b.Code, w.Check(code, keptSize+aboveSize+8*plan.FrameWords+15+code.Locals)
+}
+
+type way struct {
+	compiler
+	code *plan.Code
+	way  *plan.Way
+}
+
+func (a *way) store(r reg, p place) { a.put(inst{wide: true, op: []byte{0x89}, reg: r, rm: p}) }
+func (a *way) load(r reg, p place)  { a.put(inst{wide: true, op: []byte{0x8b}, reg: r, rm: p}) }
+
+// saves are the registers that code changes, rax first if it or the flags have
+// to be kept, and whether these have.
+func (a *way) saves() (list []reg, flags bool) {
+	flags = a.code.Flags && a.way.Flags
+	for r, at := range word {
+		if a.code.Clobbers.Has(at) && reg(r) != rsp || flags && reg(r) == rax {
+			list = append(list, reg(r))
+		}
+	}
+	return list, flags
+}
+
+// getFlags puts the arithmetic flags into rax, setFlags puts them back: lahf
+// and seto cost a tenth of pushf and popf.
+func (a *way) getFlags() { a.bytes(0x9f, 0x0f, 0x90, 0xc0) }
+func (a *way) setFlags() { a.bytes(0x04, 0x7f, 0x9e) }
+
+// bare keeps registers, and the flags behind them, below the red zone; saved
+// is how many words.
+func (a *way) bare() (saved int) {
+	list, flags := a.saves()
+	saved = len(list)
+	if flags {
+		saved++
+	}
+	if saved == 0 {
+		return 0
+	}
+	a.moveStack(-(a.way.Skip + 8*saved))
+	for i, r := range list {
+		a.store(r, at(rsp, int64(8*i)))
+	}
+	if flags {
+		a.getFlags()
+		a.store(rax, at(rsp, int64(8*len(list))))
+		if !a.code.Clobbers.Has(word[rax]) {
+			a.load(rax, at(rsp, 0))
+		}
+	}
+	return saved
+}
+
+func (a *way) bareBack(saved int) {
+	if saved == 0 {
+		return
+	}
+	list, flags := a.saves()
+	if flags {
+		a.load(rax, at(rsp, int64(8*len(list))))
+		a.setFlags()
+	}
+	for i, r := range list {
+		a.load(r, at(rsp, int64(8*i)))
+	}
+	a.moveStack(a.way.Skip + 8*saved)
+}
+
+// With a frame there lie, from the stack pointer up: the code's locals, the
+// frame, a word that leads to what is kept, with another to align it; some room
+// from aligning; what is kept, the flags and rax; the red zone.
+const (
+	aboveSize = 16
+	keptSize  = 16
+	keptRAX   = 8
+)
+
+func (a *way) frame(w int) place { return at(rsp, int64(a.code.Locals+8*w)) }
+func (a *way) kept() place       { return a.frame(plan.FrameWords) }
+
+func (a *way) framed() error {
+	words := a.code.Clobbers | a.code.Reads
+	a.moveStack(-(a.way.Skip + keptSize))
+	a.store(rax, at(rsp, keptRAX))
+	if a.way.Flags {
+		a.getFlags()
+		a.store(rax, at(rsp, 0))
+	}
+	a.put(inst{wide: true, op: []byte{0x8b}, reg: rax, rm: is(rsp)})
+	a.moveStack(-(aboveSize + 8*plan.FrameWords + a.code.Locals))
+	a.put(inst{wide: true, op: []byte{0x83}, reg: 4, rm: is(rsp), imm: -16, immLen: 1}) // and
+	a.store(rax, a.kept())
+	if words.Has(wordSP) {
+		a.put(inst{wide: true, op: lea, reg: rax, rm: at(rax, int64(a.way.Skip+keptSize))})
+		a.store(rax, a.frame(wordSP))
+	}
+	for i, w := range []int{wordIP, plan.FrameFuncIP, plan.FrameCookie} {
+		v := [...]uint64{uint64(a.way.PC), a.way.FuncIP, a.way.Cookie}[i]
+		if words.Has(w) {
+			a.constant(rax, int64(v))
+			a.store(rax, a.frame(w))
+		}
+	}
+	a.load(rax, a.kept())
+	a.load(rax, at(rax, keptRAX))
+	for r, w := range word {
+		if reg(r) != rsp && words.Has(w) {
+			a.store(reg(r), a.frame(w))
+		}
+	}
+	const known = 1<<wordIP | 1<<wordSP | 1<<plan.FrameFuncIP | 1<<plan.FrameCookie
+	if rest := a.code.Reads &^ (gpWords | known); rest != 0 {
+		return fmt.Errorf("%w: it reads words %#x of the context", arch.ErrUnsupported, uint64(rest))
+	}
+	return nil
+}
+
+func (a *way) framedBack() {
+	for r, w := range word {
+		if reg(r) != rsp && reg(r) != rax && a.code.Clobbers.Has(w) {
+			a.load(reg(r), a.frame(w))
+		}
+	}
+	a.load(rsp, a.kept())
+	if a.way.Flags {
+		a.load(rax, at(rsp, 0))
+		a.setFlags()
+	}
+	a.load(rax, at(rsp, keptRAX))
+	a.moveStack(a.way.Skip + keptSize)
+}

@@ -1,0 +1,143 @@
+package arm64
+
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+)
+
+// Words of arch.Regs that are no general registers.
+const (
+	wordSP = 31
+	wordPC = 32
+)
+
+// Way makes what runs before and behind code that is inlined on way w: it keeps
+// what the code changes and gives it what it reads. Both can lie anywhere.
+func Way(code *plan.Code, w *plan.Way) (before, behind []byte, err error) {
+	p := &plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}}
+	a := way{compiler: compiler{Writer: plan.NewWriter(p)}, code: code, way: w}
+	b := way{compiler: compiler{Writer: plan.NewWriter(p)}, code: code, way: w}
+	a.layout()
+	b.layout()
+	if err = a.in(); err != nil {
+		return nil, nil, err
+	}
+	b.out()
+	if a.size > 0 {
+		err = w.Check(code, a.size-w.Skip)
+	} else {
+		err = w.Check(code, 0)
+	}
+	return a.Code, b.Code, err
+}
+
+// way keeps registers in the frame, or, where the code needs none, one behind
+// the other.
+type way struct {
+	compiler
+	code  *plan.Code
+	way   *plan.Way
+	keeps []reg
+	flags bool
+	size  int // that the stack pointer moves, a multiple of 16
+}
+
+func (a *way) layout() {
+	a.flags = a.code.Flags && a.way.Flags
+	words := a.code.Clobbers | a.code.Reads
+	for r := reg(0); r < sp; r++ {
+		if words.Has(int(r)) || r == scratch0 && (a.flags || a.constants() != 0) {
+			a.keeps = append(a.keeps, r)
+		}
+	}
+	switch {
+	case !a.code.Bare():
+		a.size = a.way.Skip + a.code.Locals + 8*plan.FrameWords + 16
+	case len(a.keeps) > 0:
+		a.size = a.way.Skip + (8*len(a.keeps)+8+15)&^15
+	}
+}
+
+// constants are the words that no register holds.
+func (a *way) constants() plan.Words {
+	return a.code.Reads & (1<<wordSP | 1<<wordPC | 1<<plan.FrameFuncIP | 1<<plan.FrameCookie)
+}
+
+// place is where the i-th of the kept registers lies, from the stack pointer.
+func (a *way) place(i int) int64 {
+	if a.code.Bare() {
+		return int64(8 * i)
+	}
+	return a.frame(int(a.keeps[i]))
+}
+
+func (a *way) frame(w int) int64 { return int64(a.code.Locals + 8*w) }
+
+// flagsAt is behind all that is kept.
+func (a *way) flagsAt() int64 {
+	if a.code.Bare() {
+		return int64(8 * len(a.keeps))
+	}
+	return a.frame(plan.FrameWords)
+}
+
+func (a *way) store(r reg, off int64) { a.access(accStore, 3, r, sp, off) }
+func (a *way) load(r reg, off int64)  { a.access(accLoad, 3, r, sp, off) }
+
+func (a *way) in() error {
+	if a.size == 0 {
+		return nil
+	}
+	if !fits(int64(a.size), 12) {
+		return fmt.Errorf("%w: a frame of %d bytes", arch.ErrUnsupported, a.size)
+	}
+	a.addTo(sp, sp, int64(-a.size))
+	own := int64(0)
+	for i, r := range a.keeps {
+		a.store(r, a.place(i))
+		if r == scratch0 {
+			own = a.place(i)
+		}
+	}
+	if a.flags {
+		a.put(0xd53b4200 | uint32(scratch0)) // mrs, nzcv
+		a.store(scratch0, a.flagsAt())
+	}
+	if a.code.Reads.Has(wordSP) {
+		a.addTo(scratch0, sp, int64(a.size))
+		a.store(scratch0, a.frame(wordSP))
+	}
+	for i, w := range []int{wordPC, plan.FrameFuncIP, plan.FrameCookie} {
+		v := [...]uint64{uint64(a.way.PC), a.way.FuncIP, a.way.Cookie}[i]
+		if a.code.Reads.Has(w) {
+			a.constant(scratch0, int64(v))
+			a.store(scratch0, a.frame(w))
+		}
+	}
+	if a.flags || a.constants() != 0 {
+		a.load(scratch0, own)
+	}
+	const general = 1<<sp - 1
+	if rest := a.code.Reads &^ (general | a.constants()); rest != 0 {
+		return fmt.Errorf("%w: it reads words %#x of the context", arch.ErrUnsupported, uint64(rest))
+	}
+	return nil
+}
+
+func (a *way) out() {
+	if a.size == 0 {
+		return
+	}
+	if a.flags {
+		a.load(scratch0, a.flagsAt())
+		a.put(0xd51b4200 | uint32(scratch0)) // msr
+	}
+	for i, r := range a.keeps {
+		if a.code.Clobbers.Has(int(r)) || r == scratch0 && a.flags {
+			a.load(r, a.place(i))
+		}
+	}
+	a.addTo(sp, sp, int64(a.size))
+}

@@ -1,0 +1,142 @@
+package compile
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/internal/native"
+)
+
+// inlines are programs as they are put into the middle of others' code.
+var inlines = []struct {
+	name  string
+	maps  []program.Map
+	insns []insn
+}{
+	{"count", counters, countInsns(false)},
+	{"direct", counters, directInsns()},
+	{"per CPU", perCPUCounters, countInsns(false)},
+	{"hist", slots, histInsns(5)},
+	{"nothing", nil, list(movK(0, 0), exit())},
+	{"context", slots, list(ldx(program.SizeDW, 3, 1, 8), ldx(program.SizeDW, 4, 1, 24), alu(program.ClassAlu64, program.AluAdd, 3, 4),
+		loadValue(2, 0, 8), stx(program.SizeDW, 2, 3, 0), movK(0, 0), exit())},
+	{"stack", slots, list(ldx(program.SizeDW, 3, 1, 16), stx(program.SizeDW, 10, 3, -512), mov(6, 10), addK(6, -512),
+		ldx(program.SizeDW, 5, 6, 0), loadValue(2, 0, 16), stx(program.SizeDW, 2, 5, 0), movK(0, 0), exit())},
+}
+
+var flagsWord = map[string]int{"amd64": 18, "arm64": 33}
+
+// TestInline runs programs in the middle of code: what they find is what they
+// find when they have a frame made for them, and the thread notices nothing.
+func TestInline(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(4, 4))
+	r := newRunner(t)
+	for _, c := range inlines {
+		for _, way := range []Way{{}, {Flags: true}, {Skip: 128}, {Flags: true, Skip: 128, PC: 0x1234567890, FuncIP: 7}} {
+			if leftOut(3) {
+				continue
+			}
+			res := accepted(host, c.insns, c.maps)
+			target := r.cpuTarget(r.target(Target{Maps: make([]Map, len(c.maps))}))
+			target.Result = false
+			regs := randomRegs(rnd)
+			clear(r.region())
+			r.load(res, target)
+			if _, _, err := r.run(&regs); err != nil {
+				t.Fatal(err)
+			}
+			want := bytes.Clone(r.region())
+			clear(r.region())
+			code, err := Inline(res, target, way)
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			in, out := r.through(code, regs)
+			if word := flagsWord[host]; !way.Flags {
+				out[word] = in[word]
+			}
+			for w := range in {
+				if in[w] != out[w] {
+					t.Errorf("%s, %+v: the thread's word %d changes from %#x to %#x", c.name, way, w, in[w], out[w])
+				}
+			}
+			if got := r.region(); !bytes.Equal(sums(got), sums(want)) {
+				t.Errorf("%s, %+v: maps differ", c.name, way)
+			}
+		}
+	}
+}
+
+// through goes through code as a thread does, and looks whether it leaves what
+// is below the stack pointer and above alone.
+func (r *runner) through(code []byte, regs arch.Regs) (in, out arch.Regs) {
+	r.t.Helper()
+	const sp, red = native.FrameAt, 128
+	stack := r.data[sp-red : sp+64]
+	for i := range stack {
+		stack[i] = byte(i)
+	}
+	before := bytes.Clone(stack)
+	text := append(bytes.Clone(code), native.Jump(r.m.Base()+arch.Addr(len(code)), r.m.Exit())...)
+	if err := r.m.Load(text); err != nil {
+		r.t.Fatal(err)
+	}
+	in = regs
+	in[native.SP] = uint64(r.at) + sp
+	out = in
+	r.m.Run(r.m.Base(), &out, nil)
+	if !bytes.Equal(stack[red:], before[red:]) {
+		r.t.Errorf("the stack above changes")
+	}
+	return in, out
+}
+
+// sums adds up what each CPU has counted.
+func sums(b []byte) []byte {
+	var sum [8]byte
+	for i, c := range b {
+		sum[i%8] += c
+	}
+	return sum[:]
+}
+
+// TestInlineRedZone keeps what lies below the stack pointer.
+func TestInlineRedZone(t *testing.T) {
+	r := newRunner(t)
+	for _, c := range inlines {
+		target := r.cpuTarget(r.target(Target{Maps: make([]Map, len(c.maps))}))
+		code, err := Inline(accepted(host, c.insns, c.maps), target, Way{Flags: true, Skip: 128})
+		if err != nil {
+			t.Fatal(err)
+		}
+		regs := randomRegs(rand.New(rand.NewPCG(1, 1)))
+		r.through(code, regs)
+		for i, b := range r.data[native.FrameAt-128 : native.FrameAt] {
+			if b != byte(i) {
+				t.Fatalf("%s: byte %d below the stack pointer has changed", c.name, 128-i)
+			}
+		}
+	}
+}
+
+// TestInlineRefused are programs that can't run there.
+func TestInlineRefused(t *testing.T) {
+	target := Target{Base: 0x10000, Region: 0x20000, Maps: make([]Map, 1), Helpers: map[int32]arch.Addr{program.FnKtimeGetNS: 0x30000}}
+	for name, c := range map[string]struct {
+		insns []insn
+		way   Way
+	}{
+		"helper": {list(call(program.FnKtimeGetNS), movK(0, 0), exit()), Way{}},
+		"stack":  {histInsns(5), Way{Skip: 128, Stack: 200}},
+	} {
+		for _, isa := range []string{"amd64", "arm64"} {
+			if _, err := Inline(accepted(isa, c.insns, slots), target, c.way); !errors.Is(err, ErrUnsupported) {
+				t.Errorf("%s, %s: %v", name, isa, err)
+			}
+		}
+	}
+}

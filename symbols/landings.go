@@ -1,0 +1,144 @@
+package symbols
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// landings are the places in a file's code that something leads to.
+type landings struct {
+	once    sync.Once
+	targets []arch.Addr // of direct jumps, branches and calls, ascending
+	tables  []arch.Addr // instructions that may jump through a table, ascending
+	err     error
+}
+
+// Errors of Undisturbed.
+var (
+	ErrTarget = errors.New("a branch leads behind its start")
+	ErrTable  = errors.New("its function may jump behind its start by a table")
+	ErrNoFunc = errors.New("in no function that is known")
+)
+
+// Undisturbed is nil if nothing but the instruction before it leads to any
+// place in the n bytes behind the start at vaddr, which are those of one
+// instruction or of several (more). The proof: no direct jump, branch or call
+// of the file goes there; where there are several instructions, the function
+// has no jump that may be one through a table. Return addresses and landing
+// pads of exceptions are no concern: the former lie behind calls, and nothing
+// goes on into the latter, while an instruction before the last of what is
+// displaced does.
+func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, more bool) error {
+	l := f.landings(isa)
+	if l.err != nil {
+		return l.err
+	}
+	if any := between(l.targets, vaddr+1, vaddr+arch.Addr(n)); any != 0 {
+		return fmt.Errorf("%w: to %v", ErrTarget, any)
+	}
+	if !more {
+		return nil
+	}
+	fn, ok := f.FunctionAt(vaddr)
+	if !ok {
+		return ErrNoFunc
+	}
+	parts := []Range{{fn.Addr, fn.End()}}
+	if len(l.tables) > 0 {
+		all, err := f.Parts(isa, fn)
+		if err != nil {
+			return err
+		}
+		parts = all
+	}
+	for _, p := range parts {
+		if at := between(l.tables, p.Start, p.End); at != 0 {
+			return fmt.Errorf("%w: at %v", ErrTable, at)
+		}
+	}
+	return nil
+}
+
+// between is the first of list in [from, to), 0 if there is none.
+func between(list []arch.Addr, from, to arch.Addr) arch.Addr {
+	i, _ := slices.BinarySearch(list, from)
+	if i < len(list) && list[i] < to {
+		return list[i]
+	}
+	return 0
+}
+
+// landings disassembles all code of the file, once. Where a function starts the
+// decoder starts anew, so that data between functions mislead it no further.
+func (f *File) landings(isa arch.ISA) *landings {
+	l := &f.lands
+	l.once.Do(func() {
+		fns, err := f.Functions()
+		if err != nil {
+			l.err = err
+			return
+		}
+		starts := make([]arch.Addr, 0, len(fns))
+		for _, fn := range fns {
+			starts = append(starts, fn.Addr)
+		}
+		slices.Sort(starts)
+		for _, s := range f.obj.segments {
+			if s.typ != elf.PT_LOAD || s.flags&elf.PF_X == 0 || s.filesz > maxText {
+				continue
+			}
+			code := make([]byte, s.filesz)
+			if err := f.Text(arch.Addr(s.vaddr), code); err != nil {
+				l.err = err
+				return
+			}
+			l.sweep(isa, chunk{arch.Addr(s.vaddr), code}, starts)
+		}
+		slices.Sort(l.targets)
+		l.targets = slices.Compact(l.targets)
+		slices.Sort(l.tables)
+	})
+	return l
+}
+
+// maxText is the largest segment that is disassembled.
+const maxText = 1 << 29
+
+// chunk is a piece of a file's code.
+type chunk struct {
+	addr arch.Addr
+	code []byte
+}
+
+func (l *landings) sweep(isa arch.ISA, c chunk, starts []arch.Addr) {
+	next, _ := slices.BinarySearch(starts, c.addr)
+	for off := 0; off < len(c.code); {
+		at := c.addr + arch.Addr(off)
+		for next < len(starts) && starts[next] <= at {
+			next++
+		}
+		in, err := isa.Decode(c.code[off:], at)
+		if err != nil || in.Len <= 0 {
+			off += isa.MinInst()
+			continue
+		}
+		switch in.Kind {
+		case arch.KindJump, arch.KindBranch, arch.KindCall:
+			l.targets = append(l.targets, in.Target)
+		case arch.KindJumpIndirect:
+			if in.Table {
+				l.tables = append(l.tables, at)
+			}
+		}
+		if end := at + arch.Addr(in.Len); next < len(starts) && starts[next] < end {
+			off = int(starts[next] - c.addr)
+			continue
+		}
+		off += in.Len
+	}
+}
