@@ -152,9 +152,15 @@ func (j *Upgrade) Displaces() (list []arch.Addr) {
 	return list
 }
 
-// Overwrites says whether a planned jump's bytes behind its first are at addr.
-func (j *Upgrade) Overwrites(addr arch.Addr) bool {
-	return addr > j.Site.Addr && addr < j.Site.Addr+arch.Addr(len(j.patch))
+// Continue is where a task goes on that has come to addr, the site's address
+// with its hit behind it or one of Displaces.
+func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
+	for _, f := range j.run.slot.Fixes {
+		if f.PC == addr && f.Before && f.SP == 0 {
+			return j.run.addr + arch.Addr(f.Off), true
+		}
+	}
+	return 0, false
 }
 
 // Arm puts planned jumps in the place of their traps. All tasks are halted, and
@@ -273,6 +279,9 @@ func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 
 // AnyJump says whether any site is armed by a jump.
 func (t *Table) AnyJump() bool { return t.jumps > 0 }
+
+// AnyRun says whether a task can stand in a run.
+func (t *Table) AnyRun() bool { return t.jumps > 0 || len(t.old) > 0 }
 
 // InRun says whether pc lies in a run, also in one that nothing leads to any
 // more: a task there has to leave it by itself.

@@ -175,9 +175,15 @@ func (s *session) unmap(t *inferior.Task) error {
 	space := t.Process.Space
 	addrs, sizes := space.Table.Areas()
 	data := space.Guard.Data
+	regions := s.regions[space]
+	delete(s.regions, space)
 	space.Table = newTable(s.isa, space.Memory, &room{s, space})
 	space.Guard = inferior.Guard{}
 	var errs []error
+	for _, r := range regions {
+		_, err := s.call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
+		errs = append(errs, err)
+	}
 	if data != 0 {
 		_, err := s.call(t, ptrace.SysMunmap, uint64(data), pageSize)
 		errs = append(errs, err)

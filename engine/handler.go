@@ -36,6 +36,8 @@ type Handler struct {
 	codes  [2]*interp.Code // by build.Point; in the engine
 	kernel *handler.Loaded // or nil
 
+	native  bool // it runs in the program where it can be jumped to, elsewhere in the engine
+	shut    bool // closed; the loop's
 	changes bool // it may change registers
 	result  bool // its exit program looks at what the function returns
 	records handler.Records
@@ -85,7 +87,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
 	o := handler.Options{
 		By: handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}, Context: ctx,
 		Params: spec.Params, Where: spec.Where,
-		Executors: handler.Executors{Kernel: handler.InKernel{}, Engine: handler.InEngine{}},
+		Executors: handler.Executors{Tracee: handler.InTracee{}, Kernel: handler.InKernel{}, Engine: handler.InEngine{}},
 	}
 	return s.openHandler(spec, o)
 }
@@ -113,6 +115,7 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*Handler, er
 	switch x := in.Maps.(type) {
 	case *handler.Interpreted:
 		h.codes = [2]*interp.Code{x.Code(build.Entry), x.Code(build.Exit)}
+		h.native = in.Where == handler.Tracee
 	case *handler.Loaded:
 		h.kernel = x
 	}
@@ -247,7 +250,7 @@ func (h *Handler) Close() error {
 	if h.closed {
 		return os.ErrClosed
 	}
-	err := h.s.unlinkAll(h) // the kernel's last hits are over then
+	err := errors.Join(h.s.unlinkAll(h), h.s.unjump(h)) // the last hits in kernel and program are over then
 	last, err2 := h.read()
 	h.last, h.closed = last, true
 	h.limits, _ = h.in.Limits(h.self())

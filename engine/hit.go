@@ -22,16 +22,18 @@ type placement struct {
 	exit  *exitTest
 	point build.Point // which of a handler's programs runs
 	// second is the exit of a handler that has an entry: not another hit.
-	second bool
-	top    bool                                                           // the return address is where a call leaves it
-	link   *kernel.Link                                                   // a uprobe of the kernel's serves it, and maybe others
-	hook   func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
-	site   *breakpoint.Site
-	rung   breakpoint.Rung
-	why    string
-	err    error
-	child  bool // came with a fork
-	hits   atomic.Uint64
+	second  bool
+	top     bool                                                           // the return address is where a call leaves it
+	link    *kernel.Link                                                   // a uprobe of the kernel's serves it, and maybe others
+	hook    func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
+	site    *breakpoint.Site
+	rung    breakpoint.Rung
+	why     string
+	err     error
+	child   bool // came with a fork
+	start   bool // a function's first instruction
+	hits    atomic.Uint64
+	counter counter // of hits behind a jump
 }
 
 // tag is what a site serves: its Site.Tag.

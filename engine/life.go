@@ -50,6 +50,9 @@ func (s *session) onTrap(t *inferior.Task) error {
 		return s.letGo(t, 0)
 	}
 	t.Asked = false
+	if done, err := s.outOfRun(t); done || err != nil {
+		return err
+	}
 	return s.resume(t, 0)
 }
 
@@ -62,6 +65,11 @@ func (s *session) onGroup(t *inferior.Task) error {
 	t.Asked = false
 	if t.Fresh {
 		return s.onFirstStop(t)
+	}
+	if t.Held() { // others listen, and get out when they go on
+		if done, err := s.outOfRun(t); done || err != nil {
+			return err
+		}
 	}
 	return s.resume(t, 0)
 }
@@ -121,6 +129,7 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard}
 	space.Guard.Old = *ownAction(parent)
 	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
+	s.regions[space] = slices.Clone(s.regions[parent.Space])
 	p := s.addProcess(child, space)
 	p.Leaving = parent.Silent || !s.opts.Follow
 	p.Silent, p.Name, p.Traps, p.Guarded = p.Leaving, parent.Name, parent.Traps, parent.Guarded
@@ -254,6 +263,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
 	s.dropPlacements(p)
 	if p.Space.Users--; p.Space.Users == 0 {
+		delete(s.regions, p.Space)
 		_ = p.Space.Memory.Close()
 	}
 }

@@ -123,6 +123,7 @@ type spot struct {
 	point  build.Point
 	second bool
 	top    bool
+	start  bool
 }
 
 // plant puts p into the given objects of a process.
@@ -212,7 +213,8 @@ func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
 }
 
 func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (spot, bool) {
-	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Addr == t.Function.Addr}
+	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Addr == t.Function.Addr,
+		start: t.Exit == nil && t.Addr == t.Function.Addr}
 	vaddr := t.Addr
 	if start, inside := s.exclusive(m, t); inside {
 		if p.loc.Every {
@@ -269,7 +271,7 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
 		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
-			point: sp.point, second: sp.second, top: sp.top}
+			point: sp.point, second: sp.second, top: sp.top, start: sp.start}
 		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
 			pl.err = errors.Join(s.plantWatch(p, proc, spots[i:i+1]), nil)
 			if pl.err == nil {
@@ -284,12 +286,39 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 		}
 		s.place(pl)
 	}
-	return nil
+	return s.upgradePlaced(p, proc, sites)
+}
+
+// upgradePlaced makes jumps of a probe's sites, where its spec lets it.
+func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
+	if r := p.spec.Rung; r != breakpoint.Jump && r != breakpoint.Auto || proc.Space.Guard.Data == 0 {
+		return nil
+	}
+	seen := map[*breakpoint.Site]bool{}
+	var list []*breakpoint.Site
+	for _, site := range sites {
+		if site != nil && !seen[site] && site.Armed() {
+			seen[site] = true
+			list = append(list, site)
+		}
+	}
+	return s.upgrade(proc, list)
 }
 
 // insert arms sites; tasks may run into them as soon as it starts, so their
 // tags must be there before: Insert's last pass runs after tagging.
 func (s *session) insert(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
+	addrs := make([]arch.Addr, len(wants))
+	for i, w := range wants {
+		addrs[i] = w.Addr
+	}
+	if err := s.makeRoom(proc, addrs); err != nil {
+		errs := make([]error, len(wants))
+		for i := range errs {
+			errs[i] = err
+		}
+		return make([]*breakpoint.Site, len(wants)), errs
+	}
 	sites, errs := proc.Space.Table.Insert(wants)
 	for _, site := range sites {
 		if site != nil && site.Tag == nil {
@@ -398,7 +427,18 @@ func (s *session) unplace(pl *placement) error {
 	g.mark()
 	site := pl.site
 	pl.site = nil
-	if len(g.list) > 0 || s.procs[pl.proc.PID] != pl.proc {
+	if s.procs[pl.proc.PID] != pl.proc {
+		return nil
+	}
+	if site.Jumps() {
+		if err := s.downgrade(pl.proc.Space, []*breakpoint.Site{site}, ""); err != nil {
+			return err
+		}
+		if len(g.list) > 0 {
+			return s.upgrade(pl.proc, []*breakpoint.Site{site})
+		}
+	}
+	if len(g.list) > 0 {
 		return nil
 	}
 	return pl.proc.Space.Table.Remove([]*breakpoint.Site{site})
@@ -414,7 +454,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 				pl.site = nil
 				s.unlink(pl)
 			}
-			return pl.proc == proc && pl.child && pl.hits.Load() == 0
+			return pl.proc == proc && pl.child && pl.count() == 0
 		})
 	}
 	delete(s.watches, proc)
@@ -432,7 +472,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		}
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				point: pl.point, second: pl.second, top: pl.top, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
+				point: pl.point, second: pl.second, top: pl.top, start: pl.start, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil:
 				g.add(c)
@@ -464,7 +504,7 @@ func (s *session) Hits(id event.ProbeID) (n uint64) {
 		if p, err := s.probe(id); err == nil {
 			for _, pl := range p.places {
 				if !pl.second {
-					n += pl.hits.Load()
+					n += pl.count()
 				}
 			}
 		}
@@ -484,7 +524,7 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 					continue
 				}
 				all = append(all, Placement{Probe: p.id, PID: pl.proc.PID, Name: pl.name, Addr: pl.addr,
-					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.hits.Load()})
+					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.count()})
 			}
 		}
 	})

@@ -37,6 +37,7 @@ func (s *session) recover(p *inferior.Process) error {
 			return err
 		}
 	}
+	s.recoverRegions(p.Space)
 	ps := []*inferior.Process{p}
 	stuck := s.haltAll(ps)
 	for _, t := range p.Tasks {

@@ -26,22 +26,24 @@ const pageSize = 4096
 // Map implements breakpoint.Mapper.
 func (r *room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
 	err = r.s.withTask(r.s.sharing(r.space), func(t *inferior.Task) error {
-		at, err = r.s.mapNear(t, near, size)
+		at, err = r.s.mapNear(t, near, size, mapping{ptrace.ProtRX, ptrace.MapPrivateAnon, ^uint64(0)})
 		return err
 	})
 	return at, err
 }
 
-// mapNear maps size bytes read-execute in t's space, near an address.
-func (s *session) mapNear(t *inferior.Task, near arch.Addr, size int) (arch.Addr, error) {
+// mapping is what is to be mapped, as mmap wants it.
+type mapping struct{ prot, flags, fd uint64 }
+
+// mapNear maps size bytes in t's space, near an address.
+func (s *session) mapNear(t *inferior.Task, near arch.Addr, size int, m mapping) (arch.Addr, error) {
 	maps, err := symbols.Maps(t.Process.PID)
 	if err != nil {
 		return 0, err
 	}
 	var last error = errNoRoom
 	for _, at := range gaps(maps, near, size, s.reach()) {
-		got, err := s.call(t, ptrace.SysMmap, uint64(at), uint64(size), ptrace.ProtRX,
-			ptrace.MapPrivateAnon|ptrace.MapNoReplace, ^uint64(0), 0)
+		got, err := s.call(t, ptrace.SysMmap, uint64(at), uint64(size), m.prot, m.flags|ptrace.MapNoReplace, m.fd, 0)
 		if err != nil {
 			if last = err; isGone(err) {
 				return 0, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -58,6 +59,9 @@ type session struct {
 	closing sync.WaitGroup // of those that are being taken away
 	watches watches
 
+	counters []*handler.Counters // of hits behind jumps
+	regions  map[*inferior.Space][]region
+
 	stats struct {
 		stops, hits atomic.Uint64
 		pause       atomic.Int64
@@ -73,7 +77,7 @@ func newSession(opts []Options) (*session, error) {
 	s := &session{
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
-		calls:  map[*symbols.File][]arch.Addr{},
+		calls: map[*symbols.File][]arch.Addr{}, regions: map[*inferior.Space][]region{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}

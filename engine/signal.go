@@ -28,6 +28,9 @@ func (s *session) onSignal(t *inferior.Task, stop ptrace.Stop) error {
 // the program would be, so that no signal frame ever shows a slot.
 func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	if t.Process.Space.Table.Prepared() {
+		if err := s.finishRun(t, signal); err != nil {
+			return err
+		}
 		if err := s.leaveSlot(t, true); err != nil {
 			return err
 		}
@@ -35,11 +38,46 @@ func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	return s.resume(t, signal)
 }
 
+// finishRun has a task behind a jump go through to its end before it gets a
+// signal. Only a fault of a displaced instruction comes at once, shown where the
+// program has that instruction.
+func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) error {
+	table := t.Process.Space.Table
+	if !table.AnyRun() {
+		return nil
+	}
+	pc, err := t.PC()
+	if err != nil || !table.InRun(pc) {
+		return err
+	}
+	var info ptrace.SigInfo
+	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
+		return err
+	}
+	if fix, _, ok := table.Locate(pc); ok && bitsSync>>(signal-1)&1 != 0 && info.Code() > 0 {
+		r, err := t.Regs()
+		if err != nil {
+			return err
+		}
+		fixed, err := s.applyFix(t, *r, fix)
+		t.SetRegs(&fixed)
+		return err
+	}
+	moved, late, err := s.leaveRun(t)
+	if err != nil || !moved {
+		return err
+	}
+	if late != 0 { // SIGSTOP: it comes again
+		_ = ptrace.Send(t.Process.PID, t.TID, late)
+	}
+	return ptrace.SetSigInfo(t.TID, &info)
+}
+
 // leaveSlot moves a task that stands in a slot to the program's own code. With
 // skip, a hit that has been told is not told again when the task comes back.
 func (s *session) leaveSlot(t *inferior.Task, skip bool) error {
 	pc, err := t.PC()
-	if err != nil || !t.Process.Space.Table.InArea(pc) {
+	if err != nil || !t.Process.Space.Table.InArea(pc) || t.Process.Space.Table.InRun(pc) {
 		return err
 	}
 	fix, site, ok := t.Process.Space.Table.Locate(pc)

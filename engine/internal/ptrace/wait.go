@@ -47,11 +47,15 @@ const (
 	SysClone       = unix.SYS_CLONE
 	SysClone3      = unix.SYS_CLONE3
 	SysMunmap      = unix.SYS_MUNMAP
+	SysOpenat      = unix.SYS_OPENAT
+	SysClose       = unix.SYS_CLOSE
 	SysRtSigaction = unix.SYS_RT_SIGACTION
 
 	ProtRX         = unix.PROT_READ | unix.PROT_EXEC
 	ProtRW         = unix.PROT_READ | unix.PROT_WRITE
 	MapPrivateAnon = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
+	MapShared      = unix.MAP_SHARED
+	OpenRW         = unix.O_RDWR | unix.O_CLOEXEC
 	MapNoReplace   = unix.MAP_FIXED_NOREPLACE
 )
 
@@ -69,6 +73,9 @@ const (
 
 // ThreadID is the calling thread's id.
 func ThreadID() int { return unix.Gettid() }
+
+// Send sends a signal to one task of a process.
+func Send(pid, task int, signal Signo) error { return unix.Tgkill(pid, task, signal) }
 
 // Kill ends a process.
 func Kill(pid int) error { return unix.Kill(pid, unix.SIGKILL) }

@@ -1,0 +1,144 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/ring"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+)
+
+// InTracee is the executor in the traced program itself: machine code on the
+// way of the threads that hit, on the same maps. The Maps that it opens are an
+// *Interpreted, for places that can't be jumped from are served by the engine.
+type InTracee struct{}
+
+// errExits is of handlers that have an exit program.
+var errExits = errors.New("exits of functions are no jumps yet")
+
+// Open makes a handler's maps, if its program has code that needs no help.
+func (InTracee) Open(h *Verified) (Maps, error) {
+	if h.Exit != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, errExits)
+	}
+	m, err := InEngine{}.Open(h)
+	if err != nil {
+		return nil, err
+	}
+	x := m.(*Interpreted)
+	if _, err := Native(h.Entry, x.Set, At{Base: 1 << 32, Region: 2 << 32}); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// At says where a program's machine code is going to lie and to run.
+type At struct {
+	Base   arch.Addr // of the code
+	Region arch.Addr // of the maps, in the program's memory
+	Way    compile.Way
+}
+
+// Native is the machine code of a program, to be passed through by a thread of
+// the traced program.
+func Native(r *verify.Result, set *maps.Set, at At) ([]byte, error) {
+	t := compile.Target{Base: at.Base, Region: at.Region, Features: features()}
+	for i := range set.Len() {
+		m := compile.Map{Header: set.Map(i).Offset()}
+		m.Data, m.Stride, m.CPUStride = set.Map(i).Values()
+		t.Maps = append(t.Maps, m)
+	}
+	return compile.Inline(r, t, at.Way)
+}
+
+// features are those of this machine's CPUs, on which the program runs too.
+var features = sync.OnceValue(func() (f compile.Feature) {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for name, has := range map[string]compile.Feature{" rdpid": compile.RDPID, " atomics": compile.LSE} {
+		if strings.Contains(string(text), name) {
+			f |= has
+		}
+	}
+	return f
+})
+
+// counterCount is how many counters are made at once.
+const counterCount = 4096
+
+// Counters are numbers of hits that threads of traced programs add to, one for
+// each place, where the machine allows it on each CPU.
+type Counters struct {
+	set  *maps.Set
+	ctx  program.Context
+	used int
+}
+
+// NewCounters makes counters for programs of a context.
+func NewCounters(ctx program.Context) (*Counters, error) {
+	set, err := maps.New([]program.Map{counterMap(ctx)}, maps.Options{CPUs: possibleCPUs()})
+	if err != nil {
+		return nil, err
+	}
+	return &Counters{set: set, ctx: ctx}, nil
+}
+
+// counterMap has a value for each CPU where an instruction tells its number.
+func counterMap(ctx program.Context) program.Map {
+	m := program.Map{Name: "hits", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: counterCount}
+	if ctx.Arch != "amd64" {
+		m.Type = program.Array
+	}
+	return m
+}
+
+// Set are the counters' maps.
+func (c *Counters) Set() *maps.Set { return c.set }
+
+// Take gives the next counter; false if there are no more.
+func (c *Counters) Take() (n int, ok bool) {
+	if c.used == counterCount {
+		return 0, false
+	}
+	c.used++
+	return c.used - 1, true
+}
+
+// Code is the machine code that adds 1 to counter n.
+func (c *Counters) Code(n int, at At) ([]byte, error) {
+	b := build.New("hits", c.ctx)
+	b.Index(b.Map(counterMap(c.ctx)), n)
+	b.Inc(build.At(build.R0, 0))
+	p, err := b.Program()
+	if err != nil {
+		return nil, err
+	}
+	r, err := verify.Check(p, verify.Options{Context: c.ctx})
+	if err != nil {
+		return nil, err
+	}
+	return Native(r, c.set, at)
+}
+
+// Count is what counter n says.
+func (c *Counters) Count(n int) (sum uint64) {
+	data, stride, cpuStride := c.set.Map(0).Values()
+	cpus := 1
+	if cpuStride > 0 {
+		cpus = c.set.CPUs()
+	}
+	for cpu := range cpus {
+		sum += ring.Word(c.set.Bytes(), data+n*stride+cpu*cpuStride).Load()
+	}
+	return sum
+}
+
+// Close takes the counters out of this process.
+func (c *Counters) Close() error { return c.set.Close() }

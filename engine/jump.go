@@ -1,0 +1,557 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// The fast path. A site whose probes all count only, or have handlers that run
+// in the program itself, becomes a jump where that is proved to be safe: to code
+// that counts and runs the handlers, executes what the jump displaces, and jumps
+// back. Nobody stops. What it counts is in memory that we share.
+//
+// Jumps are planted, and taken away, while all tasks of the space are halted,
+// and none of them stands in what is overwritten. A task that stands behind a
+// jump when it is to be stopped or is to get a signal is first stepped through
+// to the program's own code (leaveRun): what it has begun is done once, and the
+// program never sees that code.
+
+// counter is where a placement's hits behind a jump are counted.
+type counter struct {
+	of *handler.Counters
+	n  int
+}
+
+func (c counter) count() uint64 {
+	if c.of == nil {
+		return 0
+	}
+	return c.of.Count(c.n)
+}
+
+// count is how often a placement was hit.
+func (pl *placement) count() uint64 { return pl.hits.Load() + pl.counter.count() }
+
+// Why a site stays a trap.
+var (
+	errStops    = errors.New("a probe there needs a stop")
+	errExit     = errors.New("not at exits yet")
+	errGoMiddle = errors.New("in the middle of a Go function")
+	errInside   = errors.New("a task is to come back to where the jump would lie")
+	errStuck    = errors.New("not all tasks could be halted")
+)
+
+// upgrade makes jumps of those of the sites that can be; the others get the
+// reason. near is where shared memory has to be near to.
+func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
+	var ups []*breakpoint.Upgrade
+	for i, site := range sites {
+		up, err := s.plan(p, site, len(sites)-i)
+		if isGone(err) {
+			return err
+		}
+		if err != nil {
+			s.stayTrap(site, err)
+			continue
+		}
+		ups = append(ups, up)
+	}
+	if len(ups) == 0 {
+		return nil
+	}
+	return s.armJumps(p.Space, ups)
+}
+
+// stayTrap notes why a site is no jump.
+func (s *session) stayTrap(site *breakpoint.Site, why error) {
+	for _, pl := range site.Tag.(*tag).list {
+		pl.rung = site.Rung
+		if pl.hook == nil && site.Reason == "" && !errors.Is(why, errStops) {
+			pl.why = "no jump: " + reason(why)
+		}
+	}
+}
+
+// reason is what an error says without the address that its placement has.
+func reason(err error) string {
+	if se := new(breakpoint.SiteError); errors.As(err, &se) {
+		return se.Err.Error()
+	}
+	return err.Error()
+}
+
+// plan gets the jump of one site ready.
+func (s *session) plan(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
+	list := site.Tag.(*tag).list
+	for _, pl := range list {
+		if err := pl.jumps(); err != nil {
+			return nil, err
+		}
+	}
+	m := moduleAt(p, site.Addr)
+	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
+	if err := s.proveJump(m, site, list[0], &way); err != nil {
+		return nil, err
+	}
+	parts := make([]func(arch.Addr) ([]byte, error), 0, 2*len(list))
+	for _, pl := range list {
+		fs, err := s.native(p, pl, way)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, fs...)
+	}
+	up := &breakpoint.Upgrade{Site: site, Code: func(at arch.Addr) (code []byte, err error) {
+		for _, f := range parts {
+			b, err := f(at + arch.Addr(len(code)))
+			if err != nil {
+				return nil, err
+			}
+			code = append(code, b...)
+		}
+		return code, nil
+	}}
+	return up, p.Space.Table.Plan(up, more)
+}
+
+// redZone is what a function may use below its stack pointer, bytes (System V
+// ABI; of arm64, Go keeps the frame pointer there).
+var redZone = map[bool]int{true: 128, false: 16}[ptrace.OnePC]
+
+// jumps is whether what a placement does can be done behind a jump.
+func (pl *placement) jumps() error {
+	spec := func() *ProbeSpec { return &pl.probe.spec }
+	switch {
+	case pl.hook != nil, spec().Action != Count:
+		return errStops
+	case spec().Rung != breakpoint.Auto && spec().Rung != breakpoint.Jump:
+		return errStops
+	case spec().Handler != nil && !spec().Handler.native:
+		return errStops
+	case pl.exit != nil:
+		return errExit
+	}
+	return nil
+}
+
+// proveJump proves that nothing leads behind the start of what a jump displaces,
+// and says on what way the code behind it runs.
+func (s *session) proveJump(m *symbols.Module, site *breakpoint.Site, pl *placement, way *compile.Way) error {
+	insts, err := s.isa.Run(site.Code(), site.Addr, s.isa.JumpLen())
+	if err != nil {
+		return err
+	}
+	isGo := m != nil && m.File.IsGo()
+	if pl.start {
+		way.Flags = false // no calling convention has any at a function's start
+		if isGo {
+			way.Stack, way.Skip = goStack, goSkip
+		}
+	} else if isGo {
+		return errGoMiddle
+	}
+	if m == nil {
+		if len(insts) == 1 && s.isa.MinInst() == 4 {
+			return nil
+		}
+		return symbols.ErrNoFunc
+	}
+	return m.File.Undisturbed(s.isa, site.Addr-m.Bias, s.isa.JumpLen(), len(insts) > 1)
+}
+
+// goStack is how much of a goroutine's stack is taken: functions may begin with
+// next to nothing left of it. At their start nothing lies below the stack
+// pointer, but for arm64's frame pointer.
+const goStack = 64
+
+var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
+
+func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
+	for _, m := range p.Modules {
+		for _, r := range m.Ranges {
+			if r.Contains(addr) {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// native is the machine code of what a placement does: count, and run its
+// handler.
+func (s *session) native(p *inferior.Process, pl *placement, way compile.Way) (parts []func(arch.Addr) ([]byte, error), err error) {
+	if pl.counter.of == nil {
+		if err := s.newCounter(pl); err != nil {
+			return nil, err
+		}
+	}
+	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
+	of := pl.counter.of
+	at, err := s.share(p, of.Set(), pl.addr)
+	if err != nil {
+		return nil, err
+	}
+	parts = append(parts, func(base arch.Addr) ([]byte, error) {
+		return of.Code(pl.counter.n, handler.At{Base: base, Region: at, Way: way})
+	})
+	h := pl.probe.spec.Handler
+	if h == nil || h.shut {
+		return parts, nil
+	}
+	set := h.in.Maps.(*handler.Interpreted).Set
+	region, err := s.share(p, set, pl.addr)
+	if err != nil {
+		return nil, err
+	}
+	return append(parts, func(base arch.Addr) ([]byte, error) {
+		return handler.Native(h.in.At(pl.point), set, handler.At{Base: base, Region: region, Way: way})
+	}), nil
+}
+
+func (s *session) newCounter(pl *placement) error {
+	if k := len(s.counters); k > 0 {
+		if n, ok := s.counters[k-1].Take(); ok {
+			pl.counter = counter{s.counters[k-1], n}
+			return nil
+		}
+	}
+	ctx, err := program.ContextOf(s.isa.Name())
+	if err != nil {
+		return err
+	}
+	c, err := handler.NewCounters(ctx)
+	if err != nil {
+		return err
+	}
+	s.counters = append(s.counters, c)
+	n, _ := c.Take()
+	pl.counter = counter{c, n}
+	return nil
+}
+
+// armJumps plants jumps in one pause of the space's tasks.
+func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) error {
+	var failed error
+	err := s.whileHalted(space, func(stuck int) error {
+		if stuck > 0 {
+			for _, up := range ups {
+				space.Table.Drop(up)
+				s.stayTrap(up.Site, errStuck)
+			}
+			return nil
+		}
+		failed = space.Table.Arm(s.free(space, ups))
+		return s.moveIntoRuns(space, ups)
+	})
+	for _, up := range ups {
+		if up.Site.Jumps() {
+			for _, pl := range up.Site.Tag.(*tag).list {
+				pl.rung, pl.why = breakpoint.Jump, up.Site.Reason
+			}
+		}
+	}
+	return errors.Join(failed, err)
+}
+
+// whileHalted runs f while all tasks of a space that can be are halted, and none
+// of these stands behind a jump.
+func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) error {
+	ps := s.sharing(space)
+	start := now()
+	err := f(s.haltAll(ps))
+	var errs []error
+	for _, p := range ps {
+		for _, t := range p.Tasks {
+			if e := s.unhalt(t); e != nil && !isGone(e) {
+				errs = append(errs, e)
+			}
+		}
+	}
+	s.pause(now() - start)
+	return errors.Join(append(errs, err)...)
+}
+
+// moveIntoRuns has tasks that would go on in the middle of jumps that have been
+// armed go on behind these: those that stood there, and those in the slots of
+// the traps that were there before. The latter's hits have been told.
+func (s *session) moveIntoRuns(space *inferior.Space, ups []*breakpoint.Upgrade) error {
+	at := map[arch.Addr]*breakpoint.Upgrade{}
+	for _, up := range ups {
+		if !up.Site.Jumps() {
+			continue
+		}
+		at[up.Site.Addr] = up
+		for _, a := range up.Displaces() {
+			at[a] = up
+		}
+	}
+	s.forgetSkips(space, at)
+	var errs []error
+	for _, p := range s.sharing(space) {
+		for _, t := range p.Tasks {
+			errs = append(errs, s.moveIntoRun(t, at))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upgrade) error {
+	r, err := t.Regs()
+	if err != nil || t.State == inferior.Gone {
+		return nil
+	}
+	pc := arch.Addr(r[s.isa.PCReg()])
+	now := *r
+	fix, site, inSlot := t.Process.Space.Table.Locate(pc)
+	if inSlot {
+		if now, err = s.applyFix(t, now, fix); err != nil {
+			return err
+		}
+	}
+	to := arch.Addr(now[s.isa.PCReg()])
+	up := at[to]
+	if up == nil || to == up.Site.Addr && (!inSlot || site != up.Site) {
+		return nil // a task that has just come to the site is going to hit
+	}
+	run, ok := up.Continue(to)
+	if !ok {
+		return fmt.Errorf("task %d: no way on behind the jump at %v", t.TID, up.Site.Addr)
+	}
+	now[s.isa.PCReg()] = uint64(run)
+	t.SetRegs(&now)
+	return nil
+}
+
+// forgetSkips is for tasks that will come back to a site with a hit that has
+// been told (addSkip): behind a jump it is told again.
+func (s *session) forgetSkips(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) {
+	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool {
+		up := at[k.Addr]
+		if up == nil || up.Site.Addr != k.Addr {
+			return false
+		}
+		for _, pl := range up.Site.Tag.(*tag).list {
+			pl.hits.Add(^uint64(0))
+		}
+		return true
+	})
+}
+
+// free are the jumps in the middle of which no task is going to come back: what
+// a signal has interrupted there lies on its stack.
+func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade) {
+	inner := map[arch.Addr]*breakpoint.Upgrade{}
+	lowest, highest := arch.Addr(math.MaxUint64), arch.Addr(0)
+	for _, up := range ups {
+		for _, a := range up.Displaces() {
+			inner[a] = up
+			lowest, highest = min(lowest, a), max(highest, a)
+		}
+	}
+	if len(inner) == 0 {
+		return ups
+	}
+	busy := map[*breakpoint.Upgrade]bool{}
+	look := func(v uint64) {
+		if a := arch.Addr(v); a >= lowest && a <= highest && inner[a] != nil {
+			busy[inner[a]] = true
+		}
+	}
+	for _, p := range s.sharing(space) {
+		stacks, _ := symbols.Maps(p.PID)
+		for _, t := range p.Tasks {
+			r, err := t.Regs()
+			if err != nil {
+				continue
+			}
+			for _, v := range stackWords(space, stacks, arch.Addr(r[s.isa.SPReg()])) {
+				look(v)
+			}
+		}
+	}
+	for _, up := range ups {
+		if busy[up] {
+			space.Table.Drop(up)
+			s.stayTrap(up.Site, errInside)
+			continue
+		}
+		list = append(list, up)
+	}
+	return list
+}
+
+// stackWords are the words of the stack that sp lies in, from there to its end,
+// as far as a signal's frame can be.
+func stackWords(space *inferior.Space, maps []symbols.Mapping, sp arch.Addr) []uint64 {
+	const most = 256 << 10
+	sp &^= 7
+	for _, m := range maps {
+		if sp < m.Start || sp >= m.End {
+			continue
+		}
+		buf := make([]byte, min(m.End-sp, most))
+		n, _ := space.Memory.ReadSome(sp, buf)
+		words := make([]uint64, n/8)
+		for i := range words {
+			words[i] = le64(buf[8*i:])
+		}
+		return words
+	}
+	return nil
+}
+
+// downgrade makes traps of sites that are jumps.
+func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why string) error {
+	if len(sites) == 0 {
+		return nil
+	}
+	return s.whileHalted(space, func(stuck int) error {
+		if stuck > 0 {
+			return fmt.Errorf("%w: %w", errStuck, errBusy)
+		}
+		err := space.Table.Disarm(sites, why)
+		for _, site := range sites {
+			for _, pl := range site.Tag.(*tag).list {
+				pl.rung, pl.why = site.Rung, why
+			}
+		}
+		return err
+	})
+}
+
+// makeRoom makes traps of the jumps that are in the way of new sites.
+func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr) error {
+	table := p.Space.Table
+	if !table.AnyJump() {
+		return nil
+	}
+	var list []*breakpoint.Site
+	seen := map[*breakpoint.Site]bool{}
+	for _, a := range addrs {
+		over := table.JumpsOver(a, 1)
+		if site := table.At(a); site != nil && site.Jumps() {
+			over = append(over, site)
+		}
+		for _, site := range over {
+			if !seen[site] {
+				seen[site] = true
+				list = append(list, site)
+			}
+		}
+	}
+	return s.downgrade(p.Space, list, "another probe is near")
+}
+
+// leaveRun steps a task that stands behind a jump through to the program's own
+// code. Signals that come meanwhile wait; one that can't (SIGSTOP) is given
+// back. moved says that the task is in another stop now, of a step.
+func (s *session) leaveRun(t *inferior.Task) (moved bool, late ptrace.Signo, err error) {
+	table := t.Process.Space.Table
+	if !table.AnyRun() {
+		return false, 0, nil
+	}
+	var mask uint64
+	for range maxRunSteps {
+		pc, err := t.PC()
+		if err != nil || !table.InRun(pc) {
+			break
+		}
+		if fix, _, ok := table.Locate(pc); ok && !fix.Before {
+			r, err := t.Regs()
+			if err != nil {
+				return moved, late, err
+			}
+			fixed, err := s.applyFix(t, *r, fix)
+			if err != nil {
+				return moved, late, err
+			}
+			t.SetRegs(&fixed)
+			break
+		}
+		if !moved {
+			if mask, err = ptrace.GetSigMask(t.TID); err != nil {
+				return moved, late, err
+			}
+			if err := ptrace.SetSigMask(t.TID, ^uint64(bitTrap)); err != nil {
+				return moved, late, err
+			}
+			moved = true
+		}
+		if err := errors.Join(t.Flush(), ptrace.Step(t.TID, 0)); err != nil {
+			return moved, late, err
+		}
+		stop, err := s.next(t)
+		switch {
+		case err != nil:
+			return moved, late, err
+		case stop.Kind == ptrace.Exited, stop.Kind == ptrace.Killed:
+			_ = s.onEnd(t, stop)
+			return moved, late, ptrace.ErrGone
+		case stop.Kind == ptrace.Signal && stop.Signal != ptrace.SIGTRAP:
+			late = stop.Signal
+		}
+	}
+	if moved {
+		err = ptrace.SetSigMask(t.TID, mask)
+	}
+	return moved, late, err
+}
+
+// maxRunSteps is more than any run has instructions.
+const maxRunSteps = 4096
+
+// outOfRun is leaveRun for a task in an event stop, which it is to be in again
+// behind it; done says that this is on its way.
+func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
+	moved, late, err := s.leaveRun(t)
+	if !moved || err != nil {
+		return moved, err
+	}
+	t.Asked = true
+	if err := ptrace.Interrupt(t.TID); err != nil {
+		return true, err
+	}
+	return true, s.letGo(t, late)
+}
+
+// unjump takes a handler out of the code behind jumps; hits are counted on.
+func (s *session) unjump(h *Handler) error {
+	if !h.native {
+		return nil
+	}
+	err := s.do(func() error {
+		h.shut = true
+		var errs []error
+		for _, proc := range s.procs {
+			var sites []*breakpoint.Site
+			for _, site := range proc.Space.Table.Sites() {
+				for _, pl := range site.Tag.(*tag).list {
+					if pl.hook == nil && pl.probe.spec.Handler == h && site.Jumps() {
+						sites = append(sites, site)
+						break
+					}
+				}
+			}
+			if len(sites) > 0 {
+				errs = append(errs, s.downgrade(proc.Space, sites, ""), s.upgrade(proc, sites))
+			}
+		}
+		return errors.Join(errs...)
+	})
+	if err == ErrEnded {
+		<-s.done
+		return nil
+	}
+	return err
+}

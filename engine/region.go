@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// Memory of handlers that a traced program has, too: its threads write into it
+// what the handlers find out. It is a file in memory that the program opens by
+// our /proc entry and maps; the descriptor is closed again.
+//
+// A list of these mappings is kept in the guard's page, for whoever cleans up
+// behind us.
+
+// region is memory that is mapped in a space.
+type region struct {
+	set  *maps.Set
+	addr arch.Addr
+	size int
+}
+
+// Where in the guard's page things are, bytes.
+const (
+	regionPath = 512  // a path, for the moment of an open
+	regionList = 1024 // how many regions, then address and size of each
+	maxRegions = 128
+)
+
+var (
+	errManyRegions = errors.New("too many handlers share memory with the process")
+	errNamespace   = errors.New("the process has another PID namespace: it does not see our files")
+	errOtherFile   = errors.New("the process has opened another file than ours")
+	errSeccomp     = errors.New("a seccomp filter: whether the process may open a file is not known")
+)
+
+// share gives the place of a set in a process's memory, and maps it there first
+// if it is not there.
+func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arch.Addr, error) {
+	space := p.Space
+	for _, r := range s.regions[space] {
+		if r.set == set && distance(r.addr, near) < s.reach() {
+			return r.addr, nil
+		}
+	}
+	if err := mayOpen(p.PID); err != nil {
+		return 0, err
+	}
+	if len(s.regions[space]) == maxRegions {
+		return 0, errManyRegions
+	}
+	r := region{set: set, size: len(set.Bytes())}
+	err := s.withTask(s.sharing(space), func(t *inferior.Task) (err error) {
+		r.addr, err = s.mapFile(t, set.File(), near, r.size)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("share memory with the process: %w", err)
+	}
+	s.regions[space] = append(s.regions[space], r)
+	return r.addr, s.noteRegions(space)
+}
+
+func distance(a, b arch.Addr) arch.Addr { return max(a, b) - min(a, b) }
+
+// mapFile has a halted task open one of our files and map it.
+func (s *session) mapFile(t *inferior.Task, file *os.File, near arch.Addr, size int) (arch.Addr, error) {
+	space := t.Process.Space
+	path := fmt.Sprintf("/proc/%d/fd/%d\x00", os.Getpid(), file.Fd())
+	at := space.Guard.Data + regionPath
+	if err := space.Memory.Write(at, []byte(path)); err != nil {
+		return 0, err
+	}
+	const cwd = -100 // AT_FDCWD
+	fd, err := s.call(t, ptrace.SysOpenat, uint64(cwd&(1<<64-1)), uint64(at), ptrace.OpenRW, 0)
+	if err != nil {
+		return 0, err
+	}
+	var addr arch.Addr
+	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.Process.PID, fd))
+	if ours, err2 := file.Stat(); err == nil && (err2 != nil || !os.SameFile(ours, theirs)) {
+		err = errOtherFile
+	}
+	if err == nil {
+		addr, err = s.mapNear(t, near, size, mapping{ptrace.ProtRW, ptrace.MapShared, fd})
+	}
+	_, err2 := s.call(t, ptrace.SysClose, fd)
+	return addr, errors.Join(err, err2)
+}
+
+// noteRegions writes the list of a space's regions into the guard's page.
+func (s *session) noteRegions(space *inferior.Space) error {
+	list := s.regions[space]
+	b := make([]byte, 8+16*len(list))
+	putLe64(b, uint64(len(list)))
+	for i, r := range list {
+		putLe64(b[8+16*i:], uint64(r.addr))
+		putLe64(b[16+16*i:], uint64(r.size))
+	}
+	return space.Memory.Write(space.Guard.Data+regionList, b)
+}
+
+// recoverRegions reads the list that somebody before us has left.
+func (s *session) recoverRegions(space *inferior.Space) {
+	var b [8 + 16*maxRegions]byte
+	if space.Guard.Data == 0 || space.Memory.Read(space.Guard.Data+regionList, b[:]) != nil {
+		return
+	}
+	for i := range min(le64(b[:]), maxRegions) {
+		r := region{addr: arch.Addr(le64(b[8+16*i:])), size: int(le64(b[16+16*i:]))}
+		s.regions[space] = append(s.regions[space], r)
+	}
+}
+
+// mayOpen says whether a process can be made to open a file of ours: it has to
+// see it, and a filter of system calls that is not ours, too, might kill it.
+func mayOpen(pid int) error {
+	here, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return err
+	}
+	if there, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid)); err != nil || here != there {
+		return errors.Join(errNamespace, err)
+	}
+	theirs, err := readStatus(pid)
+	if err != nil {
+		return err
+	}
+	ours, err := readStatus(os.Getpid())
+	if err != nil {
+		return err
+	}
+	switch {
+	case theirs.number("Seccomp") == 0:
+		return nil
+	case ours.number("Seccomp") == theirs.number("Seccomp") && ours.number("Seccomp_filters") == theirs.number("Seccomp_filters"):
+		return nil
+	}
+	return errSeccomp
+}
