@@ -186,7 +186,7 @@ func (t *Table) armJump(j *Upgrade) error {
 			return fmt.Errorf("%w: another probe lies inside the jump", ErrUnsupported)
 		}
 	}
-	if len(t.JumpsOver(s.Addr, len(j.patch))) > 0 {
+	if len(t.JumpsOver(s.Addr, 1)) > 0 {
 		return ErrOverlap
 	}
 	now := make([]byte, len(s.patch))
@@ -254,8 +254,7 @@ func (t *Table) retire(s *Site) {
 	}
 }
 
-// JumpsOver lists the sites whose jump displaces anything in [addr, addr+n), and
-// which do not start there.
+// JumpsOver lists the sites whose jump displaces anything in [addr, addr+n).
 func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 	if t.jumps == 0 {
 		return nil
@@ -263,7 +262,7 @@ func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 	back := t.isa.JumpLen() - 1 + t.isa.MaxInst()
 	for a := addr - arch.Addr(back); a < addr+arch.Addr(n); a++ {
 		s := t.sites[a]
-		if s == nil || s.run == nil || a == addr {
+		if s == nil || s.run == nil {
 			continue
 		}
 		end := s.Addr

@@ -35,7 +35,7 @@ func (e *env) ReadMemory(addr arch.Addr, buf []byte) error {
 }
 
 func (e *env) WriteMemory(addr arch.Addr, data []byte) error {
-	return e.t.Process.Space.Table.WriteOriginal(addr, data)
+	return writeAtHit(e.t, addr, data)
 }
 
 func (e *env) Time() uint64     { return uint64(now()) }

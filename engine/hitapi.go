@@ -60,7 +60,7 @@ func (h *Hit) ReadMemory(addr arch.Addr, buf []byte) error {
 
 // WriteMemory writes the process's memory.
 func (h *Hit) WriteMemory(addr arch.Addr, data []byte) error {
-	return h.t.Process.Space.Table.WriteOriginal(addr, data)
+	return writeAtHit(h.t, addr, data)
 }
 
 // String reads the zero-terminated string at addr, up to 256 bytes.

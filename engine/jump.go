@@ -430,8 +430,9 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 	})
 }
 
-// makeRoom makes traps of the jumps that are in the way of new sites.
-func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr) error {
+// makeRoom makes traps of the jumps that displace anything in the n bytes at any
+// of the addresses.
+func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr, n int) error {
 	table := p.Space.Table
 	if !table.AnyJump() {
 		return nil
@@ -439,11 +440,7 @@ func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr) error {
 	var list []*breakpoint.Site
 	seen := map[*breakpoint.Site]bool{}
 	for _, a := range addrs {
-		over := table.JumpsOver(a, 1)
-		if site := table.At(a); site != nil && site.Jumps() {
-			over = append(over, site)
-		}
-		for _, site := range over {
+		for _, site := range table.JumpsOver(a, n) {
 			if !seen[site] {
 				seen[site] = true
 				list = append(list, site)
@@ -554,4 +551,16 @@ func (s *session) unjump(h *Handler) error {
 		return nil
 	}
 	return err
+}
+
+// errJumpThere is of a write to code at a hit.
+var errJumpThere = fmt.Errorf("%w: a jump of ours lies there, which can't be taken away during a hit", breakpoint.ErrUnsupported)
+
+// writeAtHit writes a process's memory while one of its tasks is at a hit.
+func writeAtHit(t *inferior.Task, addr arch.Addr, data []byte) error {
+	table := t.Process.Space.Table
+	if len(table.JumpsOver(addr, len(data))) > 0 {
+		return errJumpThere
+	}
+	return table.WriteOriginal(addr, data)
 }

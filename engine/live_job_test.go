@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 )
 
@@ -33,10 +34,16 @@ func still(count func() uint64) bool {
 // TestJobControl stops and continues a probed program by signals: it stays
 // stopped, for its parent too, until it is continued.
 func TestJobControl(t *testing.T) {
+	t.Run("traps", func(t *testing.T) { jobControl(t, breakpoint.Slot, 1) })
+	t.Run("jumps", func(t *testing.T) { jobControl(t, breakpoint.Auto, 1000) })
+}
+
+func jobControl(t *testing.T, rung breakpoint.Rung, times int) {
 	for _, name := range []string{"loop", "threads"} {
-		p := launch(t, name, map[string]string{"loop": "3000", "threads": "3"}[name], map[string]string{"loop": "200", "threads": "4000"}[name], "2000")
+		args := map[string][]string{"loop": {fmt.Sprint(3000 * times), "200"}, "threads": {"3", fmt.Sprint(4000 * times), "2000"}}[name]
+		p := launch(t, name, args...)
 		s := attach(t, p.pid)
-		id := register(t, s, ProbeSpec{Location: "work"})
+		id := register(t, s, ProbeSpec{Location: "work", Rung: rung})
 		hits := func() uint64 { return s.Hits(id) }
 		p.goOn()
 		for range 5 {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 )
 
@@ -24,22 +25,26 @@ func TestLife(t *testing.T) {
 		{"forker", "vfork 3 50", 300, 300}, // the child's memory is the parent's: see below
 		{"forker", "exec 3 50", 150, 300},
 	} {
-		for _, follow := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s-%s-%v", c.fixture, c.args, follow), func(t *testing.T) {
+		for i := range 4 {
+			follow, rung := i%2 == 1, []breakpoint.Rung{breakpoint.Slot, breakpoint.Auto}[i/2]
+			t.Run(fmt.Sprintf("%s-%s-%v-%v", c.fixture, c.args, follow, rung), func(t *testing.T) {
 				args := strings.Fields(c.args)
 				want, wantStatus := alone(t, c.fixture, args...)
 				p := launch(t, c.fixture, args...)
 				s := attach(t, p.pid, Options{Follow: follow, Life: true})
-				id := register(t, s, ProbeSpec{Location: "work"})
+				id := register(t, s, ProbeSpec{Location: "work", Rung: rung})
 				p.goOn()
 				out, status := p.end()
 				if unpid(out) != unpid(want) || status != wantStatus {
 					t.Errorf("%q, status %d, want %q, %d", out, status, want, wantStatus)
 				}
 				hits := c.own
-				if follow {
+				switch {
+				case follow:
 					hits = c.all
-				} else if args[0] == "vfork" {
+				case rung == breakpoint.Auto && (args[0] == "clonevm" || args[0] == "vfork"):
+					hits = c.all // who runs in the process's memory jumps there, too
+				case args[0] == "vfork":
 					hits = c.own / 2
 				}
 				if got := s.Hits(id); got != hits {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
 )
@@ -113,10 +114,14 @@ func gone(err error) bool { return errors.Is(err, ErrEnded) || errors.Is(err, Er
 
 // TestRegisterStorm plants and removes probes while threads run through them.
 func TestRegisterStorm(t *testing.T) {
-	calls := pace[uint64](30000, 1500)
+	t.Run("traps", func(t *testing.T) { registerStorm(t, breakpoint.Slot, pace[uint64](30000, 1500)) })
+	t.Run("jumps", func(t *testing.T) { registerStorm(t, breakpoint.Auto, pace[uint64](1000000, 20000)) })
+}
+
+func registerStorm(t *testing.T, rung breakpoint.Rung, calls uint64) {
 	p := launch(t, "threads", "4", fmt.Sprint(calls), "300")
 	s := attach(t, p.pid)
-	whole := register(t, s, ProbeSpec{Location: "work"})
+	whole := register(t, s, ProbeSpec{Location: "work", Rung: rung})
 	p.goOn()
 	rounds := 0
 	for i := range 1500 {

@@ -312,7 +312,7 @@ func (s *session) insert(proc *inferior.Process, wants []breakpoint.Want) ([]*br
 	for i, w := range wants {
 		addrs[i] = w.Addr
 	}
-	if err := s.makeRoom(proc, addrs); err != nil {
+	if err := s.makeRoom(proc, addrs, 1); err != nil {
 		errs := make([]error, len(wants))
 		for i := range errs {
 			errs[i] = err
