@@ -220,7 +220,7 @@ func (t *Table) noteJump(s *Site, patch []byte, r *run) error {
 func (t *Table) Disarm(sites []*Site, why string) error {
 	var errs []error
 	for _, s := range sites {
-		if t.sites[s.Addr] != s || s.run == nil {
+		if s == nil || t.sites[s.Addr] != s || s.run == nil {
 			continue
 		}
 		trap := t.isa.Trap()

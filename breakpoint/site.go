@@ -51,7 +51,7 @@ func ParseRung(s string) (Rung, error) {
 	if s == "trap" {
 		return Slot, nil
 	}
-	return 0, fmt.Errorf("unknown rung %q: one of auto, trap, slot, emulate, step, hardware", s)
+	return 0, fmt.Errorf("unknown rung %q: one of auto, jump, trap, slot, emulate, step, hardware", s)
 }
 
 // Why an address can't be a site.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -302,7 +303,24 @@ func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*break
 			list = append(list, site)
 		}
 	}
-	return s.upgrade(proc, list)
+	err := s.upgrade(proc, list)
+	if p.spec.Rung == breakpoint.Jump {
+		err = errors.Join(err, s.onlyJumps(p, proc))
+	}
+	return err
+}
+
+// onlyJumps takes what could not be made a jump from a probe that wants nothing
+// else.
+func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
+	var errs []error
+	for _, pl := range p.places {
+		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
+			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
+			errs = append(errs, s.unplace(pl))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // insert arms sites; tasks may run into them as soon as it starts, so their

@@ -26,8 +26,8 @@ type options struct {
 // rungFlag is a breakpoint.Rung as a flag.
 type rungFlag struct{ breakpoint.Rung }
 
-// rungNames are what --rung offers; the faster rungs come with their issue.
-var rungNames = []string{"auto", "trap", "slot", "emulate", "step", "hardware"}
+// rungNames are what --rung offers.
+var rungNames = []string{"auto", "jump", "trap", "slot", "emulate", "step", "hardware"}
 
 func (r *rungFlag) Set(s string) (err error) { r.Rung, err = breakpoint.ParseRung(s); return err }
 func (r *rungFlag) Type() string             { return "rung" }

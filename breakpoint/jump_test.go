@@ -1,0 +1,258 @@
+package breakpoint
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// jumpable are offsets in the test's code that jumps are put at.
+var jumpable = map[string][]int{"amd64": {0, 8, 13}, "arm64": {0, 4, 12, 16, 28}}
+
+// handlerCode is what stands for a handler: instructions that do nothing.
+func handlerCode(isa arch.ISA, n int) func(arch.Addr) ([]byte, error) {
+	nop := map[int][]byte{1: {0x90}, 4: {0x1f, 0x20, 0x03, 0xd5}}[isa.MinInst()]
+	return func(arch.Addr) ([]byte, error) { return bytes.Repeat(nop, n), nil }
+}
+
+// jumps plants traps and then jumps, with handlers of n instructions.
+func jumps(t testing.TB, isa arch.ISA, table *Table, n int) (sites []*Site) {
+	t.Helper()
+	var wants []Want
+	for _, off := range jumpable[isa.Name()] {
+		wants = append(wants, Want{Addr: text + arch.Addr(off)})
+	}
+	sites, errs := table.Insert(wants)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	var ups []*Upgrade
+	for i, s := range sites {
+		up := &Upgrade{Site: s, Code: handlerCode(isa, n)}
+		if err := table.Plan(up, len(sites)-i); err != nil {
+			t.Fatal(err)
+		}
+		ups = append(ups, up)
+	}
+	if err := table.Arm(ups); err != nil {
+		t.Fatal(err)
+	}
+	return sites
+}
+
+// TestJump arms jumps, which lead to the handlers and on to what they displace;
+// nobody sees them, and what they displaced comes back.
+func TestJump(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		for _, n := range []int{0, 1, 40, 200} {
+			mem := newSpace(isa)
+			before := bytes.Clone(mem.parts[text])
+			table := prepared(t, isa, mem)
+			sites := jumps(t, isa, table, n)
+			for _, s := range sites {
+				in, err := isa.Decode(mem.find(s.Addr, isa.JumpLen()), s.Addr)
+				if err != nil || in.Kind != arch.KindJump || !table.InRun(in.Target) || !s.Jumps() || s.Rung != Jump {
+					t.Fatalf("%v: %+v, %v, rung %v", s.Addr, in, err, s.Rung)
+				}
+				if _, _, ok := table.Locate(in.Target); ok && n > 0 {
+					t.Errorf("%v: in its handler a task is shown somewhere", s.Addr)
+				}
+				at := in.Target + arch.Addr(n*len(handlerNop(isa)))
+				if fix, site, ok := table.Locate(at); !ok || site != s || fix.PC != s.Addr || !fix.Before {
+					t.Errorf("%v: behind its handler: %+v, %v", s.Addr, fix, ok)
+				}
+			}
+			seen := make([]byte, len(before))
+			if err := table.ReadOriginal(text, seen); err != nil || !bytes.Equal(seen, before) {
+				t.Errorf("jumps are seen: %v", err)
+			}
+			if n == 1 { // traps again, and jumps again
+				if err := table.Disarm(sites, "why"); err != nil || table.AnyJump() || sites[0].Reason != "why" {
+					t.Errorf("disarm: %v", err)
+				}
+				for _, s := range sites {
+					if !isa.IsTrap(mem.find(s.Addr, len(isa.Trap()))) {
+						t.Errorf("%v is no trap", s.Addr)
+					}
+				}
+				if !table.AnyRun() {
+					t.Error("a task in a handler would not be known")
+				}
+			}
+			if err := table.Remove(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+				t.Errorf("not restored: %v\n% x\n% x", err, mem.parts[text][:30], before[:30])
+			}
+			table.Sweep()
+			if table.AnyRun() || table.AnyJump() {
+				t.Error("not swept")
+			}
+		}
+	})
+}
+
+func handlerNop(isa arch.ISA) []byte {
+	b, _ := handlerCode(isa, 1)(0)
+	return b
+}
+
+// TestJumpCells uses cells again.
+func TestJumpCells(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		mem := newSpace(isa)
+		table := prepared(t, isa, mem)
+		areas := 0
+		for range 200 {
+			sites := jumps(t, isa, table, 30)
+			if err := table.Remove(sites); err != nil {
+				t.Fatal(err)
+			}
+			table.Sweep()
+			if addrs, _ := table.Areas(); areas == 0 {
+				areas = len(addrs)
+			} else if len(addrs) != areas {
+				t.Fatalf("%d areas, before %d", len(addrs), areas)
+			}
+		}
+	})
+}
+
+// TestJumpInWay is of sites that lie in what a jump displaces.
+func TestJumpInWay(t *testing.T) {
+	isa := each64[0]
+	mem := newSpace(isa)
+	table := prepared(t, isa, mem)
+	sites := jumps(t, isa, table, 1)
+	for _, off := range []arch.Addr{1, 4} {
+		if _, errs := table.Insert([]Want{{Addr: text + off}}); !errors.Is(errs[0], ErrOverlap) {
+			t.Errorf("site %d in a jump: %v", off, errs[0])
+		}
+		if over := table.JumpsOver(text+off, 1); len(over) != 1 || over[0] != sites[0] {
+			t.Errorf("over %d: %v", off, over)
+		}
+	}
+	if over := table.JumpsOver(text, 100); len(over) != len(sites) {
+		t.Errorf("%d jumps over all", len(over))
+	}
+	if over := table.JumpsOver(text+6, 2); len(over) != 0 {
+		t.Errorf("%d jumps between jumps", len(over))
+	}
+	// And of a jump in whose way there is a site.
+	if err := table.Disarm(sites[:1], ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := table.Insert([]Want{{Addr: text + 4}}); errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	up := &Upgrade{Site: sites[0], Code: handlerCode(isa, 1)}
+	if err := table.Plan(up, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Arm([]*Upgrade{up}); !errors.Is(err, ErrUnsupported) || sites[0].Jumps() {
+		t.Errorf("a jump over a site: %v", err)
+	}
+}
+
+// TestJumpRefused asks for jumps that can't be.
+func TestJumpRefused(t *testing.T) {
+	isa := each64[0]
+	mem := newSpace(isa)
+	copy(mem.parts[text][0xffe:], []byte{0x48, 0x89})
+	mem.parts[text] = append(mem.parts[text], make([]byte, 0x1000)...)
+	copy(mem.parts[text][0xffe:], []byte{0x48, 0x8b, 0x05, 0, 0, 0, 0})
+	table := prepared(t, isa, mem)
+	for off, what := range map[arch.Addr]string{0xffe: "on two pages", 21: "a return and what is behind it", 22: "a trap", 23: "a system call"} {
+		sites, errs := table.Insert([]Want{{Addr: text + off}})
+		if errs[0] != nil {
+			t.Fatal(errs[0])
+		}
+		if err := table.Plan(&Upgrade{Site: sites[0], Code: handlerCode(isa, 1)}, 1); err == nil {
+			t.Errorf("%s: planned", what)
+		}
+	}
+	failed := errors.New("no code")
+	sites, _ := table.Insert([]Want{{Addr: text + 8}})
+	up := &Upgrade{Site: sites[0], Code: func(arch.Addr) ([]byte, error) { return nil, failed }}
+	if err := table.Plan(up, 1); !errors.Is(err, failed) {
+		t.Error(err)
+	}
+}
+
+// TestJumpOrder is killed at every write: whoever comes after finds each patch
+// and cleans it.
+func TestJumpOrder(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		run := func(mem *space) (first int) {
+			table := prepared(t, isa, mem)
+			first = mem.writes
+			var wants []Want
+			for _, off := range jumpable[isa.Name()] {
+				wants = append(wants, Want{Addr: text + arch.Addr(off)})
+			}
+			sites, _ := table.Insert(wants)
+			var ups []*Upgrade
+			for _, s := range sites {
+				if s != nil {
+					if up := (&Upgrade{Site: s, Code: handlerCode(isa, 20)}); table.Plan(up, 1) == nil {
+						ups = append(ups, up)
+					}
+				}
+			}
+			_ = table.Arm(ups)
+			_ = table.Disarm(sites[:1], "")
+			_ = table.Remove(table.Sites())
+			return first
+		}
+		whole := newSpace(isa)
+		first := run(whole)
+		for at := first + 1; at <= whole.writes+1; at++ {
+			mem := newSpace(isa)
+			before := bytes.Clone(mem.parts[text])
+			mem.broken = at
+			run(mem)
+			mem.broken = 0
+			var areas []arch.Addr
+			for a := range mem.parts {
+				areas = append(areas, a)
+			}
+			found, ok := Recover(isa, mem, mem, areas)
+			if !ok {
+				t.Fatalf("killed at write %d: nothing found", at)
+			}
+			for _, s := range found.Sites() {
+				if in, err := isa.Decode(mem.find(s.Addr, isa.JumpLen()), s.Addr); err == nil && s.Jumps() && !found.InRun(in.Target) {
+					t.Errorf("killed at write %d: the run of %v is not known", at, s.Addr)
+				}
+			}
+			if err := found.Remove(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+				t.Errorf("killed at write %d: not restored, %v\n% x\n% x", at, err, mem.parts[text][:32], before[:32])
+			}
+		}
+	})
+}
+
+// TestJumpClone forks: what one does the other does not see.
+func TestJumpClone(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		mem := newSpace(isa)
+		before := bytes.Clone(mem.parts[text])
+		table := prepared(t, isa, mem)
+		sites := jumps(t, isa, table, 3)
+		copied := &space{parts: map[arch.Addr][]byte{}}
+		for a, p := range mem.parts {
+			copied.parts[a] = bytes.Clone(p)
+		}
+		child := table.Clone(copied, copied)
+		if !child.AnyJump() || !child.InRun(sites[0].run.addr) {
+			t.Fatal("the child has no jumps")
+		}
+		if err := child.Remove(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
+			t.Errorf("the child is not clean: %v", err)
+		}
+		child.Sweep()
+		if !table.InRun(sites[0].run.addr) || !sites[0].Jumps() || bytes.Equal(mem.parts[text], before) {
+			t.Error("the parent has lost its jumps")
+		}
+	})
+}
