@@ -28,8 +28,8 @@ test: needs ## everything: unit, live and CLI tests, the race detector, arm64
 unit: ## unit, live and CLI tests as the product is built
 	go test -count=1 $(TESTFLAGS) ./...
 
-race: ## the same under the race detector
-	CGO_ENABLED=1 go test -race -count=1 $(TESTFLAGS) ./...
+race: ## the same under the race detector, with traps where unit has jumps
+	PTRACER_TEST_TRAPS=1 CGO_ENABLED=1 go test -race -count=1 $(TESTFLAGS) ./...
 
 arm64: ## the tests on arm64, in an emulated machine
 	go run ./internal/lane -cpu $(LANECPU)

@@ -164,16 +164,16 @@ func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
 }
 
 // Arm puts planned jumps in the place of their traps. All tasks are halted, and
-// none is inside what the jumps overwrite.
-func (t *Table) Arm(jumps []*Upgrade) error {
-	var errs []error
-	for _, j := range jumps {
+// none is inside what the jumps overwrite. Errors are by jump: those stay traps.
+func (t *Table) Arm(jumps []*Upgrade) []error {
+	errs := make([]error, len(jumps))
+	for i, j := range jumps {
 		if err := t.armJump(j); err != nil {
 			t.Drop(j)
-			errs = append(errs, &SiteError{j.Site.Addr, err})
+			errs[i] = &SiteError{j.Site.Addr, err}
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 func (t *Table) armJump(j *Upgrade) error {

@@ -84,10 +84,14 @@ func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
 	if spec.Name == "latency" || spec.Name == "record" {
 		spec.Params.Calls.Go = spec.Params.Calls.Go || goCode
 	}
+	tracee := handler.InTracee{}
+	if goCode {
+		tracee.Stack = goStack
+	}
 	o := handler.Options{
 		By: handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}, Context: ctx,
 		Params: spec.Params, Where: spec.Where,
-		Executors: handler.Executors{Tracee: handler.InTracee{}, Kernel: handler.InKernel{}, Engine: handler.InEngine{}},
+		Executors: handler.Executors{Tracee: tracee, Kernel: handler.InKernel{}, Engine: handler.InEngine{}},
 	}
 	return s.openHandler(spec, o)
 }

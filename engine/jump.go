@@ -52,6 +52,9 @@ var (
 	errStuck    = errors.New("not all tasks could be halted")
 )
 
+// jumping is turned off by tests whose subject are traps.
+var jumping = true
+
 // upgrade makes jumps of those of the sites that can be; the others get the
 // reason. near is where shared memory has to be near to.
 func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
@@ -242,7 +245,6 @@ func (s *session) newCounter(pl *placement) error {
 
 // armJumps plants jumps in one pause of the space's tasks.
 func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) error {
-	var failed error
 	err := s.whileHalted(space, func(stuck int) error {
 		if stuck > 0 {
 			for _, up := range ups {
@@ -251,7 +253,12 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) err
 			}
 			return nil
 		}
-		failed = space.Table.Arm(s.free(space, ups))
+		ups = s.free(space, ups)
+		for i, err := range space.Table.Arm(ups) {
+			if err != nil {
+				s.stayTrap(ups[i].Site, err)
+			}
+		}
 		return s.moveIntoRuns(space, ups)
 	})
 	for _, up := range ups {
@@ -261,7 +268,7 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) err
 			}
 		}
 	}
-	return errors.Join(failed, err)
+	return err
 }
 
 // whileHalted runs f while all tasks of a space that can be are halted, and none

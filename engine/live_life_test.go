@@ -42,7 +42,7 @@ func TestLife(t *testing.T) {
 				switch {
 				case follow:
 					hits = c.all
-				case rung == breakpoint.Auto && (args[0] == "clonevm" || args[0] == "vfork"):
+				case rung == breakpoint.Auto && jumping && (args[0] == "clonevm" || args[0] == "vfork"):
 					hits = c.all // who runs in the process's memory jumps there, too
 				case args[0] == "vfork":
 					hits = c.own / 2

@@ -7,7 +7,10 @@ import (
 	"github.com/ptracer/ptracer/internal/leak"
 )
 
+// TestMain has all tests that do not ask for a rung run with traps where
+// PTRACER_TEST_TRAPS is set: jumps take most sites otherwise.
 func TestMain(m *testing.M) {
+	jumping = os.Getenv("PTRACER_TEST_TRAPS") == ""
 	if run := tracers[os.Getenv(tracerEnv)]; run != nil {
 		run()
 		return

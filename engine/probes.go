@@ -292,7 +292,7 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 
 // upgradePlaced makes jumps of a probe's sites, where its spec lets it.
 func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
-	if r := p.spec.Rung; r != breakpoint.Jump && r != breakpoint.Auto || proc.Space.Guard.Data == 0 {
+	if r := p.spec.Rung; r != breakpoint.Jump && (r != breakpoint.Auto || !jumping) || proc.Space.Guard.Data == 0 {
 		return nil
 	}
 	seen := map[*breakpoint.Site]bool{}

@@ -2,35 +2,84 @@ package symbols
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"testing"
 
-	"github.com/ptracer/ptracer/arch/amd64"
+	"github.com/ptracer/ptracer/arch"
 )
 
-// TestUndisturbed looks at every function of the C library: what objdump's
-// branches lead to is found, and most entries are free.
+var (
+	leads   = regexp.MustCompile(`^(?:bnd |notrack |lock |data16 )*(?:j[a-z]+|loop[a-z]*|call)(?:,p[nt])? +([0-9a-f]+)(?: |$)`)
+	byTable = regexp.MustCompile(`^(?:bnd |notrack )*jmp +\*(?:%|.*,.*,)`)
+)
+
+// TestUndisturbed holds the proof against objdump: what a branch of its leads
+// to is found, in every function where it sees a jump by a table that is said,
+// and most functions are free of either.
 func TestUndisturbed(t *testing.T) {
-	path := "/lib/x86_64-linux-gnu/libc.so.6"
-	f, err := Open(path)
-	if err != nil {
-		t.Skip(err)
+	path := tool(t, "bash")
+	f := open(t, path)
+	if isaOf(f).MinInst() != 1 {
+		return // one instruction is displaced, and nothing leads into it
 	}
-	defer f.Close()
+	targets, tables := map[arch.Addr]bool{}, map[arch.Addr]bool{}
+	for at, text := range objdump(t, "objdump", path) {
+		if m := leads.FindStringSubmatch(text); m != nil {
+			to, err := strconv.ParseUint(m[1], 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			targets[arch.Addr(to)] = true
+		}
+		if byTable.MatchString(text) {
+			tables[at] = true
+		}
+	}
+	if len(targets) < 1000 || len(tables) < 10 {
+		t.Fatalf("objdump sees %d targets and %d jumps by tables", len(targets), len(tables))
+	}
 	fns, err := f.Functions()
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, why := 0, map[error]int{}
+	free, disturbed := 0, 0
 	for _, fn := range fns {
-		err := f.Undisturbed(amd64.ISA, fn.Addr, 5, true)
+		err := f.Undisturbed(isaOf(f), fn.Addr, 5, true)
 		if err == nil {
 			free++
 		}
-		for _, e := range []error{ErrTarget, ErrTable, ErrNoFunc} {
-			if errors.Is(err, e) {
-				why[e]++
+		for at := fn.Addr + 1; at < fn.Addr+5; at++ {
+			if targets[at] && !errors.Is(err, ErrTarget) {
+				t.Errorf("%s: a branch to +%d: %v", fn.Name, at-fn.Addr, err)
+			}
+			if targets[at] {
+				disturbed++
 			}
 		}
+		for at := fn.Addr; at < fn.End(); at++ {
+			if tables[at] && !errors.Is(err, ErrTable) && !errors.Is(err, ErrTarget) {
+				t.Errorf("%s: a jump by a table at +%d: %v", fn.Name, at-fn.Addr, err)
+			}
+		}
+		if one := f.Undisturbed(isaOf(f), fn.Addr, 5, false); one != nil && !errors.Is(one, ErrTarget) {
+			t.Errorf("%s: one instruction: %v", fn.Name, one)
+		}
 	}
-	t.Logf("%d of %d; %v", free, len(fns), why)
+	lost := 0
+	for to := range targets {
+		if err := f.Undisturbed(isaOf(f), to-1, 5, false); !errors.Is(err, ErrTarget) {
+			lost++
+		}
+	}
+	t.Logf("%d of %d functions are free, %d branches lead behind a start, %d of %d are not seen", free, len(fns), disturbed, lost, len(targets))
+	if lost > 0 {
+		t.Errorf("%d branch targets are not known", lost)
+	}
+	if free < len(fns)*8/10 {
+		t.Errorf("only %d of %d functions are free", free, len(fns))
+	}
+	if err := f.Undisturbed(isaOf(f), 1, 5, true); !errors.Is(err, ErrNoFunc) {
+		t.Errorf("where there is no function: %v", err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -19,13 +20,17 @@ import (
 // InTracee is the executor in the traced program itself: machine code on the
 // way of the threads that hit, on the same maps. The Maps that it opens are an
 // *Interpreted, for places that can't be jumped from are served by the engine.
-type InTracee struct{}
+type InTracee struct {
+	// Stack is how much of the program's stack the code may use, in bytes; 0:
+	// enough.
+	Stack int
+}
 
 // errExits is of handlers that have an exit program.
 var errExits = errors.New("exits of functions are no jumps yet")
 
 // Open makes a handler's maps, if its program has code that needs no help.
-func (InTracee) Open(h *Verified) (Maps, error) {
+func (e InTracee) Open(h *Verified) (Maps, error) {
 	if h.Exit != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, errExits)
 	}
@@ -34,7 +39,7 @@ func (InTracee) Open(h *Verified) (Maps, error) {
 		return nil, err
 	}
 	x := m.(*Interpreted)
-	if _, err := Native(h.Entry, x.Set, At{Base: 1 << 32, Region: 2 << 32}); err != nil {
+	if _, err := Native(h.Entry, x.Set, At{Base: 1 << 32, Region: 2 << 32, Way: compile.Way{Stack: e.Stack}}); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -87,7 +92,10 @@ func NewCounters(ctx program.Context) (*Counters, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Counters{set: set, ctx: ctx}, nil
+	c := &Counters{set: set, ctx: ctx}
+	// They are read as long as anybody knows them, which nobody says the end of.
+	runtime.SetFinalizer(c, (*Counters).Close)
+	return c, nil
 }
 
 // counterMap has a value for each CPU where an instruction tells its number.
@@ -131,7 +139,7 @@ func (c *Counters) Code(n int, at At) ([]byte, error) {
 func (c *Counters) Count(n int) (sum uint64) {
 	data, stride, cpuStride := c.set.Map(0).Values()
 	cpus := 1
-	if cpuStride > 0 {
+	if c.set.Map(0).Spec().Type == program.PerCPUArray {
 		cpus = c.set.CPUs()
 	}
 	for cpu := range cpus {

@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+)
+
+// TestJumps counts by jumps in programs of each kind, with threads of theirs in
+// the way of the jumps: all calls, no stop for any of them, nothing left.
+func TestJumps(t *testing.T) {
+	for _, c := range []struct{ fixture, args, where string }{
+		{"threads", "8 200000", "work"}, {"threads-static", "8 200000", "work"},
+		{"loop", "3000", "work"}, {"loop-musl", "3000", "work"}, {"loop-nopie", "3000", "work"}, {"loop-static-pie", "3000", "work"},
+		{"gowork", "3 20000", "main.work"}, {"gowork-pie", "3 20000", "main.work"}, {"gowork-stripped", "3 20000", "main.work"},
+		{"forker", "fork 3 50", "work"},
+	} {
+		t.Run(c.fixture, func(t *testing.T) {
+			want, wantStatus := alone(t, c.fixture, strings.Fields(c.args)...)
+			p := launch(t, c.fixture, strings.Fields(c.args)...)
+			s := attach(t, p.pid, Options{Follow: true})
+			id := register(t, s, ProbeSpec{Location: c.where, Rung: breakpoint.Jump})
+			for _, pl := range s.Placements(id) {
+				if pl.Rung != breakpoint.Jump || pl.Reason != "" {
+					t.Errorf("%s: %v, %q", pl.Name, pl.Rung, pl.Reason)
+				}
+			}
+			before := s.Stats().Hits
+			p.goOn()
+			out, status := p.end()
+			if unpid(out) != unpid(want) || status != wantStatus {
+				t.Errorf("%q, status %d, want %q, %d", out, status, want, wantStatus)
+			}
+			calls := said(t, out, "calls")
+			if c.fixture == "forker" {
+				calls = 300 // its children's, too
+			}
+			if got := s.Hits(id); got != calls {
+				t.Errorf("%d hits, %d calls", got, calls)
+			}
+			if stops := s.Stats().Hits - before; stops > calls/10 {
+				t.Errorf("%d hits stopped", stops) // a few are the engine's own
+			}
+		})
+	}
+}
+
+// TestJumpsComeAndGo plants and removes jumps while threads run through them.
+func TestJumpsComeAndGo(t *testing.T) {
+	p := launch(t, "threads", "4", "1000000000")
+	text := textOf(t, p.pid)
+	s := attach(t, p.pid)
+	p.goOn()
+	for range pace(50, 5) {
+		id := register(t, s, ProbeSpec{Location: "work"})
+		if !jumping {
+			break
+		}
+		until(t, "hits", func() bool { return s.Hits(id) > 1000 })
+		if err := s.Unregister(id); err != nil {
+			t.Fatal(err)
+		}
+		n := s.Hits(id)
+		time.Sleep(time.Millisecond) // nothing is to happen
+		if again := s.Hits(id); again != n {
+			t.Fatalf("%d hits after its end", again-n)
+		}
+	}
+	detach(t, s)
+	clean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
+	if m := mapsOf(t, p.pid); strings.Contains(m, "ptracer") {
+		t.Errorf("memory of ours is left:\n%s", m)
+	}
+}
+
+// TestJumpReasons is what stands against jumps.
+func TestJumpReasons(t *testing.T) {
+	p := launch(t, "calls", "1", "10")
+	s := attach(t, p.pid)
+	for where, want := range map[string]string{"step%return": "exits", "main+*": "another probe"} {
+		id := register(t, s, ProbeSpec{Location: where})
+		found := false
+		for _, pl := range s.Placements(id) {
+			if pl.Rung == breakpoint.Jump && where == "step%return" {
+				t.Errorf("%s is a jump", pl.Name)
+			}
+			found = found || strings.Contains(pl.Reason, want)
+		}
+		if !found && jumping && s.ISA().MinInst() == 1 {
+			t.Errorf("%s: nobody says %q: %+v", where, want, s.Placements(id))
+		}
+	}
+	if _, err := s.Register(ProbeSpec{Location: "step%return", Rung: breakpoint.Jump}); !errors.Is(err, breakpoint.ErrUnsupported) {
+		t.Errorf("a jump at an exit: %v", err)
+	}
+	p.goOn()
+	p.end()
+}
+
+// TestJumpBesideTrap has probes that stop come to where there is a jump, and
+// next to it, and go again: each call counts once for each.
+func TestJumpBesideTrap(t *testing.T) {
+	for _, spec := range []ProbeSpec{
+		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
+	} {
+		p := launch(t, "calls", "2", "300")
+		s := attach(t, p.pid)
+		first := register(t, s, ProbeSpec{Location: "step"})
+		second := register(t, s, spec)
+		third := register(t, s, ProbeSpec{Location: "step"})
+		if err := s.Unregister(second); err != nil {
+			t.Fatal(err)
+		}
+		second = register(t, s, spec)
+		p.goOn()
+		p.end()
+		at := uint64(0)
+		for _, pl := range s.Placements(second) {
+			if !strings.Contains(pl.Name, "+") || strings.HasSuffix(pl.Name, "+0") {
+				at = pl.Hits
+			}
+		}
+		if s.Hits(first) != 600 || s.Hits(third) != 600 || at != 600 {
+			t.Errorf("%+v: %d, %d and %d hits", spec, s.Hits(first), at, s.Hits(third))
+		}
+		detach(t, s)
+	}
+}
+
+// TestJumpFaults has an instruction that a jump displaces fault: the program is
+// shown its own place, and goes on.
+func TestJumpFaults(t *testing.T) {
+	for _, rung := range []breakpoint.Rung{breakpoint.Jump, breakpoint.Slot} {
+		want, _ := alone(t, "faulty", "50")
+		p := launch(t, "faulty", "50")
+		s := attach(t, p.pid)
+		id := register(t, s, ProbeSpec{Location: "touch", Rung: rung})
+		p.goOn()
+		out, status := p.end()
+		if unpid(out) != unpid(want) || status != 0 || said(t, out, "wrong") != 0 {
+			t.Errorf("%v: %q, want %q", rung, out, want)
+		}
+		hits := uint64(50)
+		if rung == breakpoint.Jump {
+			hits += said(t, out, "faults") // what faults comes to the jump again
+		}
+		if got := s.Hits(id); got != hits {
+			t.Errorf("%v: %d hits, want %d", rung, got, hits)
+		}
+	}
+}
+
+// TestTraceeHandlers runs handlers behind jumps, and the same where the site is
+// a trap: they find what they find in the engine.
+func TestTraceeHandlers(t *testing.T) {
+	want, _ := alone(t, "calls", "2", "300")
+	specs := map[string]HandlerSpec{}
+	for loc, spec := range builtinSpecs {
+		if loc != "step ret" && loc != "step values" { // an exit; a hash
+			specs[loc] = spec
+		}
+	}
+	specs["leaf hist"] = HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}, Scale: builtin.Scale{Lo: 0, Step: 10, Count: 20}}}
+	_, reference := results(t, handler.Engine, specs)
+	probe := launch(t, "calls")
+	s := attach(t, probe.pid)
+	if _, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee}); errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+		t.Log(err) // values for each CPU
+		return
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for loc := range specs {
+		if h, err := s.OpenHandler(HandlerSpec{Name: specs[loc].Name, Params: specs[loc].Params, Where: handler.Tracee}); err != nil {
+			t.Logf("%s: %v", loc, err)
+			delete(specs, loc)
+			delete(reference, loc)
+		} else if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(specs) < 4 {
+		t.Errorf("only %d handlers run in the program", len(specs))
+	}
+	out, found := results(t, handler.Tracee, specs)
+	if out != want {
+		t.Errorf("it says %q, unprobed %q", out, want)
+	}
+	if !cmp.Equal(reference, found) {
+		t.Errorf("engine and tracee differ: %s", cmp.Diff(reference, found))
+	}
+}
+
+// TestTraceeHandlerCloses closes a handler while threads run through it: they
+// are counted on, the handler's result stays what it was.
+func TestTraceeHandlerCloses(t *testing.T) {
+	p := launch(t, "threads", "2", fmt.Sprint(pace(1000000000, 100000000)))
+	s := attach(t, p.pid)
+	h, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee})
+	if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+		return
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	id := register(t, s, ProbeSpec{Location: "work", Handler: h})
+	p.goOn()
+	until(t, "hits", func() bool { return s.Hits(id) > 1000 })
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	last := resultOf(t, h)
+	if n := last.(map[string]any)["hits"].(float64); n < 1000 {
+		t.Errorf("%v hits when it was closed", n)
+	}
+	n := s.Hits(id)
+	until(t, "more hits", func() bool { return s.Hits(id) > n+1000 })
+	if again := resultOf(t, h); !cmp.Equal(last, again) {
+		t.Errorf("the result changes after Close: %v, %v", last, again)
+	}
+	for _, pl := range s.Placements(id) {
+		if pl.Rung != breakpoint.Jump && jumping {
+			t.Errorf("%v: %s", pl.Rung, pl.Reason)
+		}
+	}
+}
