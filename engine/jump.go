@@ -571,3 +571,48 @@ func writeAtHit(t *inferior.Task, addr arch.Addr, data []byte) error {
 	}
 	return table.WriteOriginal(addr, data)
 }
+
+// sites are where a probe is, by process.
+func (p *probe) sites() map[*inferior.Process][]*breakpoint.Site {
+	list, seen := map[*inferior.Process][]*breakpoint.Site{}, map[*breakpoint.Site]bool{}
+	for _, pl := range p.places {
+		if pl.site != nil && !seen[pl.site] {
+			seen[pl.site] = true
+			list[pl.proc] = append(list[pl.proc], pl.site)
+		}
+	}
+	return list
+}
+
+// withoutJumps makes traps of those of a probe's sites that are jumps: the probe
+// is going to be taken from them.
+func (s *session) withoutJumps(all map[*inferior.Process][]*breakpoint.Site) error {
+	var errs []error
+	for proc, sites := range all {
+		var jumps []*breakpoint.Site
+		for _, site := range sites {
+			if site.Jumps() {
+				jumps = append(jumps, site)
+			}
+		}
+		errs = append(errs, s.downgrade(proc.Space, jumps, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// restoreJumps makes jumps again of those of the sites that have other probes.
+func (s *session) restoreJumps(all map[*inferior.Process][]*breakpoint.Site) error {
+	var errs []error
+	for proc, sites := range all {
+		var left []*breakpoint.Site
+		for _, site := range sites {
+			if proc.Space.Table.At(site.Addr) == site && len(site.Tag.(*tag).list) > 0 {
+				left = append(left, site)
+			}
+		}
+		if s.procs[proc.PID] == proc && jumping {
+			errs = append(errs, s.upgrade(proc, left))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -12,11 +12,28 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/internal/skip"
 )
+
+// canJump is whether there are jumps on this CPU.
+func canJump() bool {
+	ctx, err := program.ContextOf(hostISA().Name())
+	return err == nil && handler.NativeAvailable(ctx) == nil
+}
+
+// needsJumps skips a test where there are none.
+func needsJumps(t *testing.T) {
+	t.Helper()
+	if !canJump() {
+		skip.Missing(t, "LSE, in the CPU: run the lane with -cpu max")
+	}
+}
 
 // TestJumps counts by jumps in programs of each kind, with threads of theirs in
 // the way of the jumps: all calls, no stop for any of them, nothing left.
 func TestJumps(t *testing.T) {
+	needsJumps(t)
 	for _, c := range []struct{ fixture, args, where string }{
 		{"threads", "8 200000", "work"}, {"threads-static", "8 200000", "work"},
 		{"loop", "3000", "work"}, {"loop-musl", "3000", "work"}, {"loop-nopie", "3000", "work"}, {"loop-static-pie", "3000", "work"},
@@ -55,6 +72,7 @@ func TestJumps(t *testing.T) {
 
 // TestJumpsComeAndGo plants and removes jumps while threads run through them.
 func TestJumpsComeAndGo(t *testing.T) {
+	needsJumps(t)
 	p := launch(t, "threads", "4", "1000000000")
 	text := textOf(t, p.pid)
 	s := attach(t, p.pid)
@@ -83,6 +101,7 @@ func TestJumpsComeAndGo(t *testing.T) {
 
 // TestJumpReasons is what stands against jumps.
 func TestJumpReasons(t *testing.T) {
+	needsJumps(t)
 	p := launch(t, "calls", "1", "10")
 	s := attach(t, p.pid)
 	for where, want := range map[string]string{"step%return": "exits", "main+*": "another probe"} {
@@ -138,6 +157,7 @@ func TestJumpBesideTrap(t *testing.T) {
 // TestJumpFaults has an instruction that a jump displaces fault: the program is
 // shown its own place, and goes on.
 func TestJumpFaults(t *testing.T) {
+	needsJumps(t)
 	for _, rung := range []breakpoint.Rung{breakpoint.Jump, breakpoint.Slot} {
 		want, _ := alone(t, "faulty", "50")
 		p := launch(t, "faulty", "50")
@@ -161,6 +181,7 @@ func TestJumpFaults(t *testing.T) {
 // TestTraceeHandlers runs handlers behind jumps, and the same where the site is
 // a trap: they find what they find in the engine.
 func TestTraceeHandlers(t *testing.T) {
+	needsJumps(t)
 	want, _ := alone(t, "calls", "2", "300")
 	specs := map[string]HandlerSpec{}
 	for loc, spec := range builtinSpecs {
@@ -202,6 +223,7 @@ func TestTraceeHandlers(t *testing.T) {
 // TestTraceeHandlerCloses closes a handler while threads run through it: they
 // are counted on, the handler's result stays what it was.
 func TestTraceeHandlerCloses(t *testing.T) {
+	needsJumps(t)
 	p := launch(t, "threads", "2", fmt.Sprint(pace(1000000000, 100000000)))
 	s := attach(t, p.pid)
 	h, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee})

@@ -10,7 +10,7 @@ import (
 // TestMain has all tests that do not ask for a rung run with traps where
 // PTRACER_TEST_TRAPS is set: jumps take most sites otherwise.
 func TestMain(m *testing.M) {
-	jumping = os.Getenv("PTRACER_TEST_TRAPS") == ""
+	jumping = os.Getenv("PTRACER_TEST_TRAPS") == "" && canJump()
 	if run := tracers[os.Getenv(tracerEnv)]; run != nil {
 		run()
 		return

@@ -383,10 +383,12 @@ func (s *session) Unregister(id event.ProbeID) error {
 			return err
 		}
 		p.gone = true
-		var errs []error
+		sites := p.sites()
+		errs := []error{s.withoutJumps(sites)}
 		for _, pl := range p.places {
 			errs = append(errs, s.unplace(pl))
 		}
+		errs = append(errs, s.restoreJumps(sites))
 		for _, proc := range s.procs {
 			if proc.Space.Table.Retired() > manyRetired {
 				errs = append(errs, s.sweep(proc.Space))
@@ -447,14 +449,6 @@ func (s *session) unplace(pl *placement) error {
 	pl.site = nil
 	if s.procs[pl.proc.PID] != pl.proc {
 		return nil
-	}
-	if site.Jumps() {
-		if err := s.downgrade(pl.proc.Space, []*breakpoint.Site{site}, ""); err != nil {
-			return err
-		}
-		if len(g.list) > 0 {
-			return s.upgrade(pl.proc, []*breakpoint.Site{site})
-		}
 	}
 	if len(g.list) > 0 {
 		return nil

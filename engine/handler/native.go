@@ -52,9 +52,25 @@ type At struct {
 	Way    compile.Way
 }
 
+// errAtomics is of CPUs whose atomic additions are loops: a thread that is
+// stepped through one never comes to its end.
+var errAtomics = fmt.Errorf("%w: the CPU has no atomic instructions (LSE)", ErrUnsupported)
+
+// NativeAvailable is why programs of a context have no machine code here at all,
+// nil if they have.
+func NativeAvailable(ctx program.Context) error {
+	if ctx.Arch == "arm64" && features()&compile.LSE == 0 {
+		return errAtomics
+	}
+	return nil
+}
+
 // Native is the machine code of a program, to be passed through by a thread of
 // the traced program.
 func Native(r *verify.Result, set *maps.Set, at At) ([]byte, error) {
+	if err := NativeAvailable(r.Context); err != nil {
+		return nil, err
+	}
 	t := compile.Target{Base: at.Base, Region: at.Region, Features: features()}
 	for i := range set.Len() {
 		m := compile.Map{Header: set.Map(i).Offset()}
