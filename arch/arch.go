@@ -133,8 +133,8 @@ type ISA interface {
 	// ErrUnsupported if to is out of its reach.
 	Jump(from, to Addr) ([]byte, error)
 	// Run decodes the instructions at the start of code, which lies at at,
-	// up to the one with which they are n bytes or more: they can be
-	// displaced together by a jump. It fails, by an error that says why and
+	// up to the one with which they are n bytes or more, or behind which there
+	// is nothing but padding: they can be displaced together by a jump. It fails, by an error that says why and
 	// wraps ErrUnsupported, if one behind the first may fault or one before
 	// the last may not go on behind itself: whoever came back to it would find
 	// the jump's bytes there.

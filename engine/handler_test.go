@@ -356,9 +356,9 @@ func TestHandlerRefused(t *testing.T) {
 		}
 	}
 	for want, spec := range map[string]HandlerSpec{
-		"no such handler":    {Name: "nothing"},
-		"arg0 >":             {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 >"}}},
-		"exits of functions": {Name: "latency", Where: handler.Tracee},
+		"no such handler": {Name: "nothing"},
+		"arg0 >":          {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 >"}}},
+		"in the tracee":   {Name: "latency", Where: handler.Tracee},
 	} {
 		if _, err := s.OpenHandler(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", spec.Name, err)

@@ -46,7 +46,7 @@ func (pl *placement) count() uint64 { return pl.hits.Load() + pl.counter.count()
 // Why a site stays a trap.
 var (
 	errStops    = errors.New("a probe there needs a stop")
-	errExit     = errors.New("not at exits yet")
+	errExit     = errors.New("not at exits by jumps yet")
 	errGoMiddle = errors.New("in the middle of a Go function")
 	errInside   = errors.New("a task is to come back to where the jump would lie")
 	errStuck    = errors.New("not all tasks could be halted")
@@ -142,7 +142,7 @@ func (pl *placement) jumps() error {
 		return errStops
 	case spec().Handler != nil && !spec().Handler.native:
 		return errStops
-	case pl.exit != nil:
+	case pl.exit != nil && (pl.exit.tail || !pl.exit.always):
 		return errExit
 	}
 	return nil

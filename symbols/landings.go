@@ -13,7 +13,7 @@ import (
 // landings are the places in a file's code that something leads to.
 type landings struct {
 	once    sync.Once
-	targets []arch.Addr // of direct jumps, branches and calls, ascending
+	targets []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
 	tables  []arch.Addr // instructions that may jump through a table, ascending
 	err     error
 }
@@ -99,6 +99,7 @@ func (f *File) landings(isa arch.ISA) *landings {
 			}
 			l.sweep(isa, chunk{arch.Addr(s.vaddr), code}, starts)
 		}
+		l.targets = append(l.targets, starts...) // they are called through pointers
 		slices.Sort(l.targets)
 		l.targets = slices.Compact(l.targets)
 		slices.Sort(l.tables)

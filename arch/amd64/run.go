@@ -33,7 +33,7 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		if err != nil {
 			return nil, err
 		}
-		last := got+in.len >= n
+		last := got+in.len >= n || ends(d.Kind) && padding(code[got+in.len:], n-got-in.len)
 		switch {
 		case d.Kind == arch.KindTrap, d.Kind == arch.KindSyscall:
 			return nil, fmt.Errorf("%w: a system call or trap would be displaced", arch.ErrUnsupported)
@@ -45,9 +45,28 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 			return nil, fmt.Errorf("%w: the instruction %d bytes in may fault", arch.ErrUnsupported, got)
 		}
 		list = append(list, d)
-		got += in.len
+		if got += in.len; last {
+			break
+		}
 	}
 	return list, nil
+}
+
+// ends reports whether nothing goes on behind an instruction.
+func ends(k arch.Kind) bool {
+	return k == arch.KindReturn || k == arch.KindJump || k == arch.KindJumpIndirect
+}
+
+// padding reports whether n bytes are what lies between functions.
+func padding(code []byte, n int) bool {
+	for n > 0 {
+		in, err := parse(code)
+		if err != nil || in.kind(code) != arch.KindNop && code[0] != opInt3 {
+			return false
+		}
+		code, n = code[in.len:], n-in.len
+	}
+	return true
 }
 
 // harmless reports whether an instruction can't fault, unless the stack does.

@@ -26,21 +26,21 @@ type InTracee struct {
 	Stack int
 }
 
-// errExits is of handlers that have an exit program.
-var errExits = errors.New("exits of functions are no jumps yet")
-
 // Open makes a handler's maps, if its program has code that needs no help.
 func (e InTracee) Open(h *Verified) (Maps, error) {
-	if h.Exit != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, errExits)
-	}
 	m, err := InEngine{}.Open(h)
 	if err != nil {
 		return nil, err
 	}
 	x := m.(*Interpreted)
-	if _, err := Native(h.Entry, x.Set, At{Base: 1 << 32, Region: 2 << 32, Way: compile.Way{Stack: e.Stack}}); err != nil {
-		return nil, errors.Join(err, m.Close())
+	for _, at := range []build.Point{build.Entry, build.Exit} {
+		r := h.At(at)
+		if r == nil {
+			continue
+		}
+		if _, err := Native(r, x.Set, At{Base: 1 << 32, Region: 2 << 32, Way: compile.Way{Stack: e.Stack}}); err != nil {
+			return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsupported, err), m.Close())
+		}
 	}
 	return m, nil
 }
