@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 )
 
@@ -21,7 +22,7 @@ const partEnv = "PTRACER_BENCH_PART"
 var parts = map[string]func(args []string) error{"count": countPart, "visit": visitPart, "handle": handlePart}
 
 // countPart counts the hits of a location until the process ends, and fails if
-// that took memory.
+// that took memory: PID LOCATION RUNG.
 func countPart(args []string) error {
 	pid, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -32,7 +33,13 @@ func countPart(args []string) error {
 		return err
 	}
 	defer s.Detach()
-	id, err := s.Register(engine.ProbeSpec{Location: args[1]})
+	spec := engine.ProbeSpec{Location: args[1]}
+	if len(args) > 2 {
+		if spec.Rung, err = breakpoint.ParseRung(args[2]); err != nil {
+			return err
+		}
+	}
+	id, err := s.Register(spec)
 	if err != nil {
 		return err
 	}

@@ -123,6 +123,10 @@ func TestHandlers(t *testing.T) {
 	plain := contender{name: rowEngine, calls: length(20000, 300), attach: byEngine()}
 	for range turns(9) {
 		t.Run(rowEngine, func(t *testing.T) { table.add("engine, no handler", "count", plain.measure(t, c)) })
+		for _, h := range handlersAt[:2] { // those that run in the program
+			x := contender{name: "tracee", calls: length(50_000_000, 30_000), attach: byHandler(handler.Tracee, h.args)}
+			t.Run("tracee/"+h.label, func(t *testing.T) { table.add("tracee", h.label, x.measure(t, c)) })
+		}
 		for _, where := range []handler.Where{handler.Engine, handler.Kernel} {
 			if where == handler.Kernel && kernel.Available() != nil {
 				skip.Missing(t, "eBPF in the kernel")

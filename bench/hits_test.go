@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"encoding/binary"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -62,8 +64,37 @@ func inC(way string, cpu int) func(testing.TB, hitCase, *process) (int, func() f
 
 func byEngine(wrap ...string) func(testing.TB, hitCase, *process) (int, func() float64) {
 	return byTracer(func(t testing.TB, c hitCase, p *process) *exec.Cmd {
-		return engineCommand(t, "count", p.pid, "hit_"+c.first, wrap...)
+		cmd := engineCommand(t, "count", p.pid, "hit_"+c.first, wrap...)
+		cmd.Args = append(cmd.Args, "trap")
+		return cmd
 	})
+}
+
+// byJump is the engine without a stop.
+func byJump(t testing.TB, c hitCase, p *process) (int, func() float64) {
+	return byTracer(func(t testing.TB, c hitCase, p *process) *exec.Cmd {
+		cmd := engineCommand(t, "count", p.pid, "hit_"+c.first)
+		cmd.Args = append(cmd.Args, "jump")
+		return cmd
+	})(t, c, p)
+}
+
+// byHand puts a jump at the function's start, to code that counts and is there
+// already: the least that a jump can cost. Its counter is plain.
+func byHand(t testing.TB, c hitCase, p *process) (int, func() float64) {
+	t.Helper()
+	path := fixture.Path(t, "hits")
+	at, to := symbolOf(t, path, "hit_"+c.first).addr, symbolOf(t, path, "jump_"+c.first).addr
+	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.pid), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	jump := binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(to-at-5))
+	if _, err := mem.WriteAt(jump, int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	return 0, func() float64 { return p.patched }
 }
 
 // byGDB has gdb ignore a breakpoint more often than it is hit.
@@ -103,6 +134,7 @@ func (x contender) measure(t testing.TB, c hitCase, watch ...func(pid int)) floa
 	p.say("")
 	ns := p.number("ns")
 	calls := p.number("calls")
+	p.patched = p.number("patched")
 	p.end()
 	if hits := finish(); hits != calls && !(x.lossy && c.threads > 1) {
 		t.Errorf("%s, %v: %.0f hits, %.0f calls", x.name, c, hits, calls)
@@ -127,7 +159,9 @@ func unprobed(t testing.TB, c hitCase) float64 {
 var bare = map[hitCase]float64{}
 
 const (
-	rowEngine   = "ptracer"
+	rowJump     = "ptracer, jump"
+	rowHand     = "C, a jump patched by hand"
+	rowEngine   = "ptracer, trap"
 	rowLeast    = "C, least (GETREGS, SETREGS)"
 	rowWord     = "C, least (PEEKUSER, POKEUSER)"
 	rowFree     = "C, least, no CPU shared"
@@ -139,6 +173,8 @@ const (
 func contenders() []contender {
 	n := length(20000, 300)
 	return []contender{
+		{name: rowJump, calls: length(100_000_000, 300_000), attach: byJump},
+		{name: rowHand, calls: length(100_000_000, 300_000), attach: byHand, lossy: true},
 		{name: rowEngine, calls: n, attach: byEngine()},
 		{name: rowLeast, calls: n, attach: inC("least", 1)},
 		{name: rowWord, calls: n, attach: inC("word", 1)},
@@ -174,9 +210,11 @@ func TestHit(t *testing.T) {
 			}
 		}
 	}
-	table.ratio("ptracer / C, least", rowEngine, rowLeast)
+	table.ratio("jump / by hand", rowJump, rowHand)
+	table.ratio("uprobe / jump", rowUprobe, rowJump)
+	table.ratio("trap / C, least", rowEngine, rowLeast)
 	table.ratio("textbook / ptracer", rowTextbook, rowEngine)
-	table.ratio("ptracer / uprobe", rowEngine, rowUprobe)
+	table.ratio("trap / uprobe", rowEngine, rowUprobe)
 }
 
 // TestRequests counts the system calls that tracers make a hit.
@@ -190,7 +228,7 @@ func TestRequests(t *testing.T) {
 	}
 	for _, first := range firsts {
 		for _, x := range contenders() {
-			if x.name == rowUprobe || x.name != rowEngine && first != "push" {
+			if x.name == rowUprobe || x.name == rowJump || x.name == rowHand || x.name != rowEngine && first != "push" {
 				continue
 			}
 			name := x.name

@@ -26,6 +26,8 @@ type process struct {
 	out  *bufio.Reader
 	pipe *os.File
 	pid  int
+
+	patched float64 // what fixture hits has counted itself
 }
 
 // start runs a program; what it says on standard error comes with its output.

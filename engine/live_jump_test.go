@@ -38,7 +38,7 @@ func TestJumps(t *testing.T) {
 		{"threads", "8 200000", "work"}, {"threads-static", "8 200000", "work"},
 		{"loop", "3000", "work"}, {"loop-musl", "3000", "work"}, {"loop-nopie", "3000", "work"}, {"loop-static-pie", "3000", "work"},
 		{"gowork", "3 20000", "main.work"}, {"gowork-pie", "3 20000", "main.work"}, {"gowork-stripped", "3 20000", "main.work"},
-		{"forker", "fork 3 50", "work"},
+		{"gomap", "3000", "main.put"}, {"forker", "fork 3 50", "work"},
 	} {
 		t.Run(c.fixture, func(t *testing.T) {
 			want, wantStatus := alone(t, c.fixture, strings.Fields(c.args)...)
@@ -60,7 +60,11 @@ func TestJumps(t *testing.T) {
 			if c.fixture == "forker" {
 				calls = 300 // its children's, too
 			}
-			if got := s.Hits(id); got != calls {
+			most := calls
+			if strings.HasPrefix(c.fixture, "gowork") {
+				most += 10 // a goroutine whose stack grows begins the function again
+			}
+			if got := s.Hits(id); got < calls || got > most {
 				t.Errorf("%d hits, %d calls", got, calls)
 			}
 			if stops := s.Stats().Hits - before; stops > calls/10 {
@@ -114,8 +118,8 @@ func TestJumpReasons(t *testing.T) {
 			t.Errorf("%s: %v, and nobody says why", pl.Name, pl.Rung)
 		}
 	}
-	if found == 0 && jumping {
-		t.Errorf("no reasons: %+v", s.Placements(id))
+	if found == 0 && jumping && s.ISA().MinInst() == 1 {
+		t.Error("no reasons")
 	}
 	if _, err := s.Register(ProbeSpec{Location: "step", Action: Tell, Rung: breakpoint.Jump}); !errors.Is(err, breakpoint.ErrUnsupported) {
 		t.Errorf("a jump that stops: %v", err)

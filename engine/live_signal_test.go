@@ -22,8 +22,11 @@ func TestStorm(t *testing.T) {
 
 func storming(t *testing.T, name, mode string, rung breakpoint.Rung) {
 	n := pace(4000, 200)
-	if rung == breakpoint.Step {
+	switch {
+	case rung == breakpoint.Step:
 		n = pace(1500, 100)
+	case jumping && pace(0, 1) == 1: // all instructions are jumps
+		n = 200000
 	}
 	// A period in which a slow CPU, too, does more than serve the signal.
 	args := []string{mode, strconv.Itoa(n), pace("1500", "10000")}
@@ -50,6 +53,38 @@ func storming(t *testing.T, name, mode string, rung breakpoint.Rung) {
 	}
 	if mode != "jump" && said(t, out, "sum") != said(t, want, "sum") || status != 0 {
 		t.Errorf("probed: %q, status %d, want %q", out, status, want)
+	}
+}
+
+// TestStormJumps has signals come while a thread is mostly behind jumps: none
+// is lost, no hit counts twice, and the handler's own hits count.
+func TestStormJumps(t *testing.T) {
+	needsJumps(t)
+	for _, mode := range []string{"plain", "altstack", "jump"} {
+		t.Run(mode, func(t *testing.T) {
+			args := []string{mode, pace("100000000", "1000000"), pace("300", "10000")}
+			if mode == "jump" { // a call has to come to its end now and then
+				args[1], args[2] = pace("5000000", "100000"), pace("1500", "20000")
+			}
+			want, _ := alone(t, "storm", args...)
+			p := launch(t, "storm", args...)
+			s := attach(t, p.pid)
+			work := register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Jump})
+			tick := register(t, s, ProbeSpec{Location: "tick", Rung: breakpoint.Jump})
+			p.goOn()
+			out, status := p.end()
+			calls, ticks, jumps := said(t, out, "calls"), said(t, out, "ticks"), said(t, out, "jumps")
+			if got := s.Hits(tick); got != ticks || ticks == 0 {
+				t.Errorf("%d hits of tick, %d calls", got, ticks)
+			}
+			if got := s.Hits(work); got < calls || got > calls+jumps {
+				t.Errorf("%d hits of work, %d calls, %d jumps", got, calls, jumps)
+			}
+			if mode != "jump" && said(t, out, "sum") != said(t, want, "sum") || status != 0 {
+				t.Errorf("probed: %q, status %d, want %q", out, status, want)
+			}
+			t.Logf("%d calls, %d signals", calls, ticks)
+		})
 	}
 }
 

@@ -3,8 +3,10 @@
    the stack check that Go functions start with. Prints "ns X", from the first
    call to the last by the threads' own clocks, and "calls C".
 
-   Beside hit_X lies slot_X: its first instruction and a jump to the second,
-   for tracers that build no slot of their own. */
+   Beside hit_X lies slot_X, which does the same, for tracers that build no slot
+   of their own (nothing leads into hit_X: it can be a jump); and jump_X, which adds 1 to a
+   counter and does what hit_X does, for those that put a jump to it there.
+   Behind the calls comes "patched N", what that has counted. */
 #define _GNU_SOURCE
 #include "fixture.h"
 #include <pthread.h>
@@ -13,12 +15,18 @@
 #define SITE(name, first, rest)                                         \
 	asm(".text\n.globl hit_" #name ", slot_" #name "\n"             \
 	    ".type hit_" #name ", @function\n.p2align 6\n"              \
-	    "hit_" #name ": " first "\n0: " rest "\nret\n"              \
+	    "hit_" #name ": " first "\n" rest "\nret\n"                 \
 	    ".size hit_" #name ", . - hit_" #name "\n"                  \
 	    ".type slot_" #name ", @function\n.p2align 6\n"             \
-	    "slot_" #name ": " first "\njmp 0b\n"                       \
-	    ".size slot_" #name ", . - slot_" #name "\n");              \
+	    "slot_" #name ": " first "\n" rest "\nret\n"               \
+	    ".size slot_" #name ", . - slot_" #name "\n"               \
+	    ".globl jump_" #name "\n.type jump_" #name ", @function\n"  \
+	    ".p2align 6\njump_" #name ": incq patched(%rip)\n"         \
+	    first "\n" rest "\nret\n"                                  \
+	    ".size jump_" #name ", . - jump_" #name "\n");              \
 	extern void hit_##name(void);
+
+long patched;
 
 SITE(push, "push %rbx", "pop %rbx")
 SITE(lea, "lea (%rdi,%rdi,2), %rax", "")
@@ -92,6 +100,6 @@ int main(int argc, char **argv)
 		if (i == 0 || times[i].end > all.end)
 			all.end = times[i].end;
 	}
-	printf("ns %ld\ncalls %ld\n", all.end - all.start, t * rounds);
+	printf("ns %ld\ncalls %ld\npatched %ld\n", all.end - all.start, t * rounds, patched);
 	return 0;
 }
