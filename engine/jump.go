@@ -10,7 +10,9 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
@@ -107,24 +109,15 @@ func (s *session) plan(p *inferior.Process, site *breakpoint.Site, more int) (*b
 	if err := s.proveJump(m, site, list[0], &way); err != nil {
 		return nil, err
 	}
-	parts := make([]func(arch.Addr) ([]byte, error), 0, 2*len(list))
+	pieces := make([]handler.Piece, 0, 2*len(list))
 	for _, pl := range list {
-		fs, err := s.native(p, pl, way)
+		ps, err := s.pieces(p, pl, way)
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, fs...)
+		pieces = append(pieces, ps...)
 	}
-	up := &breakpoint.Upgrade{Site: site, Code: func(at arch.Addr) (code []byte, err error) {
-		for _, f := range parts {
-			b, err := f(at + arch.Addr(len(code)))
-			if err != nil {
-				return nil, err
-			}
-			code = append(code, b...)
-		}
-		return code, nil
-	}}
+	up := &breakpoint.Upgrade{Site: site, Code: func(at arch.Addr) ([]byte, error) { return handler.Native(pieces, at) }}
 	return up, p.Space.Table.Plan(up, more)
 }
 
@@ -191,35 +184,29 @@ func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 	return nil
 }
 
-// native is the machine code of what a placement does: count, and run its
-// handler.
-func (s *session) native(p *inferior.Process, pl *placement, way compile.Way) (parts []func(arch.Addr) ([]byte, error), err error) {
+// pieces are the programs that do what a placement does: count, and its
+// handler's.
+func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (list []handler.Piece, err error) {
 	if pl.counter.of == nil {
 		if err := s.newCounter(pl); err != nil {
 			return nil, err
 		}
 	}
 	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
-	of := pl.counter.of
-	at, err := s.share(p, of.Set(), pl.addr)
-	if err != nil {
-		return nil, err
+	add := func(r *verify.Result, set *maps.Set) error {
+		at, err := s.share(p, set, pl.addr)
+		list = append(list, handler.Piece{Program: r, Set: set, Region: at, Way: way})
+		return err
 	}
-	parts = append(parts, func(base arch.Addr) ([]byte, error) {
-		return of.Code(pl.counter.n, handler.At{Base: base, Region: at, Way: way})
-	})
+	count, err := pl.counter.of.Program(pl.counter.n)
+	if err == nil {
+		err = add(count, pl.counter.of.Set())
+	}
 	h := pl.probe.spec.Handler
-	if h == nil || h.shut {
-		return parts, nil
+	if err != nil || h == nil || h.shut {
+		return list, err
 	}
-	set := h.in.Maps.(*handler.Interpreted).Set
-	region, err := s.share(p, set, pl.addr)
-	if err != nil {
-		return nil, err
-	}
-	return append(parts, func(base arch.Addr) ([]byte, error) {
-		return handler.Native(h.in.At(pl.point), set, handler.At{Base: base, Region: region, Way: way})
-	}), nil
+	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set)
 }
 
 func (s *session) newCounter(pl *placement) error {

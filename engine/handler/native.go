@@ -38,18 +38,19 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 		if r == nil {
 			continue
 		}
-		if _, err := Native(r, x.Set, At{Base: 1 << 32, Region: 2 << 32, Way: compile.Way{Stack: e.Stack}}); err != nil {
+		if _, err := Native([]Piece{{r, x.Set, 2 << 32, compile.Way{Stack: e.Stack}}}, 1<<32); err != nil {
 			return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsupported, err), m.Close())
 		}
 	}
 	return m, nil
 }
 
-// At says where a program's machine code is going to lie and to run.
-type At struct {
-	Base   arch.Addr // of the code
-	Region arch.Addr // of the maps, in the program's memory
-	Way    compile.Way
+// Piece is a program with its maps, as one of those that run at a place.
+type Piece struct {
+	Program *verify.Result
+	Set     *maps.Set
+	Region  arch.Addr // of the maps, in the program's memory
+	Way     compile.Way
 }
 
 // errAtomics is of CPUs whose atomic additions are loops: a thread that is
@@ -65,19 +66,23 @@ func NativeAvailable(ctx program.Context) error {
 	return nil
 }
 
-// Native is the machine code of a program, to be passed through by a thread of
-// the traced program.
-func Native(r *verify.Result, set *maps.Set, at At) ([]byte, error) {
-	if err := NativeAvailable(r.Context); err != nil {
-		return nil, err
+// Native is the machine code of programs, to lie at base and to be passed
+// through by a thread of the traced program.
+func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
+	parts := make([]compile.Part, len(pieces))
+	for i, p := range pieces {
+		if err := NativeAvailable(p.Program.Context); err != nil {
+			return nil, err
+		}
+		t := compile.Target{Region: p.Region, Features: features()}
+		for i := range p.Set.Len() {
+			m := compile.Map{Header: p.Set.Map(i).Offset()}
+			m.Data, m.Stride, m.CPUStride = p.Set.Map(i).Values()
+			t.Maps = append(t.Maps, m)
+		}
+		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way}
 	}
-	t := compile.Target{Base: at.Base, Region: at.Region, Features: features()}
-	for i := range set.Len() {
-		m := compile.Map{Header: set.Map(i).Offset()}
-		m.Data, m.Stride, m.CPUStride = set.Map(i).Values()
-		t.Maps = append(t.Maps, m)
-	}
-	return compile.Inline(r, t, at.Way)
+	return compile.Inline(parts, base)
 }
 
 // features are those of this machine's CPUs, on which the program runs too.
@@ -135,8 +140,8 @@ func (c *Counters) Take() (n int, ok bool) {
 	return c.used - 1, true
 }
 
-// Code is the machine code that adds 1 to counter n.
-func (c *Counters) Code(n int, at At) ([]byte, error) {
+// Program adds 1 to counter n.
+func (c *Counters) Program(n int) (*verify.Result, error) {
 	b := build.New("hits", c.ctx)
 	b.Index(b.Map(counterMap(c.ctx)), n)
 	b.Inc(build.At(build.R0, 0))
@@ -144,11 +149,7 @@ func (c *Counters) Code(n int, at At) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := verify.Check(p, verify.Options{Context: c.ctx})
-	if err != nil {
-		return nil, err
-	}
-	return Native(r, c.set, at)
+	return verify.Check(p, verify.Options{Context: c.ctx})
 }
 
 // Count is what counter n says.

@@ -12,11 +12,13 @@ import (
 )
 
 // inlines are programs as they are put into the middle of others' code.
-var inlines = []struct {
+type inlined struct {
 	name  string
 	maps  []program.Map
 	insns []insn
-}{
+}
+
+var inlines = []inlined{
 	{"count", counters, countInsns(false)},
 	{"direct", counters, directInsns()},
 	{"per CPU", perCPUCounters, countInsns(false)},
@@ -51,7 +53,7 @@ func TestInline(t *testing.T) {
 			}
 			want := bytes.Clone(r.region())
 			clear(r.region())
-			code, err := Inline(res, target, way)
+			code, err := Inline([]Part{{res, target, way}}, target.Base)
 			if err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
@@ -109,7 +111,7 @@ func TestInlineRedZone(t *testing.T) {
 	r := newRunner(t)
 	for _, c := range inlines {
 		target := r.cpuTarget(r.target(Target{Maps: make([]Map, len(c.maps))}))
-		code, err := Inline(accepted(host, c.insns, c.maps), target, Way{Flags: true, Skip: 128})
+		code, err := Inline([]Part{{accepted(host, c.insns, c.maps), target, Way{Flags: true, Skip: 128}}}, target.Base)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,9 +136,54 @@ func TestInlineRefused(t *testing.T) {
 		"stack":  {histInsns(5), Way{Skip: 128, Stack: 200}},
 	} {
 		for _, isa := range []string{"amd64", "arm64"} {
-			if _, err := Inline(accepted(isa, c.insns, slots), target, c.way); !errors.Is(err, ErrUnsupported) {
+			if _, err := Inline([]Part{{accepted(isa, c.insns, slots), target, c.way}}, target.Base); !errors.Is(err, ErrUnsupported) {
 				t.Errorf("%s, %s: %v", name, isa, err)
 			}
+		}
+	}
+}
+
+// together are programs that add 1 somewhere, the last one if a register is
+// what it is in the thread.
+var together = append(inlines[:4:4], inlined{"filter", counters, list(ldx(program.SizeDW, 3, 1, filterWord[host]),
+	loadValue(1, 0, 0), movK(2, 1), jumpK(program.ClassJmp, program.JmpNe, 3, filterValue, 1),
+	atomic(program.SizeDW, 1, 2, 0, program.AluAdd), movK(0, 0), exit())})
+
+// Where the first argument is, and what.
+var filterWord = map[string]int16{"amd64": 8 * 14, "arm64": 0}
+
+const filterValue = 0x1234567
+
+// TestInlineTogether has several programs at one place, in any order.
+func TestInlineTogether(t *testing.T) {
+	r := newRunner(t)
+	rnd := rand.New(rand.NewPCG(6, 6))
+	for range 60 {
+		if leftOut(3) {
+			continue
+		}
+		regs := randomRegs(rnd)
+		regs[filterWord[host]/8] = filterValue
+		var parts []Part
+		var base arch.Addr
+		clear(r.region())
+		n := 1 + rnd.IntN(6)
+		for range n {
+			c := together[rnd.IntN(len(together))]
+			target := r.cpuTarget(r.target(Target{Maps: make([]Map, 1)}))
+			base = target.Base
+			parts = append(parts, Part{accepted(host, c.insns, c.maps), target, Way{Flags: true, Skip: 128}})
+		}
+		code, err := Inline(parts, base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := r.through(code, regs)
+		if in != out {
+			t.Errorf("%d parts: registers change:\n%x\n%x", n, in, out)
+		}
+		if got := sums(r.region())[0]; int(got) != n {
+			t.Errorf("%d parts added %d", n, got)
 		}
 	}
 }
