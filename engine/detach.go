@@ -52,6 +52,9 @@ func (s *session) release(p *inferior.Process) error {
 	}
 	stuck := s.haltAll(ps)
 	err := s.dismantle(p.Space, ps, stuck)
+	if isGone(err) { // somebody has killed it meanwhile
+		err = nil
+	}
 	for _, q := range ps {
 		err = errors.Join(err, s.let(q))
 	}

@@ -81,34 +81,45 @@ func (in *inst) harmless(k arch.Kind) bool {
 	default:
 		return false
 	}
+	sound := !in.memory() || in.sound()
 	switch {
 	case in.vector, in.lock, in.table == map0F38, in.table == map0F3A:
 		return false
 	case in.table == map0F:
-		return !in.memory() && harmless0F[in.op]
+		return harmless0F[in.op] && sound || harmlessVector[in.op] && !in.memory()
 	case in.op == 0x8d: // lea
 		return in.memory()
 	case in.op == 0xf6, in.op == 0xf7: // divisions fault
-		return !in.memory() && in.reg() < 6
-	case in.op == 0xfe, in.op == opGroup5: // inc, dec, push of a register
-		return !in.memory() && (in.reg() < 2 || in.reg() == 6)
+		return sound && in.reg() < 6
+	case in.op == 0xfe, in.op == opGroup5: // inc, dec, push
+		return sound && (in.reg() < 2 || in.reg() == 6)
 	case in.modrmAt != 0:
-		return !in.memory() && harmlessOne[in.op]
+		return sound && harmlessOne[in.op]
 	}
 	return harmlessOne[in.op]
 }
 
-// Opcodes of instructions that touch registers only (with ModRM: if that says
-// so), and the stack.
-var harmlessOne, harmless0F = opcodes(
-	0x00, 0x05, 0x08, 0x0d, 0x10, 0x15, 0x18, 0x1d, 0x20, 0x25, 0x28, 0x2d, 0x30, 0x35, 0x38, 0x3d, // arithmetic
-	0x50, 0x5f, 0x63, 0x63, 0x68, 0x6b, // push, pop, movsxd, push, imul
-	0x80, 0x81, 0x83, 0x8b, // arithmetic, test, xchg, mov
-	0x90, 0x99, // xchg, cbw, cwd
-	0xa8, 0xa9, 0xb0, 0xbf, 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd3, // test, mov, shifts, mov, shifts
-), opcodes(
-	0x10, 0x12, 0x14, 0x17, 0x28, 0x29, 0x40, 0x4f, 0x54, 0x57, 0x6e, 0x6f, // moves, cmov, logic
-	0x7e, 0x7f, 0x90, 0x9f, 0xaf, 0xaf, 0xb6, 0xb7, 0xbe, 0xbf, 0xc8, 0xcf, 0xd6, 0xd6, 0xef, 0xef, // moves, setcc, imul, bswap
+// sound reports whether a memory operand is there for certain: the stack, the
+// file's own data, the thread's.
+func (in *inst) sound() bool {
+	onStack := in.hasSIB && in.sib&7 == numRSP && in.rexB() == 0 && in.sib>>3&7 == numRSP && in.rexX() == 0
+	threads := in.seg == 0x64 && in.mod() == 0 && in.hasSIB && in.sib == 0x25
+	return (in.ripRelative() || onStack) && in.seg == 0 && !in.addrsize || threads
+}
+
+// Opcodes of instructions that can't fault if their operand does not. Those of
+// harmlessVector may ask for it to be aligned.
+var (
+	harmlessOne = opcodes(
+		0x00, 0x05, 0x08, 0x0d, 0x10, 0x15, 0x18, 0x1d, 0x20, 0x25, 0x28, 0x2d, 0x30, 0x35, 0x38, 0x3d, // arithmetic
+		0x50, 0x5f, 0x63, 0x63, 0x68, 0x6b, // push, pop, movsxd, push, imul
+		0x80, 0x81, 0x83, 0x8b, // arithmetic, test, xchg, mov
+		0x90, 0x99, // xchg, cbw, cwd
+		0xa8, 0xa9, 0xb0, 0xbf, 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd3) // test, mov, shifts, mov, shifts
+	harmless0F = opcodes(
+		0x10, 0x11, 0x40, 0x4f, 0x6e, 0x6e, 0x7e, 0x7e, // movups and such, cmov, movd
+		0x90, 0x9f, 0xaf, 0xaf, 0xb6, 0xb7, 0xbe, 0xbf, 0xc8, 0xcf, 0xd6, 0xd6) // setcc, imul, movzx, movsx, bswap, movq
+	harmlessVector = opcodes(0x12, 0x12, 0x14, 0x17, 0x28, 0x29, 0x54, 0x57, 0x6f, 0x6f, 0x7f, 0x7f, 0xef, 0xef) // moves, logic
 )
 
 // opcodes is a set of ranges of opcodes.

@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -26,6 +27,12 @@ func TestRun(t *testing.T) {
 		"\x48\x89\xc7\xe8\x00\x00\x00\x00":         "3 5",
 		"\x31\xc0\x48\xff\xe0":                     "2 3",
 		"\x55\x48\x8b\x07\xc3\x90":                 "fault", // mov (%rdi), %rax
+		"\x55\x48\x8b\x05\x00\x00\x00\x00":         "1 7",   // its own data
+		"\x55\x48\x89\x44\x24\x08":                 "1 5",   // the stack
+		"\x50\x64\x48\x8b\x04\x25\x28\x00\x00\x00": "1 9",   // the stack protector
+		"\x55\x48\x89\x44\xc4\x08":                 "fault", // indexed
+		"\x55\x64\x48\x8b\x00\x90":                 "fault", // %fs:(%rax)
+		"\x55\x0f\x29\x04\x24\x90":                 "fault", // movaps: alignment
 		"\x55\x48\xf7\xf1\xc3\x90":                 "fault", // div %rcx
 		"\x55\x41\x57\x41\xff\x20":                 "fault", // jmp *(%r8)
 		"\x9c\x55\x55\x55\x55":                     "flags",
@@ -110,11 +117,20 @@ func (s *sandbox) checkRun(r *rand.Rand, base *arch.Regs, text []byte, list []ar
 		size += in.Len
 	}
 	code := bytes.Clone(text[:size])
+	for i, at := 0, 0; i < len(list); i++ {
+		in, err := parse(code[at:])
+		if err != nil || in.seg != 0 {
+			return err // the sandbox has no thread's data
+		}
+		if at += in.len; in.ripRelative() {
+			binary.LittleEndian.PutUint32(code[at-in.len+in.dispAt:], uint32(sandData+r.Int64N(sandSize-64)-int64(from)-int64(at)))
+		}
+	}
 	tr, err := newTrial(r, s, base, code)
 	if err != nil {
 		return err
 	}
-	copy(code, tr.code) // its operand is in reach
+	copy(code, tr.code)
 	tr.start.regs[regRSP] = sandData + sandSize/2 + r.Uint64N(64)*8
 	tr.start.regs[regEFlags] &^= 1 << 18
 	b := arch.Buffer{Addr: sandNear + arch.Addr(r.IntN(0x1000))}

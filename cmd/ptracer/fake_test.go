@@ -234,7 +234,7 @@ func TestProbesKillsCommand(t *testing.T) {
 	f.found["work"] = []engine.Placement{p}
 	var stdout, stderr bytes.Buffer
 	opt := options{locations: []string{"work"}, pids: []int{7}, listing: true, json: true}
-	if err := probes(&opt, f.opener(0), &stdout, &stderr); err != nil {
+	if err := probes(&opt, false, f.opener(0), &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"probe":"x:work","pid":7,"address":"0x1000","rung":"trap+slot","reason":"why"}` + "\n"

@@ -1,19 +1,25 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 )
 
 func newProbes() *cobra.Command {
 	var opt options
+	var summary bool
 	cmd := &cobra.Command{
 		Use:   "probes [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
 		Short: "List what can be probed, and how",
@@ -25,19 +31,23 @@ its own code runs.
 Rungs: jump (no stop at all), trap+slot (a stop, then the displaced instruction
 elsewhere), trap+emulate (a stop, and we do what the instruction would),
 trap+step (a stop and a single step), hardware (a debug register).
-With --json: {"probe","pid","address","rung","reason","error"}.`,
+With --json: {"probe","pid","address","rung","reason","error"}; with --summary,
+how many places each rung serves, {"rung","places","share","reasons"}: places by
+reason why not a faster one.`,
 		Example: `  ptracer probes -p 1234 'libc:mem*'
   ptracer probes 'main+*' -- ./prog
-  ptracer probes --json '*:*alloc*' -- bash`,
+  ptracer probes --json '*:*alloc*' -- bash
+  ptracer probes --summary 'libc:*' -- true`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if err := opt.take(cmd, args); err != nil {
 				return err
 			}
 			opt.listing = true
-			return probes(&opt, open, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return probes(&opt, summary, open, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}),
 	}
 	opt.bind(cmd)
+	cmd.Flags().BoolVar(&summary, "summary", false, "say how many places each rung serves, instead of listing them")
 	return cmd
 }
 
@@ -53,7 +63,7 @@ type place struct {
 
 // probes writes to standard output: the list is what was asked for, and no
 // program writes beside it.
-func probes(opt *options, open opener, stdout, stderr io.Writer) error {
+func probes(opt *options, summary bool, open opener, stdout, stderr io.Writer) error {
 	out, err := openOutput(opt.output, stdout)
 	if err != nil {
 		return err
@@ -69,7 +79,74 @@ func probes(opt *options, open opener, stdout, stderr io.Writer) error {
 	list := placesOf(j.places())
 	err = j.sess.Kill()
 	<-j.drained
-	return errors.Join(err, writePlaces(out, list, opt.json), out.close(), j.tellUnknown())
+	write := writePlaces
+	if summary {
+		write = writeShares
+	}
+	return errors.Join(err, write(out, list, opt.json), out.close(), j.tellUnknown())
+}
+
+// share is one line of a summary.
+type share struct {
+	Rung    string         `json:"rung"`
+	Places  int            `json:"places"`
+	Share   float64        `json:"share"` // of all places
+	Reasons map[string]int `json:"reasons,omitempty"`
+}
+
+// addresses are what differs in reasons that are the same.
+var addresses = regexp.MustCompile(`: (to|at) 0x[0-9a-f]+`)
+
+// sharesOf counts places by rung, those of the fastest first.
+func sharesOf(list []place) []share {
+	by := map[string]*share{}
+	for _, p := range list {
+		if p.Error != "" {
+			p.Rung, p.Reason = "none", p.Error
+		}
+		s := by[p.Rung]
+		if s == nil {
+			s = &share{Rung: p.Rung, Reasons: map[string]int{}}
+			by[p.Rung] = s
+		}
+		s.Places++
+		s.Share = float64(s.Places) / float64(len(list))
+		if p.Reason != "" {
+			s.Reasons[addresses.ReplaceAllString(p.Reason, "")]++
+		}
+	}
+	rank := func(s share) int {
+		r, err := breakpoint.ParseRung(s.Rung)
+		if err != nil {
+			return 99
+		}
+		return int(r)
+	}
+	var all []share
+	for _, s := range by {
+		all = append(all, *s)
+	}
+	slices.SortFunc(all, func(a, b share) int { return cmp.Compare(rank(a), rank(b)) })
+	return all
+}
+
+func writeShares(w io.Writer, list []place, asJSON bool) error {
+	shares := sharesOf(list)
+	if asJSON {
+		return writeJSON(w, shares)
+	}
+	cells := [][]string{{"RUNG", "PLACES", "SHARE", "WHY NOT FASTER"}}
+	for _, s := range shares {
+		cells = append(cells, []string{s.Rung, fmt.Sprint(s.Places), fmt.Sprintf("%.1f %%", 100*s.Share), ""})
+		why := slices.SortedFunc(maps.Keys(s.Reasons), func(a, b string) int {
+			return cmp.Or(cmp.Compare(s.Reasons[b], s.Reasons[a]), cmp.Compare(a, b))
+		})
+		for _, r := range why {
+			cells = append(cells, []string{"", fmt.Sprint(s.Reasons[r]), "", r})
+		}
+	}
+	_, err := fmt.Fprintln(w, strings.Join(align(cells, 1), "\n"))
+	return err
 }
 
 func placesOf(placements []engine.Placement) []place {
