@@ -102,7 +102,7 @@ func (in *inst) harmless(k arch.Kind) bool {
 // sound reports whether a memory operand is there for certain: the stack, the
 // file's own data, the thread's.
 func (in *inst) sound() bool {
-	onStack := in.hasSIB && in.sib&7 == numRSP && in.rexB() == 0 && in.sib>>3&7 == numRSP && in.rexX() == 0
+	onStack := in.disp >= -128 && in.hasSIB && in.sib&7 == numRSP && in.rexB() == 0 && in.sib>>3&7 == numRSP && in.rexX() == 0
 	threads := in.seg == 0x64 && in.mod() == 0 && in.hasSIB && in.sib == 0x25
 	return (in.ripRelative() || onStack) && in.seg == 0 && !in.addrsize || threads
 }

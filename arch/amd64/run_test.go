@@ -119,8 +119,8 @@ func (s *sandbox) checkRun(r *rand.Rand, base *arch.Regs, text []byte, list []ar
 	code := bytes.Clone(text[:size])
 	for i, at := 0, 0; i < len(list); i++ {
 		in, err := parse(code[at:])
-		if err != nil || in.seg != 0 {
-			return err // the sandbox has no thread's data
+		if err != nil || in.seg != 0 || in.hasSIB && in.disp > 0x400 {
+			return err // the sandbox has no thread's data, and little stack
 		}
 		if at += in.len; in.ripRelative() {
 			binary.LittleEndian.PutUint32(code[at-in.len+in.dispAt:], uint32(sandData+r.Int64N(sandSize-64)-int64(from)-int64(at)))

@@ -91,7 +91,7 @@ type share struct {
 	Rung    string         `json:"rung"`
 	Places  int            `json:"places"`
 	Share   float64        `json:"share"` // of all places
-	Reasons map[string]int `json:"reasons,omitempty"`
+	Reasons map[string]int `json:"reasons"`
 }
 
 // addresses are what differs in reasons that are the same.
