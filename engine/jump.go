@@ -444,59 +444,106 @@ func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr, n int) error 
 	return s.downgrade(p.Space, list, "another probe is near")
 }
 
+// leaving is how leaveRun has left a task.
+type leaving struct {
+	moved bool         // it is in another stop now: of a step, or the fault's
+	late  ptrace.Signo // came meanwhile and can't wait: SIGSTOP
+	fault ptrace.Signo // a displaced instruction faults: the task has not left
+}
+
 // leaveRun steps a task that stands behind a jump through to the program's own
-// code. Signals that come meanwhile wait; one that can't (SIGSTOP) is given
-// back. moved says that the task is in another stop now, of a step.
-func (s *session) leaveRun(t *inferior.Task) (moved bool, late ptrace.Signo, err error) {
+// code. Signals that come meanwhile wait.
+func (s *session) leaveRun(t *inferior.Task) (l leaving, err error) {
 	table := t.Process.Space.Table
 	if !table.AnyRun() {
-		return false, 0, nil
+		return l, nil
 	}
 	var mask uint64
+	var blocked bool
+	var inject ptrace.Signo
 	for range maxRunSteps {
 		pc, err := t.PC()
-		if err != nil || !table.InRun(pc) {
+		if err != nil {
+			return l, err
+		}
+		if !table.InRun(pc) {
+			l.late = max(l.late, inject)
 			break
 		}
-		if fix, _, ok := table.Locate(pc); ok && !fix.Before {
-			r, err := t.Regs()
-			if err != nil {
-				return moved, late, err
-			}
-			fixed, err := s.applyFix(t, *r, fix)
-			if err != nil {
-				return moved, late, err
-			}
-			t.SetRegs(&fixed)
+		if fix, _, ok := table.Locate(pc); ok && !fix.Before && inject == 0 {
 			break
 		}
-		if !moved {
-			if mask, err = ptrace.GetSigMask(t.TID); err != nil {
-				return moved, late, err
-			}
-			if err := ptrace.SetSigMask(t.TID, ^uint64(bitTrap)); err != nil {
-				return moved, late, err
-			}
-			moved = true
+		if err := errors.Join(t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
+			return l, err
 		}
-		if err := errors.Join(t.Flush(), ptrace.Step(t.TID, 0)); err != nil {
-			return moved, late, err
-		}
+		inject = 0
 		stop, err := s.next(t)
+		if err != nil {
+			return l, err
+		}
+		l.moved = true
 		switch {
-		case err != nil:
-			return moved, late, err
 		case stop.Kind == ptrace.Exited, stop.Kind == ptrace.Killed:
 			_ = s.onEnd(t, stop)
-			return moved, late, ptrace.ErrGone
-		case stop.Kind == ptrace.Signal && stop.Signal != ptrace.SIGTRAP:
-			late = stop.Signal
+			return l, ptrace.ErrGone
+		case stop.Kind != ptrace.Signal || stop.Signal == ptrace.SIGTRAP:
+			continue
+		case stop.Signal == ptrace.SIGSTOP:
+			l.late = stop.Signal
+			continue
+		}
+		if fault, err := isFault(t, stop.Signal); fault || err != nil {
+			l.fault = stop.Signal
+			return l, err
+		}
+		// Injected while it is blocked, it waits with all that belongs to it.
+		if inject = stop.Signal; !blocked {
+			if mask, err = ptrace.GetSigMask(t.TID); err != nil {
+				return l, err
+			}
+			if err := ptrace.SetSigMask(t.TID, ^uint64(bitTrap)); err != nil {
+				return l, err
+			}
+			blocked = true
 		}
 	}
-	if moved {
+	if blocked {
 		err = ptrace.SetSigMask(t.TID, mask)
 	}
-	return moved, late, err
+	return l, errors.Join(err, s.showEnd(t))
+}
+
+// isFault is whether a task has been stopped by a fault of its own.
+func isFault(t *inferior.Task, signal ptrace.Signo) (bool, error) {
+	if bitsSync>>(signal-1)&1 == 0 {
+		return false, nil
+	}
+	var info ptrace.SigInfo
+	err := ptrace.GetSigInfo(t.TID, &info)
+	return info.Code() > 0, err
+}
+
+// showEnd puts a task that has only the jump back before it where that leads,
+// and one whose displaced instruction has faulted where the program has that.
+func (s *session) showEnd(t *inferior.Task) error {
+	table := t.Process.Space.Table
+	pc, err := t.PC()
+	if err != nil || !table.InRun(pc) {
+		return err
+	}
+	fix, _, ok := table.Locate(pc)
+	if !ok {
+		return nil
+	}
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	fixed, err := s.applyFix(t, *r, fix)
+	if err == nil {
+		t.SetRegs(&fixed)
+	}
+	return err
 }
 
 // maxRunSteps is more than any run has instructions.
@@ -505,15 +552,17 @@ const maxRunSteps = 4096
 // outOfRun is leaveRun for a task in an event stop, which it is to be in again
 // behind it; done says that this is on its way.
 func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
-	moved, late, err := s.leaveRun(t)
-	if !moved || err != nil {
-		return moved, err
+	l, err := s.leaveRun(t)
+	if !l.moved || err != nil {
+		return l.moved, err
+	}
+	signal := l.late
+	if l.fault != 0 {
+		signal = l.fault
+		err = s.showEnd(t)
 	}
 	t.Asked = true
-	if err := ptrace.Interrupt(t.TID); err != nil {
-		return true, err
-	}
-	return true, s.letGo(t, late)
+	return true, errors.Join(err, ptrace.Interrupt(t.TID), s.letGo(t, signal))
 }
 
 // unjump takes a handler out of the code behind jumps; hits are counted on.

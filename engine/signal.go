@@ -28,7 +28,8 @@ func (s *session) onSignal(t *inferior.Task, stop ptrace.Stop) error {
 // the program would be, so that no signal frame ever shows a slot.
 func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	if t.Process.Space.Table.Prepared() {
-		if err := s.finishRun(t, signal); err != nil {
+		var err error
+		if signal, err = s.finishRun(t, signal); err != nil {
 			return err
 		}
 		if err := s.leaveSlot(t, true); err != nil {
@@ -39,38 +40,36 @@ func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 }
 
 // finishRun has a task behind a jump go through to its end before it gets a
-// signal. Only a fault of a displaced instruction comes at once, shown where the
-// program has that instruction.
-func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) error {
+// signal, and says which: a fault of a displaced instruction comes at once, shown
+// where the program has that instruction.
+func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) (ptrace.Signo, error) {
 	table := t.Process.Space.Table
 	if !table.AnyRun() {
-		return nil
+		return signal, nil
 	}
 	pc, err := t.PC()
 	if err != nil || !table.InRun(pc) {
-		return err
+		return signal, err
+	}
+	if fault, err := isFault(t, signal); fault || err != nil {
+		return signal, errors.Join(err, s.showEnd(t))
 	}
 	var info ptrace.SigInfo
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
-		return err
+		return signal, err
 	}
-	if fix, _, ok := table.Locate(pc); ok && bitsSync>>(signal-1)&1 != 0 && info.Code() > 0 {
-		r, err := t.Regs()
-		if err != nil {
-			return err
-		}
-		fixed, err := s.applyFix(t, *r, fix)
-		t.SetRegs(&fixed)
-		return err
+	l, err := s.leaveRun(t)
+	if err != nil || !l.moved {
+		return signal, err
 	}
-	moved, late, err := s.leaveRun(t)
-	if err != nil || !moved {
-		return err
+	if l.late != 0 { // it comes again
+		_ = ptrace.Send(t.Process.PID, t.TID, l.late)
 	}
-	if late != 0 { // SIGSTOP: it comes again
-		_ = ptrace.Send(t.Process.PID, t.TID, late)
+	if l.fault != 0 {
+		_ = ptrace.Send(t.Process.PID, t.TID, signal)
+		return l.fault, s.showEnd(t)
 	}
-	return ptrace.SetSigInfo(t.TID, &info)
+	return signal, ptrace.SetSigInfo(t.TID, &info)
 }
 
 // leaveSlot moves a task that stands in a slot to the program's own code. With
