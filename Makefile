@@ -7,8 +7,8 @@ export PTRACER_SKIPS = $(CURDIR)/build/skips
 FUZZTIME ?= 20s
 # Further flags for all test runs, such as -run or -short.
 TESTFLAGS ?=
-# The emulated CPU of the arm64 lane: cortex-a72, or max (with PAC and BTI).
-LANECPU ?= cortex-a72
+# The emulated CPU of the arm64 lane: cortex-a76 (with LSE), cortex-a72 (without), or max (with PAC and BTI).
+LANECPU ?= cortex-a76
 
 .PHONY: help build test unit race fuzz bench check arm64 needs clean
 

@@ -26,7 +26,7 @@ func canJump() bool {
 func needsJumps(t *testing.T) {
 	t.Helper()
 	if !canJump() {
-		skip.Missing(t, "LSE, in the CPU: run the lane with -cpu max")
+		skip.Missing(t, "a CPU with LSE: the lane's -cpu cortex-a76")
 	}
 }
 

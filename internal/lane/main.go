@@ -1,7 +1,7 @@
 // Lane runs this module's tests on arm64: it compiles them, makes a root for
 // them, and boots Debian's arm64 kernel with both in an emulated machine.
 //
-//	go run ./internal/lane [-cpu cortex-a72|max] [-run REGEXP] [-v] [PACKAGE...]
+//	go run ./internal/lane [-cpu cortex-a76|cortex-a72|max] [-run REGEXP] [-v] [PACKAGE...]
 //
 // The user-mode emulator cannot ptrace; a whole emulated machine can. The guest
 // has one program besides the tests and the fixtures: package init below. Its
@@ -50,7 +50,7 @@ func (o options) testArgs() []string {
 func parse(args []string) options {
 	var o options
 	f := flag.NewFlagSet("lane", flag.ExitOnError)
-	f.StringVar(&o.cpu, "cpu", "cortex-a72", "`model`: cortex-a72, or max (with PAC and BTI)")
+	f.StringVar(&o.cpu, "cpu", "cortex-a76", "`model`: cortex-a76, cortex-a72 (without LSE), or max (with PAC and BTI)")
 	f.StringVar(&o.run, "run", "", "only tests that match `regexp`")
 	f.BoolVar(&o.short, "short", false, "tell tests to be short")
 	f.BoolVar(&o.verbose, "v", false, "show all that the guest prints")
