@@ -108,6 +108,11 @@ func (t *Table) write(j *Upgrade, more int) error {
 			a.giveRun(i, n)
 			return err
 		}
+		// Whoever cleans up behind us must find both the jump and the trap.
+		if err := t.noteJump(j.Site, j.patch, r); err != nil {
+			a.giveRun(i, n)
+			return err
+		}
 		for k := i; k < i+n; k++ {
 			a.runs[k] = r
 		}
@@ -167,8 +172,9 @@ func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
 // none is inside what the jumps overwrite. Errors are by jump: those stay traps.
 func (t *Table) Arm(jumps []*Upgrade) []error {
 	errs := make([]error, len(jumps))
+	var window pages
 	for i, j := range jumps {
-		if err := t.armJump(j); err != nil {
+		if err := t.armJump(j, &window); err != nil {
 			t.Drop(j)
 			errs[i] = &SiteError{j.Site.Addr, err}
 		}
@@ -176,7 +182,30 @@ func (t *Table) Arm(jumps []*Upgrade) []error {
 	return errs
 }
 
-func (t *Table) armJump(j *Upgrade) error {
+// pages reads memory a page at a time: the jumps of a pause lie close together,
+// and each read is a system call for which all tasks wait.
+type pages struct {
+	at  arch.Addr
+	buf [pageSize]byte
+	ok  bool
+}
+
+func (p *pages) read(mem Memory, addr arch.Addr, buf []byte) error {
+	start := addr &^ (pageSize - 1)
+	if addr+arch.Addr(len(buf)) > start+pageSize {
+		return mem.Read(addr, buf)
+	}
+	if !p.ok || p.at != start {
+		if p.ok = mem.Read(start, p.buf[:]) == nil; !p.ok {
+			return mem.Read(addr, buf)
+		}
+		p.at = start
+	}
+	copy(buf, p.buf[addr-start:])
+	return nil
+}
+
+func (t *Table) armJump(j *Upgrade, window *pages) error {
 	s := j.Site
 	if t.sites[s.Addr] != s || !s.armed || s.run != nil || j.run == nil {
 		return errNotOurs
@@ -189,13 +218,9 @@ func (t *Table) armJump(j *Upgrade) error {
 	if len(t.JumpsOver(s.Addr, 1)) > 0 {
 		return ErrOverlap
 	}
-	now := make([]byte, len(s.patch))
-	if err := t.mem.Read(s.Addr, now); err != nil || !slices.Equal(now, s.patch) {
+	var now [16]byte
+	if err := window.read(t.mem, s.Addr, now[:len(s.patch)]); err != nil || !slices.Equal(now[:len(s.patch)], s.patch) {
 		return errNotOurs
-	}
-	// Whoever cleans up behind us must find both the jump and the trap.
-	if err := t.noteJump(s, j.patch, j.run); err != nil {
-		return err
 	}
 	if err := t.mem.Write(s.Addr, j.patch); err != nil {
 		return err
