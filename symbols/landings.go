@@ -15,6 +15,7 @@ type landings struct {
 	once    sync.Once
 	targets []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
 	tables  []arch.Addr // instructions that may jump through a table, ascending
+	far     []arch.Addr // those of them that are in no function, or in one's cold part
 	err     error
 }
 
@@ -48,20 +49,19 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, more bool) erro
 	if !ok {
 		return ErrNoFunc
 	}
-	parts := []Range{{fn.Addr, fn.End()}}
-	if len(l.tables) > 0 {
-		all, err := f.Parts(isa, fn)
-		if err != nil {
-			return err
-		}
-		parts = all
+	if at := between(l.tables, fn.Addr, fn.End()); at != 0 {
+		return fmt.Errorf("%w: at %v", ErrTable, at)
 	}
+	if len(l.far) == 0 {
+		return nil
+	}
+	parts, err := f.Parts(isa, fn)
 	for _, p := range parts {
-		if at := between(l.tables, p.Start, p.End); at != 0 {
+		if at := between(l.far, p.Start, p.End); at != 0 {
 			return fmt.Errorf("%w: at %v", ErrTable, at)
 		}
 	}
-	return nil
+	return err
 }
 
 // between is the first of list in [from, to), 0 if there is none.
@@ -103,6 +103,12 @@ func (f *File) landings(isa arch.ISA) *landings {
 		slices.Sort(l.targets)
 		l.targets = slices.Compact(l.targets)
 		slices.Sort(l.tables)
+		for _, at := range l.tables {
+			fn, ok := f.FunctionAt(at)
+			if _, cold := coldOf(fn.Name); !ok || cold {
+				l.far = append(l.far, at)
+			}
+		}
 	})
 	return l
 }
