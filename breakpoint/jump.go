@@ -1,6 +1,7 @@
 package breakpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -56,12 +57,13 @@ type Upgrade struct {
 // Reasons why a site can't be a jump.
 var (
 	errTwoPages = fmt.Errorf("%w: the jump would lie on two pages", ErrUnsupported)
+	errNear     = fmt.Errorf("%w: another probe lies inside the jump", ErrUnsupported)
 	errNotOurs  = errors.New("not a trap of ours")
 )
 
-// Plan gets a jump ready: it displaces the given number of instructions, which
-// isa.Run has given, and nothing leads there but the site. Nothing is armed
-// yet, and tasks may run.
+// Plan gets a jump ready, for the instructions that isa.Run gives; nothing leads
+// to those behind the first. Nothing is armed yet, and tasks may run. No site is
+// inserted until it is armed.
 func (t *Table) Plan(j *Upgrade, more int) error {
 	s := j.Site
 	if t.sites[s.Addr] != s || s.area == nil || !s.armed || s.run != nil {
@@ -69,6 +71,14 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 	}
 	if s.Addr%pageSize+arch.Addr(t.isa.JumpLen()) > pageSize {
 		return &SiteError{s.Addr, errTwoPages}
+	}
+	for i := 1; i < t.isa.JumpLen(); i++ {
+		if t.sites[s.Addr+arch.Addr(i)] != nil {
+			return &SiteError{s.Addr, errNear}
+		}
+	}
+	if len(t.JumpsOver(s.Addr, 1)) > 0 {
+		return &SiteError{s.Addr, ErrOverlap}
 	}
 	if err := t.write(j, more); err != nil {
 		return &SiteError{s.Addr, err}
@@ -171,63 +181,22 @@ func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
 // Arm puts planned jumps in the place of their traps. All tasks are halted, and
 // none is inside what the jumps overwrite. Errors are by jump: those stay traps.
 func (t *Table) Arm(jumps []*Upgrade) []error {
-	errs := make([]error, len(jumps))
-	var window pages
+	changes := make([]change, len(jumps))
 	for i, j := range jumps {
-		if err := t.armJump(j, &window); err != nil {
+		changes[i] = change{j.Site.Addr, j.Site.patch, j.patch}
+	}
+	errs := t.exchange(changes)
+	for i, j := range jumps {
+		if errs[i] != nil {
 			t.Drop(j)
-			errs[i] = &SiteError{j.Site.Addr, err}
+			errs[i] = &SiteError{j.Site.Addr, errs[i]}
+			continue
 		}
+		s := j.Site
+		s.run, s.patch, s.Rung, s.Reason = j.run, j.patch, Jump, ""
+		t.jumps++
 	}
 	return errs
-}
-
-// pages reads memory a page at a time: the jumps of a pause lie close together,
-// and each read is a system call for which all tasks wait.
-type pages struct {
-	at  arch.Addr
-	buf [pageSize]byte
-	ok  bool
-}
-
-func (p *pages) read(mem Memory, addr arch.Addr, buf []byte) error {
-	start := addr &^ (pageSize - 1)
-	if addr+arch.Addr(len(buf)) > start+pageSize {
-		return mem.Read(addr, buf)
-	}
-	if !p.ok || p.at != start {
-		if p.ok = mem.Read(start, p.buf[:]) == nil; !p.ok {
-			return mem.Read(addr, buf)
-		}
-		p.at = start
-	}
-	copy(buf, p.buf[addr-start:])
-	return nil
-}
-
-func (t *Table) armJump(j *Upgrade, window *pages) error {
-	s := j.Site
-	if t.sites[s.Addr] != s || !s.armed || s.run != nil || j.run == nil {
-		return errNotOurs
-	}
-	for i := 1; i < len(j.patch); i++ {
-		if t.sites[s.Addr+arch.Addr(i)] != nil {
-			return fmt.Errorf("%w: another probe lies inside the jump", ErrUnsupported)
-		}
-	}
-	if len(t.JumpsOver(s.Addr, 1)) > 0 {
-		return ErrOverlap
-	}
-	var now [16]byte
-	if err := window.read(t.mem, s.Addr, now[:len(s.patch)]); err != nil || !slices.Equal(now[:len(s.patch)], s.patch) {
-		return errNotOurs
-	}
-	if err := t.mem.Write(s.Addr, j.patch); err != nil {
-		return err
-	}
-	s.run, s.patch, s.Rung, s.Reason = j.run, j.patch, Jump, ""
-	t.jumps++
-	return nil
 }
 
 // noteJump writes into a site's cell how to undo its jump.
@@ -243,19 +212,21 @@ func (t *Table) noteJump(s *Site, patch []byte, r *run) error {
 // Disarm puts traps in the place of jumps; all tasks are halted. The runs stay
 // until Sweep.
 func (t *Table) Disarm(sites []*Site, why string) error {
-	var errs []error
+	trap := t.isa.Trap()
+	var list []*Site
+	var changes []change
 	for _, s := range sites {
-		if s == nil || t.sites[s.Addr] != s || s.run == nil {
-			continue
+		if s != nil && t.sites[s.Addr] == s && s.run != nil {
+			list = append(list, s)
+			changes = append(changes, change{s.Addr, s.patch, append(slices.Clone(trap), s.code[len(trap):len(s.patch)]...)})
 		}
-		trap := t.isa.Trap()
-		code := append(slices.Clone(trap), s.code[len(trap):len(s.patch)]...)
-		now := make([]byte, len(s.patch))
-		if t.mem.Read(s.Addr, now) == nil && slices.Equal(now, s.patch) {
-			if err := t.mem.Write(s.Addr, code); err != nil {
-				errs = append(errs, &SiteError{s.Addr, err})
-				continue
-			}
+	}
+	var failed []error
+	for i, err := range t.exchange(changes) {
+		s := list[i]
+		if err != nil && err != errNotOurs {
+			failed = append(failed, &SiteError{s.Addr, err})
+			continue
 		}
 		t.retire(s)
 		s.patch, s.Reason = trap, why
@@ -267,7 +238,57 @@ func (t *Table) Disarm(sites []*Site, why string) error {
 			s.Rung = Step
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(failed...)
+}
+
+// change is bytes to be replaced where memory holds what it is thought to hold.
+type change struct {
+	addr     arch.Addr
+	old, now []byte
+}
+
+// exchange makes changes, each whole or not at all; errors are by change. Those
+// of one page are written at once: each write is a system call for which all
+// tasks wait. What lies between them is written as it was read just before.
+func (t *Table) exchange(changes []change) []error {
+	errs := make([]error, len(changes))
+	order := make([]int, len(changes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmpAddr(changes[a].addr, changes[b].addr) })
+	for len(order) > 0 {
+		n, page := 1, changes[order[0]].addr/pageSize
+		for n < len(order) && changes[order[n]].addr/pageSize == page {
+			n++
+		}
+		t.exchangePage(changes, order[:n], errs)
+		order = order[n:]
+	}
+	return errs
+}
+
+// exchangePage makes those of the changes that list names, in ascending order.
+func (t *Table) exchangePage(changes []change, list []int, errs []error) {
+	first, last := changes[list[0]], changes[list[len(list)-1]]
+	code := make([]byte, int(last.addr-first.addr)+len(last.now))
+	err := t.mem.Read(first.addr, code)
+	for _, i := range list {
+		c, at := changes[i], int(changes[i].addr-first.addr)
+		if err == nil && bytes.HasPrefix(code[at:], c.old) {
+			copy(code[at:], c.now)
+		} else {
+			errs[i] = errNotOurs
+		}
+	}
+	if err == nil {
+		err = t.mem.Write(first.addr, code)
+	}
+	for _, i := range list {
+		if errs[i] == nil {
+			errs[i] = err
+		}
+	}
 }
 
 // retire takes a site's run out of use.
