@@ -58,8 +58,14 @@ var (
 var jumping = true
 
 // upgrade makes jumps of those of the sites that can be; the others get the
-// reason. near is where shared memory has to be near to.
+// reason.
 func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
+	if err := s.noJumps(); err != nil {
+		for _, site := range sites {
+			s.stayTrap(site, err)
+		}
+		return nil
+	}
 	var ups []*breakpoint.Upgrade
 	for i, site := range sites {
 		up, err := s.plan(p, site, len(sites)-i)
@@ -76,6 +82,15 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		return nil
 	}
 	return s.armJumps(p.Space, ups)
+}
+
+// noJumps is why there are no jumps on this machine.
+func (s *session) noJumps() error {
+	ctx, err := program.ContextOf(s.isa.Name())
+	if err != nil {
+		return err
+	}
+	return handler.NativeAvailable(ctx)
 }
 
 // stayTrap notes why a site is no jump.
@@ -150,7 +165,7 @@ func (s *session) proveJump(m *symbols.Module, site *breakpoint.Site, pl *placem
 	}
 	isGo := m != nil && m.File.IsGo()
 	if pl.start {
-		way.Flags = false // no calling convention has any at a function's start
+		way.Flags = m == nil || s.continues(m, site) // no calling convention has any at a function's start
 		if isGo {
 			way.Stack, way.Skip = goStack, goSkip
 		}
@@ -164,6 +179,12 @@ func (s *session) proveJump(m *symbols.Module, site *breakpoint.Site, pl *placem
 		return symbols.ErrNoFunc
 	}
 	return m.File.Undisturbed(s.isa, site.Addr-m.Bias, s.isa.JumpLen(), len(insts) > 1)
+}
+
+// continues is whether a function's start is somewhere in the middle of another.
+func (s *session) continues(m *symbols.Module, site *breakpoint.Site) bool {
+	fn, ok := m.File.FunctionAt(site.Addr - m.Bias)
+	return !ok || m.File.Continues(s.isa, fn)
 }
 
 // goStack is how much of a goroutine's stack is taken: functions may begin with

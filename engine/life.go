@@ -264,6 +264,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 	s.dropPlacements(p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		delete(s.regions, p.Space)
+		delete(s.unshared, p.Space)
 		_ = p.Space.Memory.Close()
 	}
 }

@@ -25,7 +25,7 @@ func TestLife(t *testing.T) {
 		{"forker", "vfork 3 50", 300, 300}, // the child's memory is the parent's: see below
 		{"forker", "exec 3 50", 150, 300},
 	} {
-		for i := range 4 {
+		for _, i := range pace([]int{0, 1, 2, 3}, []int{0, 3}) {
 			follow, rung := i%2 == 1, []breakpoint.Rung{breakpoint.Slot, breakpoint.Auto}[i/2]
 			t.Run(fmt.Sprintf("%s-%s-%v-%v", c.fixture, c.args, follow, rung), func(t *testing.T) {
 				args := strings.Fields(c.args)

@@ -124,7 +124,7 @@ func registerStorm(t *testing.T, rung breakpoint.Rung, calls uint64) {
 	whole := register(t, s, ProbeSpec{Location: "work", Rung: rung})
 	p.goOn()
 	rounds := 0
-	for i := range 1500 {
+	for i := range pace(1500, 150) {
 		where := []string{"work", "work+*", "run+*", "libc:usleep+*"}[i%4]
 		id, err := s.Register(ProbeSpec{Location: where, Action: Action(i % 2)})
 		if err == nil {

@@ -64,7 +64,7 @@ func TestStormJumps(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			args := []string{mode, pace("100000000", "1000000"), pace("300", "10000")}
 			if mode == "jump" { // a call has to come to its end now and then
-				args[1], args[2] = pace("5000000", "100000"), pace("1500", "20000")
+				args[1], args[2] = pace("5000000", "20000"), pace("1500", "20000")
 			}
 			want, _ := alone(t, "storm", args...)
 			p := launch(t, "storm", args...)

@@ -48,7 +48,11 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 			return r.addr, nil
 		}
 	}
+	if err := s.unshared[space]; err != nil {
+		return 0, err // not tried again for each of thousands of sites
+	}
 	if err := mayOpen(p.PID); err != nil {
+		s.unshared[space] = err
 		return 0, err
 	}
 	if len(s.regions[space]) == maxRegions {
@@ -60,7 +64,9 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("share memory with the process: %w", err)
+		err = fmt.Errorf("share memory with the process: %w", err)
+		s.unshared[space] = err
+		return 0, err
 	}
 	s.regions[space] = append(s.regions[space], r)
 	return r.addr, s.noteRegions(space)

@@ -61,6 +61,7 @@ type session struct {
 
 	counters []*handler.Counters // of hits behind jumps
 	regions  map[*inferior.Space][]region
+	unshared map[*inferior.Space]error // why there can't be any
 
 	stats struct {
 		stops, hits atomic.Uint64
@@ -77,7 +78,7 @@ func newSession(opts []Options) (*session, error) {
 	s := &session{
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
-		calls: map[*symbols.File][]arch.Addr{}, regions: map[*inferior.Space][]region{},
+		calls: map[*symbols.File][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}

@@ -14,6 +14,7 @@ import (
 type landings struct {
 	once    sync.Once
 	targets []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
+	conds   []arch.Addr // of conditional jumps, ascending
 	tables  []arch.Addr // instructions that may jump through a table, ascending
 	far     []arch.Addr // those of them that are in no function, or in one's cold part
 	err     error
@@ -64,6 +65,19 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, more bool) erro
 	return err
 }
 
+// Continues says whether a function is the continuation of another one: a part
+// that was moved far away, or that a conditional jump leads to. Unlike a function
+// that is called, it may find flags that mean something.
+func (f *File) Continues(isa arch.ISA, fn Function) bool {
+	for _, name := range fn.Names() {
+		if _, cold := coldOf(name); cold {
+			return true
+		}
+	}
+	_, found := slices.BinarySearch(f.landings(isa).conds, fn.Addr)
+	return found
+}
+
 // between is the first of list in [from, to), 0 if there is none.
 func between(list []arch.Addr, from, to arch.Addr) arch.Addr {
 	i, _ := slices.BinarySearch(list, from)
@@ -102,6 +116,7 @@ func (f *File) landings(isa arch.ISA) *landings {
 		l.targets = append(l.targets, starts...) // they are called through pointers
 		slices.Sort(l.targets)
 		l.targets = slices.Compact(l.targets)
+		slices.Sort(l.conds)
 		slices.Sort(l.tables)
 		for _, at := range l.tables {
 			fn, ok := f.FunctionAt(at)
@@ -137,6 +152,9 @@ func (l *landings) sweep(isa arch.ISA, c chunk, starts []arch.Addr) {
 		switch in.Kind {
 		case arch.KindJump, arch.KindBranch, arch.KindCall:
 			l.targets = append(l.targets, in.Target)
+			if in.Kind == arch.KindBranch {
+				l.conds = append(l.conds, in.Target)
+			}
 		case arch.KindJumpIndirect:
 			if in.Table {
 				l.tables = append(l.tables, at)
