@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,23 @@ func TestJumps(t *testing.T) {
 				t.Errorf("%d hits stopped", stops) // a few are the engine's own
 			}
 		})
+	}
+}
+
+// TestJumpsOtherUser shares memory with a process of another user's, who may not
+// look at ours.
+func TestJumpsOtherUser(t *testing.T) {
+	needsJumps(t)
+	if os.Getuid() != 0 {
+		skip.Missing(t, "root, to trace another user's process")
+	}
+	p := launchAs(t, 65534, "threads", "2", "20000")
+	s := attach(t, p.pid)
+	id := register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Jump})
+	p.goOn()
+	out, _ := p.end()
+	if got, want := s.Hits(id), said(t, out, "calls"); got != want || want != 40000 {
+		t.Errorf("%d hits, %d calls", got, want)
 	}
 }
 

@@ -36,8 +36,17 @@ type running struct {
 // launch runs a fixture up to where it has said its pid and waits for goOn.
 func launch(t testing.TB, name string, args ...string) *running {
 	t.Helper()
+	return launchAs(t, os.Getuid(), name, args...)
+}
+
+// launchAs does it as another user.
+func launchAs(t testing.TB, uid int, name string, args ...string) *running {
+	t.Helper()
 	p := &running{t: t, done: make(chan error, 1)}
 	p.cmd = exec.Command(fixture.Path(t, "start"), append(append([]string{fixture.Path(t, name)}, args...), "wait")...)
+	if uid != os.Getuid() {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

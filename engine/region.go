@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -77,9 +79,13 @@ func distance(a, b arch.Addr) arch.Addr { return max(a, b) - min(a, b) }
 // mapFile has a halted task open one of our files and map it.
 func (s *session) mapFile(t *inferior.Task, file *os.File, near arch.Addr, size int) (arch.Addr, error) {
 	space := t.Process.Space
-	path := fmt.Sprintf("/proc/%d/fd/%d\x00", os.Getpid(), file.Fd())
+	path, done, err := pathFor(t.TID, file)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	at := space.Guard.Data + regionPath
-	if err := space.Memory.Write(at, []byte(path)); err != nil {
+	if err := space.Memory.Write(at, append([]byte(path), 0)); err != nil {
 		return 0, err
 	}
 	const cwd = -100 // AT_FDCWD
@@ -97,6 +103,34 @@ func (s *session) mapFile(t *inferior.Task, file *os.File, near arch.Addr, size 
 	}
 	_, err2 := s.call(t, ptrace.SysClose, fd)
 	return addr, errors.Join(err, err2)
+}
+
+// pathFor is where a task can open one of our files, until done: our own /proc
+// entry, or, for another user's task, that of a process that holds it.
+func pathFor(tid int, file *os.File) (path string, done func(), err error) {
+	st, err := readStatus(tid)
+	if err != nil {
+		return "", nil, err
+	}
+	uid, gid := st.fsID("Uid"), st.fsID("Gid")
+	if uid == os.Geteuid() && gid == os.Getegid() {
+		return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), func() {}, nil
+	}
+	pid, err := ptrace.Hold(file.Fd(), uint32(uid), uint32(gid))
+	if err != nil {
+		return "", nil, fmt.Errorf("as user %d: %w", uid, err)
+	}
+	return fmt.Sprintf("/proc/%d/fd/0", pid), func() { ptrace.Reap(pid) }, nil
+}
+
+// fsID is the user or group that files are opened as.
+func (st status) fsID(key string) int {
+	f := strings.Fields(st[key]) // real, effective, saved, file system's
+	if len(f) < 4 {
+		return -1
+	}
+	n, _ := strconv.Atoi(f[3])
+	return n
 }
 
 // noteRegions writes the list of a space's regions into the guard's page.
