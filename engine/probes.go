@@ -63,8 +63,11 @@ func (s *session) lookAhead(p *probe) error {
 		return err
 	}
 	for _, m := range mods {
-		if p.loc.MatchesBinary(*m) && !p.loc.HasAddress {
-			_, _ = p.loc.Resolve(m.File, s.isa)
+		if !p.loc.MatchesBinary(*m) || p.loc.HasAddress {
+			continue
+		}
+		if found, _ := p.loc.Resolve(m.File, s.isa); len(found) > 0 && p.spec.mayJump() && jumping && s.noJumps() == nil {
+			m.File.Survey(s.isa)
 		}
 	}
 	return nil
@@ -290,9 +293,15 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	return s.upgradePlaced(p, proc, sites)
 }
 
+// mayJump is whether a probe's sites can be jumps, as far as it is concerned.
+func (spec *ProbeSpec) mayJump() bool {
+	return spec.Rung == breakpoint.Jump ||
+		spec.Rung == breakpoint.Auto && spec.Action == Count && (spec.Handler == nil || spec.Handler.native)
+}
+
 // upgradePlaced makes jumps of a probe's sites, where its spec lets it.
 func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
-	if r := p.spec.Rung; r != breakpoint.Jump && (r != breakpoint.Auto || !jumping) || proc.Space.Guard.Data == 0 {
+	if !p.spec.mayJump() || p.spec.Rung == breakpoint.Auto && !jumping || proc.Space.Guard.Data == 0 {
 		return nil
 	}
 	seen := map[*breakpoint.Site]bool{}
