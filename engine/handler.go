@@ -86,7 +86,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
 	}
 	tracee := handler.InTracee{}
 	if goCode {
-		tracee.Stack = goStack
+		tracee.Stack = goStack - 16 // the probe's own counter needs some, too
 	}
 	o := handler.Options{
 		By: handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}, Context: ctx,
