@@ -473,8 +473,9 @@ type leaving struct {
 }
 
 // leaveRun steps a task that stands behind a jump through to the program's own
-// code. Signals that come meanwhile wait.
-func (s *session) leaveRun(t *inferior.Task) (l leaving, err error) {
+// code. Signals that come meanwhile wait: with ordered, since one is in our hands
+// that they must not overtake, they are blocked from the first step on.
+func (s *session) leaveRun(t *inferior.Task, ordered bool) (l leaving, err error) {
 	table := t.Process.Space.Table
 	if !table.AnyRun() {
 		return l, nil
@@ -482,6 +483,20 @@ func (s *session) leaveRun(t *inferior.Task) (l leaving, err error) {
 	var mask uint64
 	var blocked bool
 	var inject ptrace.Signo
+	defer func() {
+		if blocked && t.State != inferior.Gone {
+			err = errors.Join(err, ptrace.SetSigMask(t.TID, mask))
+		}
+	}()
+	block := func() (err error) {
+		if blocked {
+			return nil
+		}
+		if mask, err = ptrace.GetSigMask(t.TID); err == nil {
+			err, blocked = ptrace.SetSigMask(t.TID, ^uint64(bitTrap|bitsSync)), true // faults come
+		}
+		return err
+	}
 	for range maxRunSteps {
 		pc, err := t.PC()
 		if err != nil {
@@ -494,7 +509,10 @@ func (s *session) leaveRun(t *inferior.Task) (l leaving, err error) {
 		if fix, _, ok := table.Locate(pc); ok && !fix.Before && inject == 0 {
 			break
 		}
-		if err := errors.Join(t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
+		if ordered {
+			err = block()
+		}
+		if err := errors.Join(err, t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
 			return l, err
 		}
 		inject = 0
@@ -518,20 +536,12 @@ func (s *session) leaveRun(t *inferior.Task) (l leaving, err error) {
 			return l, err
 		}
 		// Injected while it is blocked, it waits with all that belongs to it.
-		if inject = stop.Signal; !blocked {
-			if mask, err = ptrace.GetSigMask(t.TID); err != nil {
-				return l, err
-			}
-			if err := ptrace.SetSigMask(t.TID, ^uint64(bitTrap)); err != nil {
-				return l, err
-			}
-			blocked = true
+		inject = stop.Signal
+		if err := block(); err != nil {
+			return l, err
 		}
 	}
-	if blocked {
-		err = ptrace.SetSigMask(t.TID, mask)
-	}
-	return l, errors.Join(err, s.showEnd(t))
+	return l, s.showEnd(t)
 }
 
 // isFault is whether a task has been stopped by a fault of its own.
@@ -573,7 +583,7 @@ const maxRunSteps = 4096
 // outOfRun is leaveRun for a task in an event stop, which it is to be in again
 // behind it; done says that this is on its way.
 func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
-	l, err := s.leaveRun(t)
+	l, err := s.leaveRun(t, false)
 	if !l.moved || err != nil {
 		return l.moved, err
 	}

@@ -58,7 +58,7 @@ func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) (ptrace.Signo
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
 		return signal, err
 	}
-	l, err := s.leaveRun(t)
+	l, err := s.leaveRun(t, true)
 	if err != nil || !l.moved {
 		return signal, err
 	}

@@ -81,7 +81,7 @@ func TestSurvive(t *testing.T) {
 				t.Fatalf("unprobed: %v", err)
 			}
 			outlived := 0
-			for i := range rounds(15) {
+			for i := range rounds(pace(15, 5)) {
 				if survive(t, i, path, c.args, c.probes, string(want)) {
 					outlived++
 				}

@@ -55,7 +55,7 @@ func parse(args []string) options {
 	f.BoolVar(&o.short, "short", false, "tell tests to be short")
 	f.BoolVar(&o.verbose, "v", false, "show all that the guest prints")
 	f.IntVar(&o.count, "count", 1, "run each test `n` times")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "of one package")
+	f.DurationVar(&o.timeout, "timeout", 12*time.Minute, "of one package")
 	f.DurationVar(&o.total, "total", 18*time.Minute, "of the guest")
 	f.Parse(args) // exits on an error
 	o.packages = f.Args()
