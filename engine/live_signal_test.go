@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
 )
 
 // TestStorm counts under a storm of signals, on every rung that has a slot to
@@ -38,14 +39,7 @@ func storming(t *testing.T, name, mode string, rung breakpoint.Rung) {
 	tick := register(t, s, ProbeSpec{Location: "tick", Rung: rung})
 	p.goOn()
 	out, status := p.end()
-	calls, ticks, jumps := said(t, out, "calls"), said(t, out, "ticks"), said(t, out, "jumps")
-	if got := s.Hits(tick); got != ticks || ticks == 0 {
-		t.Errorf("%d hits of tick, %d calls", got, ticks)
-	}
-	// A call that a jump leaves may have been hit and not have counted yet.
-	if got := s.Hits(work); got < calls || got > calls+jumps {
-		t.Errorf("%d hits of work, %d calls, %d jumps", got, calls, jumps)
-	}
+	calls, jumps := weathered(t, s, out, work, tick)
 	for _, pl := range s.Placements(all) {
 		if pl.Hits+jumps < calls || pl.Hits > calls+jumps {
 			t.Errorf("%s: %d hits, %d calls, %d jumps", pl.Name, pl.Hits, calls, jumps)
@@ -54,6 +48,20 @@ func storming(t *testing.T, name, mode string, rung breakpoint.Rung) {
 	if mode != "jump" && said(t, out, "sum") != said(t, want, "sum") || status != 0 {
 		t.Errorf("probed: %q, status %d, want %q", out, status, want)
 	}
+}
+
+// weathered compares what was hit in a storm with what the program has counted.
+func weathered(t *testing.T, s Session, out string, work, tick event.ProbeID) (calls, jumps uint64) {
+	t.Helper()
+	calls, ticks, jumps := said(t, out, "calls"), said(t, out, "ticks"), said(t, out, "jumps")
+	if got := s.Hits(tick); got != ticks || ticks == 0 {
+		t.Errorf("%d hits of tick, %d calls", got, ticks)
+	}
+	// A call that a jump leaves may have been hit and not have counted yet.
+	if got := s.Hits(work); got < calls || got > calls+jumps {
+		t.Errorf("%d hits of work, %d calls, %d jumps", got, calls, jumps)
+	}
+	return calls, jumps
 }
 
 // TestStormJumps has signals come while a thread is mostly behind jumps: none
@@ -73,17 +81,11 @@ func TestStormJumps(t *testing.T) {
 			tick := register(t, s, ProbeSpec{Location: "tick", Rung: breakpoint.Jump})
 			p.goOn()
 			out, status := p.end()
-			calls, ticks, jumps := said(t, out, "calls"), said(t, out, "ticks"), said(t, out, "jumps")
-			if got := s.Hits(tick); got != ticks || ticks == 0 {
-				t.Errorf("%d hits of tick, %d calls", got, ticks)
-			}
-			if got := s.Hits(work); got < calls || got > calls+jumps {
-				t.Errorf("%d hits of work, %d calls, %d jumps", got, calls, jumps)
-			}
+			weathered(t, s, out, work, tick)
 			if mode != "jump" && said(t, out, "sum") != said(t, want, "sum") || status != 0 {
 				t.Errorf("probed: %q, status %d, want %q", out, status, want)
 			}
-			t.Logf("%d calls, %d signals", calls, ticks)
+			t.Logf("%d calls, %d signals", said(t, out, "calls"), said(t, out, "ticks"))
 		})
 	}
 }

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// A task behind a jump comes out of there before it is stopped or gets a signal.
+
+// leaving is how leaveRun has left a task.
+type leaving struct {
+	moved bool         // it is in another stop now: of a step, or the fault's
+	late  ptrace.Signo // came meanwhile and can't wait: SIGSTOP
+	fault ptrace.Signo // a displaced instruction faults: the task has not left
+}
+
+// leaveRun steps a task that stands behind a jump through to the program's own
+// code. Signals that come meanwhile wait: with ordered, since one is in our hands
+// that they must not overtake, they are blocked from the first step on.
+func (s *session) leaveRun(t *inferior.Task, ordered bool) (l leaving, err error) {
+	if !t.Process.Space.Table.AnyRun() {
+		return l, nil
+	}
+	q := quiet{task: t.TID}
+	defer func() {
+		if t.State != inferior.Gone {
+			err = errors.Join(err, q.end())
+		}
+	}()
+	var inject ptrace.Signo
+	for range maxRunSteps {
+		in, err := s.stillInRun(t, inject)
+		if !in || err != nil {
+			l.late = max(l.late, inject)
+			return l, errors.Join(err, s.showEnd(t))
+		}
+		if ordered || inject != 0 {
+			err = q.begin()
+		}
+		if err := errors.Join(err, t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
+			return l, err
+		}
+		if inject, err = s.afterStep(t, &l); l.fault != 0 || err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// stillInRun is whether a task has to be stepped: it is in a run, and not at the
+// jump back with nothing left to inject.
+func (s *session) stillInRun(t *inferior.Task, inject ptrace.Signo) (bool, error) {
+	table := t.Process.Space.Table
+	pc, err := t.PC()
+	if err != nil || !table.InRun(pc) {
+		return false, err
+	}
+	fix, _, ok := table.Locate(pc)
+	return !ok || fix.Before || inject != 0, nil
+}
+
+// afterStep takes the stop of a step. A signal that came instead is to be
+// injected while it is blocked: then it waits, with all that belongs to it.
+func (s *session) afterStep(t *inferior.Task, l *leaving) (inject ptrace.Signo, err error) {
+	stop, err := s.next(t)
+	if err != nil {
+		return 0, err
+	}
+	l.moved = true
+	switch {
+	case stop.Kind == ptrace.Exited, stop.Kind == ptrace.Killed:
+		_ = s.onEnd(t, stop)
+		return 0, ptrace.ErrGone
+	case stop.Kind != ptrace.Signal || stop.Signal == ptrace.SIGTRAP:
+		return 0, nil
+	case stop.Signal == ptrace.SIGSTOP:
+		l.late = stop.Signal
+		return 0, nil
+	}
+	fault, err := isFault(t, stop.Signal)
+	if fault {
+		l.fault = stop.Signal
+	}
+	return stop.Signal, err
+}
+
+// quiet keeps signals from a task, but for faults and the traps of its steps.
+type quiet struct {
+	task int
+	mask uint64 // the task's own
+	on   bool
+}
+
+func (q *quiet) begin() (err error) {
+	if q.on {
+		return nil
+	}
+	if q.mask, err = ptrace.GetSigMask(q.task); err == nil {
+		err, q.on = ptrace.SetSigMask(q.task, ^uint64(bitTrap|bitsSync)), true
+	}
+	return err
+}
+
+func (q *quiet) end() error {
+	if !q.on {
+		return nil
+	}
+	return ptrace.SetSigMask(q.task, q.mask)
+}
+
+// isFault is whether a task has been stopped by a fault of its own.
+func isFault(t *inferior.Task, signal ptrace.Signo) (bool, error) {
+	if bitsSync>>(signal-1)&1 == 0 {
+		return false, nil
+	}
+	var info ptrace.SigInfo
+	err := ptrace.GetSigInfo(t.TID, &info)
+	return info.Code() > 0, err
+}
+
+// showEnd puts a task that has only the jump back before it where that leads,
+// and one whose displaced instruction has faulted where the program has that.
+func (s *session) showEnd(t *inferior.Task) error {
+	table := t.Process.Space.Table
+	pc, err := t.PC()
+	if err != nil || !table.InRun(pc) {
+		return err
+	}
+	fix, _, ok := table.Locate(pc)
+	if !ok {
+		return nil
+	}
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	fixed, err := s.applyFix(t, *r, fix)
+	if err == nil {
+		t.SetRegs(&fixed)
+	}
+	return err
+}
+
+// maxRunSteps is more than any run has instructions.
+const maxRunSteps = 4096
+
+// outOfRun is leaveRun for a task in an event stop, which it is to be in again
+// behind it; done says that this is on its way.
+func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
+	l, err := s.leaveRun(t, false)
+	if !l.moved || err != nil {
+		return l.moved, err
+	}
+	signal := l.late
+	if l.fault != 0 {
+		signal = l.fault
+		err = s.showEnd(t)
+	}
+	t.Asked = true
+	return true, errors.Join(err, ptrace.Interrupt(t.TID), s.letGo(t, signal))
+}

@@ -1,0 +1,317 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Jumps come and go in pauses of all tasks of a space.
+
+// armJumps plants jumps in one pause of the space's tasks.
+func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) error {
+	err := s.whileHalted(space, func(stuck int) error {
+		if stuck > 0 {
+			for _, up := range ups {
+				space.Table.Drop(up)
+				s.stayTrap(up.Site, errStuck)
+			}
+			return nil
+		}
+		ups = s.free(space, ups)
+		for i, err := range space.Table.Arm(ups) {
+			if err != nil {
+				s.stayTrap(ups[i].Site, err)
+			}
+		}
+		return s.moveIntoRuns(space, ups)
+	})
+	for _, up := range ups {
+		if up.Site.Jumps() {
+			for _, pl := range up.Site.Tag.(*tag).list {
+				pl.rung, pl.why = breakpoint.Jump, up.Site.Reason
+			}
+		}
+	}
+	return err
+}
+
+// whileHalted runs f while all tasks of a space that can be are halted, and none
+// of these stands behind a jump.
+func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) error {
+	ps := s.sharing(space)
+	start := now()
+	err := f(s.haltAll(ps))
+	var errs []error
+	for _, p := range ps {
+		for _, t := range p.Tasks {
+			if e := s.unhalt(t); e != nil && !isGone(e) {
+				errs = append(errs, e)
+			}
+		}
+	}
+	s.pause(now() - start)
+	return errors.Join(append(errs, err)...)
+}
+
+// moveIntoRuns has tasks that would go on in the middle of jumps that have been
+// armed go on behind these: those that stood there, and those in the slots of
+// the traps that were there before. The latter's hits have been told.
+func (s *session) moveIntoRuns(space *inferior.Space, ups []*breakpoint.Upgrade) error {
+	at := map[arch.Addr]*breakpoint.Upgrade{}
+	for _, up := range ups {
+		if !up.Site.Jumps() {
+			continue
+		}
+		at[up.Site.Addr] = up
+		for _, a := range up.Displaces() {
+			at[a] = up
+		}
+	}
+	s.forgetSkips(space, at)
+	var errs []error
+	for _, p := range s.sharing(space) {
+		for _, t := range p.Tasks {
+			errs = append(errs, s.moveIntoRun(t, at))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upgrade) error {
+	r, err := t.Regs()
+	if err != nil || t.State == inferior.Gone {
+		return nil
+	}
+	pc := arch.Addr(r[s.isa.PCReg()])
+	now := *r
+	fix, site, inSlot := t.Process.Space.Table.Locate(pc)
+	if inSlot {
+		if now, err = s.applyFix(t, now, fix); err != nil {
+			return err
+		}
+	}
+	to := arch.Addr(now[s.isa.PCReg()])
+	up := at[to]
+	if up == nil || to == up.Site.Addr && (!inSlot || site != up.Site) {
+		return nil // a task that has just come to the site is going to hit
+	}
+	run, ok := up.Continue(to)
+	if !ok {
+		return fmt.Errorf("task %d: no way on behind the jump at %v", t.TID, up.Site.Addr)
+	}
+	now[s.isa.PCReg()] = uint64(run)
+	t.SetRegs(&now)
+	return nil
+}
+
+// forgetSkips is for tasks that will come back to a site with a hit that has
+// been told (addSkip): behind a jump it is told again.
+func (s *session) forgetSkips(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) {
+	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool {
+		up := at[k.Addr]
+		if up == nil || up.Site.Addr != k.Addr {
+			return false
+		}
+		for _, pl := range up.Site.Tag.(*tag).list {
+			pl.hits.Add(^uint64(0))
+		}
+		return true
+	})
+}
+
+// free are the jumps in the middle of which no task is going to come back: what
+// a signal has interrupted there lies on its stack.
+func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade) {
+	inner := map[arch.Addr]*breakpoint.Upgrade{}
+	lowest, highest := arch.Addr(math.MaxUint64), arch.Addr(0)
+	for _, up := range ups {
+		for _, a := range up.Displaces() {
+			inner[a] = up
+			lowest, highest = min(lowest, a), max(highest, a)
+		}
+	}
+	if len(inner) == 0 {
+		return ups
+	}
+	busy := map[*breakpoint.Upgrade]bool{}
+	look := func(v uint64) {
+		if a := arch.Addr(v); a >= lowest && a <= highest && inner[a] != nil {
+			busy[inner[a]] = true
+		}
+	}
+	for _, p := range s.sharing(space) {
+		stacks, _ := symbols.Maps(p.PID)
+		for _, t := range p.Tasks {
+			r, err := t.Regs()
+			if err != nil {
+				continue
+			}
+			for _, v := range stackWords(space, stacks, arch.Addr(r[s.isa.SPReg()])) {
+				look(v)
+			}
+		}
+	}
+	for _, up := range ups {
+		if busy[up] {
+			space.Table.Drop(up)
+			s.stayTrap(up.Site, errInside)
+			continue
+		}
+		list = append(list, up)
+	}
+	return list
+}
+
+// stackWords are the words of the stack that sp lies in, from there to its end,
+// as far as a signal's frame can be.
+func stackWords(space *inferior.Space, maps []symbols.Mapping, sp arch.Addr) []uint64 {
+	const most = 256 << 10
+	sp &^= 7
+	for _, m := range maps {
+		if sp < m.Start || sp >= m.End {
+			continue
+		}
+		buf := make([]byte, min(m.End-sp, most))
+		n, _ := space.Memory.ReadSome(sp, buf)
+		words := make([]uint64, n/8)
+		for i := range words {
+			words[i] = le64(buf[8*i:])
+		}
+		return words
+	}
+	return nil
+}
+
+// downgrade makes traps of sites that are jumps.
+func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why string) error {
+	if len(sites) == 0 {
+		return nil
+	}
+	return s.whileHalted(space, func(stuck int) error {
+		if stuck > 0 {
+			return fmt.Errorf("%w: %w", errStuck, errBusy)
+		}
+		err := space.Table.Disarm(sites, why)
+		for _, site := range sites {
+			for _, pl := range site.Tag.(*tag).list {
+				pl.rung, pl.why = site.Rung, why
+			}
+		}
+		return err
+	})
+}
+
+// makeRoom makes traps of the jumps that displace anything in the n bytes at any
+// of the addresses.
+func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr, n int) error {
+	table := p.Space.Table
+	if !table.AnyJump() {
+		return nil
+	}
+	var list []*breakpoint.Site
+	seen := map[*breakpoint.Site]bool{}
+	for _, a := range addrs {
+		for _, site := range table.JumpsOver(a, n) {
+			if !seen[site] {
+				seen[site] = true
+				list = append(list, site)
+			}
+		}
+	}
+	return s.downgrade(p.Space, list, "another probe is near")
+}
+
+// unjump takes a handler out of the code behind jumps; hits are counted on.
+func (s *session) unjump(h *Handler) error {
+	if !h.native {
+		return nil
+	}
+	err := s.do(func() error {
+		h.shut = true
+		var errs []error
+		for _, proc := range s.procs {
+			var sites []*breakpoint.Site
+			for _, site := range proc.Space.Table.Sites() {
+				for _, pl := range site.Tag.(*tag).list {
+					if pl.hook == nil && pl.probe.spec.Handler == h && site.Jumps() {
+						sites = append(sites, site)
+						break
+					}
+				}
+			}
+			if len(sites) > 0 {
+				errs = append(errs, s.downgrade(proc.Space, sites, ""), s.upgrade(proc, sites))
+			}
+		}
+		return errors.Join(errs...)
+	})
+	if err == ErrEnded {
+		<-s.done
+		return nil
+	}
+	return err
+}
+
+// errJumpThere is of a write to code at a hit.
+var errJumpThere = fmt.Errorf("%w: a jump of ours lies there, which can't be taken away during a hit", breakpoint.ErrUnsupported)
+
+// writeAtHit writes a process's memory while one of its tasks is at a hit.
+func writeAtHit(t *inferior.Task, addr arch.Addr, data []byte) error {
+	table := t.Process.Space.Table
+	if len(table.JumpsOver(addr, len(data))) > 0 {
+		return errJumpThere
+	}
+	return table.WriteOriginal(addr, data)
+}
+
+// sites are where a probe is, by process.
+func (p *probe) sites() map[*inferior.Process][]*breakpoint.Site {
+	list, seen := map[*inferior.Process][]*breakpoint.Site{}, map[*breakpoint.Site]bool{}
+	for _, pl := range p.places {
+		if pl.site != nil && !seen[pl.site] {
+			seen[pl.site] = true
+			list[pl.proc] = append(list[pl.proc], pl.site)
+		}
+	}
+	return list
+}
+
+// withoutJumps makes traps of those of a probe's sites that are jumps: the probe
+// is going to be taken from them.
+func (s *session) withoutJumps(all map[*inferior.Process][]*breakpoint.Site) error {
+	var errs []error
+	for proc, sites := range all {
+		var jumps []*breakpoint.Site
+		for _, site := range sites {
+			if site.Jumps() {
+				jumps = append(jumps, site)
+			}
+		}
+		errs = append(errs, s.downgrade(proc.Space, jumps, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// restoreJumps makes jumps again of those of the sites that have other probes.
+func (s *session) restoreJumps(all map[*inferior.Process][]*breakpoint.Site) error {
+	var errs []error
+	for proc, sites := range all {
+		var left []*breakpoint.Site
+		for _, site := range sites {
+			if proc.Space.Table.At(site.Addr) == site && len(site.Tag.(*tag).list) > 0 {
+				left = append(left, site)
+			}
+		}
+		if s.procs[proc.PID] == proc && jumping {
+			errs = append(errs, s.upgrade(proc, left))
+		}
+	}
+	return errors.Join(errs...)
+}
