@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -42,6 +44,21 @@ func (c counter) count() uint64 {
 // count is how often a placement was hit.
 func (pl *placement) count() uint64 { return pl.hits.Load() + pl.counter.count() }
 
+// keepCounts takes over what was counted behind jumps, at the session's end, and
+// gives the memory back.
+func (s *session) keepCounts() {
+	for _, p := range s.probes {
+		for _, pl := range p.places {
+			pl.hits.Add(pl.counter.count())
+			pl.counter = counter{}
+		}
+	}
+	for _, c := range s.counters {
+		_ = c.Close()
+	}
+	s.counters = nil
+}
+
 // Why a site stays a trap.
 var (
 	errStops    = errors.New("a probe there needs a stop")
@@ -53,6 +70,45 @@ var (
 
 // jumping is turned off by tests whose subject are traps.
 var jumping = true
+
+// mayJump is whether a probe's sites can be jumps, as far as it is concerned.
+func (spec *ProbeSpec) mayJump() bool {
+	return spec.Rung == breakpoint.Jump ||
+		spec.Rung == breakpoint.Auto && spec.Action == Count && (spec.Handler == nil || spec.Handler.native)
+}
+
+// upgradePlaced makes jumps of a probe's sites, where its spec lets it.
+func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
+	if !p.spec.mayJump() || p.spec.Rung == breakpoint.Auto && !jumping || proc.Space.Guard.Data == 0 {
+		return nil
+	}
+	seen := map[*breakpoint.Site]bool{}
+	var list []*breakpoint.Site
+	for _, site := range sites {
+		if site != nil && !seen[site] && site.Armed() {
+			seen[site] = true
+			list = append(list, site)
+		}
+	}
+	err := s.upgrade(proc, list)
+	if p.spec.Rung == breakpoint.Jump {
+		err = errors.Join(err, s.onlyJumps(p, proc))
+	}
+	return err
+}
+
+// onlyJumps takes what could not be made a jump from a probe that wants nothing
+// else.
+func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
+	var errs []error
+	for _, pl := range p.places {
+		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
+			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
+			errs = append(errs, s.unplace(pl))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // upgrade makes jumps of those of the sites that can be; the others get the
 // reason.

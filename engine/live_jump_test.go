@@ -121,6 +121,35 @@ func TestJumpsComeAndGo(t *testing.T) {
 	}
 }
 
+// TestJumpsWhileHeld plants jumps while the tracer holds all tasks, of which many
+// stand in the slots of traps that were there or still are, and detaches before
+// they go on.
+func TestJumpsWhileHeld(t *testing.T) {
+	for i := range pace(60, 6) {
+		p := launch(t, "threads", "3", fmt.Sprint(pace(4000, 300)))
+		s := attach(t, p.pid)
+		trap := register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Slot})
+		p.goOn()
+		until(t, "hits", func() bool { return s.Hits(trap) > 10 })
+		err := errors.Join(s.Interrupt(p.pid), s.Unregister(trap))
+		if err == nil {
+			_, err = s.Register(ProbeSpec{Location: "work"})
+		}
+		if err == nil && i%2 == 0 {
+			err = s.Resume(p.pid)
+		}
+		if err != nil && !gone(err) {
+			t.Fatal(err)
+		}
+		if i%4 != 0 {
+			detach(t, s)
+		}
+		if out, status := p.end(); status != 0 || said(t, out, "calls") != uint64(3*pace(4000, 300)) {
+			t.Fatalf("round %d: %q, status %d", i, out, status)
+		}
+	}
+}
+
 // TestJumpReasons is what stands against jumps.
 func TestJumpReasons(t *testing.T) {
 	needsJumps(t)
@@ -150,11 +179,11 @@ func TestJumpReasons(t *testing.T) {
 func TestJumpReturns(t *testing.T) {
 	p := launch(t, "calls", "2", "300")
 	s := attach(t, p.pid)
-	ids := map[string]uint64{"step%return": 600, "leaf%return": 800, "fact%return": 1}
+	ids := map[string]uint64{"step%return": 600, "leaf%return": 800}
 	for where := range ids {
 		id := register(t, s, ProbeSpec{Location: where})
 		defer func() {
-			if n := s.Hits(id); where != "fact%return" && n != ids[where] {
+			if n := s.Hits(id); n != ids[where] {
 				t.Errorf("%s: %d hits, want %d", where, n, ids[where])
 			}
 		}()
@@ -236,8 +265,7 @@ func TestTraceeHandlers(t *testing.T) {
 	probe := launch(t, "calls")
 	s := attach(t, probe.pid)
 	if _, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee}); errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
-		t.Log(err) // values for each CPU
-		return
+		skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 	} else if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +298,7 @@ func TestTraceeHandlerCloses(t *testing.T) {
 	s := attach(t, p.pid)
 	h, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee})
 	if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
-		return
+		skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 	} else if err != nil {
 		t.Fatal(err)
 	}

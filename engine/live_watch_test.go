@@ -53,7 +53,7 @@ func TestHardwareFull(t *testing.T) {
 // TestHardwareCleared detaches while debug registers are set: no trap comes
 // any more.
 func TestHardwareCleared(t *testing.T) {
-	p := launch(t, "threads", "4", "3000", "300000")
+	p := launch(t, "threads", "4", "3000", "50000")
 	s := attach(t, p.pid)
 	register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Action: Tell})
 	p.goOn()

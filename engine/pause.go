@@ -62,7 +62,8 @@ func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) er
 
 // moveIntoRuns has tasks that would go on in the middle of jumps that have been
 // armed go on behind these: those that stood there, and those in the slots of
-// the traps that were there before. The latter's hits have been told.
+// the traps that were there before, also of sites that are gone. The latter's hits
+// have been told.
 func (s *session) moveIntoRuns(space *inferior.Space, ups []*breakpoint.Upgrade) error {
 	at := map[arch.Addr]*breakpoint.Upgrade{}
 	for _, up := range ups {
@@ -91,7 +92,7 @@ func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upg
 	}
 	pc := arch.Addr(r[s.isa.PCReg()])
 	now := *r
-	fix, site, inSlot := t.Process.Space.Table.Locate(pc)
+	fix, _, inSlot := t.Process.Space.Table.Locate(pc)
 	if inSlot {
 		if now, err = s.applyFix(t, now, fix); err != nil {
 			return err
@@ -99,7 +100,7 @@ func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upg
 	}
 	to := arch.Addr(now[s.isa.PCReg()])
 	up := at[to]
-	if up == nil || to == up.Site.Addr && (!inSlot || site != up.Site) {
+	if up == nil || to == up.Site.Addr && !inSlot {
 		return nil // a task that has just come to the site is going to hit
 	}
 	run, ok := up.Continue(to)

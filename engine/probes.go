@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -291,45 +290,6 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 		s.place(pl)
 	}
 	return s.upgradePlaced(p, proc, sites)
-}
-
-// mayJump is whether a probe's sites can be jumps, as far as it is concerned.
-func (spec *ProbeSpec) mayJump() bool {
-	return spec.Rung == breakpoint.Jump ||
-		spec.Rung == breakpoint.Auto && spec.Action == Count && (spec.Handler == nil || spec.Handler.native)
-}
-
-// upgradePlaced makes jumps of a probe's sites, where its spec lets it.
-func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
-	if !p.spec.mayJump() || p.spec.Rung == breakpoint.Auto && !jumping || proc.Space.Guard.Data == 0 {
-		return nil
-	}
-	seen := map[*breakpoint.Site]bool{}
-	var list []*breakpoint.Site
-	for _, site := range sites {
-		if site != nil && !seen[site] && site.Armed() {
-			seen[site] = true
-			list = append(list, site)
-		}
-	}
-	err := s.upgrade(proc, list)
-	if p.spec.Rung == breakpoint.Jump {
-		err = errors.Join(err, s.onlyJumps(p, proc))
-	}
-	return err
-}
-
-// onlyJumps takes what could not be made a jump from a probe that wants nothing
-// else.
-func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
-	var errs []error
-	for _, pl := range p.places {
-		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
-			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
-			errs = append(errs, s.unplace(pl))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // insert arms sites; tasks may run into them as soon as it starts, so their

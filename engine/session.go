@@ -166,6 +166,7 @@ func (s *session) close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.obey()
+	s.keepCounts()
 }
 
 func (s *session) tell(e *event.Event, urgent bool) {

@@ -76,12 +76,15 @@ func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) (ptrace.Signo
 // skip, a hit that has been told is not told again when the task comes back.
 func (s *session) leaveSlot(t *inferior.Task, skip bool) error {
 	pc, err := t.PC()
-	if err != nil || !t.Process.Space.Table.InArea(pc) || t.Process.Space.Table.InRun(pc) {
+	if err != nil || !t.Process.Space.Table.InArea(pc) {
 		return err
 	}
 	fix, site, ok := t.Process.Space.Table.Locate(pc)
 	if !ok {
 		return nil // in the guard or in a stub, which leave by themselves
+	}
+	if site.Jumps() && t.Process.Space.Table.InRun(pc) {
+		return nil // the program's code is not there while it is a jump
 	}
 	if skip && fix.Before && site.Inst.Kind == arch.KindSyscall && s.isa.MinInst() == 4 {
 		// arm64 decides between a restart and EINTR after this stop, and only
@@ -97,7 +100,7 @@ func (s *session) leaveSlot(t *inferior.Task, skip bool) error {
 		return err
 	}
 	t.SetRegs(&fixed)
-	if fix.Before && skip && t.Process.Space.Table.At(site.Addr) == site {
+	if fix.Before && fix.PC == site.Addr && skip && t.Process.Space.Table.At(site.Addr) == site {
 		addSkip(t, site.Addr, fixed[s.isa.SPReg()])
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/skip"
 )
 
 var (
@@ -21,7 +22,7 @@ func TestUndisturbed(t *testing.T) {
 	path := tool(t, "bash")
 	f := open(t, path)
 	if isaOf(f).MinInst() != 1 {
-		return // one instruction is displaced, and nothing leads into it
+		skip.Missing(t, "an amd64 program: elsewhere one instruction is displaced, and nothing leads into it")
 	}
 	targets, tables := map[arch.Addr]bool{}, map[arch.Addr]bool{}
 	for at, text := range objdump(t, "objdump", path) {

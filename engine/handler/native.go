@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -115,10 +114,7 @@ func NewCounters(ctx program.Context) (*Counters, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Counters{set: set, ctx: ctx}
-	// They are read as long as anybody knows them, which nobody says the end of.
-	runtime.SetFinalizer(c, (*Counters).Close)
-	return c, nil
+	return &Counters{set: set, ctx: ctx}, nil
 }
 
 // counterMap has a value for each CPU where an instruction tells its number.
