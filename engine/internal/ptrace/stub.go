@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -13,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The stub is a program of a hundred bytes, built here and run from a memfd.
+// The stub is a program of a hundred bytes, built here and run from memory.
 // It sleeps for ever; sent to stubGo it undoes its death signal and executes
 // the program that its arguments name. It serves as doorbell (a child whose
 // stop ends a blocked wait) and as launcher (a child that can be seized before
@@ -41,7 +42,14 @@ func stubImage() []byte {
 // startStub runs the stub as a child of this thread, seized and asleep. It
 // dies with this thread.
 func startStub(argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	if attr.Sys == nil {
+		attr.Sys = &syscall.SysProcAttr{}
+	}
+	attr.Sys.Pdeathsig = syscall.SIGKILL
 	fd, err := unix.MemfdCreate("ptracer-stub", unix.MFD_CLOEXEC)
+	if err == unix.EACCES { // vm.memfd_noexec = 2
+		return startStubFile(argv, attr)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("memfd_create: %w", err)
 	}
@@ -49,22 +57,33 @@ func startStub(argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	if _, err := unix.Write(fd, stubImage()); err != nil {
 		return 0, fmt.Errorf("write memfd: %w", err)
 	}
-	if attr.Sys == nil {
-		attr.Sys = &syscall.SysProcAttr{}
-	}
-	attr.Sys.Pdeathsig = syscall.SIGKILL
-	for range 3 {
-		// EACCES was seen once, on a busy machine; no cause was found in the
-		// kernel's source, and 120,000 trials did not bring it back.
-		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, attr)
-		if err != syscall.EACCES {
-			break
-		}
+	pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, attr)
+	if err == syscall.EACCES {
+		// Seen twice on busy machines, three times in a row: no cause was found
+		// in the kernel's source, and 120,000 trials did not bring it back. It is
+		// also what a kernel says that lets nobody execute a memfd (vm.memfd_noexec).
+		pid, err = startStubFile(argv, attr)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("start helper process from memfd: %w", err)
+		return 0, fmt.Errorf("start helper process: %w", err)
 	}
 	return pid, nil
+}
+
+// startStubFile runs the stub from a file where none can be run from memory.
+func startStubFile(argv []string, attr *syscall.ProcAttr) (int, error) {
+	f, err := os.CreateTemp("", "ptracer-stub")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(f.Name())
+	if _, err = f.Write(stubImage()); err == nil {
+		err = f.Chmod(0o755) // another user may be who runs it
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return 0, err
+	}
+	return syscall.ForkExec(f.Name(), argv, attr)
 }
 
 // Reap ends a child of this thread and waits for it.

@@ -1,0 +1,36 @@
+package ptrace
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A kernel that lets nobody execute memory gets the stub as a file, which is
+// gone as soon as it runs.
+func TestStubFromFile(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	t.Setenv("TMPDIR", t.TempDir())
+	pid, err := startStubFile([]string{"ptracer-stub"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Reap(pid)
+	if err := Seize(pid, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Tgkill(pid, pid, unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err := Wait(pid, true); err != nil || s.Kind != Signal || s.Signal != unix.SIGUSR1 {
+		t.Errorf("%+v, %v; the stub sleeps until a signal stops it", s, err)
+	}
+	if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*"); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
