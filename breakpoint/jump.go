@@ -179,7 +179,8 @@ func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
 }
 
 // Arm puts planned jumps in the place of their traps. All tasks are halted, and
-// none is inside what the jumps overwrite. Errors are by jump: those stay traps.
+// none is inside what the jumps overwrite, nor comes back there: those that were
+// go on at Continue. Errors are by jump: those stay traps.
 func (t *Table) Arm(jumps []*Upgrade) []error {
 	changes := make([]change, len(jumps))
 	for i, j := range jumps {
@@ -188,7 +189,8 @@ func (t *Table) Arm(jumps []*Upgrade) []error {
 	errs := t.exchange(changes)
 	for i, j := range jumps {
 		if errs[i] != nil {
-			t.Drop(j)
+			t.old = append(t.old, j.run) // tasks may be on their way there
+			j.run = nil
 			errs[i] = &SiteError{j.Site.Addr, errs[i]}
 			continue
 		}

@@ -108,5 +108,7 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 	if err == nil && t.mem.Read(s.Addr, now) == nil && bytes.Equal(now, patch) {
 		s.run, s.patch, s.Rung = r, patch, Jump
 		t.jumps++
+		return
 	}
+	t.old = append(t.old, r) // tasks may be in it all the same
 }

@@ -47,8 +47,15 @@ func (s *session) attach(pid int) error {
 	}
 	_ = p.Space.Memory.Close()
 	s.newSpace(p, mem)
-	if err := s.recover(p); err != nil {
+	if err = s.recover(p); errors.Is(err, ErrResident) || errors.Is(err, errComesBack) {
+		s.abandon(p)
+		return fmt.Errorf("attach to %d: %w", pid, err)
+	} else if err != nil {
 		s.warn(p, "clean up after an earlier tracer: %v", err)
+	}
+	if err := s.newStore(pid); err != nil {
+		s.abandon(p)
+		return err
 	}
 	s.rescan(p)
 	return nil
@@ -133,6 +140,10 @@ func (s *session) start(cmd Command) error {
 func (s *session) adoptChild(pid int) error {
 	mem, err := ptrace.OpenMemory(pid)
 	if err != nil {
+		ptrace.Reap(pid)
+		return err
+	}
+	if err := s.newStore(pid); err != nil {
 		ptrace.Reap(pid)
 		return err
 	}

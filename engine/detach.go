@@ -156,6 +156,9 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	if stuck > 0 {
 		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, errBusy))
 	}
+	if space.Resident && s.comesBack(space, ps) {
+		return errors.Join(err, errComesBack)
+	}
 	return errors.Join(err, s.unmap(some))
 }
 

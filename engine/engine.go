@@ -90,6 +90,12 @@ type Session interface {
 	// Stats are the session's own counters.
 	Stats() Stats
 
+	// Leave ends the session as Detach does, but what works without a tracer
+	// stays in the process: probes that are jumps, and handlers in it, for
+	// OpenResident to read. The others are gone; their Placements have an error
+	// that says why. That nothing can stay is an error. Options.Resident must be
+	// set.
+	Leave() error
 	// Detach removes all that we put into the processes and lets them go on.
 	Detach() error
 	// Kill ends the processes started by this session and detaches the others.
@@ -186,7 +192,11 @@ type Options struct {
 	Follow  bool // trace the children of traced processes too
 	Buffer  int  // events kept for a slow consumer; default 65536
 	Signals bool // tell signals as events
-	Life    bool // tell forks, clones, execs, exits and libraries as events
+	// Resident is for probes that are to stay in a process when the session
+	// ends (Session.Leave): what they find out lies in files. Of one process
+	// only, without Follow; handlers are handler.Tracee's.
+	Resident bool
+	Life     bool // tell forks, clones, execs, exits and libraries as events
 	// Handlers are those that can be opened by name; nil: the built-in ones.
 	Handlers *handler.Registry
 }

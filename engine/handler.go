@@ -36,6 +36,8 @@ type Handler struct {
 	codes  [2]*interp.Code // by build.Point; in the engine
 	kernel *handler.Loaded // or nil
 
+	kind    string // which of the built-in ones it is, if it is one, with these
+	params  builtin.Params
 	native  bool // it runs in the program where it can be jumped to, elsewhere in the engine
 	shut    bool // closed; the loop's
 	changes bool // it may change registers
@@ -84,7 +86,10 @@ func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
 	if spec.Name == "latency" || spec.Name == "record" {
 		spec.Params.Calls.Go = spec.Params.Calls.Go || goCode
 	}
-	tracee := handler.InTracee{}
+	if spec.Where == handler.Auto && s.opts.Resident {
+		spec.Where = handler.Tracee
+	}
+	tracee := handler.InTracee{File: s.newFile()}
 	if goCode {
 		tracee.Stack = goStack - 16 // the probe's own counter needs some, too
 	}
@@ -115,7 +120,10 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*Handler, er
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{s: s, in: in, changes: in.Needs&program.Override != 0}
+	h := &Handler{s: s, in: in, changes: in.Needs&program.Override != 0, params: o.Params}
+	if spec.Handler == nil && s.opts.Handlers == nil {
+		h.kind = spec.Name
+	}
 	switch x := in.Maps.(type) {
 	case *handler.Interpreted:
 		h.codes = [2]*interp.Code{x.Code(build.Entry), x.Code(build.Exit)}

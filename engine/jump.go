@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -119,11 +120,33 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		}
 		return nil
 	}
-	var ups []*breakpoint.Upgrade
+	for range insideTries {
+		ups, err := s.planAll(p, sites)
+		if len(ups) == 0 || err != nil {
+			return err
+		}
+		if sites, err = s.armJumps(p.Space, ups); len(sites) == 0 || err != nil {
+			return err
+		}
+		if err := s.letRun(time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insideTries is how often a jump is tried where tasks are in the way.
+const insideTries = 10
+
+// planAll gets the jumps of those of the sites ready that can have one.
+func (s *session) planAll(p *inferior.Process, sites []*breakpoint.Site) (ups []*breakpoint.Upgrade, err error) {
 	for i, site := range sites {
+		if !site.Armed() {
+			continue
+		}
 		up, err := s.plan(p, site, len(sites)-i)
 		if isGone(err) {
-			return err
+			return nil, err
 		}
 		if err != nil {
 			s.stayTrap(site, err)
@@ -131,10 +154,7 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		}
 		ups = append(ups, up)
 	}
-	if len(ups) == 0 {
-		return nil
-	}
-	return s.armJumps(p.Space, ups)
+	return ups, nil
 }
 
 // noJumps is why there are no jumps on this machine.
@@ -294,7 +314,7 @@ func (s *session) newCounter(pl *placement) error {
 	if err != nil {
 		return err
 	}
-	c, err := handler.NewCounters(ctx)
+	c, err := handler.NewCounters(ctx, s.newFile())
 	if err != nil {
 		return err
 	}

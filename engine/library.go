@@ -17,25 +17,9 @@ var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
 // rescan reads what a process has mapped now; probes are planted in objects
 // that are new and forgotten in those that have gone.
 func (s *session) rescan(p *inferior.Process) {
-	maps, err := symbols.Maps(p.PID)
-	if err != nil {
+	now, fresh, ok := s.readModules(p)
+	if !ok {
 		return
-	}
-	mods, err := s.cache.Modules(p.PID, maps)
-	if err != nil && len(mods) == 0 {
-		s.warn(p, "read objects of %d: %v", p.PID, err)
-	}
-	now := map[string]*symbols.Module{}
-	var fresh []*symbols.Module
-	for i := range mods {
-		m := &mods[i]
-		key := fmt.Sprintf("%x-%s", m.Start, m.Path)
-		if old := p.Modules[key]; old != nil {
-			m = old
-		} else {
-			fresh = append(fresh, m)
-		}
-		now[key] = m
 	}
 	for key, m := range p.Modules {
 		if now[key] == nil {
@@ -46,6 +30,30 @@ func (s *session) rescan(p *inferior.Process) {
 	for _, m := range fresh {
 		s.loaded(p, m)
 	}
+}
+
+// readModules reads the objects that a process has, and which of them are new.
+func (s *session) readModules(p *inferior.Process) (now map[string]*symbols.Module, fresh []*symbols.Module, ok bool) {
+	maps, err := symbols.Maps(p.PID)
+	if err != nil {
+		return nil, nil, false
+	}
+	mods, err := s.cache.Modules(p.PID, maps)
+	if err != nil && len(mods) == 0 {
+		s.warn(p, "read objects of %d: %v", p.PID, err)
+	}
+	now = map[string]*symbols.Module{}
+	for i := range mods {
+		m := &mods[i]
+		key := fmt.Sprintf("%x-%s", m.Start, m.Path)
+		if old := p.Modules[key]; old != nil {
+			m = old
+		} else {
+			fresh = append(fresh, m)
+		}
+		now[key] = m
+	}
+	return now, fresh, true
 }
 
 func (s *session) loaded(p *inferior.Process, m *symbols.Module) {

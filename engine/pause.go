@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -14,9 +15,10 @@ import (
 
 // Jumps come and go in pauses of all tasks of a space.
 
-// armJumps plants jumps in one pause of the space's tasks.
-func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) error {
-	err := s.whileHalted(space, func(stuck int) error {
+// armJumps plants jumps in one pause of the space's tasks. It gives back the
+// sites where tasks were in the way.
+func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
+	err = s.whileHalted(space, func(stuck int) error {
 		if stuck > 0 {
 			for _, up := range ups {
 				space.Table.Drop(up)
@@ -24,13 +26,16 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) err
 			}
 			return nil
 		}
-		ups = s.free(space, ups)
+		ups, inside = s.free(space, ups)
+		// First: we may die in between, and no task is to find itself in the
+		// middle of a jump.
+		err := s.moveIntoRuns(space, ups)
 		for i, err := range space.Table.Arm(ups) {
 			if err != nil {
 				s.stayTrap(ups[i].Site, err)
 			}
 		}
-		return s.moveIntoRuns(space, ups)
+		return err
 	})
 	for _, up := range ups {
 		if up.Site.Jumps() {
@@ -39,7 +44,15 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) err
 			}
 		}
 	}
-	return err
+	return inside, err
+}
+
+// letRun takes stops for some time.
+func (s *session) letRun(d time.Duration) error {
+	end := time.Now().Add(d)
+	alarm := time.AfterFunc(d, s.bell.Ring)
+	defer alarm.Stop()
+	return s.pump(func() bool { return !time.Now().Before(end) })
 }
 
 // whileHalted runs f while all tasks of a space that can be are halted, and none
@@ -60,16 +73,13 @@ func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) er
 	return errors.Join(append(errs, err)...)
 }
 
-// moveIntoRuns has tasks that would go on in the middle of jumps that have been
-// armed go on behind these: those that stood there, and those in the slots of
+// moveIntoRuns has tasks that would go on in the middle of jumps that are going
+// to be armed go on behind these: those that stand there, and those in the slots of
 // the traps that were there before, also of sites that are gone. The latter's hits
 // have been told.
 func (s *session) moveIntoRuns(space *inferior.Space, ups []*breakpoint.Upgrade) error {
 	at := map[arch.Addr]*breakpoint.Upgrade{}
 	for _, up := range ups {
-		if !up.Site.Jumps() {
-			continue
-		}
 		at[up.Site.Addr] = up
 		for _, a := range up.Displaces() {
 			at[a] = up
@@ -109,7 +119,7 @@ func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upg
 	}
 	now[s.isa.PCReg()] = uint64(run)
 	t.SetRegs(&now)
-	return nil
+	return t.Flush()
 }
 
 // forgetSkips is for tasks that will come back to a site with a hit that has
@@ -128,66 +138,127 @@ func (s *session) forgetSkips(space *inferior.Space, at map[arch.Addr]*breakpoin
 }
 
 // free are the jumps in the middle of which no task is going to come back: what
-// a signal has interrupted there lies on its stack.
-func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade) {
-	inner := map[arch.Addr]*breakpoint.Upgrade{}
-	lowest, highest := arch.Addr(math.MaxUint64), arch.Addr(0)
-	for _, up := range ups {
-		for _, a := range up.Displaces() {
-			inner[a] = up
-			lowest, highest = min(lowest, a), max(highest, a)
-		}
-	}
-	if len(inner) == 0 {
-		return ups
-	}
-	busy := map[*breakpoint.Upgrade]bool{}
-	look := func(v uint64) {
-		if a := arch.Addr(v); a >= lowest && a <= highest && inner[a] != nil {
-			busy[inner[a]] = true
-		}
+// a signal has interrupted there lies on its stack, or its goroutine's. Where one
+// is, the site is inside.
+func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
+	c := s.comeback(space, ups)
+	if len(c.at) == 0 {
+		return ups, nil
 	}
 	for _, p := range s.sharing(space) {
-		stacks, _ := symbols.Maps(p.PID)
-		for _, t := range p.Tasks {
-			r, err := t.Regs()
-			if err != nil {
-				continue
-			}
-			for _, v := range stackWords(space, stacks, arch.Addr(r[s.isa.SPReg()])) {
-				look(v)
-			}
-		}
+		s.eachStack(p, c.look, c.unknown)
 	}
 	for _, up := range ups {
-		if busy[up] {
+		switch err := c.why[up]; {
+		case err == nil:
+			list = append(list, up)
+			continue
+		case err == errInside:
+			inside = append(inside, up.Site)
+			fallthrough
+		default:
 			space.Table.Drop(up)
-			s.stayTrap(up.Site, errInside)
+			s.stayTrap(up.Site, err)
+		}
+	}
+	return list, inside
+}
+
+// comeback is what is looked for on stacks: places in the middle of what jumps
+// are to displace, and, once found, why these can't be.
+type comeback struct {
+	at              map[arch.Addr]*breakpoint.Upgrade
+	lowest, highest arch.Addr
+	parks           map[*symbols.Module][]*breakpoint.Upgrade // of Go modules, where goroutines may be parked
+	why             map[*breakpoint.Upgrade]error
+}
+
+func (s *session) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
+	c := &comeback{at: map[arch.Addr]*breakpoint.Upgrade{}, lowest: math.MaxUint64,
+		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
+	ps := s.sharing(space)
+	for _, up := range ups {
+		inner := up.Displaces()
+		for _, a := range inner {
+			c.at[a] = up
+			c.lowest, c.highest = min(c.lowest, a), max(c.highest, a)
+		}
+		if m := moduleAt(ps[0], up.Site.Addr); len(inner) > 0 && mayPark(m, up) {
+			c.parks[m] = append(c.parks[m], up)
+		}
+	}
+	return c
+}
+
+func (c *comeback) look(words []uint64) {
+	for _, v := range words {
+		if a := arch.Addr(v); a >= c.lowest && a <= c.highest && c.at[a] != nil {
+			c.why[c.at[a]] = errInside
+		}
+	}
+}
+
+// unknown is for a module whose goroutines can't be looked at.
+func (c *comeback) unknown(m *symbols.Module, err error) {
+	for _, up := range c.parks[m] {
+		c.why[up] = err
+	}
+}
+
+// eachStack looks at what is in use of the stacks of a process's halted tasks and
+// of its goroutines; unknown is for Go modules that do not tell these.
+func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
+	var list []goroutine
+	most := 256 << 10
+	for _, m := range p.Modules {
+		if !m.File.IsGo() {
 			continue
 		}
-		list = append(list, up)
+		gs, err := s.goroutines(p.Space, m)
+		list = append(list, gs...)
+		if most = goSignalStack; err != nil {
+			unknown(m, err)
+		}
 	}
-	return list
+	var sps []arch.Addr
+	stacks, _ := symbols.Maps(p.PID)
+	for _, t := range p.Tasks {
+		r, err := t.Regs()
+		if err != nil {
+			continue
+		}
+		sp := arch.Addr(r[s.isa.SPReg()])
+		sps = append(sps, sp)
+		if !slices.ContainsFunc(list, func(g goroutine) bool { return sp >= g.lo && sp < g.hi }) {
+			look(stackWords(p.Space, stacks, sp, most))
+		}
+	}
+	for i := range list {
+		look(list[i].words(p.Space, sps))
+	}
 }
 
 // stackWords are the words of the stack that sp lies in, from there to its end,
-// as far as a signal's frame can be.
-func stackWords(space *inferior.Space, maps []symbols.Mapping, sp arch.Addr) []uint64 {
-	const most = 256 << 10
+// as far as a signal's frame can be: most bytes.
+func stackWords(space *inferior.Space, maps []symbols.Mapping, sp arch.Addr, most int) []uint64 {
 	sp &^= 7
 	for _, m := range maps {
-		if sp < m.Start || sp >= m.End {
-			continue
+		if sp >= m.Start && sp < m.End {
+			return readWords(space, sp, min(m.End, sp+arch.Addr(most)))
 		}
-		buf := make([]byte, min(m.End-sp, most))
-		n, _ := space.Memory.ReadSome(sp, buf)
-		words := make([]uint64, n/8)
-		for i := range words {
-			words[i] = le64(buf[8*i:])
-		}
-		return words
 	}
 	return nil
+}
+
+// readWords reads memory as words.
+func readWords(space *inferior.Space, from, to arch.Addr) []uint64 {
+	buf := make([]byte, min(to-from, 4<<20))
+	n, _ := space.Memory.ReadSome(from, buf)
+	words := make([]uint64, n/8)
+	for i := range words {
+		words[i] = le64(buf[8*i:])
+	}
+	return words
 }
 
 // downgrade makes traps of sites that are jumps.

@@ -30,13 +30,23 @@ func (s *session) recover(p *inferior.Process) error {
 	if !ok {
 		return nil
 	}
-	p.Space.Table = table
 	g := &p.Space.Guard
 	if table.GuardHeader() != 0 {
-		if err := s.recoverGuard(p, g); err != nil {
+		if err := s.recoverGuard(p, table, g); err != nil {
 			return err
 		}
 	}
+	if s.isResident(p.Space) {
+		p.Modules, _, _ = s.readModules(p) // comesBack asks which are Go's
+		if !s.collect {
+			return ErrResident
+		}
+		p.Space.Resident = true
+		if err := s.guardAgain(p, table); err != nil {
+			return err
+		}
+	}
+	p.Space.Table = table
 	s.recoverRegions(p.Space)
 	ps := []*inferior.Process{p}
 	stuck := s.haltAll(ps)
@@ -47,15 +57,16 @@ func (s *session) recover(p *inferior.Process) error {
 	for _, t := range p.Tasks {
 		err = errors.Join(err, s.unhalt(t))
 	}
+	p.Modules = nil
 	return err
 }
 
-func (s *session) recoverGuard(p *inferior.Process, g *inferior.Guard) error {
+func (s *session) recoverGuard(p *inferior.Process, table *breakpoint.Table, g *inferior.Guard) error {
 	var b [arch.GuardSize]byte
-	if err := p.Space.Memory.Read(p.Space.Table.GuardHeader(), b[:]); err != nil {
+	if err := p.Space.Memory.Read(table.GuardHeader(), b[:]); err != nil {
 		return err
 	}
-	handler, _ := p.Space.Table.GuardHandler()
+	handler, _ := table.GuardHandler()
 	g.Ours = ptrace.SigAction{Handler: uint64(handler)}
 	g.Old.Handler, g.Old.Mask, g.Old.Flags = le64(b[arch.GuardOld:]), le64(b[arch.GuardOldMask:]), le64(b[arch.GuardOldFlags:])
 	g.Old.Restorer = le64(b[guardRestorer:])

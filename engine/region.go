@@ -116,6 +116,11 @@ func pathFor(tid int, file *os.File) (path string, done func(), err error) {
 	if uid == os.Geteuid() && gid == os.Getegid() {
 		return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), func() {}, nil
 	}
+	if info, err := file.Stat(); err == nil && info.Mode().Perm()&0o006 == 0 { // in a folder that only we may enter
+		if err := file.Chown(uid, gid); err != nil {
+			return "", nil, err
+		}
+	}
 	pid, err := ptrace.Hold(file.Fd(), uint32(uid), uint32(gid))
 	if err != nil {
 		return "", nil, fmt.Errorf("as user %d: %w", uid, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -62,6 +63,10 @@ type session struct {
 	counters []*handler.Counters // of hits behind jumps
 	regions  map[*inferior.Space][]region
 	unshared map[*inferior.Space]error // why there can't be any
+
+	store   *resident.Store // of resident probes, or nil
+	left    bool            // they have been left
+	collect bool            // they are to be taken away where they are found
 
 	stats struct {
 		stops, hits atomic.Uint64
@@ -119,6 +124,7 @@ func (s *session) run(ready chan<- error) {
 	s.bell.Close()
 	loud()
 	s.closing.Wait()
+	s.endStore()
 	s.queue.end()
 	close(s.done)
 }

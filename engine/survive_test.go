@@ -23,7 +23,7 @@ const (
 	probesEnv = "PTRACER_TEST_PROBES"
 )
 
-var tracers = map[string]func(){"cycle": cycleForever}
+var tracers = map[string]func(){"cycle": cycleForever, "resident": residentForever}
 
 // cycleForever attaches, probes, unregisters, detaches, over and over, until
 // it is killed.
@@ -74,26 +74,29 @@ func TestSurvive(t *testing.T) {
 		{"forker", []string{"fork", "60"}, "work libc:malloc libc:fork"},
 		{"forker", []string{"vfork", "60"}, "work libc:vfork"},
 	} {
-		t.Run(c.fixture+"-"+c.args[0], func(t *testing.T) {
-			path := fixture.Path(t, c.fixture)
-			want, err := exec.Command(path, c.args...).Output()
-			if err != nil {
-				t.Fatalf("unprobed: %v", err)
-			}
-			outlived := 0
-			for i := range rounds(pace(15, 5)) {
-				if survive(t, i, path, c.args, c.probes, string(want)) {
-					outlived++
-				}
-			}
-			if t.Logf("%d programs outlived their tracer", outlived); outlived == 0 {
-				t.Error("no program was still running when its tracer was killed")
-			}
-		})
+		t.Run(c.fixture+"-"+c.args[0], func(t *testing.T) { surviveAll(t, c.fixture, c.args, "cycle", c.probes) })
 	}
 }
 
-func survive(t *testing.T, round int, path string, args []string, probes, want string) (outlived bool) {
+// surviveAll kills a tracer that plays the given part.
+func surviveAll(t *testing.T, name string, args []string, part, probes string) {
+	path := fixture.Path(t, name)
+	want, err := exec.Command(path, args...).Output()
+	if err != nil {
+		t.Fatalf("unprobed: %v", err)
+	}
+	outlived := 0
+	for i := range rounds(pace(15, 5)) {
+		if survive(t, i, path, args, part, probes, string(want)) {
+			outlived++
+		}
+	}
+	if t.Logf("%d programs outlived their tracer", outlived); outlived == 0 {
+		t.Error("no program was still running when its tracer was killed")
+	}
+}
+
+func survive(t *testing.T, round int, path string, args []string, part, probes, want string) (outlived bool) {
 	t.Helper()
 	victim := exec.Command(path, append(args, "wait")...)
 	start, err := victim.StdinPipe()
@@ -106,7 +109,7 @@ func survive(t *testing.T, round int, path string, args []string, probes, want s
 		t.Fatal(err)
 	}
 	tracer := exec.Command("/proc/self/exe", "-test.run=^$")
-	tracer.Env = append(os.Environ(), tracerEnv+"=cycle", probesEnv+"="+probes,
+	tracer.Env = append(os.Environ(), tracerEnv+"="+part, probesEnv+"="+probes,
 		victimEnv+"="+strconv.Itoa(victim.Process.Pid))
 	tracer.Stderr = os.Stderr
 	started, err := tracer.StdoutPipe()

@@ -55,6 +55,16 @@ func (e entry) size() uint64  { return binary.LittleEndian.Uint64(e[16:]) }
 // scan hands over every raw symbol that can be a function; it is overwritten
 // later.
 func (t *symtab) scan(yield func(e entry) error) error {
+	return t.entries(func(e entry) error {
+		if !t.isCode(e) {
+			return nil
+		}
+		return yield(e)
+	})
+}
+
+// entries hands over every raw symbol; it is overwritten later.
+func (t *symtab) entries(yield func(e entry) error) error {
 	end := min(t.syms.size, uint64(t.o.size))
 	buf := make([]byte, min(chunkSymbols*symSize, end))
 	for off := uint64(0); off+symSize <= end; off += chunkSymbols * symSize {
@@ -63,10 +73,8 @@ func (t *symtab) scan(yield func(e entry) error) error {
 			return fmt.Errorf("symbol table: %w", noEOF(err))
 		}
 		for ; len(b) >= symSize; b = b[symSize:] {
-			if t.isCode(entry(b)) {
-				if err := yield(entry(b[:symSize])); err != nil {
-					return err
-				}
+			if err := yield(entry(b[:symSize])); err != nil {
+				return err
 			}
 		}
 	}

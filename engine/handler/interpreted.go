@@ -36,7 +36,10 @@ func (in *Instance) Records() (Records, error) {
 
 // InEngine is the engine's executor: programs are interpreted while the thread
 // is stopped. The Maps that it opens are an *Interpreted.
-type InEngine struct{}
+type InEngine struct {
+	// File makes the file that a handler's maps lie in; nil: one in memory.
+	File func() (*os.File, error)
+}
 
 // Interpreted is a handler's programs and maps, ready for the interpreter.
 type Interpreted struct {
@@ -47,8 +50,8 @@ type Interpreted struct {
 }
 
 // Open makes a handler's maps and gets its programs ready.
-func (InEngine) Open(h *Verified) (Maps, error) {
-	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs()})
+func (e InEngine) Open(h *Verified) (Maps, error) {
+	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs(), File: e.File})
 	if err != nil {
 		return nil, err
 	}

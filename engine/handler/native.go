@@ -24,11 +24,13 @@ type InTracee struct {
 	// Stack is how much of the program's stack the code may use, in bytes; 0:
 	// enough.
 	Stack int
+	// File makes the file that a handler's maps lie in; nil: one in memory.
+	File func() (*os.File, error)
 }
 
 // Open makes a handler's maps, if its program has code that needs no help.
 func (e InTracee) Open(h *Verified) (Maps, error) {
-	m, err := InEngine{}.Open(h)
+	m, err := InEngine{e.File}.Open(h)
 	if err != nil {
 		return nil, err
 	}
@@ -108,9 +110,10 @@ type Counters struct {
 	first *verify.Result // of counter 0
 }
 
-// NewCounters makes counters for programs of a context.
-func NewCounters(ctx program.Context) (*Counters, error) {
-	set, err := maps.New([]program.Map{counterMap(ctx)}, maps.Options{CPUs: possibleCPUs()})
+// NewCounters makes counters for programs of a context, in a file that file
+// makes; nil: in memory.
+func NewCounters(ctx program.Context, file func() (*os.File, error)) (*Counters, error) {
+	set, err := maps.New([]program.Map{counterMap(ctx)}, maps.Options{CPUs: possibleCPUs(), File: file})
 	if err != nil {
 		return nil, err
 	}
@@ -165,14 +168,21 @@ func (c *Counters) Program(n int) (*verify.Result, error) {
 }
 
 // Count is what counter n says.
-func (c *Counters) Count(n int) (sum uint64) {
-	data, stride, cpuStride := c.set.Map(0).Values()
+func (c *Counters) Count(n int) uint64 { return CountIn(c.set, n) }
+
+// CountIn is what counter n says of the counters in a set, 0 where there is none.
+func CountIn(set *maps.Set, n int) (sum uint64) {
+	spec := set.Map(0).Spec()
+	if n < 0 || n >= int(spec.MaxEntries) || spec.ValueSize != 8 {
+		return 0
+	}
+	data, stride, cpuStride := set.Map(0).Values()
 	cpus := 1
-	if c.set.Map(0).Spec().Type == program.PerCPUArray {
-		cpus = c.set.CPUs()
+	if spec.Type == program.PerCPUArray {
+		cpus = set.CPUs()
 	}
 	for cpu := range cpus {
-		sum += ring.Word(c.set.Bytes(), data+n*stride+cpu*cpuStride).Load()
+		sum += ring.Word(set.Bytes(), data+n*stride+cpu*cpuStride).Load()
 	}
 	return sum
 }

@@ -15,6 +15,7 @@ var layers = [][]string{
 	{"cmd", "bench"},
 	{"engine/arbiter"},
 	{"engine"},
+	{"engine/internal/resident"},
 	{"engine/handler"},
 	{"engine/handler/builtin"},
 	{"engine/handler/filter", "engine/handler/kernel"},

@@ -54,6 +54,20 @@ type Options struct {
 	CPUs int
 	// Limit is the most memory that all maps may take, in bytes; 0 is 1 GiB.
 	Limit int
+	// File makes the file that the maps are to lie in, new and empty, that
+	// nobody but us can shorten; nil: one in memory, without a name.
+	File func() (*os.File, error)
+}
+
+func (o *Options) region(size int) (*ring.Region, error) {
+	if o.File == nil {
+		return ring.Create("ptracer maps", size)
+	}
+	f, err := o.File()
+	if err != nil {
+		return nil, err
+	}
+	return ring.CreateIn(f, size)
 }
 
 // maxMaps is how many maps a handler may have; the kernel's bound (MAX_USED_MAPS).
@@ -74,7 +88,7 @@ func New(specs []program.Map, o Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	region, err := ring.Create("ptracer maps", size)
+	region, err := o.region(size)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +161,20 @@ func Open(file *os.File) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	return opened(region)
+}
+
+// OpenOwn opens maps in a file that New's Options.File has made. The file is the
+// set's then, if there is no error.
+func OpenOwn(file *os.File) (*Set, error) {
+	region, err := ring.OpenOwn(file)
+	if err != nil {
+		return nil, err
+	}
+	return opened(region)
+}
+
+func opened(region *ring.Region) (*Set, error) {
 	s, err := open(region)
 	if err != nil {
 		region.Close()

@@ -68,6 +68,20 @@ func Create(name string, size int) (*Region, error) {
 	return mapped(file, size)
 }
 
+// CreateIn makes a region in a file of ours, new and empty, that others may map
+// but not shorten. The file is the region's from then on, also after an error.
+func CreateIn(file *os.File, size int) (*Region, error) {
+	if size <= 0 || size > maxRegion {
+		file.Close()
+		return nil, fmt.Errorf("shared memory of %d bytes: there are 1 to %d", size, maxRegion)
+	}
+	if err := file.Truncate(int64(size)); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("shared memory of %d bytes: %w", size, err)
+	}
+	return mapped(file, size)
+}
+
 // ErrRegion is wrapped by errors about what is no region, or not a sound one.
 var ErrRegion = errors.New("not shared memory of ours")
 
@@ -82,6 +96,20 @@ func Open(file *os.File) (*Region, error) {
 	if err != nil || have&unix.F_SEAL_SHRINK == 0 {
 		return nil, fmt.Errorf("%w: its size is not sealed", ErrRegion)
 	}
+	return openSized(file, info)
+}
+
+// OpenOwn maps a region that CreateIn has made in a file that only we can
+// shorten. The file is the region's from then on, if there is no error.
+func OpenOwn(file *os.File) (*Region, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return openSized(file, info)
+}
+
+func openSized(file *os.File, info os.FileInfo) (*Region, error) {
 	if info.Size() <= 0 || info.Size() > maxRegion {
 		return nil, fmt.Errorf("%w: %d bytes", ErrRegion, info.Size())
 	}

@@ -85,7 +85,9 @@ type Space struct {
 	Table  *breakpoint.Table
 	Users  int // processes
 	Guard  Guard
-	Skips  []Skip // sites that tasks come back to without a new hit
+	// Resident: probes that were left in it are being taken away.
+	Resident bool
+	Skips    []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
 	Scratch    arch.Addr
 	ScratchLen int

@@ -1,0 +1,306 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// leave leaves probes in a program that waits, and gives what it left.
+func leave(t testing.TB, p *running, locations ...string) *Resident {
+	t.Helper()
+	s := attach(t, p.pid, Options{Resident: true})
+	for _, loc := range locations {
+		register(t, s, ProbeSpec{Location: loc})
+	}
+	return left(t, p, s)
+}
+
+func left(t testing.TB, p *running, s Session) *Resident {
+	t.Helper()
+	if err := s.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenResident(p.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.killed()
+		until(t, "the program's end", func() bool { return !r.Running() })
+		if err := r.Collect(); err != nil {
+			t.Error(err)
+		}
+	})
+	if by := tracerOf(p.pid); by != 0 || !r.Running() {
+		t.Errorf("%d is traced by %d, running %v", p.pid, by, r.Running())
+	}
+	return r
+}
+
+func (p *running) killed() { _ = syscall.Kill(p.pid, syscall.SIGKILL) }
+
+// hits are all hits of what was left.
+func (r *Resident) hits(t testing.TB) (n uint64) {
+	t.Helper()
+	places, err := r.Placements()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pl := range places {
+		n += pl.Hits
+	}
+	return n
+}
+
+// TestResident leaves probes in programs of each kind: nobody traces them, and
+// the counts are exact, read after their end by somebody else.
+func TestResident(t *testing.T) {
+	needsJumps(t)
+	for _, c := range []struct{ fixture, args, where string }{
+		{"threads", "8 200000", "work"}, {"threads-static", "8 200000", "work"},
+		{"loop", "3000", "work"}, {"loop-musl", "3000", "work"}, {"loop-nopie", "3000", "work"}, {"loop-static-pie", "3000", "work"},
+		{"gowork", "3 20000", "main.work"}, {"gowork-pie", "3 20000", "main.work"}, {"gowork-stripped", "3 20000", "main.work"},
+		{"gomap", "3000", "main.put"}, {"forker", "fork 3 50", "work"},
+	} {
+		t.Run(c.fixture, func(t *testing.T) {
+			want, wantStatus := alone(t, c.fixture, strings.Fields(c.args)...)
+			p := launch(t, c.fixture, strings.Fields(c.args)...)
+			r := leave(t, p, c.where)
+			p.goOn()
+			out, status := p.end()
+			if unpid(out) != unpid(want) || status != wantStatus {
+				t.Errorf("%q, status %d, want %q, %d", out, status, want, wantStatus)
+			}
+			calls := said(t, out, "calls")
+			if c.fixture == "forker" {
+				calls = 300 // its children's, too
+			}
+			most := calls
+			if strings.HasPrefix(c.fixture, "gowork") {
+				most += 10 // a goroutine whose stack grows begins the function again
+			}
+			if got := r.hits(t); got < calls || got > most {
+				t.Errorf("%d hits, %d calls", got, calls)
+			}
+		})
+	}
+}
+
+// TestResidentStop leaves probes and takes them away while threads run through
+// them and signals come, again and again: nothing is left in the program, and
+// what was counted can still be read.
+func TestResidentStop(t *testing.T) {
+	needsJumps(t)
+	for _, c := range []struct{ fixture, args, where string }{
+		{"threads", "4 1000000000", "work"}, {"gowork", "4 1000000000", "main.work"},
+		{"storm", "plain 1000000000 2000", "work"}, {"storm", "altstack 1000000000 2000", "work"},
+	} {
+		t.Run(c.fixture+"-"+firstField(c.args), func(t *testing.T) {
+			p := launch(t, c.fixture, strings.Fields(c.args)...)
+			text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
+			p.goOn()
+			if c.fixture != "gowork" { // its own handlers, or glibc's for threads
+				until(t, "handlers", func() bool { return field(p.pid, "SigCgt") != caught })
+				caught = field(p.pid, "SigCgt")
+			}
+			for range pace(20, 4) {
+				r := leave(t, p, c.where)
+				if !jumping {
+					t.Skip()
+				}
+				until(t, "hits", func() bool { return r.hits(t) > 1000 })
+				if err := r.Collect(); !errors.Is(err, ErrResident) {
+					t.Fatalf("collected while it runs: %v", err)
+				}
+				if err := r.Stop(10 * time.Second); err != nil {
+					t.Fatal(err)
+				}
+				if clean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {
+					t.Fatal("it is still there")
+				}
+				if r.hits(t) < 1000 {
+					t.Error("the hits are gone")
+				}
+				if err := r.Collect(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := OpenResident(p.pid); !errors.Is(err, ErrNotResident) {
+				t.Errorf("what was collected: %v", err)
+			}
+		})
+	}
+}
+
+// TestResidentRefuses is what can't be had.
+func TestResidentRefuses(t *testing.T) {
+	needsJumps(t)
+	p := launch(t, "calls", "1", "10")
+	s := attach(t, p.pid)
+	if err := s.Leave(); !errors.Is(err, breakpoint.ErrUnsupported) {
+		t.Errorf("a session that was not made for it: %v", err)
+	}
+	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: Tell}} {
+		s = attach(t, p.pid, Options{Resident: true})
+		id := register(t, s, spec)
+		if err := s.Leave(); !errors.Is(err, errNothing) {
+			t.Errorf("%+v: %v", spec, err)
+		}
+		if pl := s.Placements(id); len(pl) != 1 || !errors.Is(pl[0].Err, errNeedsUs) {
+			t.Errorf("%+v: placements %+v", spec, pl)
+		}
+	}
+	if _, err := Attach(p.pid, Options{Resident: true, Follow: true}); !errors.Is(err, breakpoint.ErrUnsupported) {
+		t.Errorf("with children: %v", err)
+	}
+	if _, err := OpenResident(p.pid); !errors.Is(err, ErrNotResident) {
+		t.Errorf("found: %v", err)
+	}
+	r := leave(t, p, "step")
+	if _, err := Attach(p.pid); !errors.Is(err, ErrResident) {
+		t.Errorf("attached: %v", err)
+	}
+	if n := len(r.Locations()); n != 1 || r.Command != "calls" || time.Since(r.Planted) > time.Hour {
+		t.Errorf("%+v", r)
+	}
+	p.goOn()
+	if out, status := p.end(); status != 0 || r.hits(t) != 10 {
+		t.Errorf("%d hits, %q, status %d", r.hits(t), out, status)
+	}
+}
+
+// TestResidentHandlers leaves a handler in a program.
+func TestResidentHandlers(t *testing.T) {
+	needsJumps(t)
+	p := launch(t, "calls", "2", "300")
+	s := attach(t, p.pid, Options{Resident: true})
+	for _, spec := range []HandlerSpec{
+		{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}, Scale: builtin.Scale{Step: 10, Count: 20}}},
+		{Name: "count", Params: builtin.Params{Guards: builtin.Guards{Every: 2}}},
+	} {
+		h, err := s.OpenHandler(spec)
+		if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+			skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		register(t, s, ProbeSpec{Location: "leaf", Handler: h})
+	}
+	r := left(t, p, s)
+	p.goOn()
+	p.end()
+	list, err := r.Results()
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	var b bytes.Buffer
+	for _, x := range list {
+		fmt.Fprintf(&b, "%s %s\n", x.Location, x.Handler)
+		if err := x.Result.Text(&b, 80); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.Contains(b.String(), "800 values") || !strings.Contains(b.String(), "400 hits") || r.hits(t) != 1600 {
+		t.Errorf("%d hits\n%s", r.hits(t), b.String())
+	}
+}
+
+// TestResidentGDB has gdb attach to a program with resident probes: it breaks in
+// a probed function, and knows the way there.
+func TestResidentGDB(t *testing.T) {
+	needsJumps(t)
+	gdb, err := exec.LookPath("gdb")
+	if err != nil {
+		skip.Missing(t, "gdb")
+	}
+	p := launch(t, "threads", "2", "1000000000")
+	r := leave(t, p, "work")
+	p.goOn()
+	until(t, "hits", func() bool { return r.hits(t) > 1000 })
+	out, err := exec.Command(gdb, "-nx", "-batch", "-ex", "set debuginfod enabled off", "-p", strconv.Itoa(p.pid),
+		"-ex", "break work", "-ex", "continue", "-ex", "bt", "-ex", "detach").CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^#0 .*work`).Match(out) || !regexp.MustCompile(`(?m)^#\d .*clone|start_thread`).Match(out) {
+		t.Errorf("gdb: %v\n%s", err, out)
+	}
+	n := r.hits(t)
+	until(t, "hits after gdb", func() bool { return r.hits(t) > n+1000 })
+	if err := r.Stop(10 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestResidentExec has a program with resident probes execute another one: they
+// are over, and can be collected.
+func TestResidentExec(t *testing.T) {
+	needsJumps(t)
+	p := launch(t, "life", "exec")
+	r := leave(t, p, "work")
+	p.goOn()
+	p.end()
+	if r.Running() {
+		t.Error("it is still there")
+	}
+	if _, err := r.Placements(); err != nil {
+		t.Error(err)
+	}
+}
+
+// residentForever leaves probes and takes them away, over and over, until it is
+// killed.
+func residentForever() {
+	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
+	fmt.Println("go")
+	for n := 0; ; n++ {
+		s, err := Attach(pid, Options{Resident: true})
+		if err != nil {
+			return
+		}
+		for _, loc := range strings.Split(os.Getenv(probesEnv), " ") {
+			_, _ = s.Register(ProbeSpec{Location: loc, Pending: true})
+		}
+		_ = s.Leave()
+		if r, err := OpenResident(pid); err == nil && (r.Stop(time.Second) != nil || r.Collect() != nil) {
+			return
+		}
+	}
+}
+
+// TestResidentSurvive kills who leaves and takes away resident probes at random
+// moments.
+func TestResidentSurvive(t *testing.T) {
+	needsJumps(t)
+	for _, c := range []struct {
+		fixture string
+		args    []string
+		probes  string
+	}{
+		{"threads", []string{"3", "40000", "1000"}, "work libc:malloc"},
+		{"gowork", []string{"3", "40000", "1000"}, "main.work main.deep runtime.mallocgc"},
+	} {
+		t.Run(c.fixture, func(t *testing.T) { surviveAll(t, c.fixture, c.args, "resident", c.probes) })
+	}
+	list, err := Residents()
+	for _, r := range list {
+		if !r.Running() && (r.Command == "threads" || r.Command == "gowork") {
+			err = errors.Join(err, r.Collect())
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/resident"
+)
+
+// Resident is what a session has left in a process (Session.Leave): it can be
+// read at any time, by any process, also after that one's end, until it is
+// collected.
+type Resident struct {
+	PID     int // of the process that it was left in
+	Command string
+	Planted time.Time
+	pid     int // whose it was looked for
+	store   *resident.Store
+	note    resident.Note
+}
+
+// OpenResident finds what was left in a process, or in that which has forked it.
+// The error wraps ErrNotResident where there is nothing.
+func OpenResident(pid int) (*Resident, error) {
+	store, err := resident.Find(pid)
+	if err != nil {
+		return nil, err
+	}
+	return openResident(store, pid)
+}
+
+func openResident(store *resident.Store, pid int) (*Resident, error) {
+	n, err := store.Load()
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	return &Resident{PID: store.PID(), Command: n.Command, Planted: n.Planted, pid: pid, store: store, note: n}, nil
+}
+
+// Residents are all that we may read.
+func Residents() (list []*Resident, err error) {
+	stores, err := resident.List()
+	for _, store := range stores {
+		r, err2 := openResident(store, store.PID())
+		if err2 != nil {
+			err = errors.Join(err, err2)
+			continue
+		}
+		list = append(list, r)
+	}
+	return list, err
+}
+
+// Running is whether the process is there, with the probes in it: it may have
+// ended, or have executed another program.
+func (r *Resident) Running() bool {
+	return (r.pid != r.PID || r.store.Alive()) && resident.Mapped(r.pid) == r.store.Dir()
+}
+
+// Placements are the places of its probes, with their hits so far.
+func (r *Resident) Placements() (all []Placement, err error) {
+	sets := map[string]*maps.Set{}
+	defer func() {
+		for _, set := range sets {
+			err = errors.Join(err, set.Close())
+		}
+	}()
+	for i, p := range r.note.Probes {
+		for _, pl := range p.Places {
+			name := filepath.Base(pl.File)
+			if sets[name] == nil {
+				set, err := openMaps(r.store, name)
+				if err != nil {
+					return nil, err
+				}
+				sets[name] = set
+			}
+			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr),
+				Rung: breakpoint.Jump, Hits: pl.Before + handler.CountIn(sets[name], pl.N)})
+		}
+	}
+	return all, nil
+}
+
+// Locations are what its probes were asked for; probe i+1 is of Locations[i].
+func (r *Resident) Locations() (list []string) {
+	for _, p := range r.note.Probes {
+		list = append(list, p.Location)
+	}
+	return list
+}
+
+// ResidentResult is what a handler has found out so far.
+type ResidentResult struct {
+	Location string // of its probe
+	Handler  string // its name if it is built in
+	Result   build.Result
+}
+
+// Results are those of its handlers.
+func (r *Resident) Results() (list []ResidentResult, err error) {
+	ctx, err := program.ContextOf(hostISA().Name())
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range r.note.Probes {
+		if p.Handler < 0 {
+			continue
+		}
+		h := r.note.Handlers[p.Handler]
+		result, err := r.read(ctx, h)
+		if err != nil {
+			return nil, fmt.Errorf("%s of %s: %w", cmp.Or(h.Name, "the handler"), p.Location, err)
+		}
+		list = append(list, ResidentResult{p.Location, h.Name, result})
+	}
+	return list, nil
+}
+
+// read reads a handler's maps as the handler would. They are gone behind it.
+func (r *Resident) read(ctx program.Context, h resident.Handler) (result build.Result, err error) {
+	set, err := openMaps(r.store, filepath.Base(h.File))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	for _, k := range builtin.Kinds {
+		if k.Name != h.Name {
+			continue
+		}
+		made, err := k.Make(ctx, h.Params)
+		if err != nil {
+			return nil, err
+		}
+		if made.Read != nil {
+			return made.Read(set)
+		}
+	}
+	specs := make([]program.Map, set.Len())
+	for i := range specs {
+		specs[i] = set.Map(i).Spec()
+	}
+	return build.DumpOf(set, specs), nil
+}
+
+// Stop takes the probes out of the process, if it is there: its code is as it
+// was, and nothing of ours is left in it. What they have found out can still be
+// read. Signal handlers may have interrupted code of ours and return there: they
+// are waited for, up to wait.
+func (r *Resident) Stop(wait time.Duration) error {
+	if !r.Running() {
+		return nil
+	}
+	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
+		err := stopResident(r.pid)
+		if !errors.Is(err, errComesBack) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+var errComesBack = errors.New("a signal handler is to return into our code: the program's code is as it was, our mappings stay; try again later")
+
+func stopResident(pid int) error {
+	if err := refuse(pid); err != nil {
+		return err
+	}
+	s, err := newSession(nil)
+	if err != nil {
+		return err
+	}
+	s.collect = true
+	err = s.AddProcess(pid)
+	return errors.Join(err, s.Detach())
+}
+
+// Collect removes what was found out. Of a process that still runs with probes
+// in it that is an error: they would write on, for nobody.
+func (r *Resident) Collect() error {
+	if r.pid != r.PID { // another process's, still
+		return nil
+	}
+	if r.Running() {
+		return fmt.Errorf("process %d: %w", r.PID, ErrResident)
+	}
+	return r.store.Remove()
+}

@@ -1,0 +1,286 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/resident"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Resident probes outlive their session: jumps and what they lead to stay in the
+// process, which counts and runs handlers by itself, into files that are read
+// later (recollect.go). What needs a tracer goes: traps, and the guard with them.
+
+// Errors about resident probes.
+var (
+	// ErrResident is of a process that can't be attached to because there are
+	// resident probes in it.
+	ErrResident = errors.New("there are resident probes in it: read and remove them first (ptracer read, ptracer stop)")
+	// ErrNotResident is of a process in which there are none.
+	ErrNotResident = resident.ErrNone
+
+	errOneProcess = fmt.Errorf("%w: resident probes of more than one process in a session", breakpoint.ErrUnsupported)
+	errNeedsUs    = errors.New("not without a tracer")
+	errNothing    = errors.New("nothing of it runs without a tracer")
+)
+
+// residentMark is where in the guard's page it says that the probes are resident.
+const (
+	residentMark  = 1016
+	residentMagic = 0x746e656469736572 // "resident"
+)
+
+// newStore makes the folder for what a process's probes find out.
+func (s *session) newStore(pid int) error {
+	if !s.opts.Resident {
+		return nil
+	}
+	if s.opts.Follow || s.store != nil {
+		return errOneProcess
+	}
+	store, err := resident.Create(pid)
+	if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("process %d: %w", pid, ErrResident)
+	}
+	s.store = store
+	return err
+}
+
+// newFile makes the files that maps lie in; nil: they lie in memory.
+func (s *session) newFile() func() (*os.File, error) {
+	if s.store == nil {
+		return nil
+	}
+	return s.store.NewFile
+}
+
+// Leave implements Session.
+func (s *session) Leave() error {
+	if !s.opts.Resident {
+		return errors.Join(fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported), s.Detach())
+	}
+	err := s.do(func() error {
+		err := s.leaveAll()
+		s.ending = true
+		return err
+	})
+	<-s.done
+	return err
+}
+
+func (s *session) leaveAll() error {
+	var errs []error
+	for len(s.procs) > 0 {
+		for _, p := range s.procs {
+			if s.store != nil && p.PID == s.store.PID() && p.Space.Table != nil {
+				errs = append(errs, s.leave(p))
+			} else {
+				errs = append(errs, s.release(p))
+			}
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// leave lets a process go with its jumps; without them if that is not to be.
+func (s *session) leave(p *inferior.Process) error {
+	ps := s.sharing(p.Space)
+	err := errStuck
+	if s.haltAll(ps) == 0 {
+		err = s.makeResident(p, ps)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("leave %d: %w", p.PID, err), s.release(p))
+	}
+	for _, q := range ps {
+		err = errors.Join(err, s.let(q))
+	}
+	s.checkEnd()
+	return err
+}
+
+// makeResident takes away from halted processes what needs a tracer. The mark is
+// the last thing: who finds none takes away the rest.
+func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) error {
+	space := p.Space
+	note, err := s.note(p)
+	if err != nil {
+		return err
+	}
+	if err := space.Table.Remove(s.traps(space)); err != nil {
+		return err
+	}
+	space.Skips = nil
+	for _, q := range ps {
+		for _, t := range q.Tasks {
+			if err := errors.Join(s.leaveSlot(t, false), s.clearWatches(t), t.Flush()); err != nil && !isGone(err) {
+				return err
+			}
+		}
+	}
+	for _, q := range ps {
+		for _, t := range q.Tasks {
+			if err := s.removeGuard(t); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	if err := s.store.Save(note); err != nil {
+		return err
+	}
+	s.left = true
+	for _, q := range ps {
+		s.dropPlacements(q)
+	}
+	var b [8]byte
+	putLe64(b[:], residentMagic)
+	return space.Memory.Write(space.Guard.Data+residentMark, b[:])
+}
+
+// traps are a space's sites that are no jumps.
+func (s *session) traps(space *inferior.Space) (list []*breakpoint.Site) {
+	for _, site := range space.Table.Sites() {
+		if !site.Jumps() {
+			list = append(list, site)
+		}
+	}
+	return list
+}
+
+// note says what stays in a process. Placements that don't get an error.
+func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
+	n.Command, n.Planted = inferior.Comm(p.PID), time.Now().UTC()
+	handlers, left := map[*Handler]int{}, 0
+	for _, pr := range s.probes {
+		at := resident.Probe{Location: pr.spec.Location, Handler: -1}
+		for _, pl := range pr.places {
+			switch {
+			case pl.proc != p || pl.err != nil || pl.site == nil && !pl.watched():
+			case pl.site == nil || !pl.site.Jumps():
+				pl.err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.why, errStops.Error()))
+			case !pl.second:
+				at.Places = append(at.Places, resident.Place{Name: pl.name, Addr: uint64(pl.addr), Before: pl.hits.Load(),
+					File: pl.counter.of.Set().File().Name(), N: pl.counter.n})
+			}
+		}
+		if h := pr.spec.Handler; h != nil && len(at.Places) > 0 {
+			if _, ok := handlers[h]; !ok {
+				handlers[h] = len(n.Handlers)
+				n.Handlers = append(n.Handlers, h.note())
+			}
+			at.Handler = handlers[h]
+		}
+		left += len(at.Places)
+		n.Probes = append(n.Probes, at)
+	}
+	if left == 0 {
+		return n, errors.Join(errNothing, firstError(s.probes))
+	}
+	return n, nil
+}
+
+// firstError is that of the first place that has one.
+func firstError(probes []*probe) error {
+	for _, p := range probes {
+		for _, pl := range p.places {
+			if pl.err != nil {
+				return fmt.Errorf("%s: %w", pl.name, pl.err)
+			}
+		}
+	}
+	return nil
+}
+
+// watched is whether the processor's debug registers serve a placement.
+func (pl *placement) watched() bool { return pl.rung == breakpoint.Hardware }
+
+// note says what a handler is, for whoever reads its maps.
+func (h *Handler) note() resident.Handler {
+	return resident.Handler{Name: h.kind, Version: h.in.Version, Params: h.params,
+		File: h.in.Maps.(*handler.Interpreted).Set.File().Name()}
+}
+
+// isResident is whether what was found in a space has been left on purpose.
+func (s *session) isResident(space *inferior.Space) bool {
+	var b [8]byte
+	return space.Guard.Data != 0 && space.Memory.Read(space.Guard.Data+residentMark, b[:]) == nil && le64(b[:]) == residentMagic
+}
+
+// guardAgain installs the guard for the time in which resident probes are taken
+// away: tasks are stepped out of the code behind jumps then. That is done by a
+// task that is not there.
+func (s *session) guardAgain(p *inferior.Process, table *breakpoint.Table) error {
+	space := p.Space
+	for range 1000 {
+		for _, t := range p.Tasks {
+			if err := s.halt(t); err != nil {
+				continue
+			}
+			pc, err := t.PC()
+			if err != nil || table.InArea(pc) {
+				err = errors.Join(err, s.unhalt(t))
+				if err != nil && !isGone(err) {
+					return err
+				}
+				continue
+			}
+			space.Table = table
+			now, err := s.sigaction(t, nil)
+			if space.Guard.Installed = err == nil && now.Handler == space.Guard.Ours.Handler; err == nil && !space.Guard.Installed {
+				err = s.installGuard(t)
+			}
+			return errors.Join(err, s.unhalt(t))
+		}
+	}
+	space.Table, space.Guard.Installed = table, false
+	return nil // it is there for the case that we die
+}
+
+// comesBack is whether a signal handler is going to return into our code: while
+// there was no tracer, nobody has kept signals from tasks there.
+func (s *session) comesBack(space *inferior.Space, ps []*inferior.Process) bool {
+	addrs, sizes := space.Table.Areas()
+	found := false
+	for _, p := range ps {
+		s.eachStack(p, func(words []uint64) {
+			for _, v := range words {
+				for i, a := range addrs {
+					found = found || arch.Addr(v) >= a && arch.Addr(v) < a+arch.Addr(sizes[i])
+				}
+			}
+		}, func(*symbols.Module, error) {})
+	}
+	return found
+}
+
+// endStore removes the folder of a session that leaves nothing.
+func (s *session) endStore() {
+	if s.store != nil && !s.left {
+		_ = s.store.Remove()
+	}
+}
+
+// openMaps opens the maps in a file of a store.
+func openMaps(store *resident.Store, name string) (*maps.Set, error) {
+	f, err := store.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	set, err := maps.OpenOwn(f)
+	if err != nil {
+		f.Close()
+	}
+	return set, err
+}
