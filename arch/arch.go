@@ -50,6 +50,8 @@ type Inst struct {
 	// Table is set for an indirect jump that can be a jump table's: through a
 	// register, or memory that is indexed.
 	Table bool
+	// Faults is set by Run: the instruction may fault, and is not the first.
+	Faults bool
 }
 
 // Reader reads a tracee's memory at addr into buf, whole or not at all.

@@ -40,6 +40,8 @@ type placement struct {
 type tag struct {
 	list  []*placement
 	plain bool // all of them only count
+	// faulted: an instruction behind the first has, that a jump displaced.
+	faulted bool
 }
 
 func (g *tag) add(p *placement) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
@@ -66,6 +67,8 @@ var (
 	errExit     = errors.New("not at exits by jumps yet")
 	errGoMiddle = errors.New("in the middle of a Go function")
 	errInside   = errors.New("a task is to come back to where the jump would lie")
+	errFaults   = errors.New("an instruction in it may fault, for which nobody would stand in")
+	errFaulted  = errors.New("an instruction that the jump displaced has faulted")
 	errStuck    = errors.New("not all tasks could be halted")
 )
 
@@ -187,6 +190,9 @@ func reason(err error) string {
 // plan gets the jump of one site ready.
 func (s *session) plan(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
 	list := site.Tag.(*tag).list
+	if site.Tag.(*tag).faulted {
+		return nil, errFaulted
+	}
 	for _, pl := range list {
 		if err := pl.jumps(); err != nil {
 			return nil, err
@@ -237,6 +243,11 @@ func (s *session) proveJump(m *symbols.Module, site *breakpoint.Site, pl *placem
 		return err
 	}
 	isGo := m != nil && m.File.IsGo()
+	// A fault is shown where the program has the instruction, which is to go on
+	// there (faultInside): by us. Go looks where faults are.
+	if (isGo || s.opts.Resident) && slices.ContainsFunc(insts, func(in arch.Inst) bool { return in.Faults }) {
+		return errFaults
+	}
 	if pl.start {
 		way.Flags = m == nil || s.continues(m, site) // no calling convention has any at a function's start
 		if isGo {

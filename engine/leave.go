@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -34,7 +36,8 @@ func (s *session) leaveRun(t *inferior.Task, ordered bool) (l leaving, err error
 		in, err := s.stillInRun(t, inject)
 		if !in || err != nil {
 			l.late = max(l.late, inject)
-			return l, errors.Join(err, s.showEnd(t))
+			_, err2 := s.showEnd(t)
+			return l, errors.Join(err, err2)
 		}
 		if ordered || inject != 0 {
 			err = q.begin()
@@ -121,26 +124,39 @@ func isFault(t *inferior.Task, signal ptrace.Signo) (bool, error) {
 }
 
 // showEnd puts a task that has only the jump back before it where that leads,
-// and one whose displaced instruction has faulted where the program has that.
-func (s *session) showEnd(t *inferior.Task) error {
+// and one whose displaced instruction has faulted where the program has that. If
+// that is in the middle of a jump, it gives the site.
+func (s *session) showEnd(t *inferior.Task) (inside *breakpoint.Site, err error) {
 	table := t.Process.Space.Table
 	pc, err := t.PC()
 	if err != nil || !table.InRun(pc) {
-		return err
+		return nil, err
 	}
-	fix, _, ok := table.Locate(pc)
+	fix, site, ok := table.Locate(pc)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	r, err := t.Regs()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	fixed, err := s.applyFix(t, *r, fix)
-	if err == nil {
-		t.SetRegs(&fixed)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	t.SetRegs(&fixed)
+	if at := arch.Addr(fixed[s.isa.PCReg()]); site.Jumps() && at > site.Addr && at < site.Addr+arch.Addr(s.isa.JumpLen()) {
+		inside = site
+	}
+	return inside, nil
+}
+
+// faultInside gives a task the signal of a fault that it is shown in the middle
+// of a jump, where it may come back: the jump is gone when it goes on.
+func (s *session) faultInside(t *inferior.Task, signal ptrace.Signo, site *breakpoint.Site) error {
+	site.Tag.(*tag).faulted = true
+	t.HeldSig = signal // it gets it on its way to the halt
+	return s.downgrade(t.Process.Space, []*breakpoint.Site{site}, "no jump: "+errFaulted.Error())
 }
 
 // maxRunSteps is more than any run has instructions.
@@ -156,7 +172,13 @@ func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
 	signal := l.late
 	if l.fault != 0 {
 		signal = l.fault
-		err = s.showEnd(t)
+		inside, err := s.showEnd(t)
+		if err != nil {
+			return true, err
+		}
+		if inside != nil {
+			return true, s.faultInside(t, signal, inside)
+		}
 	}
 	t.Asked = true
 	return true, errors.Join(err, ptrace.Interrupt(t.TID), s.letGo(t, signal))

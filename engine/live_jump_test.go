@@ -249,6 +249,32 @@ func TestJumpFaults(t *testing.T) {
 	}
 }
 
+// TestJumpFaultsInside has an instruction fault in the middle of a jump, and the
+// program's handler come back to it: the jump is gone by then.
+func TestJumpFaultsInside(t *testing.T) {
+	needsJumps(t)
+	want, _ := alone(t, "faulty", "50", "1")
+	for _, rung := range []breakpoint.Rung{breakpoint.Auto, breakpoint.Slot} {
+		p := launch(t, "faulty", "50", "1")
+		s := attach(t, p.pid)
+		id := register(t, s, ProbeSpec{Location: "second", Rung: rung})
+		if pl := s.Placements(id); rung == breakpoint.Auto && jumping && pl[0].Rung != breakpoint.Jump {
+			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
+		}
+		p.goOn()
+		out, status := p.end()
+		if unpid(out) != unpid(want) || status != 0 || said(t, out, "wrong") != 0 {
+			t.Errorf("%v: %q, status %d, want %q", rung, out, status, want)
+		}
+		if got := s.Hits(id); got != 50 {
+			t.Errorf("%v: %d hits, want 50", rung, got)
+		}
+		if pl := s.Placements(id); s.ISA().MinInst() == 1 && pl[0].Rung != breakpoint.Slot {
+			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
+		}
+	}
+}
+
 // TestTraceeHandlers runs handlers behind jumps, and the same where the site is
 // a trap: they find what they find in the engine.
 func TestTraceeHandlers(t *testing.T) {

@@ -101,6 +101,14 @@ func (r *Resident) Locations() (list []string) {
 	return list
 }
 
+// Places is how many places its probes have.
+func (r *Resident) Places() (n int) {
+	for _, p := range r.note.Probes {
+		n += len(p.Places)
+	}
+	return n
+}
+
 // ResidentResult is what a handler has found out so far.
 type ResidentResult struct {
 	Location string // of its probe
@@ -173,16 +181,24 @@ func (r *Resident) Stop(wait time.Duration) error {
 var errComesBack = errors.New("a signal handler is to return into our code: the program's code is as it was, our mappings stay; try again later")
 
 func stopResident(pid int) error {
+	_, err := Clean(pid)
+	return err
+}
+
+// Clean takes out of a process what tracers have left there that were killed,
+// and resident probes, if any is found.
+func Clean(pid int) (found bool, err error) {
 	if err := refuse(pid); err != nil {
-		return err
+		return false, err
 	}
 	s, err := newSession(nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	s.collect = true
 	err = s.AddProcess(pid)
-	return errors.Join(err, s.Detach())
+	err = errors.Join(err, s.Detach())
+	return s.cleaned, err
 }
 
 // Collect removes what was found out. Of a process that still runs with probes

@@ -30,6 +30,7 @@ func (s *session) recover(p *inferior.Process) error {
 	if !ok {
 		return nil
 	}
+	s.cleaned = true
 	g := &p.Space.Guard
 	if table.GuardHeader() != 0 {
 		if err := s.recoverGuard(p, table, g); err != nil {

@@ -67,6 +67,7 @@ type session struct {
 	store   *resident.Store // of resident probes, or nil
 	left    bool            // they have been left
 	collect bool            // they are to be taken away where they are found
+	cleaned bool            // what others have left was found
 
 	stats struct {
 		stops, hits atomic.Uint64

@@ -28,9 +28,13 @@ func (s *session) onSignal(t *inferior.Task, stop ptrace.Stop) error {
 // the program would be, so that no signal frame ever shows a slot.
 func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	if t.Process.Space.Table.Prepared() {
+		var inside *breakpoint.Site
 		var err error
-		if signal, err = s.finishRun(t, signal); err != nil {
+		if signal, inside, err = s.finishRun(t, signal); err != nil {
 			return err
+		}
+		if inside != nil {
+			return s.faultInside(t, signal, inside)
 		}
 		if err := s.leaveSlot(t, true); err != nil {
 			return err
@@ -41,35 +45,40 @@ func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 
 // finishRun has a task behind a jump go through to its end before it gets a
 // signal, and says which: a fault of a displaced instruction comes at once, shown
-// where the program has that instruction.
-func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) (ptrace.Signo, error) {
+// where the program has that instruction. If that is in the middle of a jump, it
+// gives the site.
+func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) (_ ptrace.Signo, inside *breakpoint.Site, err error) {
 	table := t.Process.Space.Table
 	if !table.AnyRun() {
-		return signal, nil
+		return signal, nil, nil
 	}
 	pc, err := t.PC()
 	if err != nil || !table.InRun(pc) {
-		return signal, err
+		return signal, nil, err
 	}
-	if fault, err := isFault(t, signal); fault || err != nil {
-		return signal, errors.Join(err, s.showEnd(t))
+	if fault, err := isFault(t, signal); err != nil {
+		return signal, nil, err
+	} else if fault {
+		inside, err = s.showEnd(t)
+		return signal, inside, err
 	}
 	var info ptrace.SigInfo
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
-		return signal, err
+		return signal, nil, err
 	}
 	l, err := s.leaveRun(t, true)
 	if err != nil || !l.moved {
-		return signal, err
+		return signal, nil, err
 	}
 	if l.late != 0 { // it comes again
 		_ = ptrace.Send(t.Process.PID, t.TID, l.late)
 	}
 	if l.fault != 0 {
 		_ = ptrace.Send(t.Process.PID, t.TID, signal)
-		return l.fault, s.showEnd(t)
+		inside, err = s.showEnd(t)
+		return l.fault, inside, err
 	}
-	return signal, ptrace.SetSigInfo(t.TID, &info)
+	return signal, nil, ptrace.SetSigInfo(t.TID, &info)
 }
 
 // leaveSlot moves a task that stands in a slot to the program's own code. With

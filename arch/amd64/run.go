@@ -41,9 +41,10 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 			return nil, fmt.Errorf("%w: a jump, call or return %d bytes in, with %d to be displaced", arch.ErrUnsupported, got, n)
 		case in.table == mapOne && !in.vector && (in.op == 0x9c || in.op == 0x9d):
 			return nil, fmt.Errorf("%w: flags are pushed or popped, which a task that is stepped shows", arch.ErrUnsupported)
-		case got > 0 && !in.harmless(d.Kind):
-			return nil, fmt.Errorf("%w: the instruction %d bytes in may fault", arch.ErrUnsupported, got)
+		case got > 0 && d.Kind == arch.KindBranch && in.xbegin():
+			return nil, fmt.Errorf("%w: a transaction begins %d bytes in", arch.ErrUnsupported, got)
 		}
+		d.Faults = got > 0 && !in.harmless(d.Kind)
 		list = append(list, d)
 		if got += in.len; last {
 			break

@@ -34,6 +34,7 @@ counts, and there is one number for each LOCATION:
 {"probe","result":{"hits"}}.`,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
+  ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234
   ptracer count -f --json -o calls.json 'main' -- sh -c 'ls; ls'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if err := opt.take(cmd, args); err != nil {
@@ -51,6 +52,7 @@ counts, and there is one number for each LOCATION:
 	}
 	opt.bindRun(cmd)
 	g.bind(cmd)
+	opt.bindResident(cmd)
 	opt.bind(cmd)
 	return cmd
 }
@@ -75,6 +77,9 @@ func count(opt *options, open opener, stderr io.Writer) error {
 	j, err := startJob(opt, open, stderr, specs, life)
 	if err != nil {
 		return errors.Join(err, out.close())
+	}
+	if opt.resident {
+		return j.leave(out)
 	}
 	screen := newScreen(opt, stderr)
 	why := j.wait(out, refresh, func() { screen.draw(table(j.rows(false))) })

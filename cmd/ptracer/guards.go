@@ -28,7 +28,7 @@ type guards struct {
 // whereFlag is a handler.Where as a flag.
 type whereFlag struct{ handler.Where }
 
-var whereNames = []string{"auto", "engine", "kernel"}
+var whereNames = []string{"auto", "tracee", "engine", "kernel"}
 
 func (w *whereFlag) Set(s string) (err error) { w.Where, err = handler.ParseWhere(s); return err }
 func (w *whereFlag) Type() string             { return "where" }
@@ -40,7 +40,7 @@ func (g *guards) bind(cmd *cobra.Command) {
 	f.Uint32Var(&g.rate, "rate", 0, "take `N` hits a second at the most")
 	f.Uint64Var(&g.limit, "limit", 0, "take `N` hits in all")
 	f.DurationVar(&g.life, "for", 0, "take hits for `TIME` after the first one")
-	f.Var(&g.where, "where", "who runs the handler: auto, the engine (it stops the thread), the kernel (it needs the right to use eBPF)")
+	f.Var(&g.where, "where", "who runs the handler: auto, the tracee (nothing stops), the engine (it stops the thread), the kernel (it needs the right to use eBPF)")
 	_ = cmd.RegisterFlagCompletionFunc("where", cobra.FixedCompletions(whereNames, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -165,6 +165,9 @@ func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Wri
 	if err != nil {
 		return errors.Join(err, out.close())
 	}
+	if opt.resident {
+		return errors.Join(h.leave(out), h.close())
+	}
 	screen := &screen{}
 	if result == nil {
 		screen = newScreen(opt, stderr)

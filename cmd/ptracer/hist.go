@@ -47,6 +47,7 @@ object for each LOCATION.`,
 	f.StringVar(&of, "of", "arg0", "the number: `EXPRESSION`")
 	f.StringVar(&linear, "linear", "", "equal steps, `FROM:TO:STEP`, instead of powers of two")
 	g.bind(cmd)
+	opt.bindResident(cmd)
 	opt.bind(cmd)
 	return cmd
 }

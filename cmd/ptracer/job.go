@@ -81,7 +81,7 @@ func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle fun
 }
 
 func (j *job) start(open opener) error {
-	sess, child, err := open(j.opt, engine.Options{Follow: j.opt.follow, Life: true})
+	sess, child, err := open(j.opt, engine.Options{Follow: j.opt.follow, Life: true, Resident: j.opt.resident})
 	if err != nil {
 		return err
 	}

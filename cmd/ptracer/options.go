@@ -18,6 +18,7 @@ type options struct {
 	json      bool
 	rung      rungFlag
 	verbose   bool
+	resident  bool // the probes are to stay in the process
 	listing   bool // a command is not to run, only to be looked at
 	locations []string
 	command   []string // what is behind "--", with the program's name
@@ -52,6 +53,11 @@ func (o *options) bindRun(cmd *cobra.Command) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell what processes do: fork, exec, exit")
 }
 
+// bindResident declares the flag of the verbs whose probes can do without us.
+func (o *options) bindResident(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.resident, "resident", false, "leave the probes in the process and end: 'ptracer read' tells what they find out")
+}
+
 // take sorts the arguments out and checks what the flags' types do not.
 func (o *options) take(cmd *cobra.Command, args []string) error {
 	o.split(cmd, args)
@@ -75,6 +81,9 @@ func (o *options) check() error {
 		return usage("both -p and a command: give one of them")
 	case o.duration < 0:
 		return usage("-d %v: a duration can't be negative", o.duration)
+	}
+	if err := o.checkResident(); err != nil {
+		return err
 	}
 	for _, pid := range o.pids {
 		if pid <= 0 {

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// leave lets the process go with its probes in it, and says what stays.
+func (j *job) leave(out *output) error {
+	err := j.sess.Leave()
+	<-j.drained
+	places := j.places()
+	stay := 0
+	for i := range places {
+		if places[i].Err == nil {
+			stay++
+		}
+	}
+	if j.opt.json {
+		err = errors.Join(err, writeJSON(out, residentLines(places)))
+	} else if err == nil {
+		j.tellLeft(places, stay)
+	}
+	return errors.Join(err, out.close())
+}
+
+// residentLine is what has become of a place.
+type residentLine struct {
+	Probe    string `json:"probe"`
+	PID      int    `json:"pid"`
+	Resident bool   `json:"resident"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+func residentLines(places []engine.Placement) (lines []residentLine) {
+	for i := range places {
+		l := residentLine{Probe: places[i].Name, PID: places[i].PID, Resident: places[i].Err == nil}
+		if !l.Resident {
+			l.Reason = places[i].Err.Error()
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// maxGone is how many places that could not stay are told.
+const maxGone = 10
+
+func (j *job) tellLeft(places []engine.Placement, stay int) {
+	pid, gone := j.opt.pids[0], len(places)-stay
+	for i, told := 0, 0; i < len(places) && told < maxGone; i++ {
+		if places[i].Err != nil {
+			told++
+			j.say("%s: %v", places[i].Name, places[i].Err)
+		}
+	}
+	if gone > maxGone {
+		j.say("and %d more; 'ptracer probes --summary' says why", gone-maxGone)
+	}
+	of := plural(stay, "place")
+	if gone > 0 {
+		of = fmt.Sprintf("%d of %s", stay, plural(len(places), "place"))
+	}
+	j.say("%s in %d stay without us: 'ptracer read %d' tells what they count, 'ptracer stop %d' takes them out", of, pid, pid, pid)
+}
+
+// checkResident checks what --resident goes together with.
+func (o *options) checkResident() error {
+	switch {
+	case !o.resident:
+		return nil
+	case len(o.pids) != 1:
+		return usage("--resident is for one running process: give one -p PID")
+	case o.follow:
+		return usage("--resident with -f: children that are forked count with their parent, others can't be followed by nobody")
+	case o.duration != 0:
+		return usage("--resident with -d: it ends when you say 'ptracer stop %d'", o.pids[0])
+	}
+	return nil
+}
+
+func newRead() *cobra.Command {
+	var output string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "read [PID]",
+		Short: "Tell what resident probes have found out, or in which processes there are any",
+		Long: `Tell what probes have found out so far that were left in a process with
+--resident. Nobody traces it meanwhile, and it does not notice. What was found
+out can be read after the process has ended, too, until 'ptracer stop' collects
+it. Without a PID the processes are listed.
+
+With --json: for each place {"probe","pid","hits","rung"}, for each handler
+{"probe","result"}; of the list {"pid","command","planted","running","places"}.`,
+		Example: `  ptracer count -p 1234 --resident 'libc:malloc'
+  ptracer read
+  ptracer read 1234
+  ptracer stop 1234`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			return withOutput(output, cmd.ErrOrStderr(), func(w io.Writer) error {
+				if len(args) == 0 {
+					return listResidents(w, asJSON)
+				}
+				r, err := residentOf(args[0])
+				if err != nil {
+					return err
+				}
+				return writeResident(w, r, asJSON)
+			})
+		}),
+	}
+	bindRead(cmd, &output, &asJSON)
+	return cmd
+}
+
+func newStop() *cobra.Command {
+	var output string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "stop PID",
+		Short: "Take resident probes out of a process, and tell what they have found out",
+		Long: `Take the probes out of a process that were left in it with --resident: its
+code is then as it was, and nothing of ours is left in it. What they have found
+out is told for the last time. It does the same for what a tracer has left that
+was killed; and of a process that has ended it collects the results.
+
+With --json the same objects as of 'ptracer read'.`,
+		Example: `  ptracer stop 1234`,
+		Args:    cobra.ExactArgs(1),
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			return withOutput(output, cmd.ErrOrStderr(), func(w io.Writer) error { return stopResident(w, args[0], asJSON) })
+		}),
+	}
+	bindRead(cmd, &output, &asJSON)
+	return cmd
+}
+
+func bindRead(cmd *cobra.Command, output *string, asJSON *bool) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(output, "output", "o", "", "write to `FILE` instead of standard error")
+	f.BoolVar(asJSON, "json", false, "write one JSON object a line")
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+}
+
+// withOutput writes into a file or to stderr.
+func withOutput(path string, stderr io.Writer, write func(io.Writer) error) error {
+	out, err := openOutput(path, stderr)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(out), out.close())
+}
+
+func parsePID(text string) (int, error) {
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid <= 0 {
+		return 0, usage("%s: not a process id", text)
+	}
+	return pid, nil
+}
+
+func residentOf(text string) (*engine.Resident, error) {
+	pid, err := parsePID(text)
+	if err != nil {
+		return nil, err
+	}
+	return engine.OpenResident(pid)
+}
+
+// signalWait is how long a signal handler may take that has interrupted code of
+// ours.
+const signalWait = 5 * time.Second
+
+// stopResident takes probes out of a process; of one that has none of those that
+// were left on purpose, what somebody has left who was killed.
+func stopResident(w io.Writer, text string, asJSON bool) error {
+	pid, err := parsePID(text)
+	if err != nil {
+		return err
+	}
+	r, err := engine.OpenResident(pid)
+	if errors.Is(err, engine.ErrNotResident) {
+		found, err2 := engine.Clean(pid)
+		if found || err2 != nil {
+			return err2
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.Stop(signalWait); err != nil {
+		return err
+	}
+	return errors.Join(writeResident(w, r, asJSON), r.Collect())
+}
+
+// writeResident writes what was found out: a table of the places, and what
+// handlers say.
+func writeResident(w io.Writer, r *engine.Resident, asJSON bool) error {
+	places, err := r.Placements()
+	if err != nil {
+		return err
+	}
+	results, err := r.Results()
+	if err != nil {
+		return err
+	}
+	handled := map[string]bool{}
+	for _, x := range results {
+		handled[x.Location] = true
+	}
+	locations := r.Locations()
+	counted := places[:0]
+	for _, pl := range places {
+		if !handled[locations[pl.Probe-1]] {
+			counted = append(counted, pl)
+		}
+	}
+	rows := rowsOf(counted, asJSON, func(pl *engine.Placement) bool { return isNamed(locations[pl.Probe-1]) })
+	if asJSON {
+		err = writeJSON(w, shown(rows))
+	} else if len(rows) > 0 {
+		_, err = fmt.Fprintln(w, strings.Join(table(rows), "\n"))
+	}
+	return errors.Join(err, writeResults(w, results, asJSON))
+}
+
+func isNamed(location string) bool {
+	loc, err := symbols.ParseLocation(location)
+	return err == nil && !loc.Every && !loc.IsGlob()
+}
+
+func writeResults(w io.Writer, results []engine.ResidentResult, asJSON bool) error {
+	for _, x := range results {
+		if asJSON {
+			if err := writeResult(w, x.Location, x.Result); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(results) > 1 {
+			if _, err := fmt.Fprintln(w, x.Location); err != nil {
+				return err
+			}
+		}
+		if err := x.Result.Text(w, 80); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// residentProcess is a line of the list.
+type residentProcess struct {
+	PID     int       `json:"pid"`
+	Command string    `json:"command"`
+	Planted time.Time `json:"planted"`
+	Running bool      `json:"running"`
+	Places  int       `json:"places"`
+}
+
+func listResidents(w io.Writer, asJSON bool) error {
+	list, err := engine.Residents()
+	var lines []residentProcess
+	cells := [][]string{{"PID", "COMMAND", "PLANTED", "PLACES", "STATE"}}
+	for _, r := range list {
+		l := residentProcess{r.PID, r.Command, r.Planted, r.Running(), r.Places()}
+		lines = append(lines, l)
+		cells = append(cells, []string{strconv.Itoa(l.PID), l.Command, l.Planted.Local().Format(time.DateTime),
+			strconv.Itoa(l.Places), map[bool]string{true: "running", false: "ended"}[l.Running]})
+	}
+	if asJSON {
+		return errors.Join(err, writeJSON(w, lines))
+	}
+	if len(lines) == 0 {
+		_, err2 := fmt.Fprintln(w, "no resident probes in any process")
+		return errors.Join(err, err2)
+	}
+	_, err2 := fmt.Fprintln(w, strings.Join(align(cells, 0), "\n"))
+	return errors.Join(err, err2)
+}
