@@ -50,6 +50,9 @@ type Inst struct {
 	// Table is set for an indirect jump that can be a jump table's: through a
 	// register, or memory that is indexed.
 	Table bool
+	// Data is the address that the instruction computes relative to itself (lea),
+	// where that is made for tables of jumps; 0: none.
+	Data Addr
 	// Faults is set by Run: the instruction may fault, and is not the first.
 	Faults bool
 }

@@ -13,28 +13,29 @@ import (
 // landings are the places in a file's code that something leads to.
 type landings struct {
 	once    sync.Once
-	targets []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
+	targets []arch.Addr // of jumps, branches and calls, and functions' starts, ascending
 	conds   []arch.Addr // of conditional jumps, ascending
 	tables  []arch.Addr // instructions that may jump through a table, ascending
-	far     []arch.Addr // those of them that are in no function, or in one's cold part
+	data    []arch.Addr // addresses that instructions compute relative to themselves, ascending
 	err     error
 }
 
 // Errors of Undisturbed.
 var (
 	ErrTarget = errors.New("a branch leads behind its start")
-	ErrTable  = errors.New("its function may jump behind its start by a table")
+	ErrTable  = errors.New("its function may jump behind its start to a place that it computes")
 	ErrNoFunc = errors.New("in no function that is known")
 )
 
 // Undisturbed is nil if nothing but the instruction before it leads to any
 // place in the n bytes behind the start at vaddr, which are those of one
-// instruction or of several (more). The proof: no direct jump, branch or call
-// of the file goes there; where there are several instructions, the function
-// has no jump that may be one through a table. Return addresses and landing
+// instruction or of several (more). The proof: no jump, branch or call of the
+// file goes there, direct or by a table; where there are several instructions,
+// and the function jumps to where a register says, no address of a place in it is
+// taken from which another could be computed. Return addresses and landing
 // pads of exceptions are no concern: the former lie behind calls, and nothing
 // goes on into the latter, while an instruction before the last of what is
-// displaced does.
+// displaced does. Tables of jumps are read, of whatever function: see tables.
 func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, more bool) error {
 	l := f.landings(isa)
 	if l.err != nil {
@@ -50,19 +51,10 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, more bool) erro
 	if !ok {
 		return ErrNoFunc
 	}
-	if at := between(l.tables, fn.Addr, fn.End()); at != 0 {
-		return fmt.Errorf("%w: at %v", ErrTable, at)
+	if taken := between(l.data, fn.Addr+1, fn.End()); taken != 0 && len(l.tables) > 0 {
+		return fmt.Errorf("%w: at %v", ErrTable, taken)
 	}
-	if len(l.far) == 0 {
-		return nil
-	}
-	parts, err := f.Parts(isa, fn)
-	for _, p := range parts {
-		if at := between(l.far, p.Start, p.End); at != 0 {
-			return fmt.Errorf("%w: at %v", ErrTable, at)
-		}
-	}
-	return err
+	return nil
 }
 
 // Continues says whether a function is the continuation of another one: a part
@@ -101,6 +93,7 @@ func (f *File) landings(isa arch.ISA) *landings {
 			l.err = err
 			return
 		}
+		var t tables
 		starts := make([]arch.Addr, 0, len(fns))
 		for _, fn := range fns {
 			starts = append(starts, fn.Addr)
@@ -115,19 +108,22 @@ func (f *File) landings(isa arch.ISA) *landings {
 				l.err = err
 				return
 			}
-			l.sweep(isa, chunk{arch.Addr(s.vaddr), code}, starts)
+			c := chunk{arch.Addr(s.vaddr), code}
+			t.code = append(t.code, c)
+			l.sweep(isa, c, starts)
+		}
+		slices.Sort(l.data)
+		l.data = slices.Compact(l.data)
+		if isa.MinInst() == 1 { // else jumps displace one instruction
+			if l.err = t.collect(f.obj, l.data); l.err != nil {
+				return
+			}
+			l.targets = append(l.targets, t.targets...)
 		}
 		l.targets = append(l.targets, starts...) // they are called through pointers
 		slices.Sort(l.targets)
 		l.targets = slices.Compact(l.targets)
 		slices.Sort(l.conds)
-		slices.Sort(l.tables)
-		for _, at := range l.tables {
-			fn, ok := f.FunctionAt(at)
-			if _, cold := coldOf(fn.Name); !ok || cold {
-				l.far = append(l.far, at)
-			}
-		}
 	})
 	return l
 }
@@ -152,6 +148,9 @@ func (l *landings) sweep(isa arch.ISA, c chunk, starts []arch.Addr) {
 		if err != nil || in.Len <= 0 {
 			off += isa.MinInst()
 			continue
+		}
+		if in.Data != 0 {
+			l.data = append(l.data, in.Data)
 		}
 		switch in.Kind {
 		case arch.KindJump, arch.KindBranch, arch.KindCall:

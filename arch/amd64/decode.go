@@ -34,6 +34,9 @@ func (isa) Decode(code []byte, at arch.Addr) (arch.Inst, error) {
 	case arch.KindJumpIndirect:
 		out.Table = in.mod() == 3 || in.hasSIB && (in.sib>>3&7 != numRSP || in.rexX() != 0)
 	}
+	if out.Kind == arch.KindOther && in.table == mapOne && !in.vector && in.op == 0x8d && in.ripRelative() {
+		out.Data = at + arch.Addr(in.len) + arch.Addr(in.disp)
+	}
 	return out, nil
 }
 

@@ -27,6 +27,10 @@ found and nobody hit are left out, but counted in the last line. With -p on a
 terminal the table is shown while it grows; with a command only where the
 command's output goes elsewhere.
 
+With --resident the probes stay in the process when ptracer ends, which it does
+at once: they run without a tracer. 'ptracer read' tells what they have counted,
+'ptracer stop' takes them out.
+
 With a command Ctrl-C is the command's, and a second one ends the tracing.
 With --json: {"probe","pid","hits","rung"}, one object for each place and
 process. With a condition or a limit (--filter to --where) it is a handler that
