@@ -7,6 +7,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -35,6 +36,27 @@ const maxGoroutines = 5000
 // module displaces.
 func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
 	return m != nil && m.File.IsGo() && !bytes.HasPrefix(up.Site.Code(), goStackCheck)
+}
+
+// Words of the kernel's struct ucontext, which it leaves on the stack that a
+// signal is handled on (asm/ucontext.h, asm/sigcontext.h).
+var (
+	ucStack = 2 // ss_sp; ss_size is two behind
+	ucPC    = map[bool]int{true: 21, false: 55}[ptrace.OnePC]
+)
+
+// interrupted are the places that signals have interrupted, if the words are
+// those of the stack on which Go handles them, from sp on: of all that may look
+// so behind that stack's end, those that name a stack that sp lies in.
+func interrupted(words []uint64, sp arch.Addr) (list []uint64) {
+	for i := ucPC; i < len(words); i++ {
+		uc := words[i-ucPC:]
+		from, size := uc[ucStack], uc[ucStack+2]
+		if sp := uint64(sp); sp >= from && sp-from < size {
+			list = append(list, words[i])
+		}
+	}
+	return list
 }
 
 // goroutine is the stack of one, as it is at a halt.

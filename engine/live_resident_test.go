@@ -127,6 +127,10 @@ func TestResidentStop(t *testing.T) {
 					t.Fatalf("collected while it runs: %v", err)
 				}
 				if err := r.Stop(10 * time.Second); err != nil {
+					if gone(err) {
+						out, status := p.end()
+						t.Errorf("%q, status %d", out, status)
+					}
 					t.Fatal(err)
 				}
 				if clean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {

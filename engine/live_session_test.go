@@ -339,3 +339,38 @@ func TestLibraries(t *testing.T) {
 	}
 	_ = all
 }
+
+// TestTurns has more threads hit than there are CPUs, for ever: each of them gets
+// its turn, and so do commands.
+func TestTurns(t *testing.T) {
+	const threads = 16
+	p := launch(t, "threads", fmt.Sprint(threads), "1000000000")
+	s := attach(t, p.pid)
+	var mu sync.Mutex
+	hits := map[int]int{}
+	p.goOn()
+	id := register(t, s, ProbeSpec{Location: "work", Action: Call, Func: func(h *Hit) {
+		mu.Lock()
+		hits[h.TID()]++
+		mu.Unlock()
+	}})
+	until(t, "hits of each thread", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		n := 0
+		for _, h := range hits {
+			if h >= 10 {
+				n++
+			}
+		}
+		return n == threads
+	})
+	for range 3 {
+		if err := s.Unregister(id); err != nil {
+			t.Fatal(err)
+		}
+		id = register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Slot})
+		until(t, "hits", func() bool { return s.Hits(id) > 100 })
+	}
+	detach(t, s)
+}

@@ -17,11 +17,42 @@ func (s *session) loop() {
 			break
 		}
 		s.take(stop)
+		s.everybody()
+		if s.asked.Load() {
+			s.obey()
+		}
 		if s.ending {
 			break
 		}
 	}
 	s.close()
+}
+
+// The kernel tells of the task that was attached last first (do_wait_thread goes
+// through the list that ptrace_link adds to in front). Tasks that stop again as
+// soon as they go on would have the others wait for ever, and the bell, which
+// was there first. So after some stops each task is asked for by itself; and
+// whether there are commands is looked at after each stop.
+const turnStops = 64
+
+// everybody asks for the stops of tasks that may have been passed over, now and
+// then.
+func (s *session) everybody() {
+	if s.turn++; s.turn < max(turnStops, 4*len(s.tasks)) {
+		return
+	}
+	s.turn = 0
+	if len(s.tasks) < 2 {
+		return
+	}
+	for _, t := range s.tasks {
+		if t.State != inferior.Running {
+			continue
+		}
+		if stop, ok, err := ptrace.Wait(t.TID, false); ok && err == nil {
+			s.take(stop)
+		}
+	}
 }
 
 // wait blocks until there is a stop. In a storm the next one is mostly there
@@ -142,12 +173,12 @@ func (s *session) pump(done func() bool) error {
 		if err != nil {
 			return err
 		}
-		if stop.Task != s.bell.Task() {
+		if stop.Task == s.bell.Task() {
+			_ = ptrace.Cont(stop.Task, 0) // commands wait until the present one is through
+		} else {
 			s.take(stop)
-			continue
+			s.everybody()
 		}
-		// Commands wait until the present one is through.
-		_ = ptrace.Cont(stop.Task, 0)
 		if time.Now().After(deadline) && !done() {
 			return errBusy
 		}

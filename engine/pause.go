@@ -209,14 +209,14 @@ func (c *comeback) unknown(m *symbols.Module, err error) {
 // of its goroutines; unknown is for Go modules that do not tell these.
 func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
 	var list []goroutine
-	most := 256 << 10
+	isGo := false
 	for _, m := range p.Modules {
 		if !m.File.IsGo() {
 			continue
 		}
 		gs, err := s.goroutines(p.Space, m)
 		list = append(list, gs...)
-		if most = goSignalStack; err != nil {
+		if isGo = true; err != nil {
 			unknown(m, err)
 		}
 	}
@@ -229,8 +229,12 @@ func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unkn
 		}
 		sp := arch.Addr(r[s.isa.SPReg()])
 		sps = append(sps, sp)
-		if !slices.ContainsFunc(list, func(g goroutine) bool { return sp >= g.lo && sp < g.hi }) {
-			look(stackWords(p.Space, stacks, sp, most))
+		switch {
+		case slices.ContainsFunc(list, func(g goroutine) bool { return sp >= g.lo && sp < g.hi }):
+		case isGo:
+			look(interrupted(stackWords(p.Space, stacks, sp, goSignalStack), sp))
+		default:
+			look(stackWords(p.Space, stacks, sp, 256<<10))
 		}
 	}
 	for i := range list {

@@ -39,6 +39,7 @@ type session struct {
 	mu       sync.Mutex
 	commands []func()
 	rung     bool
+	asked    atomic.Bool // there are commands
 	closed   bool
 
 	tasks    map[int]*inferior.Task
@@ -46,6 +47,7 @@ type session struct {
 	early    map[int]ptrace.Stop // stops of tasks whose parent's event has not come yet
 	exits    map[int]Exit
 	deciding []*inferior.Task // whose stops are being decided, nested
+	turn     int              // stops since everybody was asked
 	started  map[int]bool
 
 	probes  []*probe // by id-1
@@ -143,6 +145,7 @@ func (s *session) do(f func() error) error {
 	s.commands = append(s.commands, func() { err = f(); close(done) })
 	ring := !s.rung
 	s.rung = true
+	s.asked.Store(true)
 	if ring { // under the lock: the bell's process is not gone before closed is set
 		s.bell.Ring()
 	}
@@ -157,6 +160,7 @@ func (s *session) obey() {
 		s.mu.Lock()
 		commands := s.commands
 		s.commands, s.rung = nil, false
+		s.asked.Store(false)
 		s.mu.Unlock()
 		if len(commands) == 0 {
 			return
