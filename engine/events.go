@@ -22,8 +22,9 @@ const lag = 2 * time.Millisecond
 // bounded: the thread never waits, what does not fit is counted and told.
 type queue struct {
 	mu      sync.Mutex
-	ring    []event.Event
+	ring    []event.Event // grows up to most
 	head, n int
+	most    int
 	missed  uint64
 	ended   bool
 	wake    chan struct{}
@@ -35,12 +36,25 @@ func newQueue(size int) *queue {
 	if size <= 0 {
 		size = 1 << 16
 	}
-	return &queue{ring: make([]event.Event, size), wake: make(chan struct{}, 1)}
+	return &queue{ring: make([]event.Event, min(size, 256)), most: size, wake: make(chan struct{}, 1)}
+}
+
+// grow makes room: what was never needed is not paid for, least of all before an
+// attach.
+func (q *queue) grow() {
+	ring := make([]event.Event, min(2*len(q.ring), q.most))
+	for i := range q.n {
+		ring[i] = q.ring[(q.head+i)%len(q.ring)]
+	}
+	q.ring, q.head = ring, 0
 }
 
 // put adds a copy of e; urgent wakes the consumer at once.
 func (q *queue) put(e *event.Event, urgent bool) {
 	q.mu.Lock()
+	if q.n == len(q.ring) && q.n < q.most {
+		q.grow()
+	}
 	if q.n == len(q.ring) {
 		q.missed++
 		q.total.Add(1)
@@ -48,7 +62,7 @@ func (q *queue) put(e *event.Event, urgent bool) {
 		q.ring[(q.head+q.n)%len(q.ring)] = *e
 		q.n++
 	}
-	urgent = urgent || q.n == len(q.ring)/2
+	urgent = urgent || q.n == q.most/2
 	q.mu.Unlock()
 	if urgent {
 		q.notify()

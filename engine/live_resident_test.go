@@ -106,7 +106,7 @@ func TestResident(t *testing.T) {
 func TestResidentStop(t *testing.T) {
 	needsJumps(t)
 	for _, c := range []struct{ fixture, args, where string }{
-		{"threads", "4 1000000000", "work"}, {"gowork", "4 1000000000", "main.work"},
+		{"threads", pace("4", "1") + " 10000000000", "work"}, {"gowork", pace("4", "1") + " 10000000000", "main.work"},
 		{"storm", "plain 1000000000 2000", "work"}, {"storm", "altstack 1000000000 2000", "work"},
 	} {
 		t.Run(c.fixture+"-"+firstField(c.args), func(t *testing.T) {
