@@ -47,10 +47,14 @@ func (s *session) attach(pid int) error {
 	}
 	_ = p.Space.Memory.Close()
 	s.newSpace(p, mem)
-	if err = s.recover(p); errors.Is(err, ErrResident) || errors.Is(err, errComesBack) {
+	switch err = s.recover(p); {
+	case errors.Is(err, ErrResident):
+		s.abandon(p)
+		return residentError(pid)
+	case errors.Is(err, errComesBack):
 		s.abandon(p)
 		return fmt.Errorf("attach to %d: %w", pid, err)
-	} else if err != nil {
+	case err != nil {
 		s.warn(p, "clean up after an earlier tracer: %v", err)
 	}
 	if err := s.newStore(pid); err != nil {

@@ -25,7 +25,7 @@ import (
 var (
 	// ErrResident is of a process that can't be attached to because there are
 	// resident probes in it.
-	ErrResident = errors.New("there are resident probes in it: read and remove them first (ptracer read, ptracer stop)")
+	ErrResident = errors.New("there are resident probes in it")
 	// ErrNotResident is of a process in which there are none.
 	ErrNotResident = resident.ErrNone
 
@@ -50,10 +50,16 @@ func (s *session) newStore(pid int) error {
 	}
 	store, err := resident.Create(pid)
 	if errors.Is(err, fs.ErrExist) {
-		err = fmt.Errorf("process %d: %w", pid, ErrResident)
+		err = residentError(pid)
 	}
 	s.store = store
 	return err
+}
+
+// residentError says what to do about resident probes.
+func residentError(pid int) error {
+	return &AttachError{PID: pid, Reason: ErrResident,
+		Help: fmt.Sprintf("'ptracer read %d' tells what they have found out, 'ptracer stop %d' takes them out", pid, pid)}
 }
 
 // newFile makes the files that maps lie in; nil: they lie in memory.
