@@ -54,7 +54,7 @@ func (s *session) attach(pid int) error {
 	case errors.Is(err, errComesBack):
 		s.abandon(p)
 		return fmt.Errorf("attach to %d: %w", pid, err)
-	case err != nil {
+	case err != nil:
 		s.warn(p, "clean up after an earlier tracer: %v", err)
 	}
 	if err := s.newStore(pid); err != nil {
