@@ -262,7 +262,13 @@ func (s *session) proveJump(m *symbols.Module, site *breakpoint.Site, pl *placem
 		}
 		return symbols.ErrNoFunc
 	}
-	return m.File.Undisturbed(s.isa, site.Addr-m.Bias, s.isa.JumpLen(), len(insts) > 1)
+	at := site.Addr - m.Bias
+	var inner []arch.Addr
+	for _, in := range insts[:len(insts)-1] {
+		at += arch.Addr(in.Len)
+		inner = append(inner, at)
+	}
+	return m.File.Undisturbed(s.isa, site.Addr-m.Bias, s.isa.JumpLen(), inner)
 }
 
 // continues is whether a function's start is somewhere in the middle of another.

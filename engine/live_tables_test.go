@@ -55,7 +55,7 @@ func watchTables(t *testing.T, path string, args []string) {
 			if fn, ok := m.File.FunctionAt(at); !ok || to < fn.Addr || to >= fn.End() {
 				return // to another function
 			}
-			if m.File.Undisturbed(h.s.isa, to-1, 5, false) != nil {
+			if m.File.Undisturbed(h.s.isa, to-1, 1, []arch.Addr{to}) != nil {
 				known++
 			} else {
 				unknown[fmt.Sprintf("%v to %v", at, to)] = true

@@ -13,7 +13,8 @@ import (
 // landings are the places in a file's code that something leads to.
 type landings struct {
 	once    sync.Once
-	targets []arch.Addr // of jumps, branches and calls, and functions' starts, ascending
+	targets []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
+	tabled  []arch.Addr // of jumps by tables, and what looks so, ascending
 	conds   []arch.Addr // of conditional jumps, ascending
 	tables  []arch.Addr // instructions that may jump through a table, ascending
 	data    []arch.Addr // addresses that instructions compute relative to themselves, ascending
@@ -28,15 +29,16 @@ var (
 )
 
 // Undisturbed is nil if nothing but the instruction before it leads to any
-// place in the n bytes behind the start at vaddr, which are those of one
-// instruction or of several (more). The proof: no jump, branch or call of the
-// file goes there, direct or by a table; where there are several instructions,
-// and the function jumps to where a register says, no address of a place in it is
-// taken from which another could be computed. Return addresses and landing
+// place in the n bytes behind the start at vaddr, which are those of an
+// instruction and of those at inner. The proof: no direct jump, branch or call of
+// the file goes there; no table leads to any of inner (to the middle of an
+// instruction none does: what looks so is none); and where functions jump to
+// where a register says, no address of a place in this one is taken, from which
+// another could be computed. Return addresses and landing
 // pads of exceptions are no concern: the former lie behind calls, and nothing
 // goes on into the latter, while an instruction before the last of what is
 // displaced does. Tables of jumps are read, of whatever function: see tables.
-func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, more bool) error {
+func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, inner []arch.Addr) error {
 	l := f.landings(isa)
 	if l.err != nil {
 		return l.err
@@ -44,8 +46,13 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, more bool) erro
 	if any := between(l.targets, vaddr+1, vaddr+arch.Addr(n)); any != 0 {
 		return fmt.Errorf("%w: to %v", ErrTarget, any)
 	}
-	if !more {
+	if len(inner) == 0 {
 		return nil
+	}
+	for _, at := range inner {
+		if _, found := slices.BinarySearch(l.tabled, at); found {
+			return fmt.Errorf("%w: to %v, by a table", ErrTarget, at)
+		}
 	}
 	fn, ok := f.FunctionAt(vaddr)
 	if !ok {
@@ -93,7 +100,7 @@ func (f *File) landings(isa arch.ISA) *landings {
 			l.err = err
 			return
 		}
-		var t tables
+		t := tables{function: f.FunctionAt}
 		starts := make([]arch.Addr, 0, len(fns))
 		for _, fn := range fns {
 			starts = append(starts, fn.Addr)
@@ -118,7 +125,8 @@ func (f *File) landings(isa arch.ISA) *landings {
 			if l.err = t.collect(f.obj, l.data); l.err != nil {
 				return
 			}
-			l.targets = append(l.targets, t.targets...)
+			slices.Sort(t.targets)
+			l.tabled = slices.Compact(t.targets)
 		}
 		l.targets = append(l.targets, starts...) // they are called through pointers
 		slices.Sort(l.targets)

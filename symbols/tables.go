@@ -15,13 +15,16 @@ import (
 // itself (lea). So all that a jump by a table can lead to is found without
 // knowing which table it uses or how long that is: every word of the data that is
 // an address in code, and behind every address that is taken every distance that
-// leads into code, up to the first that does not. What else there is, is seen:
+// leads into code, up to the first that does not; beyond the next address that is
+// taken, where another table may begin, only those that lead into the function
+// that the first one leads into. What else there is, is seen:
 // code that takes the address of a place in the middle of a function, to compute
 // another from it.
 
 // tables are the places that tables lead to.
 type tables struct {
 	code, parts []chunk // of executable segments; of data
+	function    func(arch.Addr) (Function, bool)
 	targets     []arch.Addr
 }
 
@@ -45,8 +48,12 @@ func (t *tables) collect(o *object, bases []arch.Addr) error {
 		t.words(b[min((8-s.addr%8)%8, uint64(len(b))):])
 	}
 	slices.SortFunc(t.parts, func(a, b chunk) int { return cmp.Compare(a.addr, b.addr) })
-	for _, base := range bases {
-		t.distances(base)
+	for i, base := range bases {
+		next := base + 4*maxDistances
+		if i+1 < len(bases) {
+			next = bases[i+1]
+		}
+		t.distances(base, next)
 	}
 	return nil
 }
@@ -70,23 +77,26 @@ func (t *tables) relocations(rela []byte) {
 	}
 }
 
-// distances takes what the table at base leads to, if one is there.
-func (t *tables) distances(base arch.Addr) {
+// distances takes what the table at base leads to, if one is there; next is where
+// the next one may be.
+func (t *tables) distances(base, next arch.Addr) {
 	c, ok := t.at(base)
 	if !ok {
 		return
 	}
 	b := c.code[base-c.addr:]
-	for range maxDistances {
-		if len(b) < 4 {
-			return
-		}
+	var own Function
+	for at := base; len(b) >= 4 && at < base+4*maxDistances; at, b = at+4, b[4:] {
 		to := base + arch.Addr(int64(int32(binary.LittleEndian.Uint32(b))))
 		if !t.inCode(to) {
 			return
 		}
-		t.targets = append(t.targets, to)
-		b = b[4:]
+		if at == base {
+			own, _ = t.function(to)
+		}
+		if at < next || to >= own.Addr && to < own.End() {
+			t.targets = append(t.targets, to)
+		}
 	}
 }
 
