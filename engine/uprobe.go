@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -54,15 +55,38 @@ func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) er
 		if at == build.Exit && h.in.Entry != nil {
 			index = 1
 		}
-		link, err := h.kernel.Attach(index, locs, kernel.Options{PID: proc.PID})
-		for i, pl := range places {
-			if pl.err = err; err == nil && i == 0 {
-				pl.link = link // the others go with it
-			}
-		}
-		errs = append(errs, err)
+		errs = append(errs, attachMost(places, locs, func(locs []kernel.Location) (*kernel.Link, error) {
+			return h.kernel.Attach(index, locs, kernel.Options{PID: proc.PID})
+		}))
 	}
 	return errors.Join(errs...)
+}
+
+// errInstruction is of a place where the kernel has no uprobe.
+var errInstruction = errors.New("the kernel can't put a uprobe on this instruction")
+
+// notSupp is the kernel's own ENOTSUPP, which libraries do not know
+// (include/linux/errno.h).
+const notSupp = syscall.Errno(524)
+
+// attachMost attaches uprobes to those of the places where the kernel can have
+// one: it refuses all for the sake of one, and does not say which.
+func attachMost(places []*placement, locs []kernel.Location, attach func([]kernel.Location) (*kernel.Link, error)) error {
+	link, err := attach(locs)
+	switch n := len(locs); {
+	case err == nil:
+		places[0].link = link // the others go with it
+		return nil
+	case errors.Is(err, notSupp) && n > 1:
+		return errors.Join(attachMost(places[:n/2], locs[:n/2], attach), attachMost(places[n/2:], locs[n/2:], attach))
+	case errors.Is(err, notSupp):
+		places[0].err = errInstruction
+		return nil
+	}
+	for _, pl := range places {
+		pl.err = err
+	}
+	return err
 }
 
 // kernelLocation is a place as the kernel wants it: a file, and an offset in it.
