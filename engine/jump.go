@@ -83,7 +83,7 @@ func (spec *ProbeSpec) mayJump() bool {
 
 // upgradePlaced makes jumps of a probe's sites, where its spec lets it.
 func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
-	if !p.spec.mayJump() || p.spec.Rung == breakpoint.Auto && !jumping || proc.Space.Guard.Data == 0 {
+	if !p.spec.mayJump() || p.spec.Rung == breakpoint.Auto && !jumping && !s.opts.Resident || proc.Space.Guard.Data == 0 {
 		return nil
 	}
 	seen := map[*breakpoint.Site]bool{}

@@ -119,9 +119,6 @@ func TestResidentStop(t *testing.T) {
 			}
 			for range pace(20, 4) {
 				r := leave(t, p, c.where)
-				if !jumping {
-					t.Skip()
-				}
 				until(t, "hits", func() bool { return r.hits(t) > 1000 })
 				if err := r.Collect(); !errors.Is(err, ErrResident) {
 					t.Fatalf("collected while it runs: %v", err)
