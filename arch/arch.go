@@ -139,10 +139,11 @@ type ISA interface {
 	Jump(from, to Addr) ([]byte, error)
 	// Run decodes the instructions at the start of code, which lies at at,
 	// up to the one with which they are n bytes or more, or behind which there
-	// is nothing but padding: they can be displaced together by a jump. It fails, by an error that says why and
-	// wraps ErrUnsupported, if one behind the first may fault or one before
-	// the last may not go on behind itself: whoever came back to it would find
-	// the jump's bytes there.
+	// is nothing but padding: they can be displaced together by a jump. It
+	// fails, by an error that says why and wraps ErrUnsupported, if one before
+	// the last may not go on behind itself, but for conditional jumps. Those
+	// behind the first that may fault are marked (Inst.Faults): whoever came
+	// back to them would find the jump's bytes there.
 	Run(code []byte, at Addr, n int) (list []Inst, err error)
 	// RelocateRun is Relocate for all instructions of a run.
 	RelocateRun(b *Buffer, code []byte, from Addr, run []Inst) (Slot, error)

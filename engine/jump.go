@@ -64,7 +64,7 @@ func (s *session) keepCounts() {
 // Why a site stays a trap.
 var (
 	errStops    = errors.New("a probe there needs a stop")
-	errExit     = errors.New("not at exits by jumps yet")
+	errExit     = errors.New("an exit only sometimes")
 	errGoMiddle = errors.New("in the middle of a Go function")
 	errInside   = errors.New("a task is to come back to where the jump would lie")
 	errFaults   = errors.New("an instruction in it may fault, for which nobody would stand in")
@@ -229,7 +229,7 @@ func (pl *placement) jumps() error {
 		return errStops
 	case spec().Handler != nil && !spec().Handler.native:
 		return errStops
-	case pl.exit != nil && (pl.exit.tail || !pl.exit.always):
+	case pl.exit != nil && !pl.exit.always:
 		return errExit
 	}
 	return nil
@@ -314,7 +314,7 @@ func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (l
 		err = add(count, pl.counter.of.Set())
 	}
 	h := pl.probe.spec.Handler
-	if err != nil || h == nil || h.shut {
+	if err != nil || h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
 		return list, err
 	}
 	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set)

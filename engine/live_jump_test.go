@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -347,5 +348,47 @@ func TestTraceeHandlerCloses(t *testing.T) {
 		if pl.Rung != breakpoint.Jump && jumping {
 			t.Errorf("%v: %s", pl.Rung, pl.Reason)
 		}
+	}
+}
+
+// TestJumpsAgainstTraps counts all entries and all exits of a library in a real
+// program by jumps, where these can be, and by traps: place by place the same.
+func TestJumpsAgainstTraps(t *testing.T) {
+	needsJumps(t)
+	path, err := exec.LookPath("sqlite3")
+	if err != nil {
+		skip.Missing(t, "sqlite3")
+	}
+	count := func(location string, rung breakpoint.Rung) (hits map[string]uint64, jumps int) {
+		s, err := Start(Command{Path: path, Args: []string{":memory:",
+			"create table t(a, b text); insert into t values (1,'x'),(2,'yy'),(3,'zzz'); create index i on t(b); " +
+				"select sum(a), group_concat(b, '-'), count(*) from t where b like '%y%' or a > 1 group by length(b) order by 1 desc;"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Kill()
+		id := register(t, s, ProbeSpec{Location: location, Rung: rung, Pending: true})
+		if err := s.Resume(s.Processes()[0]); err != nil {
+			t.Fatal(err)
+		}
+		<-s.Done()
+		hits = map[string]uint64{}
+		for _, pl := range s.Placements(id) {
+			if pl.Rung == breakpoint.Jump {
+				jumps++
+			}
+			if pl.Hits > 0 {
+				hits[pl.Name] += pl.Hits
+			}
+		}
+		return hits, jumps
+	}
+	for _, location := range []string{"libsqlite3*:*", "libsqlite3*:*%return"} {
+		want, _ := count(location, breakpoint.Slot)
+		got, jumps := count(location, breakpoint.Auto)
+		if d := cmp.Diff(want, got); d != "" || len(want) < 100 || jumping && jumps < len(want)/10 {
+			t.Errorf("%s: %d places hit, %d jumps, traps and jumps differ: %s", location, len(want), jumps, d)
+		}
+		t.Logf("%s: %d places hit, %d jumps", location, len(want), jumps)
 	}
 }

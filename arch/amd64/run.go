@@ -37,7 +37,7 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		switch {
 		case d.Kind == arch.KindTrap, d.Kind == arch.KindSyscall:
 			return nil, fmt.Errorf("%w: a system call or trap would be displaced", arch.ErrUnsupported)
-		case !last && d.Kind != arch.KindOther && d.Kind != arch.KindNop:
+		case !last && d.Kind != arch.KindOther && d.Kind != arch.KindNop && !in.branchesOut():
 			return nil, fmt.Errorf("%w: a jump, call or return %d bytes in, with %d to be displaced", arch.ErrUnsupported, got, n)
 		case in.table == mapOne && !in.vector && (in.op == 0x9c || in.op == 0x9d):
 			return nil, fmt.Errorf("%w: flags are pushed or popped, which a task that is stepped shows", arch.ErrUnsupported)
@@ -51,6 +51,24 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		}
 	}
 	return list, nil
+}
+
+// branchesOut reports whether an instruction is a conditional jump that can be
+// written in one instruction wherever it leads.
+func (in *inst) branchesOut() bool {
+	return !in.vector && (in.table == mapOne && in.op&0xf0 == 0x70 || in.table == map0F && in.op&0xf0 == 0x80)
+}
+
+// branchOut writes a conditional jump that a run goes on behind if it is not taken.
+func (r *relocation) branchOut() error {
+	target, long := r.target(r.code, r.from), r.longBranch()
+	end := r.b.PC() + arch.Addr(len(long)+4)
+	if !reaches(end, target) {
+		return fmt.Errorf("%w: a branch's target out of reach of the slot", arch.ErrUnsupported)
+	}
+	r.b.Bytes(long...)
+	r.b.Uint32(uint32(target - end))
+	return nil
 }
 
 // ends reports whether nothing goes on behind an instruction.
@@ -146,9 +164,12 @@ func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.I
 		here := from + arch.Addr(at)
 		r := relocation{slotWriter: w, inst: in, code: code[at : at+in.len], from: here, next: here + arch.Addr(in.len)}
 		r.mark(arch.Fix{PC: here, Before: true})
-		if i == len(run)-1 {
+		switch {
+		case i == len(run)-1:
 			err = r.write()
-		} else {
+		case run[i].Kind == arch.KindBranch:
+			err = r.branchOut()
+		default:
 			err = r.copy()
 		}
 		if err != nil {

@@ -37,7 +37,10 @@ func TestRun(t *testing.T) {
 		"\x55\x48\xf7\xf1\xc3\x90":                 "1 3f 1", // div %rcx
 		"\x55\x41\x57\x41\xff\x20":                 "1 2 3f", // jmp *(%r8)
 		"\x9c\x55\x55\x55\x55":                     "flags",
-		"\x74\x02\x55\x55\x55\x55":                 "2 bytes|jump",
+		"\x85\xff\x74\x7f\x55\x90":                 "2 2 1", // test, je: goes on in the run
+		"\x74\x02\x55\x55\x55\x55":                 "2 1 1 1",
+		"\xe3\x02\x55\x55\x55\x55":                 "2 bytes|jump", // jrcxz has no longer form
+		"\xeb\x02\x55\x55\x55\x55":                 "2 bytes|jump",
 		"\xff\xd0\x55\x55\x55\x55":                 "jump, call or return",
 		"\xc3\x90\x90\x90\x90\x90":                 "1",
 		"\x53\x5b\xc3\x66\x90":                     "1 1 1",
@@ -197,7 +200,9 @@ func (s *sandbox) stepRun(tr *trial, code []byte, list []arch.Inst) (state, arch
 				break
 			}
 		}
-		at += uint64(in.Len)
+		if at += uint64(in.Len); s.regs()[regRIP] != at { // a branch leads out
+			return s.get(unix.SIGTRAP), in.Kind, nil
+		}
 	}
 	return s.get(unix.SIGTRAP), list[len(list)-1].Kind, nil
 }
