@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ptracer/ptracer/internal/fixture"
 )
 
 func TestStore(t *testing.T) {
-	child := exec.Command("sleep", "1000")
+	child := exec.Command(fixture.Path(t, "loop"), "1000000", "1000")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,7 @@ func TestStore(t *testing.T) {
 
 // Folders of tracers that died before their note are removed with their process.
 func TestSweep(t *testing.T) {
-	child := exec.Command("sleep", "1000")
+	child := exec.Command(fixture.Path(t, "loop"), "1000000", "1000")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
