@@ -38,10 +38,10 @@ func (s *session) recover(p *inferior.Process) error {
 		}
 	}
 	if s.isResident(p.Space) {
-		p.Modules, _, _ = s.readModules(p) // comesBack asks which are Go's
 		if !s.collect {
 			return ErrResident
 		}
+		p.Modules, _, _ = s.readModules(p) // comesBack asks which are Go's
 		p.Space.Resident = true
 		if err := s.guardAgain(p, table); err != nil {
 			return err

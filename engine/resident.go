@@ -77,7 +77,9 @@ func (s *session) Leave() error {
 	}
 	err := s.do(func() error {
 		err := s.leaveAll()
-		s.ending = true
+		if s.ending = true; err == nil && !s.left {
+			err = ErrGone // it has ended meanwhile
+		}
 		return err
 	})
 	<-s.done

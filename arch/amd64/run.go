@@ -24,7 +24,8 @@ func (isa) Jump(from, to arch.Addr) ([]byte, error) {
 }
 
 func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
-	for got := 0; got < n; {
+	got := 0
+	for got < n {
 		in, err := parse(code[got:])
 		if err != nil {
 			return nil, err
@@ -48,6 +49,11 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		list = append(list, d)
 		if got += in.len; last {
 			break
+		}
+	}
+	for _, d := range list {
+		if d.Kind == arch.KindBranch && d.Target > at && d.Target < at+arch.Addr(got) {
+			return nil, fmt.Errorf("%w: a branch in it leads to what would be displaced with it", arch.ErrUnsupported)
 		}
 	}
 	return list, nil

@@ -38,7 +38,9 @@ func TestRun(t *testing.T) {
 		"\x55\x41\x57\x41\xff\x20":                 "1 2 3f", // jmp *(%r8)
 		"\x9c\x55\x55\x55\x55":                     "flags",
 		"\x85\xff\x74\x7f\x55\x90":                 "2 2 1", // test, je: goes on in the run
-		"\x74\x02\x55\x55\x55\x55":                 "2 1 1 1",
+		"\x74\x20\x55\x55\x55\x55":                 "2 1 1 1",
+		"\x74\x02\x55\x55\x55\x55":                 "leads to what would be displaced",
+		"\x75\x00\x48\x8d\x43\xe0":                 "leads to what would be displaced",
 		"\xe3\x02\x55\x55\x55\x55":                 "2 bytes|jump", // jrcxz has no longer form
 		"\xeb\x02\x55\x55\x55\x55":                 "2 bytes|jump",
 		"\xff\xd0\x55\x55\x55\x55":                 "jump, call or return",

@@ -122,14 +122,21 @@ func home() (string, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
-	st, err := os.Lstat(dir)
-	if err != nil {
-		return "", err
-	}
-	if sys, ok := st.Sys().(*syscall.Stat_t); !ok || !st.IsDir() || st.Mode().Perm() != 0o700 || int(sys.Uid) != os.Geteuid() {
+	if !ownedBy(dir, os.Geteuid()) {
 		return "", fmt.Errorf("%s: %w", dir, ErrOwner)
 	}
 	return dir, nil
+}
+
+// ownedBy is whether a path is a folder, and no link to one, that nobody but a
+// user may enter.
+func ownedBy(dir string, uid int) bool {
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return false
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && st.IsDir() && st.Mode().Perm() == 0o700 && int(sys.Uid) == uid
 }
 
 // sweep removes folders without a note of processes that are gone.
@@ -146,8 +153,13 @@ func sweep(home string) {
 	}
 }
 
-// storeOf is the store in a folder, as its name says.
+// storeOf is the store in a folder, as its name says; the folder and the one it
+// is in have to be of the user whom that is named after.
 func storeOf(dir string) (*Store, bool) {
+	uid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(filepath.Dir(dir)), prefix))
+	if err != nil || !ownedBy(dir, uid) || !ownedBy(filepath.Dir(dir), uid) {
+		return nil, false
+	}
 	s := &Store{dir: dir}
 	pid, start, ok := strings.Cut(filepath.Base(dir), "-")
 	var err1, err2 error

@@ -71,6 +71,35 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// A folder that others could have made is none.
+func TestForeignFolder(t *testing.T) {
+	s, err := Create(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Remove()
+	if err := s.Save(Note{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(s.Dir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(os.Getpid()); !errors.Is(err, ErrNone) {
+		t.Errorf("anybody may enter it: %v", err)
+	}
+	moved := s.Dir() + "x"
+	defer os.RemoveAll(moved)
+	if err := errors.Join(os.Chmod(s.Dir(), 0o700), os.Rename(s.Dir(), moved), os.Symlink(moved, s.Dir())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(os.Getpid()); !errors.Is(err, ErrNone) {
+		t.Errorf("a link: %v", err)
+	}
+}
+
 // Folders of tracers that died before their note are removed with their process.
 func TestSweep(t *testing.T) {
 	child := exec.Command(fixture.Path(t, "loop"), "1000000", "1000")
