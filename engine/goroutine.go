@@ -40,10 +40,9 @@ func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
 
 // Words of the kernel's struct ucontext, which it leaves on the stack that a
 // signal is handled on (asm/ucontext.h, asm/sigcontext.h).
-var (
-	ucStack = 2 // ss_sp; ss_size is two behind
-	ucPC    = map[bool]int{true: 21, false: 55}[ptrace.OnePC]
-)
+const ucStack = 2 // ss_sp; ss_size is two behind
+
+var ucPC = map[bool]int{true: 21, false: 55}[ptrace.OnePC]
 
 // interrupted are the places that signals have interrupted, if the words are
 // those of the stack on which Go handles them, from sp on: of all that may look
@@ -75,9 +74,18 @@ const (
 	gSize    = 64
 )
 
+// allGoroutines is where a Go module's runtime has the list of them, as the file
+// is linked.
+func allGoroutines(m *symbols.Module) (arch.Addr, bool) {
+	if !m.File.IsGo() {
+		return 0, false
+	}
+	return m.File.Variable("runtime.allgs")
+}
+
 // goroutines are those of a Go module.
 func (s *session) goroutines(space *inferior.Space, m *symbols.Module) (list []goroutine, err error) {
-	at, ok := m.File.Variable("runtime.allgs")
+	at, ok := allGoroutines(m)
 	if !ok {
 		return nil, errGoroutines
 	}

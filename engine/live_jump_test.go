@@ -32,27 +32,24 @@ func needsJumps(t *testing.T) {
 	}
 }
 
-// TestJumps counts by jumps in programs of each kind, with threads of theirs in
-// the way of the jumps: all calls, no stop for any of them, nothing left.
-func TestJumps(t *testing.T) {
+// jumpPrograms are programs of each kind, with a function each that is called as
+// often as they say; the forker's children call it, too.
+var jumpPrograms = []struct{ fixture, args, where string }{
+	{"threads", "8 200000", "work"}, {"threads-static", "8 200000", "work"},
+	{"loop", "3000", "work"}, {"loop-musl", "3000", "work"}, {"loop-nopie", "3000", "work"}, {"loop-static-pie", "3000", "work"},
+	{"gowork", "3 20000", "main.work"}, {"gowork-pie", "3 20000", "main.work"}, {"gowork-stripped", "3 20000", "main.work"},
+	{"gomap", "3000", "main.put"}, {"forker", "fork 3 50", "work"},
+}
+
+// eachJumpProgram has a probe put into each of them, goes on, and compares: what
+// it says with what it says unprobed, the hits with the calls.
+func eachJumpProgram(t *testing.T, put func(t *testing.T, p *running, where string) (hits func() uint64)) {
 	needsJumps(t)
-	for _, c := range []struct{ fixture, args, where string }{
-		{"threads", "8 200000", "work"}, {"threads-static", "8 200000", "work"},
-		{"loop", "3000", "work"}, {"loop-musl", "3000", "work"}, {"loop-nopie", "3000", "work"}, {"loop-static-pie", "3000", "work"},
-		{"gowork", "3 20000", "main.work"}, {"gowork-pie", "3 20000", "main.work"}, {"gowork-stripped", "3 20000", "main.work"},
-		{"gomap", "3000", "main.put"}, {"forker", "fork 3 50", "work"},
-	} {
+	for _, c := range jumpPrograms {
 		t.Run(c.fixture, func(t *testing.T) {
 			want, wantStatus := alone(t, c.fixture, strings.Fields(c.args)...)
 			p := launch(t, c.fixture, strings.Fields(c.args)...)
-			s := attach(t, p.pid, Options{Follow: true})
-			id := register(t, s, ProbeSpec{Location: c.where, Rung: breakpoint.Jump})
-			for _, pl := range s.Placements(id) {
-				if pl.Rung != breakpoint.Jump || pl.Reason != "" {
-					t.Errorf("%s: %v, %q", pl.Name, pl.Rung, pl.Reason)
-				}
-			}
-			before := s.Stats().Hits
+			hits := put(t, p, c.where)
 			p.goOn()
 			out, status := p.end()
 			if unpid(out) != unpid(want) || status != wantStatus {
@@ -60,20 +57,39 @@ func TestJumps(t *testing.T) {
 			}
 			calls := said(t, out, "calls")
 			if c.fixture == "forker" {
-				calls = 300 // its children's, too
+				calls = 300
 			}
 			most := calls
 			if strings.HasPrefix(c.fixture, "gowork") {
 				most += 10 // a goroutine whose stack grows begins the function again
 			}
-			if got := s.Hits(id); got < calls || got > most {
+			if got := hits(); got < calls || got > most {
 				t.Errorf("%d hits, %d calls", got, calls)
-			}
-			if stops := s.Stats().Hits - before; stops > calls/10 {
-				t.Errorf("%d hits stopped", stops) // a few are the engine's own
 			}
 		})
 	}
+}
+
+// TestJumps counts by jumps in programs of each kind, with threads of theirs in
+// the way of the jumps: all calls, no stop for any of them, nothing left.
+func TestJumps(t *testing.T) {
+	eachJumpProgram(t, func(t *testing.T, p *running, where string) func() uint64 {
+		s := attach(t, p.pid, Options{Follow: true})
+		id := register(t, s, ProbeSpec{Location: where, Rung: breakpoint.Jump})
+		for _, pl := range s.Placements(id) {
+			if pl.Rung != breakpoint.Jump || pl.Reason != "" {
+				t.Errorf("%s: %v, %q", pl.Name, pl.Rung, pl.Reason)
+			}
+		}
+		before := s.Stats().Hits
+		return func() uint64 {
+			hits := s.Hits(id)
+			if stops := s.Stats().Hits - before; stops > hits/10 {
+				t.Errorf("%d of %d hits stopped", stops, hits) // a few are the engine's own
+			}
+			return hits
+		}
+	})
 }
 
 // TestJumpsOtherUser shares memory with a process of another user's, who may not

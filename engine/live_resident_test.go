@@ -69,35 +69,10 @@ func (r *Resident) hits(t testing.TB) (n uint64) {
 // TestResident leaves probes in programs of each kind: nobody traces them, and
 // the counts are exact, read after their end by somebody else.
 func TestResident(t *testing.T) {
-	needsJumps(t)
-	for _, c := range []struct{ fixture, args, where string }{
-		{"threads", "8 200000", "work"}, {"threads-static", "8 200000", "work"},
-		{"loop", "3000", "work"}, {"loop-musl", "3000", "work"}, {"loop-nopie", "3000", "work"}, {"loop-static-pie", "3000", "work"},
-		{"gowork", "3 20000", "main.work"}, {"gowork-pie", "3 20000", "main.work"}, {"gowork-stripped", "3 20000", "main.work"},
-		{"gomap", "3000", "main.put"}, {"forker", "fork 3 50", "work"},
-	} {
-		t.Run(c.fixture, func(t *testing.T) {
-			want, wantStatus := alone(t, c.fixture, strings.Fields(c.args)...)
-			p := launch(t, c.fixture, strings.Fields(c.args)...)
-			r := leave(t, p, c.where)
-			p.goOn()
-			out, status := p.end()
-			if unpid(out) != unpid(want) || status != wantStatus {
-				t.Errorf("%q, status %d, want %q, %d", out, status, want, wantStatus)
-			}
-			calls := said(t, out, "calls")
-			if c.fixture == "forker" {
-				calls = 300 // its children's, too
-			}
-			most := calls
-			if strings.HasPrefix(c.fixture, "gowork") {
-				most += 10 // a goroutine whose stack grows begins the function again
-			}
-			if got := r.hits(t); got < calls || got > most {
-				t.Errorf("%d hits, %d calls", got, calls)
-			}
-		})
-	}
+	eachJumpProgram(t, func(t *testing.T, p *running, where string) func() uint64 {
+		r := leave(t, p, where)
+		return func() uint64 { return r.hits(t) }
+	})
 }
 
 // TestResidentStop leaves probes and takes them away while threads run through

@@ -67,6 +67,7 @@ func (s *session) lookAhead(p *probe) error {
 		}
 		if found, _ := p.loc.Resolve(m.File, s.isa); len(found) > 0 && p.spec.mayJump() && jumping && s.noJumps() == nil {
 			m.File.Survey(s.isa)
+			allGoroutines(m) // not first in a pause
 		}
 	}
 	return nil

@@ -171,7 +171,7 @@ func (r *Resident) Stop(wait time.Duration) error {
 		return nil
 	}
 	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
-		err := stopResident(r.pid)
+		_, err := Clean(r.pid)
 		if !errors.Is(err, errComesBack) || time.Now().After(end) {
 			return err
 		}
@@ -179,11 +179,6 @@ func (r *Resident) Stop(wait time.Duration) error {
 }
 
 var errComesBack = errors.New("a signal handler is to return into our code: the program's code is as it was, our mappings stay; try again later")
-
-func stopResident(pid int) error {
-	_, err := Clean(pid)
-	return err
-}
 
 // Clean takes out of a process what tracers have left there that were killed,
 // and resident probes, if any is found.
@@ -211,4 +206,17 @@ func (r *Resident) Collect() error {
 		return fmt.Errorf("process %d: %w", r.PID, ErrResident)
 	}
 	return r.store.Remove()
+}
+
+// openMaps opens the maps in a file of a store.
+func openMaps(store *resident.Store, name string) (*maps.Set, error) {
+	f, err := store.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	set, err := maps.OpenOwn(f)
+	if err != nil {
+		f.Close()
+	}
+	return set, err
 }

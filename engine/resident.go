@@ -11,7 +11,6 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/symbols"
@@ -278,17 +277,4 @@ func (s *session) endStore() {
 	if s.store != nil && !s.left {
 		_ = s.store.Remove()
 	}
-}
-
-// openMaps opens the maps in a file of a store.
-func openMaps(store *resident.Store, name string) (*maps.Set, error) {
-	f, err := store.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	set, err := maps.OpenOwn(f)
-	if err != nil {
-		f.Close()
-	}
-	return set, err
 }

@@ -18,17 +18,18 @@ var ErrNotFound = errors.New("not found")
 // File is one ELF object. Opening reads its headers; tables are parsed when
 // first needed, and kept. It is safe for concurrent use.
 type File struct {
-	obj     *object
-	name    string
-	root    string // prefix under which name is to be found: another mount namespace's root
-	closer  io.Closer
-	lookups atomic.Int32
-	whole   atomic.Bool // table has been built
-	sources func() []source
-	table   func() (*table, error)
-	frames  func() *frames
-	rows    rows
-	lands   landings
+	obj       *object
+	name      string
+	root      string // prefix under which name is to be found: another mount namespace's root
+	closer    io.Closer
+	lookups   atomic.Int32
+	whole     atomic.Bool // table has been built
+	sources   func() []source
+	table     func() (*table, error)
+	frames    func() *frames
+	rows      rows
+	lands     landings
+	variables sync.Map // arch.Addr by name
 }
 
 // Open opens the ELF object at path.

@@ -12,13 +12,13 @@ import (
 
 // landings are the places in a file's code that something leads to.
 type landings struct {
-	once    sync.Once
-	targets []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
-	tabled  []arch.Addr // of jumps by tables, and what looks so, ascending
-	conds   []arch.Addr // of conditional jumps, ascending
-	tables  []arch.Addr // instructions that may jump through a table, ascending
-	data    []arch.Addr // addresses that instructions compute relative to themselves, ascending
-	err     error
+	once     sync.Once
+	targets  []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
+	tabled   []arch.Addr // of jumps by tables, and what looks so, ascending
+	conds    []arch.Addr // of conditional jumps, ascending
+	indirect bool        // there are jumps to where a register or an indexed table says
+	data     []arch.Addr // addresses that instructions compute relative to themselves, ascending
+	err      error
 }
 
 // Errors of Undisturbed.
@@ -58,7 +58,7 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, inner []arch.Ad
 	if !ok {
 		return ErrNoFunc
 	}
-	if taken := between(l.data, fn.Addr+1, fn.End()); taken != 0 && len(l.tables) > 0 {
+	if taken := between(l.data, fn.Addr+1, fn.End()); taken != 0 && l.indirect {
 		return fmt.Errorf("%w: at %v", ErrTable, taken)
 	}
 	return nil
@@ -167,9 +167,7 @@ func (l *landings) sweep(isa arch.ISA, c chunk, starts []arch.Addr) {
 				l.conds = append(l.conds, in.Target)
 			}
 		case arch.KindJumpIndirect:
-			if in.Table {
-				l.tables = append(l.tables, at)
-			}
+			l.indirect = l.indirect || in.Table
 		}
 		if end := at + arch.Addr(in.Len); next < len(starts) && starts[next] < end {
 			off = int(starts[next] - c.addr)

@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"math"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Where halted tasks will go on that a signal has interrupted: it lies on their
+// stacks.
+
+// free are the jumps in the middle of which no task is going to come back: what
+// a signal has interrupted there lies on its stack, or its goroutine's. Where one
+// is, the site is inside.
+func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
+	c := s.comeback(space, ups)
+	if len(c.at) == 0 {
+		return ups, nil
+	}
+	for _, p := range s.sharing(space) {
+		s.eachStack(p, c.look, c.unknown)
+	}
+	for _, up := range ups {
+		switch err := c.why[up]; {
+		case err == nil:
+			list = append(list, up)
+			continue
+		case err == errInside:
+			inside = append(inside, up.Site)
+			fallthrough
+		default:
+			space.Table.Drop(up)
+			s.stayTrap(up.Site, err)
+		}
+	}
+	return list, inside
+}
+
+// comeback is what is looked for on stacks: places in the middle of what jumps
+// are to displace, and, once found, why these can't be.
+type comeback struct {
+	at              map[arch.Addr]*breakpoint.Upgrade
+	lowest, highest arch.Addr
+	parks           map[*symbols.Module][]*breakpoint.Upgrade // of Go modules, where goroutines may be parked
+	why             map[*breakpoint.Upgrade]error
+}
+
+func (s *session) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
+	c := &comeback{at: map[arch.Addr]*breakpoint.Upgrade{}, lowest: math.MaxUint64,
+		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
+	ps := s.sharing(space)
+	for _, up := range ups {
+		inner := up.Displaces()
+		for _, a := range inner {
+			c.at[a] = up
+			c.lowest, c.highest = min(c.lowest, a), max(c.highest, a)
+		}
+		if m := moduleAt(ps[0], up.Site.Addr); len(inner) > 0 && mayPark(m, up) {
+			c.parks[m] = append(c.parks[m], up)
+		}
+	}
+	return c
+}
+
+func (c *comeback) look(words []uint64) {
+	for _, v := range words {
+		if a := arch.Addr(v); a >= c.lowest && a <= c.highest && c.at[a] != nil {
+			c.why[c.at[a]] = errInside
+		}
+	}
+}
+
+// unknown is for a module whose goroutines can't be looked at.
+func (c *comeback) unknown(m *symbols.Module, err error) {
+	for _, up := range c.parks[m] {
+		c.why[up] = err
+	}
+}
+
+// eachStack looks at what is in use of the stacks of a process's halted tasks and
+// of its goroutines; unknown is for Go modules that do not tell these.
+func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
+	var list []goroutine
+	isGo := false
+	for _, m := range p.Modules {
+		if !m.File.IsGo() {
+			continue
+		}
+		gs, err := s.goroutines(p.Space, m)
+		list = append(list, gs...)
+		if isGo = true; err != nil {
+			unknown(m, err)
+		}
+	}
+	var sps []arch.Addr
+	stacks, _ := symbols.Maps(p.PID)
+	for _, t := range p.Tasks {
+		r, err := t.Regs()
+		if err != nil {
+			continue
+		}
+		sp := arch.Addr(r[s.isa.SPReg()])
+		sps = append(sps, sp)
+		switch {
+		case slices.ContainsFunc(list, func(g goroutine) bool { return sp >= g.lo && sp < g.hi }):
+		case isGo:
+			look(interrupted(stackWords(p.Space, stacks, sp, goSignalStack), sp))
+		default:
+			look(stackWords(p.Space, stacks, sp, 256<<10))
+		}
+	}
+	for i := range list {
+		look(list[i].words(p.Space, sps))
+	}
+}
+
+// stackWords are the words of the stack that sp lies in, from there to its end,
+// as far as a signal's frame can be: most bytes.
+func stackWords(space *inferior.Space, maps []symbols.Mapping, sp arch.Addr, most int) []uint64 {
+	sp &^= 7
+	for _, m := range maps {
+		if sp >= m.Start && sp < m.End {
+			return readWords(space, sp, min(m.End, sp+arch.Addr(most)))
+		}
+	}
+	return nil
+}
+
+// readWords reads memory as words.
+func readWords(space *inferior.Space, from, to arch.Addr) []uint64 {
+	buf := make([]byte, min(to-from, 4<<20))
+	n, _ := space.Memory.ReadSome(from, buf)
+	words := make([]uint64, n/8)
+	for i := range words {
+		words[i] = le64(buf[8*i:])
+	}
+	return words
+}
