@@ -53,7 +53,7 @@ type Inst struct {
 	// Data is the address that the instruction computes relative to itself (lea),
 	// where that is made for tables of jumps; 0: none.
 	Data Addr
-	// Faults is set by Run: the instruction may fault, and is not the first.
+	// Faults is set by Run: the instruction may fault.
 	Faults bool
 }
 
@@ -137,16 +137,30 @@ type ISA interface {
 	// Jump is that jump, at from, to to. It fails with an error that wraps
 	// ErrUnsupported if to is out of its reach.
 	Jump(from, to Addr) ([]byte, error)
+	// Puns are the places, lo to hi, to which a jump at from can lead of which
+	// only the first own bytes are planted: behind those it is what code, the
+	// program's from there on, has. It is not ok where there is none.
+	Puns(code []byte, from Addr, own int) (lo, hi Addr, ok bool)
+	// FarJump is code that jumps to any address, from any. It uses nothing of the
+	// task's.
+	FarJump(to Addr) []byte
 	// Run decodes the instructions at the start of code, which lies at at,
 	// up to the one with which they are n bytes or more, or behind which there
 	// is nothing but padding: they can be displaced together by a jump. It
 	// fails, by an error that says why and wraps ErrUnsupported, if one before
 	// the last may not go on behind itself, but for conditional jumps. Those
-	// behind the first that may fault are marked (Inst.Faults): whoever came
-	// back to them would find the jump's bytes there.
+	// that may fault are marked (Inst.Faults): whoever came back to one behind
+	// the first would find the jump's bytes there.
 	Run(code []byte, at Addr, n int) (list []Inst, err error)
-	// RelocateRun is Relocate for all instructions of a run.
-	RelocateRun(b *Buffer, code []byte, from Addr, run []Inst) (Slot, error)
+	// RelocateRun is Relocate for all instructions of a run. before, if it is
+	// not nil, may write code of its own in front of each.
+	RelocateRun(b *Buffer, code []byte, from Addr, run []Inst, before func(i int) error) (Slot, error)
+	// Leaves writes code that goes on behind itself if the jump at the start of
+	// code, which lies at from, is going to lead out of a function, and n bytes
+	// further if not: if it is not taken, or, of an indirect one, leads into one
+	// of the ranges. It keeps all registers, flags and the red zone. It fails
+	// with an error that wraps ErrUnsupported if there is no such code.
+	Leaves(b *Buffer, code []byte, from Addr, inside [][2]Addr, n int) ([]Fix, error)
 	// Next is the address of the instruction executed after the one at the
 	// start of code, given the registers before it. It reads memory only
 	// for indirect jumps, calls and returns.

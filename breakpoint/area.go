@@ -36,6 +36,7 @@ const (
 	cellJump = 57 // length of the jump, 0: a trap
 	cellRun  = 58 // of a jump: its run's first cell, relative to this one, 32 bits
 	cellRuns = 62 // how many cells that has
+	cellBack = 63 // of a jump: how far before the site it lies
 	headSize = 64
 	stubRoom = 2048
 	pageSize = 4096
@@ -102,10 +103,14 @@ func readHeader(mem Memory, addr arch.Addr) (a *area, guard arch.Addr, ok bool) 
 	return &area{addr: addr, size: int(size), n: int(n), cells: word(headCells), index: word(headIndex)}, word(headGuard), true
 }
 
-// IsArea says whether an area lies at addr, ours or a dead tracer's.
-func IsArea(mem Memory, addr arch.Addr) bool {
-	_, _, ok := readHeader(mem, addr)
-	return ok
+// Ours is the size of a mapping of ours, or of a dead tracer's, that begins at
+// addr; 0: there is none.
+func Ours(mem Memory, addr arch.Addr) int {
+	if a, _, ok := readHeader(mem, addr); ok {
+		return a.size
+	}
+	l, _ := readLibrary(mem, addr)
+	return l.size
 }
 
 // take hands out a cell, or -1 if the area is full.

@@ -273,14 +273,24 @@ func (t *Table) Remove(sites []*Site) error {
 // disarm writes the program's bytes back, unless somebody else has changed
 // them meanwhile: what is not our patch is not ours to restore.
 func (t *Table) disarm(s *Site) error {
-	now := make([]byte, len(s.patch))
-	if err := t.mem.Read(s.Addr, now); err != nil {
+	if r := s.run; r != nil {
+		if err := t.restore(r.from, r.patch, r.code); err != nil || s.Addr-r.from < arch.Addr(len(r.patch)) {
+			return err
+		}
+	}
+	return t.restore(s.Addr, s.patch, s.code[:])
+}
+
+// restore writes code where a patch of ours is.
+func (t *Table) restore(addr arch.Addr, patch, code []byte) error {
+	now := make([]byte, len(patch))
+	if err := t.mem.Read(addr, now); err != nil {
 		return ErrNotMapped
 	}
-	if !bytes.Equal(now, s.patch) {
+	if !bytes.Equal(now, patch) {
 		return nil
 	}
-	return t.mem.Write(s.Addr, s.code[:len(s.patch)])
+	return t.mem.Write(addr, code[:len(patch)])
 }
 
 // forget drops a site that was planned and could not be armed, or whose code
@@ -312,7 +322,7 @@ func (t *Table) Unmapped(start, end arch.Addr) []*Site {
 func (t *Table) Sweep() {
 	clear(t.gone)
 	for _, r := range t.old {
-		r.area.giveRun(r.cell, r.n)
+		t.freeRun(r)
 	}
 	t.old = nil
 	for _, a := range t.areas {

@@ -14,13 +14,45 @@ import (
 // a hit, then the displaced instructions, and a jump back. It lies in cells of
 // an area. A site that jumps has been served as a trap before: its own cell has
 // the slot of that, and what it takes to undo the jump.
+//
+// Sites that lie in what one jump displaces, as both ends of a short function, share
+// the run. The first has in its cell how to undo the jump.
 type run struct {
-	site    *Site
+	sites   []*Site
+	hits    []int // where what is done at each one's hit begins, from addr
 	area    *area
 	cell, n int // in area
 	addr    arch.Addr
+	from    arch.Addr // of the jump: the site's, or a little before it
+	code    []byte    // the program's bytes from there on, at least the jump's
+	patch   []byte    // the jump
 	insts   []arch.Inst
 	slot    arch.Slot // of the displaced instructions; Offs from addr
+	veneer  arch.Addr // of a pun: where its jump leads first
+	shared  []byte    // of a pun: the jump's bytes behind its patch, as they are in memory
+}
+
+// end is behind the last instruction that is displaced.
+func (r *run) end() arch.Addr {
+	end := r.from
+	for _, in := range r.insts {
+		end += arch.Addr(in.Len)
+	}
+	return end
+}
+
+// behind is where the jump and what it displaces end.
+func (r *run) behind(jump int) arch.Addr { return max(r.end(), r.from+arch.Addr(jump)) }
+
+// trapped is what lies under the jump while its sites are traps.
+func (r *run) trapped(trap []byte) []byte {
+	b := bytes.Clone(r.code[:len(r.patch)])
+	for _, s := range r.sites {
+		if at := int(s.Addr - r.from); at < len(b) {
+			copy(b[at:], trap)
+		}
+	}
+	return b
 }
 
 // locate is Table.Locate in a run. Where what is done at a hit is not done yet,
@@ -28,15 +60,15 @@ type run struct {
 func (r *run) locate(pc arch.Addr) (arch.Fix, *Site, bool) {
 	i, ok := slices.BinarySearchFunc(r.slot.Fixes, int(pc-r.addr), func(f arch.Fix, off int) int { return f.Off - off })
 	if !ok {
-		return arch.Fix{}, r.site, false
+		return arch.Fix{}, r.sites[0], false
 	}
-	return r.slot.Fixes[i], r.site, true
+	return r.slot.Fixes[i], r.sites[0], true
 }
 
-// in is the run in a copy of its area.
-func (r *run) in(a *area, s *Site) *run {
+// in is the run in a copy of its area, for copies of its sites.
+func (r *run) in(a *area) *run {
 	c := *r
-	c.area, c.site = a, s
+	c.area, c.sites = a, make([]*Site, len(r.sites))
 	for k := c.cell; k < c.cell+c.n; k++ {
 		a.runs[k] = &c
 	}
@@ -46,18 +78,60 @@ func (r *run) in(a *area, s *Site) *run {
 // Upgrade is a jump asked for in the place of a site's trap.
 type Upgrade struct {
 	Site *Site
-	// Code makes what runs before the displaced instructions, to lie at at. It
-	// goes on behind its last byte.
-	Code func(at arch.Addr) ([]byte, error)
+	// From is where the jump is to lie: at the site, or before it, at an
+	// instruction from which the program comes to the site whatever happens, as
+	// before a return that has no room of its own. 0 is the site.
+	From arch.Addr
+	// Code writes what runs before the site's instruction, and goes on behind its
+	// last byte. Where an instruction of it may fault for the program's, it says
+	// how a task there is to be shown, by offsets in b.Code.
+	Code func(b *arch.Buffer) ([]arch.Fix, error)
+	// Pun asks for a jump in place of the site's instruction only, where that is
+	// shorter than a jump: the jump's last bytes are the program's next.
+	// Those may be other sites' patches, too.
+	Pun bool
+	// Others are the other sites in what the jump displaces, with theirs.
+	Others []Other
 
-	run   *run
-	patch []byte
+	run *run
 }
+
+// Other is a site that shares the jump of another.
+type Other struct {
+	Site *Site
+	Code func(b *arch.Buffer) ([]arch.Fix, error)
+}
+
+// Sites are all sites that the jump is for.
+func (j *Upgrade) Sites() []*Site {
+	list := []*Site{j.Site}
+	for _, o := range j.Others {
+		list = append(list, o.Site)
+	}
+	return list
+}
+
+// codeAt is the code of the site at an address, nil if there is none.
+func (j *Upgrade) codeAt(at arch.Addr) (*Site, func(b *arch.Buffer) ([]arch.Fix, error)) {
+	if at == j.Site.Addr {
+		return j.Site, j.Code
+	}
+	for _, o := range j.Others {
+		if at == o.Site.Addr {
+			return o.Site, o.Code
+		}
+	}
+	return nil, nil
+}
+
+// MaxBack is how far before its site a jump may lie, in bytes.
+const MaxBack = 32
 
 // Reasons why a site can't be a jump.
 var (
 	errTwoPages = fmt.Errorf("%w: the jump would lie on two pages", ErrUnsupported)
 	errNear     = fmt.Errorf("%w: another probe lies inside the jump", ErrUnsupported)
+	errBack     = fmt.Errorf("%w: no way from there to the site", ErrUnsupported)
 	errNotOurs  = errors.New("not a trap of ours")
 )
 
@@ -66,33 +140,92 @@ var (
 // inserted until it is armed.
 func (t *Table) Plan(j *Upgrade, more int) error {
 	s := j.Site
-	if t.sites[s.Addr] != s || s.area == nil || !s.armed || s.run != nil {
-		return &SiteError{s.Addr, errNotOurs}
-	}
-	if s.Addr%pageSize+arch.Addr(t.isa.JumpLen()) > pageSize {
-		return &SiteError{s.Addr, errTwoPages}
-	}
-	for i := 1; i < t.isa.JumpLen(); i++ {
-		if t.sites[s.Addr+arch.Addr(i)] != nil {
-			return &SiteError{s.Addr, errNear}
+	for _, s := range j.Sites() {
+		if t.sites[s.Addr] != s || s.area == nil || !s.armed || s.run != nil {
+			return &SiteError{s.Addr, errNotOurs}
 		}
 	}
-	if len(t.JumpsOver(s.Addr, 1)) > 0 {
-		return &SiteError{s.Addr, ErrOverlap}
+	if j.From == 0 {
+		j.From = s.Addr
 	}
-	if err := t.write(j, more); err != nil {
+	r, err := t.displace(j)
+	if err == nil {
+		err = t.alone(j, r)
+	}
+	if err == nil {
+		err = t.write(j, *r, more)
+	}
+	if err != nil {
 		return &SiteError{s.Addr, err}
+	}
+	for a := r.from; a < j.run.behind(t.isa.JumpLen()); a++ {
+		t.planned[a] = j
+	}
+	return nil
+}
+
+// displace finds what a jump is to displace: up to its site's instruction, at
+// least.
+func (t *Table) displace(j *Upgrade) (*run, error) {
+	s, n := j.Site, t.isa.JumpLen()
+	if j.Pun {
+		n = 1
+	}
+	r := &run{from: j.From, code: s.Code()}
+	if back := int64(s.Addr - j.From); back != 0 {
+		if back < 0 || back > MaxBack {
+			return nil, errBack
+		}
+		r.code = make([]byte, int(back)+s.codeN)
+		if err := t.ReadOriginal(j.From, r.code); err != nil {
+			return nil, err
+		}
+		n = max(n, int(back)+1)
+	}
+	if r.from%pageSize+arch.Addr(t.isa.JumpLen()) > pageSize {
+		return nil, errTwoPages
+	}
+	var err error
+	if r.insts, err = t.isa.Run(r.code, r.from, n); err != nil {
+		return nil, err
+	}
+	at := r.from
+	for _, in := range r.insts {
+		if at == s.Addr {
+			return r, nil
+		}
+		at += arch.Addr(in.Len)
+	}
+	return nil, errBack
+}
+
+// alone says whether no other site or jump is in what a jump would displace but
+// those that it is for.
+func (t *Table) alone(j *Upgrade, r *run) error {
+	behind := r.behind(t.isa.JumpLen())
+	if j.Pun {
+		if t.anyPlanned(r.end(), behind) {
+			return ErrOverlap
+		}
+		behind = r.end()
+	}
+	for a := r.from; a < behind; a++ {
+		if s, _ := j.codeAt(a); t.sites[a] != s {
+			return errNear
+		}
+		if t.planned[a] != nil {
+			return ErrOverlap
+		}
+	}
+	if len(t.JumpsOver(r.from, int(behind-r.from))) > 0 {
+		return ErrOverlap
 	}
 	return nil
 }
 
 // write makes a jump's run. Its length is not known before its place is, so it
 // is made twice.
-func (t *Table) write(j *Upgrade, more int) error {
-	insts, err := t.isa.Run(j.Site.Code(), j.Site.Addr, t.isa.JumpLen())
-	if err != nil {
-		return err
-	}
+func (t *Table) write(j *Upgrade, what run, more int) error {
 	n := 2 // cells
 	for {
 		a, err := t.areaWith(j.Site.Addr, n, n*more)
@@ -100,7 +233,8 @@ func (t *Table) write(j *Upgrade, more int) error {
 			return err
 		}
 		i := a.takeRun(n)
-		r := &run{site: j.Site, area: a, cell: i, n: n, addr: a.cell(i), insts: insts}
+		r := &what
+		r.area, r.cell, r.n, r.addr = a, i, n, a.cell(i)
 		code, err := t.runCode(j, r)
 		if err != nil {
 			a.giveRun(i, n)
@@ -111,16 +245,23 @@ func (t *Table) write(j *Upgrade, more int) error {
 			n = need
 			continue
 		}
-		if j.patch, err = t.isa.Jump(j.Site.Addr, r.addr); err == nil {
+		to := r.addr
+		if j.Pun {
+			if r.veneer, err = t.veneerFor(r); err != nil {
+				a.giveRun(i, n)
+				return err
+			}
+			to = r.veneer
+		}
+		if r.patch, err = t.isa.Jump(r.from, to); err == nil {
+			r.patch = r.patch[:len(r.patch)-len(r.shared)]
 			err = t.mem.Write(r.addr, code)
 		}
-		if err != nil {
-			a.giveRun(i, n)
-			return err
+		if err == nil { // whoever cleans up behind us must find both the jump and the trap
+			err = t.noteJump(r.sites[0], r)
 		}
-		// Whoever cleans up behind us must find both the jump and the trap.
-		if err := t.noteJump(j.Site, j.patch, r); err != nil {
-			a.giveRun(i, n)
+		if err != nil {
+			t.freeRun(r)
 			return err
 		}
 		for k := i; k < i+n; k++ {
@@ -132,43 +273,74 @@ func (t *Table) write(j *Upgrade, more int) error {
 }
 
 func (t *Table) runCode(j *Upgrade, r *run) ([]byte, error) {
-	code, err := j.Code(r.addr)
-	if err != nil {
-		return nil, err
-	}
 	t.buf.Reset(r.addr)
-	t.buf.Bytes(code...)
-	slot, err := t.isa.RelocateRun(&t.buf, j.Site.Code(), j.Site.Addr, r.insts)
-	if err != nil {
-		return nil, err
-	}
-	for i := range slot.Fixes {
-		slot.Fixes[i].Off += len(code)
-	}
+	at := r.from
+	var own []arch.Fix
+	r.sites, r.hits = nil, nil
+	slot, err := t.isa.RelocateRun(&t.buf, r.code, r.from, r.insts, func(i int) error {
+		if s, code := j.codeAt(at); s != nil {
+			r.sites, r.hits = append(r.sites, s), append(r.hits, len(t.buf.Code))
+			fixes, err := code(&t.buf)
+			if err != nil {
+				return err
+			}
+			own = append(own, fixes...)
+		}
+		at += arch.Addr(r.insts[i].Len)
+		return nil
+	})
+	slot.Fixes = append(slot.Fixes, own...)
+	slices.SortFunc(slot.Fixes, func(a, b arch.Fix) int { return a.Off - b.Off })
 	r.slot = slot
-	return t.buf.Code, nil
+	return t.buf.Code, err
+}
+
+// freeRun gives back a run's cells, and its veneer.
+func (t *Table) freeRun(r *run) {
+	r.area.giveRun(r.cell, r.n)
+	if t.veneers[r.veneer] == r {
+		delete(t.veneers, r.veneer)
+	}
 }
 
 // Drop gives up a jump that was planned and not armed.
 func (t *Table) Drop(j *Upgrade) {
 	if j.run != nil && j.Site.run != j.run {
-		j.run.area.giveRun(j.run.cell, j.run.n)
+		t.unplan(j)
+		t.freeRun(j.run)
 		j.run = nil
 	}
 }
 
-// Displaces are the addresses, other than the site's, at which instructions
-// start that a planned jump overwrites.
+func (t *Table) unplan(j *Upgrade) {
+	for a := j.run.from; a < j.run.behind(t.isa.JumpLen()); a++ {
+		delete(t.planned, a)
+	}
+}
+
+// Hit is where a task goes on that has come to the site at an address and has not
+// hit; false: there is no site.
+func (j *Upgrade) Hit(addr arch.Addr) (arch.Addr, bool) {
+	for i, s := range j.run.sites {
+		if s.Addr == addr {
+			return j.run.addr + arch.Addr(j.run.hits[i]), true
+		}
+	}
+	return 0, false
+}
+
+// Displaces are the addresses, other than the jump's own, at which instructions
+// start that a planned jump displaces.
 func (j *Upgrade) Displaces() (list []arch.Addr) {
-	for i, at := 0, j.Site.Addr; i < len(j.run.insts)-1; i++ {
+	for i, at := 0, j.run.from; i < len(j.run.insts)-1; i++ {
 		at += arch.Addr(j.run.insts[i].Len)
 		list = append(list, at)
 	}
 	return list
 }
 
-// Continue is where a task goes on that has come to addr, the site's address
-// with its hit behind it or one of Displaces.
+// Continue is where a task goes on that has come to addr, one of Displaces or the
+// jump's own address; at the site's with its hit behind it.
 func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
 	for _, f := range j.run.slot.Fixes {
 		if f.PC == addr && f.Before && f.SP == 0 {
@@ -183,65 +355,130 @@ func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
 // go on at Continue. Errors are by jump: those stay traps.
 func (t *Table) Arm(jumps []*Upgrade) []error {
 	changes := make([]change, len(jumps))
+	veneers := make([]error, len(jumps))
 	for i, j := range jumps {
-		changes[i] = change{j.Site.Addr, j.Site.patch, j.patch}
+		r := j.run
+		t.unplan(j)
+		changes[i] = change{r.from, append(r.trapped(t.isa.Trap()), r.shared...), slices.Concat(r.patch, r.shared)}
+		if veneers[i] = t.lead(r); veneers[i] != nil {
+			changes[i].now = changes[i].old
+		}
 	}
 	errs := t.exchange(changes)
 	for i, j := range jumps {
+		if errs[i] == nil {
+			errs[i] = veneers[i]
+		}
 		if errs[i] != nil {
 			t.old = append(t.old, j.run) // tasks may be on their way there
 			j.run = nil
 			errs[i] = &SiteError{j.Site.Addr, errs[i]}
 			continue
 		}
-		s := j.Site
-		s.run, s.patch, s.Rung, s.Reason = j.run, j.patch, Jump, ""
-		t.jumps++
+		for _, s := range j.run.sites {
+			s.run, s.Rung, s.Reason = j.run, j.run.rung(), ""
+			t.jumps++
+		}
 	}
 	return errs
 }
 
-// noteJump writes into a site's cell how to undo its jump.
-func (t *Table) noteJump(s *Site, patch []byte, r *run) error {
+// noteJump writes into a site's cell how to undo its jump: the program's bytes
+// where that lies, and behind those, where it lies before the site, the trap's.
+func (t *Table) noteJump(s *Site, r *run) error {
 	var b [cellSize - cellOrig]byte
-	copy(b[:8], s.code[:len(patch)])
-	b[8], b[cellJump-cellOrig] = byte(len(patch)), byte(len(patch))
+	n := copy(b[:8], r.code[:len(r.patch)])
+	if r.from != s.Addr {
+		n += copy(b[n:8], s.code[:len(t.isa.Trap())])
+	}
+	b[8], b[cellJump-cellOrig], b[cellBack-cellOrig] = byte(n), byte(len(r.patch)), byte(s.Addr-r.from)
 	binary.LittleEndian.PutUint32(b[cellRun-cellOrig:], uint32(int64(r.addr)-int64(s.Slot())))
 	b[cellRuns-cellOrig] = byte(min(r.n, 255))
 	return t.mem.Write(s.Slot()+cellOrig, b[:])
 }
 
-// Disarm puts traps in the place of jumps; all tasks are halted. The runs stay
-// until Sweep.
+// Disarm puts traps in the place of jumps, of all sites that share these or lean on
+// them; all tasks are halted. The runs stay until Sweep.
 func (t *Table) Disarm(sites []*Site, why string) error {
+	sites = t.Sharing(sites)
 	trap := t.isa.Trap()
-	var list []*Site
+	var list []*run
 	var changes []change
 	for _, s := range sites {
-		if s != nil && t.sites[s.Addr] == s && s.run != nil {
-			list = append(list, s)
-			changes = append(changes, change{s.Addr, s.patch, append(slices.Clone(trap), s.code[len(trap):len(s.patch)]...)})
+		if s != nil && t.sites[s.Addr] == s && s.run != nil && !slices.Contains(list, s.run) {
+			list = append(list, s.run)
+			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped(trap)})
 		}
 	}
 	var failed []error
 	for i, err := range t.exchange(changes) {
-		s := list[i]
 		if err != nil && err != errNotOurs {
-			failed = append(failed, &SiteError{s.Addr, err})
+			failed = append(failed, &SiteError{list[i].sites[0].Addr, err})
 			continue
 		}
-		t.retire(s)
-		s.patch, s.Reason = trap, why
-		s.Rung = Slot
-		switch {
-		case s.Resume != s.Slot():
-			s.Rung = Emulate
-		case s.copied:
-			s.Rung = Step
+		for _, s := range list[i].sites {
+			t.retire(s)
+			s.Reason, s.Rung = why, s.trapRung()
 		}
 	}
 	return errors.Join(failed...)
 }
+
+// trapRung is the rung of a site without a jump.
+func (s *Site) trapRung() Rung {
+	switch {
+	case s.Resume != s.Slot():
+		return Emulate
+	case s.copied:
+		return Step
+	}
+	return Slot
+}
+
+// Sharing are the sites that share a jump with any of sites, and those the puns of
+// which lean on the patches of them; themselves included.
+func (t *Table) Sharing(sites []*Site) (all []*Site) {
+	seen := map[*Site]bool{}
+	for todo := slices.Clone(sites); len(todo) > 0; {
+		s := todo[0]
+		todo = todo[1:]
+		if s == nil || seen[s] {
+			continue
+		}
+		seen[s] = true
+		all = append(all, s)
+		from, n := s.Addr, len(t.isa.Trap())
+		if s.run != nil {
+			todo = append(todo, s.run.sites...)
+			from, n = s.run.from, len(s.run.patch)
+		}
+		todo = append(todo, t.leaning(from, n)...)
+	}
+	return all
+}
+
+// Within lists the sites in [from, to), by address.
+func (t *Table) Within(from, to arch.Addr) (list []*Site) {
+	for a := from; a < to; a++ {
+		if s := t.sites[a]; s != nil {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (t *Table) anyPlanned(from, to arch.Addr) bool {
+	for a := from; a < to; a++ {
+		if t.planned[a] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Planned says whether a jump that displaces what is at an address has been planned
+// and is not armed.
+func (t *Table) Planned(addr arch.Addr) bool { return t.planned[addr] != nil }
 
 // change is bytes to be replaced where memory holds what it is thought to hold.
 type change struct {
@@ -295,10 +532,12 @@ func (t *Table) exchangePage(changes []change, list []int, errs []error) {
 
 // retire takes a site's run out of use.
 func (t *Table) retire(s *Site) {
-	if s.run != nil {
-		t.old = append(t.old, s.run)
+	if r := s.run; r != nil {
 		s.run = nil
 		t.jumps--
+		if !slices.ContainsFunc(r.sites, func(x *Site) bool { return x.run == r }) {
+			t.old = append(t.old, r)
+		}
 	}
 }
 
@@ -308,16 +547,8 @@ func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 		return nil
 	}
 	back := t.isa.JumpLen() - 1 + t.isa.MaxInst()
-	for a := addr - arch.Addr(back); a < addr+arch.Addr(n); a++ {
-		s := t.sites[a]
-		if s == nil || s.run == nil {
-			continue
-		}
-		end := s.Addr
-		for _, in := range s.run.insts {
-			end += arch.Addr(in.Len)
-		}
-		if end > addr {
+	for a := addr - arch.Addr(back); a < addr+arch.Addr(n+MaxBack); a++ {
+		if s := t.sites[a]; s != nil && s.run != nil && s.run.from < addr+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > addr {
 			list = append(list, s)
 		}
 	}
@@ -338,5 +569,5 @@ func (t *Table) InRun(pc arch.Addr) bool {
 			return a.runs[int(pc-a.cells)/cellSize] != nil
 		}
 	}
-	return false
+	return t.inLibrary(pc)
 }

@@ -12,9 +12,9 @@ import (
 var jumpable = map[string][]int{"amd64": {0, 8, 13}, "arm64": {0, 4, 12, 16, 28}}
 
 // handlerCode is what stands for a handler: instructions that do nothing.
-func handlerCode(isa arch.ISA, n int) func(arch.Addr) ([]byte, error) {
+func handlerCode(isa arch.ISA, n int) func(*arch.Buffer) ([]arch.Fix, error) {
 	nop := map[int][]byte{1: {0x90}, 4: {0x1f, 0x20, 0x03, 0xd5}}[isa.MinInst()]
-	return func(arch.Addr) ([]byte, error) { return bytes.Repeat(nop, n), nil }
+	return func(b *arch.Buffer) ([]arch.Fix, error) { b.Bytes(bytes.Repeat(nop, n)...); return nil, nil }
 }
 
 // jumps plants traps and then jumps, with handlers of n instructions.
@@ -93,8 +93,9 @@ func TestJump(t *testing.T) {
 }
 
 func handlerNop(isa arch.ISA) []byte {
-	b, _ := handlerCode(isa, 1)(0)
-	return b
+	var b arch.Buffer
+	_, _ = handlerCode(isa, 1)(&b)
+	return b.Code
 }
 
 // TestJumpCells uses cells again.
@@ -170,7 +171,7 @@ func TestJumpRefused(t *testing.T) {
 	}
 	failed := errors.New("no code")
 	sites, _ := table.Insert([]Want{{Addr: text + 8}})
-	up := &Upgrade{Site: sites[0], Code: func(arch.Addr) ([]byte, error) { return nil, failed }}
+	up := &Upgrade{Site: sites[0], Code: func(*arch.Buffer) ([]arch.Fix, error) { return nil, failed }}
 	if err := table.Plan(up, 1); !errors.Is(err, failed) {
 		t.Error(err)
 	}

@@ -15,6 +15,9 @@ func Recover(isa arch.ISA, mem Memory, mapper Mapper, mappings []arch.Addr) (*Ta
 	for _, addr := range mappings {
 		a, guard, ok := readHeader(mem, addr)
 		if !ok {
+			if l, ok := readLibrary(mem, addr); ok {
+				t.libs = append(t.libs, l)
+			}
 			continue
 		}
 		a.sites, a.runs = make([]*Site, a.n), make([]*run, a.n)
@@ -68,7 +71,14 @@ func (t *Table) recoverSite(s *Site) bool {
 	if k == 0 || k > 8 || s.codeN < k {
 		return false
 	}
-	copy(s.code[:], cell[cellOrig:cellOrig+k])
+	orig, back := cell[cellOrig:cellOrig+k], int(cell[cellBack])
+	jump := min(int(cell[cellJump]), k)
+	if back == 0 || jump == 0 {
+		copy(s.code[:], orig)
+	} else { // what the jump displaces, then what the trap does
+		copy(s.code[:], orig[jump:])
+		copy(s.code[:], orig[min(back, jump):jump])
+	}
 	s.armed, s.patch = true, t.isa.Trap()
 	t.recoverJump(s, cell[:])
 	inst, err := t.isa.Decode(s.Code(), s.Addr)
@@ -87,11 +97,11 @@ func (t *Table) recoverSite(s *Site) bool {
 // it is.
 func (t *Table) recoverJump(s *Site, cell []byte) {
 	n := int(cell[cellJump])
-	if n != t.isa.JumpLen() || cell[cellRuns] == 0 {
+	if n == 0 || n > t.isa.JumpLen() || cell[cellRuns] == 0 {
 		return
 	}
 	to := s.Slot() + arch.Addr(int32(binary.LittleEndian.Uint32(cell[cellRun:])))
-	r := &run{site: s, n: int(cell[cellRuns]), addr: to}
+	r := &run{sites: []*Site{s}, n: int(cell[cellRuns]), addr: to, from: s.Addr - arch.Addr(cell[cellBack]), code: bytes.Clone(cell[cellOrig : cellOrig+8])}
 	for _, a := range t.areas {
 		if to >= a.cells && to < a.index {
 			r.area, r.cell = a, int(to-a.cells)/cellSize
@@ -103,10 +113,14 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 	for k := r.cell; k < r.cell+r.n; k++ {
 		r.area.runs[k] = r
 	}
-	patch, err := t.isa.Jump(s.Addr, to)
-	now := make([]byte, n)
-	if err == nil && t.mem.Read(s.Addr, now) == nil && bytes.Equal(now, patch) {
-		s.run, s.patch, s.Rung = r, patch, Jump
+	patch, err := t.isa.Jump(r.from, to)
+	now := make([]byte, t.isa.JumpLen())
+	if t.mem.Read(r.from, now) != nil {
+		now = nil
+	}
+	if r.veneer = t.recoverVeneer(r, now); err == nil && bytes.Equal(now, patch) || r.veneer != 0 {
+		r.patch = now[:n]
+		s.run, s.Rung = r, r.rung()
 		t.jumps++
 		return
 	}

@@ -17,6 +17,9 @@ type Memory interface {
 type Mapper interface {
 	// Map maps size bytes read-execute, all of them within reach of near.
 	Map(near arch.Addr, size int) (arch.Addr, error)
+	// MapAt maps whole pages at an address, where there is nothing and nothing
+	// of the program's grows.
+	MapAt(at arch.Addr, size int) error
 }
 
 // Rung is the way a site is served; smaller is faster.
@@ -25,7 +28,7 @@ type Rung uint8
 const (
 	Auto     Rung = iota // asked for: the best that is safe
 	Jump                 // a jump to a slot: no stop
-	Pun                  // a jump whose displacement is the next instructions
+	Pun                  // a jump, the last bytes of which are the next instructions
 	Slot                 // trap, then the displaced instruction in a slot and a jump back
 	Emulate              // trap, then the engine does what the instruction does
 	Step                 // trap, then a single step out of line
@@ -104,7 +107,7 @@ type Site struct {
 	// copied: the slot is the instruction as it is, and does not go on by itself.
 	copied bool
 	run    *run   // where the jump leads, nil without one
-	patch  []byte // what is in memory while armed
+	patch  []byte // the trap
 }
 
 // Code is the program's own bytes from the site on: at least its instruction.
@@ -115,6 +118,22 @@ func (s *Site) Armed() bool { return s.armed }
 
 // Jumps says whether the site is armed by a jump.
 func (s *Site) Jumps() bool { return s.run != nil }
+
+// JumpAt is where that lies, 0 without one.
+func (s *Site) JumpAt() arch.Addr {
+	if s.run == nil {
+		return 0
+	}
+	return s.run.from
+}
+
+// JumpEnd is behind what it displaces, 0 without one.
+func (s *Site) JumpEnd() arch.Addr {
+	if s.run == nil {
+		return 0
+	}
+	return s.run.end()
+}
 
 // End is the address of the next instruction.
 func (s *Site) End() arch.Addr { return s.Addr + arch.Addr(s.Inst.Len) }

@@ -22,11 +22,16 @@ type Table struct {
 	buf    arch.Buffer
 	jumps  int    // sites armed by a jump
 	old    []*run // that no jump leads to any more; a task may be inside
+	libs   []library
+	// veneers are what puns lead to, by where they lie; in libs, too.
+	veneers map[arch.Addr]*run
+	// planned are the bytes that jumps displace that are not armed yet.
+	planned map[arch.Addr]*Upgrade
 }
 
 // New makes an empty table.
 func New(isa arch.ISA, mem Memory, mapper Mapper) *Table {
-	return &Table{isa: isa, mem: mem, mapper: mapper, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}}
+	return &Table{isa: isa, mem: mem, mapper: mapper, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}, veneers: map[arch.Addr]*run{}, planned: map[arch.Addr]*Upgrade{}}
 }
 
 // At is the site at addr, or nil.
@@ -181,6 +186,9 @@ func (t *Table) Areas() (addrs []arch.Addr, sizes []int) {
 	for _, a := range t.areas {
 		addrs, sizes = append(addrs, a.addr), append(sizes, a.size)
 	}
+	for _, l := range t.libs {
+		addrs, sizes = append(addrs, l.addr), append(sizes, l.size)
+	}
 	return addrs, sizes
 }
 
@@ -191,13 +199,17 @@ func (t *Table) InArea(pc arch.Addr) bool {
 			return true
 		}
 	}
-	return false
+	return t.inLibrary(pc)
+}
+
+func (t *Table) inLibrary(pc arch.Addr) bool {
+	return slices.ContainsFunc(t.libs, func(l library) bool { return l.contains(pc) })
 }
 
 // Clone is the table of a space that is a copy of this one (fork).
 func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 	c := New(t.isa, mem, mapper)
-	c.guard = t.guard
+	c.guard, c.libs = t.guard, slices.Clone(t.libs)
 	for _, a := range t.areas {
 		d := *a
 		d.free = slices.Clone(a.free)
@@ -207,6 +219,7 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 		}
 		c.areas = append(c.areas, &d)
 	}
+	runs := map[*run]*run{}
 	for addr, s := range t.sites {
 		d := *s
 		d.Tag = nil
@@ -215,9 +228,18 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 			d.area.sites[d.cell] = &d
 		}
 		if s.run != nil {
-			d.run = s.run.in(c.areas[slices.Index(t.areas, s.run.area)], &d)
+			if runs[s.run] == nil {
+				runs[s.run] = s.run.in(c.areas[slices.Index(t.areas, s.run.area)])
+			}
+			d.run = runs[s.run]
+			d.run.sites[slices.Index(s.run.sites, s)] = &d
 		}
 		c.sites[addr] = &d
+	}
+	for at, r := range t.veneers {
+		if runs[r] != nil {
+			c.veneers[at] = runs[r]
+		}
 	}
 	c.jumps = t.jumps
 	for addr := range t.gone {

@@ -8,12 +8,12 @@ import (
 
 // overlapping lists the armed sites whose patch may lie in [addr, addr+n).
 func (t *Table) overlapping(addr arch.Addr, n int) []*Site {
-	all, size := t.Sites(), arch.Addr(len(t.isa.Trap()))
+	all, size, back := t.Sites(), arch.Addr(len(t.isa.Trap())), arch.Addr(0)
 	if t.jumps > 0 {
-		size = arch.Addr(t.isa.JumpLen())
+		size, back = arch.Addr(t.isa.JumpLen()), MaxBack
 	}
 	from := sort.Search(len(all), func(i int) bool { return all[i].Addr+size > addr })
-	to := sort.Search(len(all), func(i int) bool { return all[i].Addr >= addr+arch.Addr(n) })
+	to := sort.Search(len(all), func(i int) bool { return all[i].Addr >= addr+arch.Addr(n)+back })
 	if from >= to {
 		return nil
 	}
@@ -35,10 +35,20 @@ func (t *Table) Hide(addr arch.Addr, buf []byte) {
 		if !s.armed {
 			continue
 		}
-		for i := range s.patch {
-			if at := int64(s.Addr) + int64(i) - int64(addr); at >= 0 && at < int64(len(buf)) {
-				buf[at] = s.code[i]
-			}
+		if s.area != nil {
+			put(addr, buf, s.Addr, s.code[:len(s.patch)])
+		}
+		if s.run != nil {
+			put(addr, buf, s.run.from, s.run.code[:len(s.run.patch)])
+		}
+	}
+}
+
+// put writes what of code, which lies at at, is in buf, which lies at addr.
+func put(addr arch.Addr, buf []byte, at arch.Addr, code []byte) {
+	for i := range code {
+		if k := int64(at) + int64(i) - int64(addr); k >= 0 && k < int64(len(buf)) {
+			buf[k] = code[i]
 		}
 	}
 }
@@ -122,6 +132,9 @@ func (t *Table) Locate(pc arch.Addr) (fix arch.Fix, site *Site, ok bool) {
 			}
 		}
 		return arch.Fix{}, s, false
+	}
+	if r := t.veneers[pc]; r != nil {
+		return arch.Fix{PC: r.from, Before: true, Reg: -1}, r.sites[0], true
 	}
 	return arch.Fix{}, nil, false
 }

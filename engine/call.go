@@ -131,7 +131,7 @@ func scratch(p *inferior.Process, n int) (arch.Addr, error) {
 	}
 	n = (n + 15) &^ 15
 	try := func(m symbols.Mapping) (arch.Addr, bool) {
-		if breakpoint.IsArea(p.Space.Memory, m.Start) {
+		if breakpoint.Ours(p.Space.Memory, m.Start) > 0 {
 			return 0, false // ours, and perhaps about to go
 		}
 		buf := make([]byte, n+32) // some distance from what is used

@@ -33,8 +33,7 @@ func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list [
 			inside = append(inside, up.Site)
 			fallthrough
 		default:
-			space.Table.Drop(up)
-			s.stayTrap(up.Site, err)
+			s.giveUp(space, up, err)
 		}
 	}
 	return list, inside

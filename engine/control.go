@@ -40,7 +40,15 @@ func (s *session) Interrupt(pid int) error {
 
 // Resume implements Session.
 func (s *session) Resume(id int) error {
+	return s.ResumeIf(id, func() bool { return true })
+}
+
+// ResumeIf implements Session.
+func (s *session) ResumeIf(id int, ok func() bool) error {
 	return s.do(func() error {
+		if !ok() {
+			return nil
+		}
 		if p := s.procs[id]; p != nil && !p.Silent {
 			var errs []error
 			for _, t := range p.Tasks {

@@ -28,6 +28,17 @@ func (s *session) Detach() error {
 	return err
 }
 
+// RemoveProcess implements Session.
+func (s *session) RemoveProcess(pid int) error {
+	return s.do(func() error {
+		p, err := s.process(pid)
+		if err != nil {
+			return err
+		}
+		return s.release(p)
+	})
+}
+
 // Kill implements Session.
 func (s *session) Kill() error {
 	_ = s.do(func() error {
@@ -183,6 +194,8 @@ func (s *session) unmap(t *inferior.Task) error {
 	data := space.Guard.Data
 	regions := s.regions[space]
 	delete(s.regions, space)
+	delete(s.libraries, space)
+	space.Threads = 0
 	space.Table = newTable(s.isa, space.Memory, &room{s, space})
 	space.Guard = inferior.Guard{}
 	var errs []error

@@ -34,6 +34,10 @@ import (
 type Session interface {
 	// AddProcess attaches to one more process, all its tasks.
 	AddProcess(pid int) error
+	// RemoveProcess takes all that we put into a process out of it and lets it
+	// go on untraced, with those that share its memory. The session ends with
+	// its last process.
+	RemoveProcess(pid int) error
 
 	// Register plants a probe in every process of the session where its
 	// location is found, and in libraries, programs and children that come
@@ -50,7 +54,7 @@ type Session interface {
 
 	// OpenHandler makes a handler ready for probes of this session. It must be
 	// closed, at the session's end at the latest.
-	OpenHandler(HandlerSpec) (*Handler, error)
+	OpenHandler(HandlerSpec) (Handler, error)
 	// RunHandler runs a handler once, on a stopped task, with the given
 	// arguments in the place of a function's.
 	RunHandler(spec HandlerSpec, tid int, args ...uint64) (Run, error)
@@ -68,6 +72,10 @@ type Session interface {
 	// Resume lets a stopped task, or with a process id all of a process's
 	// stopped tasks, go on.
 	Resume(id int) error
+	// ResumeIf is Resume if ok says so, which is asked when no stop is being
+	// decided, on the session's thread: for those who count who wants a task to
+	// stand. It may call no method of the Session.
+	ResumeIf(id int, ok func() bool) error
 	// Tasks lists the tasks of a process.
 	Tasks(pid int) ([]Task, error)
 	// Registers reads a stopped task's registers as the program has them.
@@ -126,9 +134,9 @@ type ProbeSpec struct {
 	// Location: [BINARY:]FUNCTION[+OFF], FUNCTION+*, FUNCTION%return, *ADDR,
 	// with globs; see package symbols.
 	Location string
-	PID      int    // one process only; 0: all
+	PID      int    // this process and its descendants only; 0: all
 	Action   Action // default Count
-	Func     func(*Hit)
+	Func     func(Hit)
 	// Args is how many integer arguments an event carries, up to
 	// event.MaxArgs; at an exit Args > 0 asks for the result, which is not
 	// there yet where the exit is a jump to another function.
@@ -141,7 +149,7 @@ type ProbeSpec struct {
 	// Handler runs at each hit: its entry program at Location, its exit
 	// program where the function there returns. Action is Count then, and Hits
 	// and Placements are of the entry, of the exit if that is all there is.
-	Handler *Handler
+	Handler Handler
 	Cookie  uint64 // what the handler gets to know of its probe
 }
 

@@ -94,6 +94,22 @@ func (s *session) writeOld(space *inferior.Space) error {
 	return errors.Join(errs...)
 }
 
+// swallow tells the guard that debug traps may be ours: of watchpoints, or steps,
+// of which one may be in flight when we die. It is told again only where the
+// program is to get one of its own.
+func (s *session) swallow(space *inferior.Space, steps bool) error {
+	g := &space.Guard
+	if on := steps || g.Watches; on != g.Swallow && space.Table.Prepared() {
+		g.Swallow = on
+		var word [8]byte
+		if on {
+			word[0] = 1
+		}
+		return space.Memory.Write(space.Table.GuardHeader()+arch.GuardSwallow, word[:])
+	}
+	return nil
+}
+
 // sigaction reads and, with a, replaces SIGTRAP's action in t's process.
 func (s *session) sigaction(t *inferior.Task, a *ptrace.SigAction) (old ptrace.SigAction, err error) {
 	data, mem := t.Process.Space.Guard.Data, t.Process.Space.Memory

@@ -24,13 +24,56 @@ type HandlerSpec struct {
 	// Params of a built-in handler; of others guards and names count only.
 	Params builtin.Params
 	Where  handler.Where // default handler.Auto: the cheapest executor that can
-	Share  *Handler      // whose maps it uses, and where it runs; it is closed last
+	// By is who asks, with the rights over the process; nil: who we run as,
+	// with all rights.
+	By    *handler.Peer
+	Share Handler // whose maps it uses, and where it runs; it is closed last
 }
 
 // Handler is a handler that a session has opened: what its probes find out goes
 // into one set of maps. Its methods may be called from any goroutine, also when
 // the session is over; Read from one at a time.
-type Handler struct {
+type Handler interface {
+	// Info tells what the handler is and where it runs.
+	Info() HandlerInfo
+	// Result is what the handler has found out so far, its maps' contents if
+	// nobody can tell more.
+	Result() (build.Result, error)
+	// Entries gives the entries of the handler's map called name, nothing if
+	// there is none, or after Close: for build.Typed and the like.
+	Entries(name string) iter.Seq2[[]byte, [][]byte]
+	// Read gives the next record of the handler's ring. It waits until the
+	// deadline, then the error is os.ErrDeadlineExceeded. It is os.ErrClosed
+	// after Close, and where there is no ring. The record is valid until the
+	// next call.
+	Read(deadline time.Time) ([]byte, error)
+	// Decode says what a record says; errors wrap builtin.ErrRecord.
+	Decode(record []byte) (build.Result, error)
+	// Lost is how many records were dropped for want of space in the ring, as
+	// far as that is told: the kernel tells programs only.
+	Lost() uint64
+	// Limits are how far the limits are that it was opened with.
+	Limits() []builtin.LimitState
+	// Close takes the handler away from its probes, which stay, and count only.
+	// Its result and its limits can still be had, its records not.
+	Close() error
+}
+
+// SharedHandler is a Handler whose maps lie in memory that other processes can
+// map: those of local sessions, unless they run in the kernel.
+type SharedHandler interface {
+	Handler
+	// File is the maps', for maps.OpenToRead. It is the handler's still.
+	File() (*os.File, error)
+	// Params are those that it was made with.
+	Params() builtin.Params
+	// Take gives back the space of records that another process has read, up to
+	// a position in the ring, and gives that up to which all was given back.
+	Take(pos uint64) (uint64, error)
+}
+
+// opened is the Handler of a local session.
+type opened struct {
 	s      *session
 	in     *handler.Instance
 	codes  [2]*interp.Code // by build.Point; in the engine
@@ -38,6 +81,7 @@ type Handler struct {
 
 	kind    string // which of the built-in ones it is, if it is one, with these
 	params  builtin.Params
+	by      handler.Peer
 	native  bool // it runs in the program where it can be jumped to, elsewhere in the engine
 	shut    bool // closed; the loop's
 	changes bool // it may change registers
@@ -68,7 +112,7 @@ type HandlerInfo struct {
 const everything = program.ReadMemory | program.WriteMemory | program.Override
 
 // OpenHandler implements Session.
-func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
+func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	ctx, err := program.ContextOf(s.isa.Name())
 	if err != nil {
 		return nil, err
@@ -93,19 +137,31 @@ func (s *session) OpenHandler(spec HandlerSpec) (*Handler, error) {
 	if goCode {
 		tracee.Stack = goStack - 16 // the probe's own counter needs some, too
 	}
+	by := handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
+	if spec.By != nil {
+		by = *spec.By
+	}
 	o := handler.Options{
-		By: handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}, Context: ctx,
+		By: by, Context: ctx,
 		Params: spec.Params, Where: spec.Where,
 		Executors: handler.Executors{Tracee: tracee, Kernel: handler.InKernel{}, Engine: handler.InEngine{}},
 	}
-	return s.openHandler(spec, o)
+	h, err := s.openHandler(spec, o)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
-func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*Handler, error) {
+func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*opened, error) {
 	var in *handler.Instance
 	var err error
 	if spec.Share != nil {
-		o.Share = spec.Share.in
+		of, ok := spec.Share.(*opened)
+		if !ok || of.s != s {
+			return nil, fmt.Errorf("%w: its maps are to be another session's", ErrHandler)
+		}
+		o.Share = of.in
 	}
 	switch registry := s.opts.Handlers; {
 	case spec.Handler != nil && spec.Name != "":
@@ -120,7 +176,7 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*Handler, er
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{s: s, in: in, changes: in.Needs&program.Override != 0, params: o.Params}
+	h := &opened{s: s, in: in, changes: in.Needs&program.Override != 0, params: o.Params, by: o.By}
 	if spec.Handler == nil && s.opts.Handlers == nil {
 		h.kind = spec.Name
 	}
@@ -165,8 +221,8 @@ func (s *session) allGo() bool {
 	return n > 0
 }
 
-// Info tells what the handler is and where it runs.
-func (h *Handler) Info() HandlerInfo {
+// Info implements Handler.
+func (h *opened) Info() HandlerInfo {
 	steps := 0
 	for _, at := range []build.Point{build.Entry, build.Exit} {
 		if r := h.in.At(at); r != nil {
@@ -177,9 +233,8 @@ func (h *Handler) Info() HandlerInfo {
 		Records: h.records != nil, Failures: h.failures.Load()}
 }
 
-// Result is what the handler has found out so far, its maps' contents if nobody
-// can tell more.
-func (h *Handler) Result() (build.Result, error) {
+// Result implements Handler.
+func (h *opened) Result() (build.Result, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -188,7 +243,7 @@ func (h *Handler) Result() (build.Result, error) {
 	return h.read()
 }
 
-func (h *Handler) read() (build.Result, error) {
+func (h *opened) read() (build.Result, error) {
 	r, err := h.in.Result(h.self())
 	if r == nil && err == nil {
 		r = build.DumpOf(h.in.Maps, h.in.Handler.Maps())
@@ -196,11 +251,32 @@ func (h *Handler) read() (build.Result, error) {
 	return r, err
 }
 
-func (h *Handler) self() handler.Peer { return handler.Peer{UID: uint32(os.Geteuid())} }
+func (h *opened) self() handler.Peer { return h.by }
 
-// Entries gives the entries of the handler's map called name, nothing if there
-// is none, or after Close: for build.Typed and the like.
-func (h *Handler) Entries(name string) iter.Seq2[[]byte, [][]byte] {
+// Params implements SharedHandler.
+func (h *opened) Params() builtin.Params { return h.params }
+
+// File implements SharedHandler.
+func (h *opened) File() (*os.File, error) {
+	x, ok := h.in.Maps.(*handler.Interpreted)
+	if !ok {
+		return nil, fmt.Errorf("maps of %s: %w: they are the kernel's", h.in.Name, errors.ErrUnsupported)
+	}
+	return x.File(), nil
+}
+
+// Take implements SharedHandler.
+func (h *opened) Take(pos uint64) (uint64, error) {
+	r, ok := h.records.(handler.Taker)
+	if !ok || !h.in.Acquire() {
+		return 0, os.ErrClosed
+	}
+	defer h.in.Release()
+	return r.Take(pos), nil
+}
+
+// Entries implements Handler.
+func (h *opened) Entries(name string) iter.Seq2[[]byte, [][]byte] {
 	return func(yield func([]byte, [][]byte) bool) {
 		if !h.in.Acquire() {
 			return
@@ -214,10 +290,8 @@ func (h *Handler) Entries(name string) iter.Seq2[[]byte, [][]byte] {
 	}
 }
 
-// Read gives the next record of the handler's ring. It waits until the deadline,
-// then the error is os.ErrDeadlineExceeded. It is os.ErrClosed after Close, and
-// where there is no ring. The record is valid until the next call.
-func (h *Handler) Read(deadline time.Time) ([]byte, error) {
+// Read implements Handler.
+func (h *opened) Read(deadline time.Time) ([]byte, error) {
 	if h.records == nil || !h.in.Acquire() {
 		return nil, os.ErrClosed
 	}
@@ -225,17 +299,16 @@ func (h *Handler) Read(deadline time.Time) ([]byte, error) {
 	return h.records.Read(deadline)
 }
 
-// Decode says what a record says; errors wrap builtin.ErrRecord.
-func (h *Handler) Decode(record []byte) (build.Result, error) {
+// Decode implements Handler.
+func (h *opened) Decode(record []byte) (build.Result, error) {
 	if h.in.Handler.Decode == nil {
 		return nil, fmt.Errorf("%w: nobody knows those of %s", builtin.ErrRecord, h.in.Name)
 	}
 	return h.in.Handler.Decode(record)
 }
 
-// Lost is how many records were dropped for want of space in the ring, as far as
-// that is told: the kernel tells programs only.
-func (h *Handler) Lost() uint64 {
+// Lost implements Handler.
+func (h *opened) Lost() uint64 {
 	if h.records == nil || !h.in.Acquire() {
 		return 0
 	}
@@ -243,8 +316,8 @@ func (h *Handler) Lost() uint64 {
 	return h.records.Lost()
 }
 
-// Limits are how far the limits are that it was opened with.
-func (h *Handler) Limits() []builtin.LimitState {
+// Limits implements Handler.
+func (h *opened) Limits() []builtin.LimitState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -254,9 +327,8 @@ func (h *Handler) Limits() []builtin.LimitState {
 	return list
 }
 
-// Close takes the handler away from its probes, which stay, and count only. Its
-// result and its limits can still be had, its records not.
-func (h *Handler) Close() error {
+// Close implements Handler.
+func (h *opened) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {

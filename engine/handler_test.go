@@ -3,9 +3,11 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,17 +26,29 @@ import (
 
 // executors are those that a test runs in.
 func executors(t *testing.T, test func(t *testing.T, where handler.Where)) {
-	for _, where := range []handler.Where{handler.Engine, handler.Kernel} {
+	inExecutors(t, test, handler.Engine, handler.Kernel)
+}
+
+// everywhere is executors with the program itself.
+func everywhere(t *testing.T, test func(t *testing.T, where handler.Where)) {
+	inExecutors(t, test, handler.Engine, handler.Tracee, handler.Kernel)
+}
+
+func inExecutors(t *testing.T, test func(t *testing.T, where handler.Where), list ...handler.Where) {
+	for _, where := range list {
 		t.Run(where.String(), func(t *testing.T) {
 			if where == handler.Kernel && kernel.Available() != nil {
 				skip.Missing(t, "eBPF in the kernel")
+			}
+			if where == handler.Tracee {
+				needsJumps(t)
 			}
 			test(t, where)
 		})
 	}
 }
 
-func openHandler(t testing.TB, s Session, spec HandlerSpec) *Handler {
+func openHandler(t testing.TB, s Session, spec HandlerSpec) Handler {
 	t.Helper()
 	h, err := s.OpenHandler(spec)
 	if err != nil {
@@ -49,7 +63,7 @@ func results(t *testing.T, where handler.Where, at map[string]HandlerSpec) (out 
 	t.Helper()
 	p := launch(t, "calls", "2", "300")
 	s := attach(t, p.pid)
-	handlers := map[string]*Handler{}
+	handlers := map[string]Handler{}
 	for loc, spec := range at {
 		spec.Where = where
 		h := openHandler(t, s, spec)
@@ -75,7 +89,7 @@ func results(t *testing.T, where handler.Where, at map[string]HandlerSpec) (out 
 	return out, found
 }
 
-func resultOf(t *testing.T, h *Handler) (v any) {
+func resultOf(t *testing.T, h Handler) (v any) {
 	t.Helper()
 	r, err := h.Result()
 	if err != nil {
@@ -133,7 +147,7 @@ func TestBuiltins(t *testing.T) {
 
 // TestLatency pairs entries and exits, of a function that calls itself, too.
 func TestLatency(t *testing.T) {
-	executors(t, func(t *testing.T, where handler.Where) {
+	everywhere(t, func(t *testing.T, where handler.Where) {
 		_, found := results(t, where, map[string]HandlerSpec{"fact": {Name: "latency"}, "one": {Name: "latency"}})
 		for loc, want := range map[string]float64{"fact": 2 * 50 * (1 + 1 + 2 + 3 + 4 + 5), "one": 600} {
 			if n := found[loc].(map[string]any)["count"]; n != want {
@@ -146,7 +160,7 @@ func TestLatency(t *testing.T) {
 // TestRecord reads arguments, strings, results and times of each call.
 func TestRecord(t *testing.T) {
 	var first []string
-	executors(t, func(t *testing.T, where handler.Where) {
+	everywhere(t, func(t *testing.T, where handler.Where) {
 		p := launch(t, "calls", "1", "200")
 		s := attach(t, p.pid)
 		h := openHandler(t, s, HandlerSpec{Name: "record", Where: where, Params: builtin.Params{Exprs: []string{"arg0", "str(arg1)", "ret"}}})
@@ -300,7 +314,7 @@ func TestHandlerCloses(t *testing.T) {
 		other := openHandler(t, s, HandlerSpec{Name: "count", Where: where})
 		defer other.Close()
 		unregistered := register(t, s, ProbeSpec{Location: "work", Handler: other})
-		hitsOf := func(h *Handler) float64 { return resultOf(t, h).(map[string]any)["hits"].(float64) }
+		hitsOf := func(h Handler) float64 { return resultOf(t, h).(map[string]any)["hits"].(float64) }
 		count := func() float64 { return hitsOf(h) }
 		within(t, "hits", func() bool { return count() > 10 && hitsOf(other) > 10 })
 		if err := s.Unregister(unregistered); err != nil {
@@ -358,7 +372,7 @@ func TestHandlerRefused(t *testing.T) {
 	for want, spec := range map[string]HandlerSpec{
 		"no such handler": {Name: "nothing"},
 		"arg0 >":          {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 >"}}},
-		"in the tracee":   {Name: "latency", Where: handler.Tracee},
+		"in the tracee":   {Name: "stacks", Where: handler.Tracee},
 	} {
 		if _, err := s.OpenHandler(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", spec.Name, err)
@@ -533,7 +547,7 @@ func counterOf(t *testing.T, n int32) *build.Handler {
 }
 
 // sumOf is what counterOf's handlers have counted.
-func sumOf(t *testing.T, h *Handler) uint64 {
+func sumOf(t *testing.T, h Handler) uint64 {
 	t.Helper()
 	for row, err := range build.Typed[uint32, uint64](h, "sum") {
 		if err != nil {
@@ -553,7 +567,7 @@ func TestRegistry(t *testing.T) {
 	}
 	p := launch(t, "calls", "1", "100")
 	s := attach(t, p.pid, Options{Handlers: reg})
-	open := func() *Handler {
+	open := func() Handler {
 		h := openHandler(t, s, HandlerSpec{Name: "mine", Where: handler.Engine})
 		register(t, s, ProbeSpec{Location: "step", Handler: h})
 		t.Cleanup(func() { h.Close() })
@@ -578,4 +592,77 @@ func TestRegistry(t *testing.T) {
 	if a, b := old.Info().Version, fresh.Info().Version; a != 1 || b != 2 {
 		t.Errorf("versions %d and %d", a, b)
 	}
+}
+
+// TestRecordThreads has threads that come one after the other, with the same
+// memory for what is their own, and children, say who they are.
+func TestRecordThreads(t *testing.T) {
+	for _, name := range []string{"ids", "ids-musl", "ids-static"} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, func(t *testing.T, where handler.Where) {
+				p := launch(t, name, "50")
+				s := attach(t, p.pid, Options{Follow: true})
+				h := openHandler(t, s, HandlerSpec{Name: "record", Where: where, Params: builtin.Params{Exprs: []string{"arg0", "arg1"}}})
+				register(t, s, ProbeSpec{Location: "note", Handler: h})
+				p.goOn()
+				for n := range 110 {
+					rec, err := h.Read(time.Now().Add(hangs))
+					if err != nil {
+						t.Fatalf("%d records, then %v", n, err)
+					}
+					r, err := h.Decode(rec)
+					if err != nil {
+						t.Fatal(err)
+					}
+					e := r.(*builtin.Event)
+					if tid, pid := e.Values[0].String(), e.Values[1].String(); fmt.Sprint(e.TID) != tid || fmt.Sprint(e.PID) != pid {
+						t.Errorf("%d: thread %s of %s says it is %d of %d", n, tid, pid, e.TID, e.PID)
+					}
+				}
+				p.end()
+				if err := h.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestThrow has exceptions and longjmp go through probed functions: what ends is
+// paired, what does not is told, and the program comes to the same.
+func TestThrow(t *testing.T) {
+	everywhere(t, func(t *testing.T, where handler.Where) {
+		const rounds = 400
+		p := launch(t, "throw", strconv.Itoa(rounds))
+		s := attach(t, p.pid)
+		if where == handler.Tracee && jumping { // the unwinder, too
+			register(t, s, ProbeSpec{Location: "throw:*"})
+			register(t, s, ProbeSpec{Location: "throw:*%return"})
+		}
+		handlers := map[string]Handler{}
+		for _, name := range []string{"catcher", "thrower", "lander", "leaper"} {
+			handlers[name] = openHandler(t, s, HandlerSpec{Name: "latency", Where: where})
+			register(t, s, ProbeSpec{Location: name, Handler: handlers[name]})
+		}
+		p.goOn()
+		if out, _ := p.end(); !strings.HasSuffix(out, "sum 1990\n") {
+			t.Errorf("printed %q", out)
+		}
+		for name, h := range handlers {
+			r, err := h.Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, pairs := r.(*builtin.Histogram), uint64(0)
+			if name == "catcher" || name == "lander" {
+				pairs = rounds
+			}
+			if l.Count != pairs || pairs == 0 && l.Lost == 0 {
+				t.Errorf("%s: %d calls paired, %d not", name, l.Count, l.Lost)
+			}
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

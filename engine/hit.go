@@ -52,7 +52,7 @@ func (g *tag) add(p *placement) {
 func (g *tag) mark() {
 	g.plain = true
 	for _, p := range g.list {
-		if p.hook != nil || p.exit != nil || p.probe.spec.Action != Count || p.probe.spec.Handler != nil {
+		if p.hook != nil || p.exit != nil || p.probe.spec.Action != Count || p.probe.handler != nil {
 			g.plain = false
 		}
 	}
@@ -180,7 +180,7 @@ func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 }
 
 func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
-	if p.probe.spec.Handler != nil {
+	if p.probe.handler != nil {
 		s.handle(t, site, p, view)
 		return
 	}
@@ -194,9 +194,9 @@ func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, vie
 		e.Kind = event.Stopped
 		s.tell(&e, true)
 	case Call:
-		h := Hit{s: s, t: t, p: p, regs: view, site: site}
-		p.probe.spec.Func(&h)
-		h.flush()
+		s.shown = taskHit{s: s, t: t, p: p, regs: view, site: site}
+		p.probe.spec.Func(&s.shown)
+		s.shown.flush()
 	}
 }
 

@@ -12,7 +12,33 @@ import (
 // Hit is a stopped task at a probe, given to a ProbeSpec's Func. It is valid
 // only during the call, which runs on the session's thread and keeps all other
 // stops waiting: be quick, and call no method of the Session.
-type Hit struct {
+type Hit interface {
+	PID() int             // the process's id
+	TID() int             // the thread's id
+	Probe() event.ProbeID // that was hit
+	Location() string     // the place's name, BINARY:FUNCTION[+OFF]
+	Addr() arch.Addr      // the probed address
+	Registers() arch.Regs // the task's, before the probed instruction
+	// Arg is the i-th integer argument, at a function's entry; 0 where the
+	// calling convention passes it in no register.
+	Arg(i int) uint64
+	// Result is what a function returns, at its exit.
+	Result() uint64
+	// SetRegisters changes the task's registers before the probed instruction
+	// is executed. A changed PC makes the task go on there instead.
+	SetRegisters(r arch.Regs)
+	// ReadMemory reads the process's memory as if there were no probes.
+	ReadMemory(addr arch.Addr, buf []byte) error
+	// WriteMemory writes the process's memory.
+	WriteMemory(addr arch.Addr, data []byte) error
+	// String reads the zero-terminated string at addr, up to 256 bytes.
+	String(addr arch.Addr) string
+	// Stop keeps the task stopped until Session.Resume, after an event.Stopped.
+	Stop()
+}
+
+// taskHit is the Hit of a local session.
+type taskHit struct {
 	s       *session
 	t       *inferior.Task
 	p       *placement
@@ -21,53 +47,51 @@ type Hit struct {
 	changed bool
 }
 
-// PID is the process's id.
-func (h *Hit) PID() int { return h.t.Process.PID }
+// PID implements Hit.
+func (h *taskHit) PID() int { return h.t.Process.PID }
 
-// TID is the thread's id.
-func (h *Hit) TID() int { return h.t.TID }
+// TID implements Hit.
+func (h *taskHit) TID() int { return h.t.TID }
 
-// Probe is the probe that was hit.
-func (h *Hit) Probe() event.ProbeID { return h.p.probe.id }
+// Probe implements Hit.
+func (h *taskHit) Probe() event.ProbeID { return h.p.probe.id }
 
-// Location is the place's name, BINARY:FUNCTION[+OFF].
-func (h *Hit) Location() string { return h.p.name }
+// Location implements Hit.
+func (h *taskHit) Location() string { return h.p.name }
 
-// Addr is the probed address.
-func (h *Hit) Addr() arch.Addr { return h.p.addr }
+// Addr implements Hit.
+func (h *taskHit) Addr() arch.Addr { return h.p.addr }
 
-// Arg is the i-th integer argument, at a function's entry; 0 where the calling
-// convention passes it in no register.
-func (h *Hit) Arg(i int) uint64 {
+// Arg implements Hit.
+func (h *taskHit) Arg(i int) uint64 {
 	v, _ := h.s.isa.Arg(h.regs, i)
 	return v
 }
 
-// Result is what a function returns, at its exit.
-func (h *Hit) Result() uint64 { return h.s.isa.Result(h.regs) }
+// Result implements Hit.
+func (h *taskHit) Result() uint64 { return h.s.isa.Result(h.regs) }
 
-// Registers are the task's, before the probed instruction.
-func (h *Hit) Registers() arch.Regs { return *h.regs }
+// Registers implements Hit.
+func (h *taskHit) Registers() arch.Regs { return *h.regs }
 
-// SetRegisters changes the task's registers before the probed instruction is
-// executed. A changed PC makes the task go on there instead.
-func (h *Hit) SetRegisters(r arch.Regs) { *h.regs, h.changed = r, true }
+// SetRegisters implements Hit.
+func (h *taskHit) SetRegisters(r arch.Regs) { *h.regs, h.changed = r, true }
 
-// ReadMemory reads the process's memory as if there were no probes.
-func (h *Hit) ReadMemory(addr arch.Addr, buf []byte) error {
+// ReadMemory implements Hit.
+func (h *taskHit) ReadMemory(addr arch.Addr, buf []byte) error {
 	return h.t.Process.Space.Table.ReadOriginal(addr, buf)
 }
 
-// WriteMemory writes the process's memory.
-func (h *Hit) WriteMemory(addr arch.Addr, data []byte) error {
+// WriteMemory implements Hit.
+func (h *taskHit) WriteMemory(addr arch.Addr, data []byte) error {
 	return writeAtHit(h.t, addr, data)
 }
 
-// String reads the zero-terminated string at addr, up to 256 bytes.
-func (h *Hit) String(addr arch.Addr) string { return h.s.readString(h.t, addr) }
+// String implements Hit.
+func (h *taskHit) String(addr arch.Addr) string { return h.s.readString(h.t, addr) }
 
-// Stop keeps the task stopped until Session.Resume, after an event.Stopped.
-func (h *Hit) Stop() {
+// Stop implements Hit.
+func (h *taskHit) Stop() {
 	h.t.User = true
 	e := h.s.hitEvent(h.t, h.p, h.regs)
 	e.Kind = event.Stopped
@@ -76,7 +100,7 @@ func (h *Hit) Stop() {
 
 // flush gives changed registers to the task; those of the pass that follows a
 // hit come on top.
-func (h *Hit) flush() {
+func (h *taskHit) flush() {
 	if !h.changed {
 		return
 	}

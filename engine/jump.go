@@ -63,28 +63,38 @@ func (s *session) keepCounts() {
 
 // Why a site stays a trap.
 var (
-	errStops    = errors.New("a probe there needs a stop")
-	errExit     = errors.New("an exit only sometimes")
-	errGoMiddle = errors.New("in the middle of a Go function")
-	errInside   = errors.New("a task is to come back to where the jump would lie")
-	errFaults   = errors.New("an instruction in it may fault, for which nobody would stand in")
-	errFaulted  = errors.New("an instruction that the jump displaced has faulted")
-	errStuck    = errors.New("not all tasks could be halted")
+	errStops      = errors.New("a probe there needs a stop")
+	errExit       = errors.New("an exit only sometimes")
+	errGoMiddle   = errors.New("in the middle of a Go function")
+	errGoNop      = errors.New("goroutines return to behind its first instruction")
+	errInside     = errors.New("a task is to come back to where the jump would lie")
+	errFaults     = errors.New("an instruction in it may fault, for which nobody would stand in")
+	errFaulted    = errors.New("an instruction that the jump displaced has faulted")
+	errTrapBehind = errors.New("a trap, which is not to stay, lies behind it")
+	errStuck      = errors.New("not all tasks could be halted")
 )
 
 // jumping is turned off by tests whose subject are traps.
 var jumping = true
 
 // mayJump is whether a probe's sites can be jumps, as far as it is concerned.
-func (spec *ProbeSpec) mayJump() bool {
+func (p *probe) mayJump() bool {
+	spec := &p.spec
 	return spec.Rung == breakpoint.Jump ||
-		spec.Rung == breakpoint.Auto && spec.Action == Count && (spec.Handler == nil || spec.Handler.native)
+		spec.Rung == breakpoint.Auto && spec.Action == Count && (p.handler == nil || p.handler.native)
 }
 
 // upgradePlaced makes jumps of a probe's sites, where its spec lets it.
 func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
-	if !p.spec.mayJump() || p.spec.Rung == breakpoint.Auto && !jumping && !s.opts.Resident || proc.Space.Guard.Data == 0 {
+	near := s.near[proc]
+	delete(s.near, proc)
+	switch {
+	case p.spec.Rung == breakpoint.Auto && !jumping && !s.opts.Resident || proc.Space.Guard.Data == 0:
 		return nil
+	case p.mayJump():
+		sites = slices.Concat(near, sites) // where a start has room for what is behind it, too
+	default:
+		sites = near
 	}
 	seen := map[*breakpoint.Site]bool{}
 	var list []*breakpoint.Site
@@ -123,41 +133,105 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		}
 		return nil
 	}
+	var left []noRoom
 	for range insideTries {
-		ups, err := s.planAll(p, sites)
-		if len(ups) == 0 || err != nil {
+		ups, no, err := s.planAll(p, sites)
+		left = append(left, no...)
+		if err != nil {
 			return err
 		}
-		if sites, err = s.armJumps(p.Space, ups); len(sites) == 0 || err != nil {
+		if len(ups) == 0 {
+			break
+		}
+		if sites, err = s.armJumps(p.Space, ups); err != nil {
 			return err
+		}
+		if len(sites) == 0 {
+			break
 		}
 		if err := s.letRun(time.Millisecond); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.upgradeToPuns(p, left)
 }
 
 // insideTries is how often a jump is tried where tasks are in the way.
 const insideTries = 10
 
 // planAll gets the jumps of those of the sites ready that can have one.
-func (s *session) planAll(p *inferior.Process, sites []*breakpoint.Site) (ups []*breakpoint.Upgrade, err error) {
+func (s *session) planAll(p *inferior.Process, sites []*breakpoint.Site) (ups []*breakpoint.Upgrade, left []noRoom, err error) {
 	for i, site := range sites {
-		if !site.Armed() {
+		if !site.Armed() || p.Space.Table.Planned(site.Addr) { // with another, which it shares a jump with
 			continue
 		}
 		up, err := s.plan(p, site, len(sites)-i)
 		if isGone(err) {
-			return nil, err
+			return nil, nil, err
 		}
 		if err != nil {
-			s.stayTrap(site, err)
+			left = append(left, noRoom{site, err})
 			continue
 		}
 		ups = append(ups, up)
 	}
-	return ups, nil
+	return ups, left, nil
+}
+
+// upgradeToPuns makes puns of sites without room for a jump. They come last: what
+// is behind them has its patches.
+func (s *session) upgradeToPuns(p *inferior.Process, sites []noRoom) error {
+	var ups []*breakpoint.Upgrade
+	for _, l := range sites {
+		if l.site.Jumps() || !l.site.Armed() {
+			continue
+		}
+		up, err := s.planPun(p, l.site)
+		if isGone(err) {
+			return err
+		}
+		if err != nil {
+			s.stayTrap(l.site, l.why)
+			continue
+		}
+		ups = append(ups, up)
+	}
+	if len(ups) == 0 {
+		return nil
+	}
+	_, err := s.armJumps(p.Space, ups)
+	return err
+}
+
+// noRoom is a site that can't have a jump of full length.
+type noRoom struct {
+	site *breakpoint.Site
+	why  error
+}
+
+// planPun gets a jump ready for a site with less room than that needs. It displaces
+// the site's instruction only: there is nothing to prove.
+func (s *session) planPun(p *inferior.Process, site *breakpoint.Site) (*breakpoint.Upgrade, error) {
+	m := moduleAt(p, site.Addr)
+	if m == nil { // code that is made as the program runs may change
+		return nil, symbols.ErrNoFunc
+	}
+	if err := jumpable(site); err != nil {
+		return nil, err
+	}
+	jump := arch.Addr(s.isa.JumpLen())
+	if site.End() >= site.Addr+jump {
+		return nil, breakpoint.ErrUnsupported
+	}
+	if s.opts.Resident && slices.ContainsFunc(p.Space.Table.Within(site.End(), site.Addr+jump), func(x *breakpoint.Site) bool { return !x.Jumps() }) {
+		return nil, errTrapBehind
+	}
+	code, err := s.codeOf(p, m, site)
+	if err != nil {
+		return nil, err
+	}
+	up := &breakpoint.Upgrade{Site: site, Pun: true, Code: code}
+	return up, p.Space.Table.Plan(up, 1)
 }
 
 // noJumps is why there are no jumps on this machine.
@@ -187,33 +261,126 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// plan gets the jump of one site ready.
+// plan gets the jump of one site ready, with the sites that it displaces, too.
 func (s *session) plan(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
+	if err := jumpable(site); err != nil {
+		return nil, err
+	}
+	m, table := moduleAt(p, site.Addr), p.Space.Table
+	from, end, err := s.findRoom(p, m, site)
+	if err != nil {
+		return nil, err
+	}
+	up := &breakpoint.Upgrade{Site: site, From: from}
+	if up.Code, err = s.codeOf(p, m, site); err != nil {
+		return nil, err
+	}
+	for _, other := range table.Within(from, end) {
+		if other == site || other.Jumps() || jumpable(other) != nil {
+			continue
+		}
+		code, err := s.codeOf(p, m, other)
+		if err != nil {
+			return nil, err
+		}
+		up.Others = append(up.Others, breakpoint.Other{Site: other, Code: code})
+	}
+	return up, table.Plan(up, more)
+}
+
+// jumpable is whether what is done at a site can be done behind a jump.
+func jumpable(site *breakpoint.Site) error {
 	list := site.Tag.(*tag).list
 	if site.Tag.(*tag).faulted {
-		return nil, errFaulted
+		return errFaulted
 	}
 	for _, pl := range list {
 		if err := pl.jumps(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	m := moduleAt(p, site.Addr)
-	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
-	if err := s.proveJump(m, site, list[0], &way); err != nil {
+	if len(list) == 0 {
+		return errStops
+	}
+	return nil
+}
+
+// codeOf is what writes what is done at a site.
+func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
+	list := site.Tag.(*tag).list
+	way, err := s.wayAt(m, site)
+	if err != nil {
 		return nil, err
 	}
-	pieces := make([]handler.Piece, 0, 2*len(list))
+	var always, sometimes []handler.Piece
+	var inside [][2]arch.Addr
 	for _, pl := range list {
 		ps, err := s.pieces(p, pl, way)
 		if err != nil {
 			return nil, err
 		}
-		pieces = append(pieces, ps...)
+		if pl.sometimes() {
+			sometimes, inside = append(sometimes, ps...), pl.exit.ranges
+		} else {
+			always = append(always, ps...)
+		}
 	}
-	up := &breakpoint.Upgrade{Site: site, Code: func(at arch.Addr) ([]byte, error) { return handler.Native(pieces, at) }}
-	return up, p.Space.Table.Plan(up, more)
+	return func(b *arch.Buffer) ([]arch.Fix, error) {
+		if len(always) > 0 {
+			code, err := handler.Native(always, b.PC())
+			if b.Bytes(code...); err != nil {
+				return nil, err
+			}
+		}
+		if len(sometimes) == 0 {
+			return nil, nil
+		}
+		return s.whenLeaving(b, site, inside, sometimes)
+	}, nil
 }
+
+// wayAt says on what way code runs at a site.
+func (s *session) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
+	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
+	var start, exit, sometimes bool
+	for _, pl := range site.Tag.(*tag).list {
+		start, exit, sometimes = start || pl.start, exit || pl.exit != nil, sometimes || pl.sometimes()
+	}
+	if start {
+		way.Flags = m == nil || s.continues(m, site.Addr) // no calling convention has any at a function's start
+	}
+	if m == nil || !m.File.IsGo() {
+		return way, nil
+	}
+	switch {
+	case !start && !exit:
+		return way, errGoMiddle
+	case sometimes && site.Inst.Kind == arch.KindJumpIndirect:
+		return way, errExit // to tell takes more of the stack than there may be
+	}
+	way.Stack, way.Skip = goStack, goSkip
+	return way, nil
+}
+
+// whenLeaving writes pieces in front of a jump that are for when it leaves its
+// function. How long the code is that tells does not depend on what it skips.
+func (s *session) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]arch.Addr, pieces []handler.Piece) ([]arch.Fix, error) {
+	start := len(b.Code)
+	if _, err := s.isa.Leaves(b, site.Code(), site.Addr, inside, 0); err != nil {
+		return nil, err
+	}
+	code, err := handler.Native(pieces, b.PC())
+	if err != nil {
+		return nil, err
+	}
+	b.Code = b.Code[:start]
+	fixes, err := s.isa.Leaves(b, site.Code(), site.Addr, inside, len(code))
+	b.Bytes(code...)
+	return fixes, err
+}
+
+// sometimes is whether a placement is of an exit that is none at each hit.
+func (pl *placement) sometimes() bool { return pl.exit != nil && !pl.exit.always }
 
 // redZone is what a function may use below its stack pointer, bytes (System V
 // ABI; of arm64, Go keeps the frame pointer there).
@@ -227,59 +394,85 @@ func (pl *placement) jumps() error {
 		return errStops
 	case spec().Rung != breakpoint.Auto && spec().Rung != breakpoint.Jump:
 		return errStops
-	case spec().Handler != nil && !spec().Handler.native:
+	case pl.probe.handler != nil && !pl.probe.handler.native:
 		return errStops
-	case pl.exit != nil && !pl.exit.always:
-		return errExit
 	}
 	return nil
 }
 
-// proveJump proves that nothing leads behind the start of what a jump displaces,
-// and says on what way the code behind it runs.
-func (s *session) proveJump(m *symbols.Module, site *breakpoint.Site, pl *placement, way *compile.Way) error {
-	insts, err := s.isa.Run(site.Code(), site.Addr, s.isa.JumpLen())
+// findRoom finds where a site's jump can lie: at the site, or before it, where the
+// instructions there lead to the site and have the room that the site has not; and
+// where what it displaces ends.
+func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
+	end, err = s.proveJump(m, site.Addr, site.Addr, site.Code())
+	if err == nil || site.Tag.(*tag).list[0].start || m == nil || s.isa.JumpLen() == s.isa.MinInst() {
+		return site.Addr, end, err
+	}
+	for _, at := range m.File.Block(s.isa, site.Addr-m.Bias, breakpoint.MaxBack) {
+		from := at + m.Bias
+		if int(site.End()-from) < s.isa.JumpLen() {
+			continue
+		}
+		code := make([]byte, int(site.End()-from))
+		if p.Space.Table.ReadOriginal(from, code) != nil {
+			break
+		}
+		if end, err2 := s.proveJump(m, from, site.Addr, code); err2 == nil {
+			return from, end, nil
+		}
+		break // what lies further back has what is against this, too
+	}
+	return 0, 0, err
+}
+
+// proveJump proves that nothing leads behind the start of what a jump displaces
+// that lies at from, up to the instruction at site, and says where that ends.
+func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte) (end arch.Addr, err error) {
+	n := max(s.isa.JumpLen(), int(site-from)+1)
+	insts, err := s.isa.Run(code, from, n)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	end = from
+	for _, in := range insts {
+		end += arch.Addr(in.Len)
 	}
 	isGo := m != nil && m.File.IsGo()
 	// A fault is shown where the program has the instruction, which is to go on
-	// there (faultInside): by us. Go looks where faults are.
-	if (isGo || s.opts.Resident) && slices.ContainsFunc(insts, func(in arch.Inst) bool { return in.Faults }) {
-		return errFaults
+	// there (faultInside): by us. Go looks where faults are. The site's own, where
+	// the jump begins with it, is what a trap displaces, too.
+	may := insts
+	if from == site {
+		may = insts[1:]
 	}
-	if pl.start {
-		way.Flags = m == nil || s.continues(m, site) // no calling convention has any at a function's start
-		if isGo {
-			way.Stack, way.Skip = goStack, goSkip
-		}
-	} else if isGo {
-		return errGoMiddle
+	switch {
+	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults }):
+		return 0, errFaults
+	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop:
+		return 0, errGoNop
+	case m == nil && len(insts) == 1 && s.isa.MinInst() == 4:
+		return end, nil
+	case m == nil:
+		return 0, symbols.ErrNoFunc
 	}
-	if m == nil {
-		if len(insts) == 1 && s.isa.MinInst() == 4 {
-			return nil
-		}
-		return symbols.ErrNoFunc
-	}
-	at := site.Addr - m.Bias
+	at := from - m.Bias
 	var inner []arch.Addr
 	for _, in := range insts[:len(insts)-1] {
 		at += arch.Addr(in.Len)
 		inner = append(inner, at)
 	}
-	return m.File.Undisturbed(s.isa, site.Addr-m.Bias, s.isa.JumpLen(), inner)
+	return end, m.File.Undisturbed(s.isa, from-m.Bias, n, inner)
 }
 
 // continues is whether a function's start is somewhere in the middle of another.
-func (s *session) continues(m *symbols.Module, site *breakpoint.Site) bool {
-	fn, ok := m.File.FunctionAt(site.Addr - m.Bias)
+func (s *session) continues(m *symbols.Module, site arch.Addr) bool {
+	fn, ok := m.File.FunctionAt(site - m.Bias)
 	return !ok || m.File.Continues(s.isa, fn)
 }
 
-// goStack is how much of a goroutine's stack is taken: functions may begin with
-// next to nothing left of it. At their start nothing lies below the stack
-// pointer, but for arm64's frame pointer.
+// goStack is how much of a goroutine's stack is taken: functions may begin, and
+// end, with next to nothing left of it. There nothing lies below the stack pointer,
+// but for arm64's frame pointer.
 const goStack = 64
 
 var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
@@ -304,20 +497,27 @@ func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (l
 		}
 	}
 	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
-	add := func(r *verify.Result, set *maps.Set) error {
+	add := func(r *verify.Result, set *maps.Set, h *opened) error {
 		at, err := s.share(p, set, pl.addr)
-		list = append(list, handler.Piece{Program: r, Set: set, Region: at, Way: way})
+		lib := noLibrary
+		if err == nil && h != nil {
+			lib, err = s.libraryFor(p, h, at, pl.addr)
+		}
+		if err == nil {
+			way.Helpers = lib.Stack
+			list = append(list, handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At})
+		}
 		return err
 	}
 	count, err := pl.counter.of.Program(pl.counter.n)
 	if err == nil {
-		err = add(count, pl.counter.of.Set())
+		err = add(count, pl.counter.of.Set(), nil)
 	}
-	h := pl.probe.spec.Handler
+	h := pl.probe.handler
 	if err != nil || h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
 		return list, err
 	}
-	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set)
+	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set, h)
 }
 
 func (s *session) newCounter(pl *placement) error {

@@ -42,7 +42,7 @@ func (s *session) leaveRun(t *inferior.Task, ordered bool) (l leaving, err error
 		if ordered || inject != 0 {
 			err = q.begin()
 		}
-		if err := errors.Join(err, t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
+		if err := errors.Join(err, s.swallow(t.Process.Space, true), t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
 			return l, err
 		}
 		if inject, err = s.afterStep(t, &l); l.fault != 0 || err != nil {
@@ -145,7 +145,7 @@ func (s *session) showEnd(t *inferior.Task) (inside *breakpoint.Site, err error)
 		return nil, err
 	}
 	t.SetRegs(&fixed)
-	if at := arch.Addr(fixed[s.isa.PCReg()]); site.Jumps() && at > site.Addr && at < site.Addr+arch.Addr(s.isa.JumpLen()) {
+	if at := arch.Addr(fixed[s.isa.PCReg()]); site.Jumps() && at > site.JumpAt() && at < min(site.JumpEnd(), site.JumpAt()+arch.Addr(s.isa.JumpLen())) {
 		inside = site
 	}
 	return inside, nil
@@ -159,8 +159,9 @@ func (s *session) faultInside(t *inferior.Task, signal ptrace.Signo, site *break
 	return s.downgrade(t.Process.Space, []*breakpoint.Site{site}, "no jump: "+errFaulted.Error())
 }
 
-// maxRunSteps is more than any run has instructions.
-const maxRunSteps = 4096
+// maxRunSteps is more than any run takes, with all that it calls, but for what
+// looks through a large map.
+const maxRunSteps = 1 << 16
 
 // outOfRun is leaveRun for a task in an event stop, which it is to be in again
 // behind it; done says that this is on its way.

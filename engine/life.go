@@ -80,6 +80,9 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if p.Leaving && len(p.Tasks) == 1 {
 		return s.release(p)
 	}
+	if err := s.forgetThread(t); err != nil && !isGone(err) {
+		s.warn(p, "task %d: its ids: %v", t.TID, err)
+	}
 	if err := s.setWatches(t); err != nil {
 		s.warn(p, "task %d: hardware probes: %v", t.TID, err)
 	}
@@ -101,6 +104,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		s.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
 	case flags&cloneVM != 0:
 		p := s.addProcess(child, parent.Space)
+		p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
 		p.VFork, p.Silent, p.Name, p.Guarded = parent, parent.Silent || !s.opts.Follow, parent.Name, parent.Guarded
 		if flags&cloneSighand == 0 {
 			own := *ownAction(parent)
@@ -130,7 +134,10 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 	space.Guard.Old = *ownAction(parent)
 	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
 	s.regions[space] = slices.Clone(s.regions[parent.Space])
+	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
+	space.Threads = parent.Space.Threads
 	p := s.addProcess(child, space)
+	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
 	p.Leaving = parent.Silent || !s.opts.Follow
 	p.Silent, p.Name, p.Traps, p.Guarded = p.Leaving, parent.Name, parent.Traps, parent.Guarded
 	for k, m := range parent.Modules {
@@ -262,9 +269,11 @@ func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
 	s.dropPlacements(p)
+	delete(s.near, p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		delete(s.regions, p.Space)
 		delete(s.unshared, p.Space)
+		delete(s.libraries, p.Space)
 		_ = p.Space.Memory.Close()
 	}
 }

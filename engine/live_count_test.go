@@ -33,7 +33,7 @@ func TestCountActions(t *testing.T) {
 	calls := 0
 	ids := []int{}
 	for _, spec := range []ProbeSpec{
-		{Action: Count}, {Action: Tell, Args: 2}, {Action: Call, Func: func(*Hit) { calls++ }}, {Action: Count},
+		{Action: Count}, {Action: Tell, Args: 2}, {Action: Call, Func: func(Hit) { calls++ }}, {Action: Count},
 	} {
 		spec.Location = "work"
 		ids = append(ids, int(register(t, s, spec)))

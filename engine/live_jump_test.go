@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -178,7 +181,7 @@ func TestJumpReasons(t *testing.T) {
 		if pl.Rung != breakpoint.Jump && strings.HasPrefix(pl.Reason, "no jump: ") {
 			found++
 		}
-		if pl.Rung != breakpoint.Jump && pl.Reason == "" && jumping {
+		if pl.Rung > breakpoint.Pun && pl.Reason == "" && jumping {
 			t.Errorf("%s: %v, and nobody says why", pl.Name, pl.Rung)
 		}
 	}
@@ -375,7 +378,7 @@ func TestJumpsAgainstTraps(t *testing.T) {
 	if err != nil {
 		skip.Missing(t, "sqlite3")
 	}
-	count := func(location string, rung breakpoint.Rung) (hits map[string]uint64, jumps int) {
+	count := func(locations string, rung breakpoint.Rung) (hits map[string]uint64, jumps int) {
 		s, err := Start(Command{Path: path, Args: []string{":memory:",
 			"create table t(a, b text); insert into t values (1,'x'),(2,'yy'),(3,'zzz'); create index i on t(b); " +
 				"select sum(a), group_concat(b, '-'), count(*) from t where b like '%y%' or a > 1 group by length(b) order by 1 desc;"}})
@@ -383,13 +386,15 @@ func TestJumpsAgainstTraps(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Kill()
-		id := register(t, s, ProbeSpec{Location: location, Rung: rung, Pending: true})
+		for _, loc := range strings.Fields(locations) {
+			register(t, s, ProbeSpec{Location: loc, Rung: rung, Pending: true})
+		}
 		if err := s.Resume(s.Processes()[0]); err != nil {
 			t.Fatal(err)
 		}
 		<-s.Done()
 		hits = map[string]uint64{}
-		for _, pl := range s.Placements(id) {
+		for _, pl := range s.Placements(0) {
 			if pl.Rung == breakpoint.Jump {
 				jumps++
 			}
@@ -399,12 +404,58 @@ func TestJumpsAgainstTraps(t *testing.T) {
 		}
 		return hits, jumps
 	}
-	for _, location := range []string{"libsqlite3*:*", "libsqlite3*:*%return"} {
+	for _, location := range []string{"libsqlite3*:*", "libsqlite3*:*%return", "libsqlite3*:* libsqlite3*:*%return"} {
 		want, _ := count(location, breakpoint.Slot)
 		got, jumps := count(location, breakpoint.Auto)
 		if d := cmp.Diff(want, got); d != "" || len(want) < 100 || jumping && jumps < len(want)/10 {
 			t.Errorf("%s: %d places hit, %d jumps, traps and jumps differ: %s", location, len(want), jumps, d)
 		}
 		t.Logf("%s: %d places hit, %d jumps", location, len(want), jumps)
+	}
+}
+
+// TestGoAll counts entries and exits of all functions of a Go program whose stacks
+// grow, that panics and recovers, faults, and is preempted: it prints what it
+// prints alone, and functions that no stack grows for end as often as they begin.
+func TestGoAll(t *testing.T) {
+	needsJumps(t)
+	path, rounds := fixture.Path(t, "gopanic"), strconv.Itoa(pace(6, 1))
+	want, err := exec.Command(path, rounds).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, names := "gopanic:*", []string{"main.spin", "runtime.memhash64"}
+	if !jumping { // it would take a minute
+		all, names = "gopanic:main.*", names[:1]
+	}
+	for range pace(2, 1) {
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Kill()
+		register(t, s, ProbeSpec{Location: all, Pending: true})
+		register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
+		if err := s.Resume(s.Processes()[0]); err != nil {
+			t.Fatal(err)
+		}
+		<-s.Done()
+		if got, err := os.ReadFile(out.Name()); err != nil || string(got) != string(want) {
+			t.Fatalf("%q, not %q, %v", got, want, err)
+		}
+		hits := map[string]uint64{}
+		for _, pl := range s.Placements(0) {
+			hits[pl.Name] += pl.Hits
+		}
+		for _, name := range names {
+			if in, out := hits["gopanic:"+name], hits["gopanic:"+name+"%return"]; in == 0 || in != out {
+				t.Errorf("%s begins %d times and ends %d times", name, in, out)
+			}
+		}
 	}
 }

@@ -177,11 +177,14 @@ func TestResidentHandlers(t *testing.T) {
 		defer h.Close()
 		register(t, s, ProbeSpec{Location: "leaf", Handler: h})
 	}
+	latency := openHandler(t, s, HandlerSpec{Name: "latency"})
+	defer latency.Close()
+	register(t, s, ProbeSpec{Location: "fact", Handler: latency})
 	r := left(t, p, s)
 	p.goOn()
 	p.end()
 	list, err := r.Results()
-	if err != nil || len(list) != 2 {
+	if err != nil || len(list) != 3 {
 		t.Fatal(list, err)
 	}
 	var b bytes.Buffer
@@ -191,7 +194,7 @@ func TestResidentHandlers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !strings.Contains(b.String(), "800 values") || !strings.Contains(b.String(), "400 hits") || r.hits(t) != 1600 {
+	if !strings.Contains(b.String(), "800 values") || !strings.Contains(b.String(), "400 hits") || !strings.Contains(b.String(), "1600 values") || r.hits(t) != 1600+1600 {
 		t.Errorf("%d hits\n%s", r.hits(t), b.String())
 	}
 }
@@ -265,8 +268,8 @@ func TestResidentSurvive(t *testing.T) {
 		args    []string
 		probes  string
 	}{
-		{"threads", []string{"3", "40000", "1000"}, "work libc:malloc"},
-		{"gowork", []string{"3", "40000", "1000"}, "main.work main.deep runtime.mallocgc"},
+		{"threads", []string{"3", "40000", "1000"}, "work work%return libc:malloc libc:malloc%return"},
+		{"gowork", []string{"3", "40000", "1000"}, "main.work main.work%return main.deep runtime.mallocgc"},
 	} {
 		t.Run(c.fixture, func(t *testing.T) { surviveAll(t, c.fixture, c.args, "resident", c.probes) })
 	}

@@ -194,7 +194,7 @@ func TestCallSkips(t *testing.T) {
 		p := launch(t, "loop", "5")
 		s := attach(t, p.pid)
 		var fail error
-		register(t, s, ProbeSpec{Location: "work", Action: Call, Func: func(h *Hit) {
+		register(t, s, ProbeSpec{Location: "work", Action: Call, Func: func(h Hit) {
 			r := h.Registers()
 			if !skip {
 				r[argWord[s.ISA().Name()]] += 100
@@ -349,7 +349,7 @@ func TestTurns(t *testing.T) {
 	var mu sync.Mutex
 	hits := map[int]int{}
 	p.goOn()
-	id := register(t, s, ProbeSpec{Location: "work", Action: Call, Func: func(h *Hit) {
+	id := register(t, s, ProbeSpec{Location: "work", Action: Call, Func: func(h Hit) {
 		mu.Lock()
 		hits[h.TID()]++
 		mu.Unlock()

@@ -23,11 +23,8 @@ func TestStorm(t *testing.T) {
 
 func storming(t *testing.T, name, mode string, rung breakpoint.Rung) {
 	n := pace(4000, 200)
-	switch {
-	case rung == breakpoint.Step:
+	if rung == breakpoint.Step {
 		n = pace(1500, 100)
-	case jumping && pace(0, 1) == 1: // all instructions are jumps
-		n = 200000
 	}
 	// A period in which a slow CPU, too, does more than serve the signal.
 	args := []string{mode, strconv.Itoa(n), pace("1500", "10000")}

@@ -45,7 +45,7 @@ func watchTables(t *testing.T, path string, args []string) {
 	m := mainModule(t, s)
 	jumps, known, unknown := 0, 0, map[string]bool{}
 	for _, at := range tableJumps(t, m, s.ISA()) {
-		_, err := s.Register(ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(at+m.Bias)), Action: Call, Func: func(h *Hit) {
+		_, err := s.Register(ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(at+m.Bias)), Action: Call, Func: func(h Hit) {
 			to, ok := jumpsTo(h, at+m.Bias)
 			if !ok {
 				return
@@ -55,7 +55,7 @@ func watchTables(t *testing.T, path string, args []string) {
 			if fn, ok := m.File.FunctionAt(at); !ok || to < fn.Addr || to >= fn.End() {
 				return // to another function
 			}
-			if m.File.Undisturbed(h.s.isa, to-1, 1, []arch.Addr{to}) != nil {
+			if m.File.Undisturbed(s.ISA(), to-1, 1, []arch.Addr{to}) != nil {
 				known++
 			} else {
 				unknown[fmt.Sprintf("%v to %v", at, to)] = true
@@ -117,7 +117,7 @@ func tableJumps(t *testing.T, m *symbols.Module, isa arch.ISA) (list []arch.Addr
 }
 
 // jumpsTo is where an indirect jump leads that a task stands before.
-func jumpsTo(h *Hit, at arch.Addr) (arch.Addr, bool) {
+func jumpsTo(h Hit, at arch.Addr) (arch.Addr, bool) {
 	b := make([]byte, 16)
 	if h.ReadMemory(at, b) != nil {
 		return 0, false

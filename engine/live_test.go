@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -173,11 +174,7 @@ func detach(t testing.TB, s Session) {
 	if err := s.Detach(); err != nil {
 		t.Errorf("detach: %v", err)
 	}
-	for {
-		e, ok, _ := s.(*session).get()
-		if !ok {
-			return
-		}
+	for e := range s.Events(context.Background()) {
 		if e.Kind == event.Warning {
 			t.Errorf("warning: %s", e.Text)
 		}

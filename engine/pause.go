@@ -19,8 +19,7 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 	err = s.whileHalted(space, func(stuck int) error {
 		if stuck > 0 {
 			for _, up := range ups {
-				space.Table.Drop(up)
-				s.stayTrap(up.Site, errStuck)
+				s.giveUp(space, up, errStuck)
 			}
 			return nil
 		}
@@ -30,19 +29,30 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 		err := s.moveIntoRuns(space, ups)
 		for i, err := range space.Table.Arm(ups) {
 			if err != nil {
-				s.stayTrap(ups[i].Site, err)
+				s.giveUp(space, ups[i], err)
 			}
 		}
 		return err
 	})
 	for _, up := range ups {
-		if up.Site.Jumps() {
-			for _, pl := range up.Site.Tag.(*tag).list {
-				pl.rung, pl.why = breakpoint.Jump, up.Site.Reason
+		for _, site := range up.Sites() {
+			if !site.Jumps() {
+				continue
+			}
+			for _, pl := range site.Tag.(*tag).list {
+				pl.rung, pl.why = site.Rung, site.Reason
 			}
 		}
 	}
 	return inside, err
+}
+
+// giveUp lets go of a jump that was planned, and notes why its sites have none.
+func (s *session) giveUp(space *inferior.Space, up *breakpoint.Upgrade, why error) {
+	space.Table.Drop(up)
+	for _, site := range up.Sites() {
+		s.stayTrap(site, why)
+	}
 }
 
 // letRun takes stops for some time.
@@ -78,7 +88,7 @@ func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) er
 func (s *session) moveIntoRuns(space *inferior.Space, ups []*breakpoint.Upgrade) error {
 	at := map[arch.Addr]*breakpoint.Upgrade{}
 	for _, up := range ups {
-		at[up.Site.Addr] = up
+		at[up.From] = up
 		for _, a := range up.Displaces() {
 			at[a] = up
 		}
@@ -108,12 +118,15 @@ func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upg
 	}
 	to := arch.Addr(now[s.isa.PCReg()])
 	up := at[to]
-	if up == nil || to == up.Site.Addr && !inSlot {
-		return nil // a task that has just come to the site is going to hit
+	if up == nil || to == up.From && !inSlot {
+		return nil // a task that has just come to the jump goes the right way
 	}
 	run, ok := up.Continue(to)
+	if hit, site := up.Hit(to); site && !inSlot { // it has come to a site, and is going to hit
+		run, ok = hit, true
+	}
 	if !ok {
-		return fmt.Errorf("task %d: no way on behind the jump at %v", t.TID, up.Site.Addr)
+		return fmt.Errorf("task %d: no way on behind the jump at %v", t.TID, up.From)
 	}
 	now[s.isa.PCReg()] = uint64(run)
 	t.SetRegs(&now)
@@ -125,10 +138,14 @@ func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upg
 func (s *session) forgetSkips(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) {
 	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool {
 		up := at[k.Addr]
-		if up == nil || up.Site.Addr != k.Addr {
+		if up == nil {
 			return false
 		}
-		for _, pl := range up.Site.Tag.(*tag).list {
+		site := space.Table.At(k.Addr)
+		if site == nil || !slices.Contains(up.Sites(), site) {
+			return false
+		}
+		for _, pl := range site.Tag.(*tag).list {
 			pl.hits.Add(^uint64(0))
 		}
 		return true
@@ -144,8 +161,9 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 		if stuck > 0 {
 			return fmt.Errorf("%w: %w", errStuck, errBusy)
 		}
+		all := space.Table.Sharing(sites)
 		err := space.Table.Disarm(sites, why)
-		for _, site := range sites {
+		for _, site := range all {
 			for _, pl := range site.Tag.(*tag).list {
 				pl.rung, pl.why = site.Rung, why
 			}
@@ -171,11 +189,12 @@ func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr, n int) error 
 			}
 		}
 	}
+	s.near[p] = append(s.near[p], table.Sharing(list)...)
 	return s.downgrade(p.Space, list, "another probe is near")
 }
 
 // unjump takes a handler out of the code behind jumps; hits are counted on.
-func (s *session) unjump(h *Handler) error {
+func (s *session) unjump(h *opened) error {
 	if !h.native {
 		return nil
 	}
@@ -186,13 +205,13 @@ func (s *session) unjump(h *Handler) error {
 			var sites []*breakpoint.Site
 			for _, site := range proc.Space.Table.Sites() {
 				for _, pl := range site.Tag.(*tag).list {
-					if pl.hook == nil && pl.probe.spec.Handler == h && site.Jumps() {
+					if pl.hook == nil && pl.probe.handler == h && site.Jumps() {
 						sites = append(sites, site)
 						break
 					}
 				}
 			}
-			if len(sites) > 0 {
+			if sites = proc.Space.Table.Sharing(sites); len(sites) > 0 {
 				errs = append(errs, s.downgrade(proc.Space, sites, ""), s.upgrade(proc, sites))
 			}
 		}
@@ -234,6 +253,8 @@ func (p *probe) sites() map[*inferior.Process][]*breakpoint.Site {
 func (s *session) withoutJumps(all map[*inferior.Process][]*breakpoint.Site) error {
 	var errs []error
 	for proc, sites := range all {
+		sites = proc.Space.Table.Sharing(sites)
+		all[proc] = sites
 		var jumps []*breakpoint.Site
 		for _, site := range sites {
 			if site.Jumps() {

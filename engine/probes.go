@@ -16,12 +16,13 @@ import (
 
 // probe is what a tracer asked for, and everywhere it is.
 type probe struct {
-	id     event.ProbeID
-	spec   ProbeSpec
-	loc    symbols.Location
-	places []*placement
-	gone   bool
-	found  bool // its location has been found somewhere
+	id      event.ProbeID
+	spec    ProbeSpec
+	handler *opened // the spec's
+	loc     symbols.Location
+	places  []*placement
+	gone    bool
+	found   bool // its location has been found somewhere
 }
 
 // Register implements Session.
@@ -47,6 +48,11 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	return p.id, err
 }
 
+// covers is whether a process is one that the probe was asked for.
+func (p *probe) covers(proc *inferior.Process) bool {
+	return p.spec.PID == 0 || p.spec.PID == proc.PID || slices.Contains(proc.Ancestors, p.spec.PID)
+}
+
 // lookAhead resolves a location outside the session's thread, so that symbols
 // are read while nothing waits for us.
 func (s *session) lookAhead(p *probe) error {
@@ -65,7 +71,7 @@ func (s *session) lookAhead(p *probe) error {
 		if !p.loc.MatchesBinary(*m) || p.loc.HasAddress {
 			continue
 		}
-		if found, _ := p.loc.Resolve(m.File, s.isa); len(found) > 0 && p.spec.mayJump() && jumping && s.noJumps() == nil {
+		if found, _ := p.loc.Resolve(m.File, s.isa); len(found) > 0 && p.mayJump() && jumping && s.noJumps() == nil {
 			m.File.Survey(s.isa)
 			allGoroutines(m) // not first in a pause
 		}
@@ -132,7 +138,7 @@ type spot struct {
 
 // plant puts p into the given objects of a process.
 func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module) error {
-	if p.gone || proc.Silent || p.spec.PID != 0 && p.spec.PID != proc.PID {
+	if p.gone || proc.Silent || !p.covers(proc) {
 		return nil
 	}
 	spots, err := s.spots(p, mods)
@@ -140,7 +146,7 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 		return err
 	}
 	p.found = true
-	if h := p.spec.Handler; h != nil && h.kernel != nil {
+	if h := p.handler; h != nil && h.kernel != nil {
 		return s.plantKernel(p, proc, spots)
 	}
 	if p.spec.Rung == breakpoint.Hardware {
@@ -423,7 +429,14 @@ func (s *session) unplace(pl *placement) error {
 	if len(g.list) > 0 {
 		return nil
 	}
-	return pl.proc.Space.Table.Remove([]*breakpoint.Site{site})
+	table := pl.proc.Space.Table
+	var leaning []*breakpoint.Site
+	for _, other := range table.Sharing([]*breakpoint.Site{site}) {
+		if other != site && other.Jumps() {
+			leaning = append(leaning, other)
+		}
+	}
+	return errors.Join(s.downgrade(pl.proc.Space, leaning, "another probe was near"), table.Remove([]*breakpoint.Site{site}))
 }
 
 // dropPlacements forgets where probes are in a space that goes away; what

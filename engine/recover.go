@@ -19,8 +19,16 @@ func (s *session) recover(p *inferior.Process) error {
 	}
 	var areas []arch.Addr
 	for _, m := range maps {
-		if m.Perm == "r-xp" && m.Path == "" {
-			areas = append(areas, m.Start)
+		if m.Perm != "r-xp" || m.Path != "" {
+			continue
+		}
+		for at := m.Start; at < m.End; { // those side by side are shown as one
+			size := breakpoint.Ours(p.Space.Memory, at)
+			if size == 0 {
+				break
+			}
+			areas = append(areas, at)
+			at += arch.Addr(size)
 		}
 	}
 	if len(areas) == 0 {

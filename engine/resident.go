@@ -128,7 +128,10 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	if err := space.Table.Remove(s.traps(space)); err != nil {
 		return err
 	}
-	space.Skips = nil
+	space.Skips, space.Guard.Watches = nil, false
+	if err := s.swallow(space, false); err != nil {
+		return err
+	}
 	for _, q := range ps {
 		for _, t := range q.Tasks {
 			if err := errors.Join(s.leaveSlot(t, false), s.clearWatches(t), t.Flush()); err != nil && !isGone(err) {
@@ -169,7 +172,7 @@ func (s *session) traps(space *inferior.Space) (list []*breakpoint.Site) {
 // note says what stays in a process. Placements that don't get an error.
 func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 	n.Command, n.Planted = inferior.Comm(p.PID), time.Now().UTC()
-	handlers, left := map[*Handler]int{}, 0
+	handlers, left := map[*opened]int{}, 0
 	for _, pr := range s.probes {
 		at := resident.Probe{Location: pr.spec.Location, Handler: -1}
 		for _, pl := range pr.places {
@@ -182,7 +185,7 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 					File: pl.counter.of.Set().File().Name(), N: pl.counter.n})
 			}
 		}
-		if h := pr.spec.Handler; h != nil && len(at.Places) > 0 {
+		if h := pr.handler; h != nil && len(at.Places) > 0 {
 			if _, ok := handlers[h]; !ok {
 				handlers[h] = len(n.Handlers)
 				n.Handlers = append(n.Handlers, h.note())
@@ -214,7 +217,7 @@ func firstError(probes []*probe) error {
 func (pl *placement) watched() bool { return pl.rung == breakpoint.Hardware }
 
 // note says what a handler is, for whoever reads its maps.
-func (h *Handler) note() resident.Handler {
+func (h *opened) note() resident.Handler {
 	return resident.Handler{Name: h.kind, Version: h.in.Version, Params: h.params,
 		File: h.in.Maps.(*handler.Interpreted).Set.File().Name()}
 }

@@ -32,6 +32,48 @@ func (r *room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
 	return at, err
 }
 
+// MapAt implements breakpoint.Mapper.
+func (r *room) MapAt(at arch.Addr, size int) error {
+	return r.s.withTask(r.s.sharing(r.space), func(t *inferior.Task) error {
+		maps, err := symbols.Maps(t.Process.PID)
+		if err != nil {
+			return err
+		}
+		if mayGrow(maps, at, size) {
+			return errNoRoom
+		}
+		got, err := r.s.call(t, ptrace.SysMmap, uint64(at), uint64(size), ptrace.ProtRX, ptrace.MapPrivateAnon|ptrace.MapNoReplace, ^uint64(0), 0)
+		if err == nil && arch.Addr(got) != at {
+			_, _ = r.s.call(t, ptrace.SysMunmap, got, uint64(size)) // as above
+			err = errNoRoom
+		}
+		return err
+	})
+}
+
+// mayGrow says whether anything is in a place, or may come to be there because it
+// grows: the heap upwards, stacks downwards.
+func mayGrow(maps []symbols.Mapping, at arch.Addr, size int) bool {
+	const lowest, heapRoom, stackRoom = 0x10000, 1 << 30, 256 << 20
+	end := at + arch.Addr(size)
+	if at < lowest {
+		return true
+	}
+	for _, m := range maps {
+		lo, hi := m.Start, m.End
+		switch {
+		case m.Path == "[heap]":
+			hi += heapRoom
+		case strings.HasPrefix(m.Path, "[stack"):
+			lo -= min(lo, stackRoom)
+		}
+		if at < hi && lo < end {
+			return true
+		}
+	}
+	return false
+}
+
 // mapping is what is to be mapped, as mmap wants it.
 type mapping struct{ prot, flags, fd uint64 }
 

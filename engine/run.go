@@ -20,7 +20,7 @@ var ErrHandler = errors.New("handler can't be put there")
 // points are where a probe's programs run: where it is hit first comes first.
 // Of a probe without a handler that is its location, as it was said.
 func (p *probe) points() []build.Point {
-	h := p.spec.Handler
+	h := p.handler
 	switch {
 	case h == nil || h.in.Exit == nil:
 		return []build.Point{build.Entry}
@@ -32,16 +32,18 @@ func (p *probe) points() []build.Point {
 
 // checkHandler refuses a handler that can't run where the probe is.
 func (p *probe) checkHandler(s *session) error {
-	h := p.spec.Handler
-	if h == nil {
+	if p.spec.Handler == nil {
 		return nil
 	}
+	h, own := p.spec.Handler.(*opened)
+	if !own || h.s != s {
+		return fmt.Errorf("%s: %w: %s: it is another session's", p.spec.Location, ErrHandler, p.spec.Handler.Info().Name)
+	}
+	p.handler = h
 	refuse := func(why string) error {
 		return fmt.Errorf("%s: %w: %s: %s", p.spec.Location, ErrHandler, h.in.Name, why)
 	}
 	switch {
-	case h.s != s:
-		return refuse("it is another session's")
 	case p.spec.Action != Count:
 		return refuse("the probe has another action")
 	case h.in.Exit != nil && (p.loc.HasAddress || p.loc.Offset != 0 || p.loc.Every):
@@ -55,7 +57,7 @@ func (p *probe) checkHandler(s *session) error {
 // handle runs a handler for a task that has hit. It allocates nothing, and asks
 // the kernel only for what the program does.
 func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
-	h := p.probe.spec.Handler
+	h := p.probe.handler
 	code := h.codes[p.point]
 	if code == nil || p.exit != nil && p.exit.tail && h.result || !h.in.Acquire() {
 		return
@@ -85,10 +87,11 @@ type Run struct {
 // RunHandler implements Session.
 func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
 	spec.Where = handler.Engine
-	h, err := s.OpenHandler(spec)
+	o, err := s.OpenHandler(spec)
 	if err != nil {
 		return run, err
 	}
+	h := o.(*opened)
 	code := h.codes[h.in.Handler.First()]
 	err = s.do(func() error {
 		t, err := s.stopped(tid)
@@ -112,7 +115,7 @@ var errArgs = errors.New("more arguments than registers for them")
 
 // runOnce runs a handler as if t had called a function where it stands. The
 // arguments are for the handler only; what it changes is the task's then.
-func (s *session) runOnce(h *Handler, code *interp.Code, t *inferior.Task, e *env, args []uint64) (uint64, error) {
+func (s *session) runOnce(h *opened, code *interp.Code, t *inferior.Task, e *env, args []uint64) (uint64, error) {
 	r, err := t.Regs()
 	if err != nil {
 		return 0, err

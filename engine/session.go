@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/interp"
@@ -26,11 +27,12 @@ var (
 	ErrNotStopped = errors.New("task is not stopped")
 	ErrNoProcess  = errors.New("no such process in this session")
 	ErrNoProbe    = errors.New("no such probe")
+	ErrEnded      = event.ErrEnded // the session is over
 )
 
 // session is the local Session. Fields without a lock belong to the loop.
 type session struct {
-	*queue
+	*event.Queue
 	opts Options
 	isa  arch.ISA
 	bell *ptrace.Bell
@@ -61,10 +63,14 @@ type session struct {
 	cut     []*kernel.Link // see unlink
 	closing sync.WaitGroup // of those that are being taken away
 	watches watches
+	shown   taskHit // to the Func that is running
 
 	counters []*handler.Counters // of hits behind jumps
 	regions  map[*inferior.Space][]region
 	unshared map[*inferior.Space]error // why there can't be any
+
+	libraries map[*inferior.Space][]library
+	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others
 
 	store   *resident.Store // of resident probes, or nil
 	left    bool            // they have been left
@@ -87,13 +93,14 @@ func newSession(opts []Options) (*session, error) {
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
 		calls: map[*symbols.File][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
+		libraries: map[*inferior.Space][]library{}, near: map[*inferior.Process][]*breakpoint.Site{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}
 	if len(opts) == 1 {
 		s.opts = opts[0]
 	}
-	s.queue = newQueue(s.opts.Buffer)
+	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)
 	go s.run(ready)
 	return s, <-ready
@@ -128,7 +135,7 @@ func (s *session) run(ready chan<- error) {
 	loud()
 	s.closing.Wait()
 	s.endStore()
-	s.queue.end()
+	s.Queue.End()
 	close(s.done)
 }
 
@@ -184,7 +191,7 @@ func (s *session) tell(e *event.Event, urgent bool) {
 	if e.Time == 0 {
 		e.Time = now()
 	}
-	s.put(e, urgent)
+	s.Put(e, urgent)
 }
 
 func (s *session) warn(p *inferior.Process, format string, args ...any) {
@@ -240,7 +247,7 @@ func (s *session) Exit(pid int) (e Exit, ok bool) {
 // Stats implements Session.
 func (s *session) Stats() Stats {
 	return Stats{Stops: s.stats.stops.Load(), Hits: s.stats.hits.Load(),
-		Missed: s.queue.total.Load(), Pause: time.Duration(s.stats.pause.Load())}
+		Missed: s.Queue.Total(), Pause: time.Duration(s.stats.pause.Load())}
 }
 
 func (s *session) process(pid int) (*inferior.Process, error) {

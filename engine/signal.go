@@ -36,7 +36,10 @@ func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 		if inside != nil {
 			return s.faultInside(t, signal, inside)
 		}
-		if err := s.leaveSlot(t, true); err != nil {
+		if signal == ptrace.SIGTRAP { // the program's own
+			err = s.swallow(t.Process.Space, false)
+		}
+		if err := errors.Join(err, s.leaveSlot(t, true)); err != nil {
 			return err
 		}
 	}
@@ -201,7 +204,7 @@ func (s *session) trapThere(t *inferior.Task, addr arch.Addr) bool {
 func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
 	cell := site.Slot()
 	t.SetPC(cell)
-	if err := t.Flush(); err != nil {
+	if err := errors.Join(s.swallow(t.Process.Space, true), t.Flush()); err != nil {
 		return err
 	}
 	for {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/internal/fixture"
 )
 
@@ -23,7 +24,7 @@ const (
 	probesEnv = "PTRACER_TEST_PROBES"
 )
 
-var tracers = map[string]func(){"cycle": cycleForever, "resident": residentForever}
+var tracers = map[string]func(){"cycle": cycleForever, "latency": latencyForever, "resident": residentForever}
 
 // cycleForever attaches, probes, unregisters, detaches, over and over, until
 // it is killed.
@@ -51,6 +52,28 @@ func cycleForever() {
 	}
 }
 
+// latencyForever does it with a handler that has helpers in the program.
+func latencyForever() {
+	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
+	fmt.Println("go")
+	for n := 0; ; n++ {
+		s, err := Attach(pid, Options{Follow: true})
+		if err != nil {
+			return
+		}
+		if h, err := s.OpenHandler(HandlerSpec{Name: []string{"latency", "record"}[n%2], Where: handler.Tracee}); err == nil {
+			for _, loc := range strings.Split(os.Getenv(probesEnv), " ") {
+				_, _ = s.Register(ProbeSpec{Location: loc, Handler: h, Pending: true})
+			}
+			time.Sleep(time.Duration(n%5) * time.Millisecond)
+			if n%3 == 0 {
+				_ = h.Close()
+			}
+		}
+		_ = s.Detach()
+	}
+}
+
 // rounds is how often the tracer is killed: PTRACER_TEST_ROUNDS, or few.
 func rounds(few int) int {
 	if n, err := strconv.Atoi(os.Getenv("PTRACER_TEST_ROUNDS")); err == nil {
@@ -68,14 +91,22 @@ func TestSurvive(t *testing.T) {
 		probes  string
 	}{
 		{"threads", []string{"3", "40000", "1000"}, "work work+*"},
+		{"threads", []string{"3", "40000", "999"}, "work work%return libc:malloc libc:malloc%return libc:free%return"},
 		{"threads-static", []string{"3", "40000", "1000"}, "work"},
-		{"gowork", []string{"3", "40000", "1000"}, "main.work main.deep runtime.mallocgc"},
+		{"gowork", []string{"3", "40000", "1000"}, "main.work main.deep main.work%return runtime.mallocgc"},
 		{"gowork-stripped", []string{"3", "40000", "1000"}, "main.work"},
+		{"short", []string{"3", "40000", "1000"}, "pick%return"}, // a pun
+		{"short", []string{"3", "40000", "999"}, "pick+*"},
 		{"forker", []string{"fork", "60"}, "work libc:malloc libc:fork"},
 		{"forker", []string{"vfork", "60"}, "work libc:vfork"},
 	} {
 		t.Run(c.fixture+"-"+c.args[0], func(t *testing.T) { surviveAll(t, c.fixture, c.args, "cycle", c.probes) })
 	}
+	t.Run("handlers", func(t *testing.T) {
+		needsJumps(t)
+		surviveAll(t, "threads", []string{"3", "40000", "1000"}, "latency", "work libc:malloc libc:free")
+		surviveAll(t, "forker", []string{"fork", "60"}, "latency", "work libc:malloc")
+	})
 }
 
 // surviveAll kills a tracer that plays the given part.

@@ -27,7 +27,7 @@ const kernelReason = "a uprobe of the kernel's"
 // return addresses on the stack, is not survived by Go programs, nor by C++
 // exceptions.
 func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) error {
-	h := p.spec.Handler
+	h := p.handler
 	var errs []error
 	for _, at := range p.points() {
 		var places []*placement
@@ -147,7 +147,7 @@ func (s *session) closeLater() {
 
 // unlinkAll takes the uprobes of a handler away. At the session's end there are
 // none.
-func (s *session) unlinkAll(h *Handler) error {
+func (s *session) unlinkAll(h *opened) error {
 	if h.kernel == nil {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (s *session) unlinkAll(h *Handler) error {
 	err := s.do(func() error {
 		for _, p := range s.probes {
 			for _, pl := range p.places {
-				if p.spec.Handler == h {
+				if p.handler == h {
 					s.unlink(pl)
 				}
 			}
@@ -177,7 +177,7 @@ func (s *session) inheritKernel(parent, child *inferior.Process) {
 		return
 	}
 	for _, p := range s.probes {
-		if h := p.spec.Handler; h == nil || h.kernel == nil || p.gone || p.spec.PID == parent.PID {
+		if h := p.handler; h == nil || h.kernel == nil || p.gone || !p.covers(child) {
 			continue
 		}
 		if err := s.plant(p, child, s.modules(child)); err != nil {

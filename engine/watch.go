@@ -94,14 +94,9 @@ func (s *session) settings(proc *inferior.Process) (regs [ptrace.MaxDebug]ptrace
 // first: from then on a debug trap may be ours.
 func (s *session) setAllWatches(proc *inferior.Process) error {
 	regs, any := s.settings(proc)
-	if proc.Space.Table.Prepared() {
-		var on [8]byte
-		if any {
-			on[0] = 1
-		}
-		if err := proc.Space.Memory.Write(proc.Space.Table.GuardHeader()+arch.GuardSwallow, on[:]); err != nil {
-			return err
-		}
+	proc.Space.Guard.Watches = any
+	if err := s.swallow(proc.Space, false); err != nil {
+		return err
 	}
 	stuck := s.haltAll([]*inferior.Process{proc})
 	var errs []error

@@ -29,6 +29,7 @@ type File struct {
 	frames    func() *frames
 	rows      rows
 	lands     landings
+	last      lastCode
 	variables sync.Map // arch.Addr by name
 }
 

@@ -45,7 +45,7 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		case got > 0 && d.Kind == arch.KindBranch && in.xbegin():
 			return nil, fmt.Errorf("%w: a transaction begins %d bytes in", arch.ErrUnsupported, got)
 		}
-		d.Faults = got > 0 && !in.harmless(d.Kind)
+		d.Faults = !in.harmless(d.Kind)
 		list = append(list, d)
 		if got += in.len; last {
 			break
@@ -157,7 +157,7 @@ func opcodes(ranges ...byte) (set [256]bool) {
 	return set
 }
 
-func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.Inst) (arch.Slot, error) {
+func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.Inst, before func(i int) error) (arch.Slot, error) {
 	if len(run) == 0 {
 		return arch.Slot{}, fmt.Errorf("%w: no instruction", arch.ErrUnsupported)
 	}
@@ -166,6 +166,11 @@ func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.I
 		in, err := parse(code[at:])
 		if err != nil {
 			return arch.Slot{}, err
+		}
+		if before != nil {
+			if err := before(i); err != nil {
+				return arch.Slot{}, err
+			}
 		}
 		here := from + arch.Addr(at)
 		r := relocation{slotWriter: w, inst: in, code: code[at : at+in.len], from: here, next: here + arch.Addr(in.len)}

@@ -41,9 +41,21 @@ func landingPad(code []byte) bool {
 	return err == nil && (w&^0xc0 == 0xd503241f || w&^0x40 == 0xd503233f)
 }
 
-func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.Inst) (arch.Slot, error) {
+func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.Inst, before func(i int) error) (arch.Slot, error) {
 	if len(run) != 1 {
 		return arch.Slot{}, fmt.Errorf("%w: %d instructions", arch.ErrUnsupported, len(run))
 	}
-	return isa{}.Relocate(b, code, from)
+	if before == nil {
+		return isa{}.Relocate(b, code, from)
+	}
+	start := len(b.Code)
+	if err := before(0); err != nil {
+		return arch.Slot{}, err
+	}
+	own := len(b.Code) - start
+	slot, err := isa{}.Relocate(b, code, from)
+	for i := range slot.Fixes { // they are from where Relocate began
+		slot.Fixes[i].Off += own
+	}
+	return slot, err
 }

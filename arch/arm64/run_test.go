@@ -39,7 +39,7 @@ func TestRun(t *testing.T) {
 			continue
 		}
 		b, one := arch.Buffer{Addr: 0x9000}, arch.Buffer{Addr: 0x9000}
-		slot, err := ISA.RelocateRun(&b, code32(w), 0x1000, list)
+		slot, err := ISA.RelocateRun(&b, code32(w), 0x1000, list, nil)
 		if _, err2 := ISA.Relocate(&one, code32(w), 0x1000); err != nil || err2 != nil || string(b.Code) != string(one.Code) {
 			t.Errorf("%08x: % x, %v, %v", w, b.Code, err, err2)
 		}

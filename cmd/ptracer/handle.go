@@ -25,7 +25,7 @@ type handled interface {
 // finds out is told at the end.
 type handling struct {
 	*job
-	handlers []*engine.Handler
+	handlers []engine.Handler
 }
 
 // startHandling attaches or starts with a handler at each location; begun, if

@@ -86,7 +86,8 @@ func newLatency() *cobra.Command {
 		Long: `Draw a histogram of the time from a function's entry to its exit, in ns, by
 powers of two or, with --linear, equal steps. Calls are paired by thread (in Go
 programs by goroutine) and stack, so that functions may call themselves; calls
-that are left by longjmp or an exception are counted as such.
+that are left by longjmp or an exception are counted as such. It costs tens of ns
+a call where entry and exits are jumps ('ptracer probes' tells), else two stops.
 
 What the probes themselves cost is in the times of calls around others. A
 condition (--filter) on ret is asked when the call is over.
@@ -94,7 +95,8 @@ condition (--filter) on ret is asked when the call is over.
 With --json: {"probe","result":{"count","sum","min","max","buckets","unit"}},
 one object for each LOCATION.`,
 		Example: `  ptracer latency 'libc:read' -- cat /etc/passwd
-  ptracer latency -p 1234 -d 10s --filter 'arg2 > 4096' 'libc:write'`,
+  ptracer latency -p 1234 -d 10s --filter 'arg2 > 4096' 'libc:write'
+  ptracer latency -p 1234 --resident 'libc:malloc'; sleep 60; ptracer stop 1234`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if err := opt.take(cmd, args); err != nil {
 				return err
@@ -113,6 +115,7 @@ one object for each LOCATION.`,
 	opt.bindRun(cmd)
 	cmd.Flags().StringVar(&linear, "linear", "", "equal steps, `FROM:TO:STEP` in ns, instead of powers of two")
 	g.bind(cmd)
+	opt.bindResident(cmd)
 	opt.bind(cmd)
 	return cmd
 }

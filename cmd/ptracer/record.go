@@ -130,7 +130,7 @@ type recorded struct {
 	event    *builtin.Event
 }
 
-func (s *sorter) take(location string, h *engine.Handler, rec []byte) {
+func (s *sorter) take(location string, h engine.Handler, rec []byte) {
 	r, err := h.Decode(rec)
 	if e, ok := r.(*builtin.Event); ok && err == nil {
 		s.order.Put(uint64(e.Time), recorded{location, e})
@@ -152,13 +152,13 @@ func (s *sorter) write(all bool) {
 
 // readers read the records of a job's handlers, each on a goroutine of its own.
 type readers struct {
-	take func(location string, h *engine.Handler, rec []byte)
+	take func(location string, h engine.Handler, rec []byte)
 	stop chan struct{}
 	wg   sync.WaitGroup
 	mu   sync.Mutex
 }
 
-func newReaders(take func(string, *engine.Handler, []byte)) *readers {
+func newReaders(take func(string, engine.Handler, []byte)) *readers {
 	return &readers{take: take, stop: make(chan struct{})}
 }
 
@@ -178,7 +178,7 @@ func (r *readers) begin(h *handling) {
 }
 
 // read reads to the end: what is there when the job is over, too.
-func (r *readers) read(location string, h *engine.Handler) {
+func (r *readers) read(location string, h engine.Handler) {
 	for {
 		rec, err := h.Read(time.Now().Add(latency))
 		switch {

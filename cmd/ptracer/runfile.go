@@ -145,7 +145,7 @@ func runFile(opt *options, g *guards, places []programAt, open opener, stderr io
 		return errors.Join(err, out.close())
 	}
 	h := &handling{job: j}
-	rd := newReaders(func(location string, _ *engine.Handler, rec []byte) { writeRaw(out, location, rec, opt.json) })
+	rd := newReaders(func(location string, _ engine.Handler, rec []byte) { writeRaw(out, location, rec, opt.json) })
 	j.ready = func(s engine.Session) error {
 		err := h.openFile(s, g, places)
 		rd.begin(h)

@@ -19,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/helper"
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -172,22 +173,29 @@ func inKernel(t testing.TB, p *program.Program, raw [][]byte) (out []outcome, er
 	}
 }
 
-// compiled runs it as machine code, on maps of its own.
-func compiled(t testing.TB, m *native.Machine, r *verify.Result, contexts []arch.Regs) (out []outcome, err error) {
+// compiled runs it as machine code, on maps of its own; what it calls is machine
+// code, too, or answered in Go.
+func compiled(t testing.TB, m *native.Machine, r *verify.Result, contexts []arch.Regs, whole bool) (out []outcome, err error) {
 	t.Helper()
 	set, err := maps.New(r.Program.Maps, maps.Options{CPUs: runtime.NumCPU()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer set.Close()
-	target := compile.Target{Base: m.Base(), Region: arch.Addr(uintptr(unsafe.Pointer(&set.Bytes()[0]))), Result: true, Helpers: map[int32]arch.Addr{}}
+	target := compile.Target{Base: m.Base(), Region: arch.Addr(uintptr(unsafe.Pointer(&set.Bytes()[0]))), Result: true, Helpers: map[compile.Helper]arch.Addr{}}
 	for i := range set.Len() {
 		at := compile.Map{Header: set.Map(i).Offset()}
 		at.Data, at.Stride, at.CPUStride = set.Map(i).Values()
+		at.CPUs = set.Map(i).Layout().CPUs
 		target.Maps = append(target.Maps, at)
 	}
 	for _, n := range []int32{program.FnMapLookup, program.FnMapUpdate, program.FnMapDelete, program.FnRingbufReserve, program.FnRingbufSubmit, program.FnRingbufDiscard} {
-		target.Helpers[n] = m.Helper(int(n))
+		for i := range set.Len() + 1 {
+			target.Helpers[compile.Helper{Num: n, Map: i - 1}] = m.Helper(int(n))
+		}
+	}
+	if whole {
+		target.Helpers, target.Features = library(t, m, set, target.Region, r), handler.Features()
 	}
 	code, err := compile.Compile(r, target)
 	if err != nil {
@@ -210,6 +218,23 @@ func compiled(t testing.TB, m *native.Machine, r *verify.Result, contexts []arch
 	}
 	out[len(out)-1].records = records(set.Map(randprog.Ring).Ring())
 	return out, nil
+}
+
+// library puts the helpers that a program calls beside it.
+func library(t testing.TB, m *native.Machine, set *maps.Set, region arch.Addr, r *verify.Result) map[compile.Helper]arch.Addr {
+	t.Helper()
+	const place, threads = 256 << 10, 3 << 20
+	data, at := m.Data()
+	clear(data[threads:][:helper.ThreadsSize])
+	e := helper.Env{Context: r.Context, Set: set, Region: region, Threads: at + threads, Features: handler.Features()}
+	lib, err := e.Make(helper.Needed(r.Context, r), m.Base()+place)
+	if err == nil {
+		err = m.LoadAt(place, lib.Code)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lib.At
 }
 
 // helpers are what compiled code calls, on a set whose region lies at base.
@@ -311,8 +336,10 @@ func TestExecutorsAgree(t *testing.T) {
 			t.Fatalf("seed %d: accepted, and fails: %v\n%s", seed, err, text(p))
 		}
 		ran++
-		got, err := compiled(t, m, r, contexts)
+		got, err := compiled(t, m, r, contexts, false)
 		compare(t, seed, "compiled", p, got, want, err)
+		got, err = compiled(t, m, r, contexts, true)
+		compare(t, seed, "with compiled helpers", p, got, want, err)
 		if withKernel {
 			got, err := inKernel(t, p, raw)
 			if refused := new(ebpf.VerifierError); errors.As(err, &refused) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/clock"
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/ring"
@@ -19,6 +20,12 @@ type Records interface {
 	Read(deadline time.Time) ([]byte, error)
 	// Lost is how many were dropped for want of space, as far as that is told.
 	Lost() uint64
+}
+
+// Taker are Records whose space somebody can be told to give back who does not
+// read them: see ring.Reader.Take.
+type Taker interface {
+	Take(pos uint64) uint64
 }
 
 // recorder are Maps with a ring among them; nil if there is none.
@@ -47,6 +54,7 @@ type Interpreted struct {
 	codes    [2]*interp.Code // by build.Point
 	records  *ring.Reader
 	borrowed bool // the maps are another's
+	timed    bool // their clock is kept
 }
 
 // Open makes a handler's maps and gets its programs ready.
@@ -98,6 +106,9 @@ func (x *Interpreted) share(h *Verified) (Maps, error) {
 func (x *Interpreted) Close() error {
 	if x.borrowed {
 		return nil
+	}
+	if x.timed {
+		clock.Drop(x.Set)
 	}
 	return x.Set.Close()
 }

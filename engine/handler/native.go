@@ -1,16 +1,20 @@
 package handler
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/clock"
 	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/helper"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
@@ -35,16 +39,46 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 		return nil, err
 	}
 	x := m.(*Interpreted)
-	for _, at := range []build.Point{build.Entry, build.Exit} {
-		r := h.At(at)
+	if err := x.native(h, e.Stack); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsupported, err), m.Close())
+	}
+	return m, nil
+}
+
+// native sees to it that a handler's programs have code, and keeps the clock, if
+// they ask for the time.
+func (x *Interpreted) native(h *Verified, stack int) error {
+	const far = 1 << 32 // any place will do
+	env, need := x.Helpers(h, 2*far, 3*far)
+	lib, err := env.Make(need, 4*far)
+	if err != nil {
+		return err
+	}
+	for _, r := range []*verify.Result{h.Entry, h.Exit} {
 		if r == nil {
 			continue
 		}
-		if _, err := Native([]Piece{{r, x.Set, 2 << 32, compile.Way{Stack: e.Stack}}}, 1<<32); err != nil {
-			return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsupported, err), m.Close())
+		way := compile.Way{Stack: stack, Helpers: lib.Stack}
+		if _, err := Native([]Piece{{r, x.Set, env.Region, way, lib.At}}, far); err != nil {
+			return err
 		}
 	}
-	return m, nil
+	if _, timed := lib.At[compile.Helper{Num: program.FnKtimeGetNS, Map: compile.NoMap}]; timed {
+		if err := clock.Keep(x.Set); err != nil {
+			return err
+		}
+		x.timed = true
+	}
+	return nil
+}
+
+// Helpers are the helpers that a handler's programs call, and what they are made
+// for: in a program that has the maps at region and its table of threads at
+// threads.
+func (x *Interpreted) Helpers(h *Verified, region, threads arch.Addr) (helper.Env, []compile.Helper) {
+	ctx := h.Handler.Context
+	env := helper.Env{Context: ctx, Set: x.Set, Region: region, Threads: threads, Features: Features()}
+	return env, helper.Needed(ctx, h.Entry, h.Exit)
 }
 
 // Piece is a program with its maps, as one of those that run at a place.
@@ -53,6 +87,7 @@ type Piece struct {
 	Set     *maps.Set
 	Region  arch.Addr // of the maps, in the program's memory
 	Way     compile.Way
+	Helpers map[compile.Helper]arch.Addr // those that it calls
 }
 
 // errAtomics is of CPUs whose atomic additions are loops: a thread that is
@@ -62,7 +97,7 @@ var errAtomics = fmt.Errorf("%w: the CPU has no atomic instructions (LSE)", ErrU
 // NativeAvailable is why programs of a context have no machine code here at all,
 // nil if they have.
 func NativeAvailable(ctx program.Context) error {
-	if ctx.Arch == "arm64" && features()&compile.LSE == 0 {
+	if ctx.Arch == "arm64" && Features()&compile.LSE == 0 {
 		return errAtomics
 	}
 	return nil
@@ -76,10 +111,11 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 		if err := NativeAvailable(p.Program.Context); err != nil {
 			return nil, err
 		}
-		t := compile.Target{Region: p.Region, Features: features()}
+		t := compile.Target{Region: p.Region, Features: Features(), Helpers: p.Helpers}
 		for i := range p.Set.Len() {
 			m := compile.Map{Header: p.Set.Map(i).Offset()}
 			m.Data, m.Stride, m.CPUStride = p.Set.Map(i).Values()
+			m.CPUs = p.Set.Map(i).Layout().CPUs
 			t.Maps = append(t.Maps, m)
 		}
 		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way}
@@ -87,16 +123,35 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 	return compile.Inline(parts, base)
 }
 
-// features are those of this machine's CPUs, on which the program runs too.
-var features = sync.OnceValue(func() (f compile.Feature) {
+// Features are those of this machine's CPUs, on which the program runs too.
+var Features = sync.OnceValue(func() (f compile.Feature) {
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for name, has := range map[string]compile.Feature{" rdpid": compile.RDPID, " atomics": compile.LSE} {
 		if strings.Contains(string(text), name) {
 			f |= has
 		}
 	}
+	if runtime.GOARCH == "amd64" && capabilities()&hwcapFSBase != 0 {
+		f |= compile.FSBase
+	}
 	return f
 })
+
+// capabilities is the word AT_HWCAP2 of the auxiliary vector: whether the kernel
+// lets programs read the thread pointer by an instruction
+// (arch/x86/include/uapi/asm/hwcap2.h).
+func capabilities() uint64 {
+	const capabilities2 = 26
+	vector, _ := os.ReadFile("/proc/self/auxv")
+	for ; len(vector) >= 16; vector = vector[16:] {
+		if binary.LittleEndian.Uint64(vector) == capabilities2 {
+			return binary.LittleEndian.Uint64(vector[8:])
+		}
+	}
+	return 0
+}
+
+const hwcapFSBase = 1 << 1
 
 // counterCount is how many counters are made at once.
 const counterCount = 4096

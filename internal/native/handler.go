@@ -3,6 +3,7 @@ package native
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/ptracer/ptracer/arch"
@@ -135,4 +136,46 @@ func (h *Handler) check(in, out *arch.Regs) error {
 		return fmt.Errorf("native: stack written more than %d bytes below the frame", code.Stack)
 	}
 	return nil
+}
+
+// Call calls a helper at an address, with the stack pointer at an offset of the
+// data, and gives what it returns. An error says what it has changed that its
+// callers count on.
+func (m *Machine) Call(at arch.Addr, stack int, args []uint64) (uint64, error) {
+	var in arch.Regs
+	for w := range in {
+		in[w] = 0x0101010101010101 * uint64(w+1)
+	}
+	in = Thread(in)
+	for i, v := range args {
+		in[homes[1+i]] = v
+	}
+	_, data := m.Data()
+	in[SP] = uint64(data) + uint64(stack)
+	before := in[SP]
+	call(&in, m.exit)
+	out := in
+	m.Run(at, &out, nil)
+	for w := range in {
+		if kept(w) && w != SP && in[w] != out[w] && !slices.Contains(volatile, w) {
+			return 0, fmt.Errorf("native: register word %d changed from %#x to %#x", w, in[w], out[w])
+		}
+	}
+	if out[SP] != before {
+		return 0, fmt.Errorf("native: stack pointer is %#x, not %#x", out[SP], before)
+	}
+	return out[homes[0]], nil
+}
+
+// Diff says what a run has changed of a thread's registers, "" if nothing.
+func Diff(in, out *arch.Regs) string {
+	for w := range in {
+		if (kept(w) || w == SP) && in[w] != out[w] {
+			return fmt.Sprintf("register word %d changed from %#x to %#x", w, in[w], out[w])
+		}
+	}
+	if d := (in[flags] ^ out[flags]) & flagsMask; d != 0 {
+		return fmt.Sprintf("flags changed: %#x", d)
+	}
+	return ""
 }

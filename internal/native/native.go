@@ -91,6 +91,15 @@ func (m *Machine) Load(code []byte) error {
 	return m.write(0, code)
 }
 
+// LoadAt puts code at an offset from Base, a multiple of the page size, behind
+// what Load has put there.
+func (m *Machine) LoadAt(at int, code []byte) error {
+	if at+len(code) > CodeSize-stubSize {
+		return fmt.Errorf("native: %d bytes of code at %#x", len(code), at)
+	}
+	return m.write(at, code)
+}
+
 // write puts code at offset at, a multiple of the page size. Only the pages
 // that it needs change their protection, which costs by the page where the CPU
 // is emulated.

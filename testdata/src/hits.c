@@ -1,6 +1,7 @@
 /* hits FUNCTION [T [N]] [wait]: T (1) threads call FUNCTION N (1000) times each.
    FUNCTION is push, lea, endbr64, cmp: the instruction it starts with; cmp is
-   the stack check that Go functions start with. Prints "ns X", from the first
+   the stack check that Go functions start with; body starts with a push, too,
+   and has room for a jump at its end. Prints "ns X", from the first
    call to the last by the threads' own clocks, and "calls C".
 
    Beside hit_X lies slot_X, which does the same, for tracers that build no slot
@@ -32,6 +33,7 @@ SITE(push, "push %rbx", "pop %rbx")
 SITE(lea, "lea (%rdi,%rdi,2), %rax", "")
 SITE(endbr64, "endbr64", "")
 SITE(cmp, "cmp 0x10(%r14), %rsp", "")
+SITE(body, "push %rbx", "mov %rdi, %rbx\nmov %rbx, %rdi\npop %rbx")
 
 /* drive calls f n times; r14 points to where a Go function finds its stack's end. */
 asm(".text\n.globl drive\n.type drive, @function\n"
@@ -45,7 +47,7 @@ extern void drive(void (*f)(void), long n, void *go);
 static const struct {
 	const char *name;
 	void (*f)(void);
-} functions[] = {{"push", hit_push}, {"lea", hit_lea}, {"endbr64", hit_endbr64}, {"cmp", hit_cmp}};
+} functions[] = {{"push", hit_push}, {"lea", hit_lea}, {"endbr64", hit_endbr64}, {"cmp", hit_cmp}, {"body", hit_body}};
 
 static void (*function)(void);
 static long rounds;

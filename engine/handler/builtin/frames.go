@@ -218,6 +218,7 @@ func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss m
 	b.Store(build.At(calls, callsDepth), build.R1)
 	b.Load(build.R3, build.At(build.R2, callsFirst+frameTime))
 	b.Add(asm.Sub.Reg(since, build.R3))
+	b.If(build.SLt(since, 0), func() { b.Const(since, 0) }) // executors' clocks differ a little
 	for i, m := range saved {
 		b.Load(build.R3, build.At(build.R2, callsFirst+frameSaved+8*i))
 		b.Store(m, build.R3)

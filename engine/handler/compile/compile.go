@@ -18,8 +18,8 @@
 //
 // The code is entered in one of two ways (Target.Called):
 //
-//	inlined: with the stack pointer, a multiple of 16, Code.Locals below the
-//	         frame; the code ends by running out of its last byte, and the
+//	inlined: with the stack pointer, on arm64 a multiple of 16, Code.Locals below
+//	         the frame; the code ends by running out of its last byte, and the
 //	         stack pointer is what it was
 //	called:  with the stack pointer at the frame, before a call of the machine,
 //	         which pushes the return address below it on amd64
@@ -58,12 +58,24 @@ type (
 	Words   = plan.Words
 	Feature = plan.Feature
 	Error   = plan.Error
+	Helper  = plan.Helper
 )
 
 // What a target's CPU may have.
 const (
-	RDPID = plan.RDPID
-	LSE   = plan.LSE
+	RDPID  = plan.RDPID
+	FSBase = plan.FSBase
+	LSE    = plan.LSE
+)
+
+// Of helpers; package plan has them.
+const (
+	NoMap     = plan.NoMap
+	FnThread  = plan.FnThread
+	FnCycles  = plan.FnCycles
+	FnLine    = plan.FnLine
+	FnSyscall = plan.FnSyscall
+	FnOwn     = plan.FnOwn
 )
 
 // Words of the frame behind the context.

@@ -42,9 +42,11 @@ func goldenTarget(t Target, maps int) Target {
 		t.Maps = append(t.Maps, Map{Header: 4096 * i, Data: 4096*i + 64, Stride: 24, CPUStride: 128})
 	}
 	if t.Helpers == nil {
-		t.Helpers = map[int32]arch.Addr{}
+		t.Helpers = map[Helper]arch.Addr{}
 		for n := range program.Helpers {
-			t.Helpers[n] = goldenBase + 0x100000 + arch.Addr(n)*16
+			for m := NoMap; m < max(maps, 1); m++ { // goldens know no facts of maps
+				t.Helpers[Helper{Num: n, Map: m}] = goldenBase + 0x100000 + arch.Addr(n)*16
+			}
 		}
 	}
 	return t
@@ -278,7 +280,7 @@ func callGoldens() []golden {
 	function := list(movK(1, 5), callFunc(1), exit(), mov(6, 1), call(program.FnKtimeGetNS), alu(program.ClassAlu64, program.AluAdd, 0, 6), exit())
 	return []golden{
 		{name: "helper", target: Target{Result: true}, insns: list(movK(1, 5), call(program.FnKtimeGetNS), exit())},
-		{name: "helper out of reach", target: Target{Result: true, Called: true, Helpers: map[int32]arch.Addr{program.FnKtimeGetNS: 0x7000_0000_1000}}, insns: list(call(program.FnKtimeGetNS), exit())},
+		{name: "helper out of reach", target: Target{Result: true, Called: true, Helpers: map[Helper]arch.Addr{{Num: program.FnKtimeGetNS, Map: NoMap}: 0x7000_0000_1000}}, insns: list(call(program.FnKtimeGetNS), exit())},
 		{name: "function", target: Target{Result: true}, insns: function, funcs: []int{3}},
 		{name: "function, called", target: Target{Result: true, Called: true}, insns: function, funcs: []int{3}},
 		{name: "loop", target: Target{Result: true}, funcs: []int{8}, insns: list(movK(1, 9), loadFunc(2, 6), movK(3, 0), movK(4, 0), call(program.FnLoop), movK(0, 0), exit(), mov(0, 1), exit())},

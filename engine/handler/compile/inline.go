@@ -33,7 +33,7 @@ func Inline(parts []Part, base arch.Addr) ([]byte, error) {
 	}
 	var all []byte
 	for _, g := range groups {
-		code, err := inline(g, base+arch.Addr(len(all)))
+		code, err := g.inline(base + arch.Addr(len(all)))
 		if err != nil {
 			return nil, err
 		}
@@ -42,24 +42,37 @@ func Inline(parts []Part, base arch.Addr) ([]byte, error) {
 	return all, nil
 }
 
+// unit is parts that share one way in and out, and their code as if they lay
+// elsewhere.
+type unit struct {
+	parts []Part
+	codes []*Code
+}
+
+func (g *unit) add(p Part, c *Code) {
+	g.parts, g.codes = append(g.parts, p), append(g.codes, c)
+}
+
 // group puts what needs neither frame nor context behind the first part that does.
-func group(parts []Part, base arch.Addr) (groups [][]Part, err error) {
-	var bare []Part
+func group(parts []Part, base arch.Addr) (groups []unit, err error) {
+	var bare unit
 	for _, p := range parts {
 		code, err := p.compile(base)
 		switch {
 		case err != nil:
 			return nil, err
 		case code.Bare() && !p.looks():
-			bare = append(bare, p)
+			bare.add(p, code)
 		default:
-			groups = append(groups, []Part{p})
+			groups = append(groups, unit{[]Part{p}, []*Code{code}})
 		}
 	}
 	if len(groups) == 0 {
-		groups = make([][]Part, 1)
+		return []unit{bare}, nil
 	}
-	groups[0] = append(groups[0], bare...)
+	for i, p := range bare.parts {
+		groups[0].add(p, bare.codes[i])
+	}
 	return groups, nil
 }
 
@@ -83,38 +96,40 @@ func (p Part) compile(base arch.Addr) (*Code, error) {
 // inline makes the code of parts of which all but the first need no frame. How
 // long the way in is depends on what the code changes, and that, now and then,
 // on where it lies.
-func inline(parts []Part, base arch.Addr) ([]byte, error) {
-	if len(parts) == 0 {
+func (g *unit) inline(base arch.Addr) ([]byte, error) {
+	if len(g.parts) == 0 {
 		return nil, nil
 	}
-	wrap := amd64.Way
-	if parts[0].Result.Context.Arch == "arm64" {
-		wrap = arm64.Way
-	}
-	before := 0
+	in, _, err := g.wrap()
 	for range 4 {
-		var whole Code
-		var body []byte
-		for i, p := range parts {
-			code, err := p.compile(base + arch.Addr(before+len(body)))
-			if err != nil {
-				return nil, err
-			}
-			if i == 0 {
-				whole = *code
-			}
-			whole.Clobbers |= code.Clobbers
-			whole.Flags = whole.Flags || code.Flags
-			body = append(body, code.Bytes...)
-		}
-		in, out, err := wrap(&whole, &parts[0].Way)
 		if err != nil {
 			return nil, err
 		}
-		if len(in) == before {
+		before := len(in)
+		var body, out []byte
+		for i, p := range g.parts {
+			if g.codes[i], err = p.compile(base + arch.Addr(before+len(body))); err != nil {
+				return nil, err
+			}
+			body = append(body, g.codes[i].Bytes...)
+		}
+		if in, out, err = g.wrap(); err == nil && len(in) == before {
 			return append(append(in, body...), out...), nil
 		}
-		before = len(in)
 	}
 	return nil, errors.New("compile: the way in does not settle")
+}
+
+// wrap makes the way in and out of the parts' code.
+func (g *unit) wrap() (in, out []byte, err error) {
+	whole := *g.codes[0]
+	for _, c := range g.codes[1:] {
+		whole.Clobbers |= c.Clobbers
+		whole.Flags = whole.Flags || c.Flags
+	}
+	way := amd64.Way
+	if g.parts[0].Result.Context.Arch == "arm64" {
+		way = arm64.Way
+	}
+	return way(&whole, &g.parts[0].Way)
 }

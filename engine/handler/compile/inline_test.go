@@ -127,12 +127,12 @@ func TestInlineRedZone(t *testing.T) {
 
 // TestInlineRefused are programs that can't run there.
 func TestInlineRefused(t *testing.T) {
-	target := Target{Base: 0x10000, Region: 0x20000, Maps: make([]Map, 1), Helpers: map[int32]arch.Addr{program.FnKtimeGetNS: 0x30000}}
+	target := Target{Base: 0x10000, Region: 0x20000, Maps: make([]Map, 1), Helpers: map[Helper]arch.Addr{{Num: program.FnKtimeGetNS, Map: NoMap}: 0x30000}}
 	for name, c := range map[string]struct {
 		insns []insn
 		way   Way
 	}{
-		"helper": {list(call(program.FnKtimeGetNS), movK(0, 0), exit()), Way{}},
+		"helper": {list(call(program.FnKtimeGetNS), movK(0, 0), exit()), Way{Skip: 128, Stack: 1024, Helpers: 700}},
 		"stack":  {histInsns(5), Way{Skip: 128, Stack: 200}},
 	} {
 		for _, isa := range []string{"amd64", "arm64"} {

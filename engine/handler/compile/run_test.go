@@ -43,10 +43,10 @@ func newRunner(t testing.TB) *runner {
 }
 
 // helpers are the addresses of helpers that r.help answers.
-func (r *runner) helpers(nums ...int32) map[int32]arch.Addr {
-	h := make(map[int32]arch.Addr)
+func (r *runner) helpers(nums ...int32) map[Helper]arch.Addr {
+	h := make(map[Helper]arch.Addr)
 	for _, n := range nums {
-		h[n] = r.m.Helper(int(n))
+		h[Helper{Num: n, Map: NoMap}] = r.m.Helper(int(n))
 	}
 	return h
 }

@@ -36,7 +36,12 @@ type waiting struct {
 // start starts a fixture; its last argument is "wait" by itself.
 func start(t *testing.T, name string, args ...string) *waiting {
 	t.Helper()
-	w := &waiting{t: t, path: fixture.Path(t, name)}
+	return startFile(t, fixture.Path(t, name), args...)
+}
+
+func startFile(t *testing.T, path string, args ...string) *waiting {
+	t.Helper()
+	w := &waiting{t: t, path: path}
 	w.cmd = exec.Command(w.path, append(args, "wait")...)
 	var err error
 	if w.in, err = w.cmd.StdinPipe(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/internal/fixture"
 )
 
 var counts = program.Map{Name: "counts", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}
@@ -107,10 +110,15 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestEveryProcess: no filter, and none after Close.
+// TestEveryProcess: no filter, and none after Close. The file is the test's
+// own: other packages' tests run the fixture meanwhile.
 func TestEveryProcess(t *testing.T) {
 	available(t)
-	a, b, late := start(t, "loop", "700"), start(t, "loop", "40"), start(t, "loop", "5")
+	own := filepath.Join(t.TempDir(), "loop")
+	if out, err := exec.Command("cp", fixture.Path(t, "loop"), own).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	a, b, late := startFile(t, own, "700"), startFile(t, own, "40"), startFile(t, own, "5")
 	in := instance(t, count(t))
 	l := attach(t, in, 0, Options{}, Location{Path: a.path, Offset: a.offset("work")})
 	want := a.run() + b.run()

@@ -31,13 +31,13 @@ const nodeHead = 16
 // A link: the index of a node, or one of the last few numbers, whether the node
 // that holds it is deleted, and in the upper half how often it was changed.
 const (
-	linkIndex = 1<<31 - 1
-	linkDead  = 1 << 31
+	LinkIndex = 1<<31 - 1
+	LinkDead  = 1 << 31
 	linkTag   = 1 << 32
 
-	noNode = linkIndex     // the list's end
-	unused = linkIndex - 1 // the node's room is free
-	taken  = linkIndex - 2 // somebody is about to use it
+	LinkEnd    = LinkIndex     // the list's end
+	LinkUnused = LinkIndex - 1 // the node's room is free
+	LinkTaken  = LinkIndex - 2 // somebody is about to use it
 )
 
 // tries bounds what is done while others are faster, or in memory that was
@@ -46,10 +46,10 @@ const tries = 1 << 12
 
 func (h *hash) init() {
 	for i := range h.buckets {
-		h.head(i).Store(noNode)
+		h.head(i).Store(LinkEnd)
 	}
 	for i := range h.entries {
-		h.link(i).Store(unused)
+		h.link(i).Store(LinkUnused)
 	}
 }
 
@@ -100,12 +100,12 @@ func (h *hash) find(key []byte) (p place, ok bool) {
 // walk goes along a list once; false: it changed under its feet.
 func (h *hash) walk(prev *atomic.Uint64, key []byte) (p place, ok bool) {
 	p = place{prev: prev, was: prev.Load()}
-	if p.was&linkDead != 0 {
+	if p.was&LinkDead != 0 {
 		return p, false
 	}
 	for range h.entries + 1 {
-		p.node = int(p.was & linkIndex)
-		if p.node == noNode {
+		p.node = int(p.was & LinkIndex)
+		if p.node == LinkEnd {
 			return p, true
 		}
 		if p.node >= h.entries {
@@ -117,8 +117,8 @@ func (h *hash) walk(prev *atomic.Uint64, key []byte) (p place, ok bool) {
 			return p, false // what was read may have been another node's
 		}
 		switch {
-		case p.next&linkDead != 0:
-			now := to(p.was, p.next&linkIndex, 0)
+		case p.next&LinkDead != 0:
+			now := to(p.was, p.next&LinkIndex, 0)
 			if !p.prev.CompareAndSwap(p.was, now) {
 				return p, false
 			}
@@ -137,7 +137,7 @@ func (h *hash) walk(prev *atomic.Uint64, key []byte) (p place, ok bool) {
 // free gives a node's room back. Only who has taken it out of the list may.
 func (h *hash) free(i int) {
 	l := h.link(i)
-	l.Store(to(l.Load(), unused, 0))
+	l.Store(to(l.Load(), LinkUnused, 0))
 }
 
 // room finds a node that is free.
@@ -146,7 +146,7 @@ func (h *hash) room() (int, bool) {
 	for range h.entries {
 		i := int(cursor.Add(1) % uint64(h.entries))
 		l := h.link(i)
-		if was := l.Load(); was&linkIndex != unused || !l.CompareAndSwap(was, to(was, taken, 0)) {
+		if was := l.Load(); was&LinkIndex != LinkUnused || !l.CompareAndSwap(was, to(was, LinkTaken, 0)) {
 			continue
 		}
 		if h.inPlace() && h.use(i).Load() != 0 { // somebody is about to find that it is not what he meant
@@ -181,9 +181,9 @@ func (h *hash) delete(key []byte) error {
 		if !p.here {
 			return ErrNotFound
 		}
-		if h.kill(p, p.next&linkIndex) {
+		if h.kill(p, p.next&LinkIndex) {
 			h.counter(OffUsed).Add(^uint64(0))
-			h.unlink(p, key, p.next&linkIndex)
+			h.unlink(p, key, p.next&LinkIndex)
 			return nil
 		}
 	}
@@ -193,7 +193,7 @@ func (h *hash) delete(key []byte) error {
 // kill marks the node of p, which then leads to next. It is false if the node
 // is not any more what it was.
 func (h *hash) kill(p place, next uint64) bool {
-	return h.link(p.node).CompareAndSwap(p.next, to(p.next, next, linkDead))
+	return h.link(p.node).CompareAndSwap(p.next, to(p.next, next, LinkDead))
 }
 
 // unlink takes the node of p out, which was killed.
@@ -229,7 +229,7 @@ func (h *hash) entry(i int, values [][]byte) (key []byte, ok bool) {
 	key = make([]byte, h.spec.KeySize)
 	for range tries {
 		was := h.link(i).Load()
-		if was&linkDead != 0 || was&linkIndex == unused || was&linkIndex == taken {
+		if was&LinkDead != 0 || was&LinkIndex == LinkUnused || was&LinkIndex == LinkTaken {
 			return nil, false
 		}
 		h.load(h.nodes+i*h.nodeStride+h.keyOff, key)
@@ -247,13 +247,13 @@ func (h *hash) list(bucket int) (nodes []int) {
 		nodes = nodes[:0]
 		prev, ok := h.head(bucket), true
 		was := prev.Load()
-		for ok && was&linkIndex != noNode && len(nodes) <= h.entries {
-			i := int(was & linkIndex)
+		for ok && was&LinkIndex != LinkEnd && len(nodes) <= h.entries {
+			i := int(was & LinkIndex)
 			if i >= h.entries {
 				return nil
 			}
 			next := h.link(i).Load()
-			if ok = prev.Load() == was; next&linkDead == 0 {
+			if ok = prev.Load() == was; next&LinkDead == 0 {
 				nodes = append(nodes, i)
 			}
 			prev, was = h.link(i), next

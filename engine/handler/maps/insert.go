@@ -95,7 +95,7 @@ func (in *insertion) insert(p place, key, value []byte, flags uint64, cpu int) (
 	if !in.take(key, value, cpu) {
 		return false, h.refuse(ErrFull)
 	}
-	in.lead(p.was & linkIndex)
+	in.lead(p.was & LinkIndex)
 	if !p.prev.CompareAndSwap(p.was, to(p.was, uint64(in.node), 0)) {
 		return false, nil
 	}
@@ -116,7 +116,7 @@ func (in *insertion) replace(p place, key, value []byte, flags uint64, cpu int) 
 	if !in.take(key, value, cpu) {
 		return false, h.refuse(ErrFull)
 	}
-	in.lead(p.next & linkIndex)
+	in.lead(p.next & LinkIndex)
 	if !h.kill(p, uint64(in.node)) {
 		return false, nil
 	}
@@ -158,7 +158,7 @@ func (h *hash) evict() bool {
 	for range 2 * h.entries {
 		i := int(cursor.Add(1) % uint64(h.entries))
 		was := h.link(i).Load()
-		if was&linkDead != 0 || was&linkIndex == unused || was&linkIndex == taken {
+		if was&LinkDead != 0 || was&LinkIndex == LinkUnused || was&LinkIndex == LinkTaken {
 			continue
 		}
 		if h.use(i).Swap(0) != 0 {

@@ -204,7 +204,7 @@ func TestConcurrent(t *testing.T) {
 			free := 0
 			h := m.table.(*hash)
 			for i := range h.entries {
-				if h.link(i).Load()&linkIndex == unused {
+				if h.link(i).Load()&LinkIndex == LinkUnused {
 					free++
 				}
 			}
@@ -394,7 +394,7 @@ func TestSpoiled(t *testing.T) {
 			spec(program.StackTrace, 4, 80, 4))
 		b := s.Bytes()
 		for range 40 {
-			ring.Word(b, rnd.IntN(len(b)/8)*8).Store([]uint64{rnd.Uint64(), rnd.Uint64N(80), 0, noNode, unused, linkDead | rnd.Uint64N(9)}[rnd.IntN(6)])
+			ring.Word(b, rnd.IntN(len(b)/8)*8).Store([]uint64{rnd.Uint64(), rnd.Uint64N(80), 0, LinkEnd, LinkUnused, LinkDead | rnd.Uint64N(9)}[rnd.IntN(6)])
 			for i := range 3 {
 				key := le(rnd.Uint64N(12), 8)
 				_ = s.Map(i).Update(key, key, rnd.Uint64N(3), 0)

@@ -40,11 +40,11 @@ var (
 
 // The start of a set's region. Behind it is a header for each map, then the maps.
 const (
-	magic   = 0x0073_7061_6d74_7001 // the version is in the last byte
+	magic   = 0x0073_7061_6d74_7002 // the version is in the last byte
 	offSize = 8                     // of the region
 	offCPUs = 16
 	offMaps = 24 // how many
-	setSize = 64
+	setSize = 128
 )
 
 // Options of New.
@@ -158,6 +158,17 @@ func (s *Set) fill(specs []program.Map, shapes []shape) error {
 // there is no error.
 func Open(file *os.File) (*Set, error) {
 	region, err := ring.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	return opened(region)
+}
+
+// OpenToRead opens the maps that another process made, to be read only: whoever
+// has the set may use Entries, All and Lookup, and nothing else. The file is the
+// set's then, if there is no error.
+func OpenToRead(file *os.File) (*Set, error) {
+	region, err := ring.OpenToRead(file)
 	if err != nil {
 		return nil, err
 	}

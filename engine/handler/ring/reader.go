@@ -20,6 +20,10 @@ type Reader struct {
 	since   time.Time
 	skipped uint64
 	err     error
+
+	// far tells who gives space back in our stead how far we have read, and
+	// gets how far he is; nil: we do it.
+	far func(pos uint64) uint64
 }
 
 // patience is how long a record may be busy until its writer's life is asked
@@ -36,6 +40,33 @@ func NewReader(r *Ring, alive func(tid int) bool) *Reader {
 		rd.pos += 8 // given back, but nobody was told
 	}
 	return rd
+}
+
+// NewFarReader reads a ring that it can't write. take is told the position up to
+// which records have been read, now and then, and gives the one up to which their
+// space was given back, by Reader.Take of who can; it may be further, behind what
+// a dead writer has left.
+func NewFarReader(r *Ring, take func(pos uint64) uint64) *Reader {
+	rd := &Reader{ring: r, far: take}
+	rd.pos = take(0)
+	rd.freed = rd.pos
+	return rd
+}
+
+// Take gives back the space of the records before pos, which somebody else has
+// read, and tells up to where all was given back.
+func (rd *Reader) Take(pos uint64) uint64 {
+	for rd.pos+rd.given < pos {
+		if _, ok := rd.Next(); !ok {
+			break
+		}
+	}
+	if rd.pos+rd.given <= pos {
+		rd.Next() // gives back, and skips what a dead writer has left
+	}
+	rd.given = 0 // that one has not been read
+	rd.publish()
+	return rd.pos
 }
 
 // Next gives the next record, false if there is none yet. It is valid until the
@@ -57,7 +88,9 @@ func (rd *Reader) Next() (record []byte, ok bool) {
 			rd.publish()
 			return nil, false
 		case h&(Busy|Discarded) != 0:
-			r.tail.CompareAndSwap(rd.pos, rd.pos+n) // its writer may not have come to that
+			if rd.far == nil {
+				r.tail.CompareAndSwap(rd.pos, rd.pos+n) // its writer may not have come to that
+			}
 			rd.given = n
 			rd.release()
 		default:
@@ -74,10 +107,18 @@ func (rd *Reader) dead(h uint64) bool {
 		rd.stuck, rd.since = h, time.Now()
 		return false
 	}
-	if rd.alive == nil || time.Since(rd.since) < patience {
+	if time.Since(rd.since) < patience {
 		return false
 	}
-	if rd.alive(int(h >> tidShift & tidMask)) {
+	if rd.far != nil {
+		rd.since = time.Now()
+		rd.askFar()
+		return false
+	}
+	if rd.alive == nil {
+		return false
+	}
+	if rd.alive(int(h >> TIDShift & TIDMask)) {
 		rd.since = time.Now()
 		return false
 	}
@@ -96,12 +137,14 @@ func (rd *Reader) release() {
 		return
 	}
 	r, all := rd.ring, uint64(len(rd.ring.data))
-	head := r.word(rd.pos)
-	head.Store(head.Load()&lenMask | Discarded)
-	for at := rd.pos + rd.given - 8; at != rd.pos; at -= 8 {
-		r.word(at).Store(r.tag(at + all))
+	if rd.far == nil {
+		head := r.word(rd.pos)
+		head.Store(head.Load()&lenMask | Discarded)
+		for at := rd.pos + rd.given - 8; at != rd.pos; at -= 8 {
+			r.word(at).Store(r.tag(at + all))
+		}
+		head.Store(r.tag(rd.pos + all))
 	}
-	head.Store(r.tag(rd.pos + all))
 	rd.pos += rd.given
 	rd.given, rd.stuck = 0, 0
 	if rd.pos-rd.freed >= all/8 {
@@ -112,10 +155,22 @@ func (rd *Reader) release() {
 // publish tells the writers of space. It is not done for each record: their
 // copy of the word would have to be fetched each time.
 func (rd *Reader) publish() {
-	if rd.freed != rd.pos {
-		rd.freed = rd.pos
-		rd.ring.head.Store(rd.pos)
+	if rd.freed == rd.pos {
+		return
 	}
+	rd.freed = rd.pos
+	if rd.far != nil {
+		rd.askFar()
+		return
+	}
+	rd.ring.head.Store(rd.pos)
+}
+
+// askFar tells how far we are, and goes on where the space was given back
+// further.
+func (rd *Reader) askFar() {
+	rd.pos = max(rd.pos, rd.far(rd.pos))
+	rd.freed = rd.pos
 }
 
 // Waits of Read, when there is nothing to read.

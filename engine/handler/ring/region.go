@@ -65,7 +65,7 @@ func Create(name string, size int) (*Region, error) {
 		file.Close()
 		return nil, fmt.Errorf("shared memory of %d bytes: %w", size, err)
 	}
-	return mapped(file, size)
+	return mapped(file, size, unix.PROT_READ|unix.PROT_WRITE)
 }
 
 // CreateIn makes a region in a file of ours, new and empty, that others may map
@@ -79,7 +79,7 @@ func CreateIn(file *os.File, size int) (*Region, error) {
 		file.Close()
 		return nil, fmt.Errorf("shared memory of %d bytes: %w", size, err)
 	}
-	return mapped(file, size)
+	return mapped(file, size, unix.PROT_READ|unix.PROT_WRITE)
 }
 
 // ErrRegion is wrapped by errors about what is no region, or not a sound one.
@@ -88,6 +88,14 @@ var ErrRegion = errors.New("not shared memory of ours")
 // Open maps a region that another process has made. The file is the region's
 // from then on, if there is no error.
 func Open(file *os.File) (*Region, error) {
+	return openSealed(file, unix.PROT_READ|unix.PROT_WRITE)
+}
+
+// OpenToRead is Open of a file that may be open for reading only. A write to the
+// region's memory would be fatal.
+func OpenToRead(file *os.File) (*Region, error) { return openSealed(file, unix.PROT_READ) }
+
+func openSealed(file *os.File, prot int) (*Region, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
@@ -96,7 +104,7 @@ func Open(file *os.File) (*Region, error) {
 	if err != nil || have&unix.F_SEAL_SHRINK == 0 {
 		return nil, fmt.Errorf("%w: its size is not sealed", ErrRegion)
 	}
-	return openSized(file, info)
+	return openSized(file, info, prot)
 }
 
 // OpenOwn maps a region that CreateIn has made in a file that only we can
@@ -106,18 +114,18 @@ func OpenOwn(file *os.File) (*Region, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openSized(file, info)
+	return openSized(file, info, unix.PROT_READ|unix.PROT_WRITE)
 }
 
-func openSized(file *os.File, info os.FileInfo) (*Region, error) {
+func openSized(file *os.File, info os.FileInfo, prot int) (*Region, error) {
 	if info.Size() <= 0 || info.Size() > maxRegion {
 		return nil, fmt.Errorf("%w: %d bytes", ErrRegion, info.Size())
 	}
-	return mapped(file, int(info.Size()))
+	return mapped(file, int(info.Size()), prot)
 }
 
-func mapped(file *os.File, size int) (*Region, error) {
-	data, err := unix.Mmap(int(file.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+func mapped(file *os.File, size, prot int) (*Region, error) {
+	data, err := unix.Mmap(int(file.Fd()), 0, size, prot, unix.MAP_SHARED)
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("map %d bytes of shared memory: %w", size, err)

@@ -24,8 +24,8 @@ const (
 	Free      = 1 << 63
 	Busy      = 1 << 62 // its writer is at it
 	Discarded = 1 << 61
-	tidShift  = 32
-	tidMask   = 1<<28 - 1
+	TIDShift  = 32
+	TIDMask   = 1<<28 - 1
 	lenMask   = 1<<32 - 1
 )
 
@@ -100,7 +100,7 @@ func (r *Ring) Reserve(size, tid int) (off int, ok bool) {
 		if used > all {
 			continue // the tail of some time ago
 		}
-		header, n := Busy|uint64(tid&tidMask)<<tidShift|uint64(size), span(uint64(size))
+		header, n := Busy|uint64(tid&TIDMask)<<TIDShift|uint64(size), span(uint64(size))
 		rest := all - tail&(all-1)
 		if n > rest { // at the end of memory there is filler
 			header, n = Discarded|(rest-8), rest

@@ -68,9 +68,11 @@ type Process struct {
 	VFork   *Process // parent whose memory it shares since vfork or clone(CLONE_VM)
 	Modules map[string]*symbols.Module
 	Name    string // comm
-	Exit    *ptrace.Stop
-	Leaving bool
-	Hold    int // requests in progress that halt all its tasks, and new ones
+	// Ancestors are the traced processes that it descends from.
+	Ancestors []int
+	Exit      *ptrace.Stop
+	Leaving   bool
+	Hold      int // requests in progress that halt all its tasks, and new ones
 	// Old is the program's own SIGTRAP action where it is not the space's.
 	Old   *ptrace.SigAction
 	Traps bool // has been given a SIGTRAP of its own
@@ -87,7 +89,8 @@ type Space struct {
 	Guard  Guard
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
-	Skips    []Skip // sites that tasks come back to without a new hit
+	Threads  arch.Addr // its threads' table for handlers, 0: none
+	Skips    []Skip    // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
 	Scratch    arch.Addr
 	ScratchLen int
@@ -100,6 +103,8 @@ type Guard struct {
 	Data      arch.Addr        // a page of ours that the tracee's kernel may write
 	Ours      ptrace.SigAction // as installed
 	Old       ptrace.SigAction // the program's own
+	Watches   bool             // there are watchpoints
+	Swallow   bool             // it has been told that debug traps may be ours
 }
 
 // Begin records a new stop: what was known of the registers is void.

@@ -30,6 +30,13 @@ func SetPC(task int, pc arch.Addr) error {
 	return failed("PTRACE_POKEUSER", task, request(unix.PTRACE_POKEUSR, task, pcOffset, uintptr(pc)))
 }
 
+// ThreadPointer is a stopped task's fs base.
+func ThreadPointer(task int) (pointer uint64, err error) {
+	const fsOffset = 21 * 8 // fs_base in struct user_regs_struct
+	errno := request(unix.PTRACE_PEEKUSR, task, fsOffset, uintptr(unsafe.Pointer(&pointer)))
+	return pointer, failed("PTRACE_PEEKUSER", task, errno)
+}
+
 // PCWord is the program counter's place in arch.Regs; OnePC says that the
 // kernel reads and writes it alone.
 const (

@@ -41,6 +41,14 @@ func SetPC(task int, pc arch.Addr) error {
 	return SetRegs(task, &r)
 }
 
+// ThreadPointer is a stopped task's tpidr_el0.
+func ThreadPointer(task int) (pointer uint64, err error) {
+	const setTLS = 0x401 // NT_ARM_TLS
+	n := 8
+	errno := getRegSet(task, setTLS, unsafe.Pointer(&pointer), &n)
+	return pointer, failed("PTRACE_GETREGSET", task, errno)
+}
+
 // PCWord is the program counter's place in arch.Regs; OnePC says that the
 // kernel reads and writes it alone.
 const (

@@ -50,6 +50,7 @@ const (
 	SysOpenat      = unix.SYS_OPENAT
 	SysClose       = unix.SYS_CLOSE
 	SysRtSigaction = unix.SYS_RT_SIGACTION
+	SysMadvise     = unix.SYS_MADVISE
 
 	ProtRX         = unix.PROT_READ | unix.PROT_EXEC
 	ProtRW         = unix.PROT_READ | unix.PROT_WRITE
@@ -57,6 +58,7 @@ const (
 	MapShared      = unix.MAP_SHARED
 	OpenRW         = unix.O_RDWR | unix.O_CLOEXEC
 	MapNoReplace   = unix.MAP_FIXED_NOREPLACE
+	WipeOnFork     = unix.MADV_WIPEONFORK
 )
 
 // Flags and special handlers of SigAction.

@@ -62,6 +62,8 @@ func (c *compiler) flow(o *plan.Op) {
 		c.lookup(o)
 	case plan.CPU:
 		c.cpu(rax)
+	default:
+		c.primitive(o)
 	}
 }
 
@@ -100,7 +102,7 @@ func (c *compiler) jumpOperand(o *plan.Op) reg {
 
 // helper calls a helper.
 func (c *compiler) helper(o *plan.Op) {
-	addr := c.Target.Helpers[int32(o.Imm)]
+	addr := c.Target.Helpers[plan.Helper{Num: int32(o.Imm), Map: o.To}]
 	c.Change(volatile)
 	c.Flags, c.Calls = true, true
 	if c.near(addr) {

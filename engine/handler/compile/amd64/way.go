@@ -39,7 +39,7 @@ func Way(code *plan.Code, w *plan.Way) (before, behind []byte, err error) {
 		return nil, nil, err
 	}
 	b.framedBack()
-	return a.Code, b.Code, w.Check(code, keptSize+aboveSize+8*plan.FrameWords+15+code.Locals)
+	return a.Code, b.Code, w.Check(code, a.size()-w.Skip)
 }
 
 type way struct {
@@ -109,44 +109,41 @@ func (a *way) bareBack(saved int) {
 }
 
 // With a frame there lie, from the stack pointer up: the code's locals, the
-// frame, a word that leads to what is kept, with another to align it; some room
-// from aligning; what is kept, the flags and rax; the red zone.
-const (
-	aboveSize = 16
-	keptSize  = 16
-	keptRAX   = 8
-)
+// frame, the flags, the red zone. Nothing is aligned: no code of ours needs it, and
+// to find the way back costs more than all the rest.
+const flagsSize = 16 // 8, and what keeps the sum a multiple of 16
 
 func (a *way) frame(w int) place { return at(rsp, int64(a.code.Locals+8*w)) }
-func (a *way) kept() place       { return a.frame(plan.FrameWords) }
+func (a *way) flags() place      { return a.frame(plan.FrameWords) }
+func (a *way) size() int         { return a.code.Locals + 8*plan.FrameWords + flagsSize + a.way.Skip }
 
 func (a *way) framed() error {
 	words := a.code.Clobbers | a.code.Reads
-	a.moveStack(-(a.way.Skip + keptSize))
-	a.store(rax, at(rsp, keptRAX))
+	a.moveStack(-a.size())
+	a.store(rax, a.frame(word[rax]))
+	changed := a.way.Flags
 	if a.way.Flags {
 		a.getFlags()
-		a.store(rax, at(rsp, 0))
+		a.store(rax, a.flags())
 	}
-	a.put(inst{wide: true, op: []byte{0x8b}, reg: rax, rm: is(rsp)})
-	a.moveStack(-(aboveSize + 8*plan.FrameWords + a.code.Locals))
-	a.put(inst{wide: true, op: []byte{0x83}, reg: 4, rm: is(rsp), imm: -16, immLen: 1}) // and
-	a.store(rax, a.kept())
 	if words.Has(wordSP) {
-		a.put(inst{wide: true, op: lea, reg: rax, rm: at(rax, int64(a.way.Skip+keptSize))})
+		a.put(inst{wide: true, op: lea, reg: rax, rm: at(rsp, int64(a.size()))})
 		a.store(rax, a.frame(wordSP))
+		changed = true
 	}
 	for i, w := range []int{wordIP, plan.FrameFuncIP, plan.FrameCookie} {
 		v := [...]uint64{uint64(a.way.PC), a.way.FuncIP, a.way.Cookie}[i]
 		if words.Has(w) {
 			a.constant(rax, int64(v))
 			a.store(rax, a.frame(w))
+			changed = true
 		}
 	}
-	a.load(rax, a.kept())
-	a.load(rax, at(rax, keptRAX))
+	if changed {
+		a.load(rax, a.frame(word[rax]))
+	}
 	for r, w := range word {
-		if reg(r) != rsp && words.Has(w) {
+		if reg(r) != rsp && reg(r) != rax && words.Has(w) {
 			a.store(reg(r), a.frame(w))
 		}
 	}
@@ -158,16 +155,15 @@ func (a *way) framed() error {
 }
 
 func (a *way) framedBack() {
+	if a.way.Flags {
+		a.load(rax, a.flags())
+		a.setFlags()
+	}
 	for r, w := range word {
 		if reg(r) != rsp && reg(r) != rax && a.code.Clobbers.Has(w) {
 			a.load(reg(r), a.frame(w))
 		}
 	}
-	a.load(rsp, a.kept())
-	if a.way.Flags {
-		a.load(rax, at(rsp, 0))
-		a.setFlags()
-	}
-	a.load(rax, at(rsp, keptRAX))
-	a.moveStack(a.way.Skip + keptSize)
+	a.load(rax, a.frame(word[rax]))
+	a.moveStack(a.size())
 }

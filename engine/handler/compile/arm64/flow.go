@@ -64,6 +64,8 @@ func (c *compiler) further(o *plan.Op) {
 		c.lookup(o)
 	case plan.CPU:
 		c.cpu(home[program.R0])
+	default:
+		c.primitive(o)
 	}
 }
 
@@ -108,7 +110,7 @@ func (c *compiler) compare(wide bool, x reg, n int64) {
 
 // helper calls a helper, which may change the flags.
 func (c *compiler) helper(o *plan.Op) {
-	addr := c.Target.Helpers[int32(o.Imm)]
+	addr := c.Target.Helpers[plan.Helper{Num: int32(o.Imm), Map: o.To}]
 	c.Change(volatile)
 	c.Flags, c.Calls = true, true
 	d := int64(addr) - int64(c.Target.Base) - int64(len(c.Code))
@@ -201,7 +203,7 @@ func (c *compiler) lookup(o *plan.Op) {
 	constant, register := o.Key()
 	if constant {
 		mem.Off += o.Imm * int64(l.Stride)
-		c.cpu(r0)
+		c.line(r0, l.CPUs)
 		c.scaled(r0, r0, l.CPUStride, c.spareAddress(o, mem))
 		return
 	}
@@ -219,7 +221,7 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.branchIf(condHS, miss)
 	c.scaled(r0, r0, l.Stride, c.spareAddress(o, mem))
 	if m.Type.PerCPU() {
-		c.cpu(scratch1)
+		c.line(scratch1, l.CPUs)
 		c.scaled(r0, scratch1, l.CPUStride, r0)
 	}
 	if o.Miss < 0 {

@@ -41,7 +41,7 @@ func (c *compiler) Leave() {
 	l := &c.Frames[c.Fn]
 	for i, r := range c.kept(l) {
 		c.access(accLoad, 3, r, sp, int64(l.Size+8*i))
-		if c.Fn > 0 {
+		if c.Fn > 0 || c.Target.Helper && r != lr {
 			c.Restore(words(r))
 		}
 	}

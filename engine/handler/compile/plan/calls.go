@@ -7,13 +7,14 @@ import (
 )
 
 // stepCall folds a call: what has no need of a helper is done in place.
-func (b *builder) stepCall(o *Op, s *state) {
+func (b *builder) stepCall(i int, s *state) {
+	o := &b.Ops[i]
 	result := value{}
 	writes := o.Kind != Call // to the program's stack
 	if o.Kind == Call {
 		h := program.Helpers[int32(o.Imm)]
-		writes = h == nil || writesMemory(h)
-		result = b.inline(o, s)
+		writes = o.Imm != FnOwn && (h == nil || writesMemory(h))
+		result = b.inline(i, s)
 	}
 	s.forget(volatile)
 	if writes {
@@ -33,10 +34,16 @@ func writesMemory(h *program.Helper) bool {
 
 // inline makes the call o another operation if that is known, and gives what
 // is known about its result.
-func (b *builder) inline(o *Op, s *state) value {
+func (b *builder) inline(i int, s *state) value {
+	o := &b.Ops[i]
 	switch num := o.Imm; num {
+	case program.FnCurrentPIDTGID:
+		return value{what: ids, n: int64(i)}
 	case program.FnMapLookup:
-		return b.inlineLookup(o, s)
+		if v := b.inlineLookup(o, s); o.Kind != Call {
+			return v
+		}
+		b.own(i, s)
 	case program.FnSMPProcessorID:
 		if b.cpuInline {
 			o.Kind = CPU
@@ -77,7 +84,7 @@ func (b *builder) inlineLookup(o *Op, s *state) value {
 		return value{}
 	}
 	m, at := &b.Program.Maps[index], &b.Target.Maps[index]
-	if m.Type != program.Array && m.Type != program.PerCPUArray || m.Type == program.PerCPUArray && !b.cpuInline {
+	if m.Type != program.Array && m.Type != program.PerCPUArray || m.Type == program.PerCPUArray && !b.cpuInline && at.CPUs == 0 {
 		return value{}
 	}
 	if m.KeySize != keySize || at.Stride <= 0 || at.Stride > math.MaxInt32 || at.CPUStride > math.MaxInt32 {
@@ -103,6 +110,40 @@ func (b *builder) inlineLookup(o *Op, s *state) value {
 	}
 	o.Imm, o.Mem = int64(n), Mem{Base: NoReg}
 	return value{what: some}
+}
+
+// own makes the look-up at operation i one of what the thread has. The call that
+// told its ids is not needed then, if nothing else has looked at them.
+func (b *builder) own(i int, s *state) {
+	o, index, key := &b.Ops[i], b.mapOf(s.get(program.R1)), s.get(program.R2)
+	if index < 0 || key.what != pointer || key.mem.Base != BaseStack {
+		return
+	}
+	v := s.read(key.mem.Off, sizeOf)
+	if _, has := b.Target.Helpers[Helper{FnOwn, index}]; !has || v.what != ids {
+		return
+	}
+	o.Imm, o.To = FnOwn, index
+	call := int(v.n)
+	store := -1
+	for j := call + 1; j < i; j++ {
+		switch p := &b.Ops[j]; {
+		case p.Label:
+			return
+		case p.Kind == Store && p.Src == program.R0 && store < 0 && p.Size == sizeOf && p.Mem == (Mem{BaseStack, key.mem.Off}):
+			store = j
+		case p.Kind == Nop, p.Kind == Const, p.Kind == Address, p.Kind == Load && p.Mem.Base == BaseFrame:
+			if store < 0 && p.Defines()&(1<<program.R0) != 0 {
+				return
+			}
+		case (p.Kind == Move || p.Kind == Alu) && p.Src != program.R0 && p.Dst != program.R0:
+		default:
+			return
+		}
+	}
+	if store >= 0 {
+		b.Ops[call].Kind, b.Ops[store].Kind = Nop, Nop
+	}
 }
 
 // keySize is an array's, in bytes.

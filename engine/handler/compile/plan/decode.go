@@ -176,6 +176,9 @@ func (b *builder) decodeJump(i int, o Op) error {
 		o.Kind = Exit
 	case in.IsCall() && in.Src == program.CallHelper:
 		o.Kind = Call
+		if in.Imm < 0 {
+			return b.decodePrimitive(i, o)
+		}
 	case in.IsCall() && in.Src == program.CallFunc:
 		o.Kind, o.To = CallFunc, b.funcAt(i+1+int(in.Imm))
 		if o.To < 0 {
@@ -197,6 +200,25 @@ func (b *builder) decodeJump(i int, o Op) error {
 	}
 	if o.Kind != Jump {
 		o.Src = NoReg
+	}
+	b.Ops[i] = o
+	return nil
+}
+
+// decodePrimitive is for what only helpers call.
+func (b *builder) decodePrimitive(i int, o Op) error {
+	o.Dst, o.Src = program.R0, NoReg
+	switch {
+	case !b.Target.Helper:
+		return Refuse(b.Program, i, "no helper has number %d", o.Imm)
+	case o.Imm == FnThread:
+		o.Kind = Thread
+	case o.Imm == FnCycles:
+		o.Kind = Cycles
+	case o.Imm == FnLine:
+		o.Kind = Line
+	case o.Imm <= FnSyscall:
+		o.Kind, o.Imm = Syscall, FnSyscall-o.Imm
 	}
 	b.Ops[i] = o
 	return nil

@@ -21,7 +21,7 @@ func (b *builder) fold() {
 	at := make(map[int]*state) // what jumps forward to there know
 	for f := range b.Funcs {
 		now := &state{}
-		if f == 0 {
+		if f == 0 && !b.Target.Helper {
 			now.set(program.R1, point(BaseFrame, 0))
 		}
 		for i := b.Funcs[f].Start; i < b.Funcs[f].End; i++ {
@@ -63,8 +63,8 @@ func (b *builder) step(i int, s *state, at map[int]*state) *state {
 		return nil
 	case Goto, Jump:
 		return b.stepJump(i, s, at)
-	case Call, CallFunc, Repeat:
-		b.stepCall(o, s)
+	case Call, CallFunc, Repeat, Syscall:
+		b.stepCall(i, s)
 		return s
 	case Store, StoreRel, Atomic:
 		stepStore(o, s, b.result.Facts[i].Region)
@@ -209,7 +209,7 @@ func stepStore(o *Op, s *state, region verify.Region) {
 		v = num(o.Imm)
 	default:
 		v = s.get(o.Src)
-		if known := v.what == pointer || v.what == number; (!known || o.Size < sizeOf) && o.Src < program.R10 {
+		if known := v.what == pointer || v.what == number || v.what == ids; (!known || o.Size < sizeOf) && o.Src < program.R10 {
 			v = value{what: copied, n: int64(o.Src)}
 		}
 	}

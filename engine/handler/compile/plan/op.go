@@ -30,6 +30,10 @@ const (
 	Repeat        // bpf_loop with function To, or the one that R2 points to if -1; flags are 0 unless Imm
 	Lookup        // R0 = address of the value of map To, 0 if none; see Miss and Key
 	CPU           // R0 = number of the CPU
+	Thread        // R0 = the thread pointer
+	Line          // R0 = the number of the value that the thread takes of a map with one for each CPU
+	Cycles        // R0 = the counter that time is made of
+	Syscall       // R0 = system call Imm of R1 to R5 and a 0
 	Exit
 )
 
@@ -107,9 +111,9 @@ func (o *Op) Defines() uint16 {
 		case o.Fetch:
 			return bit(o.Src)
 		}
-	case Call, CallFunc, Repeat:
+	case Call, CallFunc, Repeat, Syscall:
 		return volatile
-	case Lookup, CPU:
+	case Lookup, CPU, Thread, Line, Cycles:
 		return 1 << program.R0
 	}
 	return 0
@@ -137,6 +141,8 @@ func (o *Op) uses(entry func(f int) uint16, result bool) uint16 {
 		return u
 	case Call:
 		return callUses(int32(o.Imm))
+	case Syscall:
+		return args
 	case CallFunc:
 		return entry(o.To)
 	case Repeat:
@@ -160,7 +166,10 @@ func (o *Op) uses(entry func(f int) uint16, result bool) uint16 {
 
 func callUses(num int32) (u uint16) {
 	h := program.Helpers[num]
-	if h == nil {
+	switch {
+	case num == FnOwn:
+		return 1 << program.R2
+	case h == nil:
 		return args
 	}
 	for i := range h.Args {
@@ -172,7 +181,7 @@ func callUses(num int32) (u uint16) {
 // pure is whether o does nothing but set Defines.
 func (o *Op) pure() bool {
 	switch o.Kind {
-	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU:
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU, Thread, Line:
 		return true
 	case Lookup:
 		return o.Miss < 0

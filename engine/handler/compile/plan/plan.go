@@ -17,6 +17,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
@@ -87,7 +88,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	b.Context = b.in[0]&(1<<program.R1) != 0
+	b.Context = b.in[0]&(1<<program.R1) != 0 && !t.Helper
 	b.frame()
 	b.stacks()
 	return b.Plan, nil
@@ -227,7 +228,13 @@ func (b *builder) check() error {
 			continue
 		}
 		num := int32(o.Imm)
-		if _, ok := b.Target.Helpers[num]; !ok {
+		if num != FnOwn {
+			o.To = NoMap
+		}
+		if h := program.Helpers[num]; h != nil && slices.Contains(h.Args, program.ArgMap) {
+			o.To = b.result.Facts[i].Map
+		}
+		if _, ok := b.Target.Helpers[Helper{num, o.To}]; !ok {
 			name := "of that number"
 			if h := program.Helpers[num]; h != nil {
 				name = h.Name

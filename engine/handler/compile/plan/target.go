@@ -16,13 +16,12 @@ type Target struct {
 	Base   arch.Addr // of the code's first byte
 	Region arch.Addr // of the maps' shared memory, page-aligned
 	Maps   []Map     // in the order of the program's
-	// Helpers are the addresses of what programs call, by program.Helper.Num.
-	// They take their arguments in the machine registers of R1 to R5 and
+	// Helpers are the addresses of what programs call. They take their arguments in the machine registers of R1 to R5 and
 	// return in R0's; they may change those, the scratch registers and the
-	// flags, and nothing else, no vector register either. The stack pointer
-	// is a multiple of 16 when they are called. Helpers that are inlined need
+	// flags, and nothing else, no vector register either. On arm64 the stack
+	// pointer is a multiple of 16 when they are called. Helpers that are inlined need
 	// none: see package compile.
-	Helpers  map[int32]arch.Addr
+	Helpers  map[Helper]arch.Addr
 	Features Feature
 	// RSeq is where a thread's struct rseq lies, relative to its thread
 	// pointer, 0 if that is not known: where no instruction gives the number
@@ -33,15 +32,45 @@ type Target struct {
 	Called bool
 	// Result is whether anybody looks at R0 at the end.
 	Result bool
+	// Helper is whether the program is a helper itself: Called with its arguments
+	// in R1 to R5 instead of a context, it keeps what helpers keep, and may use
+	// the primitives. Nobody has verified it.
+	Helper bool
 }
+
+// Helper is a function that programs call: program.Helper.Num, and the index of
+// the map that it is called with, NoMap if it is none's.
+type Helper struct {
+	Num int32
+	Map int
+}
+
+// NoMap is the Map of helpers that have none.
+const NoMap = -1
+
+// The primitives are called as if they were helpers with these numbers: what
+// each instruction set has an instruction for. Those of system calls, of up to
+// five arguments, are FnSyscall less their numbers.
+const (
+	FnThread  = -1 // the thread pointer
+	FnCycles  = -2 // the counter that time is made of
+	FnLine    = -3 // the number of the thread's value in maps with one for each CPU: Maps[0].CPUs
+	FnSyscall = -1000
+
+	// FnOwn is a look-up in a hash of what the calling thread has there: its key,
+	// 8 bytes, is the thread's ids, and is written to where R2 points. Look-ups
+	// by what get_current_pid_tgid has told become one where the target has it.
+	FnOwn = -4
+)
 
 // Feature is what a CPU has beyond what all have.
 type Feature uint8
 
 // The features that make a difference.
 const (
-	RDPID Feature = 1 << iota // amd64: the number of the CPU in one instruction
-	LSE                       // arm64: atomic read-modify-write in one instruction
+	RDPID  Feature = 1 << iota // amd64: the number of the CPU in one instruction
+	LSE                        // arm64: atomic read-modify-write in one instruction
+	FSBase                     // amd64: the thread pointer in one, which the kernel allows
 )
 
 // Map says where a map lies in the region, in bytes from its start.
@@ -52,6 +81,7 @@ type Map struct {
 	// CPUStride, of a per-CPU map, is from a CPU's value to the next CPU's.
 	// All CPUs that the machine can ever have must have theirs.
 	CPUStride int
+	CPUs      int // how many that are
 }
 
 // The frame lies directly above the code's own stack: the words of arch.Regs,

@@ -16,6 +16,7 @@ const (
 	some         // not 0
 	code         // function n
 	copied       // what register n has, as long as that is not set anew
+	ids          // what the call at operation n told: the thread's and process's
 )
 
 // value is what is known about a register or stack slot.

@@ -88,7 +88,7 @@ func (w *Writer) frameOf(f int) (l Frame) {
 		}
 	}
 	l.Size += loops
-	for r := uint8(program.R6); f > 0 && r <= program.R9; r++ {
+	for r := uint8(program.R6); (f > 0 || w.Target.Helper) && r <= program.R9; r++ {
 		if defines&bit(r) != 0 {
 			l.Kept = append(l.Kept, r)
 		}

@@ -1,4 +1,4 @@
-package engine
+package event
 
 import (
 	"context"
@@ -7,22 +7,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/ptracer/ptracer/engine/event"
 )
 
-// ErrEnded is Poll's answer when the session is over and all has been told.
+// ErrEnded is Poll's answer when all has been told that there will be.
 var ErrEnded = errors.New("session ended")
 
 // lag is how long a hit may lie in the queue before a waiting consumer is
 // woken: waking it at each hit would cost more than the hit.
 const lag = 2 * time.Millisecond
 
-// queue holds events between the session's thread and its consumers. It is
-// bounded: the thread never waits, what does not fit is counted and told.
-type queue struct {
+// Queue holds events between who tells them, a session's thread, and their
+// consumers. It is bounded: the thread never waits, what does not fit is counted
+// and told.
+type Queue struct {
 	mu      sync.Mutex
-	ring    []event.Event // grows up to most
+	ring    []Event // grows up to most
 	head, n int
 	most    int
 	missed  uint64
@@ -32,25 +31,26 @@ type queue struct {
 	total   atomic.Uint64 // missed, ever
 }
 
-func newQueue(size int) *queue {
+// NewQueue makes a queue for up to size events; 0: 65536.
+func NewQueue(size int) *Queue {
 	if size <= 0 {
 		size = 1 << 16
 	}
-	return &queue{ring: make([]event.Event, min(size, 256)), most: size, wake: make(chan struct{}, 1)}
+	return &Queue{ring: make([]Event, min(size, 256)), most: size, wake: make(chan struct{}, 1)}
 }
 
 // grow makes room: what was never needed is not paid for, least of all before an
 // attach.
-func (q *queue) grow() {
-	ring := make([]event.Event, min(2*len(q.ring), q.most))
+func (q *Queue) grow() {
+	ring := make([]Event, min(2*len(q.ring), q.most))
 	for i := range q.n {
 		ring[i] = q.ring[(q.head+i)%len(q.ring)]
 	}
 	q.ring, q.head = ring, 0
 }
 
-// put adds a copy of e; urgent wakes the consumer at once.
-func (q *queue) put(e *event.Event, urgent bool) {
+// Put adds a copy of e; urgent wakes the consumer at once.
+func (q *Queue) Put(e *Event, urgent bool) {
 	q.mu.Lock()
 	if q.n == len(q.ring) && q.n < q.most {
 		q.grow()
@@ -69,7 +69,10 @@ func (q *queue) put(e *event.Event, urgent bool) {
 	}
 }
 
-func (q *queue) notify() {
+// Total is how many events were missed, ever.
+func (q *Queue) Total() uint64 { return q.total.Load() }
+
+func (q *Queue) notify() {
 	if q.asleep.Load() {
 		select {
 		case q.wake <- struct{}{}:
@@ -78,7 +81,8 @@ func (q *queue) notify() {
 	}
 }
 
-func (q *queue) end() {
+// End says that there will be no more.
+func (q *Queue) End() {
 	q.mu.Lock()
 	q.ended = true
 	q.mu.Unlock()
@@ -89,7 +93,7 @@ func (q *queue) end() {
 }
 
 // get takes the oldest event.
-func (q *queue) get() (e event.Event, ok, ended bool) {
+func (q *Queue) get() (e Event, ok, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -98,21 +102,28 @@ func (q *queue) get() (e event.Event, ok, ended bool) {
 		q.ring[q.head].Strings = nil
 		q.head, q.n = (q.head+1)%len(q.ring), q.n-1
 	case q.missed > 0: // told where the gap is: behind what was kept
-		e, q.missed = event.Event{Kind: event.Missed, Count: q.missed}, 0
+		e, q.missed = Event{Kind: Missed, Count: q.missed}, 0
 	default:
 		return e, false, q.ended
 	}
 	return e, true, false
 }
 
-// Poll implements Session.
-func (q *queue) Poll(ctx context.Context) (event.Event, error) {
+// Next takes the oldest event, if there is one.
+func (q *Queue) Next() (Event, bool) {
+	e, ok, _ := q.get()
+	return e, ok
+}
+
+// Poll waits for the oldest event and takes it. Behind the last one the error is
+// ErrEnded.
+func (q *Queue) Poll(ctx context.Context) (Event, error) {
 	for {
 		if e, ok, ended := q.get(); ok {
 			return e, nil
 		} else if ended {
-			q.end() // for the next caller
-			return event.Event{}, ErrEnded
+			q.End() // for the next caller
+			return Event{}, ErrEnded
 		}
 		q.asleep.Store(true)
 		timer := time.NewTimer(lag)
@@ -121,16 +132,16 @@ func (q *queue) Poll(ctx context.Context) (event.Event, error) {
 		case <-timer.C: // hits come without a wake-up
 		case <-ctx.Done():
 			timer.Stop()
-			return event.Event{}, ctx.Err()
+			return Event{}, ctx.Err()
 		}
 		timer.Stop()
 		q.asleep.Store(false)
 	}
 }
 
-// Events implements Session.
-func (q *queue) Events(ctx context.Context) iter.Seq[event.Event] {
-	return func(yield func(event.Event) bool) {
+// Events iterates over Poll until the end, or until ctx is done.
+func (q *Queue) Events(ctx context.Context) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
 		for {
 			e, err := q.Poll(ctx)
 			if err != nil || !yield(e) {

@@ -1,0 +1,177 @@
+// Package clock keeps the clocks of sets of maps right: what the CPUs' counter
+// of time means in nanoseconds of the monotonic clock, for handlers that run in
+// traced programs and ask no kernel for the time (package maps, SetClock).
+//
+// The rate is measured when the first set comes, within 10 parts in a million,
+// and from then on about once a second, as long as there are sets, by a goroutine.
+// What a clock says never jumps: it goes on from what it would have said, a little
+// faster or slower, until it is right.
+package clock
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"weak"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/engine/handler/maps"
+)
+
+// errCounter is of machines whose counter is no clock.
+var errCounter = fmt.Errorf("the CPU's counter of time is no clock here: %w", errors.ErrUnsupported)
+
+// Available is why there are no clocks on this machine, nil if there are: on
+// amd64 the counters of all CPUs have to go alike, at one rate, always, as those
+// do that the kernel takes its own time from.
+var Available = sync.OnceValue(func() error {
+	if runtime.GOARCH == "arm64" {
+		return nil
+	}
+	source, _ := os.ReadFile("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+	if slices.Contains([]string{"tsc", "kvm-clock", "hyperv_clocksource_tsc_page"}, strings.TrimSpace(string(source))) {
+		return nil
+	}
+	return errCounter
+})
+
+// sample is one moment on both clocks.
+type sample struct{ cycles, nanos uint64 }
+
+// now samples: of some tries the one that took least.
+func now() (best sample) {
+	const tries = 32
+	least := uint64(math.MaxUint64)
+	for range tries {
+		var t unix.Timespec
+		before := cycles()
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+		if took := cycles() - before; took < least {
+			least, best = took, sample{before + took/2, uint64(t.Nano())}
+		}
+	}
+	return best
+}
+
+// rate is in nanoseconds a cycle.
+func rate(from, to sample) float64 {
+	return float64(to.nanos-from.nanos) / float64(to.cycles-from.cycles)
+}
+
+// keeper has the sets whose clocks are kept. It does not keep the sets: those that
+// nobody has any more are no concern.
+type keeper struct {
+	mu   sync.Mutex
+	sets map[weak.Pointer[maps.Set]]bool
+	stop chan struct{} // of the goroutine, nil without one
+	done chan struct{}
+
+	last sample // that the rate was measured by
+	said sample // from which clocks go on
+	rate float64
+}
+
+var clocks = keeper{sets: map[weak.Pointer[maps.Set]]bool{}}
+
+// Keep keeps a set's clock right until Drop.
+func Keep(s *maps.Set) error {
+	if err := Available(); err != nil {
+		return err
+	}
+	clocks.keep(s)
+	return nil
+}
+
+// Drop lets go of a set, before it is closed.
+func Drop(s *maps.Set) { clocks.drop(s) }
+
+func (k *keeper) keep(s *maps.Set) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stop == nil {
+		const first = 2 * time.Millisecond
+		k.last = now()
+		time.Sleep(first)
+		k.said = now()
+		k.rate = rate(k.last, k.said)
+		k.stop, k.done = make(chan struct{}), make(chan struct{})
+		go k.run(k.stop, k.done)
+	}
+	k.sets[weak.Make(s)] = true
+	k.write(s)
+}
+
+func (k *keeper) drop(s *maps.Set) {
+	k.mu.Lock()
+	delete(k.sets, weak.Make(s))
+	last, done := k.stop != nil && len(k.sets) == 0, k.done
+	if last {
+		close(k.stop)
+		k.stop = nil
+	}
+	k.mu.Unlock()
+	if last {
+		<-done
+	}
+}
+
+func (k *keeper) write(s *maps.Set) {
+	s.SetClock(k.said.cycles, k.said.nanos, uint64(k.rate*float64(uint64(1)<<maps.ClockShift(runtime.GOARCH))))
+}
+
+// run looks at the clocks, at first often.
+func (k *keeper) run(stop, done chan struct{}) {
+	defer close(done)
+	for pause := 20 * time.Millisecond; ; pause = min(4*pause, time.Second) {
+		select {
+		case <-stop:
+			return
+		case <-time.After(pause):
+			if !k.tick(stop, min(4*pause, time.Second)) {
+				return
+			}
+		}
+	}
+}
+
+// tick looks at the clocks once; false: there are none any more.
+func (k *keeper) tick(mine chan struct{}, pause time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.adjust(now(), pause)
+	for p := range k.sets {
+		if s := p.Value(); s != nil {
+			k.write(s)
+		} else {
+			delete(k.sets, p)
+		}
+	}
+	if len(k.sets) == 0 && k.stop == mine {
+		k.stop = nil
+	}
+	return k.stop == mine
+}
+
+// adjust has clocks be right again after the next pause.
+func (k *keeper) adjust(at sample, pause time.Duration) {
+	const most = float64(time.Millisecond)
+	says := float64(at.cycles-k.said.cycles) * k.rate
+	wrong := float64(at.nanos-k.said.nanos) - says
+	if at.cycles < k.said.cycles || math.Abs(wrong) > most { // the machine slept
+		k.last, k.said = at, at
+		return
+	}
+	measured := rate(k.last, at)
+	k.said = sample{at.cycles, k.said.nanos + uint64(says)}
+	k.rate = measured * (1 + wrong/float64(pause))
+	if pause == time.Second {
+		k.last = at
+	}
+}

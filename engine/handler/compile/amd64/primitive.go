@@ -1,0 +1,44 @@
+package amd64
+
+import (
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// primitive is what only helpers do.
+func (c *compiler) primitive(o *plan.Op) {
+	switch o.Kind {
+	case plan.Thread:
+		c.changes(rax)
+		c.bytes(0xf3, 0x48, 0x0f, 0xae, 0xc0) // rdfsbase rax
+	case plan.Line:
+		c.cpu(rax)
+	case plan.Cycles:
+		c.cycles(o)
+	case plan.Syscall:
+		c.changes(rax, rcx, r9, r10, r11)
+		c.put(inst{wide: true, op: movTo, reg: home[program.R4], rm: is(r10)})
+		c.constant(r9, 0)
+		c.constant(rax, o.Imm)
+		c.bytes(0x0f, 0x05)
+		c.changes(home[program.R1], home[program.R2], home[program.R3], home[program.R5]) // as calls do
+	}
+}
+
+// cycles sets rax to the time-stamp counter, without waiting for what is in
+// flight.
+func (c *compiler) cycles(o *plan.Op) {
+	c.changes(rax)
+	c.Flags = true
+	keep := o.Live>>program.R3&1 != 0
+	if keep {
+		c.move(true, scratch0, rdx)
+	}
+	c.changes(rdx)
+	c.bytes(0x0f, 0x31) // rdtsc
+	c.put(inst{wide: true, op: shiftBy, reg: shifts[program.AluLsh], rm: is(rdx), imm: 32, immLen: 1})
+	c.put(inst{wide: true, op: []byte{byte(groupOr)<<3 | 1}, reg: rdx, rm: is(rax)})
+	if keep {
+		c.put(inst{wide: true, op: movTo, reg: scratch0, rm: is(rdx)})
+	}
+}

@@ -1,0 +1,63 @@
+package arm64
+
+import (
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// primitive is what only helpers do.
+func (c *compiler) primitive(o *plan.Op) {
+	r0 := home[program.R0]
+	switch o.Kind {
+	case plan.Thread:
+		c.changes(r0)
+		c.thread(r0)
+	case plan.Line:
+		c.line(r0, c.Target.Maps[0].CPUs)
+	case plan.Cycles:
+		c.changes(r0)
+		c.put(0xd53be040 | uint32(r0)) // mrs, cntvct_el0
+	case plan.Syscall:
+		const number, sixth reg = 8, 5 // no call changes these
+		c.three(true, opOrr, scratch1, zero, number)
+		c.three(true, opOrr, scratch2, zero, sixth)
+		c.changes(r0, scratch1, scratch2)
+		c.number(number, o.Imm)
+		c.number(sixth, 0)
+		c.put(0xd4000001) // svc #0
+		c.three(true, opOrr, number, zero, scratch1)
+		c.three(true, opOrr, sixth, zero, scratch2)
+		c.move(true, r0, home[program.R1])
+		for r := program.R1; r <= program.R5; r++ {
+			c.changes(home[r]) // as calls do
+		}
+	}
+}
+
+// number sets r to n of 16 bits; who calls it puts r back.
+func (c *compiler) number(r reg, n int64) { c.put(0xd2800000 | uint32(n)<<5 | uint32(r)) } // movz
+
+// thread sets r to the thread pointer.
+func (c *compiler) thread(r reg) { c.put(0xd53bd040 | uint32(r)) } // mrs, tpidr_el0
+
+// golden is 2^64 divided by the golden ratio: it spreads what it multiplies.
+const golden = -0x61c8864680b583eb
+
+// line sets r to the number of the value that this thread takes of a map with
+// one for each CPU: that CPU's, or, where no instruction tells its number, one
+// that depends on the thread. Threads can share it; so can they where the kernel
+// moves them meanwhile.
+func (c *compiler) line(r reg, cpus int) {
+	c.changes(r)
+	if c.Target.RSeq != 0 {
+		c.cpu(r)
+		return
+	}
+	c.thread(r)
+	c.constant(scratch3, golden)
+	c.multiply(true, false, r, r, scratch3, zero)
+	c.put(0xd360fc00 | uint32(r)<<5 | uint32(r)) // lsr 32
+	c.constant(scratch3, int64(cpus))
+	c.multiply(true, false, r, r, scratch3, zero)
+	c.put(0xd360fc00 | uint32(r)<<5 | uint32(r))
+}

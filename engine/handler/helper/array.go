@@ -1,0 +1,51 @@
+package helper
+
+import (
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// updateArray is map_update_elem of an array: key, value and flags are in r2 to
+// r4. Lookups in arrays are the compiler's.
+func updateArray(l maps.Layout) *code {
+	c := newCode()
+	there, fits := c.label(), c.label()
+	c.begin("update", 0)
+	c.mov(r0, r4)
+	c.loadSize(program.SizeW, r2, r2, 0)
+	c.wheni(program.JmpLe, r0, maps.Exist, fits)
+	c.result(eInvalid)
+	c.here(fits)
+	c.wheni(program.JmpLt, r2, int32(l.MaxEntries), there)
+	c.region(r1, l.Header+maps.OffRefused)
+	c.movi(r2, 1)
+	c.add(r1, 0, r2)
+	c.result(eTooBig)
+	c.here(there)
+	exists := c.label()
+	c.wheni(program.JmpEq, r0, maps.NoExist, exists)
+	c.mov(r5, r2)
+	c.alui(program.AluMul, r5, int32(l.Stride))
+	c.region(r1, l.Data)
+	c.alu(program.AluAdd, r5, r1)
+	if l.CPUs > 1 {
+		c.helper(compile.FnLine)
+		c.alui(program.AluMul, r0, int32(l.CPUStride))
+		c.alu(program.AluAdd, r5, r0)
+	}
+	c.mov(r0, r3)
+	c.copyBytes(r5, r0, l.ValueSize)
+	c.result(0)
+	c.here(exists)
+	c.result(eExists)
+	return c
+}
+
+// refuseDelete is map_delete_elem of an array.
+func refuseDelete() *code {
+	c := newCode()
+	c.begin("delete", 0)
+	c.result(eInvalid)
+	return c
+}

@@ -1,0 +1,277 @@
+// Package helper is the helpers that handlers call, as machine code that lies in
+// the traced program beside the handlers' own: look-ups and updates of hashes,
+// records in rings, the time, ids, reads of memory.
+//
+// Each helper is a small program in the portable form, made for the maps that it
+// works on, and compiled as handlers are; so there is one source for all
+// instruction sets. Nobody verifies them: they are of this module, work on the
+// memory that packages maps and ring describe, by the same steps, and use the
+// compiler's primitives (the thread pointer, the counter of time, system calls).
+// Every loop in them ends, whatever the program has written into that memory.
+//
+// Pure: it imports the compiler, the forms of programs and of maps.
+package helper
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	layout "github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/ring"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+)
+
+// Env is what helpers are made for.
+type Env struct {
+	Context  program.Context
+	Set      *layout.Set // the maps that the program has
+	Region   arch.Addr   // where the program has them
+	Threads  arch.Addr   // its table of threads
+	Features compile.Feature
+}
+
+// Library is helpers as machine code.
+type Library struct {
+	Code  []byte // to lie where it was made for
+	At    map[compile.Helper]arch.Addr
+	Stack int // bytes that the deepest of them uses, the return to its caller included
+}
+
+// Needed are the helpers that programs call, which are not the compiler's.
+func Needed(ctx program.Context, programs ...*verify.Result) []compile.Helper {
+	need := map[compile.Helper]bool{}
+	for _, r := range programs {
+		if r == nil {
+			continue
+		}
+		for i, in := range r.Program.Insns {
+			if in.IsCall() && in.Src == program.CallHelper && r.Facts[i].Reached {
+				need[compile.Helper{Num: in.Imm, Map: mapOf(r, i)}] = true
+			}
+		}
+	}
+	maps.DeleteFunc(need, func(h compile.Helper, _ bool) bool {
+		switch h.Num {
+		case program.FnLoop, program.FnGetAttachCookie, program.FnGetFuncIP:
+			return true
+		case program.FnSMPProcessorID:
+			return ctx.Arch == "amd64"
+		}
+		return false
+	})
+	list := slices.SortedFunc(maps.Keys(need), order)
+	if !need[compile.Helper{Num: program.FnCurrentPIDTGID, Map: compile.NoMap}] {
+		return list
+	}
+	for _, h := range list {
+		if h.Num == program.FnMapLookup && h.Map >= 0 {
+			list = append(list, compile.Helper{Num: compile.FnOwn, Map: h.Map})
+		}
+	}
+	return list
+}
+
+func order(a, b compile.Helper) int {
+	if a.Num != b.Num {
+		return int(a.Num - b.Num)
+	}
+	return a.Map - b.Map
+}
+
+// mapOf is the map that call i is with, NoMap if it is with none.
+func mapOf(r *verify.Result, i int) int {
+	h := program.Helpers[r.Program.Insns[i].Imm]
+	if h == nil || !slices.Contains(h.Args, program.ArgMap) {
+		return compile.NoMap
+	}
+	return r.Facts[i].Map
+}
+
+// Make makes the code of helpers, to lie at base. Errors wrap
+// compile.ErrUnsupported, where one can't be had.
+func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
+	l := &Library{At: map[compile.Helper]arch.Addr{}}
+	for _, h := range e.dependencies(need) {
+		c, err := e.source(h)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			continue // the compiler has it after all
+		}
+		calls := l.At
+		if h.Num == compile.FnOwn { // its look-up is that of its map
+			calls = maps.Clone(l.At)
+			calls[compile.Helper{Num: program.FnMapLookup, Map: compile.NoMap}] = l.At[compile.Helper{Num: program.FnMapLookup, Map: h.Map}]
+		}
+		code, err := e.compile(h, c, base+arch.Addr(len(l.Code)), calls)
+		if err != nil {
+			return nil, err
+		}
+		l.At[h] = base + arch.Addr(len(l.Code))
+		l.Code = append(l.Code, code.Bytes...)
+		for len(l.Code)%16 != 0 {
+			l.Code = append(l.Code, 0)
+		}
+		l.Stack = max(l.Stack, code.Stack)
+	}
+	l.Stack *= 3 // a helper calls another, which may call one more
+	return l, nil
+}
+
+// dependencies are the helpers with those that they call, in front.
+func (e *Env) dependencies(need []compile.Helper) []compile.Helper {
+	var first []compile.Helper
+	add := func(num int32) {
+		if h := (compile.Helper{Num: num, Map: compile.NoMap}); !slices.Contains(first, h) {
+			first = append(first, h)
+		}
+	}
+	for _, h := range need {
+		switch h.Num {
+		case program.FnRingbufReserve, program.FnRingbufOutput, program.FnPerfEventOutput, program.FnProbeReadUser, program.FnProbeReadUserStr, compile.FnOwn:
+			add(program.FnCurrentPIDTGID)
+		}
+	}
+	return append(first, slices.DeleteFunc(slices.Clone(need), func(h compile.Helper) bool { return slices.Contains(first, h) })...)
+}
+
+// source is a helper's program.
+func (e *Env) source(h compile.Helper) (*code, error) {
+	if h.Map >= 0 {
+		return e.withMap(h)
+	}
+	switch h.Num {
+	case program.FnKtimeGetNS:
+		return e.time(), nil
+	case program.FnKtimeGetBootNS:
+		return e.bootTime(), nil
+	case program.FnPrandomU32:
+		return random(), nil
+	case program.FnSMPProcessorID:
+		return e.cpu(), nil
+	case program.FnCurrentPIDTGID:
+		if e.Context.Arch == "amd64" && e.Features&compile.FSBase == 0 {
+			return nil, fmt.Errorf("%w: no instruction tells the thread's pointer (fsgsbase)", compile.ErrUnsupported)
+		}
+		return e.ids(), nil
+	case program.FnCurrentUIDGID:
+		return e.users(), nil
+	case program.FnCurrentComm:
+		return e.name(), nil
+	case program.FnProbeReadUser:
+		return e.read(), nil
+	case program.FnProbeReadUserStr:
+		return e.readString(), nil
+	case program.FnStrncmp:
+		return compare(), nil
+	case program.FnRingbufSubmit, program.FnRingbufDiscard:
+		c, how := newCode(), uint64(0)
+		if h.Num == program.FnRingbufDiscard {
+			how = ring.Discarded
+		}
+		c.end(how)
+		return c, nil
+	}
+	return nil, unsupported(h)
+}
+
+// withMap is the program of a helper that works on a map.
+func (e *Env) withMap(h compile.Helper) (*code, error) {
+	if h.Map >= e.Set.Len() {
+		return nil, unsupported(h)
+	}
+	l := e.Set.Map(h.Map).Layout()
+	switch spec := e.Set.Map(h.Map).Spec(); spec.Type {
+	case program.Hash, program.LRUHash, program.PerCPUHash:
+		return e.withHash(h, l)
+	case program.Array, program.PerCPUArray:
+		switch h.Num {
+		case program.FnMapLookup, compile.FnOwn:
+			return nil, nil
+		case program.FnMapUpdate:
+			return updateArray(l), nil
+		case program.FnMapDelete:
+			return refuseDelete(), nil
+		}
+	case program.RingBuf, program.PerfEvents:
+		return withRing(h, records{newCode(), l})
+	}
+	return nil, unsupported(h)
+}
+
+func (e *Env) withHash(h compile.Helper, l layout.Layout) (*code, error) {
+	const longest = 256
+	if l.KeySize > longest {
+		return nil, fmt.Errorf("%w: keys of %d bytes", compile.ErrUnsupported, l.KeySize)
+	}
+	c := newHash(l)
+	switch h.Num {
+	case compile.FnOwn:
+		if l.KeySize != 8 || l.CPUs > 1 {
+			return nil, nil // nobody asks for it
+		}
+		c.own(e)
+	case program.FnMapLookup:
+		c.lookup()
+	case program.FnMapUpdate:
+		c.update()
+	case program.FnMapDelete:
+		c.deletion()
+	default:
+		return nil, unsupported(h)
+	}
+	return c.code, nil
+}
+
+func withRing(h compile.Helper, r records) (*code, error) {
+	switch h.Num {
+	case program.FnRingbufReserve:
+		r.reserve()
+	case program.FnRingbufOutput:
+		r.output(r2, r3, eAgain)
+	case program.FnPerfEventOutput:
+		r.output(r4, r5, eNoSpace)
+	case program.FnRingbufQuery:
+		r.query()
+	default:
+		return nil, unsupported(h)
+	}
+	return r.code, nil
+}
+
+func unsupported(h compile.Helper) error {
+	name := fmt.Sprint(h.Num)
+	if known := program.Helpers[h.Num]; known != nil {
+		name = known.Name
+	}
+	return fmt.Errorf("%w: no machine code for %s", compile.ErrUnsupported, name)
+}
+
+var errUses = errors.New("helper: a stack of more than there is")
+
+// compile makes a helper's code. What it calls is in at.
+func (e *Env) compile(h compile.Helper, c *code, base arch.Addr, at map[compile.Helper]arch.Addr) (*compile.Code, error) {
+	c.link()
+	p := &program.Program{Name: fmt.Sprintf("helper %d", h.Num), Insns: c.insns, Funcs: c.funcs,
+		Maps: []program.Map{{Name: "region", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}}}
+	r := &verify.Result{Program: p, Context: e.Context, Stack: c.stack, Facts: make([]verify.Fact, len(p.Insns))}
+	wide := false
+	for i, in := range p.Insns {
+		r.Facts[i] = verify.Fact{Reached: !wide, Map: compile.NoMap}
+		wide = !wide && in.Wide()
+	}
+	for _, n := range c.stack {
+		if n > program.StackSize {
+			return nil, errUses
+		}
+	}
+	t := compile.Target{Base: base, Region: e.Region, Maps: []compile.Map{{Stride: 8, CPUs: e.Set.CPUs()}}, Helpers: at,
+		Features: e.Features, Called: true, Result: true, Helper: true}
+	return compile.Compile(r, t)
+}

@@ -1,0 +1,89 @@
+package helper
+
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// own is compile.FnOwn: the look-up in a hash of what belongs to the thread, whose
+// ids are the key. The thread's entry in the table of threads says in which node
+// they were found last; whether they are there still, the node tells.
+func (h *hash) own(e *Env) {
+	const key, node, entry = -8, -16, -24
+	pair := threadFound + 16*(h.Header/maps.HeaderSize%threadPairs)
+	tag := uint64(e.Region) + uint64(h.Header)
+	slow, known, none, out := h.label(), h.label(), h.label(), h.label()
+	h.begin("own", 24)
+	h.helper(compile.FnThread)
+	h.wheni(program.JmpEq, r0, 0, slow)
+	threadEntryOf(h.code, r4, r0, e.Threads)
+	h.load(r3, r4, 0)
+	h.when(program.JmpNe, r3, r0, slow)
+	h.acquire(r5, r4, 8)
+	h.wheni(program.JmpEq, r5, 0, slow)
+	h.store(r2, 0, r5)
+	h.number(r1, tag)
+	h.load(r3, r4, pair)
+	h.when(program.JmpNe, r3, r1, slow)
+	h.load(r0, r4, pair+8)
+	h.wheni(program.JmpGe, r0, int32(h.Entries), slow)
+	h.node(r0, r0)
+	h.load(r3, r0, h.KeyOff)
+	h.when(program.JmpNe, r3, r5, slow)
+	h.acquire(r1, r0, 0) // it leads to a node, or is the last
+	h.low(r1, r1)
+	h.wheni(program.JmpLt, r1, int32(h.Entries), known)
+	h.wheni(program.JmpNe, r1, maps.LinkEnd, slow)
+	h.here(known)
+	h.used(r0)
+	h.alui(program.AluAdd, r0, int32(h.ValueOff))
+	h.exit()
+
+	h.here(slow)
+	search := h.label()
+	h.call(search)
+	h.exit()
+
+	h.here(search) // r2 is where the ids go
+	h.begin("search", 24)
+	h.store(r10, key, r2)
+	h.helper(program.FnCurrentPIDTGID)
+	h.load(r2, r10, key)
+	h.store(r2, 0, r0)
+	h.helper(program.FnMapLookup)
+	h.wheni(program.JmpEq, r0, 0, none)
+	h.store(r10, node, r0)
+	h.region(r1, h.Nodes+h.ValueOff)
+	h.mov(r2, r0)
+	h.alu(program.AluSub, r2, r1)
+	h.alui(program.AluDiv, r2, int32(h.NodeStride))
+	h.store(r10, entry, r2)
+	h.helper(compile.FnThread)
+	h.wheni(program.JmpEq, r0, 0, out)
+	threadEntryOf(h.code, r4, r0, e.Threads)
+	h.load(r3, r4, 0)
+	h.when(program.JmpNe, r3, r0, out)
+	h.load(r2, r10, entry)
+	h.store(r4, pair+8, r2)
+	h.number(r1, tag)
+	h.release(r4, pair, r1)
+	h.here(out)
+	h.load(r0, r10, node)
+	h.exit()
+	h.here(none)
+	h.result(0)
+}
+
+// threadEntryOf leaves the address of the first entry that the thread with a
+// pointer may have in dst; it changes r1.
+func threadEntryOf(c *code, dst, pointer uint8, table arch.Addr) {
+	c.number(r1, hashMul)
+	c.mov(dst, pointer)
+	c.alu(program.AluMul, dst, r1)
+	c.alui(program.AluRsh, dst, 64-threadBits)
+	c.alui(program.AluLsh, dst, threadShift)
+	c.number(r1, uint64(table+threadFirst))
+	c.alu(program.AluAdd, dst, r1)
+}

@@ -1,0 +1,260 @@
+package helper
+
+import (
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Threads is a table of the ids of a process's threads, in memory of its own that
+// a child begins with empty (MADV_WIPEONFORK): an entry is a thread's pointer to
+// its own data, which no two threads share, and then, behind it, the process's id
+// and the thread's, as get_current_pid_tgid has them, 0 where they are to be asked
+// for. A thread looks at as many entries as Probes from the one that its pointer's
+// hash gives. Behind these are three pairs: which map a thread has looked into by
+// its ids, and in which node it found them.
+const (
+	ThreadsSize = threadFirst + (threadEntries+threadProbes)*threadEntry // bytes
+
+	threadFirst   = 64 // behind the process's id: others in the same memory keep nothing here
+	threadBits    = 12
+	threadEntries = 1 << threadBits
+	threadEntry   = 64
+	threadFound   = 16 // the first pair
+	threadPairs   = 3
+	threadProbes  = 16
+	threadShift   = 6
+)
+
+// ThreadSlots are the offsets at which a thread may have its entry in the table.
+func ThreadSlots(pointer uint64) (list []int) {
+	mul := uint64(hashMul)
+	first := int(pointer * mul >> (64 - threadBits))
+	for i := range threadProbes {
+		list = append(list, threadFirst+(first+i)*threadEntry)
+	}
+	return list
+}
+
+// system is the numbers of system calls.
+type system struct {
+	getpid, gettid, getuid, getgid, prctl, clockGettime, getcpu, readv int32
+}
+
+var systems = map[string]system{
+	"amd64": {39, 186, 102, 104, 157, 228, 309, 310},
+	"arm64": {172, 178, 174, 176, 167, 113, 168, 270},
+}
+
+// ids is get_current_pid_tgid.
+func (e *Env) ids() *code {
+	c := newCode()
+	probe, next, claim, fill, slow := c.label(), c.label(), c.label(), c.label(), c.label()
+	c.begin("ids", 0)
+	c.helper(compile.FnThread)
+	c.wheni(program.JmpEq, r0, 0, slow) // a thread without any
+	threadEntryOf(c, r2, r0, e.Threads)
+	c.load(r3, r2, 0)
+	c.when(program.JmpNe, r3, r0, probe)
+	c.acquire(r1, r2, 8)
+	c.wheni(program.JmpEq, r1, 0, fill)
+	c.mov(r0, r1)
+	c.exit()
+
+	c.here(probe)
+	c.mov(r4, r2)
+	c.alui(program.AluAdd, r4, threadProbes*threadEntry)
+	c.here(next)
+	c.load(r3, r2, 0)
+	found := c.label()
+	c.when(program.JmpEq, r3, r0, found)
+	c.wheni(program.JmpEq, r3, 0, claim)
+	c.alui(program.AluAdd, r2, threadEntry)
+	c.when(program.JmpLt, r2, r4, next)
+	c.jump(slow)
+	c.here(found)
+	c.acquire(r1, r2, 8)
+	c.wheni(program.JmpEq, r1, 0, fill)
+	c.mov(r0, r1)
+	c.exit()
+
+	c.here(claim) // r2 is free
+	c.mov(r3, r0)
+	c.movi(r0, 0)
+	c.cas(r2, 0, r3)
+	c.wheni(program.JmpNe, r0, 0, slow)
+	c.here(fill)
+	c.mov(r1, r2)
+	ask := c.label()
+	c.call(ask)
+	c.exit()
+	c.here(slow)
+	c.movi(r1, 0)
+	c.call(ask)
+	c.exit()
+
+	sys := systems[e.Context.Arch]
+	c.here(ask) // the kernel, and keep the answer at r1
+	c.begin("ask", 0)
+	c.mov(r6, r1)
+	c.helper(compile.FnSyscall - sys.gettid)
+	c.mov(r7, r0)
+	c.helper(compile.FnSyscall - sys.getpid)
+	c.mov(r8, r0)
+	c.mov(r9, r0)
+	c.alui(program.AluLsh, r9, 32)
+	c.alu(program.AluOr, r9, r7)
+	out, owned := c.label(), c.label()
+	c.wheni(program.JmpEq, r6, 0, out)
+	c.number(r1, uint64(e.Threads)) // a child by vfork is in its parent's memory, and has its pointer
+	c.movi(r0, 0)
+	c.cas(r1, 0, r8)
+	c.wheni(program.JmpEq, r0, 0, owned)
+	c.when(program.JmpNe, r0, r8, out)
+	c.here(owned)
+	c.release(r6, 8, r9)
+	c.here(out)
+	c.mov(r0, r9)
+	c.exit()
+	return c
+}
+
+// users is get_current_uid_gid.
+func (e *Env) users() *code {
+	c := newCode()
+	sys := systems[e.Context.Arch]
+	c.begin("users", 0)
+	c.helper(compile.FnSyscall - sys.getuid)
+	c.mov(r6, r0)
+	c.helper(compile.FnSyscall - sys.getgid)
+	c.alui(program.AluLsh, r0, 32)
+	c.alu(program.AluOr, r0, r6)
+	c.exit()
+	return c
+}
+
+// name is get_current_comm: room and its size are in r1 and r2.
+func (e *Env) name() *code {
+	const getName, size = 16, 16
+	c := newCode()
+	copying := c.label()
+	c.begin("comm", size)
+	c.low(r7, r2)
+	c.mov(r6, r1)
+	c.mov(r8, r1)
+	c.movi(r1, getName)
+	c.mov(r2, r10)
+	c.alui(program.AluAdd, r2, -size)
+	for _, r := range []uint8{r3, r4, r5} {
+		c.movi(r, 0)
+	}
+	c.helper(compile.FnSyscall - systems[e.Context.Arch].prctl)
+	c.mov(r1, r6)
+	c.mov(r2, r7)
+	c.clearLoop()
+	c.mov(r3, r7) // the name with its end, cut to what fits with one
+	out := c.label()
+	c.wheni(program.JmpEq, r3, 0, out)
+	c.alui(program.AluAdd, r3, -1)
+	c.wheni(program.JmpLe, r3, size, copying)
+	c.movi(r3, size)
+	c.here(copying)
+	c.mov(r1, r8)
+	c.mov(r2, r10)
+	c.alui(program.AluAdd, r2, -size)
+	c.copyLoop()
+	c.here(out)
+	c.result(0)
+	return c
+}
+
+// cpu is get_smp_processor_id where no instruction has it.
+func (e *Env) cpu() *code {
+	c := newCode()
+	c.begin("cpu", 8)
+	c.storei(r10, -8, 0)
+	c.mov(r1, r10)
+	c.alui(program.AluAdd, r1, -8)
+	for _, r := range []uint8{r2, r3, r4, r5} {
+		c.movi(r, 0)
+	}
+	c.helper(compile.FnSyscall - systems[e.Context.Arch].getcpu)
+	c.loadSize(program.SizeW, r0, r10, -8)
+	c.exit()
+	return c
+}
+
+// random is get_prandom_u32: the counter of time, stirred.
+func random() *code {
+	c := newCode()
+	c.begin("random", 0)
+	c.helper(compile.FnCycles)
+	for _, mul := range []uint64{hashMul, 0xbf58476d1ce4e5b9} {
+		c.number(r1, mul)
+		c.alu(program.AluMul, r0, r1)
+		c.mov(r1, r0)
+		c.alui(program.AluRsh, r1, 32)
+		c.alu(program.AluXor, r0, r1)
+	}
+	c.low(r0, r0)
+	c.exit()
+	return c
+}
+
+// time is ktime_get_ns: the clock's page says what the counter means (package
+// maps, Clock).
+func (e *Env) time() *code {
+	c := newCode()
+	c.begin("time", 0)
+	again, late := c.label(), c.label()
+	c.region(r1, maps.OffClock)
+	c.here(again)
+	c.acquire(r2, r1, maps.ClockSeq)
+	c.wheni(program.JmpSet, r2, 1, again)
+	c.helper(compile.FnCycles)
+	c.acquire(r3, r1, maps.ClockCycles)
+	c.acquire(r4, r1, maps.ClockNanos)
+	c.acquire(r5, r1, maps.ClockMul)
+	c.load(r1, r1, maps.ClockSeq)
+	c.when(program.JmpEq, r1, r2, late)
+	c.region(r1, maps.OffClock)
+	c.jump(again)
+	c.here(late)
+	shift := int32(maps.ClockShift(e.Context.Arch))
+	c.alu(program.AluSub, r0, r3)
+	now := c.label()
+	c.wheni(program.JmpSge, r0, 0, now)
+	c.movi(r0, 0) // another CPU's counter
+	c.here(now)
+	c.mov(r1, r0)
+	c.alui(program.AluRsh, r1, 32)
+	c.alu(program.AluMul, r1, r5)
+	c.alui(program.AluLsh, r1, 32-shift)
+	c.low(r0, r0)
+	c.alu(program.AluMul, r0, r5)
+	c.alui(program.AluRsh, r0, shift)
+	c.alu(program.AluAdd, r0, r1)
+	c.alu(program.AluAdd, r0, r4)
+	c.exit()
+	return c
+}
+
+// bootTime is ktime_get_boot_ns.
+func (e *Env) bootTime() *code {
+	const clock = 7 // CLOCK_BOOTTIME
+	c := newCode()
+	c.begin("boot", 16)
+	c.movi(r1, clock)
+	c.mov(r2, r10)
+	c.alui(program.AluAdd, r2, -16)
+	for _, r := range []uint8{r3, r4, r5} {
+		c.movi(r, 0)
+	}
+	c.helper(compile.FnSyscall - systems[e.Context.Arch].clockGettime)
+	c.load(r0, r10, -16)
+	c.alui(program.AluMul, r0, 1e9)
+	c.load(r1, r10, -8)
+	c.alu(program.AluAdd, r0, r1)
+	c.exit()
+	return c
+}
