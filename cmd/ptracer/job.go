@@ -111,7 +111,7 @@ func open(opt *options, eo engine.Options) (engine.Session, int, error) {
 		}
 		return sess, sess.Processes()[0], nil
 	}
-	sess, err := engine.Attach(opt.pids[0], eo)
+	sess, err := attach(opt, eo)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
 )
 
 // options are the flags and arguments that the tracing verbs share.
@@ -18,8 +19,11 @@ type options struct {
 	json      bool
 	rung      rungFlag
 	verbose   bool
-	resident  bool // the probes are to stay in the process
-	listing   bool // a command is not to run, only to be looked at
+	resident  bool   // the probes are to stay in the process
+	listing   bool   // a command is not to run, only to be looked at
+	direct    bool   // no server
+	name      string // the verb's, for other tracers
+	where     handler.Where
 	locations []string
 	command   []string // what is behind "--", with the program's name
 }
@@ -40,6 +44,7 @@ func (o *options) bind(cmd *cobra.Command) {
 	f.IntSliceVarP(&o.pids, "pid", "p", nil, "trace the running process `PID`; may be repeated")
 	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard error")
 	f.BoolVar(&o.json, "json", false, "write one JSON object a line")
+	f.BoolVar(&o.direct, "direct", false, "with -p: attach without a server, so that no other tracer can share the process")
 	f.Var(&o.rung, "rung", "how places are served: "+strings.Join(rungNames, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("rung", cobra.FixedCompletions(rungNames, cobra.ShellCompDirectiveNoFileComp))
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
@@ -61,6 +66,10 @@ func (o *options) bindResident(cmd *cobra.Command) {
 // take sorts the arguments out and checks what the flags' types do not.
 func (o *options) take(cmd *cobra.Command, args []string) error {
 	o.split(cmd, args)
+	o.name = "ptracer " + cmd.Name()
+	if w := cmd.Flags().Lookup("where"); w != nil {
+		o.where = w.Value.(*whereFlag).Where
+	}
 	return o.check()
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/leak"
@@ -58,6 +59,7 @@ func TestScripts(t *testing.T) {
 				}
 				env.Setenv(name, abs)
 			}
+			env.Setenv(client.SocketEnv, filepath.Join(env.WorkDir, "server", "socket"))
 			if cache, err := os.UserCacheDir(); err == nil { // go builds its tools when they are first used
 				env.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
 			}

@@ -13,12 +13,15 @@ import (
 // it, unless those have a line of their own.
 var layers = [][]string{
 	{"cmd", "bench"},
+	{"engine/arbiter/server", "engine/arbiter/client"},
+	{"engine/arbiter/wire"},
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
 	{"engine/handler"},
 	{"engine/handler/builtin"},
 	{"engine/handler/filter", "engine/handler/kernel"},
+	{"engine/handler/helper", "engine/handler/clock"},
 	{"engine/handler/interp", "engine/handler/compile"},
 	{"engine/handler/compile/amd64", "engine/handler/compile/arm64"},
 	{"engine/handler/compile/plan"},
@@ -44,6 +47,7 @@ var doors = map[string]string{
 	door:                    "the door",
 	"engine/handler/ring":   "shared memory, no other process",
 	"engine/handler/kernel": "perf events and eBPF, no other process",
+	"engine/handler/clock":  "the time",
 }
 
 // behind are the names of package syscall that are the door's business, and

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/arbiter/client"
+	"github.com/ptracer/ptracer/engine/arbiter/server"
+)
+
+// serving is what a server says to who has started it, when it answers.
+const serving = "serving"
+
+// serveOptions are the flags of serve.
+type serveOptions struct {
+	socket  string
+	system  bool
+	idle    time.Duration
+	hold    time.Duration
+	control time.Duration
+	readyFD int
+}
+
+func newServe() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Serve tracers that share processes",
+		Long: `Own the ptrace attachment of processes, so that any number of tracers can share
+them: 'ptracer count -p PID' and the like, and programs that use the Go package
+engine/arbiter/client or the gRPC protocol. Verbs with -p start a server by
+themselves; it ends when nobody has used it for some seconds.
+
+Who asks may do to a process what ptrace would let that user do, whatever the
+server's own rights are. A tracer that ends, is killed, or does not answer takes
+its probes with it; the others', and the program, go on. With the server's end
+all processes are let go; if it is killed they go on, too, and the next tracer,
+or 'ptracer stop PID', cleans up.
+
+The socket is $PTRACER_SOCKET, else ptracer/socket in $XDG_RUNTIME_DIR or
+/run/user/UID, else /tmp/ptracer-UID/socket; with --system /run/ptracer/socket,
+for all users.`,
+		Example: `  ptracer serve &
+  ptracer count -p 1234 'libc:malloc' & ptracer trace -p 1234 main.serve
+  ptracer tracers
+  ptracer serve --system --hold-limit 5s`,
+		Args: cobra.NoArgs,
+		RunE: verb(func(*cobra.Command, []string) error { return serve(&o) }),
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.socket, "socket", "", "listen at `FILE`")
+	f.BoolVar(&o.system, "system", false, "serve all users, at "+systemSocket)
+	f.DurationVar(&o.idle, "idle", 0, "end when there was no tracer for `TIME`; 0: never")
+	f.DurationVar(&o.hold, "hold-limit", 30*time.Second, "a tracer may keep a thread stopped for `TIME`; 0: for ever")
+	f.DurationVar(&o.control, "control-limit", 5*time.Minute, "a tracer may control a process for `TIME` at a stretch")
+	f.IntVar(&o.readyFD, "ready-fd", 0, "say when it answers, or why it can't, to this descriptor")
+	_ = f.MarkHidden("ready-fd")
+	return cmd
+}
+
+func serve(o *serveOptions) error {
+	err := serveAt(o)
+	if o.readyFD > 0 && err != nil {
+		tellStarter(o.readyFD, err.Error())
+	}
+	return err
+}
+
+func serveAt(o *serveOptions) error {
+	path := o.socket
+	switch {
+	case path != "":
+	case o.system:
+		path = systemSocket
+	default:
+		path = client.DefaultSocket()
+	}
+	l, err := server.Listen(path, o.system)
+	if errors.Is(err, server.ErrRunning) && o.readyFD > 0 { // another verb was faster
+		tellStarter(o.readyFD, serving)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	hold := o.hold
+	if hold == 0 {
+		hold = -1
+	}
+	s := server.New(server.Options{Options: arbiter.Options{HoldLimit: hold, ControlLimit: o.control}, Version: version(), Idle: o.idle})
+	go func() {
+		<-catch()
+		_ = s.Close()
+	}()
+	if o.readyFD > 0 {
+		tellStarter(o.readyFD, serving)
+		o.readyFD = 0
+	}
+	return s.Serve(l)
+}
+
+// tellStarter says something to who has started us, once.
+func tellStarter(fd int, text string) {
+	f := os.NewFile(uintptr(fd), "starter")
+	_, _ = f.WriteString(text)
+	f.Close()
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/arbiter/client"
+)
+
+func newTracers() *cobra.Command {
+	var pid int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "tracers [-p PID] [flags]",
+		Short: "Show who traces what through a server",
+		Long: `Show the tracers that share processes through a server: since when, which
+processes, with how many probes, which threads they keep stopped, and which
+processes they control. Without a server there are none; who traces a process
+directly, 'ptracer doctor PID' tells.
+
+With --json: {"id","name","pid","uid","since","processes","probes","handlers",
+"holds","controls","missed"}, one object a line.`,
+		Example: `  ptracer tracers
+  ptracer tracers -p 1234 --json`,
+		Args: cobra.NoArgs,
+		RunE: verb(func(cmd *cobra.Command, _ []string) error { return tracers(cmd.OutOrStdout(), pid, asJSON) }),
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().IntVarP(&pid, "pid", "p", 0, "only those of the process `PID`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write one JSON object a line")
+	return cmd
+}
+
+func tracers(w io.Writer, pid int, asJSON bool) error {
+	var list []arbiter.TracerInfo
+	for _, socket := range []string{client.DefaultSocket(), systemSocket} {
+		some, err := client.Dialer{Socket: socket}.Tracers(pid)
+		if err != nil && !errors.Is(err, client.ErrNoServer) {
+			return err
+		}
+		list = append(list, some...)
+	}
+	if asJSON {
+		objects := make([]any, len(list))
+		for i := range list {
+			objects[i] = tracerJSON(&list[i])
+		}
+		return writeJSON(w, objects)
+	}
+	rows := [][]string{{"TRACER", "PID", "UID", "FOR", "PROCESSES", "PROBES", "HOLDS", "CONTROLS"}}
+	for _, t := range list {
+		rows = append(rows, []string{t.Name, fmt.Sprint(t.PID), fmt.Sprint(t.UID), time.Since(t.Since).Round(time.Second).String(),
+			numbers(t.Processes), fmt.Sprint(len(t.Probes)), fmt.Sprint(len(t.Holds)), numbers(t.Controls)})
+	}
+	for _, line := range aligned(rows) {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tracerJSON(t *arbiter.TracerInfo) map[string]any {
+	holds := []map[string]any{}
+	for _, h := range t.Holds {
+		x := map[string]any{"pid": h.PID, "tid": h.TID, "since": h.Since}
+		if !h.Until.IsZero() {
+			x["until"] = h.Until
+		}
+		holds = append(holds, x)
+	}
+	return map[string]any{"id": t.ID, "name": t.Name, "pid": t.PID, "uid": t.UID, "since": t.Since, "processes": t.Processes,
+		"probes": t.Probes, "handlers": t.Handlers, "holds": holds, "controls": t.Controls, "missed": t.Missed}
+}
+
+func numbers(list []int) string {
+	if len(list) == 0 {
+		return "-"
+	}
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ","), "[]")
+}
+
+// aligned puts the cells of rows below each other.
+func aligned(rows [][]string) []string {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	lines := make([]string, len(rows))
+	for n, row := range rows {
+		var b strings.Builder
+		for i, cell := range row {
+			fmt.Fprintf(&b, "%-*s  ", widths[i], cell)
+		}
+		lines[n] = strings.TrimRight(b.String(), " ")
+	}
+	return lines
+}

@@ -1,0 +1,95 @@
+package client
+
+import (
+	"bytes"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// hit is a task that the server holds for a Func.
+type hit struct {
+	s    *Session
+	e    event.Event
+	regs *arch.Regs // read when first asked for
+	stay bool
+}
+
+var _ engine.Hit = (*hit)(nil)
+
+func (h *hit) PID() int             { return h.e.PID }
+func (h *hit) TID() int             { return h.e.TID }
+func (h *hit) Probe() event.ProbeID { return h.e.Probe }
+func (h *hit) Location() string     { return h.e.Location }
+func (h *hit) Addr() arch.Addr      { return h.e.Addr }
+func (h *hit) Stop()                { h.stay = true }
+
+// Registers implements engine.Hit.
+func (h *hit) Registers() arch.Regs {
+	if h.regs == nil {
+		r, err := h.s.Registers(h.e.TID)
+		if err != nil {
+			h.tell(err)
+		}
+		h.regs = &r
+	}
+	return *h.regs
+}
+
+// Arg implements engine.Hit.
+func (h *hit) Arg(i int) uint64 {
+	r := h.Registers()
+	v, _ := h.s.isa.Arg(&r, i)
+	return v
+}
+
+// Result implements engine.Hit.
+func (h *hit) Result() uint64 {
+	r := h.Registers()
+	return h.s.isa.Result(&r)
+}
+
+// SetRegisters implements engine.Hit.
+func (h *hit) SetRegisters(r arch.Regs) {
+	if err := h.s.SetRegisters(h.e.TID, r); err != nil {
+		h.tell(err)
+		return
+	}
+	h.regs = &r
+}
+
+// ReadMemory implements engine.Hit.
+func (h *hit) ReadMemory(addr arch.Addr, buf []byte) error {
+	return h.s.ReadMemory(h.e.PID, addr, buf)
+}
+
+// WriteMemory implements engine.Hit.
+func (h *hit) WriteMemory(addr arch.Addr, data []byte) error {
+	return h.s.WriteMemory(h.e.PID, addr, data)
+}
+
+// longest string that String reads, and the steps that it reads in: none goes
+// over the end of a page.
+const longest, step = 256, 64
+
+// String implements engine.Hit.
+func (h *hit) String(addr arch.Addr) string {
+	var all []byte
+	for len(all) < longest {
+		b := make([]byte, step-int(addr%step))
+		if h.ReadMemory(addr, b) != nil {
+			break
+		}
+		if i := bytes.IndexByte(b, 0); i >= 0 {
+			return string(append(all, b[:i]...))
+		}
+		all, addr = append(all, b...), addr+arch.Addr(len(b))
+	}
+	return string(all[:min(len(all), longest)])
+}
+
+// tell makes a warning of what a method of Hit can't give back.
+func (h *hit) tell(err error) {
+	h.s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), PID: h.e.PID, TID: h.e.TID, Text: err.Error()}, true)
+}

@@ -1,0 +1,365 @@
+package client
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// Session is a tracer at a server. It lasts until Close, so that what was found
+// out can be read after Detach.
+type Session struct {
+	*event.Queue
+	*link
+	token  string
+	isa    arch.ISA
+	others []arbiter.TracerInfo
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	registering sync.RWMutex // held while a probe's number is not known yet
+	mu          sync.Mutex
+	funcs       map[event.ProbeID]func(engine.Hit)
+	calls       chan event.Event // hits of those
+}
+
+var _ engine.Session = (*Session)(nil)
+
+// join makes a tracer and waits until it is one.
+func join(l *link, pid int, name string, o engine.Options) (*Session, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stream, err := l.api.Join(ctx, &wire.JoinRequest{Pid: int32(pid), Name: name, Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: int32(o.Buffer)})
+	var told *wire.Told
+	if err == nil {
+		told, err = stream.Recv()
+	}
+	if err == nil && told.Joined == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		cancel()
+		return nil, wire.FromStatus(err)
+	}
+	s := &Session{Queue: event.NewQueue(o.Buffer), link: l, token: told.Joined.Token, isa: isaOf(told.Joined.Isa), cancel: cancel,
+		done: make(chan struct{}), funcs: map[event.ProbeID]func(engine.Hit){}, calls: make(chan event.Event, 256)}
+	for _, m := range told.Joined.Others {
+		s.others = append(s.others, wire.ToTracer(m))
+	}
+	go s.receive(stream)
+	go s.serve()
+	return s, nil
+}
+
+func isaOf(name string) arch.ISA {
+	for _, m := range []elf.Machine{elf.EM_X86_64, elf.EM_AARCH64} {
+		if isa, err := engine.ISAFor(m); err == nil && isa.Name() == name {
+			return isa
+		}
+	}
+	return nil
+}
+
+// Others are the tracers that shared the process when this one came.
+func (s *Session) Others() []arbiter.TracerInfo { return s.others }
+
+// receive takes what the server tells, until the end.
+func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
+	defer func() {
+		close(s.calls)
+		s.End()
+		close(s.done)
+	}()
+	for {
+		told, err := stream.Recv()
+		if err != nil {
+			if err = wire.FromStatus(err); !errors.Is(err, context.Canceled) {
+				s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), Text: err.Error()}, true)
+			}
+			return
+		}
+		for _, m := range told.Events {
+			s.take(wire.ToEvent(m))
+		}
+		if told.Ended {
+			return
+		}
+	}
+}
+
+// take gives an event to whom it is for.
+func (s *Session) take(e event.Event) {
+	if e.Kind == event.Stopped && e.Probe != 0 && s.function(e.Probe) != nil {
+		s.calls <- e
+		return
+	}
+	s.Put(&e, e.Kind != event.Hit)
+}
+
+// function is what a probe calls, or nil.
+func (s *Session) function(id event.ProbeID) func(engine.Hit) {
+	s.registering.RLock()
+	defer s.registering.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.funcs[id]
+}
+
+// serve runs the Funcs of hits, one at a time.
+func (s *Session) serve() {
+	for e := range s.calls {
+		h := &hit{s: s, e: e}
+		s.function(e.Probe)(h)
+		if h.stay {
+			s.Put(&e, true)
+			continue
+		}
+		_ = s.Resume(e.TID)
+	}
+}
+
+// Close ends the connection. Nothing can be asked after it.
+func (s *Session) Close() error {
+	s.cancel()
+	<-s.done
+	return s.conn.Close()
+}
+
+// call asks the server for something.
+func call[Q, A any](f func(context.Context, Q, ...grpc.CallOption) (A, error), request Q) (A, error) {
+	answer, err := f(context.Background(), request)
+	return answer, wire.FromStatus(err)
+}
+
+// AddProcess implements engine.Session.
+func (s *Session) AddProcess(pid int) error {
+	_, err := call(s.api.AddProcess, s.process(pid))
+	return err
+}
+
+// RemoveProcess implements engine.Session.
+func (s *Session) RemoveProcess(pid int) error {
+	_, err := call(s.api.RemoveProcess, s.process(pid))
+	return err
+}
+
+func (s *Session) process(pid int) *wire.ProcessRequest {
+	return &wire.ProcessRequest{Token: s.token, Pid: int32(pid)}
+}
+
+func (s *Session) task(id int) *wire.TaskRequest {
+	return &wire.TaskRequest{Token: s.token, Id: int32(id)}
+}
+
+func (s *Session) probe(id event.ProbeID) *wire.ProbeRequest {
+	return &wire.ProbeRequest{Token: s.token, Probe: int32(id)}
+}
+
+// Register implements engine.Session.
+func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
+	if spec.Action == engine.Call && spec.Func == nil {
+		return 0, errors.New("probe with Action Call has no Func")
+	}
+	r := wire.FromSpec(&spec)
+	r.Token = s.token
+	if spec.Handler != nil {
+		h, ok := spec.Handler.(*handle)
+		if !ok || h.s != s {
+			return 0, fmt.Errorf("%s: %w: it is another session's", spec.Location, engine.ErrHandler)
+		}
+		r.Handler = h.number
+	}
+	if spec.Action != engine.Call {
+		reply, err := call(s.api.Register, r)
+		return event.ProbeID(reply.GetProbe()), err
+	}
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	reply, err := call(s.api.Register, r)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.funcs[event.ProbeID(reply.Probe)] = spec.Func
+	return event.ProbeID(reply.Probe), nil
+}
+
+// Unregister implements engine.Session.
+func (s *Session) Unregister(id event.ProbeID) error {
+	_, err := call(s.api.Unregister, s.probe(id))
+	return err
+}
+
+// Hits implements engine.Session.
+func (s *Session) Hits(id event.ProbeID) uint64 {
+	reply, _ := call(s.api.Hits, s.probe(id))
+	return reply.GetHits()
+}
+
+// Placements implements engine.Session.
+func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
+	stream, err := s.api.Placements(context.Background(), s.probe(id))
+	for err == nil {
+		var reply *wire.PlacementsReply
+		if reply, err = stream.Recv(); err == nil {
+			for _, m := range reply.Placements {
+				all = append(all, wire.ToPlacement(m))
+			}
+		}
+	}
+	return all
+}
+
+// RunHandler implements engine.Session: it can't be had here.
+func (s *Session) RunHandler(engine.HandlerSpec, int, ...uint64) (engine.Run, error) {
+	return engine.Run{}, fmt.Errorf("RunHandler: %w by a server", errors.ErrUnsupported)
+}
+
+// Symbolize implements engine.Session.
+func (s *Session) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
+	r, _ := call(s.api.Symbolize, &wire.SymbolizeRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr)})
+	return engine.Symbol{Binary: r.GetBinary(), Path: r.GetPath(), BuildID: r.GetBuildId(), Function: r.GetFunction(), Offset: arch.Addr(r.GetOffset()),
+		Start: arch.Addr(r.GetStart()), End: arch.Addr(r.GetEnd()), FileOffset: r.GetFileOffset()}, r.GetKnown()
+}
+
+// Interrupt implements engine.Session.
+func (s *Session) Interrupt(pid int) error {
+	_, err := call(s.api.Interrupt, s.process(pid))
+	return err
+}
+
+// Resume implements engine.Session.
+func (s *Session) Resume(id int) error {
+	_, err := call(s.api.Resume, s.task(id))
+	return err
+}
+
+// ResumeIf implements engine.Session; ok is asked on the caller's goroutine.
+func (s *Session) ResumeIf(id int, ok func() bool) error {
+	if !ok() {
+		return nil
+	}
+	return s.Resume(id)
+}
+
+// Tasks implements engine.Session.
+func (s *Session) Tasks(pid int) (list []engine.Task, err error) {
+	reply, err := call(s.api.Tasks, s.process(pid))
+	for _, m := range reply.GetTasks() {
+		list = append(list, engine.Task{TID: int(m.Tid), Name: m.Name, Stopped: m.Stopped, PC: arch.Addr(m.Pc)})
+	}
+	return list, err
+}
+
+// Registers implements engine.Session.
+func (s *Session) Registers(tid int) (r arch.Regs, err error) {
+	reply, err := call(s.api.Registers, s.task(tid))
+	copy(r[:], reply.GetValues())
+	return r, err
+}
+
+// SetRegisters implements engine.Session.
+func (s *Session) SetRegisters(tid int, r arch.Regs) error {
+	_, err := call(s.api.SetRegisters, &wire.SetRegistersRequest{Token: s.token, Tid: int32(tid), Values: r[:s.isa.NumRegs()]})
+	return err
+}
+
+// pieces is how much memory is asked for at once.
+const pieces = 1 << 20
+
+// ReadMemory implements engine.Session.
+func (s *Session) ReadMemory(pid int, addr arch.Addr, buf []byte) error {
+	for len(buf) > 0 {
+		n := min(len(buf), pieces)
+		reply, err := call(s.api.ReadMemory, &wire.ReadMemoryRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr), Length: int32(n)})
+		if err != nil {
+			return err
+		}
+		if copy(buf, reply.Data) < n {
+			return io.ErrUnexpectedEOF
+		}
+		buf, addr = buf[n:], addr+arch.Addr(n)
+	}
+	return nil
+}
+
+// WriteMemory implements engine.Session.
+func (s *Session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
+	for len(data) > 0 {
+		n := min(len(data), pieces)
+		if _, err := call(s.api.WriteMemory, &wire.WriteMemoryRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr), Data: data[:n]}); err != nil {
+			return err
+		}
+		data, addr = data[n:], addr+arch.Addr(n)
+	}
+	return nil
+}
+
+// Control makes this the only tracer that writes the process's registers and
+// memory, for a time; 0 is the longest that the server gives. With force it is
+// taken over from another, of the same user.
+func (s *Session) Control(pid int, d time.Duration, force bool) error {
+	_, err := call(s.api.Control, &wire.ControlRequest{Token: s.token, Pid: int32(pid), Time: int64(d), Force: force})
+	return err
+}
+
+// Yield gives control up.
+func (s *Session) Yield(pid int) error {
+	_, err := call(s.api.Yield, s.process(pid))
+	return err
+}
+
+// ISA implements engine.Session.
+func (s *Session) ISA() arch.ISA { return s.isa }
+
+// Processes implements engine.Session.
+func (s *Session) Processes() (pids []int) {
+	reply, _ := call(s.api.Processes, &wire.TracerRequest{Token: s.token})
+	for _, pid := range reply.GetPids() {
+		pids = append(pids, int(pid))
+	}
+	return pids
+}
+
+// Done implements engine.Session.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Exit implements engine.Session.
+func (s *Session) Exit(pid int) (engine.Exit, bool) {
+	reply, _ := call(s.api.Exit, s.process(pid))
+	return engine.Exit{Status: int(reply.GetStatus()), Signal: int(reply.GetSignal())}, reply.GetKnown()
+}
+
+// Stats implements engine.Session.
+func (s *Session) Stats() engine.Stats {
+	r, _ := call(s.api.Stats, &wire.TracerRequest{Token: s.token})
+	return engine.Stats{Stops: r.GetStops(), Hits: r.GetHits(), Missed: r.GetMissed() + s.Total(), Pause: time.Duration(r.GetPause())}
+}
+
+// Leave implements engine.Session: it can't be had here.
+func (s *Session) Leave() error {
+	return fmt.Errorf("resident probes: %w by a server", errors.ErrUnsupported)
+}
+
+// Detach implements engine.Session.
+func (s *Session) Detach() error {
+	_, err := call(s.api.Detach, &wire.TracerRequest{Token: s.token})
+	<-s.done
+	return err
+}
+
+// Kill implements engine.Session: a server starts no processes, so that it is
+// Detach.
+func (s *Session) Kill() error { return s.Detach() }

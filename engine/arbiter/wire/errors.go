@@ -1,0 +1,149 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// domain is that of our errors' reasons.
+const domain = "ptracer"
+
+// ErrPeer is of a peer that may not do to a process what it asked for.
+var ErrPeer = errors.New("not permitted")
+
+// ErrToken is of a request in the name of a tracer that there is not.
+var ErrToken = errors.New("no such tracer")
+
+// reasons are the errors that can be told apart on the other side: their names
+// there, and the codes that they come under. An error has the first reason that
+// it wraps.
+var reasons = []struct {
+	name string
+	err  error
+	code codes.Code
+}{
+	{"CONTROL", arbiter.ErrControl, codes.FailedPrecondition},
+	{"HELD", arbiter.ErrHeld, codes.FailedPrecondition},
+	{"FOLLOW", arbiter.ErrFollow, codes.FailedPrecondition},
+	{"ELSEWHERE", arbiter.ErrElsewhere, codes.FailedPrecondition},
+	{"QUOTA", arbiter.ErrQuota, codes.ResourceExhausted},
+	{"CLOSED", arbiter.ErrClosed, codes.Unavailable},
+	{"ENDED", engine.ErrEnded, codes.FailedPrecondition},
+	{"NO_PROCESS", engine.ErrNoProcess, codes.NotFound},
+	{"NO_PROBE", engine.ErrNoProbe, codes.NotFound},
+	{"NOT_STOPPED", engine.ErrNotStopped, codes.FailedPrecondition},
+	{"TRACED", engine.ErrTraced, codes.FailedPrecondition},
+	{"CYCLE", engine.ErrCycle, codes.FailedPrecondition},
+	{"SELF", engine.ErrSelf, codes.FailedPrecondition},
+	{"KERNEL", engine.ErrKernel, codes.FailedPrecondition},
+	{"ZOMBIE", engine.ErrZombie, codes.FailedPrecondition},
+	{"YAMA", engine.ErrYama, codes.PermissionDenied},
+	{"OTHER_USER", engine.ErrOtherUser, codes.PermissionDenied},
+	{"CAPABILITY", engine.ErrCapability, codes.PermissionDenied},
+	{"UNDUMPABLE", engine.ErrUndumpable, codes.PermissionDenied},
+	{"NAMESPACE", engine.ErrNamespace, codes.PermissionDenied},
+	{"MACHINE", engine.ErrMachine, codes.Unimplemented},
+	{"RESIDENT", engine.ErrResident, codes.FailedPrecondition},
+	{"GONE", engine.ErrGone, codes.NotFound},
+	{"HANDLER", engine.ErrHandler, codes.InvalidArgument},
+	{"PARAMS", builtin.ErrParams, codes.InvalidArgument},
+	{"NO_HANDLER", handler.ErrNotFound, codes.NotFound},
+	{"HANDLER_PERMISSION", handler.ErrPermission, codes.PermissionDenied},
+	{"HANDLER_UNSUPPORTED", handler.ErrUnsupported, codes.Unimplemented},
+	{"NOT_FOUND", symbols.ErrNotFound, codes.NotFound},
+	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},
+	{"PERMISSION", ErrPeer, codes.PermissionDenied},
+	{"TOKEN", ErrToken, codes.Unauthenticated},
+	{"MESSAGE", ErrMessage, codes.InvalidArgument},
+	{"UNSUPPORTED", errors.ErrUnsupported, codes.Unimplemented},
+	{"FILE_CLOSED", os.ErrClosed, codes.FailedPrecondition},
+}
+
+func reasonOf(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	return ""
+}
+
+// ToStatus makes a gRPC status of an error.
+func ToStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	code, reason := codes.Unknown, reasonOf(err)
+	for _, r := range reasons {
+		if r.name == reason {
+			code = r.code
+		}
+	}
+	if reason == "" {
+		return status.Error(code, err.Error())
+	}
+	s, err2 := status.New(code, err.Error()).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: domain})
+	if err2 != nil {
+		return status.Error(code, err.Error())
+	}
+	return s.Err()
+}
+
+// ErrServer is of a server that does not answer any more: it has ended, or was
+// killed. The traced program goes on.
+var ErrServer = errors.New("ptracer's server is gone; the program goes on, and 'ptracer stop PID' takes out what is left in it")
+
+// FromStatus makes an error of a gRPC status: errors.Is finds what it was.
+func FromStatus(err error) error {
+	s, ok := status.FromError(err)
+	if err == nil || !ok {
+		return err
+	}
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == domain {
+			return remote(s.Message(), info.Reason)
+		}
+	}
+	switch s.Code() {
+	case codes.Unavailable:
+		return ErrServer
+	case codes.Canceled:
+		return context.Canceled
+	case codes.DeadlineExceeded:
+		return context.DeadlineExceeded
+	}
+	return errors.New(s.Message())
+}
+
+// remoteError is an error of the other side.
+type remoteError struct {
+	text string
+	is   error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.is }
+
+func remote(text, reason string) error {
+	for _, r := range reasons {
+		if r.name == reason {
+			return &remoteError{text, r.err}
+		}
+	}
+	return errors.New(text)
+}

@@ -1,0 +1,141 @@
+// Package wire is the arbiter's control protocol: the messages of ptracer.proto,
+// and what they mean in values of the engine. It moves values only; who sends
+// what to whom is the business of packages server and client.
+package wire
+
+//go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative ptracer.proto
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// Protocol counts what was added to ptracer.proto.
+const Protocol = 1
+
+// MaxMessage is the most that a message may have, in bytes.
+const MaxMessage = 16 << 20
+
+// FromEvent makes a message of an event.
+func FromEvent(e *event.Event) *Event {
+	return &Event{Kind: Event_Kind(e.Kind), Time: e.Time, Pid: int32(e.PID), Tid: int32(e.TID), Probe: int32(e.Probe),
+		Location: e.Location, Addr: uint64(e.Addr), Args: e.Args[:e.NArgs:e.NArgs], Strings: e.Strings, Signal: int32(e.Signal),
+		Status: int32(e.Status), Child: int32(e.Child), Path: e.Path, Count: e.Count, Text: e.Text}
+}
+
+// ToEvent is the reverse of FromEvent.
+func ToEvent(m *Event) event.Event {
+	e := event.Event{Kind: event.Kind(m.Kind), Time: m.Time, PID: int(m.Pid), TID: int(m.Tid), Probe: event.ProbeID(m.Probe),
+		Location: m.Location, Addr: arch.Addr(m.Addr), Strings: m.Strings, Signal: int(m.Signal),
+		Status: int(m.Status), Child: int(m.Child), Path: m.Path, Count: m.Count, Text: m.Text}
+	e.NArgs = copy(e.Args[:], m.Args)
+	return e
+}
+
+var watches = map[engine.Access]string{engine.Execute: "execute", engine.Write: "write", engine.ReadWrite: "readwrite"}
+
+// FromSpec makes a message of a probe's spec, but for its Func and its handler.
+func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
+	m := &RegisterRequest{Location: s.Location, Pid: int32(s.PID), Action: RegisterRequest_Action(s.Action), Args: int32(s.Args),
+		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: int32(s.Len), Pending: s.Pending, Cookie: s.Cookie}
+	if s.Action == engine.Call {
+		m.Action = RegisterRequest_STOP
+	}
+	return m
+}
+
+// ToSpec is the reverse of FromSpec.
+func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
+	s := engine.ProbeSpec{Location: m.Location, PID: int(m.Pid), Action: engine.Action(m.Action), Args: int(m.Args),
+		Strings: uint8(m.Strings), Len: int(m.Length), Pending: m.Pending, Cookie: m.Cookie}
+	if m.Action < 0 || m.Action > RegisterRequest_STOP || m.Strings > 255 || m.Args < 0 || m.Pid < 0 {
+		return s, fmt.Errorf("%w: action %d, strings %#x, %d arguments, process %d", ErrMessage, m.Action, m.Strings, m.Args, m.Pid)
+	}
+	var err error
+	if m.Rung != "" {
+		if s.Rung, err = breakpoint.ParseRung(m.Rung); err != nil {
+			return s, fmt.Errorf("%w: %w", ErrMessage, err)
+		}
+	}
+	if m.Watch == "" {
+		return s, nil
+	}
+	for access, name := range watches {
+		if name == m.Watch {
+			s.Watch = access
+			return s, nil
+		}
+	}
+	return s, fmt.Errorf("%w: watch %q: there are execute, write, readwrite", ErrMessage, m.Watch)
+}
+
+// FromPlacement makes a message of a placement.
+func FromPlacement(p *engine.Placement) *Placement {
+	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: p.Name, Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: p.Reason, Hits: p.Hits}
+	if p.Err != nil {
+		m.Error, m.ErrorReason = p.Err.Error(), reasonOf(p.Err)
+	}
+	return m
+}
+
+// ToPlacement is the reverse of FromPlacement.
+func ToPlacement(m *Placement) engine.Placement {
+	p := engine.Placement{Probe: event.ProbeID(m.Probe), PID: int(m.Pid), Name: m.Name, Addr: arch.Addr(m.Addr), Reason: m.Reason, Hits: m.Hits}
+	p.Rung, _ = breakpoint.ParseRung(m.Rung)
+	if m.Error != "" {
+		p.Err = remote(m.Error, m.ErrorReason)
+	}
+	return p
+}
+
+// FromTracer makes a message of what is known of a tracer.
+func FromTracer(i *arbiter.TracerInfo) *Tracer {
+	m := &Tracer{Id: int32(i.ID), Name: i.Name, Pid: int32(i.PID), Uid: i.UID, Since: i.Since.UnixNano(),
+		Processes: narrow(i.Processes), Probes: i.Probes, Handlers: int32(i.Handlers), Controls: narrow(i.Controls), Missed: i.Missed}
+	for _, h := range i.Holds {
+		x := &Hold{Pid: int32(h.PID), Tid: int32(h.TID), Since: h.Since.UnixNano()}
+		if !h.Until.IsZero() {
+			x.Until = h.Until.UnixNano()
+		}
+		m.Holds = append(m.Holds, x)
+	}
+	return m
+}
+
+// ToTracer is the reverse of FromTracer.
+func ToTracer(m *Tracer) arbiter.TracerInfo {
+	i := arbiter.TracerInfo{ID: int(m.Id), Name: m.Name, PID: int(m.Pid), UID: m.Uid, Since: time.Unix(0, m.Since),
+		Processes: widen(m.Processes), Probes: m.Probes, Handlers: int(m.Handlers), Controls: widen(m.Controls), Missed: m.Missed}
+	for _, h := range m.Holds {
+		x := arbiter.Hold{PID: int(h.Pid), TID: int(h.Tid), Since: time.Unix(0, h.Since)}
+		if h.Until != 0 {
+			x.Until = time.Unix(0, h.Until)
+		}
+		i.Holds = append(i.Holds, x)
+	}
+	return i
+}
+
+func narrow(list []int) (out []int32) {
+	for _, n := range list {
+		out = append(out, int32(n))
+	}
+	return out
+}
+
+func widen(list []int32) (out []int) {
+	for _, n := range list {
+		out = append(out, int(n))
+	}
+	return out
+}
+
+// ErrMessage is wrapped by errors about messages that mean nothing.
+var ErrMessage = errors.New("not a valid request")

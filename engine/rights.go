@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Peer is who asks for a process to be traced, where that is not us.
+type Peer struct {
+	PID  int
+	UID  uint32
+	GID  uint32
+	GIDs []uint32 // others that it is in
+	// Root: it may trace what we may (CAP_SYS_PTRACE, in our user namespace).
+	Root bool
+	Caps uint64 // what it may have at the most (CapPrm)
+	NS   string // its user namespace
+}
+
+// PeerOf completes what a socket tells of a peer (SO_PEERCRED) by what its
+// process has now. Between the two the process may have executed another
+// program, with more rights: its capabilities count only for root, whom a
+// program gives nothing that it could not have.
+func PeerOf(pid int, uid, gid uint32) (Peer, error) {
+	st, err := readStatus(pid)
+	if err != nil {
+		return Peer{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	p := Peer{PID: pid, UID: uid, GID: gid, NS: userNamespace(pid)}
+	if !same(st["Uid"], uid) {
+		return p, nil // what it runs now is not for it to lend
+	}
+	for _, f := range strings.Fields(st["Groups"]) {
+		if n, err := strconv.ParseUint(f, 10, 32); err == nil {
+			p.GIDs = append(p.GIDs, uint32(n))
+		}
+	}
+	p.Caps = st.hex("CapPrm")
+	p.Root = uid == 0 && st.hex("CapEff")>>capSysPtrace&1 != 0 && p.NS == userNamespace(os.Getpid())
+	return p, nil
+}
+
+// same is whether the real, effective and saved id of a line of a status are id.
+func same(line string, id uint32) bool {
+	ids := strings.Fields(line)
+	return len(ids) > 2 && !slices.ContainsFunc(ids[:3], func(s string) bool { return s != strconv.FormatUint(uint64(id), 10) })
+}
+
+// MayTrace is whether ptrace(2) would let a peer attach to a process, as far as
+// that can be told: the error is an AttachError. It is what the kernel asks in
+// __ptrace_may_access, and Yama; other security modules are not asked. What can't
+// be known is refused: whether root's process is dumpable, if the peer is a root
+// without capabilities, and whether a process has allowed the peer by
+// PR_SET_PTRACER.
+func MayTrace(p Peer, pid int) error {
+	no := func(reason error, detail, help string) error { return &AttachError{pid, reason, detail, help} }
+	st, err := readStatus(pid)
+	if err != nil {
+		return no(ErrGone, "no such process", "")
+	}
+	if p.Root {
+		return nil
+	}
+	mode := yamaMode()
+	switch {
+	case !same(st["Uid"], p.UID) || !same(st["Gid"], p.GID):
+		return no(ErrOtherUser, fmt.Sprintf("uid %s, gid %s; who asks has %d, %d", firstField(st["Uid"]), firstField(st["Gid"]), p.UID, p.GID), "ask as that user, or as root")
+	case p.NS == "" || userNamespace(pid) != p.NS:
+		return no(ErrNamespace, userNamespace(pid), "ask from within that namespace")
+	case st.hex("CapPrm")&^p.Caps != 0:
+		return no(ErrCapability, "CapPrm "+st["CapPrm"], "ask with CAP_SYS_PTRACE")
+	case !ownsFiles(pid, p):
+		return no(ErrUndumpable, "", "ask as root (CAP_SYS_PTRACE)")
+	case mode >= 2, mode == 1 && !descends(pid, p.PID):
+		return no(ErrYama, fmt.Sprintf("mode %d", mode), yamaHelp(mode))
+	}
+	return nil
+}
+
+// ownsFiles is whether a process is dumpable: else root owns its files in /proc.
+// Of root's own that is told by asking for one, as long as we have no more rights
+// than the peer.
+func ownsFiles(pid int, p Peer) bool {
+	fi, err := os.Stat(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	if p.UID != 0 {
+		st, ok := fi.Sys().(*syscall.Stat_t)
+		return ok && st.Uid == p.UID
+	}
+	own, err := readStatus(os.Getpid())
+	return err == nil && own.hex("CapEff")&^p.Caps == 0 && dumpable(pid)
+}
+
+// descends is whether a process is another's child, or a child's.
+func descends(pid, from int) bool {
+	var seen []int
+	for at := pid; at > 0 && !slices.Contains(seen, at); {
+		if at == from {
+			return true
+		}
+		seen = append(seen, at)
+		st, err := readStatus(at)
+		if err != nil {
+			return false
+		}
+		at = st.number("PPid")
+	}
+	return false
+}
