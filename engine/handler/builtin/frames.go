@@ -194,8 +194,8 @@ func (f frames) push(b *build.Builder, saved []build.Mem, miss misses) {
 	miss.count(b, full, missFull)
 }
 
-// pop finds the call that returns: since is how many nanoseconds it took, the
-// other words are in saved. Where there is no such call the program ends.
+// pop finds the call that returns: since is how many nanoseconds it took, at least
+// 1, the other words are in saved. Where there is no such call the program ends.
 func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss misses) {
 	calls, pos := b.Var(), b.Var()
 	fault, none, found, depth := b.NewLabel(), b.NewLabel(), b.NewLabel(), build.R5
@@ -218,7 +218,9 @@ func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss m
 	b.Store(build.At(calls, callsDepth), build.R1)
 	b.Load(build.R3, build.At(build.R2, callsFirst+frameTime))
 	b.Add(asm.Sub.Reg(since, build.R3))
-	b.If(build.SLt(since, 0), func() { b.Const(since, 0) }) // executors' clocks differ a little
+	// Executors' clocks differ a little, and counters of time go in steps of some
+	// ns; 0 would say that nobody knows.
+	b.If(build.SLt(since, 1), func() { b.Const(since, 1) })
 	for i, m := range saved {
 		b.Load(build.R3, build.At(build.R2, callsFirst+frameSaved+8*i))
 		b.Store(m, build.R3)

@@ -5,7 +5,8 @@
 // The rate is measured when the first set comes, within 10 parts in a million,
 // and from then on about once a second, as long as there are sets, by a goroutine.
 // What a clock says never jumps: it goes on from what it would have said, a little
-// faster or slower, until it is right.
+// faster or slower, until it is right; and from a moment that is still to come,
+// since whoever tells it so may be late on a busy machine.
 package clock
 
 import (
@@ -73,10 +74,24 @@ type keeper struct {
 	stop chan struct{} // of the goroutine, nil without one
 	done chan struct{}
 
-	last sample // that the rate was measured by
-	said sample // from which clocks go on
+	last  sample // that the rate was measured by
+	line  line   // of the clocks
+	older line   // the one before
+}
+
+// line is what clocks say from a moment on.
+type line struct {
+	said sample
 	rate float64
 }
+
+// at is what it says at a moment of the counter.
+func (l line) at(cycles uint64) float64 {
+	return float64(l.said.nanos) + float64(int64(cycles-l.said.cycles))*l.rate
+}
+
+// ahead is how long before it holds a line is told, ns; less than any pause.
+const ahead = 10 * time.Millisecond
 
 var clocks = keeper{sets: map[weak.Pointer[maps.Set]]bool{}}
 
@@ -99,13 +114,15 @@ func (k *keeper) keep(s *maps.Set) {
 		const first = 2 * time.Millisecond
 		k.last = now()
 		time.Sleep(first)
-		k.said = now()
-		k.rate = rate(k.last, k.said)
+		said := now()
+		k.line = line{said, rate(k.last, said)}
+		k.older = k.line
 		k.stop, k.done = make(chan struct{}), make(chan struct{})
 		go k.run(k.stop, k.done)
 	}
 	k.sets[weak.Make(s)] = true
-	k.write(s)
+	write(s, k.older)
+	write(s, k.line)
 }
 
 func (k *keeper) drop(s *maps.Set) {
@@ -122,8 +139,8 @@ func (k *keeper) drop(s *maps.Set) {
 	}
 }
 
-func (k *keeper) write(s *maps.Set) {
-	s.SetClock(k.said.cycles, k.said.nanos, uint64(k.rate*float64(uint64(1)<<maps.ClockShift(runtime.GOARCH))))
+func write(s *maps.Set, l line) {
+	s.SetClock(l.said.cycles, l.said.nanos, uint64(l.rate*float64(uint64(1)<<maps.ClockShift(runtime.GOARCH))))
 }
 
 // run looks at the clocks, at first often.
@@ -148,7 +165,7 @@ func (k *keeper) tick(mine chan struct{}, pause time.Duration) bool {
 	k.adjust(now(), pause)
 	for p := range k.sets {
 		if s := p.Value(); s != nil {
-			k.write(s)
+			write(s, k.line)
 		} else {
 			delete(k.sets, p)
 		}
@@ -159,18 +176,20 @@ func (k *keeper) tick(mine chan struct{}, pause time.Duration) bool {
 	return k.stop == mine
 }
 
-// adjust has clocks be right again after the next pause.
+// adjust has clocks be right again when the next pause is over.
 func (k *keeper) adjust(at sample, pause time.Duration) {
 	const most = float64(time.Millisecond)
-	says := float64(at.cycles-k.said.cycles) * k.rate
-	wrong := float64(at.nanos-k.said.nanos) - says
-	if at.cycles < k.said.cycles || math.Abs(wrong) > most { // the machine slept
-		k.last, k.said = at, at
+	k.older = k.line
+	wrong := float64(at.nanos) - k.line.at(at.cycles)
+	if at.cycles < k.last.cycles || math.Abs(wrong) > most { // the machine slept
+		k.last, k.line.said = at, at
 		return
 	}
 	measured := rate(k.last, at)
-	k.said = sample{at.cycles, k.said.nanos + uint64(says)}
-	k.rate = measured * (1 + wrong/float64(pause))
+	from := at.cycles + uint64(float64(ahead)/measured)
+	says := k.line.at(from)
+	wrong = float64(at.nanos) + float64(ahead) - says
+	k.line = line{sample{from, uint64(says)}, measured * (1 + wrong/float64(pause))}
 	if pause == time.Second {
 		k.last = at
 	}

@@ -16,22 +16,24 @@ import (
 func TestAdjust(t *testing.T) {
 	const hz = 3 // cycles a nanosecond
 	at := func(nanos uint64) sample { return sample{1000 + hz*nanos, 5000 + nanos} }
-	k := keeper{last: at(0), said: at(0), rate: 1.00002 / hz} // 20 ppm too fast
-	says := func(c uint64) float64 { return float64(k.said.nanos) + float64(c-k.said.cycles)*k.rate }
-	first := at(20e6)
-	before := says(first.cycles)
+	k := keeper{last: at(0), line: line{at(0), 1.00002 / hz}} // 20 ppm too fast
+	old, first := k.line, at(20e6)
 	k.adjust(first, 100*time.Millisecond)
-	if after := says(first.cycles); after-before > 1 || before-after > 1 {
+	from := k.line.said.cycles
+	if from <= first.cycles {
+		t.Errorf("the new line holds from %d on, not later than %d", from, first.cycles)
+	}
+	if before, after := old.at(from), k.line.at(from); after-before > 1 || before-after > 1 {
 		t.Errorf("it jumps from %f to %f", before, after)
 	}
-	second := at(120e6)
-	if wrong := says(second.cycles) - float64(second.nanos); wrong > 2 || wrong < -2 {
+	second := at(20e6 + uint64(ahead) + 100e6)
+	if wrong := k.line.at(second.cycles) - float64(second.nanos); wrong > 2 || wrong < -2 {
 		t.Errorf("it is %f ns wrong after a pause", wrong)
 	}
 	slept := sample{first.cycles + 10, first.nanos + 1e12}
 	k.adjust(slept, time.Second)
-	if k.said != slept {
-		t.Errorf("after a sleep it says %+v", k.said)
+	if k.line.said != slept {
+		t.Errorf("after a sleep it says %+v", k.line.said)
 	}
 }
 
@@ -52,7 +54,7 @@ func TestKeep(t *testing.T) {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	clocks.mu.Lock()
-	says := float64(clocks.said.nanos) + float64(cycles()-clocks.said.cycles)*clocks.rate
+	says := clocks.line.at(cycles())
 	clocks.mu.Unlock()
 	if wrong := time.Duration(says - float64(now.Nano())); wrong.Abs() > time.Second {
 		t.Errorf("it is %v wrong", wrong)

@@ -560,10 +560,21 @@ func TestTime(t *testing.T) {
 	if d := int64(b-7) - int64(a-7)/2; d < 0 || d > 1e9 {
 		t.Errorf("%d, then at half the rate %d", a, b)
 	}
-	r.set.SetClock(1<<63, 7, 1<<20) // the counter is behind
-	if got := r.call(program.FnKtimeGetNS, compile.NoMap); got != 7 {
+	r.set.SetClock(0, 9, 0)
+	r.set.SetClock(1<<62, 1000, 1<<20) // it is to hold only then
+	if got := r.call(program.FnKtimeGetNS, compile.NoMap); got != 9 {
+		t.Errorf("%d by the older line", got)
+	}
+	r.set.SetClock(1<<63-1, 7, 1<<20) // the counter is behind both
+	if got := r.call(program.FnKtimeGetNS, compile.NoMap); got != 1000 {
 		t.Errorf("%d", got)
 	}
+	seq := ring.Word(r.set.Bytes(), maps.OffClock+maps.ClockSeq)
+	seq.Add(1) // who writes the next line has died
+	if got := r.call(program.FnKtimeGetNS, compile.NoMap); got != 7 {
+		t.Errorf("%d beside a line that is not whole", got)
+	}
+	seq.Add(^uint64(0))
 	before := handlerBoot()
 	if got := r.call(program.FnKtimeGetBootNS, compile.NoMap); got < before || got > handlerBoot() {
 		t.Errorf("boot time %d, not %d", got, before)

@@ -202,30 +202,40 @@ func random() *code {
 }
 
 // time is ktime_get_ns: the clock's page says what the counter means (package
-// maps, Clock).
+// maps, SetClock).
 func (e *Env) time() *code {
 	c := newCode()
 	c.begin("time", 0)
-	again, late := c.label(), c.label()
-	c.region(r1, maps.OffClock)
-	c.here(again)
-	c.acquire(r2, r1, maps.ClockSeq)
-	c.wheni(program.JmpSet, r2, 1, again)
-	c.helper(compile.FnCycles)
-	c.acquire(r3, r1, maps.ClockCycles)
-	c.acquire(r4, r1, maps.ClockNanos)
-	c.acquire(r5, r1, maps.ClockMul)
-	c.load(r1, r1, maps.ClockSeq)
-	c.when(program.JmpEq, r1, r2, late)
-	c.region(r1, maps.OffClock)
-	c.jump(again)
-	c.here(late)
+	done := c.label()
+	const tries = 2 // it changes once a second
+	for range tries {
+		newer, known := c.label(), c.label()
+		c.region(r1, maps.OffClock)
+		c.acquire(r2, r1, maps.ClockSeq)
+		c.helper(compile.FnCycles)
+		c.mov(r3, r2) // the newer line
+		c.alui(program.AluAnd, r3, 2)
+		c.alui(program.AluLsh, r3, 2)
+		c.alu(program.AluAdd, r3, r1)
+		c.acquire(r4, r3, maps.ClockCycles)
+		c.alu(program.AluSub, r0, r4)
+		c.wheni(program.JmpSge, r0, 0, known)
+		c.wheni(program.JmpSet, r2, 1, newer)
+		c.alu(program.AluAdd, r0, r4)
+		c.alui(program.AluXor, r3, 8) // the older one
+		c.acquire(r4, r3, maps.ClockCycles)
+		c.alu(program.AluSub, r0, r4)
+		c.wheni(program.JmpSge, r0, 0, known)
+		c.here(newer)
+		c.movi(r0, 0) // another CPU's counter, which is behind
+		c.here(known)
+		c.acquire(r4, r3, maps.ClockNanos)
+		c.acquire(r5, r3, maps.ClockMul)
+		c.load(r1, r1, maps.ClockSeq)
+		c.when(program.JmpEq, r1, r2, done)
+	}
+	c.here(done)
 	shift := int32(maps.ClockShift(e.Context.Arch))
-	c.alu(program.AluSub, r0, r3)
-	now := c.label()
-	c.wheni(program.JmpSge, r0, 0, now)
-	c.movi(r0, 0) // another CPU's counter
-	c.here(now)
 	c.mov(r1, r0)
 	c.alui(program.AluRsh, r1, 32)
 	c.alu(program.AluMul, r1, r5)
