@@ -79,6 +79,10 @@ func (s *session) take(stop ptrace.Stop) {
 	}
 	s.stats.stops.Add(1)
 	t := s.tasks[stop.Task]
+	if a := s.away[stop.Task]; t == nil && a != nil { // a child of ours, still
+		s.onAway(a, stop)
+		return
+	}
 	if t == nil {
 		// A child's first stop may come before its parent's event.
 		ptrace.Take(stop.Task)
@@ -91,7 +95,17 @@ func (s *session) take(stop ptrace.Stop) {
 		s.warn(t.Process, "task %d: %v", t.TID, err)
 	}
 	s.deciding = s.deciding[:len(s.deciding)-1]
-	t.Take()
+	s.keep(t)
+}
+
+// keep has a task that stays stopped not be told again. From then on the signal
+// that it stands at is lost if we die: the kernel must know already where the
+// task is to go on, which is not behind our trap.
+func (s *session) keep(t *inferior.Task) {
+	if t.State == inferior.Stopped {
+		_ = t.Flush() // it may have been killed
+		t.Take()
+	}
 }
 
 // next waits for the stop of a task that goes on only for a moment: a step, or
@@ -161,12 +175,14 @@ func (s *session) letGo(t *inferior.Task, signal ptrace.Signo) error {
 // pump takes stops, of any task, until done says so. It is how a request on
 // the session's thread waits for a task without losing others' stops. It gives
 // up after patience.
-func (s *session) pump(done func() bool) error {
-	alarm := time.AfterFunc(patience, s.bell.Ring)
+func (s *session) pump(done func() bool) error { return s.pumpFor(patience, done) }
+
+func (s *session) pumpFor(d time.Duration, done func() bool) error {
+	alarm := time.AfterFunc(d, s.bell.Ring)
 	defer alarm.Stop()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(d)
 	for _, t := range s.deciding {
-		t.Take()
+		s.keep(t)
 	}
 	for !done() {
 		stop, _, err := ptrace.Wait(-1, true)
