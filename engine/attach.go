@@ -21,13 +21,13 @@ func (s *session) AddProcess(pid int) error {
 	if err := refuse(pid); err != nil {
 		return err
 	}
-	return s.do(func() error { return s.attach(pid) })
+	return s.do(func() error { return s.attach(pid, nil) })
 }
 
 // attach seizes every task of a process, in passes until one finds nothing
-// new. No task is stopped by it.
-func (s *session) attach(pid int) error {
-	if s.procs[pid] != nil {
+// new. No task is stopped by it, unless the process is one that we come back to.
+func (s *session) attach(pid int, back *away) error {
+	if s.procs[pid] != nil || s.away[pid] != nil {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
 	mem, err := ptrace.OpenMemory(pid)
@@ -47,6 +47,11 @@ func (s *session) attach(pid int) error {
 	}
 	_ = p.Space.Memory.Close()
 	s.newSpace(p, mem)
+	if back != nil {
+		p.Ancestors, p.Follow = back.ancestors, back.follow
+		s.haltAll([]*inferior.Process{p}) // until the new probes have taken the place of those that stayed
+		defer s.unhaltAll(p)
+	}
 	switch err = s.recover(p); {
 	case errors.Is(err, ErrResident):
 		s.abandon(p)

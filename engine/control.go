@@ -24,11 +24,7 @@ func (s *session) Interrupt(pid int) error {
 		for _, t := range p.Tasks {
 			t.Hold, t.User = max(t.Hold-1, 0), true // those made meanwhile, too
 			if atEvent(t) {
-				e := event.Event{Kind: event.Stopped, PID: pid, TID: t.TID}
-				if r, err := s.view(t); err == nil {
-					e.Addr = arch.Addr(r[s.isa.PCReg()])
-				}
-				s.tell(&e, true)
+				s.tell(s.stoppedEvent(t), true)
 			}
 		}
 		if stuck > 0 {
@@ -38,30 +34,66 @@ func (s *session) Interrupt(pid int) error {
 	})
 }
 
-// Resume implements Session.
-func (s *session) Resume(id int) error {
-	return s.ResumeIf(id, func() bool { return true })
+// InterruptTask implements Session.
+func (s *session) InterruptTask(tid int) error {
+	return s.do(func() error {
+		t, err := s.task(tid)
+		if err != nil {
+			return err
+		}
+		if err := s.halt(t); err != nil {
+			return fmt.Errorf("interrupt task %d: %w", tid, err)
+		}
+		t.Hold, t.User = max(t.Hold-1, 0), true
+		s.tell(s.stoppedEvent(t), true)
+		return nil
+	})
 }
 
-// ResumeIf implements Session.
-func (s *session) ResumeIf(id int, ok func() bool) error {
+// stoppedEvent tells of a task that a request has stopped.
+func (s *session) stoppedEvent(t *inferior.Task) *event.Event {
+	e := &event.Event{Kind: event.Stopped, PID: t.Process.PID, TID: t.TID, Signal: int(t.HeldSig)}
+	if r, err := s.view(t); err == nil {
+		e.Addr = arch.Addr(r[s.isa.PCReg()])
+	}
+	return e
+}
+
+// Resume implements Session.
+func (s *session) Resume(id int) error {
 	return s.do(func() error {
-		if !ok() {
-			return nil
-		}
 		if p := s.procs[id]; p != nil && !p.Silent {
 			var errs []error
 			for _, t := range p.Tasks {
 				errs = append(errs, s.resumeUser(t))
 			}
-			return errors.Join(errs...)
+			return errors.Join(append(errs, s.jumpAgain(p))...)
 		}
-		t, err := s.stopped(id)
-		if err != nil {
-			return err
-		}
-		return s.resumeUser(t)
+		return s.resumeTask(id)
 	})
+}
+
+// ResumeTask implements Session.
+func (s *session) ResumeTask(tid int, ok func() bool) error {
+	return s.do(func() error {
+		if ok != nil && !ok() {
+			return nil
+		}
+		return s.resumeTask(tid)
+	})
+}
+
+// resumeTask lets a task go on. One that has not come to stand yet (it waits
+// uninterruptibly) does not stop then.
+func (s *session) resumeTask(tid int) error {
+	t, err := s.task(tid)
+	if err != nil {
+		return err
+	}
+	if t.State != inferior.Stopped && !t.User {
+		return fmt.Errorf("task %d: %w", tid, ErrNotStopped)
+	}
+	return errors.Join(s.resumeUser(t), s.jumpAgain(t.Process))
 }
 
 func (s *session) resumeUser(t *inferior.Task) error {
@@ -90,6 +122,7 @@ func (s *session) Tasks(pid int) (tasks []Task, err error) {
 		for _, t := range p.Tasks {
 			d := Task{TID: t.TID, Name: inferior.Comm(t.TID), Stopped: t.State == inferior.Stopped}
 			if d.Stopped {
+				d.Signal = int(t.HeldSig)
 				if r, err := s.view(t); err == nil {
 					d.PC = arch.Addr(r[s.isa.PCReg()])
 				}

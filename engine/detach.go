@@ -18,6 +18,9 @@ func (s *session) Detach() error {
 				break
 			}
 		}
+		for _, a := range s.away {
+			errs = append(errs, s.cleanAway(a))
+		}
 		s.ending = true
 		return errors.Join(errs...)
 	})
@@ -31,6 +34,9 @@ func (s *session) Detach() error {
 // RemoveProcess implements Session.
 func (s *session) RemoveProcess(pid int) error {
 	return s.do(func() error {
+		if a := s.away[pid]; a != nil {
+			return s.cleanAway(a)
+		}
 		p, err := s.process(pid)
 		if err != nil {
 			return err

@@ -69,13 +69,25 @@ type Session interface {
 
 	// Interrupt stops all tasks of a process and returns when they stand.
 	Interrupt(pid int) error
+	// InterruptTask stops one task and returns when it stands; the others go on.
+	InterruptTask(tid int) error
 	// Resume lets a stopped task, or with a process id all of a process's
 	// stopped tasks, go on.
 	Resume(id int) error
-	// ResumeIf is Resume if ok says so, which is asked when no stop is being
+	// ResumeTask lets one stopped task go on, also one whose id is its process's.
+	// With ok it does so only if ok says so, which is asked when no stop is being
 	// decided, on the session's thread: for those who count who wants a task to
 	// stand. It may call no method of the Session.
-	ResumeIf(id int, ok func() bool) error
+	ResumeTask(tid int, ok func() bool) error
+	// Step has a stopped task execute one instruction, and stand again: behind it,
+	// at a probe there that stops, or where it is about to get a signal
+	// (Task.Signal), which it gets when it goes on: the signal's handler is not
+	// stepped into. Other tasks are as they were.
+	Step(tid int) error
+	// Signal sends a signal to a process, or to a task that is not its first.
+	Signal(id, signal int) error
+	// DropSignal takes away the signal that a stopped task is about to get.
+	DropSignal(tid int) error
 	// Tasks lists the tasks of a process.
 	Tasks(pid int) ([]Task, error)
 	// Registers reads a stopped task's registers as the program has them.
@@ -87,6 +99,15 @@ type Session interface {
 	// WriteMemory writes a process's memory and keeps the probes.
 	WriteMemory(pid int, addr arch.Addr, data []byte) error
 
+	// StepAside lets another tracer have a process: it is let go, and traced again
+	// when that one has gone, or nobody has come within wait. Probes that are
+	// jumps go on meanwhile, those that need a stop don't. Tasks that are kept
+	// stopped go on. An event.Aside and an event.Back are told; in between
+	// requests about the process are answered by ErrAside.
+	StepAside(pid int, wait time.Duration) error
+	// Follow says whether children that a process makes from now on are traced,
+	// too; theirs follow it in that.
+	Follow(pid int, on bool) error
 	// ISA is the instruction set of a process.
 	ISA() arch.ISA
 	// Processes lists the processes traced now.
@@ -135,6 +156,9 @@ type ProbeSpec struct {
 	// with globs; see package symbols.
 	Location string
 	PID      int    // this process and its descendants only; 0: all
+	Alone    bool   // not in the descendants of PID
+	Except   []int  // not in these processes and their descendants
+	By       any    // who asks, for Options.Allow
 	Action   Action // default Count
 	Func     func(Hit)
 	// Args is how many integer arguments an event carries, up to
@@ -171,6 +195,7 @@ type Task struct {
 	Name    string
 	Stopped bool
 	PC      arch.Addr // of a stopped one
+	Signal  int       // that a stopped one is about to get, or 0
 }
 
 // Exit is how a process ended.
@@ -205,6 +230,11 @@ type Options struct {
 	// only, without Follow; handlers are handler.Tracee's.
 	Resident bool
 	Life     bool // tell forks, clones, execs, exits and libraries as events
+	// Allow, if it is there, says whether who has asked for a probe (ProbeSpec.By)
+	// may have it in a process. It is asked on the session's thread, before the
+	// first probe of his is planted there, and again when the process has executed
+	// another program, which may have other rights.
+	Allow func(by any, pid int) bool
 	// Handlers are those that can be opened by name; nil: the built-in ones.
 	Handlers *handler.Registry
 }

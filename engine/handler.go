@@ -103,6 +103,7 @@ type HandlerInfo struct {
 	Why     string        // it runs there, and not in a cheaper place
 	Steps   int           // instructions that a run takes at the most
 	Records bool          // it has a ring, to be read by Read
+	Writes  bool          // it may change registers or memory of the program
 	// Failures are runs that came to no end: a mistake of ours, or of an
 	// executor's. The first is told as an event.Warning.
 	Failures uint64
@@ -230,7 +231,7 @@ func (h *opened) Info() HandlerInfo {
 		}
 	}
 	return HandlerInfo{Name: h.in.Name, Version: h.in.Version, Where: h.in.Where, Why: h.in.Why, Steps: steps,
-		Records: h.records != nil, Failures: h.failures.Load()}
+		Records: h.records != nil, Writes: h.in.Needs&(program.Override|program.WriteMemory) != 0, Failures: h.failures.Load()}
 }
 
 // Result implements Handler.

@@ -189,7 +189,7 @@ func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, vie
 		e := s.hitEvent(t, p, view)
 		s.tell(&e, false)
 	case Stop:
-		t.User = true
+		t.Keep()
 		e := s.hitEvent(t, p, view)
 		e.Kind = event.Stopped
 		s.tell(&e, true)

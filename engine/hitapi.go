@@ -92,7 +92,7 @@ func (h *taskHit) String(addr arch.Addr) string { return h.s.readString(h.t, add
 
 // Stop implements Hit.
 func (h *taskHit) Stop() {
-	h.t.User = true
+	h.t.Keep()
 	e := h.s.hitEvent(h.t, h.p, h.regs)
 	e.Kind = event.Stopped
 	h.s.tell(&e, true)

@@ -64,7 +64,7 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 		s.hookLoader(p) // not before somebody asks: an attach alone changes nothing
 	}
 	if p.Space.Guard.Installed {
-		if err := s.hookSigactionIn(p, m); err != nil && !isGone(err) {
+		if err := s.hookCallsIn(p, m); err != nil && !isGone(err) {
 			s.warn(p, "%s: %v", m.Path, err)
 		}
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -31,7 +32,7 @@ func (s *session) takeEarly(t *inferior.Task) {
 
 func (s *session) addProcess(pid int, space *inferior.Space) *inferior.Process {
 	p := &inferior.Process{PID: pid, Tasks: map[int]*inferior.Task{}, Space: space,
-		Modules: map[string]*symbols.Module{}, Name: inferior.Comm(pid)}
+		Modules: map[string]*symbols.Module{}, Name: inferior.Comm(pid), Follow: s.opts.Follow}
 	space.Users++
 	s.procs[pid] = p
 	return p
@@ -80,6 +81,9 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if p.Leaving && len(p.Tasks) == 1 {
 		return s.release(p)
 	}
+	if err := s.strip(p); err != nil && !isGone(err) {
+		s.warn(p, "child %d: %v", p.PID, err)
+	}
 	if err := s.forgetThread(t); err != nil && !isGone(err) {
 		s.warn(p, "task %d: its ids: %v", t.TID, err)
 	}
@@ -104,8 +108,8 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		s.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
 	case flags&cloneVM != 0:
 		p := s.addProcess(child, parent.Space)
-		p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
-		p.VFork, p.Silent, p.Name, p.Guarded = parent, parent.Silent || !s.opts.Follow, parent.Name, parent.Guarded
+		s.descend(p, parent)
+		p.VFork, p.Silent, p.Name, p.Guarded = parent, parent.Silent || !parent.Follow, parent.Name, parent.Guarded
 		if flags&cloneSighand == 0 {
 			own := *ownAction(parent)
 			p.Old = &own
@@ -118,6 +122,12 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		}
 	}
 	return s.resume(t, 0)
+}
+
+// descend gives a new process what it has from its parent.
+func (s *session) descend(p, parent *inferior.Process) {
+	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
+	p.Follow, p.Allowed = parent.Follow, maps.Clone(parent.Allowed)
 }
 
 // onFork takes a child with a copy of the parent's space: sites, slots and
@@ -137,8 +147,8 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
 	space.Threads = parent.Space.Threads
 	p := s.addProcess(child, space)
-	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
-	p.Leaving = parent.Silent || !s.opts.Follow
+	s.descend(p, parent)
+	p.Leaving = parent.Silent || !parent.Follow
 	p.Silent, p.Name, p.Traps, p.Guarded = p.Leaving, parent.Name, parent.Traps, parent.Guarded
 	for k, m := range parent.Modules {
 		p.Modules[k] = m
@@ -261,7 +271,7 @@ func (s *session) reignore(t *inferior.Task) error {
 func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 	space := &inferior.Space{Memory: mem, Users: 1}
 	space.Table = newTable(s.isa, mem, &room{s, space})
-	p.Space = space
+	p.Space, p.Allowed = space, nil
 	clear(p.Modules)
 }
 
@@ -300,20 +310,32 @@ func (s *session) forgetTask(t *inferior.Task) {
 }
 
 func (s *session) endProcess(p *inferior.Process) {
-	e := Exit{Status: p.Exit.Status}
-	if p.Exit.Kind == ptrace.Killed {
-		e = Exit{Signal: int(p.Exit.Signal)}
-	}
-	s.exits[p.PID] = e
 	s.leaveSpace(p)
 	delete(s.procs, p.PID)
-	s.lifeEvent(&event.Event{Kind: event.Exit, PID: p.PID, TID: p.PID, Status: e.Status, Signal: e.Signal}, p)
+	s.exited(p.PID, p.Exit, s.opts.Life && !p.Silent)
+}
+
+// exited notes how a process has ended, if that is known.
+func (s *session) exited(pid int, how *ptrace.Stop, tell bool) {
+	e := event.Event{Kind: event.Exit, PID: pid, TID: pid}
+	if how != nil {
+		x := Exit{Status: how.Status}
+		if how.Kind == ptrace.Killed {
+			x = Exit{Signal: int(how.Signal)}
+		}
+		s.exits[pid], e.Status, e.Signal = x, x.Status, x.Signal
+	} else {
+		e.Text = "how it has ended is not known: another tracer had it"
+	}
+	if tell {
+		s.tell(&e, true)
+	}
 	s.checkEnd()
 }
 
 // checkEnd ends the session when its last process has gone.
 func (s *session) checkEnd() {
-	s.ending = s.ending || len(s.procs) == 0
+	s.ending = s.ending || len(s.procs)+len(s.away) == 0
 }
 
 func (s *session) lifeEvent(e *event.Event, p *inferior.Process) {

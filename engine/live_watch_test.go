@@ -36,7 +36,7 @@ func TestHardwareFull(t *testing.T) {
 	p := launch(t, "hot", "sha256", "2")
 	s := attach(t, p.pid)
 	id := register(t, s, ProbeSpec{Location: "sha256", Rung: breakpoint.Hardware})
-	if _, err := s.Register(ProbeSpec{Location: "sha256+*", Rung: breakpoint.Hardware}); !errors.Is(err, errNoDebug) {
+	if _, err := s.Register(ProbeSpec{Location: "sha256+*", Rung: breakpoint.Hardware}); !errors.Is(err, ErrDebug) {
 		t.Errorf("error %v", err)
 	}
 	more := register(t, s, ProbeSpec{Location: "compare", Rung: breakpoint.Hardware})

@@ -48,11 +48,6 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	return p.id, err
 }
 
-// covers is whether a process is one that the probe was asked for.
-func (p *probe) covers(proc *inferior.Process) bool {
-	return p.spec.PID == 0 || p.spec.PID == proc.PID || slices.Contains(proc.Ancestors, p.spec.PID)
-}
-
 // lookAhead resolves a location outside the session's thread, so that symbols
 // are read while nothing waits for us.
 func (s *session) lookAhead(p *probe) error {
@@ -138,7 +133,7 @@ type spot struct {
 
 // plant puts p into the given objects of a process.
 func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module) error {
-	if p.gone || proc.Silent || !p.covers(proc) {
+	if p.gone || proc.Silent || !s.covers(p, proc) {
 		return nil
 	}
 	spots, err := s.spots(p, mods)
@@ -347,7 +342,7 @@ func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) erro
 	if !fresh {
 		return nil
 	}
-	return s.hookSigaction(proc)
+	return s.hookCalls(proc)
 }
 
 // Unregister implements Session.
@@ -412,6 +407,9 @@ func (s *session) unplace(pl *placement) error {
 		return nil
 	}
 	if pl.site == nil || pl.site.Tag == nil {
+		if s.away[pl.proc.PID] != nil { // which counts on
+			pl.freeze()
+		}
 		return nil
 	}
 	g := pl.site.Tag.(*tag)

@@ -45,8 +45,8 @@ func (s *session) recover(p *inferior.Process) error {
 			return err
 		}
 	}
-	if s.isResident(p.Space) {
-		if !s.collect {
+	if mark := s.markOf(p.Space); mark != 0 {
+		if mark == residentMagic && !s.collect {
 			return ErrResident
 		}
 		p.Modules, _, _ = s.readModules(p) // comesBack asks which are Go's
@@ -66,7 +66,7 @@ func (s *session) recover(p *inferior.Process) error {
 	for _, t := range p.Tasks {
 		err = errors.Join(err, s.unhalt(t))
 	}
-	p.Modules = nil
+	p.Modules, p.Guarded, p.Space.Resident = nil, false, false // there is nothing of ours any more
 	return err
 }
 

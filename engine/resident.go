@@ -37,6 +37,7 @@ var (
 const (
 	residentMark  = 1016
 	residentMagic = 0x746e656469736572 // "resident"
+	asideMagic    = 0x6564697361206f67 // "go aside": a session's, which is to come back
 )
 
 // newStore makes the folder for what a process's probes find out.
@@ -128,6 +129,22 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	if err := space.Table.Remove(s.traps(space)); err != nil {
 		return err
 	}
+	if err := s.withoutGuard(space, ps); err != nil {
+		return err
+	}
+	if err := s.store.Save(note); err != nil {
+		return err
+	}
+	s.left = true
+	for _, q := range ps {
+		s.dropPlacements(q)
+	}
+	return s.mark(space, residentMagic)
+}
+
+// withoutGuard leaves halted tasks, and the signal handlers of their processes,
+// as they are without a tracer.
+func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) error {
 	space.Skips, space.Guard.Watches = nil, false
 	if err := s.swallow(space, false); err != nil {
 		return err
@@ -147,15 +164,13 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 			break
 		}
 	}
-	if err := s.store.Save(note); err != nil {
-		return err
-	}
-	s.left = true
-	for _, q := range ps {
-		s.dropPlacements(q)
-	}
+	return nil
+}
+
+// mark says in the guard's page whose what stays in a space is.
+func (s *session) mark(space *inferior.Space, magic uint64) error {
 	var b [8]byte
-	putLe64(b[:], residentMagic)
+	putLe64(b[:], magic)
 	return space.Memory.Write(space.Guard.Data+residentMark, b[:])
 }
 
@@ -222,10 +237,17 @@ func (h *opened) note() resident.Handler {
 		File: h.in.Maps.(*handler.Interpreted).Set.File().Name()}
 }
 
-// isResident is whether what was found in a space has been left on purpose.
-func (s *session) isResident(space *inferior.Space) bool {
+// markOf is the mark of what was found in a space, 0 if it was not left on
+// purpose.
+func (s *session) markOf(space *inferior.Space) uint64 {
 	var b [8]byte
-	return space.Guard.Data != 0 && space.Memory.Read(space.Guard.Data+residentMark, b[:]) == nil && le64(b[:]) == residentMagic
+	if space.Guard.Data == 0 || space.Memory.Read(space.Guard.Data+residentMark, b[:]) != nil {
+		return 0
+	}
+	if mark := le64(b[:]); mark == residentMagic || mark == asideMagic {
+		return mark
+	}
+	return 0
 }
 
 // guardAgain installs the guard for the time in which resident probes are taken

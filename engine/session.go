@@ -51,14 +51,15 @@ type session struct {
 	deciding []*inferior.Task // whose stops are being decided, nested
 	turn     int              // stops since everybody was asked
 	started  map[int]bool
+	away     map[int]*away // processes that others trace, for a while
 
 	probes  []*probe // by id-1
 	cache   symbols.Cache
 	storm   storm
 	ending  bool
-	calls   map[*symbols.File][]arch.Addr // rt_sigaction calls found in a file
-	past    map[int][]*symbols.Module     // objects of processes that were, while handlers may ask for them
-	machine interp.Machine                // runs handlers
+	calls   map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
+	past    map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
+	machine interp.Machine                  // runs handlers
 	env     env
 	cut     []*kernel.Link // see unlink
 	closing sync.WaitGroup // of those that are being taken away
@@ -91,8 +92,8 @@ func newSession(opts []Options) (*session, error) {
 	}
 	s := &session{
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
-		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
-		calls: map[*symbols.File][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
+		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{}, away: map[int]*away{},
+		calls: map[*symbols.File][][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
 		libraries: map[*inferior.Space][]library{}, near: map[*inferior.Process][]*breakpoint.Site{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
@@ -229,6 +230,9 @@ func (s *session) Processes() (pids []int) {
 				pids = append(pids, pid)
 			}
 		}
+		for pid := range s.away {
+			pids = append(pids, pid)
+		}
 		return nil
 	})
 	return pids
@@ -254,13 +258,25 @@ func (s *session) process(pid int) (*inferior.Process, error) {
 	if p := s.procs[pid]; p != nil && !p.Silent {
 		return p, nil
 	}
+	if s.away[pid] != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, ErrAside)
+	}
 	return nil, fmt.Errorf("%d: %w", pid, ErrNoProcess)
 }
 
-func (s *session) stopped(tid int) (*inferior.Task, error) {
+// task finds one of the session's.
+func (s *session) task(tid int) (*inferior.Task, error) {
 	t := s.tasks[tid]
-	if t == nil {
+	if t == nil || t.Process.Silent {
 		return nil, fmt.Errorf("task %d: %w", tid, ErrGone)
+	}
+	return t, nil
+}
+
+func (s *session) stopped(tid int) (*inferior.Task, error) {
+	t, err := s.task(tid)
+	if err != nil {
+		return nil, err
 	}
 	if t.State != inferior.Stopped {
 		return nil, fmt.Errorf("task %d: %w", tid, ErrNotStopped)

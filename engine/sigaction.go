@@ -10,46 +10,68 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
+// Some system calls of a program's are ours to answer, or to get out of the way
+// of. They are found by their machine code (number loaded as a constant, then the
+// call) in whatever is mapped, libc or not, stripped or not; a site of ours is on
+// each.
+//
 // A program that sets or asks for SIGTRAP's handler must neither lose the guard
-// nor see it. Its rt_sigaction system calls are found by their machine code
-// (number loaded as a constant, then the call) in whatever is mapped, libc or
-// not, stripped or not; a site of ours on each answers calls that are about
-// SIGTRAP and lets the others through.
+// nor see it: calls of rt_sigaction that are about SIGTRAP are answered by us.
 
-// hookSigaction plants the sites in all objects of a process.
-func (s *session) hookSigaction(p *inferior.Process) error {
+// watchedCalls are the system calls that have sites of ours.
+var watchedCalls = [...]struct {
+	number uint64
+	name   string
+}{{ptrace.SysRtSigaction, "rt_sigaction"}, {ptrace.SysPtrace, "ptrace"}, {ptrace.SysClone, "clone"}}
+
+// onWatchedCall are what is done at them.
+func (s *session) onWatchedCall(i int) hookFunc {
+	return [len(watchedCalls)]hookFunc{s.onSigaction, s.onPtrace, s.onClone}[i]
+}
+
+// hookCalls plants the sites in all objects of a process.
+func (s *session) hookCalls(p *inferior.Process) error {
 	var errs []error
 	for _, m := range p.Modules {
-		errs = append(errs, s.hookSigactionIn(p, m))
+		errs = append(errs, s.hookCallsIn(p, m))
 	}
 	return errors.Join(errs...)
 }
 
-func (s *session) hookSigactionIn(p *inferior.Process, m *symbols.Module) error {
+func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 	if m.Path == "[vdso]" {
 		return nil
 	}
-	var spots []spot
-	for _, vaddr := range s.sigactionCalls(m) {
-		spots = append(spots, spot{addr: m.Bias + vaddr, orig: s.fileBytes(m, vaddr), name: moduleName(m) + ":rt_sigaction"})
+	var errs []error
+	for i, found := range s.callsIn(m) {
+		var spots []spot
+		for _, vaddr := range found {
+			spots = append(spots, spot{addr: m.Bias + vaddr, orig: s.fileBytes(m, vaddr), name: moduleName(m) + ":" + watchedCalls[i].name})
+		}
+		errs = append(errs, s.hook(p, spots, s.onWatchedCall(i)))
 	}
-	return s.hook(p, spots, s.onSigaction)
+	return errors.Join(errs...)
 }
 
-// sigactionCalls finds the system call instructions behind a load of
-// rt_sigaction's number, once for each file.
-func (s *session) sigactionCalls(m *symbols.Module) []arch.Addr {
+// callsIn finds the system call instructions behind a load of the number of each
+// of the watched calls, once for each file.
+func (s *session) callsIn(m *symbols.Module) [][]arch.Addr {
 	if found, ok := s.calls[m.File]; ok {
 		return found
 	}
-	var found []arch.Addr
+	found := make([][]arch.Addr, len(watchedCalls))
 	for _, r := range m.Ranges {
 		code := make([]byte, r.End-r.Start)
 		base := r.Start - m.Bias
 		if m.File.Text(base, code) != nil {
 			code = s.textTail(m, base, code)
 		}
-		found = append(found, s.isa.SyscallSites(code, base, ptrace.SysRtSigaction)...)
+		for i, c := range watchedCalls {
+			if c.number == ptrace.SysClone && hasClone(m) {
+				continue
+			}
+			found[i] = append(found[i], s.isa.SyscallSites(code, base, c.number)...)
+		}
 	}
 	s.calls[m.File] = found
 	return found

@@ -177,7 +177,7 @@ func (s *session) inheritKernel(parent, child *inferior.Process) {
 		return
 	}
 	for _, p := range s.probes {
-		if h := p.handler; h == nil || h.kernel == nil || p.gone || !p.covers(child) {
+		if h := p.handler; h == nil || h.kernel == nil || p.gone || !s.covers(p, child) {
 			continue
 		}
 		if err := s.plant(p, child, s.modules(child)); err != nil {

@@ -14,7 +14,8 @@ import (
 // in all its tasks, set while they stand, and in new tasks at their first stop.
 type watches map[*inferior.Process]*[ptrace.MaxDebug]*placement
 
-var errNoDebug = errors.New("all debug registers of the process are in use")
+// ErrDebug is of a process that has no debug register left.
+var ErrDebug = errors.New("all debug registers of the process are in use")
 
 // plantWatch puts a probe into debug registers.
 func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) error {
@@ -30,7 +31,7 @@ func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) err
 	for _, sp := range spots {
 		i := freeWatch(w)
 		if i < 0 {
-			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, errNoDebug), s.dropWatches(proc, added))
+			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, ErrDebug), s.dropWatches(proc, added))
 		}
 		w[i] = &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit,
 			rung: breakpoint.Hardware, why: sp.why}

@@ -205,7 +205,7 @@ func (f *fake) Interrupt(pid int) error {
 	return nil
 }
 
-func (f *fake) ResumeIf(id int, ok func() bool) error {
+func (f *fake) ResumeTask(id int, ok func() bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.detached {

@@ -84,7 +84,7 @@ func (g *group) release(t *Tracer, which func(tid int, h *hold) bool) (n int, er
 	g.mu.Unlock()
 	var errs []error
 	for _, tid := range free {
-		err := g.s.ResumeIf(tid, func() bool { return !g.held(tid) })
+		err := g.s.ResumeTask(tid, func() bool { return !g.held(tid) })
 		if err != nil && !errors.Is(err, engine.ErrEnded) && !errors.Is(err, engine.ErrNotStopped) && !errors.Is(err, engine.ErrGone) {
 			errs = append(errs, err)
 		}
@@ -116,7 +116,7 @@ func (t *Tracer) Interrupt(pid int) error {
 		}
 		if !g.hold(t, pid, task.TID) {
 			gone = true
-			_ = g.s.ResumeIf(task.TID, func() bool { return !g.held(task.TID) })
+			_ = g.s.ResumeTask(task.TID, func() bool { return !g.held(task.TID) })
 			continue
 		}
 		t.Put(&event.Event{Kind: event.Stopped, Time: engine.Now(), PID: pid, TID: task.TID, Addr: task.PC}, true)
@@ -130,11 +130,11 @@ func (t *Tracer) Interrupt(pid int) error {
 // Resume implements engine.Session: the tracer lets go of a task, or of all of a
 // process, that it holds. They go on when nobody else holds them.
 func (t *Tracer) Resume(id int) error {
-	return t.ResumeIf(id, func() bool { return true })
+	return t.resumeIf(id, func() bool { return true })
 }
 
-// ResumeIf implements engine.Session; ok is asked on the caller's goroutine.
-func (t *Tracer) ResumeIf(id int, ok func() bool) error {
+// resumeIf is Resume if ok says so.
+func (t *Tracer) resumeIf(id int, ok func() bool) error {
 	if !ok() {
 		return nil
 	}

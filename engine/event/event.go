@@ -24,9 +24,11 @@ const (
 	Missed                  // Count events before this one were dropped: the consumer was too slow
 	Warning                 // something asked for could not be had: Text
 	Print                   // a handler printed Text
+	Aside                   // the process is let go for another tracer, for a while: Text
+	Back                    // it is traced again: Text
 )
 
-var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print"}
+var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print", "aside", "back"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -52,10 +54,10 @@ type Event struct {
 	NArgs    int             // Hit: how many of Args are set
 	Args     [MaxArgs]uint64 // Hit: integer arguments; Result alone at an exit
 	Strings  []string        // Hit: for each of Args the string it points to, where asked for
-	Signal   int             // Signal; Exit: what killed it, 0 if it exited
+	Signal   int             // Signal; Stopped: that it is about to get, or 0; Exit: what killed it, 0 if it exited
 	Status   int             // Exit: exit code
 	Child    int             // Fork, Clone
 	Path     string          // Exec, Library, Unload
 	Count    uint64          // Missed
-	Text     string          // Warning, Print
+	Text     string          // Warning, Print, Aside, Back
 }

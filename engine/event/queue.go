@@ -42,23 +42,24 @@ func NewQueue(size int) *Queue {
 // grow makes room: what was never needed is not paid for, least of all before an
 // attach.
 func (q *Queue) grow() {
-	ring := make([]Event, min(2*len(q.ring), q.most))
+	ring := make([]Event, max(min(2*q.n, q.most), q.n+64))
 	for i := range q.n {
 		ring[i] = q.ring[(q.head+i)%len(q.ring)]
 	}
 	q.ring, q.head = ring, 0
 }
 
-// Put adds a copy of e; urgent wakes the consumer at once.
+// Put adds a copy of e; urgent wakes the consumer at once. A stop is never
+// dropped, for nobody would let the task go on; there can't be many.
 func (q *Queue) Put(e *Event, urgent bool) {
 	q.mu.Lock()
-	if q.n == len(q.ring) && q.n < q.most {
-		q.grow()
-	}
-	if q.n == len(q.ring) {
+	if q.n >= q.most && e.Kind != Stopped {
 		q.missed++
 		q.total.Add(1)
 	} else {
+		if q.n == len(q.ring) {
+			q.grow()
+		}
 		q.ring[(q.head+q.n)%len(q.ring)] = *e
 		q.n++
 	}

@@ -246,14 +246,6 @@ func (s *Session) Resume(id int) error {
 	return err
 }
 
-// ResumeIf implements engine.Session; ok is asked on the caller's goroutine.
-func (s *Session) ResumeIf(id int, ok func() bool) error {
-	if !ok() {
-		return nil
-	}
-	return s.Resume(id)
-}
-
 // Tasks implements engine.Session.
 func (s *Session) Tasks(pid int) (list []engine.Task, err error) {
 	reply, err := call(s.api.Tasks, s.process(pid))

@@ -40,6 +40,7 @@ type Task struct {
 	Asked         bool         // an Interrupt of ours has not been answered by a stop yet
 	Hold          int          // requests of ours in progress that keep it stopped
 	User          bool         // a tracer keeps it stopped
+	Kept          int          // how often a probe has had it stopped
 	HeldSig       ptrace.Signo // to be delivered when it is let go
 	Watched       bool         // has debug registers set
 	Moved         bool         // a hit's Func has changed the PC
@@ -64,6 +65,7 @@ type Process struct {
 	PID     int
 	Tasks   map[int]*Task
 	Space   *Space
+	Follow  bool     // its children are traced, too
 	Silent  bool     // a child we do not follow, kept only until it lets go of its parent's memory
 	VFork   *Process // parent whose memory it shares since vfork or clone(CLONE_VM)
 	Modules map[string]*symbols.Module
@@ -76,6 +78,8 @@ type Process struct {
 	// Old is the program's own SIGTRAP action where it is not the space's.
 	Old   *ptrace.SigAction
 	Traps bool // has been given a SIGTRAP of its own
+	// Allowed are those of whom it is known whether they may have probes in it.
+	Allowed map[any]bool
 	// Guarded: its SIGTRAP handler is ours. Processes that share a space have
 	// handlers of their own.
 	Guarded bool
@@ -120,6 +124,12 @@ func (t *Task) Take() {
 		t.Taken = true
 		ptrace.Take(t.TID)
 	}
+}
+
+// Keep has the task stay stopped, for a tracer.
+func (t *Task) Keep() {
+	t.User = true
+	t.Kept++
 }
 
 // Held says whether somebody wants the task to stay stopped.

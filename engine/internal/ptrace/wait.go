@@ -51,6 +51,7 @@ const (
 	SysClose       = unix.SYS_CLOSE
 	SysRtSigaction = unix.SYS_RT_SIGACTION
 	SysMadvise     = unix.SYS_MADVISE
+	SysPtrace      = unix.SYS_PTRACE
 
 	ProtRX         = unix.PROT_READ | unix.PROT_EXEC
 	ProtRW         = unix.PROT_READ | unix.PROT_WRITE
@@ -73,11 +74,26 @@ const (
 	SaResetHand = 0x80000000
 )
 
+// What a program asks for that wants to trace, or to be traced (ptrace(2)).
+const (
+	TraceMe   = unix.PTRACE_TRACEME
+	Attach    = unix.PTRACE_ATTACH
+	SeizeTask = unix.PTRACE_SEIZE
+)
+
 // ThreadID is the calling thread's id.
 func ThreadID() int { return unix.Gettid() }
 
 // Send sends a signal to one task of a process.
 func Send(pid, task int, signal Signo) error { return unix.Tgkill(pid, task, signal) }
+
+// SendAll sends a signal to a process, of which any task may get it.
+func SendAll(pid int, signal Signo) error {
+	if err := unix.Kill(pid, signal); err != nil {
+		return failed("kill", pid, err.(unix.Errno))
+	}
+	return nil
+}
 
 // Kill ends a process.
 func Kill(pid int) error { return unix.Kill(pid, unix.SIGKILL) }

@@ -1,0 +1,310 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// A process can be let go for another tracer, and taken back. What needs a tracer
+// goes: traps, debug registers, and the guard with them. Jumps and what they lead
+// to stay, and count on, with a mark that says whose they are: coming back, they
+// are cleaned up like a dead tracer's and planted anew, in one pause.
+
+// Errors about processes that others trace for a while.
+var (
+	// ErrAside is of a process that another tracer has at present.
+	ErrAside = errors.New("it has been let go for another tracer, for a while")
+
+	errMemory   = errors.New("another process runs in its memory")
+	errResident = fmt.Errorf("%w: resident probes are for when nobody comes back", errors.ErrUnsupported)
+)
+
+// away is a process that has been let go for another tracer.
+type away struct {
+	pid       int
+	born      string // when it began: ids are used again
+	ancestors []int
+	follow    bool
+	stays     bool // there is something of ours in it
+	since     time.Time
+	wait      time.Duration // how long nobody need come
+	tracer    int           // who was going to, 0: not known
+	maker     int           // the task that makes the tracer, 0: none does
+	lifted    *lifted       // of its parent, in whose memory it runs
+	over      chan struct{}
+}
+
+// StepAside implements Session.
+func (s *session) StepAside(pid int, wait time.Duration) error {
+	return s.do(func() error {
+		p, err := s.process(pid)
+		if err != nil {
+			return err
+		}
+		return s.stepAside(p, &away{wait: wait}, "as asked for")
+	})
+}
+
+// stepAside lets a process go for another tracer, or leaves it as it is.
+func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
+	failed := func(err error) error { return fmt.Errorf("step aside from %d: %w", p.PID, err) }
+	ps := s.sharing(p.Space)
+	switch {
+	case s.opts.Resident:
+		return failed(errResident)
+	case len(ps) > 1:
+		return failed(errMemory)
+	}
+	err := error(nil)
+	if s.haltAll(ps) > 0 {
+		err = errStuck
+	} else if p.Space.Table.Prepared() {
+		err = s.leaveJumps(p)
+	}
+	if err != nil {
+		s.unhaltAll(p)
+		return failed(err)
+	}
+	a.stays = p.Space.Table.Prepared()
+	return s.goAway(p, a, why)
+}
+
+// goAway lets a process go, and watches for its being free again.
+func (s *session) goAway(p *inferior.Process, a *away, why string) error {
+	a.pid, a.born, a.ancestors, a.follow = p.PID, bornAt(p.PID), p.Ancestors, p.Follow
+	a.since, a.over = time.Now(), make(chan struct{})
+	s.away[p.PID] = a
+	err := s.let(p)
+	s.tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
+	go s.awaitReturn(a, a.lifted)
+	return err
+}
+
+// leaveJumps takes out of a halted process what needs a tracer. The mark is the
+// last thing, as for resident probes.
+func (s *session) leaveJumps(p *inferior.Process) error {
+	ps := []*inferior.Process{p}
+	if err := errors.Join(p.Space.Table.Remove(s.traps(p.Space)), s.ownHandler(p)); err != nil {
+		return err
+	}
+	if err := s.withoutGuard(p.Space, ps); err != nil {
+		return err
+	}
+	return s.mark(p.Space, asideMagic)
+}
+
+// ownHandler gives a program its own SIGTRAP handler back where the kernel has
+// taken ours away, for a trap that it met while SIGTRAP was blocked.
+func (s *session) ownHandler(p *inferior.Process) error {
+	for _, t := range p.Tasks {
+		if caught, err := catchesTrap(t.TID); caught || err != nil || !p.Guarded {
+			return err
+		}
+		_, err := s.sigaction(t, ownAction(p))
+		return err
+	}
+	return nil
+}
+
+// unhaltAll ends haltAll for one process.
+func (s *session) unhaltAll(p *inferior.Process) {
+	for _, t := range slices.Collect(maps.Values(p.Tasks)) {
+		if err := s.unhalt(t); err != nil && !isGone(err) {
+			s.warn(p, "task %d: %v", t.TID, err)
+		}
+	}
+}
+
+// awaitReturn looks, outside of the session's thread, for the moment in which a
+// process can be traced again, and has that done; and for that in which traps that
+// were lifted for it can be lowered.
+func (s *session) awaitReturn(a *away, l *lifted) {
+	seen := false
+	for {
+		select {
+		case <-a.over:
+			return
+		case <-s.done:
+			return
+		case <-time.After(a.pause()):
+		}
+		if l != nil && imageOf(a.pid) != l.image {
+			l = nil
+			_ = s.do(func() error { return s.lower(a) })
+		}
+		traced, there := a.look()
+		switch {
+		case !there:
+			_ = s.do(func() error { return s.leftAway(a) })
+			return
+		case traced:
+			seen = true
+		case seen || time.Since(a.since) >= a.wait || a.tracerGone():
+			if s.do(func() error { return s.comeBack(a) }) == nil {
+				return
+			}
+		}
+	}
+}
+
+// pause is how long not to look: a leak checker needs some milliseconds, a
+// debugger's user longer.
+func (a *away) pause() time.Duration {
+	switch t := time.Since(a.since); {
+	case t < 200*time.Millisecond:
+		return time.Millisecond
+	case t < 10*time.Second:
+		return 5 * time.Millisecond
+	}
+	return 50 * time.Millisecond
+}
+
+// tracerGone is whether who was going to trace the process is not there any more.
+func (a *away) tracerGone() bool {
+	if a.tracer == 0 && a.maker != 0 {
+		a.tracer = newestChild(a.pid, a.maker)
+		return false
+	}
+	state := byte('R')
+	if a.tracer != 0 {
+		state = taskState(a.tracer)
+	}
+	return state == 0 || state == 'Z' || state == 'X'
+}
+
+// newestChild is the last of the children that a task has made, 0 if it has none.
+func newestChild(pid, tid int) (child int) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, tid))
+	for _, f := range strings.Fields(string(b)) {
+		child, _ = strconv.Atoi(f)
+	}
+	return child
+}
+
+// look says whether somebody traces a process, and whether it is there. A tracer
+// has the first task, mostly.
+func (a *away) look() (traced, there bool) {
+	if bornAt(a.pid) != a.born {
+		return false, false
+	}
+	if tracerOf(a.pid) != 0 && taskState(a.pid) != 'Z' {
+		return true, true
+	}
+	tids, err := inferior.TaskIDs(a.pid)
+	if err != nil {
+		return false, false
+	}
+	for _, tid := range tids {
+		state := taskState(tid)
+		there = there || state != 'Z' && state != 'X' && state != 0
+		traced = traced || tracerOf(tid) != 0
+	}
+	return traced, there
+}
+
+// bornAt is when a process began, in clock ticks (proc(5), starttime).
+func bornAt(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(f) < 20 {
+		return ""
+	}
+	return f[19]
+}
+
+// comeBack traces a process again. An error is for trying again later.
+func (s *session) comeBack(a *away) error {
+	if s.away[a.pid] != a {
+		return nil
+	}
+	delete(s.away, a.pid)
+	err := s.attach(a.pid, a)
+	switch {
+	case isGone(err):
+		s.endAway(a, nil)
+		return nil
+	case err != nil:
+		s.away[a.pid] = a
+		return err
+	}
+	s.tell(&event.Event{Kind: event.Back, PID: a.pid, TID: a.pid, Text: fmt.Sprintf("traced again after %v", time.Since(a.since).Round(time.Millisecond))}, true)
+	return nil
+}
+
+// onAway takes what wait tells of a child of ours that another traces.
+func (s *session) onAway(a *away, stop ptrace.Stop) {
+	if stop.Kind == ptrace.Exited || stop.Kind == ptrace.Killed {
+		s.endAway(a, &stop)
+		return
+	}
+	ptrace.Take(stop.Task) // a job control stop, which our parent would be told
+}
+
+// leftAway forgets a process that is not there any more. Of a child of ours wait
+// has told nobody yet.
+func (s *session) leftAway(a *away) error {
+	if s.away[a.pid] == a && s.started[a.pid] {
+		if stop, ok, err := ptrace.Wait(a.pid, false); ok && err == nil {
+			s.onAway(a, stop)
+		}
+	}
+	s.endAway(a, nil)
+	return nil
+}
+
+// endAway forgets a process that has ended while another had it; how is known of
+// a child of ours only.
+func (s *session) endAway(a *away, how *ptrace.Stop) {
+	if s.away[a.pid] == a {
+		delete(s.away, a.pid)
+		close(a.over)
+		_ = s.lower(a)
+		s.exited(a.pid, how, s.opts.Life)
+	}
+}
+
+// cleanAway takes what is ours out of a process that another has, or has had.
+func (s *session) cleanAway(a *away) error {
+	delete(s.away, a.pid)
+	close(a.over)
+	_ = s.lower(a)
+	s.checkEnd()
+	if !a.stays {
+		return nil
+	}
+	for end := time.Now().Add(returnPatience); ; time.Sleep(20 * time.Millisecond) {
+		_, err := Clean(a.pid)
+		switch {
+		case isGone(err):
+			return nil
+		case errors.Is(err, errComesBack) && time.Now().Before(end):
+		case err != nil:
+			return fmt.Errorf("%w; jumps of ours stay in it, 'ptracer stop %d' takes them out", err, a.pid)
+		default:
+			return nil
+		}
+	}
+}
+
+// returnPatience is how long signal handlers may take that have interrupted code
+// of ours.
+const returnPatience = time.Second
+
+// freeze has a placement count no further behind a jump.
+func (pl *placement) freeze() {
+	pl.hits.Add(pl.counter.count())
+	pl.counter = counter{}
+}

@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+)
+
+// Which processes a probe is for.
+
+// Follow implements Session.
+func (s *session) Follow(pid int, on bool) error {
+	return s.do(func() error {
+		p, err := s.process(pid)
+		switch {
+		case err != nil:
+			return err
+		case on && s.opts.Resident:
+			return errOneProcess
+		}
+		p.Follow = on
+		return nil
+	})
+}
+
+// covers is whether a process is one that the probe was asked for, by one who
+// may.
+func (s *session) covers(p *probe, proc *inferior.Process) bool {
+	spec := &p.spec
+	descends := func(pid int) bool { return slices.Contains(proc.Ancestors, pid) }
+	switch {
+	case spec.PID != 0 && spec.PID != proc.PID && (spec.Alone || !descends(spec.PID)):
+		return false
+	case slices.ContainsFunc(spec.Except, func(pid int) bool { return pid == proc.PID || descends(pid) }):
+		return false
+	}
+	return s.allows(spec.By, proc)
+}
+
+// allows asks Options.Allow, once for each program that a process executes.
+func (s *session) allows(by any, proc *inferior.Process) bool {
+	if s.opts.Allow == nil || by == nil {
+		return true
+	}
+	ok, known := proc.Allowed[by]
+	if !known {
+		ok = s.opts.Allow(by, proc.PID)
+		if proc.Allowed == nil {
+			proc.Allowed = map[any]bool{}
+		}
+		proc.Allowed[by] = ok
+	}
+	return ok
+}
+
+// strip takes out of a forked child, before it runs, what it has of its parent's
+// probes that are not for it.
+func (s *session) strip(child *inferior.Process) error {
+	if len(child.Ancestors) == 0 || child.VFork != nil || len(child.Tasks) > 1 {
+		return nil // it was not forked, or has no places of its own, or runs already
+	}
+	var list []*placement
+	var sites []*breakpoint.Site
+	for _, p := range s.probes {
+		if s.covers(p, child) {
+			continue
+		}
+		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
+			if pl.proc != child || !pl.child || pl.site == nil {
+				return false
+			}
+			list, sites = append(list, pl), append(sites, pl.site)
+			return true
+		})
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	all := map[*inferior.Process][]*breakpoint.Site{child: sites}
+	errs := []error{s.withoutJumps(all)}
+	for _, pl := range list {
+		errs = append(errs, s.unplace(pl))
+	}
+	return errors.Join(append(errs, s.restoreJumps(all))...)
+}

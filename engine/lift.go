@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+)
+
+// A debugger's child runs in the debugger's memory until it executes a program
+// (vfork), and asks to be traced by it in there. A trap of ours that it met then
+// would have it wait for the debugger, which waits for it: so our traps are lifted
+// out of that memory for as long.
+
+// lifted are traps that are out of a process's memory for the time in which its
+// child runs in there.
+type lifted struct {
+	of     *inferior.Process
+	space  *inferior.Space
+	image  string // the child's program meanwhile
+	places []*placement
+}
+
+// lift takes the traps out of the memory that a child shares with its parent.
+func (s *session) lift(a *away, child *inferior.Process) error {
+	space := child.Space
+	l := &lifted{of: child.VFork, space: space, image: imageOf(child.PID)}
+	sites := s.traps(space)
+	for _, site := range sites {
+		l.places = append(l.places, site.Tag.(*tag).list...)
+	}
+	a.lifted = l
+	return space.Table.Remove(sites)
+}
+
+// lower puts lifted traps back, where probes still want them.
+func (s *session) lower(a *away) error {
+	l := a.lifted
+	a.lifted = nil
+	if l == nil || s.procs[l.of.PID] != l.of || l.of.Space != l.space {
+		return nil
+	}
+	var wants []breakpoint.Want
+	var places []*placement
+	for _, pl := range l.places {
+		if pl.hook == nil && (pl.probe.gone || pl.site == nil) {
+			continue
+		}
+		want := breakpoint.Want{Addr: pl.addr}
+		if m := moduleAt(l.of, pl.addr); m != nil {
+			want.Orig = s.fileBytes(m, pl.addr-m.Bias)
+		}
+		if pl.hook == nil {
+			want.Rung = pl.probe.spec.Rung
+		}
+		wants, places = append(wants, want), append(places, pl)
+	}
+	sites, errs := s.insert(l.of, wants)
+	for i, pl := range places {
+		if pl.site, pl.err = sites[i], errs[i]; pl.site != nil {
+			pl.site.Tag.(*tag).add(pl)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.warn(l.of, "probes that were lifted for a child: %v", err)
+	}
+	return nil
+}
+
+// imageOf tells programs apart that a process executes one after the other: where
+// its code and its stack begin (startcode, endcode, startstack of proc(5)).
+func imageOf(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(f) < 26 {
+		return ""
+	}
+	return strings.Join(f[23:26], " ")
+}

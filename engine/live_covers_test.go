@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// TestCovers has probes that are for a process and its children, for the process
+// alone, and for neither, at the same place.
+func TestCovers(t *testing.T) {
+	for _, rung := range []breakpoint.Rung{breakpoint.Auto, breakpoint.Slot} {
+		for mode, all := range map[string]uint64{"fork": 300, "exec": 300} {
+			t.Run(fmt.Sprint(mode, "-", rung), func(t *testing.T) {
+				p := launch(t, "forker", mode, "3", "50")
+				s := attach(t, p.pid)
+				if err := s.Follow(p.pid, true); err != nil {
+					t.Fatal(err)
+				}
+				spec := func(f func(*ProbeSpec)) event.ProbeID {
+					ps := ProbeSpec{Location: "work", Rung: rung, PID: p.pid}
+					f(&ps)
+					return register(t, s, ps)
+				}
+				with := spec(func(*ProbeSpec) {})
+				alone := spec(func(ps *ProbeSpec) { ps.Alone = true })
+				spec(func(ps *ProbeSpec) { ps.Alone, ps.Action = true, Tell })
+				never := spec(func(ps *ProbeSpec) { ps.Except, ps.Pending = []int{p.pid}, true })
+				p.goOn()
+				if _, status := p.end(); status != 0 {
+					t.Errorf("status %d", status)
+				}
+				if a, b, c := s.Hits(with), s.Hits(alone), s.Hits(never); a != all || b != 150 || c != 0 {
+					t.Errorf("%d, %d, %d hits, want %d, 150, 0", a, b, c, all)
+				}
+				told := 0
+				for e := range s.Events(t.Context()) {
+					if e.Kind == event.Hit {
+						told++
+					}
+				}
+				if told != 150 {
+					t.Errorf("%d told, want 150", told)
+				}
+			})
+		}
+	}
+}
+
+// TestFollow turns the following of children on, and off again.
+func TestFollow(t *testing.T) {
+	p := launch(t, "forker", "fork", "3", "50")
+	s := attach(t, p.pid, Options{Life: true})
+	id := register(t, s, ProbeSpec{Location: "work"})
+	leaf := register(t, s, ProbeSpec{Location: "leaf", Action: Stop}) // in the parent, behind each fork
+	if err := s.Follow(1, true); err == nil {
+		t.Error("a process of nobody's")
+	}
+	p.goOn()
+	for n := 0; n < 3; {
+		e := poll(t, s, event.Stopped)
+		if e.PID == p.pid {
+			n++
+			if err := s.Follow(p.pid, n == 1); err != nil { // the second child, and not the third
+				t.Error(err)
+			}
+		}
+		if err := s.Resume(e.TID); err != nil {
+			t.Error(err)
+		}
+	}
+	p.end()
+	if got := s.Hits(id); got != 200 || s.Hits(leaf) != 4 {
+		t.Errorf("%d hits of work, %d of leaf, want 200 and 4", got, s.Hits(leaf))
+	}
+}
+
+// TestAllow has one who may have probes in a process until it executes another
+// program, and one who may throughout.
+func TestAllow(t *testing.T) {
+	p := launch(t, "life", "exec", "1", "50")
+	var mu sync.Mutex
+	asked := map[string]int{}
+	s := attach(t, p.pid, Options{Allow: func(by any, pid int) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		asked[by.(string)]++
+		return pid == p.pid && (by == "always" || asked["sometimes"] == 1)
+	}})
+	var ids []event.ProbeID
+	for _, by := range []any{nil, "always", "sometimes"} {
+		for _, where := range []string{"work", "leaf"} {
+			ids = append(ids, register(t, s, ProbeSpec{Location: where, By: by}))
+		}
+	}
+	p.goOn()
+	p.end()
+	for i, want := range []uint64{100, 2, 100, 2, 50, 1} {
+		if got := s.Hits(ids[i]); got != want {
+			t.Errorf("probe %d: %d hits, want %d", i, got, want)
+		}
+	}
+	if asked["always"] != 2 || asked["sometimes"] != 2 {
+		t.Errorf("asked %v", asked)
+	}
+}

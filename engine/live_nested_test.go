@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// runs has a command run under a session, from its start.
+func runs(t *testing.T, o Options, probes []ProbeSpec, path string, args ...string) (s Session, out string, code int) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s, err = Start(Command{Path: path, Args: args, Stdout: f, Stderr: f}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Kill() })
+	for _, spec := range probes {
+		spec.Pending = true
+		register(t, s, spec)
+	}
+	pid := s.Processes()[0]
+	if err := s.Resume(pid); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.Done():
+	case <-time.After(hangs):
+		t.Fatalf("it hangs: %s", where(pid))
+	}
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, ok := s.Exit(pid)
+	if !ok {
+		t.Error("it is not known how it ended")
+	}
+	return s, string(b), e.Code()
+}
+
+// told are the texts of a session's events of some kinds.
+func told(t *testing.T, s Session, kinds ...event.Kind) (texts []string) {
+	for e := range s.Events(t.Context()) {
+		for _, k := range kinds {
+			if e.Kind == k {
+				texts = append(texts, e.Text)
+			}
+		}
+	}
+	return texts
+}
+
+var numbers = regexp.MustCompile(`0x[0-9a-f]+|==\d+==|pid \d+|\+0x\w+|BuildId: \w+`)
+
+// TestLeakSanitizer has a program look for its own leaks by a task that traces
+// the others, at its end and before: what it finds is what it finds without us.
+func TestLeakSanitizer(t *testing.T) {
+	path := fixture.Path(t, "leaky")
+	for _, args := range [][]string{{"1000"}, {"1000", "300"}} {
+		cmd := exec.Command(path, args...)
+		want, err := cmd.CombinedOutput()
+		if err == nil || !bytes.Contains(want, []byte("detected memory leaks")) || bytes.Contains(want, []byte("fatal error")) {
+			skip.Missing(t, "a LeakSanitizer that works")
+		}
+		for _, rung := range []breakpoint.Rung{breakpoint.Auto, breakpoint.Slot} {
+			t.Run(strings.Join(args, "-")+rung.String(), func(t *testing.T) {
+				s, out, code := runs(t, Options{}, []ProbeSpec{{Location: "work", Rung: rung}}, path, args...)
+				if numbers.ReplaceAllString(out, "N") != numbers.ReplaceAllString(string(want), "N") || code != cmd.ProcessState.ExitCode() {
+					t.Errorf("status %d, want %d, %s, want %s", code, cmd.ProcessState.ExitCode(), out, want)
+				}
+				if n := s.Hits(1); n < 1000 || rung == breakpoint.Auto && jumping && n != said(t, out, "calls") {
+					t.Errorf("%d hits", n)
+				}
+				if texts := told(t, s, event.Aside); len(texts) != len(args) || !strings.Contains(texts[0], "CLONE_UNTRACED") {
+					t.Errorf("told %q", texts)
+				}
+			})
+		}
+	}
+}
+
+// TestDebuggers has debuggers run under a session that follows children: they get
+// theirs, with results as without us.
+func TestDebuggers(t *testing.T) {
+	loop := fixture.Path(t, "loop")
+	log := filepath.Join(t.TempDir(), "log")
+	for _, c := range []struct {
+		program string
+		args    []string
+		want    string
+	}{
+		{"strace", []string{"-o", log, "-e", "trace=write", loop, "10"}, "calls 10\nsum 145\n"},
+		{"strace", []string{"-D", "-o", log, "-e", "trace=write", loop, "10"}, "calls 10\nsum 145\n"},
+		{"gdb", []string{"-nx", "-q", "-batch", "-ex", "break work", "-ex", "run", "-ex", "print $_siginfo.si_signo", "-ex", "delete", "-ex", "continue", "--args", loop, "10"}, "Breakpoint 1, work"},
+	} {
+		t.Run(strings.Join(append([]string{c.program}, c.args[:1]...), ""), func(t *testing.T) {
+			path, err := exec.LookPath(c.program)
+			if err != nil {
+				skip.Missing(t, c.program)
+			}
+			s, out, code := runs(t, Options{Follow: true}, []ProbeSpec{{Location: "libc:write"}, {Location: "work"}}, path, c.args...)
+			if code != 0 || !strings.Contains(out, c.want) || !strings.Contains(out, "calls 10\nsum 145\n") {
+				t.Errorf("status %d, %s", code, out)
+			}
+			if b, _ := os.ReadFile(log); c.program == "strace" && !strings.Contains(string(b), `write(1, "calls 10`) {
+				t.Errorf("its log: %s", b)
+			}
+			if texts := told(t, s, event.Aside); len(texts) == 0 {
+				t.Error("nothing was told")
+			}
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Programs that trace. One that we trace may want another tracer: a debugger's
+// child that asks for its parent (PTRACE_TRACEME), a process that another one of
+// ours attaches to, one whose crash handler or leak checker is a task that looks
+// at the others (Breakpad, LeakSanitizer: clone with CLONE_UNTRACED). The calls
+// are seen before they are made, and we step aside.
+
+// How long nobody need come.
+const (
+	attachWait = time.Second     // the call that says so comes next
+	cloneWait  = 2 * time.Second // a new task has to get ready
+)
+
+// onPtrace is in front of the ptrace calls of a program.
+func (s *session) onPtrace(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	r, err := t.Regs()
+	if err != nil || site.Rung != breakpoint.Slot {
+		return false, err
+	}
+	args := ptrace.SyscallArgs(r)
+	switch args[0] {
+	case ptrace.TraceMe:
+		return true, s.traceMe(t, site)
+	case ptrace.Attach, ptrace.SeizeTask:
+		of := s.tasks[int(int32(args[1]))]
+		if of == nil || of.Process == t.Process || of.Process.Silent {
+			return false, nil
+		}
+		t.SetPC(site.Resume) // should we die meanwhile
+		s.makeWay(of.Process, &away{wait: attachWait, tracer: t.Process.PID}, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name))
+		return true, s.resume(t, 0)
+	}
+	return false, nil
+}
+
+// makeWay steps aside, or says why not.
+func (s *session) makeWay(p *inferior.Process, a *away, why string) bool {
+	err := s.stepAside(p, a, why)
+	if err != nil {
+		s.warn(p, "%s, which fails: %v", why, err)
+	}
+	return err == nil
+}
+
+// traceMe is for a process that is to be traced by its parent.
+func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
+	p := t.Process
+	const why = "its parent traces it (PTRACE_TRACEME)"
+	switch {
+	case s.started[p.PID]: // by us: it would be ours, and stand for ever
+		r, err := t.Regs()
+		if err != nil {
+			return err
+		}
+		after := *r
+		ptrace.SyscallReturn(&after, 0, site.End())
+		t.SetRegs(&after)
+		return s.resume(t, 0)
+	case p.VFork != nil:
+		t.SetPC(site.Addr)
+		a := &away{wait: attachWait}
+		return errors.Join(s.lift(a, p), s.goAway(p, a, why))
+	}
+	t.SetPC(site.Addr)
+	if s.makeWay(p, &away{wait: attachWait}, why) {
+		return nil
+	}
+	t.SetPC(site.Resume)
+	return s.resume(t, 0)
+}
+
+// cloneUntraced is CLONE_UNTRACED of sched.h: the kernel does not attach us to
+// the new task.
+const cloneUntraced = 0x800000
+
+// onClone is in front of the clone calls that a program makes without a libc. A
+// task that is not to be traced looks at the others, mostly, and has the program's
+// memory, or a copy of it: a trap of ours would end it, for it has blocked SIGTRAP
+// or has another handler.
+func (s *session) onClone(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	r, err := t.Regs()
+	if err != nil || site.Rung != breakpoint.Slot {
+		return false, err
+	}
+	if ptrace.SyscallArgs(r)[0]&cloneUntraced == 0 {
+		return false, nil
+	}
+	t.SetPC(site.Addr)
+	if s.makeWay(t.Process, &away{wait: cloneWait, maker: t.TID}, "it makes a task that is not to be traced and may trace the others (CLONE_UNTRACED)") {
+		return true, nil
+	}
+	t.SetPC(site.Resume)
+	return true, s.resume(t, 0)
+}
+
+// hasClone is whether an object is, or contains, a libc or Go's runtime. Their
+// clones are traced, and are made while signals are blocked, where a trap of ours
+// is not survived if we die.
+func hasClone(m *symbols.Module) bool {
+	fns, err := m.File.Lookup("clone")
+	return m.File.IsGo() || err == nil && len(fns) > 0
+}

@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// A step that a tracer asks for is made without the CPU's single step, which on
+// arm64 nobody survives whose tracer dies in the middle of it: where the next
+// instruction will be is worked out (arch.ISA.Next), a site of our own is put
+// there, and the task is let go. What comes first ends the step: that site, a
+// probe that stops, a signal.
+
+// Why a task can't be stepped.
+var (
+	errJobStop  = errors.New("it is stopped by job control: send SIGCONT first")
+	errWaiting  = errors.New("it waits in a system call, or is in a signal's handler: it has been stopped there")
+	errStepMany = errors.New("it does not come to an end")
+)
+
+// stepPatience is how long an instruction may take that is no system call that
+// waits. Other tasks' stops are decided meanwhile.
+const stepPatience = 200 * time.Millisecond
+
+// maxStepStops bounds the stops that come before the end of an instruction.
+const maxStepStops = 100
+
+// Step implements Session.
+func (s *session) Step(tid int) error {
+	return s.do(func() error {
+		t, err := s.stopped(tid)
+		if err == nil && !t.User {
+			err = ErrNotStopped
+		}
+		if err == nil {
+			err = s.step(t)
+		}
+		if err != nil {
+			return fmt.Errorf("step task %d: %w", tid, err)
+		}
+		s.tell(s.stoppedEvent(t), true)
+		return nil
+	})
+}
+
+// step has a task that a tracer keeps stopped execute one instruction.
+func (s *session) step(t *inferior.Task) error {
+	at, err := s.shownPC(t)
+	if err != nil {
+		return err
+	}
+	kept := t.Kept
+	if site := t.Process.Space.Table.At(at); site != nil && site.Armed() && !s.inSlot(t) {
+		// A hit first: it may stop, and may change where the task goes on.
+		if err := s.makeRoom(t.Process, []arch.Addr{at}, 1); err != nil {
+			return err
+		}
+		if err := s.runTo(t, func() bool { return s.inSlot(t) || t.Kept != kept || s.elsewhere(t, at) }); err != nil {
+			return err
+		}
+		if t.Kept != kept || s.elsewhere(t, at) {
+			return nil
+		}
+	}
+	next, err := s.nextOf(t, at)
+	if err != nil {
+		return err
+	}
+	return s.stepTo(t, next)
+}
+
+// stepTo lets a task run to where its next instruction is.
+func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
+	p, kept, arrived := t.Process, t.Kept, false
+	pl, err := s.plantStep(p, next, func(u *inferior.Task, site *breakpoint.Site) (bool, error) {
+		if u != t {
+			return false, nil
+		}
+		if arrived = true; len(site.Tag.(*tag).list) > 1 {
+			return false, nil // a probe's, too: it has been hit
+		}
+		t.SetPC(site.Addr)
+		return true, s.resume(t, 0)
+	})
+	if err != nil {
+		return err
+	}
+	err = s.runTo(t, func() bool { return arrived || t.Kept != kept || t.Process != p || t.Stop.Kind == ptrace.Exec })
+	if t.State == inferior.Stopped && pl.site != nil && len(pl.site.Tag.(*tag).list) == 1 {
+		err = errors.Join(err, s.leaveSlot(t, false)) // which is going to be another's
+	}
+	if s.procs[p.PID] != p {
+		return err
+	}
+	return errors.Join(err, s.unplace(pl))
+}
+
+// plantStep puts a site of our own where a step ends.
+func (s *session) plantStep(p *inferior.Process, at arch.Addr, f hookFunc) (*placement, error) {
+	if m := moduleAt(p, at); m != nil && s.isa.MinInst() > 1 {
+		if fn, ok := m.File.FunctionAt(at - m.Bias); ok && at-m.Bias != fn.Addr {
+			code := make([]byte, min(fn.Size, 1<<20))
+			if m.File.Text(fn.Addr, code) == nil {
+				if _, inside := s.isa.Exclusive(code, fn.Addr, at-m.Bias); inside {
+					return nil, fmt.Errorf("%w: put a probe behind it", breakpoint.ErrExclusive)
+				}
+			}
+		}
+	}
+	if err := s.guardSpace(p, at, 1); err != nil {
+		return nil, err
+	}
+	sites, errs := s.insert(p, []breakpoint.Want{{Addr: at}})
+	if errs[0] != nil {
+		return nil, errs[0]
+	}
+	pl := &placement{proc: p, addr: at, hook: f, site: sites[0], rung: sites[0].Rung}
+	sites[0].Tag.(*tag).add(pl)
+	return pl, nil
+}
+
+// jumpAgain makes jumps again of the sites that have made room for steps, when
+// no task of the process is kept stopped any more.
+func (s *session) jumpAgain(p *inferior.Process) error {
+	if len(s.near[p]) == 0 || !jumping {
+		return nil
+	}
+	for _, t := range p.Tasks {
+		if t.User {
+			return nil
+		}
+	}
+	var sites []*breakpoint.Site
+	for _, site := range s.near[p] {
+		if site.Armed() && !site.Jumps() && !slices.Contains(sites, site) {
+			sites = append(sites, site)
+		}
+	}
+	delete(s.near, p)
+	if err := s.upgrade(p, sites); !isGone(err) {
+		return err
+	}
+	return nil
+}
+
+// runTo lets a stopped task run until it stands and done says so, or it is about
+// to get a signal. It stays stopped.
+func (s *session) runTo(t *inferior.Task, done func() bool) error {
+	for range maxStepStops {
+		if t.Stop.Kind == ptrace.Group {
+			return errJobStop
+		}
+		signal := t.HeldSig
+		t.HeldSig = 0
+		if err := s.letGoHeld(t, signal); err != nil {
+			return err
+		}
+		err := s.pumpFor(stepPatience, func() bool { return t.State == inferior.Stopped || t.State == inferior.Gone })
+		if err == errBusy {
+			return errors.Join(errWaiting, s.halt(t), s.unhalt(t))
+		}
+		switch {
+		case err != nil:
+			return err
+		case t.State == inferior.Gone:
+			return ptrace.ErrGone
+		case done(), t.HeldSig != 0:
+			return nil
+		}
+	}
+	return errStepMany
+}
+
+// letGoHeld lets a task go that stays held: it stops again at its next stop.
+func (s *session) letGoHeld(t *inferior.Task, signal ptrace.Signo) error {
+	t.Asked = false
+	return s.letGo(t, signal)
+}
+
+// shownPC is where a stopped task is shown.
+func (s *session) shownPC(t *inferior.Task) (arch.Addr, error) {
+	r, err := s.view(t)
+	return arch.Addr(r[s.isa.PCReg()]), err
+}
+
+// inSlot is whether a stopped task stands in code of ours.
+func (s *session) inSlot(t *inferior.Task) bool {
+	pc, err := t.PC()
+	return err == nil && t.Process.Space.Table.InArea(pc)
+}
+
+// elsewhere is whether a stopped task is not shown at an address any more.
+func (s *session) elsewhere(t *inferior.Task, at arch.Addr) bool {
+	pc, err := s.shownPC(t)
+	return err == nil && pc != at
+}
+
+// nextOf is where a task goes on behind the instruction at which it is shown.
+func (s *session) nextOf(t *inferior.Task, at arch.Addr) (arch.Addr, error) {
+	table := t.Process.Space.Table
+	r, err := s.view(t)
+	if err != nil {
+		return 0, err
+	}
+	code := make([]byte, s.isa.MaxInst())
+	for len(code) > 0 && table.ReadOriginal(at, code) != nil {
+		code = code[:len(code)-1]
+	}
+	return s.isa.Next(slices.Clip(code), at, &r, table.ReadOriginal)
+}
