@@ -10,7 +10,7 @@ TESTFLAGS ?=
 # The emulated CPU of the arm64 lane: cortex-a76 (with LSE), cortex-a72 (without), or max (with PAC and BTI).
 LANECPU ?= cortex-a76
 
-.PHONY: help build test unit race fuzz bench check arm64 needs clean
+.PHONY: help build test unit race fuzz bench check generate arm64 needs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -48,6 +48,10 @@ check: build/staticcheck ## format, vet, staticcheck, import rules
 	GOARCH=amd64 build/staticcheck ./...
 	GOARCH=arm64 build/staticcheck ./...
 	go run ./internal/check
+	.ci/generate check
+
+generate: ## the Go code of the arbiter's protocol, from its schema (needs protoc)
+	.ci/generate
 
 build/staticcheck: internal/tools/go.mod internal/tools/go.sum
 	cd internal/tools && go build -o ../../$@ honnef.co/go/tools/cmd/staticcheck

@@ -28,15 +28,25 @@ func (s *session) Follow(pid int, on bool) error {
 // covers is whether a process is one that the probe was asked for, by one who
 // may.
 func (s *session) covers(p *probe, proc *inferior.Process) bool {
-	spec := &p.spec
-	descends := func(pid int) bool { return slices.Contains(proc.Ancestors, pid) }
-	switch {
-	case spec.PID != 0 && spec.PID != proc.PID && (spec.Alone || !descends(spec.PID)):
-		return false
-	case slices.ContainsFunc(spec.Except, func(pid int) bool { return pid == proc.PID || descends(pid) }):
-		return false
+	return p.spec.covers(proc) && s.allows(p.spec.By, proc)
+}
+
+// covers looks for the nearest of a process and those that it descends from of
+// which the spec says anything.
+func (spec *ProbeSpec) covers(proc *inferior.Process) bool {
+	for i := len(proc.Ancestors); i >= 0; i-- { // the parent is the last
+		pid := proc.PID
+		if i < len(proc.Ancestors) {
+			pid = proc.Ancestors[i]
+		}
+		switch {
+		case pid == spec.PID:
+			return pid == proc.PID || !spec.Alone
+		case slices.Contains(spec.Except, pid):
+			return false
+		}
 	}
-	return s.allows(spec.By, proc)
+	return spec.PID == 0
 }
 
 // allows asks Options.Allow, once for each program that a process executes.

@@ -157,7 +157,7 @@ type ProbeSpec struct {
 	Location string
 	PID      int    // this process and its descendants only; 0: all
 	Alone    bool   // not in the descendants of PID
-	Except   []int  // not in these processes and their descendants
+	Except   []int  // not in these processes and their descendants, but where PID is nearer
 	By       any    // who asks, for Options.Allow
 	Action   Action // default Count
 	Func     func(Hit)

@@ -70,6 +70,9 @@ type SharedHandler interface {
 	// Take gives back the space of records that another process has read, up to
 	// a position in the ring, and gives that up to which all was given back.
 	Take(pos uint64) (uint64, error)
+	// MayRead is whether somebody may read the maps: who has opened the handler,
+	// and whom its mode says.
+	MayRead(by handler.Peer) error
 }
 
 // opened is the Handler of a local session.
@@ -275,6 +278,9 @@ func (h *opened) Take(pos uint64) (uint64, error) {
 	defer h.in.Release()
 	return r.Take(pos), nil
 }
+
+// MayRead implements SharedHandler.
+func (h *opened) MayRead(by handler.Peer) error { return h.in.MayRead(by) }
 
 // Entries implements Handler.
 func (h *opened) Entries(name string) iter.Seq2[[]byte, [][]byte] {

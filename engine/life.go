@@ -81,8 +81,12 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if p.Leaving && len(p.Tasks) == 1 {
 		return s.release(p)
 	}
+	t.Hold++ // until it has what it is to have
 	if err := s.strip(p); err != nil && !isGone(err) {
 		s.warn(p, "child %d: %v", p.PID, err)
+	}
+	if t.Hold--; t.State == inferior.Gone {
+		return nil
 	}
 	if err := s.forgetThread(t); err != nil && !isGone(err) {
 		s.warn(p, "task %d: its ids: %v", t.TID, err)

@@ -28,7 +28,7 @@ func TestCovers(t *testing.T) {
 				with := spec(func(*ProbeSpec) {})
 				alone := spec(func(ps *ProbeSpec) { ps.Alone = true })
 				spec(func(ps *ProbeSpec) { ps.Alone, ps.Action = true, Tell })
-				never := spec(func(ps *ProbeSpec) { ps.Except, ps.Pending = []int{p.pid}, true })
+				never := spec(func(ps *ProbeSpec) { ps.PID, ps.Except, ps.Pending = 0, []int{p.pid}, true })
 				p.goOn()
 				if _, status := p.end(); status != 0 {
 					t.Errorf("status %d", status)
@@ -38,6 +38,9 @@ func TestCovers(t *testing.T) {
 				}
 				told := 0
 				for e := range s.Events(t.Context()) {
+					if e.Kind == event.Warning {
+						t.Errorf("warning: %s", e.Text)
+					}
 					if e.Kind == event.Hit {
 						told++
 					}

@@ -17,30 +17,34 @@ type Peer struct {
 	GIDs []uint32 // others that it is in
 	// Root: it may trace what we may (CAP_SYS_PTRACE, in our user namespace).
 	Root bool
-	Caps uint64 // what it may have at the most (CapPrm)
+	Caps uint64 // what it may have at the most (CapPrm); of root only
 	NS   string // its user namespace
 }
 
 // PeerOf completes what a socket tells of a peer (SO_PEERCRED) by what its
 // process has now. Between the two the process may have executed another
-// program, with more rights: its capabilities count only for root, whom a
-// program gives nothing that it could not have.
+// program, with more rights, while who has connected holds the socket still: its
+// capabilities count only for root, whom a program gives nothing that it could not
+// have, and nothing counts where its ids differ from each other.
 func PeerOf(pid int, uid, gid uint32) (Peer, error) {
 	st, err := readStatus(pid)
 	if err != nil {
 		return Peer{}, fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
-	p := Peer{PID: pid, UID: uid, GID: gid, NS: userNamespace(pid)}
-	if !same(st["Uid"], uid) {
+	p := Peer{PID: pid, UID: uid, GID: gid}
+	if !same(st["Uid"], uid) || !same(st["Gid"], gid) {
 		return p, nil // what it runs now is not for it to lend
 	}
+	p.NS = userNamespace(pid)
 	for _, f := range strings.Fields(st["Groups"]) {
 		if n, err := strconv.ParseUint(f, 10, 32); err == nil {
 			p.GIDs = append(p.GIDs, uint32(n))
 		}
 	}
-	p.Caps = st.hex("CapPrm")
-	p.Root = uid == 0 && st.hex("CapEff")>>capSysPtrace&1 != 0 && p.NS == userNamespace(os.Getpid())
+	if uid == 0 {
+		p.Caps = st.hex("CapPrm")
+		p.Root = st.hex("CapEff")>>capSysPtrace&1 != 0 && p.NS == userNamespace(os.Getpid())
+	}
 	return p, nil
 }
 
@@ -55,7 +59,8 @@ func same(line string, id uint32) bool {
 // __ptrace_may_access, and Yama; other security modules are not asked. What can't
 // be known is refused: whether root's process is dumpable, if the peer is a root
 // without capabilities, and whether a process has allowed the peer by
-// PR_SET_PTRACER.
+// PR_SET_PTRACER. So is what only capabilities of another user than root would
+// allow, and a process of another user namespace.
 func MayTrace(p Peer, pid int) error {
 	no := func(reason error, detail, help string) error { return &AttachError{pid, reason, detail, help} }
 	st, err := readStatus(pid)

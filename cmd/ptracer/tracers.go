@@ -20,12 +20,15 @@ func newTracers() *cobra.Command {
 		Use:   "tracers [-p PID] [flags]",
 		Short: "Show who traces what through a server",
 		Long: `Show the tracers that share processes through a server: since when, which
-processes, with how many probes, which threads they keep stopped, and which
-processes they control. Without a server there are none; who traces a process
-directly, 'ptracer doctor PID' tells.
+processes, with how many probes, which threads they keep stopped and for how long
+they still may, and which processes they control: to which they alone may write.
+Without a server there are none; who traces a process directly, 'ptracer doctor
+PID' tells.
 
 With --json: {"id","name","pid","uid","since","processes","probes","handlers",
-"holds","controls","missed"}, one object a line.`,
+"holds","controls","missed","late"}, one object a line; holds are
+{"pid","tid","since","until"}, controls {"pid","until","asked","waiting"}. Who is
+late has not let go of a thread in time, nor asked for anything since.`,
 		Example: `  ptracer tracers
   ptracer tracers -p 1234 --json`,
 		Args: cobra.NoArgs,
@@ -56,7 +59,7 @@ func tracers(w io.Writer, pid int, asJSON bool) error {
 	rows := [][]string{{"TRACER", "PID", "UID", "FOR", "PROCESSES", "PROBES", "HOLDS", "CONTROLS"}}
 	for _, t := range list {
 		rows = append(rows, []string{t.Name, fmt.Sprint(t.PID), fmt.Sprint(t.UID), time.Since(t.Since).Round(time.Second).String(),
-			numbers(t.Processes), fmt.Sprint(len(t.Probes)), fmt.Sprint(len(t.Holds)), numbers(t.Controls)})
+			numbers(t.Processes), fmt.Sprint(len(t.Probes)), holdsText(&t), controlsText(t.Controls)})
 	}
 	for _, line := range aligned(rows) {
 		if _, err := fmt.Fprintln(w, line); err != nil {
@@ -75,8 +78,53 @@ func tracerJSON(t *arbiter.TracerInfo) map[string]any {
 		}
 		holds = append(holds, x)
 	}
+	controls := []map[string]any{}
+	for _, c := range t.Controls {
+		controls = append(controls, map[string]any{"pid": c.PID, "until": c.Until, "asked": c.Asked, "waiting": c.Waiting})
+	}
 	return map[string]any{"id": t.ID, "name": t.Name, "pid": t.PID, "uid": t.UID, "since": t.Since, "processes": t.Processes,
-		"probes": t.Probes, "handlers": t.Handlers, "holds": holds, "controls": t.Controls, "missed": t.Missed}
+		"probes": t.Probes, "handlers": t.Handlers, "holds": holds, "controls": controls, "missed": t.Missed, "late": t.Late}
+}
+
+// holdsText says which threads a tracer keeps stopped, and until when.
+func holdsText(t *arbiter.TracerInfo) string {
+	var list []string
+	for _, h := range t.Holds {
+		list = append(list, fmt.Sprint(h.TID)+left(h.Until))
+	}
+	switch {
+	case len(list) > 3:
+		list = append(list[:3], fmt.Sprintf("and %d more", len(list)-3))
+	case len(list) == 0 && t.Late:
+		return "late"
+	case len(list) == 0:
+		return "-"
+	}
+	return strings.Join(list, ", ")
+}
+
+// controlsText says which processes a tracer controls, and until when.
+func controlsText(controls []arbiter.Control) string {
+	var list []string
+	for _, c := range controls {
+		text := fmt.Sprint(c.PID) + left(c.Until)
+		if c.Waiting > 0 {
+			text += fmt.Sprintf(" (%d waiting)", c.Waiting)
+		}
+		list = append(list, text)
+	}
+	if len(list) == 0 {
+		return "-"
+	}
+	return strings.Join(list, ", ")
+}
+
+// left is how long it still is, where there is an end.
+func left(until time.Time) string {
+	if until.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" for %v", max(time.Until(until), 0).Round(time.Second))
 }
 
 func numbers(list []int) string {

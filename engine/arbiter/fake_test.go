@@ -7,8 +7,11 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
@@ -19,15 +22,22 @@ import (
 type fake struct {
 	engine.Session // what nobody here asks for
 	*event.Queue
-	mu       sync.Mutex // is the thread
-	procs    map[int][]int
-	parents  map[int]int
-	stopped  map[int]bool // by task
-	probes   []*fakeProbe
-	removed  []int
-	detached bool
-	done     chan struct{}
-	wrote    int
+	mu        sync.Mutex // is the thread
+	procs     map[int][]int
+	parents   map[int]int
+	stopped   map[int]bool // by task
+	probes    []*fakeProbe
+	removed   []int
+	detached  bool
+	done      chan struct{}
+	wrote     int
+	signals   []int
+	follows   map[int]bool
+	allow     func(by any, pid int) bool
+	stops     atomic.Uint64
+	busy      map[int]bool // tasks that can't be stopped in time
+	away      map[int]bool
+	registers map[int]arch.Regs
 }
 
 type fakeProbe struct {
@@ -39,7 +49,8 @@ type fakeProbe struct {
 
 // newFake has processes pid with tasks pid and pid+1.
 func newFake(pids ...int) *fake {
-	f := &fake{Queue: event.NewQueue(0), procs: map[int][]int{}, parents: map[int]int{}, stopped: map[int]bool{}, done: make(chan struct{})}
+	f := &fake{Queue: event.NewQueue(0), procs: map[int][]int{}, parents: map[int]int{}, stopped: map[int]bool{}, done: make(chan struct{}),
+		follows: map[int]bool{}, busy: map[int]bool{}, away: map[int]bool{}, registers: map[int]arch.Regs{}}
 	for _, pid := range pids {
 		f.procs[pid] = []int{pid, pid + 1}
 	}
@@ -49,12 +60,24 @@ func newFake(pids ...int) *fake {
 func (f *fake) Events(ctx context.Context) iter.Seq[event.Event]   { return f.Queue.Events(ctx) }
 func (f *fake) Poll(ctx context.Context) (event.Event, error)      { return f.Queue.Poll(ctx) }
 func (f *fake) Done() <-chan struct{}                              { return f.done }
-func (f *fake) Stats() engine.Stats                                { return engine.Stats{} }
+func (f *fake) Stats() engine.Stats                                { return engine.Stats{Stops: f.stops.Load()} }
 func (f *fake) Symbolize(int, arch.Addr) (s engine.Symbol, b bool) { return s, false }
+
+// had is whether a process has been in the session.
+func (f *fake) had(pid int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.follows[pid]
+	return ok
+}
 
 func (f *fake) AddProcess(pid int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.detached {
+		return engine.ErrEnded
+	}
+	f.follows[pid] = false
 	f.procs[pid] = []int{pid, pid + 1}
 	return nil
 }
@@ -106,6 +129,9 @@ func (f *fake) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 	if f.detached {
 		return 0, engine.ErrEnded
 	}
+	if spec.Rung == breakpoint.Hardware && f.watches() == 4 {
+		return 0, engine.ErrDebug
+	}
 	if spec.Location == "nowhere" && !spec.Pending {
 		return 0, fmt.Errorf("%s: %w", spec.Location, symbols.ErrNotFound)
 	}
@@ -128,7 +154,30 @@ func (f *fake) Hits(id event.ProbeID) uint64 {
 }
 
 func (f *fake) Placements(id event.ProbeID) []engine.Placement {
-	return []engine.Placement{{Probe: id, PID: f.probes[id-1].spec.PID, Name: f.probes[id-1].spec.Location, Hits: f.Hits(id)}}
+	if id == 0 {
+		var all []engine.Placement
+		f.mu.Lock()
+		n := len(f.probes)
+		f.mu.Unlock()
+		for i := range n {
+			all = append(all, f.Placements(event.ProbeID(i+1))...)
+		}
+		return all
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.probes[id-1]
+	return []engine.Placement{{Probe: id, PID: p.spec.PID, Name: p.spec.Location, Rung: p.spec.Rung, Hits: p.hits}}
+}
+
+// watches is how many hardware probes there are.
+func (f *fake) watches() (n int) {
+	for _, p := range f.probes {
+		if !p.gone && p.spec.Rung == breakpoint.Hardware {
+			n++
+		}
+	}
+	return n
 }
 
 // planted is how many probes there are.
@@ -143,13 +192,31 @@ func (f *fake) planted() (n int) {
 	return n
 }
 
-func (f *fake) covers(p *fakeProbe, pid int) bool {
-	for ; pid != 0; pid = f.parents[pid] {
-		if p.spec.PID == 0 || p.spec.PID == pid {
-			return true
+// plantedIn is how many probes there are for a process.
+func (f *fake) plantedIn(pid int) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.probes {
+		if !p.gone && p.spec.PID == pid {
+			n++
 		}
 	}
-	return false
+	return n
+}
+
+func (f *fake) covers(p *fakeProbe, pid int) bool {
+	if f.allow != nil && !f.allow(p.spec.By, pid) {
+		return false
+	}
+	for at := pid; at != 0; at = f.parents[at] {
+		switch {
+		case at == p.spec.PID:
+			return at == pid || !p.spec.Alone
+		case slices.Contains(p.spec.Except, at):
+			return false
+		}
+	}
+	return p.spec.PID == 0
 }
 
 // hit has a task come to a location; it is false if the task can't.
@@ -159,8 +226,9 @@ func (f *fake) hit(pid, tid int, location string) bool {
 	if f.stopped[tid] || !slices.Contains(f.procs[pid], tid) {
 		return false
 	}
+	f.stops.Add(1)
 	for _, p := range f.probes {
-		if p.gone || p.spec.Location != location || !f.covers(p, pid) {
+		if p.gone || p.spec.Location != location || !f.covers(p, pid) || f.away[pid] {
 			continue
 		}
 		p.hits++
@@ -190,7 +258,9 @@ func (h *fakeHit) event(k event.Kind) *event.Event {
 func (h *fakeHit) PID() int                 { return h.pid }
 func (h *fakeHit) TID() int                 { return h.tid }
 func (h *fakeHit) Stop()                    { h.f.stopped[h.tid] = true; h.f.Put(h.event(event.Stopped), true) }
-func (h *fakeHit) SetRegisters(r arch.Regs) { h.f.wrote++ }
+func (h *fakeHit) SetRegisters(r arch.Regs) { h.f.wrote++; h.f.registers[h.tid] = r }
+func (h *fakeHit) Location() string         { return h.p.spec.Location }
+func (h *fakeHit) Addr() arch.Addr          { return 0 }
 
 func (f *fake) Interrupt(pid int) error {
 	f.mu.Lock()
@@ -198,10 +268,88 @@ func (f *fake) Interrupt(pid int) error {
 	if f.procs[pid] == nil {
 		return engine.ErrNoProcess
 	}
+	var err error
 	for _, tid := range f.procs[pid] {
+		if f.busy[tid] {
+			err = errFakeBusy
+			continue
+		}
 		f.stopped[tid] = true
 		f.Put(&event.Event{Kind: event.Stopped, PID: pid, TID: tid}, true)
 	}
+	return err
+}
+
+var errFakeBusy = errors.New("busy")
+
+func (f *fake) InterruptTask(tid int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.process(tid) == 0 {
+		return engine.ErrGone
+	}
+	f.stopped[tid] = true
+	return nil
+}
+
+// process is a task's.
+func (f *fake) process(tid int) int {
+	for pid, tids := range f.procs {
+		if slices.Contains(tids, tid) {
+			return pid
+		}
+	}
+	return 0
+}
+
+func (f *fake) Step(tid int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.stopped[tid] {
+		return engine.ErrNotStopped
+	}
+	f.wrote++
+	return nil
+}
+
+func (f *fake) Signal(id, signal int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.signals = append(f.signals, signal)
+	return nil
+}
+
+func (f *fake) DropSignal(int) error { return nil }
+
+func (f *fake) Follow(pid int, on bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.follows[pid] = on
+	return nil
+}
+
+func (f *fake) StepAside(pid int, _ time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away[pid] = true
+	for _, tid := range f.procs[pid] {
+		delete(f.stopped, tid)
+	}
+	f.Put(&event.Event{Kind: event.Aside, PID: pid}, true)
+	return nil
+}
+
+func (f *fake) Registers(tid int) (arch.Regs, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.registers[tid], nil
+}
+
+func (f *fake) SetRegisters(tid int, r arch.Regs) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wrote++
+	f.registers[tid] = r
 	return nil
 }
 
@@ -214,10 +362,11 @@ func (f *fake) ResumeTask(id int, ok func() bool) error {
 	if !ok() {
 		return nil
 	}
-	if !f.stopped[id] {
+	if !f.stopped[id] && !f.busy[id] {
 		return engine.ErrNotStopped
 	}
 	delete(f.stopped, id)
+	delete(f.busy, id)
 	return nil
 }
 
@@ -237,11 +386,21 @@ func (f *fake) WriteMemory(int, arch.Addr, []byte) error {
 	return nil
 }
 
-// fork gives pid a child.
+// exec has a process execute another program.
+func (f *fake) exec(pid int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Put(&event.Event{Kind: event.Exec, PID: pid, TID: pid}, true)
+}
+
+// fork gives pid a child, which is seen if pid is followed.
 func (f *fake) fork(pid, child int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.procs[child], f.parents[child] = []int{child, child + 1}, pid
+	if !f.follows[pid] || f.procs[pid] == nil {
+		return
+	}
+	f.procs[child], f.parents[child], f.follows[child] = []int{child, child + 1}, pid, true
 	f.Put(&event.Event{Kind: event.Fork, PID: pid, TID: pid, Child: child}, false)
 }
 
@@ -263,28 +422,42 @@ func (f *fake) running(tid int) bool {
 type world struct {
 	*Arbiter
 	mu    sync.Mutex
-	fakes map[int]*fake
+	fakes []*fake
 }
 
 var errTwice = errors.New("attached twice")
 
 func newWorld(o Options) *world {
-	w := &world{fakes: map[int]*fake{}}
-	o.Attach = func(pid int, _ engine.Options) (engine.Session, error) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if f := w.fakes[pid]; f != nil && len(f.Processes()) > 0 {
+	w := &world{}
+	o.Attach = func(pid int, eo engine.Options) (engine.Session, error) {
+		if f := w.of(pid); f != nil && slices.Contains(f.Processes(), pid) {
 			return nil, errTwice
 		}
-		w.fakes[pid] = newFake(pid)
-		return w.fakes[pid], nil
+		f := newFake(pid)
+		f.allow, f.follows[pid] = eo.Allow, eo.Follow
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.fakes = append(w.fakes, f)
+		return f, nil
+	}
+	if o.ProcessOf == nil {
+		o.ProcessOf = func(tid int) int { return tid &^ 1 } // a process's tasks are pid and pid+1
 	}
 	w.Arbiter = New(o)
 	return w
 }
 
-func (w *world) of(pid int) *fake {
+// of is the session that has a process, or had it last.
+func (w *world) of(pid int) (last *fake) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.fakes[pid]
+	for _, f := range w.fakes {
+		if slices.Contains(f.Processes(), pid) {
+			return f
+		}
+		if f.had(pid) {
+			last = f
+		}
+	}
+	return last
 }

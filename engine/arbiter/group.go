@@ -11,19 +11,17 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// group is the tracers of one session: of a process, what was added to it and,
-// if it is followed, what descends from it.
+// group is the tracers of one session: of a process, what was added to it, and
+// what descends from those whose children somebody follows.
 type group struct {
-	a      *Arbiter
-	first  int // the process that it began with
-	follow bool
-	ready  chan struct{} // closed when s or err is there
-	over   chan struct{} // closed when nothing of it is left
-	s      engine.Session
-	err    error
+	a     *Arbiter
+	ready chan struct{} // closed when s or err is there
+	over  chan struct{} // closed when nothing of it is left
+	s     engine.Session
+	err   error
 
-	// control is held while tasks are stopped or let go, and while tracers come
-	// and go.
+	// control is held while tasks are stopped or let go, and while tracers and
+	// processes come and go.
 	control sync.Mutex
 	// registering is held while a probe has been planted, but nobody knows yet
 	// whose it is.
@@ -32,52 +30,109 @@ type group struct {
 	mu      sync.Mutex
 	ending  bool
 	tracers []*Tracer
+	procs   map[int]bool // that it has: whether their children are followed
 	owners  map[event.ProbeID]*probe
 	holds   map[int]map[*Tracer]*hold // by task
 	leases  map[int]*lease            // by process
+	waiting map[int][]*waiter         // for control, by process
+	wrote   written
 }
 
-func newGroup(a *Arbiter, pid int, follow bool) *group {
-	return &group{a: a, first: pid, follow: follow, ready: make(chan struct{}), over: make(chan struct{}),
-		owners: map[event.ProbeID]*probe{}, holds: map[int]map[*Tracer]*hold{}, leases: map[int]*lease{}}
+func newGroup(a *Arbiter) *group {
+	return &group{a: a, ready: make(chan struct{}), over: make(chan struct{}), procs: map[int]bool{},
+		owners: map[event.ProbeID]*probe{}, holds: map[int]map[*Tracer]*hold{}, leases: map[int]*lease{}, waiting: map[int][]*waiter{}}
 }
 
-// open attaches to the group's process.
-func (g *group) open(a *Arbiter, pid int, o engine.Options) {
-	g.s, g.err = a.opts.Attach(pid, engine.Options{Follow: o.Follow, Life: true, Signals: true, Handlers: o.Handlers})
+// open attaches to the group's first process.
+func (g *group) open(pid int, o engine.Options) {
+	allow := func(by any, pid int) bool { return by.(*Tracer).allowed(pid) == nil }
+	g.s, g.err = g.a.opts.Attach(pid, engine.Options{Follow: o.Follow, Life: true, Signals: true, Allow: allow, Handlers: o.Handlers})
 	if g.err != nil {
-		a.drop(g)
+		g.a.drop(g)
 		close(g.over)
 	} else {
+		g.procs[pid] = o.Follow
 		go g.dispatch()
 	}
 	close(g.ready)
 }
 
-// has is whether a process is the group's.
-func (g *group) has(pid int) bool {
+// isReady is whether there is a session.
+func (g *group) isReady() bool {
 	select {
 	case <-g.ready:
-		return g.err == nil && slices.Contains(g.s.Processes(), pid)
+		return g.err == nil
 	default:
-		return g.first == pid
+		return false
 	}
 }
 
-// admit takes a tracer of a process in; it is false when the group is ending.
+// has notes that a process is the group's.
+func (g *group) has(pid int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.procs[pid]; !ok {
+		g.procs[pid] = false
+	}
+}
+
+// attach adds a process to the session.
+func (g *group) attach(pid int) error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	err := g.s.AddProcess(pid)
+	if err != nil {
+		g.a.own(pid, nil)
+		return err
+	}
+	g.has(pid)
+	return nil
+}
+
+// admit gives a tracer a process of the group's; it is false when that is going,
+// or the group is.
 func (g *group) admit(t *Tracer, pid int) bool {
 	g.control.Lock()
 	defer g.control.Unlock()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.ending {
+	if !g.see(t, pid) {
 		return false
 	}
-	t.g = g
-	t.roots = append(t.roots, pid)
-	t.view[pid] = true
-	g.tracers = append(g.tracers, t)
+	g.refollow()
 	return true
+}
+
+func (g *group) see(t *Tracer, pid int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := g.procs[pid]; g.ending || !ok || t.ended {
+		return false
+	}
+	t.roots = append(t.roots, pid)
+	t.view[pid] = g
+	if !slices.Contains(g.tracers, t) {
+		t.groups, t.active = append(t.groups, g), t.active+1
+		g.tracers = append(g.tracers, t)
+	}
+	return true
+}
+
+// refollow has the session follow the children of those processes of which
+// somebody wants it. The control lock is held.
+func (g *group) refollow() {
+	change := map[int]bool{}
+	g.mu.Lock()
+	for pid, is := range g.procs {
+		want := slices.ContainsFunc(g.tracers, func(t *Tracer) bool { return t.opts.Follow && t.sees(pid) })
+		if want != is {
+			change[pid], g.procs[pid] = want, want
+		}
+	}
+	g.mu.Unlock()
+	for pid, want := range change {
+		_ = g.s.Follow(pid, want) // it may have ended
+	}
 }
 
 // others are the group's tracers but for t.
@@ -107,92 +162,9 @@ func (g *group) dispatch() {
 	g.mu.Unlock()
 	g.a.drop(g)
 	for _, t := range list {
-		t.finish()
+		t.lost(g)
 	}
 	close(g.over)
-}
-
-// route gives one event to whom it is for.
-func (g *group) route(e *event.Event) {
-	switch e.Kind {
-	case event.Hit, event.Stopped, event.Print:
-		if e.Probe != 0 { // a stop without one: Interrupt tells who asked for it
-			g.tellOwner(e)
-		}
-		return
-	case event.Fork:
-		g.born(e.PID, e.Child)
-	case event.Exit:
-		defer g.died(e)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, t := range g.tracers {
-		if t.wants(e) {
-			t.Put(e, e.Kind != event.Signal)
-		}
-	}
-}
-
-// tellOwner tells a hit to the tracer whose probe it is.
-func (g *group) tellOwner(e *event.Event) {
-	p := g.owner(e.Probe)
-	if p == nil { // it may be about to be known
-		g.registering.RLock()
-		p = g.owner(e.Probe)
-		g.registering.RUnlock()
-	}
-	if p != nil {
-		e.Probe = p.id
-		p.t.Put(e, e.Kind == event.Stopped)
-	}
-}
-
-func (g *group) owner(id event.ProbeID) *probe {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.owners[id]
-}
-
-// born shows a child to those who follow its parent.
-func (g *group) born(parent, child int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, t := range g.tracers {
-		if g.follow && t.view[parent] {
-			t.view[child] = true
-		}
-	}
-}
-
-// died takes a process away from those who saw it; a tracer that has seen the
-// last of its own is done.
-func (g *group) died(e *event.Event) {
-	g.mu.Lock()
-	var done []*Tracer
-	delete(g.leases, e.PID)
-	for tid, hs := range g.holds {
-		for _, h := range hs {
-			if h.pid == e.PID {
-				h.end()
-				delete(g.holds, tid)
-			}
-		}
-	}
-	for _, t := range g.tracers {
-		if !t.view[e.PID] {
-			continue
-		}
-		delete(t.view, e.PID)
-		t.exits[e.PID] = engine.Exit{Status: e.Status, Signal: e.Signal}
-		if len(t.view) == 0 {
-			done = append(done, t)
-		}
-	}
-	g.mu.Unlock()
-	for _, t := range done {
-		go func() { _ = t.Detach() }() // which waits for us, if it is the last one
-	}
 }
 
 // tell tells all tracers of a process something of ours.
@@ -201,8 +173,13 @@ func (g *group) tell(pid int, kind event.Kind, tid int, format string, args ...a
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, t := range g.tracers {
-		if t.view[pid] {
+		if t.sees(pid) {
 			t.Put(&e, true)
 		}
 	}
+}
+
+// note tells one tracer something.
+func (t *Tracer) note(kind event.Kind, pid, tid int, format string, args ...any) {
+	t.Put(&event.Event{Kind: kind, Time: engine.Now(), PID: pid, TID: tid, Text: fmt.Sprintf(format, args...)}, true)
 }

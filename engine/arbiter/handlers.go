@@ -8,45 +8,98 @@ import (
 	"sync/atomic"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// openHandler is a handler that a tracer has opened.
+// openHandler is a handler that a tracer has opened, in one of its groups.
 type openHandler struct {
 	engine.Handler
 	t    *Tracer
+	g    *group
+	size int64       // of its maps
 	shut atomic.Bool // by the tracer's end
+}
+
+// own is a handler of the tracer's.
+func (t *Tracer) own(h engine.Handler) (*openHandler, error) {
+	o, ok := h.(*openHandler)
+	if !ok || o.t != t {
+		return nil, fmt.Errorf("%w: it is another tracer's", engine.ErrHandler)
+	}
+	return o, nil
+}
+
+// at is the handler for a session: its maps are that one's.
+func (o *openHandler) at(g *group) (engine.Handler, error) {
+	if o.g != g {
+		return nil, fmt.Errorf("%w: %w: give each a tracer of its own, with a handler of its own", engine.ErrHandler, ErrElsewhere)
+	}
+	return o.Handler, nil
 }
 
 // OpenHandler implements engine.Session.
 func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
+	g := t.home()
+	if g == nil {
+		return nil, engine.ErrEnded
+	}
 	if spec.Share != nil {
-		of, ok := spec.Share.(*openHandler)
-		if !ok || of.t != t {
-			return nil, fmt.Errorf("%w: its maps are to be another tracer's", engine.ErrHandler)
+		of, err := t.own(spec.Share)
+		if err != nil {
+			return nil, err
 		}
-		spec.Share = of.Handler
+		g, spec.Share = of.g, of.Handler
 	}
 	if err := t.a.spend(t.id.UID, Quota{Handlers: 1}); err != nil {
 		return nil, err
 	}
-	h, err := t.g.s.OpenHandler(spec)
+	h, err := g.s.OpenHandler(spec)
 	if err != nil {
 		_ = t.a.spend(t.id.UID, Quota{Handlers: -1})
 		return nil, err
 	}
-	o := &openHandler{Handler: h, t: t}
-	t.g.mu.Lock()
-	ended := t.ended
-	if !ended {
-		t.handlers = append(t.handlers, o)
+	o := &openHandler{Handler: h, t: t, g: g}
+	if spec.Share == nil {
+		o.size = sizeOf(h)
 	}
-	t.g.mu.Unlock()
-	if ended {
+	err = t.a.spend(t.id.UID, Quota{Memory: o.size})
+	if err == nil && !t.keeps(o) {
+		err = engine.ErrEnded
+		_ = t.a.spend(t.id.UID, Quota{Memory: -o.size})
+	}
+	if err != nil {
 		_ = t.a.spend(t.id.UID, Quota{Handlers: -1})
-		return nil, errors.Join(engine.ErrEnded, h.Close())
+		return nil, errors.Join(err, h.Close())
 	}
 	return o, nil
+}
+
+// sizeOf is how much memory a handler's maps take.
+func sizeOf(h engine.Handler) int64 {
+	sh, ok := h.(engine.SharedHandler)
+	if !ok {
+		return 0
+	}
+	f, err := sh.File()
+	if err != nil {
+		return 0
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return fi.Size()
+}
+
+// keeps puts a handler on the tracer's list, unless that has ended.
+func (t *Tracer) keeps(o *openHandler) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.handlers = append(t.handlers, o)
+	}
+	return !t.ended
 }
 
 // File implements engine.SharedHandler.
@@ -73,14 +126,24 @@ func (o *openHandler) Take(pos uint64) (uint64, error) {
 	return 0, errors.ErrUnsupported
 }
 
+// MayRead implements engine.SharedHandler.
+func (o *openHandler) MayRead(by handler.Peer) error {
+	if sh, ok := o.Handler.(engine.SharedHandler); ok {
+		return sh.MayRead(by)
+	}
+	return errors.ErrUnsupported
+}
+
 // Close implements engine.Handler.
 func (o *openHandler) Close() error {
-	o.t.g.mu.Lock()
+	o.t.mu.Lock()
 	n := len(o.t.handlers)
-	o.t.handlers = slices.DeleteFunc(o.t.handlers, func(h *openHandler) bool { return h == o })
+	if !o.t.ended { // else its end gives back what it has
+		o.t.handlers = slices.DeleteFunc(o.t.handlers, func(h *openHandler) bool { return h == o })
+	}
 	gone := n - len(o.t.handlers)
-	o.t.g.mu.Unlock()
-	_ = o.t.a.spend(o.t.id.UID, Quota{Handlers: -gone})
+	o.t.mu.Unlock()
+	_ = o.t.a.spend(o.t.id.UID, Quota{Handlers: -gone, Memory: -int64(gone) * o.size})
 	err := o.Handler.Close()
 	if errors.Is(err, os.ErrClosed) && o.shut.Swap(false) {
 		err = nil
@@ -95,17 +158,4 @@ func (o *openHandler) end() error {
 		return err
 	}
 	return nil
-}
-
-// RunHandler implements engine.Session. A handler may change registers, which
-// needs that no other tracer controls the process.
-func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
-	pid, err := t.mayTask(tid)
-	if err == nil {
-		err = t.controls(pid)
-	}
-	if err != nil {
-		return engine.Run{}, err
-	}
-	return t.g.s.RunHandler(spec, tid, args...)
 }

@@ -2,11 +2,11 @@ package arbiter
 
 import (
 	"errors"
-	"os"
-	"strconv"
-	"strings"
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 )
@@ -30,7 +30,7 @@ func (h *hold) end() {
 func (g *group) hold(t *Tracer, pid, tid int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if t.ended {
+	if t.isEnded() {
 		return false
 	}
 	if g.holds[tid] == nil {
@@ -53,7 +53,8 @@ func (g *group) expire(t *Tracer, tid int, h *hold) {
 	over := false
 	_ = g.releaseHolds(t, func(o *hold) bool { over = over || o == h; return o == h })
 	if over {
-		g.tell(h.pid, event.Warning, tid, "%v has held task %d for %v: it goes on", t.id, tid, g.a.opts.HoldLimit)
+		t.late.Store(true)
+		g.tell(h.pid, event.Warning, tid, "%v has held task %d for %v: it goes on, and is not stopped for that one until it asks for something", t.id, tid, g.a.opts.HoldLimit)
 	}
 }
 
@@ -80,16 +81,36 @@ func (g *group) release(t *Tracer, which func(tid int, h *hold) bool) (n int, er
 			delete(g.holds, tid)
 			free = append(free, tid)
 		}
+		g.settle(t, h.pid)
 	}
 	g.mu.Unlock()
 	var errs []error
 	for _, tid := range free {
 		err := g.s.ResumeTask(tid, func() bool { return !g.held(tid) })
-		if err != nil && !errors.Is(err, engine.ErrEnded) && !errors.Is(err, engine.ErrNotStopped) && !errors.Is(err, engine.ErrGone) {
+		if err != nil && !isOver(err) {
 			errs = append(errs, err)
 		}
 	}
 	return n, errors.Join(errs...)
+}
+
+// dropHolds forgets all holds of those tasks of a process that which picks: they
+// are not there any more, or not ours.
+func (g *group) dropHolds(pid int, which func(tid int) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for tid, hs := range g.holds {
+		for t, h := range hs {
+			if h.pid == pid && which(tid) {
+				h.end()
+				delete(hs, t)
+				g.settle(t, pid)
+			}
+		}
+		if len(hs) == 0 {
+			delete(g.holds, tid)
+		}
+	}
 }
 
 // held is whether anybody holds a task.
@@ -99,61 +120,180 @@ func (g *group) held(tid int) bool {
 	return len(g.holds[tid]) > 0
 }
 
-// Interrupt implements engine.Session: the tracer holds all tasks then.
+// holdsAny is whether a tracer holds any task of a process. The lock is held.
+func (g *group) holdsAny(t *Tracer, pid int) bool {
+	for _, hs := range g.holds {
+		if h := hs[t]; h != nil && h.pid == pid {
+			return true
+		}
+	}
+	return false
+}
+
+// alone is the error of what needs that nobody but t holds the tasks that which
+// picks.
+func (g *group) alone(t *Tracer, which func(tid int, h *hold) bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var others []*Tracer
+	for tid, hs := range g.holds {
+		for u, h := range hs {
+			if u != t && which(tid, h) && !slices.Contains(others, u) {
+				others = append(others, u)
+			}
+		}
+	}
+	if len(others) > 0 {
+		return fmt.Errorf("%w: %s", ErrHeld, names(others))
+	}
+	return nil
+}
+
+// Interrupt implements engine.Session: the tracer holds all tasks then, those too
+// that could not be stopped in time, when they come to stand.
 func (t *Tracer) Interrupt(pid int) error {
-	if err := t.may(pid); err != nil {
+	g, err := t.may(pid)
+	if err != nil {
 		return err
 	}
-	g := t.g
 	g.control.Lock()
 	defer g.control.Unlock()
-	err := g.s.Interrupt(pid)
+	err = g.s.Interrupt(pid)
 	tasks, err2 := g.s.Tasks(pid)
-	gone := false
 	for _, task := range tasks {
-		if !task.Stopped {
-			continue
-		}
-		if !g.hold(t, pid, task.TID) {
-			gone = true
-			_ = g.s.ResumeTask(task.TID, func() bool { return !g.held(task.TID) })
-			continue
-		}
-		t.Put(&event.Event{Kind: event.Stopped, Time: engine.Now(), PID: pid, TID: task.TID, Addr: task.PC}, true)
+		g.keep(t, pid, &task)
 	}
-	if gone {
-		return engine.ErrEnded
+	if t.isEnded() {
+		err2 = engine.ErrEnded
 	}
 	return errors.Join(err, err2)
+}
+
+// keep has a tracer hold a task that the session has stopped, and tells him.
+func (g *group) keep(t *Tracer, pid int, task *engine.Task) {
+	if !g.hold(t, pid, task.TID) {
+		_ = g.s.ResumeTask(task.TID, func() bool { return !g.held(task.TID) })
+		return
+	}
+	if task.Stopped {
+		t.Put(&event.Event{Kind: event.Stopped, Time: engine.Now(), PID: pid, TID: task.TID, Addr: task.PC, Signal: task.Signal}, true)
+	}
+}
+
+// InterruptTask implements engine.Session: the tracer holds the task then.
+func (t *Tracer) InterruptTask(tid int) error {
+	g, pid, err := t.mayTask(tid)
+	if err != nil {
+		return err
+	}
+	g.control.Lock()
+	defer g.control.Unlock()
+	if err := g.s.InterruptTask(tid); err != nil {
+		return err
+	}
+	return g.stands(t, pid, tid)
+}
+
+// stands has a tracer hold a task that stands. The control lock is held.
+func (g *group) stands(t *Tracer, pid, tid int) error {
+	task := engine.Task{TID: tid, Stopped: true}
+	tasks, err := g.s.Tasks(pid)
+	for _, x := range tasks {
+		if x.TID == tid {
+			task = x
+		}
+	}
+	g.keep(t, pid, &task)
+	if err == nil && t.isEnded() {
+		err = engine.ErrEnded
+	}
+	return err
 }
 
 // Resume implements engine.Session: the tracer lets go of a task, or of all of a
 // process, that it holds. They go on when nobody else holds them.
 func (t *Tracer) Resume(id int) error {
-	return t.resumeIf(id, func() bool { return true })
+	process := t.sees(id)
+	return t.letGo(process, func(tid int, h *hold) bool { return tid == id || process && h.pid == id })
 }
 
-// resumeIf is Resume if ok says so.
-func (t *Tracer) resumeIf(id int, ok func() bool) error {
-	if !ok() {
+// ResumeTask implements engine.Session; ok is asked on the caller's goroutine.
+func (t *Tracer) ResumeTask(tid int, ok func() bool) error {
+	if ok != nil && !ok() {
 		return nil
 	}
-	process := t.sees(id)
-	n, err := t.g.release(t, func(tid int, h *hold) bool { return tid == id || process && h.pid == id })
-	if err == nil && n == 0 && !process {
-		err = engine.ErrNotStopped
-	}
-	return err
+	return t.letGo(false, func(id int, _ *hold) bool { return id == tid })
 }
 
-// processOf is the process of a task, 0 if there is none.
-func processOf(tid int) int {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
-	if err != nil {
-		return 0
+// letGo ends holds of a tracer's. That there are none is an error, unless it may
+// be none.
+func (t *Tracer) letGo(none bool, which func(int, *hold) bool) error {
+	t.late.Store(false)
+	n := 0
+	var errs []error
+	for _, g := range t.in() {
+		k, err := g.release(t, which)
+		n, errs = n+k, append(errs, err)
 	}
-	_, rest, _ := strings.Cut(string(b), "\nTgid:")
-	line, _, _ := strings.Cut(rest, "\n")
-	pid, _ := strconv.Atoi(strings.TrimSpace(line))
-	return pid
+	if n == 0 && !none {
+		errs = append(errs, engine.ErrNotStopped)
+	}
+	return errors.Join(errs...)
+}
+
+// Step implements engine.Session. It is a write, and nobody else may hold the
+// task: those who do keep it where it is.
+func (t *Tracer) Step(tid int) error {
+	g, pid, err := t.mayTask(tid)
+	if err != nil {
+		return err
+	}
+	return g.write(t, pid, func() error {
+		g.control.Lock()
+		defer g.control.Unlock()
+		mine := false
+		err := g.alone(t, func(id int, _ *hold) bool { return id == tid })
+		g.mu.Lock()
+		mine = g.holds[tid][t] != nil
+		g.mu.Unlock()
+		switch {
+		case err != nil:
+			return fmt.Errorf("step task %d: %w", tid, err)
+		case !mine:
+			return fmt.Errorf("step task %d: %w", tid, engine.ErrNotStopped)
+		}
+		err = g.s.Step(tid)
+		if errors.Is(err, engine.ErrGone) {
+			g.dropHolds(pid, func(id int) bool { return id == tid })
+			return err
+		}
+		return errors.Join(err, g.stands(t, pid, tid))
+	})
+}
+
+// Registers implements engine.Session.
+func (t *Tracer) Registers(tid int) (r arch.Regs, err error) {
+	g, _, err := t.mayTask(tid)
+	if err != nil {
+		return r, err
+	}
+	return g.s.Registers(tid)
+}
+
+// Tasks implements engine.Session.
+func (t *Tracer) Tasks(pid int) ([]engine.Task, error) {
+	g, err := t.may(pid)
+	if err != nil {
+		return nil, err
+	}
+	return g.s.Tasks(pid)
+}
+
+// ReadMemory implements engine.Session.
+func (t *Tracer) ReadMemory(pid int, addr arch.Addr, buf []byte) error {
+	g, err := t.may(pid)
+	if err != nil {
+		return err
+	}
+	return g.s.ReadMemory(pid, addr, buf)
 }

@@ -6,53 +6,88 @@ import (
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// probe is a tracer's: one of the session for each process that it asked for.
+// probe is a tracer's: one of a session for each process that it asked for.
 type probe struct {
-	t     *Tracer
-	id    event.ProbeID
-	spec  engine.ProbeSpec
-	parts []part
-	gone  bool
+	t      *Tracer
+	id     event.ProbeID
+	spec   engine.ProbeSpec
+	writes bool // its handler does
+
+	// All below is behind Tracer.mu.
+	parts  []part
+	places int
+	gone   bool
 }
 
 type part struct {
+	g   *group
 	pid int
 	id  event.ProbeID // the session's
+	out bool          // unregistered there
 }
 
 // Register implements engine.Session.
 func (t *Tracer) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
-	t.g.mu.Lock()
+	t.mu.Lock()
 	roots := slices.Clone(t.roots)
-	t.g.mu.Unlock()
+	t.mu.Unlock()
 	if spec.PID != 0 {
-		if err := t.may(spec.PID); err != nil {
-			return 0, err
-		}
 		roots = []int{spec.PID}
 	}
 	for _, pid := range roots {
-		if err := t.may(pid); err != nil && !errors.Is(err, engine.ErrNoProcess) {
+		if _, err := t.may(pid); err != nil && (spec.PID != 0 || !errors.Is(err, engine.ErrNoProcess)) {
 			return 0, err
 		}
 	}
 	if err := t.a.spend(t.id.UID, Quota{Probes: 1}); err != nil {
 		return 0, err
 	}
-	p := &probe{t: t, spec: spec}
-	t.g.mu.Lock()
-	t.probes = append(t.probes, p)
-	p.id = event.ProbeID(len(t.probes))
-	t.g.mu.Unlock()
+	p := &probe{t: t, spec: spec, writes: spec.Handler != nil && spec.Handler.Info().Writes}
+	if err := t.adopt(p); err != nil {
+		_ = t.a.spend(t.id.UID, Quota{Probes: -1})
+		return 0, err
+	}
 	if err := p.plantAll(roots); err != nil {
 		return 0, errors.Join(err, p.unregister())
 	}
 	return p.id, nil
+}
+
+// everProbes is how many times the probes that a tracer may have it may have had:
+// what those that are gone have counted is kept.
+const everProbes = 10
+
+// adopt gives a probe its number.
+func (t *Tracer) adopt(p *probe) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if most := everProbes * t.a.opts.Quota.Probes; len(t.probes) >= most {
+		return fmt.Errorf("%w: %d probes in all", ErrQuota, most)
+	}
+	if t.ended {
+		return engine.ErrEnded
+	}
+	t.probes = append(t.probes, p)
+	p.id = event.ProbeID(len(t.probes))
+	return nil
+}
+
+// live are the tracer's probes that are not gone.
+func (t *Tracer) live() (list []*probe) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.probes {
+		if !p.gone {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // plantAll registers a probe for several processes: it is enough to be found in
@@ -66,7 +101,7 @@ func (p *probe) plantAll(pids []int) error {
 		switch {
 		case err == nil:
 			found++
-		case errors.Is(err, symbols.ErrNotFound) || errors.Is(err, engine.ErrNoProcess):
+		case errors.Is(err, symbols.ErrNotFound) || errors.Is(err, engine.ErrNoProcess) || errors.Is(err, engine.ErrEnded):
 			pending = append(pending, pid)
 			first = errors.Join(first, err)
 		default:
@@ -80,110 +115,172 @@ func (p *probe) plantAll(pids []int) error {
 		return first
 	}
 	for _, pid := range pending {
-		if err := p.plant(pid, true); err != nil && !errors.Is(err, engine.ErrNoProcess) {
+		if err := p.plant(pid, true); err != nil && !isOver(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-// plant registers a probe of the session, for one process.
+// plant registers a probe of a session, for one process and, if its tracer
+// follows children, what descends from it but for other processes that he has
+// asked for.
 func (p *probe) plant(pid int, pending bool) error {
-	t, g := p.t, p.t.g
+	t := p.t
+	g, err := t.may(pid)
+	if err != nil {
+		return err
+	}
 	spec := p.spec
-	spec.PID, spec.Pending = pid, pending
+	spec.PID, spec.Pending, spec.Alone, spec.By = pid, pending, spec.Alone || !t.opts.Follow, t
+	spec.Except = append(slices.Clip(spec.Except), p.others(pid)...)
+	if spec.Handler != nil {
+		o, err := t.own(spec.Handler)
+		if err == nil {
+			spec.Handler, err = o.at(g)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", spec.Location, err)
+		}
+	}
 	switch spec.Action {
 	case engine.Stop:
 		spec.Action = engine.Call
-		spec.Func = func(h engine.Hit) { shown{h, p}.Stop() }
+		spec.Func = func(h engine.Hit) { shown{h, p, g}.Stop() }
 	case engine.Call:
 		if f := spec.Func; f != nil {
-			spec.Func = func(h engine.Hit) { f(shown{h, p}) }
+			spec.Func = func(h engine.Hit) { f(shown{h, p, g}) }
 		}
 	}
-	if h, ok := spec.Handler.(*openHandler); ok {
-		if h.t != t {
-			return fmt.Errorf("%s: %w: it is another tracer's", spec.Location, engine.ErrHandler)
-		}
-		spec.Handler = h.Handler
+	if !p.writes {
+		return p.register(g, spec)
 	}
+	return g.write(t, pid, func() error { return p.register(g, spec) })
+}
+
+// others are the processes that the probe's tracer has asked for beside one.
+func (p *probe) others(pid int) []int {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(p.t.roots), func(root int) bool { return root == pid })
+}
+
+// register plants a probe in a session, and notes whose it is.
+func (p *probe) register(g *group, spec engine.ProbeSpec) error {
+	t := p.t
+	id, err := p.own(g, spec)
+	if errors.Is(err, engine.ErrDebug) {
+		return g.whoWatches(spec.PID, err)
+	}
+	if err != nil {
+		return err
+	}
+	places := len(g.s.Placements(id))
+	if err := t.a.spend(t.id.UID, Quota{Places: places}); err != nil {
+		return errors.Join(err, g.s.Unregister(id))
+	}
+	t.mu.Lock()
+	gone := p.gone || t.ended
+	if !gone {
+		p.parts = append(p.parts, part{g: g, pid: spec.PID, id: id})
+		p.places += places
+	}
+	t.mu.Unlock()
+	if gone {
+		_ = t.a.spend(t.id.UID, Quota{Places: -places})
+		return errors.Join(engine.ErrEnded, g.s.Unregister(id))
+	}
+	if p.writes {
+		g.countWriter(t, spec.PID, 1)
+	}
+	return nil
+}
+
+// own registers a probe so that its owner is known before anybody asks.
+func (p *probe) own(g *group, spec engine.ProbeSpec) (event.ProbeID, error) {
 	g.registering.Lock()
 	defer g.registering.Unlock()
 	id, err := g.s.Register(spec)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p.parts = append(p.parts, part{pid, id})
 	g.owners[id] = p
-	return nil
+	return id, nil
 }
 
-// shown is a hit as the probe's tracer sees it.
-type shown struct {
-	engine.Hit
-	p *probe
-}
-
-// Probe implements engine.Hit.
-func (s shown) Probe() event.ProbeID { return s.p.id }
-
-// Stop implements engine.Hit: the tracer holds the task.
-func (s shown) Stop() {
-	if s.p.t.g.hold(s.p.t, s.PID(), s.TID()) {
-		s.Hit.Stop()
+// countWriter notes that a probe whose handler writes is in a process, or is not
+// any more.
+func (g *group) countWriter(t *Tracer, pid, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.leases[pid]; l != nil && l.of == t {
+		l.writers = max(l.writers+n, 0)
+		g.settle(t, pid)
 	}
 }
 
-// SetRegisters implements engine.Hit. Where another tracer controls the process
-// nothing is changed, and the tracer is told.
-func (s shown) SetRegisters(r arch.Regs) {
-	if err := s.p.t.controls(s.PID()); err != nil {
-		s.p.t.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), PID: s.PID(), TID: s.TID(), Text: err.Error()}, true)
-		return
+// whoWatches says who has the debug registers of a process.
+func (g *group) whoWatches(pid int, err error) error {
+	var who []*Tracer
+	for _, pl := range g.s.Placements(0) {
+		if p := g.owner(pl.Probe); p != nil && pl.PID == pid && pl.Rung == breakpoint.Hardware && !slices.Contains(who, p.t) && p.isIn(pid) {
+			who = append(who, p.t)
+		}
 	}
-	s.Hit.SetRegisters(r)
-}
-
-// WriteMemory implements engine.Hit.
-func (s shown) WriteMemory(addr arch.Addr, data []byte) error {
-	if err := s.p.t.controls(s.PID()); err != nil {
+	if len(who) == 0 {
 		return err
 	}
-	return s.Hit.WriteMemory(addr, data)
+	return fmt.Errorf("%w, by %s", err, names(who))
+}
+
+// isIn is whether a probe is registered for a process.
+func (p *probe) isIn(pid int) bool {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	return slices.ContainsFunc(p.parts, func(x part) bool { return x.pid == pid && !x.out })
 }
 
 // unregister takes a probe away from all processes.
 func (p *probe) unregister() error {
-	g := p.t.g
-	g.mu.Lock()
-	was := p.gone
-	p.gone = true
-	parts := slices.Clone(p.parts)
-	g.mu.Unlock()
-	if was {
-		return nil
+	p.t.mu.Lock()
+	first, places := !p.gone && !p.t.ended, p.places
+	if first {
+		p.gone, p.places = true, 0
 	}
-	_ = p.t.a.spend(p.t.id.UID, Quota{Probes: -1})
-	return g.remove(parts)
+	p.t.mu.Unlock()
+	if first { // else the tracer's end gives it back
+		_ = p.t.a.spend(p.t.id.UID, Quota{Probes: -1, Places: -places})
+	}
+	return p.take(func(part) bool { return true })
 }
 
 // uproot takes a probe away from one process.
-func (p *probe) uproot(pid int) error {
-	g := p.t.g
-	g.mu.Lock()
-	parts := slices.DeleteFunc(slices.Clone(p.parts), func(x part) bool { return x.pid != pid })
-	g.mu.Unlock()
-	return g.remove(parts)
-}
+func (p *probe) uproot(pid int) error { return p.take(func(x part) bool { return x.pid == pid }) }
 
-// remove unregisters probes of the session. That it is over is no error.
-func (g *group) remove(parts []part) error {
+// uprootFrom takes a probe away from a session.
+func (p *probe) uprootFrom(g *group) error { return p.take(func(x part) bool { return x.g == g }) }
+
+// take unregisters those parts of a probe that which picks. That they are gone is
+// no error.
+func (p *probe) take(which func(part) bool) error {
+	var parts []part
+	p.t.mu.Lock()
+	for i, x := range p.parts {
+		if !x.out && which(x) {
+			p.parts[i].out = true
+			parts = append(parts, x)
+		}
+	}
+	p.t.mu.Unlock()
 	var errs []error
 	for _, x := range parts {
-		if err := g.s.Unregister(x.id); err != nil && !errors.Is(err, engine.ErrEnded) && !errors.Is(err, engine.ErrNoProbe) {
+		if err := x.g.s.Unregister(x.id); err != nil && !isOver(err) {
 			errs = append(errs, err)
+		}
+		if p.writes {
+			x.g.countWriter(p.t, x.pid, -1)
 		}
 	}
 	return errors.Join(errs...)
@@ -191,8 +288,8 @@ func (g *group) remove(parts []part) error {
 
 // probe finds one of the tracer's.
 func (t *Tracer) probe(id event.ProbeID) (*probe, []part, error) {
-	t.g.mu.Lock()
-	defer t.g.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if id < 1 || int(id) > len(t.probes) {
 		return nil, nil, fmt.Errorf("%d: %w", id, engine.ErrNoProbe)
 	}
@@ -213,27 +310,68 @@ func (t *Tracer) Unregister(id event.ProbeID) error {
 func (t *Tracer) Hits(id event.ProbeID) (n uint64) {
 	_, parts, _ := t.probe(id)
 	for _, x := range parts {
-		n += t.g.s.Hits(x.id)
+		n += x.g.s.Hits(x.id)
 	}
 	return n
 }
 
 // Placements implements engine.Session.
 func (t *Tracer) Placements(id event.ProbeID) (all []engine.Placement) {
-	t.g.mu.Lock()
+	t.mu.Lock()
 	n := len(t.probes)
-	t.g.mu.Unlock()
+	t.mu.Unlock()
 	for i := range event.ProbeID(n) {
 		if id != 0 && id != i+1 {
 			continue
 		}
 		_, parts, _ := t.probe(i + 1)
 		for _, x := range parts {
-			for _, pl := range t.g.s.Placements(x.id) {
+			for _, pl := range x.g.s.Placements(x.id) {
 				pl.Probe = i + 1
 				all = append(all, pl)
 			}
 		}
 	}
 	return all
+}
+
+// shown is a hit as the probe's tracer sees it.
+type shown struct {
+	engine.Hit
+	p *probe
+	g *group
+}
+
+// Probe implements engine.Hit.
+func (s shown) Probe() event.ProbeID { return s.p.id }
+
+// Stop implements engine.Hit: the tracer holds the task. One that has not let go
+// of another in time is told, but holds nothing.
+func (s shown) Stop() {
+	t := s.p.t
+	if t.late.Load() {
+		t.Put(&event.Event{Kind: event.Hit, Time: engine.Now(), PID: s.PID(), TID: s.TID(), Probe: s.p.id, Location: s.Location(), Addr: s.Addr()}, false)
+		return
+	}
+	if s.g.hold(t, s.PID(), s.TID()) {
+		s.Hit.Stop()
+	}
+}
+
+// SetRegisters implements engine.Hit. Where another tracer controls the process, or
+// has changed the registers at this hit already, nothing is changed, and the tracer
+// is told.
+func (s shown) SetRegisters(r arch.Regs) {
+	err := s.g.first(s.p.t, s.TID())
+	if err == nil {
+		err = s.g.write(s.p.t, s.PID(), func() error { s.Hit.SetRegisters(r); return nil })
+	}
+	if err != nil {
+		s.p.t.note(event.Warning, s.PID(), s.TID(), "%v", err)
+	}
+}
+
+// WriteMemory implements engine.Hit.
+func (s shown) WriteMemory(addr arch.Addr, data []byte) error {
+	return s.g.write(s.p.t, s.PID(), func() error { return s.Hit.WriteMemory(addr, data) })
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
@@ -12,21 +13,25 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// Tracer is one of those who share a session: an engine.Session of its own.
+// Tracer is one of those who share sessions: an engine.Session of its own.
 type Tracer struct {
 	*event.Queue
 	a     *Arbiter
-	g     *group // since it was admitted
 	id    Identity
 	nr    int
 	opts  engine.Options
 	since time.Time
 	done  chan struct{}
 	end   sync.Once
+	// late: it has not let go in time of a task that it held, nor asked for
+	// anything since.
+	late atomic.Bool
 
-	// All below is behind g.mu.
-	roots    []int        // the processes it asked for
-	view     map[int]bool // those it sees: roots, and what descends from them
+	mu       sync.Mutex
+	groups   []*group       // in which it has, or had, processes
+	active   int            // how many of these are not over
+	roots    []int          // the processes it asked for
+	view     map[int]*group // those it sees: roots, and what descends from them
 	exits    map[int]engine.Exit
 	probes   []*probe // by id-1
 	handlers []*openHandler
@@ -37,160 +42,191 @@ var _ engine.Session = (*Tracer)(nil)
 
 func newTracer(a *Arbiter, nr int, id Identity, o engine.Options) *Tracer {
 	return &Tracer{Queue: event.NewQueue(o.Buffer), a: a, id: id, nr: nr, opts: o, since: time.Now(),
-		done: make(chan struct{}), view: map[int]bool{}, exits: map[int]engine.Exit{}}
+		done: make(chan struct{}), view: map[int]*group{}, exits: map[int]engine.Exit{}}
 }
 
-// TracerInfo tells of a tracer.
-type TracerInfo struct {
-	ID        int
-	Name      string
-	PID       int
-	UID       uint32
-	Since     time.Time
-	Processes []int
-	Probes    []string // locations
-	Handlers  int
-	Holds     []Hold
-	Controls  []int // processes
-	Missed    uint64
-}
-
-// Hold is a task that a tracer keeps stopped.
-type Hold struct {
-	PID, TID int
-	Since    time.Time
-	Until    time.Time // zero: for ever
-}
-
-// Info tells of the tracer.
-func (t *Tracer) Info() TracerInfo {
-	g := t.g
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	i := TracerInfo{ID: t.nr, Name: t.id.Name, PID: t.id.PID, UID: t.id.UID, Since: t.since,
-		Processes: t.processes(), Handlers: len(t.handlers), Missed: t.Total()}
-	for _, p := range t.probes {
-		if !p.gone {
-			i.Probes = append(i.Probes, p.spec.Location)
+// home is the group that takes new processes of a tracer's, nil if it has none.
+func (t *Tracer) home() *group {
+	for _, g := range t.in() {
+		if !g.isEnding() {
+			return g
 		}
 	}
-	for tid, hs := range g.holds {
-		if h := hs[t]; h != nil {
-			i.Holds = append(i.Holds, Hold{h.pid, tid, h.since, h.until})
-		}
-	}
-	slices.SortFunc(i.Holds, func(x, y Hold) int { return x.TID - y.TID })
-	for pid, l := range g.leases {
-		if l.of == t {
-			i.Controls = append(i.Controls, pid)
-		}
-	}
-	slices.Sort(i.Controls)
-	return i
+	return nil
 }
 
-// Others are the tracers that share the processes of this one.
-func (t *Tracer) Others() (list []TracerInfo) {
-	for _, u := range t.g.others(t) {
-		list = append(list, u.Info())
-	}
-	return list
+// in are the groups that a tracer is, or was, in.
+func (t *Tracer) in() []*group {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.groups)
 }
 
-// wants is whether a tracer is told an event that is nobody's own.
-func (t *Tracer) wants(e *event.Event) bool {
-	if e.PID != 0 && !t.view[e.PID] {
-		return false
-	}
-	switch e.Kind {
-	case event.Signal:
-		return t.opts.Signals
-	case event.Fork, event.Clone, event.Exec, event.Library, event.Unload, event.Exit:
-		return t.opts.Life
-	}
-	return true
+// sees is whether a tracer sees a process.
+func (t *Tracer) sees(pid int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.view[pid] != nil && !t.ended
 }
 
-// may is whether the tracer may do something to a process that it sees.
-func (t *Tracer) may(pid int) error {
-	if !t.sees(pid) {
-		return fmt.Errorf("%d: %w", pid, engine.ErrNoProcess)
-	}
+// allowed is whether the tracer has the right to trace a process.
+func (t *Tracer) allowed(pid int) error {
 	if t.id.Allow == nil {
 		return nil
 	}
 	return t.id.Allow(pid)
 }
 
-func (t *Tracer) sees(pid int) bool {
-	t.g.mu.Lock()
-	defer t.g.mu.Unlock()
-	return t.view[pid] && !t.ended
+// may is whether the tracer may do something to a process that it sees, and whose
+// that is. Who asks is alive.
+func (t *Tracer) may(pid int) (*group, error) {
+	t.late.Store(false)
+	t.mu.Lock()
+	g, ended := t.view[pid], t.ended
+	t.mu.Unlock()
+	switch {
+	case ended:
+		return nil, engine.ErrEnded
+	case g == nil:
+		return nil, fmt.Errorf("%d: %w", pid, engine.ErrNoProcess)
+	}
+	return g, t.allowed(pid)
 }
 
 // mayTask is may for a task's process.
-func (t *Tracer) mayTask(tid int) (pid int, err error) {
-	if pid = t.a.opts.ProcessOf(tid); pid == 0 || !t.sees(pid) {
-		return 0, fmt.Errorf("%d: %w", tid, engine.ErrNotStopped)
+func (t *Tracer) mayTask(tid int) (g *group, pid int, err error) {
+	pid = t.a.opts.ProcessOf(tid)
+	if pid == 0 || !t.sees(pid) {
+		return nil, 0, fmt.Errorf("task %d: %w", tid, engine.ErrGone)
 	}
-	return pid, t.may(pid)
+	g, err = t.may(pid)
+	return g, pid, err
 }
 
 // AddProcess implements engine.Session.
 func (t *Tracer) AddProcess(pid int) error {
-	if t.id.Allow != nil {
-		if err := t.id.Allow(pid); err != nil {
-			return err
-		}
+	if t.sees(pid) {
+		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
-	t.a.mu.Lock()
-	other := t.a.find(pid)
-	t.a.mu.Unlock()
-	if other != nil && other != t.g {
-		return fmt.Errorf("process %d: %w, by %s: give each a tracer of its own", pid, ErrElsewhere, names(other.others(nil)))
+	if err := t.add(pid); err != nil {
+		return err
 	}
-	if other == nil {
-		if err := t.g.s.AddProcess(pid); err != nil {
-			return err
-		}
-	}
-	t.g.mu.Lock()
-	if t.ended {
-		t.g.mu.Unlock()
-		return engine.ErrEnded
-	}
-	t.roots = append(t.roots, pid)
-	t.view[pid] = true
-	probes := slices.Clone(t.probes)
-	t.g.mu.Unlock()
 	var errs []error
-	for _, p := range probes {
-		if !p.gone && p.spec.PID == 0 {
-			errs = append(errs, p.plant(pid, true))
+	for _, p := range t.live() {
+		if p.spec.PID == 0 {
+			if err := p.plant(pid, true); !errors.Is(err, engine.ErrNoProcess) {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// RemoveProcess implements engine.Session. Others who see the process keep it.
-func (t *Tracer) RemoveProcess(pid int) error {
-	if err := t.may(pid); err != nil {
+// tries is how often a process is looked for that comes or goes, pause how long
+// not: a child is told of a moment after it is there.
+const (
+	tries = 50
+	pause = 10 * time.Millisecond
+)
+
+// add gives a tracer a process: one that is traced, or is attached to.
+func (t *Tracer) add(pid int) error {
+	if err := t.allowed(pid); err != nil {
 		return err
 	}
-	t.g.mu.Lock()
+	for range tries {
+		g, attach, err := t.a.groupFor(pid, t)
+		switch {
+		case err != nil:
+			return err
+		case attach && !isClosed(g.ready):
+			g.open(pid, t.opts)
+		case attach:
+			err = g.attach(pid)
+		}
+		if <-g.ready; err == nil {
+			err = g.err
+		}
+		switch {
+		case errors.Is(err, engine.ErrTraced) && t.a.traces(pid):
+			if !t.a.ask(pid) {
+				time.Sleep(pause)
+			}
+		case errors.Is(err, engine.ErrEnded):
+			<-g.over // the last of its processes has just gone
+		case err != nil:
+			return err
+		case g.admit(t, pid):
+			return nil
+		case t.isEnded():
+			return errors.Join(engine.ErrEnded, g.tidy())
+		case g.isEnding():
+			<-g.over // the last of the others has just left
+		}
+	}
+	return fmt.Errorf("process %d: %w", pid, engine.ErrGone)
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t *Tracer) isEnded() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended
+}
+
+func (g *group) isEnding() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ending
+}
+
+// traces is whether a process is traced by one of the arbiter's sessions.
+func (a *Arbiter) traces(pid int) bool { return len(a.all()) > 0 && tracedByUs(pid) }
+
+// RemoveProcess implements engine.Session. Others who see the process keep it.
+func (t *Tracer) RemoveProcess(pid int) error {
+	if _, err := t.may(pid); err != nil {
+		return err
+	}
+	return t.release(pid)
+}
+
+// release ends all that a tracer has of a process; with the last one it ends.
+func (t *Tracer) release(pid int) error {
+	t.mu.Lock()
 	delete(t.view, pid)
 	t.roots = slices.DeleteFunc(t.roots, func(root int) bool { return root == pid })
 	last := len(t.view) == 0
-	t.g.mu.Unlock()
+	probes, groups := slices.Clone(t.probes), slices.Clone(t.groups)
+	t.mu.Unlock()
 	if last {
 		return t.Detach()
 	}
-	err := t.g.releaseHolds(t, func(h *hold) bool { return h.pid == pid })
-	for _, p := range t.probes {
-		err = errors.Join(err, p.uproot(pid))
+	var errs []error
+	for _, p := range probes {
+		errs = append(errs, p.uproot(pid))
 	}
-	t.g.endLeases(t, pid)
-	return errors.Join(err, t.g.letUnseen())
+	for _, g := range groups {
+		errs = append(errs, g.releaseHolds(t, func(h *hold) bool { return h.pid == pid }))
+		g.endLeases(t, pid)
+		errs = append(errs, g.tidy())
+	}
+	return errors.Join(errs...)
+}
+
+// Processes implements engine.Session.
+func (t *Tracer) Processes() (pids []int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.processes()
 }
 
 // processes are those that the tracer sees. The lock is held.
@@ -202,153 +238,60 @@ func (t *Tracer) processes() (pids []int) {
 	return pids
 }
 
-// Processes implements engine.Session.
-func (t *Tracer) Processes() []int {
-	t.g.mu.Lock()
-	defer t.g.mu.Unlock()
-	return t.processes()
-}
-
 // ISA implements engine.Session.
-func (t *Tracer) ISA() arch.ISA { return t.g.s.ISA() }
+func (t *Tracer) ISA() arch.ISA {
+	if all := t.in(); len(all) > 0 {
+		return all[0].s.ISA()
+	}
+	return nil
+}
 
 // Done implements engine.Session.
 func (t *Tracer) Done() <-chan struct{} { return t.done }
 
 // Exit implements engine.Session.
 func (t *Tracer) Exit(pid int) (engine.Exit, bool) {
-	t.g.mu.Lock()
-	defer t.g.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	e, ok := t.exits[pid]
 	return e, ok
 }
 
-// Stats implements engine.Session: those of the session that is shared, but for
+// Stats implements engine.Session: those of the sessions that are shared, but for
 // what this tracer has missed.
-func (t *Tracer) Stats() engine.Stats {
-	st := t.g.s.Stats()
-	st.Missed = t.Total()
-	return st
+func (t *Tracer) Stats() (sum engine.Stats) {
+	for _, g := range t.in() {
+		st := g.s.Stats()
+		sum.Stops, sum.Hits, sum.Pause = sum.Stops+st.Stops, sum.Hits+st.Hits, max(sum.Pause, st.Pause)
+	}
+	sum.Missed = t.Total()
+	return sum
 }
 
 // Symbolize implements engine.Session.
 func (t *Tracer) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
-	t.g.mu.Lock()
-	_, was := t.exits[pid]
-	t.g.mu.Unlock()
-	if !was && t.may(pid) != nil {
-		return engine.Symbol{}, false
+	if _, was := t.Exit(pid); !was {
+		if _, err := t.may(pid); err != nil {
+			return engine.Symbol{}, false
+		}
 	}
-	return t.g.s.Symbolize(pid, addr)
+	for _, g := range t.in() {
+		if y, ok := g.s.Symbolize(pid, addr); ok {
+			return y, ok
+		}
+	}
+	return engine.Symbol{}, false
+}
+
+// Follow implements engine.Session: a tracer follows children, or not, from its
+// beginning.
+func (t *Tracer) Follow(int, bool) error {
+	return fmt.Errorf("follow: %w for a tracer that is there: join with Options.Follow", errors.ErrUnsupported)
 }
 
 // Leave implements engine.Session: what is shared can't be left behind.
-func (t *Tracer) Leave() error {
-	return fmt.Errorf("resident probes: %w: they belong to nobody; trace the process directly", errors.ErrUnsupported)
-}
+func (t *Tracer) Leave() error { return errResident }
 
 // Kill implements engine.Session: a tracer starts no processes here, so that it
-// is Detach.
+// is Detach. To end one that is traced is to Signal it.
 func (t *Tracer) Kill() error { return t.Detach() }
-
-// Detach implements engine.Session: the tracer's probes, handlers, holds and
-// control go. Processes that nobody else sees are let go.
-func (t *Tracer) Detach() error {
-	var err error
-	t.end.Do(func() {
-		err = t.g.dismiss(t)
-		t.leave()
-		t.End()
-		close(t.done)
-	})
-	<-t.done
-	return err
-}
-
-// finish ends a tracer whose session is over.
-func (t *Tracer) finish() {
-	t.end.Do(func() {
-		t.g.forget(t)
-		t.leave()
-		t.End()
-		close(t.done)
-	})
-}
-
-// leave gives back what a tracer has of its user's quota.
-func (t *Tracer) leave() {
-	q := Quota{Tracers: -1}
-	if t.g != nil {
-		t.g.mu.Lock()
-		for _, p := range t.probes {
-			if !p.gone {
-				q.Probes--
-			}
-		}
-		q.Handlers = -len(t.handlers)
-		t.g.mu.Unlock()
-	}
-	_ = t.a.spend(t.id.UID, q)
-}
-
-// dismiss takes all that a tracer has away, and lets go what nobody sees any
-// more.
-func (g *group) dismiss(t *Tracer) error {
-	g.mu.Lock()
-	t.ended = true // its stops do not hold from now on
-	probes, handlers := slices.Clone(t.probes), slices.Clone(t.handlers)
-	g.mu.Unlock()
-	err := g.releaseHolds(t, func(*hold) bool { return true })
-	if len(g.others(t)) > 0 { // else all goes with the session
-		for _, p := range probes {
-			err = errors.Join(err, p.unregister())
-		}
-	}
-	err = errors.Join(err, g.withdraw(t))
-	for _, h := range handlers {
-		err = errors.Join(err, h.end())
-	}
-	return err
-}
-
-// withdraw takes a tracer out of its group, and lets go what nobody sees then.
-func (g *group) withdraw(t *Tracer) error {
-	g.control.Lock()
-	defer g.control.Unlock()
-	g.forget(t)
-	g.mu.Lock()
-	last := len(g.tracers) == 0 && !g.ending
-	g.ending = g.ending || last
-	g.mu.Unlock()
-	if last {
-		return g.s.Detach()
-	}
-	return g.letUnseen()
-}
-
-// forget takes a tracer out of its group.
-func (g *group) forget(t *Tracer) {
-	g.endLeases(t, 0)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	t.ended = true
-	clear(t.view)
-	g.tracers = slices.DeleteFunc(g.tracers, func(u *Tracer) bool { return u == t })
-}
-
-// letUnseen lets the processes go that no tracer sees.
-func (g *group) letUnseen() error {
-	var errs []error
-	for _, pid := range g.s.Processes() {
-		g.mu.Lock()
-		seen := slices.ContainsFunc(g.tracers, func(t *Tracer) bool { return t.view[pid] })
-		g.mu.Unlock()
-		if seen {
-			continue
-		}
-		if err := g.s.RemoveProcess(pid); err != nil && !errors.Is(err, engine.ErrNoProcess) && !errors.Is(err, engine.ErrEnded) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}

@@ -26,9 +26,10 @@ const (
 	Print                   // a handler printed Text
 	Aside                   // the process is let go for another tracer, for a while: Text
 	Back                    // it is traced again: Text
+	Asked                   // another tracer asks for control of the process: Text says who
 )
 
-var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print", "aside", "back"}
+var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print", "aside", "back", "asked"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -59,5 +60,5 @@ type Event struct {
 	Child    int             // Fork, Clone
 	Path     string          // Exec, Library, Unload
 	Count    uint64          // Missed
-	Text     string          // Warning, Print, Aside, Back
+	Text     string          // Warning, Print, Aside, Back, Asked
 }

@@ -204,7 +204,7 @@ func (in *Instance) Close() error {
 // the one who opened it, and those whom its mode allows. Nil without an error is
 // the result of a handler that nobody can read but by its maps.
 func (in *Instance) Result(by Peer) (build.Result, error) {
-	if err := in.mayRead(by); err != nil {
+	if err := in.MayRead(by); err != nil {
 		return nil, &Error{"read", in.Name, err}
 	}
 	if !in.Acquire() {
@@ -217,7 +217,8 @@ func (in *Instance) Result(by Peer) (build.Result, error) {
 	return in.Handler.Read(in.Maps)
 }
 
-func (in *Instance) mayRead(by Peer) error {
+// MayRead is whether a peer may read the instance's maps.
+func (in *Instance) MayRead(by Peer) error {
 	if by.UID == in.opened.UID {
 		return nil
 	}
@@ -226,7 +227,7 @@ func (in *Instance) mayRead(by Peer) error {
 
 // Limits are how far the limits in front of the handler are, in their order.
 func (in *Instance) Limits(by Peer) (list []builtin.LimitState, err error) {
-	if err := in.mayRead(by); err != nil {
+	if err := in.MayRead(by); err != nil {
 		return nil, &Error{"read", in.Name, err}
 	}
 	if !in.Acquire() {

@@ -4,12 +4,14 @@
 //	s, err := client.Attach(pid)    // where engine.Attach(pid) was
 //
 // A Session is an engine.Session. What it can't do is said by errors that wrap
-// errors.ErrUnsupported: resident probes, handlers in the kernel, RunHandler. A
+// errors.ErrUnsupported: resident probes, and handlers in the kernel. A
 // ProbeSpec's Func runs here, on a goroutine of the session's, while the task is
 // held; each costs some round trips to the server.
 //
 // The results of handlers, and their records, are read from memory that is
 // shared with the traced program, not through the server.
+//
+// Handlers that others may run, by name, are a Registry's.
 package client
 
 import (
@@ -19,6 +21,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -41,19 +44,30 @@ func DefaultSocket() string {
 	if path := os.Getenv(SocketEnv); path != "" {
 		return path
 	}
-	uid := strconv.Itoa(os.Getuid())
-	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run/user/" + uid} {
-		if fi, err := os.Stat(dir); dir != "" && err == nil && fi.IsDir() {
+	return UserSocket(os.Getuid(), os.Getenv("XDG_RUNTIME_DIR"))
+}
+
+// UserSocket is where a user's server is, of whose XDG_RUNTIME_DIR nothing need be
+// known. A folder of another user's is not his: sudo may have left one in the
+// environment.
+func UserSocket(uid int, runtimeDir string) string {
+	for _, dir := range []string{runtimeDir, "/run/user/" + strconv.Itoa(uid)} {
+		fi, err := os.Stat(dir)
+		if dir == "" || err != nil || !fi.IsDir() {
+			continue
+		}
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid {
 			return filepath.Join(dir, "ptracer", "socket")
 		}
 	}
-	return "/tmp/ptracer-" + uid + "/socket"
+	return "/tmp/ptracer-" + strconv.Itoa(uid) + "/socket"
 }
 
 // Dialer says how a server is reached. The zero value is good.
 type Dialer struct {
 	Socket string // "": DefaultSocket
 	Name   string // of the tracer, for those it shares with; "": the program's
+	Trust  []int  // users whose server may answer, too, beside our own and root
 	// Start starts a server at the socket if none answers; nil: that is an error.
 	Start func(socket string) error
 }
@@ -72,19 +86,50 @@ func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
 		return nil, errors.New("more than one Options")
 	}
 	opts = append(opts, engine.Options{})
-	if opts[0].Resident || opts[0].Handlers != nil {
-		return nil, fmt.Errorf("resident probes, and a registry of handlers of one's own: %w by a server", errors.ErrUnsupported)
+	if o := opts[0]; o.Resident || o.Handlers != nil || o.Allow != nil {
+		return nil, fmt.Errorf("resident probes, and handlers and rights of one's own: %w by a server", errors.ErrUnsupported)
 	}
+	for try := 1; ; try++ {
+		s, err := d.attach(pid, opts[0])
+		ends := errors.Is(err, arbiter.ErrClosed) || errors.Is(err, wire.ErrServer)
+		if !ends || d.Start == nil || try == tries {
+			return s, err
+		}
+	}
+}
+
+// tries is how often a server is looked for that has just ended, for it was idle.
+const tries = 3
+
+func (d Dialer) attach(pid int, o engine.Options) (*Session, error) {
 	c, err := d.dial()
 	if err != nil {
 		return nil, err
 	}
-	s, err := join(c, pid, d.name(), opts[0])
+	s, err := join(c, pid, d.name(), o)
 	if err != nil {
 		c.conn.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// ServerInfo tells of a server.
+type ServerInfo struct {
+	Socket    string
+	PID       int
+	Version   string
+	Since     time.Time
+	HoldLimit time.Duration // 0: none
+}
+
+// Server tells of the server that answers.
+func (d Dialer) Server() (ServerInfo, error) {
+	c, err := d.dial()
+	if err != nil {
+		return ServerInfo{}, err
+	}
+	return c.info, c.conn.Close()
 }
 
 // Tracers tells of the tracers of processes that we may trace: of all with pid
@@ -114,9 +159,10 @@ func (d Dialer) name() string {
 
 // link is a connection to a server.
 type link struct {
-	socket string
-	conn   *grpc.ClientConn
-	api    wire.ArbiterClient
+	info  ServerInfo
+	trust []int
+	conn  *grpc.ClientConn
+	api   wire.ArbiterClient
 }
 
 // dial connects to a server, which may have to be started, and learns whether it
@@ -126,47 +172,64 @@ func (d Dialer) dial() (*link, error) {
 	if socket == "" {
 		socket = DefaultSocket()
 	}
-	c, err := knock(socket)
+	c, err := knock(socket, d.Trust)
 	if err != nil && d.Start != nil && errors.Is(err, ErrNoServer) {
 		if err := d.Start(socket); err != nil {
 			return nil, fmt.Errorf("start a server: %w", err)
 		}
-		c, err = knock(socket)
+		c, err = knock(socket, d.Trust)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.Close()
+	first := make(chan net.Conn, 1) // the one that has been let in
+	first <- c
 	conn, err := grpc.NewClient("passthrough:///ptracer",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return knock(socket) }),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			select {
+			case c := <-first:
+				return c, nil
+			default:
+				return knock(socket, d.Trust)
+			}
+		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage)))
 	if err != nil {
+		c.Close()
 		return nil, err
 	}
-	l := &link{socket, conn, wire.NewArbiterClient(conn)}
-	if err := l.hello(); err != nil {
+	l := &link{info: ServerInfo{Socket: socket}, trust: d.Trust, conn: conn, api: wire.NewArbiterClient(conn)}
+	if err := l.hello(d.name()); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *link) hello() error {
+// hello learns who the server is, and whether we understand each other.
+func (l *link) hello(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	reply, err := l.api.Hello(ctx, &wire.HelloRequest{})
-	if err != nil {
-		return fmt.Errorf("%s: not a ptracer server, or of a version that we do not know: %w", l.socket, wire.FromStatus(err))
+	reply, err := l.api.Hello(ctx, &wire.HelloRequest{Client: name, Protocol: wire.Protocol})
+	if err = wire.FromStatus(err); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, wire.ErrVersion) {
+		return fmt.Errorf("the server at %s does not speak our protocol: %w", l.info.Socket, err)
 	}
-	if reply.Protocol < wire.Protocol {
-		return fmt.Errorf("the server at %s (process %d, version %s) is older than this program: end it, it will be started anew", l.socket, reply.Pid, reply.Version)
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.info.Socket, err)
+	}
+	l.info.PID, l.info.Version, l.info.Since, l.info.HoldLimit = int(reply.Pid), reply.Version, time.Unix(0, reply.Since), time.Duration(reply.HoldLimit)
+	switch {
+	case reply.Protocol < wire.Protocol:
+		return fmt.Errorf("the server at %s (process %d, version %s) is older than this program, %w: 'kill %d' ends it, and it is started anew", l.info.Socket, reply.Pid, reply.Version, wire.ErrVersion, reply.Pid)
+	case reply.Least > wire.Protocol:
+		return fmt.Errorf("the server at %s (process %d, version %s) is newer than this program, %w, and does not serve it any more", l.info.Socket, reply.Pid, reply.Version, wire.ErrVersion)
 	}
 	return nil
 }
 
-// knock connects to a server that is ours, or root's.
-func knock(socket string) (*net.UnixConn, error) {
+// knock connects to a server that is ours, or root's, or of one who is trusted.
+func knock(socket string, trust []int) (*net.UnixConn, error) {
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%s: %w: start one by 'ptracer serve'", socket, ErrNoServer)
@@ -175,7 +238,7 @@ func knock(socket string) (*net.UnixConn, error) {
 		return nil, err
 	}
 	uid, err := ownerOf(c)
-	if err == nil && uid != 0 && uid != os.Getuid() {
+	if err == nil && uid != 0 && uid != os.Getuid() && !slices.Contains(trust, uid) {
 		err = fmt.Errorf("%s: the server there is user %d's", socket, uid)
 	}
 	if err != nil {

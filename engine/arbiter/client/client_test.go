@@ -299,7 +299,7 @@ func TestTwo(t *testing.T) {
 	if err != nil || len(list) != 2 || len(list[0].Holds) != 1 || !slices.Equal(list[1].Probes, []string{"work"}) {
 		t.Errorf("%+v, %v", list, err)
 	}
-	if err := b.Control(p.pid(), time.Minute, false); err != nil {
+	if err := b.Control(t.Context(), p.pid(), arbiter.Ask{Time: time.Minute}); err != nil {
 		t.Error(err)
 	}
 	if err := a.WriteMemory(p.pid(), 0, []byte{1}); !errors.Is(err, arbiter.ErrControl) {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -65,7 +66,7 @@ func (s *Session) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
 		return nil, err
 	}
 	h := &handle{s: s, number: reply.Handler, info: engine.HandlerInfo{Name: reply.Name, Version: int(reply.Version), Why: reply.Why,
-		Steps: int(reply.Steps), Records: reply.Records}}
+		Steps: int(reply.Steps), Records: reply.Records, Writes: reply.Writes}}
 	h.info.Where, _ = handler.ParseWhere(reply.Where)
 	if err := h.open(spec, reply.Params); err != nil {
 		_, err2 := call(s.api.CloseHandler, h.request())
@@ -88,12 +89,7 @@ func (h *handle) open(spec engine.HandlerSpec, params []byte) error {
 	if h.made, err = meaning(spec, p, h.s.isa.Name()); err != nil {
 		return err
 	}
-	file, err := h.s.fetch(fmt.Sprintf("PTRACER MAPS %s %d\n", h.s.token, h.number))
-	if err != nil {
-		return err
-	}
-	if h.set, err = maps.OpenToRead(file); err != nil {
-		file.Close()
+	if err := h.mapFrom(fmt.Sprintf("PTRACER MAPS %s %d\n", h.s.token, h.number)); err != nil {
 		return err
 	}
 	for i := range h.set.Len() {
@@ -103,6 +99,18 @@ func (h *handle) open(spec engine.HandlerSpec, params []byte) error {
 		}
 	}
 	return nil
+}
+
+// mapFrom maps, read-only, what a request gives.
+func (h *handle) mapFrom(request string) error {
+	file, err := h.s.fetch(request)
+	if err != nil {
+		return err
+	}
+	if h.set, err = maps.OpenToRead(file); err != nil {
+		file.Close()
+	}
+	return err
 }
 
 // meaning is the handler that the server runs, for its Read and Decode.
@@ -127,7 +135,7 @@ func meaning(spec engine.HandlerSpec, p builtin.Params, isa string) (*build.Hand
 
 // fetch gets a file from the server.
 func (l *link) fetch(request string) (*os.File, error) {
-	c, err := knock(l.socket)
+	c, err := knock(l.info.Socket, l.trust)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +152,13 @@ func (l *link) fetch(request string) (*os.File, error) {
 }
 
 func receiveFD(c *net.UnixConn) (int, error) {
-	b, oob := make([]byte, 1), make([]byte, syscall.CmsgSpace(4))
-	_, n, _, _, err := c.ReadMsgUnix(b, oob)
+	b, oob := make([]byte, 500), make([]byte, syscall.CmsgSpace(4))
+	k, n, _, _, err := c.ReadMsgUnix(b, oob)
 	if err != nil {
 		return 0, err
+	}
+	if n == 0 {
+		return 0, fmt.Errorf("it says: %s", strings.TrimSpace(string(b[:k])))
 	}
 	list, err := syscall.ParseSocketControlMessage(oob[:n])
 	if err != nil || len(list) != 1 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,6 +29,7 @@ type Session struct {
 	others []arbiter.TracerInfo
 	cancel context.CancelFunc
 	done   chan struct{}
+	gone   atomic.Bool // the server is
 
 	registering sync.RWMutex // held while a probe's number is not known yet
 	mu          sync.Mutex
@@ -85,12 +87,17 @@ func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
 		told, err := stream.Recv()
 		if err != nil {
 			if err = wire.FromStatus(err); !errors.Is(err, context.Canceled) {
+				s.gone.Store(true)
 				s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), Text: err.Error()}, true)
 			}
 			return
 		}
 		for _, m := range told.Events {
 			s.take(wire.ToEvent(m))
+		}
+		if told.Why != "" {
+			s.gone.Store(true)
+			s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), Text: told.Why}, true)
 		}
 		if told.Ended {
 			return
@@ -222,11 +229,6 @@ func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
 	return all
 }
 
-// RunHandler implements engine.Session: it can't be had here.
-func (s *Session) RunHandler(engine.HandlerSpec, int, ...uint64) (engine.Run, error) {
-	return engine.Run{}, fmt.Errorf("RunHandler: %w by a server", errors.ErrUnsupported)
-}
-
 // Symbolize implements engine.Session.
 func (s *Session) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
 	r, _ := call(s.api.Symbolize, &wire.SymbolizeRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr)})
@@ -240,17 +242,62 @@ func (s *Session) Interrupt(pid int) error {
 	return err
 }
 
+// InterruptTask implements engine.Session.
+func (s *Session) InterruptTask(tid int) error {
+	_, err := call(s.api.InterruptTask, s.task(tid))
+	return err
+}
+
 // Resume implements engine.Session.
 func (s *Session) Resume(id int) error {
 	_, err := call(s.api.Resume, s.task(id))
 	return err
 }
 
+// ResumeTask implements engine.Session; ok is asked on the caller's goroutine.
+func (s *Session) ResumeTask(tid int, ok func() bool) error {
+	if ok != nil && !ok() {
+		return nil
+	}
+	_, err := call(s.api.ResumeTask, s.task(tid))
+	return err
+}
+
+// Step implements engine.Session.
+func (s *Session) Step(tid int) error {
+	_, err := call(s.api.Step, s.task(tid))
+	return err
+}
+
+// Signal implements engine.Session.
+func (s *Session) Signal(id, signal int) error {
+	_, err := call(s.api.Signal, &wire.SignalRequest{Token: s.token, Id: int32(id), Signal: int32(signal)})
+	return err
+}
+
+// DropSignal implements engine.Session.
+func (s *Session) DropSignal(tid int) error {
+	_, err := call(s.api.DropSignal, s.task(tid))
+	return err
+}
+
+// StepAside implements engine.Session.
+func (s *Session) StepAside(pid int, wait time.Duration) error {
+	_, err := call(s.api.StepAside, &wire.StepAsideRequest{Token: s.token, Pid: int32(pid), Wait: int64(wait)})
+	return err
+}
+
+// Follow implements engine.Session: a tracer at a server follows children, or not,
+// from its beginning.
+func (s *Session) Follow(int, bool) error {
+	return fmt.Errorf("follow: %w by a server for a tracer that is there: attach with Options.Follow", errors.ErrUnsupported)
+}
+
 // Tasks implements engine.Session.
 func (s *Session) Tasks(pid int) (list []engine.Task, err error) {
 	reply, err := call(s.api.Tasks, s.process(pid))
 	for _, m := range reply.GetTasks() {
-		list = append(list, engine.Task{TID: int(m.Tid), Name: m.Name, Stopped: m.Stopped, PC: arch.Addr(m.Pc)})
+		list = append(list, wire.ToTask(m))
 	}
 	return list, err
 }
@@ -299,12 +346,11 @@ func (s *Session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
 	return nil
 }
 
-// Control makes this the only tracer that writes the process's registers and
-// memory, for a time; 0 is the longest that the server gives. With force it is
-// taken over from another, of the same user.
-func (s *Session) Control(pid int, d time.Duration, force bool) error {
-	_, err := call(s.api.Control, &wire.ControlRequest{Token: s.token, Pid: int32(pid), Time: int64(d), Force: force})
-	return err
+// Control makes this the only tracer that writes to the process, for a time; see
+// arbiter.Tracer.
+func (s *Session) Control(ctx context.Context, pid int, ask arbiter.Ask) error {
+	_, err := s.api.Control(ctx, &wire.ControlRequest{Token: s.token, Pid: int32(pid), Time: int64(ask.Time), Wait: int64(ask.Wait), Force: ask.Force})
+	return wire.FromStatus(err)
 }
 
 // Yield gives control up.
@@ -349,9 +395,12 @@ func (s *Session) Leave() error {
 func (s *Session) Detach() error {
 	_, err := call(s.api.Detach, &wire.TracerRequest{Token: s.token})
 	<-s.done
+	if s.gone.Load() { // which has been told
+		return nil
+	}
 	return err
 }
 
 // Kill implements engine.Session: a server starts no processes, so that it is
-// Detach.
+// Detach. To end one that is traced is to Signal it.
 func (s *Session) Kill() error { return s.Detach() }

@@ -4,10 +4,14 @@
 // Who asks is known by the socket, and each request is answered with what ptrace
 // would let that user do (engine.MayTrace), not with what we may. A tracer lives
 // as long as the call that made it: a client that dies, hangs up or does not
-// answer for 20 s (HTTP/2 pings) is gone, and its tracer with it.
+// answer for some time (HTTP/2 pings) is gone, and its tracer with it.
+//
+// Events go to a client on a goroutine of its own, out of a queue that has an end:
+// one that does not read loses events, and keeps nobody waiting.
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -21,7 +25,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/peer"
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
@@ -34,6 +37,8 @@ type Options struct {
 	arbiter.Options
 	Version string
 	Idle    time.Duration // it ends when there was no tracer for so long; 0: never
+	Hang    time.Duration // a client that does not answer for so long is gone; 0: 20 s, 2 s at least
+	Limits  Limits
 }
 
 // Server serves one socket.
@@ -43,6 +48,10 @@ type Server struct {
 	arbiter *arbiter.Arbiter
 	grpc    *grpc.Server
 	names   *handler.Registry
+	limits  *limits
+	since   time.Time
+	ending  chan struct{} // closed by Close
+	end     sync.Once
 
 	mu      sync.Mutex
 	tracers map[string]*tracer
@@ -53,19 +62,23 @@ type Server struct {
 type tracer struct {
 	*arbiter.Tracer
 	peer     engine.Peer
+	id       int
 	mu       sync.Mutex
-	handlers []engine.Handler // by number-1; nil once closed
+	handlers []*opened // by number-1; nil once closed
 }
 
 // New makes a server that serves nothing yet.
 func New(o Options) *Server {
-	s := &Server{opts: o, arbiter: arbiter.New(o.Options), names: handler.New(), tracers: map[string]*tracer{}}
+	s := &Server{opts: o, arbiter: arbiter.New(o.Options), names: handler.New(), limits: newLimits(o.Limits), since: time.Now(),
+		ending: make(chan struct{}), tracers: map[string]*tracer{}}
+	half := cmp.Or(o.Hang, 20*time.Second) / 2
 	s.grpc = grpc.NewServer(
 		grpc.Creds(known{insecure.NewCredentials()}),
-		grpc.MaxRecvMsgSize(wire.MaxMessage),
+		grpc.InTapHandle(s.limits.tap),
+		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(64),
 		grpc.ConnectionTimeout(greeting),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: half, Timeout: half}),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
 			defer shield(&err)
 			answer, err := next(ctx, req)
@@ -97,15 +110,16 @@ func (s *Server) Serve(l *net.UnixListener) error {
 		s.idle = time.AfterFunc(s.opts.Idle, s.endIdle)
 	}
 	s.mu.Unlock()
-	err := s.grpc.Serve(newDoor(l, s.sendMaps))
+	err := s.grpc.Serve(newDoor(l, s.limits, s.sendMaps))
 	if errors.Is(err, grpc.ErrServerStopped) {
 		err = nil
 	}
 	return errors.Join(err, s.arbiter.Close())
 }
 
-// Close ends all tracers and lets their processes go.
+// Close ends all tracers and lets their processes go. Clients are told.
 func (s *Server) Close() error {
+	s.end.Do(func() { close(s.ending) })
 	err := s.arbiter.Close()
 	s.grpc.Stop()
 	return err
@@ -143,35 +157,27 @@ func (s *Server) leave(token string) {
 	}
 	s.mu.Unlock()
 	_ = t.Detach()
-	for _, h := range t.handlers {
-		if h != nil {
-			_ = h.Close()
-		}
-	}
 }
 
-// find is the tracer of a token, for the user who has made it.
+// find is the tracer of a token, for the process that has made it.
 func (s *Server) find(p engine.Peer, token string) (*tracer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tracers[token]
-	if t == nil || t.peer.UID != p.UID {
+	if t == nil || t.peer.UID != p.UID || t.peer.PID != p.PID {
 		return nil, wire.ErrToken
 	}
 	return t, nil
 }
 
-// asks is who asks.
-func asks(ctx context.Context) (engine.Peer, error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return engine.Peer{}, wire.ErrPeer
+// all are the tracers that there are.
+func (s *Server) all() (list []*tracer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tracers {
+		list = append(list, t)
 	}
-	info, ok := p.AuthInfo.(authInfo)
-	if !ok {
-		return engine.Peer{}, wire.ErrPeer
-	}
-	return info.peer, nil
+	return list
 }
 
 // tracer is the one that a request is made for.
@@ -184,8 +190,16 @@ func (s *Server) tracer(ctx context.Context, token string) (*tracer, error) {
 }
 
 // Hello implements wire.ArbiterServer.
-func (s *Server) Hello(context.Context, *wire.HelloRequest) (*wire.HelloReply, error) {
-	return &wire.HelloReply{Version: s.opts.Version, Protocol: wire.Protocol, Pid: int32(os.Getpid())}, nil
+func (s *Server) Hello(ctx context.Context, r *wire.HelloRequest) (*wire.HelloReply, error) {
+	if _, err := asks(ctx); err != nil {
+		return nil, err
+	}
+	if r.Protocol < wire.Least {
+		return nil, fmt.Errorf("%w: %q speaks protocol %d, this server (process %d, version %s) %d to %d: use a newer client",
+			wire.ErrVersion, r.Client, r.Protocol, os.Getpid(), s.opts.Version, wire.Least, wire.Protocol)
+	}
+	return &wire.HelloReply{Version: s.opts.Version, Protocol: wire.Protocol, Least: wire.Least, Pid: int32(os.Getpid()),
+		Since: s.since.UnixNano(), HoldLimit: int64(max(cmp.Or(s.opts.HoldLimit, 30*time.Second), 0))}, nil
 }
 
 // Tracers implements wire.ArbiterServer.
@@ -212,8 +226,8 @@ func mayAny(p engine.Peer, pids []int) bool {
 	return false
 }
 
-// batch is how many events go into one message.
-const batch = 512
+// Bounds of what a tracer may be asked for with.
+const maxBuffer, maxName = 1 << 20, 200
 
 // Join implements wire.ArbiterServer.
 func (s *Server) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.Told]) error {
@@ -221,7 +235,7 @@ func (s *Server) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.T
 	if err != nil {
 		return err
 	}
-	if r.Buffer < 0 || r.Buffer > 1<<20 || len(r.Name) > 200 {
+	if r.Buffer < 0 || r.Buffer > maxBuffer || len(r.Name) > maxName {
 		return fmt.Errorf("%w: a buffer of %d events, a name of %d bytes", wire.ErrMessage, r.Buffer, len(r.Name))
 	}
 	id := arbiter.Identity{Name: r.Name, PID: p.PID, UID: p.UID, GIDs: p.GIDs, Allow: func(pid int) error { return engine.MayTrace(p, pid) }}
@@ -229,29 +243,29 @@ func (s *Server) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.T
 	if err != nil {
 		return err
 	}
-	t := &tracer{Tracer: at, peer: p}
+	t := &tracer{Tracer: at, peer: p, id: at.Info().ID}
 	token := s.enter(t)
 	defer s.leave(token)
-	joined := &wire.Joined{Token: token, Id: int32(at.Info().ID), Isa: at.ISA().Name(), Registers: at.ISA().RegNames()}
+	joined := &wire.Joined{Token: token, Id: int32(t.id), Isa: at.ISA().Name(), Registers: at.ISA().RegNames()}
 	for _, o := range at.Others() {
 		joined.Others = append(joined.Others, wire.FromTracer(&o))
 	}
 	if err := out.Send(&wire.Told{Joined: joined}); err != nil {
 		return err
 	}
-	if err := t.stream(out); err != nil {
-		return err
-	}
-	<-out.Context().Done() // what was found out can be read until then
-	return nil
+	return s.stream(t, out)
 }
 
-// stream sends a tracer's events until its end.
-func (t *tracer) stream(out grpc.ServerStreamingServer[wire.Told]) error {
+// batch is how many events go into one message.
+const batch = 512
+
+// stream sends a tracer's events until its end, and stays until the client has
+// read what was found out.
+func (s *Server) stream(t *tracer, out grpc.ServerStreamingServer[wire.Told]) error {
 	for {
 		e, err := t.Poll(out.Context())
 		if errors.Is(err, engine.ErrEnded) {
-			return out.Send(&wire.Told{Ended: true})
+			break
 		}
 		if err != nil {
 			return err
@@ -268,4 +282,15 @@ func (t *tracer) stream(out grpc.ServerStreamingServer[wire.Told]) error {
 			return err
 		}
 	}
+	ended := &wire.Told{Ended: true}
+	select {
+	case <-s.ending:
+		ended.Why = "ptracer's server ends, and has let the processes go"
+	default:
+	}
+	if err := out.Send(ended); err != nil {
+		return err
+	}
+	<-out.Context().Done()
+	return nil
 }

@@ -26,6 +26,9 @@ var ErrPeer = errors.New("not permitted")
 // ErrToken is of a request in the name of a tracer that there is not.
 var ErrToken = errors.New("no such tracer")
 
+// ErrVersion is of a client and a server that do not know each other's protocol.
+var ErrVersion = errors.New("of another version")
+
 // reasons are the errors that can be told apart on the other side: their names
 // there, and the codes that they come under. An error has the first reason that
 // it wraps.
@@ -36,10 +39,11 @@ var reasons = []struct {
 }{
 	{"CONTROL", arbiter.ErrControl, codes.FailedPrecondition},
 	{"HELD", arbiter.ErrHeld, codes.FailedPrecondition},
-	{"FOLLOW", arbiter.ErrFollow, codes.FailedPrecondition},
 	{"ELSEWHERE", arbiter.ErrElsewhere, codes.FailedPrecondition},
 	{"QUOTA", arbiter.ErrQuota, codes.ResourceExhausted},
 	{"CLOSED", arbiter.ErrClosed, codes.Unavailable},
+	{"ASIDE", engine.ErrAside, codes.FailedPrecondition},
+	{"DEBUG_REGISTERS", engine.ErrDebug, codes.ResourceExhausted},
 	{"ENDED", engine.ErrEnded, codes.FailedPrecondition},
 	{"NO_PROCESS", engine.ErrNoProcess, codes.NotFound},
 	{"NO_PROBE", engine.ErrNoProbe, codes.NotFound},
@@ -61,11 +65,14 @@ var reasons = []struct {
 	{"PARAMS", builtin.ErrParams, codes.InvalidArgument},
 	{"NO_HANDLER", handler.ErrNotFound, codes.NotFound},
 	{"HANDLER_PERMISSION", handler.ErrPermission, codes.PermissionDenied},
+	{"HANDLER_EXISTS", handler.ErrExists, codes.AlreadyExists},
+	{"HANDLER_NAME", handler.ErrName, codes.InvalidArgument},
 	{"HANDLER_UNSUPPORTED", handler.ErrUnsupported, codes.Unimplemented},
 	{"NOT_FOUND", symbols.ErrNotFound, codes.NotFound},
 	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},
 	{"PERMISSION", ErrPeer, codes.PermissionDenied},
 	{"TOKEN", ErrToken, codes.Unauthenticated},
+	{"VERSION", ErrVersion, codes.FailedPrecondition},
 	{"MESSAGE", ErrMessage, codes.InvalidArgument},
 	{"UNSUPPORTED", errors.ErrUnsupported, codes.Unimplemented},
 	{"FILE_CLOSED", os.ErrClosed, codes.FailedPrecondition},
@@ -106,7 +113,7 @@ func ToStatus(err error) error {
 
 // ErrServer is of a server that does not answer any more: it has ended, or was
 // killed. The traced program goes on.
-var ErrServer = errors.New("ptracer's server is gone; the program goes on, and 'ptracer stop PID' takes out what is left in it")
+var ErrServer = errors.New("ptracer's server is gone; the program goes on, and whoever traces it next, or 'ptracer stop PID', takes out what may be left in it")
 
 // FromStatus makes an error of a gRPC status: errors.Is finds what it was.
 func FromStatus(err error) error {
@@ -122,6 +129,8 @@ func FromStatus(err error) error {
 	switch s.Code() {
 	case codes.Unavailable:
 		return ErrServer
+	case codes.Unimplemented:
+		return &remoteError{s.Message(), ErrVersion}
 	case codes.Canceled:
 		return context.Canceled
 	case codes.DeadlineExceeded:

@@ -3,7 +3,7 @@
 // what to whom is the business of packages server and client.
 package wire
 
-//go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative ptracer.proto
+//go:generate make -C ../../.. generate
 
 import (
 	"errors"
@@ -17,8 +17,12 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// Protocol counts what was added to ptracer.proto.
-const Protocol = 1
+// Protocol counts what was added to ptracer.proto, and Least is the smallest one of
+// a client that a server of this one serves.
+const (
+	Protocol = 1
+	Least    = 1
+)
 
 // MaxMessage is the most that a message may have, in bytes.
 const MaxMessage = 16 << 20
@@ -39,12 +43,16 @@ func ToEvent(m *Event) event.Event {
 	return e
 }
 
+// Bounds of what a probe may be asked for with.
+const maxLocation, maxExcept = 4096, 1024
+
 var watches = map[engine.Access]string{engine.Execute: "execute", engine.Write: "write", engine.ReadWrite: "readwrite"}
 
 // FromSpec makes a message of a probe's spec, but for its Func and its handler.
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 	m := &RegisterRequest{Location: s.Location, Pid: int32(s.PID), Action: RegisterRequest_Action(s.Action), Args: int32(s.Args),
-		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: int32(s.Len), Pending: s.Pending, Cookie: s.Cookie}
+		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: int32(s.Len), Pending: s.Pending, Cookie: s.Cookie,
+		Alone: s.Alone, Except: narrow(s.Except)}
 	if s.Action == engine.Call {
 		m.Action = RegisterRequest_STOP
 	}
@@ -54,9 +62,14 @@ func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 // ToSpec is the reverse of FromSpec.
 func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 	s := engine.ProbeSpec{Location: m.Location, PID: int(m.Pid), Action: engine.Action(m.Action), Args: int(m.Args),
-		Strings: uint8(m.Strings), Len: int(m.Length), Pending: m.Pending, Cookie: m.Cookie}
-	if m.Action < 0 || m.Action > RegisterRequest_STOP || m.Strings > 255 || m.Args < 0 || m.Pid < 0 {
+		Strings: uint8(m.Strings), Len: int(m.Length), Pending: m.Pending, Cookie: m.Cookie, Alone: m.Alone, Except: widen(m.Except)}
+	switch {
+	case m.Action < 0 || m.Action > RegisterRequest_STOP, m.Strings > 255, m.Args < 0 || m.Args > event.MaxArgs, m.Pid < 0:
 		return s, fmt.Errorf("%w: action %d, strings %#x, %d arguments, process %d", ErrMessage, m.Action, m.Strings, m.Args, m.Pid)
+	case len(m.Location) > maxLocation, len(m.Except) > maxExcept:
+		return s, fmt.Errorf("%w: a location of %d bytes, %d processes left out", ErrMessage, len(m.Location), len(m.Except))
+	case m.Length != 0 && m.Length != 1 && m.Length != 2 && m.Length != 4 && m.Length != 8:
+		return s, fmt.Errorf("%w: %d bytes are watched at once: 1, 2, 4 or 8 can be", ErrMessage, m.Length)
 	}
 	var err error
 	if m.Rung != "" {
@@ -98,7 +111,10 @@ func ToPlacement(m *Placement) engine.Placement {
 // FromTracer makes a message of what is known of a tracer.
 func FromTracer(i *arbiter.TracerInfo) *Tracer {
 	m := &Tracer{Id: int32(i.ID), Name: i.Name, Pid: int32(i.PID), Uid: i.UID, Since: i.Since.UnixNano(),
-		Processes: narrow(i.Processes), Probes: i.Probes, Handlers: int32(i.Handlers), Controls: narrow(i.Controls), Missed: i.Missed}
+		Processes: narrow(i.Processes), Probes: i.Probes, Handlers: int32(i.Handlers), Missed: i.Missed, Late: i.Late}
+	for _, c := range i.Controls {
+		m.Controls = append(m.Controls, &Control{Pid: int32(c.PID), Until: c.Until.UnixNano(), Asked: c.Asked, Waiting: int32(c.Waiting)})
+	}
 	for _, h := range i.Holds {
 		x := &Hold{Pid: int32(h.PID), Tid: int32(h.TID), Since: h.Since.UnixNano()}
 		if !h.Until.IsZero() {
@@ -112,7 +128,10 @@ func FromTracer(i *arbiter.TracerInfo) *Tracer {
 // ToTracer is the reverse of FromTracer.
 func ToTracer(m *Tracer) arbiter.TracerInfo {
 	i := arbiter.TracerInfo{ID: int(m.Id), Name: m.Name, PID: int(m.Pid), UID: m.Uid, Since: time.Unix(0, m.Since),
-		Processes: widen(m.Processes), Probes: m.Probes, Handlers: int(m.Handlers), Controls: widen(m.Controls), Missed: m.Missed}
+		Processes: widen(m.Processes), Probes: m.Probes, Handlers: int(m.Handlers), Missed: m.Missed, Late: m.Late}
+	for _, c := range m.Controls {
+		i.Controls = append(i.Controls, arbiter.Control{PID: int(c.Pid), Until: time.Unix(0, c.Until), Asked: c.Asked, Waiting: int(c.Waiting)})
+	}
 	for _, h := range m.Holds {
 		x := arbiter.Hold{PID: int(h.Pid), TID: int(h.Tid), Since: time.Unix(0, h.Since)}
 		if h.Until != 0 {
@@ -121,6 +140,16 @@ func ToTracer(m *Tracer) arbiter.TracerInfo {
 		i.Holds = append(i.Holds, x)
 	}
 	return i
+}
+
+// FromTask makes a message of a task.
+func FromTask(t *engine.Task) *Task {
+	return &Task{Tid: int32(t.TID), Name: t.Name, Stopped: t.Stopped, Pc: uint64(t.PC), Signal: int32(t.Signal)}
+}
+
+// ToTask is the reverse of FromTask.
+func ToTask(m *Task) engine.Task {
+	return engine.Task{TID: int(m.Tid), Name: m.Name, Stopped: m.Stopped, PC: arch.Addr(m.Pc), Signal: int(m.Signal)}
 }
 
 func narrow(list []int) (out []int32) {

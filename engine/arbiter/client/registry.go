@@ -1,0 +1,96 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+)
+
+// Registry are the handlers that a server has by name, for all its tracers whom
+// their modes allow it, as long as it runs.
+type Registry struct{ *link }
+
+// Registry is that of the server.
+func (d Dialer) Registry() (*Registry, error) {
+	c, err := d.dial()
+	if err != nil {
+		return nil, err
+	}
+	return &Registry{c}, nil
+}
+
+// Close ends the connection.
+func (r *Registry) Close() error { return r.conn.Close() }
+
+// Register adds a handler under a name; mode says who else may run it, replace it,
+// or read what it finds out.
+func (r *Registry) Register(name string, h *build.Handler, mode handler.Mode) error {
+	_, err := call(r.api.RegisterHandler, registration(name, h, mode))
+	return err
+}
+
+// Replace makes a name stand for another handler. What runs goes on as it is.
+func (r *Registry) Replace(name string, h *build.Handler) error {
+	_, err := call(r.api.ReplaceHandler, registration(name, h, 0))
+	return err
+}
+
+func registration(name string, h *build.Handler, mode handler.Mode) *wire.RegisterHandlerRequest {
+	m := &wire.RegisterHandlerRequest{Name: name, Context: h.Context.Arch, Mode: uint32(mode)}
+	m.Entry, m.Exit = wire.FromHandler(h)
+	return m
+}
+
+// Remove takes a name away.
+func (r *Registry) Remove(name string) error {
+	_, err := call(r.api.RemoveHandler, &wire.RemoveHandlerRequest{Name: name})
+	return err
+}
+
+// Opened is a handler that some tracer has opened.
+type Opened struct {
+	Tracer, Handler int
+	Name            string
+	Version         int
+	UID             uint32 // of the tracer
+	params          []byte
+}
+
+// List tells of all handlers by name, and of those that are open and may be read.
+func (r *Registry) List() (names []handler.Info, open []Opened, err error) {
+	reply, err := call(r.api.ListHandlers, &wire.ListHandlersRequest{})
+	for _, m := range reply.GetHandlers() {
+		names = append(names, handler.Info{Name: m.Name, Doc: m.Doc, Builtin: m.Builtin, Version: int(m.Version), Instances: int(m.Opened),
+			Access: handler.Access{UID: m.Uid, GID: m.Gid, Mode: handler.Mode(m.Mode)}})
+	}
+	for _, m := range reply.GetOpened() {
+		open = append(open, Opened{int(m.Tracer), int(m.Handler), m.Name, int(m.Version), m.Uid, m.Params})
+	}
+	return names, open, err
+}
+
+// Read tells what a handler has found out so far that some tracer has opened: its
+// maps' contents if it is none of the built-in ones.
+func (r *Registry) Read(o Opened, arch string) (result build.Result, err error) {
+	var p builtin.Params
+	if len(o.params) > 0 {
+		if err := json.Unmarshal(o.params, &p); err != nil {
+			return nil, fmt.Errorf("handler %s: its parameters: %w", o.Name, err)
+		}
+	}
+	h := &handle{s: &Session{link: r.link}, info: engine.HandlerInfo{Name: o.Name}}
+	if h.made, err = meaning(engine.HandlerSpec{Name: o.Name}, p, arch); err != nil {
+		return nil, err
+	}
+	if err := h.mapFrom(fmt.Sprintf("PTRACER READ %d %d\n", o.Tracer, o.Handler)); err != nil {
+		return nil, err
+	}
+	result, err = h.read()
+	return result, errors.Join(err, h.set.Close())
+}

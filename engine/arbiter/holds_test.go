@@ -1,0 +1,132 @@
+package arbiter
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// TestHolds has a task that two tracers have stopped go on with the last.
+func TestHolds(t *testing.T) {
+	w := newWorld(Options{})
+	a, b, c := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b"), join(t, w.Arbiter, 10, "c")
+	register(t, a, engine.ProbeSpec{Location: "one", Action: engine.Stop})
+	register(t, b, engine.ProbeSpec{Location: "one", Action: engine.Call, Func: func(h engine.Hit) { h.Stop() }})
+	f := w.of(10)
+	f.hit(10, 11, "one")
+	next(t, a, event.Stopped)
+	next(t, b, event.Stopped)
+	if err := c.Resume(11); !errors.Is(err, engine.ErrNotStopped) {
+		t.Errorf("resumed by one who does not hold: %v", err)
+	}
+	if err := a.Resume(11); err != nil || f.running(11) {
+		t.Errorf("%v, running %v: b holds it", err, f.running(11))
+	}
+	if err := c.Interrupt(10); err != nil {
+		t.Error(err)
+	}
+	if err := b.Resume(10); err != nil || f.running(11) || f.running(10) {
+		t.Errorf("%v, running %v: c holds it", err, f.running(11))
+	}
+	if e := next(t, c, event.Stopped); e.Probe != 0 || e.PID != 10 {
+		t.Errorf("told %+v", e)
+	}
+	if holds := c.Info().Holds; len(holds) != 2 || holds[1].TID != 11 {
+		t.Errorf("holds %v", holds)
+	}
+	if err := c.Detach(); err != nil || !f.running(11) || !f.running(10) {
+		t.Errorf("%v, running %v: nobody holds it", err, f.running(11))
+	}
+}
+
+// TestHoldEnds has a tracer that hangs lose its hold, and be named.
+func TestHoldEnds(t *testing.T) {
+	w := newWorld(Options{HoldLimit: time.Millisecond})
+	a, b := join(t, w.Arbiter, 10, "sleepy"), join(t, w.Arbiter, 10, "b")
+	register(t, a, engine.ProbeSpec{Location: "one", Action: engine.Stop})
+	w.of(10).hit(10, 10, "one")
+	if e := next(t, b, event.Warning); !strings.Contains(e.Text, "sleepy (process 1) has held task 10 for 1ms") || !w.of(10).running(10) {
+		t.Errorf("told %q, running %v", e.Text, w.of(10).running(10))
+	}
+	w.of(10).hit(10, 10, "one") // by one of which is known that it sleeps
+	if e := next(t, a, event.Hit); e.Location != "one" || !w.of(10).running(10) || !a.Info().Late {
+		t.Errorf("told %+v, running %v, %+v", e, w.of(10).running(10), a.Info())
+	}
+	_ = a.Resume(10) // it is awake
+	w.of(10).hit(10, 10, "one")
+	next(t, b, event.Warning)
+	if n := a.Hits(1); n != 3 {
+		t.Errorf("%d hits", n)
+	}
+}
+
+// TestHoldOne stops one task, and the first task of a process alone goes on.
+func TestHoldOne(t *testing.T) {
+	w := newWorld(Options{})
+	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
+	f := w.of(10)
+	if err := a.InterruptTask(11); err != nil || f.running(11) || !f.running(10) {
+		t.Errorf("%v, running %v, %v", err, f.running(10), f.running(11))
+	}
+	if e := next(t, a, event.Stopped); e.TID != 11 || e.PID != 10 {
+		t.Errorf("told %+v", e)
+	}
+	if err := b.Interrupt(10); err != nil {
+		t.Error(err)
+	}
+	if err := b.ResumeTask(10, nil); err != nil || !f.running(10) || f.running(11) {
+		t.Errorf("%v, running %v, %v", err, f.running(10), f.running(11))
+	}
+	if err := b.ResumeTask(10, nil); !errors.Is(err, engine.ErrNotStopped) {
+		t.Errorf("resumed what it does not hold: %v", err)
+	}
+	if err := b.ResumeTask(11, func() bool { return false }); err != nil || len(b.Info().Holds) != 1 {
+		t.Errorf("%v, holds %v", err, b.Info().Holds)
+	}
+	if err := errors.Join(a.Resume(11), b.Resume(11)); err != nil || !f.running(11) {
+		t.Errorf("%v, running %v", err, f.running(11))
+	}
+	if err := a.InterruptTask(99); !errors.Is(err, engine.ErrGone) {
+		t.Errorf("another's: %v", err)
+	}
+}
+
+// TestHoldBusy stops a process of which a task can't be stopped in time: it is let
+// go with the others.
+func TestHoldBusy(t *testing.T) {
+	w := newWorld(Options{})
+	a := join(t, w.Arbiter, 10, "a")
+	f := w.of(10)
+	f.busy[11] = true
+	if err := a.Interrupt(10); !errors.Is(err, errFakeBusy) || len(a.Info().Holds) != 2 {
+		t.Errorf("%v, holds %v", err, a.Info().Holds)
+	}
+	if err := a.Resume(10); err != nil || f.busy[11] || !f.running(10) {
+		t.Errorf("%v, busy %v, running %v", err, f.busy[11], f.running(10))
+	}
+}
+
+// TestHoldAside steps aside from a process: who holds a task of it is in the way,
+// and holds end when it is gone.
+func TestHoldAside(t *testing.T) {
+	w := newWorld(Options{})
+	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
+	if err := errors.Join(a.Interrupt(10), b.InterruptTask(11)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.StepAside(10, time.Second); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "b (process 1)") {
+		t.Errorf("held by b: %v", err)
+	}
+	if err := errors.Join(b.Resume(11), a.StepAside(10, time.Second)); err != nil {
+		t.Error(err)
+	}
+	for _, tr := range []*Tracer{a, b} {
+		if e := next(t, tr, event.Aside); e.PID != 10 || len(tr.Info().Holds) != 0 {
+			t.Errorf("told %+v, holds %v", e, tr.Info().Holds)
+		}
+	}
+}

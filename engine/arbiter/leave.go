@@ -1,0 +1,164 @@
+package arbiter
+
+import (
+	"errors"
+	"os"
+	"slices"
+
+	"github.com/ptracer/ptracer/engine"
+)
+
+// Tracers that go, and what goes with them.
+
+// Detach implements engine.Session: the tracer's probes, handlers, holds and
+// control go. Processes that nobody else sees are let go.
+func (t *Tracer) Detach() error {
+	var err error
+	t.end.Do(func() {
+		groups, handlers := t.close()
+		for _, g := range groups {
+			err = errors.Join(err, g.dismiss(t))
+		}
+		for _, h := range handlers {
+			err = errors.Join(err, h.end())
+		}
+		t.finish()
+	})
+	<-t.done
+	return err
+}
+
+// close has a tracer hold nothing any more from now on.
+func (t *Tracer) close() ([]*group, []*openHandler) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	return slices.Clone(t.groups), slices.Clone(t.handlers)
+}
+
+// finish gives back what a tracer has of its user's quota, and tells that it is
+// over.
+func (t *Tracer) finish() {
+	q := t.cost()
+	t.mu.Lock()
+	for _, p := range t.probes {
+		if !p.gone {
+			q.Probes++
+			q.Places += p.places
+		}
+	}
+	for _, h := range t.handlers {
+		q.Handlers++
+		q.Memory += h.size
+	}
+	clear(t.view)
+	t.mu.Unlock()
+	_ = t.a.spend(t.id.UID, q.negative())
+	t.End()
+	close(t.done)
+}
+
+// lost is for a tracer of a session that is over; it may have others.
+func (t *Tracer) lost(g *group) {
+	g.forget(t)
+	t.mu.Lock()
+	t.active--
+	for pid, h := range t.view {
+		if h == g {
+			delete(t.view, pid)
+		}
+	}
+	last := t.active == 0
+	t.mu.Unlock()
+	if !last {
+		return
+	}
+	t.end.Do(func() {
+		_, handlers := t.close()
+		for _, h := range handlers {
+			_ = h.end()
+		}
+		t.finish()
+	})
+}
+
+// dismiss takes all that a tracer has in a group away, and lets go what nobody
+// sees any more.
+func (g *group) dismiss(t *Tracer) error {
+	err := g.releaseHolds(t, func(*hold) bool { return true })
+	if len(g.others(t)) > 0 { // else all goes with the session
+		for _, p := range t.live() {
+			err = errors.Join(err, p.uprootFrom(g))
+		}
+	}
+	return errors.Join(err, g.withdraw(t))
+}
+
+// withdraw takes a tracer out of its group, and lets go what nobody sees then.
+func (g *group) withdraw(t *Tracer) error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	g.forget(t)
+	g.mu.Lock()
+	last := len(g.tracers) == 0 && !g.ending
+	g.ending = g.ending || last
+	g.mu.Unlock()
+	if last {
+		err := g.s.Detach()
+		g.a.drop(g)
+		return err
+	}
+	g.refollow()
+	return g.letUnseen()
+}
+
+// forget takes a tracer out of its group.
+func (g *group) forget(t *Tracer) {
+	g.endLeases(t, 0)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tracers = slices.DeleteFunc(g.tracers, func(u *Tracer) bool { return u == t })
+}
+
+// tidy lets the processes go that no tracer sees.
+func (g *group) tidy() error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	g.refollow()
+	return g.letUnseen()
+}
+
+// letUnseen does it with the control lock held. Of a process that the session has
+// and nobody has told of yet it is not known who is going to see it.
+func (g *group) letUnseen() error {
+	var errs []error
+	for _, pid := range g.unseen() {
+		g.a.own(pid, nil)
+		if err := g.s.RemoveProcess(pid); err != nil && !isOver(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *group) unseen() (pids []int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for pid := range g.procs {
+		if !slices.ContainsFunc(g.tracers, func(t *Tracer) bool { return t.sees(pid) }) {
+			pids = append(pids, pid)
+			delete(g.procs, pid)
+		}
+	}
+	return pids
+}
+
+// isOver is whether an error says that there is nothing left to be done.
+func isOver(err error) bool {
+	for _, gone := range []error{engine.ErrEnded, engine.ErrNoProcess, engine.ErrNotStopped, engine.ErrGone, engine.ErrNoProbe, os.ErrClosed} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}

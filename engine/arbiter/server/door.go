@@ -1,0 +1,162 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/ptracer/ptracer/engine"
+)
+
+// greeting is how long a peer has to say the first word.
+const greeting = 10 * time.Second
+
+// connection is one of a peer. Of one that is refused each request is answered by
+// the reason.
+type connection struct {
+	*net.UnixConn
+	in      *bufio.Reader
+	peer    engine.Peer
+	refused error
+	done    func()
+	once    sync.Once
+}
+
+func (c *connection) Read(b []byte) (int, error) { return c.in.Read(b) }
+
+func (c *connection) Close() error {
+	c.once.Do(c.done)
+	return c.UnixConn.Close()
+}
+
+// door is the listener that gRPC sees: connections of peers that do not ask for a
+// file.
+type door struct {
+	*net.UnixListener
+	limits *limits
+	files  func(engine.Peer, *net.UnixConn, string) // serves who asks for one
+	ready  chan net.Conn
+	ctx    context.Context
+	end    context.CancelFunc
+}
+
+func newDoor(l *net.UnixListener, limits *limits, files func(engine.Peer, *net.UnixConn, string)) *door {
+	d := &door{UnixListener: l, limits: limits, files: files, ready: make(chan net.Conn)}
+	d.ctx, d.end = context.WithCancel(context.Background())
+	go d.loop()
+	return d
+}
+
+// Accept implements net.Listener.
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case c := <-d.ready:
+		return c, nil
+	case <-d.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (d *door) Close() error {
+	d.end()
+	return d.UnixListener.Close()
+}
+
+func (d *door) loop() {
+	for {
+		c, err := d.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			d.end()
+			return
+		case err != nil: // no more descriptors
+			time.Sleep(10 * time.Millisecond)
+		default:
+			go d.receive(c)
+		}
+	}
+}
+
+// What asks for a file begins with one of these, which no HTTP/2 does.
+var fileRequests = []string{"PTRACER MAPS ", "PTRACER READ "}
+
+// receive finds out who has come, and what for. A refused one is told why, which
+// must not take long.
+func (d *door) receive(c *net.UnixConn) {
+	conn := &connection{UnixConn: c, in: bufio.NewReader(c)}
+	conn.peer, conn.refused = peerOf(c)
+	uid := conn.peer.UID
+	if conn.refused == nil {
+		conn.refused = d.limits.connect(uid)
+	}
+	conn.done = func() {}
+	switch {
+	case conn.refused == nil:
+		conn.done = func() { d.limits.disconnect(uid) }
+	case !d.limits.refuse():
+		c.Close()
+		return
+	default:
+		conn.done = d.limits.refused
+		time.AfterFunc(greeting, func() { conn.Close() })
+	}
+	_ = c.SetReadDeadline(time.Now().Add(greeting))
+	first, err := conn.in.Peek(len(fileRequests[0]))
+	switch {
+	case err != nil:
+		conn.Close()
+	case string(first) == fileRequests[0], string(first) == fileRequests[1]:
+		line, err := bufio.NewReader(io.LimitReader(conn.in, 200)).ReadString('\n')
+		if err == nil && conn.refused == nil {
+			d.files(conn.peer, c, strings.TrimSpace(line))
+		}
+		conn.Close()
+	default:
+		_ = c.SetReadDeadline(time.Time{})
+		select {
+		case d.ready <- conn:
+		case <-d.ctx.Done():
+			conn.Close()
+		}
+	}
+}
+
+// known is gRPC's view of a connection whose peer we know. It encrypts nothing:
+// the kernel carries it.
+type known struct {
+	credentials.TransportCredentials
+}
+
+type authInfo struct {
+	credentials.CommonAuthInfo
+	peer    engine.Peer
+	refused error
+}
+
+// AuthType implements credentials.AuthInfo.
+func (authInfo) AuthType() string { return "peer" }
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (known) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, ok := c.(*connection)
+	if !ok {
+		return nil, nil, errors.New("a connection of nobody")
+	}
+	return c, authInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, conn.peer, conn.refused}, nil
+}
+
+// Info implements credentials.TransportCredentials.
+func (known) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "peer"}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (k known) Clone() credentials.TransportCredentials { return k }

@@ -1,0 +1,187 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Requests about handlers that a tracer opens.
+
+// opened is a handler that a tracer has opened, and as what.
+type opened struct {
+	engine.Handler
+	spec engine.HandlerSpec
+}
+
+// handler is one that the tracer has opened.
+func (t *tracer) handler(n int32) (*opened, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n < 1 || int(n) > len(t.handlers) || t.handlers[n-1] == nil {
+		return nil, fmt.Errorf("%d: %w", n, handler.ErrNotFound)
+	}
+	return t.handlers[n-1], nil
+}
+
+// keep gives a handler its number.
+func (t *tracer) keep(o *opened) int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handlers = append(t.handlers, o)
+	return int32(len(t.handlers))
+}
+
+// forget takes a handler off the list.
+func (t *tracer) forget(n int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handlers[n-1] = nil
+}
+
+// rights are those of who may trace a process: all.
+const rights = program.ReadMemory | program.WriteMemory | program.Override
+
+// asPeer is who a peer is to the registry of handlers.
+func asPeer(p engine.Peer) handler.Peer {
+	return handler.Peer{UID: p.UID, GIDs: append([]uint32{p.GID}, p.GIDs...), Rights: rights}
+}
+
+// OpenHandler implements wire.ArbiterServer.
+func (s *Server) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (*wire.OpenHandlerReply, error) {
+	t, err := s.tracer(ctx, r.Token)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := t.specOf(r)
+	if err != nil {
+		return nil, err
+	}
+	h, err := t.open(spec, r.Where)
+	if err != nil {
+		return nil, err
+	}
+	i := h.Info()
+	reply := &wire.OpenHandlerReply{Name: i.Name, Version: int32(i.Version), Where: i.Where.String(), Why: i.Why, Steps: int32(i.Steps),
+		Records: i.Records, Writes: i.Writes}
+	if sh, ok := h.(engine.SharedHandler); ok {
+		if reply.Params, err = json.Marshal(sh.Params()); err != nil {
+			return nil, err
+		}
+	}
+	reply.Handler = t.keep(&opened{h, spec})
+	return reply, nil
+}
+
+// specOf is what a handler is asked for with.
+func (t *tracer) specOf(r *wire.OpenHandlerRequest) (engine.HandlerSpec, error) {
+	by := asPeer(t.peer)
+	spec := engine.HandlerSpec{Name: r.Name, By: &by}
+	if len(r.Params) > 0 {
+		if err := json.Unmarshal(r.Params, &spec.Params); err != nil {
+			return spec, fmt.Errorf("%w: params: %w", wire.ErrMessage, err)
+		}
+	}
+	if r.Entry != nil || r.Exit != nil {
+		var err error
+		if spec.Handler, err = wire.ToHandler(r.Entry, r.Exit, r.Context); err != nil {
+			return spec, err
+		}
+	}
+	if r.Share != 0 {
+		of, err := t.handler(r.Share)
+		if err != nil {
+			return spec, err
+		}
+		spec.Share = of.Handler
+	}
+	return spec, nil
+}
+
+// open opens a handler in the program or in the engine. Those in the kernel would
+// be loaded with our rights, and their maps are the kernel's.
+func (t *tracer) open(spec engine.HandlerSpec, where string) (engine.Handler, error) {
+	var err error
+	if spec.Where, err = handler.ParseWhere(where); err != nil && where != "" {
+		return nil, fmt.Errorf("%w: %w", wire.ErrMessage, err)
+	}
+	switch spec.Where {
+	case handler.Kernel:
+		return nil, fmt.Errorf("%w: handlers in the kernel: trace the process directly (--direct)", handler.ErrUnsupported)
+	case handler.Auto:
+		spec.Where = handler.Tracee
+		if h, err := t.OpenHandler(spec); err == nil {
+			return h, nil
+		}
+		spec.Where = handler.Engine
+	}
+	return t.OpenHandler(spec)
+}
+
+// CloseHandler implements wire.ArbiterServer.
+func (s *Server) CloseHandler(ctx context.Context, r *wire.HandlerRequest) (*wire.Empty, error) {
+	return s.answer(ctx, r.Token, func(t *tracer) error {
+		h, err := t.handler(r.Handler)
+		if err != nil {
+			return err
+		}
+		t.forget(r.Handler)
+		return h.Close()
+	})
+}
+
+// HandlerState implements wire.ArbiterServer.
+func (s *Server) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wire.HandlerStateReply, error) {
+	t, err := s.tracer(ctx, r.Token)
+	if err != nil {
+		return nil, err
+	}
+	h, err := t.handler(r.Handler)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.HandlerStateReply{Failures: h.Info().Failures}, nil
+}
+
+// TakeRecords implements wire.ArbiterServer.
+func (s *Server) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*wire.TakeRecordsReply, error) {
+	t, err := s.tracer(ctx, r.Token)
+	if err != nil {
+		return nil, err
+	}
+	h, err := t.handler(r.Handler)
+	if err != nil {
+		return nil, err
+	}
+	sh, ok := h.Handler.(engine.SharedHandler)
+	if !ok {
+		return nil, os.ErrClosed
+	}
+	t.mu.Lock() // one reader at a time
+	defer t.mu.Unlock()
+	pos, err := sh.Take(r.Position)
+	return &wire.TakeRecordsReply{Position: pos}, err
+}
+
+// RunHandler implements wire.ArbiterServer: what the handler finds out is in the
+// maps of the one that is named, which has the same programs.
+func (s *Server) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wire.RunHandlerReply, error) {
+	t, err := s.tracer(ctx, r.Token)
+	if err != nil {
+		return nil, err
+	}
+	h, err := t.handler(r.Handler)
+	if err != nil {
+		return nil, err
+	}
+	spec := h.spec
+	spec.Share = h.Handler
+	run, err := t.Tracer.RunHandler(spec, int(r.Tid), r.Args...)
+	return &wire.RunHandlerReply{Value: run.Return, Output: run.Output}, err
+}

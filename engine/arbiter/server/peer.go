@@ -1,0 +1,73 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"google.golang.org/grpc/peer"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
+)
+
+// soPeerPIDFD is SO_PEERPIDFD of Linux 6.5 (asm-generic/socket.h).
+const soPeerPIDFD = 77
+
+// peerOf is who is on the other side of a socket: who has connected it, with the
+// ids that he had then. What else counts is read from his process, which may have
+// ended meanwhile, and its id may be another's: a descriptor of it tells.
+func peerOf(c *net.UnixConn) (engine.Peer, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return engine.Peer{}, err
+	}
+	var cred *syscall.Ucred
+	var err2 error
+	pidfd := -1
+	err = raw.Control(func(fd uintptr) {
+		cred, err2 = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+		if n, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, soPeerPIDFD); err == nil {
+			pidfd = n
+		}
+	})
+	if pidfd >= 0 {
+		defer syscall.Close(pidfd)
+	}
+	if err = errors.Join(err, err2); err != nil {
+		return engine.Peer{}, err
+	}
+	p := engine.Peer{PID: int(cred.Pid), UID: cred.Uid, GID: cred.Gid}
+	if cred.Pid == 0 {
+		return p, fmt.Errorf("%w: who asks is not in our PID namespace", wire.ErrPeer)
+	}
+	found, err := engine.PeerOf(p.PID, p.UID, p.GID)
+	if err != nil || pidfd >= 0 && !alive(pidfd) {
+		return p, fmt.Errorf("%w: process %d, which has connected, has ended", wire.ErrPeer, p.PID)
+	}
+	return found, nil
+}
+
+// alive is whether the process of a descriptor has not been waited for yet: until
+// then its id is not another's (fdinfo of pidfds: Pid).
+func alive(pidfd int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
+	return err == nil && !strings.Contains(string(b), "\nPid:\t-1\n")
+}
+
+// asks is who asks.
+func asks(ctx context.Context) (engine.Peer, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return engine.Peer{}, wire.ErrPeer
+	}
+	info, ok := p.AuthInfo.(authInfo)
+	if !ok {
+		return engine.Peer{}, wire.ErrPeer
+	}
+	return info.peer, info.refused
+}

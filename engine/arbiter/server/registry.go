@@ -1,0 +1,194 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+)
+
+// Handlers by name, and the maps of those that are at work: who may do what with
+// them.
+
+// maxNames is how many handlers a user may have registered.
+const maxNames = 64
+
+// ListHandlers implements wire.ArbiterServer.
+func (s *Server) ListHandlers(ctx context.Context, _ *wire.ListHandlersRequest) (*wire.ListHandlersReply, error) {
+	p, err := asks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reply := &wire.ListHandlersReply{}
+	for _, i := range s.names.List() {
+		reply.Handlers = append(reply.Handlers, &wire.NamedHandler{Name: i.Name, Doc: i.Doc, Builtin: i.Builtin, Version: int32(i.Version),
+			Uid: i.UID, Gid: i.GID, Mode: uint32(i.Mode), Opened: int32(i.Instances)})
+	}
+	for _, t := range s.all() {
+		reply.Opened = append(reply.Opened, t.readable(p)...)
+	}
+	return reply, nil
+}
+
+// readable are those of a tracer's handlers that a peer may read.
+func (t *tracer) readable(p engine.Peer) (list []*wire.OpenedHandler) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, o := range t.handlers {
+		if o == nil || t.mayRead(p, o) != nil {
+			continue
+		}
+		info := o.Info()
+		m := &wire.OpenedHandler{Tracer: int32(t.id), Handler: int32(i + 1), Name: info.Name, Version: int32(info.Version), Uid: t.peer.UID}
+		if sh, ok := o.Handler.(engine.SharedHandler); ok {
+			m.Params, _ = json.Marshal(sh.Params())
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// mayRead is whether a peer may read what a tracer's handler finds out. Of a
+// built-in one, which is everybody's, only the tracer's own user may.
+func (t *tracer) mayRead(p engine.Peer, o *opened) error {
+	if p.Root || p.UID == t.peer.UID && p.NS == t.peer.NS {
+		return nil
+	}
+	sh, ok := o.Handler.(engine.SharedHandler)
+	named := o.spec.Handler == nil && !slices.ContainsFunc(builtin.Kinds, func(k builtin.Kind) bool { return k.Name == o.spec.Name })
+	if !ok || !named {
+		return fmt.Errorf("%w: it is user %d's", handler.ErrPermission, t.peer.UID)
+	}
+	return sh.MayRead(asPeer(p))
+}
+
+// RegisterHandler implements wire.ArbiterServer.
+func (s *Server) RegisterHandler(ctx context.Context, r *wire.RegisterHandlerRequest) (*wire.Empty, error) {
+	p, err := asks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h, err := wire.ToHandler(r.Entry, r.Exit, r.Context)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for _, i := range s.names.List() {
+		if !i.Builtin && i.UID == p.UID {
+			n++
+		}
+	}
+	if n >= maxNames {
+		return nil, fmt.Errorf("%w: %d handlers by name", arbiter.ErrQuota, maxNames)
+	}
+	if r.Mode > 0o777 {
+		return nil, fmt.Errorf("%w: mode %#o", wire.ErrMessage, r.Mode)
+	}
+	return empty, s.names.Register(r.Name, h, handler.Access{UID: p.UID, GID: p.GID, Mode: handler.Mode(r.Mode), Rights: rights})
+}
+
+// ReplaceHandler implements wire.ArbiterServer.
+func (s *Server) ReplaceHandler(ctx context.Context, r *wire.RegisterHandlerRequest) (*wire.Empty, error) {
+	p, err := asks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h, err := wire.ToHandler(r.Entry, r.Exit, r.Context)
+	if err != nil {
+		return nil, err
+	}
+	return empty, s.names.Replace(r.Name, h, asPeer(p))
+}
+
+// RemoveHandler implements wire.ArbiterServer.
+func (s *Server) RemoveHandler(ctx context.Context, r *wire.RemoveHandlerRequest) (*wire.Empty, error) {
+	p, err := asks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return empty, s.names.Remove(r.Name, asPeer(p))
+}
+
+// sendMaps sends the file of a handler's maps, open for reading, to who has asked
+// for it by "MAPS TOKEN HANDLER", or "READ TRACER HANDLER" if it is another's; or a
+// line that says why not.
+func (s *Server) sendMaps(p engine.Peer, c *net.UnixConn, request string) {
+	_ = c.SetWriteDeadline(time.Now().Add(greeting))
+	file, err := s.mapsFor(p, strings.Fields(request))
+	if err != nil {
+		_, _ = fmt.Fprintf(c, "%v\n", err)
+		return
+	}
+	defer file.Close()
+	_, _, _ = c.WriteMsgUnix([]byte{0}, syscall.UnixRights(int(file.Fd())), nil)
+}
+
+func (s *Server) mapsFor(p engine.Peer, request []string) (*os.File, error) {
+	if len(request) != 4 {
+		return nil, wire.ErrMessage
+	}
+	n, err := strconv.ParseInt(request[3], 10, 32)
+	if err != nil {
+		return nil, wire.ErrMessage
+	}
+	var t *tracer
+	if request[1] == "MAPS" {
+		t, err = s.find(p, request[2])
+	} else {
+		t, err = s.byID(request[2])
+	}
+	if err != nil {
+		return nil, err
+	}
+	o, err := t.handler(int32(n))
+	if err == nil {
+		err = t.mayRead(p, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readable(o.Handler, p)
+}
+
+// byID finds a tracer by the number that all know.
+func (s *Server) byID(text string) (*tracer, error) {
+	id, err := strconv.Atoi(text)
+	for _, t := range s.all() {
+		if err == nil && t.id == id {
+			return t, nil
+		}
+	}
+	return nil, wire.ErrToken
+}
+
+// readable opens the file of a handler's maps for reading. A descriptor of another
+// user's must not be a way to open it for writing: files in memory are everybody's
+// to begin with.
+func readable(h engine.Handler, p engine.Peer) (*os.File, error) {
+	sh, ok := h.(engine.SharedHandler)
+	if !ok {
+		return nil, handler.ErrUnsupported
+	}
+	f, err := sh.File()
+	if err != nil {
+		return nil, err
+	}
+	if int(p.UID) != os.Geteuid() {
+		if err := f.Chmod(0o600); err != nil {
+			return nil, err
+		}
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+}

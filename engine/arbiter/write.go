@@ -1,0 +1,96 @@
+package arbiter
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// Writes: what needs control of the process.
+
+// SetRegisters implements engine.Session.
+func (t *Tracer) SetRegisters(tid int, r arch.Regs) error {
+	g, pid, err := t.mayTask(tid)
+	if err != nil {
+		return err
+	}
+	return g.write(t, pid, func() error { return g.s.SetRegisters(tid, r) })
+}
+
+// WriteMemory implements engine.Session.
+func (t *Tracer) WriteMemory(pid int, addr arch.Addr, data []byte) error {
+	g, err := t.may(pid)
+	if err != nil {
+		return err
+	}
+	return g.write(t, pid, func() error { return g.s.WriteMemory(pid, addr, data) })
+}
+
+// Signal implements engine.Session. Who ends the process is named to the others.
+func (t *Tracer) Signal(id, signal int) error {
+	g, err := t.may(id)
+	pid := id
+	if err != nil {
+		if g, pid, err = t.mayTask(id); err != nil {
+			return err
+		}
+	}
+	return g.write(t, pid, func() error {
+		if signal == int(syscall.SIGKILL) {
+			g.tell(pid, event.Warning, 0, "%v ends process %d", t.id, pid)
+		}
+		return g.s.Signal(id, signal)
+	})
+}
+
+// DropSignal implements engine.Session.
+func (t *Tracer) DropSignal(tid int) error {
+	g, pid, err := t.mayTask(tid)
+	if err != nil {
+		return err
+	}
+	return g.write(t, pid, func() error { return g.s.DropSignal(tid) })
+}
+
+// RunHandler implements engine.Session. A handler may change registers.
+func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (run engine.Run, err error) {
+	g, pid, err := t.mayTask(tid)
+	if err != nil {
+		return run, err
+	}
+	if spec.Share != nil {
+		of, err := t.own(spec.Share)
+		if err != nil {
+			return run, err
+		}
+		if spec.Share, err = of.at(g); err != nil {
+			return run, err
+		}
+	}
+	err = g.write(t, pid, func() error {
+		run, err = g.s.RunHandler(spec, tid, args...)
+		return err
+	})
+	return run, err
+}
+
+// StepAside implements engine.Session: for a process of which nobody else holds a
+// task. All who see it are told.
+func (t *Tracer) StepAside(pid int, wait time.Duration) error {
+	g, err := t.may(pid)
+	if err != nil {
+		return err
+	}
+	return g.write(t, pid, func() error {
+		g.control.Lock()
+		defer g.control.Unlock()
+		if err := g.alone(t, func(_ int, h *hold) bool { return h.pid == pid }); err != nil {
+			return fmt.Errorf("step aside from %d: %w", pid, err)
+		}
+		return g.s.StepAside(pid, wait)
+	})
+}
