@@ -38,6 +38,9 @@ func (s *session) recover(p *inferior.Process) error {
 	if !ok {
 		return nil
 	}
+	for _, site := range table.Sites() { // tasks run into them until they are halted
+		site.Tag = &tag{plain: true}
+	}
 	s.cleaned = true
 	g := &p.Space.Guard
 	if table.GuardHeader() != 0 {

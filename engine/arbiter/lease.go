@@ -26,8 +26,8 @@ type lease struct {
 	explicit bool // asked for
 	asked    bool // by another, who did not get it
 	wrote    bool
-	busy     int  // writes that are being done
-	writers  int  // probes whose handlers write
+	busy     int // writes that are being done
+	writers  int // probes whose handlers write
 }
 
 // waiter is a tracer that has asked for control, and waits for it.

@@ -19,11 +19,8 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/server"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
-	"github.com/ptracer/ptracer/internal/leak"
 	"github.com/ptracer/ptracer/symbols"
 )
-
-func TestMain(m *testing.M) { leak.Main(m) }
 
 // serve starts a server of the test's own and gives its socket.
 func serve(t testing.TB, o server.Options) string {
@@ -317,38 +314,6 @@ func TestTwo(t *testing.T) {
 	}
 	if err := b.Resume(p.pid()); err == nil {
 		t.Error("resumed what has ended")
-	}
-}
-
-// TestServerGone has a client be told that the server is.
-func TestServerGone(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "s")
-	l, err := server.Listen(socket, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := server.Listen(socket, false); !errors.Is(err, server.ErrRunning) {
-		t.Errorf("a second server: %v", err)
-	}
-	sv := server.New(server.Options{})
-	end := make(chan error)
-	go func() { end <- sv.Serve(l) }()
-	p := launch(t, "loop", "10", "0")
-	s := dial(t, socket, p.pid())
-	register(t, s, engine.ProbeSpec{Location: "work"})
-	if err := errors.Join(sv.Close(), <-end); err != nil {
-		t.Error(err)
-	}
-	<-s.Done()
-	if _, err := s.Register(engine.ProbeSpec{Location: "work"}); err == nil || !strings.Contains(err.Error(), "gone") {
-		t.Errorf("registered: %v", err)
-	}
-	if _, err := (Dialer{Socket: socket}).Attach(p.pid()); !errors.Is(err, ErrNoServer) {
-		t.Errorf("attached: %v", err)
-	}
-	p.goOn()
-	if err := p.end(); err != nil {
-		t.Errorf("the program: %v", err)
 	}
 }
 

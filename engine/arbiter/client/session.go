@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +43,7 @@ var _ engine.Session = (*Session)(nil)
 // join makes a tracer and waits until it is one.
 func join(l *link, pid int, name string, o engine.Options) (*Session, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := l.api.Join(ctx, &wire.JoinRequest{Pid: int32(pid), Name: name, Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: int32(o.Buffer)})
+	stream, err := l.api.Join(ctx, &wire.JoinRequest{Pid: int32(pid), Name: strings.ToValidUTF8(name, "?"), Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: int32(o.Buffer)})
 	var told *wire.Told
 	if err == nil {
 		told, err = stream.Recv()
@@ -232,7 +233,7 @@ func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
 // Symbolize implements engine.Session.
 func (s *Session) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
 	r, _ := call(s.api.Symbolize, &wire.SymbolizeRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr)})
-	return engine.Symbol{Binary: r.GetBinary(), Path: r.GetPath(), BuildID: r.GetBuildId(), Function: r.GetFunction(), Offset: arch.Addr(r.GetOffset()),
+	return engine.Symbol{Binary: string(r.GetBinary()), Path: string(r.GetPath()), BuildID: r.GetBuildId(), Function: string(r.GetFunction()), Offset: arch.Addr(r.GetOffset()),
 		Start: arch.Addr(r.GetStart()), End: arch.Addr(r.GetEnd()), FileOffset: r.GetFileOffset()}, r.GetKnown()
 }
 

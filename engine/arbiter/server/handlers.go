@@ -183,5 +183,5 @@ func (s *Server) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wi
 	spec := h.spec
 	spec.Share = h.Handler
 	run, err := t.Tracer.RunHandler(spec, int(r.Tid), r.Args...)
-	return &wire.RunHandlerReply{Value: run.Return, Output: run.Output}, err
+	return &wire.RunHandlerReply{Value: run.Return, Output: wire.ToBytes(run.Output)}, err
 }

@@ -137,6 +137,6 @@ func (s *Server) Symbolize(ctx context.Context, r *wire.SymbolizeRequest) (*wire
 		return nil, err
 	}
 	y, ok := t.Symbolize(int(r.Pid), arch.Addr(r.Addr))
-	return &wire.SymbolizeReply{Known: ok, Binary: y.Binary, Path: y.Path, BuildId: y.BuildID, Function: y.Function,
+	return &wire.SymbolizeReply{Known: ok, Binary: []byte(y.Binary), Path: []byte(y.Path), BuildId: y.BuildID, Function: []byte(y.Function),
 		Offset: uint64(y.Offset), Start: uint64(y.Start), End: uint64(y.End), FileOffset: y.FileOffset}, nil
 }

@@ -95,18 +95,18 @@ func ToStatus(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	code, reason := codes.Unknown, reasonOf(err)
+	code, reason, message := codes.Unknown, reasonOf(err), text(err.Error())
 	for _, r := range reasons {
 		if r.name == reason {
 			code = r.code
 		}
 	}
 	if reason == "" {
-		return status.Error(code, err.Error())
+		return status.Error(code, message)
 	}
-	s, err2 := status.New(code, err.Error()).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: domain})
+	s, err2 := status.New(code, message).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: domain})
 	if err2 != nil {
-		return status.Error(code, err.Error())
+		return status.Error(code, message)
 	}
 	return s.Err()
 }

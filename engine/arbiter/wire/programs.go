@@ -16,10 +16,10 @@ func fromProgram(p *program.Program) *Program {
 	if p == nil {
 		return nil
 	}
-	m := &Program{Name: p.Name, Instructions: p.Bytes(), License: p.License}
+	m := &Program{Name: text(p.Name), Instructions: p.Bytes(), License: text(p.License)}
 	for i := range p.Maps {
 		x := &p.Maps[i]
-		y := &Map{Name: x.Name, Type: uint32(x.Type), KeySize: x.KeySize, ValueSize: x.ValueSize, MaxEntries: x.MaxEntries, Flags: x.Flags, ReadOnly: x.ReadOnly}
+		y := &Map{Name: text(x.Name), Type: uint32(x.Type), KeySize: x.KeySize, ValueSize: x.ValueSize, MaxEntries: x.MaxEntries, Flags: x.Flags, ReadOnly: x.ReadOnly}
 		for _, kv := range x.Contents {
 			y.Contents = append(y.Contents, &Content{Key: kv.Key, Value: kv.Value})
 		}

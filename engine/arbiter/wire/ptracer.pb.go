@@ -1373,13 +1373,13 @@ type Event struct {
 	Location      string                 `protobuf:"bytes,6,opt,name=location,proto3" json:"location,omitempty"`
 	Addr          uint64                 `protobuf:"fixed64,7,opt,name=addr,proto3" json:"addr,omitempty"`
 	Args          []uint64               `protobuf:"fixed64,8,rep,packed,name=args,proto3" json:"args,omitempty"`
-	Strings       []string               `protobuf:"bytes,9,rep,name=strings,proto3" json:"strings,omitempty"`
+	Strings       [][]byte               `protobuf:"bytes,9,rep,name=strings,proto3" json:"strings,omitempty"` // as they are in the program's memory
 	Signal        int32                  `protobuf:"varint,10,opt,name=signal,proto3" json:"signal,omitempty"`
 	Status        int32                  `protobuf:"varint,11,opt,name=status,proto3" json:"status,omitempty"`
 	Child         int32                  `protobuf:"varint,12,opt,name=child,proto3" json:"child,omitempty"`
 	Path          string                 `protobuf:"bytes,13,opt,name=path,proto3" json:"path,omitempty"`
 	Count         uint64                 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
-	Text          string                 `protobuf:"bytes,15,opt,name=text,proto3" json:"text,omitempty"`
+	Text          []byte                 `protobuf:"bytes,15,opt,name=text,proto3" json:"text,omitempty"` // what a handler printed may be of any bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1470,7 +1470,7 @@ func (x *Event) GetArgs() []uint64 {
 	return nil
 }
 
-func (x *Event) GetStrings() []string {
+func (x *Event) GetStrings() [][]byte {
 	if x != nil {
 		return x.Strings
 	}
@@ -1512,11 +1512,11 @@ func (x *Event) GetCount() uint64 {
 	return 0
 }
 
-func (x *Event) GetText() string {
+func (x *Event) GetText() []byte {
 	if x != nil {
 		return x.Text
 	}
-	return ""
+	return nil
 }
 
 type RegisterRequest struct {
@@ -2413,7 +2413,7 @@ func (x *RunHandlerRequest) GetArgs() []uint64 {
 type RunHandlerReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Value         uint64                 `protobuf:"varint,1,opt,name=value,proto3" json:"value,omitempty"`  // what it returned
-	Output        []string               `protobuf:"bytes,2,rep,name=output,proto3" json:"output,omitempty"` // what it printed
+	Output        [][]byte               `protobuf:"bytes,2,rep,name=output,proto3" json:"output,omitempty"` // what it printed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2455,7 +2455,7 @@ func (x *RunHandlerReply) GetValue() uint64 {
 	return 0
 }
 
-func (x *RunHandlerReply) GetOutput() []string {
+func (x *RunHandlerReply) GetOutput() [][]byte {
 	if x != nil {
 		return x.Output
 	}
@@ -3469,10 +3469,10 @@ func (x *SymbolizeRequest) GetAddr() uint64 {
 type SymbolizeReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Known         bool                   `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
-	Binary        string                 `protobuf:"bytes,2,opt,name=binary,proto3" json:"binary,omitempty"`
-	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	Binary        []byte                 `protobuf:"bytes,2,opt,name=binary,proto3" json:"binary,omitempty"`
+	Path          []byte                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	BuildId       string                 `protobuf:"bytes,4,opt,name=build_id,json=buildId,proto3" json:"build_id,omitempty"`
-	Function      string                 `protobuf:"bytes,5,opt,name=function,proto3" json:"function,omitempty"`
+	Function      []byte                 `protobuf:"bytes,5,opt,name=function,proto3" json:"function,omitempty"`
 	Offset        uint64                 `protobuf:"fixed64,6,opt,name=offset,proto3" json:"offset,omitempty"`
 	Start         uint64                 `protobuf:"fixed64,7,opt,name=start,proto3" json:"start,omitempty"`
 	End           uint64                 `protobuf:"fixed64,8,opt,name=end,proto3" json:"end,omitempty"`
@@ -3518,18 +3518,18 @@ func (x *SymbolizeReply) GetKnown() bool {
 	return false
 }
 
-func (x *SymbolizeReply) GetBinary() string {
+func (x *SymbolizeReply) GetBinary() []byte {
 	if x != nil {
 		return x.Binary
 	}
-	return ""
+	return nil
 }
 
-func (x *SymbolizeReply) GetPath() string {
+func (x *SymbolizeReply) GetPath() []byte {
 	if x != nil {
 		return x.Path
 	}
-	return ""
+	return nil
 }
 
 func (x *SymbolizeReply) GetBuildId() string {
@@ -3539,11 +3539,11 @@ func (x *SymbolizeReply) GetBuildId() string {
 	return ""
 }
 
-func (x *SymbolizeReply) GetFunction() string {
+func (x *SymbolizeReply) GetFunction() []byte {
 	if x != nil {
 		return x.Function
 	}
-	return ""
+	return nil
 }
 
 func (x *SymbolizeReply) GetOffset() uint64 {
@@ -3870,14 +3870,14 @@ const file_ptracer_proto_rawDesc = "" +
 	"\blocation\x18\x06 \x01(\tR\blocation\x12\x12\n" +
 	"\x04addr\x18\a \x01(\x06R\x04addr\x12\x12\n" +
 	"\x04args\x18\b \x03(\x06R\x04args\x12\x18\n" +
-	"\astrings\x18\t \x03(\tR\astrings\x12\x16\n" +
+	"\astrings\x18\t \x03(\fR\astrings\x12\x16\n" +
 	"\x06signal\x18\n" +
 	" \x01(\x05R\x06signal\x12\x16\n" +
 	"\x06status\x18\v \x01(\x05R\x06status\x12\x14\n" +
 	"\x05child\x18\f \x01(\x05R\x05child\x12\x12\n" +
 	"\x04path\x18\r \x01(\tR\x04path\x12\x14\n" +
 	"\x05count\x18\x0e \x01(\x04R\x05count\x12\x12\n" +
-	"\x04text\x18\x0f \x01(\tR\x04text\"\xb8\x01\n" +
+	"\x04text\x18\x0f \x01(\fR\x04text\"\xb8\x01\n" +
 	"\x04Kind\x12\b\n" +
 	"\x04NONE\x10\x00\x12\a\n" +
 	"\x03HIT\x10\x01\x12\v\n" +
@@ -3982,7 +3982,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x04args\x18\x04 \x03(\x06R\x04args\"?\n" +
 	"\x0fRunHandlerReply\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x04R\x05value\x12\x16\n" +
-	"\x06output\x18\x02 \x03(\tR\x06output\"\x15\n" +
+	"\x06output\x18\x02 \x03(\fR\x06output\"\x15\n" +
 	"\x13ListHandlersRequest\"|\n" +
 	"\x11ListHandlersReply\x124\n" +
 	"\bhandlers\x18\x01 \x03(\v2\x18.ptracer.v1.NamedHandlerR\bhandlers\x121\n" +
@@ -4052,10 +4052,10 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x04addr\x18\x03 \x01(\x06R\x04addr\"\xea\x01\n" +
 	"\x0eSymbolizeReply\x12\x14\n" +
 	"\x05known\x18\x01 \x01(\bR\x05known\x12\x16\n" +
-	"\x06binary\x18\x02 \x01(\tR\x06binary\x12\x12\n" +
-	"\x04path\x18\x03 \x01(\tR\x04path\x12\x19\n" +
+	"\x06binary\x18\x02 \x01(\fR\x06binary\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\fR\x04path\x12\x19\n" +
 	"\bbuild_id\x18\x04 \x01(\tR\abuildId\x12\x1a\n" +
-	"\bfunction\x18\x05 \x01(\tR\bfunction\x12\x16\n" +
+	"\bfunction\x18\x05 \x01(\fR\bfunction\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x06R\x06offset\x12\x14\n" +
 	"\x05start\x18\a \x01(\x06R\x05start\x12\x10\n" +
 	"\x03end\x18\b \x01(\x06R\x03end\x12\x1f\n" +

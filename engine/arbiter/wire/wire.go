@@ -8,6 +8,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
@@ -30,15 +31,42 @@ const MaxMessage = 16 << 20
 // FromEvent makes a message of an event.
 func FromEvent(e *event.Event) *Event {
 	return &Event{Kind: Event_Kind(e.Kind), Time: e.Time, Pid: int32(e.PID), Tid: int32(e.TID), Probe: int32(e.Probe),
-		Location: e.Location, Addr: uint64(e.Addr), Args: e.Args[:e.NArgs:e.NArgs], Strings: e.Strings, Signal: int32(e.Signal),
-		Status: int32(e.Status), Child: int32(e.Child), Path: e.Path, Count: e.Count, Text: e.Text}
+		Location: text(e.Location), Addr: uint64(e.Addr), Args: e.Args[:e.NArgs:e.NArgs], Strings: ToBytes(e.Strings), Signal: int32(e.Signal),
+		Status: int32(e.Status), Child: int32(e.Child), Path: text(e.Path), Count: e.Count, Text: []byte(e.Text)}
+}
+
+// text makes a message's text of a name: those of files and functions are any
+// bytes, and a message with such could not be sent.
+func text(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
+func texts(list []string) (out []string) {
+	for _, s := range list {
+		out = append(out, text(s))
+	}
+	return out
+}
+
+// ToBytes makes bytes of what programs have as strings.
+func ToBytes(list []string) (out [][]byte) {
+	for _, s := range list {
+		out = append(out, []byte(s))
+	}
+	return out
+}
+
+// ToStrings is the reverse of ToBytes.
+func ToStrings(list [][]byte) (out []string) {
+	for _, b := range list {
+		out = append(out, string(b))
+	}
+	return out
 }
 
 // ToEvent is the reverse of FromEvent.
 func ToEvent(m *Event) event.Event {
 	e := event.Event{Kind: event.Kind(m.Kind), Time: m.Time, PID: int(m.Pid), TID: int(m.Tid), Probe: event.ProbeID(m.Probe),
-		Location: m.Location, Addr: arch.Addr(m.Addr), Strings: m.Strings, Signal: int(m.Signal),
-		Status: int(m.Status), Child: int(m.Child), Path: m.Path, Count: m.Count, Text: m.Text}
+		Location: m.Location, Addr: arch.Addr(m.Addr), Strings: ToStrings(m.Strings), Signal: int(m.Signal),
+		Status: int(m.Status), Child: int(m.Child), Path: m.Path, Count: m.Count, Text: string(m.Text)}
 	e.NArgs = copy(e.Args[:], m.Args)
 	return e
 }
@@ -50,7 +78,7 @@ var watches = map[engine.Access]string{engine.Execute: "execute", engine.Write: 
 
 // FromSpec makes a message of a probe's spec, but for its Func and its handler.
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
-	m := &RegisterRequest{Location: s.Location, Pid: int32(s.PID), Action: RegisterRequest_Action(s.Action), Args: int32(s.Args),
+	m := &RegisterRequest{Location: text(s.Location), Pid: int32(s.PID), Action: RegisterRequest_Action(s.Action), Args: int32(s.Args),
 		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: int32(s.Len), Pending: s.Pending, Cookie: s.Cookie,
 		Alone: s.Alone, Except: narrow(s.Except)}
 	if s.Action == engine.Call {
@@ -91,9 +119,9 @@ func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 
 // FromPlacement makes a message of a placement.
 func FromPlacement(p *engine.Placement) *Placement {
-	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: p.Name, Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: p.Reason, Hits: p.Hits}
+	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Hits: p.Hits}
 	if p.Err != nil {
-		m.Error, m.ErrorReason = p.Err.Error(), reasonOf(p.Err)
+		m.Error, m.ErrorReason = text(p.Err.Error()), reasonOf(p.Err)
 	}
 	return m
 }
@@ -110,8 +138,8 @@ func ToPlacement(m *Placement) engine.Placement {
 
 // FromTracer makes a message of what is known of a tracer.
 func FromTracer(i *arbiter.TracerInfo) *Tracer {
-	m := &Tracer{Id: int32(i.ID), Name: i.Name, Pid: int32(i.PID), Uid: i.UID, Since: i.Since.UnixNano(),
-		Processes: narrow(i.Processes), Probes: i.Probes, Handlers: int32(i.Handlers), Missed: i.Missed, Late: i.Late}
+	m := &Tracer{Id: int32(i.ID), Name: text(i.Name), Pid: int32(i.PID), Uid: i.UID, Since: i.Since.UnixNano(),
+		Processes: narrow(i.Processes), Probes: texts(i.Probes), Handlers: int32(i.Handlers), Missed: i.Missed, Late: i.Late}
 	for _, c := range i.Controls {
 		m.Controls = append(m.Controls, &Control{Pid: int32(c.PID), Until: c.Until.UnixNano(), Asked: c.Asked, Waiting: int32(c.Waiting)})
 	}
@@ -144,7 +172,7 @@ func ToTracer(m *Tracer) arbiter.TracerInfo {
 
 // FromTask makes a message of a task.
 func FromTask(t *engine.Task) *Task {
-	return &Task{Tid: int32(t.TID), Name: t.Name, Stopped: t.Stopped, Pc: uint64(t.PC), Signal: int32(t.Signal)}
+	return &Task{Tid: int32(t.TID), Name: text(t.Name), Stopped: t.Stopped, Pc: uint64(t.PC), Signal: int32(t.Signal)}
 }
 
 // ToTask is the reverse of FromTask.

@@ -1,0 +1,168 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/server"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// TestClientDies has a tracer that holds a task, controls the process and has a
+// probe be killed, hang up, or be stopped for ever: what it had goes, the others
+// and the program go on.
+func TestClientDies(t *testing.T) {
+	for _, how := range []string{"killed", "closed", "stopped"} {
+		t.Run(how, func(t *testing.T) {
+			socket := serve(t, server.Options{Hang: 2 * time.Second})
+			p := launch(t, "threads", "2", "2000", "10")
+			other := dial(t, socket, p.pid())
+			count := register(t, other, engine.ProbeSpec{Location: "work"})
+			a := newRemote(t, nil)
+			a.ok(request{Op: "attach", Socket: socket, ID: p.pid(), Text: "victim"})
+			a.ok(request{Op: "register", Text: "work", Stop: true})
+			a.ok(request{Op: "control", ID: p.pid()})
+			p.goOn()
+			a.ok(request{Op: "wait for", Text: "stopped"})
+			if err := other.WriteMemory(p.pid(), 0, []byte{1}); err == nil || !strings.Contains(err.Error(), "victim (process") {
+				t.Errorf("wrote: %v", err)
+			}
+			switch how {
+			case "killed":
+				a.signal(syscall.SIGKILL)
+			case "closed":
+				a.ok(request{Op: "close"})
+			case "stopped":
+				a.signal(syscall.SIGSTOP)
+			}
+			if err := p.end(); err != nil || p.said(t, "calls") != 4000 {
+				t.Errorf("%v, %q", err, p.out.String())
+			}
+			<-other.Done()
+			if n := other.Hits(count); n != 4000 {
+				t.Errorf("%d hits", n)
+			}
+		})
+	}
+}
+
+// TestHangs has a tracer be stopped while it is told more than goes into any
+// buffer: nobody waits for it, and it is thrown out.
+func TestHangs(t *testing.T) {
+	socket := serve(t, server.Options{Hang: 2 * time.Second})
+	p := launch(t, "threads", "2", "30000", "10")
+	other := dial(t, socket, p.pid())
+	count := register(t, other, engine.ProbeSpec{Location: "work"})
+	a := newRemote(t, nil)
+	a.ok(request{Op: "attach", Socket: socket, ID: p.pid(), Text: "victim"})
+	a.ok(request{Op: "register", Text: "work", Stop: true})
+	a.ok(request{Op: "unregister", ID: 1})
+	a.ok(request{Op: "tell", Text: "work"})
+	a.signal(syscall.SIGSTOP)
+	p.goOn()
+	start := time.Now()
+	if err := p.end(); err != nil {
+		t.Error(err)
+	}
+	<-other.Done()
+	if n := other.Hits(count); n != 60000 {
+		t.Errorf("%d hits", n)
+	}
+	if st := other.Stats(); st.Hits < 60000 {
+		t.Errorf("%+v: it was not told anything", st)
+	}
+	t.Logf("60,000 stops in %v", time.Since(start))
+	d := Dialer{Socket: socket}
+	until(t, "end of a tracer that hangs", func() bool {
+		list, err := d.Tracers(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list) <= 1
+	})
+}
+
+// TestServerDies kills a server that has probes in a program, and one of its tasks
+// stopped: the program goes on to its right end; tracers are told; who comes next
+// finds a server, or starts one, and cleans up.
+func TestServerDies(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	cmd, _ := serveApart(t, socket)
+	p := launch(t, "threads", "2", "400000", "1000")
+	s := dial(t, socket, p.pid())
+	register(t, s, engine.ProbeSpec{Location: "work"})
+	register(t, s, engine.ProbeSpec{Location: "libc:usleep", Action: engine.Stop})
+	p.goOn()
+	if e, err := s.Poll(context.Background()); err != nil || e.Kind != event.Stopped {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	_ = cmd.Process.Kill()
+	<-s.Done()
+	var said string
+	for e := range s.Events(t.Context()) {
+		if e.Kind == event.Warning {
+			said = e.Text
+		}
+	}
+	if said != wire.ErrServer.Error() {
+		t.Errorf("told %q", said)
+	}
+	if err := s.Interrupt(p.pid()); !errors.Is(err, wire.ErrServer) {
+		t.Errorf("asked: %v", err)
+	}
+	if err := s.Detach(); err != nil {
+		t.Errorf("detached from a server that is gone: %v", err)
+	}
+	if _, err := (Dialer{Socket: socket}).Attach(p.pid()); !errors.Is(err, ErrNoServer) {
+		t.Errorf("attached: %v", err)
+	}
+	d := Dialer{Socket: socket, Start: func(string) error { serveApart(t, socket); return nil }}
+	s, err := d.Attach(p.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := register(t, s, engine.ProbeSpec{Location: "work"})
+	until(t, "hits", func() bool { return s.Hits(count) > 0 })
+	if err := s.Detach(); err != nil {
+		t.Error(err)
+	}
+	if err := p.end(); err != nil || p.said(t, "calls") != 800000 {
+		t.Errorf("%v, %q", err, p.out.String())
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServerEnds has a server end as it should: tracers are told, and the program
+// has nothing in it any more.
+func TestServerEnds(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	cmd, in := serveApart(t, socket)
+	p := launch(t, "loop", "10", "0")
+	s := dial(t, socket, p.pid())
+	register(t, s, engine.ProbeSpec{Location: "work"})
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	<-s.Done()
+	e, err := s.Poll(t.Context())
+	if err != nil || e.Kind != event.Warning || !strings.Contains(e.Text, "let the processes go") {
+		t.Errorf("told %+v, %v", e, err)
+	}
+	if tracer := status(p.pid(), "TracerPid"); tracer != "0" {
+		t.Errorf("traced by %s", tracer)
+	}
+	p.goOn()
+	if err := p.end(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ptracer/ptracer/internal/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// TestListen makes sockets: for their user alone, for all, in the place of a dead
+// one, and not where others could put theirs, or where a server answers.
+func TestListen(t *testing.T) {
+	dir := t.TempDir()
+	for all, want := range map[bool][2]os.FileMode{false: {0o700, 0o600}, true: {0o755, 0o666}} {
+		path := filepath.Join(dir, fmt.Sprint(all), "s")
+		l, err := Listen(path, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range []string{filepath.Dir(path), path} {
+			if fi, err := os.Stat(p); err != nil || fi.Mode().Perm() != want[i] {
+				t.Errorf("%s: %v, %v, want %v", p, fi.Mode(), err, want[i])
+			}
+		}
+		if _, err := Listen(path, all); !errors.Is(err, ErrRunning) {
+			t.Errorf("a second server: %v", err)
+		}
+		l.SetUnlinkOnClose(false) // as it is when the server was killed
+		l.Close()
+		if l, err = Listen(path, all); err != nil {
+			t.Errorf("in the place of a dead one: %v", err)
+		} else {
+			l.Close()
+		}
+	}
+	open := filepath.Join(dir, "open")
+	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(filepath.Join(open, "s"), false); err == nil || !strings.Contains(err.Error(), "others may write") {
+		t.Errorf("where others may write: %v", err)
+	}
+}
+
+// serve starts a server of the test's own.
+func serve(t *testing.T, o Options) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(o)
+	end := make(chan error)
+	go func() { end <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), <-end); err != nil {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
+// TestNonsense has peers say what means nothing: they are answered, or hung up on,
+// and the server goes on.
+func TestNonsense(t *testing.T) {
+	path := serve(t, Options{})
+	r := rand.New(rand.NewPCG(1, 2))
+	noise := make([]byte, 1000)
+	for i := range noise {
+		noise[i] = byte(r.Uint32())
+	}
+	for _, c := range []struct{ say, want string }{
+		{"PTRACER MAPS x 1\n", "no such tracer"},
+		{"PTRACER READ 1 1\n", "no such tracer"},
+		{"PTRACER READ x 1\n", "no such tracer"},
+		{"PTRACER MAPS x y\n", "not a valid request"},
+		{"PTRACER MAPS \n", "not a valid request"},
+		{"PTRACER MAPS " + strings.Repeat("x", 1000) + "\n", ""},
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", ""},
+		{string(noise), ""},
+		{"", ""},
+	} {
+		conn, err := net.DialTimeout("unix", path, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, c.say)
+		_ = conn.(*net.UnixConn).CloseWrite()
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		b, err := io.ReadAll(conn)
+		if c.want != "" && strings.TrimSpace(string(b)) != c.want || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%.20q: answered by %q, %v", c.say, b, err)
+		}
+		conn.Close()
+	}
+}

@@ -1,0 +1,200 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/internal/leak"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// sent is a message as the other side gets it.
+func sent[M proto.Message](t testing.TB, m, empty M) M {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err == nil {
+		err = proto.Unmarshal(b, empty)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return empty
+}
+
+// TestEvents sends events of each kind, with what programs have in their memory.
+func TestEvents(t *testing.T) {
+	for k := event.Hit; k <= event.Asked; k++ {
+		e := event.Event{Kind: k, Time: 1, PID: 2, TID: 3, Probe: 4, Location: "loop:work", Addr: 5, NArgs: 2, Args: [event.MaxArgs]uint64{6, 7},
+			Strings: []string{"\xff\xfe", "ü"}, Signal: 8, Status: 9, Child: 10, Path: "/bin/x", Count: 11, Text: "a\x80b"}
+		if d := cmp.Diff(e, ToEvent(sent(t, FromEvent(&e), &Event{}))); d != "" {
+			t.Error(d)
+		}
+		if name := Event_Kind_name[int32(k)]; name == "" {
+			t.Errorf("%v has no name in the protocol", k)
+		}
+	}
+	e := event.Event{Kind: event.Exec, Path: "/\xff", Location: "\xff:f"}
+	if got := ToEvent(sent(t, FromEvent(&e), &Event{})); got.Path != "/\ufffd" || got.Location != "\ufffd:f" {
+		t.Errorf("%q, %q", got.Path, got.Location)
+	}
+}
+
+// TestSpecs sends specs of probes.
+func TestSpecs(t *testing.T) {
+	for _, s := range []engine.ProbeSpec{
+		{Location: "work"},
+		{Location: "*:*", PID: 7, Alone: true, Except: []int{1, 2}, Action: engine.Tell, Args: 3, Strings: 5, Pending: true, Cookie: 1 << 63},
+		{Location: "*0x10", Action: engine.Stop, Rung: breakpoint.Hardware, Watch: engine.ReadWrite, Len: 8},
+	} {
+		got, err := ToSpec(sent(t, FromSpec(&s), &RegisterRequest{}))
+		if d := cmp.Diff(s, got); d != "" || err != nil {
+			t.Errorf("%v, %s", err, d)
+		}
+	}
+	for _, m := range []*RegisterRequest{
+		{Action: 7}, {Action: -1}, {Strings: 256}, {Args: -1}, {Args: 9}, {Pid: -1}, {Rung: "ladder"}, {Watch: "tv"}, {Length: 3},
+		{Location: string(make([]byte, maxLocation+1))}, {Except: make([]int32, maxExcept+1)},
+	} {
+		if _, err := ToSpec(m); !errors.Is(err, ErrMessage) {
+			t.Errorf("%v: %v", m, err)
+		}
+	}
+}
+
+// TestTracers sends what is known of tracers, tasks and places.
+func TestTracers(t *testing.T) {
+	now := time.Unix(0, 1e18)
+	i := arbiter.TracerInfo{ID: 1, Name: "n", PID: 2, UID: 3, Since: now, Processes: []int{4}, Probes: []string{"p"}, Handlers: 5,
+		Holds:    []arbiter.Hold{{PID: 6, TID: 7, Since: now, Until: now}, {PID: 6, TID: 8, Since: now}},
+		Controls: []arbiter.Control{{PID: 9, Until: now, Asked: true, Waiting: 2}}, Missed: 10, Late: true}
+	if d := cmp.Diff(i, ToTracer(sent(t, FromTracer(&i), &Tracer{}))); d != "" {
+		t.Error(d)
+	}
+	x := engine.Task{TID: 1, Name: "n", Stopped: true, PC: 2, Signal: 3}
+	if d := cmp.Diff(x, ToTask(sent(t, FromTask(&x), &Task{}))); d != "" {
+		t.Error(d)
+	}
+	p := engine.Placement{Probe: 1, PID: 2, Name: "n", Addr: 3, Rung: breakpoint.Slot, Reason: "why", Hits: 4, Err: fmt.Errorf("x: %w", breakpoint.ErrForeign)}
+	got := ToPlacement(sent(t, FromPlacement(&p), &Placement{}))
+	if !errors.Is(got.Err, breakpoint.ErrForeign) || got.Err.Error() != p.Err.Error() {
+		t.Errorf("error %v", got.Err)
+	}
+	p.Err, got.Err = nil, nil
+	if d := cmp.Diff(p, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestErrors sends errors: what they are can be told on the other side, and what
+// they say is the same.
+func TestErrors(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range reasons {
+		if seen[r.name] {
+			t.Errorf("%s is there twice", r.name)
+		}
+		seen[r.name] = true
+		err := FromStatus(ToStatus(fmt.Errorf("process 7: %w", r.err)))
+		if !errors.Is(err, r.err) || err.Error() != "process 7: "+r.err.Error() {
+			t.Errorf("%s: %v", r.name, err)
+		}
+	}
+	if err := FromStatus(ToStatus(fmt.Errorf("\xff: %w", symbols.ErrNotFound))); !errors.Is(err, symbols.ErrNotFound) {
+		t.Errorf("of any bytes: %v", err)
+	}
+	if err := FromStatus(ToStatus(errors.New("plain"))); err == nil || err.Error() != "plain" {
+		t.Errorf("without a reason: %v", err)
+	}
+	if ToStatus(nil) != nil || FromStatus(nil) != nil {
+		t.Error("no error is one")
+	}
+	for code, want := range map[codes.Code]error{codes.Unavailable: ErrServer, codes.Unimplemented: ErrVersion} {
+		if err := FromStatus(status.Error(code, "text")); !errors.Is(err, want) {
+			t.Errorf("%v: %v", code, err)
+		}
+	}
+}
+
+// FuzzSpec has whatever comes for a probe's spec be one, or be refused.
+func FuzzSpec(f *testing.F) {
+	spec := engine.ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Watch: engine.Write, Len: 4}
+	b, _ := proto.Marshal(FromSpec(&spec))
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m RegisterRequest
+		if proto.Unmarshal(b, &m) != nil {
+			return
+		}
+		s, err := ToSpec(&m)
+		if err != nil {
+			if !errors.Is(err, ErrMessage) {
+				t.Error(err)
+			}
+			return
+		}
+		again, err := ToSpec(sent(t, FromSpec(&s), &RegisterRequest{}))
+		if d := cmp.Diff(s, again); d != "" || err != nil {
+			t.Errorf("%v, %s", err, d)
+		}
+	})
+}
+
+// FuzzHandler does it for a handler's programs.
+func FuzzHandler(f *testing.F) {
+	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0} // r0 = 0; exit
+	for _, p := range []*Program{{Name: "p", Instructions: exit}, {Instructions: exit[:7]},
+		{Instructions: exit, Maps: []*Map{{Name: "m", Type: 2, KeySize: 4, ValueSize: 8, MaxEntries: 1, Contents: []*Content{{Key: make([]byte, 4), Value: make([]byte, 8)}}}}}} {
+		b, _ := proto.Marshal(p)
+		f.Add(b, []byte(nil), "amd64")
+		f.Add(b, b, "arm64")
+	}
+	f.Fuzz(func(t *testing.T, entry, exit []byte, isa string) {
+		programs := [2]*Program{}
+		for i, b := range [][]byte{entry, exit} {
+			var p Program
+			if proto.Unmarshal(b, &p) != nil {
+				return
+			}
+			if len(b) > 0 {
+				programs[i] = &p
+			}
+		}
+		h, err := ToHandler(programs[0], programs[1], isa)
+		if err != nil {
+			if !errors.Is(err, ErrMessage) {
+				t.Error(err)
+			}
+			return
+		}
+		e, x := FromHandler(h)
+		if _, err := ToHandler(e, x, isa); err != nil {
+			t.Errorf("what was taken is refused: %v", err)
+		}
+	})
+}
+
+// FuzzEvent has an event be sent whatever bytes are in it.
+func FuzzEvent(f *testing.F) {
+	f.Add(uint8(1), 2, uint64(3), "s", "text", "path")
+	f.Fuzz(func(t *testing.T, kind uint8, pid int, addr uint64, str, words, path string) {
+		e := event.Event{Kind: event.Kind(kind), PID: int(int32(pid)), Addr: arch.Addr(addr), Strings: []string{str}, Text: words, Path: path, Location: path}
+		got := ToEvent(sent(t, FromEvent(&e), &Event{}))
+		if got.Strings[0] != str || got.Text != words || got.PID != e.PID || got.Addr != e.Addr || got.Kind != e.Kind {
+			t.Errorf("%+v became %+v", e, got)
+		}
+	})
+}
