@@ -25,8 +25,12 @@ import (
 // serve starts a server of the test's own and gives its socket.
 func serve(t testing.TB, o server.Options) string {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
-	l, err := server.Listen(socket, false)
+	return serveAt(t, filepath.Join(t.TempDir(), "s"), false, o)
+}
+
+func serveAt(t testing.TB, socket string, all bool, o server.Options) string {
+	t.Helper()
+	l, err := server.Listen(socket, all)
 	if err != nil {
 		t.Fatal(err)
 	}

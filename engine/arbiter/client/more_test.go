@@ -1,9 +1,10 @@
 package client
 
 import (
-	"fmt"
+	"syscall"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
 // more are requests that only some tests make of agents.
@@ -13,6 +14,27 @@ func more(a *agent, r request, b *answer) error {
 		id, err := a.s.Register(engine.ProbeSpec{Location: r.Text, Action: engine.Tell, Strings: 1, Args: 1})
 		b.N = uint64(id)
 		return err
+	case "places":
+		b.N = uint64(len(a.s.Placements(0)))
+		return nil
+	case "kill":
+		return a.s.Signal(r.ID, int(syscall.SIGKILL))
+	case "tracers":
+		list, err := Dialer{Socket: r.Socket}.Tracers(0)
+		b.N = uint64(len(list))
+		return err
+	case "token":
+		c, err := Dialer{Socket: r.Socket}.dial()
+		if err != nil {
+			return err
+		}
+		defer c.conn.Close()
+		_, err = call(c.api.Processes, &wire.TracerRequest{Token: r.Text})
+		return err
 	}
-	return fmt.Errorf("no request %q", r.Op)
+	if r.Op == "open handler" {
+		_, err := a.s.OpenHandler(engine.HandlerSpec{Name: r.Text})
+		return err
+	}
+	return handlers(a, r, b)
 }
