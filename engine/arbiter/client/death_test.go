@@ -117,6 +117,9 @@ func TestServerDies(t *testing.T) {
 	if err := s.Interrupt(p.pid()); !errors.Is(err, wire.ErrServer) {
 		t.Errorf("asked: %v", err)
 	}
+	if !errors.Is(s.Err(), wire.ErrServer) {
+		t.Errorf("ended by %v", s.Err())
+	}
 	if err := s.Detach(); err != nil {
 		t.Errorf("detached from a server that is gone: %v", err)
 	}
@@ -150,13 +153,16 @@ func TestServerEnds(t *testing.T) {
 	s := dial(t, socket, p.pid())
 	register(t, s, engine.ProbeSpec{Location: "work"})
 	in.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
 	<-s.Done()
 	e, err := s.Poll(t.Context())
-	if err != nil || e.Kind != event.Warning || !strings.Contains(e.Text, "let the processes go") {
-		t.Errorf("told %+v, %v", e, err)
+	if err != nil || e.Kind != event.Warning || !strings.Contains(e.Text, "let the processes go") || s.Err() != nil {
+		t.Errorf("told %+v, %v; ended by %v", e, err, s.Err())
+	}
+	if len(s.Placements(0)) != 1 {
+		t.Error("what was found out can't be read any more")
+	}
+	if err := errors.Join(s.Close(), cmd.Wait()); err != nil {
+		t.Error(err)
 	}
 	if tracer := status(p.pid(), "TracerPid"); tracer != "0" {
 		t.Errorf("traced by %s", tracer)

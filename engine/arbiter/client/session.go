@@ -30,7 +30,8 @@ type Session struct {
 	others []arbiter.TracerInfo
 	cancel context.CancelFunc
 	done   chan struct{}
-	gone   atomic.Bool // the server is
+	gone   atomic.Bool // the server is going, or is gone
+	lost   atomic.Bool // it is gone without a word
 
 	registering sync.RWMutex // held while a probe's number is not known yet
 	mu          sync.Mutex
@@ -89,6 +90,7 @@ func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
 		if err != nil {
 			if err = wire.FromStatus(err); !errors.Is(err, context.Canceled) {
 				s.gone.Store(true)
+				s.lost.Store(errors.Is(err, wire.ErrServer))
 				s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), Text: err.Error()}, true)
 			}
 			return
@@ -135,6 +137,15 @@ func (s *Session) serve() {
 		}
 		_ = s.Resume(e.TID)
 	}
+}
+
+// Err is why the session has ended, if that is not since its processes have, or by
+// Detach, and what was found out is lost with it: ErrServer.
+func (s *Session) Err() error {
+	if s.lost.Load() {
+		return wire.ErrServer
+	}
+	return nil
 }
 
 // Close ends the connection. Nothing can be asked after it.

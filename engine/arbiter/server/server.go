@@ -50,12 +50,15 @@ type Server struct {
 	names   *handler.Registry
 	limits  *limits
 	since   time.Time
-	ending  chan struct{} // closed by Close
+	ending  chan struct{} // closed when Close begins
+	ended   chan struct{} // and when it is through
 	end     sync.Once
+	err     error // of the end
 
 	mu      sync.Mutex
 	tracers map[string]*tracer
 	idle    *time.Timer
+	door    *door
 }
 
 // tracer is one of a client's.
@@ -70,7 +73,7 @@ type tracer struct {
 // New makes a server that serves nothing yet.
 func New(o Options) *Server {
 	s := &Server{opts: o, arbiter: arbiter.New(o.Options), names: handler.New(), limits: newLimits(o.Limits), since: time.Now(),
-		ending: make(chan struct{}), tracers: map[string]*tracer{}}
+		ending: make(chan struct{}), ended: make(chan struct{}), tracers: map[string]*tracer{}}
 	half := cmp.Or(o.Hang, 20*time.Second) / 2
 	s.grpc = grpc.NewServer(
 		grpc.Creds(known{insecure.NewCredentials()}),
@@ -109,20 +112,39 @@ func (s *Server) Serve(l *net.UnixListener) error {
 	if s.opts.Idle > 0 {
 		s.idle = time.AfterFunc(s.opts.Idle, s.endIdle)
 	}
+	s.door = newDoor(l, s.limits, s.sendMaps)
 	s.mu.Unlock()
-	err := s.grpc.Serve(newDoor(l, s.limits, s.sendMaps))
-	if errors.Is(err, grpc.ErrServerStopped) {
+	err := s.grpc.Serve(s.door)
+	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
-	return errors.Join(err, s.arbiter.Close())
+	return errors.Join(err, s.Close())
 }
 
-// Close ends all tracers and lets their processes go. Clients are told.
+// lastWords is how long clients have, when the server ends, to read what was found
+// out.
+const lastWords = 2 * time.Second
+
+// Close ends all tracers and lets their processes go. Clients are told, and may
+// read what was found out for a moment; a new server can begin at once.
 func (s *Server) Close() error {
-	s.end.Do(func() { close(s.ending) })
-	err := s.arbiter.Close()
-	s.grpc.Stop()
-	return err
+	s.end.Do(func() {
+		close(s.ending)
+		s.mu.Lock()
+		d := s.door
+		s.mu.Unlock()
+		if d != nil {
+			_ = d.Close()
+		}
+		s.err = s.arbiter.Close()
+		for end := time.Now().Add(lastWords); len(s.all()) > 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		s.grpc.Stop()
+		close(s.ended)
+	})
+	<-s.ended
+	return s.err
 }
 
 // endIdle ends a server that nobody uses.
