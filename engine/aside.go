@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ptracer/ptracer/engine/event"
@@ -37,21 +38,31 @@ type away struct {
 	follow    bool
 	stays     bool // there is something of ours in it
 	since     time.Time
-	wait      time.Duration // how long nobody need come
-	tracer    int           // who was going to, 0: not known
-	maker     int           // the task that makes the tracer, 0: none does
-	lifted    *lifted       // of its parent, in whose memory it runs
+	wait      atomic.Int64 // how long nobody need come
+	tracer    int          // who was going to, 0: not known
+	maker     int          // the task that makes the tracer, 0: none does
+	lifted    *lifted      // of its parent, in whose memory it runs
 	over      chan struct{}
+}
+
+func awayFor(wait time.Duration) *away {
+	a := &away{}
+	a.wait.Store(int64(wait))
+	return a
 }
 
 // StepAside implements Session.
 func (s *session) StepAside(pid int, wait time.Duration) error {
 	return s.do(func() error {
+		if a := s.away[pid]; a != nil {
+			a.wait.Store(int64(time.Since(a.since) + wait))
+			return nil
+		}
 		p, err := s.process(pid)
 		if err != nil {
 			return err
 		}
-		return s.stepAside(p, &away{wait: wait}, "as asked for")
+		return s.stepAside(p, awayFor(wait), "as asked for")
 	})
 }
 
@@ -149,7 +160,7 @@ func (s *session) awaitReturn(a *away, l *lifted) {
 			return
 		case traced:
 			seen = true
-		case seen || time.Since(a.since) >= a.wait || a.tracerGone():
+		case seen || time.Since(a.since) >= time.Duration(a.wait.Load()) || a.tracerGone():
 			if s.do(func() error { return s.comeBack(a) }) == nil {
 				return
 			}

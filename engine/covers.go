@@ -66,27 +66,25 @@ func (s *session) allows(by any, proc *inferior.Process) bool {
 }
 
 // strip takes out of a forked child, before it runs, what it has of its parent's
-// probes that are not for it.
+// probes that are not for it, or that are gone since it was made.
 func (s *session) strip(child *inferior.Process) error {
 	if len(child.Ancestors) == 0 || child.VFork != nil || len(child.Tasks) > 1 {
 		return nil // it was not forked, or has no places of its own, or runs already
 	}
 	var list []*placement
 	var sites []*breakpoint.Site
-	for _, p := range s.probes {
-		if s.covers(p, child) {
-			continue
-		}
-		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
-			if pl.proc != child || !pl.child || pl.site == nil {
-				return false
+	for _, site := range child.Space.Table.Sites() {
+		for _, pl := range site.Tag.(*tag).list {
+			if pl.hook == nil && (pl.probe.gone || !s.covers(pl.probe, child)) {
+				list, sites = append(list, pl), append(sites, site)
 			}
-			list, sites = append(list, pl), append(sites, pl.site)
-			return true
-		})
+		}
 	}
 	if len(list) == 0 {
 		return nil
+	}
+	for _, pl := range list { // of probes, too, that are being registered
+		pl.probe.places = slices.DeleteFunc(pl.probe.places, func(x *placement) bool { return x == pl })
 	}
 	all := map[*inferior.Process][]*breakpoint.Site{child: sites}
 	errs := []error{s.withoutJumps(all)}

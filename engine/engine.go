@@ -103,7 +103,8 @@ type Session interface {
 	// when that one has gone, or nobody has come within wait. Probes that are
 	// jumps go on meanwhile, those that need a stop don't. Tasks that are kept
 	// stopped go on. An event.Aside and an event.Back are told; in between
-	// requests about the process are answered by ErrAside.
+	// requests about the process are answered by ErrAside, but for this one, which
+	// says anew how long to wait for somebody.
 	StepAside(pid int, wait time.Duration) error
 	// Follow says whether children that a process makes from now on are traced,
 	// too; theirs follow it in that.

@@ -110,3 +110,39 @@ func TestAllow(t *testing.T) {
 		t.Errorf("asked %v", asked)
 	}
 }
+
+// TestStrip has probes come and go while children are made and followed, and not:
+// none of those that are for the process alone is ever in a child.
+func TestStrip(t *testing.T) {
+	p := launch(t, "forker", "fork", "1000000", "10")
+	s := attach(t, p.pid)
+	if err := s.Follow(p.pid, true); err != nil {
+		t.Fatal(err)
+	}
+	p.goOn()
+	var ids []event.ProbeID
+	for i := range pace(150, 20) {
+		spec := ProbeSpec{Location: "work", PID: p.pid, Alone: i%2 == 0, Action: Action(i % 3 / 2)}
+		id := register(t, s, spec)
+		if spec.Alone {
+			ids = append(ids, id)
+		}
+		if i > 10 {
+			if err := s.Unregister(ids[i%len(ids)]); err != nil {
+				t.Error(err)
+			}
+		}
+		if i%10 == 9 {
+			if err := s.Follow(p.pid, i%20 == 9); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, id := range ids {
+		for _, pl := range s.Placements(id) {
+			if pl.PID != p.pid {
+				t.Errorf("probe %d is at %+v", id, pl)
+			}
+		}
+	}
+}

@@ -374,3 +374,17 @@ func TestTurns(t *testing.T) {
 	}
 	detach(t, s)
 }
+
+// TestUnregistered asks how a probe was served that is not there any more.
+func TestUnregistered(t *testing.T) {
+	p := launch(t, "loop", "1")
+	s := attach(t, p.pid)
+	id := register(t, s, ProbeSpec{Location: "work"})
+	was := s.Placements(id)
+	if err := s.Unregister(id); err != nil {
+		t.Fatal(err)
+	}
+	if now := s.Placements(id); len(now) != 1 || now[0] != was[0] {
+		t.Errorf("%+v, was %+v", now, was)
+	}
+}

@@ -39,7 +39,9 @@ func (s *session) onPtrace(t *inferior.Task, site *breakpoint.Site) (moved bool,
 			return false, nil
 		}
 		t.SetPC(site.Resume) // should we die meanwhile
-		s.makeWay(of.Process, &away{wait: attachWait, tracer: t.Process.PID}, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name))
+		a := awayFor(attachWait)
+		a.tracer = t.Process.PID
+		s.makeWay(of.Process, a, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name))
 		return true, s.resume(t, 0)
 	}
 	return false, nil
@@ -70,11 +72,11 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		return s.resume(t, 0)
 	case p.VFork != nil:
 		t.SetPC(site.Addr)
-		a := &away{wait: attachWait}
+		a := awayFor(attachWait)
 		return errors.Join(s.lift(a, p), s.goAway(p, a, why))
 	}
 	t.SetPC(site.Addr)
-	if s.makeWay(p, &away{wait: attachWait}, why) {
+	if s.makeWay(p, awayFor(attachWait), why) {
 		return nil
 	}
 	t.SetPC(site.Resume)
@@ -98,7 +100,9 @@ func (s *session) onClone(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 		return false, nil
 	}
 	t.SetPC(site.Addr)
-	if s.makeWay(t.Process, &away{wait: cloneWait, maker: t.TID}, "it makes a task that is not to be traced and may trace the others (CLONE_UNTRACED)") {
+	a := awayFor(cloneWait)
+	a.maker = t.TID
+	if s.makeWay(t.Process, a, "it makes a task that is not to be traced and may trace the others (CLONE_UNTRACED)") {
 		return true, nil
 	}
 	t.SetPC(site.Resume)

@@ -355,9 +355,15 @@ func (s *session) Unregister(id event.ProbeID) error {
 		}
 		p.gone = true
 		sites := p.sites()
+		places := slices.Clone(p.places) // others come and go with children meanwhile
+		was := make([]placement, len(places))
+		for i, pl := range places {
+			was[i].rung, was[i].why = pl.rung, pl.why // jumps become traps on the way out
+		}
 		errs := []error{s.withoutJumps(sites)}
-		for _, pl := range p.places {
+		for i, pl := range places {
 			errs = append(errs, s.unplace(pl))
+			pl.rung, pl.why = was[i].rung, was[i].why
 		}
 		errs = append(errs, s.restoreJumps(sites))
 		for _, proc := range s.procs {
@@ -467,7 +473,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
 				point: pl.point, second: pl.second, top: pl.top, start: pl.start, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
-			case pl.hook != nil:
+			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
 				g.add(c)
 			default:
 				s.place(c)

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/client"
 )
 
 func newDoctor() *cobra.Command {
@@ -17,8 +20,9 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor [PID]...",
 		Short: "Say what stands in the way of tracing, and what would help",
 		Long: `Say what stands in the way of tracing on this machine, or of tracing the given
-processes, and what would help. It attaches to a process for that and lets go
-at once. Exit status 1 if there is a problem.
+processes, and what would help; and which servers there are for tracers that
+share processes. It attaches to a process for that and lets go at once, if no
+server has it. Exit status 1 if there is a problem.
 With --json: {"topic","ok","text","help"}.`,
 		Example: `  ptracer doctor
   ptracer doctor 1234`,
@@ -35,13 +39,46 @@ With --json: {"topic","ok","text","help"}.`,
 					return usage("%d: not a process id", pid)
 				}
 			}
-			return doctor(cmd.OutOrStdout(), pids, asJSON, engine.Diagnose)
+			return doctor(cmd.OutOrStdout(), pids, asJSON, diagnose)
 		}),
 	}
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	cmd.Flags().IntSliceVarP(&pids, "pid", "p", nil, "look at the process `PID`; may be repeated")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write one JSON object a line")
 	return cmd
+}
+
+// diagnose is what the engine says, and what servers there are.
+func diagnose(pid int) []engine.Finding {
+	if pid == 0 {
+		return append(engine.Diagnose(0), serverFindings()...)
+	}
+	for _, d := range servers(pid) {
+		if list, err := d.Tracers(pid); err == nil && len(list) > 0 {
+			return []engine.Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d is traced by the server at %s, for %s: who comes shares it", pid, d.Socket, tracerNames(list))}}
+		}
+	}
+	return engine.Diagnose(pid)
+}
+
+// serverFindings tell of the servers that we reach.
+func serverFindings() (list []engine.Finding) {
+	for _, d := range servers(0) {
+		i, err := d.Server()
+		switch {
+		case errors.Is(err, client.ErrNoServer):
+		case err != nil:
+			list = append(list, engine.Finding{Topic: "server", Text: err.Error()})
+		default:
+			tracers, _ := d.Tracers(0)
+			list = append(list, engine.Finding{Topic: "server", OK: true, Text: fmt.Sprintf("process %d at %s, version %s, since %s, with %s",
+				i.PID, i.Socket, i.Version, i.Since.Format(time.DateTime), plural(len(tracers), "tracer"))})
+		}
+	}
+	if len(list) == 0 {
+		list = append(list, engine.Finding{Topic: "server", OK: true, Text: "none runs; verbs with -p start one"})
+	}
+	return list
 }
 
 func doctor(w io.Writer, pids []int, asJSON bool, diagnose func(int) []engine.Finding) error {

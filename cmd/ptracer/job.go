@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -116,7 +117,7 @@ func open(opt *options, eo engine.Options) (engine.Session, int, error) {
 		return nil, 0, err
 	}
 	for _, pid := range opt.pids[1:] {
-		if err := sess.AddProcess(pid); err != nil {
+		if err := addProcess(sess, pid); err != nil {
 			return nil, 0, errors.Join(err, sess.Detach())
 		}
 	}
@@ -175,6 +176,11 @@ func (j *job) consume() {
 			}
 		case event.Warning:
 			j.say("warning: %s", e.Text)
+		case event.Aside:
+			j.say("process %d is let go for another tracer: %s; what needs a stop is not counted meanwhile", e.PID, e.Text)
+		case event.Back:
+			j.say("process %d is %s", e.PID, e.Text)
+		case event.Asked: // we need no control
 		default:
 			j.handle(&e)
 		}
@@ -226,6 +232,9 @@ func (j *job) endedBy(s os.Signal) bool {
 func (j *job) conclude(why reason, out *output, result func() error) error {
 	err := j.sess.Detach()
 	<-j.drained
+	if lost := j.lost(); lost != nil {
+		return errors.Join(lost, out.close())
+	}
 	unknown := j.tellUnknown()
 	if why != broken && unknown == nil {
 		err = errors.Join(err, result())
@@ -240,6 +249,19 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 		j.say("%v", err)
 	}
 	return status
+}
+
+// lost is why what was found out can't be had any more: a server that is gone. The
+// warning that says so has come already.
+func (j *job) lost() error {
+	s, shared := j.sess.(*client.Session)
+	if !shared || s.Err() == nil {
+		return nil
+	}
+	if words := lastWords(s.Socket()); words != "" {
+		j.say("%v%s", s.Err(), words)
+	}
+	return &commandEnded{statusFailed}
 }
 
 // status is the command's exit status as an error, nil where there is none to

@@ -44,7 +44,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetVersionTemplate("ptracer {{.Version}}\n")
-	cmd.AddCommand(newCount(), newTrace(), newHist(), newLatency(), newStacks(), newRecord(), newProbes(), newRead(), newStop(), newHandlers(), newRun(), newServe(), newTracers(), newDoctor(), newVersion())
+	cmd.AddCommand(newCount(), newTrace(), newHist(), newLatency(), newStacks(), newRecord(), newProbes(), newRead(), newStop(), newHandlers(), newRun(), newServe(), newTracers(), newTop(), newAside(), newDoctor(), newVersion())
 	return cmd
 }
 

@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 //	jsonl FILE KEY...    FILE has one JSON object a line, with these keys
 //	hits FILE PROBE N    count's table or JSON in FILE has exactly N hits
 //	matches FILE REGEXP  waits until a line of FILE matches
+//	server VAR           sets VAR to the pid of the server at $PTRACER_SOCKET
+//	apart PID FILE       a process has its own session, the root folder, nothing of
+//	                     ours as its input and output, and FILE not open
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -67,13 +70,40 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"needs": needs, "status": status, "pause": pause, "fixture": setFixture, "pid": setPID, "traced": traced, "signal": sendSignal,
-			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches,
+			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches, "server": setServer, "apart": isApart,
 		},
 	})
 }
 
 // tKey is the key of a script's own testing.TB.
 type tKey struct{}
+
+func setServer(ts *testscript.TestScript, _ bool, args []string) {
+	i, err := client.Dialer{Socket: ts.Getenv(client.SocketEnv)}.Server()
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(i.PID))
+}
+
+func isApart(ts *testscript.TestScript, _ bool, args []string) {
+	dir := "/proc/" + args[0]
+	stat, err := os.ReadFile(dir + "/stat")
+	ts.Check(err)
+	if f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); f[3] != args[0] {
+		ts.Fatalf("it is in session %s", f[3])
+	}
+	if cwd, err := os.Readlink(dir + "/cwd"); err != nil || cwd != "/" {
+		ts.Fatalf("it is in %s, %v", cwd, err)
+	}
+	fds, err := os.ReadDir(dir + "/fd")
+	ts.Check(err)
+	for _, fd := range fds {
+		to, _ := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
+		n, _ := strconv.Atoi(fd.Name())
+		if n < 2 && to != os.DevNull || n == 2 && !strings.HasSuffix(to, ".log") || to == ts.MkAbs(args[1]) {
+			ts.Fatalf("it has descriptor %d: %s", n, to)
+		}
+	}
+}
 
 func needs(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {

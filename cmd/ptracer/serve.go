@@ -21,6 +21,7 @@ type serveOptions struct {
 	socket  string
 	system  bool
 	idle    time.Duration
+	hang    time.Duration
 	hold    time.Duration
 	control time.Duration
 	readyFD int
@@ -33,12 +34,14 @@ func newServe() *cobra.Command {
 		Short: "Serve tracers that share processes",
 		Long: `Own the ptrace attachment of processes, so that any number of tracers can share
 them: 'ptracer count -p PID' and the like, and programs that use the Go package
-engine/arbiter/client or the gRPC protocol. Verbs with -p start a server by
-themselves; it ends when nobody has used it for some seconds.
+engine/arbiter/client or the gRPC protocol (engine/arbiter/wire/ptracer.proto).
+Verbs with -p start a server by themselves, in a session of its own; it ends when
+nobody has used it for some seconds. Started here it stays in the foreground.
 
 Who asks may do to a process what ptrace would let that user do, whatever the
 server's own rights are. A tracer that ends, is killed, or does not answer takes
-its probes with it; the others', and the program, go on. With the server's end
+its probes with it; the others', and the program, go on. A thread that a tracer
+keeps stopped goes on when it lets go, or its time is over. With the server's end
 all processes are let go; if it is killed they go on, too, and the next tracer,
 or 'ptracer stop PID', cleans up.
 
@@ -48,7 +51,7 @@ for all users.`,
 		Example: `  ptracer serve &
   ptracer count -p 1234 'libc:malloc' & ptracer trace -p 1234 main.serve
   ptracer tracers
-  ptracer serve --system --hold-limit 5s`,
+  sudo ptracer serve --system --hold-limit 5s`,
 		Args: cobra.NoArgs,
 		RunE: verb(func(*cobra.Command, []string) error { return serve(&o) }),
 	}
@@ -57,6 +60,7 @@ for all users.`,
 	f.StringVar(&o.socket, "socket", "", "listen at `FILE`")
 	f.BoolVar(&o.system, "system", false, "serve all users, at "+systemSocket)
 	f.DurationVar(&o.idle, "idle", 0, "end when there was no tracer for `TIME`; 0: never")
+	f.DurationVar(&o.hang, "hang", 20*time.Second, "a client that does not answer for `TIME` is gone")
 	f.DurationVar(&o.hold, "hold-limit", 30*time.Second, "a tracer may keep a thread stopped for `TIME`; 0: for ever")
 	f.DurationVar(&o.control, "control-limit", 5*time.Minute, "a tracer may control a process for `TIME` at a stretch")
 	f.IntVar(&o.readyFD, "ready-fd", 0, "say when it answers, or why it can't, to this descriptor")
@@ -93,15 +97,22 @@ func serveAt(o *serveOptions) error {
 	if hold == 0 {
 		hold = -1
 	}
-	s := server.New(server.Options{Options: arbiter.Options{HoldLimit: hold, ControlLimit: o.control}, Version: version(), Idle: o.idle})
+	s := server.New(server.Options{Options: arbiter.Options{HoldLimit: hold, ControlLimit: o.control}, Version: version(), Idle: o.idle, Hang: o.hang})
 	go func() {
 		<-catch()
 		_ = s.Close()
 	}()
-	if o.readyFD > 0 {
-		tellStarter(o.readyFD, serving)
-		o.readyFD = 0
+	if o.readyFD == 0 {
+		fmt.Fprintf(os.Stderr, "ptracer: serving at %s\n", path)
+		return s.Serve(l)
 	}
+	done, err := toLog(path)
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve: %w", err), l.Close())
+	}
+	defer done()
+	tellStarter(o.readyFD, serving)
+	o.readyFD = 0
 	return s.Serve(l)
 }
 

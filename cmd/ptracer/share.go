@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
@@ -18,17 +18,16 @@ import (
 // systemSocket is where the server for all users is.
 const systemSocket = "/run/ptracer/socket"
 
-// idle is how long a server that was started for a verb waits for another tracer.
-const idle = 5 * time.Second
-
 // attach attaches to the first of a verb's processes, by a server that others can
 // share, which may have to be started; what a server can't do is done directly.
 func attach(opt *options, eo engine.Options) (engine.Session, error) {
-	if opt.direct || opt.resident || opt.where == handler.Kernel {
-		return engine.Attach(opt.pids[0], eo)
-	}
 	pid := opt.pids[0]
-	d := client.Dialer{Socket: socketOf(pid), Name: opt.name, Start: startServer}
+	if opt.direct || opt.resident || opt.where == handler.Kernel {
+		s, err := engine.Attach(pid, eo)
+		return s, sharedError(pid, err)
+	}
+	d := serverOf(pid)
+	d.Name, d.Start = opt.name, startServer
 	s, err := d.Attach(pid, eo)
 	var unreachable *noServer
 	if errors.As(err, &unreachable) {
@@ -38,67 +37,95 @@ func attach(opt *options, eo engine.Options) (engine.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if others := s.Others(); len(others) > 0 {
-		fmt.Fprintf(os.Stderr, "ptracer: process %d is shared with %s\n", pid, tracerNames(others))
-	}
+	tellShared(pid, s.Others())
 	return s, nil
 }
 
-// socketOf is that of the server that traces a process, else of our own.
-func socketOf(pid int) string {
-	own := client.DefaultSocket()
-	for _, socket := range []string{own, systemSocket} {
-		if list, err := (client.Dialer{Socket: socket}).Tracers(pid); err == nil && len(list) > 0 {
-			return socket
+// tellShared says with whom a process is shared, if it is.
+func tellShared(pid int, others []arbiter.TracerInfo) {
+	if len(others) > 0 {
+		fmt.Fprintf(os.Stderr, "ptracer: process %d is shared with %s\n", pid, tracerNames(others))
+	}
+}
+
+// addProcess adds one of a verb's further processes.
+func addProcess(s engine.Session, pid int) error {
+	if err := s.AddProcess(pid); err != nil {
+		return err
+	}
+	if c, ok := s.(*client.Session); ok {
+		others, _ := c.Sharing(pid)
+		tellShared(pid, others)
+	}
+	return nil
+}
+
+// sharedError says with whom a process is shared that can't be had directly.
+func sharedError(pid int, err error) error {
+	if !errors.Is(err, engine.ErrTraced) {
+		return err
+	}
+	if list, err2 := serverOf(pid).Tracers(pid); err2 == nil && len(list) > 0 {
+		return fmt.Errorf("%w; it is shared by %s", err, tracerNames(list))
+	}
+	return err
+}
+
+// servers are those that we may reach: our own, and that for all. Root reaches the
+// one of a process's owner, too, with pid 0 those of all users.
+func servers(pid int) (list []client.Dialer) {
+	list = []client.Dialer{{Socket: client.DefaultSocket()}, {Socket: systemSocket}}
+	if os.Getuid() != 0 {
+		return list
+	}
+	owners := []int{ownerOf(pid)}
+	if pid == 0 {
+		owners = nil
+		names, _ := os.ReadDir("/run/user")
+		for _, n := range names {
+			uid, _ := strconv.Atoi(n.Name())
+			owners = append(owners, uid)
 		}
 	}
-	return own
+	for _, uid := range owners {
+		if uid > 0 {
+			list = append(list, client.Dialer{Socket: client.UserSocket(uid, ""), Trust: []int{uid}})
+		}
+	}
+	return list
 }
 
+// ownerOf is the user that a process runs as, -1 if there is none.
+func ownerOf(pid int) int {
+	fi, err := os.Stat("/proc/" + strconv.Itoa(pid))
+	if err != nil {
+		return -1
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(st.Uid)
+}
+
+// serverOf is the server that traces a process, else our own.
+func serverOf(pid int) client.Dialer {
+	all := servers(pid)
+	for _, d := range all {
+		if list, err := d.Tracers(pid); err == nil && len(list) > 0 {
+			return d
+		}
+	}
+	return all[0]
+}
+
+// tracerNames names tracers, each once.
 func tracerNames(list []arbiter.TracerInfo) string {
-	names := make([]string, len(list))
-	for i, t := range list {
-		names[i] = fmt.Sprintf("%s (process %d)", t.Name, t.PID)
+	var names []string
+	for _, t := range list {
+		if name := fmt.Sprintf("%s (process %d)", t.Name, t.PID); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	return strings.Join(names, ", ")
-}
-
-// noServer is of a server that can't be started.
-type noServer struct{ err error }
-
-func (e *noServer) Error() string { return e.err.Error() }
-func (e *noServer) Unwrap() error { return e.err }
-
-// startServer runs 'ptracer serve' in the background and waits until it answers,
-// or has failed.
-func startServer(socket string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return &noServer{err}
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return &noServer{err}
-	}
-	defer r.Close()
-	cmd := exec.Command(self, "serve", "--socket", socket, "--idle", idle.String(), "--ready-fd", "3")
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Dir = "/"
-	if err := cmd.Start(); err != nil {
-		w.Close()
-		return &noServer{err}
-	}
-	w.Close()
-	go func() { _ = cmd.Wait() }()
-	why := make([]byte, 1000)
-	n, _ := r.Read(why)
-	switch text := string(why[:n]); text {
-	case serving:
-		return nil
-	case "":
-		return &noServer{errors.New("it ended without a word")}
-	default:
-		return &noServer{errors.New(text)}
-	}
 }

@@ -40,14 +40,22 @@ late has not let go of a thread in time, nor asked for anything since.`,
 	return cmd
 }
 
-func tracers(w io.Writer, pid int, asJSON bool) error {
-	var list []arbiter.TracerInfo
-	for _, socket := range []string{client.DefaultSocket(), systemSocket} {
-		some, err := client.Dialer{Socket: socket}.Tracers(pid)
+// allTracers are those of all servers that we reach.
+func allTracers(pid int, ask func(client.Dialer, int) ([]arbiter.TracerInfo, error)) (list []arbiter.TracerInfo, err error) {
+	for _, d := range servers(pid) {
+		some, err := ask(d, pid)
 		if err != nil && !errors.Is(err, client.ErrNoServer) {
-			return err
+			return nil, err
 		}
 		list = append(list, some...)
+	}
+	return list, nil
+}
+
+func tracers(w io.Writer, pid int, asJSON bool) error {
+	list, err := allTracers(pid, client.Dialer.Tracers)
+	if err != nil {
+		return err
 	}
 	if asJSON {
 		objects := make([]any, len(list))
@@ -61,12 +69,8 @@ func tracers(w io.Writer, pid int, asJSON bool) error {
 		rows = append(rows, []string{t.Name, fmt.Sprint(t.PID), fmt.Sprint(t.UID), time.Since(t.Since).Round(time.Second).String(),
 			numbers(t.Processes), fmt.Sprint(len(t.Probes)), holdsText(&t), controlsText(t.Controls)})
 	}
-	for _, line := range aligned(rows) {
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = fmt.Fprintln(w, strings.Join(align(rows, -1), "\n"))
+	return err
 }
 
 func tracerJSON(t *arbiter.TracerInfo) map[string]any {
@@ -132,23 +136,4 @@ func numbers(list []int) string {
 		return "-"
 	}
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ","), "[]")
-}
-
-// aligned puts the cells of rows below each other.
-func aligned(rows [][]string) []string {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len(cell))
-		}
-	}
-	lines := make([]string, len(rows))
-	for n, row := range rows {
-		var b strings.Builder
-		for i, cell := range row {
-			fmt.Fprintf(&b, "%-*s  ", widths[i], cell)
-		}
-		lines[n] = strings.TrimRight(b.String(), " ")
-	}
-	return lines
 }

@@ -218,8 +218,8 @@ func (a *Arbiter) Owns(pid int) bool {
 }
 
 // Tracers tells of all tracers, the oldest first; with a pid, of those of that
-// process.
-func (a *Arbiter) Tracers(pid int) (list []TracerInfo) {
+// process. To count their hits, too, asks their sessions.
+func (a *Arbiter) Tracers(pid int, hits bool) (list []TracerInfo) {
 	var tracers []*Tracer
 	for _, g := range a.all() {
 		for _, t := range g.others(nil) {
@@ -229,8 +229,8 @@ func (a *Arbiter) Tracers(pid int) (list []TracerInfo) {
 		}
 	}
 	for _, t := range tracers {
-		if info := t.Info(); pid == 0 || slices.Contains(info.Processes, pid) {
-			list = append(list, info)
+		if pid == 0 || t.sees(pid) {
+			list = append(list, t.info(hits))
 		}
 	}
 	slices.SortFunc(list, func(x, y TracerInfo) int { return x.ID - y.ID })

@@ -14,6 +14,7 @@ type TracerInfo struct {
 	Since     time.Time
 	Processes []int
 	Probes    []string // locations
+	Hits      []uint64 // of these, if asked for
 	Handlers  int
 	Holds     []Hold
 	Controls  []Control
@@ -36,11 +37,16 @@ type Control struct {
 	Waiting int  // tracers that wait for it
 }
 
-// Info tells of the tracer.
-func (t *Tracer) Info() TracerInfo {
+// Info tells of the tracer, but for hits.
+func (t *Tracer) Info() TracerInfo { return t.info(false) }
+
+func (t *Tracer) info(hits bool) TracerInfo {
 	i := TracerInfo{ID: t.nr, Name: t.id.Name, PID: t.id.PID, UID: t.id.UID, Since: t.since, Missed: t.Total(), Late: t.late.Load()}
 	for _, p := range t.live() {
 		i.Probes = append(i.Probes, p.spec.Location)
+		if hits {
+			i.Hits = append(i.Hits, t.Hits(p.id))
+		}
 	}
 	t.mu.Lock()
 	i.Processes, i.Handlers = t.processes(), len(t.handlers)

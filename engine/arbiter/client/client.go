@@ -134,15 +134,20 @@ func (d Dialer) Server() (ServerInfo, error) {
 
 // Tracers tells of the tracers of processes that we may trace: of all with pid
 // 0.
-func (d Dialer) Tracers(pid int) (list []arbiter.TracerInfo, err error) {
+func (d Dialer) Tracers(pid int) ([]arbiter.TracerInfo, error) { return d.tracers(pid, false) }
+
+// Hits is Tracers with what their probes have counted.
+func (d Dialer) Hits(pid int) ([]arbiter.TracerInfo, error) { return d.tracers(pid, true) }
+
+func (d Dialer) tracers(pid int, hits bool) (list []arbiter.TracerInfo, err error) {
 	c, err := d.dial()
 	if err != nil {
 		return nil, err
 	}
 	defer c.conn.Close()
-	reply, err := c.api.Tracers(context.Background(), &wire.TracersRequest{Pid: int32(pid)})
+	reply, err := call(c.api.Tracers, &wire.TracersRequest{Pid: int32(pid), Hits: hits})
 	if err != nil {
-		return nil, wire.FromStatus(err)
+		return nil, err
 	}
 	for _, m := range reply.Tracers {
 		list = append(list, wire.ToTracer(m))

@@ -26,6 +26,7 @@ type Session struct {
 	*event.Queue
 	*link
 	token  string
+	id     int
 	isa    arch.ISA
 	others []arbiter.TracerInfo
 	cancel context.CancelFunc
@@ -56,7 +57,7 @@ func join(l *link, pid int, name string, o engine.Options) (*Session, error) {
 		cancel()
 		return nil, wire.FromStatus(err)
 	}
-	s := &Session{Queue: event.NewQueue(o.Buffer), link: l, token: told.Joined.Token, isa: isaOf(told.Joined.Isa), cancel: cancel,
+	s := &Session{Queue: event.NewQueue(o.Buffer), link: l, token: told.Joined.Token, id: int(told.Joined.Id), isa: isaOf(told.Joined.Isa), cancel: cancel,
 		done: make(chan struct{}), funcs: map[event.ProbeID]func(engine.Hit){}, calls: make(chan event.Event, 256)}
 	for _, m := range told.Joined.Others {
 		s.others = append(s.others, wire.ToTracer(m))
@@ -73,6 +74,17 @@ func isaOf(name string) arch.ISA {
 		}
 	}
 	return nil
+}
+
+// Sharing are the other tracers of a process.
+func (s *Session) Sharing(pid int) (list []arbiter.TracerInfo, err error) {
+	reply, err := call(s.api.Tracers, &wire.TracersRequest{Pid: int32(pid)})
+	for _, m := range reply.GetTracers() {
+		if int(m.Id) != s.id {
+			list = append(list, wire.ToTracer(m))
+		}
+	}
+	return list, err
 }
 
 // Others are the tracers that shared the process when this one came.
@@ -147,6 +159,9 @@ func (s *Session) Err() error {
 	}
 	return nil
 }
+
+// Socket is the server's.
+func (s *Session) Socket() string { return s.info.Socket }
 
 // Close ends the connection. Nothing can be asked after it.
 func (s *Session) Close() error {

@@ -231,7 +231,7 @@ func (s *Server) Tracers(ctx context.Context, r *wire.TracersRequest) (*wire.Tra
 		return nil, err
 	}
 	reply := &wire.TracersReply{}
-	for _, i := range s.arbiter.Tracers(int(r.Pid)) {
+	for _, i := range s.arbiter.Tracers(int(r.Pid), r.Hits) {
 		if i.UID == p.UID || p.Root || mayAny(p, i.Processes) {
 			reply.Tracers = append(reply.Tracers, wire.FromTracer(&i))
 		}

@@ -355,7 +355,8 @@ func (x *HelloReply) GetHoldLimit() int64 {
 
 type TracersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pid           int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"` // of this process only; 0: all
+	Pid           int32                  `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`   // of this process only; 0: all
+	Hits          bool                   `protobuf:"varint,2,opt,name=hits,proto3" json:"hits,omitempty"` // count them, too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,6 +396,13 @@ func (x *TracersRequest) GetPid() int32 {
 		return x.Pid
 	}
 	return 0
+}
+
+func (x *TracersRequest) GetHits() bool {
+	if x != nil {
+		return x.Hits
+	}
+	return false
 }
 
 type TracersReply struct {
@@ -453,8 +461,9 @@ type Tracer struct {
 	Handlers      int32                  `protobuf:"varint,8,opt,name=handlers,proto3" json:"handlers,omitempty"`
 	Holds         []*Hold                `protobuf:"bytes,9,rep,name=holds,proto3" json:"holds,omitempty"`
 	Controls      []*Control             `protobuf:"bytes,10,rep,name=controls,proto3" json:"controls,omitempty"`
-	Missed        uint64                 `protobuf:"varint,11,opt,name=missed,proto3" json:"missed,omitempty"` // events
-	Late          bool                   `protobuf:"varint,12,opt,name=late,proto3" json:"late,omitempty"`     // it has not let go of a task in time, nor asked for anything since
+	Missed        uint64                 `protobuf:"varint,11,opt,name=missed,proto3" json:"missed,omitempty"`    // events
+	Late          bool                   `protobuf:"varint,12,opt,name=late,proto3" json:"late,omitempty"`        // it has not let go of a task in time, nor asked for anything since
+	Hits          []uint64               `protobuf:"varint,13,rep,packed,name=hits,proto3" json:"hits,omitempty"` // of probes, in their order, if asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -571,6 +580,13 @@ func (x *Tracer) GetLate() bool {
 		return x.Late
 	}
 	return false
+}
+
+func (x *Tracer) GetHits() []uint64 {
+	if x != nil {
+		return x.Hits
+	}
+	return nil
 }
 
 type Control struct {
@@ -3788,11 +3804,12 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05least\x18\x04 \x01(\x05R\x05least\x12\x14\n" +
 	"\x05since\x18\x05 \x01(\x03R\x05since\x12\x1d\n" +
 	"\n" +
-	"hold_limit\x18\x06 \x01(\x03R\tholdLimit\"\"\n" +
+	"hold_limit\x18\x06 \x01(\x03R\tholdLimit\"6\n" +
 	"\x0eTracersRequest\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\x05R\x03pid\"<\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
+	"\x04hits\x18\x02 \x01(\bR\x04hits\"<\n" +
 	"\fTracersReply\x12,\n" +
-	"\atracers\x18\x01 \x03(\v2\x12.ptracer.v1.TracerR\atracers\"\xbd\x02\n" +
+	"\atracers\x18\x01 \x03(\v2\x12.ptracer.v1.TracerR\atracers\"\xd1\x02\n" +
 	"\x06Tracer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -3806,7 +3823,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\bcontrols\x18\n" +
 	" \x03(\v2\x13.ptracer.v1.ControlR\bcontrols\x12\x16\n" +
 	"\x06missed\x18\v \x01(\x04R\x06missed\x12\x12\n" +
-	"\x04late\x18\f \x01(\bR\x04late\"a\n" +
+	"\x04late\x18\f \x01(\bR\x04late\x12\x12\n" +
+	"\x04hits\x18\r \x03(\x04R\x04hits\"a\n" +
 	"\aControl\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x14\n" +
 	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x14\n" +

@@ -139,7 +139,7 @@ func ToPlacement(m *Placement) engine.Placement {
 // FromTracer makes a message of what is known of a tracer.
 func FromTracer(i *arbiter.TracerInfo) *Tracer {
 	m := &Tracer{Id: int32(i.ID), Name: text(i.Name), Pid: int32(i.PID), Uid: i.UID, Since: i.Since.UnixNano(),
-		Processes: narrow(i.Processes), Probes: texts(i.Probes), Handlers: int32(i.Handlers), Missed: i.Missed, Late: i.Late}
+		Processes: narrow(i.Processes), Probes: texts(i.Probes), Handlers: int32(i.Handlers), Missed: i.Missed, Late: i.Late, Hits: i.Hits}
 	for _, c := range i.Controls {
 		m.Controls = append(m.Controls, &Control{Pid: int32(c.PID), Until: c.Until.UnixNano(), Asked: c.Asked, Waiting: int32(c.Waiting)})
 	}
@@ -156,7 +156,7 @@ func FromTracer(i *arbiter.TracerInfo) *Tracer {
 // ToTracer is the reverse of FromTracer.
 func ToTracer(m *Tracer) arbiter.TracerInfo {
 	i := arbiter.TracerInfo{ID: int(m.Id), Name: m.Name, PID: int(m.Pid), UID: m.Uid, Since: time.Unix(0, m.Since),
-		Processes: widen(m.Processes), Probes: m.Probes, Handlers: int(m.Handlers), Missed: m.Missed, Late: m.Late}
+		Processes: widen(m.Processes), Probes: m.Probes, Handlers: int(m.Handlers), Missed: m.Missed, Late: m.Late, Hits: m.Hits}
 	for _, c := range m.Controls {
 		i.Controls = append(i.Controls, arbiter.Control{PID: int(c.Pid), Until: time.Unix(0, c.Until), Asked: c.Asked, Waiting: int(c.Waiting)})
 	}

@@ -80,7 +80,7 @@ func TestTracers(t *testing.T) {
 	now := time.Unix(0, 1e18)
 	i := arbiter.TracerInfo{ID: 1, Name: "n", PID: 2, UID: 3, Since: now, Processes: []int{4}, Probes: []string{"p"}, Handlers: 5,
 		Holds:    []arbiter.Hold{{PID: 6, TID: 7, Since: now, Until: now}, {PID: 6, TID: 8, Since: now}},
-		Controls: []arbiter.Control{{PID: 9, Until: now, Asked: true, Waiting: 2}}, Missed: 10, Late: true}
+		Controls: []arbiter.Control{{PID: 9, Until: now, Asked: true, Waiting: 2}}, Missed: 10, Late: true, Hits: []uint64{1 << 63}}
 	if d := cmp.Diff(i, ToTracer(sent(t, FromTracer(&i), &Tracer{}))); d != "" {
 		t.Error(d)
 	}

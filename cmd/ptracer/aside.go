@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/client"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+func newAside() *cobra.Command {
+	var pid int
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "aside -p PID [flags] [-- COMMAND [ARG]...]",
+		Short: "Let another tracer, such as gdb, have a process for a while",
+		Long: `Let another tracer have a process that is shared through a server: the kernel
+allows one. The server lets the process go, with the probes that are jumps in it:
+they count on, and so do handlers that run in the program. What needs a stop is
+not seen meanwhile; those who trace the process are told. When the other one has
+gone, or nobody has come in time, the server is back.
+
+With a COMMAND that is run as the other tracer, and its exit status is ours. A
+thread that another tracer keeps stopped is in the way.`,
+		Example: `  ptracer aside -p 1234 -- gdb -p 1234
+  ptracer aside -p 1234 --wait 1m`,
+		RunE: verb(func(cmd *cobra.Command, args []string) error {
+			if n := cmd.ArgsLenAtDash(); len(args) > 0 && n != 0 {
+				return usage("%q: a COMMAND comes behind --", args[0])
+			}
+			if pid <= 0 || wait < 0 {
+				return usage("aside: give -p PID, and a --wait that is not negative")
+			}
+			return aside(cmd.ErrOrStderr(), pid, wait, args)
+		}),
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntVarP(&pid, "pid", "p", 0, "the process `PID`")
+	f.DurationVar(&wait, "wait", 10*time.Second, "come back after `TIME` if nobody has come")
+	return cmd
+}
+
+var errNobody = errors.New("nobody traces it through a server: it is free for any tracer, or 'ptracer doctor' says what is in the way")
+
+func aside(stderr io.Writer, pid int, wait time.Duration, command []string) error {
+	d := serverOf(pid)
+	list, err := d.Tracers(pid)
+	if err != nil && !errors.Is(err, client.ErrNoServer) {
+		return err
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("process %d: %w", pid, errNobody)
+	}
+	d.Name = "ptracer aside"
+	s, err := d.Attach(pid)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.StepAside(pid, wait); err != nil {
+		return err
+	}
+	if len(command) == 0 {
+		fmt.Fprintf(stderr, "ptracer: process %d is free for another tracer for %v\n", pid, wait)
+		return nil
+	}
+	err = runAside(command)
+	return errors.Join(err, s.StepAside(pid, 0), awaitBack(s, pid))
+}
+
+// runAside runs a command as the other tracer. A terminal's Ctrl-C is for it.
+func runAside(command []string) error {
+	catch()
+	c := exec.Command(command[0], command[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := c.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return &commandEnded{exit.ExitCode()}
+	}
+	if err != nil {
+		return startFailure(command[0], err)
+	}
+	return nil
+}
+
+// backPatience is how long the server may take to see that the command has gone.
+const backPatience = 10 * time.Second
+
+// awaitBack waits until the process is traced again, so that what comes next finds
+// it so.
+func awaitBack(s engine.Session, pid int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), backPatience)
+	defer cancel()
+	for e := range s.Events(ctx) {
+		if e.Kind == event.Back {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("process %d: it is not traced again within %v: another tracer has it", pid, backPatience)
+	}
+	return nil // it has ended
+}
