@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs ptracer on real programs, as a user does. Commands beside
 // testscript's own:
 //
-//	needs PROGRAM...     skips where one is missing; "amd64" and "eBPF" are things to need, too
+//	needs PROGRAM...     skips where one is missing; "amd64", "eBPF" and "grpcio" are
+//	                     things to need, too
 //	fixture NAME...      sets $NAME to the fixture's path
 //	pid VAR [NAME]       sets VAR to the pid of the last background command, or
 //	                     of its descendant with that name, once there is one
@@ -55,7 +56,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[tKey{}] = env.T().(testing.TB)
-			for name, dir := range map[string]string{"OBJECTS": "testdata/objects", "PROGRAMS": "../../engine/handler/program/testdata"} {
+			for name, dir := range map[string]string{"OBJECTS": "testdata/objects", "PROGRAMS": "../../engine/handler/program/testdata", "MODULE": "../.."} {
 				abs, err := filepath.Abs(dir)
 				if err != nil {
 					return err
@@ -115,6 +116,8 @@ func needs(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		case "eBPF":
 			err = kernel.Available()
+		case "grpcio":
+			err = exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run()
 		default:
 			_, err = exec.LookPath(name)
 		}
