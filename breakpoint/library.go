@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -68,4 +69,16 @@ func readLibrary(mem Memory, addr arch.Addr) (l library, ok bool) {
 		return l, false
 	}
 	return library{addr: addr, size: int(size)}, true
+}
+
+// RemoveLibrary forgets the mapping that an address is in: nothing leads there any
+// more, and no task is there. It is the caller's to unmap.
+func (t *Table) RemoveLibrary(at arch.Addr) (addr arch.Addr, size int, ok bool) {
+	for i, l := range t.libs {
+		if l.contains(at) && !l.puns {
+			t.libs = slices.Delete(t.libs, i, i+1)
+			return l.addr, l.size, true
+		}
+	}
+	return 0, 0, false
 }

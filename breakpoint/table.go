@@ -41,8 +41,8 @@ func (t *Table) At(addr arch.Addr) *Site { return t.sites[addr] }
 // its way is ours, and the task has to go back to addr.
 func (t *Table) Was(addr arch.Addr) bool { return t.gone[addr] }
 
-// Retired is how many removed sites' slots wait for Sweep.
-func (t *Table) Retired() int { return len(t.gone) }
+// Retired is how many removed sites' slots, and how many jumps' code, wait for Sweep.
+func (t *Table) Retired() int { return len(t.gone) + len(t.old) }
 
 // Len is the number of sites.
 func (t *Table) Len() int { return len(t.sites) }

@@ -26,6 +26,7 @@ var (
 	// ErrAside is of a process that another tracer has at present.
 	ErrAside = errors.New("it has been let go for another tracer, for a while")
 
+	errUnread   = errors.New("its tracer has not been told yet that it has ended")
 	errMemory   = errors.New("another process runs in its memory")
 	errResident = fmt.Errorf("%w: resident probes are for when nobody comes back", errors.ErrUnsupported)
 )
@@ -94,7 +95,7 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 func (s *session) goAway(p *inferior.Process, a *away, why string) error {
 	a.pid, a.born, a.ancestors, a.follow = p.PID, bornAt(p.PID), p.Ancestors, p.Follow
 	a.since, a.over = time.Now(), make(chan struct{})
-	s.away[p.PID] = a
+	s.away[p.PID], s.wentAside = a, true
 	err := s.let(p)
 	s.tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
 	go s.awaitReturn(a, a.lifted)
@@ -156,8 +157,9 @@ func (s *session) awaitReturn(a *away, l *lifted) {
 		traced, there := a.look()
 		switch {
 		case !there:
-			_ = s.do(func() error { return s.leftAway(a) })
-			return
+			if s.do(func() error { return s.leftAway(a) }) == nil {
+				return
+			}
 		case traced:
 			seen = true
 		case seen || time.Since(a.since) >= time.Duration(a.wait.Load()) || a.tracerGone():
@@ -264,12 +266,16 @@ func (s *session) onAway(a *away, stop ptrace.Stop) {
 	ptrace.Take(stop.Task) // a job control stop, which our parent would be told
 }
 
-// leftAway forgets a process that is not there any more. Of a child of ours wait
-// has told nobody yet.
+// leftAway forgets a process that is not there any more. How a child of ours has
+// ended the kernel tells us when its tracer has been told.
 func (s *session) leftAway(a *away) error {
 	if s.away[a.pid] == a && s.started[a.pid] {
-		if stop, ok, err := ptrace.Wait(a.pid, false); ok && err == nil {
+		stop, ok, err := ptrace.Wait(a.pid, false)
+		switch {
+		case ok && err == nil:
 			s.onAway(a, stop)
+		case err == nil && bornAt(a.pid) == a.born:
+			return errUnread
 		}
 	}
 	s.endAway(a, nil)

@@ -46,6 +46,9 @@ type Session interface {
 	Register(ProbeSpec) (event.ProbeID, error)
 	// Unregister takes a probe out again; what it counted stays readable.
 	Unregister(event.ProbeID) error
+	// Forget gives back what an unregistered probe has had: nobody asks for its hits
+	// and places any more.
+	Forget(event.ProbeID) error
 	// Hits is how often a probe was hit so far, in all processes.
 	Hits(event.ProbeID) uint64
 	// Placements lists where a probe is (or, once unregistered, was) planted,

@@ -32,15 +32,16 @@ import (
 
 // counter is where a placement's hits behind a jump are counted.
 type counter struct {
-	of *handler.Counters
-	n  int
+	of   *handler.Counters
+	n    int
+	base uint64 // what another has counted there before
 }
 
 func (c counter) count() uint64 {
 	if c.of == nil {
 		return 0
 	}
-	return c.of.Count(c.n)
+	return c.of.Count(c.n) - c.base
 }
 
 // count is how often a placement was hit.
@@ -521,9 +522,12 @@ func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (l
 }
 
 func (s *session) newCounter(pl *placement) error {
+	if s.reuse(pl) {
+		return nil
+	}
 	if k := len(s.counters); k > 0 {
 		if n, ok := s.counters[k-1].Take(); ok {
-			pl.counter = counter{s.counters[k-1], n}
+			pl.counter = counter{of: s.counters[k-1], n: n}
 			return nil
 		}
 	}
@@ -537,6 +541,6 @@ func (s *session) newCounter(pl *placement) error {
 	}
 	s.counters = append(s.counters, c)
 	n, _ := c.Take()
-	pl.counter = counter{c, n}
+	pl.counter = counter{of: c, n: n}
 	return nil
 }

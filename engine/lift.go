@@ -8,6 +8,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // A debugger's child runs in the debugger's memory until it executes a program
@@ -34,6 +35,16 @@ func (s *session) lift(a *away, child *inferior.Process) error {
 	}
 	a.lifted = l
 	return space.Table.Remove(sites)
+}
+
+// onVForkDone is where a child has left the memory of its parent, before that goes
+// on: children that it forks next have what it has.
+func (s *session) onVForkDone(t *inferior.Task) error {
+	child, err := ptrace.EventMessage(t.TID)
+	if a := s.away[child]; a != nil && err == nil {
+		err = s.lower(a)
+	}
+	return errors.Join(err, s.resume(t, 0))
 }
 
 // lower puts lifted traps back, where probes still want them.

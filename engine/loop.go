@@ -133,6 +133,8 @@ func (s *session) decide(t *inferior.Task, stop ptrace.Stop) error {
 		return s.resume(t, 0)
 	case ptrace.Clone, ptrace.Fork, ptrace.VFork:
 		return s.onNewTask(t, stop.Kind)
+	case ptrace.VForkDone:
+		return s.onVForkDone(t)
 	case ptrace.Exec:
 		return s.onExec(t)
 	case ptrace.Exited, ptrace.Killed:

@@ -215,7 +215,10 @@ func (s *session) unjump(h *opened) error {
 				errs = append(errs, s.downgrade(proc.Space, sites, ""), s.upgrade(proc, sites))
 			}
 		}
-		return errors.Join(errs...)
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		return s.unshare(h)
 	})
 	if err == ErrEnded {
 		<-s.done

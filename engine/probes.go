@@ -23,6 +23,7 @@ type probe struct {
 	places  []*placement
 	gone    bool
 	found   bool // its location has been found somewhere
+	clean   bool // it is gone, and nothing leads to what it has had
 }
 
 // Register implements Session.
@@ -372,7 +373,9 @@ func (s *session) Unregister(id event.ProbeID) error {
 			}
 		}
 		links = s.links()
-		return errors.Join(errs...)
+		err = errors.Join(errs...)
+		p.clean = err == nil
+		return err
 	})
 	return errors.Join(err, closeLinks(links))
 }
@@ -419,12 +422,7 @@ func (s *session) unplace(pl *placement) error {
 		return nil
 	}
 	g := pl.site.Tag.(*tag)
-	for i, q := range g.list {
-		if q == pl {
-			g.list = append(g.list[:i:i], g.list[i+1:]...)
-		}
-	}
-	g.mark()
+	g.drop(pl)
 	site := pl.site
 	pl.site = nil
 	if s.procs[pl.proc.PID] != pl.proc {
@@ -441,6 +439,19 @@ func (s *session) unplace(pl *placement) error {
 		}
 	}
 	return errors.Join(s.downgrade(pl.proc.Space, leaning, "another probe was near"), table.Remove([]*breakpoint.Site{site}))
+}
+
+// drop takes a placement out of a new list: somebody may be walking the old one.
+// Sites that are gone keep their tags, which hold nothing then.
+func (g *tag) drop(p *placement) {
+	var rest []*placement
+	for _, q := range g.list {
+		if q != p {
+			rest = append(rest, q)
+		}
+	}
+	g.list = rest
+	g.mark()
 }
 
 // dropPlacements forgets where probes are in a space that goes away; what

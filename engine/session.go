@@ -67,6 +67,7 @@ type session struct {
 	shown   taskHit // to the Func that is running
 
 	counters []*handler.Counters // of hits behind jumps
+	spare    []counter           // of these, those of probes that are forgotten
 	regions  map[*inferior.Space][]region
 	unshared map[*inferior.Space]error // why there can't be any
 
@@ -77,6 +78,9 @@ type session struct {
 	left    bool            // they have been left
 	collect bool            // they are to be taken away where they are found
 	cleaned bool            // what others have left was found
+	// wentAside: there may be forked children, made while nobody traced, that count
+	// on.
+	wentAside bool
 
 	stats struct {
 		stops, hits atomic.Uint64

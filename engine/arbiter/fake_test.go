@@ -31,6 +31,7 @@ type fake struct {
 	detached  bool
 	done      chan struct{}
 	wrote     int
+	forgotten int
 	signals   []int
 	follows   map[int]bool
 	allow     func(by any, pid int) bool
@@ -144,6 +145,16 @@ func (f *fake) Unregister(id event.ProbeID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.probes[id-1].gone = true
+	return nil
+}
+
+func (f *fake) Forget(id event.ProbeID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.probes[id-1].gone {
+		return errStillThere
+	}
+	f.forgotten++
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
 )
 
 // Tracers that go, and what goes with them.
@@ -26,6 +27,33 @@ func (t *Tracer) Detach() error {
 	})
 	<-t.done
 	return err
+}
+
+// Close is Detach, after which nothing is asked any more: what the tracer has found
+// out is forgotten.
+func (t *Tracer) Close() error {
+	err := t.Detach()
+	t.mu.Lock()
+	probes := t.probes
+	t.probes = nil
+	t.mu.Unlock()
+	for _, p := range probes {
+		for _, x := range p.parts {
+			x.g.disown(x.id)
+		}
+	}
+	return err
+}
+
+// disown forgets a probe of the session's, which goes on if others have it.
+func (g *group) disown(id event.ProbeID) {
+	g.mu.Lock()
+	delete(g.owners, id)
+	over := g.ending
+	g.mu.Unlock()
+	if !over {
+		_ = g.s.Forget(id) // it may be over meanwhile
+	}
 }
 
 // close has a tracer hold nothing any more from now on.

@@ -23,6 +23,8 @@ type probe struct {
 	parts  []part
 	places int
 	gone   bool
+
+	forgotten bool // nobody asks what it has counted
 }
 
 type part struct {
@@ -59,15 +61,15 @@ func (t *Tracer) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 	return p.id, nil
 }
 
-// everProbes is how many times the probes that a tracer may have it may have had:
-// what those that are gone have counted is kept.
+// everProbes is how many times the probes that a tracer may have it may have had
+// without forgetting them: what those that are gone have counted is kept.
 const everProbes = 10
 
 // adopt gives a probe its number.
 func (t *Tracer) adopt(p *probe) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if most := everProbes * t.a.opts.Quota.Probes; len(t.probes) >= most {
+	if most := everProbes * t.a.opts.Quota.Probes; len(t.probes)-t.forgotten >= most {
 		return fmt.Errorf("%w: %d probes in all", ErrQuota, most)
 	}
 	if t.ended {
@@ -305,6 +307,30 @@ func (t *Tracer) Unregister(id event.ProbeID) error {
 	}
 	return p.unregister()
 }
+
+// Forget implements engine.Session.
+func (t *Tracer) Forget(id event.ProbeID) error {
+	p, parts, err := t.probe(id)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	gone := p.gone || t.ended
+	if gone && !p.forgotten {
+		t.probes[id-1] = &probe{t: t, id: id, spec: engine.ProbeSpec{Location: p.spec.Location}, gone: true, forgotten: true}
+		t.forgotten++
+	}
+	t.mu.Unlock()
+	if !gone {
+		return fmt.Errorf("forget %d: %w", id, errStillThere)
+	}
+	for _, x := range parts {
+		x.g.disown(x.id)
+	}
+	return nil
+}
+
+var errStillThere = errors.New("the probe has not been unregistered")
 
 // Hits implements engine.Session.
 func (t *Tracer) Hits(id event.ProbeID) (n uint64) {

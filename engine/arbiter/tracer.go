@@ -35,7 +35,9 @@ type Tracer struct {
 	exits    map[int]engine.Exit
 	probes   []*probe // by id-1
 	handlers []*openHandler
-	ended    bool // it may hold nothing any more
+	// forgotten is how many of the probes are.
+	forgotten int
+	ended     bool // it may hold nothing any more
 }
 
 var _ engine.Session = (*Tracer)(nil)

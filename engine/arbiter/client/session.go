@@ -236,6 +236,12 @@ func (s *Session) Unregister(id event.ProbeID) error {
 	return err
 }
 
+// Forget implements engine.Session.
+func (s *Session) Forget(id event.ProbeID) error {
+	_, err := call(s.api.Forget, s.probe(id))
+	return err
+}
+
 // Hits implements engine.Session.
 func (s *Session) Hits(id event.ProbeID) uint64 {
 	reply, _ := call(s.api.Hits, s.probe(id))

@@ -178,7 +178,7 @@ func (s *Server) leave(token string) {
 		s.idle.Reset(s.opts.Idle)
 	}
 	s.mu.Unlock()
-	_ = t.Detach()
+	_ = t.Close()
 }
 
 // find is the tracer of a token, for the process that has made it.

@@ -97,6 +97,11 @@ func (s *Server) Unregister(ctx context.Context, r *wire.ProbeRequest) (*wire.Em
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Unregister(event.ProbeID(r.Probe)) })
 }
 
+// Forget implements wire.ArbiterServer.
+func (s *Server) Forget(ctx context.Context, r *wire.ProbeRequest) (*wire.Empty, error) {
+	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Forget(event.ProbeID(r.Probe)) })
+}
+
 // Hits implements wire.ArbiterServer.
 func (s *Server) Hits(ctx context.Context, r *wire.ProbeRequest) (*wire.HitsReply, error) {
 	t, err := s.tracer(ctx, r.Token)

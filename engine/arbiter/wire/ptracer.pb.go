@@ -4092,7 +4092,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x10StepAsideRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
-	"\x04wait\x18\x03 \x01(\x03R\x04wait2\x95\x13\n" +
+	"\x04wait\x18\x03 \x01(\x03R\x04wait2\xcc\x13\n" +
 	"\aArbiter\x129\n" +
 	"\x05Hello\x12\x18.ptracer.v1.HelloRequest\x1a\x16.ptracer.v1.HelloReply\x12?\n" +
 	"\aTracers\x12\x1a.ptracer.v1.TracersRequest\x1a\x18.ptracer.v1.TracersReply\x123\n" +
@@ -4106,7 +4106,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05Stats\x12\x19.ptracer.v1.TracerRequest\x1a\x16.ptracer.v1.StatsReply\x12B\n" +
 	"\bRegister\x12\x1b.ptracer.v1.RegisterRequest\x1a\x19.ptracer.v1.RegisterReply\x129\n" +
 	"\n" +
-	"Unregister\x12\x18.ptracer.v1.ProbeRequest\x1a\x11.ptracer.v1.Empty\x127\n" +
+	"Unregister\x12\x18.ptracer.v1.ProbeRequest\x1a\x11.ptracer.v1.Empty\x125\n" +
+	"\x06Forget\x12\x18.ptracer.v1.ProbeRequest\x1a\x11.ptracer.v1.Empty\x127\n" +
 	"\x04Hits\x12\x18.ptracer.v1.ProbeRequest\x1a\x15.ptracer.v1.HitsReply\x12E\n" +
 	"\n" +
 	"Placements\x12\x18.ptracer.v1.ProbeRequest\x1a\x1b.ptracer.v1.PlacementsReply0\x01\x12K\n" +
@@ -4241,73 +4242,75 @@ var file_ptracer_proto_depIdxs = []int32{
 	13, // 26: ptracer.v1.Arbiter.Stats:input_type -> ptracer.v1.TracerRequest
 	22, // 27: ptracer.v1.Arbiter.Register:input_type -> ptracer.v1.RegisterRequest
 	16, // 28: ptracer.v1.Arbiter.Unregister:input_type -> ptracer.v1.ProbeRequest
-	16, // 29: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
-	16, // 30: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
-	27, // 31: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
-	17, // 32: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
-	17, // 33: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
-	41, // 34: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
-	32, // 35: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
-	34, // 36: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
-	38, // 37: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	38, // 38: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	39, // 39: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
-	14, // 40: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
-	15, // 41: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
-	15, // 42: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
-	15, // 43: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
-	14, // 44: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
-	15, // 45: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
-	47, // 46: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
-	50, // 47: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
-	46, // 48: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
-	49, // 49: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
-	15, // 50: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
-	53, // 51: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
-	15, // 52: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
-	54, // 53: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
-	52, // 54: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
-	14, // 55: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
-	4,  // 56: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
-	6,  // 57: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
-	11, // 58: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
-	2,  // 59: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
-	2,  // 60: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
-	2,  // 61: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
-	18, // 62: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
-	19, // 63: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
-	20, // 64: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
-	23, // 65: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
-	2,  // 66: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
-	24, // 67: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
-	25, // 68: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
-	31, // 69: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
-	2,  // 70: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
-	40, // 71: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
-	42, // 72: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
-	33, // 73: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
-	35, // 74: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
-	2,  // 75: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
-	2,  // 76: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
-	2,  // 77: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
-	2,  // 78: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
-	2,  // 79: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
-	2,  // 80: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
-	2,  // 81: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
-	43, // 82: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
-	45, // 83: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
-	48, // 84: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
-	51, // 85: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
-	2,  // 86: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
-	2,  // 87: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
-	2,  // 88: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
-	2,  // 89: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
-	2,  // 90: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
-	2,  // 91: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
-	2,  // 92: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
-	2,  // 93: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
-	56, // [56:94] is the sub-list for method output_type
-	18, // [18:56] is the sub-list for method input_type
+	16, // 29: ptracer.v1.Arbiter.Forget:input_type -> ptracer.v1.ProbeRequest
+	16, // 30: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
+	16, // 31: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
+	27, // 32: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
+	17, // 33: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
+	17, // 34: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
+	41, // 35: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
+	32, // 36: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
+	34, // 37: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
+	38, // 38: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	38, // 39: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	39, // 40: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
+	14, // 41: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
+	15, // 42: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
+	15, // 43: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
+	15, // 44: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
+	14, // 45: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
+	15, // 46: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
+	47, // 47: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
+	50, // 48: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
+	46, // 49: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
+	49, // 50: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
+	15, // 51: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
+	53, // 52: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
+	15, // 53: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
+	54, // 54: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
+	52, // 55: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
+	14, // 56: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
+	4,  // 57: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
+	6,  // 58: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
+	11, // 59: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
+	2,  // 60: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
+	2,  // 61: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
+	2,  // 62: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
+	18, // 63: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
+	19, // 64: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
+	20, // 65: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
+	23, // 66: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
+	2,  // 67: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
+	2,  // 68: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
+	24, // 69: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
+	25, // 70: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
+	31, // 71: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
+	2,  // 72: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
+	40, // 73: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
+	42, // 74: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
+	33, // 75: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
+	35, // 76: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
+	2,  // 77: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
+	2,  // 78: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
+	2,  // 79: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
+	2,  // 80: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
+	2,  // 81: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
+	2,  // 82: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
+	2,  // 83: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
+	43, // 84: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
+	45, // 85: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
+	48, // 86: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
+	51, // 87: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
+	2,  // 88: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
+	2,  // 89: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
+	2,  // 90: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
+	2,  // 91: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
+	2,  // 92: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
+	2,  // 93: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
+	2,  // 94: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
+	2,  // 95: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
+	57, // [57:96] is the sub-list for method output_type
+	18, // [18:57] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name

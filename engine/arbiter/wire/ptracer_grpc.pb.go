@@ -53,6 +53,7 @@ const (
 	Arbiter_Stats_FullMethodName           = "/ptracer.v1.Arbiter/Stats"
 	Arbiter_Register_FullMethodName        = "/ptracer.v1.Arbiter/Register"
 	Arbiter_Unregister_FullMethodName      = "/ptracer.v1.Arbiter/Unregister"
+	Arbiter_Forget_FullMethodName          = "/ptracer.v1.Arbiter/Forget"
 	Arbiter_Hits_FullMethodName            = "/ptracer.v1.Arbiter/Hits"
 	Arbiter_Placements_FullMethodName      = "/ptracer.v1.Arbiter/Placements"
 	Arbiter_OpenHandler_FullMethodName     = "/ptracer.v1.Arbiter/OpenHandler"
@@ -102,6 +103,8 @@ type ArbiterClient interface {
 	Stats(ctx context.Context, in *TracerRequest, opts ...grpc.CallOption) (*StatsReply, error)
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterReply, error)
 	Unregister(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*Empty, error)
+	// Forget gives back what an unregistered probe has counted.
+	Forget(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*Empty, error)
 	Hits(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*HitsReply, error)
 	// Placements streams the places of a probe, or of all with probe 0.
 	Placements(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PlacementsReply], error)
@@ -273,6 +276,16 @@ func (c *arbiterClient) Unregister(ctx context.Context, in *ProbeRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Empty)
 	err := c.cc.Invoke(ctx, Arbiter_Unregister_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *arbiterClient) Forget(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Empty)
+	err := c.cc.Invoke(ctx, Arbiter_Forget_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -578,6 +591,8 @@ type ArbiterServer interface {
 	Stats(context.Context, *TracerRequest) (*StatsReply, error)
 	Register(context.Context, *RegisterRequest) (*RegisterReply, error)
 	Unregister(context.Context, *ProbeRequest) (*Empty, error)
+	// Forget gives back what an unregistered probe has counted.
+	Forget(context.Context, *ProbeRequest) (*Empty, error)
 	Hits(context.Context, *ProbeRequest) (*HitsReply, error)
 	// Placements streams the places of a probe, or of all with probe 0.
 	Placements(*ProbeRequest, grpc.ServerStreamingServer[PlacementsReply]) error
@@ -668,6 +683,9 @@ func (UnimplementedArbiterServer) Register(context.Context, *RegisterRequest) (*
 }
 func (UnimplementedArbiterServer) Unregister(context.Context, *ProbeRequest) (*Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method Unregister not implemented")
+}
+func (UnimplementedArbiterServer) Forget(context.Context, *ProbeRequest) (*Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
 }
 func (UnimplementedArbiterServer) Hits(context.Context, *ProbeRequest) (*HitsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Hits not implemented")
@@ -958,6 +976,24 @@ func _Arbiter_Unregister_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ArbiterServer).Unregister(ctx, req.(*ProbeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Arbiter_Forget_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProbeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ArbiterServer).Forget(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Arbiter_Forget_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ArbiterServer).Forget(ctx, req.(*ProbeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1487,6 +1523,10 @@ var Arbiter_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Unregister",
 			Handler:    _Arbiter_Unregister_Handler,
+		},
+		{
+			MethodName: "Forget",
+			Handler:    _Arbiter_Forget_Handler,
 		},
 		{
 			MethodName: "Hits",

@@ -21,7 +21,7 @@ func request(req uintptr, task int, addr, data uintptr) unix.Errno {
 // Follow is the set of options under which new tasks and programs are
 // reported and attached by the kernel itself.
 const Follow = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
-	unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESYSGOOD
+	unix.PTRACE_O_TRACEVFORKDONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESYSGOOD
 
 // Seize attaches to task without stopping it.
 func Seize(task int, options uintptr) error {
@@ -59,7 +59,7 @@ func Detach(task int, signal unix.Signal) error {
 }
 
 // EventMessage is the number that came with an event stop: the new task's id
-// for Fork, VFork and Clone, the old thread id for Exec.
+// for Fork, VFork, Clone and VForkDone, the old thread id for Exec.
 func EventMessage(task int) (int, error) {
 	var msg uint64
 	errno := request(unix.PTRACE_GETEVENTMSG, task, 0, uintptr(unsafe.Pointer(&msg)))
