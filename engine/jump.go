@@ -55,6 +55,9 @@ func (s *session) keepCounts() {
 			pl.counter = counter{}
 		}
 	}
+	if len(s.counters) > 0 {
+		s.stats.uncounted = s.counters[0].Set().Lost()
+	}
 	for _, c := range s.counters {
 		_ = c.Close()
 	}
@@ -143,10 +146,11 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		if len(ups) == 0 {
 			break
 		}
-		if sites, err = s.armJumps(p.Space, ups); err != nil {
+		if inside, err := s.armJumps(p.Space, ups); errors.Is(err, errNoLines) {
+			continue
+		} else if err != nil {
 			return err
-		}
-		if len(sites) == 0 {
+		} else if sites = inside; len(sites) == 0 {
 			break
 		}
 		if err := s.letRun(time.Millisecond); err != nil {
@@ -315,7 +319,7 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 	var always, sometimes []handler.Piece
 	var inside [][2]arch.Addr
 	for _, pl := range list {
-		ps, err := s.pieces(p, pl, way)
+		ps, err := s.pieces(p, m, pl, way)
 		if err != nil {
 			return nil, err
 		}
@@ -490,7 +494,7 @@ func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 
 // pieces are the programs that do what a placement does: count, and its
 // handler's.
-func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (list []handler.Piece, err error) {
+func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way) (list []handler.Piece, err error) {
 	if pl.counter.of == nil {
 		if err := s.newCounter(pl); err != nil {
 			return nil, err
@@ -499,15 +503,25 @@ func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (l
 	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
 	add := func(r *verify.Result, set *maps.Set, h *opened) error {
 		at, err := s.share(p, set, pl.addr)
+		if err != nil {
+			return err
+		}
 		lib := noLibrary
-		if err == nil && h != nil {
+		if h != nil {
 			lib, err = s.libraryFor(p, h, at, pl.addr)
+		} else {
+			lib, err = s.claimFor(p, pl.addr)
 		}
-		if err == nil {
-			way.Helpers = lib.Stack
-			list = append(list, handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At})
+		if err != nil {
+			return err
 		}
-		return err
+		way.Helpers = lib.Stack
+		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At}
+		if _, ok := lib.At[handler.ClaimLine]; ok && mayTakeLines(p, m, way) {
+			piece.Threads = p.Space.Threads
+		}
+		list = append(list, piece)
+		return nil
 	}
 	count, err := pl.counter.of.Program(pl.counter.n)
 	if err == nil {
@@ -531,7 +545,11 @@ func (s *session) newCounter(pl *placement) error {
 	if err != nil {
 		return err
 	}
-	c, err := handler.NewCounters(ctx, s.newFile())
+	var lines *maps.Set // the first counters have the next free one
+	if len(s.counters) > 0 {
+		lines = s.counters[0].Set()
+	}
+	c, err := handler.NewCounters(ctx, lines, s.newFile())
 	if err != nil {
 		return err
 	}

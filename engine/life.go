@@ -86,7 +86,10 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if err := s.setWatches(t); err != nil {
 		s.warn(p, "task %d: hardware probes: %v", t.TID, err)
 	}
-	return s.resume(t, 0)
+	if err := s.watchLines(t); err != nil && !isGone(err) {
+		s.warn(p, "task %d: the place of its counts: %v", t.TID, err)
+	}
+	return s.resumeStopped(t)
 }
 
 // onNewTask takes a new thread or process into the session, under whatever
@@ -117,6 +120,19 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 			s.warn(parent, "child %d: %v", child, err)
 		}
 	}
+	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
+		if err := s.leaveLines(parent); err != nil {
+			s.warn(parent, "the place of its counts: %v", err)
+		}
+	}
+	return s.resumeStopped(t)
+}
+
+// resumeStopped lets a task go on that a halt may have let go meanwhile.
+func (s *session) resumeStopped(t *inferior.Task) error {
+	if t.State != inferior.Stopped {
+		return nil
+	}
 	return s.resume(t, 0)
 }
 
@@ -135,7 +151,7 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
 	s.regions[space] = slices.Clone(s.regions[parent.Space])
 	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
-	space.Threads = parent.Space.Threads
+	space.Threads, space.NoLines, space.LinesChecked = parent.Space.Threads, parent.Space.NoLines, parent.Space.LinesChecked
 	p := s.addProcess(child, space)
 	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
 	p.Leaving = parent.Silent || !s.opts.Follow
@@ -170,7 +186,9 @@ func groupOf(tid int) int {
 const (
 	cloneVM      = 0x100
 	cloneSighand = 0x800
+	cloneVFork   = 0x4000
 	cloneThread  = 0x10000
+	cloneSetTLS  = 0x80000
 )
 
 // cloneFlags reads from the parent's system call what the new task shares with
@@ -192,7 +210,7 @@ func (s *session) cloneFlags(t *inferior.Task, kind ptrace.Kind) uint64 {
 		return arg
 	}
 	if kind == ptrace.VFork {
-		return cloneVM
+		return cloneVM | cloneVFork
 	}
 	return 0
 }

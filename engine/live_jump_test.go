@@ -115,7 +115,7 @@ func TestJumpsOtherUser(t *testing.T) {
 // TestJumpsComeAndGo plants and removes jumps while threads run through them.
 func TestJumpsComeAndGo(t *testing.T) {
 	needsJumps(t)
-	p := launch(t, "threads", "4", "1000000000")
+	p := launch(t, "threads", "4", "100000000000")
 	text := textOf(t, p.pid)
 	s := attach(t, p.pid)
 	p.goOn()

@@ -23,6 +23,13 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 			}
 			return nil
 		}
+		if err := s.checkLines(space); err != nil {
+			for _, up := range ups {
+				space.Table.Drop(up)
+			}
+			ups = nil
+			return err
+		}
 		ups, inside = s.free(space, ups)
 		// First: we may die in between, and no task is to find itself in the
 		// middle of a jump.

@@ -70,7 +70,7 @@ func (r *Resident) Running() bool {
 
 // Placements are the places of its probes, with their hits so far.
 func (r *Resident) Placements() (all []Placement, err error) {
-	sets := map[string]*maps.Set{}
+	sets, inUse := map[string]*maps.Set{}, map[string][]int{}
 	defer func() {
 		for _, set := range sets {
 			err = errors.Join(err, set.Close())
@@ -84,10 +84,10 @@ func (r *Resident) Placements() (all []Placement, err error) {
 				if err != nil {
 					return nil, err
 				}
-				sets[name] = set
+				sets[name], inUse[name] = set, set.Map(0).InUse()
 			}
 			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr),
-				Rung: breakpoint.Jump, Hits: pl.Before + handler.CountIn(sets[name], pl.N)})
+				Rung: breakpoint.Jump, Hits: pl.Before + handler.CountIn(sets[name], pl.N, inUse[name])})
 		}
 	}
 	return all, nil

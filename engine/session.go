@@ -79,6 +79,7 @@ type session struct {
 
 	stats struct {
 		stops, hits atomic.Uint64
+		uncounted   uint64 // at the session's end
 		pause       atomic.Int64
 	}
 	placed chan struct{} // closed when run has found its thread
@@ -247,7 +248,7 @@ func (s *session) Exit(pid int) (e Exit, ok bool) {
 // Stats implements Session.
 func (s *session) Stats() Stats {
 	return Stats{Stops: s.stats.stops.Load(), Hits: s.stats.hits.Load(),
-		Missed: s.Queue.Total(), Pause: time.Duration(s.stats.pause.Load())}
+		Missed: s.Queue.Total(), Pause: time.Duration(s.stats.pause.Load()), Uncounted: s.uncounted()}
 }
 
 func (s *session) process(pid int) (*inferior.Process, error) {

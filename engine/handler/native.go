@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type InTracee struct {
 
 // Open makes a handler's maps, if its program has code that needs no help.
 func (e InTracee) Open(h *Verified) (Maps, error) {
-	m, err := InEngine{e.File}.Open(h)
+	m, err := InEngine{e.File, Lined(h.Handler.Context)}.Open(h)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,8 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 // they ask for the time.
 func (x *Interpreted) native(h *Verified, stack int) error {
 	const far = 1 << 32 // any place will do
-	env, need := x.Helpers(h, 2*far, 3*far)
+	env, need := x.Helpers(h, 2*far)
+	env.Threads = 3 * far
 	lib, err := env.Make(need, 4*far)
 	if err != nil {
 		return err
@@ -59,7 +61,7 @@ func (x *Interpreted) native(h *Verified, stack int) error {
 			continue
 		}
 		way := compile.Way{Stack: stack, Helpers: lib.Stack}
-		if _, err := Native([]Piece{{r, x.Set, env.Region, way, lib.At}}, far); err != nil {
+		if _, err := Native([]Piece{{Program: r, Set: x.Set, Region: env.Region, Way: way, Helpers: lib.At}}, far); err != nil {
 			return err
 		}
 	}
@@ -73,13 +75,30 @@ func (x *Interpreted) native(h *Verified, stack int) error {
 }
 
 // Helpers are the helpers that a handler's programs call, and what they are made
-// for: in a program that has the maps at region and its table of threads at
-// threads.
-func (x *Interpreted) Helpers(h *Verified, region, threads arch.Addr) (helper.Env, []compile.Helper) {
+// for in a program that has the maps at region; where it has its threads is for the
+// caller to say.
+func (x *Interpreted) Helpers(h *Verified, region arch.Addr) (helper.Env, []compile.Helper) {
 	ctx := h.Handler.Context
-	env := helper.Env{Context: ctx, Set: x.Set, Region: region, Threads: threads, Features: Features()}
+	env := helper.Env{Context: ctx, Set: x.Set, Region: region, Features: Features()}
 	return env, helper.Needed(ctx, h.Entry, h.Exit)
 }
+
+// Lined is whether programs of a context can have threads take lines of maps of
+// their own on this machine (package maps): where they have a pointer to their own
+// data that both the ABI and an instruction tell.
+func Lined(ctx program.Context) bool {
+	return ctx.Arch == "amd64" && Features()&compile.FSBase != 0
+}
+
+// Claim is what the code by which a program's threads find their lines is made for,
+// where the next free one is in the counters' set, at region.
+func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
+	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Features: Features()}
+	return env, []compile.Helper{ClaimLine}
+}
+
+// ClaimLine is what code of maps with lines calls.
+var ClaimLine = compile.Helper{Num: compile.FnClaim, Map: compile.NoMap}
 
 // Piece is a program with its maps, as one of those that run at a place.
 type Piece struct {
@@ -88,6 +107,8 @@ type Piece struct {
 	Region  arch.Addr // of the maps, in the program's memory
 	Way     compile.Way
 	Helpers map[compile.Helper]arch.Addr // those that it calls
+	// Threads is the program's table of threads; 0: they take no lines.
+	Threads arch.Addr
 }
 
 // errAtomics is of CPUs whose atomic additions are loops: a thread that is
@@ -111,12 +132,11 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 		if err := NativeAvailable(p.Program.Context); err != nil {
 			return nil, err
 		}
-		t := compile.Target{Region: p.Region, Features: Features(), Helpers: p.Helpers}
+		t := compile.Target{Region: p.Region, Features: Features(), Helpers: p.Helpers, Threads: p.Threads}
 		for i := range p.Set.Len() {
-			m := compile.Map{Header: p.Set.Map(i).Offset()}
-			m.Data, m.Stride, m.CPUStride = p.Set.Map(i).Values()
-			m.CPUs = p.Set.Map(i).Layout().CPUs
-			t.Maps = append(t.Maps, m)
+			l := p.Set.Map(i).Layout()
+			t.Maps = append(t.Maps, compile.Map{Header: l.Header, Data: l.Data, Stride: l.Stride, CPUStride: l.CPUStride,
+				CPUs: l.CPUs, Lined: l.Lined && p.Threads != 0})
 		}
 		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way}
 	}
@@ -160,19 +180,21 @@ const counterCount = 4096
 // each place, where the machine allows it on each CPU.
 type Counters struct {
 	set   *maps.Set
+	lines *maps.Set // that has the next free line
 	ctx   program.Context
 	used  int
 	first *verify.Result // of counter 0
 }
 
-// NewCounters makes counters for programs of a context, in a file that file
-// makes; nil: in memory.
-func NewCounters(ctx program.Context, file func() (*os.File, error)) (*Counters, error) {
-	set, err := maps.New([]program.Map{counterMap(ctx)}, maps.Options{CPUs: possibleCPUs(), File: file})
+// NewCounters makes counters for programs of a context, in a file that file makes;
+// nil: in memory. The programs' next free line is in the set lines; nil: in the
+// counters'.
+func NewCounters(ctx program.Context, lines *maps.Set, file func() (*os.File, error)) (*Counters, error) {
+	set, err := maps.New([]program.Map{counterMap(ctx)}, maps.Options{CPUs: possibleCPUs(), Lines: Lined(ctx), File: file})
 	if err != nil {
 		return nil, err
 	}
-	return &Counters{set: set, ctx: ctx}, nil
+	return &Counters{set: set, lines: cmp.Or(lines, set), ctx: ctx}, nil
 }
 
 // counterMap has a value for each CPU where an instruction tells its number.
@@ -223,21 +245,29 @@ func (c *Counters) Program(n int) (*verify.Result, error) {
 }
 
 // Count is what counter n says.
-func (c *Counters) Count(n int) uint64 { return CountIn(c.set, n) }
+func (c *Counters) Count(n int) uint64 {
+	l := c.set.Map(0).Layout()
+	values := l.CPUs
+	if l.Lined {
+		values = c.lines.NextLine()
+	}
+	var sum uint64
+	for v := range values {
+		sum += ring.Word(c.set.Bytes(), l.Data+n*l.Stride+v*l.CPUStride).Load()
+	}
+	return sum
+}
 
-// CountIn is what counter n says of the counters in a set, 0 where there is none.
-func CountIn(set *maps.Set, n int) (sum uint64) {
+// CountIn is what counter n says of the counters in a set, of which the values
+// inUse are (maps.Map, InUse), 0 where there is none.
+func CountIn(set *maps.Set, n int, inUse []int) (sum uint64) {
 	spec := set.Map(0).Spec()
 	if n < 0 || n >= int(spec.MaxEntries) || spec.ValueSize != 8 {
 		return 0
 	}
 	data, stride, cpuStride := set.Map(0).Values()
-	cpus := 1
-	if spec.Type == program.PerCPUArray {
-		cpus = set.CPUs()
-	}
-	for cpu := range cpus {
-		sum += ring.Word(set.Bytes(), data+n*stride+cpu*cpuStride).Load()
+	for _, v := range inUse {
+		sum += ring.Word(set.Bytes(), data+n*stride+v*cpuStride).Load()
 	}
 	return sum
 }

@@ -44,6 +44,7 @@
 package compile
 
 import (
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile/amd64"
 	"github.com/ptracer/ptracer/engine/handler/compile/arm64"
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
@@ -76,6 +77,17 @@ const (
 	FnLine    = plan.FnLine
 	FnSyscall = plan.FnSyscall
 	FnOwn     = plan.FnOwn
+	FnEntry   = plan.FnEntry
+	FnClaim   = plan.FnClaim
+)
+
+// Of the table of threads; package plan has them.
+const (
+	ThreadFirst = plan.ThreadFirst
+	ThreadEntry = plan.ThreadEntry
+	ThreadBits  = plan.ThreadBits
+	ThreadMul   = plan.ThreadMul
+	ThreadLine  = plan.ThreadLine
 )
 
 // Words of the frame behind the context.
@@ -88,6 +100,13 @@ const (
 // ErrUnsupported is wrapped by errors that say what of a program has no code:
 // an instruction, or a helper that the target lacks.
 var ErrUnsupported = plan.ErrUnsupported
+
+// Wrapper makes the code of FnClaim around the helper that finds an entry, to lie
+// at base; of amd64. WrapperStack is what it needs of the stack itself, in bytes.
+func Wrapper(base, helper arch.Addr) []byte { return amd64.Wrapper(base, helper) }
+
+// WrapperStack: see Wrapper.
+const WrapperStack = amd64.WrapperStack
 
 // Compile makes r's code for t, on the instruction set of r's context.
 func Compile(r *verify.Result, t Target) (*Code, error) {

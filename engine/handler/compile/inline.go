@@ -125,7 +125,7 @@ func (g *unit) wrap() (in, out []byte, err error) {
 	whole := *g.codes[0]
 	for _, c := range g.codes[1:] {
 		whole.Clobbers |= c.Clobbers
-		whole.Flags = whole.Flags || c.Flags
+		whole.Flags, whole.Claims = whole.Flags || c.Flags, whole.Claims || c.Claims
 	}
 	way := amd64.Way
 	if g.parts[0].Result.Context.Arch == "arm64" {

@@ -40,6 +40,7 @@ type rig struct {
 	t   testing.TB
 	m   *native.Machine
 	set *maps.Set
+	env helper.Env
 	lib *helper.Library
 }
 
@@ -68,6 +69,9 @@ func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	_, data := m.Data()
 	env := helper.Env{Context: ctx, Set: set, Region: arch.Addr(uintptr(unsafe.Pointer(&set.Bytes()[0]))),
 		Threads: data + threadsAt, Features: handler.Features()}
+	if handler.Lined(ctx) {
+		env.Lines = env.Region
+	}
 	lib, err := env.Make(need, m.Base())
 	if err == nil {
 		err = m.Load(lib.Code)
@@ -75,7 +79,7 @@ func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t, m, set, lib}
+	return &rig{t, m, set, env, lib}
 }
 
 // call calls a helper; registers that callers keep are held to it.
@@ -637,5 +641,53 @@ func TestOwn(t *testing.T) {
 				t.Fatalf("%d: the key is %x", n, r.got(0, 8))
 			}
 		}
+	}
+}
+
+// TestEntry has threads take entries and lines, also when there are none left.
+func TestEntry(t *testing.T) {
+	set, err := maps.New([]program.Map{{Name: "a", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}}, maps.Options{CPUs: 2, Lines: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	r := rigFor(t, set, none(compile.FnEntry), none(program.FnCurrentPIDTGID))
+	if r.env.Lines == 0 {
+		skip.Missing(t, "thread pointers that instructions and the ABI tell: amd64 with fsgsbase")
+	}
+	end := make(chan bool)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(end)
+	entries, lines := map[uint64]bool{}, []uint64{}
+	thread := func() {
+		done := make(chan bool)
+		all.Go(func() {
+			runtime.LockOSThread() // until all are done: no two have one pointer
+			defer runtime.UnlockOSThread()
+			entry := r.call(compile.FnEntry, compile.NoMap)
+			if ids := r.call(program.FnCurrentPIDTGID, compile.NoMap); ids != uint64(os.Getpid())<<32|uint64(syscall.Gettid()) {
+				t.Errorf("ids %#x", ids)
+			}
+			if again := r.call(compile.FnEntry, compile.NoMap); again != entry || entries[entry] {
+				t.Errorf("entry %#x, then %#x; another's: %v", entry, again, entries[entry])
+			}
+			entries[entry] = true
+			memory, base := r.m.Data()
+			lines = append(lines, binary.LittleEndian.Uint64(memory[entry-uint64(base):][compile.ThreadLine:]))
+			close(done)
+			<-end
+		})
+		<-done
+	}
+	for range 5 {
+		thread()
+	}
+	ring.Word(set.Bytes(), maps.OffNextLine).Store(maps.Lines - 1)
+	for range 3 {
+		thread()
+	}
+	if want := []uint64{3, 4, 5, 6, 7, maps.Lines - 1, maps.Lines, maps.Lines}; !slices.Equal(lines, want) {
+		t.Errorf("lines %v, not %v", lines, want)
 	}
 }

@@ -21,7 +21,7 @@ func (h *hash) own(e *Env) {
 	threadEntryOf(h.code, r4, r0, e.Threads)
 	h.load(r3, r4, 0)
 	h.when(program.JmpNe, r3, r0, slow)
-	h.acquire(r5, r4, 8)
+	h.acquire(r5, r4, threadIDs)
 	h.wheni(program.JmpEq, r5, 0, slow)
 	h.store(r2, 0, r5)
 	h.number(r1, tag)
@@ -79,10 +79,10 @@ func (h *hash) own(e *Env) {
 // threadEntryOf leaves the address of the first entry that the thread with a
 // pointer may have in dst; it changes r1.
 func threadEntryOf(c *code, dst, pointer uint8, table arch.Addr) {
-	c.number(r1, hashMul)
-	c.mov(dst, pointer)
-	c.alu(program.AluMul, dst, r1)
-	c.alui(program.AluRsh, dst, 64-threadBits)
+	mul := uint32(compile.ThreadMul)
+	c.low(dst, pointer)
+	c.put(program.ClassAlu|program.AluMul, dst, 0, 0, int32(mul))
+	c.put(program.ClassAlu|program.AluRsh, dst, 0, 0, 32-threadBits)
 	c.alui(program.AluLsh, dst, threadShift)
 	c.number(r1, uint64(table+threadFirst))
 	c.alu(program.AluAdd, dst, r1)

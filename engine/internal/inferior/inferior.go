@@ -90,7 +90,10 @@ type Space struct {
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
 	Threads  arch.Addr // its threads' table for handlers, 0: none
-	Skips    []Skip    // sites that tasks come back to without a new hit
+	// NoLines: its threads can't be told apart by what the ABI says.
+	// LinesChecked: it was looked whether they can.
+	NoLines, LinesChecked bool
+	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
 	Scratch    arch.Addr
 	ScratchLen int

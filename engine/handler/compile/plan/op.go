@@ -61,6 +61,7 @@ type Op struct {
 	Wide     bool  // 64 bits, not 32
 	Signed   bool  // division, modulo, load
 	Fetch    bool  // atomic: Src gets the old value (R0, of CmpXchg)
+	Own      bool  // atomic: of a value that no other thread writes
 	Dst, Src uint8
 	Label    bool // jumped to
 	Loop     bool // may come again in the same call

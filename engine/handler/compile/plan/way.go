@@ -27,7 +27,7 @@ func (c *Code) Bare() bool { return c.Locals == 0 && c.Stack == 0 && c.Reads == 
 // registers and what else the way in keeps.
 func (w *Way) Check(c *Code, size int) error {
 	need := w.Skip + size + c.Stack
-	if c.Calls {
+	if c.Calls || c.Claims {
 		need += w.Helpers
 	}
 	switch {

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+)
+
+// TestLines has counts and sums of many threads, each in its own line of the maps:
+// also of more threads than there are lines, and of a child that can't be told from
+// its parent by the pointer to its data.
+func TestLines(t *testing.T) {
+	needsJumps(t)
+	crowd := pace(maps.Lines+100, 100)
+	for _, c := range []struct {
+		args  []string
+		calls uint64
+	}{
+		{[]string{"many", "2", "200000"}, 400000},
+		{[]string{"many", "100", "2000"}, 200000},
+		{[]string{"many", fmt.Sprint(crowd), "300"}, uint64(300 * crowd)},
+		{[]string{"shared", "300000"}, 600000},
+	} {
+		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
+			p := launch(t, "lines", c.args...)
+			s := attach(t, p.pid, Options{Follow: true})
+			h := openHandler(t, s, HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}})
+			id := register(t, s, ProbeSpec{Location: "work", Handler: h})
+			p.goOn()
+			_, status := p.end()
+			r, err := h.Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := r.(*builtin.Histogram).Count; s.Hits(id) != c.calls || n != c.calls || status != 0 || s.Stats().Uncounted != 0 {
+				t.Errorf("%d hits, %d values, %d uncounted; there were %d; status %d", s.Hits(id), n, s.Stats().Uncounted, c.calls, status)
+			}
+		})
+	}
+}
+
+// TestNoLines has programs whose threads have no pointer that code could go by.
+func TestNoLines(t *testing.T) {
+	needsJumps(t)
+	for _, c := range []struct {
+		fixture, where string
+		args           []string
+		without        bool
+	}{{"threads", "work", []string{"2", "1000"}, false}, {"threads-static", "work", []string{"2", "1000"}, false}, {"gowork", "main.work", []string{"2", "1000"}, true}} {
+		t.Run(c.fixture, func(t *testing.T) {
+			p := launch(t, c.fixture, c.args...)
+			s := attach(t, p.pid)
+			register(t, s, ProbeSpec{Location: c.where})
+			local := s.(*session)
+			if err := local.do(func() error {
+				if space := local.procs[p.pid].Space; local.takeLines() && jumping && space.LinesChecked == (space.NoLines || c.without) {
+					t.Errorf("checked %v, without %v", space.LinesChecked, space.NoLines)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+			p.goOn()
+			p.end()
+		})
+	}
+}
