@@ -189,14 +189,14 @@ func (e Exit) Code() int {
 
 // Stats count what a session did.
 type Stats struct {
-	Stops  uint64        // answers of wait
-	Hits   uint64        // stops that were a probe's
-	Missed uint64        // events dropped because the consumer was too slow
+	Stops  uint64 // answers of wait
+	Hits   uint64 // stops that were a probe's
+	Missed uint64 // events dropped because the consumer was too slow
 	// Uncounted is hits behind jumps that are in no count: of threads that share
 	// their pointer to their own data with others, or came when there were more of
 	// them than can be told apart, and nobody was there to see it.
 	Uncounted uint64
-	Pause  time.Duration // the longest time a task was stopped by us while attaching or planting
+	Pause     time.Duration // the longest time a task was stopped by us while attaching or planting
 }
 
 // Options of a session.

@@ -17,6 +17,10 @@ import (
 // sites where tasks were in the way.
 func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
 	err = s.whileHalted(space, func(stuck int) error {
+		if len(s.sharing(space)) == 0 {
+			ups = nil
+			return ErrGone
+		}
 		if stuck > 0 {
 			for _, up := range ups {
 				s.giveUp(space, up, errStuck)
