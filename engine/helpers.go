@@ -20,8 +20,9 @@ import (
 
 // library is the code that a handler calls in a space.
 type library struct {
-	of *opened   // nil: all
-	at arch.Addr // where it was wanted
+	of    *opened   // nil: all
+	lined bool      // threads find their lines by it
+	at    arch.Addr // where it was wanted
 	*helper.Library
 }
 
@@ -31,18 +32,19 @@ var noLibrary = &helper.Library{}
 var errIDs = fmt.Errorf("%w: it tells threads' ids, which nobody keeps right without a tracer", breakpoint.ErrUnsupported)
 
 // libraryFor gives the code of a handler's helpers in a process's space, and puts it
-// there first if it is not there. Its maps are at region.
-func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.Addr) (*helper.Library, error) {
+// there first if it is not there. Its maps are at region; lined is for code whose
+// threads take lines.
+func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.Addr, lined bool) (*helper.Library, error) {
 	env, need := h.in.Maps.(*handler.Interpreted).Helpers(h.in.Verified, region)
 	if s.opts.Resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
 		return nil, errIDs
 	}
-	var err error
-	if env.Lines, err = s.linesAt(p, near); err != nil {
-		return nil, err
-	}
-	if env.Lines != 0 {
-		need = append(need, handler.ClaimLine)
+	if lined {
+		var err error
+		if env.Lines, err = s.linesAt(p, near); err != nil {
+			return nil, err
+		}
+		env.Self, need = true, append(need, handler.ClaimLine)
 	}
 	return s.library(p, h, near, env, need)
 }
@@ -50,7 +52,7 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.A
 // library gives the code that a handler calls, or that all do if there is none.
 func (s *session) library(p *inferior.Process, of *opened, near arch.Addr, env helper.Env, need []compile.Helper) (*helper.Library, error) {
 	for _, l := range s.libraries[p.Space] {
-		if l.of == of && distance(l.at, near) < s.reach() {
+		if l.of == of && l.lined == env.Self && distance(l.at, near) < s.reach() {
 			return l.Library, nil
 		}
 	}
@@ -61,7 +63,7 @@ func (s *session) library(p *inferior.Process, of *opened, near arch.Addr, env h
 	if env.Threads, err = s.threads(p.Space); err != nil {
 		return nil, err
 	}
-	l := library{of: of, at: near}
+	l := library{of: of, lined: env.Self, at: near}
 	err = p.Space.Table.AddLibrary(near, func(at arch.Addr) (code []byte, err error) {
 		if l.Library, err = env.Make(need, at); err == nil {
 			code = l.Code

@@ -506,10 +506,11 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		if err != nil {
 			return err
 		}
-		lib := noLibrary
-		if h != nil {
-			lib, err = s.libraryFor(p, h, at, pl.addr)
-		} else {
+		lib, lined := noLibrary, s.mayTakeLines(p, m, way)
+		switch {
+		case h != nil:
+			lib, err = s.libraryFor(p, h, at, pl.addr, lined)
+		case lined:
 			lib, err = s.claimFor(p, pl.addr)
 		}
 		if err != nil {
@@ -517,7 +518,7 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		}
 		way.Helpers = lib.Stack
 		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At}
-		if _, ok := lib.At[handler.ClaimLine]; ok && mayTakeLines(p, m, way) {
+		if lined {
 			piece.Threads = p.Space.Threads
 		}
 		list = append(list, piece)

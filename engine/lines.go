@@ -30,8 +30,8 @@ var errNoLines = errors.New("a thread's pointer is not what the ABI says")
 // threads' lines. The dynamic loader's own code runs before there is any thread
 // pointer; Go's threads have none of that kind, and their stacks no room for what
 // finds a line first.
-func mayTakeLines(p *inferior.Process, m *symbols.Module, way compile.Way) bool {
-	return !p.Space.NoLines && way.Stack == 0 && (m == nil || !m.Loader)
+func (s *session) mayTakeLines(p *inferior.Process, m *symbols.Module, way compile.Way) bool {
+	return s.takeLines() && !p.Space.NoLines && way.Stack == 0 && (m == nil || !m.Loader)
 }
 
 // takeLines is whether there are lines on this machine.
@@ -40,20 +40,16 @@ func (s *session) takeLines() bool {
 	return err == nil && handler.Lined(ctx)
 }
 
-// linesAt is where a process has the set with the next free line, 0 if its threads
-// take none.
+// linesAt is where a process has the set with the next free line: the first counters.
 func (s *session) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, error) {
-	if !s.takeLines() || p.Space.NoLines || len(s.counters) == 0 {
-		return 0, nil
-	}
 	return s.share(p, s.counters[0].Set(), near)
 }
 
 // claimFor gives the code by which threads find their lines first.
 func (s *session) claimFor(p *inferior.Process, near arch.Addr) (*helper.Library, error) {
 	lines, err := s.linesAt(p, near)
-	if err != nil || lines == 0 {
-		return noLibrary, err
+	if err != nil {
+		return nil, err
 	}
 	env, need := s.counters[0].Claim(lines)
 	return s.library(p, nil, near, env, need)

@@ -93,7 +93,7 @@ func Lined(ctx program.Context) bool {
 // Claim is what the code by which a program's threads find their lines is made for,
 // where the next free one is in the counters' set, at region.
 func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
-	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Features: Features()}
+	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Self: true, Features: Features()}
 	return env, []compile.Helper{ClaimLine}
 }
 

@@ -73,6 +73,7 @@ const (
 const (
 	NoMap     = plan.NoMap
 	FnThread  = plan.FnThread
+	FnSelf    = plan.FnSelf
 	FnCycles  = plan.FnCycles
 	FnLine    = plan.FnLine
 	FnSyscall = plan.FnSyscall

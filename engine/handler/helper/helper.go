@@ -33,6 +33,7 @@ type Env struct {
 	Region   arch.Addr   // where the program has them
 	Threads  arch.Addr   // its table of threads
 	Lines    arch.Addr   // the set that has the next free line, 0: threads take none
+	Self     bool        // threads' pointers are read as FnSelf
 	Features compile.Feature
 }
 
@@ -152,6 +153,15 @@ func (e *Env) dependencies(need []compile.Helper) (all []compile.Helper) {
 		add(h)
 	}
 	return all
+}
+
+// pointer is the primitive that gives the thread's pointer, unless it is the first
+// time: then rdfsbase tells what is certain.
+func (e *Env) pointer() int32 {
+	if e.Self {
+		return compile.FnSelf
+	}
+	return compile.FnThread
 }
 
 // calls are the helpers that a helper calls.

@@ -16,7 +16,7 @@ func (h *hash) own(e *Env) {
 	tag := uint64(e.Region) + uint64(h.Header)
 	slow, known, none, out := h.label(), h.label(), h.label(), h.label()
 	h.begin("own", 24)
-	h.helper(compile.FnThread)
+	h.helper(e.pointer())
 	h.wheni(program.JmpEq, r0, 0, slow)
 	threadEntryOf(h.code, r4, r0, e.Threads)
 	h.load(r3, r4, 0)

@@ -55,7 +55,7 @@ func (e *Env) ids() *code {
 	c := newCode()
 	slow, ask := c.label(), c.label()
 	c.begin("ids", 0)
-	c.helper(compile.FnThread)
+	c.helper(e.pointer())
 	threadEntryOf(c, r2, r0, e.Threads)
 	c.load(r3, r2, 0)
 	c.when(program.JmpNe, r3, r0, slow)

@@ -56,14 +56,12 @@ func (c *compiler) lookup(o *plan.Op) {
 }
 
 // line sets r to the number of the thread's line, by its entry in the table of
-// threads. %fs:0 has the thread's pointer, as the ABI of thread-local storage wants
-// it ("System V ABI, AMD64 supplement", 3.4.6): to read that costs nothing, while
-// rdfsbase waits for all that is in flight, and what needs it waits, too.
+// threads.
 func (c *compiler) line(r, entry, table reg) {
-	c.changes(r, entry, table)
+	c.changes(entry, table)
 	c.Flags, c.Claims = true, true
 	known := c.NewLabel()
-	c.bytes(0x64, 0x48|byte(r>>3)<<2, 0x8b, byte(r&7)<<3|4, 0x25, 0, 0, 0, 0) // mov r, %fs:0
+	c.self(r)
 	mul := uint32(plan.ThreadMul)
 	c.put(inst{op: []byte{0x69}, reg: entry, rm: is(r), imm: int64(int32(mul)), immLen: 4})
 	c.put(inst{op: shiftBy, reg: shifts[program.AluRsh], rm: is(entry), imm: 32 - plan.ThreadBits, immLen: 1})

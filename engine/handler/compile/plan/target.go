@@ -70,6 +70,10 @@ const (
 	// where it looks first: it leaves the address of one in a scratch register
 	// (amd64: r11), and changes no other register but the flags.
 	FnClaim = -6
+	// FnSelf, a primitive of amd64, is the word that the thread pointer points to: by
+	// the ABI of thread-local storage itself. To read it is free, while rdfsbase waits
+	// for all that is in flight, and what needs it waits, too.
+	FnSelf = -7
 )
 
 // The table of threads, as far as code looks into it by itself (package helper has
