@@ -506,20 +506,23 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		if err != nil {
 			return err
 		}
-		lib, lined := noLibrary, s.mayTakeLines(p, m, way)
+		lib, by := noLibrary, s.finds(p, m, way, h != nil)
 		switch {
 		case h != nil:
-			lib, err = s.libraryFor(p, h, at, pl.addr, lined)
-		case lined:
+			lib, err = s.libraryFor(p, h, at, pl.addr, by)
+		case by == byLine:
 			lib, err = s.claimFor(p, pl.addr)
 		}
 		if err != nil {
 			return err
 		}
 		way.Helpers = lib.Stack
-		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At}
-		if lined {
+		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Template: lib.template(r, at)}
+		switch by {
+		case byLine:
 			piece.Threads = p.Space.Threads
+		case byStack:
+			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Enter: lib.At[handler.TakeStack]}
 		}
 		list = append(list, piece)
 		return nil

@@ -151,7 +151,8 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
 	s.regions[space] = slices.Clone(s.regions[parent.Space])
 	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
-	space.Threads, space.NoLines, space.LinesChecked = parent.Space.Threads, parent.Space.NoLines, parent.Space.LinesChecked
+	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
+	space.NoLines, space.LinesChecked = parent.Space.NoLines, parent.Space.LinesChecked
 	p := s.addProcess(child, space)
 	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
 	p.Leaving = parent.Silent || !s.opts.Follow

@@ -8,7 +8,6 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/compile"
-	"github.com/ptracer/ptracer/engine/handler/helper"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -26,12 +25,28 @@ import (
 // errNoLines is of a space in which threads can't be told apart.
 var errNoLines = errors.New("a thread's pointer is not what the ABI says")
 
-// mayTakeLines is whether code at a place of m that runs on a way may go by
-// threads' lines. The dynamic loader's own code runs before there is any thread
-// pointer; Go's threads have none of that kind, and their stacks no room for what
-// finds a line first.
-func (s *session) mayTakeLines(p *inferior.Process, m *symbols.Module, way compile.Way) bool {
-	return s.takeLines() && !p.Space.NoLines && way.Stack == 0 && (m == nil || !m.Loader)
+// finding is what a thread finds that is its own: a line, or a stack.
+type finding uint8
+
+const (
+	nothing finding = iota
+	byLine
+	byStack
+)
+
+// finds says what threads find at a place of m. The dynamic loader's own code runs
+// before there is any thread pointer; Go's threads have none of the ABI's kind, and
+// their stacks no room for handlers.
+func (s *session) finds(p *inferior.Process, m *symbols.Module, way compile.Way, handler bool) finding {
+	switch {
+	case !s.takeLines():
+		return nothing
+	case way.Stack > 0 && handler:
+		return byStack
+	case way.Stack > 0, p.Space.NoLines, m != nil && m.Loader:
+		return nothing
+	}
+	return byLine
 }
 
 // takeLines is whether there are lines on this machine.
@@ -46,13 +61,13 @@ func (s *session) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, error
 }
 
 // claimFor gives the code by which threads find their lines first.
-func (s *session) claimFor(p *inferior.Process, near arch.Addr) (*helper.Library, error) {
+func (s *session) claimFor(p *inferior.Process, near arch.Addr) (*library, error) {
 	lines, err := s.linesAt(p, near)
 	if err != nil {
 		return nil, err
 	}
 	env, need := s.counters[0].Claim(lines)
-	return s.library(p, nil, near, env, need)
+	return s.library(p, nil, near, byLine, env, need)
 }
 
 // checkLines says whether threads of a space, which are halted, can be told apart.

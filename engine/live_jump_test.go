@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -415,8 +416,9 @@ func TestJumpsAgainstTraps(t *testing.T) {
 }
 
 // TestGoAll counts entries and exits of all functions of a Go program whose stacks
-// grow, that panics and recovers, faults, and is preempted: it prints what it
-// prints alone, and functions that no stack grows for end as often as they begin.
+// grow, that panics and recovers, faults, and is preempted, and takes the time of
+// all calls: it prints what it prints alone, and functions that no stack grows for
+// end as often as they begin.
 func TestGoAll(t *testing.T) {
 	needsJumps(t)
 	path, rounds := fixture.Path(t, "gopanic"), strconv.Itoa(pace(6, 1))
@@ -429,28 +431,35 @@ func TestGoAll(t *testing.T) {
 		all, names = "gopanic:main.*", names[:1]
 	}
 	for range pace(2, 1) {
-		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		file, err := os.Create(filepath.Join(t.TempDir(), "out"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer out.Close()
-		s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: out})
+		defer file.Close()
+		s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: file})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Kill()
-		register(t, s, ProbeSpec{Location: all, Pending: true})
-		register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
+		in := register(t, s, ProbeSpec{Location: all, Pending: true})
+		out := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
+		h := openHandler(t, s, HandlerSpec{Name: "latency"})
+		register(t, s, ProbeSpec{Location: all, Pending: true, Handler: h})
 		if err := s.Resume(s.Processes()[0]); err != nil {
 			t.Fatal(err)
 		}
 		<-s.Done()
-		if got, err := os.ReadFile(out.Name()); err != nil || string(got) != string(want) {
+		if got, err := os.ReadFile(file.Name()); err != nil || string(got) != string(want) {
 			t.Fatalf("%q, not %q, %v", got, want, err)
 		}
 		hits := map[string]uint64{}
-		for _, pl := range s.Placements(0) {
-			hits[pl.Name] += pl.Hits
+		for _, id := range []event.ProbeID{in, out} {
+			for _, pl := range s.Placements(id) {
+				hits[pl.Name] += pl.Hits
+			}
+		}
+		if l := resultOf(t, h); l.(map[string]any)["count"].(float64) < float64(hits["gopanic:main.spin"]/2) {
+			t.Errorf("calls that took time: %v", l)
 		}
 		for _, name := range names {
 			if in, out := hits["gopanic:"+name], hits["gopanic:"+name+"%return"]; in == 0 || in != out {

@@ -69,7 +69,7 @@ type session struct {
 	regions  map[*inferior.Space][]region
 	unshared map[*inferior.Space]error // why there can't be any
 
-	libraries map[*inferior.Space][]library
+	libraries map[*inferior.Space][]*library
 	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others
 
 	store   *resident.Store // of resident probes, or nil
@@ -94,7 +94,7 @@ func newSession(opts []Options) (*session, error) {
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
 		calls: map[*symbols.File][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
-		libraries: map[*inferior.Space][]library{}, near: map[*inferior.Process][]*breakpoint.Site{},
+		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}

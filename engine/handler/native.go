@@ -27,8 +27,9 @@ import (
 // *Interpreted, for places that can't be jumped from are served by the engine.
 type InTracee struct {
 	// Stack is how much of the program's stack the code may use, in bytes; 0:
-	// enough.
+	// enough. Own: it has stacks of ours.
 	Stack int
+	Own   bool
 	// File makes the file that a handler's maps lie in; nil: one in memory.
 	File func() (*os.File, error)
 }
@@ -40,7 +41,7 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 		return nil, err
 	}
 	x := m.(*Interpreted)
-	if err := x.native(h, e.Stack); err != nil {
+	if err := x.native(h, e); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsupported, err), m.Close())
 	}
 	return m, nil
@@ -48,7 +49,7 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 
 // native sees to it that a handler's programs have code, and keeps the clock, if
 // they ask for the time.
-func (x *Interpreted) native(h *Verified, stack int) error {
+func (x *Interpreted) native(h *Verified, in InTracee) error {
 	const far = 1 << 32 // any place will do
 	env, need := x.Helpers(h, 2*far)
 	env.Threads = 3 * far
@@ -60,7 +61,10 @@ func (x *Interpreted) native(h *Verified, stack int) error {
 		if r == nil {
 			continue
 		}
-		way := compile.Way{Stack: stack, Helpers: lib.Stack}
+		way := compile.Way{Stack: in.Stack, Helpers: lib.Stack}
+		if in.Own {
+			way.Own = compile.OwnStack{Threads: env.Threads, Enter: 5 * far}
+		}
 		if _, err := Native([]Piece{{Program: r, Set: x.Set, Region: env.Region, Way: way, Helpers: lib.At}}, far); err != nil {
 			return err
 		}
@@ -97,8 +101,11 @@ func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
 	return env, []compile.Helper{ClaimLine}
 }
 
-// ClaimLine is what code of maps with lines calls.
-var ClaimLine = compile.Helper{Num: compile.FnClaim, Map: compile.NoMap}
+// What code calls by which threads find what is theirs: lines of maps, and stacks.
+var (
+	ClaimLine = compile.Helper{Num: compile.FnClaim, Map: compile.NoMap}
+	TakeStack = compile.Helper{Num: compile.FnStack, Map: compile.NoMap}
+)
 
 // Piece is a program with its maps, as one of those that run at a place.
 type Piece struct {
@@ -109,6 +116,8 @@ type Piece struct {
 	Helpers map[compile.Helper]arch.Addr // those that it calls
 	// Threads is the program's table of threads; 0: they take no lines.
 	Threads arch.Addr
+	// Template is for pieces that differ in where they lie only; nil: none.
+	Template *compile.Template
 }
 
 // errAtomics is of CPUs whose atomic additions are loops: a thread that is
@@ -138,7 +147,7 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 			t.Maps = append(t.Maps, compile.Map{Header: l.Header, Data: l.Data, Stride: l.Stride, CPUStride: l.CPUStride,
 				CPUs: l.CPUs, Lined: l.Lined && p.Threads != 0})
 		}
-		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way}
+		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way, Template: p.Template}
 	}
 	return compile.Inline(parts, base)
 }

@@ -80,6 +80,7 @@ const (
 	FnOwn     = plan.FnOwn
 	FnEntry   = plan.FnEntry
 	FnClaim   = plan.FnClaim
+	FnStack   = plan.FnStack
 )
 
 // Of the table of threads; package plan has them.
@@ -89,6 +90,7 @@ const (
 	ThreadBits  = plan.ThreadBits
 	ThreadMul   = plan.ThreadMul
 	ThreadLine  = plan.ThreadLine
+	ThreadStack = plan.ThreadStack
 )
 
 // Words of the frame behind the context.
@@ -108,6 +110,17 @@ func Wrapper(base, helper arch.Addr) []byte { return amd64.Wrapper(base, helper)
 
 // WrapperStack: see Wrapper.
 const WrapperStack = amd64.WrapperStack
+
+// OwnStack is how threads find stacks of ours; package plan has it.
+type OwnStack = plan.OwnStack
+
+// OwnStackSize is how large each is, in bytes.
+const OwnStackSize = plan.OwnStackSize
+
+// Enter makes the code, to lie at base, by which a thread finds its stack first:
+// wrapper is FnStack's, room OwnStackSize bytes of memory for it to do so, and lost
+// the word that is counted up where it can't. It is of amd64.
+func Enter(base, wrapper, room, lost arch.Addr) []byte { return amd64.Enter(base, wrapper, room, lost) }
 
 // Compile makes r's code for t, on the instruction set of r's context.
 func Compile(r *verify.Result, t Target) (*Code, error) {

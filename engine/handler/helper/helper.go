@@ -33,6 +33,7 @@ type Env struct {
 	Region   arch.Addr   // where the program has them
 	Threads  arch.Addr   // its table of threads
 	Lines    arch.Addr   // the set that has the next free line, 0: threads take none
+	Stacks   arch.Addr   // stacks of ours, one for each line
 	Self     bool        // threads' pointers are read as FnSelf
 	Features compile.Feature
 }
@@ -117,8 +118,14 @@ func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 		}
 		l.At[h] = base + arch.Addr(len(l.Code))
 		l.Code = append(l.Code, code.Bytes...)
-		if h.Num == compile.FnClaim {
+		if h.Num == compile.FnClaim || h.Num == compile.FnStack {
 			l.wrap(h, base)
+		}
+		if h.Num == compile.FnStack {
+			l.Code = append(l.Code, 0xcc) // not to be fallen into
+			at := base + arch.Addr(len(l.Code))
+			l.Code = append(l.Code, compile.Enter(at, l.At[h], e.Stacks, e.Lines+layout.OffLost)...)
+			l.At[h] = at
 		}
 		for len(l.Code)%16 != 0 {
 			l.Code = append(l.Code, 0)
@@ -169,7 +176,7 @@ func (e *Env) calls(h compile.Helper) []int32 {
 	switch h.Num {
 	case program.FnRingbufReserve, program.FnRingbufOutput, program.FnPerfEventOutput, program.FnProbeReadUser, program.FnProbeReadUserStr, compile.FnOwn:
 		return []int32{program.FnCurrentPIDTGID}
-	case program.FnCurrentPIDTGID, compile.FnClaim:
+	case program.FnCurrentPIDTGID, compile.FnClaim, compile.FnStack:
 		return []int32{compile.FnEntry}
 	case program.FnMapUpdate:
 		if e.Lines != 0 && h.Map >= 0 && h.Map < e.Set.Len() && e.Set.Map(h.Map).Layout().Lined {
@@ -200,9 +207,12 @@ func (e *Env) source(h compile.Helper) (*code, error) {
 			return nil, fmt.Errorf("%w: no instruction tells the thread's pointer (fsgsbase)", compile.ErrUnsupported)
 		}
 		return e.entry(), nil
-	case compile.FnClaim:
-		if e.Context.Arch != "amd64" || e.Lines == 0 {
+	case compile.FnClaim, compile.FnStack:
+		switch {
+		case e.Context.Arch != "amd64" || e.Lines == 0:
 			return nil, unsupported(h)
+		case h.Num == compile.FnStack:
+			return e.stack(), nil
 		}
 		return e.claim(), nil
 	case program.FnCurrentUIDGID:

@@ -10,8 +10,9 @@ import (
 // begins with empty (MADV_WIPEONFORK): an entry is a thread's pointer to its own
 // data, which no two threads share; then the process's id and the thread's, as
 // get_current_pid_tgid has them, 0 where they are to be asked for; its line of maps
-// (package maps, Lines); and two pairs: which map a thread has looked into by its
-// ids, and in which node it found them. A thread looks at as many entries as Probes
+// (package maps, Lines); two pairs: which map a thread has looked into by its
+// ids, and in which node it found them; and the end of what is free of its stack
+// (compile.OwnStack). A thread looks at as many entries as Probes
 // from the one that its pointer's hash gives. An entry's first word has its lowest
 // bit set as long as the line is not there, for ever if there are none left.
 const (
@@ -26,6 +27,7 @@ const (
 	threadLine    = compile.ThreadLine
 	threadFound   = 24 // the first pair
 	threadPairs   = 2
+	threadStack   = compile.ThreadStack
 	threadProbes  = 16
 	threadShift   = 6
 	threadBusy    = 1 // in the first word
@@ -179,6 +181,32 @@ func (e *Env) claim() *code {
 	c.store(r0, threadLine, r1)
 	c.here(out)
 	c.exit()
+	return c
+}
+
+// stack is compile.FnStack.
+func (e *Env) stack() *code {
+	c := newCode()
+	lost, there := c.label(), c.label()
+	c.begin("stack", 0)
+	c.helper(compile.FnEntry)
+	c.wheni(program.JmpEq, r0, 0, lost)
+	c.load(r1, r0, threadStack)
+	c.wheni(program.JmpNe, r1, 0, there)
+	c.load(r1, r0, threadLine)
+	c.wheni(program.JmpGe, r1, maps.Lines, lost)
+	c.alui(program.AluAdd, r1, 1)
+	c.alui(program.AluMul, r1, compile.OwnStackSize)
+	c.number(r2, uint64(e.Stacks))
+	c.alu(program.AluAdd, r1, r2)
+	c.store(r0, threadStack, r1)
+	c.here(there)
+	c.exit()
+	c.here(lost)
+	c.number(r1, uint64(e.Lines)+maps.OffLost)
+	c.movi(r2, 1)
+	c.add(r1, 0, r2)
+	c.result(0)
 	return c
 }
 

@@ -90,6 +90,7 @@ type Space struct {
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
 	Threads  arch.Addr // its threads' table for handlers, 0: none
+	Stacks   arch.Addr // stacks of ours for its threads, 0: none
 	// NoLines: its threads can't be told apart by what the ABI says.
 	// LinesChecked: it was looked whether they can.
 	NoLines, LinesChecked bool

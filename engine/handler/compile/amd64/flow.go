@@ -107,7 +107,7 @@ func (c *compiler) helper(o *plan.Op) {
 	c.Flags, c.Calls = true, true
 	if c.near(addr) {
 		c.bytes(0xe8)
-		c.number(int64(addr)-int64(c.Target.Base)-int64(len(c.Code))-4, 4)
+		c.relativeTo(addr, 0)
 		return
 	}
 	c.constant(rax, int64(addr))

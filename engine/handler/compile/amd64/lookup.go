@@ -78,7 +78,7 @@ func (c *compiler) line(r, entry, table reg) {
 	claim := c.Target.Helpers[plan.Helper{Num: plan.FnClaim, Map: plan.NoMap}]
 	if c.near(claim) {
 		c.bytes(0xe8)
-		c.number(int64(claim)-int64(c.Target.Base)-int64(len(c.Code))-4, 4)
+		c.relativeTo(claim, 0)
 	} else {
 		c.constant(scratch0, int64(claim))
 		c.bytes(0x41, 0xff, 0xd3) // call r11

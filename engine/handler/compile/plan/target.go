@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
@@ -74,6 +76,9 @@ const (
 	// the ABI of thread-local storage itself. To read it is free, while rdfsbase waits
 	// for all that is in flight, and what needs it waits, too.
 	FnSelf = -7
+	// FnStack gives the thread's entry in the table of threads, with a stack at
+	// ThreadStack; 0, and a hit counted as lost, if it can't have one.
+	FnStack = -8
 )
 
 // The table of threads, as far as code looks into it by itself (package helper has
@@ -87,6 +92,7 @@ const (
 	ThreadBits  = 12
 	ThreadMul   = 0x9e3779b1
 	ThreadLine  = 16
+	ThreadStack = 56
 )
 
 // Feature is what a CPU has beyond what all have.
@@ -151,6 +157,29 @@ type Code struct {
 	Calls bool // calls helpers
 	// Claims is whether it calls FnClaim, which needs the stack of helpers only.
 	Claims bool
+	// Relative are the offsets of 32-bit numbers in the code that are distances from
+	// there to something that does not move with it. All else can lie anywhere, if
+	// Movable.
+	Relative []int
+	Movable  bool
+}
+
+// Move gives the code that lies at from as it is to lie at to, nil if that can't be
+// had.
+func (c *Code) Move(from, to arch.Addr) *Code {
+	if !c.Movable {
+		return nil
+	}
+	moved := *c
+	moved.Bytes = bytes.Clone(c.Bytes)
+	for _, at := range c.Relative {
+		d := int64(int32(binary.LittleEndian.Uint32(moved.Bytes[at:]))) - int64(to-from)
+		if d != int64(int32(d)) {
+			return nil
+		}
+		binary.LittleEndian.PutUint32(moved.Bytes[at:], uint32(d))
+	}
+	return &moved
 }
 
 // Error is why a program has no code.
