@@ -212,7 +212,15 @@ const (
 	GuardOldMask  = 16 // unused by the handler; kept for whoever cleans up
 	GuardOldFlags = 24 // its sa_flags
 	GuardSwallow  = 32 // not 0: TRAP_TRACE and TRAP_HWBKPT may be ours: swallow them
-	GuardSize     = 64
+	// A note of the thread whose signals its tracer has blocked, while it is stepped:
+	// its id, 0: none; its own mask; the signal in the tracer's hands, 0: none, and
+	// that one's siginfo. Where a step that nobody takes can be survived the handler
+	// gives them back.
+	GuardNote     = 64
+	GuardNoteMask = 72
+	GuardNoteSig  = 80
+	GuardNoteInfo = 88
+	GuardSize     = 256
 
 	ChunkNext  = 0  // address of the next chunk, 0: last
 	ChunkCount = 8  // number of entries

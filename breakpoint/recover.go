@@ -47,8 +47,13 @@ func (t *Table) recoverSites(a *area) {
 		}
 		s := &Site{Addr: addr, Rung: Slot, Resume: arch.Addr(binary.LittleEndian.Uint64(e[arch.EntryResume:])), area: a, cell: i}
 		if t.recoverSite(s) {
-			t.sites[addr], a.sites[i] = s, s
+			a.sites[i] = s
 			a.used = max(a.used, i+1)
+			// A site that was removed and came again is here twice: what is armed
+			// is the jump that one of them knows.
+			if old := t.sites[addr]; old == nil || old.run == nil {
+				t.sites[addr] = s
+			}
 		}
 	}
 	t.sorted = nil

@@ -77,6 +77,9 @@ func (s *session) onGroup(t *inferior.Task) error {
 func (s *session) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
+	if p.Stale {
+		return s.onStale(t)
+	}
 	if p.Leaving && len(p.Tasks) == 1 {
 		return s.release(p)
 	}
@@ -134,42 +137,6 @@ func (s *session) resumeStopped(t *inferior.Task) error {
 		return nil
 	}
 	return s.resume(t, 0)
-}
-
-// onFork takes a child with a copy of the parent's space: sites, slots and
-// guard are in the copy already.
-func (s *session) onFork(t *inferior.Task, child int) error {
-	parent := t.Process
-	mem, err := ptrace.OpenMemory(child)
-	if err != nil {
-		s.early[child] = ptrace.Stop{} // died at once
-		delete(s.early, child)
-		return err
-	}
-	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard}
-	space.Guard.Old = *ownAction(parent)
-	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
-	s.regions[space] = slices.Clone(s.regions[parent.Space])
-	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
-	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
-	space.NoLines, space.LinesChecked = parent.Space.NoLines, parent.Space.LinesChecked
-	p := s.addProcess(child, space)
-	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
-	p.Leaving = parent.Silent || !s.opts.Follow
-	p.Silent, p.Name, p.Traps, p.Guarded = p.Leaving, parent.Name, parent.Traps, parent.Guarded
-	for k, m := range parent.Modules {
-		p.Modules[k] = m
-	}
-	s.inherit(parent, p)
-	s.inheritKernel(parent, p)
-	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
-	for _, k := range parent.Space.Skips {
-		if k.TID == t.TID {
-			space.Skips = append(space.Skips, inferior.Skip{TID: child, Addr: k.Addr, SP: k.SP})
-		}
-	}
-	s.takeEarly(s.addTask(p, child, true))
-	return nil
 }
 
 func groupOf(tid int) int {
@@ -278,6 +245,7 @@ func (s *session) reignore(t *inferior.Task) error {
 }
 
 func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
+	mem.Note = &s.written
 	space := &inferior.Space{Memory: mem, Users: 1}
 	space.Table = newTable(s.isa, mem, &room{s, space})
 	p.Space = space
@@ -312,6 +280,7 @@ func (s *session) onEnd(t *inferior.Task, stop ptrace.Stop) error {
 
 func (s *session) forgetTask(t *inferior.Task) {
 	t.State = inferior.Gone
+	_ = s.forgetHand(t) // whose memory may be gone, too
 	space := t.Process.Space
 	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool { return k.TID == t.TID })
 	delete(t.Process.Tasks, t.TID)
