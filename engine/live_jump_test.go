@@ -444,7 +444,10 @@ func TestGoAll(t *testing.T) {
 		in := register(t, s, ProbeSpec{Location: all, Pending: true})
 		out := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
 		h := openHandler(t, s, HandlerSpec{Name: "latency"})
-		register(t, s, ProbeSpec{Location: all, Pending: true, Handler: h})
+		timed := h.Info().Where == handler.Tracee // else it would take minutes
+		if timed {
+			register(t, s, ProbeSpec{Location: all, Pending: true, Handler: h})
+		}
 		if err := s.Resume(s.Processes()[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -458,7 +461,7 @@ func TestGoAll(t *testing.T) {
 				hits[pl.Name] += pl.Hits
 			}
 		}
-		if l := resultOf(t, h); l.(map[string]any)["count"].(float64) < float64(hits["gopanic:main.spin"]/2) {
+		if l := resultOf(t, h); timed && l.(map[string]any)["count"].(float64) < float64(hits["gopanic:main.spin"]/2) {
 			t.Errorf("calls that took time: %v", l)
 		}
 		for _, name := range names {
