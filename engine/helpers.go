@@ -75,6 +75,9 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.A
 	if err != nil {
 		return nil, err
 	}
+	if env.Lines != 0 {
+		env.Owners = s.counters[0].Owners(env.Lines)
+	}
 	return s.library(p, h, near, by, env, need)
 }
 

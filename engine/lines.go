@@ -131,13 +131,26 @@ func (s *session) watchLines(t *inferior.Task) error {
 		return nil
 	}
 	_, err := s.threadPointer(t)
-	if err == nil && len(s.counters) > 0 && s.counters[0].Set().NextLine()+len(t.Process.Tasks) >= mostLines {
+	if err == nil && s.fewLines(len(t.Process.Tasks)) {
 		err = errNoLines
 	}
 	if err == nil || isGone(err) {
 		return err
 	}
 	return s.leaveLines(t.Process)
+}
+
+// fewLines is whether there may soon be no line for one of a process's tasks. Those
+// of processes that have ended are free, which is looked for now and then.
+func (s *session) fewLines(tasks int) bool {
+	if len(s.counters) == 0 || s.counters[0].Set().NextLine()+tasks < mostLines {
+		return false
+	}
+	const often = 32
+	if s.newTasks++; s.newTasks%often != 0 {
+		return false
+	}
+	return s.counters[0].InUse(ptrace.Exists)+tasks >= mostLines
 }
 
 // leaveLines has all code in a process's space go by CPUs from now on.

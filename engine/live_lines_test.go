@@ -67,3 +67,30 @@ func TestNoLines(t *testing.T) {
 		})
 	}
 }
+
+// TestLinesOfForks has more children, one after the other, than there are lines: those
+// of the dead are taken again, with a tracer and without.
+func TestLinesOfForks(t *testing.T) {
+	needsJumps(t)
+	children, calls := pace(maps.Lines+300, 20), uint64(3)
+	args := []string{"fork", fmt.Sprint(children), fmt.Sprint(calls)}
+	t.Run("resident", func(t *testing.T) {
+		p := launch(t, "forker", args...)
+		r := leave(t, p, "work")
+		p.goOn()
+		_, status := p.end()
+		if hits := r.hits(t); hits != 2*calls*uint64(children) || status != 0 {
+			t.Errorf("%d hits of %d children, status %d", hits, children, status)
+		}
+	})
+	t.Run("followed", func(t *testing.T) {
+		p := launch(t, "forker", args...)
+		s := attach(t, p.pid, Options{Follow: true})
+		id := register(t, s, ProbeSpec{Location: "work"})
+		p.goOn()
+		_, status := p.end()
+		if hits := s.Hits(id); hits != 2*calls*uint64(children) || status != 0 || s.Stats().Uncounted != 0 {
+			t.Errorf("%d hits of %d children, %d uncounted, status %d", hits, children, s.Stats().Uncounted, status)
+		}
+	})
+}

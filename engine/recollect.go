@@ -93,6 +93,29 @@ func (r *Resident) Placements() (all []Placement, err error) {
 	return all, nil
 }
 
+// Uncounted is how many hits are in no count: see Stats.Uncounted.
+func (r *Resident) Uncounted() (n uint64, err error) {
+	seen := map[string]bool{}
+	for _, p := range r.note.Probes {
+		for _, pl := range p.Places {
+			name := filepath.Base(pl.File)
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			set, err := openMaps(r.store, name)
+			if err != nil {
+				return n, err
+			}
+			n += set.Lost()
+			if err := set.Close(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
 // Locations are what its probes were asked for; probe i+1 is of Locations[i].
 func (r *Resident) Locations() (list []string) {
 	for _, p := range r.note.Probes {

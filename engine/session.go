@@ -50,6 +50,7 @@ type session struct {
 	exits    map[int]Exit
 	deciding []*inferior.Task // whose stops are being decided, nested
 	turn     int              // stops since everybody was asked
+	newTasks int              // that came when few lines were left
 	written  bool             // something into a space: see settle
 	noted    *inferior.Task   // of whom the guard has been told what it is to have
 	started  map[int]bool

@@ -97,8 +97,15 @@ func Lined(ctx program.Context) bool {
 // Claim is what the code by which a program's threads find their lines is made for,
 // where the next free one is in the counters' set, at region.
 func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
-	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Self: true, Features: Features()}
+	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Owners: c.Owners(region), Self: true, Features: Features()}
 	return env, []compile.Helper{ClaimLine}
+}
+
+// Owners is where the program has the owners of lines, if it has the counters' set at
+// region.
+func (c *Counters) Owners(region arch.Addr) arch.Addr {
+	data, _, _ := c.set.ByName(ownersMap.Name).Values()
+	return region + arch.Addr(data)
 }
 
 // What code calls by which threads find what is theirs: lines of maps, and stacks.
@@ -199,7 +206,11 @@ type Counters struct {
 // nil: in memory. The programs' next free line is in the set lines; nil: in the
 // counters'.
 func NewCounters(ctx program.Context, lines *maps.Set, file func() (*os.File, error)) (*Counters, error) {
-	set, err := maps.New([]program.Map{counterMap(ctx)}, maps.Options{CPUs: possibleCPUs(), Lines: Lined(ctx), File: file})
+	specs := []program.Map{counterMap(ctx)}
+	if lines == nil && Lined(ctx) {
+		specs = append(specs, ownersMap)
+	}
+	set, err := maps.New(specs, maps.Options{CPUs: possibleCPUs(), Lines: Lined(ctx), File: file})
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +224,26 @@ func counterMap(ctx program.Context) program.Map {
 		m.Type = program.Array
 	}
 	return m
+}
+
+// ownersMap says to which process each line belongs, by its id; 0: to none yet.
+var ownersMap = program.Map{Name: "owners", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: maps.Lines}
+
+// InUse is how many lines belong to processes that alive says are there, of those
+// whose next free one is in the counters' set.
+func (c *Counters) InUse(alive func(pid int) bool) (n int) {
+	known := map[uint64]bool{}
+	data, stride, _ := c.set.ByName(ownersMap.Name).Values()
+	for line := range c.set.NextLine() {
+		pid := ring.Word(c.set.Bytes(), data+line*stride).Load()
+		if _, ok := known[pid]; !ok {
+			known[pid] = pid != 0 && alive(int(pid))
+		}
+		if known[pid] {
+			n++
+		}
+	}
+	return n
 }
 
 // Set are the counters' maps.

@@ -44,12 +44,12 @@ func ThreadSlots(pointer uint64) (list []int) {
 
 // system is the numbers of system calls.
 type system struct {
-	getpid, gettid, getuid, getgid, prctl, clockGettime, getcpu, readv int32
+	getpid, gettid, getuid, getgid, prctl, clockGettime, getcpu, readv, kill int32
 }
 
 var systems = map[string]system{
-	"amd64": {39, 186, 102, 104, 157, 228, 309, 310},
-	"arm64": {172, 178, 174, 176, 167, 113, 168, 270},
+	"amd64": {39, 186, 102, 104, 157, 228, 309, 310, 62},
+	"arm64": {172, 178, 174, 176, 167, 113, 168, 270, 129},
 }
 
 // ids is get_current_pid_tgid.
@@ -137,23 +137,95 @@ func (e *Env) entry() *code {
 	c.result(0)
 
 	c.here(mine)
-	if e.Lines != 0 {
-		free := c.label()
-		c.number(r1, uint64(e.Lines)+maps.OffNextLine)
-		c.movi(r0, 1)
-		c.fetchAdd(r1, 0, r0)
-		c.wheni(program.JmpLt, r0, maps.Lines, free)
-		c.movi(r0, maps.Lines)
-		c.store(r2, threadLine, r0)
-		c.jump(found) // it stays busy: each hit comes here, and is told as lost
-		c.here(free)
-		c.store(r2, threadLine, r0)
+	if e.Lines == 0 {
+		c.release(r2, 0, r3)
+		c.here(found)
+		c.mov(r0, r2)
+		c.exit()
+		return c
 	}
-	c.release(r2, 0, r3)
+	take := c.label()
+	c.mov(r6, r2)
+	c.mov(r7, r3)
+	c.call(take)
+	c.store(r6, threadLine, r0)
+	c.mov(r2, r6)
+	c.wheni(program.JmpGe, r0, maps.Lines, found) // it stays busy: each hit comes here, and is told as lost
+	c.release(r6, 0, r7)
 	c.here(found)
 	c.mov(r0, r2)
 	c.exit()
+	c.here(take)
+	e.takeLine(c)
 	return c
+}
+
+// takeLine is a function that gives the number of a line that nobody has, or
+// maps.Lines: the next one, or when all have been taken one of a process that is
+// not there any more.
+func (e *Env) takeLine(c *code) {
+	const noSuchProcess = -3 // ESRCH
+	fresh, named, known, look, next, none := c.label(), c.label(), c.label(), c.label(), c.label(), c.label()
+	sys := systems[e.Context.Arch]
+	c.begin("line", 8)
+	c.number(r1, uint64(e.Lines)+maps.OffNextLine)
+	c.movi(r6, 1)
+	c.fetchAdd(r1, 0, r6) // r6 is the line
+	if e.Owners == 0 {
+		c.wheni(program.JmpLe, r6, maps.Lines, fresh)
+		c.movi(r6, maps.Lines)
+		c.here(fresh)
+		c.mov(r0, r6)
+		c.exit()
+		return
+	}
+	c.number(r1, uint64(e.Threads)) // whose the table is, if that was asked for
+	c.load(r7, r1, 0)
+	c.wheni(program.JmpNe, r7, 0, known)
+	c.helper(compile.FnSyscall - sys.getpid)
+	c.mov(r7, r0)
+	c.here(known)
+	c.movi(r8, maps.Lines) // looks left
+	c.wheni(program.JmpGe, r6, maps.Lines, look)
+	c.here(named)
+	c.mov(r1, r6)
+	c.alui(program.AluLsh, r1, 3)
+	c.number(r2, uint64(e.Owners))
+	c.alu(program.AluAdd, r1, r2)
+	c.release(r1, 0, r7)
+	c.mov(r0, r6)
+	c.exit()
+
+	c.here(look)
+	first := int32(e.Set.CPUs() + 1)
+	c.alui(program.AluMod, r6, maps.Lines-first)
+	c.alui(program.AluAdd, r6, first)
+	c.mov(r9, r6)
+	c.alui(program.AluLsh, r9, 3)
+	c.number(r2, uint64(e.Owners))
+	c.alu(program.AluAdd, r9, r2)
+	c.load(r1, r9, 0)
+	c.wheni(program.JmpEq, r1, 0, next) // he has not said who he is yet
+	c.when(program.JmpEq, r1, r7, next)
+	c.store(r10, -8, r1)
+	for _, r := range []uint8{r2, r3, r4, r5} {
+		c.movi(r, 0)
+	}
+	c.helper(compile.FnSyscall - sys.kill)
+	c.wheni(program.JmpNe, r0, noSuchProcess, next)
+	c.load(r0, r10, -8)
+	c.mov(r1, r0)
+	c.cas(r9, 0, r7)
+	c.when(program.JmpEq, r0, r1, named)
+	c.here(next)
+	c.alui(program.AluAdd, r8, -1)
+	c.wheni(program.JmpEq, r8, 0, none)
+	c.number(r1, uint64(e.Lines)+maps.OffNextLine)
+	c.movi(r6, 1)
+	c.fetchAdd(r1, 0, r6)
+	c.jump(look)
+	c.here(none)
+	c.result(maps.Lines)
 }
 
 // claim is what compile.FnClaim does, for a wrapper that keeps all registers: the

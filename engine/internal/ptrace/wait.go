@@ -79,5 +79,9 @@ func ThreadID() int { return unix.Gettid() }
 // Send sends a signal to one task of a process.
 func Send(pid, task int, signal Signo) error { return unix.Tgkill(pid, task, signal) }
 
+// Exists is whether there is a process, if only one that has ended and that nobody
+// has waited for.
+func Exists(pid int) bool { return unix.Kill(pid, 0) != unix.ESRCH }
+
 // Kill ends a process.
 func Kill(pid int) error { return unix.Kill(pid, unix.SIGKILL) }
