@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -148,10 +149,11 @@ func (s *session) wiped(space *inferior.Space, at *arch.Addr, size uint64) (arch
 	return *at, s.noteRegions(space)
 }
 
-// forgetThread takes from a space's table what it says of the thread that a new
-// one has its pointer from.
-func (s *session) forgetThread(t *inferior.Task) error {
-	space := t.Process.Space
+// noteThread puts what is known of a thread that begins into its space's table, in
+// the place of what that says of the one that it has its pointer from. A child in its
+// parent's memory has the parent's pointer: nothing is known of either then.
+func (s *session) noteThread(t *inferior.Task) error {
+	p, space := t.Process, t.Process.Space
 	if space.Threads == 0 {
 		return nil
 	}
@@ -159,14 +161,69 @@ func (s *session) forgetThread(t *inferior.Task) error {
 	if err != nil || pointer == 0 {
 		return err
 	}
+	switch {
+	case p.VFork != nil:
+		return s.noteIDs(space, pointer, 0)
+	case t.TID == p.PID: // a forked child's table is empty
+		err = s.noteOwner(p)
+	}
+	return errors.Join(err, s.noteIDs(space, pointer, idsOf(t)))
+}
+
+// idsOf are a task's, as get_current_pid_tgid tells them.
+func idsOf(t *inferior.Task) uint64 { return uint64(t.Process.PID)<<32 | uint64(t.TID) }
+
+// noteOwner says whose a space's table is.
+func (s *session) noteOwner(p *inferior.Process) error {
 	var b [8]byte
-	for _, off := range helper.ThreadSlots(pointer) {
-		at := space.Threads + arch.Addr(off)
-		if err := space.Memory.Read(at, b[:]); err != nil {
+	putLe64(b[:], uint64(p.PID))
+	return p.Space.Memory.Write(p.Space.Threads+helper.ThreadOwner, b[:])
+}
+
+// noteIDs writes a thread's ids into a table, 0 for those that are to be asked for: as
+// news, and where they may be already.
+func (s *session) noteIDs(space *inferior.Space, pointer, ids uint64) error {
+	var news [16]byte
+	putLe64(news[:], pointer)
+	putLe64(news[8:], ids)
+	if err := space.Memory.Write(space.Threads+arch.Addr(helper.ThreadNews(pointer)), news[:]); err != nil {
+		return err
+	}
+	slots := helper.ThreadSlots(pointer)
+	entries := make([]byte, slots[len(slots)-1]-slots[0]+8)
+	if err := space.Memory.Read(space.Threads+arch.Addr(slots[0]), entries); err != nil {
+		return err
+	}
+	for _, off := range slots {
+		if le64(entries[off-slots[0]:]) == pointer {
+			return space.Memory.Write(space.Threads+arch.Addr(off)+helper.ThreadIDs, news[8:])
+		}
+	}
+	return nil
+}
+
+// noteThreads puts what is known of the threads of a space, which are halted, into
+// its table.
+func (s *session) noteThreads(space *inferior.Space) error {
+	if space.Threads == 0 || space.ThreadsNoted {
+		return nil
+	}
+	space.ThreadsNoted = true
+	for _, p := range s.sharing(space) {
+		if p.VFork != nil {
+			continue
+		}
+		if err := s.noteOwner(p); err != nil {
 			return err
 		}
-		if le64(b[:]) == pointer {
-			return space.Memory.Write(at+8, make([]byte, 8))
+		for _, t := range p.Tasks {
+			pointer, err := ptrace.ThreadPointer(t.TID)
+			if err == nil && pointer != 0 {
+				err = s.noteIDs(space, pointer, idsOf(t))
+			}
+			if err != nil && !isGone(err) {
+				return err
+			}
 		}
 	}
 	return nil

@@ -83,7 +83,7 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if p.Leaving && len(p.Tasks) == 1 {
 		return s.release(p)
 	}
-	if err := s.forgetThread(t); err != nil && !isGone(err) {
+	if err := s.noteThread(t); err != nil && !isGone(err) {
 		s.warn(p, "task %d: its ids: %v", t.TID, err)
 	}
 	if err := s.setWatches(t); err != nil {

@@ -34,6 +34,9 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 			ups = nil
 			return err
 		}
+		if err := s.noteThreads(space); err != nil {
+			return err
+		}
 		ups, inside = s.free(space, ups)
 		// First: we may die in between, and no task is to find itself in the
 		// middle of a jump.

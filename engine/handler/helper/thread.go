@@ -15,8 +15,17 @@ import (
 // (compile.OwnStack). A thread looks at as many entries as Probes
 // from the one that its pointer's hash gives. An entry's first word has its lowest
 // bit set as long as the line is not there, for ever if there are none left.
+//
+// Behind the entries is news of threads, from whoever traces them: a pointer and ids,
+// at the place that the pointer's hash gives. It saves asking the kernel, which a
+// program may have forbidden itself.
 const (
-	ThreadsSize = threadFirst + (threadEntries+threadProbes)*threadEntry // bytes
+	ThreadsSize = threadNews + 16<<newsBits // bytes
+	ThreadOwner = 0                         // the id of the process that the table is of
+	ThreadIDs   = threadIDs                 // in an entry
+
+	threadNews = threadFirst + (threadEntries+threadProbes)*threadEntry
+	newsBits   = 9
 
 	threadFirst   = compile.ThreadFirst // behind the process's id: others in the same memory keep no ids here
 	threadLost    = 0                   // an entry for those that find none, as far as its line goes
@@ -40,6 +49,11 @@ func ThreadSlots(pointer uint64) (list []int) {
 		list = append(list, threadFirst+(first+i)*threadEntry)
 	}
 	return list
+}
+
+// ThreadNews is the offset at which there is news of a thread: 16 bytes.
+func ThreadNews(pointer uint64) int {
+	return threadNews + int(uint32(pointer)*compile.ThreadMul>>(32-newsBits))*16
 }
 
 // system is the numbers of system calls.
@@ -79,9 +93,33 @@ func (e *Env) ids() *code {
 	c.wheni(program.JmpEq, r0, 0, kernel)
 	c.exit()
 	c.here(kernel)
+	e.news(c)
 	e.askIDs(c)
 	c.exit()
 	return c
+}
+
+// news ends the function with the ids that there is news of, if there is, and keeps
+// them in the entry at r6, if that is not 0.
+func (e *Env) news(c *code) {
+	none, out := c.label(), c.label()
+	c.helper(compile.FnThread)
+	mul := uint32(compile.ThreadMul)
+	c.low(r2, r0)
+	c.put(program.ClassAlu|program.AluMul, r2, 0, 0, int32(mul))
+	c.put(program.ClassAlu|program.AluRsh, r2, 0, 0, 32-newsBits)
+	c.alui(program.AluLsh, r2, 4)
+	c.number(r1, uint64(e.Threads)+threadNews)
+	c.alu(program.AluAdd, r2, r1)
+	c.acquire(r1, r2, 0)
+	c.when(program.JmpNe, r1, r0, none)
+	c.load(r0, r2, 8)
+	c.wheni(program.JmpEq, r0, 0, none)
+	c.wheni(program.JmpEq, r6, 0, out)
+	c.release(r6, threadIDs, r0)
+	c.here(out)
+	c.exit()
+	c.here(none)
 }
 
 // askIDs asks the kernel for the ids, and keeps the answer in the entry at r6, if

@@ -97,6 +97,7 @@ type Space struct {
 	// NoLines: its threads can't be told apart by what the ABI says.
 	// LinesChecked: it was looked whether they can.
 	NoLines, LinesChecked bool
+	ThreadsNoted          bool   // the table has what is known of its threads
 	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
 	Scratch    arch.Addr
