@@ -118,7 +118,7 @@ func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*break
 // else.
 func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
 	var errs []error
-	for _, pl := range p.places {
+	for _, pl := range slices.Clone(p.places) {
 		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
 			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
 			errs = append(errs, s.unplace(pl))

@@ -361,8 +361,10 @@ func (s *session) Unregister(id event.ProbeID) error {
 		p.gone = true
 		sites := p.sites()
 		errs := []error{s.withoutJumps(sites)}
-		for _, pl := range p.places {
-			errs = append(errs, s.unplace(pl))
+		for list := p.places; len(list) > 0; list = p.placed() { // children may be born meanwhile, and end
+			for _, pl := range slices.Clone(list) {
+				errs = append(errs, s.unplace(pl))
+			}
 		}
 		errs = append(errs, s.restoreJumps(sites))
 		for _, proc := range s.procs {
@@ -374,6 +376,16 @@ func (s *session) Unregister(id event.ProbeID) error {
 		return errors.Join(errs...)
 	})
 	return errors.Join(err, closeLinks(links))
+}
+
+// placed are a probe's placements that are at a site.
+func (p *probe) placed() (list []*placement) {
+	for _, pl := range p.places {
+		if pl.site != nil && pl.site.Tag != nil {
+			list = append(list, pl)
+		}
+	}
+	return list
 }
 
 // manyRetired is how many slots of removed sites may wait to be used again.
