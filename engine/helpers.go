@@ -113,32 +113,32 @@ func (s *session) library(p *inferior.Process, of *opened, near arch.Addr, by fi
 // threads gives the place of a space's table of threads, and maps it first if it
 // is not there.
 func (s *session) threads(space *inferior.Space) (arch.Addr, error) {
-	return s.wiped(space, &space.Threads, helper.ThreadsSize)
+	return s.wiped(space, &space.Threads, helper.ThreadsSize, pageSize)
 }
 
 // stacks gives the place of a space's stacks for threads, of which the first is
 // for those that look for theirs.
 func (s *session) stacks(space *inferior.Space) (arch.Addr, error) {
-	return s.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize)
+	return s.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize, compile.OwnStackSize)
 }
 
 // wiped maps memory in a space that a child begins with empty, unless it is there
-// already.
-func (s *session) wiped(space *inferior.Space, at *arch.Addr, size uint64) (arch.Addr, error) {
+// already, at a multiple of align.
+func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64) (arch.Addr, error) {
 	if *at != 0 {
 		return *at, nil
 	}
 	if len(s.regions[space]) == maxRegions {
 		return 0, errManyRegions
 	}
-	size = (size + pageSize - 1) &^ (pageSize - 1)
+	size = (size+pageSize-1)&^(pageSize-1) + align - pageSize
 	err := s.withTask(s.sharing(space), func(t *inferior.Task) error {
 		addr, err := s.call(t, ptrace.SysMmap, 0, size, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
 		if err != nil {
 			return err
 		}
 		if _, err = s.call(t, ptrace.SysMadvise, addr, size, ptrace.WipeOnFork); err == nil {
-			*at = arch.Addr(addr)
+			*at = arch.Addr((addr + align - 1) &^ (align - 1))
 		}
 		s.regions[space] = append(s.regions[space], region{addr: arch.Addr(addr), size: int(size)})
 		return err

@@ -34,7 +34,7 @@ type Env struct {
 	Threads  arch.Addr   // its table of threads
 	Lines    arch.Addr   // the set that has the next free line, 0: threads take none
 	Owners   arch.Addr   // the words that say whose lines are, by process, 0: nobody does
-	Stacks   arch.Addr   // stacks of ours, one for each line
+	Stacks   arch.Addr   // stacks of ours, one for each line; a multiple of their size
 	Self     bool        // threads' pointers are read as FnSelf
 	Features compile.Feature
 }

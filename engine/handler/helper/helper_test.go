@@ -709,7 +709,7 @@ func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
 	r := newRig(t, []program.Map{{Name: "a", Type: program.Array, KeySize: 4, ValueSize: 16, MaxEntries: 1}})
 	const place, stacks = 64 << 10, 2 << 20
 	_, data := r.m.Data()
-	r.env.Stacks = data + stacks
+	r.env.Stacks = (data + stacks) &^ (compile.OwnStackSize - 1)
 	var err error
 	if r.lib, err = r.env.Make([]compile.Helper{handler.TakeStack, none(program.FnKtimeGetNS), none(compile.FnEntry)}, r.m.Base()+place); err == nil {
 		err = r.m.LoadAt(place, r.lib.Code)
