@@ -25,6 +25,7 @@ const (
 	offActive   = 80  // threads that the order is for
 	offByte     = 88  // what is read and written
 	offAction   = 96  // struct sigaction, 4 words
+	offAlone    = 128 // not 0: the first thread answers without waiting for the others
 	offPatched  = 192 // what code that is jumped to counts
 	offSlots    = 256
 	slotSize    = 128

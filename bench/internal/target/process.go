@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"syscall"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +30,11 @@ type Process struct {
 	cmd     *exec.Cmd
 	control controlBlock
 	in, out *os.File
-	ended   chan error
+	// wait waits for the program's end, once. Nobody may do so while it is
+	// traced by this process: the kernel gives a wait for exits the stops, too,
+	// of children that another thread of the parent traces (wait_consider_task,
+	// kernel/exit.c).
+	wait func() error
 }
 
 // Order is what a Process is to do: some of its threads call a function some
@@ -54,7 +58,7 @@ func (p *Program) Start(o Options) (*Process, error) {
 	if o.Threads > MaxThreads {
 		return nil, fmt.Errorf("target: %d threads: %d are the most", o.Threads, MaxThreads)
 	}
-	t := &Process{Program: p, Threads: o.Threads, ended: make(chan error, 1)}
+	t := &Process{Program: p, Threads: o.Threads}
 	shared, err := memory("ptracer-bench-control", controlSize)
 	if err != nil {
 		return nil, err
@@ -89,7 +93,6 @@ func (t *Process) start(shared *os.File) error {
 	err = retryBusy(func() error {
 		t.cmd = exec.Command(t.Program.Path)
 		t.cmd.Stdin, t.cmd.Stdout, t.cmd.ExtraFiles = theirIn, theirOut, []*os.File{shared}
-		t.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		return t.cmd.Start()
 	})
 	theirIn.Close()
@@ -97,8 +100,7 @@ func (t *Process) start(shared *os.File) error {
 	if err != nil {
 		return errors.Join(err, in.Close(), out.Close())
 	}
-	t.PID = t.cmd.Process.Pid
-	go func() { t.ended <- t.cmd.Wait() }()
+	t.PID, t.wait = t.cmd.Process.Pid, sync.OnceValue(t.cmd.Wait)
 	return nil
 }
 
@@ -151,25 +153,20 @@ func (t *Process) send() error {
 // await waits for the answer that an order is done.
 func (t *Process) await() error {
 	_ = t.out.SetReadDeadline(time.Now().Add(Patience))
-	if _, err := t.out.Read(make([]byte, 1)); err != nil {
+	_, err := t.out.Read(make([]byte, 1))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		t.Kill()
-		return fmt.Errorf("target: no answer (%s): %w", t.state(), err)
+		return fmt.Errorf("target: no answer within %v; it was killed", Patience)
 	}
-	return nil
+	_ = t.wait()
+	return fmt.Errorf("target: it has ended: %v", t.cmd.ProcessState)
 }
 
-// state says how a program has ended that does not answer.
-func (t *Process) state() string {
-	select {
-	case err := <-t.ended:
-		t.ended <- err
-		return fmt.Sprint("it has ended: ", t.cmd.ProcessState)
-	case <-time.After(time.Second):
-		return "it was killed"
-	}
-}
-
-// Spin has the second thread look at the clock all the time, until Still.
+// Spin has the second thread look at the clock all the time, until Still. The
+// first waits meanwhile, as ever: should we die, the program ends.
 func (t *Process) Spin() error {
 	if t.Threads < 2 {
 		return errors.New("target: nobody to spin: the first thread waits")
@@ -181,7 +178,12 @@ func (t *Process) Spin() error {
 	c.set(s+slotStride, 0)
 	c.set(offActive, 1)
 	c.set(offStop, 0)
-	return t.send()
+	c.set(offAlone, 1)
+	defer c.set(offAlone, 0)
+	if err := t.send(); err != nil {
+		return err
+	}
+	return t.await()
 }
 
 // Gap is the longest time that the spinning thread has stood since it was
@@ -196,10 +198,15 @@ func (t *Process) Gap() time.Duration {
 // Still ends Spin.
 func (t *Process) Still() error {
 	t.control.set(offStop, 1)
-	return t.await()
+	for end := time.Now().Add(Patience); t.control.get(offFinished) < uint64(t.Threads); pause() {
+		if time.Now().After(end) {
+			return errors.New("target: it spins on")
+		}
+	}
+	return nil
 }
 
-// Resume says where the handler of SIGTRAP goes on; Trapped is how often it ran.
+// Resume says where the handler of SIGTRAP goes on.
 func (t *Process) Resume(addr uint64) { t.control.set(offResume, addr) }
 
 // Trapped is how often the handler of SIGTRAP ran.
@@ -252,11 +259,10 @@ func (t *Process) Close() error {
 	if t.in == nil {
 		return nil
 	}
-	t.control.set(offStop, 1)
 	err := t.in.Close()
 	stuck := time.AfterFunc(Patience, t.Kill)
 	defer stuck.Stop()
-	if end := <-t.ended; end != nil {
+	if end := t.wait(); end != nil {
 		err = errors.Join(err, fmt.Errorf("target: %w", end))
 	}
 	t.in = nil
@@ -265,4 +271,4 @@ func (t *Process) Close() error {
 
 func (t *Process) unmap() error { return unix.Munmap(t.control) }
 
-func pause() { time.Sleep(10 * time.Millisecond) }
+func pause() { time.Sleep(time.Millisecond) }

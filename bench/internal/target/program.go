@@ -191,11 +191,15 @@ func (w writer) measure() {
 	w.atomicIncrement(control, offFinished)
 }
 
-// report has the first thread answer when all are through.
+// report has the first thread answer when all are through, or at once.
 func (w writer) report() {
-	w.ifZero(index, "gather")
+	w.ifZero(index, "first is through")
 	w.sys("futex", controlAddr+offFinished, futexWake, everybody)
 	w.jump("next")
+	w.here("first is through")
+	w.load(arg0, control, offAlone)
+	w.ifZero(arg0, "gather")
+	w.jump("reply")
 	w.here("gather")
 	w.load32(arg2, control, offFinished)
 	w.load(arg0, control, offThreads)

@@ -256,6 +256,18 @@ func TestSpin(t *testing.T) {
 	run(t, r, Order{Addr: p.Addr("leaf"), Calls: 1})
 }
 
+// TestOrphan ends a program that works, as the end of who has started it does.
+func TestOrphan(t *testing.T) {
+	p := install(t, 0)
+	r := start(t, p, Options{Threads: 2})
+	if err := r.Spin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestInMemory is for machines where no file can be executed.
 func TestInMemory(t *testing.T) {
 	p, err := inMemory(build(t, runtime.GOARCH, 0))

@@ -1,0 +1,58 @@
+package contender
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/ptracer/ptracer/bench/internal/target"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Kind is how an eBPF program is attached.
+type Kind int
+
+// The kinds.
+const (
+	Single Kind = iota // a uprobe by the PMU
+	Multi              // one link for many places; a second one is there, which nobody comes to
+	Return             // a uretprobe
+)
+
+// EBPF counts by an eBPF program at a uprobe: an addition to a word of the CPU's
+// own, as our count handler does it.
+func EBPF(p *target.Process, s target.Site, kind Kind) (Probe, error) {
+	if err := kernel.Available(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMissing, err)
+	}
+	ctx, err := program.ContextOf(runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	h, err := builtin.Count(ctx, build.Entry)
+	if err != nil {
+		return nil, err
+	}
+	in, err := kernel.Load(h.Entry)
+	if err != nil {
+		return nil, err
+	}
+	at := []kernel.Location{{Path: p.Program.Path, Offset: target.Offset(s.Addr), Return: kind == Return}}
+	if kind == Multi {
+		at = append(at, kernel.Location{Path: p.Program.Path, Offset: target.Offset(p.Program.Addr("on_trap"))})
+	}
+	link, err := in.Attach(0, at, kernel.Options{PID: p.PID, Single: kind != Multi})
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	if kind == Multi && link.Attached() != 1 {
+		return nil, errors.Join(fmt.Errorf("%w: no uprobe_multi links by process: the kernel has them since 6.10", ErrMissing), link.Close(), in.Close())
+	}
+	return plain{
+		hits:  func() (uint64, error) { return builtin.ReadCount(in).Hits, nil },
+		close: func() error { return errors.Join(link.Close(), in.Close()) },
+	}, nil
+}
