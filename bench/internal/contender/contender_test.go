@@ -51,7 +51,7 @@ func ways() []way {
 
 func install(t *testing.T) *target.Program {
 	t.Helper()
-	img, err := target.Build(runtime.GOARCH, 0)
+	img, err := target.Build(target.Kind{Arch: runtime.GOARCH})
 	if err != nil {
 		t.Fatal(err)
 	}

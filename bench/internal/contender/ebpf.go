@@ -25,6 +25,32 @@ const (
 // EBPF counts by an eBPF program at a uprobe: an addition to a word of the CPU's
 // own, as our count handler does it.
 func EBPF(p *target.Process, s target.Site, kind Kind) (Probe, error) {
+	at := []kernel.Location{{Path: p.Program.Path, Offset: target.Offset(s.Addr), Return: kind == Return}}
+	switch {
+	case kind == Return && s.Off != 0:
+		return nil, errEntry
+	case kind == Multi:
+		at = append(at, kernel.Location{Path: p.Program.Path, Offset: target.Offset(p.Program.Addr("on_trap"))})
+	}
+	return attach(p, at, kind)
+}
+
+// errEntry is of a way that needs a function's start.
+var errEntry = errors.New("the kernel follows returns from functions' starts only")
+
+// Many counts the executions of many places, by one link.
+func Many(p *target.Process, addrs []uint64) (Probe, error) {
+	var at []kernel.Location
+	for _, addr := range addrs {
+		at = append(at, kernel.Location{Path: p.Program.Path, Offset: target.Offset(addr)})
+	}
+	if len(at) == 1 {
+		return attach(p, at, Single)
+	}
+	return attach(p, at, Multi)
+}
+
+func attach(p *target.Process, at []kernel.Location, kind Kind) (Probe, error) {
 	if err := kernel.Available(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMissing, err)
 	}
@@ -39,10 +65,6 @@ func EBPF(p *target.Process, s target.Site, kind Kind) (Probe, error) {
 	in, err := kernel.Load(h.Entry)
 	if err != nil {
 		return nil, err
-	}
-	at := []kernel.Location{{Path: p.Program.Path, Offset: target.Offset(s.Addr), Return: kind == Return}}
-	if kind == Multi {
-		at = append(at, kernel.Location{Path: p.Program.Path, Offset: target.Offset(p.Program.Addr("on_trap"))})
 	}
 	link, err := in.Attach(0, at, kernel.Options{PID: p.PID, Single: kind != Multi})
 	if err != nil {

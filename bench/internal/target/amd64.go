@@ -13,6 +13,8 @@ type amd64 struct{ a *assembler }
 func (amd64) machine() elf.Machine { return elf.EM_X86_64 }
 func (amd64) pageSize() uint64     { return 4096 }
 func (amd64) pad() []byte          { return []byte{0x90} }
+func (amd64) loader() string       { return "/lib64/ld-linux-x86-64.so.2" }
+func (amd64) globalData() uint32   { return uint32(elf.R_X86_64_GLOB_DAT) }
 func (amd64) trap() []byte         { return []byte{0xcc} }
 
 // amd64Regs are the numbers of rax (0) to r15 that stand for the registers.
@@ -23,7 +25,7 @@ var amd64Regs = [...]byte{
 
 var amd64Calls = map[string]uint32{
 	"read": 0, "write": 1, "mmap": 9, "rt_sigaction": 13, "rt_sigreturn": 15, "sched_yield": 24,
-	"clone": 56, "getppid": 110, "futex": 202, "clock_gettime": 228, "exit_group": 231,
+	"clone": 56, "arch_prctl": 158, "getppid": 110, "futex": 202, "clock_gettime": 228, "exit_group": 231,
 }
 
 // between writes an instruction of two registers: op reg, rm.
@@ -138,6 +140,13 @@ func (s amd64) clone(stack reg) {
 		s.set(r, 0)
 	}
 	s.syscall("clone")
+}
+
+func (s amd64) threadPointer(r reg) {
+	const setFS = 0x1002
+	s.move(arg1, r)
+	s.set(arg0, setFS)
+	s.syscall("arch_prctl")
 }
 
 func (s amd64) trapReturn() {

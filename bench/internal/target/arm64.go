@@ -12,6 +12,8 @@ type arm64 struct{ a *assembler }
 func (arm64) machine() elf.Machine { return elf.EM_AARCH64 }
 func (arm64) pageSize() uint64     { return 64 << 10 }
 func (arm64) pad() []byte          { return []byte{0x1f, 0x20, 0x03, 0xd5} }
+func (arm64) loader() string       { return "/lib/ld-linux-aarch64.so.1" }
+func (arm64) globalData() uint32   { return uint32(elf.R_AARCH64_GLOB_DAT) }
 func (arm64) trap() []byte         { return []byte{0x00, 0x00, 0x20, 0xd4} }
 
 // arm64Regs are the numbers of the registers. x8, x9, x16 and x17 are for use
@@ -135,6 +137,10 @@ func (s arm64) clone(stack reg) {
 		s.set(r, 0)
 	}
 	s.syscall("clone")
+}
+
+func (s arm64) threadPointer(r reg) {
+	s.a.word(0xd51bd040 | arm64Regs[r]) // msr tpidr_el0
 }
 
 func (s arm64) trapReturn() {

@@ -42,9 +42,11 @@ const (
 // multiples of 8, below 4096.
 type instructions interface {
 	machine() elf.Machine
-	pageSize() uint64 // alignment of segments: the largest page that a kernel may have
-	pad() []byte      // an instruction that does nothing, between functions
-	trap() []byte     // the one that debuggers plant
+	pageSize() uint64   // alignment of segments: the largest page that a kernel may have
+	pad() []byte        // an instruction that does nothing, between functions
+	trap() []byte       // the one that debuggers plant
+	loader() string     // path of the C library's dynamic loader
+	globalData() uint32 // the relocation that has it write a symbol's address
 	jumpFrom(from, to uint64) []byte
 
 	sites() []siteCode
@@ -70,8 +72,9 @@ type instructions interface {
 	increment(off int) // of the control block, not atomically, by code that is jumped to
 	addressOf(r reg, label string)
 
-	clone(stack reg) // CLONE_VM and so on, a new thread; result is 0 in it
-	trapReturn()     // body of a SIGTRAP handler that goes on at the control block's resume
+	clone(stack reg)     // CLONE_VM and so on, a new thread; result is 0 in it
+	threadPointer(r reg) // makes r's value the thread's, as C libraries do
+	trapReturn()         // body of a SIGTRAP handler that goes on at the control block's resume
 	patch(f fixup, code []byte, base, to uint64) error
 }
 

@@ -9,8 +9,8 @@ import (
 // The control block is memory that the program shares with who runs it, at a
 // fixed address in the program. Its words are 64 bits wide.
 const (
-	controlAddr = 0x10000000
-	stackAddr   = 0x20000000 // of the threads' stacks
+	controlAddr = 0x70000000 // above where a heap may begin, below 2 GiB
+	stackAddr   = 0x71000000 // of the threads' stacks
 	stackSize   = 32 << 10   // a signal's frame may have 11 KB of vector registers
 
 	offThreads  = 0   // how many there are, the first one included
@@ -26,6 +26,7 @@ const (
 	offByte     = 88  // what is read and written
 	offAction   = 96  // struct sigaction, 4 words
 	offAlone    = 128 // not 0: the first thread answers without waiting for the others
+	offLibc     = 136 // not 0: the thread pointer is a C library's
 	offPatched  = 192 // what code that is jumped to counts
 	offSlots    = 256
 	slotSize    = 128

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +21,10 @@ var Patience = 60 * time.Second
 type Options struct {
 	Threads int  // 0: one
 	Trap    bool // it has a handler of SIGTRAP, see Process.Resume
+	// Preload is a library that is loaded into it, Under a command that executes
+	// it, whose PID the Process then has. They are for Linked programs.
+	Preload string
+	Under   []string
 }
 
 // Process is the program at work. One goroutine at a time uses it.
@@ -55,8 +61,8 @@ type Took struct {
 // Start runs the program up to where it waits for an order, with all threads.
 func (p *Program) Start(o Options) (*Process, error) {
 	o.Threads = max(o.Threads, 1)
-	if o.Threads > MaxThreads {
-		return nil, fmt.Errorf("target: %d threads: %d are the most", o.Threads, MaxThreads)
+	if o.Threads > MaxThreads || p.Linked && o.Threads > 1 {
+		return nil, fmt.Errorf("target: %d threads: more than it can have", o.Threads)
 	}
 	t := &Process{Program: p, Threads: o.Threads}
 	shared, err := memory("ptracer-bench-control", controlSize)
@@ -71,7 +77,10 @@ func (p *Program) Start(o Options) (*Process, error) {
 	if o.Trap {
 		t.control.set(offTrap, 1)
 	}
-	if err := t.start(shared); err != nil {
+	if p.Linked {
+		t.control.set(offLibc, 1)
+	}
+	if err := t.start(shared, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("target: start: %w", err), t.unmap())
 	}
 	if _, err := t.Run(Order{}); err != nil { // all threads are there when all have nothing to do
@@ -80,7 +89,7 @@ func (p *Program) Start(o Options) (*Process, error) {
 	return t, nil
 }
 
-func (t *Process) start(shared *os.File) error {
+func (t *Process) start(shared *os.File, o Options) error {
 	theirIn, in, err := os.Pipe()
 	if err != nil {
 		return err
@@ -91,7 +100,12 @@ func (t *Process) start(shared *os.File) error {
 	}
 	t.in, t.out = in, out
 	err = retryBusy(func() error {
-		t.cmd = exec.Command(t.Program.Path)
+		args := append(slices.Clone(o.Under), t.Program.Path)
+		t.cmd = exec.Command(args[0], args[1:]...)
+		t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is not for it
+		if o.Preload != "" {
+			t.cmd.Env = append(os.Environ(), "LD_PRELOAD="+o.Preload)
+		}
 		t.cmd.Stdin, t.cmd.Stdout, t.cmd.ExtraFiles = theirIn, theirOut, []*os.File{shared}
 		return t.cmd.Start()
 	})

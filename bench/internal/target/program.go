@@ -68,7 +68,14 @@ func (w writer) program() {
 		w.orders()
 		w.measure()
 		w.report()
-		w.exit("over", 0)
+		w.here("over")
+		w.load(arg3, control, offLibc)
+		w.ifZero(arg3, "really over")
+		w.set(arg3, exitAddr)
+		w.load(function, arg3, 0)
+		w.set(arg0, 0)
+		w.call(function) // which runs what libraries have to do at the end
+		w.exit("really over", 0)
 		w.exit("failed", 1)
 	})
 	w.fn("spin", 64, w.spin)
@@ -132,6 +139,10 @@ func (w writer) threads() {
 	w.set(arg1, controlAddr+offSlots)
 	w.add(slot, arg1)
 	w.set(epoch, 0)
+	w.load(arg3, control, offLibc)
+	w.set(arg1, 0)
+	w.branch(different, arg3, arg1, "next")
+	w.threadPointer(slot)
 }
 
 // orders waits for the next order: the first thread for a byte, or the end of
@@ -241,10 +252,10 @@ func (w writer) spin() {
 // stride is how far they lie from each other.
 func (w writer) many(n int) (stride uint64) {
 	for i := range n {
-		w.fn(fmt.Sprintf("many_%d", i), 32, w.ordinary)
+		w.fn(fmt.Sprintf("many_%04d", i), 32, w.ordinary)
 	}
 	if n < 2 {
 		return 0
 	}
-	return w.addr("many_1") - w.addr("many_0")
+	return w.addr("many_0001") - w.addr("many_0000")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,13 +16,14 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 
 	"github.com/ptracer/ptracer/internal/leak"
+	"github.com/ptracer/ptracer/internal/skip"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
 func build(t *testing.T, goarch string, many int) *Image {
 	t.Helper()
-	img, err := Build(goarch, many)
+	img, err := Build(Kind{Arch: goarch, Many: many})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,14 +111,14 @@ func TestDisassembles(t *testing.T) {
 				t.Errorf("symbol %d: %+v, want %+v", i, s, img.Symbols[i])
 			}
 		}
-		if img.Stride == 0 || img.Addr("many_2") != img.Addr("many_0")+2*img.Stride {
+		if img.Stride == 0 || img.Addr("many_0002") != img.Addr("many_0000")+2*img.Stride {
 			t.Errorf("stride %d", img.Stride)
 		}
 	}
 }
 
 func TestUnknownCPU(t *testing.T) {
-	if _, err := Build("mips", 0); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := Build(Kind{Arch: "mips"}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
 }
@@ -223,7 +225,7 @@ func TestThreads(t *testing.T) {
 func TestMany(t *testing.T) {
 	p := install(t, 500)
 	r := start(t, p, Options{})
-	if took := run(t, r, Order{Addr: p.Addr("many_0"), Calls: p.Many, Stride: p.Stride}); took.Calls != 500 {
+	if took := run(t, r, Order{Addr: p.Addr("many_0000"), Calls: p.Many, Stride: p.Stride}); took.Calls != 500 {
 		t.Errorf("%+v", took)
 	}
 }
@@ -266,6 +268,47 @@ func TestOrphan(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestLinked starts a program by the dynamic loader, where there is one, and
+// sees it end by the C library.
+func TestLinked(t *testing.T) {
+	img, err := Build(Kind{Arch: runtime.GOARCH, Linked: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.NewFile(bytes.NewReader(img.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if libs, err := f.ImportedLibraries(); err != nil || !slices.Equal(libs, []string{"libc.so.6"}) {
+		t.Errorf("libraries %v, %v", libs, err)
+	}
+	if symbols, err := f.ImportedSymbols(); err != nil || len(symbols) != 1 || symbols[0].Name != "exit" {
+		t.Errorf("symbols %v, %v", symbols, err)
+	}
+	a, _ := setOf(runtime.GOARCH)
+	if loader := a(nil).loader(); !exists(loader) {
+		skip.Missing(t, "the dynamic loader "+loader)
+	}
+	p, err := Install(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	r := start(t, p, Options{})
+	run(t, r, Order{Addr: p.Sites[0].Entry, Calls: 10})
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Start(Options{Threads: 2}); err == nil {
+		t.Error("a second thread, which has no thread pointer")
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // TestInMemory is for machines where no file can be executed.
