@@ -14,6 +14,7 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/contender"
 	"github.com/ptracer/ptracer/bench/internal/target"
 	"github.com/ptracer/ptracer/bench/report"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 )
 
 // How long runs take, if nobody says otherwise.
@@ -64,6 +65,7 @@ var Tables = []string{TableHit, TableThreads, TablePause, TablePlant, TableLooku
 type run struct {
 	Options
 	each   time.Duration // a measurement of hits takes
+	probes []int         // how many are planted at once
 	cpu    int           // that a tracer and its tracee are tied to where they are
 	report *report.Report
 	plan   plan
@@ -80,7 +82,11 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		return nil, err
 	}
 	defer r.close()
-	begin := time.Now()
+	return r.measure(ctx)
+}
+
+// measure adds the measurements of all tables, and makes them.
+func (r *run) measure(ctx context.Context) (*report.Report, error) {
 	for _, t := range []struct {
 		id  string
 		add func() error
@@ -88,7 +94,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		{TableHit, r.addHits}, {TableThreads, r.addThreads}, {TablePause, r.addPauses},
 		{TablePlant, r.addPlants}, {TableLookup, r.addLookups}, {TableCommand, r.addCommand},
 	} {
-		if len(o.Tables) > 0 && !slices.Contains(o.Tables, t.id) {
+		if len(r.Tables) > 0 && !slices.Contains(r.Tables, t.id) {
 			continue
 		}
 		if err := t.add(); err != nil {
@@ -99,7 +105,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		return nil, errors.New("bench: nothing to measure: no way, site and table that were asked for go together")
 	}
 	r.plan.run(ctx)
-	r.report.Took, r.report.Rounds, r.report.Ended = time.Since(begin), r.plan.rounds, r.plan.ended
+	r.report.Took, r.report.Rounds, r.report.Ended = time.Since(r.report.Date), r.plan.rounds, r.plan.ended
 	r.report.Finish()
 	return r.report, nil
 }
@@ -108,10 +114,11 @@ func newRun(o Options) (*run, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	r := &run{Options: o, each: 60 * time.Millisecond, cpu: contender.LastCPU(), files: map[target.Kind]*target.Program{}}
+	begin := time.Now()
+	r := &run{Options: o, each: 60 * time.Millisecond, probes: []int{1, 100, manyFunctions}, cpu: target.LastCPU(), files: map[target.Kind]*target.Program{}}
 	budget := FullTime
 	if o.Quick {
-		r.each, budget = 12*time.Millisecond, QuickTime
+		r.each, r.probes, budget = 12*time.Millisecond, []int{1, manyFunctions}, QuickTime
 	}
 	if o.Time > 0 {
 		budget = o.Time
@@ -123,9 +130,9 @@ func newRun(o Options) (*run, error) {
 	if r.hits, err = r.install(target.Kind{}); err != nil {
 		return nil, fmt.Errorf("bench: the program to be measured: %w", err)
 	}
-	r.plan = plan{budget: budget, most: o.Rounds, tell: o.Progress, now: time.Now}
+	r.plan = plan{end: begin.Add(budget), most: o.Rounds, tell: o.Progress, now: time.Now}
 	pinned := fmt.Sprintf("in rows that say \"one CPU\" the program and its tracer, to CPU %d; nothing else", r.cpu)
-	r.report = &report.Report{Version: o.Version, Command: o.Line, Date: time.Now(), Machine: machine("/", pinned), Method: method(r.each)}
+	r.report = &report.Report{Version: o.Version, Command: o.Line, Date: begin, Machine: machine("/", pinned), Method: method(r.each)}
 	r.report.Machine.Rights = rights()
 	return r, nil
 }
@@ -186,14 +193,14 @@ func (r *run) install(k target.Kind) (*target.Program, error) {
 	return f, nil
 }
 
-// manyFunctions is the largest number of probes that are planted.
-const manyFunctions = 10000
-
 // reason is an error on one line, as a table shows it.
 func reason(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	if errors.Is(err, os.ErrPermission) && !strings.Contains(text, "right") {
+	for _, class := range []error{contender.ErrMissing, kernel.ErrUnsupported} {
+		text = strings.TrimPrefix(text, class.Error()+": ")
+	}
+	if errors.Is(err, os.ErrPermission) && !strings.Contains(text, "right") && !strings.Contains(text, "root") {
 		text = "no right: " + text
 	}
-	return strings.TrimPrefix(text, contender.ErrMissing.Error()+": ")
+	return text
 }

@@ -13,7 +13,7 @@ import (
 
 // quickSites are those of a quick run: what the kernel does best at, what it
 // emulates, and what it steps.
-var quickSites = []string{"nop5", "push", "sub", "cmp"}
+var quickSites = []string{"nop5", "push", "sub"}
 
 // threadSite is the site of the table of threads.
 const threadSite = "push"
@@ -110,21 +110,15 @@ func (r *run) addThreads() error {
 		return nil
 	}
 	counts := threadCounts(r.Threads, r.report.Machine.CPUs)
-	if r.Quick && len(counts) > 1 {
-		counts = counts[len(counts)-1:]
+	if r.Quick {
+		counts = counts[max(len(counts)-1, 0):]
 	}
 	t := r.report.Table(TableThreads, fmt.Sprintf("A hit at %s by threads that hit at the same time", s.Class), report.Nanoseconds,
 		"Of a hit of any thread: with as many CPUs as threads, what one thread pays is as many times as much. Less what the calls cost.")
-	ways := r.ways()
-	for _, w := range ways {
-		if w.group != peers {
-			t.Row(w.name, w.group)
-		}
-	}
 	for _, n := range counts {
 		column := fmt.Sprintf("%d threads", n)
 		t.Column(column)
-		for _, w := range ways {
+		for _, w := range r.ways() {
 			if w.group != peers {
 				r.addHit(t, w, s, column, n)
 			}
@@ -147,4 +141,23 @@ func threadCounts(most, cpus int) (list []int) {
 		list = append(list, most)
 	}
 	return list
+}
+
+// Chart is how a report's costs of a hit are drawn: at an instruction that the
+// kernel emulates and at one that it steps, as far as they were measured.
+func Chart(r *report.Report) report.Chart {
+	c := report.Chart{Table: TableHit, Title: "What a probe's hit costs"}
+	t := r.Find(TableHit)
+	if t == nil {
+		return c
+	}
+	for _, site := range []struct{ class, legend string }{{"push", "on push, which the kernel emulates"}, {"sub", "on sub, which it steps"}} {
+		if slices.Contains(t.Columns, site.class) {
+			c.Columns, c.Legend = append(c.Columns, site.class), append(c.Legend, site.legend)
+		}
+	}
+	if len(c.Columns) == 0 && len(t.Columns) > 0 {
+		c.Columns, c.Legend = t.Columns[:1], []string{"on " + t.Columns[0]}
+	}
+	return c
 }

@@ -43,22 +43,20 @@ const maxRounds = 25
 
 // plan is all jobs of a run and the time that it has.
 type plan struct {
-	jobs   []*job
-	budget time.Duration
-	most   int // rounds, 0: as many as there is time for
-	tell   func(Progress)
-	now    func() time.Time
+	jobs []*job
+	end  time.Time // no job is begun later that is likely to take longer
+	most int       // rounds, 0: as many as there is time for
+	tell func(Progress)
+	now  func() time.Time
 
 	rounds int    // that were begun
 	ended  string // why before all was measured, "" if it was
 }
 
 // run makes rounds until the time is over, or ctx is. The first round is
-// begun whatever the budget; what it can't hold is said to have had no time.
+// begun whatever there is; what it can't hold is said to have had no time.
 func (p *plan) run(ctx context.Context) {
-	begin := p.now()
-	end := begin.Add(p.budget)
-	most := p.most
+	end, most := p.end, p.most
 	if most == 0 {
 		most = maxRounds
 	}

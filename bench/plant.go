@@ -18,22 +18,34 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// plantings are how many probes are planted at once, and which functions those are.
-var plantings = []struct {
-	n    int
-	glob string
-}{{1, "many_0000"}, {100, "many_00??"}, {manyFunctions, "many_*"}}
+// manyFunctions is how many functions the program has in which probes are planted.
+const manyFunctions = 10000
+
+// glob is the location of so many of them: 1, or a power of ten.
+func glob(n int) string {
+	digits := strconv.Itoa(manyFunctions / n)
+	return "many_" + strings.Repeat("0", len(digits)-1) + strings.Repeat("?", 5-len(digits))
+}
 
 // planter plants probes on many functions of a running program.
 type planter struct {
 	name, group string
 	memory      bool // what it takes in the program is measured
+	handler     bool // code is compiled for each probe, which takes some seconds for all
 	begin       func(p *target.Process) (planting, error)
+}
+
+// guess is how long a probe is likely to take.
+func (pl *planter) guess() time.Duration {
+	if pl.handler {
+		return 700 * time.Microsecond
+	}
+	return 100 * time.Microsecond
 }
 
 // planting is a planter at one program.
 type planting struct {
-	plant  func(glob string, n int) error
+	plant  func(n int) error
 	hits   func() (uint64, error)
 	remove func() error
 	end    func() error
@@ -46,28 +58,28 @@ func (r *run) addPlants() error {
 			"Memory is the program's, for each probe: code, counters and page tables.", thousands(manyFunctions)))
 	planters := []planter{
 		{name: "ptracer count", group: ours, memory: true, begin: engineBegin("")},
-		{name: "ptracer latency", group: ours, memory: true, begin: engineBegin("latency")},
+		{name: "ptracer latency", group: ours, memory: true, handler: true, begin: engineBegin("latency")},
 		{name: "uprobe multi + eBPF", group: kernels, begin: kernelBegin},
 	}
-	for _, size := range plantings {
-		if r.Quick && size.n == 100 {
-			continue
-		}
+	for _, n := range r.probes {
 		for _, pl := range planters {
+			if r.Quick && pl.handler && n > 1 {
+				continue
+			}
 			rows := []string{pl.name + ": planting takes", pl.name + ": pause", pl.name + ": removing takes", pl.name + ": pause then"}
 			units := map[string]report.Unit{}
 			if pl.memory {
 				rows = append(rows, pl.name+": memory")
 				units[rows[4]] = report.Bytes
 			}
-			column := thousands(size.n) + " probes"
-			if size.n == 1 {
+			column := thousands(n) + " probes"
+			if n == 1 {
 				column = "1 probe"
 			}
 			r.add(figures{table: t, column: column, group: pl.group, rows: rows, units: units, what: pl.name,
-				guess: 300*time.Millisecond + time.Duration(size.n)*100*time.Microsecond,
+				guess: 300*time.Millisecond + time.Duration(n)*pl.guess(), most: 5,
 				measure: func(context.Context) ([]float64, error) {
-					v, err := r.plant(pl, size.glob, size.n)
+					v, err := r.plant(pl, n)
 					if err != nil {
 						return nil, err
 					}
@@ -80,7 +92,7 @@ func (r *run) addPlants() error {
 
 // plant measures one planting: ns for planting, the pause, removing, the pause
 // then; bytes for each probe.
-func (r *run) plant(pl planter, glob string, n int) (v []float64, err error) {
+func (r *run) plant(pl planter, n int) (v []float64, err error) {
 	prog, err := r.install(target.Kind{Many: manyFunctions})
 	if err != nil {
 		return nil, err
@@ -96,7 +108,7 @@ func (r *run) plant(pl planter, glob string, n int) (v []float64, err error) {
 	}
 	defer func() { err = errors.Join(err, w.end()) }()
 	before := memory(p.PID)
-	took, gap, err := watched(p, func() error { return w.plant(glob, n) })
+	took, gap, err := watched(p, func() error { return w.plant(n) })
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +154,8 @@ func engineBegin(name string) func(p *target.Process) (planting, error) {
 		e := &engineProbe{s: s, over: make(chan struct{})}
 		var id event.ProbeID
 		return planting{
-			plant: func(glob string, n int) (err error) {
-				spec := engine.ProbeSpec{Location: glob, Rung: breakpoint.Jump}
+			plant: func(n int) (err error) {
+				spec := engine.ProbeSpec{Location: glob(n), Rung: breakpoint.Jump}
 				if name != "" {
 					if err := (probing{where: handler.Tracee, handler: name}).openHandler(e); err != nil {
 						return err
@@ -164,7 +176,7 @@ func engineBegin(name string) func(p *target.Process) (planting, error) {
 func kernelBegin(p *target.Process) (planting, error) {
 	var probe contender.Probe
 	return planting{
-		plant: func(_ string, n int) (err error) {
+		plant: func(n int) (err error) {
 			first := p.Program.Addr("many_0000")
 			var at []uint64
 			for i := range uint64(n) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/ptracer/ptracer/bench/internal/contender"
 	"github.com/ptracer/ptracer/bench/internal/target"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -61,7 +63,7 @@ func (o probing) open(p *target.Process, s target.Site) (contender.Probe, error)
 
 func (o probing) plant(e *engineProbe, p *target.Process, s target.Site) (err error) {
 	if o.pin {
-		if err := p.Pin(contender.LastCPU()); err != nil {
+		if err := p.Pin(target.LastCPU()); err != nil {
 			return err
 		}
 	}
@@ -152,22 +154,22 @@ func (e *engineProbe) listen() {
 	}
 }
 
-// drain reads records until it is told that there will be no more.
+// drain reads records until it is told that there will be no more, and there are
+// none.
 func (e *engineProbe) drain() (n uint64) {
-	over := e.over
-	for {
-		_, err := e.h.Read(time.Now().Add(2 * time.Millisecond))
+	for over := e.over; ; {
+		patience, last := 2*time.Millisecond, false
+		select {
+		case <-over:
+			patience, last = 50*time.Millisecond, true
+		default:
+		}
+		_, err := e.h.Read(time.Now().Add(patience))
 		switch {
 		case err == nil:
 			n++
-		case !errors.Is(err, os.ErrDeadlineExceeded):
+		case last || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n
-		default:
-			select {
-			case <-over:
-				return n
-			default:
-			}
 		}
 	}
 }
@@ -187,7 +189,7 @@ func noted(h engine.Handler) uint64 {
 	return max(n.Hits, n.Count)
 }
 
-// userProgram stands for a handler as users write them: calls by the value of
+// userProgram stands for a handler as users write them: calls by the last bits of
 // an argument, in a hash.
 const userProgram = "user program"
 
@@ -200,6 +202,7 @@ func callsByArgument() (*build.Handler, error) {
 	calls := b.Map(program.Map{Name: "calls", Type: program.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 64})
 	key, full, arg := b.Slot(8), b.NewLabel(), b.Var()
 	b.Arg(arg, 0)
+	b.Add(asm.And.Imm(arg, 15)) // few keys, whatever it is
 	b.Store(key, arg)
 	b.LookupOrInit(calls, key, full)
 	b.Inc(build.At(build.R0, 0))

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"path"
+	"slices"
 
 	"github.com/ptracer/ptracer/bench/internal/contender"
 	"github.com/ptracer/ptracer/bench/internal/target"
@@ -35,6 +36,7 @@ type way struct {
 	gross     bool   // what the bare call costs is not taken off
 	loses     bool   // with several threads it counts too little, and takes no longer for it
 	slips     bool   // with several threads it misses hits
+	full      bool   // not in a quick run
 	most      int    // rounds at the most, 0: all
 	sites     []string
 }
@@ -73,19 +75,18 @@ func (r *run) ways() []*way {
 	if r.Peers {
 		list = append(list, r.peers()...)
 	}
+	return slices.DeleteFunc(list, func(w *way) bool { return !r.wants(w) })
+}
+
+// wants is whether a way was asked for: by name, or as one of all.
+func (r *run) wants(w *way) bool {
 	if len(r.Ways) == 0 {
-		return list
+		return !(w.full && r.Quick)
 	}
-	var chosen []*way
-	for _, w := range list {
-		for _, glob := range r.Ways {
-			if ok, _ := path.Match(glob, w.name); ok {
-				chosen = append(chosen, w)
-				break
-			}
-		}
-	}
-	return chosen
+	return slices.ContainsFunc(r.Ways, func(glob string) bool {
+		ok, _ := path.Match(glob, w.name)
+		return ok
+	})
 }
 
 // engineWays are ptracer's own, without a stop and with one.
@@ -101,8 +102,8 @@ func engineWays() []*way {
 		{name: "ptracer user program", group: ours, probe: tracee(userProgram)},
 		{name: rowStop, group: ours, probe: probing{rung: breakpoint.Slot}.open},
 		{name: "ptracer stop, event told", group: ours, probe: probing{rung: breakpoint.Slot, action: engine.Tell}.open},
-		{name: "ptracer stop, program on one CPU", group: ours, probe: probing{rung: breakpoint.Slot, pin: true}.open},
-		{name: "ptracer stop, debug register", group: ours, probe: probing{rung: breakpoint.Hardware}.open},
+		{name: "ptracer stop, program on one CPU", full: true, group: ours, probe: probing{rung: breakpoint.Slot, pin: true}.open},
+		{name: "ptracer stop, debug register", full: true, group: ours, probe: probing{rung: breakpoint.Hardware}.open},
 		{name: "ptracer hist, in the engine", group: ours, probe: probing{where: handler.Engine, handler: "hist", exprs: []string{"arg0"}}.open},
 	}
 }
@@ -117,14 +118,14 @@ func (r *run) references() []*way {
 	}
 	return []*way{
 		{name: rowLeast, group: reference, probe: loop(contender.Least, r.cpu)},
-		{name: "least ptrace", group: reference, probe: loop(contender.Least, -1)},
+		{name: "least ptrace", full: true, group: reference, probe: loop(contender.Least, -1)},
 		{name: rowTextbook, group: reference, probe: loop(contender.Textbook, r.cpu), slips: true},
 		{name: rowUprobe, group: kernels, probe: contender.Uprobe},
 		{name: rowEBPF, group: kernels, probe: ebpf(contender.Single)},
-		{name: rowMulti, group: kernels, probe: ebpf(contender.Multi)},
+		{name: rowMulti, full: true, group: kernels, probe: ebpf(contender.Multi)},
 		{name: rowReturn, group: kernels, probe: ebpf(contender.Return)},
-		{name: rowTracefs, group: kernels, probe: contender.Event},
-		{name: "hardware breakpoint (perf event)", group: kernels, probe: contender.Breakpoint},
+		{name: rowTracefs, full: true, group: kernels, probe: contender.Event},
+		{name: "hardware breakpoint (perf event)", full: true, group: kernels, probe: contender.Breakpoint},
 		{name: "SIGTRAP in the program", group: reference, probe: contender.Trap, trap: true},
 		{name: "a system call (getppid)", group: reference, probe: noProbe, uncounted: true, function: "system_call"},
 	}

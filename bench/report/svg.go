@@ -53,8 +53,8 @@ func (r *Report) SVG(w io.Writer, c Chart) error {
 	b.WriteString(d.body.String())
 	m := r.Machine
 	fmt.Fprintf(&b, `<text class="foot" x="16" y="%d">%s</text>`+"\n</svg>\n", height-14,
-		html.EscapeString(fmt.Sprintf("%s, %s, Linux %s, %s. Median of %d rounds, less what the call costs; the scale is logarithmic.",
-			m.CPU, m.Virtual, m.Kernel, r.Date.Format("2006-01-02"), r.Rounds)))
+		html.EscapeString(fmt.Sprintf("%s, %s, Linux %s, %s. Median of %s, less what the call costs; the scale is logarithmic.",
+			m.CPU, m.Virtual, m.Kernel, r.Date.Format("2006-01-02"), rounds(r.Rounds))))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -32,12 +32,19 @@ func (r *Report) heading() []string {
 		fmt.Sprintf("%s, %s, %d CPUs (%s), %s", m.CPU, m.Arch, m.CPUs, m.Virtual, m.Kernel),
 		fmt.Sprintf("governor: %s; load before: %s; %s; mitigations: %s", m.Governor, m.Load, m.Rights, orNone(m.Mitigations)),
 		"tied to a CPU: " + m.Pinned,
-		fmt.Sprintf("ptracer %s, %s, %d rounds in %s: %s", r.Version, r.Date.Format("2006-01-02"), r.Rounds, r.Took.Round(100*time.Millisecond), r.Command),
+		fmt.Sprintf("ptracer %s, %s, %s in %s: %s", r.Version, r.Date.Format("2006-01-02"), rounds(r.Rounds), r.Took.Round(100*time.Millisecond), r.Command),
 	}
 	if r.Ended != "" {
 		lines = append(lines, "NOT COMPLETE: "+r.Ended)
 	}
 	return lines
+}
+
+func rounds(n int) string {
+	if n == 1 {
+		return "one round"
+	}
+	return fmt.Sprintf("%d rounds", n)
 }
 
 func orNone(list []string) string {

@@ -51,9 +51,6 @@ func Many(p *target.Process, addrs []uint64) (Probe, error) {
 }
 
 func attach(p *target.Process, at []kernel.Location, kind Kind) (Probe, error) {
-	if err := kernel.Available(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMissing, err)
-	}
 	ctx, err := program.ContextOf(runtime.GOARCH)
 	if err != nil {
 		return nil, err
@@ -64,11 +61,11 @@ func attach(p *target.Process, at []kernel.Location, kind Kind) (Probe, error) {
 	}
 	in, err := kernel.Load(h.Entry)
 	if err != nil {
-		return nil, err
+		return nil, refused(err)
 	}
 	link, err := in.Attach(0, at, kernel.Options{PID: p.PID, Single: kind != Multi})
 	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, errors.Join(refused(err), in.Close())
 	}
 	if kind == Multi && link.Attached() != 1 {
 		return nil, errors.Join(fmt.Errorf("%w: no uprobe_multi links by process: the kernel has them since 6.10", ErrMissing), link.Close(), in.Close())
@@ -77,4 +74,13 @@ func attach(p *target.Process, at []kernel.Location, kind Kind) (Probe, error) {
 		hits:  func() (uint64, error) { return builtin.ReadCount(in).Hits, nil },
 		close: func() error { return errors.Join(link.Close(), in.Close()) },
 	}, nil
+}
+
+// refused says why the kernel does not do what it was asked: what is against
+// eBPF on this machine at all, if something is.
+func refused(err error) error {
+	if why := kernel.Available(); why != nil {
+		return fmt.Errorf("%w: %w", ErrMissing, why)
+	}
+	return err
 }

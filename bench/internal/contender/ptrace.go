@@ -25,21 +25,6 @@ const (
 	Textbook
 )
 
-// LastCPU is the highest CPU that this process may use.
-func LastCPU() int {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return 0
-	}
-	last := 0
-	for cpu := range 64 * len(set) {
-		if set.IsSet(cpu) {
-			last = cpu
-		}
-	}
-	return last
-}
-
 // tracer is a debugger's loop, as it would be in C.
 type tracer struct {
 	process  *target.Process

@@ -92,10 +92,42 @@ func share(f *os.File, size int) (controlBlock, error) {
 func pin(tid, cpu int) error {
 	var set unix.CPUSet
 	set.Set(cpu)
-	if err := unix.SchedSetaffinity(tid, &set); err != nil {
-		return fmt.Errorf("tie thread %d to CPU %d: %w", tid, cpu, err)
+	return setAffinity(tid, &set)
+}
+
+func setAffinity(tid int, set *unix.CPUSet) error {
+	if err := unix.SchedSetaffinity(tid, set); err != nil {
+		return fmt.Errorf("CPUs of thread %d: %w", tid, err)
 	}
 	return nil
+}
+
+// affinity is the CPUs that a thread may use.
+func affinity(tid int) (*unix.CPUSet, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(tid, &set); err != nil {
+		return nil, fmt.Errorf("CPUs of thread %d: %w", tid, err)
+	}
+	return &set, nil
+}
+
+func cpusOf(set *unix.CPUSet) (list []int) {
+	for cpu := range 64 * len(set) {
+		if set.IsSet(cpu) {
+			list = append(list, cpu)
+		}
+	}
+	return list
+}
+
+// LastCPU is the highest CPU that this process may use.
+func LastCPU() int {
+	set, err := affinity(0)
+	if err != nil || set.Count() == 0 {
+		return 0
+	}
+	cpus := cpusOf(set)
+	return cpus[len(cpus)-1]
 }
 
 // retryBusy tries again what fails since somebody who forks at this moment

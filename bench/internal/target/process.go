@@ -86,7 +86,39 @@ func (p *Program) Start(o Options) (*Process, error) {
 	if _, err := t.Run(Order{}); err != nil { // all threads are there when all have nothing to do
 		return nil, errors.Join(err, t.Close())
 	}
+	if err := t.spread(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	return t, nil
+}
+
+// spread has each thread run on a CPU of its own once, as far as there are so
+// many. It is free to go elsewhere then; but a thread that has just been woken for
+// the first time is often where who has woken it is, for longer than some
+// measurements take.
+func (t *Process) spread() error {
+	if t.Threads < 2 || t.Threads > 1024 {
+		return nil
+	}
+	tids, err := t.TIDs()
+	if err != nil {
+		return err
+	}
+	all, err := affinity(t.PID)
+	if err != nil {
+		return err
+	}
+	cpus := cpusOf(all)
+	for i, tid := range tids {
+		if err := pin(tid, cpus[i%len(cpus)]); err != nil {
+			return err
+		}
+	}
+	_, err = t.Run(Order{})
+	for _, tid := range tids {
+		err = errors.Join(err, setAffinity(tid, all))
+	}
+	return err
 }
 
 func (t *Process) start(shared *os.File, o Options) error {
