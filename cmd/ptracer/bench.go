@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -99,13 +100,26 @@ func benchLine(cmd *cobra.Command, args []string) string {
 		case "quick", "peers":
 			line += " --" + f.Name
 		default:
-			line += fmt.Sprintf(" --%s '%s'", f.Name, strings.Trim(f.Value.String(), "[]"))
+			line += " --" + f.Name + " " + quoted(strings.Trim(f.Value.String(), "[]"))
 		}
 	})
 	if len(args) > 0 {
-		line += " -- " + strings.Join(args, " ")
+		line += " --"
+	}
+	for _, a := range args {
+		line += " " + quoted(a)
 	}
 	return line
+}
+
+// quoted is a word as a shell takes it.
+func quoted(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return !strings.ContainsRune("+-,./:=@_%", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // run measures, or reads a run, and writes it.
