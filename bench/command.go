@@ -130,8 +130,8 @@ func (c *command) counted(ctx context.Context, w counting) (v []float64, err err
 		hits = noted(spec.Handler)
 	}
 	took := time.Since(begin)
-	if e, _ := s.Exit(pid); e.Signal != 0 || e.Status != c.status {
-		return nil, fmt.Errorf("it ends otherwise than alone: %+v, alone with status %d", e, c.status)
+	if e, _ := s.Exit(pid); e.Code() != c.status {
+		return nil, fmt.Errorf("it ends otherwise than alone: with status %d instead of %d", e.Code(), c.status)
 	}
 	return []float64{float64(took), float64(hits), float64(planted(s))}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 )
@@ -196,22 +197,30 @@ func (t *Table) addRatio(label, name, to string) {
 		if !x.Measured() || !y.Measured() {
 			continue
 		}
-		lost := false // in the noise: what there is to be divided by is nothing, or less
-		for i, round := range x.Rounds {
-			switch j := slices.Index(y.Rounds, round); {
-			case j < 0:
-			case y.Values[j] <= 0:
-				lost = true
-			default:
-				out.Add(column, round, x.Values[i]/y.Values[j])
-			}
-		}
-		if c := out.Cells[column]; c != nil {
-			c.Refused = lost || len(c.Values) < 2 || c.High-c.Low > c.Median
-		}
+		ratioOf(out.cell(column), x, y)
 	}
 	if out.measured() {
 		t.Ratios = append(t.Ratios, out)
+	}
+}
+
+// ratioOf fills in the ratio of two cells. A round in which what there is to be
+// divided by is nothing, or less, counts as one whose ratio is beyond all others.
+func ratioOf(c, x, y *Cell) {
+	var all []float64
+	for i, round := range x.Rounds {
+		switch j := slices.Index(y.Rounds, round); {
+		case j < 0:
+		case y.Values[j] <= 0:
+			all = append(all, math.Inf(1))
+		default:
+			c.Values, c.Rounds = append(c.Values, x.Values[i]/y.Values[j]), append(c.Rounds, round)
+			all = append(all, x.Values[i]/y.Values[j])
+		}
+	}
+	c.Median, c.Low, c.High = Spread(all)
+	if c.Refused = len(all) < 2 || !(c.High-c.Low <= c.Median); c.Refused {
+		c.Median, c.Low, c.High = 0, 0, 0
 	}
 }
 

@@ -217,6 +217,32 @@ func TestRatio(t *testing.T) {
 	}
 }
 
+// TestRatioNoise: one round of five in which there is nothing to be divided by
+// does no harm, two do.
+func TestRatioNoise(t *testing.T) {
+	for lost, refused := range map[int]bool{0: false, 1: false, 2: true} {
+		var r Report
+		tb := r.Table("t", "", Nanoseconds)
+		tb.Column("c")
+		for i := range 5 {
+			tb.Row("a", "").Add("c", i, 100+float64(i))
+			y := 2.0
+			if i < lost {
+				y = -1
+			}
+			tb.Row("b", "").Add("c", i, y)
+		}
+		tb.Ratio("a / b", "a", "b")
+		r.Finish()
+		if err := r.JSON(io.Discard); err != nil {
+			t.Error(err)
+		}
+		if len(tb.Ratios) != 1 || tb.Ratios[0].Cells["c"].Refused != refused {
+			t.Errorf("%d rounds lost: %+v", lost, tb.Ratios)
+		}
+	}
+}
+
 func TestFormat(t *testing.T) {
 	for _, c := range []struct {
 		v    float64

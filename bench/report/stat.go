@@ -1,8 +1,6 @@
 package report
 
-import (
-	"slices"
-)
+import "slices"
 
 // robust is how many rounds it takes for quartiles to mean something.
 const robust = 5
@@ -27,8 +25,8 @@ func Spread(values []float64) (median, low, high float64) {
 func quantile(sorted []float64, p float64) float64 {
 	at := p * float64(len(sorted)-1)
 	i := int(at)
-	if i+1 >= len(sorted) {
-		return sorted[len(sorted)-1]
+	if at == float64(i) { // the next one may be infinite
+		return sorted[i]
 	}
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -108,7 +109,7 @@ func (t *Table) block(b *strings.Builder, rows []*Row, cells [][]string, names, 
 		case r.Why != "" && first == 0:
 			writeHanging(b, line+gap, r.Why, width)
 			continue
-		case r.Why != "":
+		case r.Why != "", len(widths) < len(t.Columns) && r.measured() && empty(cells[i][first:first+len(widths)]):
 			continue
 		}
 		for j, wide := range widths {
@@ -116,6 +117,11 @@ func (t *Table) block(b *strings.Builder, rows []*Row, cells [][]string, names, 
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
+}
+
+// empty is whether a row has nothing to say in some columns.
+func empty(cells []string) bool {
+	return !slices.ContainsFunc(cells, func(s string) bool { return s != "-" })
 }
 
 // cells are the texts of all cells; a row that is missing altogether has none.

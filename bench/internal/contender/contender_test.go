@@ -116,6 +116,41 @@ func (w way) try(t *testing.T, p *target.Program, s target.Site, threads int) {
 	}
 }
 
+// TestChildless: a thread that has started a process is not one for a tracer's
+// loop, which would take the process's end from who waits for it.
+func TestChildless(t *testing.T) {
+	on := func(f func()) {
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // it ends with the goroutine
+			f()
+		}()
+		<-done
+	}
+	p := install(t)
+	on(func() {
+		r, err := p.Start(target.Options{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if childless() {
+			t.Error("it has a child")
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 10 { // one that is no thread of ours yet may have got somebody's children
+		found := false
+		if on(func() { found = childless() }); found {
+			return
+		}
+	}
+	t.Error("no thread without children")
+}
+
 // TestReasons: somebody without rights is told so, for what is missing to him.
 func TestReasons(t *testing.T) {
 	for _, c := range []struct {

@@ -34,9 +34,10 @@ type tracer struct {
 	original uint64
 	trapped  uint64
 
-	hits  atomic.Uint64
-	leave atomic.Bool
-	done  chan error
+	hits   atomic.Uint64
+	leave  atomic.Bool
+	placed chan struct{} // closed when it has its thread
+	done   chan error
 }
 
 // Trace counts hits of a site by a loop of ptrace requests. With a CPU that is
@@ -46,7 +47,7 @@ func Trace(p *target.Process, s target.Site, loop Loop, cpu int) (Probe, error) 
 	if err != nil {
 		return nil, err
 	}
-	t := &tracer{process: p, site: s, loop: loop, tids: tids, done: make(chan error, 1)}
+	t := &tracer{process: p, site: s, loop: loop, tids: tids, placed: make(chan struct{}), done: make(chan error, 1)}
 	if cpu >= 0 {
 		if err := p.Pin(cpu); err != nil {
 			return nil, err
@@ -66,21 +67,63 @@ func (t *tracer) Hits() (uint64, error) { return t.hits.Load(), nil }
 func (t *tracer) Close() error {
 	t.leave.Store(true)
 	for _, tid := range t.tids {
-		if err := unix.Tgkill(t.process.PID, tid, unix.SIGURG); err != nil {
-			return err
-		}
+		_ = unix.Tgkill(t.process.PID, tid, unix.SIGURG) // if it is gone, the loop says so
 	}
 	return <-t.done
 }
 
-// run is the tracer's thread, which ends with it: it may be tied to a CPU.
+// run is the tracer's thread, which ends with it: it may be tied to a CPU. A thread
+// that has started children would be told of their ends, too, in the place of who
+// waits for them: it must be another.
 func (t *tracer) run(cpu int, ready chan<- error) {
 	runtime.LockOSThread()
-	err := t.attach(cpu)
+	if !childless() {
+		go t.run(cpu, ready)
+		<-t.placed // until then, the other can't be given this thread
+		runtime.UnlockOSThread()
+		return
+	}
+	close(t.placed)
+	old, err := noChildStop(saNoCldStop)
+	if err == nil {
+		err = t.attach(cpu)
+	}
 	ready <- err
 	if err == nil {
-		t.done <- t.serve()
+		err = t.serve()
+		_, again := noChildStop(old)
+		t.done <- errors.Join(err, again)
 	}
+}
+
+// saNoCldStop is SA_NOCLDSTOP: no SIGCHLD at stops.
+const saNoCldStop = 1
+
+// noChildStop sets or clears SA_NOCLDSTOP of SIGCHLD, and gives what it was. A
+// tracer in C gets no signal at each stop, since it has no handler; Go has one,
+// which costs a hit 2 µs.
+func noChildStop(flag uint64) (old uint64, err error) {
+	var action struct{ handler, flags, restorer, mask uint64 }
+	call := func(set, get unsafe.Pointer) {
+		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(set), uintptr(get), 8, 0, 0); errno != 0 {
+			err = fmt.Errorf("sigaction: %w", errno)
+		}
+	}
+	if call(nil, unsafe.Pointer(&action)); err != nil {
+		return 0, err
+	}
+	old = action.flags & saNoCldStop
+	action.flags = action.flags&^saNoCldStop | flag
+	call(unsafe.Pointer(&action), nil)
+	return old, err
+}
+
+// childless is whether the calling thread has no children, nor is the one that
+// gets those of threads that end.
+func childless() bool {
+	const any = unix.WEXITED | unix.WSTOPPED | unix.WALL | unix.WNOTHREAD | unix.WNOWAIT | unix.WNOHANG
+	err := unix.Waitid(unix.P_ALL, 0, nil, any, nil)
+	return errors.Is(err, unix.ECHILD) && unix.Gettid() != unix.Getpid()
 }
 
 // attach attaches to all threads and plants the trap while the first stands.
