@@ -64,9 +64,36 @@ func (r *run) try(t *testing.T, w *way, s target.Site, threads int) {
 	case errors.Is(err, contender.ErrMissing):
 		skip.Missing(t, reason(err))
 	case strings.Contains(err.Error(), "from functions' starts only"):
-	case runtime.GOARCH == "arm64" && strings.Contains(err.Error(), "no jump"): // landing pads, and CPUs without LSE
+	case excused("", err.Error()):
+	case s.Class == "endbr64" && runtime.GOARCH == "arm64" && strings.Contains(err.Error(), "no jump"): // a landing pad
 	default:
 		t.Errorf("%s, %d threads: %v", s.Class, threads, err)
+	}
+}
+
+// few is a probe that sees few of its hits.
+type few struct{ none }
+
+func (few) Hits() (uint64, error) { return 5, nil }
+
+// TestLost: a way that has lost hits has no figure, unless that is its nature.
+func TestLost(t *testing.T) {
+	r := tiny(t, Options{})
+	s, _ := r.hits.Site(threadSite)
+	open := func(*target.Process, target.Site) (contender.Probe, error) { return few{}, nil }
+	for name, c := range map[string]struct {
+		way     way
+		threads int
+		lost    bool
+	}{
+		"counts": {way{probe: open}, 1, true}, "counts, two threads": {way{probe: open}, 2, true},
+		"loses": {way{probe: open, loses: true}, 1, true}, "loses, two threads": {way{probe: open, loses: true}, 2, false},
+		"slips": {way{probe: open, slips: true}, 1, true}, "slips, two threads": {way{probe: open, slips: true}, 2, false},
+		"counts nothing": {way{probe: open, uncounted: true}, 1, false},
+	} {
+		if _, err := r.hit(&c.way, s, c.threads); errors.Is(err, errLost) != c.lost || err != nil && !c.lost {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -87,14 +114,17 @@ func TestTables(t *testing.T) {
 	}
 	for _, tb := range r.Tables {
 		for _, row := range tb.Rows {
-			switch {
-			case row.Why != "" && row.Group == kernels: // rights, or an old kernel
-			case row.Why != "":
-				t.Errorf("%s, %s: %s", tb.ID, row.Name, row.Why)
-			}
-			for column, c := range row.Cells {
-				if !c.Measured() && row.Group != kernels {
-					t.Errorf("%s, %s, %s: no figure: %s", tb.ID, row.Name, column, c.Why)
+			for _, column := range tb.Columns {
+				c := row.Cells[column]
+				if c == nil && row.Why == "" {
+					continue // it is not for this one
+				}
+				why := row.Why
+				if c != nil {
+					why += c.Why
+				}
+				if !c.Measured() && !excused(row.Group, why) {
+					t.Errorf("%s, %s, %s: no figure: %s", tb.ID, row.Name, column, why)
 				}
 			}
 		}
@@ -106,10 +136,16 @@ func TestTables(t *testing.T) {
 	if err := r.SVG(&b, Chart(r)); err != nil {
 		t.Error(err)
 	}
-	bare, count := r.Find(TableHit).Row(rowBare, "").Cells["push"].Median, r.Find(TableHit).Row(rowCount, "").Cells["push"].Median
-	if bare <= 0 || bare > 1e4 || count > 1e5 {
-		t.Errorf("a call takes %v ns, counted %v more", bare, count)
+	bare := r.Find(TableHit).Row(rowBare, "").Cells["push"]
+	if bare.Median <= 0 || bare.Median > 1e4 {
+		t.Errorf("a call takes %v ns", bare.Median)
 	}
+}
+
+// excused is whether a way may lack a figure: the kernel's for want of rights or of
+// a newer kernel, jumps on an arm64 CPU without LSE.
+func excused(group, why string) bool {
+	return group == kernels || strings.Contains(why, "no atomic instructions (LSE)")
 }
 
 // TestRefused: what can't be measured is said before anything is.

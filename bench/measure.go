@@ -51,7 +51,7 @@ func (r *run) hit(w *way, s target.Site, threads int) (net float64, err error) {
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 	c := call{s.Entry, s.PerCall}
-	bare, _, err := timed(p, c, r.each/4)
+	bare, _, err := timed(p, c, r.each/2)
 	if err != nil {
 		return 0, err
 	}

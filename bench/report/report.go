@@ -219,7 +219,7 @@ func ratioOf(c, x, y *Cell) {
 		}
 	}
 	c.Median, c.Low, c.High = Spread(all)
-	if c.Refused = len(all) < 2 || !(c.High-c.Low <= c.Median); c.Refused {
+	if c.Refused = len(all) < 2 || math.IsInf(c.High, 1) || c.High-c.Low > c.Median; c.Refused {
 		c.Median, c.Low, c.High = 0, 0, 0
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -84,9 +86,7 @@ func (o *benchOptions) bind(cmd *cobra.Command) {
 	f.BoolVar(&o.benchstat, "benchstat", false, "write lines for benchstat (golang.org/x/perf)")
 	f.StringVar(&o.svg, "svg", "", "draw the costs of a hit to `FILE`, too")
 	cmd.MarkFlagsMutuallyExclusive("json", "markdown", "benchstat")
-	for name, words := range map[string][]string{"tables": bench.Tables} {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	}
+	_ = cmd.RegisterFlagCompletionFunc("tables", cobra.FixedCompletions(bench.Tables, cobra.ShellCompDirectiveNoFileComp))
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 }
 
@@ -137,7 +137,7 @@ func (o *benchOptions) run(stdout, stderr io.Writer, measure func(context.Contex
 
 func (o *benchOptions) report(stderr io.Writer, measure func(context.Context, bench.Options) (*benchreport.Report, error)) (*benchreport.Report, error) {
 	if o.from == "" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		ctx, stop := untilSignal()
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second Ctrl-C ends us
 		p := benchProgress{w: stderr}
@@ -154,6 +154,13 @@ func (o *benchOptions) report(stderr io.Writer, measure func(context.Context, be
 	}
 	defer f.Close()
 	return benchreport.Read(f)
+}
+
+// untilSignal is a context that a signal ends which ends programs. One that was
+// ignored when we came stays so (nohup).
+func untilSignal() (context.Context, context.CancelFunc) {
+	list := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	return signal.NotifyContext(context.Background(), slices.DeleteFunc(list, signal.Ignored)...)
 }
 
 // write writes the report in the way that was asked for.

@@ -40,6 +40,7 @@ const (
 	slotGap      = 56 // the longest time between two looks at the clock, ns
 	slotNow      = 64 // struct timespec
 	slotLast     = 80 // ns
+	slotThread   = 96 // where the thread pointer points to: a word that says so itself, as C libraries have it
 )
 
 // MaxThreads is how many threads a Process can have.

@@ -142,7 +142,11 @@ func (w writer) threads() {
 	w.load(arg3, control, offLibc)
 	w.set(arg1, 0)
 	w.branch(different, arg3, arg1, "next")
-	w.threadPointer(slot)
+	w.move(arg5, slot)
+	w.set(arg3, slotThread)
+	w.add(arg5, arg3)
+	w.store(slot, slotThread, arg5)
+	w.threadPointer(arg5)
 }
 
 // orders waits for the next order: the first thread for a byte, or the end of
