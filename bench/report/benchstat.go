@@ -14,10 +14,12 @@ func (r *Report) Benchstat(w io.Writer) error {
 	var b strings.Builder
 	for _, line := range [][2]string{
 		{"goos", "linux"}, {"goarch", r.Machine.Arch}, {"pkg", "github.com/ptracer/ptracer/bench"},
-		{"cpu", r.Machine.CPU}, {"kernel", r.Machine.Kernel}, {"virtual", r.Machine.Virtual}, {"ptracer", r.Version},
+		{"cpu", r.Machine.CPU}, {"kernel", r.Machine.Kernel}, {"virtual", r.Machine.Virtual},
 	} {
 		fmt.Fprintf(&b, "%s: %s\n", line[0], line[1])
 	}
+	// No key: benchstat would not compare runs in which it is another.
+	fmt.Fprintf(&b, "# ptracer %s, %s, %s\n", r.Version, r.Date.Format("2006-01-02"), r.Command)
 	for _, t := range r.Tables {
 		for _, row := range t.Rows {
 			for _, column := range t.Columns {

@@ -219,7 +219,8 @@ func ratioOf(c, x, y *Cell) {
 		}
 	}
 	c.Median, c.Low, c.High = Spread(all)
-	if c.Refused = len(all) < 2 || math.IsInf(c.High, 1) || c.High-c.Low > c.Median; c.Refused {
+	told := len(all) > 1 && c.High < math.Inf(1) && c.High-c.Low <= c.Median // false for what is no number, too
+	if c.Refused = !told; c.Refused {
 		c.Median, c.Low, c.High = 0, 0, 0
 	}
 }

@@ -1,6 +1,9 @@
 package report
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // robust is how many rounds it takes for quartiles to mean something.
 const robust = 5
@@ -25,8 +28,11 @@ func Spread(values []float64) (median, low, high float64) {
 func quantile(sorted []float64, p float64) float64 {
 	at := p * float64(len(sorted)-1)
 	i := int(at)
-	if at == float64(i) { // the next one may be infinite
+	switch {
+	case at == float64(i): // the next one may be infinite
 		return sorted[i]
+	case math.IsInf(sorted[i+1], 1):
+		return sorted[i+1]
 	}
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }
