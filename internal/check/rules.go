@@ -49,6 +49,7 @@ const door = "engine/internal/ptrace"
 var doors = map[string]string{
 	door:                    "the door",
 	"engine/handler/ring":   "shared memory, no other process",
+	"engine/handler/maps":   "which pages of shared memory are held",
 	"engine/handler/kernel": "perf events and eBPF, no other process",
 	"engine/handler/clock":  "the time",
 
