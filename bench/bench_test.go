@@ -65,7 +65,6 @@ func (r *run) try(t *testing.T, w *way, s target.Site, threads int) {
 		skip.Missing(t, reason(err))
 	case strings.Contains(err.Error(), "from functions' starts only"):
 	case excused("", err.Error()):
-	case s.Class == "endbr64" && runtime.GOARCH == "arm64" && strings.Contains(err.Error(), "no jump"): // a landing pad
 	default:
 		t.Errorf("%s, %d threads: %v", s.Class, threads, err)
 	}

@@ -73,7 +73,7 @@ func (t *Table) recoverSite(s *Site) bool {
 		}
 	}
 	k := int(cell[cellOrig+8])
-	if k == 0 || k > 8 || s.codeN < k {
+	if k == 0 || k > 8 || s.codeN < min(k, t.isa.MaxInst()) {
 		return false
 	}
 	orig, back := cell[cellOrig:cellOrig+k], int(cell[cellBack])
@@ -102,7 +102,7 @@ func (t *Table) recoverSite(s *Site) bool {
 // it is.
 func (t *Table) recoverJump(s *Site, cell []byte) {
 	n := int(cell[cellJump])
-	if n == 0 || n > t.isa.JumpLen() || cell[cellRuns] == 0 {
+	if n == 0 || n > t.isa.MaxJump() || cell[cellRuns] == 0 {
 		return
 	}
 	to := s.Slot() + arch.Addr(int32(binary.LittleEndian.Uint32(cell[cellRun:])))
@@ -118,8 +118,8 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 	for k := r.cell; k < r.cell+r.n; k++ {
 		r.area.runs[k] = r
 	}
-	patch, err := t.isa.Jump(r.from, to)
-	now := make([]byte, t.isa.JumpLen())
+	patch, err := t.isa.Jump(r.code, r.from, to)
+	now := make([]byte, max(n, t.isa.JumpLen()))
 	if t.mem.Read(r.from, now) != nil {
 		now = nil
 	}

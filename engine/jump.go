@@ -408,7 +408,7 @@ func (pl *placement) jumps() error {
 // instructions there lead to the site and have the room that the site has not; and
 // where what it displaces ends.
 func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
-	end, err = s.proveJump(m, site.Addr, site.Addr, site.Code())
+	end, err = s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site))
 	if err == nil || site.Tag.(*tag).list[0].start || m == nil || s.isa.JumpLen() == s.isa.MinInst() {
 		return site.Addr, end, err
 	}
@@ -439,6 +439,7 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 	}
 	end = from
 	for _, in := range insts {
+		n = max(n, int(end-from)+1) // an arm64 landing pad takes the next one with it
 		end += arch.Addr(in.Len)
 	}
 	isGo := m != nil && m.File.IsGo()
@@ -460,6 +461,9 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 		return 0, symbols.ErrNoFunc
 	}
 	at := from - m.Bias
+	if s.isa.MinInst() == 4 {
+		return end, m.File.Undisturbed(s.isa, at, n, nil) // nothing computed leads there: see Run
+	}
 	var inner []arch.Addr
 	for _, in := range insts[:len(insts)-1] {
 		at += arch.Addr(in.Len)

@@ -180,7 +180,7 @@ func (s *session) showEnd(t *inferior.Task) (inside *breakpoint.Site, err error)
 		return nil, err
 	}
 	t.SetRegs(&fixed)
-	if at := arch.Addr(fixed[s.isa.PCReg()]); site.Jumps() && at > site.JumpAt() && at < min(site.JumpEnd(), site.JumpAt()+arch.Addr(s.isa.JumpLen())) {
+	if at := arch.Addr(fixed[s.isa.PCReg()]); site.Jumps() && at > site.JumpAt() && at < min(site.JumpEnd(), site.JumpAt()+arch.Addr(s.isa.MaxJump())) {
 		inside = site
 	}
 	return inside, nil

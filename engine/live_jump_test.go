@@ -220,7 +220,7 @@ func TestJumpReturns(t *testing.T) {
 // next to it, and go again: each call counts once for each.
 func TestJumpBesideTrap(t *testing.T) {
 	for _, spec := range []ProbeSpec{
-		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
+		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
 	} {
 		p := launch(t, "calls", "2", "300")
 		s := attach(t, p.pid)
@@ -229,6 +229,9 @@ func TestJumpBesideTrap(t *testing.T) {
 		third := register(t, s, ProbeSpec{Location: "step"})
 		if err := s.Unregister(second); err != nil {
 			t.Fatal(err)
+		}
+		if pl := s.Placements(first)[0]; pl.Rung != breakpoint.Jump && canJump() && jumping {
+			t.Errorf("%+v has gone, and the first is still %v: %s", spec, pl.Rung, pl.Reason)
 		}
 		second = register(t, s, spec)
 		p.goOn()

@@ -73,7 +73,8 @@ type session struct {
 	unshared map[*inferior.Space]error // why there can't be any
 
 	libraries map[*inferior.Space][]*library
-	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others
+	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
+	crowded   map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
 
 	store   *resident.Store // of resident probes, or nil
 	left    bool            // they have been left
@@ -97,7 +98,7 @@ func newSession(opts []Options) (*session, error) {
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{},
 		calls: map[*symbols.File][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
-		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{},
+		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{}, crowded: map[*inferior.Process][]*breakpoint.Site{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}
