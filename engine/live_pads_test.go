@@ -56,7 +56,7 @@ func TestPads(t *testing.T) {
 // program runs through them: a task between a landing pad and the jump hits.
 func TestPadsComeAndGo(t *testing.T) {
 	needsJumps(t)
-	n := uint64(pace(30_000_000, 4_000_000))
+	n := uint64(pace(30_000_000, 2_000_000))
 	p := launch(t, "pads", fmt.Sprint(n))
 	s := attach(t, p.pid)
 	ids := map[string]event.ProbeID{}
