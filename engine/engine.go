@@ -223,7 +223,9 @@ type Command struct {
 	NoASLR                bool     // without address space randomisation
 }
 
-// Attach traces a running process. It neither stops nor notices.
+// Attach traces a running process. It neither stops nor notices. A child of the
+// calling process is not to be waited for meanwhile, as exec.Cmd.Wait does: the
+// kernel tells that wait of the stops, too, and each is told once (ErrWaited).
 func Attach(pid int, opts ...Options) (Session, error) {
 	if err := refuse(pid); err != nil {
 		return nil, err
