@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
@@ -162,7 +163,7 @@ func (s *session) noteThread(t *inferior.Task) error {
 		return err
 	}
 	switch {
-	case p.VFork != nil:
+	case p.VFork != nil, space.Alike:
 		return s.noteIDs(space, pointer, 0)
 	case t.TID == p.PID: // a forked child's table is empty
 		err = s.noteOwner(p)
@@ -173,10 +174,28 @@ func (s *session) noteThread(t *inferior.Task) error {
 // idsOf are a task's, as get_current_pid_tgid tells them.
 func idsOf(t *inferior.Task) uint64 { return uint64(t.Process.PID)<<32 | uint64(t.TID) }
 
-// noteOwner says whose a space's table is.
+// noteAlike has all threads ask for their ids at each hit: a task begins with the
+// pointer of its parent, which goes on beside it.
+func (s *session) noteAlike(parent *inferior.Task) error {
+	space := parent.Process.Space
+	space.Alike = true
+	if space.Threads == 0 {
+		return nil
+	}
+	pointer, err := ptrace.ThreadPointer(parent.TID)
+	if err == nil && pointer != 0 {
+		err = s.noteIDs(space, pointer, 0)
+	}
+	return errors.Join(err, s.noteOwner(parent.Process))
+}
+
+// noteOwner says whose a space's table is: nobody's, where ids are not to be kept.
 func (s *session) noteOwner(p *inferior.Process) error {
 	var b [8]byte
 	putLe64(b[:], uint64(p.PID))
+	if p.Space.Alike {
+		putLe64(b[:], math.MaxUint64)
+	}
 	return p.Space.Memory.Write(p.Space.Threads+helper.ThreadOwner, b[:])
 }
 
@@ -209,24 +228,35 @@ func (s *session) noteThreads(space *inferior.Space) error {
 		return nil
 	}
 	space.ThreadsNoted = true
+	ids := map[uint64]uint64{} // by pointer
 	for _, p := range s.sharing(space) {
-		if p.VFork != nil {
-			continue
-		}
-		if err := s.noteOwner(p); err != nil {
-			return err
-		}
 		for _, t := range p.Tasks {
 			pointer, err := ptrace.ThreadPointer(t.TID)
-			if err == nil && pointer != 0 {
-				err = s.noteIDs(space, pointer, idsOf(t))
-			}
 			if err != nil && !isGone(err) {
 				return err
 			}
+			if ids[pointer] != 0 && pointer != 0 && p.VFork == nil {
+				space.Alike = true
+			}
+			if p.VFork == nil {
+				ids[pointer] = idsOf(t)
+			}
 		}
 	}
-	return nil
+	delete(ids, 0)
+	var errs []error
+	for _, p := range s.sharing(space) {
+		if p.VFork == nil {
+			errs = append(errs, s.noteOwner(p))
+		}
+	}
+	for pointer, id := range ids {
+		if space.Alike {
+			id = 0
+		}
+		errs = append(errs, s.noteIDs(space, pointer, id))
+	}
+	return errors.Join(errs...)
 }
 
 // asksIDs is whether a handler's code tells threads apart by the table of

@@ -124,7 +124,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		}
 	}
 	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
-		if err := s.leaveLines(parent); err != nil {
+		if err := errors.Join(s.noteAlike(t), s.leaveLines(parent)); err != nil {
 			s.warn(parent, "the place of its counts: %v", err)
 		}
 	}

@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/internal/skip"
 )
 
 // TestLines has counts and sums of many threads, each in its own line of the maps:
@@ -22,6 +25,7 @@ func TestLines(t *testing.T) {
 		{[]string{"many", "100", "2000"}, 200000},
 		{[]string{"many", fmt.Sprint(crowd), "300"}, uint64(300 * crowd)},
 		{[]string{"shared", "300000"}, 600000},
+		{[]string{"alike", "300000"}, 600000},
 	} {
 		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
 			p := launch(t, "lines", c.args...)
@@ -38,6 +42,33 @@ func TestLines(t *testing.T) {
 				t.Errorf("%d hits, %d values, %d uncounted; there were %d; status %d", s.Hits(id), n, s.Stats().Uncounted, c.calls, status)
 			}
 		})
+	}
+}
+
+// TestAlike pairs calls with their ends of threads that have the same pointer: by
+// their ids, which they ask for.
+func TestAlike(t *testing.T) {
+	needsJumps(t)
+	const calls = 100000
+	for _, how := range []string{"shared", "alike"} {
+		p := launch(t, "lines", how, fmt.Sprint(calls))
+		s := attach(t, p.pid, Options{Follow: true})
+		h, err := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee})
+		if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+			skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		id := register(t, s, ProbeSpec{Location: "work", Handler: h})
+		p.goOn()
+		_, status := p.end()
+		r, err := h.Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := r.(*builtin.Histogram); l.Count != 2*calls || l.Lost != 0 || status != 0 {
+			t.Errorf("%s: %d hits, %d pairs, %d without; there were %d; status %d", how, s.Hits(id), l.Count, l.Lost, 2*calls, status)
+		}
 	}
 }
 

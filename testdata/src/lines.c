@@ -1,6 +1,7 @@
 /* lines many N K [wait]: N threads, all there at a time, call work K times each.
    lines shared K [wait]: a child with the same memory and the same thread pointer
    calls it K times while its parent does.
+   lines alike K [wait]: a thread with its parent's thread pointer does.
    Prints "calls C", how often it was called. */
 #define _GNU_SOURCE
 #include "fixture.h"
@@ -57,9 +58,24 @@ static int beside(void *p)
 	return 0;
 }
 
+static char stack[64 << 10] __attribute__((aligned(16)));
+
+static int alike(void)
+{
+	static volatile pid_t there = 1;
+	int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
+	if (clone(beside, stack + sizeof stack, flags, NULL, NULL, NULL, &there) < 0) {
+		perror("clone");
+		return 1;
+	}
+	turn();
+	while (there)
+		usleep(1000);
+	return 0;
+}
+
 static int shared(void)
 {
-	static char stack[64 << 10] __attribute__((aligned(16)));
 	int child = clone(beside, stack + sizeof stack, CLONE_VM | SIGCHLD, NULL);
 	if (child < 0) {
 		perror("clone");
@@ -74,7 +90,8 @@ int main(int argc, char **argv)
 	ready(&argc, argv);
 	int many_ = argc > 1 && strcmp(argv[1], "many") == 0;
 	rounds = arg(argc, argv, many_ ? 3 : 2, 1000);
-	int status = many_ ? many(arg(argc, argv, 2, 10)) : shared();
+	int alike_ = argc > 1 && strcmp(argv[1], "alike") == 0;
+	int status = many_ ? many(arg(argc, argv, 2, 10)) : alike_ ? alike() : shared();
 	printf("calls %ld\n", calls);
 	return status;
 }
