@@ -10,7 +10,10 @@ TESTFLAGS ?=
 # The emulated CPU of the arm64 lane: cortex-a76 (with LSE), cortex-a72 (without), or max (with PAC and BTI).
 LANECPU ?= cortex-a76
 
-.PHONY: help build test unit race fuzz bench check generate arm64 needs clean
+# Packages with Go benchmarks.
+BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
+.PHONY: help build test unit race fuzz bench benchonce figures check generate arm64 needs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -25,7 +28,7 @@ test: needs ## everything: unit, live and CLI tests, the race detector, arm64
 	done; .ci/skips $(PTRACER_SKIPS); \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
 
-unit: ## unit, live and CLI tests as the product is built
+unit: benchonce ## unit, live and CLI tests as the product is built
 	go test -count=1 $(TESTFLAGS) ./...
 
 race: ## the same under the race detector, with traps where unit has jumps
@@ -37,9 +40,14 @@ arm64: ## the tests on arm64, in an emulated machine
 fuzz: ## every fuzz function, FUZZTIME each
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## what a hit costs
-	go test -c -o build/bench.test ./bench
-	cd bench && ../build/bench.test -full $(TESTFLAGS)
+bench: ## Go benchmarks of the inner parts (what a probe costs: ptracer bench)
+	go test -run '^$$' -bench . $(TESTFLAGS) $(BENCHED)
+
+benchonce: ## each Go benchmark once, so that none rots
+	@out=$$(go test -run '^$$' -bench . -benchtime 1x $(BENCHED)) || { echo "$$out"; exit 1; }
+
+figures: build ## five minutes of ptracer bench, into BENCHMARKS.md and bench/hit.svg
+	.ci/figures
 
 check: build/staticcheck ## format, vet, staticcheck, import rules
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt:" $$unformatted; exit 1; }

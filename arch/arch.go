@@ -132,11 +132,14 @@ type ISA interface {
 	// on at the program's next instruction. It fails with an error that
 	// wraps ErrUnsupported if there is no such code.
 	Relocate(b *Buffer, code []byte, from Addr) (Slot, error)
-	// JumpLen is the length of the jump that is planted at a site.
+	// JumpLen is the length of a jump, MaxJump that of the longest that is
+	// planted at a site, with a landing pad in front.
 	JumpLen() int
-	// Jump is that jump, at from, to to. It fails with an error that wraps
-	// ErrUnsupported if to is out of its reach.
-	Jump(from, to Addr) ([]byte, error)
+	MaxJump() int
+	// Jump is what is planted at from, where there is code, to lead to to: a
+	// jump, behind the landing pad that code may start with. It fails with an
+	// error that wraps ErrUnsupported if to is out of its reach.
+	Jump(code []byte, from, to Addr) ([]byte, error)
 	// Puns are the places, lo to hi, to which a jump at from can lead of which
 	// only the first own bytes are planted: behind those it is what code, the
 	// program's from there on, has. It is not ok where there is none.
@@ -150,10 +153,13 @@ type ISA interface {
 	// fails, by an error that says why and wraps ErrUnsupported, if one before
 	// the last may not go on behind itself, but for conditional jumps. Those
 	// that may fault are marked (Inst.Faults): whoever came back to one behind
-	// the first would find the jump's bytes there.
+	// the first would find the jump's bytes there. A landing pad of indirect
+	// branches, where these must find one, takes the next one with it.
 	Run(code []byte, at Addr, n int) (list []Inst, err error)
 	// RelocateRun is Relocate for all instructions of a run. before, if it is
-	// not nil, may write code of its own in front of each.
+	// not nil, may write code of its own in front of each: the program's
+	// registers are there as they are in front of that one. It is not entered
+	// but at its start or where before was called.
 	RelocateRun(b *Buffer, code []byte, from Addr, run []Inst, before func(i int) error) (Slot, error)
 	// Leaves writes code that goes on behind itself if the jump at the start of
 	// code, which lies at from, is going to lead out of a function, and n bytes
@@ -212,7 +218,15 @@ const (
 	GuardOldMask  = 16 // unused by the handler; kept for whoever cleans up
 	GuardOldFlags = 24 // its sa_flags
 	GuardSwallow  = 32 // not 0: TRAP_TRACE and TRAP_HWBKPT may be ours: swallow them
-	GuardSize     = 64
+	// A note of the thread whose signals its tracer has blocked, while it is stepped:
+	// its id, 0: none; its own mask; the signal in the tracer's hands, 0: none, and
+	// that one's siginfo. Where a step that nobody takes can be survived the handler
+	// gives them back.
+	GuardNote     = 64
+	GuardNoteMask = 72
+	GuardNoteSig  = 80
+	GuardNoteInfo = 88
+	GuardSize     = 256
 
 	ChunkNext  = 0  // address of the next chunk, 0: last
 	ChunkCount = 8  // number of entries

@@ -42,7 +42,9 @@ func (r *run) end() arch.Addr {
 }
 
 // behind is where the jump and what it displaces end.
-func (r *run) behind(jump int) arch.Addr { return max(r.end(), r.from+arch.Addr(jump)) }
+func (r *run) behind(jump int) arch.Addr {
+	return max(r.end(), r.from+arch.Addr(max(jump, len(r.patch))))
+}
 
 // trapped is what lies under the jump while its sites are traps.
 func (r *run) trapped(trap []byte) []byte {
@@ -171,7 +173,7 @@ func (t *Table) displace(j *Upgrade) (*run, error) {
 	if j.Pun {
 		n = 1
 	}
-	r := &run{from: j.From, code: s.Code()}
+	r := &run{from: j.From, code: t.CodeAt(s)}
 	if back := int64(s.Addr - j.From); back != 0 {
 		if back < 0 || back > MaxBack {
 			return nil, errBack
@@ -182,10 +184,13 @@ func (t *Table) displace(j *Upgrade) (*run, error) {
 		}
 		n = max(n, int(back)+1)
 	}
-	if r.from%pageSize+arch.Addr(t.isa.JumpLen()) > pageSize {
+	jump, err := t.isa.Jump(r.code, r.from, r.from)
+	if err != nil {
+		return nil, err
+	}
+	if r.from%pageSize+arch.Addr(len(jump)) > pageSize {
 		return nil, errTwoPages
 	}
-	var err error
 	if r.insts, err = t.isa.Run(r.code, r.from, n); err != nil {
 		return nil, err
 	}
@@ -197,6 +202,18 @@ func (t *Table) displace(j *Upgrade) (*run, error) {
 		at += arch.Addr(in.Len)
 	}
 	return nil, errBack
+}
+
+// CodeAt is the program's bytes from a site on, as far as a jump there may displace
+// them.
+func (t *Table) CodeAt(s *Site) []byte {
+	if n := t.isa.MaxJump(); n > s.codeN {
+		code := make([]byte, n)
+		if t.ReadOriginal(s.Addr, code) == nil {
+			return code
+		}
+	}
+	return s.Code()
 }
 
 // alone says whether no other site or jump is in what a jump would displace but
@@ -253,7 +270,7 @@ func (t *Table) write(j *Upgrade, what run, more int) error {
 			}
 			to = r.veneer
 		}
-		if r.patch, err = t.isa.Jump(r.from, to); err == nil {
+		if r.patch, err = t.isa.Jump(r.code, r.from, to); err == nil {
 			r.patch = r.patch[:len(r.patch)-len(r.shared)]
 			err = t.mem.Write(r.addr, code)
 		}
@@ -546,7 +563,7 @@ func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 	if t.jumps == 0 {
 		return nil
 	}
-	back := t.isa.JumpLen() - 1 + t.isa.MaxInst()
+	back := t.isa.MaxJump() - 1 + t.isa.MaxInst()
 	for a := addr - arch.Addr(back); a < addr+arch.Addr(n+MaxBack); a++ {
 		if s := t.sites[a]; s != nil && s.run != nil && s.run.from < addr+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > addr {
 			list = append(list, s)
@@ -562,12 +579,18 @@ func (t *Table) AnyJump() bool { return t.jumps > 0 }
 func (t *Table) AnyRun() bool { return t.jumps > 0 || len(t.old) > 0 }
 
 // InRun says whether pc lies in a run, also in one that nothing leads to any
-// more: a task there has to leave it by itself.
+// more, or at a jump behind its landing pad, which is half the way: a task there has
+// to leave it by itself.
 func (t *Table) InRun(pc arch.Addr) bool {
 	for _, a := range t.areas {
 		if pc >= a.cells && pc < a.index {
 			return a.runs[int(pc-a.cells)/cellSize] != nil
 		}
 	}
-	return t.inLibrary(pc)
+	return t.inLibrary(pc) || t.behindPad(pc)
+}
+
+func (t *Table) behindPad(pc arch.Addr) bool {
+	s := t.sites[pc-arch.Addr(t.isa.MaxJump()-t.isa.JumpLen())]
+	return s != nil && s.run != nil && s.run.from == s.Addr && len(s.run.patch) > t.isa.JumpLen()
 }

@@ -3,6 +3,8 @@ package breakpoint
 import (
 	"bytes"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
@@ -188,18 +190,20 @@ func TestJumpOrder(t *testing.T) {
 			for _, off := range jumpable[isa.Name()] {
 				wants = append(wants, Want{Addr: text + arch.Addr(off)})
 			}
-			sites, _ := table.Insert(wants)
-			var ups []*Upgrade
-			for _, s := range sites {
-				if s != nil {
-					if up := (&Upgrade{Site: s, Code: handlerCode(isa, 20)}); table.Plan(up, 1) == nil {
-						ups = append(ups, up)
+			for range 3 { // again, while tasks may stand in the cells of before
+				sites, _ := table.Insert(wants)
+				var ups []*Upgrade
+				for _, s := range sites {
+					if s != nil {
+						if up := (&Upgrade{Site: s, Code: handlerCode(isa, 20)}); table.Plan(up, 1) == nil {
+							ups = append(ups, up)
+						}
 					}
 				}
+				_ = table.Arm(ups)
+				_ = table.Disarm(sites[:1], "")
+				_ = table.Remove(table.Sites())
 			}
-			_ = table.Arm(ups)
-			_ = table.Disarm(sites[:1], "")
-			_ = table.Remove(table.Sites())
 			return first
 		}
 		whole := newSpace(isa)
@@ -210,9 +214,9 @@ func TestJumpOrder(t *testing.T) {
 			mem.broken = at
 			run(mem)
 			mem.broken = 0
-			var areas []arch.Addr
-			for a := range mem.parts {
-				areas = append(areas, a)
+			areas := slices.Sorted(maps.Keys(mem.parts))
+			if at%2 == 0 {
+				slices.Reverse(areas)
 			}
 			found, ok := Recover(isa, mem, mem, areas)
 			if !ok {
@@ -251,6 +255,35 @@ func TestJumpClone(t *testing.T) {
 		child.Sweep()
 		if !table.InRun(sites[0].run.addr) || !sites[0].Jumps() || bytes.Equal(mem.parts[text], before) {
 			t.Error("the parent has lost its jumps")
+		}
+	})
+}
+
+// TestJumpRecoverTwice recovers sites that were removed and came again: what is left
+// of them before is in the index still, before or behind what is armed.
+func TestJumpRecoverTwice(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		mem := newSpace(isa)
+		before := bytes.Clone(mem.parts[text])
+		table := prepared(t, isa, mem)
+		for len(table.areas) < 4 {
+			if err := table.Remove(table.Sites()); err != nil {
+				t.Fatal(err)
+			}
+			jumps(t, isa, table, 20)
+		}
+		armed := bytes.Clone(mem.parts[text])
+		areas := slices.Sorted(maps.Keys(mem.parts))
+		for range 2 {
+			slices.Reverse(areas)
+			copy(mem.parts[text], armed)
+			found, ok := Recover(isa, mem, mem, areas)
+			if !ok {
+				t.Fatal("nothing found")
+			}
+			if err := found.Remove(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+				t.Errorf("not restored, %v\n% x\n% x", err, mem.parts[text][:32], before[:32])
+			}
 		}
 	})
 }

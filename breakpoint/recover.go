@@ -47,8 +47,13 @@ func (t *Table) recoverSites(a *area) {
 		}
 		s := &Site{Addr: addr, Rung: Slot, Resume: arch.Addr(binary.LittleEndian.Uint64(e[arch.EntryResume:])), area: a, cell: i}
 		if t.recoverSite(s) {
-			t.sites[addr], a.sites[i] = s, s
+			a.sites[i] = s
 			a.used = max(a.used, i+1)
+			// A site that was removed and came again is here twice: what is armed
+			// is the jump that one of them knows.
+			if old := t.sites[addr]; old == nil || old.run == nil {
+				t.sites[addr] = s
+			}
 		}
 	}
 	t.sorted = nil
@@ -68,7 +73,7 @@ func (t *Table) recoverSite(s *Site) bool {
 		}
 	}
 	k := int(cell[cellOrig+8])
-	if k == 0 || k > 8 || s.codeN < k {
+	if k == 0 || k > 8 || s.codeN < min(k, t.isa.MaxInst()) {
 		return false
 	}
 	orig, back := cell[cellOrig:cellOrig+k], int(cell[cellBack])
@@ -97,7 +102,7 @@ func (t *Table) recoverSite(s *Site) bool {
 // it is.
 func (t *Table) recoverJump(s *Site, cell []byte) {
 	n := int(cell[cellJump])
-	if n == 0 || n > t.isa.JumpLen() || cell[cellRuns] == 0 {
+	if n == 0 || n > t.isa.MaxJump() || cell[cellRuns] == 0 {
 		return
 	}
 	to := s.Slot() + arch.Addr(int32(binary.LittleEndian.Uint32(cell[cellRun:])))
@@ -113,8 +118,8 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 	for k := r.cell; k < r.cell+r.n; k++ {
 		r.area.runs[k] = r
 	}
-	patch, err := t.isa.Jump(r.from, to)
-	now := make([]byte, t.isa.JumpLen())
+	patch, err := t.isa.Jump(r.code, r.from, to)
+	now := make([]byte, max(n, t.isa.JumpLen()))
 	if t.mem.Read(r.from, now) != nil {
 		now = nil
 	}

@@ -10,7 +10,7 @@ import (
 func (t *Table) overlapping(addr arch.Addr, n int) []*Site {
 	all, size, back := t.Sites(), arch.Addr(len(t.isa.Trap())), arch.Addr(0)
 	if t.jumps > 0 {
-		size, back = arch.Addr(t.isa.JumpLen()), MaxBack
+		size, back = arch.Addr(t.isa.MaxJump()), MaxBack
 	}
 	from := sort.Search(len(all), func(i int) bool { return all[i].Addr+size > addr })
 	to := sort.Search(len(all), func(i int) bool { return all[i].Addr >= addr+arch.Addr(n)+back })

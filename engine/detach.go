@@ -201,7 +201,8 @@ func (s *session) unmap(t *inferior.Task) error {
 	regions := s.regions[space]
 	delete(s.regions, space)
 	delete(s.libraries, space)
-	space.Threads = 0
+	space.Threads, space.Stacks = 0, 0
+	space.NoLines, space.LinesChecked, space.ThreadsNoted = false, false, false
 	space.Table = newTable(s.isa, space.Memory, &room{s, space})
 	space.Guard = inferior.Guard{}
 	var errs []error

@@ -24,6 +24,7 @@ var (
 	ErrCapability = errors.New("it has capabilities that we lack")
 	ErrUndumpable = errors.New("it is not dumpable (set-uid, or by prctl)")
 	ErrNamespace  = errors.New("it runs in another user namespace")
+	ErrWaited     = errors.New("this process waits for it already, and would get its stops")
 	ErrMachine    = errors.New("not of this CPU's instruction set")
 )
 
@@ -152,6 +153,9 @@ func refuse(pid int) error {
 	}
 	if through := cycle(pid); through != 0 {
 		return no(ErrCycle, fmt.Sprintf("%d traces %d", pid, through), "")
+	}
+	if waitedFor(st) {
+		return no(ErrWaited, "exec.Cmd.Wait in another goroutine", "start it by engine.Start, or wait for it when the session has ended")
 	}
 	return checkMachine(pid)
 }

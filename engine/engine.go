@@ -218,10 +218,14 @@ func (e Exit) Code() int {
 
 // Stats count what a session did.
 type Stats struct {
-	Stops  uint64        // answers of wait
-	Hits   uint64        // stops that were a probe's
-	Missed uint64        // events dropped because the consumer was too slow
-	Pause  time.Duration // the longest time a task was stopped by us while attaching or planting
+	Stops  uint64 // answers of wait
+	Hits   uint64 // stops that were a probe's
+	Missed uint64 // events dropped because the consumer was too slow
+	// Uncounted is hits behind jumps that are in no count: of threads that share
+	// their pointer to their own data with others, or came when there were more of
+	// them than can be told apart, and nobody was there to see it.
+	Uncounted uint64
+	Pause     time.Duration // the longest time a task was stopped by us while attaching or planting
 }
 
 // Options of a session.
@@ -253,7 +257,9 @@ type Command struct {
 	NoASLR                bool     // without address space randomisation
 }
 
-// Attach traces a running process. It neither stops nor notices.
+// Attach traces a running process. It neither stops nor notices. A child of the
+// calling process is not to be waited for meanwhile, as exec.Cmd.Wait does: the
+// kernel tells that wait of the stops, too, and each is told once (ErrWaited).
 func Attach(pid int, opts ...Options) (Session, error) {
 	if err := refuse(pid); err != nil {
 		return nil, err

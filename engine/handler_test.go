@@ -666,3 +666,35 @@ func TestThrow(t *testing.T) {
 		}
 	})
 }
+
+// TestSealed has handlers run in a program that forbids itself the system calls by
+// which they would ask for ids: they are told them.
+func TestSealed(t *testing.T) {
+	needsJumps(t)
+	p := launch(t, "sealed", "3", "200")
+	s := attach(t, p.pid, Options{Follow: true})
+	handlers := map[string]Handler{}
+	for name, params := range map[string]builtin.Params{"latency": {}, "hist": {Exprs: []string{"arg0"}}, "record": {Exprs: []string{"arg0"}}} {
+		h, err := s.OpenHandler(HandlerSpec{Name: name, Params: params, Where: handler.Tracee})
+		if err != nil {
+			t.Fatal(err)
+		}
+		handlers[name] = h
+		register(t, s, ProbeSpec{Location: "work", Handler: h})
+	}
+	p.goOn()
+	out, status := p.end()
+	if said(t, out, "calls") != 1600 || status != 0 {
+		t.Errorf("%q, status %d", out, status)
+	}
+	for _, name := range []string{"latency", "hist"} {
+		if n := resultOf(t, handlers[name]).(map[string]any)["count"].(float64); n != 1600 {
+			t.Errorf("%s has %v calls", name, n)
+		}
+	}
+	for _, h := range handlers {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

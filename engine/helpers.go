@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
@@ -9,7 +11,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/compile"
 	"github.com/ptracer/ptracer/engine/handler/helper"
+	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -20,37 +24,80 @@ import (
 
 // library is the code that a handler calls in a space.
 type library struct {
-	of *opened
+	of *opened // nil: all
+	by finding
 	at arch.Addr // where it was wanted
 	*helper.Library
+	// templates are the handler's own programs, as they call it, on the maps at
+	// a place.
+	templates map[template]*compile.Template
 }
 
-var noLibrary = &helper.Library{}
+type template struct {
+	program *verify.Result
+	region  arch.Addr
+}
+
+var noLibrary = &library{Library: &helper.Library{}}
+
+// template is that of a program of the library's handler, nil if it has none.
+func (l *library) template(program *verify.Result, region arch.Addr) *compile.Template {
+	if l.of == nil {
+		return nil
+	}
+	key := template{program, region}
+	if l.templates[key] == nil {
+		l.templates[key] = &compile.Template{}
+	}
+	return l.templates[key]
+}
 
 // errIDs is of resident probes: nobody sees threads come and go.
 var errIDs = fmt.Errorf("%w: it tells threads' ids, which nobody keeps right without a tracer", breakpoint.ErrUnsupported)
 
-// libraryFor gives the code of a handler's helpers in a process's space, and puts
-// it there first if it is not there. Its maps are at region.
-func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.Addr) (*helper.Library, error) {
-	for _, l := range s.libraries[p.Space] {
-		if l.of == h && distance(l.at, near) < s.reach() {
-			return l.Library, nil
+// libraryFor gives the code of a handler's helpers in a process's space, and puts it
+// there first if it is not there. Its maps are at region.
+func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.Addr, by finding) (*library, error) {
+	env, need := h.in.Maps.(*handler.Interpreted).Helpers(h.in.Verified, region)
+	if s.opts.Resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
+		return nil, errIDs
+	}
+	var err error
+	switch by {
+	case byLine:
+		need = append(need, handler.ClaimLine)
+		env.Self = true
+		env.Lines, err = s.linesAt(p, near)
+	case byStack:
+		need = append(need, handler.TakeStack)
+		if env.Lines, err = s.linesAt(p, near); err == nil {
+			env.Stacks, err = s.stacks(p.Space)
 		}
 	}
-	x := h.in.Maps.(*handler.Interpreted)
-	env, need := x.Helpers(h.in.Verified, region, 0)
-	switch {
-	case len(need) == 0:
+	if err != nil {
+		return nil, err
+	}
+	if env.Lines != 0 {
+		env.Owners = s.counters[0].Owners(env.Lines)
+	}
+	return s.library(p, h, near, by, env, need)
+}
+
+// library gives the code that a handler calls, or that all do if there is none.
+func (s *session) library(p *inferior.Process, of *opened, near arch.Addr, by finding, env helper.Env, need []compile.Helper) (*library, error) {
+	for _, l := range s.libraries[p.Space] {
+		if l.of == of && l.by == by && distance(l.at, near) < s.reach() {
+			return l, nil
+		}
+	}
+	if len(need) == 0 {
 		return noLibrary, nil
-	case s.opts.Resident && h.kind != "latency" && asksIDs(need): // to latency any thread of that id will do
-		return nil, errIDs
 	}
 	var err error
 	if env.Threads, err = s.threads(p.Space); err != nil {
 		return nil, err
 	}
-	l := library{of: h, at: near}
+	l := &library{of: of, by: by, at: near, templates: map[template]*compile.Template{}}
 	err = p.Space.Table.AddLibrary(near, func(at arch.Addr) (code []byte, err error) {
 		if l.Library, err = env.Make(need, at); err == nil {
 			code = l.Code
@@ -61,40 +108,53 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.A
 		return nil, err
 	}
 	s.libraries[p.Space] = append(s.libraries[p.Space], l)
-	return l.Library, nil
+	return l, nil
 }
 
 // threads gives the place of a space's table of threads, and maps it first if it
 // is not there.
 func (s *session) threads(space *inferior.Space) (arch.Addr, error) {
-	if space.Threads != 0 {
-		return space.Threads, nil
+	return s.wiped(space, &space.Threads, helper.ThreadsSize, pageSize)
+}
+
+// stacks gives the place of a space's stacks for threads, of which the first is
+// for those that look for theirs.
+func (s *session) stacks(space *inferior.Space) (arch.Addr, error) {
+	return s.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize, compile.OwnStackSize)
+}
+
+// wiped maps memory in a space that a child begins with empty, unless it is there
+// already, at a multiple of align.
+func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64) (arch.Addr, error) {
+	if *at != 0 {
+		return *at, nil
 	}
 	if len(s.regions[space]) == maxRegions {
 		return 0, errManyRegions
 	}
-	const size = (helper.ThreadsSize + pageSize - 1) &^ (pageSize - 1)
+	size = (size+pageSize-1)&^(pageSize-1) + align - pageSize
 	err := s.withTask(s.sharing(space), func(t *inferior.Task) error {
-		at, err := s.call(t, ptrace.SysMmap, 0, size, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
+		addr, err := s.call(t, ptrace.SysMmap, 0, size, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
 		if err != nil {
 			return err
 		}
-		if _, err = s.call(t, ptrace.SysMadvise, at, size, ptrace.WipeOnFork); err == nil {
-			space.Threads = arch.Addr(at)
+		if _, err = s.call(t, ptrace.SysMadvise, addr, size, ptrace.WipeOnFork); err == nil {
+			*at = arch.Addr((addr + align - 1) &^ (align - 1))
 		}
-		s.regions[space] = append(s.regions[space], region{addr: arch.Addr(at), size: size})
+		s.regions[space] = append(s.regions[space], region{addr: arch.Addr(addr), size: int(size)})
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	return space.Threads, s.noteRegions(space)
+	return *at, s.noteRegions(space)
 }
 
-// forgetThread takes from a space's table what it says of the thread that a new
-// one has its pointer from.
-func (s *session) forgetThread(t *inferior.Task) error {
-	space := t.Process.Space
+// noteThread puts what is known of a thread that begins into its space's table, in
+// the place of what that says of the one that it has its pointer from. A child in its
+// parent's memory has the parent's pointer: nothing is known of either then.
+func (s *session) noteThread(t *inferior.Task) error {
+	p, space := t.Process, t.Process.Space
 	if space.Threads == 0 {
 		return nil
 	}
@@ -102,17 +162,101 @@ func (s *session) forgetThread(t *inferior.Task) error {
 	if err != nil || pointer == 0 {
 		return err
 	}
+	switch {
+	case p.VFork != nil, space.Alike:
+		return s.noteIDs(space, pointer, 0)
+	case t.TID == p.PID: // a forked child's table is empty
+		err = s.noteOwner(p)
+	}
+	return errors.Join(err, s.noteIDs(space, pointer, idsOf(t)))
+}
+
+// idsOf are a task's, as get_current_pid_tgid tells them.
+func idsOf(t *inferior.Task) uint64 { return uint64(t.Process.PID)<<32 | uint64(t.TID) }
+
+// noteAlike has all threads ask for their ids at each hit: a task begins with the
+// pointer of its parent, which goes on beside it.
+func (s *session) noteAlike(parent *inferior.Task) error {
+	space := parent.Process.Space
+	space.Alike = true
+	if space.Threads == 0 {
+		return nil
+	}
+	pointer, err := ptrace.ThreadPointer(parent.TID)
+	if err == nil && pointer != 0 {
+		err = s.noteIDs(space, pointer, 0)
+	}
+	return errors.Join(err, s.noteOwner(parent.Process))
+}
+
+// noteOwner says whose a space's table is: nobody's, where ids are not to be kept.
+func (s *session) noteOwner(p *inferior.Process) error {
 	var b [8]byte
-	for _, off := range helper.ThreadSlots(pointer) {
-		at := space.Threads + arch.Addr(off)
-		if err := space.Memory.Read(at, b[:]); err != nil {
-			return err
-		}
-		if le64(b[:]) == pointer {
-			return space.Memory.Write(at+8, make([]byte, 8))
+	putLe64(b[:], uint64(p.PID))
+	if p.Space.Alike {
+		putLe64(b[:], math.MaxUint64)
+	}
+	return p.Space.Memory.Write(p.Space.Threads+helper.ThreadOwner, b[:])
+}
+
+// noteIDs writes a thread's ids into a table, 0 for those that are to be asked for: as
+// news, and where they may be already.
+func (s *session) noteIDs(space *inferior.Space, pointer, ids uint64) error {
+	var news [16]byte
+	putLe64(news[:], pointer)
+	putLe64(news[8:], ids)
+	if err := space.Memory.Write(space.Threads+arch.Addr(helper.ThreadNews(pointer)), news[:]); err != nil {
+		return err
+	}
+	slots := helper.ThreadSlots(pointer)
+	entries := make([]byte, slots[len(slots)-1]-slots[0]+8)
+	if err := space.Memory.Read(space.Threads+arch.Addr(slots[0]), entries); err != nil {
+		return err
+	}
+	for _, off := range slots {
+		if le64(entries[off-slots[0]:]) == pointer {
+			return space.Memory.Write(space.Threads+arch.Addr(off)+helper.ThreadIDs, news[8:])
 		}
 	}
 	return nil
+}
+
+// noteThreads puts what is known of the threads of a space, which are halted, into
+// its table.
+func (s *session) noteThreads(space *inferior.Space) error {
+	if space.Threads == 0 || space.ThreadsNoted {
+		return nil
+	}
+	space.ThreadsNoted = true
+	ids := map[uint64]uint64{} // by pointer
+	for _, p := range s.sharing(space) {
+		for _, t := range p.Tasks {
+			pointer, err := ptrace.ThreadPointer(t.TID)
+			if err != nil && !isGone(err) {
+				return err
+			}
+			if ids[pointer] != 0 && pointer != 0 && p.VFork == nil {
+				space.Alike = true
+			}
+			if p.VFork == nil {
+				ids[pointer] = idsOf(t)
+			}
+		}
+	}
+	delete(ids, 0)
+	var errs []error
+	for _, p := range s.sharing(space) {
+		if p.VFork == nil {
+			errs = append(errs, s.noteOwner(p))
+		}
+	}
+	for pointer, id := range ids {
+		if space.Alike {
+			id = 0
+		}
+		errs = append(errs, s.noteIDs(space, pointer, id))
+	}
+	return errors.Join(errs...)
 }
 
 // asksIDs is whether a handler's code tells threads apart by the table of

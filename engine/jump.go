@@ -56,6 +56,9 @@ func (s *session) keepCounts() {
 			pl.counter = counter{}
 		}
 	}
+	if len(s.counters) > 0 {
+		s.stats.uncounted = s.counters[0].Set().Lost()
+	}
 	for _, c := range s.counters {
 		_ = c.Close()
 	}
@@ -116,7 +119,7 @@ func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*break
 // else.
 func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
 	var errs []error
-	for _, pl := range p.places {
+	for _, pl := range slices.Clone(p.places) {
 		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
 			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
 			errs = append(errs, s.unplace(pl))
@@ -144,10 +147,11 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		if len(ups) == 0 {
 			break
 		}
-		if sites, err = s.armJumps(p.Space, ups); err != nil {
+		if inside, err := s.armJumps(p.Space, ups); errors.Is(err, errNoLines) {
+			continue
+		} else if err != nil {
 			return err
-		}
-		if len(sites) == 0 {
+		} else if sites = inside; len(sites) == 0 {
 			break
 		}
 		if err := s.letRun(time.Millisecond); err != nil {
@@ -316,7 +320,7 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 	var always, sometimes []handler.Piece
 	var inside [][2]arch.Addr
 	for _, pl := range list {
-		ps, err := s.pieces(p, pl, way)
+		ps, err := s.pieces(p, m, pl, way)
 		if err != nil {
 			return nil, err
 		}
@@ -405,7 +409,7 @@ func (pl *placement) jumps() error {
 // instructions there lead to the site and have the room that the site has not; and
 // where what it displaces ends.
 func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
-	end, err = s.proveJump(m, site.Addr, site.Addr, site.Code())
+	end, err = s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site))
 	if err == nil || site.Tag.(*tag).list[0].start || m == nil || s.isa.JumpLen() == s.isa.MinInst() {
 		return site.Addr, end, err
 	}
@@ -436,6 +440,7 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 	}
 	end = from
 	for _, in := range insts {
+		n = max(n, int(end-from)+1) // an arm64 landing pad takes the next one with it
 		end += arch.Addr(in.Len)
 	}
 	isGo := m != nil && m.File.IsGo()
@@ -457,6 +462,9 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 		return 0, symbols.ErrNoFunc
 	}
 	at := from - m.Bias
+	if s.isa.MinInst() == 4 {
+		return end, m.File.Undisturbed(s.isa, at, n, nil) // nothing computed leads there: see Run
+	}
 	var inner []arch.Addr
 	for _, in := range insts[:len(insts)-1] {
 		at += arch.Addr(in.Len)
@@ -491,7 +499,7 @@ func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 
 // pieces are the programs that do what a placement does: count, and its
 // handler's.
-func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (list []handler.Piece, err error) {
+func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way) (list []handler.Piece, err error) {
 	if pl.counter.of == nil {
 		if err := s.newCounter(pl); err != nil {
 			return nil, err
@@ -500,15 +508,29 @@ func (s *session) pieces(p *inferior.Process, pl *placement, way compile.Way) (l
 	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
 	add := func(r *verify.Result, set *maps.Set, h *opened) error {
 		at, err := s.share(p, set, pl.addr)
-		lib := noLibrary
-		if err == nil && h != nil {
-			lib, err = s.libraryFor(p, h, at, pl.addr)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			way.Helpers = lib.Stack
-			list = append(list, handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At})
+		lib, by := noLibrary, s.finds(p, m, way, h != nil)
+		switch {
+		case h != nil:
+			lib, err = s.libraryFor(p, h, at, pl.addr, by)
+		case by == byLine:
+			lib, err = s.claimFor(p, pl.addr)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		way.Helpers = lib.Stack
+		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Template: lib.template(r, at)}
+		switch by {
+		case byLine:
+			piece.Threads = p.Space.Threads
+		case byStack:
+			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Enter: lib.At[handler.TakeStack]}
+		}
+		list = append(list, piece)
+		return nil
 	}
 	count, err := pl.counter.of.Program(pl.counter.n)
 	if err == nil {
@@ -535,7 +557,11 @@ func (s *session) newCounter(pl *placement) error {
 	if err != nil {
 		return err
 	}
-	c, err := handler.NewCounters(ctx, s.newFile())
+	var lines *maps.Set // the first counters have the next free one
+	if len(s.counters) > 0 {
+		lines = s.counters[0].Set()
+	}
+	c, err := handler.NewCounters(ctx, lines, s.newFile())
 	if err != nil {
 		return err
 	}

@@ -19,13 +19,13 @@ type leaving struct {
 }
 
 // leaveRun steps a task that stands behind a jump through to the program's own
-// code. Signals that come meanwhile wait: with ordered, since one is in our hands
-// that they must not overtake, they are blocked from the first step on.
-func (s *session) leaveRun(t *inferior.Task, ordered bool) (l leaving, err error) {
+// code. Signals that come meanwhile wait: where one is in our hands that they must
+// not overtake, they are blocked from the first step on.
+func (s *session) leaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l leaving, err error) {
 	if !t.Process.Space.Table.AnyRun() {
 		return l, nil
 	}
-	q := quiet{task: t.TID}
+	q := quiet{s: s, task: t, inHand: inHand}
 	defer func() {
 		if t.State != inferior.Gone {
 			err = errors.Join(err, q.end())
@@ -39,7 +39,7 @@ func (s *session) leaveRun(t *inferior.Task, ordered bool) (l leaving, err error
 			_, err2 := s.showEnd(t)
 			return l, errors.Join(err, err2)
 		}
-		if ordered || inject != 0 {
+		if inHand != nil || inject != 0 {
 			err = q.begin()
 		}
 		if err := errors.Join(err, s.swallow(t.Process.Space, true), t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
@@ -89,19 +89,25 @@ func (s *session) afterStep(t *inferior.Task, l *leaving) (inject ptrace.Signo, 
 	return stop.Signal, err
 }
 
-// quiet keeps signals from a task, but for faults and the traps of its steps.
+// quiet keeps signals from a task, but for faults and the traps of its steps. The
+// guard is told first: should we die it gives back what the task is to have.
 type quiet struct {
-	task int
-	mask uint64 // the task's own
-	on   bool
+	s      *session
+	task   *inferior.Task
+	inHand *ptrace.SigInfo // a signal that we have not given it yet, nil: none
+	mask   uint64          // the task's own
+	on     bool
 }
 
 func (q *quiet) begin() (err error) {
 	if q.on {
 		return nil
 	}
-	if q.mask, err = ptrace.GetSigMask(q.task); err == nil {
-		err, q.on = ptrace.SetSigMask(q.task, ^uint64(bitTrap|bitsSync)), true
+	if q.mask, err = ptrace.GetSigMask(q.task.TID); err == nil {
+		err = q.s.noteHand(q.task, q.mask, q.inHand)
+	}
+	if err == nil {
+		err, q.on = ptrace.SetSigMask(q.task.TID, ^uint64(bitTrap|bitsSync)), true
 	}
 	return err
 }
@@ -110,7 +116,36 @@ func (q *quiet) end() error {
 	if !q.on {
 		return nil
 	}
-	return ptrace.SetSigMask(q.task, q.mask)
+	err := ptrace.SetSigMask(q.task.TID, q.mask)
+	if q.inHand == nil { // else when it has got that
+		err = errors.Join(err, q.s.forgetHand(q.task))
+	}
+	return err
+}
+
+// noteHand tells the guard what a task is to have if we die: its mask, and a signal.
+func (s *session) noteHand(t *inferior.Task, mask uint64, info *ptrace.SigInfo) error {
+	if !ptrace.StepsOutlive {
+		return nil
+	}
+	var note [arch.GuardNoteInfo - arch.GuardNote + len(ptrace.SigInfo{})]byte
+	putLe64(note[:], uint64(t.TID))
+	putLe64(note[arch.GuardNoteMask-arch.GuardNote:], mask)
+	if info != nil {
+		putLe64(note[arch.GuardNoteSig-arch.GuardNote:], uint64(info.Signal()))
+		copy(note[arch.GuardNoteInfo-arch.GuardNote:], info[:])
+	}
+	s.noted = t
+	return t.Process.Space.Memory.Write(t.Process.Space.Table.GuardHeader()+arch.GuardNote, note[:])
+}
+
+// forgetHand takes that back: the task has what it is to have.
+func (s *session) forgetHand(t *inferior.Task) error {
+	if s.noted != t {
+		return nil
+	}
+	s.noted = nil
+	return t.Process.Space.Memory.Write(t.Process.Space.Table.GuardHeader()+arch.GuardNote, make([]byte, 8))
 }
 
 // isFault is whether a task has been stopped by a fault of its own.
@@ -145,7 +180,7 @@ func (s *session) showEnd(t *inferior.Task) (inside *breakpoint.Site, err error)
 		return nil, err
 	}
 	t.SetRegs(&fixed)
-	if at := arch.Addr(fixed[s.isa.PCReg()]); site.Jumps() && at > site.JumpAt() && at < min(site.JumpEnd(), site.JumpAt()+arch.Addr(s.isa.JumpLen())) {
+	if at := arch.Addr(fixed[s.isa.PCReg()]); site.Jumps() && at > site.JumpAt() && at < min(site.JumpEnd(), site.JumpAt()+arch.Addr(s.isa.MaxJump())) {
 		inside = site
 	}
 	return inside, nil
@@ -166,7 +201,7 @@ const maxRunSteps = 1 << 16
 // outOfRun is leaveRun for a task in an event stop, which it is to be in again
 // behind it; done says that this is on its way.
 func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
-	l, err := s.leaveRun(t, false)
+	l, err := s.leaveRun(t, nil)
 	if !l.moved || err != nil {
 		return l.moved, err
 	}

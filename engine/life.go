@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -78,6 +77,9 @@ func (s *session) onGroup(t *inferior.Task) error {
 func (s *session) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
+	if p.Stale {
+		return s.onStale(t)
+	}
 	if p.Leaving && len(p.Tasks) == 1 {
 		return s.release(p)
 	}
@@ -88,13 +90,16 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if t.Hold--; t.State == inferior.Gone {
 		return nil
 	}
-	if err := s.forgetThread(t); err != nil && !isGone(err) {
+	if err := s.noteThread(t); err != nil && !isGone(err) {
 		s.warn(p, "task %d: its ids: %v", t.TID, err)
 	}
 	if err := s.setWatches(t); err != nil {
 		s.warn(p, "task %d: hardware probes: %v", t.TID, err)
 	}
-	return s.resume(t, 0)
+	if err := s.watchLines(t); err != nil && !isGone(err) {
+		s.warn(p, "task %d: the place of its counts: %v", t.TID, err)
+	}
+	return s.resumeStopped(t)
 }
 
 // onNewTask takes a new thread or process into the session, under whatever
@@ -125,48 +130,20 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 			s.warn(parent, "child %d: %v", child, err)
 		}
 	}
-	return s.resume(t, 0)
-}
-
-// descend gives a new process what it has from its parent.
-func (s *session) descend(p, parent *inferior.Process) {
-	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
-	p.Follow, p.Allowed = parent.Follow, maps.Clone(parent.Allowed)
-}
-
-// onFork takes a child with a copy of the parent's space: sites, slots and
-// guard are in the copy already.
-func (s *session) onFork(t *inferior.Task, child int) error {
-	parent := t.Process
-	mem, err := ptrace.OpenMemory(child)
-	if err != nil {
-		s.early[child] = ptrace.Stop{} // died at once
-		delete(s.early, child)
-		return err
-	}
-	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard}
-	space.Guard.Old = *ownAction(parent)
-	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
-	s.regions[space] = slices.Clone(s.regions[parent.Space])
-	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
-	space.Threads = parent.Space.Threads
-	p := s.addProcess(child, space)
-	s.descend(p, parent)
-	p.Leaving = parent.Silent || !parent.Follow
-	p.Silent, p.Name, p.Traps, p.Guarded = p.Leaving, parent.Name, parent.Traps, parent.Guarded
-	for k, m := range parent.Modules {
-		p.Modules[k] = m
-	}
-	s.inherit(parent, p)
-	s.inheritKernel(parent, p)
-	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
-	for _, k := range parent.Space.Skips {
-		if k.TID == t.TID {
-			space.Skips = append(space.Skips, inferior.Skip{TID: child, Addr: k.Addr, SP: k.SP})
+	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
+		if err := errors.Join(s.noteAlike(t), s.leaveLines(parent)); err != nil {
+			s.warn(parent, "the place of its counts: %v", err)
 		}
 	}
-	s.takeEarly(s.addTask(p, child, true))
-	return nil
+	return s.resumeStopped(t)
+}
+
+// resumeStopped lets a task go on that a halt may have let go meanwhile.
+func (s *session) resumeStopped(t *inferior.Task) error {
+	if t.State != inferior.Stopped {
+		return nil
+	}
+	return s.resume(t, 0)
 }
 
 func groupOf(tid int) int {
@@ -184,7 +161,9 @@ func groupOf(tid int) int {
 const (
 	cloneVM      = 0x100
 	cloneSighand = 0x800
+	cloneVFork   = 0x4000
 	cloneThread  = 0x10000
+	cloneSetTLS  = 0x80000
 )
 
 // cloneFlags reads from the parent's system call what the new task shares with
@@ -206,7 +185,7 @@ func (s *session) cloneFlags(t *inferior.Task, kind ptrace.Kind) uint64 {
 		return arg
 	}
 	if kind == ptrace.VFork {
-		return cloneVM
+		return cloneVM | cloneVFork
 	}
 	return 0
 }
@@ -273,6 +252,7 @@ func (s *session) reignore(t *inferior.Task) error {
 }
 
 func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
+	mem.Note = &s.written
 	space := &inferior.Space{Memory: mem, Users: 1}
 	space.Table = newTable(s.isa, mem, &room{s, space})
 	p.Space, p.Allowed = space, nil
@@ -284,6 +264,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
 	s.dropPlacements(p)
 	delete(s.near, p)
+	delete(s.crowded, p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		delete(s.regions, p.Space)
 		delete(s.unshared, p.Space)
@@ -307,6 +288,7 @@ func (s *session) onEnd(t *inferior.Task, stop ptrace.Stop) error {
 
 func (s *session) forgetTask(t *inferior.Task) {
 	t.State = inferior.Gone
+	_ = s.forgetHand(t) // whose memory may be gone, too
 	space := t.Process.Space
 	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool { return k.TID == t.TID })
 	delete(t.Process.Tasks, t.TID)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -115,7 +116,7 @@ func TestJumpsOtherUser(t *testing.T) {
 // TestJumpsComeAndGo plants and removes jumps while threads run through them.
 func TestJumpsComeAndGo(t *testing.T) {
 	needsJumps(t)
-	p := launch(t, "threads", "4", "1000000000")
+	p := launch(t, "threads", "4", "100000000000")
 	text := textOf(t, p.pid)
 	s := attach(t, p.pid)
 	p.goOn()
@@ -219,7 +220,7 @@ func TestJumpReturns(t *testing.T) {
 // next to it, and go again: each call counts once for each.
 func TestJumpBesideTrap(t *testing.T) {
 	for _, spec := range []ProbeSpec{
-		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
+		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
 	} {
 		p := launch(t, "calls", "2", "300")
 		s := attach(t, p.pid)
@@ -228,6 +229,9 @@ func TestJumpBesideTrap(t *testing.T) {
 		third := register(t, s, ProbeSpec{Location: "step"})
 		if err := s.Unregister(second); err != nil {
 			t.Fatal(err)
+		}
+		if pl := s.Placements(first)[0]; pl.Rung != breakpoint.Jump && canJump() && jumping {
+			t.Errorf("%+v has gone, and the first is still %v: %s", spec, pl.Rung, pl.Reason)
 		}
 		second = register(t, s, spec)
 		p.goOn()
@@ -415,8 +419,9 @@ func TestJumpsAgainstTraps(t *testing.T) {
 }
 
 // TestGoAll counts entries and exits of all functions of a Go program whose stacks
-// grow, that panics and recovers, faults, and is preempted: it prints what it
-// prints alone, and functions that no stack grows for end as often as they begin.
+// grow, that panics and recovers, faults, and is preempted, and takes the time of
+// all calls: it prints what it prints alone, and functions that no stack grows for
+// end as often as they begin.
 func TestGoAll(t *testing.T) {
 	needsJumps(t)
 	path, rounds := fixture.Path(t, "gopanic"), strconv.Itoa(pace(6, 1))
@@ -429,28 +434,38 @@ func TestGoAll(t *testing.T) {
 		all, names = "gopanic:main.*", names[:1]
 	}
 	for range pace(2, 1) {
-		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		file, err := os.Create(filepath.Join(t.TempDir(), "out"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer out.Close()
-		s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: out})
+		defer file.Close()
+		s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: file})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Kill()
-		register(t, s, ProbeSpec{Location: all, Pending: true})
-		register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
+		in := register(t, s, ProbeSpec{Location: all, Pending: true})
+		out := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
+		h := openHandler(t, s, HandlerSpec{Name: "latency"})
+		timed := h.Info().Where == handler.Tracee // else it would take minutes
+		if timed {
+			register(t, s, ProbeSpec{Location: all, Pending: true, Handler: h})
+		}
 		if err := s.Resume(s.Processes()[0]); err != nil {
 			t.Fatal(err)
 		}
 		<-s.Done()
-		if got, err := os.ReadFile(out.Name()); err != nil || string(got) != string(want) {
+		if got, err := os.ReadFile(file.Name()); err != nil || string(got) != string(want) {
 			t.Fatalf("%q, not %q, %v", got, want, err)
 		}
 		hits := map[string]uint64{}
-		for _, pl := range s.Placements(0) {
-			hits[pl.Name] += pl.Hits
+		for _, id := range []event.ProbeID{in, out} {
+			for _, pl := range s.Placements(id) {
+				hits[pl.Name] += pl.Hits
+			}
+		}
+		if l := resultOf(t, h); timed && l.(map[string]any)["count"].(float64) < float64(hits["gopanic:main.spin"]/2) {
+			t.Errorf("calls that took time: %v", l)
 		}
 		for _, name := range names {
 			if in, out := hits["gopanic:"+name], hits["gopanic:"+name+"%return"]; in == 0 || in != out {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -120,4 +121,53 @@ func TestReleased(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestForkMeanwhile has a program fork while probes come and go in it: children
+// have what they were born with, which is not what there is when we hear of them.
+func TestForkMeanwhile(t *testing.T) {
+	for _, follow := range []bool{true, false} {
+		t.Run(fmt.Sprintf("follow-%v", follow), func(t *testing.T) {
+			rounds := pace(150, 20)
+			args := []string{"fork", fmt.Sprint(rounds), "50"}
+			want, wantStatus := alone(t, "forker", args...)
+			p := launch(t, "forker", args...)
+			s := attach(t, p.pid, Options{Follow: follow})
+			id := register(t, s, ProbeSpec{Location: "work"})
+			p.goOn()
+			turns := 0
+			for err := error(nil); !errors.Is(err, ErrEnded); turns++ {
+				err = comeAndGo(s, turns)
+			}
+			out, status := p.end()
+			if unpid(out) != unpid(want) || status != wantStatus {
+				t.Errorf("%q, status %d, want %q, %d", out, status, want, wantStatus)
+			}
+			hits := uint64(50 * rounds)
+			if follow {
+				hits *= 2
+			}
+			if got := s.Hits(id); got != hits {
+				t.Errorf("%d hits, want %d, while others came and went %d times", got, hits, turns)
+			}
+		})
+	}
+}
+
+// comeAndGo registers a probe for a moment, now and then with a handler.
+func comeAndGo(s Session, turn int) error {
+	spec := ProbeSpec{Location: []string{"libc:fork", "libc:*wait*", "libc:_exit", "libc:strlen"}[turn%4], Action: Action(turn % 2), Pending: true}
+	if turn%3 == 0 {
+		h, err := s.OpenHandler(HandlerSpec{Name: "latency"})
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		spec.Action, spec.Handler = Count, h
+	}
+	id, err := s.Register(spec)
+	if err != nil {
+		return err
+	}
+	return s.Unregister(id)
 }

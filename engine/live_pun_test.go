@@ -59,7 +59,7 @@ func TestPuns(t *testing.T) {
 // TestPunsClean detaches from puns, of returns of which both ways end in them.
 func TestPunsClean(t *testing.T) {
 	needsPuns(t)
-	p := launch(t, "short", "3", "1000000000")
+	p := launch(t, "short", "3", "100000000000")
 	text := textOf(t, p.pid)
 	p.goOn()
 	for range 5 {

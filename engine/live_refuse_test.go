@@ -96,6 +96,51 @@ func TestRefusedZombie(t *testing.T) {
 	}
 }
 
+// TestRefusedWaited attaches to a child that another goroutine waits for.
+func TestRefusedWaited(t *testing.T) {
+	cmd := exec.Command(fixture.Path(t, "loop"), "0", "wait")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	until(t, "the wait", func() bool {
+		st, err := readStatus(cmd.Process.Pid)
+		return err == nil && waitedFor(st)
+	})
+	refused(t, cmd.Process.Pid, ErrWaited, "engine.Start")
+	in.Close()
+	if err := <-done; err != nil {
+		t.Errorf("the program has noticed: %v", err)
+	}
+}
+
+// TestWaitsFor is which waits get a child's stops.
+func TestWaitsFor(t *testing.T) {
+	wait4, waitid := strconv.Itoa(syscall.SYS_WAIT4), strconv.Itoa(syscall.SYS_WAITID)
+	for line, want := range map[string]bool{
+		wait4 + " 0x4d2 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":              true,
+		wait4 + " 0xffffffffffffffff 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff": true,
+		wait4 + " 0xffffffff 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":         true,
+		wait4 + " 0x4d3 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":              false,
+		waitid + " 0x1 0x4d2 0x0 0x4 0x0 0x0 0x7ff 0x7ff":             true,
+		waitid + " 0x0 0x0 0x0 0x4 0x0 0x0 0x7ff 0x7ff":               true,
+		waitid + " 0x0 0x0 0x0 0x60000004 0x0 0x0 0x7ff 0x7ff":        false, // a session's
+		waitid + " 0x3 0xffff 0x0 0x4 0x0 0x0 0x7ff 0x7ff":            false,
+		"0 0x4d2 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":                     false,
+		"running\n": false,
+		"":          false,
+	} {
+		if got := waitsFor(line, 1234); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+}
+
 // TestRefusedTraced attaches to what another session, or another program, traces.
 func TestRefusedTraced(t *testing.T) {
 	p := launch(t, "loop", "1")

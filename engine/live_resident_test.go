@@ -82,7 +82,7 @@ func TestResidentStop(t *testing.T) {
 	needsJumps(t)
 	for _, c := range []struct{ fixture, args, where string }{
 		{"threads", pace("4", "1") + " 10000000000", "work"}, {"gowork", pace("4", "1") + " 10000000000", "main.work"},
-		{"storm", "plain 1000000000 2000", "work"}, {"storm", "altstack 1000000000 2000", "work"},
+		{"storm", "plain 100000000000 2000", "work"}, {"storm", "altstack 100000000000 2000", "work"},
 	} {
 		t.Run(c.fixture+"-"+firstField(c.args), func(t *testing.T) {
 			p := launch(t, c.fixture, strings.Fields(c.args)...)
@@ -207,7 +207,7 @@ func TestResidentGDB(t *testing.T) {
 	if err != nil {
 		skip.Missing(t, "gdb")
 	}
-	p := launch(t, "threads", "2", "1000000000")
+	p := launch(t, "threads", "2", "100000000000")
 	r := leave(t, p, "work")
 	p.goOn()
 	until(t, "hits", func() bool { return r.hits(t) > 1000 })

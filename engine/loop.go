@@ -11,6 +11,9 @@ import (
 // loop waits for stops and decides them until the last process has gone.
 func (s *session) loop() {
 	for {
+		if s.written {
+			s.settle()
+		}
 		stop, err := s.wait()
 		if err != nil {
 			// ECHILD can't be while the bell lives; somebody killed it.
@@ -171,7 +174,11 @@ func (s *session) letGo(t *inferior.Task, signal ptrace.Signo) error {
 		return ptrace.Listen(t.TID)
 	}
 	t.State = inferior.Running
-	return ptrace.Cont(t.TID, signal)
+	err := ptrace.Cont(t.TID, signal)
+	if s.noted == t {
+		err = errors.Join(err, s.forgetHand(t))
+	}
+	return err
 }
 
 // pump takes stops, of any task, until done says so. It is how a request on

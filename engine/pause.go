@@ -17,11 +17,25 @@ import (
 // sites where tasks were in the way.
 func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
 	err = s.whileHalted(space, func(stuck int) error {
+		if len(s.sharing(space)) == 0 {
+			ups = nil
+			return ErrGone
+		}
 		if stuck > 0 {
 			for _, up := range ups {
 				s.giveUp(space, up, errStuck)
 			}
 			return nil
+		}
+		if err := s.checkLines(space); err != nil {
+			for _, up := range ups {
+				space.Table.Drop(up)
+			}
+			ups = nil
+			return err
+		}
+		if err := s.noteThreads(space); err != nil {
+			return err
 		}
 		ups, inside = s.free(space, ups)
 		// First: we may die in between, and no task is to find itself in the
@@ -189,7 +203,9 @@ func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr, n int) error 
 			}
 		}
 	}
-	s.near[p] = append(s.near[p], table.Sharing(list)...)
+	list = table.Sharing(list)
+	s.near[p] = append(s.near[p], list...)
+	s.crowded[p] = append(s.crowded[p], list...)
 	return s.downgrade(p.Space, list, "another probe is near")
 }
 
@@ -269,19 +285,26 @@ func (s *session) withoutJumps(all map[*inferior.Process][]*breakpoint.Site) err
 	return errors.Join(errs...)
 }
 
-// restoreJumps makes jumps again of those of the sites that have other probes.
+// restoreJumps makes jumps again of those of the sites that have other probes, and
+// of those that had made room for what may be gone.
 func (s *session) restoreJumps(all map[*inferior.Process][]*breakpoint.Site) error {
 	var errs []error
 	for proc, sites := range all {
+		if s.procs[proc.PID] != proc || !jumping {
+			continue
+		}
 		var left []*breakpoint.Site
-		for _, site := range sites {
-			if proc.Space.Table.At(site.Addr) == site && len(site.Tag.(*tag).list) > 0 {
+		seen := map[*breakpoint.Site]bool{}
+		for _, site := range slices.Concat(sites, s.crowded[proc]) {
+			if !seen[site] && proc.Space.Table.At(site.Addr) == site && len(site.Tag.(*tag).list) > 0 && !site.Jumps() {
 				left = append(left, site)
 			}
+			seen[site] = true
 		}
-		if s.procs[proc.PID] == proc && jumping {
-			errs = append(errs, s.upgrade(proc, left))
-		}
+		errs = append(errs, s.upgrade(proc, left))
+		s.crowded[proc] = slices.DeleteFunc(s.crowded[proc], func(site *breakpoint.Site) bool {
+			return proc.Space.Table.At(site.Addr) != site || site.Jumps()
+		})
 	}
 	return errors.Join(errs...)
 }

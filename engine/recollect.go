@@ -70,7 +70,7 @@ func (r *Resident) Running() bool {
 
 // Placements are the places of its probes, with their hits so far.
 func (r *Resident) Placements() (all []Placement, err error) {
-	sets := map[string]*maps.Set{}
+	sets, inUse := map[string]*maps.Set{}, map[string][]int{}
 	defer func() {
 		for _, set := range sets {
 			err = errors.Join(err, set.Close())
@@ -84,13 +84,36 @@ func (r *Resident) Placements() (all []Placement, err error) {
 				if err != nil {
 					return nil, err
 				}
-				sets[name] = set
+				sets[name], inUse[name] = set, set.Map(0).InUse()
 			}
 			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr),
-				Rung: breakpoint.Jump, Hits: pl.Before + handler.CountIn(sets[name], pl.N)})
+				Rung: breakpoint.Jump, Hits: pl.Before + handler.CountIn(sets[name], pl.N, inUse[name])})
 		}
 	}
 	return all, nil
+}
+
+// Uncounted is how many hits are in no count: see Stats.Uncounted.
+func (r *Resident) Uncounted() (n uint64, err error) {
+	seen := map[string]bool{}
+	for _, p := range r.note.Probes {
+		for _, pl := range p.Places {
+			name := filepath.Base(pl.File)
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			set, err := openMaps(r.store, name)
+			if err != nil {
+				return n, err
+			}
+			n += set.Lost()
+			if err := set.Close(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
 }
 
 // Locations are what its probes were asked for; probe i+1 is of Locations[i].

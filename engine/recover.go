@@ -22,13 +22,14 @@ func (s *session) recover(p *inferior.Process) error {
 		if m.Perm != "r-xp" || m.Path != "" {
 			continue
 		}
-		for at := m.Start; at < m.End; { // those side by side are shown as one
+		// Those side by side are shown as one; among them may be some that nothing
+		// had been written into yet.
+		for at := m.Start; at < m.End; {
 			size := breakpoint.Ours(p.Space.Memory, at)
-			if size == 0 {
-				break
+			if size > 0 {
+				areas = append(areas, at)
 			}
-			areas = append(areas, at)
-			at += arch.Addr(size)
+			at += arch.Addr(max(size, pageSize))
 		}
 	}
 	if len(areas) == 0 {

@@ -50,6 +50,9 @@ type session struct {
 	exits    map[int]Exit
 	deciding []*inferior.Task // whose stops are being decided, nested
 	turn     int              // stops since everybody was asked
+	newTasks int              // that came when few lines were left
+	written  bool             // something into a space: see settle
+	noted    *inferior.Task   // of whom the guard has been told what it is to have
 	started  map[int]bool
 	away     map[int]*away // processes that others trace, for a while
 
@@ -71,8 +74,9 @@ type session struct {
 	regions  map[*inferior.Space][]region
 	unshared map[*inferior.Space]error // why there can't be any
 
-	libraries map[*inferior.Space][]library
-	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others
+	libraries map[*inferior.Space][]*library
+	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
+	crowded   map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
 
 	store   *resident.Store // of resident probes, or nil
 	left    bool            // they have been left
@@ -84,6 +88,7 @@ type session struct {
 
 	stats struct {
 		stops, hits atomic.Uint64
+		uncounted   uint64 // at the session's end
 		pause       atomic.Int64
 	}
 	placed chan struct{} // closed when run has found its thread
@@ -98,7 +103,7 @@ func newSession(opts []Options) (*session, error) {
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{}, away: map[int]*away{},
 		calls: map[*symbols.File][][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
-		libraries: map[*inferior.Space][]library{}, near: map[*inferior.Process][]*breakpoint.Site{},
+		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{}, crowded: map[*inferior.Process][]*breakpoint.Site{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}
@@ -255,7 +260,7 @@ func (s *session) Exit(pid int) (e Exit, ok bool) {
 // Stats implements Session.
 func (s *session) Stats() Stats {
 	return Stats{Stops: s.stats.stops.Load(), Hits: s.stats.hits.Load(),
-		Missed: s.Queue.Total(), Pause: time.Duration(s.stats.pause.Load())}
+		Missed: s.Queue.Total(), Pause: time.Duration(s.stats.pause.Load()), Uncounted: s.uncounted()}
 }
 
 func (s *session) process(pid int) (*inferior.Process, error) {

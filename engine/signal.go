@@ -69,7 +69,7 @@ func (s *session) finishRun(t *inferior.Task, signal ptrace.Signo) (_ ptrace.Sig
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
 		return signal, nil, err
 	}
-	l, err := s.leaveRun(t, true)
+	l, err := s.leaveRun(t, &info)
 	if err != nil || !l.moved {
 		return signal, nil, err
 	}

@@ -89,6 +89,7 @@ func TestGuardRuns(t *testing.T) {
 		dies bool
 	}{
 		{"resume", false}, {"chain", false}, {"chain-swallow", false}, {"chain-freed", false},
+		{"given-back", false}, {"given-back-sent", false}, {"another's", false},
 		{"swallow", false}, {"ignored-sent", false}, {"default-pc", false},
 		{"default-int3", true}, {"default-freed", true}, {"default-sent", true}, {"default-step", true},
 		{"default-thread", true}, {"ignored-int3", true}, {"ignored-step", true},

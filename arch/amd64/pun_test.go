@@ -19,7 +19,7 @@ func TestPuns(t *testing.T) {
 			t.Fatalf("% x at %v, %d own: none", code, from, own)
 		}
 		for _, to := range []arch.Addr{lo, hi, lo + (hi-lo)/3} {
-			patch, err := ISA.Jump(from, to)
+			patch, err := ISA.Jump(nil, from, to)
 			if err != nil {
 				t.Fatal(err)
 			}

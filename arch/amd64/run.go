@@ -11,8 +11,11 @@ import (
 const jumpLen = 5
 
 func (isa) JumpLen() int { return jumpLen }
+func (isa) MaxJump() int { return jumpLen }
 
-func (isa) Jump(from, to arch.Addr) ([]byte, error) {
+// Jump has no landing pad in front: Linux tracks indirect branches of kernels
+// only.
+func (isa) Jump(_ []byte, from, to arch.Addr) ([]byte, error) {
 	end := from + jumpLen
 	if !reaches(end, to) {
 		return nil, fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, to, from)

@@ -72,7 +72,7 @@ func TestRun(t *testing.T) {
 // TestJump goes as far as a jump can.
 func TestJump(t *testing.T) {
 	for to, ok := range map[arch.Addr]bool{0x1000: true, 0x1005 + 1<<31 - 1: true, 0x1005 + 1<<31: false} {
-		b, err := ISA.Jump(0x1000, to)
+		b, err := ISA.Jump(nil, 0x1000, to)
 		if ok != (err == nil) || err != nil && !errors.Is(err, arch.ErrUnsupported) {
 			t.Fatalf("to %v: %v", to, err)
 		}

@@ -1,61 +1,126 @@
 package arm64
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
 )
 
 func (isa) JumpLen() int { return instLen }
+func (isa) MaxJump() int { return 2 * instLen }
 
-func (isa) Jump(from, to arch.Addr) ([]byte, error) {
-	delta := int64(to - from)
+func (isa) Jump(code []byte, from, to arch.Addr) ([]byte, error) {
+	var b []byte
+	if landingPad(code) {
+		b = append(b, code[:instLen]...)
+	}
+	delta := int64(to - from - arch.Addr(len(b)))
 	if delta < -branchReach || delta >= branchReach || delta%instLen != 0 {
 		return nil, fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, to, from)
 	}
-	b := make([]byte, instLen)
-	put32(b, encBranch(delta))
-	return b, nil
+	return binary.LittleEndian.AppendUint32(b, encBranch(delta)), nil
 }
 
-// Run is one instruction: a jump is no longer.
-func (isa) Run(code []byte, at arch.Addr, n int) ([]arch.Inst, error) {
-	in, err := isa{}.Decode(code, at)
-	switch {
-	case err != nil:
-		return nil, err
-	case n > instLen:
-		return nil, fmt.Errorf("%w: %d bytes to be displaced", arch.ErrUnsupported, n)
-	case in.Kind == arch.KindTrap, in.Kind == arch.KindSyscall:
-		return nil, fmt.Errorf("%w: a system call or trap would be displaced", arch.ErrUnsupported)
-	case landingPad(code):
-		return nil, fmt.Errorf("%w: a landing pad of indirect branches", arch.ErrUnsupported)
+// Run is one instruction: a jump is no longer. A landing pad stays where it is,
+// with the jump behind it. Nothing but the pad leads there: tables of jumps lead to
+// landing pads where there are any, and to behind the frame's begin elsewhere.
+func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
+	most := 1
+	if landingPad(code) {
+		most = 2
 	}
-	return []arch.Inst{in}, nil
+	for i := range most {
+		in, err := one(code, i, at)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, in)
+	}
+	switch {
+	case n > most*instLen:
+		return nil, fmt.Errorf("%w: %d bytes to be displaced", arch.ErrUnsupported, n)
+	case most > 1 && landingPad(code[instLen:]):
+		return nil, fmt.Errorf("%w: two landing pads of indirect branches", arch.ErrUnsupported)
+	}
+	return list, nil
 }
 
-// landingPad reports whether code starts with bti or paciasp, which indirect
-// branches into guarded pages must find there.
+// one is the i-th instruction of a run.
+func one(code []byte, i int, at arch.Addr) (arch.Inst, error) {
+	off := min(i*instLen, len(code))
+	in, err := isa{}.Decode(code[off:], at+arch.Addr(off))
+	if err == nil && (in.Kind == arch.KindTrap || in.Kind == arch.KindSyscall) {
+		err = fmt.Errorf("%w: a system call or trap would be displaced", arch.ErrUnsupported)
+	}
+	if err == nil {
+		w, _ := word(code[off:], 0)
+		in.Faults = faults(w)
+	}
+	return in, err
+}
+
+// faults reports whether an instruction may fault, for what that may do at all:
+// accesses to memory but to the stack and the file's own, and what the system may
+// forbid or does not know.
+func faults(w uint32) bool {
+	onStack := w>>5&31 == regSP && w&0x3b200000 != 0x38200000 // and no further by a register
+	switch class := w >> 25 & 15; classify(w) {
+	case formOther:
+		return class < 4 || class&5 == 4 && !onStack || class&^1 == 10 && !hint(w)
+	case formNop, formB, formBL, formCond, formZero, formBit, formCompare, formBR, formBLR, formRet, formAdr, formAdrp, formLoad, formLoadFP, formPrefetch:
+		return false
+	}
+	return true
+}
+
+// hint reports whether an instruction is one that does nothing where it is not
+// known.
+func hint(w uint32) bool { return w&0xfffff01f == 0xd503201f }
+
+// landingPad reports whether code starts with bti, paciasp or pacibsp, which
+// indirect branches into guarded pages must find there.
 func landingPad(code []byte) bool {
 	w, err := word(code, 0)
-	return err == nil && (w&^0xc0 == 0xd503241f || w&^0x40 == 0xd503233f)
+	return err == nil && (w&^0xc0 == 0xd503241f || w&^0x40 == signs)
 }
 
+// signs is paciasp, with the bit for pacibsp, and unsigns what undoes it.
+const (
+	signs   = 0xd503233f
+	unsigns = 0xd50323bf
+)
+
 func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.Inst, before func(i int) error) (arch.Slot, error) {
-	if len(run) != 1 {
+	start := len(b.Code)
+	var fixes []arch.Fix
+	if before == nil {
+		before = func(int) error { return nil }
+	}
+	switch {
+	case len(run) == 2 && landingPad(code):
+		pad, _ := word(code, from)
+		if pad&^0x40 == signs { // it has been done, where it was
+			b.Uint32(unsigns | pad&0x40)
+		}
+		if err := before(0); err != nil {
+			return arch.Slot{}, err
+		}
+		fixes = append(fixes, arch.Fix{Off: len(b.Code) - start, PC: from, Before: true, Reg: -1})
+		b.Uint32(pad)
+		code, from = code[instLen:], from+instLen
+	case len(run) != 1:
 		return arch.Slot{}, fmt.Errorf("%w: %d instructions", arch.ErrUnsupported, len(run))
 	}
-	if before == nil {
-		return isa{}.Relocate(b, code, from)
-	}
-	start := len(b.Code)
-	if err := before(0); err != nil {
+	if err := before(len(run) - 1); err != nil {
 		return arch.Slot{}, err
 	}
 	own := len(b.Code) - start
 	slot, err := isa{}.Relocate(b, code, from)
-	for i := range slot.Fixes { // they are from where Relocate began
-		slot.Fixes[i].Off += own
+	for _, f := range slot.Fixes { // they are from where Relocate began
+		f.Off += own
+		fixes = append(fixes, f)
 	}
+	slot.Len, slot.Fixes = len(b.Code)-start, fixes
 	return slot, err
 }

@@ -3,6 +3,7 @@ package arm64
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
@@ -24,10 +25,6 @@ func TestRun(t *testing.T) {
 		0x58000040: true,  // ldr x0, +8
 		0xd65f03c0: true,  // ret
 		0xd503201f: true,  // nop
-		0xd503233f: false, // paciasp
-		0xd503237f: false, // pacibsp
-		0xd503245f: false, // bti c
-		0xd503241f: false, // bti
 		0xd4200000: false, // brk
 		0xd4000001: false, // svc
 	} {
@@ -55,11 +52,72 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunPad displaces landing pads together with what is behind them.
+func TestRunPad(t *testing.T) {
+	const next = 0xa9bf7bfd // stp x29, x30, [sp, #-16]!
+	for pad, undo := range map[uint32]uint32{0xd503233f: 0xd50323bf, 0xd503237f: 0xd50323ff, 0xd503245f: 0, 0xd503249f: 0, 0xd50324df: 0} {
+		code := code32(pad, next)
+		list, err := ISA.Run(code, 0x1000, ISA.JumpLen())
+		if err != nil || len(list) != 2 || list[1].Faults {
+			t.Fatalf("%08x: %+v, %v", pad, list, err)
+		}
+		if jump, err := ISA.Jump(code, 0x1000, 0x9000); err != nil || string(jump) != string(code32(pad, 0x14001fff)) || len(jump) > ISA.MaxJump() {
+			t.Errorf("%08x: % x, %v", pad, jump, err)
+		}
+		b := arch.Buffer{Addr: 0x9000}
+		var at []int
+		slot, err := ISA.RelocateRun(&b, code, 0x1000, list, func(int) error {
+			at = append(at, len(b.Code))
+			b.Uint32(nop)
+			return nil
+		})
+		want := code32(undo, nop, pad, nop, next)
+		if undo == 0 {
+			want = want[instLen:]
+		}
+		if err != nil || !strings.HasPrefix(string(b.Code), string(want)) || slot.Len != len(b.Code) || len(at) != 2 || at[0] != len(want)-16 || at[1] != len(want)-8 {
+			t.Errorf("%08x: % x, %+v at %v, %v", pad, b.Code, slot, at, err)
+		}
+		for i, f := range slot.Fixes {
+			if want := []arch.Addr{0x1000, 0x1004, 0x1008}[i]; f.PC != want {
+				t.Errorf("%08x: %+v", pad, f)
+			}
+		}
+		if _, err := ISA.Run(code32(pad, 0xd503245f), 0, 4); !errors.Is(err, arch.ErrUnsupported) {
+			t.Errorf("%08x: two pads: %v", pad, err)
+		}
+		if _, err := ISA.Run(code[:4], 0, 4); err == nil {
+			t.Errorf("%08x: a pad, and nothing", pad)
+		}
+	}
+}
+
+// TestFaults is which instructions behind landing pads may fault.
+func TestFaults(t *testing.T) {
+	for w, want := range map[uint32]bool{
+		0xa9bf7bfd: false, // stp x29, x30, [sp, #-16]!
+		0xf81f0ffe: false, // str x30, [sp, #-16]!
+		0xd10083ff: false, // sub sp, sp, #32
+		0xd503201f: false, // nop
+		0x94000001: false, // bl
+		0x1e604000: false, // fmov d0, d0
+		0xf9400020: true,  // ldr x0, [x1]
+		0xf8616be0: true,  // ldr x0, [sp, x1]
+		0xd5033f9f: true,  // dsb sy
+		0x00000000: true,  // udf
+		0x04a0e3e0: true,  // cntw x0: SVE
+	} {
+		if got := faults(w); got != want {
+			t.Errorf("%08x: %v", w, got)
+		}
+	}
+}
+
 // TestJump goes as far as a jump can.
 func TestJump(t *testing.T) {
 	const from = 0x10000000
 	for to, ok := range map[arch.Addr]bool{from: true, from + 128<<20 - 4: true, from + 128<<20: false, from - 128<<20: true, from - 128<<20 - 4: false, from + 2: false} {
-		b, err := ISA.Jump(from, to)
+		b, err := ISA.Jump(nil, from, to)
 		if ok != (err == nil) {
 			t.Fatalf("to %v: %v", to, err)
 		}

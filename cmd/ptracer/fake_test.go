@@ -94,9 +94,11 @@ func (f *fake) Resume(id int) error {
 
 func (f *fake) stop() error { f.end.Do(func() { close(f.events) }); return nil }
 
-func (f *fake) Detach() error                    { f.note("detach"); return f.stop() }
-func (f *fake) Kill() error                      { f.note("kill"); return f.stop() }
-func (f *fake) Processes() []int                 { return []int{os.Getpid()} }
+func (f *fake) Detach() error       { f.note("detach"); return f.stop() }
+func (f *fake) Kill() error         { f.note("kill"); return f.stop() }
+func (f *fake) Processes() []int    { return []int{os.Getpid()} }
+func (f *fake) Stats() engine.Stats { return engine.Stats{} }
+
 func (f *fake) Exit(pid int) (engine.Exit, bool) { e, ok := f.exit[pid]; return e, ok }
 
 // noSuchPID is above every pid that Linux gives (PID_MAX_LIMIT).

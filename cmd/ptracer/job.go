@@ -241,6 +241,9 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	}
 	err = errors.Join(err, out.close())
 	j.tellFailed()
+	if n := j.sess.Stats().Uncounted; n > 0 {
+		j.say(uncounted, n)
+	}
 	status := j.status(why)
 	if status == nil {
 		return errors.Join(err, unknown)

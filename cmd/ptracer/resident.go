@@ -233,8 +233,16 @@ func writeResident(w io.Writer, r *engine.Resident, asJSON bool) error {
 	} else if len(rows) > 0 {
 		_, err = fmt.Fprintln(w, strings.Join(table(rows), "\n"))
 	}
-	return errors.Join(err, writeResults(w, results, asJSON))
+	n, err2 := r.Uncounted()
+	if n > 0 && !asJSON {
+		_, err3 := fmt.Fprintf(w, uncounted+"\n", n)
+		err2 = errors.Join(err2, err3)
+	}
+	return errors.Join(err, err2, writeResults(w, results, asJSON))
 }
+
+// uncounted tells of hits that are nowhere.
+const uncounted = "%d hits are in no count: of threads that share their thread pointer, or were more than can be told apart"
 
 func isNamed(location string) bool {
 	loc, err := symbols.ParseLocation(location)

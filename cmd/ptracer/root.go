@@ -36,7 +36,8 @@ func newRoot() *cobra.Command {
   ptracer latency -p 1234 -d 10s 'libc:read'
   ptracer stacks -p 1234 -o malloc.pb.gz 'libc:malloc'
   ptracer probes -p 1234 'libc:mem*'
-  ptracer doctor 1234`,
+  ptracer doctor 1234
+  ptracer bench --quick`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -44,7 +45,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetVersionTemplate("ptracer {{.Version}}\n")
-	cmd.AddCommand(newCount(), newTrace(), newHist(), newLatency(), newStacks(), newRecord(), newProbes(), newRead(), newStop(), newHandlers(), newRun(), newServe(), newTracers(), newTop(), newAside(), newDoctor(), newVersion())
+	cmd.AddCommand(newCount(), newTrace(), newHist(), newLatency(), newStacks(), newRecord(), newProbes(), newRead(), newStop(), newHandlers(), newRun(), newServe(), newTracers(), newTop(), newAside(), newDoctor(), newBench(), newVersion())
 	return cmd
 }
 

@@ -45,7 +45,8 @@ func (in *Instance) Records() (Records, error) {
 // is stopped. The Maps that it opens are an *Interpreted.
 type InEngine struct {
 	// File makes the file that a handler's maps lie in; nil: one in memory.
-	File func() (*os.File, error)
+	File  func() (*os.File, error)
+	lines bool // programs write them, too
 }
 
 // Interpreted is a handler's programs and maps, ready for the interpreter.
@@ -59,7 +60,7 @@ type Interpreted struct {
 
 // Open makes a handler's maps and gets its programs ready.
 func (e InEngine) Open(h *Verified) (Maps, error) {
-	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs(), File: e.File})
+	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs(), Lines: e.lines, File: e.File})
 	if err != nil {
 		return nil, err
 	}

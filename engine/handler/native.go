@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,20 +27,21 @@ import (
 // *Interpreted, for places that can't be jumped from are served by the engine.
 type InTracee struct {
 	// Stack is how much of the program's stack the code may use, in bytes; 0:
-	// enough.
+	// enough. Own: it has stacks of ours.
 	Stack int
+	Own   bool
 	// File makes the file that a handler's maps lie in; nil: one in memory.
 	File func() (*os.File, error)
 }
 
 // Open makes a handler's maps, if its program has code that needs no help.
 func (e InTracee) Open(h *Verified) (Maps, error) {
-	m, err := InEngine{e.File}.Open(h)
+	m, err := InEngine{e.File, Lined(h.Handler.Context)}.Open(h)
 	if err != nil {
 		return nil, err
 	}
 	x := m.(*Interpreted)
-	if err := x.native(h, e.Stack); err != nil {
+	if err := x.native(h, e); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsupported, err), m.Close())
 	}
 	return m, nil
@@ -47,9 +49,10 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 
 // native sees to it that a handler's programs have code, and keeps the clock, if
 // they ask for the time.
-func (x *Interpreted) native(h *Verified, stack int) error {
+func (x *Interpreted) native(h *Verified, in InTracee) error {
 	const far = 1 << 32 // any place will do
-	env, need := x.Helpers(h, 2*far, 3*far)
+	env, need := x.Helpers(h, 2*far)
+	env.Threads = 3 * far
 	lib, err := env.Make(need, 4*far)
 	if err != nil {
 		return err
@@ -58,8 +61,11 @@ func (x *Interpreted) native(h *Verified, stack int) error {
 		if r == nil {
 			continue
 		}
-		way := compile.Way{Stack: stack, Helpers: lib.Stack}
-		if _, err := Native([]Piece{{r, x.Set, env.Region, way, lib.At}}, far); err != nil {
+		way := compile.Way{Stack: in.Stack, Helpers: lib.Stack}
+		if in.Own {
+			way.Own = compile.OwnStack{Threads: env.Threads, Enter: 5 * far}
+		}
+		if _, err := Native([]Piece{{Program: r, Set: x.Set, Region: env.Region, Way: way, Helpers: lib.At}}, far); err != nil {
 			return err
 		}
 	}
@@ -73,13 +79,40 @@ func (x *Interpreted) native(h *Verified, stack int) error {
 }
 
 // Helpers are the helpers that a handler's programs call, and what they are made
-// for: in a program that has the maps at region and its table of threads at
-// threads.
-func (x *Interpreted) Helpers(h *Verified, region, threads arch.Addr) (helper.Env, []compile.Helper) {
+// for in a program that has the maps at region; where it has its threads is for the
+// caller to say.
+func (x *Interpreted) Helpers(h *Verified, region arch.Addr) (helper.Env, []compile.Helper) {
 	ctx := h.Handler.Context
-	env := helper.Env{Context: ctx, Set: x.Set, Region: region, Threads: threads, Features: Features()}
+	env := helper.Env{Context: ctx, Set: x.Set, Region: region, Features: Features()}
 	return env, helper.Needed(ctx, h.Entry, h.Exit)
 }
+
+// Lined is whether programs of a context can have threads take lines of maps of
+// their own on this machine (package maps): where they have a pointer to their own
+// data that both the ABI and an instruction tell.
+func Lined(ctx program.Context) bool {
+	return ctx.Arch == "amd64" && Features()&compile.FSBase != 0
+}
+
+// Claim is what the code by which a program's threads find their lines is made for,
+// where the next free one is in the counters' set, at region.
+func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
+	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Owners: c.Owners(region), Self: true, Features: Features()}
+	return env, []compile.Helper{ClaimLine}
+}
+
+// Owners is where the program has the owners of lines, if it has the counters' set at
+// region.
+func (c *Counters) Owners(region arch.Addr) arch.Addr {
+	data, _, _ := c.set.ByName(ownersMap.Name).Values()
+	return region + arch.Addr(data)
+}
+
+// What code calls by which threads find what is theirs: lines of maps, and stacks.
+var (
+	ClaimLine = compile.Helper{Num: compile.FnClaim, Map: compile.NoMap}
+	TakeStack = compile.Helper{Num: compile.FnStack, Map: compile.NoMap}
+)
 
 // Piece is a program with its maps, as one of those that run at a place.
 type Piece struct {
@@ -88,6 +121,10 @@ type Piece struct {
 	Region  arch.Addr // of the maps, in the program's memory
 	Way     compile.Way
 	Helpers map[compile.Helper]arch.Addr // those that it calls
+	// Threads is the program's table of threads; 0: they take no lines.
+	Threads arch.Addr
+	// Template is for pieces that differ in where they lie only; nil: none.
+	Template *compile.Template
 }
 
 // errAtomics is of CPUs whose atomic additions are loops: a thread that is
@@ -111,14 +148,13 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 		if err := NativeAvailable(p.Program.Context); err != nil {
 			return nil, err
 		}
-		t := compile.Target{Region: p.Region, Features: Features(), Helpers: p.Helpers}
+		t := compile.Target{Region: p.Region, Features: Features(), Helpers: p.Helpers, Threads: p.Threads}
 		for i := range p.Set.Len() {
-			m := compile.Map{Header: p.Set.Map(i).Offset()}
-			m.Data, m.Stride, m.CPUStride = p.Set.Map(i).Values()
-			m.CPUs = p.Set.Map(i).Layout().CPUs
-			t.Maps = append(t.Maps, m)
+			l := p.Set.Map(i).Layout()
+			t.Maps = append(t.Maps, compile.Map{Header: l.Header, Data: l.Data, Stride: l.Stride, CPUStride: l.CPUStride,
+				CPUs: l.CPUs, Lined: l.Lined && p.Threads != 0})
 		}
-		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way}
+		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way, Template: p.Template}
 	}
 	return compile.Inline(parts, base)
 }
@@ -160,19 +196,25 @@ const counterCount = 4096
 // each place, where the machine allows it on each CPU.
 type Counters struct {
 	set   *maps.Set
+	lines *maps.Set // that has the next free line
 	ctx   program.Context
 	used  int
 	first *verify.Result // of counter 0
 }
 
-// NewCounters makes counters for programs of a context, in a file that file
-// makes; nil: in memory.
-func NewCounters(ctx program.Context, file func() (*os.File, error)) (*Counters, error) {
-	set, err := maps.New([]program.Map{counterMap(ctx)}, maps.Options{CPUs: possibleCPUs(), File: file})
+// NewCounters makes counters for programs of a context, in a file that file makes;
+// nil: in memory. The programs' next free line is in the set lines; nil: in the
+// counters'.
+func NewCounters(ctx program.Context, lines *maps.Set, file func() (*os.File, error)) (*Counters, error) {
+	specs := []program.Map{counterMap(ctx)}
+	if lines == nil && Lined(ctx) {
+		specs = append(specs, ownersMap)
+	}
+	set, err := maps.New(specs, maps.Options{CPUs: possibleCPUs(), Lines: Lined(ctx), File: file})
 	if err != nil {
 		return nil, err
 	}
-	return &Counters{set: set, ctx: ctx}, nil
+	return &Counters{set: set, lines: cmp.Or(lines, set), ctx: ctx}, nil
 }
 
 // counterMap has a value for each CPU where an instruction tells its number.
@@ -182,6 +224,26 @@ func counterMap(ctx program.Context) program.Map {
 		m.Type = program.Array
 	}
 	return m
+}
+
+// ownersMap says to which process each line belongs, by its id; 0: to none yet.
+var ownersMap = program.Map{Name: "owners", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: maps.Lines}
+
+// InUse is how many lines belong to processes that alive says are there, of those
+// whose next free one is in the counters' set.
+func (c *Counters) InUse(alive func(pid int) bool) (n int) {
+	known := map[uint64]bool{}
+	data, stride, _ := c.set.ByName(ownersMap.Name).Values()
+	for line := range c.set.NextLine() {
+		pid := ring.Word(c.set.Bytes(), data+line*stride).Load()
+		if _, ok := known[pid]; !ok {
+			known[pid] = pid != 0 && alive(int(pid))
+		}
+		if known[pid] {
+			n++
+		}
+	}
+	return n
 }
 
 // Set are the counters' maps.
@@ -223,21 +285,29 @@ func (c *Counters) Program(n int) (*verify.Result, error) {
 }
 
 // Count is what counter n says.
-func (c *Counters) Count(n int) uint64 { return CountIn(c.set, n) }
+func (c *Counters) Count(n int) uint64 {
+	l := c.set.Map(0).Layout()
+	values := l.CPUs
+	if l.Lined {
+		values = c.lines.NextLine()
+	}
+	var sum uint64
+	for v := range values {
+		sum += ring.Word(c.set.Bytes(), l.Data+n*l.Stride+v*l.CPUStride).Load()
+	}
+	return sum
+}
 
-// CountIn is what counter n says of the counters in a set, 0 where there is none.
-func CountIn(set *maps.Set, n int) (sum uint64) {
+// CountIn is what counter n says of the counters in a set, of which the values
+// inUse are (maps.Map, InUse), 0 where there is none.
+func CountIn(set *maps.Set, n int, inUse []int) (sum uint64) {
 	spec := set.Map(0).Spec()
 	if n < 0 || n >= int(spec.MaxEntries) || spec.ValueSize != 8 {
 		return 0
 	}
 	data, stride, cpuStride := set.Map(0).Values()
-	cpus := 1
-	if spec.Type == program.PerCPUArray {
-		cpus = set.CPUs()
-	}
-	for cpu := range cpus {
-		sum += ring.Word(set.Bytes(), data+n*stride+cpu*cpuStride).Load()
+	for _, v := range inUse {
+		sum += ring.Word(set.Bytes(), data+n*stride+v*cpuStride).Load()
 	}
 	return sum
 }

@@ -45,7 +45,8 @@ func benchNative(b *testing.B, h *build.Handler) {
 	const place, threads = 256 << 10, 3 << 20
 	_, data := m.Data()
 	region := arch.Addr(uintptr(unsafe.Pointer(&x.Bytes()[0])))
-	env, need := x.Helpers(v, region, data+threads)
+	env, need := x.Helpers(v, region)
+	env.Threads = data + threads
 	lib, err := env.Make(need, m.Base()+place)
 	if err == nil {
 		err = m.LoadAt(place, lib.Code)

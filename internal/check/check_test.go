@@ -32,6 +32,9 @@ func TestRules(t *testing.T) {
 		{"up from below", "engine/event/a.go", `import "@/engine"`, "layers"},
 		{"beside", "symbols/a.go", `import "@/breakpoint"`, "layers"},
 		{"twin", "arch/amd64/a.go", `import "@/arch/arm64"`, "layers"},
+		{"bench below cmd", "cmd/ptracer/a.go", `import "@/bench"`, ""},
+		{"cmd from bench", "bench/a.go", `import "@/cmd/ptracer"`, "layers"},
+		{"what bench measures", "bench/internal/target/a.go", `import "@/bench/internal/contender"`, "layers"},
 		{"up in arch", "arch/a.go", `import "@/arch/arm64"`, "layers"},
 		{"own part", "symbols/a.go", `import "@/symbols/dwarf"`, ""},
 		{"own whole", "symbols/dwarf/a.go", `import "@/symbols"`, "layers"},
@@ -49,6 +52,8 @@ func TestRules(t *testing.T) {
 
 		{"door", "engine/internal/ptrace/a.go", `import "golang.org/x/sys/unix"`, ""},
 		{"beside the door", "engine/internal/inferior/a.go", `import "golang.org/x/sys/unix"`, "door"},
+		{"what we are compared with", "bench/internal/contender/a.go", `import "golang.org/x/sys/unix"`, ""},
+		{"bench itself", "bench/a.go", `import "golang.org/x/sys/unix"`, "door"},
 		{"unix in a tool", "internal/lane/a.go", `import "golang.org/x/sys/unix"`, "door"},
 		{"back door", "engine/a.go", `import "syscall"; var _ = syscall.PtraceAttach`, "door"},
 		{"back door, renamed", "engine/a.go", `import sys "syscall"; func f() { sys.RawSyscall6() }`, "door"},

@@ -12,7 +12,10 @@ import (
 // below its own only, or folders below itself. A folder stands for all below
 // it, unless those have a line of their own.
 var layers = [][]string{
-	{"cmd", "bench"},
+	{"cmd"},
+	{"bench"},
+	{"bench/internal/contender"},
+	{"bench/internal/target"},
 	{"engine/arbiter/server", "engine/arbiter/client"},
 	{"engine/arbiter/wire"},
 	{"engine/arbiter"},
@@ -46,8 +49,12 @@ const door = "engine/internal/ptrace"
 var doors = map[string]string{
 	door:                    "the door",
 	"engine/handler/ring":   "shared memory, no other process",
+	"engine/handler/maps":   "which pages of shared memory are held",
 	"engine/handler/kernel": "perf events and eBPF, no other process",
 	"engine/handler/clock":  "the time",
+
+	"bench/internal/target":    "the measured program: memory shared with it, its CPU",
+	"bench/internal/contender": "the ways that ours are compared with, which share no code with them",
 }
 
 // behind are the names of package syscall that are the door's business, and

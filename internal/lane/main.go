@@ -26,7 +26,7 @@ import (
 // first whether the machine is right.
 var packages = []string{
 	"./internal/lane/proof", "./internal/leak", "./internal/fixture",
-	"./arch/...", "./breakpoint/...", "./symbols/...", "./engine/...", "./cmd/...",
+	"./arch/...", "./breakpoint/...", "./symbols/...", "./engine/...", "./bench/...", "./cmd/...",
 }
 
 type options struct {

@@ -6,9 +6,11 @@
 	.set	SI_CODE, 8		# in siginfo
 	.set	UC_RIP, 168		# in ucontext
 	.set	UC_EFLAGS, 176
+	.set	UC_SIGMASK, 296
 	.set	TF, 0x100
 
 	.set	SI_KERNEL, 0x80		# int3
+	.set	SI_USER, 0
 	.set	TRAP_BRKPT, 1		# int1, or the step behind a system call
 	.set	TRAP_TRACE, 2
 	.set	TRAP_HWBKPT, 4
@@ -16,6 +18,10 @@
 	.set	FIRST, 0		# in the header
 	.set	OLD, 8
 	.set	SWALLOW, 32
+	.set	NOTE, 64
+	.set	NOTE_MASK, 72
+	.set	NOTE_SIGNAL, 80
+	.set	NOTE_INFO, 88
 
 	.set	SIGTRAP, 5
 	.set	SYS_rt_sigaction, 13
@@ -79,10 +85,43 @@ step:
 	je	own
 swallow:
 	andl	$~TF, UC_EFLAGS(%rdx)
+	cmpq	$0, header+NOTE(%rip)
+	je	done
+	movl	$SYS_gettid, %eax
+	syscall
+	cmpq	%rax, header+NOTE(%rip)
+	jne	done
+
+	# The tracer had this thread's signals blocked, and one in its hands: both
+	# are given back.
+back:
+	movq	header+NOTE_MASK(%rip), %rcx
+	movq	%rcx, UC_SIGMASK(%rdx)
+	movl	%eax, %esi
+	movl	header+NOTE_SIGNAL(%rip), %edx
+	testl	%edx, %edx
+	jz	done
+	movl	$SYS_getpid, %eax
+	syscall
+	movl	%eax, %edi
+	leaq	header+NOTE_INFO(%rip), %r10
+	movl	$SYS_rt_tgsigqueueinfo, %eax
+	syscall
 	ret
 
-	# The program's own trap.
+	# The program's own trap; or a step's, for which the tracer had put in
+	# the signal in its hands already: the kernel makes that a sent one.
 own:
+	cmpq	$0, header+NOTE(%rip)
+	je	program
+	cmpl	$SI_USER, SI_CODE(%rsi)
+	jne	program
+	movl	$SYS_gettid, %eax
+	syscall
+	cmpq	%rax, header+NOTE(%rip)
+	je	back
+	xorl	%eax, %eax
+program:
 	movq	header+OLD(%rip), %r11
 	cmpq	$1, %r11
 	ja	call

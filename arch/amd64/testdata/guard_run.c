@@ -18,7 +18,7 @@
 #define CHECK(c) do { if (!(c)) { fprintf(stderr, "line %d: %s\n", __LINE__, #c); _exit(99); } } while (0)
 
 struct ksigaction { uint64_t handler, flags, restorer, mask; };
-struct header { uint64_t first, old, mask, flags, swallow, pad[3]; };
+struct header { uint64_t first, old, mask, flags, swallow, pad[3], note, note_mask, note_signal; siginfo_t note_info; };
 struct chunk { uint64_t next, count; struct { uint64_t addr, resume; } entry[4]; };
 
 static struct header *header;
@@ -125,6 +125,38 @@ static void dies_at(void (*f)(void), uint64_t pc, int cause)
 static void send(void) { kill(getpid(), SIGTRAP); }
 static void site_trap(void) { trap(); }
 
+static volatile int value;
+
+static void queued(int sig, siginfo_t *si, void *uc)
+{
+	CHECK(sig == SIGUSR2 && si->si_code == SI_QUEUE);
+	value = si->si_value.sival_int;
+}
+
+// gives_back is a thread that a tracer has died from, with its signals blocked and
+// one in hands, when f traps.
+static void gives_back(void (*f)(void))
+{
+	sigset_t all, own, now;
+	struct sigaction sa = {.sa_sigaction = queued, .sa_flags = SA_SIGINFO};
+	sigaction(SIGUSR2, &sa, 0);
+	sigemptyset(&own);
+	sigaddset(&own, SIGUSR1);
+	sigfillset(&all);
+	sigdelset(&all, SIGTRAP);
+	sigprocmask(SIG_SETMASK, &all, 0);
+	header->swallow = 1;
+	header->note = getpid();
+	memcpy(&header->note_mask, &own, 8);
+	header->note_signal = SIGUSR2;
+	header->note_info = (siginfo_t){.si_signo = SIGUSR2, .si_code = SI_QUEUE};
+	header->note_info.si_value.sival_int = 77;
+	seal();
+	f();
+	sigprocmask(SIG_SETMASK, 0, &now);
+	CHECK(value == 77 && sigismember(&now, SIGUSR1) && !sigismember(&now, SIGUSR2) && !sigismember(&now, SIGTERM));
+}
+
 static const char *want;
 static int is(const char *name) { return strcmp(want, name) == 0; }
 
@@ -168,6 +200,15 @@ static void lives(void)
 		CHECK(trap() == 1 && hits == 3);
 	} else if (is("swallow")) {
 		header->swallow = 1;
+		seal();
+		raise_step();
+	} else if (is("given-back")) {
+		gives_back(raise_step);
+	} else if (is("given-back-sent")) {
+		gives_back(send);
+	} else if (is("another's")) {
+		header->swallow = 1;
+		header->note = 1;
 		seal();
 		raise_step();
 	} else if (is("ignored-sent")) {

@@ -53,6 +53,7 @@ var reasons = []struct {
 	{"SELF", engine.ErrSelf, codes.FailedPrecondition},
 	{"KERNEL", engine.ErrKernel, codes.FailedPrecondition},
 	{"ZOMBIE", engine.ErrZombie, codes.FailedPrecondition},
+	{"WAITED", engine.ErrWaited, codes.FailedPrecondition},
 	{"YAMA", engine.ErrYama, codes.PermissionDenied},
 	{"OTHER_USER", engine.ErrOtherUser, codes.PermissionDenied},
 	{"CAPABILITY", engine.ErrCapability, codes.PermissionDenied},

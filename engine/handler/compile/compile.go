@@ -44,6 +44,7 @@
 package compile
 
 import (
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile/amd64"
 	"github.com/ptracer/ptracer/engine/handler/compile/arm64"
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
@@ -72,10 +73,24 @@ const (
 const (
 	NoMap     = plan.NoMap
 	FnThread  = plan.FnThread
+	FnSelf    = plan.FnSelf
 	FnCycles  = plan.FnCycles
 	FnLine    = plan.FnLine
 	FnSyscall = plan.FnSyscall
 	FnOwn     = plan.FnOwn
+	FnEntry   = plan.FnEntry
+	FnClaim   = plan.FnClaim
+	FnStack   = plan.FnStack
+)
+
+// Of the table of threads; package plan has them.
+const (
+	ThreadFirst = plan.ThreadFirst
+	ThreadEntry = plan.ThreadEntry
+	ThreadBits  = plan.ThreadBits
+	ThreadMul   = plan.ThreadMul
+	ThreadLine  = plan.ThreadLine
+	ThreadStack = plan.ThreadStack
 )
 
 // Words of the frame behind the context.
@@ -88,6 +103,24 @@ const (
 // ErrUnsupported is wrapped by errors that say what of a program has no code:
 // an instruction, or a helper that the target lacks.
 var ErrUnsupported = plan.ErrUnsupported
+
+// Wrapper makes the code of FnClaim around the helper that finds an entry, to lie
+// at base; of amd64. WrapperStack is what it needs of the stack itself, in bytes.
+func Wrapper(base, helper arch.Addr) []byte { return amd64.Wrapper(base, helper) }
+
+// WrapperStack: see Wrapper.
+const WrapperStack = amd64.WrapperStack
+
+// OwnStack is how threads find stacks of ours; package plan has it.
+type OwnStack = plan.OwnStack
+
+// OwnStackSize is how large each is, in bytes.
+const OwnStackSize = plan.OwnStackSize
+
+// Enter makes the code, to lie at base, by which a thread finds its stack first:
+// wrapper is FnStack's, room OwnStackSize bytes of memory for it to do so, and lost
+// the word that is counted up where it can't. It is of amd64.
+func Enter(base, wrapper, room, lost arch.Addr) []byte { return amd64.Enter(base, wrapper, room, lost) }
 
 // Compile makes r's code for t, on the instruction set of r's context.
 func Compile(r *verify.Result, t Target) (*Code, error) {

@@ -18,6 +18,15 @@ type Part struct {
 	Result *verify.Result
 	Target Target // Base, Called and Result are Inline's
 	Way    Way
+	// Template, if there is one, is for parts that differ in where they lie only: the
+	// first one's code is moved for the others.
+	Template *Template
+}
+
+// Template is code that was made once. The zero value has none yet.
+type Template struct {
+	code *Code
+	base arch.Addr
 }
 
 // Inline makes the parts' code, one behind the other, to lie at base between two
@@ -70,6 +79,9 @@ func group(parts []Part, base arch.Addr) (groups []unit, err error) {
 	if len(groups) == 0 {
 		return []unit{bare}, nil
 	}
+	if groups[0].parts[0].Way.Own.Used() { // who finds no stack still counts
+		return append([]unit{bare}, groups...), nil
+	}
 	for i, p := range bare.parts {
 		groups[0].add(p, bare.codes[i])
 	}
@@ -88,9 +100,18 @@ func (p Part) looks() bool {
 }
 
 func (p Part) compile(base arch.Addr) (*Code, error) {
+	if p.Template != nil && p.Template.code != nil {
+		if code := p.Template.code.Move(p.Template.base, base); code != nil {
+			return code, nil
+		}
+	}
 	t := p.Target
 	t.Base, t.Called, t.Result = base, false, false
-	return Compile(p.Result, t)
+	code, err := Compile(p.Result, t)
+	if p.Template != nil && err == nil && code.Movable {
+		p.Template.code, p.Template.base = code, base
+	}
+	return code, err
 }
 
 // inline makes the code of parts of which all but the first need no frame. How
@@ -100,7 +121,7 @@ func (g *unit) inline(base arch.Addr) ([]byte, error) {
 	if len(g.parts) == 0 {
 		return nil, nil
 	}
-	in, _, err := g.wrap()
+	in, _, err := g.wrap(0)
 	for range 4 {
 		if err != nil {
 			return nil, err
@@ -113,23 +134,23 @@ func (g *unit) inline(base arch.Addr) ([]byte, error) {
 			}
 			body = append(body, g.codes[i].Bytes...)
 		}
-		if in, out, err = g.wrap(); err == nil && len(in) == before {
+		if in, out, err = g.wrap(len(body)); err == nil && len(in) == before {
 			return append(append(in, body...), out...), nil
 		}
 	}
 	return nil, errors.New("compile: the way in does not settle")
 }
 
-// wrap makes the way in and out of the parts' code.
-func (g *unit) wrap() (in, out []byte, err error) {
+// wrap makes the way in and out of the parts' code, which has a length.
+func (g *unit) wrap(length int) (in, out []byte, err error) {
 	whole := *g.codes[0]
 	for _, c := range g.codes[1:] {
 		whole.Clobbers |= c.Clobbers
-		whole.Flags = whole.Flags || c.Flags
+		whole.Flags, whole.Claims = whole.Flags || c.Flags, whole.Claims || c.Claims
 	}
 	way := amd64.Way
 	if g.parts[0].Result.Context.Arch == "arm64" {
 		way = arm64.Way
 	}
-	return way(&whole, &g.parts[0].Way)
+	return way(&whole, &g.parts[0].Way, length)
 }

@@ -53,7 +53,12 @@ func TestInline(t *testing.T) {
 			}
 			want := bytes.Clone(r.region())
 			clear(r.region())
-			code, err := Inline([]Part{{res, target, way}}, target.Base)
+			part := Part{Result: res, Target: target, Way: way, Template: &Template{}}
+			_, err := Inline([]Part{part}, target.Base+0x12340)
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			code, err := Inline([]Part{part}, target.Base) // moved there, if it can be
 			if err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
@@ -111,7 +116,7 @@ func TestInlineRedZone(t *testing.T) {
 	r := newRunner(t)
 	for _, c := range inlines {
 		target := r.cpuTarget(r.target(Target{Maps: make([]Map, len(c.maps))}))
-		code, err := Inline([]Part{{accepted(host, c.insns, c.maps), target, Way{Flags: true, Skip: 128}}}, target.Base)
+		code, err := Inline([]Part{{Result: accepted(host, c.insns, c.maps), Target: target, Way: Way{Flags: true, Skip: 128}}}, target.Base)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +141,7 @@ func TestInlineRefused(t *testing.T) {
 		"stack":  {histInsns(5), Way{Skip: 128, Stack: 200}},
 	} {
 		for _, isa := range []string{"amd64", "arm64"} {
-			if _, err := Inline([]Part{{accepted(isa, c.insns, slots), target, c.way}}, target.Base); !errors.Is(err, ErrUnsupported) {
+			if _, err := Inline([]Part{{Result: accepted(isa, c.insns, slots), Target: target, Way: c.way}}, target.Base); !errors.Is(err, ErrUnsupported) {
 				t.Errorf("%s, %s: %v", name, isa, err)
 			}
 		}
@@ -172,7 +177,7 @@ func TestInlineTogether(t *testing.T) {
 			c := together[rnd.IntN(len(together))]
 			target := r.cpuTarget(r.target(Target{Maps: make([]Map, 1)}))
 			base = target.Base
-			parts = append(parts, Part{accepted(host, c.insns, c.maps), target, Way{Flags: true, Skip: 128}})
+			parts = append(parts, Part{Result: accepted(host, c.insns, c.maps), Target: target, Way: Way{Flags: true, Skip: 128}})
 		}
 		code, err := Inline(parts, base)
 		if err != nil {

@@ -8,10 +8,10 @@ import (
 
 // updateArray is map_update_elem of an array: key, value and flags are in r2 to
 // r4. Lookups in arrays are the compiler's.
-func updateArray(l maps.Layout) *code {
+func (e *Env) updateArray(l maps.Layout) *code {
 	c := newCode()
 	there, fits := c.label(), c.label()
-	c.begin("update", 0)
+	c.begin("update", 16)
 	c.mov(r0, r4)
 	c.loadSize(program.SizeW, r2, r2, 0)
 	c.wheni(program.JmpLe, r0, maps.Exist, fits)
@@ -29,8 +29,15 @@ func updateArray(l maps.Layout) *code {
 	c.alui(program.AluMul, r5, int32(l.Stride))
 	c.region(r1, l.Data)
 	c.alu(program.AluAdd, r5, r1)
-	if l.CPUs > 1 {
+	switch {
+	case l.Lined && e.Lines != 0:
+		e.ownLine(c)
+	case l.CPUs > 1:
 		c.helper(compile.FnLine)
+	default:
+		c.movi(r0, 0)
+	}
+	if l.CPUs > 1 || l.Lined {
 		c.alui(program.AluMul, r0, int32(l.CPUStride))
 		c.alu(program.AluAdd, r5, r0)
 	}
@@ -40,6 +47,26 @@ func updateArray(l maps.Layout) *code {
 	c.here(exists)
 	c.result(eExists)
 	return c
+}
+
+// ownLine leaves the number of the thread's line in r0, and what is in r3 and r5
+// where it is.
+func (e *Env) ownLine(c *code) {
+	lost, out := c.label(), c.label()
+	c.store(r10, -8, r3)
+	c.store(r10, -16, r5)
+	c.helper(compile.FnEntry)
+	c.wheni(program.JmpEq, r0, 0, lost)
+	c.load(r0, r0, threadLine)
+	c.wheni(program.JmpLt, r0, maps.Lines, out)
+	c.here(lost)
+	c.number(r1, uint64(e.Lines)+maps.OffLost)
+	c.movi(r0, 1)
+	c.add(r1, 0, r0)
+	c.movi(r0, maps.Lines)
+	c.here(out)
+	c.load(r3, r10, -8)
+	c.load(r5, r10, -16)
 }
 
 // refuseDelete is map_delete_elem of an array.

@@ -32,6 +32,10 @@ type Env struct {
 	Set      *layout.Set // the maps that the program has
 	Region   arch.Addr   // where the program has them
 	Threads  arch.Addr   // its table of threads
+	Lines    arch.Addr   // the set that has the next free line, 0: threads take none
+	Owners   arch.Addr   // the words that say whose lines are, by process, 0: nobody does
+	Stacks   arch.Addr   // stacks of ours, one for each line; a multiple of their size
+	Self     bool        // threads' pointers are read as FnSelf
 	Features compile.Feature
 }
 
@@ -115,6 +119,15 @@ func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 		}
 		l.At[h] = base + arch.Addr(len(l.Code))
 		l.Code = append(l.Code, code.Bytes...)
+		if h.Num == compile.FnClaim || h.Num == compile.FnStack {
+			l.wrap(h, base)
+		}
+		if h.Num == compile.FnStack {
+			l.Code = append(l.Code, 0xcc) // not to be fallen into
+			at := base + arch.Addr(len(l.Code))
+			l.Code = append(l.Code, compile.Enter(at, l.At[h], e.Stacks, e.Lines+layout.OffLost)...)
+			l.At[h] = at
+		}
 		for len(l.Code)%16 != 0 {
 			l.Code = append(l.Code, 0)
 		}
@@ -124,21 +137,54 @@ func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 	return l, nil
 }
 
+// wrap has a helper be called by code that keeps all registers.
+func (l *Library) wrap(h compile.Helper, base arch.Addr) {
+	at := base + arch.Addr(len(l.Code))
+	l.Code = append(l.Code, compile.Wrapper(at, l.At[h])...)
+	l.At[h] = at
+	l.Stack += compile.WrapperStack
+}
+
 // dependencies are the helpers with those that they call, in front.
-func (e *Env) dependencies(need []compile.Helper) []compile.Helper {
-	var first []compile.Helper
-	add := func(num int32) {
-		if h := (compile.Helper{Num: num, Map: compile.NoMap}); !slices.Contains(first, h) {
-			first = append(first, h)
+func (e *Env) dependencies(need []compile.Helper) (all []compile.Helper) {
+	var add func(h compile.Helper)
+	add = func(h compile.Helper) {
+		if slices.Contains(all, h) {
+			return
 		}
+		for _, num := range e.calls(h) {
+			add(compile.Helper{Num: num, Map: compile.NoMap})
+		}
+		all = append(all, h)
 	}
 	for _, h := range need {
-		switch h.Num {
-		case program.FnRingbufReserve, program.FnRingbufOutput, program.FnPerfEventOutput, program.FnProbeReadUser, program.FnProbeReadUserStr, compile.FnOwn:
-			add(program.FnCurrentPIDTGID)
+		add(h)
+	}
+	return all
+}
+
+// pointer is the primitive that gives the thread's pointer, unless it is the first
+// time: then rdfsbase tells what is certain.
+func (e *Env) pointer() int32 {
+	if e.Self {
+		return compile.FnSelf
+	}
+	return compile.FnThread
+}
+
+// calls are the helpers that a helper calls.
+func (e *Env) calls(h compile.Helper) []int32 {
+	switch h.Num {
+	case program.FnRingbufReserve, program.FnRingbufOutput, program.FnPerfEventOutput, program.FnProbeReadUser, program.FnProbeReadUserStr, compile.FnOwn:
+		return []int32{program.FnCurrentPIDTGID}
+	case program.FnCurrentPIDTGID, compile.FnClaim, compile.FnStack:
+		return []int32{compile.FnEntry}
+	case program.FnMapUpdate:
+		if e.Lines != 0 && h.Map >= 0 && h.Map < e.Set.Len() && e.Set.Map(h.Map).Layout().Lined {
+			return []int32{compile.FnEntry}
 		}
 	}
-	return append(first, slices.DeleteFunc(slices.Clone(need), func(h compile.Helper) bool { return slices.Contains(first, h) })...)
+	return nil
 }
 
 // source is a helper's program.
@@ -156,10 +202,20 @@ func (e *Env) source(h compile.Helper) (*code, error) {
 	case program.FnSMPProcessorID:
 		return e.cpu(), nil
 	case program.FnCurrentPIDTGID:
+		return e.ids(), nil
+	case compile.FnEntry:
 		if e.Context.Arch == "amd64" && e.Features&compile.FSBase == 0 {
 			return nil, fmt.Errorf("%w: no instruction tells the thread's pointer (fsgsbase)", compile.ErrUnsupported)
 		}
-		return e.ids(), nil
+		return e.entry(), nil
+	case compile.FnClaim, compile.FnStack:
+		switch {
+		case e.Context.Arch != "amd64" || e.Lines == 0:
+			return nil, unsupported(h)
+		case h.Num == compile.FnStack:
+			return e.stack(), nil
+		}
+		return e.claim(), nil
 	case program.FnCurrentUIDGID:
 		return e.users(), nil
 	case program.FnCurrentComm:
@@ -195,7 +251,7 @@ func (e *Env) withMap(h compile.Helper) (*code, error) {
 		case program.FnMapLookup, compile.FnOwn:
 			return nil, nil
 		case program.FnMapUpdate:
-			return updateArray(l), nil
+			return e.updateArray(l), nil
 		case program.FnMapDelete:
 			return refuseDelete(), nil
 		}

@@ -16,11 +16,13 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/compile"
 	"github.com/ptracer/ptracer/engine/handler/helper"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
+	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/internal/leak"
 	"github.com/ptracer/ptracer/internal/native"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -40,6 +42,7 @@ type rig struct {
 	t   testing.TB
 	m   *native.Machine
 	set *maps.Set
+	env helper.Env
 	lib *helper.Library
 }
 
@@ -68,6 +71,9 @@ func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	_, data := m.Data()
 	env := helper.Env{Context: ctx, Set: set, Region: arch.Addr(uintptr(unsafe.Pointer(&set.Bytes()[0]))),
 		Threads: data + threadsAt, Features: handler.Features()}
+	if handler.Lined(ctx) {
+		env.Lines = env.Region
+	}
 	lib, err := env.Make(need, m.Base())
 	if err == nil {
 		err = m.Load(lib.Code)
@@ -75,7 +81,7 @@ func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t, m, set, lib}
+	return &rig{t, m, set, env, lib}
 }
 
 // call calls a helper; registers that callers keep are held to it.
@@ -636,6 +642,175 @@ func TestOwn(t *testing.T) {
 			if !bytes.Equal(r.got(0, 8), key) {
 				t.Fatalf("%d: the key is %x", n, r.got(0, 8))
 			}
+		}
+	}
+}
+
+// TestEntry has threads take entries and lines, also when there are none left.
+func TestEntry(t *testing.T) {
+	set, err := maps.New([]program.Map{{Name: "a", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}}, maps.Options{CPUs: 2, Lines: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	r := rigFor(t, set, none(compile.FnEntry), none(program.FnCurrentPIDTGID))
+	if r.env.Lines == 0 {
+		skip.Missing(t, "thread pointers that instructions and the ABI tell: amd64 with fsgsbase")
+	}
+	end := make(chan bool)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(end)
+	entries, lines := map[uint64]bool{}, []uint64{}
+	thread := func() {
+		done := make(chan bool)
+		all.Go(func() {
+			runtime.LockOSThread() // until all are done: no two have one pointer
+			defer runtime.UnlockOSThread()
+			entry := r.call(compile.FnEntry, compile.NoMap)
+			if ids := r.call(program.FnCurrentPIDTGID, compile.NoMap); ids != uint64(os.Getpid())<<32|uint64(syscall.Gettid()) {
+				t.Errorf("ids %#x", ids)
+			}
+			if again := r.call(compile.FnEntry, compile.NoMap); again != entry || entries[entry] {
+				t.Errorf("entry %#x, then %#x; another's: %v", entry, again, entries[entry])
+			}
+			entries[entry] = true
+			memory, base := r.m.Data()
+			lines = append(lines, binary.LittleEndian.Uint64(memory[entry-uint64(base):][compile.ThreadLine:]))
+			close(done)
+			<-end
+		})
+		<-done
+	}
+	for range 5 {
+		thread()
+	}
+	ring.Word(set.Bytes(), maps.OffNextLine).Store(maps.Lines - 1)
+	for range 3 {
+		thread()
+	}
+	if want := []uint64{3, 4, 5, 6, 7, maps.Lines - 1, maps.Lines, maps.Lines}; !slices.Equal(lines, want) {
+		t.Errorf("lines %v, not %v", lines, want)
+	}
+}
+
+// ownStack is a program that runs on a stack of ours, at Base of a rig.
+type ownStack struct {
+	*rig
+	stacks arch.Addr
+	rnd    *rand.Rand
+}
+
+const ownStackRoom = 64 // on the program's stack, bytes
+
+// newOwnStack makes one that stores the program's stack pointer and the time.
+func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
+	t.Helper()
+	r := newRig(t, []program.Map{{Name: "a", Type: program.Array, KeySize: 4, ValueSize: 16, MaxEntries: 1}})
+	const place, stacks = 64 << 10, 2 << 20
+	_, data := r.m.Data()
+	r.env.Stacks = (data + stacks) &^ (compile.OwnStackSize - 1)
+	var err error
+	if r.lib, err = r.env.Make([]compile.Helper{handler.TakeStack, none(program.FnKtimeGetNS), none(compile.FnEntry)}, r.m.Base()+place); err == nil {
+		err = r.m.LoadAt(place, r.lib.Code)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := build.New("test", ctx)
+	at, now := b.Var(), b.Slot(8)
+	b.SP(at)
+	b.Time(build.R0)
+	b.Store(now, build.R0)
+	b.Index(b.Map(r.set.Map(0).Spec()), 0)
+	b.Store(build.At(build.R0, 0), at)
+	b.Load(build.R1, now)
+	b.Store(build.At(build.R0, 8), build.R1)
+	p, err := b.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked, err := verify.Check(p, verify.Options{Context: ctx})
+	if err != nil {
+		t.Fatal(err)
+	}
+	way := compile.Way{Flags: true, Stack: ownStackRoom, Helpers: r.lib.Stack, Own: compile.OwnStack{Threads: r.env.Threads, Enter: r.lib.At[handler.TakeStack]}}
+	code, err := handler.Native([]handler.Piece{{Program: checked, Set: r.set, Region: r.env.Region, Way: way, Helpers: r.lib.At}}, r.m.Base())
+	if err == nil {
+		err = r.m.Load(append(code, native.Jump(r.m.Base()+arch.Addr(len(code)), r.m.Exit())...))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ownStack{r, r.env.Stacks, rand.New(rand.NewPCG(5, 5))}
+}
+
+// run goes through it once, as a thread with any registers; lost says that it is
+// the first time that there is no stack.
+func (o *ownStack) run(lost bool) {
+	t := o.t
+	t.Helper()
+	const sp = 512 << 10
+	var in arch.Regs
+	for w := range in {
+		in[w] = o.rnd.Uint64()
+	}
+	in = native.Thread(in)
+	memory, data := o.m.Data()
+	in[native.SP] = uint64(data) + sp
+	around := memory[sp-ownStackRoom-256 : sp+256]
+	for i := range around {
+		around[i] = byte(o.rnd.Uint32())
+	}
+	before := bytes.Clone(around)
+	value := o.set.Bytes()[o.set.Map(0).Layout().Data:][:16]
+	clear(value)
+	out := in
+	o.m.Run(o.m.Base(), &out, nil)
+	if d := native.Diff(&in, &out); d != "" {
+		t.Error(d)
+	}
+	if !bytes.Equal(around[:256], before[:256]) || !bytes.Equal(around[256+ownStackRoom:], before[256+ownStackRoom:]) {
+		t.Error("it writes to the program's stack")
+	}
+	want, losses := make([]byte, 16), uint64(1)
+	if !lost {
+		losses = 0
+		binary.LittleEndian.PutUint64(want, uint64(data)+sp)
+		binary.LittleEndian.PutUint64(want[8:], 77)
+	}
+	if !bytes.Equal(value, want) || o.set.Lost() != losses {
+		t.Errorf("it says %x, not %x; %d are lost, not %d", value, want, o.set.Lost(), losses)
+	}
+}
+
+// TestOwnStack has code run on a stack of ours, beside a stack of the program's
+// with next to no room: nothing changes but what the code is there for. Where the
+// stack is in use to its last level the code does not run, which is counted.
+func TestOwnStack(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctx, err := program.ContextOf(runtime.GOARCH)
+	if err != nil || !handler.Lined(ctx) {
+		skip.Missing(t, "thread pointers that instructions and the ABI tell: amd64 with fsgsbase")
+	}
+	o := newOwnStack(t, ctx)
+	o.set.SetClock(0, 77, 0)
+	for range 5 {
+		o.run(false)
+	}
+	memory, data := o.m.Data()
+	entry := memory[o.call(compile.FnEntry, compile.NoMap)-uint64(data):]
+	free := binary.LittleEndian.Uint64(entry[compile.ThreadStack:])
+	if used := -(free - uint64(o.stacks)) % compile.OwnStackSize; used != 0 {
+		t.Errorf("%d bytes of the stack were not given back", used)
+	}
+	for n := range uint64(3) { // handlers that are interrupted
+		level := free - 4096*(n+1)
+		binary.LittleEndian.PutUint64(entry[compile.ThreadStack:], level)
+		o.run(n == 2)
+		if got := binary.LittleEndian.Uint64(entry[compile.ThreadStack:]); got != level {
+			t.Errorf("the stack is free from %#x on, not %#x", got, level)
 		}
 	}
 }

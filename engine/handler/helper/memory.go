@@ -38,6 +38,9 @@ func (e *Env) read() *code {
 	c.mov(r6, r1)
 	c.low(r7, r2)
 	c.wheni(program.JmpEq, r7, 0, good)
+	if e.Stacks != 0 {
+		e.readGoroutine(c)
+	}
 	c.mov(r2, r7)
 	c.call(f)
 	c.when(program.JmpEq, r0, r7, good)
@@ -49,6 +52,29 @@ func (e *Env) read() *code {
 	c.result(0)
 	e.readFunc(c, f)
 	return c
+}
+
+// readGoroutine reads what pairing asks of goroutines, where a stack ends, without
+// a system call: g is where both the ABI's register and the thread have it, at
+// -8(%fs), and memory that is there, then. Anything else goes on behind.
+func (e *Env) readGoroutine(c *code) {
+	const stackEnd = 8 // g.stack.hi
+	other := c.label()
+	c.wheni(program.JmpNe, r7, 8, other)
+	c.mov(r8, r3)
+	c.helper(compile.FnThread)
+	c.mov(r3, r8)
+	c.mov(r2, r7)
+	c.mov(r1, r6)
+	c.wheni(program.JmpEq, r0, 0, other)
+	c.load(r4, r0, -8)
+	c.wheni(program.JmpEq, r4, 0, other) // there is none yet
+	c.alui(program.AluAdd, r4, stackEnd)
+	c.when(program.JmpNe, r4, r3, other)
+	c.load(r4, r3, 0)
+	c.store(r6, 0, r4)
+	c.result(0)
+	c.here(other)
 }
 
 // readString is probe_read_user_str: it reads no further than a page's end at a

@@ -6,97 +6,126 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Threads is a table of the ids of a process's threads, in memory of its own that
-// a child begins with empty (MADV_WIPEONFORK): an entry is a thread's pointer to
-// its own data, which no two threads share, and then, behind it, the process's id
-// and the thread's, as get_current_pid_tgid has them, 0 where they are to be asked
-// for. A thread looks at as many entries as Probes from the one that its pointer's
-// hash gives. Behind these are three pairs: which map a thread has looked into by
-// its ids, and in which node it found them.
+// Threads is a table of a process's threads, in memory of its own that a child
+// begins with empty (MADV_WIPEONFORK): an entry is a thread's pointer to its own
+// data, which no two threads share; then the process's id and the thread's, as
+// get_current_pid_tgid has them, 0 where they are to be asked for; its line of maps
+// (package maps, Lines); two pairs: which map a thread has looked into by its
+// ids, and in which node it found them; and the end of what is free of its stack
+// (compile.OwnStack). A thread looks at as many entries as Probes
+// from the one that its pointer's hash gives. An entry's first word has its lowest
+// bit set as long as the line is not there, for ever if there are none left.
+//
+// Behind the entries is news of threads, from whoever traces them: a pointer and ids,
+// at the place that the pointer's hash gives. It saves asking the kernel, which a
+// program may have forbidden itself.
 const (
-	ThreadsSize = threadFirst + (threadEntries+threadProbes)*threadEntry // bytes
+	ThreadsSize = threadNews + 16<<newsBits // bytes
+	ThreadOwner = 0                         // the id of the process that the table is of
+	ThreadIDs   = threadIDs                 // in an entry
 
-	threadFirst   = 64 // behind the process's id: others in the same memory keep nothing here
-	threadBits    = 12
+	threadNews = threadFirst + (threadEntries+threadProbes)*threadEntry
+	newsBits   = 9
+
+	threadFirst   = compile.ThreadFirst // behind the process's id: others in the same memory keep no ids here
+	threadLost    = 0                   // an entry for those that find none, as far as its line goes
+	threadBits    = compile.ThreadBits
 	threadEntries = 1 << threadBits
-	threadEntry   = 64
-	threadFound   = 16 // the first pair
-	threadPairs   = 3
+	threadEntry   = compile.ThreadEntry
+	threadIDs     = 8
+	threadLine    = compile.ThreadLine
+	threadFound   = 24 // the first pair
+	threadPairs   = 2
+	threadStack   = compile.ThreadStack
 	threadProbes  = 16
 	threadShift   = 6
+	threadBusy    = 1 // in the first word
 )
 
 // ThreadSlots are the offsets at which a thread may have its entry in the table.
 func ThreadSlots(pointer uint64) (list []int) {
-	mul := uint64(hashMul)
-	first := int(pointer * mul >> (64 - threadBits))
+	first := int(uint32(pointer) * compile.ThreadMul >> (32 - threadBits))
 	for i := range threadProbes {
 		list = append(list, threadFirst+(first+i)*threadEntry)
 	}
 	return list
 }
 
+// ThreadNews is the offset at which there is news of a thread: 16 bytes.
+func ThreadNews(pointer uint64) int {
+	return threadNews + int(uint32(pointer)*compile.ThreadMul>>(32-newsBits))*16
+}
+
 // system is the numbers of system calls.
 type system struct {
-	getpid, gettid, getuid, getgid, prctl, clockGettime, getcpu, readv int32
+	getpid, gettid, getuid, getgid, prctl, clockGettime, getcpu, readv, kill int32
 }
 
 var systems = map[string]system{
-	"amd64": {39, 186, 102, 104, 157, 228, 309, 310},
-	"arm64": {172, 178, 174, 176, 167, 113, 168, 270},
+	"amd64": {39, 186, 102, 104, 157, 228, 309, 310, 62},
+	"arm64": {172, 178, 174, 176, 167, 113, 168, 270, 129},
 }
 
 // ids is get_current_pid_tgid.
 func (e *Env) ids() *code {
 	c := newCode()
-	probe, next, claim, fill, slow := c.label(), c.label(), c.label(), c.label(), c.label()
+	slow, ask := c.label(), c.label()
 	c.begin("ids", 0)
-	c.helper(compile.FnThread)
-	c.wheni(program.JmpEq, r0, 0, slow) // a thread without any
+	c.helper(e.pointer())
 	threadEntryOf(c, r2, r0, e.Threads)
 	c.load(r3, r2, 0)
-	c.when(program.JmpNe, r3, r0, probe)
-	c.acquire(r1, r2, 8)
-	c.wheni(program.JmpEq, r1, 0, fill)
+	c.when(program.JmpNe, r3, r0, slow)
+	c.acquire(r1, r2, threadIDs)
+	c.wheni(program.JmpEq, r1, 0, slow)
 	c.mov(r0, r1)
-	c.exit()
-
-	c.here(probe)
-	c.mov(r4, r2)
-	c.alui(program.AluAdd, r4, threadProbes*threadEntry)
-	c.here(next)
-	c.load(r3, r2, 0)
-	found := c.label()
-	c.when(program.JmpEq, r3, r0, found)
-	c.wheni(program.JmpEq, r3, 0, claim)
-	c.alui(program.AluAdd, r2, threadEntry)
-	c.when(program.JmpLt, r2, r4, next)
-	c.jump(slow)
-	c.here(found)
-	c.acquire(r1, r2, 8)
-	c.wheni(program.JmpEq, r1, 0, fill)
-	c.mov(r0, r1)
-	c.exit()
-
-	c.here(claim) // r2 is free
-	c.mov(r3, r0)
-	c.movi(r0, 0)
-	c.cas(r2, 0, r3)
-	c.wheni(program.JmpNe, r0, 0, slow)
-	c.here(fill)
-	c.mov(r1, r2)
-	ask := c.label()
-	c.call(ask)
 	c.exit()
 	c.here(slow)
-	c.movi(r1, 0)
 	c.call(ask)
 	c.exit()
 
-	sys := systems[e.Context.Arch]
-	c.here(ask) // the kernel, and keep the answer at r1
+	kernel := c.label()
+	c.here(ask)
 	c.begin("ask", 0)
-	c.mov(r6, r1)
+	c.helper(compile.FnEntry)
+	c.mov(r6, r0)
+	c.wheni(program.JmpEq, r6, 0, kernel)
+	c.acquire(r0, r6, threadIDs)
+	c.wheni(program.JmpEq, r0, 0, kernel)
+	c.exit()
+	c.here(kernel)
+	e.news(c)
+	e.askIDs(c)
+	c.exit()
+	return c
+}
+
+// news ends the function with the ids that there is news of, if there is, and keeps
+// them in the entry at r6, if that is not 0.
+func (e *Env) news(c *code) {
+	none, out := c.label(), c.label()
+	c.helper(compile.FnThread)
+	mul := uint32(compile.ThreadMul)
+	c.low(r2, r0)
+	c.put(program.ClassAlu|program.AluMul, r2, 0, 0, int32(mul))
+	c.put(program.ClassAlu|program.AluRsh, r2, 0, 0, 32-newsBits)
+	c.alui(program.AluLsh, r2, 4)
+	c.number(r1, uint64(e.Threads)+threadNews)
+	c.alu(program.AluAdd, r2, r1)
+	c.acquire(r1, r2, 0)
+	c.when(program.JmpNe, r1, r0, none)
+	c.load(r0, r2, 8)
+	c.wheni(program.JmpEq, r0, 0, none)
+	c.wheni(program.JmpEq, r6, 0, out)
+	c.release(r6, threadIDs, r0)
+	c.here(out)
+	c.exit()
+	c.here(none)
+}
+
+// askIDs asks the kernel for the ids, and keeps the answer in the entry at r6, if
+// that is not 0.
+func (e *Env) askIDs(c *code) {
+	sys := systems[e.Context.Arch]
 	c.helper(compile.FnSyscall - sys.gettid)
 	c.mov(r7, r0)
 	c.helper(compile.FnSyscall - sys.getpid)
@@ -112,10 +141,182 @@ func (e *Env) ids() *code {
 	c.wheni(program.JmpEq, r0, 0, owned)
 	c.when(program.JmpNe, r0, r8, out)
 	c.here(owned)
-	c.release(r6, 8, r9)
+	c.release(r6, threadIDs, r9)
 	c.here(out)
 	c.mov(r0, r9)
+}
+
+// entry is compile.FnEntry: it finds the thread's entry, or takes a free one, with
+// a line.
+func (e *Env) entry() *code {
+	c := newCode()
+	next, mine, found, none := c.label(), c.label(), c.label(), c.label()
+	c.begin("entry", 0)
+	c.helper(compile.FnThread)
+	c.wheni(program.JmpEq, r0, 0, none) // a thread without any
+	c.mov(r3, r0)
+	c.mov(r5, r0)
+	c.alui(program.AluOr, r5, threadBusy)
+	threadEntryOf(c, r2, r3, e.Threads)
+	c.mov(r4, r2)
+	c.alui(program.AluAdd, r4, threadProbes*threadEntry)
+	c.here(next)
+	c.acquire(r0, r2, 0)
+	c.when(program.JmpEq, r0, r3, found)
+	c.when(program.JmpEq, r0, r5, mine) // a signal came before it was ready
+	taken := c.label()
+	c.wheni(program.JmpNe, r0, 0, taken)
+	c.cas(r2, 0, r5)
+	c.wheni(program.JmpEq, r0, 0, mine)
+	c.here(taken)
+	c.alui(program.AluAdd, r2, threadEntry)
+	c.when(program.JmpLt, r2, r4, next)
+	c.here(none)
+	c.result(0)
+
+	c.here(mine)
+	if e.Lines == 0 {
+		c.release(r2, 0, r3)
+		c.here(found)
+		c.mov(r0, r2)
+		c.exit()
+		return c
+	}
+	take := c.label()
+	c.mov(r6, r2)
+	c.mov(r7, r3)
+	c.call(take)
+	c.store(r6, threadLine, r0)
+	c.mov(r2, r6)
+	c.wheni(program.JmpGe, r0, maps.Lines, found) // it stays busy: each hit comes here, and is told as lost
+	c.release(r6, 0, r7)
+	c.here(found)
+	c.mov(r0, r2)
 	c.exit()
+	c.here(take)
+	e.takeLine(c)
+	return c
+}
+
+// takeLine is a function that gives the number of a line that nobody has, or
+// maps.Lines: the next one, or when all have been taken one of a process that is
+// not there any more.
+func (e *Env) takeLine(c *code) {
+	const noSuchProcess = -3 // ESRCH
+	fresh, named, known, look, next, none := c.label(), c.label(), c.label(), c.label(), c.label(), c.label()
+	sys := systems[e.Context.Arch]
+	c.begin("line", 8)
+	c.number(r1, uint64(e.Lines)+maps.OffNextLine)
+	c.movi(r6, 1)
+	c.fetchAdd(r1, 0, r6) // r6 is the line
+	if e.Owners == 0 {
+		c.wheni(program.JmpLe, r6, maps.Lines, fresh)
+		c.movi(r6, maps.Lines)
+		c.here(fresh)
+		c.mov(r0, r6)
+		c.exit()
+		return
+	}
+	c.number(r1, uint64(e.Threads)) // whose the table is, if that was asked for
+	c.load(r7, r1, 0)
+	c.wheni(program.JmpNe, r7, 0, known)
+	c.helper(compile.FnSyscall - sys.getpid)
+	c.mov(r7, r0)
+	c.here(known)
+	c.movi(r8, maps.Lines) // looks left
+	c.wheni(program.JmpGe, r6, maps.Lines, look)
+	c.here(named)
+	c.mov(r1, r6)
+	c.alui(program.AluLsh, r1, 3)
+	c.number(r2, uint64(e.Owners))
+	c.alu(program.AluAdd, r1, r2)
+	c.release(r1, 0, r7)
+	c.mov(r0, r6)
+	c.exit()
+
+	c.here(look)
+	first := int32(e.Set.CPUs() + 1)
+	c.alui(program.AluMod, r6, maps.Lines-first)
+	c.alui(program.AluAdd, r6, first)
+	c.mov(r9, r6)
+	c.alui(program.AluLsh, r9, 3)
+	c.number(r2, uint64(e.Owners))
+	c.alu(program.AluAdd, r9, r2)
+	c.load(r1, r9, 0)
+	c.wheni(program.JmpEq, r1, 0, next) // he has not said who he is yet
+	c.when(program.JmpEq, r1, r7, next)
+	c.store(r10, -8, r1)
+	for _, r := range []uint8{r2, r3, r4, r5} {
+		c.movi(r, 0)
+	}
+	c.helper(compile.FnSyscall - sys.kill)
+	c.wheni(program.JmpNe, r0, noSuchProcess, next)
+	c.load(r0, r10, -8)
+	c.mov(r1, r0)
+	c.cas(r9, 0, r7)
+	c.when(program.JmpEq, r0, r1, named)
+	c.here(next)
+	c.alui(program.AluAdd, r8, -1)
+	c.wheni(program.JmpEq, r8, 0, none)
+	c.number(r1, uint64(e.Lines)+maps.OffNextLine)
+	c.movi(r6, 1)
+	c.fetchAdd(r1, 0, r6)
+	c.jump(look)
+	c.here(none)
+	c.result(maps.Lines)
+}
+
+// claim is what compile.FnClaim does, for a wrapper that keeps all registers: the
+// thread's entry, or that of those that have none. It is called where the word at
+// %fs:0 is not the pointer of the entry that it led to; where that word is not the
+// thread's pointer, code that goes by it can't tell the thread from others.
+func (e *Env) claim() *code {
+	c := newCode()
+	lost, out := c.label(), c.label()
+	c.begin("claim", 0)
+	c.helper(compile.FnThread)
+	c.wheni(program.JmpEq, r0, 0, lost)
+	c.load(r1, r0, 0)
+	c.when(program.JmpNe, r1, r0, lost)
+	c.helper(compile.FnEntry)
+	c.wheni(program.JmpEq, r0, 0, lost)
+	c.load(r1, r0, threadLine)
+	c.wheni(program.JmpLt, r1, maps.Lines, out)
+	c.here(lost)
+	c.number(r1, uint64(e.Lines)+maps.OffLost)
+	c.movi(r2, 1)
+	c.add(r1, 0, r2)
+	c.number(r0, uint64(e.Threads)+threadLost)
+	c.movi(r1, maps.Lines)
+	c.store(r0, threadLine, r1)
+	c.here(out)
+	c.exit()
+	return c
+}
+
+// stack is compile.FnStack.
+func (e *Env) stack() *code {
+	c := newCode()
+	lost, there := c.label(), c.label()
+	c.begin("stack", 0)
+	c.helper(compile.FnEntry)
+	c.wheni(program.JmpEq, r0, 0, lost)
+	c.load(r1, r0, threadStack)
+	c.wheni(program.JmpNe, r1, 0, there)
+	c.load(r1, r0, threadLine)
+	c.wheni(program.JmpGe, r1, maps.Lines, lost)
+	c.alui(program.AluAdd, r1, 1)
+	c.alui(program.AluMul, r1, compile.OwnStackSize)
+	c.number(r2, uint64(e.Stacks))
+	c.alu(program.AluAdd, r1, r2)
+	c.store(r0, threadStack, r1)
+	c.here(there)
+	c.exit()
+	c.here(lost)
+	c.number(r1, uint64(e.Lines)+maps.OffLost)
+	c.movi(r2, 1)
+	c.add(r1, 0, r2)
+	c.result(0)
 	return c
 }
 

@@ -53,10 +53,11 @@ func (m *Machine) mapLookup() (uint64, bool) {
 	return shmBase + uint64(off), true
 }
 
-// own is the value of a map with one for each CPU that runs here take. They are
-// one after the other, so that one will do; to ask where the thread last ran
-// would cost more than all the rest of a hit.
-const own = 0
+// own is the value of a map with one for each CPU that runs here take, by the name
+// that maps have for it (maps.Engine). They are one after the other, so that one
+// will do; to ask where the thread last ran would cost more than all the rest of a
+// hit.
+const own = -2
 
 func (m *Machine) mapUpdate() (uint64, bool) {
 	t, key, ok := m.keyed()

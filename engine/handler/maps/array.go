@@ -32,11 +32,11 @@ func (a *array) update(key, value []byte, flags uint64, cpu int) error {
 
 func (a *array) delete([]byte) error { return ErrInvalid }
 
-func (a *array) all(values [][]byte, yield func([]byte) bool) {
+func (a *array) all(cpus []int, values [][]byte, yield func([]byte) bool) {
 	key := make([]byte, 4)
 	for i := range a.spec.MaxEntries {
 		binary.LittleEndian.PutUint32(key, i)
-		(*Map)(a).loadAll(int(i), values)
+		(*Map)(a).loadAll(int(i), cpus, values)
 		if !yield(key) {
 			return
 		}

@@ -207,12 +207,12 @@ func (h *hash) unlink(p place, key []byte, next uint64) {
 
 // all goes list by list. A list is short; a key that was deleted and put in
 // again meanwhile is told once.
-func (h *hash) all(values [][]byte, yield func([]byte) bool) {
+func (h *hash) all(cpus []int, values [][]byte, yield func([]byte) bool) {
 	var told [][]byte
 	for bucket := range h.buckets {
 		told = told[:0]
 		for _, i := range h.list(bucket) {
-			key, ok := h.entry(i, values)
+			key, ok := h.entry(i, cpus, values)
 			if !ok || slices.ContainsFunc(told, func(k []byte) bool { return bytes.Equal(k, key) }) {
 				continue
 			}
@@ -225,7 +225,7 @@ func (h *hash) all(values [][]byte, yield func([]byte) bool) {
 }
 
 // entry copies the entry in node i, if there is one.
-func (h *hash) entry(i int, values [][]byte) (key []byte, ok bool) {
+func (h *hash) entry(i int, cpus []int, values [][]byte) (key []byte, ok bool) {
 	key = make([]byte, h.spec.KeySize)
 	for range tries {
 		was := h.link(i).Load()
@@ -233,7 +233,7 @@ func (h *hash) entry(i int, values [][]byte) (key []byte, ok bool) {
 			return nil, false
 		}
 		h.load(h.nodes+i*h.nodeStride+h.keyOff, key)
-		h.loadAll(i, values)
+		h.loadAll(i, cpus, values)
 		if h.link(i).Load() == was {
 			return key, true
 		}

@@ -3,12 +3,13 @@ package maps
 // Layout is where a map has what in its set's region, for those who make code
 // that works on it. Offsets are in bytes.
 type Layout struct {
-	Header     int // see OffUsed and its neighbours
-	Start      int // of a ring: see package ring
-	Data       int // value 0, of CPU 0
-	Stride     int // from a value to the next one
-	CPUStride  int // from a CPU's to the next CPU's
-	CPUs       int // how many values an entry has
+	Header     int  // see OffUsed and its neighbours
+	Start      int  // of a ring: see package ring
+	Data       int  // value 0, of CPU 0
+	Stride     int  // from a value to the next one
+	CPUStride  int  // from a CPU's to the next CPU's
+	CPUs       int  // how many values an entry has, without those of lines
+	Lined      bool // it has lines
 	KeySize    int
 	ValueSize  int
 	MaxEntries int // of a ring: its size
@@ -26,12 +27,15 @@ type Layout struct {
 // Layout of the map.
 func (m *Map) Layout() Layout {
 	l := Layout{
-		Header: m.offset, Start: m.start, Data: m.data, Stride: m.stride, CPUStride: m.cpuStride, CPUs: m.cpus,
+		Header: m.offset, Start: m.start, Data: m.data, Stride: m.stride, CPUStride: m.cpuStride, CPUs: m.cpus, Lined: m.lined,
 		KeySize: int(m.spec.KeySize), ValueSize: int(m.spec.ValueSize), MaxEntries: int(m.spec.MaxEntries),
 		Entries: m.entries, Heads: m.heads, Buckets: m.buckets, Nodes: m.nodes, NodeStride: m.nodeStride, KeyOff: m.keyOff,
 	}
 	if h, ok := m.table.(*hash); ok {
 		l.LRU, l.ValueOff = h.lru, m.data-m.nodes
+	}
+	if l.Lined {
+		l.CPUs = m.engine
 	}
 	if m.ring != nil {
 		l.MaxEntries = m.entries

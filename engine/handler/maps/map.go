@@ -2,6 +2,7 @@ package maps
 
 import (
 	"iter"
+	"os"
 	"syscall"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -55,8 +56,9 @@ type table interface {
 	lookup(key []byte, cpu int) (off int, ok bool)
 	update(key, value []byte, flags uint64, cpu int) error
 	delete(key []byte) error
-	// all gives the key of each entry, with its values copied into values.
-	all(values [][]byte, yield func(key []byte) bool)
+	// all gives the key of each entry, with its values for cpus copied into
+	// values.
+	all(cpus []int, values [][]byte, yield func(key []byte) bool)
 }
 
 // Map is a map of a Set. All but Ring's reader may be used from any goroutine;
@@ -66,15 +68,21 @@ type Map struct {
 	spec   program.Map
 	offset int // of the header
 	b      []byte
-	cpus   int
+	file   *os.File
+	cpus   int // values of an entry that are read: of CPUs or lines
+	engine int // the engine's
+	lined  bool
 	table  table
 	ring   *ring.Ring
 }
 
 // newMap is map i of a set; fresh ones are made.
 func newMap(s *Set, i int, spec program.Map, sh shape, fresh bool) (m *Map, err error) {
-	m = &Map{shape: sh, spec: spec, offset: setSize + i*HeaderSize, b: s.region.Bytes(), cpus: 1}
-	if spec.Type.PerCPU() {
+	m = &Map{shape: sh, spec: spec, offset: setSize + i*HeaderSize, b: s.region.Bytes(), file: s.region.File(), cpus: 1}
+	switch {
+	case lined(&spec, s.lines):
+		m.cpus, m.engine, m.lined = s.lines, s.cpus, true
+	case spec.Type.PerCPU():
 		m.cpus = s.cpus
 	}
 	switch spec.Type {
@@ -150,16 +158,17 @@ func (m *Map) Delete(key []byte) error {
 	return m.table.delete(key)
 }
 
-// All gives the map's entries: the key and one value, or one for each CPU. Both
-// are copies, valid until the next one. Entries that come or go meanwhile may be
+// All gives the map's entries: the key and one value, or those of CPUs or lines
+// that somebody may have written (InUse). Both are copies, valid until the next one. Entries that come or go meanwhile may be
 // missed; none comes twice. An array has all its entries always; a ring none.
 func (m *Map) All() iter.Seq2[[]byte, [][]byte] {
 	return func(yield func([]byte, [][]byte) bool) {
-		values := make([][]byte, m.cpus)
+		cpus := m.InUse()
+		values := make([][]byte, len(cpus))
 		for c := range values {
 			values[c] = make([]byte, m.spec.ValueSize)
 		}
-		m.table.all(values, func(key []byte) bool { return yield(key, values) })
+		m.table.all(cpus, values, func(key []byte) bool { return yield(key, values) })
 	}
 }
 
@@ -179,7 +188,10 @@ func (m *Map) set(i int, value []byte, cpu int) {
 
 // clamp keeps the number of a CPU in bounds.
 func (m *Map) clamp(cpu int) int {
-	if uint(cpu) >= uint(m.cpus) {
+	switch {
+	case cpu == Engine:
+		return m.engine
+	case uint(cpu) >= uint(m.cpus):
 		return 0
 	}
 	return cpu
@@ -202,10 +214,10 @@ func (m *Map) load(off int, into []byte) {
 	copy(into, m.b[off:])
 }
 
-// loadAll copies the values of entry i.
-func (m *Map) loadAll(i int, values [][]byte) {
-	for c, v := range values {
-		m.load(m.valueAt(i, c), v)
+// loadAll copies the values of entry i for cpus.
+func (m *Map) loadAll(i int, cpus []int, values [][]byte) {
+	for n, c := range cpus {
+		m.load(m.valueAt(i, c), values[n])
 	}
 }
 
@@ -215,4 +227,4 @@ type noTable struct{}
 func (noTable) lookup([]byte, int) (int, bool)            { return 0, false }
 func (noTable) update(_, _ []byte, _ uint64, _ int) error { return ErrInvalid }
 func (noTable) delete([]byte) error                       { return ErrInvalid }
-func (noTable) all([][]byte, func([]byte) bool)           {}
+func (noTable) all([]int, [][]byte, func([]byte) bool)    {}

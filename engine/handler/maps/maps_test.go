@@ -473,6 +473,21 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+func BenchmarkArray(b *testing.B) {
+	m := newSet(b, 2, spec(program.PerCPUArray, 4, 8, 64)).Map(0)
+	key, value := make([]byte, 4), make([]byte, 8)
+	b.Run("lookup", func(b *testing.B) {
+		for b.Loop() {
+			m.Lookup(key, 1)
+		}
+	})
+	b.Run("update", func(b *testing.B) {
+		for b.Loop() {
+			_ = m.Update(key, value, 0, 1)
+		}
+	})
+}
+
 func BenchmarkHash(b *testing.B) {
 	s := newSet(b, 1, spec(program.Hash, 8, 8, 10_000))
 	m := s.Map(0)

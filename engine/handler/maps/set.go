@@ -40,11 +40,12 @@ var (
 
 // The start of a set's region. Behind it is a header for each map, then the maps.
 const (
-	magic   = 0x0073_7061_6d74_7002 // the version is in the last byte
-	offSize = 8                     // of the region
-	offCPUs = 16
-	offMaps = 24 // how many
-	setSize = 128
+	magic    = 0x0073_7061_6d74_7003 // the version is in the last byte
+	offSize  = 8                     // of the region
+	offCPUs  = 16
+	offMaps  = 24 // how many
+	offLines = 32 // Lines, or 0; see lines.go for the words behind it
+	setSize  = 128
 )
 
 // Options of New.
@@ -52,11 +53,21 @@ type Options struct {
 	// CPUs is how many CPUs there can ever be, for maps with a value for each;
 	// 0 means 1.
 	CPUs int
+	// Lines is whether arrays with a value for each CPU have lines.
+	Lines bool
 	// Limit is the most memory that all maps may take, in bytes; 0 is 1 GiB.
 	Limit int
 	// File makes the file that the maps are to lie in, new and empty, that
 	// nobody but us can shorten; nil: one in memory, without a name.
 	File func() (*os.File, error)
+}
+
+// lines is how many there are, 0 for none.
+func (o *Options) lines() int {
+	if o.Lines && o.CPUs < Lines/2 {
+		return Lines
+	}
+	return 0
 }
 
 func (o *Options) region(size int) (*ring.Region, error) {
@@ -77,6 +88,7 @@ const maxMaps = 64
 type Set struct {
 	region *ring.Region
 	cpus   int
+	lines  int // Lines, or 0
 	maps   []*Map
 }
 
@@ -92,12 +104,12 @@ func New(specs []program.Map, o Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{region: region, cpus: cpus}
+	s := &Set{region: region, cpus: cpus, lines: o.lines()}
 	b := region.Bytes()
 	for i := range specs {
 		shapes[i].write(b, setSize+i*HeaderSize, &specs[i])
 	}
-	for at, v := range map[int]int{offSize: size, offCPUs: cpus, offMaps: len(specs)} {
+	for at, v := range map[int]int{offSize: size, offCPUs: cpus, offMaps: len(specs), offLines: s.lines, OffNextLine: cpus + 1} {
 		ring.Word(b, at).Store(uint64(v))
 	}
 	if err := s.fill(specs, shapes); err != nil {
@@ -124,7 +136,7 @@ func layOut(specs []program.Map, o Options) (shapes []shape, size int, err error
 	size = setSize + len(specs)*HeaderSize
 	shapes = make([]shape, len(specs))
 	for i := range specs {
-		sh, err := shapeOf(&specs[i], cpus, size)
+		sh, err := shapeOf(&specs[i], cpus, o.lines(), size)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -202,9 +214,13 @@ func open(region *ring.Region) (*Set, error) {
 	if size != uint64(len(b)) || cpus == 0 || cpus > 1<<16 || n > maxMaps || setSize+int(n)*HeaderSize > len(b) {
 		return nil, fmt.Errorf("%w: %d maps for %d CPUs in %d of %d bytes", ErrSet, n, cpus, size, len(b))
 	}
-	s := &Set{region: region, cpus: int(cpus)}
+	lines := ring.Word(b, offLines).Load()
+	if lines != 0 && (lines != Lines || cpus >= Lines/2) {
+		return nil, fmt.Errorf("%w: %d lines", ErrSet, lines)
+	}
+	s := &Set{region: region, cpus: int(cpus), lines: int(lines)}
 	for i := range int(n) {
-		spec, sh, err := readShape(b, setSize+i*HeaderSize, s.cpus)
+		spec, sh, err := readShape(b, setSize+i*HeaderSize, s.cpus, s.lines)
 		if err != nil {
 			return nil, err
 		}

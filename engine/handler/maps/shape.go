@@ -42,7 +42,8 @@ const perfRing = 256 << 10
 // shape is where a map has what; all of it follows from its description, the
 // number of CPUs and where it begins.
 //
-// Value i of CPU c is at data + i*stride + c*cpuStride, for all maps with values.
+// Value i of CPU or line c is at data + i*stride + c*cpuStride, for all maps with
+// values.
 type shape struct {
 	start, end int
 	data       int
@@ -56,6 +57,9 @@ type shape struct {
 	buckets    int // power of two
 }
 
+// pageSize is that of memory, or less.
+const pageSize = 4096
+
 func align(n, to int) int { return (n + to - 1) &^ (to - 1) }
 
 // spare is how many more entries a hash has than it may hold: for those that
@@ -66,11 +70,17 @@ func spare(n int) int { return n/8 + 64 }
 const maxBytes = 1 << 40
 
 // shapeOf lays a map out that begins at start.
-func shapeOf(m *program.Map, cpus, start int) (shape, error) {
+func shapeOf(m *program.Map, cpus, lines, start int) (shape, error) {
 	sh := shape{start: start, data: start, entries: int(m.MaxEntries)}
 	value, key := align(int(m.ValueSize), 8), align(int(m.KeySize), 8)
 	each := 1
-	if m.Type.PerCPU() {
+	switch {
+	case lined(m, lines):
+		each = lines + 1
+		if value*sh.entries >= pageSize { // so that InUse tells them apart
+			sh.data = align(start, pageSize)
+		}
+	case m.Type.PerCPU():
 		each = cpus
 	}
 	if float64(m.MaxEntries)*2*(float64(value)*float64(each)+float64(key)+64) > maxBytes {
@@ -134,7 +144,7 @@ func (sh *shape) write(b []byte, off int, m *program.Map) {
 }
 
 // readShape reads a header, and sees to it that the map is in the region.
-func readShape(b []byte, off, cpus int) (m program.Map, sh shape, err error) {
+func readShape(b []byte, off, cpus, lines int) (m program.Map, sh shape, err error) {
 	word := func(at int) uint64 { return ring.Word(b, off+at).Load() }
 	name, _, _ := bytes.Cut(b[off+offName:off+offName+nameSize], []byte{0})
 	m = program.Map{
@@ -149,7 +159,7 @@ func readShape(b []byte, off, cpus int) (m program.Map, sh shape, err error) {
 	if start%lineSize != 0 || start > uint64(len(b)) {
 		return m, sh, fmt.Errorf("%w: map %q at %#x", ErrSet, m.Name, start)
 	}
-	if sh, err = shapeOf(&m, cpus, int(start)); err == nil && (sh.end > len(b) || uint64(sh.end) != word(offEnd)) {
+	if sh, err = shapeOf(&m, cpus, lines, int(start)); err == nil && (sh.end > len(b) || uint64(sh.end) != word(offEnd)) {
 		err = fmt.Errorf("%w: map %q ends at %#x of %#x", ErrSet, m.Name, sh.end, len(b))
 	}
 	return m, sh, err

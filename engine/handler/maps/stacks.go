@@ -131,7 +131,7 @@ func (s *stacks) delete(key []byte) error {
 	return nil
 }
 
-func (s *stacks) all(values [][]byte, yield func([]byte) bool) {
+func (s *stacks) all(cpus []int, values [][]byte, yield func([]byte) bool) {
 	key := make([]byte, 4)
 	for i := range s.entries {
 		have := s.head(i).Load()
@@ -139,7 +139,7 @@ func (s *stacks) all(values [][]byte, yield func([]byte) bool) {
 			continue
 		}
 		binary.LittleEndian.PutUint32(key, uint32(i))
-		(*Map)(s).loadAll(i, values)
+		(*Map)(s).loadAll(i, cpus, values)
 		if s.head(i).Load() == have && !yield(key) {
 			return
 		}

@@ -74,7 +74,8 @@ type Process struct {
 	Ancestors []int
 	Exit      *ptrace.Stop
 	Leaving   bool
-	Hold      int // requests in progress that halt all its tasks, and new ones
+	Stale     bool // what was put into its parent may not be in it as we know it
+	Hold      int  // requests in progress that halt all its tasks, and new ones
 	// Old is the program's own SIGTRAP action where it is not the space's.
 	Old   *ptrace.SigAction
 	Traps bool // has been given a SIGTRAP of its own
@@ -94,7 +95,15 @@ type Space struct {
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
 	Threads  arch.Addr // its threads' table for handlers, 0: none
-	Skips    []Skip    // sites that tasks come back to without a new hit
+	// Epoch grows with what is written into it; see fork.go of the engine.
+	Epoch  uint64
+	Stacks arch.Addr // stacks of ours for its threads, 0: none
+	// NoLines: its threads can't be told apart by what the ABI says.
+	// LinesChecked: it was looked whether they can.
+	NoLines, LinesChecked bool
+	ThreadsNoted          bool   // the table has what is known of its threads
+	Alike                 bool   // there are tasks with the same pointer, that run beside each other
+	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
 	Scratch    arch.Addr
 	ScratchLen int

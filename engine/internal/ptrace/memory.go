@@ -15,6 +15,9 @@ import (
 type Memory struct {
 	file *os.File
 	pid  int
+	// Written is set by each Write, and what Note points to.
+	Written bool
+	Note    *bool
 }
 
 // OpenMemory opens the address space of pid, whose tracer we are.
@@ -23,7 +26,7 @@ func OpenMemory(pid int) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Memory{f, pid}, nil
+	return &Memory{file: f, pid: pid}, nil
 }
 
 // Close lets go of the address space.
@@ -64,6 +67,10 @@ func (m *Memory) ReadSome(addr arch.Addr, buf []byte) (int, error) {
 // Write writes data at addr. Where the kernel refuses forced writes through
 // this file, a stopped task's PokeWord remains.
 func (m *Memory) Write(addr arch.Addr, data []byte) error {
+	m.Written = true
+	if m.Note != nil {
+		*m.Note = true
+	}
 	for done := 0; done < len(data); {
 		n, err := unix.Pwrite(int(m.file.Fd()), data[done:], int64(addr)+int64(done))
 		if err == unix.EINTR {

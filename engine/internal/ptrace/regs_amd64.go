@@ -38,10 +38,12 @@ func ThreadPointer(task int) (pointer uint64, err error) {
 }
 
 // PCWord is the program counter's place in arch.Regs; OnePC says that the
-// kernel reads and writes it alone.
+// kernel reads and writes it alone. StepsOutlive says that a program can survive
+// its tracer's death in the middle of a single step.
 const (
-	PCWord = pcOffset / 8
-	OnePC  = true
+	PCWord       = pcOffset / 8
+	OnePC        = true
+	StepsOutlive = true
 )
 
 // SyscallOf is the system call a task is in, and its first argument.

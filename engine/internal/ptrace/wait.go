@@ -95,5 +95,9 @@ func SendAll(pid int, signal Signo) error {
 	return nil
 }
 
+// Exists is whether there is a process, if only one that has ended and that nobody
+// has waited for.
+func Exists(pid int) bool { return unix.Kill(pid, 0) != unix.ESRCH }
+
 // Kill ends a process.
 func Kill(pid int) error { return unix.Kill(pid, unix.SIGKILL) }

@@ -72,8 +72,7 @@ func (c *compiler) modrm(r reg, p place, behind int) {
 		return
 	case p.base == none: // rip-relative
 		c.bytes(field | 5)
-		next := int64(c.Target.Base) + int64(len(c.Code)) + 4 + int64(behind)
-		c.number(p.disp-next, 4)
+		c.relativeTo(arch.Addr(p.disp), behind)
 		return
 	}
 	mode, size := byte(0x80), 4
@@ -88,6 +87,13 @@ func (c *compiler) modrm(r reg, p place, behind int) {
 		c.bytes(0x24)
 	}
 	c.number(p.disp, size)
+}
+
+// relativeTo writes the distance to an address from the end of the instruction,
+// which is behind bytes further.
+func (c *compiler) relativeTo(addr arch.Addr, behind int) {
+	c.relative = append(c.relative, len(c.Code))
+	c.number(int64(addr)-int64(c.Target.Base)-int64(len(c.Code))-4-int64(behind), 4)
 }
 
 // number writes the low size bytes of n.
@@ -168,5 +174,7 @@ func (c *compiler) Link() bool {
 		copy(c.Code[j.at:j.at+j.size], b[:])
 	}
 	c.jumps = c.jumps[:0]
+	c.linked = append(c.linked[:0], c.relative...)
+	c.relative = c.relative[:0]
 	return true
 }

@@ -11,11 +11,17 @@ import "github.com/ptracer/ptracer/engine/handler/compile/plan"
 // compiler writes the code of a plan.
 type compiler struct {
 	plan.Writer
-	jumps []jump
+	jumps    []jump
+	relative []int // see plan.Code
+	linked   []int // those of the pass that is through
 }
 
 // Compile makes the code of p.
 func Compile(p *plan.Plan) (*plan.Code, error) {
 	c := &compiler{Writer: plan.NewWriter(p)}
-	return c.Run(c)
+	code, err := c.Run(c)
+	if err == nil {
+		code.Relative, code.Movable = c.linked, true
+	}
+	return code, err
 }

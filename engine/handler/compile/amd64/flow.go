@@ -107,7 +107,7 @@ func (c *compiler) helper(o *plan.Op) {
 	c.Flags, c.Calls = true, true
 	if c.near(addr) {
 		c.bytes(0xe8)
-		c.number(int64(addr)-int64(c.Target.Base)-int64(len(c.Code))-4, 4)
+		c.relativeTo(addr, 0)
 		return
 	}
 	c.constant(rax, int64(addr))
@@ -191,75 +191,4 @@ func (c *compiler) cpu(r reg) {
 		c.put(inst{op: []byte{0x0f, 0x03}, reg: r, rm: is(r)}) // lsl
 	}
 	c.withImm(false, groupAnd, is(r), mask, 0)
-}
-
-// lookup sets rax to the address of an array's value. An index that is known
-// is good.
-func (c *compiler) lookup(o *plan.Op) {
-	m, l := &c.Program.Maps[o.To], &c.Target.Maps[o.To]
-	perCPU := m.Type.PerCPU()
-	c.changes(rax)
-	c.Flags = true
-	mem := plan.Mem{Base: plan.BaseRegion, Off: int64(l.Data)}
-	constant, register := o.Key()
-	if constant {
-		c.cpu(rax)
-		c.scale(rax, l.CPUStride)
-		mem.Off += o.Imm * int64(l.Stride)
-		c.addAddress(o, mem)
-		return
-	}
-	miss, done := o.Miss, c.NewLabel()
-	if miss < 0 {
-		miss = c.NewLabel()
-	}
-	if register {
-		c.truncate(4, rax, is(home[o.Src]))
-	} else {
-		c.truncate(4, rax, c.place(o.Mem))
-	}
-	c.withImm(false, groupCmp, is(rax), int64(int32(m.MaxEntries)), 0)
-	c.jump(ifNotBelow, miss)
-	c.scale(rax, l.Stride)
-	if perCPU {
-		c.cpu(scratch1)
-		c.scale(scratch1, l.CPUStride)
-		c.put(inst{wide: true, op: []byte{0x01}, reg: scratch1, rm: is(rax)})
-	}
-	c.addAddress(o, mem)
-	if o.Miss < 0 {
-		c.jump(always, done)
-		c.Label(miss)
-		c.constant(rax, 0)
-	}
-	c.Label(done)
-}
-
-// scale multiplies r.
-func (c *compiler) scale(r reg, by int) {
-	if n := shiftOf(by); n >= 0 {
-		if n > 0 {
-			c.put(inst{wide: true, op: shiftBy, reg: shifts[program.AluLsh], rm: is(r), imm: int64(n), immLen: 1})
-		}
-		return
-	}
-	c.put(inst{wide: true, op: []byte{0x69}, reg: r, rm: is(r), imm: int64(by), immLen: 4})
-}
-
-// addAddress adds the address of mem to rax.
-func (c *compiler) addAddress(o *plan.Op, mem plan.Mem) {
-	r := c.spare(o)
-	c.address(r, mem)
-	c.put(inst{wide: true, op: []byte{0x01}, reg: r, rm: is(rax)})
-}
-
-// spare is a register that nobody needs: one of those that are changed anyway,
-// if there is one.
-func (c *compiler) spare(o *plan.Op) reg {
-	for r := program.R1; r <= program.R5; r++ {
-		if o.Live>>r&1 == 0 && c.Changes(words(home[r])) {
-			return home[r]
-		}
-	}
-	return scratch0
 }

@@ -60,14 +60,23 @@ func (c *compiler) storeSource(o *plan.Op) reg {
 	return home[o.Src]
 }
 
-const lock = 0xf0
+// locked is the prefix that makes an instruction atomic for other threads. To the
+// own one each is: nothing comes in the middle of one.
+func locked(o *plan.Op) byte {
+	const lock = 0xf0
+	if o.Own {
+		return 0
+	}
+	return lock
+}
 
 func (c *compiler) atomic(o *plan.Op) {
 	wide := o.Size == 8
 	p := c.place(o.Mem)
 	c.Flags = true
+	prefix := locked(o)
 	if o.UsesImm() {
-		c.withImm(wide, groups[o.Fn], p, o.Imm, lock)
+		c.withImm(wide, groups[o.Fn], p, o.Imm, prefix)
 		return
 	}
 	src := c.storeSource(o)
@@ -77,15 +86,15 @@ func (c *compiler) atomic(o *plan.Op) {
 		c.put(inst{wide: wide, op: []byte{0x87}, reg: src, rm: p})
 	case o.Fn == program.AtomicCmpXchg:
 		c.changes(rax)
-		c.put(inst{prefix: lock, wide: wide, op: []byte{0x0f, 0xb1}, reg: src, rm: p})
+		c.put(inst{prefix: prefix, wide: wide, op: []byte{0x0f, 0xb1}, reg: src, rm: p})
 		if !wide {
 			c.move(false, rax, rax) // not done by the machine if they were equal
 		}
 	case !o.Fetch:
-		c.put(inst{prefix: lock, wide: wide, op: []byte{byte(groups[o.Fn])<<3 | 1}, reg: src, rm: p})
+		c.put(inst{prefix: prefix, wide: wide, op: []byte{byte(groups[o.Fn])<<3 | 1}, reg: src, rm: p})
 	case o.Fn == program.AluAdd:
 		c.changes(src)
-		c.put(inst{prefix: lock, wide: wide, op: []byte{0x0f, 0xc1}, reg: src, rm: p})
+		c.put(inst{prefix: prefix, wide: wide, op: []byte{0x0f, 0xc1}, reg: src, rm: p})
 	default:
 		c.fetch(o, src, p)
 	}
@@ -108,7 +117,7 @@ func (c *compiler) fetch(o *plan.Op, src reg, p place) {
 	c.Label(again)
 	c.put(inst{wide: wide, op: movTo, reg: rax, rm: is(scratch2)})
 	c.put(inst{wide: wide, op: []byte{byte(groups[o.Fn])<<3 | 1}, reg: operand, rm: is(scratch2)})
-	c.put(inst{prefix: lock, wide: wide, op: []byte{0x0f, 0xb1}, reg: scratch2, rm: p})
+	c.put(inst{prefix: locked(o), wide: wide, op: []byte{0x0f, 0xb1}, reg: scratch2, rm: p})
 	c.jump(ifNot, again)
 	c.move(wide, src, rax)
 	if src != rax {

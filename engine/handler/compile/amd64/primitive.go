@@ -11,6 +11,8 @@ func (c *compiler) primitive(o *plan.Op) {
 	case plan.Thread:
 		c.changes(rax)
 		c.bytes(0xf3, 0x48, 0x0f, 0xae, 0xc0) // rdfsbase rax
+	case plan.Self:
+		c.self(rax)
 	case plan.Line:
 		c.cpu(rax)
 	case plan.Cycles:
@@ -41,4 +43,10 @@ func (c *compiler) cycles(o *plan.Op) {
 	if keep {
 		c.put(inst{wide: true, op: movTo, reg: scratch0, rm: is(rdx)})
 	}
+}
+
+// self sets r to the word at %fs:0.
+func (c *compiler) self(r reg) {
+	c.changes(r)
+	c.bytes(0x64, 0x48|byte(r>>3)<<2, 0x8b, byte(r&7)<<3|4, 0x25, 0, 0, 0, 0)
 }

@@ -24,22 +24,44 @@ var gpWords = func() (w plan.Words) {
 }()
 
 // Way makes what runs before and behind code that is inlined on way w: it keeps
-// what the code changes and gives it what it reads. Both can lie anywhere.
-func Way(code *plan.Code, w *plan.Way) (before, behind []byte, err error) {
+// what the code changes and gives it what it reads. Both can lie anywhere; length is
+// that of the code between them.
+func Way(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err error) {
 	p := &plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}}
 	a := way{compiler{Writer: plan.NewWriter(p)}, code, w}
 	b := way{compiler{Writer: plan.NewWriter(p)}, code, w}
-	if code.Bare() {
+	if code.Bare() && !w.OnOwn(code, a.bareSize()) {
 		saved := a.bare()
 		b.bareBack(saved)
 		err = w.Check(code, 8*saved)
 		return a.Code, b.Code, err
+	}
+	if w.Own.Used() {
+		return onOwn(a, b, length)
 	}
 	if err = a.framed(); err != nil {
 		return nil, nil, err
 	}
 	b.framedBack()
 	return a.Code, b.Code, w.Check(code, a.size()-w.Skip)
+}
+
+// onOwn is Way for code that runs on a stack of ours.
+func onOwn(a, b way, length int) (before, behind []byte, err error) {
+	outer, inner := *a.way, *a.way
+	inner.Flags, inner.Skip = false, 0
+	a.way, b.way = &inner, &inner
+	if err = a.framed(); err != nil {
+		return nil, nil, err
+	}
+	framed := a.Code
+	a.Code, a.way = nil, &outer
+	b.framedBack()
+	b.way = &outer
+	b.leaveOwn()
+	a.enterOwn(len(framed) + length + len(b.Code))
+	a.Link()
+	return append(a.Code, framed...), b.Code, outer.Check(a.code, (&way{code: a.code, way: &inner}).size())
 }
 
 type way struct {
@@ -68,15 +90,20 @@ func (a *way) saves() (list []reg, flags bool) {
 func (a *way) getFlags() { a.bytes(0x9f, 0x0f, 0x90, 0xc0) }
 func (a *way) setFlags() { a.bytes(0x04, 0x7f, 0x9e) }
 
+// bareSize is how many bytes bare keeps.
+func (a *way) bareSize() int {
+	list, flags := a.saves()
+	if flags {
+		return 8 * (len(list) + 1)
+	}
+	return 8 * len(list)
+}
+
 // bare keeps registers, and the flags behind them, below the red zone; saved
 // is how many words.
 func (a *way) bare() (saved int) {
 	list, flags := a.saves()
-	saved = len(list)
-	if flags {
-		saved++
-	}
-	if saved == 0 {
+	if saved = a.bareSize() / 8; saved == 0 {
 		return 0
 	}
 	a.moveStack(-(a.way.Skip + 8*saved))
@@ -127,7 +154,12 @@ func (a *way) framed() error {
 		a.store(rax, a.flags())
 	}
 	if words.Has(wordSP) {
-		a.put(inst{wide: true, op: lea, reg: rax, rm: at(rsp, int64(a.size()))})
+		if a.way.Own.Used() {
+			a.load(rax, at(rsp, int64(a.size()+levelOld)))
+			a.put(inst{wide: true, op: lea, reg: rax, rm: at(rax, plan.OwnStackSaved)})
+		} else {
+			a.put(inst{wide: true, op: lea, reg: rax, rm: at(rsp, int64(a.size()))})
+		}
 		a.store(rax, a.frame(wordSP))
 		changed = true
 	}

@@ -15,7 +15,10 @@ const (
 
 // Way makes what runs before and behind code that is inlined on way w: it keeps
 // what the code changes and gives it what it reads. Both can lie anywhere.
-func Way(code *plan.Code, w *plan.Way) (before, behind []byte, err error) {
+func Way(code *plan.Code, w *plan.Way, _ int) (before, behind []byte, err error) {
+	if w.Own.Used() {
+		return nil, nil, fmt.Errorf("%w: there are no stacks of ours on arm64", plan.ErrUnsupported)
+	}
 	p := &plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}}
 	a := way{compiler: compiler{Writer: plan.NewWriter(p)}, code: code, way: w}
 	b := way{compiler: compiler{Writer: plan.NewWriter(p)}, code: code, way: w}

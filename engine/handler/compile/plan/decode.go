@@ -213,6 +213,8 @@ func (b *builder) decodePrimitive(i int, o Op) error {
 		return Refuse(b.Program, i, "no helper has number %d", o.Imm)
 	case o.Imm == FnThread:
 		o.Kind = Thread
+	case o.Imm == FnSelf && b.result.Context.Arch == "amd64":
+		o.Kind = Self
 	case o.Imm == FnCycles:
 		o.Kind = Cycles
 	case o.Imm == FnLine:

@@ -31,6 +31,7 @@ const (
 	Lookup        // R0 = address of the value of map To, 0 if none; see Miss and Key
 	CPU           // R0 = number of the CPU
 	Thread        // R0 = the thread pointer
+	Self          // R0 = the word that it points to
 	Line          // R0 = the number of the value that the thread takes of a map with one for each CPU
 	Cycles        // R0 = the counter that time is made of
 	Syscall       // R0 = system call Imm of R1 to R5 and a 0
@@ -61,6 +62,7 @@ type Op struct {
 	Wide     bool  // 64 bits, not 32
 	Signed   bool  // division, modulo, load
 	Fetch    bool  // atomic: Src gets the old value (R0, of CmpXchg)
+	Own      bool  // atomic: of a value that no other thread writes
 	Dst, Src uint8
 	Label    bool // jumped to
 	Loop     bool // may come again in the same call
@@ -113,7 +115,7 @@ func (o *Op) Defines() uint16 {
 		}
 	case Call, CallFunc, Repeat, Syscall:
 		return volatile
-	case Lookup, CPU, Thread, Line, Cycles:
+	case Lookup, CPU, Thread, Self, Line, Cycles:
 		return 1 << program.R0
 	}
 	return 0
@@ -181,7 +183,7 @@ func callUses(num int32) (u uint16) {
 // pure is whether o does nothing but set Defines.
 func (o *Op) pure() bool {
 	switch o.Kind {
-	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU, Thread, Line:
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU, Thread, Self, Line:
 		return true
 	case Lookup:
 		return o.Miss < 0

@@ -85,6 +85,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	b.trim()
 	b.fuse()
 	b.tidy()
+	b.markOwn()
 	if err := b.check(); err != nil {
 		return nil, err
 	}
@@ -92,6 +93,14 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	b.frame()
 	b.stacks()
 	return b.Plan, nil
+}
+
+// markOwn finds the atomic operations that no other thread can come in between.
+func (b *builder) markOwn() {
+	for i := range b.Ops {
+		fact := &b.result.Facts[i]
+		b.Ops[i].Own = b.Ops[i].Kind == Atomic && fact.Region == verify.MapValue && fact.Map >= 0 && b.Target.Maps[fact.Map].Lined
+	}
 }
 
 // sound holds a result to what the verifier promises, as far as the compiler

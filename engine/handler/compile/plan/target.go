@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
@@ -23,6 +25,8 @@ type Target struct {
 	// none: see package compile.
 	Helpers  map[Helper]arch.Addr
 	Features Feature
+	// Threads is the program's table of threads, for maps with lines.
+	Threads arch.Addr
 	// RSeq is where a thread's struct rseq lies, relative to its thread
 	// pointer, 0 if that is not known: where no instruction gives the number
 	// of the CPU, the kernel writes it there.
@@ -61,6 +65,34 @@ const (
 	// 8 bytes, is the thread's ids, and is written to where R2 points. Look-ups
 	// by what get_current_pid_tgid has told become one where the target has it.
 	FnOwn = -4
+	// FnEntry gives the thread's entry in the table of threads, 0 if it can't
+	// have one.
+	FnEntry = -5
+	// FnClaim is what code of maps with lines calls where a thread's entry is not
+	// where it looks first: it leaves the address of one in a scratch register
+	// (amd64: r11), and changes no other register but the flags.
+	FnClaim = -6
+	// FnSelf, a primitive of amd64, is the word that the thread pointer points to: by
+	// the ABI of thread-local storage itself. To read it is free, while rdfsbase waits
+	// for all that is in flight, and what needs it waits, too.
+	FnSelf = -7
+	// FnStack gives the thread's entry in the table of threads, with a stack at
+	// ThreadStack; 0, and a hit counted as lost, if it can't have one.
+	FnStack = -8
+)
+
+// The table of threads, as far as code looks into it by itself (package helper has
+// the rest): behind ThreadFirst bytes lie entries, of which a thread's is at the
+// one that the lower 32 bits of its pointer, times ThreadMul, give by their upper
+// ThreadBits bits, or at one behind it. Its first word is that pointer, once the
+// line at ThreadLine is there.
+const (
+	ThreadFirst = 64
+	ThreadEntry = 64
+	ThreadBits  = 12
+	ThreadMul   = 0x9e3779b1
+	ThreadLine  = 16
+	ThreadStack = 56
 )
 
 // Feature is what a CPU has beyond what all have.
@@ -82,6 +114,9 @@ type Map struct {
 	// All CPUs that the machine can ever have must have theirs.
 	CPUStride int
 	CPUs      int // how many that are
+	// Lined is whether a thread takes the value of its own line, not of its CPU:
+	// nobody else writes that. The target has Threads and FnClaim then.
+	Lined bool
 }
 
 // The frame lies directly above the code's own stack: the words of arch.Regs,
@@ -120,6 +155,31 @@ type Code struct {
 	// address included, those of helpers and what they use not.
 	Stack int
 	Calls bool // calls helpers
+	// Claims is whether it calls FnClaim, which needs the stack of helpers only.
+	Claims bool
+	// Relative are the offsets of 32-bit numbers in the code that are distances from
+	// there to something that does not move with it. All else can lie anywhere, if
+	// Movable.
+	Relative []int
+	Movable  bool
+}
+
+// Move gives the code that lies at from as it is to lie at to, nil if that can't be
+// had.
+func (c *Code) Move(from, to arch.Addr) *Code {
+	if !c.Movable {
+		return nil
+	}
+	moved := *c
+	moved.Bytes = bytes.Clone(c.Bytes)
+	for _, at := range c.Relative {
+		d := int64(int32(binary.LittleEndian.Uint32(moved.Bytes[at:]))) - int64(to-from)
+		if d != int64(int32(d)) {
+			return nil
+		}
+		binary.LittleEndian.PutUint32(moved.Bytes[at:], uint32(d))
+	}
+	return &moved
 }
 
 // Error is why a program has no code.

@@ -40,6 +40,7 @@ type Writer struct {
 	Flags       bool  // flags have changed in this pass
 	Flagged     bool  // and in the one before
 	Calls       bool
+	Claims      bool
 
 	changed []Words // so far, of each function
 	before  []Words // in the whole of it, in the pass before
@@ -138,7 +139,7 @@ func (w *Writer) settled() bool {
 func (w *Writer) result() *Code {
 	c := &Code{
 		Bytes: w.Code, Clobbers: w.changed[0], Writes: w.Wrote, Reads: w.Read | w.Wrote,
-		Flags: w.Flags, Calls: w.Calls, Stack: w.depth(0, map[int]int{}),
+		Flags: w.Flags, Calls: w.Calls, Claims: w.Claims, Stack: w.depth(0, map[int]int{}),
 	}
 	if !w.Target.Called {
 		c.Locals = w.Frames[0].Size
@@ -180,7 +181,7 @@ func (w *Writer) pass(m Machine) bool {
 	}
 	clear(w.changed)
 	w.Read, w.Wrote = w.Reads, w.Writes
-	w.Flags, w.Calls = false, false
+	w.Flags, w.Calls, w.Claims = false, false, false
 	for f := range w.Funcs {
 		if w.Funcs[f].Used {
 			w.function(m, f)

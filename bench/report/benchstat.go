@@ -1,0 +1,75 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+)
+
+// Benchstat writes a line for each figure of each round, in the format that
+// golang.org/x/perf reads: benchstat compares two runs, or with -col /way the
+// ways of one.
+func (r *Report) Benchstat(w io.Writer) error {
+	var b strings.Builder
+	for _, line := range [][2]string{
+		{"goos", "linux"}, {"goarch", r.Machine.Arch}, {"pkg", "github.com/ptracer/ptracer/bench"},
+		{"cpu", r.Machine.CPU}, {"kernel", r.Machine.Kernel}, {"virtual", r.Machine.Virtual},
+	} {
+		fmt.Fprintf(&b, "%s: %s\n", line[0], line[1])
+	}
+	// No key: benchstat would not compare runs in which it is another.
+	fmt.Fprintf(&b, "# ptracer %s, %s, %s\n", r.Version, r.Date.Format("2006-01-02"), r.Command)
+	for _, t := range r.Tables {
+		for _, row := range t.Rows {
+			for _, column := range t.Columns {
+				c := row.Cells[column]
+				if !c.Measured() {
+					continue
+				}
+				for _, v := range c.Values {
+					fmt.Fprintf(&b, "Benchmark%s/way=%s/at=%s 1 %.6g %s\n", camel(t.ID), slug(row.Name), slug(column), v, perOp(t.unit(row)))
+				}
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// perOp is a unit as benchmarks name it.
+func perOp(u Unit) string {
+	switch u {
+	case Nanoseconds:
+		return "ns/op"
+	case Bytes:
+		return "B/op"
+	}
+	return "n/op"
+}
+
+// camel makes an id a benchmark's name.
+func camel(id string) string {
+	if id == "" {
+		return id
+	}
+	return strings.ToUpper(id[:1]) + id[1:]
+}
+
+// slug makes a text one word of a benchmark's name, in which "/", "=" and spaces
+// have a meaning, and "-" with digits at the end.
+func slug(s string) string {
+	s = strings.Map(func(c rune) rune {
+		switch {
+		case unicode.IsLetter(c) && c < 0x80, unicode.IsDigit(c):
+			return c
+		case c == '+':
+			return c
+		}
+		return '_'
+	}, s)
+	for strings.Contains(s, "__") {
+		s = strings.ReplaceAll(s, "__", "_")
+	}
+	return strings.Trim(s, "_")
+}

@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/bench/internal/target"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// stopped has the engine count hits that stop, and calls watch while it does.
+func stopped(t *testing.T, hits int, watch func(run func())) {
+	t.Helper()
+	r := tiny(t, Options{})
+	s, _ := r.hits.Site("push")
+	p, err := r.hits.Start(target.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	probe, err := probing{rung: breakpoint.Slot}.open(p, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer probe.Close()
+	order := target.Order{Addr: s.Entry, Calls: hits}
+	run := func() {
+		if _, err := p.Run(order); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run()
+	watch(run)
+	if n, err := probe.Hits(); err != nil || n != uint64(2*hits) {
+		t.Errorf("%d hits of %d, %v", n, 2*hits, err)
+	}
+}
+
+// TestAllocations: a hit that stops takes no memory.
+func TestAllocations(t *testing.T) {
+	const hits = 2000
+	var before, after runtime.MemStats
+	stopped(t, hits, func(run func()) {
+		runtime.ReadMemStats(&before)
+		run()
+		runtime.ReadMemStats(&after)
+	})
+	if each := float64(after.Mallocs-before.Mallocs) / hits; each > 0.2 {
+		t.Errorf("%.2f allocations a hit", each)
+	}
+}
+
+// TestRequests: a hit that stops takes no more than so many ptrace requests.
+func TestRequests(t *testing.T) {
+	const hits, most = 2000, 6.0
+	stopped(t, hits, func(run func()) {
+		requests := openTracepoint(t, "syscalls/sys_enter_ptrace")
+		run()
+		each := float64(requests.sum(t)) / hits
+		if each > most || each < 1 {
+			t.Errorf("%.2f ptrace requests a hit, %v at the most", each, most)
+		}
+	})
+}
+
+// counters are perf events, one a thread of ours; their sum is read.
+type counters []int
+
+// openTracepoint counts how often our threads pass a tracepoint.
+func openTracepoint(t *testing.T, name string) (c counters) {
+	t.Helper()
+	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: tracepointID(t, name)}
+	attr.Size = uint32(unsafe.Sizeof(attr))
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range tasks {
+		tid, _ := strconv.Atoi(e.Name())
+		fd, err := unix.PerfEventOpen(&attr, tid, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
+		switch {
+		case errors.Is(err, unix.ESRCH): // it has ended meanwhile
+		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+			skip.Missing(t, fmt.Sprintf("right to count kernel events: %v", err))
+		case err != nil:
+			t.Fatalf("perf_event_open: %v", err)
+		default:
+			t.Cleanup(func() { unix.Close(fd) })
+			c = append(c, fd)
+		}
+	}
+	return c
+}
+
+func (c counters) sum(t *testing.T) (n uint64) {
+	t.Helper()
+	for _, fd := range c {
+		var b [8]byte
+		if _, err := unix.Read(fd, b[:]); err != nil {
+			t.Fatalf("read perf event: %v", err)
+		}
+		n += binary.LittleEndian.Uint64(b[:])
+	}
+	return n
+}
+
+// tracepointID is the number of a tracepoint, which tracefs knows.
+func tracepointID(t *testing.T, name string) uint64 {
+	t.Helper()
+	dir := "/sys/kernel/tracing"
+	if _, err := os.Stat(dir + "/events"); err != nil {
+		dir = t.TempDir()
+		if err := unix.Mount("tracefs", dir, "tracefs", 0, ""); err != nil {
+			skip.Missing(t, fmt.Sprintf("tracefs: %v", err))
+		}
+		defer unix.Unmount(dir, 0)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "events", name, "id"))
+	if err != nil {
+		skip.Missing(t, "tracepoint "+name)
+	}
+	id, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}

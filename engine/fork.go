@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// A forked child has a copy of what we have put into its parent: of the moment of
+// the fork. We are told later, and may have gone on writing into the parent
+// meanwhile: then what we know of that is not true of the child. So there is a
+// number in the parent's memory that grows when something was written; the child
+// has it as it was. A child with another one is cleaned like one of a dead tracer's,
+// by what is found in it, and then probed anew.
+
+// epochAt is where that number is in the guard's page.
+const epochAt = 1008
+
+// onFork takes a child with a copy of the parent's space: sites, slots and
+// guard are in the copy already.
+func (s *session) onFork(t *inferior.Task, child int) error {
+	parent := t.Process
+	mem, err := ptrace.OpenMemory(child)
+	if err != nil {
+		s.early[child] = ptrace.Stop{} // died at once
+		delete(s.early, child)
+		return err
+	}
+	if s.stale(parent.Space, mem) {
+		s.addStale(t, child, mem)
+		return nil
+	}
+	mem.Note = &s.written
+	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard, Epoch: parent.Space.Epoch}
+	space.Guard.Old = *ownAction(parent)
+	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
+	s.regions[space] = slices.Clone(s.regions[parent.Space])
+	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
+	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
+	space.NoLines, space.LinesChecked, space.ThreadsNoted = parent.Space.NoLines, parent.Space.LinesChecked, parent.Space.ThreadsNoted
+	p := s.addForked(parent, child, space)
+	p.Traps, p.Guarded = parent.Traps, parent.Guarded
+	for k, m := range parent.Modules {
+		p.Modules[k] = m
+	}
+	s.inherit(parent, p)
+	s.inheritKernel(parent, p)
+	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
+	for _, k := range parent.Space.Skips {
+		if k.TID == t.TID {
+			space.Skips = append(space.Skips, inferior.Skip{TID: child, Addr: k.Addr, SP: k.SP})
+		}
+	}
+	s.takeEarly(s.addTask(p, child, true))
+	return nil
+}
+
+// addForked makes a forked child known.
+func (s *session) addForked(parent *inferior.Process, child int, space *inferior.Space) *inferior.Process {
+	p := s.addProcess(child, space)
+	s.descend(p, parent)
+	p.Leaving = parent.Silent || !parent.Follow
+	p.Silent, p.Name = p.Leaving, parent.Name
+	return p
+}
+
+// descend gives a new process what it has from its parent.
+func (s *session) descend(p, parent *inferior.Process) {
+	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
+	p.Follow, p.Allowed = parent.Follow, maps.Clone(parent.Allowed)
+}
+
+// stale is whether a child's copy of its parent's space may differ from what we
+// know of that.
+func (s *session) stale(parent *inferior.Space, child *ptrace.Memory) bool {
+	if parent.Guard.Data == 0 {
+		return parent.Table.Prepared()
+	}
+	var b [8]byte
+	return parent.Memory.Written || child.Read(parent.Guard.Data+epochAt, b[:]) != nil || le64(b[:]) != parent.Epoch
+}
+
+// settle gives the spaces that something was written into their next number. It is
+// the last thing to be written before stops are waited for.
+func (s *session) settle() {
+	for _, p := range s.procs {
+		if space := p.Space; space.Memory.Written && space.Guard.Data != 0 {
+			space.Epoch++
+			var b [8]byte
+			putLe64(b[:], space.Epoch)
+			_ = space.Memory.Write(space.Guard.Data+epochAt, b[:])
+		}
+		p.Space.Memory.Written = false
+	}
+	s.written = false
+}
+
+// addStale makes a child known whose copy is not what we know: until its first
+// stop, in which it is cleaned.
+func (s *session) addStale(t *inferior.Task, child int, mem *ptrace.Memory) {
+	p := s.addForked(t.Process, child, &inferior.Space{})
+	s.newSpace(p, mem)
+	p.Stale = true
+	s.lifeEvent(&event.Event{Kind: event.Fork, PID: t.Process.PID, TID: t.TID, Child: child}, p)
+	s.takeEarly(s.addTask(p, child, true))
+}
+
+// onStale is such a child's first stop.
+func (s *session) onStale(t *inferior.Task) error {
+	p := t.Process
+	p.Stale = false
+	t.Hold++ // all the time
+	if err := s.recover(p); err != nil && !isGone(err) {
+		s.warn(p, "clean child %d: %v", p.PID, err)
+	}
+	if t.State == inferior.Gone {
+		return ptrace.ErrGone
+	}
+	if p.Leaving {
+		return s.release(p)
+	}
+	s.rescan(p)
+	return errors.Join(s.setWatches(t), s.unhalt(t))
+}

@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Lines: a thread of a traced program counts in words of its own (package maps,
+// Lines), which it finds by its pointer to its own data. That is right where no two
+// threads have the same one, and where the word that it points to is the pointer
+// itself, as code reads it there: so it is in programs whose threads are a libc's.
+// It is looked at when the first such code is planted, in the pause for that, and
+// at each thread that comes. Where it is not so, code goes by CPUs, atomically.
+
+// errNoLines is of a space in which threads can't be told apart.
+var errNoLines = errors.New("a thread's pointer is not what the ABI says")
+
+// finding is what a thread finds that is its own: a line, or a stack.
+type finding uint8
+
+const (
+	nothing finding = iota
+	byLine
+	byStack
+)
+
+// finds says what threads find at a place of m. The dynamic loader's own code runs
+// before there is any thread pointer; Go's threads have none of the ABI's kind, and
+// their stacks no room for handlers.
+func (s *session) finds(p *inferior.Process, m *symbols.Module, way compile.Way, handler bool) finding {
+	switch {
+	case !s.takeLines():
+		return nothing
+	case way.Stack > 0 && handler:
+		return byStack
+	case way.Stack > 0, p.Space.NoLines, m != nil && m.Loader:
+		return nothing
+	}
+	return byLine
+}
+
+// takeLines is whether there are lines on this machine.
+func (s *session) takeLines() bool {
+	ctx, err := program.ContextOf(s.isa.Name())
+	return err == nil && handler.Lined(ctx)
+}
+
+// linesAt is where a process has the set with the next free line: the first counters.
+func (s *session) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, error) {
+	return s.share(p, s.counters[0].Set(), near)
+}
+
+// claimFor gives the code by which threads find their lines first.
+func (s *session) claimFor(p *inferior.Process, near arch.Addr) (*library, error) {
+	lines, err := s.linesAt(p, near)
+	if err != nil {
+		return nil, err
+	}
+	env, need := s.counters[0].Claim(lines)
+	return s.library(p, nil, near, byLine, env, need)
+}
+
+// checkLines says whether threads of a space, which are halted, can be told apart.
+// In a program that begins there is no pointer yet, but will be when anything but
+// the loader runs.
+func (s *session) checkLines(space *inferior.Space) error {
+	if !s.takeLines() || space.NoLines || space.LinesChecked {
+		return nil
+	}
+	seen := map[uint64]bool{}
+	for _, p := range s.sharing(space) {
+		for _, t := range p.Tasks {
+			pointer, err := s.threadPointer(t)
+			if seen[pointer] && err == nil {
+				err = fmt.Errorf("task %d: %w", t.TID, errNoLines) // another's
+			}
+			if err != nil && !isGone(err) {
+				space.NoLines = true
+				return err
+			}
+			seen[pointer] = true
+		}
+	}
+	space.LinesChecked = true
+	return nil
+}
+
+// threadPointer is a task's pointer to its own data, if code can go by it.
+func (s *session) threadPointer(t *inferior.Task) (uint64, error) {
+	pointer, err := ptrace.ThreadPointer(t.TID)
+	switch {
+	case err != nil:
+		return 0, err
+	case pointer == 0 && hasLoader(t.Process):
+		return 0, nil
+	}
+	var b [8]byte
+	if pointer == 0 || t.Process.Space.Memory.Read(arch.Addr(pointer), b[:]) != nil || le64(b[:]) != pointer {
+		return 0, fmt.Errorf("task %d: %w", t.TID, errNoLines)
+	}
+	return pointer, nil
+}
+
+func hasLoader(p *inferior.Process) bool {
+	for _, m := range p.Modules {
+		if m.Loader {
+			return true
+		}
+	}
+	return false
+}
+
+// mostLines is from how many lines on that are taken, or may be by the threads that
+// are there, code goes by CPUs: in good time before there are none.
+const mostLines = maps.Lines * 3 / 4
+
+// watchLines looks at a thread that begins: whether it can have a line of its own.
+func (s *session) watchLines(t *inferior.Task) error {
+	space := t.Process.Space
+	if !space.LinesChecked || space.NoLines {
+		return nil
+	}
+	_, err := s.threadPointer(t)
+	if err == nil && s.fewLines(len(t.Process.Tasks)) {
+		err = errNoLines
+	}
+	if err == nil || isGone(err) {
+		return err
+	}
+	return s.leaveLines(t.Process)
+}
+
+// fewLines is whether there may soon be no line for one of a process's tasks. Those
+// of processes that have ended are free, which is looked for now and then.
+func (s *session) fewLines(tasks int) bool {
+	if len(s.counters) == 0 || s.counters[0].Set().NextLine()+tasks < mostLines {
+		return false
+	}
+	const often = 32
+	if s.newTasks++; s.newTasks%often != 0 {
+		return false
+	}
+	return s.counters[0].InUse(ptrace.Exists)+tasks >= mostLines
+}
+
+// leaveLines has all code in a process's space go by CPUs from now on.
+func (s *session) leaveLines(p *inferior.Process) error {
+	space := p.Space
+	was := space.NoLines
+	if space.NoLines = true; was || !space.LinesChecked {
+		return nil
+	}
+	var jumps []*breakpoint.Site
+	for _, site := range space.Table.Sites() {
+		if site.Jumps() {
+			jumps = append(jumps, site)
+		}
+	}
+	return s.whileHalted(space, func(int) error { // nobody comes to the traps in between
+		return errors.Join(s.downgrade(space, jumps, ""), s.upgrade(p, jumps))
+	})
+}
+
+// uncounted is Stats.Uncounted.
+func (s *session) uncounted() (n uint64) {
+	get := func() error {
+		n = s.stats.uncounted
+		if len(s.counters) > 0 {
+			n = s.counters[0].Set().Lost()
+		}
+		return nil
+	}
+	if s.do(get) == ErrEnded {
+		<-s.done
+		_ = get()
+	}
+	return n
+}

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// TestLines has counts and sums of many threads, each in its own line of the maps:
+// also of more threads than there are lines, and of a child that can't be told from
+// its parent by the pointer to its data.
+func TestLines(t *testing.T) {
+	needsJumps(t)
+	crowd := pace(maps.Lines+100, 100)
+	for _, c := range []struct {
+		args  []string
+		calls uint64
+	}{
+		{[]string{"many", "2", "200000"}, 400000},
+		{[]string{"many", "100", "2000"}, 200000},
+		{[]string{"many", fmt.Sprint(crowd), "300"}, uint64(300 * crowd)},
+		{[]string{"shared", "300000"}, 600000},
+		{[]string{"alike", "300000"}, 600000},
+	} {
+		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
+			p := launch(t, "lines", c.args...)
+			s := attach(t, p.pid, Options{Follow: true})
+			h := openHandler(t, s, HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}})
+			id := register(t, s, ProbeSpec{Location: "work", Handler: h})
+			p.goOn()
+			_, status := p.end()
+			r, err := h.Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := r.(*builtin.Histogram).Count; s.Hits(id) != c.calls || n != c.calls || status != 0 || s.Stats().Uncounted != 0 {
+				t.Errorf("%d hits, %d values, %d uncounted; there were %d; status %d", s.Hits(id), n, s.Stats().Uncounted, c.calls, status)
+			}
+		})
+	}
+}
+
+// TestAlike pairs calls with their ends of threads that have the same pointer: by
+// their ids, which they ask for.
+func TestAlike(t *testing.T) {
+	needsJumps(t)
+	const calls = 100000
+	for _, how := range []string{"shared", "alike"} {
+		p := launch(t, "lines", how, fmt.Sprint(calls))
+		s := attach(t, p.pid, Options{Follow: true})
+		h, err := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee})
+		if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+			skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		id := register(t, s, ProbeSpec{Location: "work", Handler: h})
+		p.goOn()
+		_, status := p.end()
+		r, err := h.Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := r.(*builtin.Histogram); l.Count != 2*calls || l.Lost != 0 || status != 0 {
+			t.Errorf("%s: %d hits, %d pairs, %d without; there were %d; status %d", how, s.Hits(id), l.Count, l.Lost, 2*calls, status)
+		}
+	}
+}
+
+// TestNoLines has programs whose threads have no pointer that code could go by.
+func TestNoLines(t *testing.T) {
+	needsJumps(t)
+	for _, c := range []struct {
+		fixture, where string
+		args           []string
+		without        bool
+	}{{"threads", "work", []string{"2", "1000"}, false}, {"threads-static", "work", []string{"2", "1000"}, false}, {"gowork", "main.work", []string{"2", "1000"}, true}} {
+		t.Run(c.fixture, func(t *testing.T) {
+			p := launch(t, c.fixture, c.args...)
+			s := attach(t, p.pid)
+			register(t, s, ProbeSpec{Location: c.where})
+			local := s.(*session)
+			if err := local.do(func() error {
+				if space := local.procs[p.pid].Space; local.takeLines() && jumping && space.LinesChecked == (space.NoLines || c.without) {
+					t.Errorf("checked %v, without %v", space.LinesChecked, space.NoLines)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+			p.goOn()
+			p.end()
+		})
+	}
+}
+
+// TestLinesOfForks has more children, one after the other, than there are lines: those
+// of the dead are taken again, with a tracer and without.
+func TestLinesOfForks(t *testing.T) {
+	needsJumps(t)
+	children, calls := pace(maps.Lines+300, 20), uint64(3)
+	args := []string{"fork", fmt.Sprint(children), fmt.Sprint(calls)}
+	t.Run("resident", func(t *testing.T) {
+		p := launch(t, "forker", args...)
+		r := leave(t, p, "work")
+		p.goOn()
+		_, status := p.end()
+		if hits := r.hits(t); hits != 2*calls*uint64(children) || status != 0 {
+			t.Errorf("%d hits of %d children, status %d", hits, children, status)
+		}
+	})
+	t.Run("followed", func(t *testing.T) {
+		p := launch(t, "forker", args...)
+		s := attach(t, p.pid, Options{Follow: true})
+		id := register(t, s, ProbeSpec{Location: "work"})
+		p.goOn()
+		_, status := p.end()
+		if hits := s.Hits(id); hits != 2*calls*uint64(children) || status != 0 || s.Stats().Uncounted != 0 {
+			t.Errorf("%d hits of %d children, %d uncounted, status %d", hits, children, s.Stats().Uncounted, status)
+		}
+	})
+}
