@@ -94,7 +94,7 @@ func (s *session) kernelLocation(p *probe, proc *inferior.Process, sp spot) (ker
 	if sp.exit != nil && !sp.exit.always {
 		return kernel.Location{}, errConditional
 	}
-	if kernel.Misreads(sp.orig) {
+	if !kernel.CanProbe(sp.orig) {
 		return kernel.Location{}, errInstruction
 	}
 	if site := proc.Space.Table.At(sp.addr); site != nil && site.Rung != breakpoint.Hardware {
