@@ -15,12 +15,14 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -515,15 +517,34 @@ func TestKernelBesideTraps(t *testing.T) {
 		t.Errorf("beside a trap: %v", err)
 	}
 	register(t, s, ProbeSpec{Location: "leaf", Handler: h})
-	beside := register(t, s, ProbeSpec{Location: "leaf"})
+	beside, err := s.Register(ProbeSpec{Location: "leaf"})
+	switch {
+	case !ptrace.DebugBefore && err != nil:
+		t.Fatal(err)
+	case ptrace.DebugBefore && !errors.Is(err, errUprobe):
+		t.Errorf("beside a uprobe: %v", err)
+	}
+	watch := register(t, s, ProbeSpec{Location: "run", Rung: breakpoint.Hardware})
+	if _, err := s.Register(ProbeSpec{Location: "run", Handler: h}); ptrace.DebugBefore && !errors.Is(err, errOccupied) {
+		t.Errorf("beside a debug register: %v", err)
+	}
 	p.goOn()
 	p.end()
+	if n := s.Hits(watch); n != 2 {
+		t.Errorf("%d hits of run, not 2", n)
+	}
 	if n := s.Hits(trap); n != 200 {
 		t.Errorf("%d hits of step, not 200", n)
 	}
 	want := float64(2 * (100 + 34)) // two calls leaf twice
-	if n := resultOf(t, h).(map[string]any)["hits"]; n != want || s.Hits(beside) != uint64(want) {
-		t.Errorf("%v hits of leaf in the kernel, %d of ours, not %v", n, s.Hits(beside), want)
+	if !ptrace.DebugBefore {
+		if n := s.Hits(beside); n != uint64(want) {
+			t.Errorf("%d hits of leaf, not %v", n, want)
+		}
+		want += 2 // those of run
+	}
+	if n := resultOf(t, h).(map[string]any)["hits"]; n != want {
+		t.Errorf("%v hits in the kernel, not %v", n, want)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -98,6 +99,9 @@ func (s *session) kernelLocation(p *probe, proc *inferior.Process, sp spot) (ker
 		return kernel.Location{}, errInstruction
 	}
 	if site := proc.Space.Table.At(sp.addr); site != nil && site.Rung != breakpoint.Hardware {
+		return kernel.Location{}, errOccupied
+	}
+	if ptrace.DebugBefore && s.watchesCode(proc, sp.addr) { // see errUprobe
 		return kernel.Location{}, errOccupied
 	}
 	for _, m := range proc.Modules {

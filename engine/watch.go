@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -33,6 +34,9 @@ func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) err
 		if i < 0 {
 			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, ErrDebug), s.dropWatches(proc, added))
 		}
+		if ptrace.DebugBefore && p.spec.Watch == Execute && isUprobe(proc.Space, sp.addr) {
+			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, errUprobe), s.dropWatches(proc, added))
+		}
 		w[i] = &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit,
 			rung: breakpoint.Hardware, why: sp.why}
 		added = append(added, i)
@@ -47,6 +51,32 @@ func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) err
 		p.places = append(p.places, w[i])
 	}
 	return nil
+}
+
+// errUprobe is of an instruction that a debug register can't serve: a task that was
+// stopped before it is stepped over it without, and on arm64 the kernel, when it
+// has stepped over what its uprobe displaced, ends our step too
+// (arch_uprobe_post_xol): the task would go on without its debug registers.
+var errUprobe = errors.New("a uprobe of the kernel's is there")
+
+// uprobeTrap is the kernel's (brk #5, UPROBES_BRK_IMM in asm/brk-imm.h).
+const uprobeTrap = 0xd42000a0
+
+func isUprobe(space *inferior.Space, addr arch.Addr) bool {
+	var b [4]byte
+	return space.Memory.Read(addr, b[:]) == nil && binary.LittleEndian.Uint32(b[:]) == uprobeTrap
+}
+
+// watchesCode is whether a debug register serves an instruction.
+func (s *session) watchesCode(proc *inferior.Process, addr arch.Addr) bool {
+	if w := s.watches[proc]; w != nil {
+		for _, pl := range w {
+			if pl != nil && pl.addr == addr && pl.probe.spec.Watch == Execute {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func freeWatch(w *[ptrace.MaxDebug]*placement) int {

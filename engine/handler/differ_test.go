@@ -437,9 +437,13 @@ func TestVerifiersAgree(t *testing.T) {
 	if kernel.Available() != nil {
 		skip.Missing(t, "eBPF in the kernel")
 	}
+	few := rounds(1500)
+	if runtime.GOARCH == "arm64" {
+		few /= 3 // the kernel's is slow there, too
+	}
 	both, neither, pruned := 0, 0, 0
 	stricter := map[string]int{}
-	for seed := range rounds(1500) {
+	for seed := range few {
 		p := randprog.New(seed, randprog.Options{Steps: 3 + int(seed%30), Sloppy: []float64{0, 0.01, 0.05}[seed%3]})
 		r, ours := check(t, p)
 		log, theirs := kernel.Check(p)
@@ -469,7 +473,7 @@ func TestVerifiersAgree(t *testing.T) {
 	for _, n := range stricter {
 		only += n
 	}
-	if pruned > both/100 || both < 200 || neither < 200 || only > both/10 {
+	if least := int(few) / 8; pruned > both/100 || both < least || neither < least || only > both/10 {
 		t.Errorf("%d accepted by both, %d pruned, %d by none, %d by the kernel only", both, pruned, neither, only)
 	}
 }

@@ -53,7 +53,7 @@ func try() error {
 	return uprobes(p)
 }
 
-// uprobes tries one: at the second byte of a file in memory that no process has
+// uprobes tries one: at the second word of a file in memory that no process has
 // mapped, so that nothing is ever patched.
 func uprobes(p *ebpf.Program) error {
 	fd, err := unix.MemfdCreate("uprobe", unix.MFD_CLOEXEC)
@@ -69,7 +69,7 @@ func uprobes(p *ebpf.Program) error {
 	if err != nil {
 		return refused("no /proc", err)
 	}
-	k, err := file.Uprobe("", p, &link.UprobeOptions{Address: 1, PID: os.Getpid()})
+	k, err := file.Uprobe("", p, &link.UprobeOptions{Address: 4, PID: os.Getpid()})
 	if err != nil {
 		return refused("no uprobe", err)
 	}

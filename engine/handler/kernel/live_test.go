@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os/exec"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -115,8 +115,10 @@ func TestCount(t *testing.T) {
 func TestEveryProcess(t *testing.T) {
 	available(t)
 	own := filepath.Join(t.TempDir(), "loop")
-	if out, err := exec.Command("cp", fixture.Path(t, "loop"), own).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if b, err := os.ReadFile(fixture.Path(t, "loop")); err != nil {
+		t.Fatal(err)
+	} else if err := os.WriteFile(own, b, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	a, b, late := startFile(t, own, "700"), startFile(t, own, "40"), startFile(t, own, "5")
 	in := instance(t, count(t))
