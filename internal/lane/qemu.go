@@ -26,7 +26,7 @@ func boot(o options, kernel, initramfs, log string) (*result, error) {
 	// One thread emulates both CPUs: with QEMU 7.2's default of one each,
 	// traps get lost and programs crash.
 	cmd := exec.CommandContext(ctx, "qemu-system-aarch64", "-M", "virt", "-cpu", cpu, "-smp", "2",
-		"-accel", "tcg,thread=single", "-m", "1024", "-nographic", "-nodefaults", "-no-reboot",
+		"-accel", "tcg,thread=single", "-m", "2048", "-nographic", "-nodefaults", "-no-reboot",
 		"-serial", "stdio", "-kernel", kernel, "-initrd", initramfs,
 		"-append", "console=ttyAMA0 rdinit=/init panic=-1 oops=panic quiet")
 	console, err := cmd.StdoutPipe()
