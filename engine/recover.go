@@ -17,21 +17,7 @@ func (s *session) recover(p *inferior.Process) error {
 	if err != nil {
 		return err
 	}
-	var areas []arch.Addr
-	for _, m := range maps {
-		if m.Perm != "r-xp" || m.Path != "" {
-			continue
-		}
-		// Those side by side are shown as one; among them may be some that nothing
-		// had been written into yet.
-		for at := m.Start; at < m.End; {
-			size := breakpoint.Ours(p.Space.Memory, at)
-			if size > 0 {
-				areas = append(areas, at)
-			}
-			at += arch.Addr(max(size, pageSize))
-		}
-	}
+	areas := oldAreas(p, maps)
 	if len(areas) == 0 {
 		return nil
 	}
@@ -72,6 +58,25 @@ func (s *session) recover(p *inferior.Process) error {
 	}
 	p.Modules, p.Guarded, p.Space.Resident = nil, false, false // there is nothing of ours any more
 	return err
+}
+
+// oldAreas are the areas of ours that are mapped in a process.
+func oldAreas(p *inferior.Process, maps []symbols.Mapping) (areas []arch.Addr) {
+	for _, m := range maps {
+		if m.Perm != "r-xp" || m.Path != "" {
+			continue
+		}
+		// Those side by side are shown as one; among them may be some that nothing
+		// had been written into yet.
+		for at := m.Start; at < m.End; {
+			size := breakpoint.Ours(p.Space.Memory, at)
+			if size > 0 {
+				areas = append(areas, at)
+			}
+			at += arch.Addr(max(size, pageSize))
+		}
+	}
+	return areas
 }
 
 func (s *session) recoverGuard(p *inferior.Process, table *breakpoint.Table, g *inferior.Guard) error {

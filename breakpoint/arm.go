@@ -1,0 +1,240 @@
+package breakpoint
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Jumps in the place of traps, and traps in the place of jumps.
+
+// Arm puts planned jumps in the place of their traps. All tasks are halted, and
+// none is inside what the jumps overwrite, nor comes back there: those that were
+// go on at Continue. Errors are by jump: those stay traps.
+func (t *Table) Arm(jumps []*Upgrade) []error {
+	changes := make([]change, len(jumps))
+	veneers := make([]error, len(jumps))
+	for i, j := range jumps {
+		r := j.run
+		t.unplan(j)
+		changes[i] = change{r.from, append(r.trapped(t.isa.Trap()), r.shared...), slices.Concat(r.patch, r.shared)}
+		if veneers[i] = t.lead(r); veneers[i] != nil {
+			changes[i].now = changes[i].old
+		}
+	}
+	errs := t.exchange(changes)
+	for i, j := range jumps {
+		if errs[i] == nil {
+			errs[i] = veneers[i]
+		}
+		if errs[i] != nil {
+			t.old = append(t.old, j.run) // tasks may be on their way there
+			j.run = nil
+			errs[i] = &SiteError{j.Site.Addr, errs[i]}
+			continue
+		}
+		for _, s := range j.run.sites {
+			s.run, s.Rung, s.Reason = j.run, j.run.rung(), ""
+			t.jumps++
+		}
+	}
+	return errs
+}
+
+// noteJump writes into a site's cell how to undo its jump: the program's bytes
+// where that lies, and behind those, where it lies before the site, the trap's.
+func (t *Table) noteJump(s *Site, r *run) error {
+	var b [cellSize - cellOrig]byte
+	n := copy(b[:8], r.code[:len(r.patch)])
+	if r.from != s.Addr {
+		n += copy(b[n:8], s.code[:len(t.isa.Trap())])
+	}
+	b[8], b[cellJump-cellOrig], b[cellBack-cellOrig] = byte(n), byte(len(r.patch)), byte(s.Addr-r.from)
+	binary.LittleEndian.PutUint32(b[cellRun-cellOrig:], uint32(int64(r.addr)-int64(s.Slot())))
+	b[cellRuns-cellOrig] = byte(min(r.n, 255))
+	return t.mem.Write(s.Slot()+cellOrig, b[:])
+}
+
+// Disarm puts traps in the place of jumps, of all sites that share these or lean on
+// them; all tasks are halted. The runs stay until Sweep.
+func (t *Table) Disarm(sites []*Site, why string) error {
+	sites = t.Sharing(sites)
+	trap := t.isa.Trap()
+	var list []*run
+	var changes []change
+	for _, s := range sites {
+		if s != nil && t.sites[s.Addr] == s && s.run != nil && !slices.Contains(list, s.run) {
+			list = append(list, s.run)
+			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped(trap)})
+		}
+	}
+	var failed []error
+	for i, err := range t.exchange(changes) {
+		if err != nil && err != errNotOurs {
+			failed = append(failed, &SiteError{list[i].sites[0].Addr, err})
+			continue
+		}
+		for _, s := range list[i].sites {
+			t.retire(s)
+			s.Reason, s.Rung = why, s.trapRung()
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// trapRung is the rung of a site without a jump.
+func (s *Site) trapRung() Rung {
+	switch {
+	case s.Resume != s.Slot():
+		return Emulate
+	case s.copied:
+		return Step
+	}
+	return Slot
+}
+
+// Sharing are the sites that share a jump with any of sites, and those the puns of
+// which lean on the patches of them; themselves included.
+func (t *Table) Sharing(sites []*Site) (all []*Site) {
+	seen := map[*Site]bool{}
+	for todo := slices.Clone(sites); len(todo) > 0; {
+		s := todo[0]
+		todo = todo[1:]
+		if s == nil || seen[s] {
+			continue
+		}
+		seen[s] = true
+		all = append(all, s)
+		from, n := s.Addr, len(t.isa.Trap())
+		if s.run != nil {
+			todo = append(todo, s.run.sites...)
+			from, n = s.run.from, len(s.run.patch)
+		}
+		todo = append(todo, t.leaning(from, n)...)
+	}
+	return all
+}
+
+// Within lists the sites in [from, to), by address.
+func (t *Table) Within(from, to arch.Addr) (list []*Site) {
+	for a := from; a < to; a++ {
+		if s := t.sites[a]; s != nil {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (t *Table) anyPlanned(from, to arch.Addr) bool {
+	for a := from; a < to; a++ {
+		if t.planned[a] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Planned says whether a jump that displaces what is at an address has been planned
+// and is not armed.
+func (t *Table) Planned(addr arch.Addr) bool { return t.planned[addr] != nil }
+
+// change is bytes to be replaced where memory holds what it is thought to hold.
+type change struct {
+	addr     arch.Addr
+	old, now []byte
+}
+
+// exchange makes changes, each whole or not at all; errors are by change. Those
+// of one page are written at once: each write is a system call for which all
+// tasks wait. What lies between them is written as it was read just before.
+func (t *Table) exchange(changes []change) []error {
+	errs := make([]error, len(changes))
+	order := make([]int, len(changes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmpAddr(changes[a].addr, changes[b].addr) })
+	for len(order) > 0 {
+		n, page := 1, changes[order[0]].addr/pageSize
+		for n < len(order) && changes[order[n]].addr/pageSize == page {
+			n++
+		}
+		t.exchangePage(changes, order[:n], errs)
+		order = order[n:]
+	}
+	return errs
+}
+
+// exchangePage makes those of the changes that list names, in ascending order.
+func (t *Table) exchangePage(changes []change, list []int, errs []error) {
+	first, last := changes[list[0]], changes[list[len(list)-1]]
+	code := make([]byte, int(last.addr-first.addr)+len(last.now))
+	err := t.mem.Read(first.addr, code)
+	for _, i := range list {
+		c, at := changes[i], int(changes[i].addr-first.addr)
+		if err == nil && bytes.HasPrefix(code[at:], c.old) {
+			copy(code[at:], c.now)
+		} else {
+			errs[i] = errNotOurs
+		}
+	}
+	if err == nil {
+		err = t.mem.Write(first.addr, code)
+	}
+	for _, i := range list {
+		if errs[i] == nil {
+			errs[i] = err
+		}
+	}
+}
+
+// retire takes a site's run out of use.
+func (t *Table) retire(s *Site) {
+	if r := s.run; r != nil {
+		s.run = nil
+		t.jumps--
+		if !slices.ContainsFunc(r.sites, func(x *Site) bool { return x.run == r }) {
+			t.old = append(t.old, r)
+		}
+	}
+}
+
+// JumpsOver lists the sites whose jump displaces anything in [addr, addr+n).
+func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
+	if t.jumps == 0 {
+		return nil
+	}
+	back := t.isa.MaxJump() - 1 + t.isa.MaxInst()
+	for a := addr - arch.Addr(back); a < addr+arch.Addr(n+MaxBack); a++ {
+		if s := t.sites[a]; s != nil && s.run != nil && s.run.from < addr+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > addr {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// AnyJump says whether any site is armed by a jump.
+func (t *Table) AnyJump() bool { return t.jumps > 0 }
+
+// AnyRun says whether a task can stand in a run.
+func (t *Table) AnyRun() bool { return t.jumps > 0 || len(t.old) > 0 }
+
+// InRun says whether pc lies in a run, also in one that nothing leads to any
+// more, or at a jump behind its landing pad, which is half the way: a task there has
+// to leave it by itself.
+func (t *Table) InRun(pc arch.Addr) bool {
+	for _, a := range t.areas {
+		if pc >= a.cells && pc < a.index {
+			return a.runs[int(pc-a.cells)/cellSize] != nil
+		}
+	}
+	return t.inLibrary(pc) || t.behindPad(pc)
+}
+
+func (t *Table) behindPad(pc arch.Addr) bool {
+	s := t.sites[pc-arch.Addr(t.isa.MaxJump()-t.isa.JumpLen())]
+	return s != nil && s.run != nil && s.run.from == s.Addr && len(s.run.patch) > t.isa.JumpLen()
+}
