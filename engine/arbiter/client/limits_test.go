@@ -2,8 +2,12 @@ package client
 
 import (
 	"errors"
+	"io"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
@@ -92,4 +96,47 @@ func TestLimits(t *testing.T) {
 		t.Error(err)
 	}
 	until(t, "a connection's end", func() bool { _, err := Dialer{Socket: socket}.Tracers(0); return err == nil })
+}
+
+// TestCrowd has a thousand come at once and say nothing, nonsense, or half of
+// something: who was there first counts on, each of them can be answered no, and
+// when they have gone others can come.
+func TestCrowd(t *testing.T) {
+	const crowd, calls = 1000, 2000
+	socket := serve(t, server.Options{})
+	p := launch(t, "loop", strconv.Itoa(calls), "100")
+	s := dial(t, socket, p.pid())
+	id := register(t, s, engine.ProbeSpec{Location: "work"})
+	p.goOn()
+	var list []net.Conn
+	for i := range crowd {
+		c, err := net.DialTimeout("unix", socket, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, []string{"", "PTRACER MAPS x", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00", strings.Repeat("x", 100)}[i%4])
+		list = append(list, c)
+	}
+	if n := s.Hits(id); n > calls {
+		t.Errorf("%d hits", n)
+	}
+	if c, err := (Dialer{Socket: socket}).Attach(p.pid()); err == nil {
+		t.Error("one more than may come has been let in")
+		_ = c.Close()
+	}
+	for _, c := range list {
+		c.Close()
+	}
+	until(t, "others can come", func() bool {
+		c, err := Dialer{Socket: socket}.Attach(p.pid())
+		if err == nil {
+			err = c.Close()
+		}
+		return err == nil || errors.Is(err, engine.ErrGone)
+	})
+	p.end()
+	if n := s.Hits(id); n != calls {
+		t.Errorf("%d hits of %d", n, calls)
+	}
 }
