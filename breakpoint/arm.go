@@ -63,10 +63,11 @@ func (t *Table) noteJump(s *Site, r *run) error {
 func (t *Table) Disarm(sites []*Site, why string) error {
 	sites = t.Sharing(sites)
 	trap := t.isa.Trap()
-	var list []*run
-	var changes []change
+	list, seen := make([]*run, 0, len(sites)), make(map[*run]bool, len(sites))
+	changes := make([]change, 0, len(sites))
 	for _, s := range sites {
-		if s != nil && t.sites[s.Addr] == s && s.run != nil && !slices.Contains(list, s.run) {
+		if s != nil && t.sites[s.Addr] == s && s.run != nil && !seen[s.run] {
+			seen[s.run] = true
 			list = append(list, s.run)
 			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped(trap)})
 		}
@@ -128,9 +129,15 @@ func (t *Table) Within(from, to arch.Addr) (list []*Site) {
 	return list
 }
 
-func (t *Table) anyPlanned(from, to arch.Addr) bool {
-	for a := from; a < to; a++ {
-		if t.planned[a] != nil {
+// plannedOver is whether a jump that displaces anything in [from, to) has been
+// planned and is not armed.
+func (t *Table) plannedOver(from, to arch.Addr) bool {
+	if len(t.planned) == 0 {
+		return false
+	}
+	back := MaxBack + t.isa.MaxJump() - 1 + t.isa.MaxInst()
+	for a := from - arch.Addr(back); a < to; a++ {
+		if j := t.planned[a]; j != nil && j.run.behind(t.isa.JumpLen()) > from {
 			return true
 		}
 	}
@@ -139,7 +146,7 @@ func (t *Table) anyPlanned(from, to arch.Addr) bool {
 
 // Planned says whether a jump that displaces what is at an address has been planned
 // and is not armed.
-func (t *Table) Planned(addr arch.Addr) bool { return t.planned[addr] != nil }
+func (t *Table) Planned(addr arch.Addr) bool { return t.plannedOver(addr, addr+1) }
 
 // change is bytes to be replaced where memory holds what it is thought to hold.
 type change struct {

@@ -91,9 +91,7 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 	if err != nil {
 		return &SiteError{s.Addr, err}
 	}
-	for a := r.from; a < j.run.behind(t.isa.JumpLen()); a++ {
-		t.planned[a] = j
-	}
+	t.planned[r.from] = j
 	return nil
 }
 
@@ -152,7 +150,7 @@ func (t *Table) CodeAt(s *Site) []byte {
 func (t *Table) alone(j *Upgrade, r *run) error {
 	behind := r.behind(t.isa.JumpLen())
 	if j.Pun {
-		if t.anyPlanned(r.end(), behind) {
+		if t.plannedOver(r.end(), behind) {
 			return ErrOverlap
 		}
 		behind = r.end()
@@ -161,11 +159,8 @@ func (t *Table) alone(j *Upgrade, r *run) error {
 		if s, _ := j.codeAt(a); t.sites[a] != s {
 			return errNear
 		}
-		if t.planned[a] != nil {
-			return ErrOverlap
-		}
 	}
-	if len(t.JumpsOver(r.from, int(behind-r.from))) > 0 {
+	if t.plannedOver(r.from, behind) || len(t.JumpsOver(r.from, int(behind-r.from))) > 0 {
 		return ErrOverlap
 	}
 	return nil
@@ -260,11 +255,7 @@ func (t *Table) Drop(j *Upgrade) {
 	}
 }
 
-func (t *Table) unplan(j *Upgrade) {
-	for a := j.run.from; a < j.run.behind(t.isa.JumpLen()); a++ {
-		delete(t.planned, a)
-	}
-}
+func (t *Table) unplan(j *Upgrade) { delete(t.planned, j.run.from) }
 
 // Hit is where a task goes on that has come to the site at an address and has not
 // hit; false: there is no site.

@@ -25,7 +25,7 @@ type Table struct {
 	libs   []library
 	// veneers are what puns lead to, by where they lie; in libs, too.
 	veneers map[arch.Addr]*run
-	// planned are the bytes that jumps displace that are not armed yet.
+	// planned are jumps that are not armed yet, by where they are to be.
 	planned map[arch.Addr]*Upgrade
 }
 

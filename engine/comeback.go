@@ -16,9 +16,8 @@ import (
 // free are the jumps in the middle of which no task is going to come back: what
 // a signal has interrupted there lies on its stack, or its goroutine's. Where one
 // is, the site is inside.
-func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
-	c := s.comeback(space, ups)
-	if len(c.at) == 0 {
+func (s *session) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
+	if c.highest == 0 {
 		return ups, nil
 	}
 	for _, p := range s.sharing(space) {
@@ -33,6 +32,7 @@ func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list [
 			inside = append(inside, up.Site)
 			fallthrough
 		default:
+			c.forget(up)
 			s.giveUp(space, up, err)
 		}
 	}
@@ -40,8 +40,10 @@ func (s *session) free(space *inferior.Space, ups []*breakpoint.Upgrade) (list [
 }
 
 // comeback is what is looked for on stacks: places in the middle of what jumps
-// are to displace, and, once found, why these can't be.
+// are to displace, and, once found, why these can't be. It is made before tasks are
+// halted for it.
 type comeback struct {
+	// at has the jumps by what they displace, their own places included.
 	at              map[arch.Addr]*breakpoint.Upgrade
 	lowest, highest arch.Addr
 	parks           map[*symbols.Module][]*breakpoint.Upgrade // of Go modules, where goroutines may be parked
@@ -49,10 +51,14 @@ type comeback struct {
 }
 
 func (s *session) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
-	c := &comeback{at: map[arch.Addr]*breakpoint.Upgrade{}, lowest: math.MaxUint64,
+	c := &comeback{at: make(map[arch.Addr]*breakpoint.Upgrade, 3*len(ups)), lowest: math.MaxUint64,
 		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
 	ps := s.sharing(space)
+	if len(ps) == 0 {
+		return c
+	}
 	for _, up := range ups {
+		c.at[up.From] = up
 		inner := up.Displaces()
 		for _, a := range inner {
 			c.at[a] = up
@@ -67,9 +73,21 @@ func (s *session) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *co
 
 func (c *comeback) look(words []uint64) {
 	for _, v := range words {
-		if a := arch.Addr(v); a >= c.lowest && a <= c.highest && c.at[a] != nil {
-			c.why[c.at[a]] = errInside
+		a := arch.Addr(v)
+		if a < c.lowest || a > c.highest {
+			continue
 		}
+		if up := c.at[a]; up != nil && a != up.From {
+			c.why[up] = errInside
+		}
+	}
+}
+
+// forget is for a jump that is not made.
+func (c *comeback) forget(up *breakpoint.Upgrade) {
+	delete(c.at, up.From)
+	for _, a := range up.Displaces() {
+		delete(c.at, a)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // armJumps plants jumps in one pause of the space's tasks. It gives back the
 // sites where tasks were in the way.
 func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
+	c := s.comeback(space, ups)
 	err = s.whileHalted(space, func(stuck int) error {
 		if len(s.sharing(space)) == 0 {
 			ups = nil
@@ -37,10 +38,10 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 		if err := s.noteThreads(space); err != nil {
 			return err
 		}
-		ups, inside = s.free(space, ups)
+		ups, inside = s.free(space, c, ups)
 		// First: we may die in between, and no task is to find itself in the
 		// middle of a jump.
-		err := s.moveIntoRuns(space, ups)
+		err := s.moveIntoRuns(space, c.at)
 		for i, err := range space.Table.Arm(ups) {
 			if err != nil {
 				s.giveUp(space, ups[i], err)
@@ -99,14 +100,7 @@ func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) er
 // to be armed go on behind these: those that stand there, and those in the slots of
 // the traps that were there before, also of sites that are gone. The latter's hits
 // have been told.
-func (s *session) moveIntoRuns(space *inferior.Space, ups []*breakpoint.Upgrade) error {
-	at := map[arch.Addr]*breakpoint.Upgrade{}
-	for _, up := range ups {
-		at[up.From] = up
-		for _, a := range up.Displaces() {
-			at[a] = up
-		}
-	}
+func (s *session) moveIntoRuns(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) error {
 	s.forgetSkips(space, at)
 	var errs []error
 	for _, p := range s.sharing(space) {
