@@ -41,7 +41,7 @@ func TestStepAside(t *testing.T) {
 	watch := register(t, s, ProbeSpec{Location: "libc:nanosleep", Rung: breakpoint.Hardware})
 	p.goOn()
 	until(t, "hits", func() bool { return s.Hits(trap) > 3 && s.Hits(watch) > 3 })
-	if err := s.StepAside(p.pid, 500*time.Millisecond); err != nil {
+	if err := s.StepAside(p.pid, hangs); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Tasks(p.pid); !errors.Is(err, ErrAside) {
