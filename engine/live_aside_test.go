@@ -33,7 +33,7 @@ func seizeAndWait() {
 // jumps count on, the program does not notice, and nothing is left at the end.
 func TestStepAside(t *testing.T) {
 	needsJumps(t)
-	p := launch(t, "threads", "3", "1500000", "1000")
+	p := launch(t, "threads", "3", "4000000", "1000")
 	text := textOf(t, p.pid)
 	s := attach(t, p.pid)
 	jump := register(t, s, ProbeSpec{Location: "work"})
