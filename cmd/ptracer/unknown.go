@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -84,7 +85,7 @@ func (j *job) tellFailed() {
 	var order []string
 	total := 0
 	for _, p := range j.places() {
-		if p.Err == nil {
+		if p.Err == nil || errors.Is(p.Err, engine.ErrGone) { // what has ended meanwhile has no hits to miss
 			continue
 		}
 		why := root(p.Err).Error()

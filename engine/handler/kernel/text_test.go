@@ -26,6 +26,9 @@ var logLine = regexp.MustCompile(`(?m)^(\d+): \([0-9a-f]{2}\) (.*?)\s*(?:;.*)?$`
 func TestTextIsTheKernels(t *testing.T) {
 	available(t)
 	programs := []*program.Program{arithmetic(t)}
+	if log, err := Check(programs[0]); err != nil && strings.Contains(log, "unknown opcode") {
+		skip.Missing(t, "a kernel that loads and stores with an order (6.15)")
+	}
 	for _, name := range []string{"latency", "record", "loop"} {
 		f, err := os.Open(filepath.Join("..", "program", "testdata", name+".bpf.o"))
 		switch {
