@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/internal/fixture"
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 //	                     with one of several: 0,1
 //	pause TIME           does nothing for that long
 //	traced PID           waits until a process is traced
+//	probed PID           waits until it is through a server, and a probe in it was hit
 //	signal NAME PID      sends a signal
 //	untouched PID        the process is not traced and has no mapping of ours
 //	jsonl FILE KEY...    FILE has one JSON object a line, with these keys
@@ -70,7 +72,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"needs": needs, "status": status, "pause": pause, "fixture": setFixture, "pid": setPID, "traced": traced, "signal": sendSignal,
+			"needs": needs, "status": status, "pause": pause, "fixture": setFixture, "pid": setPID, "traced": traced, "probed": probed, "signal": sendSignal,
 			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches, "server": setServer, "apart": isApart,
 		},
 	})
@@ -83,6 +85,16 @@ func setServer(ts *testscript.TestScript, _ bool, args []string) {
 	i, err := client.Dialer{Socket: ts.Getenv(client.SocketEnv)}.Server()
 	ts.Check(err)
 	ts.Setenv(args[0], strconv.Itoa(i.PID))
+}
+
+// probed waits until a process is traced through a server, and a probe in it hit.
+func probed(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	await(ts, "hits of "+args[0], func() bool {
+		list, err := client.Dialer{Socket: ts.Getenv(client.SocketEnv)}.Hits(pid)
+		return err == nil && slices.ContainsFunc(list, func(t arbiter.TracerInfo) bool { return len(t.Hits) > 0 && slices.Max(t.Hits) > 0 })
+	})
 }
 
 func isApart(ts *testscript.TestScript, _ bool, args []string) {
