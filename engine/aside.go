@@ -319,9 +319,3 @@ func (s *session) cleanAway(a *away) error {
 // returnPatience is how long signal handlers may take that have interrupted code
 // of ours.
 const returnPatience = time.Second
-
-// freeze has a placement count no further behind a jump.
-func (pl *placement) freeze() {
-	pl.hits.Add(pl.counter.count())
-	pl.counter = counter{}
-}

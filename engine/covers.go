@@ -88,8 +88,6 @@ func (s *session) strip(child *inferior.Process) error {
 	}
 	all := map[*inferior.Process][]*breakpoint.Site{child: sites}
 	errs := []error{s.withoutJumps(all)}
-	for _, pl := range list {
-		errs = append(errs, s.unplace(pl))
-	}
-	return errors.Join(append(errs, s.restoreJumps(all))...)
+	_, err := s.unplaceAll(list)
+	return errors.Join(append(errs, err, s.restoreJumps(all))...)
 }

@@ -28,13 +28,6 @@ func (s *session) Forget(id event.ProbeID) error {
 		if !p.gone {
 			return fmt.Errorf("forget %d: %w", id, errStillThere)
 		}
-		if p.clean && !s.opts.Resident && !s.wentAside {
-			for _, pl := range p.places {
-				if pl.counter.of != nil {
-					s.spare = append(s.spare, pl.counter)
-				}
-			}
-		}
 		s.probes[id-1] = &probe{id: id, spec: ProbeSpec{Location: p.spec.Location}, loc: p.loc, gone: true}
 		s.forgetWho(p.spec.By)
 		return nil
@@ -49,17 +42,6 @@ func (s *session) forgetWho(by any) {
 	for _, p := range s.procs {
 		delete(p.Allowed, by)
 	}
-}
-
-// reuse gives a placement a counter that another has had.
-func (s *session) reuse(pl *placement) bool {
-	n := len(s.spare)
-	if n == 0 {
-		return false
-	}
-	pl.counter, s.spare = s.spare[n-1], s.spare[:n-1]
-	pl.counter.base = pl.counter.of.Count(pl.counter.n)
-	return true
 }
 
 // unshare takes out of all spaces what only a handler has had in them that is

@@ -40,6 +40,9 @@ type placement struct {
 type tag struct {
 	list  []*placement
 	plain bool // all of them only count
+	// shared is the counter that a placement shares with those that are there, nil:
+	// none.
+	shared *tally
 	// faulted: an instruction behind the first has, that a jump displaced.
 	faulted bool
 }

@@ -30,41 +30,6 @@ import (
 // to the program's own code (leaveRun): what it has begun is done once, and the
 // program never sees that code.
 
-// counter is where a placement's hits behind a jump are counted.
-type counter struct {
-	of   *handler.Counters
-	n    int
-	base uint64 // what another has counted there before
-}
-
-func (c counter) count() uint64 {
-	if c.of == nil {
-		return 0
-	}
-	return c.of.Count(c.n) - c.base
-}
-
-// count is how often a placement was hit.
-func (pl *placement) count() uint64 { return pl.hits.Load() + pl.counter.count() }
-
-// keepCounts takes over what was counted behind jumps, at the session's end, and
-// gives the memory back.
-func (s *session) keepCounts() {
-	for _, p := range s.probes {
-		for _, pl := range p.places {
-			pl.hits.Add(pl.counter.count())
-			pl.counter = counter{}
-		}
-	}
-	if len(s.counters) > 0 {
-		s.stats.uncounted = s.counters[0].Set().Lost()
-	}
-	for _, c := range s.counters {
-		_ = c.Close()
-	}
-	s.counters = nil
-}
-
 // Why a site stays a trap.
 var (
 	errStops      = errors.New("a probe there needs a stop")
@@ -118,14 +83,18 @@ func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*break
 // onlyJumps takes what could not be made a jump from a probe that wants nothing
 // else.
 func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
-	var errs []error
-	for _, pl := range slices.Clone(p.places) {
+	var list []*placement
+	for _, pl := range p.places {
 		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
 			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
-			errs = append(errs, s.unplace(pl))
+			list = append(list, pl)
 		}
 	}
-	return errors.Join(errs...)
+	counters, err := s.unplaceAll(list)
+	if err == nil {
+		s.spareCounters(counters)
+	}
+	return err
 }
 
 // upgrade makes jumps of those of the sites that can be; the others get the
@@ -319,8 +288,9 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 	}
 	var always, sometimes []handler.Piece
 	var inside [][2]arch.Addr
+	counted := map[*tally]bool{}
 	for _, pl := range list {
-		ps, err := s.pieces(p, m, pl, way)
+		ps, err := s.pieces(p, m, pl, way, counted)
 		if err != nil {
 			return nil, err
 		}
@@ -497,10 +467,10 @@ func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 	return nil
 }
 
-// pieces are the programs that do what a placement does: count, and its
-// handler's.
-func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way) (list []handler.Piece, err error) {
-	if pl.counter.of == nil {
+// pieces are the programs that do what a placement does: count, where that is not
+// done for another yet, and its handler's.
+func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way, counted map[*tally]bool) (list []handler.Piece, err error) {
+	if pl.counter.in == nil {
 		if err := s.newCounter(pl); err != nil {
 			return nil, err
 		}
@@ -532,41 +502,19 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		list = append(list, piece)
 		return nil
 	}
-	count, err := pl.counter.of.Program(pl.counter.n)
-	if err == nil {
-		err = add(count, pl.counter.of.Set(), nil)
+	if c := pl.counter.in; !counted[c] {
+		counted[c] = true
+		count, err := c.of.Program(c.n)
+		if err == nil {
+			err = add(count, c.of.Set(), nil)
+		}
+		if err != nil {
+			return list, err
+		}
 	}
 	h := pl.probe.handler
-	if err != nil || h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
+	if h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
 		return list, err
 	}
 	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set, h)
-}
-
-func (s *session) newCounter(pl *placement) error {
-	if s.reuse(pl) {
-		return nil
-	}
-	if k := len(s.counters); k > 0 {
-		if n, ok := s.counters[k-1].Take(); ok {
-			pl.counter = counter{of: s.counters[k-1], n: n}
-			return nil
-		}
-	}
-	ctx, err := program.ContextOf(s.isa.Name())
-	if err != nil {
-		return err
-	}
-	var lines *maps.Set // the first counters have the next free one
-	if len(s.counters) > 0 {
-		lines = s.counters[0].Set()
-	}
-	c, err := handler.NewCounters(ctx, lines, s.newFile())
-	if err != nil {
-		return err
-	}
-	s.counters = append(s.counters, c)
-	n, _ := c.Take()
-	pl.counter = counter{of: c, n: n}
-	return nil
 }

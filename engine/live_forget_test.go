@@ -47,7 +47,7 @@ func TestForget(t *testing.T) {
 			t.Fatalf("round %d: %v: %s", i, rung.Rung, rung.Reason)
 		}
 		s.(*session).look(func() {
-			if c := s.(*session).probes[count-1].places[0].counter; jumping && (c.of == nil || c.n > 8) {
+			if c := s.(*session).probes[count-1].places[0].counter.in; jumping && (c == nil || c.n > 8) {
 				t.Errorf("round %d: counter %d", i, c.n)
 			}
 		})

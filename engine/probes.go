@@ -23,7 +23,6 @@ type probe struct {
 	places  []*placement
 	gone    bool
 	found   bool // its location has been found somewhere
-	clean   bool // it is gone, and nothing leads to what it has had
 }
 
 // Register implements Session.
@@ -362,8 +361,9 @@ func (s *session) Unregister(id event.ProbeID) error {
 			was[i].rung, was[i].why = pl.rung, pl.why // jumps become traps on the way out
 		}
 		errs := []error{s.withoutJumps(sites)}
+		counters, err := s.unplaceAll(places)
+		errs = append(errs, err)
 		for i, pl := range places {
-			errs = append(errs, s.unplace(pl))
 			pl.rung, pl.why = was[i].rung, was[i].why
 		}
 		errs = append(errs, s.restoreJumps(sites))
@@ -373,8 +373,9 @@ func (s *session) Unregister(id event.ProbeID) error {
 			}
 		}
 		links = s.links()
-		err = errors.Join(errs...)
-		p.clean = err == nil
+		if err = errors.Join(errs...); err == nil {
+			s.spareCounters(counters)
+		}
 		return err
 	})
 	return errors.Join(err, closeLinks(links))
@@ -415,14 +416,16 @@ func (s *session) unplace(pl *placement) error {
 		s.unlink(pl)
 		return nil
 	}
+	c := pl.counter.in
+	pl.freeze() // others may count on there, and a process that another tracer has
 	if pl.site == nil || pl.site.Tag == nil {
-		if s.away[pl.proc.PID] != nil { // which counts on
-			pl.freeze()
-		}
 		return nil
 	}
 	g := pl.site.Tag.(*tag)
 	g.drop(pl)
+	if c != nil && c.users == 0 && g.shared == c {
+		g.shared = nil
+	}
 	site := pl.site
 	pl.site = nil
 	if s.procs[pl.proc.PID] != pl.proc {
@@ -480,6 +483,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		if child.Leaving || old == nil || old.Tag == nil {
 			continue // it is let go before it executes anything
 		}
+		old.Tag.(*tag).shared = nil // the child adds to it, too
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
 				point: pl.point, second: pl.second, top: pl.top, start: pl.start, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}

@@ -197,7 +197,7 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 				pl.err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.why, errStops.Error()))
 			case !pl.second:
 				at.Places = append(at.Places, resident.Place{Name: pl.name, Addr: uint64(pl.addr), Before: pl.hits.Load(),
-					File: pl.counter.of.Set().File().Name(), N: pl.counter.n})
+					File: pl.counter.in.of.Set().File().Name(), N: pl.counter.in.n})
 			}
 		}
 		if h := pr.handler; h != nil && len(at.Places) > 0 {

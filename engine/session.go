@@ -70,7 +70,7 @@ type session struct {
 	shown   taskHit // to the Func that is running
 
 	counters []*handler.Counters // of hits behind jumps
-	spare    []counter           // of these, those of probes that are forgotten
+	spare    []*tally            // of these, those that nobody uses any more
 	regions  map[*inferior.Space][]region
 	unshared map[*inferior.Space]error // why there can't be any
 

@@ -171,11 +171,12 @@ func receiveFD(c *net.UnixConn) (int, error) {
 	return fds[0], nil
 }
 
-// take tells the server how far records have been read.
+// take tells the server how far records have been read. At the tracer's end nobody
+// gives their space back, and nobody needs it.
 func (h *handle) take(pos uint64) uint64 {
 	reply, err := call(h.s.api.TakeRecords, &wire.TakeRecordsRequest{Token: h.s.token, Handler: h.number, Position: pos})
 	if err != nil {
-		return pos
+		return 0
 	}
 	return reply.Position
 }

@@ -25,8 +25,9 @@ type Reader struct {
 	err     error
 
 	// far tells who gives space back in our stead how far we have read, and
-	// gets how far he is; nil: we do it.
-	far func(pos uint64) uint64
+	// gets how far he is, which is in back; nil: we do it.
+	far  func(pos uint64) uint64
+	back uint64
 }
 
 // patience is how long a record may be busy until its writer's life is asked
@@ -48,11 +49,10 @@ func NewReader(r *Ring, alive func(tid int) bool) *Reader {
 // NewFarReader reads a ring that it can't write. take is told the position up to
 // which records have been read, now and then, and gives the one up to which their
 // space was given back, by Reader.Take of who can; it may be further, behind what
-// a dead writer has left.
+// a dead writer has left, and is 0 where there is nobody any more.
 func NewFarReader(r *Ring, take func(pos uint64) uint64) *Reader {
 	rd := &Reader{ring: r, far: take}
-	rd.pos = take(0)
-	rd.freed = rd.pos
+	rd.askFar()
 	return rd
 }
 
@@ -79,16 +79,19 @@ func (rd *Reader) Next() (record []byte, ok bool) {
 	rd.release()
 	r := rd.ring
 	for rd.err == nil {
+		if rd.far != nil && !rd.mayBeMore() {
+			return nil, false
+		}
 		h := r.word(rd.pos).Load()
 		n := span(h & lenMask)
 		switch at := rd.pos & uint64(len(r.data)-1); {
 		case h&Free != 0:
-			rd.publish()
+			rd.publishNear()
 			return nil, false
 		case n > uint64(len(r.data))-at:
 			rd.err = fmt.Errorf("%w: a record of %d bytes at %d of %d", ErrRegion, h&lenMask, at, len(r.data))
 		case h&Busy != 0 && !rd.dead(h):
-			rd.publish()
+			rd.publishNear()
 			return nil, false
 		case h&(Busy|Discarded) != 0:
 			if rd.far == nil {
@@ -179,11 +182,30 @@ func (rd *Reader) publish() {
 	rd.ring.head.Store(rd.pos)
 }
 
+// publishNear is publish where that asks nobody: where the reader has caught up,
+// which may be at each record.
+func (rd *Reader) publishNear() {
+	if rd.far == nil {
+		rd.publish()
+	}
+}
+
 // askFar tells how far we are, and goes on where the space was given back
 // further.
 func (rd *Reader) askFar() {
-	rd.pos = max(rd.pos, rd.far(rd.pos))
+	rd.back = max(rd.back, rd.far(rd.pos))
+	rd.pos = max(rd.pos, rd.back)
 	rd.freed = rd.pos
+}
+
+// mayBeMore is false where as much was read as there can be since space was given
+// back: what lies here is the first of that.
+func (rd *Reader) mayBeMore() bool {
+	all := uint64(len(rd.ring.data))
+	if rd.pos-rd.back >= all {
+		rd.askFar()
+	}
+	return rd.pos-rd.back < all
 }
 
 // Waits of Read, when there is nothing to read.
@@ -205,6 +227,7 @@ func (rd *Reader) Read(deadline time.Time) (record []byte, err error) {
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
+			rd.publish()
 			return nil, os.ErrDeadlineExceeded
 		}
 		time.Sleep(min(wait, left))

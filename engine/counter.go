@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+)
+
+// Counters of hits behind jumps. All probes of a site are hit equally often, so that
+// they share a counter, each with what that said when it came: to that a hit costs the
+// same however many tracers count it. It is right as long as nobody adds to it but who
+// passes that site in that space, for then it stands still while the site is a trap,
+// as it is whenever a probe comes to it or leaves it. A forked child has a copy of the
+// code, and adds to its parent's counter, too, for probes that both have; who comes
+// after that gets another counter.
+
+// tally is a counter that threads of the program add to.
+type tally struct {
+	of    *handler.Counters
+	n     int
+	users int // placements
+}
+
+func (c *tally) count() uint64 { return c.of.Count(c.n) }
+
+// counter is where a placement's hits behind a jump are counted.
+type counter struct {
+	in   *tally // nil: nowhere yet
+	base uint64 // what it said when the placement came
+}
+
+func (c counter) count() uint64 {
+	if c.in == nil {
+		return 0
+	}
+	return c.in.count() - c.base
+}
+
+// count is how often a placement was hit.
+func (pl *placement) count() uint64 { return pl.hits.Load() + pl.counter.count() }
+
+// freeze has a placement count no further behind a jump.
+func (pl *placement) freeze() {
+	c := pl.counter.in
+	if c == nil {
+		return
+	}
+	pl.hits.Add(pl.counter.count())
+	pl.counter = counter{}
+	c.users--
+}
+
+// keepCounts takes over what was counted behind jumps, at the session's end, and
+// gives the memory back.
+func (s *session) keepCounts() {
+	for _, p := range s.probes {
+		for _, pl := range p.places {
+			pl.freeze()
+		}
+	}
+	if len(s.counters) > 0 {
+		s.stats.uncounted = s.counters[0].Set().Lost()
+	}
+	for _, c := range s.counters {
+		_ = c.Close()
+	}
+	s.counters = nil
+}
+
+// newCounter gives a placement a counter, while its site is a trap.
+func (s *session) newCounter(pl *placement) (err error) {
+	// What resident probes find out is one number each. An exit that is one only
+	// sometimes is hit less often than the site.
+	if pl.sometimes() || s.opts.Resident {
+		return s.count(pl, nil)
+	}
+	g := pl.site.Tag.(*tag)
+	if err := s.count(pl, g.shared); err != nil {
+		return err
+	}
+	g.shared = pl.counter.in
+	return nil
+}
+
+// count has a placement count in c; nil: in one of its own.
+func (s *session) count(pl *placement, c *tally) (err error) {
+	if c == nil {
+		if c, err = s.takeCounter(); err != nil {
+			return err
+		}
+	}
+	c.users++
+	pl.counter = counter{in: c, base: c.count()}
+	return nil
+}
+
+// takeCounter gets a counter that nobody uses.
+func (s *session) takeCounter() (*tally, error) {
+	if n := len(s.spare); n > 0 {
+		c := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return c, nil
+	}
+	if k := len(s.counters); k > 0 {
+		if n, ok := s.counters[k-1].Take(); ok {
+			return &tally{of: s.counters[k-1], n: n}, nil
+		}
+	}
+	ctx, err := program.ContextOf(s.isa.Name())
+	if err != nil {
+		return nil, err
+	}
+	var lines *maps.Set // the first counters have the next free one
+	if len(s.counters) > 0 {
+		lines = s.counters[0].Set()
+	}
+	c, err := handler.NewCounters(ctx, lines, s.newFile())
+	if err != nil {
+		return nil, err
+	}
+	s.counters = append(s.counters, c)
+	n, _ := c.Take()
+	return &tally{of: c, n: n}, nil
+}
+
+// unplaceAll takes placements off their sites, and gives back the counters that were
+// theirs only.
+func (s *session) unplaceAll(list []*placement) (unused []*tally, err error) {
+	var errs []error
+	for _, pl := range list {
+		c := pl.counter.in
+		errs = append(errs, s.unplace(pl))
+		if c != nil && c.users == 0 { // it was the last
+			unused = append(unused, c)
+		}
+	}
+	return unused, errors.Join(errs...)
+}
+
+// spareCounters keeps counters for others to whose code nothing leads any more.
+// Forked children that were made while nobody traced may count on.
+func (s *session) spareCounters(unused []*tally) {
+	if !s.opts.Resident && !s.wentAside {
+		s.spare = append(s.spare, unused...)
+	}
+}

@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+)
+
+// TestSharedCounter has probes come to a site and leave it while its program runs:
+// each counts what was hit while it was there, though they share a counter.
+func TestSharedCounter(t *testing.T) {
+	p := launch(t, "threads", "3", "1000000000", "1")
+	s := attach(t, p.pid)
+	always := register(t, s, ProbeSpec{Location: "work"})
+	p.goOn()
+	type joined struct {
+		id      event.ProbeID
+		at, had uint64 // what always had counted, and what this one had when it left
+	}
+	var in, out []joined
+	rounds := pace(60, 12)
+	for i := range rounds {
+		before := s.Hits(always)
+		until(t, "hits", func() bool { return s.Hits(always) > before+20 })
+		if err := s.Interrupt(p.pid); err != nil {
+			t.Fatal(err)
+		}
+		all := s.Hits(always)
+		for _, j := range in {
+			if got := s.Hits(j.id); got != all-j.at {
+				t.Errorf("round %d: probe %d has counted %d of %d", i, j.id, got, all-j.at)
+			}
+		}
+		if i%5 < 3 || len(in) == 0 {
+			spec := ProbeSpec{Location: "work"}
+			if i%15 == 0 {
+				spec.Action = Tell // all are at a trap as long as it is there
+			}
+			in = append(in, joined{id: register(t, s, spec), at: all})
+		} else {
+			j := in[i%len(in)]
+			in = append(in[:i%len(in)], in[i%len(in)+1:]...)
+			if j.had = all - j.at; s.Unregister(j.id) != nil || i%2 == 0 && s.Forget(j.id) != nil {
+				t.Fatal("it can't be taken away")
+			} else if i%2 != 0 {
+				out = append(out, j)
+			}
+		}
+		sameCounter(t, s, always)
+		if err := s.Resume(p.pid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, j := range out {
+		if got := s.Hits(j.id); got != j.had {
+			t.Errorf("probe %d, which has left with %d hits, has %d", j.id, j.had, got)
+		}
+	}
+}
+
+// sameCounter checks that all probes of a site that is a jump share a counter.
+func sameCounter(t *testing.T, s Session, id event.ProbeID) {
+	t.Helper()
+	s.(*session).look(func() {
+		pl := s.(*session).probes[id-1].places[0]
+		for _, other := range pl.site.Tag.(*tag).list {
+			if pl.site.Jumps() && other.counter.in != pl.counter.in {
+				t.Errorf("probe %d has counter %d, probe %d %d", id, pl.counter.in.n, other.probe.id, other.counter.in.n)
+			}
+		}
+	})
+}
+
+// TestForkedCounter has probes come to a process while its forked child, which they
+// are not for, adds to the counter of those that were there before.
+func TestForkedCounter(t *testing.T) {
+	p := launch(t, "forker", "fork", "1", "1000000000000")
+	s := attach(t, p.pid, Options{Follow: true})
+	both := register(t, s, ProbeSpec{Location: "work"})
+	p.goOn()
+	child := 0
+	until(t, "a child that has hit", func() bool {
+		for _, pid := range s.Processes() {
+			if pid != p.pid {
+				child = pid
+			}
+		}
+		return child != 0 && s.Hits(both) > 0
+	})
+	if err := errors.Join(s.Interrupt(p.pid), s.Interrupt(child)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(child, syscall.SIGKILL) })
+	jump := s.Placements(both)[0].Rung == breakpoint.Jump
+	first := register(t, s, ProbeSpec{Location: "work", PID: p.pid, Alone: true})
+	second := register(t, s, ProbeSpec{Location: "work", PID: p.pid, Alone: true})
+	before := s.Hits(both)
+	if err := s.Resume(child); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "hits of the child", func() bool { return s.Hits(both) > before+100 })
+	if a, b := s.Hits(first), s.Hits(second); a != 0 || b != 0 {
+		t.Errorf("%d, %d hits of the parent, which stands", a, b)
+	}
+	if err := s.Interrupt(child); err != nil {
+		t.Fatal(err)
+	}
+	before = s.Hits(both)
+	if err := s.Resume(p.pid); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "hits of the parent", func() bool { return s.Hits(both) > before+100 })
+	if err := s.Interrupt(p.pid); err != nil {
+		t.Fatal(err)
+	}
+	if a, b, want := s.Hits(first), s.Hits(second), s.Hits(both)-before; a != want || b != want {
+		t.Errorf("%d, %d hits of %d", a, b, want)
+	}
+	s.(*session).look(func() {
+		of := func(id event.ProbeID) *tally { return s.(*session).probes[id-1].places[0].counter.in }
+		if jump && of(first) != of(second) {
+			t.Errorf("counters %v, %v", of(first), of(second))
+		}
+	})
+	if err := s.Unregister(first); err != nil {
+		t.Error(err)
+	}
+}
