@@ -8,7 +8,6 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
@@ -117,20 +116,6 @@ func (s *session) modules(proc *inferior.Process) (mods []*symbols.Module) {
 	return mods
 }
 
-// spot is one address to be planted for a probe.
-type spot struct {
-	addr arch.Addr
-	orig []byte
-	name string
-	exit *exitTest
-	why  string // why it is not quite where it was asked for
-	// See placement.
-	point  build.Point
-	second bool
-	top    bool
-	start  bool
-}
-
 // plant puts p into the given objects of a process.
 func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module) error {
 	if p.gone || proc.Silent || !s.covers(p, proc) {
@@ -148,120 +133,6 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 		return s.plantWatch(p, proc, spots)
 	}
 	return s.plantSites(p, proc, spots)
-}
-
-// spots resolves a probe's location in objects. Without a binary's name the
-// main program has precedence.
-func (s *session) spots(p *probe, mods []*symbols.Module) (spots []spot, err error) {
-	if p.loc.HasAddress && p.loc.Binary == "" {
-		return []spot{s.addressSpot(p, mods)}, nil
-	}
-	for _, m := range mods {
-		if !p.loc.MatchesBinary(*m) || p.loc.Binary == "" && p.found && !m.Main {
-			continue
-		}
-		found, e := s.moduleSpots(p, m)
-		if e != nil {
-			if err == nil || m.Main {
-				err = e
-			}
-			continue
-		}
-		spots = append(spots, found...)
-		if p.loc.Binary == "" && len(spots) > 0 {
-			return spots, nil
-		}
-	}
-	if len(spots) == 0 && err == nil {
-		err = fmt.Errorf("%s: %w", p.spec.Location, symbols.ErrNotFound)
-	}
-	return spots, err
-}
-
-// moduleSpots resolves a probe's location in one object.
-func (s *session) moduleSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
-	for _, at := range p.points() {
-		loc := p.loc
-		loc.Return = loc.Return || at == build.Exit
-		targets, err := loc.Resolve(m.File, s.isa)
-		if err != nil {
-			return nil, err
-		}
-		for i := range targets {
-			if sp, ok := s.targetSpot(p, m, &targets[i]); ok {
-				sp.point, sp.second = at, at != p.points()[0]
-				spots = append(spots, sp)
-			}
-		}
-	}
-	return spots, nil
-}
-
-func (s *session) addressSpot(p *probe, mods []*symbols.Module) spot {
-	sp := spot{addr: p.loc.Address, name: p.spec.Location}
-	for _, m := range mods {
-		if sp.addr >= m.Start && sp.addr < m.End {
-			sp.orig = s.fileBytes(m, sp.addr-m.Bias)
-		}
-	}
-	return sp
-}
-
-func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
-	for n := s.isa.MaxInst(); n > 0; n-- {
-		buf := make([]byte, n)
-		if m.File.Text(vaddr, buf) == nil {
-			return buf
-		}
-	}
-	return nil
-}
-
-func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (spot, bool) {
-	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Addr == t.Function.Addr,
-		start: t.Exit == nil && t.Addr == t.Function.Addr}
-	vaddr := t.Addr
-	if start, inside := s.exclusive(m, t); inside {
-		if p.loc.Every {
-			return sp, false // its start is an instruction of the function too
-		}
-		sp.why = fmt.Sprintf("%v: moved to its start from %s", breakpoint.ErrExclusive, sp.addr)
-		vaddr, sp.addr = start, m.Bias+start
-	}
-	sp.orig = s.fileBytes(m, vaddr)
-	if t.Exit != nil {
-		sp.exit = s.exitTest(m, t)
-	}
-	return sp, true
-}
-
-// exitTest is what a hit at an exit has to pass to count as one.
-func (s *session) exitTest(m *symbols.Module, t *symbols.Target) *exitTest {
-	x := &exitTest{tail: t.Exit.Kind != symbols.Return, always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump}
-	if x.always {
-		return x
-	}
-	parts, err := m.File.Parts(s.isa, t.Function)
-	if err != nil || len(parts) == 0 {
-		parts = []symbols.Range{{Start: t.Function.Addr, End: t.Function.Addr + arch.Addr(t.Function.Size)}}
-	}
-	for _, r := range parts {
-		x.ranges = append(x.ranges, [2]arch.Addr{m.Runtime(r.Start), m.Runtime(r.End)})
-	}
-	return x
-}
-
-// exclusive asks whether a target lies where a trap would keep a store-exclusive
-// from ever succeeding.
-func (s *session) exclusive(m *symbols.Module, t *symbols.Target) (arch.Addr, bool) {
-	if s.isa.MinInst() == 1 || t.Addr == t.Function.Addr {
-		return 0, false
-	}
-	code := make([]byte, min(t.Function.Size, 1<<20))
-	if m.File.Text(t.Function.Addr, code) != nil {
-		return 0, false
-	}
-	return s.isa.Exclusive(code, t.Function.Addr, t.Addr)
 }
 
 // plantSites arms the sites of all spots, with one pause of one task at most.

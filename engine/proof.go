@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Where a jump may lie: the proof that nothing leads into it.
+
+// findRoom finds where a site's jump can lie: at the site, or before it, where the
+// instructions there lead to the site and have the room that the site has not; and
+// where what it displaces ends.
+func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
+	end, err = s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site))
+	if err == nil || site.Tag.(*tag).list[0].start || m == nil || s.isa.JumpLen() == s.isa.MinInst() {
+		return site.Addr, end, err
+	}
+	for _, at := range m.File.Block(s.isa, site.Addr-m.Bias, breakpoint.MaxBack) {
+		from := at + m.Bias
+		if int(site.End()-from) < s.isa.JumpLen() {
+			continue
+		}
+		code := make([]byte, int(site.End()-from))
+		if p.Space.Table.ReadOriginal(from, code) != nil {
+			break
+		}
+		if end, err2 := s.proveJump(m, from, site.Addr, code); err2 == nil {
+			return from, end, nil
+		}
+		break // what lies further back has what is against this, too
+	}
+	return 0, 0, err
+}
+
+// proveJump proves that nothing leads behind the start of what a jump displaces
+// that lies at from, up to the instruction at site, and says where that ends.
+func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte) (end arch.Addr, err error) {
+	n := max(s.isa.JumpLen(), int(site-from)+1)
+	insts, err := s.isa.Run(code, from, n)
+	if err != nil {
+		return 0, err
+	}
+	end = from
+	for _, in := range insts {
+		n = max(n, int(end-from)+1) // an arm64 landing pad takes the next one with it
+		end += arch.Addr(in.Len)
+	}
+	isGo := m != nil && m.File.IsGo()
+	// A fault is shown where the program has the instruction, which is to go on
+	// there (faultInside): by us. Go looks where faults are. The site's own, where
+	// the jump begins with it, is what a trap displaces, too.
+	may := insts
+	if from == site {
+		may = insts[1:]
+	}
+	switch {
+	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults }):
+		return 0, errFaults
+	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop:
+		return 0, errGoNop
+	case m == nil && len(insts) == 1 && s.isa.MinInst() == 4:
+		return end, nil
+	case m == nil:
+		return 0, symbols.ErrNoFunc
+	}
+	at := from - m.Bias
+	if s.isa.MinInst() == 4 {
+		return end, m.File.Undisturbed(s.isa, at, n, nil) // nothing computed leads there: see Run
+	}
+	var inner []arch.Addr
+	for _, in := range insts[:len(insts)-1] {
+		at += arch.Addr(in.Len)
+		inner = append(inner, at)
+	}
+	return end, m.File.Undisturbed(s.isa, from-m.Bias, n, inner)
+}
+
+// continues is whether a function's start is somewhere in the middle of another.
+func (s *session) continues(m *symbols.Module, site arch.Addr) bool {
+	fn, ok := m.File.FunctionAt(site - m.Bias)
+	return !ok || m.File.Continues(s.isa, fn)
+}
