@@ -59,8 +59,8 @@ func (t *Table) noteJump(s *Site, r *run) error {
 }
 
 // Disarm puts traps in the place of jumps, of all sites that share these or lean on
-// them; all tasks are halted. The runs stay until Sweep.
-func (t *Table) Disarm(sites []*Site, why string) error {
+// them, which it gives back; all tasks are halted. The runs stay until Sweep.
+func (t *Table) Disarm(sites []*Site, why string) (all []*Site, err error) {
 	sites = t.Sharing(sites)
 	trap := t.isa.Trap()
 	list, seen := make([]*run, 0, len(sites)), make(map[*run]bool, len(sites))
@@ -83,7 +83,7 @@ func (t *Table) Disarm(sites []*Site, why string) error {
 			s.Reason, s.Rung = why, s.trapRung()
 		}
 	}
-	return errors.Join(failed...)
+	return sites, errors.Join(failed...)
 }
 
 // trapRung is the rung of a site without a jump.
@@ -100,7 +100,8 @@ func (s *Site) trapRung() Rung {
 // Sharing are the sites that share a jump with any of sites, and those the puns of
 // which lean on the patches of them; themselves included.
 func (t *Table) Sharing(sites []*Site) (all []*Site) {
-	seen := map[*Site]bool{}
+	seen := make(map[*Site]bool, len(sites))
+	all = make([]*Site, 0, len(sites))
 	for todo := slices.Clone(sites); len(todo) > 0; {
 		s := todo[0]
 		todo = todo[1:]

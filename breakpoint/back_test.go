@@ -124,7 +124,7 @@ func TestJumpBack(t *testing.T) {
 	if err := child.Remove(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
 		t.Errorf("a copy is not clean: %v", err)
 	}
-	if err := table.Disarm(sites, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) {
+	if _, err := table.Disarm(sites, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) {
 		t.Errorf("they are not traps again: %v", err)
 	}
 	hidden("traps")
@@ -178,7 +178,7 @@ func TestJumpBackOrder(t *testing.T) {
 		first = mem.writes
 		sites, ups, _ := trapReturns(table)
 		_ = table.Arm(ups)
-		_ = table.Disarm(sites[:1], "")
+		_, _ = table.Disarm(sites[:1], "")
 		_ = table.Remove(table.Sites())
 		return first
 	}
@@ -329,7 +329,7 @@ func TestJumpShared(t *testing.T) {
 	if err := child.Remove(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
 		t.Errorf("a copy is not clean: %v", err)
 	}
-	if err := table.Disarm([]*Site{sites[1], sites[2], sites[3]}, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) || table.AnyJump() {
+	if _, err := table.Disarm([]*Site{sites[1], sites[2], sites[3]}, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) || table.AnyJump() {
 		t.Errorf("they are not traps again: %v", err)
 	}
 	if len(table.old) != len(ends) {
@@ -347,7 +347,7 @@ func TestJumpSharedOrder(t *testing.T) {
 		first = mem.writes
 		sites, ups, _ := shareEnds(table)
 		_ = table.Arm(ups)
-		_ = table.Disarm(sites[:1], "")
+		_, _ = table.Disarm(sites[:1], "")
 		_ = table.Remove(table.Sites())
 		return first
 	}

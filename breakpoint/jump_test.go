@@ -71,7 +71,7 @@ func TestJump(t *testing.T) {
 				t.Errorf("jumps are seen: %v", err)
 			}
 			if n == 1 { // traps again, and jumps again
-				if err := table.Disarm(sites, "why"); err != nil || table.AnyJump() || sites[0].Reason != "why" {
+				if _, err := table.Disarm(sites, "why"); err != nil || table.AnyJump() || sites[0].Reason != "why" {
 					t.Errorf("disarm: %v", err)
 				}
 				for _, s := range sites {
@@ -142,7 +142,7 @@ func TestJumpInWay(t *testing.T) {
 		t.Errorf("%d jumps between jumps", len(over))
 	}
 	// And of a jump in whose way there is a site.
-	if err := table.Disarm(sites[:1], ""); err != nil {
+	if _, err := table.Disarm(sites[:1], ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, errs := table.Insert([]Want{{Addr: text + 4}}); errs[0] != nil {
@@ -201,7 +201,7 @@ func TestJumpOrder(t *testing.T) {
 					}
 				}
 				_ = table.Arm(ups)
-				_ = table.Disarm(sites[:1], "")
+				_, _ = table.Disarm(sites[:1], "")
 				_ = table.Remove(table.Sites())
 			}
 			return first

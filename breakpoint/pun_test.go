@@ -100,7 +100,7 @@ func TestPun(t *testing.T) {
 	if over := table.JumpsOver(lib+4, 1); len(over) != 1 || len(table.JumpsOver(lib+5, 1)) != 0 {
 		t.Error("its last bytes are nobody's")
 	}
-	if err := table.Disarm(sites, "why"); err != nil || mem.parts[lib][0] != 0xcc || s.Rung != Slot {
+	if _, err := table.Disarm(sites, "why"); err != nil || mem.parts[lib][0] != 0xcc || s.Rung != Slot {
 		t.Errorf("%v, %v: % x", err, s.Rung, mem.parts[lib][:6])
 	}
 	again := pun(t, table, s) // where the veneer lies is given: it is the same
@@ -157,7 +157,7 @@ func TestPunLeans(t *testing.T) {
 			}
 			continue
 		}
-		if err := table.Disarm([]*Site{b}, "why"); err != nil || a.Jumps() || b.Jumps() || !bytes.Equal(mem.parts[lib], trapped) {
+		if _, err := table.Disarm([]*Site{b}, "why"); err != nil || a.Jumps() || b.Jumps() || !bytes.Equal(mem.parts[lib], trapped) {
 			t.Errorf("%v: % x", err, mem.parts[lib][:20])
 		}
 	}

@@ -169,8 +169,7 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 		if stuck > 0 {
 			return fmt.Errorf("%w: %w", errStuck, errBusy)
 		}
-		all := space.Table.Sharing(sites)
-		err := space.Table.Disarm(sites, why)
+		all, err := space.Table.Disarm(sites, why)
 		for _, site := range all {
 			for _, pl := range site.Tag.(*tag).list {
 				pl.rung, pl.why = site.Rung, why
