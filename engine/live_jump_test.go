@@ -418,59 +418,80 @@ func TestJumpsAgainstTraps(t *testing.T) {
 	}
 }
 
-// TestGoAll counts entries and exits of all functions of a Go program whose stacks
-// grow, that panics and recovers, faults, and is preempted, and takes the time of
-// all calls: it prints what it prints alone, and functions that no stack grows for
-// end as often as they begin.
+// TestGoAll counts entries and exits of all functions of Go programs whose stacks
+// grow, that panic and recover, fault, are preempted, and call C, which calls them,
+// and takes the time of all calls: they print what they print alone, and functions
+// that no stack grows for end as often as they begin.
 func TestGoAll(t *testing.T) {
 	needsJumps(t)
-	path, rounds := fixture.Path(t, "gopanic"), strconv.Itoa(pace(6, 1))
+	for _, c := range []struct {
+		fixture string
+		rounds  int
+		even    []string // functions that end as often as they begin; only the first is main's
+	}{
+		{"gopanic", pace(6, 1), []string{"main.spin", "runtime.memhash64"}},
+		{"gocgo", pace(50, 10), []string{"main.work", "plain"}},
+	} {
+		t.Run(c.fixture, func(t *testing.T) { goAll(t, c.fixture, strconv.Itoa(c.rounds), c.even) })
+	}
+}
+
+func goAll(t *testing.T, name, rounds string, even []string) {
+	path := fixture.Path(t, name)
 	want, err := exec.Command(path, rounds).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, names := "gopanic:*", []string{"main.spin", "runtime.memhash64"}
+	all := name + ":*"
 	if !jumping { // it would take a minute
-		all, names = "gopanic:main.*", names[:1]
+		all, even = name+":main.*", even[:1]
 	}
 	for range pace(2, 1) {
-		file, err := os.Create(filepath.Join(t.TempDir(), "out"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: file})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Kill()
-		in := register(t, s, ProbeSpec{Location: all, Pending: true})
-		out := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
-		h := openHandler(t, s, HandlerSpec{Name: "latency"})
-		timed := h.Info().Where == handler.Tracee // else it would take minutes
-		if timed {
-			register(t, s, ProbeSpec{Location: all, Pending: true, Handler: h})
-		}
-		if err := s.Resume(s.Processes()[0]); err != nil {
-			t.Fatal(err)
-		}
-		<-s.Done()
-		if got, err := os.ReadFile(file.Name()); err != nil || string(got) != string(want) {
-			t.Fatalf("%q, not %q, %v", got, want, err)
-		}
-		hits := map[string]uint64{}
-		for _, id := range []event.ProbeID{in, out} {
-			for _, pl := range s.Placements(id) {
-				hits[pl.Name] += pl.Hits
-			}
-		}
-		if l := resultOf(t, h); timed && l.(map[string]any)["count"].(float64) < float64(hits["gopanic:main.spin"]/2) {
-			t.Errorf("calls that took time: %v", l)
-		}
-		for _, name := range names {
-			if in, out := hits["gopanic:"+name], hits["gopanic:"+name+"%return"]; in == 0 || in != out {
-				t.Errorf("%s begins %d times and ends %d times", name, in, out)
+		hits := timeAll(t, path, rounds, all, name+":"+even[0], string(want))
+		for _, f := range even {
+			if in, out := hits[name+":"+f], hits[name+":"+f+"%return"]; in == 0 || in != out {
+				t.Errorf("%s begins %d times and ends %d times", f, in, out)
 			}
 		}
 	}
+}
+
+// timeAll runs a program with all its functions counted and timed, and gives back how
+// often each began and ended.
+func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uint64 {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Kill()
+	in := register(t, s, ProbeSpec{Location: all, Pending: true})
+	out := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
+	h := openHandler(t, s, HandlerSpec{Name: "latency"})
+	timed := h.Info().Where == handler.Tracee // else it would take minutes
+	if timed {
+		register(t, s, ProbeSpec{Location: all, Pending: true, Handler: h})
+	}
+	if err := s.Resume(s.Processes()[0]); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	if got, err := os.ReadFile(file.Name()); err != nil || string(got) != want {
+		t.Fatalf("%q, not %q, %v", got, want, err)
+	}
+	hits := map[string]uint64{}
+	for _, id := range []event.ProbeID{in, out} {
+		for _, pl := range s.Placements(id) {
+			hits[pl.Name] += pl.Hits
+		}
+	}
+	if l := resultOf(t, h); timed && l.(map[string]any)["count"].(float64) < float64(hits[often]/2) {
+		t.Errorf("calls that took time: %v", l)
+	}
+	return hits
 }
