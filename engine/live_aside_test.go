@@ -32,7 +32,7 @@ func seizeAndWait() {
 // TestStepAside lets a process go for another tracer, which has it for a while:
 // jumps count on, the program does not notice, and nothing is left at the end.
 func TestStepAside(t *testing.T) {
-	needsJumps(t)
+	needsJumping(t)
 	p := launch(t, "threads", "3", "4000000", "1000")
 	text := textOf(t, p.pid)
 	s := attach(t, p.pid)
@@ -69,7 +69,7 @@ func TestStepAside(t *testing.T) {
 
 // TestStepAsideExact loses no hit of a jump, whoever comes and goes.
 func TestStepAsideExact(t *testing.T) {
-	needsJumps(t)
+	needsJumping(t)
 	p := launch(t, "threads", "3", "100000", "1000")
 	s := attach(t, p.pid)
 	jump := register(t, s, ProbeSpec{Location: "work"})
@@ -104,6 +104,7 @@ func otherTracer(t *testing.T, pid int) (release func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // else nobody could end what it traces
 	buf := make([]byte, 100)
 	if n, _ := out.Read(buf); string(buf[:n]) != "<nil>\n" {
 		t.Errorf("the other: %s", buf[:n])
@@ -119,7 +120,7 @@ func otherTracer(t *testing.T, pid int) (release func()) {
 // TestStepAsideEnds has a session end, and its tracer die, while another has the
 // process: who comes next takes out what has stayed.
 func TestStepAsideEnds(t *testing.T) {
-	needsJumps(t)
+	needsJumping(t)
 	for _, how := range []string{"detached", "removed", "killed", "exited"} {
 		t.Run(how, func(t *testing.T) {
 			p := launch(t, "loop", "10", "0")

@@ -36,6 +36,15 @@ func needsJumps(t *testing.T) {
 	}
 }
 
+// needsJumping skips, too, where sites stay traps: PTRACER_TEST_TRAPS.
+func needsJumping(t *testing.T) {
+	t.Helper()
+	needsJumps(t)
+	if !jumping {
+		skip.Missing(t, "jumps")
+	}
+}
+
 // jumpPrograms are programs of each kind, with a function each that is called as
 // often as they say; the forker's children call it, too.
 var jumpPrograms = []struct{ fixture, args, where string }{
