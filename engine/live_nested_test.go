@@ -86,7 +86,8 @@ func TestLeakSanitizer(t *testing.T) {
 				if n := s.Hits(1); n < 1000 || rung == breakpoint.Auto && jumping && n != said(t, out, "calls") {
 					t.Errorf("%d hits", n)
 				}
-				if texts := told(t, s, event.Aside); len(texts) != len(args) || !strings.Contains(texts[0], "CLONE_UNTRACED") {
+				// The second time it may still be away.
+				if texts := told(t, s, event.Aside); len(texts) == 0 || len(texts) > len(args) || !strings.Contains(texts[0], "CLONE_UNTRACED") {
 					t.Errorf("told %q", texts)
 				}
 			})
