@@ -69,6 +69,16 @@ func (s *session) keepCounts() {
 	s.counters = nil
 }
 
+// ownCounter is whether only this space's tasks add to a placement's counter: no
+// child of it has been forked.
+func (s *session) ownCounter(pl *placement) bool {
+	if pl.counter.in == nil || pl.site == nil {
+		return false
+	}
+	g, ok := pl.site.Tag.(*tag)
+	return ok && g.shared == pl.counter.in
+}
+
 // newCounter gives a placement a counter, while its site is a trap.
 func (s *session) newCounter(pl *placement) (err error) {
 	// What resident probes find out is one number each. An exit that is one only

@@ -270,6 +270,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 		delete(s.unshared, p.Space)
 		delete(s.libraries, p.Space)
 		_ = p.Space.Memory.Close()
+		p.Space.Table = newTable(s.isa, p.Space.Memory, &room{s, p.Space}) // placements keep the process
 	}
 }
 

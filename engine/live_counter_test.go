@@ -2,11 +2,16 @@ package engine
 
 import (
 	"errors"
+	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/internal/skip"
 )
 
 // TestSharedCounter has probes come to a site and leave it while its program runs:
@@ -127,5 +132,52 @@ func TestForkedCounter(t *testing.T) {
 	})
 	if err := s.Unregister(first); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEndedProcesses has a shell run a program again and again: what each has counted
+// stays, and what it took to count does not.
+func TestEndedProcesses(t *testing.T) {
+	const runs = 20
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		skip.Missing(t, "sh")
+	}
+	script := strings.Repeat(fixture.Path(t, "loop")+" 7 >/dev/null; ", runs) + fixture.Path(t, "sleeper")
+	s, err := Start(Command{Path: sh, Args: []string{"-c", script}}, Options{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := register(t, s, ProbeSpec{Location: "loop:*", Pending: true})
+	work := register(t, s, ProbeSpec{Location: "loop:work", Pending: true})
+	if err := s.Resume(s.Processes()[0]); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "hits", func() bool { return s.Hits(work) == 7*runs })
+	until(t, "the ends", func() (ended bool) {
+		s.(*session).look(func() {
+			ended = !slices.ContainsFunc(s.(*session).probes[all-1].places, func(pl *placement) bool { return s.(*session).procs[pl.proc.PID] == pl.proc })
+		})
+		return ended
+	})
+	s.(*session).look(func() {
+		places := s.(*session).probes[all-1].places
+		if n := len(places); n < 3*runs {
+			t.Errorf("%d places", n)
+		}
+		for _, pl := range places {
+			if pl.counter.in != nil || pl.site != nil || pl.proc.Space.Table.Len() != 0 {
+				t.Errorf("%s in %d keeps its counter, or its table", pl.name, pl.proc.PID)
+			}
+		}
+		if n := len(s.(*session).spare); jumping && (n < 3 || n > len(places)/runs*2) {
+			t.Errorf("%d counters are free", n)
+		}
+	})
+	if err := s.Kill(); err != nil {
+		t.Error(err)
+	}
+	if n := s.Hits(work); n != 7*runs {
+		t.Errorf("%d hits, not %d", n, 7*runs)
 	}
 }

@@ -332,15 +332,23 @@ func (g *tag) drop(p *placement) {
 // they counted stays. Of a forked child's only those that were hit are kept:
 // there may be thousands for each of thousands of children.
 func (s *session) dropPlacements(proc *inferior.Process) {
+	var unused []*tally
 	for _, p := range s.probes {
 		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
-			if pl.proc == proc {
-				pl.site = nil
-				s.unlink(pl)
+			if pl.proc != proc {
+				return false
 			}
-			return pl.proc == proc && pl.child && pl.count() == 0
+			if c := pl.counter.in; proc.Space.Users == 1 && s.ownCounter(pl) {
+				if pl.freeze(); c.users == 0 {
+					unused = append(unused, c)
+				}
+			}
+			pl.site = nil
+			s.unlink(pl)
+			return pl.child && pl.count() == 0
 		})
 	}
+	s.spareCounters(unused)
 	delete(s.watches, proc)
 	s.closeLater()
 }
