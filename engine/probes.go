@@ -332,13 +332,14 @@ func (g *tag) drop(p *placement) {
 // they counted stays. Of a forked child's only those that were hit are kept:
 // there may be thousands for each of thousands of children.
 func (s *session) dropPlacements(proc *inferior.Process) {
+	over := proc.Space.Users == 1 && s.away[proc.PID] == nil // nobody counts on
 	var unused []*tally
 	for _, p := range s.probes {
 		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
 			if pl.proc != proc {
 				return false
 			}
-			if c := pl.counter.in; proc.Space.Users == 1 && s.ownCounter(pl) {
+			if c := pl.counter.in; over && s.ownCounter(pl) {
 				if pl.freeze(); c.users == 0 {
 					unused = append(unused, c)
 				}
