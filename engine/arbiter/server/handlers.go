@@ -136,13 +136,19 @@ func (s *Server) CloseHandler(ctx context.Context, r *wire.HandlerRequest) (*wir
 	})
 }
 
+// handler is one of a tracer's, for the process that has made that.
+func (s *Server) handler(ctx context.Context, token string, n int32) (*tracer, *opened, error) {
+	t, err := s.tracer(ctx, token)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := t.handler(n)
+	return t, h, err
+}
+
 // HandlerState implements wire.ArbiterServer.
 func (s *Server) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wire.HandlerStateReply, error) {
-	t, err := s.tracer(ctx, r.Token)
-	if err != nil {
-		return nil, err
-	}
-	h, err := t.handler(r.Handler)
+	_, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +157,7 @@ func (s *Server) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wir
 
 // TakeRecords implements wire.ArbiterServer.
 func (s *Server) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*wire.TakeRecordsReply, error) {
-	t, err := s.tracer(ctx, r.Token)
-	if err != nil {
-		return nil, err
-	}
-	h, err := t.handler(r.Handler)
+	t, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
 	}
@@ -172,11 +174,7 @@ func (s *Server) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*
 // RunHandler implements wire.ArbiterServer: what the handler finds out is in the
 // maps of the one that is named, which has the same programs.
 func (s *Server) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wire.RunHandlerReply, error) {
-	t, err := s.tracer(ctx, r.Token)
-	if err != nil {
-		return nil, err
-	}
-	h, err := t.handler(r.Handler)
+	t, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
 	}
