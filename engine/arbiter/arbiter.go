@@ -80,8 +80,9 @@ type Arbiter struct {
 	opts   Options
 	mu     sync.Mutex
 	groups []*group
-	procs  map[int]*group    // who has which process, as far as has been told
-	used   map[uint32]*Quota // by user
+	procs  map[int]*group        // who has which process, as far as has been told
+	adding map[chan struct{}]int // the processes that are being added to a tracer
+	used   map[uint32]*Quota     // by user
 	ids    int
 	closed bool
 }
@@ -97,7 +98,7 @@ func New(o Options) *Arbiter {
 	o.HoldLimit = cmp.Or(o.HoldLimit, 30*time.Second)
 	o.ControlLimit = cmp.Or(o.ControlLimit, 5*time.Minute)
 	o.Quota = o.Quota.orDefault()
-	return &Arbiter{opts: o, procs: map[int]*group{}, used: map[uint32]*Quota{}}
+	return &Arbiter{opts: o, procs: map[int]*group{}, adding: map[chan struct{}]int{}, used: map[uint32]*Quota{}}
 }
 
 // Identity is who a tracer is.
@@ -217,9 +218,50 @@ func (a *Arbiter) Owns(pid int) bool {
 	return a.procs[pid] != nil
 }
 
+// add notes that a process is being added to a tracer, until done.
+func (a *Arbiter) add(pid int) (done func()) {
+	c := make(chan struct{})
+	a.mu.Lock()
+	a.adding[c] = pid
+	a.mu.Unlock()
+	return func() {
+		a.mu.Lock()
+		delete(a.adding, c)
+		a.mu.Unlock()
+		close(c)
+	}
+}
+
+// settlePatience is how long who asks for a process's tracers waits for those that
+// are just coming.
+const settlePatience = time.Second
+
+// settle waits until those who are adding a process have it, or don't: it is
+// attached to already, as anybody can see, while none of its tracers is there.
+func (a *Arbiter) settle(pid int) {
+	var waits []chan struct{}
+	a.mu.Lock()
+	for c, p := range a.adding {
+		if p == pid {
+			waits = append(waits, c)
+		}
+	}
+	a.mu.Unlock()
+	late := time.After(settlePatience)
+	for _, c := range waits {
+		select {
+		case <-c:
+		case <-late:
+			return
+		}
+	}
+}
+
 // Tracers tells of all tracers, the oldest first; with a pid, of those of that
-// process. To count their hits, too, asks their sessions.
+// process, and of who is just attaching to it. To count their hits, too, asks their
+// sessions.
 func (a *Arbiter) Tracers(pid int, hits bool) (list []TracerInfo) {
+	a.settle(pid)
 	var tracers []*Tracer
 	for _, g := range a.all() {
 		for _, t := range g.others(nil) {

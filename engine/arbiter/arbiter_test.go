@@ -100,6 +100,27 @@ func TestOwnEvents(t *testing.T) {
 	}
 }
 
+// TestComing asks who traces a process that is being attached to: that is waited
+// for, as the process is seen to be traced.
+func TestComing(t *testing.T) {
+	w := newWorld(Options{})
+	attach, asked := w.opts.Attach, make(chan []TracerInfo, 1)
+	w.opts.Attach = func(pid int, o engine.Options) (engine.Session, error) {
+		go func() { asked <- w.Tracers(pid, false) }()
+		select {
+		case list := <-asked:
+			t.Errorf("while it is attached to: %v", list)
+			asked <- list
+		case <-time.After(20 * time.Millisecond):
+		}
+		return attach(pid, o)
+	}
+	join(t, w.Arbiter, 10, "a")
+	if list := <-asked; len(list) != 1 || list[0].Name != "a" {
+		t.Errorf("%v", list)
+	}
+}
+
 // TestViews has tracers of different processes of one session see their own.
 func TestViews(t *testing.T) {
 	w := newWorld(Options{})

@@ -136,6 +136,7 @@ func (t *Tracer) add(pid int) error {
 	if err := t.allowed(pid); err != nil {
 		return err
 	}
+	defer t.a.add(pid)()
 	for range tries {
 		g, attach, err := t.a.groupFor(pid, t)
 		switch {
