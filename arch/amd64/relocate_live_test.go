@@ -35,10 +35,17 @@ type trial struct {
 
 // newTrial prepares registers that make memory operands likely to exist, and
 // an operand relative to rip that does.
+// errMode is of sysenter: where the CPU has it (Intel's), the kernel comes back in 32-bit
+// mode, in which there are other registers to be read.
+var errMode = errors.New("it leaves 64-bit mode")
+
 func newTrial(r *rand.Rand, s *sandbox, base *arch.Regs, code []byte) (trial, error) {
 	in, err := parse(code)
 	if err != nil {
 		return trial{}, err
+	}
+	if !in.vector && in.table == map0F && in.op == 0x34 {
+		return trial{}, errMode
 	}
 	tr := trial{code: bytes.Clone(code[:in.len]), kind: in.kind(code)}
 	if in.ripRelative() {
