@@ -71,7 +71,7 @@ func TestStepAside(t *testing.T) {
 // TestStepAsideExact loses no hit of a jump, whoever comes and goes.
 func TestStepAsideExact(t *testing.T) {
 	needsJumping(t)
-	p := launch(t, "threads", "3", "100000", "1000")
+	p := launch(t, "threads", "3", "1000000", "1000")
 	s := attach(t, p.pid)
 	jump := register(t, s, ProbeSpec{Location: "work"})
 	p.goOn()
