@@ -139,7 +139,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	}
 	tracee := handler.InTracee{File: s.newFile()}
 	if goCode {
-		tracee.Stack, tracee.Own = goStack-16, s.takeLines() // the probe's own counter needs some, too
+		tracee.Stack, tracee.Own = goStack-16, s.haveStacks() // the probe's own counter needs some, too
 	}
 	by := handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
 	if spec.By != nil {

@@ -548,14 +548,18 @@ func TestKernelBesideTraps(t *testing.T) {
 	}
 }
 
-// counterOf is a handler that adds n to a counter at each hit.
-func counterOf(t *testing.T, n int32) *build.Handler {
+// counterOf is a handler that adds n to a counter at each hit, from which first may
+// end it.
+func counterOf(t *testing.T, n int32, first ...func(*build.Builder)) *build.Handler {
 	t.Helper()
 	ctx, err := program.ContextOf(runtime.GOARCH)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := build.New("counter", ctx)
+	for _, f := range first {
+		f(b)
+	}
 	m := b.Map(program.Map{Name: "sum", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	b.Index(m, 0)
 	b.Const(build.R1, int64(n))
@@ -641,6 +645,38 @@ func TestRecordThreads(t *testing.T) {
 					}
 				}
 				p.end()
+				if err := h.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestProcessIDs has threads and children, in memory of their own and in their
+// parent's, say which process they are.
+func TestProcessIDs(t *testing.T) {
+	other := func(b *build.Builder) {
+		pid := b.Var()
+		b.Arg(pid, 1)
+		b.PIDTGID(build.R0)
+		b.Add(asm.RSh.Imm(build.R0, 32))
+		b.If(build.Ne(build.R0, 0).With(pid), func() { b.Stop() })
+		b.Free(pid)
+	}
+	for _, name := range []string{"ids", "ids-static"} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, func(t *testing.T, where handler.Where) {
+				p := launch(t, name, "50")
+				s := attach(t, p.pid, Options{Follow: true})
+				h := openHandler(t, s, HandlerSpec{Handler: counterOf(t, 1, other), Where: where})
+				register(t, s, ProbeSpec{Location: "note", Handler: h})
+				p.goOn()
+				p.end()
+				<-s.Done()
+				if n := sumOf(t, h); n != 110 {
+					t.Errorf("%d of 110 calls were of the process that they say", n)
+				}
 				if err := h.Close(); err != nil {
 					t.Error(err)
 				}

@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
@@ -70,14 +69,17 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.A
 		env.Lines, err = s.linesAt(p, near)
 	case byStack:
 		need = append(need, handler.TakeStack)
-		if env.Lines, err = s.linesAt(p, near); err == nil {
-			env.Stacks, err = s.stacks(p.Space)
+		if env.Stacks, err = s.stacks(p.Space); err == nil {
+			env.Lines, err = s.linesAt(p, near)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if env.Lines != 0 {
+	switch env.Lost = env.Lines + maps.OffLost; {
+	case !s.takeLines():
+		env.Lines = 0
+	case env.Lines != 0:
 		env.Owners = s.counters[0].Owners(env.Lines)
 	}
 	return s.library(p, h, near, by, env, need)
@@ -117,10 +119,14 @@ func (s *session) threads(space *inferior.Space) (arch.Addr, error) {
 	return s.wiped(space, &space.Threads, helper.ThreadsSize, pageSize)
 }
 
-// stacks gives the place of a space's stacks for threads, of which the first is
-// for those that look for theirs.
+// stacks gives the place of a space's stacks for threads: where each has its own, the
+// first is for those that look for theirs.
 func (s *session) stacks(space *inferior.Space) (arch.Addr, error) {
-	return s.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize, compile.OwnStackSize)
+	if s.takeLines() {
+		return s.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize, compile.OwnStackSize)
+	}
+	const pool = compile.PoolStacks * compile.PoolStack
+	return s.wiped(space, &space.Stacks, pool, pool)
 }
 
 // wiped maps memory in a space that a child begins with empty, unless it is there
@@ -158,17 +164,19 @@ func (s *session) noteThread(t *inferior.Task) error {
 	if space.Threads == 0 {
 		return nil
 	}
-	pointer, err := ptrace.ThreadPointer(t.TID)
-	if err != nil || pointer == 0 {
-		return err
+	var err error
+	if t.TID == p.PID { // a forked child's table is empty
+		err = s.noteOwner(space, 0)
 	}
+	pointer, err2 := ptrace.ThreadPointer(t.TID)
+	ids := idsOf(t)
 	switch {
+	case err2 != nil || pointer == 0:
+		return errors.Join(err, err2)
 	case p.VFork != nil, space.Alike:
-		return s.noteIDs(space, pointer, 0)
-	case t.TID == p.PID: // a forked child's table is empty
-		err = s.noteOwner(p)
+		ids = 0
 	}
-	return errors.Join(err, s.noteIDs(space, pointer, idsOf(t)))
+	return errors.Join(err, s.noteIDs(space, pointer, ids))
 }
 
 // idsOf are a task's, as get_current_pid_tgid tells them.
@@ -186,17 +194,30 @@ func (s *session) noteAlike(parent *inferior.Task) error {
 	if err == nil && pointer != 0 {
 		err = s.noteIDs(space, pointer, 0)
 	}
-	return errors.Join(err, s.noteOwner(parent.Process))
+	return errors.Join(err, s.noteOwner(space, 0))
 }
 
-// noteOwner says whose a space's table is: nobody's, where ids are not to be kept.
-func (s *session) noteOwner(p *inferior.Process) error {
-	var b [8]byte
-	putLe64(b[:], uint64(p.PID))
-	if p.Space.Alike {
-		putLe64(b[:], math.MaxUint64)
+// noteOwner says whose a space's table is, which child has just left: nobody's, where
+// ids are not to be kept, or while a child is in its parent's memory.
+func (s *session) noteOwner(space *inferior.Space, left int) error {
+	if space.Threads == 0 {
+		return nil
 	}
-	return p.Space.Memory.Write(p.Space.Threads+helper.ThreadOwner, b[:])
+	var owner uint64
+	for _, p := range s.sharing(space) {
+		if p.VFork == nil {
+			owner = uint64(p.PID)
+		} else if p.PID != left {
+			owner = helper.NoOwner
+			break
+		}
+	}
+	if space.Alike {
+		owner = helper.NoOwner
+	}
+	var b [8]byte
+	putLe64(b[:], owner)
+	return space.Memory.Write(space.Threads+helper.ThreadOwner, b[:])
 }
 
 // noteIDs writes a thread's ids into a table, 0 for those that are to be asked for: as
@@ -244,12 +265,7 @@ func (s *session) noteThreads(space *inferior.Space) error {
 		}
 	}
 	delete(ids, 0)
-	var errs []error
-	for _, p := range s.sharing(space) {
-		if p.VFork == nil {
-			errs = append(errs, s.noteOwner(p))
-		}
-	}
+	errs := []error{s.noteOwner(space, 0)}
 	for pointer, id := range ids {
 		if space.Alike {
 			id = 0

@@ -423,7 +423,7 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		case byLine:
 			piece.Threads = p.Space.Threads
 		case byStack:
-			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Enter: lib.At[handler.TakeStack]}
+			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Pool: p.Space.Stacks, Enter: lib.At[handler.TakeStack]}
 		}
 		list = append(list, piece)
 		return nil

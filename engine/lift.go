@@ -44,6 +44,7 @@ func (s *session) onVForkDone(t *inferior.Task) error {
 	if a := s.away[child]; a != nil && err == nil {
 		err = s.lower(a)
 	}
+	err = errors.Join(err, s.noteOwner(t.Process.Space, child))
 	return errors.Join(err, s.resume(t, 0))
 }
 

@@ -39,10 +39,10 @@ const (
 // their stacks no room for handlers.
 func (s *session) finds(p *inferior.Process, m *symbols.Module, way compile.Way, handler bool) finding {
 	switch {
+	case way.Stack > 0 && handler && s.haveStacks():
+		return byStack
 	case !s.takeLines():
 		return nothing
-	case way.Stack > 0 && handler:
-		return byStack
 	case way.Stack > 0, p.Space.NoLines, m != nil && m.Loader:
 		return nothing
 	}
@@ -53,6 +53,12 @@ func (s *session) finds(p *inferior.Process, m *symbols.Module, way compile.Way,
 func (s *session) takeLines() bool {
 	ctx, err := program.ContextOf(s.isa.Name())
 	return err == nil && handler.Lined(ctx)
+}
+
+// haveStacks is whether there are stacks of ours on this machine.
+func (s *session) haveStacks() bool {
+	ctx, err := program.ContextOf(s.isa.Name())
+	return err == nil && handler.Stacked(ctx)
 }
 
 // linesAt is where a process has the set with the next free line: the first counters.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -465,6 +466,11 @@ func goAll(t *testing.T, name, rounds string, even []string) {
 	}
 }
 
+func haveStacks() bool {
+	ctx, err := program.ContextOf(runtime.GOARCH)
+	return err == nil && handler.Stacked(ctx)
+}
+
 // timeAll runs a program with all its functions counted and timed, and gives back how
 // often each began and ended.
 func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uint64 {
@@ -479,12 +485,18 @@ func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uin
 		t.Fatal(err)
 	}
 	defer s.Kill()
+	module, _, _ := strings.Cut(all, ":")
 	in := register(t, s, ProbeSpec{Location: all, Pending: true})
 	out := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
 	h := openHandler(t, s, HandlerSpec{Name: "latency"})
 	timed := h.Info().Where == handler.Tracee // else it would take minutes
+	if jumping && !timed && haveStacks() {
+		t.Errorf("calls are timed in the %v: %s", h.Info().Where, h.Info().Why)
+	}
 	if timed {
-		register(t, s, ProbeSpec{Location: all, Pending: true, Handler: h})
+		for _, location := range pace([]string{all}, []string{module + ":main.*", module + ":runtime.m*"}) {
+			register(t, s, ProbeSpec{Location: location, Pending: true, Handler: h})
+		}
 	}
 	if err := s.Resume(s.Processes()[0]); err != nil {
 		t.Fatal(err)

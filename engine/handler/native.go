@@ -63,7 +63,7 @@ func (x *Interpreted) native(h *Verified, in InTracee) error {
 		}
 		way := compile.Way{Stack: in.Stack, Helpers: lib.Stack}
 		if in.Own {
-			way.Own = compile.OwnStack{Threads: env.Threads, Enter: 5 * far}
+			way.Own = compile.OwnStack{Threads: env.Threads, Enter: 5 * far, Pool: 6 * far}
 		}
 		if _, err := Native([]Piece{{Program: r, Set: x.Set, Region: env.Region, Way: way, Helpers: lib.At}}, far); err != nil {
 			return err
@@ -94,10 +94,14 @@ func Lined(ctx program.Context) bool {
 	return ctx.Arch == "amd64" && Features()&compile.FSBase != 0
 }
 
+// Stacked is whether programs of a context can run on stacks of ours on this machine,
+// where the program's have no room.
+func Stacked(ctx program.Context) bool { return ctx.Arch == "arm64" || Lined(ctx) }
+
 // Claim is what the code by which a program's threads find their lines is made for,
 // where the next free one is in the counters' set, at region.
 func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
-	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Owners: c.Owners(region), Self: true, Features: Features()}
+	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Lost: region + maps.OffLost, Owners: c.Owners(region), Self: true, Features: Features()}
 	return env, []compile.Helper{ClaimLine}
 }
 

@@ -71,16 +71,18 @@ const (
 
 // Of helpers; package plan has them.
 const (
-	NoMap     = plan.NoMap
-	FnThread  = plan.FnThread
-	FnSelf    = plan.FnSelf
-	FnCycles  = plan.FnCycles
-	FnLine    = plan.FnLine
-	FnSyscall = plan.FnSyscall
-	FnOwn     = plan.FnOwn
-	FnEntry   = plan.FnEntry
-	FnClaim   = plan.FnClaim
-	FnStack   = plan.FnStack
+	NoMap       = plan.NoMap
+	FnThread    = plan.FnThread
+	FnSelf      = plan.FnSelf
+	FnCycles    = plan.FnCycles
+	FnLine      = plan.FnLine
+	FnSyscall   = plan.FnSyscall
+	FnOwn       = plan.FnOwn
+	FnEntry     = plan.FnEntry
+	FnClaim     = plan.FnClaim
+	FnStack     = plan.FnStack
+	FnProcess   = plan.FnProcess
+	FnGoroutine = plan.FnGoroutine
 )
 
 // Of the table of threads; package plan has them.
@@ -114,13 +116,22 @@ const WrapperStack = amd64.WrapperStack
 // OwnStack is how threads find stacks of ours; package plan has it.
 type OwnStack = plan.OwnStack
 
-// OwnStackSize is how large each is, in bytes.
-const OwnStackSize = plan.OwnStackSize
+// OwnStackSize is how large each is, in bytes; of those in a pool, PoolStack, of which
+// there are PoolStacks.
+const (
+	OwnStackSize = plan.OwnStackSize
+	PoolStack    = plan.OwnStackLevel
+	PoolStacks   = plan.PoolStacks
+)
 
 // Enter makes the code, to lie at base, by which a thread finds its stack first:
 // wrapper is FnStack's, room OwnStackSize bytes of memory for it to do so, and lost
 // the word that is counted up where it can't. It is of amd64.
 func Enter(base, wrapper, room, lost arch.Addr) []byte { return amd64.Enter(base, wrapper, room, lost) }
+
+// EnterPool makes the code by which a thread that has found a stack of a pool taken
+// looks for another; lost is as Enter's. It can lie anywhere, and is of arm64.
+func EnterPool(pool, lost arch.Addr) []byte { return arm64.Enter(pool, lost) }
 
 // Compile makes r's code for t, on the instruction set of r's context.
 func Compile(r *verify.Result, t Target) (*Code, error) {

@@ -60,7 +60,7 @@ func (e *Env) ownLine(c *code) {
 	c.load(r0, r0, threadLine)
 	c.wheni(program.JmpLt, r0, maps.Lines, out)
 	c.here(lost)
-	c.number(r1, uint64(e.Lines)+maps.OffLost)
+	c.number(r1, uint64(e.Lost))
 	c.movi(r0, 1)
 	c.add(r1, 0, r0)
 	c.movi(r0, maps.Lines)

@@ -34,7 +34,8 @@ type Env struct {
 	Threads  arch.Addr   // its table of threads
 	Lines    arch.Addr   // the set that has the next free line, 0: threads take none
 	Owners   arch.Addr   // the words that say whose lines are, by process, 0: nobody does
-	Stacks   arch.Addr   // stacks of ours, one for each line; a multiple of their size
+	Lost     arch.Addr   // the word that counts those that find no line, or no stack
+	Stacks   arch.Addr   // stacks of ours (compile.OwnStack): one for each line, or a pool
 	Self     bool        // threads' pointers are read as FnSelf
 	Features compile.Feature
 }
@@ -72,6 +73,7 @@ func Needed(ctx program.Context, programs ...*verify.Result) []compile.Helper {
 	if !need[compile.Helper{Num: program.FnCurrentPIDTGID, Map: compile.NoMap}] {
 		return list
 	}
+	list = append(list, compile.Helper{Num: compile.FnProcess, Map: compile.NoMap})
 	for _, h := range list {
 		if h.Num == program.FnMapLookup && h.Map >= 0 {
 			list = append(list, compile.Helper{Num: compile.FnOwn, Map: h.Map})
@@ -101,6 +103,12 @@ func mapOf(r *verify.Result, i int) int {
 func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 	l := &Library{At: map[compile.Helper]arch.Addr{}}
 	for _, h := range e.dependencies(need) {
+		if h.Num == compile.FnStack && e.pooled() {
+			l.At[h] = base + arch.Addr(len(l.Code))
+			l.Code = append(l.Code, compile.EnterPool(e.Stacks, e.Lost)...)
+			l.pad()
+			continue
+		}
 		c, err := e.source(h)
 		if err != nil {
 			return nil, err
@@ -125,17 +133,21 @@ func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 		if h.Num == compile.FnStack {
 			l.Code = append(l.Code, 0xcc) // not to be fallen into
 			at := base + arch.Addr(len(l.Code))
-			l.Code = append(l.Code, compile.Enter(at, l.At[h], e.Stacks, e.Lines+layout.OffLost)...)
+			l.Code = append(l.Code, compile.Enter(at, l.At[h], e.Stacks, e.Lost)...)
 			l.At[h] = at
 		}
-		for len(l.Code)%16 != 0 {
-			l.Code = append(l.Code, 0)
-		}
+		l.pad()
 		l.Stack = max(l.Stack, code.Stack)
 	}
 	l.Stack *= 3 // a helper calls another, which may call one more
 	return l, nil
 }
+
+// pad has what follows begin at a multiple of 16.
+func (l *Library) pad() { l.Code = append(l.Code, make([]byte, -len(l.Code)&15)...) }
+
+// pooled is whether stacks of ours are a pool's.
+func (e *Env) pooled() bool { return e.Context.Arch == "arm64" }
 
 // wrap has a helper be called by code that keeps all registers.
 func (l *Library) wrap(h compile.Helper, base arch.Addr) {
@@ -175,9 +187,16 @@ func (e *Env) pointer() int32 {
 // calls are the helpers that a helper calls.
 func (e *Env) calls(h compile.Helper) []int32 {
 	switch h.Num {
-	case program.FnRingbufReserve, program.FnRingbufOutput, program.FnPerfEventOutput, program.FnProbeReadUser, program.FnProbeReadUserStr, compile.FnOwn:
+	case program.FnProbeReadUser, program.FnProbeReadUserStr:
+		return []int32{compile.FnProcess}
+	case program.FnRingbufReserve, program.FnRingbufOutput, program.FnPerfEventOutput, compile.FnOwn:
 		return []int32{program.FnCurrentPIDTGID}
-	case program.FnCurrentPIDTGID, compile.FnClaim, compile.FnStack:
+	case compile.FnStack:
+		if e.pooled() {
+			return nil
+		}
+		fallthrough
+	case program.FnCurrentPIDTGID, compile.FnClaim:
 		return []int32{compile.FnEntry}
 	case program.FnMapUpdate:
 		if e.Lines != 0 && h.Map >= 0 && h.Map < e.Set.Len() && e.Set.Map(h.Map).Layout().Lined {
@@ -203,6 +222,8 @@ func (e *Env) source(h compile.Helper) (*code, error) {
 		return e.cpu(), nil
 	case program.FnCurrentPIDTGID:
 		return e.ids(), nil
+	case compile.FnProcess:
+		return e.process(), nil
 	case compile.FnEntry:
 		if e.Context.Arch == "amd64" && e.Features&compile.FSBase == 0 {
 			return nil, fmt.Errorf("%w: no instruction tells the thread's pointer (fsgsbase)", compile.ErrUnsupported)

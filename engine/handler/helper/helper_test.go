@@ -71,6 +71,7 @@ func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	_, data := m.Data()
 	env := helper.Env{Context: ctx, Set: set, Region: arch.Addr(uintptr(unsafe.Pointer(&set.Bytes()[0]))),
 		Threads: data + threadsAt, Features: handler.Features()}
+	env.Lost = env.Region + maps.OffLost
 	if handler.Lined(ctx) {
 		env.Lines = env.Region
 	}
@@ -701,7 +702,10 @@ type ownStack struct {
 	rnd    *rand.Rand
 }
 
-const ownStackRoom = 64 // on the program's stack, bytes
+const (
+	ownStackRoom = 64        // on the program's stack, bytes
+	ownStackSP   = 512 << 10 // where that is in the rig's data
+)
 
 // newOwnStack makes one that stores the program's stack pointer and the time.
 func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
@@ -709,7 +713,11 @@ func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
 	r := newRig(t, []program.Map{{Name: "a", Type: program.Array, KeySize: 4, ValueSize: 16, MaxEntries: 1}})
 	const place, stacks = 64 << 10, 2 << 20
 	_, data := r.m.Data()
-	r.env.Stacks = (data + stacks) &^ (compile.OwnStackSize - 1)
+	align := arch.Addr(compile.OwnStackSize)
+	if ctx.Arch == "arm64" {
+		align = compile.PoolStacks * compile.PoolStack
+	}
+	r.env.Stacks = (data + stacks + align - 1) &^ (align - 1)
 	var err error
 	if r.lib, err = r.env.Make([]compile.Helper{handler.TakeStack, none(program.FnKtimeGetNS), none(compile.FnEntry)}, r.m.Base()+place); err == nil {
 		err = r.m.LoadAt(place, r.lib.Code)
@@ -734,7 +742,7 @@ func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := compile.Way{Flags: true, Stack: ownStackRoom, Helpers: r.lib.Stack, Own: compile.OwnStack{Threads: r.env.Threads, Enter: r.lib.At[handler.TakeStack]}}
+	way := compile.Way{Flags: true, Stack: ownStackRoom, Helpers: r.lib.Stack, Own: compile.OwnStack{Threads: r.env.Threads, Pool: r.env.Stacks, Enter: r.lib.At[handler.TakeStack]}}
 	code, err := handler.Native([]handler.Piece{{Program: checked, Set: r.set, Region: r.env.Region, Way: way, Helpers: r.lib.At}}, r.m.Base())
 	if err == nil {
 		err = r.m.Load(append(code, native.Jump(r.m.Base()+arch.Addr(len(code)), r.m.Exit())...))
@@ -750,7 +758,7 @@ func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
 func (o *ownStack) run(lost bool) {
 	t := o.t
 	t.Helper()
-	const sp = 512 << 10
+	const sp = ownStackSP
 	var in arch.Regs
 	for w := range in {
 		in[w] = o.rnd.Uint64()
@@ -791,8 +799,12 @@ func TestOwnStack(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ctx, err := program.ContextOf(runtime.GOARCH)
-	if err != nil || !handler.Lined(ctx) {
-		skip.Missing(t, "thread pointers that instructions and the ABI tell: amd64 with fsgsbase")
+	if err != nil || !handler.Stacked(ctx) {
+		skip.Missing(t, "thread pointers that an instruction tells: fsgsbase")
+	}
+	if ctx.Arch == "arm64" {
+		testPool(newOwnStack(t, ctx))
+		return
 	}
 	o := newOwnStack(t, ctx)
 	o.set.SetClock(0, 77, 0)
@@ -811,6 +823,35 @@ func TestOwnStack(t *testing.T) {
 		o.run(n == 2)
 		if got := binary.LittleEndian.Uint64(entry[compile.ThreadStack:]); got != level {
 			t.Errorf("the stack is free from %#x on, not %#x", got, level)
+		}
+	}
+}
+
+// testPool is TestOwnStack where stacks are a pool's: the first that is free is
+// taken, and given back.
+func testPool(o *ownStack) {
+	o.set.SetClock(0, 77, 0)
+	for range 5 {
+		o.run(false)
+	}
+	memory, data := o.m.Data()
+	words := func() (list []uint64) {
+		for i := range compile.PoolStacks {
+			at := o.stacks - data + arch.Addr((i+1)*compile.PoolStack-16)
+			list = append(list, binary.LittleEndian.Uint64(memory[at:]))
+		}
+		return list
+	}
+	if slices.ContainsFunc(words(), func(w uint64) bool { return w != 0 }) {
+		o.t.Errorf("not all stacks were given back: %d", words())
+	}
+	first := int(data+ownStackSP-ownStackRoom) >> 11 % (compile.PoolStacks / 2)
+	for i := first; i < compile.PoolStacks; i++ { // those that are interrupted
+		binary.LittleEndian.PutUint64(memory[o.stacks-data+arch.Addr((i+1)*compile.PoolStack-16):], 1)
+		before := words()
+		o.run(i == compile.PoolStacks-1)
+		if after := words(); !slices.Equal(before, after) {
+			o.t.Fatalf("with %d to %d taken: %d, not %d", first, i, after, before)
 		}
 	}
 }

@@ -17,8 +17,7 @@ func (e *Env) readFunc(c *code, f label) {
 	c.store(r10, local+8, r2)
 	c.store(r10, remote, r3)
 	c.store(r10, remote+8, r2)
-	c.helper(program.FnCurrentPIDTGID)
-	c.alui(program.AluRsh, r0, 32)
+	c.helper(compile.FnProcess)
 	c.mov(r1, r0)
 	c.mov(r2, r10)
 	c.alui(program.AluAdd, r2, local)
@@ -34,11 +33,14 @@ func (e *Env) readFunc(c *code, f label) {
 func (e *Env) read() *code {
 	c := newCode()
 	f, good := c.label(), c.label()
-	c.begin("read", 0)
+	c.begin("read", 24)
 	c.mov(r6, r1)
 	c.low(r7, r2)
 	c.wheni(program.JmpEq, r7, 0, good)
-	if e.Stacks != 0 {
+	switch {
+	case e.Stacks != 0 && e.pooled():
+		e.readKnown(c, f)
+	case e.Stacks != 0:
 		e.readGoroutine(c)
 	}
 	c.mov(r2, r7)
@@ -76,6 +78,57 @@ func (e *Env) readGoroutine(c *code) {
 	c.result(0)
 	c.here(other)
 }
+
+// readKnown is readGoroutine where no thread has its g but in the register, which
+// may have anything where the code is not Go's. What has once been found to be a g,
+// by what leads from it to its thread's own and back, is memory that is there for
+// ever, and is read from then on.
+func (e *Env) readKnown(c *code, f label) {
+	const stackEnd, entry, m = 8, -24, -16
+	other, known, no := c.label(), c.label(), c.label()
+	c.wheni(program.JmpNe, r7, 8, other)
+	c.helper(compile.FnGoroutine)
+	c.wheni(program.JmpEq, r0, 0, other) // what an empty entry has
+	c.mov(r9, r0)
+	c.alui(program.AluAdd, r0, stackEnd)
+	c.when(program.JmpNe, r0, r3, other)
+	c.mov(r8, r3)
+	hashed(c, r2, r9, e.Threads+goroutines, goroutineBits, 3)
+	c.acquire(r0, r2, 0)
+	c.when(program.JmpEq, r0, r9, known)
+	c.store(r10, entry, r2)
+	next := func(off int32) { // the word there is in r3, too
+		c.alui(program.AluAdd, r3, off)
+		c.mov(r1, r6)
+		c.mov(r2, r7)
+		c.call(f)
+		c.when(program.JmpNe, r0, r7, no)
+		c.load(r3, r6, 0)
+	}
+	c.mov(r3, r9)
+	next(gM)
+	c.store(r10, m, r3)
+	next(mG0)
+	next(gM)
+	c.load(r2, r10, m)
+	c.when(program.JmpNe, r2, r3, no)
+	c.load(r2, r10, entry)
+	c.release(r2, 0, r9)
+	c.here(known)
+	c.load(r4, r8, 0)
+	c.store(r6, 0, r4)
+	c.result(0)
+	c.here(no)
+	c.mov(r1, r6)
+	c.mov(r3, r8)
+	c.here(other)
+}
+
+// Offsets of Go's runtime (runtime2.go): of g.m, and of m.g0.
+const (
+	gM  = 48
+	mG0 = 0
+)
 
 // readString is probe_read_user_str: it reads no further than a page's end at a
 // time, nor much further than the string's.

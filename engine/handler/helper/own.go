@@ -79,11 +79,17 @@ func (h *hash) own(e *Env) {
 // threadEntryOf leaves the address of the first entry that the thread with a
 // pointer may have in dst; it changes r1.
 func threadEntryOf(c *code, dst, pointer uint8, table arch.Addr) {
+	hashed(c, dst, pointer, table+threadFirst, threadBits, threadShift)
+}
+
+// hashed leaves the address of what a word's hash gives of a table of 1<<n entries, of
+// 1<<shift bytes each, in dst; it changes r1.
+func hashed(c *code, dst, word uint8, table arch.Addr, n, shift int32) {
 	mul := uint32(compile.ThreadMul)
-	c.low(dst, pointer)
+	c.low(dst, word)
 	c.put(program.ClassAlu|program.AluMul, dst, 0, 0, int32(mul))
-	c.put(program.ClassAlu|program.AluRsh, dst, 0, 0, 32-threadBits)
-	c.alui(program.AluLsh, dst, threadShift)
-	c.number(r1, uint64(table+threadFirst))
+	c.put(program.ClassAlu|program.AluRsh, dst, 0, 0, 32-n)
+	c.alui(program.AluLsh, dst, shift)
+	c.number(r1, uint64(table))
 	c.alu(program.AluAdd, dst, r1)
 }

@@ -1,6 +1,8 @@
 package helper
 
 import (
+	"math"
+
 	"github.com/ptracer/ptracer/engine/handler/compile"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -18,14 +20,18 @@ import (
 //
 // Behind the entries is news of threads, from whoever traces them: a pointer and ids,
 // at the place that the pointer's hash gives. It saves asking the kernel, which a
-// program may have forbidden itself.
+// program may have forbidden itself. Behind those are goroutines that have been found
+// to be some (readKnown).
 const (
-	ThreadsSize = threadNews + 16<<newsBits // bytes
-	ThreadOwner = 0                         // the id of the process that the table is of
-	ThreadIDs   = threadIDs                 // in an entry
+	ThreadsSize = goroutines + 8<<goroutineBits // bytes
+	ThreadOwner = 0                             // the id of the process that the table is of, or NoOwner
+	ThreadIDs   = threadIDs                     // in an entry
 
 	threadNews = threadFirst + (threadEntries+threadProbes)*threadEntry
 	newsBits   = 9
+	goroutines = threadNews + 16<<newsBits
+
+	goroutineBits = 10
 
 	threadFirst   = compile.ThreadFirst // behind the process's id: others in the same memory keep no ids here
 	threadLost    = 0                   // an entry for those that find none, as far as its line goes
@@ -104,13 +110,7 @@ func (e *Env) ids() *code {
 func (e *Env) news(c *code) {
 	none, out := c.label(), c.label()
 	c.helper(compile.FnThread)
-	mul := uint32(compile.ThreadMul)
-	c.low(r2, r0)
-	c.put(program.ClassAlu|program.AluMul, r2, 0, 0, int32(mul))
-	c.put(program.ClassAlu|program.AluRsh, r2, 0, 0, 32-newsBits)
-	c.alui(program.AluLsh, r2, 4)
-	c.number(r1, uint64(e.Threads)+threadNews)
-	c.alu(program.AluAdd, r2, r1)
+	hashed(c, r2, r0, e.Threads+threadNews, newsBits, 4)
 	c.acquire(r1, r2, 0)
 	c.when(program.JmpNe, r1, r0, none)
 	c.load(r0, r2, 8)
@@ -120,6 +120,31 @@ func (e *Env) news(c *code) {
 	c.here(out)
 	c.exit()
 	c.here(none)
+}
+
+// NoOwner is the owner of a table of which that is to be asked for at each hit: a child
+// runs in the memory of its parent.
+const NoOwner = math.MaxUint64
+
+// process is compile.FnProcess.
+func (e *Env) process() *code {
+	c := newCode()
+	ask, found := c.label(), c.label()
+	c.begin("process", 0)
+	c.number(r1, uint64(e.Threads))
+	c.load(r0, r1, ThreadOwner)
+	c.wheni(program.JmpEq, r0, 0, ask)
+	c.wheni(program.JmpNe, r0, -1, found) // NoOwner
+	c.here(ask)
+	c.helper(compile.FnSyscall - systems[e.Context.Arch].getpid)
+	c.mov(r6, r0)
+	c.number(r1, uint64(e.Threads))
+	c.movi(r0, 0)
+	c.cas(r1, ThreadOwner, r6)
+	c.mov(r0, r6)
+	c.here(found)
+	c.exit()
+	return c
 }
 
 // askIDs asks the kernel for the ids, and keeps the answer in the entry at r6, if
@@ -283,7 +308,7 @@ func (e *Env) claim() *code {
 	c.load(r1, r0, threadLine)
 	c.wheni(program.JmpLt, r1, maps.Lines, out)
 	c.here(lost)
-	c.number(r1, uint64(e.Lines)+maps.OffLost)
+	c.number(r1, uint64(e.Lost))
 	c.movi(r2, 1)
 	c.add(r1, 0, r2)
 	c.number(r0, uint64(e.Threads)+threadLost)
@@ -313,7 +338,7 @@ func (e *Env) stack() *code {
 	c.here(there)
 	c.exit()
 	c.here(lost)
-	c.number(r1, uint64(e.Lines)+maps.OffLost)
+	c.number(r1, uint64(e.Lost))
 	c.movi(r2, 1)
 	c.add(r1, 0, r2)
 	c.result(0)

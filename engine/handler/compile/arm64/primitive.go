@@ -12,6 +12,8 @@ func (c *compiler) primitive(o *plan.Op) {
 	case plan.Thread:
 		c.changes(r0)
 		c.thread(r0)
+	case plan.Goroutine:
+		c.move(true, r0, goroutine)
 	case plan.Line:
 		c.line(r0, c.Target.Maps[0].CPUs)
 	case plan.Cycles:

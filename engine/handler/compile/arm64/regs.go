@@ -10,10 +10,11 @@ import (
 type reg uint32
 
 const (
-	lr   reg = 30
-	sp   reg = 31
-	zero reg = 31
-	none reg = 0xff
+	goroutine reg = 28 // in Go's code
+	lr        reg = 30
+	sp        reg = 31
+	zero      reg = 31
+	none      reg = 0xff
 )
 
 // home is where the program's registers are: R1 to R5 as the procedure call

@@ -15,15 +15,12 @@ const (
 
 // Way makes what runs before and behind code that is inlined on way w: it keeps
 // what the code changes and gives it what it reads. Both can lie anywhere.
-func Way(code *plan.Code, w *plan.Way, _ int) (before, behind []byte, err error) {
-	if w.Own.Used() {
-		return nil, nil, fmt.Errorf("%w: there are no stacks of ours on arm64", plan.ErrUnsupported)
+// length is that of the code between them.
+func Way(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err error) {
+	a, b := newWay(code, w), newWay(code, w)
+	if w.OnOwn(code, a.size-w.Skip) {
+		return onOwn(code, w, length)
 	}
-	p := &plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}}
-	a := way{compiler: compiler{Writer: plan.NewWriter(p)}, code: code, way: w}
-	b := way{compiler: compiler{Writer: plan.NewWriter(p)}, code: code, way: w}
-	a.layout()
-	b.layout()
 	if err = a.in(); err != nil {
 		return nil, nil, err
 	}
@@ -36,31 +33,55 @@ func Way(code *plan.Code, w *plan.Way, _ int) (before, behind []byte, err error)
 	return a.Code, b.Code, err
 }
 
+// onOwn is Way for code that runs on a stack of ours.
+func onOwn(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err error) {
+	inner := *w
+	inner.Flags, inner.Skip = false, 0
+	a, b := newWay(code, &inner), newWay(code, &inner)
+	a.outer, b.outer = w, w
+	b.out()
+	saved := b.leaveOwn()
+	skip := a.NewLabel()
+	a.enterOwn(skip)
+	if err = a.in(); err != nil {
+		return nil, nil, err
+	}
+	a.Labels[skip] = len(a.Code) + length + saved
+	if !a.Link() {
+		return nil, nil, fmt.Errorf("%w: code of %d bytes", arch.ErrUnsupported, length)
+	}
+	return a.Code, b.Code, w.Check(code, a.size)
+}
+
 // way keeps registers in the frame, or, where the code needs none, one behind
 // the other.
 type way struct {
 	compiler
 	code  *plan.Code
 	way   *plan.Way
+	outer *plan.Way // from the program's stack, where the code runs on one of ours
 	keeps []reg
 	flags bool
 	size  int // that the stack pointer moves, a multiple of 16
 }
 
-func (a *way) layout() {
-	a.flags = a.code.Flags && a.way.Flags
-	words := a.code.Clobbers | a.code.Reads
+func newWay(code *plan.Code, w *plan.Way) *way {
+	p := &plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}}
+	a := &way{compiler: compiler{Writer: plan.NewWriter(p)}, code: code, way: w}
+	a.flags = code.Flags && w.Flags
+	words := code.Clobbers | code.Reads
 	for r := reg(0); r < sp; r++ {
 		if words.Has(int(r)) || r == scratch0 && (a.flags || a.constants() != 0) {
 			a.keeps = append(a.keeps, r)
 		}
 	}
 	switch {
-	case !a.code.Bare():
-		a.size = a.way.Skip + a.code.Locals + 8*plan.FrameWords + 16
+	case !code.Bare():
+		a.size = w.Skip + code.Locals + 8*plan.FrameWords + 16
 	case len(a.keeps) > 0:
-		a.size = a.way.Skip + (8*len(a.keeps)+8+15)&^15
+		a.size = w.Skip + (8*len(a.keeps)+8+15)&^15
 	}
+	return a
 }
 
 // constants are the words that no register holds.
@@ -109,7 +130,7 @@ func (a *way) in() error {
 		a.store(scratch0, a.flagsAt())
 	}
 	if a.code.Reads.Has(wordSP) {
-		a.addTo(scratch0, sp, int64(a.size))
+		a.programSP(scratch0)
 		a.store(scratch0, a.frame(wordSP))
 	}
 	for i, w := range []int{wordPC, plan.FrameFuncIP, plan.FrameCookie} {
@@ -127,6 +148,16 @@ func (a *way) in() error {
 		return fmt.Errorf("%w: it reads words %#x of the context", arch.ErrUnsupported, uint64(rest))
 	}
 	return nil
+}
+
+// programSP sets r to the stack pointer that the program has.
+func (a *way) programSP(r reg) {
+	if a.outer == nil {
+		a.addTo(r, sp, int64(a.size))
+		return
+	}
+	a.load(r, int64(a.size+stackOld))
+	a.addTo(r, r, ownFrame(a.outer))
 }
 
 func (a *way) out() {

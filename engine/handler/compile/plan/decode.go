@@ -215,6 +215,8 @@ func (b *builder) decodePrimitive(i int, o Op) error {
 		o.Kind = Thread
 	case o.Imm == FnSelf && b.result.Context.Arch == "amd64":
 		o.Kind = Self
+	case o.Imm == FnGoroutine && b.result.Context.Arch == "arm64":
+		o.Kind = Goroutine
 	case o.Imm == FnCycles:
 		o.Kind = Cycles
 	case o.Imm == FnLine:

@@ -95,6 +95,24 @@ func (b *builder) fuse() {
 	}
 }
 
+// process makes one of a call for the ids and the shift that leaves the process's,
+// where the target has that.
+func (b *builder) process() {
+	if _, has := b.Target.Helpers[Helper{FnProcess, NoMap}]; !has {
+		return
+	}
+	for i := range b.Ops {
+		o, j := &b.Ops[i], b.follow(i)
+		if o.Kind != Call || o.Imm != program.FnCurrentPIDTGID || j < 0 {
+			continue
+		}
+		shift := &b.Ops[j]
+		if shift.Kind == Alu && shift.Fn == program.AluRsh && shift.Wide && shift.Dst == program.R0 && shift.UsesImm() && shift.Imm == 32 {
+			o.Imm, shift.Kind = FnProcess, Nop
+		}
+	}
+}
+
 // tidy takes out jumps to where the program goes anyway.
 func (b *builder) tidy() {
 	for i := len(b.Ops) - 1; i >= 0; i-- {

@@ -8,33 +8,34 @@ type Kind uint8
 // The kinds of operations. Dst, Src and so on are Op's fields; an operand that
 // may be an immediate is Src, or Imm where Src is NoReg.
 const (
-	Nop      Kind = iota
-	Const         // Dst = Imm
-	Address       // Dst = address of Mem
-	FuncAddr      // Dst = address of the code of function To
-	Move          // Dst = Src; 32 bits unless Wide, the upper half 0
-	Extend        // Dst = Src's low Size bytes, sign-extended; upper half 0 unless Wide
-	Truncate      // Dst = Dst's low Size bytes, upper ones 0
-	Swap          // Dst = Dst's low Size bytes in reverse order, upper ones 0
-	Negate        // Dst = -Dst
-	Alu           // Dst = Dst Fn operand
-	Load          // Dst = Mem, Size bytes; Signed extends to 64 bits
-	Store         // Mem = operand, Size bytes
-	Atomic        // Mem Fn= operand, Size bytes; see Fetch
-	LoadAcq       // Load that nothing behind it overtakes
-	StoreRel      // Store that overtakes nothing before it
-	Jump          // to To if Dst Fn operand
-	Goto          // to To
-	Call          // helper Imm
-	CallFunc      // function To
-	Repeat        // bpf_loop with function To, or the one that R2 points to if -1; flags are 0 unless Imm
-	Lookup        // R0 = address of the value of map To, 0 if none; see Miss and Key
-	CPU           // R0 = number of the CPU
-	Thread        // R0 = the thread pointer
-	Self          // R0 = the word that it points to
-	Line          // R0 = the number of the value that the thread takes of a map with one for each CPU
-	Cycles        // R0 = the counter that time is made of
-	Syscall       // R0 = system call Imm of R1 to R5 and a 0
+	Nop       Kind = iota
+	Const          // Dst = Imm
+	Address        // Dst = address of Mem
+	FuncAddr       // Dst = address of the code of function To
+	Move           // Dst = Src; 32 bits unless Wide, the upper half 0
+	Extend         // Dst = Src's low Size bytes, sign-extended; upper half 0 unless Wide
+	Truncate       // Dst = Dst's low Size bytes, upper ones 0
+	Swap           // Dst = Dst's low Size bytes in reverse order, upper ones 0
+	Negate         // Dst = -Dst
+	Alu            // Dst = Dst Fn operand
+	Load           // Dst = Mem, Size bytes; Signed extends to 64 bits
+	Store          // Mem = operand, Size bytes
+	Atomic         // Mem Fn= operand, Size bytes; see Fetch
+	LoadAcq        // Load that nothing behind it overtakes
+	StoreRel       // Store that overtakes nothing before it
+	Jump           // to To if Dst Fn operand
+	Goto           // to To
+	Call           // helper Imm
+	CallFunc       // function To
+	Repeat         // bpf_loop with function To, or the one that R2 points to if -1; flags are 0 unless Imm
+	Lookup         // R0 = address of the value of map To, 0 if none; see Miss and Key
+	CPU            // R0 = number of the CPU
+	Thread         // R0 = the thread pointer
+	Self           // R0 = the word that it points to
+	Goroutine      // R0 = the register of Go's that has it
+	Line           // R0 = the number of the value that the thread takes of a map with one for each CPU
+	Cycles         // R0 = the counter that time is made of
+	Syscall        // R0 = system call Imm of R1 to R5 and a 0
 	Exit
 )
 
@@ -115,7 +116,7 @@ func (o *Op) Defines() uint16 {
 		}
 	case Call, CallFunc, Repeat, Syscall:
 		return volatile
-	case Lookup, CPU, Thread, Self, Line, Cycles:
+	case Lookup, CPU, Thread, Self, Goroutine, Line, Cycles:
 		return 1 << program.R0
 	}
 	return 0
@@ -171,6 +172,8 @@ func callUses(num int32) (u uint16) {
 	switch {
 	case num == FnOwn:
 		return 1 << program.R2
+	case num == FnProcess:
+		return 0
 	case h == nil:
 		return args
 	}
@@ -183,7 +186,7 @@ func callUses(num int32) (u uint16) {
 // pure is whether o does nothing but set Defines.
 func (o *Op) pure() bool {
 	switch o.Kind {
-	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU, Thread, Self, Line:
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU, Thread, Self, Goroutine, Line:
 		return true
 	case Lookup:
 		return o.Miss < 0

@@ -84,6 +84,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	b.bump()
 	b.trim()
 	b.fuse()
+	b.process()
 	b.tidy()
 	b.markOwn()
 	if err := b.check(); err != nil {

@@ -79,6 +79,12 @@ const (
 	// FnStack gives the thread's entry in the table of threads, with a stack at
 	// ThreadStack; 0, and a hit counted as lost, if it can't have one.
 	FnStack = -8
+	// FnProcess is the process's id: what get_current_pid_tgid is asked for where its
+	// answer is shifted right by 32 at once.
+	FnProcess = -9
+	// FnGoroutine, a primitive of arm64, is the register that has the goroutine in Go's
+	// code; it may have anything in other.
+	FnGoroutine = -10
 )
 
 // The table of threads, as far as code looks into it by itself (package helper has

@@ -23,12 +23,14 @@ type Way struct {
 	Cookie uint64
 }
 
-// OwnStack says how threads find stacks of ours, on amd64: each has one, of
+// OwnStack says how threads find stacks of ours. On amd64 each has one, of
 // OwnStackSize bytes, and takes OwnStackLevel of it, more than once if a signal's
-// handler interrupts it. Who finds none does not run the code, which is counted.
+// handler interrupts it. On arm64 each time takes one of OwnStackLevel bytes, of a
+// pool. Who finds none does not run the code, which is counted.
 type OwnStack struct {
-	Threads arch.Addr // the table of threads
-	Enter   arch.Addr // what amd64.Enter makes
+	Threads arch.Addr // amd64: the table of threads
+	Pool    arch.Addr // arm64: PoolStacks of them, at a multiple of their size together
+	Enter   arch.Addr // what the instruction set's Enter makes
 }
 
 // Of OwnStack, bytes. OwnStackSaved is what is taken of the program's.
@@ -36,6 +38,7 @@ const (
 	OwnStackSize  = 16 << 10
 	OwnStackLevel = 4 << 10
 	OwnStackSaved = 32
+	PoolStacks    = 256 // a number, not bytes
 )
 
 // Used is whether there is one.
