@@ -21,14 +21,13 @@ import (
 // space for each handler, and the table of threads, by which they tell ids without
 // asking the kernel, once for all.
 
-// library is the code that a handler calls in a space.
+// library is the code that a handler calls in a space; none, of one that calls nothing.
 type library struct {
 	of *opened // nil: all
 	by finding
 	at arch.Addr // where it was wanted
 	*helper.Library
-	// templates are the handler's own programs, as they call it, on the maps at
-	// a place.
+	// templates are the programs that call it, on the maps at a place.
 	templates map[template]*compile.Template
 }
 
@@ -37,13 +36,8 @@ type template struct {
 	region  arch.Addr
 }
 
-var noLibrary = &library{Library: &helper.Library{}}
-
-// template is that of a program of the library's handler, nil if it has none.
+// template is that of a program that calls the library.
 func (l *library) template(program *verify.Result, region arch.Addr) *compile.Template {
-	if l.of == nil {
-		return nil
-	}
 	key := template{program, region}
 	if l.templates[key] == nil {
 		l.templates[key] = &compile.Template{}
@@ -92,14 +86,15 @@ func (s *session) library(p *inferior.Process, of *opened, near arch.Addr, by fi
 			return l, nil
 		}
 	}
+	l := &library{of: of, by: by, at: near, Library: &helper.Library{}, templates: map[template]*compile.Template{}}
 	if len(need) == 0 {
-		return noLibrary, nil
+		s.libraries[p.Space] = append(s.libraries[p.Space], l)
+		return l, nil
 	}
 	var err error
 	if env.Threads, err = s.threads(p.Space); err != nil {
 		return nil, err
 	}
-	l := &library{of: of, by: by, at: near, templates: map[template]*compile.Template{}}
 	err = p.Space.Table.AddLibrary(near, func(at arch.Addr) (code []byte, err error) {
 		if l.Library, err = env.Make(need, at); err == nil {
 			code = l.Code

@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/helper"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
@@ -402,23 +403,26 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		}
 	}
 	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
-	add := func(r *verify.Result, set *maps.Set, h *opened) error {
+	add := func(r *verify.Result, set *maps.Set, moved int, h *opened) error {
 		at, err := s.share(p, set, pl.addr)
 		if err != nil {
 			return err
 		}
-		lib, by := noLibrary, s.finds(p, m, way, h != nil)
+		var lib *library
+		by := s.finds(p, m, way, h != nil)
 		switch {
 		case h != nil:
 			lib, err = s.libraryFor(p, h, at, pl.addr, by)
 		case by == byLine:
 			lib, err = s.claimFor(p, pl.addr)
+		default:
+			lib, err = s.library(p, nil, pl.addr, by, helper.Env{}, nil)
 		}
 		if err != nil {
 			return err
 		}
 		way.Helpers = lib.Stack
-		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Template: lib.template(r, at)}
+		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Moved: moved, Template: lib.template(r, at)}
 		switch by {
 		case byLine:
 			piece.Threads = p.Space.Threads
@@ -430,9 +434,9 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 	}
 	if c := pl.counter.in; !counted[c] {
 		counted[c] = true
-		count, err := c.of.Program(c.n)
+		count, err := c.of.Program()
 		if err == nil {
-			err = add(count, c.of.Set(), nil)
+			err = add(count, c.of.Set(), c.of.Moved(c.n), nil)
 		}
 		if err != nil {
 			return list, err
@@ -442,5 +446,5 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 	if h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
 		return list, err
 	}
-	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set, h)
+	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set, 0, h)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -127,7 +126,10 @@ type Piece struct {
 	Helpers map[compile.Helper]arch.Addr // those that it calls
 	// Threads is the program's table of threads; 0: they take no lines.
 	Threads arch.Addr
-	// Template is for pieces that differ in where they lie only; nil: none.
+	// Moved is how many bytes the maps' data lie behind where the set has them: what is
+	// element 0 to the program is another one.
+	Moved int
+	// Template is for pieces that differ in that and in where they lie only; nil: none.
 	Template *compile.Template
 }
 
@@ -155,10 +157,10 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 		t := compile.Target{Region: p.Region, Features: Features(), Helpers: p.Helpers, Threads: p.Threads}
 		for i := range p.Set.Len() {
 			l := p.Set.Map(i).Layout()
-			t.Maps = append(t.Maps, compile.Map{Header: l.Header, Data: l.Data, Stride: l.Stride, CPUStride: l.CPUStride,
+			t.Maps = append(t.Maps, compile.Map{Header: l.Header, Data: l.Data + p.Moved, Stride: l.Stride, CPUStride: l.CPUStride,
 				CPUs: l.CPUs, Lined: l.Lined && p.Threads != 0})
 		}
-		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way, Template: p.Template}
+		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way, Template: p.Template, Moved: p.Moved}
 	}
 	return compile.Inline(parts, base)
 }
@@ -199,11 +201,11 @@ const counterCount = 4096
 // Counters are numbers of hits that threads of traced programs add to, one for
 // each place, where the machine allows it on each CPU.
 type Counters struct {
-	set   *maps.Set
-	lines *maps.Set // that has the next free line
-	ctx   program.Context
-	used  int
-	first *verify.Result // of counter 0
+	set     *maps.Set
+	lines   *maps.Set // that has the next free line
+	ctx     program.Context
+	used    int
+	program *verify.Result // of counter 0
 }
 
 // NewCounters makes counters for programs of a context, in a file that file makes;
@@ -262,31 +264,23 @@ func (c *Counters) Take() (n int, ok bool) {
 	return c.used - 1, true
 }
 
-// Program adds 1 to counter n. They differ by that number only, and are
-// verified once.
-func (c *Counters) Program(n int) (*verify.Result, error) {
-	if c.first == nil {
-		b := build.New("hits", c.ctx)
-		b.Index(b.Map(counterMap(c.ctx)), 0)
-		b.Inc(build.At(build.R0, 0))
-		p, err := b.Program()
-		if err != nil {
-			return nil, err
-		}
-		if c.first, err = verify.Check(p, verify.Options{Context: c.ctx}); err != nil {
-			return nil, err
-		}
+// Program adds 1 to counter 0; Moved makes it that of n.
+func (c *Counters) Program() (*verify.Result, error) {
+	if c.program != nil {
+		return c.program, nil
 	}
-	r, p := *c.first, *c.first.Program
-	p.Insns = slices.Clone(p.Insns)
-	for i := range p.Insns {
-		if in := &p.Insns[i]; in.Class() == program.ClassSt { // the key
-			in.Imm = int32(n)
-		}
+	b := build.New("hits", c.ctx)
+	b.Index(b.Map(counterMap(c.ctx)), 0)
+	b.Inc(build.At(build.R0, 0))
+	p, err := b.Program()
+	if err == nil {
+		c.program, err = verify.Check(p, verify.Options{Context: c.ctx})
 	}
-	r.Program = &p
-	return &r, nil
+	return c.program, err
 }
+
+// Moved is how far counter n lies behind counter 0, in bytes.
+func (c *Counters) Moved(n int) int { return n * c.set.Map(0).Layout().Stride }
 
 // Count is what counter n says.
 func (c *Counters) Count(n int) uint64 {

@@ -18,15 +18,17 @@ type Part struct {
 	Result *verify.Result
 	Target Target // Base, Called and Result are Inline's
 	Way    Way
-	// Template, if there is one, is for parts that differ in where they lie only: the
-	// first one's code is moved for the others.
+	// Template, if there is one, is for parts that differ in where they lie only, and in
+	// how far their maps' data are moved: the first one's code is moved for the others.
 	Template *Template
+	Moved    int // bytes; the target has it in its maps
 }
 
 // Template is code that was made once. The zero value has none yet.
 type Template struct {
 	code *Code
 	base arch.Addr
+	data int
 }
 
 // Inline makes the parts' code, one behind the other, to lie at base between two
@@ -101,7 +103,7 @@ func (p Part) looks() bool {
 
 func (p Part) compile(base arch.Addr) (*Code, error) {
 	if p.Template != nil && p.Template.code != nil {
-		if code := p.Template.code.Move(p.Template.base, base); code != nil {
+		if code := p.Template.code.Move(p.Template.base, base, p.Moved-p.Template.data); code != nil {
 			return code, nil
 		}
 	}
@@ -109,7 +111,7 @@ func (p Part) compile(base arch.Addr) (*Code, error) {
 	t.Base, t.Called, t.Result = base, false, false
 	code, err := Compile(p.Result, t)
 	if p.Template != nil && err == nil && code.Movable {
-		p.Template.code, p.Template.base = code, base
+		*p.Template = Template{code, base, p.Moved}
 	}
 	return code, err
 }

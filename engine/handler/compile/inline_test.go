@@ -3,7 +3,9 @@ package compile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
@@ -62,6 +64,9 @@ func TestInline(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
+			if err := sameMoved(part); err != nil {
+				t.Errorf("%s, %+v: %v", c.name, way, err)
+			}
 			in, out := r.through(code, regs)
 			if word := flagsWord[host]; !way.Flags {
 				out[word] = in[word]
@@ -76,6 +81,26 @@ func TestInline(t *testing.T) {
 			}
 		}
 	}
+}
+
+// sameMoved is whether a part whose maps' data lie elsewhere gets the same code by its
+// template as without one.
+func sameMoved(p Part) error {
+	const by = 4096 + 64
+	p.Moved, p.Target.Maps = p.Moved+by, slices.Clone(p.Target.Maps)
+	for i := range p.Target.Maps {
+		p.Target.Maps[i].Data += by
+	}
+	got, err := Inline([]Part{p}, p.Target.Base)
+	if err != nil {
+		return err
+	}
+	p.Template = nil
+	want, err := Inline([]Part{p}, p.Target.Base)
+	if err == nil && !bytes.Equal(got, want) {
+		err = fmt.Errorf("moved it is %x, not %x", got, want)
+	}
+	return err
 }
 
 // through goes through code as a thread does, and looks whether it leaves what

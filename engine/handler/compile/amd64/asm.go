@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 )
 
 // place is the operand that ModRM names: a register, or memory at base + disp,
@@ -13,9 +14,11 @@ type place struct {
 	reg  reg // a register itself, or none
 	base reg // memory: none means the address disp
 	disp int64
+
+	region bool // in the maps' region, of an address
 }
 
-func at(base reg, disp int64) place { return place{none, base, disp} }
+func at(base reg, disp int64) place { return place{reg: none, base: base, disp: disp} }
 func is(r reg) place                { return place{reg: r} }
 
 // inst is an instruction: opcode op of one to three bytes, in which prefixes
@@ -73,6 +76,7 @@ func (c *compiler) modrm(r reg, p place, behind int) {
 	case p.base == none: // rip-relative
 		c.bytes(field | 5)
 		c.relativeTo(arch.Addr(p.disp), behind)
+		c.relative[len(c.relative)-1].Region = p.region
 		return
 	}
 	mode, size := byte(0x80), 4
@@ -92,7 +96,7 @@ func (c *compiler) modrm(r reg, p place, behind int) {
 // relativeTo writes the distance to an address from the end of the instruction,
 // which is behind bytes further.
 func (c *compiler) relativeTo(addr arch.Addr, behind int) {
-	c.relative = append(c.relative, len(c.Code))
+	c.relative = append(c.relative, plan.Relative{At: len(c.Code)})
 	c.number(int64(addr)-int64(c.Target.Base)-int64(len(c.Code))-4-int64(behind), 4)
 }
 

@@ -12,8 +12,8 @@ import "github.com/ptracer/ptracer/engine/handler/compile/plan"
 type compiler struct {
 	plan.Writer
 	jumps    []jump
-	relative []int // see plan.Code
-	linked   []int // those of the pass that is through
+	relative []plan.Relative // see plan.Code
+	linked   []plan.Relative // those of the pass that is through
 }
 
 // Compile makes the code of p.

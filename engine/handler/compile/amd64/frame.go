@@ -77,7 +77,7 @@ func (c *compiler) place(m plan.Mem) place {
 	case plan.BaseRegion:
 		addr := int64(c.Target.Region) + m.Off
 		if c.near(arch.Addr(addr)) {
-			return at(none, addr)
+			return place{reg: none, base: none, disp: addr, region: true}
 		}
 		c.constant(scratch0, addr)
 		return at(scratch0, 0)

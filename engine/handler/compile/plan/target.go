@@ -163,27 +163,35 @@ type Code struct {
 	Calls bool // calls helpers
 	// Claims is whether it calls FnClaim, which needs the stack of helpers only.
 	Claims bool
-	// Relative are the offsets of 32-bit numbers in the code that are distances from
-	// there to something that does not move with it. All else can lie anywhere, if
-	// Movable.
-	Relative []int
+	// Relative are the distances in the code to what does not move with it. All else
+	// can lie anywhere, if Movable.
+	Relative []Relative
 	Movable  bool
 }
 
-// Move gives the code that lies at from as it is to lie at to, nil if that can't be
-// had.
-func (c *Code) Move(from, to arch.Addr) *Code {
+// Relative is a 32-bit number in code, a distance from there.
+type Relative struct {
+	At     int
+	Region bool // to the maps' region
+}
+
+// Move gives the code that lies at from as it is to lie at to, with the maps data bytes
+// further on, nil if that can't be had.
+func (c *Code) Move(from, to arch.Addr, data int) *Code {
 	if !c.Movable {
 		return nil
 	}
 	moved := *c
 	moved.Bytes = bytes.Clone(c.Bytes)
-	for _, at := range c.Relative {
-		d := int64(int32(binary.LittleEndian.Uint32(moved.Bytes[at:]))) - int64(to-from)
+	for _, r := range c.Relative {
+		d := int64(int32(binary.LittleEndian.Uint32(moved.Bytes[r.At:]))) - int64(to-from)
+		if r.Region {
+			d += int64(data)
+		}
 		if d != int64(int32(d)) {
 			return nil
 		}
-		binary.LittleEndian.PutUint32(moved.Bytes[at:], uint32(d))
+		binary.LittleEndian.PutUint32(moved.Bytes[r.At:], uint32(d))
 	}
 	return &moved
 }
