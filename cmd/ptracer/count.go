@@ -86,7 +86,7 @@ func count(opt *options, open opener, stderr io.Writer) error {
 		return j.leave(out)
 	}
 	screen := newScreen(opt, stderr)
-	why := j.wait(out, refresh, func() { screen.draw(table(j.rows(false))) })
+	why := j.wait(out, refresh, func() { screen.show(func() []string { return table(j.rows(false)) }) })
 	screen.clear()
 	return j.conclude(why, out, func() error { return writeCount(out, j) })
 }

@@ -174,9 +174,7 @@ func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Wri
 		result = func(h *handling, w io.Writer) error { return h.write(w, columns(out, stderr)) }
 	}
 	why := h.wait(out, refresh, func() {
-		if screen.w != nil {
-			screen.draw(h.lines(columns(out, stderr) - 1))
-		}
+		screen.show(func() []string { return h.lines(columns(out, stderr) - 1) })
 	})
 	screen.clear()
 	return h.finish(why, out, func() error { return result(h, out) })

@@ -5,12 +5,14 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 // screen shows a table again and again in the same place of a terminal.
 type screen struct {
 	w     io.Writer // nil: nowhere
 	lines int       // drawn last time
+	next  time.Time // when there may be another table
 }
 
 // newScreen is on the terminal at stderr, unless the result goes elsewhere or
@@ -21,6 +23,20 @@ func newScreen(opt *options, stderr io.Writer) *screen {
 		return &screen{}
 	}
 	return &screen{w: stderr}
+}
+
+// between is how many times as long as a table takes to make there is none: to make it
+// takes the time of the session's thread.
+const between = 20
+
+// show draws a table, unless it is not seen, or one was just made.
+func (s *screen) show(table func() []string) {
+	if s.w == nil || time.Now().Before(s.next) {
+		return
+	}
+	begin := time.Now()
+	s.draw(table())
+	s.next = time.Now().Add(between * time.Since(begin))
 }
 
 // draw replaces what was drawn by as many of the lines as there is room for.

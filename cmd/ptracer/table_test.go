@@ -66,7 +66,11 @@ func TestScreen(t *testing.T) {
 		t.Errorf("%q, want %q", b.String(), want)
 	}
 	b.Reset()
-	if newScreen(&options{}, &b).draw([]string{"a"}); b.Len() != 0 {
+	newScreen(&options{}, &b).show(func() []string {
+		t.Error("it makes a table where there is no terminal")
+		return []string{"a"}
+	})
+	if b.Len() != 0 {
 		t.Errorf("drew %q where there is no terminal", b.String())
 	}
 }
