@@ -166,7 +166,7 @@ func TestCountTellsFailures(t *testing.T) {
 	bad := placed("x:bad", 7, 0)
 	bad.Err = fmt.Errorf("at 0x10: %w", breakpoint.ErrForeign)
 	worse := bad
-	worse.Name = "x:worse"
+	worse.Name, worse.Err = "x:worse", errors.Join(fmt.Errorf("at 0x20: %w", breakpoint.ErrForeign), nil)
 	f.found["x:*"] = []engine.Placement{placed("x:work", 7, 3), bad, worse, placed("x:idle", 7, 0)}
 	var stderr bytes.Buffer
 	if err := count(&options{locations: []string{"x:*"}, pids: []int{7}, duration: time.Millisecond}, f.opener(0), &stderr); err != nil {

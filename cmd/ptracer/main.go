@@ -114,6 +114,9 @@ func startFailure(name string, err error) error {
 func root(err error) error {
 	for {
 		next := errors.Unwrap(err)
+		if j, ok := err.(interface{ Unwrap() []error }); ok && len(j.Unwrap()) == 1 { // joined with none
+			next = j.Unwrap()[0]
+		}
 		if next == nil {
 			return err
 		}
