@@ -440,7 +440,7 @@ func TestGoAll(t *testing.T) {
 		even    []string // functions that end as often as they begin; only the first is main's
 	}{
 		{"gopanic", pace(6, 1), []string{"main.spin", "runtime.memhash64"}},
-		{"gocgo", pace(50, 10), []string{"main.work", "plain"}},
+		{"gocgo", pace(50, 10), []string{"main.mark", "plain"}},
 	} {
 		t.Run(c.fixture, func(t *testing.T) { goAll(t, c.fixture, strconv.Itoa(c.rounds), c.even) })
 	}
