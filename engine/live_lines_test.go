@@ -49,7 +49,7 @@ func TestLines(t *testing.T) {
 // their ids, which they ask for.
 func TestAlike(t *testing.T) {
 	needsJumps(t)
-	const calls = 100000
+	calls := pace(100000, 10000)
 	for _, how := range []string{"shared", "alike"} {
 		p := launch(t, "lines", how, fmt.Sprint(calls))
 		s := attach(t, p.pid, Options{Follow: true})
@@ -66,7 +66,7 @@ func TestAlike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l := r.(*builtin.Histogram); l.Count != 2*calls || l.Lost != 0 || status != 0 {
+		if l := r.(*builtin.Histogram); l.Count != uint64(2*calls) || l.Lost != 0 || status != 0 {
 			t.Errorf("%s: %d hits, %d pairs, %d without; there were %d; status %d", how, s.Hits(id), l.Count, l.Lost, 2*calls, status)
 		}
 	}
