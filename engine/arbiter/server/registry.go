@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -190,5 +191,16 @@ func readable(h engine.Handler, p engine.Peer) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	return reopen(f)
+}
+
+// reopen opens a file again, for reading. That may be closed meanwhile, by its tracer's
+// end: while Control runs its descriptor does not become another file's.
+func reopen(f *os.File) (again *os.File, err error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	err2 := c.Control(func(fd uintptr) { again, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)) })
+	return again, errors.Join(err, err2)
 }
