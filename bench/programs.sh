@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Real programs with all functions counted, by ptracer, bpftrace and perf, side by side: a line for each run, with how
 # many seconds it took; TURNS (3) of each in turn, of bpftrace and perf, which take minutes to take their probes away, one.
-# Needs root, sqlite3, python3, bpftrace and perf; what is not there is left out. What takes longer than LIMIT (600)
+# Needs root, bc, sqlite3, python3, bpftrace and perf; what is not there is left out. What takes longer than LIMIT (600)
 # seconds is ended, says so, and is not tried again.
 #
 #   make build; bench/programs.sh > runs; bench/programs.sh --table < runs
