@@ -165,7 +165,7 @@ func setFixture(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // patience is how long something may take that a script waits for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func await(ts *testscript.TestScript, what string, done func() bool) {
 	for end := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
