@@ -147,6 +147,9 @@ type ISA interface {
 	// FarJump is code that jumps to any address, from any. It uses nothing of the
 	// task's.
 	FarJump(to Addr) []byte
+	// ShortJump is a jump that is shorter than JumpLen, nil if it does not reach, or
+	// there is none.
+	ShortJump(from, to Addr) []byte
 	// Run decodes the instructions at the start of code, which lies at at,
 	// up to the one with which they are n bytes or more, or behind which there
 	// is nothing but padding: they can be displaced together by a jump. It

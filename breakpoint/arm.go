@@ -17,11 +17,12 @@ import (
 func (t *Table) Arm(jumps []*Upgrade) []error {
 	changes := make([]change, len(jumps))
 	veneers := make([]error, len(jumps))
+	unwritten := t.Flush()
 	for i, j := range jumps {
 		r := j.run
 		t.unplan(j)
 		changes[i] = change{r.from, append(r.trapped(t.isa.Trap()), r.shared...), slices.Concat(r.patch, r.shared)}
-		if veneers[i] = t.lead(r); veneers[i] != nil {
+		if veneers[i] = errors.Join(unwritten, t.lead(r)); veneers[i] != nil {
 			changes[i].now = changes[i].old
 		}
 	}
@@ -46,16 +47,19 @@ func (t *Table) Arm(jumps []*Upgrade) []error {
 
 // noteJump writes into a site's cell how to undo its jump: the program's bytes
 // where that lies, and behind those, where it lies before the site, the trap's.
-func (t *Table) noteJump(s *Site, r *run) error {
+func (t *Table) noteJump(s *Site, r *run) {
 	var b [cellSize - cellOrig]byte
 	n := copy(b[:8], r.code[:len(r.patch)])
+	if r.relayed {
+		b[cellRelay-cellOrig] = byte(r.veneer - r.from - arch.Addr(len(r.patch)))
+	}
 	if r.from != s.Addr {
 		n += copy(b[n:8], s.code[:len(t.isa.Trap())])
 	}
 	b[8], b[cellJump-cellOrig], b[cellBack-cellOrig] = byte(n), byte(len(r.patch)), byte(s.Addr-r.from)
 	binary.LittleEndian.PutUint32(b[cellRun-cellOrig:], uint32(int64(r.addr)-int64(s.Slot())))
 	b[cellRuns-cellOrig] = byte(min(r.n, 255))
-	return t.mem.Write(s.Slot()+cellOrig, b[:])
+	t.stage(s.Slot()+cellOrig, b[:])
 }
 
 // Disarm puts traps in the place of jumps, of all sites that share these or lean on
@@ -130,24 +134,9 @@ func (t *Table) Within(from, to arch.Addr) (list []*Site) {
 	return list
 }
 
-// plannedOver is whether a jump that displaces anything in [from, to) has been
-// planned and is not armed.
-func (t *Table) plannedOver(from, to arch.Addr) bool {
-	if len(t.planned) == 0 {
-		return false
-	}
-	back := MaxBack + t.isa.MaxJump() - 1 + t.isa.MaxInst()
-	for a := from - arch.Addr(back); a < to; a++ {
-		if j := t.planned[a]; j != nil && j.run.behind(t.isa.JumpLen()) > from {
-			return true
-		}
-	}
-	return false
-}
-
 // Planned says whether a jump that displaces what is at an address has been planned
 // and is not armed.
-func (t *Table) Planned(addr arch.Addr) bool { return t.plannedOver(addr, addr+1) }
+func (t *Table) Planned(addr arch.Addr) bool { return t.planned.any(addr, addr+1) }
 
 // change is bytes to be replaced where memory holds what it is thought to hold.
 type change struct {
@@ -210,20 +199,6 @@ func (t *Table) retire(s *Site) {
 	}
 }
 
-// JumpsOver lists the sites whose jump displaces anything in [addr, addr+n).
-func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
-	if t.jumps == 0 {
-		return nil
-	}
-	back := t.isa.MaxJump() - 1 + t.isa.MaxInst()
-	for a := addr - arch.Addr(back); a < addr+arch.Addr(n+MaxBack); a++ {
-		if s := t.sites[a]; s != nil && s.run != nil && s.run.from < addr+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > addr {
-			list = append(list, s)
-		}
-	}
-	return list
-}
-
 // AnyJump says whether any site is armed by a jump.
 func (t *Table) AnyJump() bool { return t.jumps > 0 }
 
@@ -239,7 +214,7 @@ func (t *Table) InRun(pc arch.Addr) bool {
 			return a.runs[int(pc-a.cells)/cellSize] != nil
 		}
 	}
-	return t.inLibrary(pc) || t.behindPad(pc)
+	return t.inLibrary(pc) || t.behindPad(pc) || t.atRelay(pc)
 }
 
 func (t *Table) behindPad(pc arch.Addr) bool {

@@ -23,8 +23,10 @@ type Want struct {
 // then traps. Errors are by wanted site; the others are armed.
 func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	sites, errs := make([]*Site, len(wants)), make([]error, len(wants))
+	unwritten := t.Flush() // of others, before their cells may come to be ours
 	fresh := make([]*Site, 0, len(wants))
 	planned := make(map[arch.Addr]*Site, len(wants)) // joins t.sites at the end: its order is made once
+	t.expect(len(wants) * cellSize)
 	for i, w := range wants {
 		if s := cmp.Or(t.sites[w.Addr], planned[w.Addr]); s != nil {
 			sites[i] = s
@@ -40,7 +42,7 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	}
 	maps.Copy(t.sites, planned)
 	t.sorted = nil
-	failed := t.arm(fresh)
+	failed := t.arm(fresh, errors.Join(unwritten, t.Flush()))
 	for i, s := range sites {
 		if err := failed[s]; s != nil && err != nil {
 			sites[i], errs[i] = nil, &SiteError{s.Addr, err}
@@ -143,6 +145,7 @@ func (t *Table) serveEmulate(s *Site, more int) bool {
 	s.Rung = Emulate
 	s.area, s.cell = a, a.take()
 	a.sites[s.cell] = s
+	t.stage(s.Slot(), t.cellBytes(s, nil)) // no slot, but what is needed to clean up
 	return true
 }
 
@@ -157,13 +160,11 @@ func (t *Table) serveSlot(s *Site, more int) error {
 	if err == nil && len(t.buf.Code) > cellCode {
 		err = errors.Join(ErrUnsupported, errors.New("slot too long"))
 	}
-	if err == nil {
-		err = t.mem.Write(a.cell(i), t.cellBytes(s, t.buf.Code))
-	}
 	if err != nil {
 		a.give(i)
 		return err
 	}
+	t.stage(a.cell(i), t.cellBytes(s, t.buf.Code))
 	s.Rung, s.slot, s.area, s.cell, s.Resume, s.copied = Slot, slot, a, i, a.cell(i), false
 	a.sites[i] = s
 	return nil
@@ -188,10 +189,7 @@ func (t *Table) serveStep(s *Site, why string, more int) error {
 		return err
 	}
 	i := a.take()
-	if err := t.mem.Write(a.cell(i), t.cellBytes(s, s.Code()[:s.Inst.Len])); err != nil {
-		a.give(i)
-		return err
-	}
+	t.stage(a.cell(i), t.cellBytes(s, s.Code()[:s.Inst.Len]))
 	s.Rung, s.Reason, s.area, s.cell, s.Resume = Step, why, a, i, a.cell(i)
 	s.slot = arch.Slot{Len: s.Inst.Len, Fixes: []arch.Fix{
 		{Off: 0, PC: s.Addr, Before: true, Reg: -1}, {Off: s.Inst.Len, PC: s.End(), Reg: -1}}}
@@ -209,15 +207,18 @@ func (t *Table) cellBytes(s *Site, code []byte) []byte {
 	return cell
 }
 
-// arm writes the index entries, then the traps.
-func (t *Table) arm(sites []*Site) map[*Site]error {
+// arm writes the index entries, then the traps, unless the slots could not be written.
+func (t *Table) arm(sites []*Site, unwritten error) map[*Site]error {
 	failed := map[*Site]error{}
+	if unwritten == nil {
+		unwritten = t.enter(sites)
+	}
 	for _, s := range sites {
 		if s.area == nil {
 			s.armed = true // nothing to write
 			continue
 		}
-		err := t.enter(s)
+		err := unwritten
 		if err == nil {
 			err = t.mem.Write(s.Addr, t.isa.Trap())
 		}
@@ -232,20 +233,26 @@ func (t *Table) arm(sites []*Site) map[*Site]error {
 	return failed
 }
 
-// enter writes a site's index entry: the resume address first, so that the
-// entry is whole as soon as its address can be found.
-func (t *Table) enter(s *Site) error {
-	if s.Rung == Emulate { // the cell has no slot, but what is needed to clean up
-		if err := t.mem.Write(s.Slot(), t.cellBytes(s, nil)); err != nil {
+// enter writes sites' index entries: where they go on first, so that each is whole as
+// soon as its address can be found.
+func (t *Table) enter(sites []*Site) error {
+	for _, found := range []bool{false, true} {
+		for _, s := range sites {
+			if s.area == nil {
+				continue
+			}
+			var e [arch.EntrySize]byte
+			binary.LittleEndian.PutUint64(e[arch.EntryResume:], uint64(s.Resume))
+			if found {
+				binary.LittleEndian.PutUint64(e[arch.EntryAddr:], uint64(s.Addr))
+			}
+			t.stage(s.area.entry(s.cell), e[:])
+		}
+		if err := t.Flush(); err != nil {
 			return err
 		}
 	}
-	var e [arch.EntrySize]byte
-	binary.LittleEndian.PutUint64(e[arch.EntryResume:], uint64(s.Resume))
-	if err := t.mem.Write(s.area.entry(s.cell), e[:]); err != nil {
-		return err
-	}
-	return t.putWord(s.area.entry(s.cell)+arch.EntryAddr, uint64(s.Addr))
+	return nil
 }
 
 // Remove disarms sites. Their slots stay until Sweep: a task may be inside.

@@ -23,6 +23,9 @@ type Upgrade struct {
 	// shorter than a jump: the jump's last bytes are the program's next.
 	// Those may be other sites' patches, too.
 	Pun bool
+	// Relays asks for a short jump, by a relay in one of these places: padding between
+	// functions that consists of traps, of a jump's length.
+	Relays []arch.Addr
 	// Others are the other sites in what the jump displaces, with theirs.
 	Others []Other
 
@@ -69,8 +72,8 @@ var (
 )
 
 // Plan gets a jump ready, for the instructions that isa.Run gives; nothing leads
-// to those behind the first. Nothing is armed yet, and tasks may run. No site is
-// inserted until it is armed.
+// to those behind the first. Nothing is armed yet, and tasks may run; what it leads to
+// is written by Flush. No site is inserted until it is armed.
 func (t *Table) Plan(j *Upgrade, more int) error {
 	s := j.Site
 	for _, s := range j.Sites() {
@@ -91,7 +94,8 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 	if err != nil {
 		return &SiteError{s.Addr, err}
 	}
-	t.planned[r.from] = j
+	t.planned.put(j.run.from, j.run.behind(t.isa.JumpLen()), true)
+	t.plans++
 	return nil
 }
 
@@ -99,10 +103,13 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 // least.
 func (t *Table) displace(j *Upgrade) (*run, error) {
 	s, n := j.Site, t.isa.JumpLen()
-	if j.Pun {
+	r := &run{from: j.From, code: t.CodeAt(s), relayed: len(j.Relays) > 0}
+	switch {
+	case j.Pun:
 		n = 1
+	case r.relayed:
+		n = t.shortLen()
 	}
-	r := &run{from: j.From, code: t.CodeAt(s)}
 	if back := int64(s.Addr - j.From); back != 0 {
 		if back < 0 || back > MaxBack {
 			return nil, errBack
@@ -116,6 +123,9 @@ func (t *Table) displace(j *Upgrade) (*run, error) {
 	jump, err := t.isa.Jump(r.code, r.from, r.from)
 	if err != nil {
 		return nil, err
+	}
+	if r.relayed {
+		jump = jump[:n]
 	}
 	if r.from%pageSize+arch.Addr(len(jump)) > pageSize {
 		return nil, errTwoPages
@@ -150,7 +160,7 @@ func (t *Table) CodeAt(s *Site) []byte {
 func (t *Table) alone(j *Upgrade, r *run) error {
 	behind := r.behind(t.isa.JumpLen())
 	if j.Pun {
-		if t.plannedOver(r.end(), behind) {
+		if t.planned.any(r.end(), behind) {
 			return ErrOverlap
 		}
 		behind = r.end()
@@ -160,7 +170,7 @@ func (t *Table) alone(j *Upgrade, r *run) error {
 			return errNear
 		}
 	}
-	if t.plannedOver(r.from, behind) || len(t.JumpsOver(r.from, int(behind-r.from))) > 0 {
+	if t.planned.any(r.from, behind) || t.relays.any(r.from, behind) || len(t.jumpsOn(r.from, int(behind-r.from))) > 0 {
 		return ErrOverlap
 	}
 	return nil
@@ -188,25 +198,25 @@ func (t *Table) write(j *Upgrade, what run, more int) error {
 			n = need
 			continue
 		}
-		to := r.addr
-		if j.Pun {
-			if r.veneer, err = t.veneerFor(r); err != nil {
-				a.giveRun(i, n)
-				return err
+		switch {
+		case r.relayed:
+			if r.veneer, err = t.relayFor(r, j.Relays); err == nil {
+				r.patch = t.isa.ShortJump(r.from, r.veneer)
 			}
-			to = r.veneer
-		}
-		if r.patch, err = t.isa.Jump(r.code, r.from, to); err == nil {
-			r.patch = r.patch[:len(r.patch)-len(r.shared)]
-			err = t.mem.Write(r.addr, code)
-		}
-		if err == nil { // whoever cleans up behind us must find both the jump and the trap
-			err = t.noteJump(r.sites[0], r)
+		case j.Pun:
+			if r.veneer, err = t.veneerFor(r); err == nil {
+				r.patch, err = t.isa.Jump(r.code, r.from, r.veneer)
+				r.patch = r.patch[:len(r.patch)-len(r.shared)]
+			}
+		default:
+			r.patch, err = t.isa.Jump(r.code, r.from, r.addr)
 		}
 		if err != nil {
 			t.freeRun(r)
 			return err
 		}
+		t.stage(r.addr, code)
+		t.noteJump(r.sites[0], r) // whoever cleans up behind us must find both the jump and the trap
 		for k := i; k < i+n; k++ {
 			a.runs[k] = r
 		}
@@ -238,10 +248,14 @@ func (t *Table) runCode(j *Upgrade, r *run) ([]byte, error) {
 	return t.buf.Code, err
 }
 
-// freeRun gives back a run's cells, and its veneer.
+// freeRun gives back a run's cells, and its veneer or relay.
 func (t *Table) freeRun(r *run) {
 	r.area.giveRun(r.cell, r.n)
-	if t.veneers[r.veneer] == r {
+	switch {
+	case t.veneers[r.veneer] != r:
+	case r.relayed:
+		_ = t.unrelay(r) // where that can't be, the code is gone
+	default:
 		delete(t.veneers, r.veneer)
 	}
 }
@@ -255,7 +269,12 @@ func (t *Table) Drop(j *Upgrade) {
 	}
 }
 
-func (t *Table) unplan(j *Upgrade) { delete(t.planned, j.run.from) }
+func (t *Table) unplan(j *Upgrade) {
+	t.planned.put(j.run.from, j.run.behind(t.isa.JumpLen()), false)
+	if t.plans--; t.plans == 0 {
+		clear(t.planned)
+	}
+}
 
 // Hit is where a task goes on that has come to the site at an address and has not
 // hit; false: there is no site.

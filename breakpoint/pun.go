@@ -13,7 +13,10 @@ import (
 // page is mapped, with a veneer: a jump from there to the run. Veneers lie in
 // mappings as libraries do.
 
-var errNoPun = fmt.Errorf("%w: no room for a jump, and none where its last bytes lead", ErrUnsupported)
+var (
+	errNoPun   = fmt.Errorf("%w: no room for a jump, and none where its last bytes lead", ErrUnsupported)
+	errNoRelay = fmt.Errorf("%w: no room for a jump, and none that a short one reaches", ErrUnsupported)
+)
 
 // maxPuns is how many mappings there may be for veneers: a process has 65,530 in all
 // (vm.max_map_count), and each costs two pages.
@@ -24,11 +27,13 @@ const maxPuns = 2000
 const punTries = 4
 
 func (r *run) rung() Rung {
-	if r.veneer != 0 {
+	if r.pun() {
 		return Pun
 	}
 	return Jump
 }
+
+func (r *run) pun() bool { return r.veneer != 0 && !r.relayed }
 
 // veneerFor finds where the veneer of a run lies. Nothing is written there yet:
 // another's may be in use, that was for the same jump.
@@ -90,17 +95,20 @@ func (t *Table) leaning(from arch.Addr, n int) (list []*Site) {
 	}
 	for a := from - arch.Addr(t.isa.JumpLen()) + 1; a < from+arch.Addr(n); a++ {
 		s := t.sites[a]
-		if s != nil && s.run != nil && s.run.veneer != 0 && s.run.end() < from+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > from {
+		if s != nil && s.run != nil && s.run.pun() && s.run.end() < from+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > from {
 			list = append(list, s)
 		}
 	}
 	return list
 }
 
-// lead writes a pun's veneer. All tasks are halted, and none is in one.
+// lead writes a pun's veneer, or a relay. All tasks are halted, and none is in one.
 func (t *Table) lead(r *run) error {
-	if r.veneer == 0 {
+	switch {
+	case r.veneer == 0:
 		return nil
+	case r.relayed:
+		return t.relay(r)
 	}
 	return t.mem.Write(r.veneer, t.isa.FarJump(r.addr))
 }

@@ -123,7 +123,13 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 	if t.mem.Read(r.from, now) != nil {
 		now = nil
 	}
-	if r.veneer = t.recoverVeneer(r, now); err == nil && bytes.Equal(now, patch) || r.veneer != 0 {
+	armed := err == nil && bytes.Equal(now, patch)
+	if n == t.shortLen() && cell[cellRelay] != 0 {
+		armed = t.recoverRelay(r, cell[cellRelay], now)
+	} else if r.veneer = t.recoverVeneer(r, now); r.veneer != 0 {
+		armed = true
+	}
+	if armed {
 		r.patch = now[:n]
 		s.run, s.Rung = r, r.rung()
 		t.jumps++

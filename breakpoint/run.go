@@ -25,7 +25,10 @@ type run struct {
 	patch   []byte    // the jump
 	insts   []arch.Inst
 	slot    arch.Slot // of the displaced instructions; Offs from addr
-	veneer  arch.Addr // of a pun: where its jump leads first
+	veneer  arch.Addr // of a pun: where its jump leads first; of a short jump: its relay
+	relayed bool      // it is a short jump, or is to be
+	led     bool      // the relay is there
+	before  *run      // whose relay was there before
 	shared  []byte    // of a pun: the jump's bytes behind its patch, as they are in memory
 }
 
@@ -40,6 +43,9 @@ func (r *run) end() arch.Addr {
 
 // behind is where the jump and what it displaces end.
 func (r *run) behind(jump int) arch.Addr {
+	if r.relayed {
+		return r.end()
+	}
 	return max(r.end(), r.from+arch.Addr(max(jump, len(r.patch))))
 }
 

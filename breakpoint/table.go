@@ -23,15 +23,19 @@ type Table struct {
 	jumps  int    // sites armed by a jump
 	old    []*run // that no jump leads to any more; a task may be inside
 	libs   []library
-	// veneers are what puns lead to, by where they lie; in libs, too.
+	// veneers are what puns lead to, by where they lie; in libs, too. Relays are, too;
+	// relays is where those lie.
 	veneers map[arch.Addr]*run
-	// planned are jumps that are not armed yet, by where they are to be.
-	planned map[arch.Addr]*Upgrade
+	relays  addrSet
+	// planned is what jumps displace that are not armed yet, and what they lie on.
+	planned addrSet
+	plans   int // how many jumps those are
+	staged  staged
 }
 
 // New makes an empty table.
 func New(isa arch.ISA, mem Memory, mapper Mapper) *Table {
-	return &Table{isa: isa, mem: mem, mapper: mapper, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}, veneers: map[arch.Addr]*run{}, planned: map[arch.Addr]*Upgrade{}}
+	return &Table{isa: isa, mem: mem, mapper: mapper, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}, veneers: map[arch.Addr]*run{}, planned: addrSet{}, relays: addrSet{}}
 }
 
 // At is the site at addr, or nil.
@@ -192,14 +196,14 @@ func (t *Table) Areas() (addrs []arch.Addr, sizes []int) {
 	return addrs, sizes
 }
 
-// InArea says whether pc lies in a mapping of ours.
+// InArea says whether pc lies in a mapping of ours, or in a relay.
 func (t *Table) InArea(pc arch.Addr) bool {
 	for _, a := range t.areas {
 		if a.contains(pc) {
 			return true
 		}
 	}
-	return t.inLibrary(pc)
+	return t.inLibrary(pc) || t.atRelay(pc)
 }
 
 func (t *Table) inLibrary(pc arch.Addr) bool {
@@ -241,6 +245,7 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 			c.veneers[at] = runs[r]
 		}
 	}
+	t.cloneRelays(c)
 	c.jumps = t.jumps
 	for addr := range t.gone {
 		c.gone[addr] = true

@@ -42,6 +42,9 @@ func (t *Table) Hide(addr arch.Addr, buf []byte) {
 			put(addr, buf, s.run.from, s.run.code[:len(s.run.patch)])
 		}
 	}
+	for _, r := range t.relaysOver(addr, len(buf)) {
+		put(addr, buf, r.veneer, t.relayCode())
+	}
 }
 
 // put writes what of code, which lies at at, is in buf, which lies at addr.
@@ -103,7 +106,7 @@ func (t *Table) renew(sites []*Site) error {
 				return err
 			}
 		}
-		if err := t.enter(s); err != nil {
+		if err := t.enter([]*Site{s}); err != nil {
 			return err
 		}
 	}

@@ -153,15 +153,19 @@ func (s *session) planAll(p *inferior.Process, sites []*breakpoint.Site) (ups []
 	return ups, left, nil
 }
 
-// upgradeToPuns makes puns of sites without room for a jump. They come last: what
-// is behind them has its patches.
+// upgradeToPuns makes short jumps and puns of sites without room for a jump. They come
+// last: what is behind puns has its patches.
 func (s *session) upgradeToPuns(p *inferior.Process, sites []noRoom) error {
 	var ups []*breakpoint.Upgrade
+	served := map[*breakpoint.Site]bool{} // by the short jump of another
 	for _, l := range sites {
-		if l.site.Jumps() || !l.site.Armed() {
+		if l.site.Jumps() || !l.site.Armed() || served[l.site] {
 			continue
 		}
-		up, err := s.planPun(p, l.site)
+		up, err := s.planShort(p, l.site)
+		if err != nil && !isGone(err) {
+			up, err = s.planPun(p, l.site)
+		}
 		if isGone(err) {
 			return err
 		}
@@ -170,6 +174,9 @@ func (s *session) upgradeToPuns(p *inferior.Process, sites []noRoom) error {
 			continue
 		}
 		ups = append(ups, up)
+		for _, site := range up.Sites() {
+			served[site] = true
+		}
 	}
 	if len(ups) == 0 {
 		return nil
@@ -183,6 +190,42 @@ type noRoom struct {
 	site *breakpoint.Site
 	why  error
 }
+
+// planShort gets a short jump ready for a site with less room than a long one needs,
+// by a relay in the padding between functions (Go's linker leaves traps there).
+func (s *session) planShort(p *inferior.Process, site *breakpoint.Site) (*breakpoint.Upgrade, error) {
+	m, short := moduleAt(p, site.Addr), len(s.isa.ShortJump(0, 0))
+	switch {
+	case short == 0 || site.End() >= site.Addr+arch.Addr(s.isa.JumpLen()):
+		return nil, breakpoint.ErrUnsupported
+	case m == nil:
+		return nil, symbols.ErrNoFunc
+	}
+	if err := jumpable(site); err != nil {
+		return nil, err
+	}
+	end, err := s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site), short)
+	if err != nil {
+		return nil, err
+	}
+	at := site.Addr - m.Bias
+	places := m.File.Padding(s.isa, at-min(at, shortReach), at+shortReach, s.isa.JumpLen())
+	if len(places) == 0 {
+		return nil, breakpoint.ErrUnsupported
+	}
+	for i := range places {
+		places[i] += m.Bias
+	}
+	up, err := s.upgradeOf(p, m, site, site.Addr, end)
+	if err != nil {
+		return nil, err
+	}
+	up.Relays = places
+	return up, p.Space.Table.Plan(up, 1)
+}
+
+// shortReach is how far a short jump leads, both ways, about.
+const shortReach = 128
 
 // planPun gets a jump ready for a site with less room than that needs. It displaces
 // the site's instruction only: there is nothing to prove.
@@ -241,16 +284,26 @@ func (s *session) plan(p *inferior.Process, site *breakpoint.Site, more int) (*b
 	if err := jumpable(site); err != nil {
 		return nil, err
 	}
-	m, table := moduleAt(p, site.Addr), p.Space.Table
+	m := moduleAt(p, site.Addr)
 	from, end, err := s.findRoom(p, m, site)
 	if err != nil {
 		return nil, err
 	}
-	up := &breakpoint.Upgrade{Site: site, From: from}
+	up, err := s.upgradeOf(p, m, site, from, end)
+	if err != nil {
+		return nil, err
+	}
+	return up, p.Space.Table.Plan(up, more)
+}
+
+// upgradeOf is a jump of a site's that displaces what lies between two addresses, with
+// the sites there that can be served by it, too.
+func (s *session) upgradeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site, from, end arch.Addr) (up *breakpoint.Upgrade, err error) {
+	up = &breakpoint.Upgrade{Site: site, From: from}
 	if up.Code, err = s.codeOf(p, m, site); err != nil {
 		return nil, err
 	}
-	for _, other := range table.Within(from, end) {
+	for _, other := range p.Space.Table.Within(from, end) {
 		if other == site || other.Jumps() || jumpable(other) != nil {
 			continue
 		}
@@ -260,7 +313,7 @@ func (s *session) plan(p *inferior.Process, site *breakpoint.Site, more int) (*b
 		}
 		up.Others = append(up.Others, breakpoint.Other{Site: other, Code: code})
 	}
-	return up, table.Plan(up, more)
+	return up, nil
 }
 
 // jumpable is whether what is done at a site can be done behind a jump.

@@ -17,6 +17,12 @@ import (
 // sites where tasks were in the way.
 func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
 	c := s.comeback(space, ups)
+	if err := space.Table.Flush(); err != nil { // Arm would, while all wait
+		for _, up := range ups {
+			space.Table.Drop(up)
+		}
+		return nil, err
+	}
 	err = s.whileHalted(space, func(stuck int) error {
 		if len(s.sharing(space)) == 0 {
 			ups = nil

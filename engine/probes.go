@@ -22,6 +22,32 @@ type probe struct {
 	places  []*placement
 	gone    bool
 	found   bool // its location has been found somewhere
+	spots   map[*symbols.File]foundSpots
+	unhit   map[unhit]bool // of these one is kept, see spare
+}
+
+// unhit is what is worth to be known of a place that nobody hit.
+type unhit struct {
+	name   string
+	failed bool
+}
+
+// spare is whether an ended process's place that nobody hit need not be kept: a
+// build has hundreds of processes, with thousands of such each. Of those of one name
+// one is kept, and all where a location names just them.
+func (p *probe) spare(pl *placement) bool {
+	if !p.loc.Every && !p.loc.IsGlob() {
+		return false
+	}
+	u := unhit{pl.name, pl.err != nil}
+	if p.unhit[u] {
+		return true
+	}
+	if p.unhit == nil {
+		p.unhit = map[unhit]bool{}
+	}
+	p.unhit[u] = true
+	return false
 }
 
 // Register implements Session.
@@ -224,7 +250,7 @@ func (s *session) Unregister(id event.ProbeID) error {
 		if err != nil {
 			return err
 		}
-		p.gone = true
+		p.gone, p.spots = true, nil
 		sites := p.sites()
 		places := slices.Clone(p.places) // others come and go with children meanwhile
 		was := make([]placement, len(places))
@@ -329,8 +355,7 @@ func (g *tag) drop(p *placement) {
 }
 
 // dropPlacements forgets where probes are in a space that goes away; what
-// they counted stays. Of a forked child's only those that were hit are kept:
-// there may be thousands for each of thousands of children.
+// they counted stays. Of those of children that nobody hit few are kept.
 func (s *session) dropPlacements(proc *inferior.Process) {
 	over := proc.Space.Users == 1 && s.away[proc.PID] == nil // nobody counts on
 	var unused []*tally
@@ -346,7 +371,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 			}
 			pl.site = nil
 			s.unlink(pl)
-			return pl.child && pl.count() == 0
+			return pl.count() == 0 && (pl.child || len(proc.Ancestors) > 0 && p.spare(pl))
 		})
 	}
 	s.spareCounters(unused)

@@ -15,7 +15,7 @@ import (
 // instructions there lead to the site and have the room that the site has not; and
 // where what it displaces ends.
 func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
-	end, err = s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site))
+	end, err = s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site), s.isa.JumpLen())
 	if err == nil || site.Tag.(*tag).list[0].start || m == nil || s.isa.JumpLen() == s.isa.MinInst() {
 		return site.Addr, end, err
 	}
@@ -28,7 +28,7 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 		if p.Space.Table.ReadOriginal(from, code) != nil {
 			break
 		}
-		if end, err2 := s.proveJump(m, from, site.Addr, code); err2 == nil {
+		if end, err2 := s.proveJump(m, from, site.Addr, code, s.isa.JumpLen()); err2 == nil {
 			return from, end, nil
 		}
 		break // what lies further back has what is against this, too
@@ -37,9 +37,10 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 }
 
 // proveJump proves that nothing leads behind the start of what a jump displaces
-// that lies at from, up to the instruction at site, and says where that ends.
-func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte) (end arch.Addr, err error) {
-	n := max(s.isa.JumpLen(), int(site-from)+1)
+// of a length that lies at from, up to the instruction at site, and says where that
+// ends.
+func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte, length int) (end arch.Addr, err error) {
+	n := max(length, int(site-from)+1)
 	insts, err := s.isa.Run(code, from, n)
 	if err != nil {
 		return 0, err
@@ -60,8 +61,8 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 	switch {
 	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults }):
 		return 0, errFaults
-	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop:
-		return 0, errGoNop
+	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop && insts[1].Kind == arch.KindCall:
+		return 0, errGoNop // runtime.goexit, also where nobody names it
 	case m == nil && len(insts) == 1 && s.isa.MinInst() == 4:
 		return end, nil
 	case m == nil:

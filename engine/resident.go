@@ -283,14 +283,11 @@ func (s *session) guardAgain(p *inferior.Process, table *breakpoint.Table) error
 // comesBack is whether a signal handler is going to return into our code: while
 // there was no tracer, nobody has kept signals from tasks there.
 func (s *session) comesBack(space *inferior.Space, ps []*inferior.Process) bool {
-	addrs, sizes := space.Table.Areas()
 	found := false
 	for _, p := range ps {
 		s.eachStack(p, func(words []uint64) {
 			for _, v := range words {
-				for i, a := range addrs {
-					found = found || arch.Addr(v) >= a && arch.Addr(v) < a+arch.Addr(sizes[i])
-				}
+				found = found || space.Table.InArea(arch.Addr(v))
 			}
 		}, func(*symbols.Module, error) {})
 	}

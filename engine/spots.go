@@ -53,8 +53,30 @@ func (s *session) spots(p *probe, mods []*symbols.Module) (spots []spot, err err
 	return spots, err
 }
 
-// moduleSpots resolves a probe's location in one object.
+// foundSpots are a probe's in an object that was loaded with a bias, by a path.
+type foundSpots struct {
+	bias  arch.Addr
+	path  string
+	spots []spot
+}
+
+// moduleSpots resolves a probe's location in one object; the next process that has it
+// loaded there has the same.
 func (s *session) moduleSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
+	if have, ok := p.spots[m.File]; ok && have.bias == m.Bias && have.path == m.Path {
+		return have.spots, nil
+	}
+	if spots, err = s.findSpots(p, m); err != nil {
+		return nil, err
+	}
+	if p.spots == nil {
+		p.spots = map[*symbols.File]foundSpots{}
+	}
+	p.spots[m.File] = foundSpots{m.Bias, m.Path, spots}
+	return spots, nil
+}
+
+func (s *session) findSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
 	for _, at := range p.points() {
 		loc := p.loc
 		loc.Return = loc.Return || at == build.Exit

@@ -1,7 +1,9 @@
-/* short [T [N [USEC]]] [wait]: T (2) threads call pick N (1000) times each, sleeping USEC (0) after each 1000 calls.
-   Both ways through pick end in one return that has no room for a jump. Prints "calls C" and "sum S". */
+/* short [T [N [USEC]]] [wait]: T (2) threads call pick and hop N (1000) times each, sleeping USEC (0) after each 1000
+   calls. Both ways through pick end in one return that has no room for a jump; hop has room for a short one, and traps
+   around it. Then a child looks at the code of hop. Prints "calls C", "sum S", and "child 0" if that is as it was. */
 #include "fixture.h"
 #include <pthread.h>
+#include <sys/wait.h>
 
 static long rounds, pause_us;
 
@@ -20,6 +22,34 @@ __asm__(".text\n"
 	"	jmp 1b\n"
 	".size pick, . - pick\n");
 
+/* hop is *p, after n rounds. A branch leads behind its first instruction, of two bytes. */
+long hop(const int *p, int n);
+__asm__(".text\n"
+	".balign 32, 0xcc\n"
+	".globl hop\n"
+	".type hop, @function\n"
+	"hop:\n"
+	"	mov (%rdi), %eax\n"
+	"1:	dec %esi\n"
+	"	jnz 1b\n"
+	"	ret\n"
+	".size hop, . - hop\n"
+	".balign 32, 0xcc\n"
+	".type behind, @function\n"
+	"behind:\n"
+	"	ret\n"
+	".size behind, . - behind\n");
+
+/* code is a checksum of hop and what lies around it. */
+static unsigned code(void)
+{
+	const volatile unsigned char *b = (const void *)hop;
+	unsigned sum = 0;
+	for (long i = -32; i < 32; i++)
+		sum = sum * 31 + b[i];
+	return sum;
+}
+
 struct sums {
 	long calls, sum, pad[6];
 };
@@ -28,7 +58,8 @@ static void *run(void *p)
 {
 	struct sums *s = p;
 	for (long i = 0; i < rounds; i++) {
-		s->sum += pick(i);
+		int n = i;
+		s->sum += pick(i) + hop(&n, 1 + i % 3);
 		s->calls++;
 		if (pause_us && i % 1000 == 999)
 			usleep(pause_us);
@@ -38,6 +69,7 @@ static void *run(void *p)
 
 int main(int argc, char **argv)
 {
+	unsigned was = code();
 	ready(&argc, argv);
 	long t = arg(argc, argv, 1, 2);
 	rounds = arg(argc, argv, 2, 1000);
@@ -54,6 +86,12 @@ int main(int argc, char **argv)
 		all.calls += s[i].calls;
 		all.sum += s[i].sum;
 	}
-	printf("calls %ld\nsum %ld\n", all.calls, all.sum);
+	int status = -1;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(code() != was);
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		perror("child");
+	printf("calls %ld\nsum %ld\nchild %d\n", all.calls, all.sum, status);
 	return 0;
 }

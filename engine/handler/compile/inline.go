@@ -2,6 +2,7 @@ package compile
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile/amd64"
@@ -29,7 +30,18 @@ type Template struct {
 	code *Code
 	base arch.Addr
 	data int
+	ways map[wayKey]inOut // of code that needs no frame
 }
+
+// wayKey is what the way of such code depends on.
+type wayKey struct {
+	way           Way // without the words of a frame
+	clobbers      Words
+	flags, claims bool
+}
+
+// inOut is what runs before and behind code.
+type inOut struct{ in, out []byte }
 
 // Inline makes the parts' code, one behind the other, to lie at base between two
 // instructions of the program: entered at its first byte and left behind its
@@ -111,7 +123,7 @@ func (p Part) compile(base arch.Addr) (*Code, error) {
 	t.Base, t.Called, t.Result = base, false, false
 	code, err := Compile(p.Result, t)
 	if p.Template != nil && err == nil && code.Movable {
-		*p.Template = Template{code, base, p.Moved}
+		p.Template.code, p.Template.base, p.Template.data = code, base, p.Moved
 	}
 	return code, err
 }
@@ -137,14 +149,35 @@ func (g *unit) inline(base arch.Addr) ([]byte, error) {
 			body = append(body, g.codes[i].Bytes...)
 		}
 		if in, out, err = g.wrap(len(body)); err == nil && len(in) == before {
-			return append(append(in, body...), out...), nil
+			return slices.Concat(in, body, out), nil
 		}
 	}
 	return nil, errors.New("compile: the way in does not settle")
 }
 
-// wrap makes the way in and out of the parts' code, which has a length.
+// wrap makes the way in and out of the parts' code, which has a length. Of code of a
+// template's that needs no frame, it has been made before.
 func (g *unit) wrap(length int) (in, out []byte, err error) {
+	p, c := &g.parts[0], g.codes[0]
+	if len(g.parts) > 1 || p.Template == nil || !c.Bare() || p.Way.Own.Used() {
+		return g.makeWay(length)
+	}
+	key := wayKey{p.Way, c.Clobbers, c.Flags, c.Claims}
+	key.way.PC, key.way.FuncIP, key.way.Cookie = 0, 0, 0
+	made, ok := p.Template.ways[key]
+	if !ok {
+		if made.in, made.out, err = g.makeWay(length); err != nil {
+			return nil, nil, err
+		}
+		if p.Template.ways == nil {
+			p.Template.ways = map[wayKey]inOut{}
+		}
+		p.Template.ways[key] = made
+	}
+	return made.in, made.out, nil
+}
+
+func (g *unit) makeWay(length int) (in, out []byte, err error) {
 	whole := *g.codes[0]
 	for _, c := range g.codes[1:] {
 		whole.Clobbers |= c.Clobbers
