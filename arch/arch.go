@@ -147,6 +147,9 @@ type ISA interface {
 	// FarJump is code that jumps to any address, from any. It uses nothing of the
 	// task's.
 	FarJump(to Addr) []byte
+	// FlagsLive is whether the arithmetic flags may mean something where code begins: it
+	// reads them before it sets them, calls, returns or jumps.
+	FlagsLive(code []byte) bool
 	// ShortJump is a jump that is shorter than JumpLen, nil if it does not reach, or
 	// there is none.
 	ShortJump(from, to Addr) []byte

@@ -32,6 +32,7 @@ type placement struct {
 	err     error
 	child   bool // came with a fork
 	start   bool // a function's first instruction
+	flags   bool // which finds flags that mean something
 	hits    atomic.Uint64
 	counter counter // of hits behind a jump
 }

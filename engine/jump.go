@@ -107,82 +107,84 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		}
 		return nil
 	}
-	var left []noRoom
-	for range insideTries {
-		ups, no, err := s.planAll(p, sites)
-		left = append(left, no...)
-		if err != nil {
-			return err
-		}
-		if len(ups) == 0 {
-			break
-		}
-		if inside, err := s.armJumps(p.Space, ups); errors.Is(err, errNoLines) {
-			continue
-		} else if err != nil {
-			return err
-		} else if sites = inside; len(sites) == 0 {
-			break
-		}
-		if err := s.letRun(time.Millisecond); err != nil {
+	list := make([]noRoom, len(sites))
+	for i, site := range sites {
+		list[i].site = site
+	}
+	for _, plan := range []planner{s.planJump, s.planShorter} {
+		var err error
+		if list, err = s.armPlanned(p, list, plan); err != nil {
 			return err
 		}
 	}
-	return s.upgradeToPuns(p, left)
+	for _, l := range list {
+		s.stayTrap(l.site, l.why)
+	}
+	return nil
 }
+
+// planner gets a jump of a site ready; more is how many others will be asked for.
+type planner func(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error)
 
 // insideTries is how often a jump is tried where tasks are in the way.
 const insideTries = 10
 
-// planAll gets the jumps of those of the sites ready that can have one.
-func (s *session) planAll(p *inferior.Process, sites []*breakpoint.Site) (ups []*breakpoint.Upgrade, left []noRoom, err error) {
-	for i, site := range sites {
-		if !site.Armed() || p.Space.Table.Planned(site.Addr) { // with another, which it shares a jump with
+// armPlanned makes jumps of those of the sites for which one can be planned, and gives
+// back the others, with the reason.
+func (s *session) armPlanned(p *inferior.Process, sites []noRoom, plan planner) (left []noRoom, err error) {
+	for range insideTries {
+		ups, no, err := s.planAll(p, sites, plan)
+		if err != nil {
+			return nil, err
+		}
+		inside, err := s.armJumps(p.Space, ups)
+		if errors.Is(err, errNoLines) { // planned again, it goes without
 			continue
 		}
-		up, err := s.plan(p, site, len(sites)-i)
+		left = append(left, no...)
+		if err != nil || len(inside) == 0 {
+			return left, err
+		}
+		sites = slices.DeleteFunc(slices.Clone(sites), func(l noRoom) bool { return !slices.Contains(inside, l.site) })
+		if err := s.letRun(time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+// planAll gets the jumps of those of the sites ready that can have one. The first
+// reason why not stands.
+func (s *session) planAll(p *inferior.Process, sites []noRoom, plan planner) (ups []*breakpoint.Upgrade, left []noRoom, err error) {
+	served := map[*breakpoint.Site]bool{} // maybe by the jump of another
+	for i, l := range sites {
+		if !l.site.Armed() || l.site.Jumps() || served[l.site] {
+			continue
+		}
+		up, err := plan(p, l.site, len(sites)-i)
 		if isGone(err) {
 			return nil, nil, err
 		}
 		if err != nil {
-			left = append(left, noRoom{site, err})
+			left = append(left, noRoom{l.site, cmp.Or(l.why, err)})
 			continue
 		}
 		ups = append(ups, up)
+		for _, o := range up.Others {
+			served[o.Site] = true
+		}
 	}
-	return ups, left, nil
+	return ups, slices.DeleteFunc(left, func(l noRoom) bool { return served[l.site] }), nil
 }
 
-// upgradeToPuns makes short jumps and puns of sites without room for a jump. They come
-// last: what is behind puns has its patches.
-func (s *session) upgradeToPuns(p *inferior.Process, sites []noRoom) error {
-	var ups []*breakpoint.Upgrade
-	served := map[*breakpoint.Site]bool{} // by the short jump of another
-	for _, l := range sites {
-		if l.site.Jumps() || !l.site.Armed() || served[l.site] {
-			continue
-		}
-		up, err := s.planShort(p, l.site)
-		if err != nil && !isGone(err) {
-			up, err = s.planPun(p, l.site)
-		}
-		if isGone(err) {
-			return err
-		}
-		if err != nil {
-			s.stayTrap(l.site, l.why)
-			continue
-		}
-		ups = append(ups, up)
-		for _, site := range up.Sites() {
-			served[site] = true
-		}
+// planShorter gets a short jump ready, or a pun. They come last: what is behind puns has
+// its patches.
+func (s *session) planShorter(p *inferior.Process, site *breakpoint.Site, _ int) (*breakpoint.Upgrade, error) {
+	up, err := s.planShort(p, site)
+	if err != nil && !isGone(err) {
+		up, err = s.planPun(p, site)
 	}
-	if len(ups) == 0 {
-		return nil
-	}
-	_, err := s.armJumps(p.Space, ups)
-	return err
+	return up, err
 }
 
 // noRoom is a site that can't have a jump of full length.
@@ -279,8 +281,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// plan gets the jump of one site ready, with the sites that it displaces, too.
-func (s *session) plan(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
+// planJump gets the jump of one site ready, with the sites that it displaces, too.
+func (s *session) planJump(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
 	if err := jumpable(site); err != nil {
 		return nil, err
 	}
@@ -371,12 +373,12 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 // wayAt says on what way code runs at a site.
 func (s *session) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
 	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
-	var start, exit, sometimes bool
+	var start, flags, exit, sometimes bool
 	for _, pl := range site.Tag.(*tag).list {
-		start, exit, sometimes = start || pl.start, exit || pl.exit != nil, sometimes || pl.sometimes()
+		start, flags, exit, sometimes = start || pl.start, flags || pl.flags, exit || pl.exit != nil, sometimes || pl.sometimes()
 	}
 	if start {
-		way.Flags = m == nil || s.continues(m, site.Addr) // no calling convention has any at a function's start
+		way.Flags = flags || m == nil || s.continues(m, site.Addr) // no calling convention has any at a function's start
 	}
 	if m == nil || !m.File.IsGo() {
 		return way, nil

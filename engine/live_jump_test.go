@@ -516,3 +516,52 @@ func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uin
 	}
 	return hits
 }
+
+// TestGoPreempt counts, and times, how often Go's runtime interrupts loops that add
+// with carry: asyncPreempt finds flags that mean something, as no function that is
+// called does.
+func TestGoPreempt(t *testing.T) {
+	needsJumps(t)
+	for _, handler := range []string{"", "latency"} {
+		t.Run("count"+handler, func(t *testing.T) { goPreempt(t, handler) })
+	}
+}
+
+func goPreempt(t *testing.T, name string) {
+	path, rounds := fixture.Path(t, "gopreempt"), strconv.Itoa(pace(200, 20))
+	want, err := exec.Command(path, rounds).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	file, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Kill()
+	spec := ProbeSpec{Location: "runtime.asyncPreempt.abi0"}
+	if name != "" {
+		spec.Handler = openHandler(t, s, HandlerSpec{Name: name})
+	}
+	id := register(t, s, spec)
+	if err := s.Resume(s.Processes()[0]); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	if got, err := os.ReadFile(out); err != nil || string(got) != string(want) {
+		t.Errorf("%q, not %q, %v", got, want, err)
+	}
+	for _, pl := range s.Placements(id) {
+		if pl.Hits > 0 && jumping && pl.Rung != breakpoint.Jump {
+			t.Errorf("%+v", pl)
+		}
+	}
+	if t.Logf("preempted %d times", s.Hits(id)); s.Hits(id) < 10 {
+		t.Error("too seldom")
+	}
+}

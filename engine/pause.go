@@ -16,6 +16,9 @@ import (
 // armJumps plants jumps in one pause of the space's tasks. It gives back the
 // sites where tasks were in the way.
 func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
+	if len(ups) == 0 {
+		return nil, nil
+	}
 	c := s.comeback(space, ups)
 	if err := space.Table.Flush(); err != nil { // Arm would, while all wait
 		for _, up := range ups {

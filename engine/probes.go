@@ -173,7 +173,7 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
 		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
-			point: sp.point, second: sp.second, top: sp.top, start: sp.start}
+			point: sp.point, second: sp.second, top: sp.top, start: sp.start, flags: sp.flags}
 		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
 			pl.err = errors.Join(s.plantWatch(p, proc, spots[i:i+1]), nil)
 			if pl.err == nil {
@@ -391,7 +391,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		old.Tag.(*tag).shared = nil // the child adds to it, too
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				point: pl.point, second: pl.second, top: pl.top, start: pl.start, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
+				point: pl.point, second: pl.second, top: pl.top, start: pl.start, flags: pl.flags, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
 				g.add(c)

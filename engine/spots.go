@@ -23,6 +23,7 @@ type spot struct {
 	second bool
 	top    bool
 	start  bool
+	flags  bool
 }
 
 // spots resolves a probe's location in objects. Without a binary's name the
@@ -129,7 +130,16 @@ func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (sp
 	if t.Exit != nil {
 		sp.exit = s.exitTest(m, t)
 	}
+	sp.flags = sp.start && s.readsFlags(m, t.Function)
 	return sp, true
+}
+
+// readsFlags is whether a function begins by saving the flags of who has not called it:
+// Go's runtime has threads come to asyncPreempt from anywhere.
+func (s *session) readsFlags(m *symbols.Module, fn symbols.Function) bool {
+	const most = 256 // bytes: it saves all registers first
+	code := make([]byte, min(most, fn.Size))
+	return m.File.Text(fn.Addr, code) == nil && s.isa.FlagsLive(code)
 }
 
 // exitTest is what a hit at an exit has to pass to count as one.

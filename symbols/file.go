@@ -31,6 +31,7 @@ type File struct {
 	lands     landings
 	last      lastCode
 	variables sync.Map // arch.Addr by name
+	gaps      sync.Map // Range by the address of the function in front
 }
 
 // Open opens the ELF object at path.

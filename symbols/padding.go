@@ -22,15 +22,9 @@ func (f *File) Padding(isa arch.ISA, from, to arch.Addr, n int) (places []arch.A
 	}
 	i := sort.Search(len(fns), func(i int) bool { return fns[i].Addr >= from })
 	for i = max(i-1, 0); i+1 < len(fns) && fns[i].Addr < to; i++ {
-		start, end, ok := f.gap(isa, fns[i], fns[i+1].Addr)
-		if !ok {
-			continue
-		}
-		if led := between(l.targets, start, end); led != 0 { // a trap that is meant
-			end = led
-		}
-		for at := min(end, to); at >= max(start, from)+size; {
-			if at -= size; at >= start+size-1 {
+		g := f.gap(isa, fns[i].Addr, fns[i+1].Addr)
+		for at := min(g.End, to); at >= max(g.Start, from)+size; {
+			if at -= size; at >= g.Start+size-1 {
 				places = append(places, at)
 			} else {
 				next = append(next, at)
@@ -40,24 +34,41 @@ func (f *File) Padding(isa arch.ISA, from, to arch.Addr, n int) (places []arch.A
 	return append(places, next...)
 }
 
-// gap is the traps between a function and the next one's start.
-func (f *File) gap(isa arch.ISA, fn Function, next arch.Addr) (start, end arch.Addr, ok bool) {
-	if next <= fn.Addr || next-fn.Addr > maxFunction {
-		return 0, 0, false
+// gap is the traps behind a function, in front of the next one's start.
+func (f *File) gap(isa arch.ISA, fn, next arch.Addr) Range {
+	if known, ok := f.gaps.Load(fn); ok {
+		return known.(Range)
 	}
-	code := make([]byte, next-fn.Addr)
-	list, err := f.disassemble(isa, Range{fn.Addr, next})
-	if err != nil || len(list) == 0 || f.Text(fn.Addr, code) != nil {
-		return 0, 0, false
+	g := f.findGap(isa, fn, next)
+	if led := between(f.landings(isa).targets, g.Start, g.End); led != 0 { // a trap that is meant
+		g.End = led
+	}
+	f.gaps.Store(fn, g)
+	return g
+}
+
+func (f *File) findGap(isa arch.ISA, fn, next arch.Addr) (none Range) {
+	trap := isa.Trap()
+	if next < fn+arch.Addr(len(trap)) || next-fn > maxFunction {
+		return none
+	}
+	code := make([]byte, next-fn)
+	if f.Text(fn, code) != nil || !bytes.HasSuffix(code, trap) {
+		return none
+	}
+	list, err := f.disassemble(isa, Range{fn, next})
+	if err != nil || len(list) == 0 {
+		return none
 	}
 	last := list[len(list)-1]
 	switch last.Kind {
 	case arch.KindJump, arch.KindJumpIndirect, arch.KindReturn, arch.KindInvalid:
 	default: // behind a call traps may be meant
-		return 0, 0, false
+		return none
 	}
-	start = max(last.addr+arch.Addr(last.Len), fn.Addr)
-	trap := isa.Trap()
-	padding := bytes.Repeat(trap, int(next-start)/len(trap))
-	return start, next, start < next && bytes.Equal(code[start-fn.Addr:], padding)
+	end := last.addr + arch.Addr(last.Len)
+	if !bytes.Equal(code[end-fn:], bytes.Repeat(trap, int(next-end)/len(trap))) {
+		return none
+	}
+	return Range{end, next}
 }
