@@ -475,8 +475,8 @@ func printer(t *testing.T, s Session) *build.Handler {
 
 // TestHandlerAllocations: a hit that runs handlers allocates nothing.
 func TestHandlerAllocations(t *testing.T) {
-	const hits = 20_000
-	p := launch(t, "threads", "1", "20000")
+	hits := pace[uint64](20_000, 8000)
+	p := launch(t, "threads", "1", strconv.FormatUint(hits, 10))
 	s := attach(t, p.pid)
 	for _, spec := range []HandlerSpec{
 		{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}},

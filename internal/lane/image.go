@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ptracer/ptracer/internal/fixture"
@@ -100,7 +101,7 @@ func (b *builder) addTests(a *archive) error {
 	}
 	for line := range strings.Lines(list) {
 		pkg, dir, ok := strings.Cut(strings.TrimSpace(line), "\t")
-		if !ok {
+		if !ok || slices.ContainsFunc(b.options.without, func(p string) bool { return strings.HasSuffix(pkg, "/"+p) }) {
 			continue
 		}
 		if err := b.addTest(a, pkg, dir); err != nil {
