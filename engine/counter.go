@@ -118,21 +118,29 @@ func (s *session) takeCounter() (*tally, error) {
 			return &tally{of: s.counters[k-1], n: n}, nil
 		}
 	}
+	if err := s.moreCounters(); err != nil {
+		return nil, err
+	}
+	c := s.counters[len(s.counters)-1]
+	n, _ := c.Take()
+	return &tally{of: c, n: n}, nil
+}
+
+// moreCounters makes a set of them.
+func (s *session) moreCounters() error {
 	ctx, err := program.ContextOf(s.isa.Name())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var lines *maps.Set // the first counters have the next free one
 	if len(s.counters) > 0 {
 		lines = s.counters[0].Set()
 	}
 	c, err := handler.NewCounters(ctx, lines, s.newFile())
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.counters = append(s.counters, c)
 	}
-	s.counters = append(s.counters, c)
-	n, _ := c.Take()
-	return &tally{of: c, n: n}, nil
+	return err
 }
 
 // unplaceAll takes placements off their sites, and gives back the counters that were

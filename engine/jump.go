@@ -450,9 +450,9 @@ func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 }
 
 // pieces are the programs that do what a placement does: count, where that is not
-// done for another yet, and its handler's.
+// done for another yet and a hit there is one more, and its handler's.
 func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way, counted map[*tally]bool) (list []handler.Piece, err error) {
-	if pl.counter.in == nil {
+	if pl.counter.in == nil && !pl.second {
 		if err := s.newCounter(pl); err != nil {
 			return nil, err
 		}
@@ -487,7 +487,7 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		list = append(list, piece)
 		return nil
 	}
-	if c := pl.counter.in; !counted[c] {
+	if c := pl.counter.in; c != nil && !counted[c] {
 		counted[c] = true
 		count, err := c.of.Program()
 		if err == nil {

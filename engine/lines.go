@@ -63,6 +63,11 @@ func (s *session) haveStacks() bool {
 
 // linesAt is where a process has the set with the next free line: the first counters.
 func (s *session) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, error) {
+	if len(s.counters) == 0 { // what ends calls may come first, and does not count
+		if err := s.moreCounters(); err != nil {
+			return 0, err
+		}
+	}
 	return s.share(p, s.counters[0].Set(), near)
 }
 

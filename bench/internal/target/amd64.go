@@ -105,6 +105,12 @@ func (s amd64) jump(to string) {
 	s.relative(to)
 }
 
+func (s amd64) jumpBack(to string) {
+	s.a.bytes(0x68) // push, which is below 2 GB
+	s.a.word(uint32(s.a.addr(to)))
+	s.ret()
+}
+
 func (s amd64) call(r reg) {
 	n := amd64Regs[r]
 	s.a.bytes(0x40|n>>3, 0xff, 0xd0|n&7)

@@ -102,9 +102,10 @@ func (s arm64) branch(c condition, r, other reg, to string) {
 	s.refer(0x54000000|[...]uint32{equal: 0, different: 1, below: 3, signedBelow: 11}[c], branch19, to)
 }
 
-func (s arm64) jump(to string) { s.refer(0x14000000, branch26, to) }
-func (s arm64) call(r reg)     { s.a.word(0xd63f0000 | arm64Regs[r]<<5) }
-func (s arm64) ret()           { s.a.word(0xd65f03c0) }
+func (s arm64) jumpBack(to string) { s.jump(to) } // it leads behind all that is displaced
+func (s arm64) jump(to string)     { s.refer(0x14000000, branch26, to) }
+func (s arm64) call(r reg)         { s.a.word(0xd63f0000 | arm64Regs[r]<<5) }
+func (s arm64) ret()               { s.a.word(0xd65f03c0) }
 
 func (s arm64) syscall(name string) {
 	s.number(8, uint64(arm64Calls[name]))

@@ -65,6 +65,9 @@ type instructions interface {
 	branchNotZero(to string)
 	branch(c condition, r, other reg, to string)
 	jump(to string)
+	// jumpBack is a jump that no disassembler takes for one, to a label that is known:
+	// a debugger's slot, of which the program has none.
+	jumpBack(to string)
 	call(r reg)
 	ret()
 	syscall(name string)

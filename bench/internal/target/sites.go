@@ -63,7 +63,7 @@ func (c siteCode) write(a *assembler) {
 	a.fn("slot_"+name, 64, func() {
 		c.probed()
 		if falls {
-			a.jump(name + " behind")
+			a.jumpBack(name + " behind")
 		}
 	})
 	a.fn("jump_"+name, 64, func() {

@@ -244,6 +244,17 @@ func (c *compiler) negate(o *plan.Op) {
 	c.put(inst{wide: o.Wide, op: unary, reg: 3, rm: is(home[o.Dst])})
 }
 
+// bitLength finds the highest bit that is set, and says of 0, of which the
+// processor leaves that open, that it is -1.
+func (c *compiler) bitLength(dst, src reg) {
+	c.changes(dst)
+	c.Flags = true
+	c.put(inst{wide: true, op: []byte{0x0f, 0xbd}, reg: dst, rm: is(src)}) // bsr
+	c.bytes(0x75, 7)                                                       // jnz, over
+	c.put(inst{wide: true, op: []byte{0xc7}, rm: is(dst), imm: -1, immLen: 4})
+	c.put(inst{wide: true, op: lea, reg: dst, rm: at(dst, 1)})
+}
+
 // shiftOf is the n with 1<<n == by, -1 if there is none.
 func shiftOf(by int) int {
 	if by <= 0 || by&(by-1) != 0 {

@@ -180,6 +180,14 @@ func (c *compiler) swap(size uint8, r reg) {
 	}
 }
 
+// bitLength is 64 less the zeros before the highest bit that is set.
+func (c *compiler) bitLength(dst, src reg) {
+	c.changes(dst)
+	c.put(0xdac01000 | uint32(src)<<5 | uint32(dst)) // clz
+	c.three(true, opSub, dst, zero, dst)
+	c.put(0x91000000 | 64<<10 | uint32(dst)<<5 | uint32(dst)) // add $64
+}
+
 func (c *compiler) negate(o *plan.Op) {
 	c.changes(home[o.Dst])
 	c.three(o.Wide, opSub, home[o.Dst], zero, home[o.Dst])

@@ -27,6 +27,8 @@ func (c *compiler) Operation(i int) {
 		c.swap(o.Size, home[o.Dst])
 	case plan.Negate:
 		c.negate(o)
+	case plan.BitLen:
+		c.bitLength(home[o.Dst], home[o.Src])
 	case plan.Alu:
 		c.alu(o)
 	default:

@@ -17,6 +17,7 @@ const (
 	Truncate       // Dst = Dst's low Size bytes, upper ones 0
 	Swap           // Dst = Dst's low Size bytes in reverse order, upper ones 0
 	Negate         // Dst = -Dst
+	BitLen         // Dst = how many bits Src has, up to the highest that is set; not the same register
 	Alu            // Dst = Dst Fn operand
 	Load           // Dst = Mem, Size bytes; Signed extends to 64 bits
 	Store          // Mem = operand, Size bytes
@@ -105,7 +106,7 @@ func bit(r uint8) uint16 {
 // function changes for itself.
 func (o *Op) Defines() uint16 {
 	switch o.Kind {
-	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, LoadAcq:
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, BitLen, Alu, Load, LoadAcq:
 		return bit(o.Dst)
 	case Atomic:
 		switch {
@@ -128,7 +129,7 @@ func (o *Op) uses(entry func(f int) uint16, result bool) uint16 {
 	switch o.Kind {
 	case Address, Load, LoadAcq:
 		return bit(o.Mem.Base)
-	case Move, Extend:
+	case Move, Extend, BitLen:
 		return bit(o.Src)
 	case Truncate, Swap, Negate:
 		return bit(o.Dst)
@@ -186,7 +187,7 @@ func callUses(num int32) (u uint16) {
 // pure is whether o does nothing but set Defines.
 func (o *Op) pure() bool {
 	switch o.Kind {
-	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, Alu, Load, CPU, Thread, Self, Goroutine, Line:
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, BitLen, Alu, Load, CPU, Thread, Self, Goroutine, Line:
 		return true
 	case Lookup:
 		return o.Miss < 0

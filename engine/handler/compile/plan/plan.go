@@ -8,7 +8,8 @@
 // a register, and lookups of a known key are an address; it takes what nobody
 // needs out, registers by liveness and stack slots that nobody reads; and it
 // makes one operation of a load, an addition and a store of the same value of
-// a map, which is exact where several threads count.
+// a map, which is exact where several threads count, and of the search for a
+// number's highest bit.
 //
 // It also holds the words that the compiler's packages share: Target, Code and
 // their parts. Pure; it imports the program's form, the verifier's results and
@@ -79,6 +80,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	b.fold()
 	b.reach()
 	b.trim()
+	b.bitLengths()
 	b.fold() // what is out of the way now lets more be seen
 	b.reach()
 	b.bump()

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// TestInstructions counts in single steps how many instructions a call takes of a
+// function that is probed, more than of one that is not: what a hit costs where time
+// is the emulator's. It is the same at each call.
+func TestInstructions(t *testing.T) {
+	needsJumping(t)
+	alone := callSteps(t, nil)
+	for _, c := range []struct {
+		what  string
+		specs []ProbeSpec
+		of    *HandlerSpec
+	}{
+		{"count", []ProbeSpec{{}}, nil},
+		{"count, start and exit", []ProbeSpec{{}, {Location: "work%return"}}, nil},
+		{"hist of an argument", []ProbeSpec{{}}, &HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}}},
+		{"hist with a filter that is false", []ProbeSpec{{}}, &HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}, Guards: builtin.Guards{Filter: "arg0 == -1"}}}},
+		{"latency, start and exit", []ProbeSpec{{}}, &HandlerSpec{Name: "latency"}},
+		{"record of an argument", []ProbeSpec{{}}, &HandlerSpec{Name: "record", Params: builtin.Params{Exprs: []string{"arg0"}}}},
+		{"distinct arguments", []ProbeSpec{{}}, &HandlerSpec{Name: "distinct", Params: builtin.Params{Exprs: []string{"arg0 & 15"}}}},
+	} {
+		n := callSteps(t, func(s Session) {
+			for _, spec := range c.specs {
+				if spec.Location == "" {
+					spec.Location = "work"
+				}
+				if c.of != nil {
+					spec.Handler = openHandler(t, s, *c.of)
+				}
+				for _, pl := range s.Placements(register(t, s, spec)) {
+					if pl.Rung != breakpoint.Jump && pl.Rung != breakpoint.Pun {
+						t.Errorf("%s: %+v", c.what, pl)
+					}
+				}
+			}
+		})
+		if t.Logf("%-34s %4d instructions", c.what, n-alone); n <= alone {
+			t.Errorf("%s: %d instructions a call, alone %d", c.what, n, alone)
+		}
+	}
+}
+
+// callSteps is how many steps there are from one call of work to the next.
+func callSteps(t *testing.T, plant func(Session)) (n int) {
+	t.Helper()
+	const warm, calls = 20, 10 // first calls find what is their thread's
+	p := launch(t, "loop", "1000000000")
+	s := attach(t, p.pid)
+	m := mainModule(t, s)
+	fns, err := m.File.Lookup("work")
+	if err != nil || len(fns) != 1 {
+		t.Fatal(fns, err)
+	}
+	work := m.Runtime(fns[0].Addr)
+	if plant != nil {
+		plant(s)
+	}
+	p.goOn()
+	se := s.(*session)
+	err = se.do(func() error {
+		for _, task := range se.procs[p.pid].Tasks {
+			if err := se.halt(task); err != nil {
+				return err
+			}
+			for range warm {
+				if _, err := se.stepsTo(task, work); err != nil {
+					return err
+				}
+			}
+			for i := range calls {
+				steps, err := se.stepsTo(task, work)
+				if err != nil {
+					return err
+				}
+				if n = max(n, steps); i > 0 && steps != n {
+					t.Logf("%d steps, then %d", n, steps)
+				}
+			}
+			return se.unhalt(task)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// stepsTo steps a task until it comes to an address.
+func (s *session) stepsTo(t *inferior.Task, to arch.Addr) (n int, err error) {
+	for n = 1; n < 10000; n++ {
+		if err := ptrace.Step(t.TID, 0); err != nil {
+			return n, err
+		}
+		if _, err := s.next(t); err != nil {
+			return n, err
+		}
+		if pc, err := t.PC(); err != nil || pc == to {
+			return n, err
+		}
+	}
+	return n, fmt.Errorf("task %d never comes to %v", t.TID, to)
+}
