@@ -475,7 +475,7 @@ func printer(t *testing.T, s Session) *build.Handler {
 
 // TestHandlerAllocations: a hit that runs handlers allocates nothing.
 func TestHandlerAllocations(t *testing.T) {
-	hits := pace[uint64](20_000, 8000)
+	hits := pace[uint64](20_000, 12_000)
 	p := launch(t, "threads", "1", strconv.FormatUint(hits, 10))
 	s := attach(t, p.pid)
 	for _, spec := range []HandlerSpec{
