@@ -193,7 +193,7 @@ func (t *Table) retire(s *Site) {
 	if r := s.run; r != nil {
 		s.run = nil
 		t.jumps--
-		if !slices.ContainsFunc(r.sites, func(x *Site) bool { return x.run == r }) {
+		if !r.inUse() {
 			t.old = append(t.old, r)
 		}
 	}

@@ -321,6 +321,7 @@ func (t *Table) Unmapped(start, end arch.Addr) []*Site {
 			t.forget(s)
 		}
 	}
+	t.forgetRelays(start, end)
 	return gone
 }
 

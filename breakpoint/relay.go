@@ -92,6 +92,16 @@ func (t *Table) unrelay(r *run) error {
 	return nil
 }
 
+// forgetRelays is for code that is gone: what comes there is the program's.
+func (t *Table) forgetRelays(start, end arch.Addr) {
+	for at, r := range t.veneers {
+		if r.relayed && at >= start && at < end {
+			delete(t.veneers, at)
+			t.relays.put(at, at+arch.Addr(t.isa.JumpLen()), false)
+		}
+	}
+}
+
 // Restore gives the program its padding back. No site is left, and no task is in what
 // InArea says.
 func (t *Table) Restore() error {

@@ -164,7 +164,34 @@ func TestRelayGone(t *testing.T) {
 	other := bytes.Repeat([]byte{0x90}, 16)
 	copy(mem.parts[lib], other)
 	table.Unmapped(lib, lib+0x1000)
+	seen := make([]byte, 16)
+	if err := table.ReadOriginal(lib, seen); err != nil || !bytes.Equal(seen, other) || table.InArea(lib+4) || table.InRun(lib+4) {
+		t.Errorf("what has come there is seen as % x, %v", seen, err)
+	}
 	if err := table.Restore(); err != nil || !bytes.Equal(mem.parts[lib][:16], other) {
+		t.Errorf("%v: % x", err, codeIn(mem))
+	}
+}
+
+// TestRelayWritten has somebody write where an old relay is.
+func TestRelayWritten(t *testing.T) {
+	mem, table, sites := relaySpace(t)
+	if _, err := short(t, table, sites[0], lib+4); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Disarm(sites, "why"); err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Clone(relayed)
+	copy(want[6:], "new")
+	if err := table.WriteOriginal(lib+6, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	seen := make([]byte, len(relayed))
+	if err := table.ReadOriginal(lib, seen); err != nil || !bytes.Equal(seen, want) {
+		t.Errorf("it is seen as % x, %v", seen, err)
+	}
+	if err := errors.Join(table.Remove(sites), table.Restore()); err != nil || !bytes.Equal(codeIn(mem), want) {
 		t.Errorf("%v: % x", err, codeIn(mem))
 	}
 }

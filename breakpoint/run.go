@@ -41,6 +41,11 @@ func (r *run) end() arch.Addr {
 	return end
 }
 
+// inUse is whether any site's jump leads to it.
+func (r *run) inUse() bool {
+	return slices.ContainsFunc(r.sites, func(s *Site) bool { return s.run == r })
+}
+
 // behind is where the jump and what it displaces end.
 func (r *run) behind(jump int) arch.Addr {
 	if r.relayed {

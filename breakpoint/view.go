@@ -60,6 +60,14 @@ func put(addr arch.Addr, buf []byte, at arch.Addr, code []byte) {
 // site the original changes, and the site is served anew. No jump may displace
 // what is written.
 func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
+	for _, r := range t.relaysOver(addr, len(data)) {
+		if r.inUse() {
+			return ErrOverlap
+		}
+		if err := t.unrelay(r); err != nil {
+			return err
+		}
+	}
 	out := append([]byte(nil), data...)
 	var changed []*Site
 	for _, s := range t.overlapping(addr-16, len(data)+16) {
