@@ -471,23 +471,30 @@ func haveStacks() bool {
 	return err == nil && handler.Stacked(ctx)
 }
 
-// timeAll runs a program with all its functions counted and timed, and gives back how
-// often each began and ended.
-func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uint64 {
+// startInto starts a program, and says in which file is what it prints.
+func startInto(t *testing.T, path string, args ...string) (Session, string) {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: file})
+	s, err := Start(Command{Path: path, Args: args, Stdout: file})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Kill()
+	t.Cleanup(func() { _ = s.Kill() })
+	return s, file.Name()
+}
+
+// timeAll runs a program with all its functions counted and timed, and gives back how
+// often each began and ended.
+func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uint64 {
+	t.Helper()
+	s, out := startInto(t, path, rounds)
 	module, _, _ := strings.Cut(all, ":")
-	in := register(t, s, ProbeSpec{Location: all, Pending: true})
-	out := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
+	begun := register(t, s, ProbeSpec{Location: all, Pending: true})
+	ended := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
 	h := openHandler(t, s, HandlerSpec{Name: "latency"})
 	timed := h.Info().Where == handler.Tracee // else it would take minutes
 	if jumping && !timed && haveStacks() {
@@ -502,11 +509,11 @@ func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uin
 		t.Fatal(err)
 	}
 	<-s.Done()
-	if got, err := os.ReadFile(file.Name()); err != nil || string(got) != want {
+	if got, err := os.ReadFile(out); err != nil || string(got) != want {
 		t.Fatalf("%q, not %q, %v", got, want, err)
 	}
 	hits := map[string]uint64{}
-	for _, id := range []event.ProbeID{in, out} {
+	for _, id := range []event.ProbeID{begun, ended} {
 		for _, pl := range s.Placements(id) {
 			hits[pl.Name] += pl.Hits
 		}
@@ -533,17 +540,7 @@ func goPreempt(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(t.TempDir(), "out")
-	file, err := os.Create(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	s, err := Start(Command{Path: path, Args: []string{rounds}, Stdout: file})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Kill()
+	s, out := startInto(t, path, rounds)
 	spec := ProbeSpec{Location: "runtime.asyncPreempt.abi0"}
 	if name != "" {
 		spec.Handler = openHandler(t, s, HandlerSpec{Name: name})
