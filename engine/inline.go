@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/helper"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// What runs behind jumps: the code of a site's probes.
+
+// codeOf is what writes what is done at a site.
+func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
+	list := site.Tag.(*tag).list
+	way, err := s.wayAt(m, site)
+	if err != nil {
+		return nil, err
+	}
+	var always, sometimes []handler.Piece
+	var inside [][2]arch.Addr
+	counted := map[*tally]bool{}
+	for _, pl := range list {
+		ps, err := s.pieces(p, m, pl, way, counted)
+		if err != nil {
+			return nil, err
+		}
+		if pl.sometimes() {
+			sometimes, inside = append(sometimes, ps...), pl.exit.ranges
+		} else {
+			always = append(always, ps...)
+		}
+	}
+	return func(b *arch.Buffer) ([]arch.Fix, error) {
+		if len(always) > 0 {
+			code, err := handler.Native(always, b.PC())
+			if b.Bytes(code...); err != nil {
+				return nil, err
+			}
+		}
+		if len(sometimes) == 0 {
+			return nil, nil
+		}
+		return s.whenLeaving(b, site, inside, sometimes)
+	}, nil
+}
+
+// wayAt says on what way code runs at a site.
+func (s *session) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
+	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
+	var start, flags, exit, sometimes bool
+	for _, pl := range site.Tag.(*tag).list {
+		start, flags, exit, sometimes = start || pl.start, flags || pl.flags, exit || pl.exit != nil, sometimes || pl.sometimes()
+	}
+	if start {
+		way.Flags = flags || m == nil || s.continues(m, site.Addr) // no calling convention has any at a function's start
+	}
+	if m == nil || !m.File.IsGo() {
+		return way, nil
+	}
+	switch {
+	case !start && !exit:
+		return way, errGoMiddle
+	case sometimes && site.Inst.Kind == arch.KindJumpIndirect:
+		return way, errExit // to tell takes more of the stack than there may be
+	}
+	way.Stack, way.Skip = goStack, goSkip
+	return way, nil
+}
+
+// whenLeaving writes pieces in front of a jump that are for when it leaves its
+// function. How long the code is that tells does not depend on what it skips.
+func (s *session) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]arch.Addr, pieces []handler.Piece) ([]arch.Fix, error) {
+	start := len(b.Code)
+	if _, err := s.isa.Leaves(b, site.Code(), site.Addr, inside, 0); err != nil {
+		return nil, err
+	}
+	code, err := handler.Native(pieces, b.PC())
+	if err != nil {
+		return nil, err
+	}
+	b.Code = b.Code[:start]
+	fixes, err := s.isa.Leaves(b, site.Code(), site.Addr, inside, len(code))
+	b.Bytes(code...)
+	return fixes, err
+}
+
+// sometimes is whether a placement is of an exit that is none at each hit.
+func (pl *placement) sometimes() bool { return pl.exit != nil && !pl.exit.always }
+
+// redZone is what a function may use below its stack pointer, bytes (System V
+// ABI; of arm64, Go keeps the frame pointer there).
+var redZone = map[bool]int{true: 128, false: 16}[ptrace.OnePC]
+
+// goStack is how much of a goroutine's stack is taken: functions may begin, and
+// end, with next to nothing left of it. There nothing lies below the stack pointer,
+// but for arm64's frame pointer.
+const goStack = 64
+
+var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
+
+// pieces are the programs that do what a placement does: count, where that is not
+// done for another yet and a hit there is one more, and its handler's.
+func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way, counted map[*tally]bool) (list []handler.Piece, err error) {
+	if pl.counter.in == nil && !pl.second {
+		if err := s.newCounter(pl); err != nil {
+			return nil, err
+		}
+	}
+	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
+	add := func(r *verify.Result, set *maps.Set, moved int, h *opened) error {
+		at, err := s.share(p, set, pl.addr)
+		if err != nil {
+			return err
+		}
+		var lib *library
+		by := s.finds(p, m, way, h != nil)
+		switch {
+		case h != nil:
+			lib, err = s.libraryFor(p, h, at, pl.addr, by)
+		case by == byLine:
+			lib, err = s.claimFor(p, pl.addr)
+		default:
+			lib, err = s.library(p, nil, pl.addr, by, helper.Env{}, nil)
+		}
+		if err != nil {
+			return err
+		}
+		way.Helpers = lib.Stack
+		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Moved: moved, Template: lib.template(r, at)}
+		switch by {
+		case byLine:
+			piece.Threads = p.Space.Threads
+		case byStack:
+			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Pool: p.Space.Stacks, Enter: lib.At[handler.TakeStack]}
+		}
+		list = append(list, piece)
+		return nil
+	}
+	if c := pl.counter.in; c != nil && !counted[c] {
+		counted[c] = true
+		count, err := c.of.Program()
+		if err == nil {
+			err = add(count, c.of.Set(), c.of.Moved(c.n), nil)
+		}
+		if err != nil {
+			return list, err
+		}
+	}
+	h := pl.probe.handler
+	if h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
+		return list, err
+	}
+	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set, 0, h)
+}
