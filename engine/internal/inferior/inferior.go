@@ -186,11 +186,14 @@ func (t *Task) PC() (arch.Addr, error) {
 
 // SetPC sets the program counter; the kernel is told at resume.
 func (t *Task) SetPC(pc arch.Addr) {
-	if t.have {
-		t.regs[ptrace.PCWord], t.new = uint64(pc), true
-		return
+	switch {
+	case t.have:
+		t.new = t.new || t.regs[ptrace.PCWord] != uint64(pc)
+		t.regs[ptrace.PCWord] = uint64(pc)
+	case t.havePC && t.pc == pc: // behind a trap in the place of a no-operation
+	default:
+		t.pc, t.havePC, t.newPC = pc, true, true
 	}
-	t.pc, t.havePC, t.newPC = pc, true, true
 }
 
 // Flush tells the kernel of changed registers.
