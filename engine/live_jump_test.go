@@ -535,7 +535,7 @@ func TestGoPreempt(t *testing.T) {
 }
 
 func goPreempt(t *testing.T, name string) {
-	path, rounds := fixture.Path(t, "gopreempt"), strconv.Itoa(pace(200, 20))
+	path, rounds := fixture.Path(t, "gopreempt"), strconv.Itoa(pace(200, 60))
 	want, err := exec.Command(path, rounds).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -558,7 +558,7 @@ func goPreempt(t *testing.T, name string) {
 			t.Errorf("%+v", pl)
 		}
 	}
-	if t.Logf("preempted %d times", s.Hits(id)); s.Hits(id) < 10 {
-		t.Error("too seldom")
+	if t.Logf("preempted %d times", s.Hits(id)); s.Hits(id) == 0 {
+		t.Error("it was never preempted")
 	}
 }
