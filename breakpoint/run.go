@@ -48,8 +48,8 @@ func (r *run) inUse() bool {
 
 // behind is where the jump and what it displaces end.
 func (r *run) behind(jump int) arch.Addr {
-	if r.relayed {
-		return r.end()
+	if r.relayed { // also one of a dead tracer's, of which nothing else is known
+		jump = 0
 	}
 	return max(r.end(), r.from+arch.Addr(max(jump, len(r.patch))))
 }
