@@ -50,6 +50,37 @@ func TestHardwareFull(t *testing.T) {
 	}
 }
 
+// TestForeignFull has somebody else's traps at more places than there are debug
+// registers: it is said what is in the way.
+func TestForeignFull(t *testing.T) {
+	p := launch(t, "hot", "sha256", "2")
+	s := attach(t, p.pid)
+	id := register(t, s, ProbeSpec{Location: "sha256+*", Rung: breakpoint.Slot})
+	const many = 20 // CPUs have 4 to 16
+	places := s.Placements(id)
+	if err := s.Unregister(id); err != nil {
+		t.Fatal(err)
+	}
+	space := s.(*session).procs[p.pid].Space
+	for _, pl := range places[:many] {
+		if err := s.(*session).do(func() error { return space.Memory.Write(pl.Addr, hostISA().Trap()) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id = register(t, s, ProbeSpec{Location: "sha256+*"})
+	full := 0
+	for _, pl := range s.Placements(id)[:many] {
+		if errors.Is(pl.Err, ErrDebug) && errors.Is(pl.Err, breakpoint.ErrForeign) {
+			full++
+		} else if pl.Err != nil || pl.Rung != breakpoint.Hardware {
+			t.Errorf("%+v", pl)
+		}
+	}
+	if full == 0 {
+		t.Error("nothing is in the way")
+	}
+}
+
 // TestHardwareCleared detaches while debug registers are set: no trap comes
 // any more.
 func TestHardwareCleared(t *testing.T) {

@@ -175,9 +175,11 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
 			point: sp.point, second: sp.second, top: sp.top, start: sp.start, flags: sp.flags}
 		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
-			pl.err = errors.Join(s.plantWatch(p, proc, spots[i:i+1]), nil)
-			if pl.err == nil {
+			if pl.err = s.plantWatch(p, proc, spots[i:i+1]); pl.err == nil {
 				continue // a debug register serves it
+			}
+			if errors.Is(pl.err, ErrDebug) {
+				pl.err = fmt.Errorf("probe at %s: %w", sp.addr, errForeignFull)
 			}
 		}
 		if site := sites[i]; site != nil {

@@ -18,6 +18,9 @@ type watches map[*inferior.Process]*[ptrace.MaxDebug]*placement
 // ErrDebug is of a process that has no debug register left.
 var ErrDebug = errors.New("all debug registers of the process are in use")
 
+// errForeignFull is of a place that only one could serve.
+var errForeignFull = fmt.Errorf("%w (another debugger's trap, or a uprobe, lies there), and %w", breakpoint.ErrForeign, ErrDebug)
+
 // plantWatch puts a probe into debug registers.
 func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) error {
 	if s.watches == nil {
