@@ -113,8 +113,8 @@ func (t *Table) lead(r *run) error {
 	return t.mem.Write(r.veneer, t.veneer(r.veneer, r.addr))
 }
 
-// veneer is the code of one: a direct jump where that reaches, for CPUs take ten times
-// as long for one whose target they read (33 and 3 ns on a Xeon of 2023, in a guest).
+// veneer is the code of one: a direct jump where that reaches, for CPUs take longer for
+// one whose target they read (a counted call took 32 ns on a Xeon, and takes 25).
 func (t *Table) veneer(at, to arch.Addr) []byte {
 	if jump, err := t.isa.Jump(nil, at, to); err == nil {
 		return jump

@@ -103,6 +103,7 @@ func run(o options) (*result, error) {
 	}
 	if len(o.packages) == 0 {
 		o.packages, o.without = present(root), alike
+		step("without " + strings.Join(alike, ", ") + ", the same everywhere:")
 	}
 	home, err := os.UserCacheDir()
 	if err != nil {
