@@ -524,6 +524,32 @@ func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uin
 	return hits
 }
 
+// TestGoFaults has the first instruction of a Go function that does anything fault,
+// behind a jump, with a tracer and without: it panics, and the panic is caught.
+func TestGoFaults(t *testing.T) {
+	needsJumps(t)
+	rounds := strconv.Itoa(pace(10, 2))
+	want, _ := alone(t, "gopanic", rounds)
+	for _, resident := range []bool{false, true} {
+		p := launch(t, "gopanic", rounds)
+		s := attach(t, p.pid, Options{Resident: resident})
+		id := register(t, s, ProbeSpec{Location: "main.touch"})
+		if pl := s.Placements(id); jumping && pl[0].Rung != breakpoint.Jump {
+			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
+		}
+		if resident {
+			detach(t, s)
+		}
+		p.goOn()
+		if out, status := p.end(); unpid(out) != unpid(want) || status != 0 {
+			t.Errorf("resident %v: %q, status %d, want %q", resident, out, status, want)
+		}
+		if n := 2 * 8 * uint64(pace(10, 2)); !resident && s.Hits(id) != n {
+			t.Errorf("%d hits, want %d", s.Hits(id), n)
+		}
+	}
+}
+
 // TestGoPreempt counts, and times, how often Go's runtime interrupts loops that add
 // with carry: asyncPreempt finds flags that mean something, as no function that is
 // called does.

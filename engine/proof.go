@@ -52,11 +52,13 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 	}
 	isGo := m != nil && m.File.IsGo()
 	// A fault is shown where the program has the instruction, which is to go on
-	// there (faultInside): by us. Go looks where faults are. The site's own, where
-	// the jump begins with it, is what a trap displaces, too.
+	// there (faultInside): by us. Where we may be gone the first instruction that does
+	// anything may fault, which is what a trap displaces, too: the stack pointer is
+	// the function's own, and Go takes the fault for one of its caller's (RATIONALE,
+	// "Jumps").
 	may := insts
 	if from == site {
-		may = insts[1:]
+		may = behindFirst(insts)
 	}
 	switch {
 	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults }):
@@ -78,6 +80,15 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 		inner = append(inner, at)
 	}
 	return end, m.File.Undisturbed(s.isa, from-m.Bias, n, inner)
+}
+
+// behindFirst are the instructions behind the first that does anything.
+func behindFirst(insts []arch.Inst) []arch.Inst {
+	first := slices.IndexFunc(insts, func(in arch.Inst) bool { return in.Kind != arch.KindNop })
+	if first < 0 {
+		return nil
+	}
+	return insts[first+1:]
 }
 
 // continues is whether a function's start is somewhere in the middle of another.

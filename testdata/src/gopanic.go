@@ -1,5 +1,6 @@
-// gopanic [N]: 8 goroutines that grow their stacks, throw and catch panics, use nil pointers, maps and the collector, N (60)
-// times each; prints "total T".
+// gopanic [N] [wait]: 8 goroutines that grow their stacks, throw and catch panics, use nil pointers, maps and the
+// collector, N (60) times each; prints "total T". With wait it prints "pid PID" and begins when it has
+// read a byte.
 package main
 
 import (
@@ -50,6 +51,26 @@ func nilled(p *int) (n int) {
 	return *p
 }
 
+type node struct{ op, low int }
+
+func (n *node) bits() int { return n.low & 7 }
+
+// touch begins with an instruction that does nothing, for the call that is no more,
+// and the first that does something faults.
+//
+//go:noinline
+func touch(n *node) int { return n.bits() }
+
+//go:noinline
+func touched(n *node) (bits int) {
+	defer func() {
+		if recover() != nil {
+			bits = -2
+		}
+	}()
+	return touch(n)
+}
+
 //go:noinline
 func spin(n int) (s int) {
 	for i := range n {
@@ -62,6 +83,10 @@ func main() {
 	rounds := 60
 	if len(os.Args) > 1 {
 		rounds, _ = strconv.Atoi(os.Args[1])
+	}
+	if len(os.Args) > 2 && os.Args[2] == "wait" {
+		fmt.Printf("pid %d\n", os.Getpid())
+		os.Stdin.Read(make([]byte, 1))
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -76,7 +101,7 @@ func main() {
 				if catcher(i%7) != nil {
 					sum++
 				}
-				sum += nilled(nil)
+				sum += nilled(nil) + touched(nil) + touched(&node{low: i})
 				sum += spin(20000)
 				m := map[int]string{}
 				for k := range 100 {
