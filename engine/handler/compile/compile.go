@@ -75,6 +75,7 @@ const (
 	FnThread    = plan.FnThread
 	FnSelf      = plan.FnSelf
 	FnCycles    = plan.FnCycles
+	FnScale     = plan.FnScale
 	FnLine      = plan.FnLine
 	FnSyscall   = plan.FnSyscall
 	FnOwn       = plan.FnOwn

@@ -84,7 +84,9 @@ func (h *hash) bucket(key uint8) {
 
 // node leaves the address of node i in dst; it changes r1.
 func (h *hash) node(dst, i uint8) {
-	h.mov(dst, i)
+	if dst != i {
+		h.mov(dst, i)
+	}
 	h.alui(program.AluMul, dst, int32(h.NodeStride))
 	h.region(r1, h.Nodes)
 	h.alu(program.AluAdd, dst, r1)

@@ -1,6 +1,8 @@
 package helper
 
 import (
+	"math"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -11,33 +13,31 @@ import (
 // ids are the key. The thread's entry in the table of threads says in which node
 // they were found last; whether they are there still, the node tells.
 func (h *hash) own(e *Env) {
-	const key, node, entry = -8, -16, -24
+	const key, node, at, of = -8, -16, -24, -32
 	pair := threadFound + 16*(h.Header/maps.HeaderSize%threadPairs)
 	tag := uint64(e.Region) + uint64(h.Header)
-	slow, known, none, out := h.label(), h.label(), h.label(), h.label()
-	h.begin("own", 24)
+	slow, none, out := h.label(), h.label(), h.label()
+	h.begin("own", 0)
 	h.helper(e.pointer())
-	h.wheni(program.JmpEq, r0, 0, slow)
 	threadEntryOf(h.code, r4, r0, e.Threads)
 	h.load(r3, r4, 0)
 	h.when(program.JmpNe, r3, r0, slow)
-	h.acquire(r5, r4, threadIDs)
-	h.wheni(program.JmpEq, r5, 0, slow)
+	h.acquire(r5, r4, threadIDs) // 0 is no node's key
 	h.store(r2, 0, r5)
 	h.number(r1, tag)
 	h.load(r3, r4, pair)
 	h.when(program.JmpNe, r3, r1, slow)
 	h.load(r0, r4, pair+8)
-	h.wheni(program.JmpGe, r0, int32(h.Entries), slow)
-	h.node(r0, r0)
+	h.wheni(program.JmpGe, r0, int32(min(h.Entries*h.NodeStride, math.MaxInt32)), slow)
+	h.region(r1, h.Nodes)
+	h.alu(program.AluAdd, r0, r1)
 	h.load(r3, r0, h.KeyOff)
 	h.when(program.JmpNe, r3, r5, slow)
-	h.acquire(r1, r0, 0) // it leads to a node, or is the last
-	h.low(r1, r1)
-	h.wheni(program.JmpLt, r1, int32(h.Entries), known)
-	h.wheni(program.JmpNe, r1, maps.LinkEnd, slow)
-	h.here(known)
-	h.used(r0)
+	h.acquire(r1, r0, 0)
+	h.when32(program.JmpGt, r1, maps.LinkEnd, slow) // it is in no list
+	if h.LRU {
+		h.storei(r0, 8, 1) // used; the line is the thread's anyway
+	}
 	h.alui(program.AluAdd, r0, int32(h.ValueOff))
 	h.exit()
 
@@ -47,25 +47,28 @@ func (h *hash) own(e *Env) {
 	h.exit()
 
 	h.here(search) // r2 is where the ids go
-	h.begin("search", 24)
+	h.begin("search", 32)
 	h.store(r10, key, r2)
 	h.helper(program.FnCurrentPIDTGID)
 	h.load(r2, r10, key)
 	h.store(r2, 0, r0)
+	h.store(r10, of, r0)
 	h.helper(program.FnMapLookup)
 	h.wheni(program.JmpEq, r0, 0, none)
 	h.store(r10, node, r0)
 	h.region(r1, h.Nodes+h.ValueOff)
 	h.mov(r2, r0)
 	h.alu(program.AluSub, r2, r1)
-	h.alui(program.AluDiv, r2, int32(h.NodeStride))
-	h.store(r10, entry, r2)
+	h.store(r10, at, r2)
 	h.helper(compile.FnThread)
 	h.wheni(program.JmpEq, r0, 0, out)
 	threadEntryOf(h.code, r4, r0, e.Threads)
 	h.load(r3, r4, 0)
 	h.when(program.JmpNe, r3, r0, out)
-	h.load(r2, r10, entry)
+	h.acquire(r3, r4, threadIDs) // of one without there is no telling
+	h.load(r2, r10, of)
+	h.when(program.JmpNe, r3, r2, out)
+	h.load(r2, r10, at)
 	h.store(r4, pair+8, r2)
 	h.number(r1, tag)
 	h.release(r4, pair, r1)

@@ -461,15 +461,7 @@ func (e *Env) time() *code {
 		c.when(program.JmpEq, r1, r2, done)
 	}
 	c.here(done)
-	shift := int32(maps.ClockShift(e.Context.Arch))
-	c.mov(r1, r0)
-	c.alui(program.AluRsh, r1, 32)
-	c.alu(program.AluMul, r1, r5)
-	c.alui(program.AluLsh, r1, 32-shift)
-	c.low(r0, r0)
-	c.alu(program.AluMul, r0, r5)
-	c.alui(program.AluRsh, r0, shift)
-	c.alu(program.AluAdd, r0, r1)
+	c.helper(compile.FnScale - int32(maps.ClockShift(e.Context.Arch)))
 	c.alu(program.AluAdd, r0, r4)
 	c.exit()
 	return c

@@ -35,9 +35,9 @@ const (
 	LinkDead  = 1 << 31
 	linkTag   = 1 << 32
 
-	LinkEnd    = LinkIndex     // the list's end
-	LinkUnused = LinkIndex - 1 // the node's room is free
-	LinkTaken  = LinkIndex - 2 // somebody is about to use it
+	LinkUnused = LinkIndex     // the node's room is free
+	LinkTaken  = LinkIndex - 1 // somebody is about to use it
+	LinkEnd    = LinkIndex - 2 // the list's end; what is not above it, as 32 bits, is a node in a list
 )
 
 // tries bounds what is done while others are faster, or in memory that was

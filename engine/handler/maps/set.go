@@ -40,7 +40,7 @@ var (
 
 // The start of a set's region. Behind it is a header for each map, then the maps.
 const (
-	magic    = 0x0073_7061_6d74_7003 // the version is in the last byte
+	magic    = 0x0073_7061_6d74_7004 // the version is in the last byte
 	offSize  = 8                     // of the region
 	offCPUs  = 16
 	offMaps  = 24 // how many

@@ -29,7 +29,7 @@ import (
 // Errors about folders.
 var (
 	ErrNone  = errors.New("no probes were left in it")
-	ErrNote  = errors.New("the note of the probes that were left is not ours, or another version's")
+	ErrNote  = errors.New("the note of the probes that were left is not ours, or another version's: that version's 'ptracer stop' takes them out; if the process has ended, remove the directory")
 	ErrOwner = errors.New("not a folder of this user's alone")
 )
 

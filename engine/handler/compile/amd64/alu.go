@@ -16,6 +16,7 @@ var (
 	movTo   = []byte{0x89} // rm = reg
 	movImm  = []byte{0xc7}
 	cmp     = []byte{0x39} // rm - reg
+	cmpFrom = []byte{0x3b} // reg - rm
 	test    = []byte{0x85}
 	immByte = []byte{0x83} // rm op= imm8, the operation in reg
 	immLong = []byte{0x81}
@@ -128,6 +129,11 @@ func (c *compiler) alu(o *plan.Op) {
 func (c *compiler) simple(o *plan.Op) {
 	dst, g, n := home[o.Dst], groups[o.Fn], int64(int32(o.Imm))
 	c.changes(dst)
+	if p, ok := c.loaded(o.Src); ok {
+		c.Flags = true
+		c.put(inst{wide: o.Wide, op: []byte{byte(g)<<3 | 3}, reg: dst, rm: p})
+		return
+	}
 	switch {
 	case !o.UsesImm():
 		c.Flags = true

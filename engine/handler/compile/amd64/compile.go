@@ -12,6 +12,7 @@ import "github.com/ptracer/ptracer/engine/handler/compile/plan"
 type compiler struct {
 	plan.Writer
 	jumps    []jump
+	left     *plan.Op        // a load, to the operation behind it
 	relative []plan.Relative // see plan.Code
 	linked   []plan.Relative // those of the pass that is through
 }

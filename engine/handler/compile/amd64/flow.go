@@ -33,25 +33,29 @@ func (c *compiler) Operation(i int) {
 	case plan.Alu:
 		c.alu(o)
 	case plan.Load, plan.LoadAcq: // a load is never overtaken by what is behind it
+		if c.inPlace(i) {
+			c.left = o
+			break
+		}
 		c.load(i)
 	case plan.Store, plan.StoreRel: // and a store overtakes nothing
 		c.store(o)
 	case plan.Atomic:
 		c.atomic(o)
 	default:
-		c.flow(o)
+		c.flow(i)
 	}
 }
 
 // flow is for what goes elsewhere.
-func (c *compiler) flow(o *plan.Op) {
-	switch o.Kind {
+func (c *compiler) flow(i int) {
+	switch o := &c.Ops[i]; o.Kind {
 	case plan.FuncAddr:
 		c.changes(home[o.Dst])
 		c.bytes(0x48|byte(home[o.Dst]>>3)<<2, 0x8d, byte(home[o.Dst]&7)<<3|5)
 		c.distance(c.FuncLabel(o.To), 4)
 	case plan.Jump:
-		c.jumpIf(o)
+		c.jumpIf(i)
 	case plan.Goto:
 		c.jump(always, o.To)
 	case plan.Call:
@@ -75,9 +79,22 @@ var conditions = map[uint8]condition{
 	program.JmpSgt: 0xf, program.JmpSge: 0xd, program.JmpSlt: 0xc, program.JmpSle: 0xe,
 }
 
-func (c *compiler) jumpIf(o *plan.Op) {
-	dst, n := c.jumpOperand(o), int64(int32(o.Imm))
+func (c *compiler) jumpIf(i int) {
+	o := &c.Ops[i]
 	c.Flags = true
+	if when, ok := bySign[o.Fn]; ok && c.flagged(i) {
+		c.jump(when, o.To)
+		return
+	}
+	if p, ok := c.loaded(o.Src); ok {
+		c.jumpIfLoaded(o, p, true)
+		return
+	}
+	if p, ok := c.loaded(o.Dst); ok {
+		c.jumpIfLoaded(o, p, false)
+		return
+	}
+	dst, n := c.jumpOperand(o), int64(int32(o.Imm))
 	switch {
 	case !o.UsesImm() && o.Fn == program.JmpSet:
 		c.put(inst{wide: o.Wide, op: test, reg: c.source(o.Src), rm: is(dst)})
@@ -155,7 +172,7 @@ func (c *compiler) repeat(o *plan.Op) {
 	again := c.NewLabel()
 	c.Label(again)
 	word(plan.LoopCount, rdi, movFrom, false)
-	word(plan.LoopLimit, rdi, []byte{0x3b}, false) // cmp
+	word(plan.LoopLimit, rdi, cmpFrom, false)
 	c.jump(ifNotBelow, done)
 	word(plan.LoopArg, rsi, movFrom, true)
 	c.repeatCall(o.To)

@@ -7,14 +7,14 @@ import (
 
 // Layout completes function f's frame: above the program's stack are the
 // registers kept for the caller and the return address. Where there are calls,
-// the stack pointer is a multiple of 16.
+// the stack pointer is a multiple of 16, but in helpers, which call what is ours.
 func (c *compiler) Layout(f int) {
 	l := &c.Frames[f]
 	above := 0
 	if l.Called {
 		above = 8 + 8*len(l.Kept)
 	}
-	if l.Calls || !l.Called {
+	if l.Calls && !c.Target.Helper || !l.Called {
 		l.Size += -(l.Size + above) & 15
 	}
 	l.Total = l.Size + above

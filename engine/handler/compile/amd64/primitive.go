@@ -17,6 +17,8 @@ func (c *compiler) primitive(o *plan.Op) {
 		c.cpu(rax)
 	case plan.Cycles:
 		c.cycles(o)
+	case plan.Scale:
+		c.product(o)
 	case plan.Syscall:
 		c.changes(rax, rcx, r9, r10, r11)
 		c.put(inst{wide: true, op: movTo, reg: home[program.R4], rm: is(r10)})
@@ -40,6 +42,22 @@ func (c *compiler) cycles(o *plan.Op) {
 	c.bytes(0x0f, 0x31) // rdtsc
 	c.put(inst{wide: true, op: shiftBy, reg: shifts[program.AluLsh], rm: is(rdx), imm: 32, immLen: 1})
 	c.put(inst{wide: true, op: []byte{byte(groupOr)<<3 | 1}, reg: rdx, rm: is(rax)})
+	if keep {
+		c.put(inst{wide: true, op: movTo, reg: scratch0, rm: is(rdx)})
+	}
+}
+
+// product sets rax to the 128 bits of rax and r8's product, shifted right.
+func (c *compiler) product(o *plan.Op) {
+	c.changes(rax)
+	c.Flags = true
+	keep := o.Live>>program.R3&1 != 0
+	if keep {
+		c.move(true, scratch0, rdx)
+	}
+	c.changes(rdx)
+	c.put(inst{wide: true, op: unary, reg: 4, rm: is(r8)})                                        // mul
+	c.put(inst{wide: true, op: []byte{0x0f, 0xac}, reg: rdx, rm: is(rax), imm: o.Imm, immLen: 1}) // shrd
 	if keep {
 		c.put(inst{wide: true, op: movTo, reg: scratch0, rm: is(rdx)})
 	}

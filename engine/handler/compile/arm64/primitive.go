@@ -19,6 +19,12 @@ func (c *compiler) primitive(o *plan.Op) {
 	case plan.Cycles:
 		c.changes(r0)
 		c.put(0xd53be040 | uint32(r0)) // mrs, cntvct_el0
+	case plan.Scale:
+		r5 := home[program.R5]
+		c.changes(r0, scratch1)
+		c.put(0x9bc07c00 | uint32(r5)<<16 | uint32(r0)<<5 | uint32(scratch1)) // umulh
+		c.multiply(true, false, r0, r0, r5, zero)
+		c.put(0x93c00000 | uint32(r0)<<16 | uint32(o.Imm)<<10 | uint32(scratch1)<<5 | uint32(r0)) // extr
 	case plan.Syscall:
 		const number, sixth reg = 8, 5 // no call changes these
 		c.three(true, opOrr, scratch1, zero, number)

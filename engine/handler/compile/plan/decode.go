@@ -221,6 +221,8 @@ func (b *builder) decodePrimitive(i int, o Op) error {
 		o.Kind = Cycles
 	case o.Imm == FnLine:
 		o.Kind = Line
+	case o.Imm <= FnScale && o.Imm > FnScale-64:
+		o.Kind, o.Imm = Scale, FnScale-o.Imm
 	case o.Imm <= FnSyscall:
 		o.Kind, o.Imm = Syscall, FnSyscall-o.Imm
 	}

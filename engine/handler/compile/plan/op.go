@@ -36,6 +36,7 @@ const (
 	Goroutine      // R0 = the register of Go's that has it
 	Line           // R0 = the number of the value that the thread takes of a map with one for each CPU
 	Cycles         // R0 = the counter that time is made of
+	Scale          // R0 = R0 times R5, 128 bits, shifted right by Imm
 	Syscall        // R0 = system call Imm of R1 to R5 and a 0
 	Exit
 )
@@ -117,7 +118,7 @@ func (o *Op) Defines() uint16 {
 		}
 	case Call, CallFunc, Repeat, Syscall:
 		return volatile
-	case Lookup, CPU, Thread, Self, Goroutine, Line, Cycles:
+	case Lookup, CPU, Thread, Self, Goroutine, Line, Cycles, Scale:
 		return 1 << program.R0
 	}
 	return 0
@@ -147,6 +148,8 @@ func (o *Op) uses(entry func(f int) uint16, result bool) uint16 {
 		return callUses(int32(o.Imm))
 	case Syscall:
 		return args
+	case Scale:
+		return 1<<program.R0 | 1<<program.R5
 	case CallFunc:
 		return entry(o.To)
 	case Repeat:

@@ -56,9 +56,10 @@ const NoMap = -1
 // each instruction set has an instruction for. Those of system calls, of up to
 // five arguments, are FnSyscall less their numbers.
 const (
-	FnThread  = -1 // the thread pointer
-	FnCycles  = -2 // the counter that time is made of
-	FnLine    = -3 // the number of the thread's value in maps with one for each CPU: Maps[0].CPUs
+	FnThread  = -1   // the thread pointer
+	FnCycles  = -2   // the counter that time is made of
+	FnLine    = -3   // the number of the thread's value in maps with one for each CPU: Maps[0].CPUs
+	FnScale   = -500 // R0 times R5, shifted right; less by how many bits
 	FnSyscall = -1000
 
 	// FnOwn is a look-up in a hash of what the calling thread has there: its key,

@@ -214,6 +214,8 @@ func (w *Writer) function(m Machine, f int) {
 		switch {
 		case w.Ops[i].Kind != Exit:
 			m.Operation(i)
+		case i != last && called && len(w.Frames[f].Kept) == 0:
+			m.Leave()
 		case i != last || !called && !w.alone():
 			m.Branch(w.OutLabel(f))
 		}
