@@ -219,7 +219,23 @@ func jumpGoldens() (l []golden) {
 			}
 		}
 	}
-	return l
+	return append(l, operandGoldens()...)
+}
+
+// operandGoldens have what was loaded needed by the next instruction only, and flags
+// of what was computed.
+func operandGoldens() []golden {
+	add, sub := uint8(program.AluAdd), uint8(program.AluSub)
+	return []golden{
+		opaque("jump by memory, imm", ldx(program.SizeDW, 3, 2, 8), jumpK(program.ClassJmp, program.JmpGt, 3, 5, 1), movK(0, 1)),
+		opaque("jump by memory, 32 bits", ldx(program.SizeW, 3, 2, 8), jumpK(program.ClassJmp32, program.JmpSet, 3, 5, 1), movK(0, 1)),
+		opaque("jump by memory and a register", ldx(program.SizeDW, 3, 2, 8), jump(program.ClassJmp, program.JmpLt, 3, 0, 1), movK(0, 1)),
+		opaque("jump by a register and memory", ldx(program.SizeDW, 3, 2, 8), jump(program.ClassJmp, program.JmpLt, 0, 3, 1), movK(0, 1)),
+		opaque("jump by memory, too short", ldx(program.SizeW, 3, 2, 8), jump(program.ClassJmp, program.JmpLt, 0, 3, 1), movK(0, 1)),
+		opaque("jump by memory that is needed", ldx(program.SizeDW, 3, 2, 8), jump(program.ClassJmp, program.JmpLt, 0, 3, 1), mov(0, 3)),
+		opaque("sum with memory", ldx(program.SizeDW, 3, 2, 8), alu(program.ClassAlu64, add, 0, 3)),
+		opaque("jump by a difference's sign", alu(program.ClassAlu64, sub, 0, 2), jumpK(program.ClassJmp, program.JmpSlt, 0, 0, 1), movK(0, 1)),
+	}
 }
 
 func memoryGoldens() (l []golden) {

@@ -69,8 +69,12 @@ func TestJumps(t *testing.T) {
 func testJump(t *testing.T, r *runner, in insn, n int) {
 	t.Helper()
 	in.Off = 2
-	code := list(loadValue(2, 0, 0), ldx(program.SizeDW, in.Src, 2, 8), ldx(program.SizeDW, in.Dst, 2, 0),
-		in, movK(0, 1), exit(), movK(0, 2), exit())
+	// What is loaded last nobody needs behind the jump, which can have it from memory.
+	dst, src := ldx(program.SizeDW, in.Dst, 2, 0), ldx(program.SizeDW, in.Src, 2, 8)
+	if n%3 == 0 && in.Src != in.Dst {
+		dst, src = src, dst
+	}
+	code := list(loadValue(2, 0, 0), src, dst, in, movK(0, 1), exit(), movK(0, 2), exit())
 	target := r.target(Target{Called: n%2 == 0, Maps: make([]Map, 1)})
 	if leftOut(3) {
 		return
@@ -149,5 +153,66 @@ func TestFar(t *testing.T) {
 			}
 		}
 		r.result(res, &regs, want)
+	}
+}
+
+// TestJumpsAfter compares with 0 what arithmetic has just given, of whose operands one
+// may be in memory: machines have flags of that.
+func TestJumpsAfter(t *testing.T) {
+	r := newRunner(t)
+	n := 0
+	for _, form := range aluForms() {
+		fn := form.Op & program.OpMask
+		if form.Off != 0 || fn == program.AluEnd || fn == program.AluMov {
+			continue
+		}
+		for _, class := range []uint8{program.ClassJmp, program.ClassJmp32} {
+			for _, jumps := range jumpFns {
+				n++
+				pair := registersOf[n%len(registersOf)]
+				form.Dst, form.Src, form.Imm = pair[0], pair[1], int32(edges[n%len(edges)])
+				if form.Op&program.SrcMask == program.SrcK {
+					form.Src = form.Dst
+				}
+				testJumpAfter(t, r, form, jumpK(class, jumps, form.Dst, 0, 2), n)
+			}
+		}
+	}
+}
+
+func testJumpAfter(t *testing.T, r *runner, in, jump insn, n int) {
+	t.Helper()
+	if fn := in.Op & program.OpMask; in.Op&program.SrcMask == program.SrcK && in.Imm == 0 && (fn == program.AluDiv || fn == program.AluMod) {
+		in.Imm = 3
+	}
+	code := list(loadValue(2, 0, 0), ldx(program.SizeDW, in.Dst, 2, 0), ldx(program.SizeDW, in.Src, 2, 8))
+	if in.Src == in.Dst {
+		code = code[:len(code)-1]
+	}
+	code = append(code, in, jump)
+	code = append(code, list(movK(0, 1), exit(), movK(0, 2), exit())...)
+	target := r.target(Target{Called: n%2 == 0, Maps: make([]Map, 1)})
+	if leftOut(3) {
+		return
+	}
+	c := r.load(accepted(host, code, oneValue), target)
+	value := r.region()[64:]
+	regs := randomRegs(rand.New(rand.NewPCG(uint64(n), 0)))
+	for _, a := range edges {
+		for _, b := range edges {
+			binary.LittleEndian.PutUint64(value, a)
+			binary.LittleEndian.PutUint64(value[8:], b)
+			if in.Src == in.Dst {
+				b = a
+			}
+			want := uint64(1)
+			if compares(jump, oracle(in, a, b), 0) {
+				want = 2
+			}
+			got, _, err := r.run(&regs)
+			if err != nil || got != want {
+				t.Fatalf("%+v of %#x and %#x, then %+v: %d, %v, not %d\n% x", in, a, b, jump, got, err, want, c.Bytes)
+			}
+		}
 	}
 }
