@@ -79,8 +79,12 @@ func (s *session) ownCounter(pl *placement) bool {
 	return ok && g.shared == pl.counter.in
 }
 
-// newCounter gives a placement a counter, while its site is a trap.
+// newCounter gives a placement a counter, while its site is a trap. What it lies in may
+// have gone while its jump was being made, for which tasks run.
 func (s *session) newCounter(pl *placement) (err error) {
+	if pl.site == nil {
+		return ErrGone
+	}
 	// What resident probes find out is one number each. An exit that is one only
 	// sometimes is hit less often than the site.
 	if pl.sometimes() || s.opts.Resident {

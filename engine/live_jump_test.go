@@ -588,3 +588,28 @@ func goPreempt(t *testing.T, name string) {
 		t.Error("it was never preempted")
 	}
 }
+
+// TestUpgradeOfGone makes jumps of sites that nobody has a place at any more: the
+// process has ended while memory for them was asked for, which lets tasks run.
+func TestUpgradeOfGone(t *testing.T) {
+	needsJumping(t)
+	jumping = false
+	defer func() { jumping = true }()
+	p := launch(t, "threads", "3", "1000", "0")
+	s := attach(t, p.pid).(*session)
+	register(t, s, ProbeSpec{Location: "work"})
+	jumping = true
+	err := s.do(func() error {
+		proc := s.procs[p.pid]
+		var sites []*breakpoint.Site
+		for _, pr := range s.probes {
+			for _, pl := range pr.places {
+				sites, pl.site = append(sites, pl.site), nil
+			}
+		}
+		return s.upgrade(proc, sites)
+	})
+	if !isGone(err) {
+		t.Errorf("%v, not that it is gone", err)
+	}
+}
