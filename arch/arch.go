@@ -200,6 +200,17 @@ type ISA interface {
 	// follow a load of the number nr as a constant within a few instructions.
 	SyscallSites(code []byte, base Addr, nr uint64) []Addr
 
+	// LoadsNumber is whether code starts with an instruction that loads the number of a
+	// system call; it is as long as a jump.
+	LoadsNumber(code []byte, nr uint64) bool
+	// SigactionGate writes code to lie between that instruction and an rt_sigaction
+	// call: one about a signal other than SIGTRAP it makes, and one in another process
+	// than that with an id while SIGTRAP is blocked, and goes on behind; what is left goes
+	// on behind the gate. It keeps all but what system calls change, and amd64's flags,
+	// which no compiler keeps over one. It fails with an error that wraps ErrUnsupported
+	// if behind is out of reach.
+	SigactionGate(b *Buffer, behind Addr, pid int) error
+
 	// Guard is the signal handler that lets a tracee outlive its tracer.
 	Guard() GuardCode
 }

@@ -21,7 +21,7 @@ func (t *Table) Arm(jumps []*Upgrade) []error {
 	for i, j := range jumps {
 		r := j.run
 		t.unplan(j)
-		changes[i] = change{r.from, append(r.trapped(t.isa.Trap()), r.shared...), slices.Concat(r.patch, r.shared)}
+		changes[i] = change{r.from, append(r.trapped(), r.shared...), slices.Concat(r.patch, r.shared)}
 		if veneers[i] = errors.Join(unwritten, t.lead(r)); veneers[i] != nil {
 			changes[i].now = changes[i].old
 		}
@@ -66,14 +66,13 @@ func (t *Table) noteJump(s *Site, r *run) {
 // them, which it gives back; all tasks are halted. The runs stay until Sweep.
 func (t *Table) Disarm(sites []*Site, why string) (all []*Site, err error) {
 	sites = t.Sharing(sites)
-	trap := t.isa.Trap()
 	list, seen := make([]*run, 0, len(sites)), make(map[*run]bool, len(sites))
 	changes := make([]change, 0, len(sites))
 	for _, s := range sites {
 		if s != nil && t.sites[s.Addr] == s && s.run != nil && !seen[s.run] {
 			seen[s.run] = true
 			list = append(list, s.run)
-			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped(trap)})
+			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped()})
 		}
 	}
 	var failed []error

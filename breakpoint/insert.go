@@ -16,6 +16,9 @@ type Want struct {
 	Addr arch.Addr
 	Orig []byte // the instruction's bytes in the file, up to MaxInst; nil if there is no file
 	Rung Rung   // Auto, or one of the trap rungs to force it
+	// Quiet asks for a site that nothing of ours is planted at until it has a jump, nor
+	// when that is gone.
+	Quiet bool
 }
 
 // Insert arms all wanted sites, in three passes so that a tracee that runs
@@ -29,7 +32,9 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	t.expect(len(wants) * cellSize)
 	for i, w := range wants {
 		if s := cmp.Or(t.sites[w.Addr], planned[w.Addr]); s != nil {
-			sites[i] = s
+			if sites[i] = s; !w.Quiet {
+				errs[i] = t.speak(s)
+			}
 			continue
 		}
 		s, err := t.plan(w, len(wants)-i)
@@ -51,9 +56,24 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	return sites, errs
 }
 
+// speak plants the trap of a site that was quiet, unless there is a jump.
+func (t *Table) speak(s *Site) error {
+	if len(s.patch) > 0 || !s.armed || s.area == nil {
+		return nil
+	}
+	s.patch = t.isa.Trap()
+	if s.run != nil {
+		return nil
+	}
+	return t.mem.Write(s.Addr, s.patch)
+}
+
 // plan reads, compares, decodes and relocates; nothing is armed yet.
 func (t *Table) plan(w Want, more int) (*Site, error) {
-	s := &Site{Addr: w.Addr, cell: -1, patch: t.isa.Trap()}
+	s := &Site{Addr: w.Addr, cell: -1}
+	if !w.Quiet {
+		s.patch = t.isa.Trap()
+	}
 	if len(t.JumpsOver(w.Addr, 1)) > 0 {
 		return nil, ErrOverlap
 	}
@@ -219,8 +239,8 @@ func (t *Table) arm(sites []*Site, unwritten error) map[*Site]error {
 			continue
 		}
 		err := unwritten
-		if err == nil {
-			err = t.mem.Write(s.Addr, t.isa.Trap())
+		if err == nil && len(s.patch) > 0 {
+			err = t.mem.Write(s.Addr, s.patch)
 		}
 		if err != nil {
 			failed[s] = err
@@ -290,6 +310,9 @@ func (t *Table) disarm(s *Site) error {
 
 // restore writes code where a patch of ours is.
 func (t *Table) restore(addr arch.Addr, patch, code []byte) error {
+	if len(patch) == 0 {
+		return nil
+	}
 	now := make([]byte, len(patch))
 	if err := t.mem.Read(addr, now); err != nil {
 		return ErrNotMapped

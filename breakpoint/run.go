@@ -55,11 +55,11 @@ func (r *run) behind(jump int) arch.Addr {
 }
 
 // trapped is what lies under the jump while its sites are traps.
-func (r *run) trapped(trap []byte) []byte {
+func (r *run) trapped() []byte {
 	b := bytes.Clone(r.code[:len(r.patch)])
 	for _, s := range r.sites {
 		if at := int(s.Addr - r.from); at < len(b) {
-			copy(b[at:], trap)
+			copy(b[at:], s.patch)
 		}
 	}
 	return b

@@ -107,7 +107,7 @@ type Site struct {
 	// copied: the slot is the instruction as it is, and does not go on by itself.
 	copied bool
 	run    *run   // where the jump leads, nil without one
-	patch  []byte // the trap
+	patch  []byte // the trap; none of a quiet site
 }
 
 // Code is the program's own bytes from the site on: at least its instruction.

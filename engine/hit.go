@@ -26,6 +26,7 @@ type placement struct {
 	top     bool                                                           // the return address is where a call leaves it
 	link    *kernel.Link                                                   // a uprobe of the kernel's serves it, and maybe others
 	hook    func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
+	behind  arch.Addr                                                      // where a gate's call goes on (gate.go)
 	site    *breakpoint.Site
 	rung    breakpoint.Rung
 	why     string

@@ -18,6 +18,10 @@ import (
 // codeOf is what writes what is done at a site.
 func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
 	list := site.Tag.(*tag).list
+	gate := gateOf(site)
+	if gate != nil && len(list) == 1 {
+		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, s.isa.SigactionGate(b, gate.behind, p.PID) }, nil
+	}
 	way, err := s.wayAt(m, site)
 	if err != nil {
 		return nil, err
@@ -26,6 +30,9 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 	var inside [][2]arch.Addr
 	counted := map[*tally]bool{}
 	for _, pl := range list {
+		if pl == gate {
+			continue
+		}
 		ps, err := s.pieces(p, m, pl, way, counted)
 		if err != nil {
 			return nil, err
@@ -42,6 +49,9 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 			if b.Bytes(code...); err != nil {
 				return nil, err
 			}
+		}
+		if gate != nil {
+			return nil, s.isa.SigactionGate(b, gate.behind, p.PID)
 		}
 		if len(sometimes) == 0 {
 			return nil, nil

@@ -70,6 +70,7 @@ func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*break
 		}
 	}
 	err := s.upgrade(proc, list)
+	err = errors.Join(err, s.hookGated(proc))
 	if p.spec.Rung == breakpoint.Jump {
 		err = errors.Join(err, s.onlyJumps(p, proc))
 	}
@@ -334,6 +335,8 @@ func jumpable(site *breakpoint.Site) error {
 func (pl *placement) jumps() error {
 	spec := func() *ProbeSpec { return &pl.probe.spec }
 	switch {
+	case pl.behind != 0:
+		return nil
 	case pl.hook != nil, spec().Action != Count:
 		return errStops
 	case spec().Rung != breakpoint.Auto && spec().Rung != breakpoint.Jump:

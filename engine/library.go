@@ -76,6 +76,9 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 			continue // told once all libraries are there
 		}
 	}
+	if err := s.jumpAgain(p); err != nil {
+		s.warn(p, "%s: %v", m.Path, err)
+	}
 }
 
 func (s *session) unloaded(p *inferior.Process, m *symbols.Module) {

@@ -264,6 +264,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
 	s.dropPlacements(p)
 	delete(s.near, p)
+	delete(s.gates, p)
 	delete(s.crowded, p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		delete(s.regions, p.Space)

@@ -105,7 +105,7 @@ func (s *session) register(p *probe) error {
 		if !proc.Silent {
 			s.hookLoader(proc)
 		}
-		if err := s.plant(p, proc, s.modules(proc)); err != nil {
+		if err := errors.Join(s.plant(p, proc, s.modules(proc)), s.jumpAgain(proc)); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -189,6 +189,9 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 			}
 		}
 		s.place(pl)
+	}
+	if err := s.openGates(proc, sites); err != nil {
+		return err
 	}
 	return s.upgradePlaced(p, proc, sites)
 }
@@ -393,7 +396,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		old.Tag.(*tag).shared = nil // the child adds to it, too
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				point: pl.point, second: pl.second, top: pl.top, start: pl.start, flags: pl.flags, hook: pl.hook, site: site, rung: pl.rung, why: pl.why, child: true}
+				point: pl.point, second: pl.second, top: pl.top, start: pl.start, flags: pl.flags, hook: pl.hook, behind: pl.behind, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
 				g.add(c)

@@ -76,6 +76,7 @@ type session struct {
 
 	libraries map[*inferior.Space][]*library
 	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
+	gates     map[*inferior.Process][]gate             // that are being made
 	crowded   map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
 
 	store   *resident.Store // of resident probes, or nil
@@ -103,7 +104,7 @@ func newSession(opts []Options) (*session, error) {
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
 		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{}, away: map[int]*away{},
 		calls: map[*symbols.File][][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
-		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{}, crowded: map[*inferior.Process][]*breakpoint.Site{},
+		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{}, gates: map[*inferior.Process][]gate{}, crowded: map[*inferior.Process][]*breakpoint.Site{},
 		placed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}

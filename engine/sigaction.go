@@ -48,6 +48,9 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 		for _, vaddr := range found {
 			spots = append(spots, spot{addr: m.Bias + vaddr, orig: s.fileBytes(m, vaddr), name: moduleName(m) + ":" + watchedCalls[i].name})
 		}
+		if watchedCalls[i].number == ptrace.SysRtSigaction {
+			spots = s.gate(p, m, spots)
+		}
 		errs = append(errs, s.hook(p, spots, s.onWatchedCall(i)))
 	}
 	return errors.Join(errs...)

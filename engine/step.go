@@ -123,11 +123,12 @@ func (s *session) plantStep(p *inferior.Process, at arch.Addr, f hookFunc) (*pla
 	}
 	pl := &placement{proc: p, addr: at, hook: f, site: sites[0], rung: sites[0].Rung}
 	sites[0].Tag.(*tag).add(pl)
-	return pl, nil
+	return pl, s.openGates(p, sites)
 }
 
-// jumpAgain makes jumps again of the sites that have made room for steps, when
-// no task of the process is kept stopped any more.
+// jumpAgain makes jumps again of the sites that have made room for steps, and of
+// gates that no probe's have taken with them, when no task of the process is kept stopped
+// any more.
 func (s *session) jumpAgain(p *inferior.Process) error {
 	if len(s.near[p]) == 0 || !jumping {
 		return nil
@@ -144,7 +145,7 @@ func (s *session) jumpAgain(p *inferior.Process) error {
 		}
 	}
 	delete(s.near, p)
-	if err := s.upgrade(p, sites); !isGone(err) {
+	if err := errors.Join(s.upgrade(p, sites), s.hookGated(p)); !isGone(err) {
 		return err
 	}
 	return nil

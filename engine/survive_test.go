@@ -101,6 +101,7 @@ func TestSurvive(t *testing.T) {
 		{"short", []string{"3", "40000", "998"}, "hop"}, // a relay
 		{"forker", []string{"fork", "60"}, "work libc:malloc libc:fork"},
 		{"forker", []string{"vfork", "60"}, "work libc:vfork"},
+		{"forker", []string{"spawn", "60"}, "work libc:malloc"},
 	} {
 		t.Run(c.fixture+"-"+c.args[0], func(t *testing.T) { surviveAll(t, c.fixture, c.args, "cycle", c.probes) })
 	}

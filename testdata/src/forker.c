@@ -1,10 +1,19 @@
-/* forker [fork|vfork|exec [K [N]]] [wait]: K (2) times, one after another,
+/* forker [fork|vfork|exec|spawn [K [N]]] [wait]: K (2) times, one after another,
    makes a child that calls work N (100) times, and calls it N times itself.
-   In mode exec the child executes this program again before it calls. Prints
+   In modes exec and spawn the child executes this program again before it calls, in
+   mode spawn by posix_spawn, with a handler for SIGUSR1 that is to be reset. Prints
    "child PID" and "status S" for each child, then "calls C", the parent's own. */
 #define _GNU_SOURCE
 #include "fixture.h"
+#include <spawn.h>
 #include <sys/wait.h>
+
+extern char **environ;
+
+static void ignore(int sig)
+{
+	(void)sig;
+}
 
 PROBED long work(long i)
 {
@@ -21,6 +30,14 @@ PROBED static int leaf(long n)
 	return sum == want ? 0 : 1;
 }
 
+static pid_t spawn(char *count)
+{
+	pid_t pid;
+	char *argv[] = {"forker", "leaf", count, NULL};
+	signal(SIGUSR1, ignore);
+	return posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ) ? -1 : pid;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "leaf") == 0)
@@ -32,7 +49,7 @@ int main(int argc, char **argv)
 	snprintf(count, sizeof count, "%ld", n);
 	for (long i = 0; i < k; i++) {
 		fflush(stdout);
-		pid_t pid = strcmp(mode, "vfork") == 0 ? vfork() : fork();
+		pid_t pid = strcmp(mode, "spawn") == 0 ? spawn(count) : strcmp(mode, "vfork") == 0 ? vfork() : fork();
 		if (pid < 0) {
 			perror(mode);
 			return 1;

@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// A program that starts another by posix_spawn, or by Go's os/exec, has the child
+// reset the handlers of all signals while all are blocked, in its parent's memory. A trap
+// then ends the child if we are dead. So there is a gate before an rt_sigaction call that
+// has our site: a jump at the load of its number, to code that makes the call where that
+// is not about SIGTRAP, or is such a child's, and goes on behind it. What is left comes to
+// the site.
+
+// gate is one that is being made. The site before which it stands comes behind it, and
+// goes first: we may die in between.
+type gate struct {
+	at   *breakpoint.Site
+	call spot
+}
+
+// gate gets gates ready for those of the calls of rt_sigaction in an object of a
+// process that can have one, and gives back the others.
+func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []spot) (others []spot) {
+	if !jumping || s.noJumps() != nil {
+		return calls
+	}
+	for _, call := range calls {
+		load := call.addr - arch.Addr(s.isa.JumpLen())
+		orig := s.fileBytes(m, load-m.Bias)
+		if !s.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.addr) != nil || p.Space.Table.At(load) != nil {
+			others = append(others, call)
+			continue
+		}
+		inst, err := s.isa.Decode(call.orig, call.addr)
+		if err != nil || inst.Kind != arch.KindSyscall {
+			others = append(others, call)
+			continue
+		}
+		sites, _ := s.insert(p, []breakpoint.Want{{Addr: load, Orig: orig, Quiet: true}})
+		if sites[0] == nil {
+			others = append(others, call)
+			continue
+		}
+		sites[0].Tag.(*tag).add(&placement{proc: p, name: call.name, addr: load, hook: passes, behind: call.addr + arch.Addr(inst.Len),
+			site: sites[0], rung: sites[0].Rung})
+		s.gates[p] = append(s.gates[p], gate{sites[0], call})
+		s.near[p] = append(s.near[p], sites[0])
+	}
+	return others
+}
+
+// hookGated plants the sites behind gates, when these are there, or can't be.
+func (s *session) hookGated(p *inferior.Process) error {
+	gates := s.gates[p]
+	delete(s.gates, p)
+	var errs []error
+	for _, g := range gates {
+		if s.procs[p.PID] != p {
+			return ErrGone
+		}
+		errs = append(errs, s.hook(p, []spot{g.call}, s.onSigaction))
+		if pl := gateOf(g.at); pl != nil && pl.site == g.at && !g.at.Jumps() {
+			errs = append(errs, s.unplace(pl))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// passes is for a gate that is a trap.
+func passes(*inferior.Task, *breakpoint.Site) (bool, error) { return false, nil }
+
+// gateOf is the placement of a gate at a site, if one is there.
+func gateOf(site *breakpoint.Site) *placement {
+	g, ok := site.Tag.(*tag)
+	if !ok {
+		return nil
+	}
+	list := g.list
+	if i := slices.IndexFunc(list, func(pl *placement) bool { return pl.behind != 0 }); i >= 0 {
+		return list[i]
+	}
+	return nil
+}
+
+// openGates takes away the gates before sites where somebody else wants to see every
+// task.
+func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error {
+	var errs []error
+	for _, site := range sites {
+		if site == nil || site.Tag == nil || len(site.Tag.(*tag).list) < 2 || !s.hooked(p, site.Addr) {
+			continue
+		}
+		if at := p.Space.Table.At(site.Addr - arch.Addr(s.isa.JumpLen())); at != nil {
+			if pl := gateOf(at); pl != nil {
+				errs = append(errs, s.downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near"), s.unplace(pl))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
