@@ -80,7 +80,7 @@ func (o *benchOptions) bind(cmd *cobra.Command) {
 	f.BoolVar(&o.Peers, "peers", false, "other tools, too, as far as they are installed")
 	f.StringVar(&o.Functions, "functions", "*:*", "`LOCATION` of what is counted in COMMAND")
 	f.StringVar(&o.from, "from", "", "measure nothing: write what --json has written to `FILE`, - is standard input")
-	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard output")
+	bindOutput(f, &o.output, true)
 	f.BoolVar(&o.json, "json", false, "write one JSON object")
 	f.BoolVar(&o.markdown, "markdown", false, "write Markdown")
 	f.BoolVar(&o.benchstat, "benchstat", false, "write lines for benchstat (golang.org/x/perf)")

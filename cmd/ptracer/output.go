@@ -7,11 +7,12 @@ import (
 	"os"
 	"sync"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
-// output is where results go: standard error or a file. Lines are buffered
-// until flush; the first error of a write is kept, and told by broken.
+// output is where results go: standard error or a file, or standard output where no
+// command's own output can be. Lines are buffered until flush; the first error of a write is kept, and told by broken.
 type output struct {
 	mu     sync.Mutex
 	buf    *bufio.Writer
@@ -20,11 +21,21 @@ type output struct {
 	broken chan struct{} // closed at the first error
 }
 
-// openOutput makes FILE, or takes stderr where there is none.
-func openOutput(path string, stderr io.Writer) (*output, error) {
+// bindOutput declares the flag that says where results go; ours alone: without it
+// that is standard output.
+func bindOutput(f *pflag.FlagSet, path *string, ours bool) {
+	otherwise := "standard error"
+	if ours {
+		otherwise = "standard output"
+	}
+	f.StringVarP(path, "output", "o", "", "write to `FILE` instead of "+otherwise)
+}
+
+// openOutput makes FILE, or takes the standard one where there is none.
+func openOutput(path string, standard io.Writer) (*output, error) {
 	o := &output{broken: make(chan struct{})}
 	if path == "" {
-		o.buf = bufio.NewWriter(stderr)
+		o.buf = bufio.NewWriter(standard)
 		return o, nil
 	}
 	f, err := os.Create(path)
