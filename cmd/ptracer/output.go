@@ -17,7 +17,7 @@ type output struct {
 	mu     sync.Mutex
 	to     io.Writer
 	buf    *bufio.Writer // of to
-	file   *os.File // nil: not ours to close
+	file   *os.File      // nil: not ours to close
 	err    error
 	broken chan struct{} // closed at the first error
 }
