@@ -53,7 +53,12 @@ for all users.`,
   ptracer tracers
   sudo ptracer serve --system --hold-limit 5s`,
 		Args: cobra.NoArgs,
-		RunE: verb(func(*cobra.Command, []string) error { return serve(&o) }),
+		RunE: verb(func(*cobra.Command, []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return serve(&o)
+		}),
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -66,6 +71,15 @@ for all users.`,
 	f.IntVar(&o.readyFD, "ready-fd", 0, "say when it answers, or why it can't, to this descriptor")
 	_ = f.MarkHidden("ready-fd")
 	return cmd
+}
+
+func (o *serveOptions) check() error {
+	for flag, d := range map[string]time.Duration{"idle": o.idle, "hang": o.hang, "hold-limit": o.hold, "control-limit": o.control} {
+		if d < 0 {
+			return usage("--%s %v: a duration can't be negative", flag, d)
+		}
+	}
+	return nil
 }
 
 func serve(o *serveOptions) error {
