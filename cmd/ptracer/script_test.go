@@ -66,7 +66,11 @@ func TestScripts(t *testing.T) {
 				}
 				env.Setenv(name, abs)
 			}
-			env.Setenv(client.SocketEnv, filepath.Join(env.WorkDir, "server", "socket"))
+			folder := filepath.Join(env.WorkDir, "server")
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				return err
+			}
+			env.Setenv(client.SocketEnv, filepath.Join(folder, "socket"))
 			if cache, err := os.UserCacheDir(); err == nil { // go builds its tools when they are first used
 				env.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
 			}

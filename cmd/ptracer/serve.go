@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -47,7 +48,8 @@ or 'ptracer stop PID', cleans up.
 
 The socket is $PTRACER_SOCKET, else ptracer/socket in $XDG_RUNTIME_DIR or
 /run/user/UID, else /tmp/ptracer-UID/socket; with --system /run/ptracer/socket,
-for all users.`,
+for all users. These folders are made; that of $PTRACER_SOCKET, or of --socket, has
+to be there.`,
 		Example: `  ptracer serve &
   ptracer count -p 1234 'libc:malloc' & ptracer trace -p 1234 main.serve
   ptracer tracers
@@ -99,7 +101,7 @@ func serveAt(o *serveOptions) error {
 	default:
 		path = client.DefaultSocket()
 	}
-	l, err := server.Listen(path, o.system)
+	l, err := listen(path, o.system)
 	if errors.Is(err, server.ErrRunning) && o.readyFD > 0 { // another verb was faster
 		tellStarter(o.readyFD, serving)
 		return nil
@@ -128,6 +130,17 @@ func serveAt(o *serveOptions) error {
 	tellStarter(o.readyFD, serving)
 	o.readyFD = 0
 	return s.Serve(l)
+}
+
+// listen makes a server's socket. Of folders it makes only those that are ours by
+// their names: who gives another has it, or has made a mistake.
+func listen(path string, system bool) (*net.UnixListener, error) {
+	if path == systemSocket || path == client.UserSocket(os.Getuid(), os.Getenv("XDG_RUNTIME_DIR")) {
+		if err := server.MakeFolder(path, system); err != nil {
+			return nil, err
+		}
+	}
+	return server.Listen(path, system)
 }
 
 // tellStarter says something to who has started us, once.
