@@ -80,11 +80,11 @@ func (o *benchOptions) bind(cmd *cobra.Command) {
 	f.BoolVar(&o.Peers, "peers", false, "other tools, too, as far as they are installed")
 	f.StringVar(&o.Functions, "functions", "*:*", "`LOCATION` of what is counted in COMMAND")
 	f.StringVar(&o.from, "from", "", "measure nothing: write what --json has written to `FILE`, - is standard input")
-	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard output")
+	bindOutput(f, &o.output, true)
 	f.BoolVar(&o.json, "json", false, "write one JSON object")
 	f.BoolVar(&o.markdown, "markdown", false, "write Markdown")
 	f.BoolVar(&o.benchstat, "benchstat", false, "write lines for benchstat (golang.org/x/perf)")
-	f.StringVar(&o.svg, "svg", "", "draw the costs of a hit to `FILE`, too")
+	f.StringVar(&o.svg, "svg", "", "draw the costs of a hit to `FILE`, too; - is standard output")
 	cmd.MarkFlagsMutuallyExclusive("json", "markdown", "benchstat")
 	_ = cmd.RegisterFlagCompletionFunc("tables", cobra.FixedCompletions(bench.Tables, cobra.ShellCompDirectiveNoFileComp))
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
@@ -130,7 +130,7 @@ func (o *benchOptions) run(stdout, stderr io.Writer, measure func(context.Contex
 	}
 	err = o.write(stdout, r)
 	if o.svg != "" {
-		err = errors.Join(err, writeTo(o.svg, nil, func(w io.Writer) error { return r.SVG(w, bench.Chart(r)) }))
+		err = errors.Join(err, writeTo(o.svg, stdout, func(w io.Writer) error { return r.SVG(w, bench.Chart(r)) }))
 	}
 	return err
 }
@@ -145,7 +145,7 @@ func (o *benchOptions) report(stderr io.Writer, measure func(context.Context, be
 		defer p.clear()
 		return measure(ctx, o.Options)
 	}
-	if o.from == "-" {
+	if o.from == dash {
 		return benchreport.Read(os.Stdin)
 	}
 	f, err := os.Open(o.from)
@@ -182,9 +182,9 @@ func (o *benchOptions) write(stdout io.Writer, r *benchreport.Report) error {
 	})
 }
 
-// writeTo writes to a file, or where there is none named to w.
+// writeTo writes to a file, or where there is none named, or -, to w.
 func writeTo(path string, w io.Writer, write func(io.Writer) error) error {
-	if path == "" {
+	if path == "" || path == dash {
 		return write(w)
 	}
 	f, err := os.Create(path)

@@ -39,7 +39,7 @@ counts, and there is one number for each LOCATION:
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
   ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234
-  ptracer count -f --json -o calls.json 'main' -- sh -c 'ls; ls'`,
+  ptracer count -f --json -o calls.json 'libc:malloc' -- sh -c 'ls; ls'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if err := opt.take(cmd, args); err != nil {
 				return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -51,12 +52,39 @@ func (g *guards) params() builtin.Guards {
 	return builtin.Guards{Filter: g.filter, Every: g.every, Rate: g.rate, Hits: g.limit, Life: g.life}
 }
 
+// parse says of texts that are no expressions which flag has them.
+func (g *guards) parse(name string, exprs []string) error {
+	is := func(flag, text string, strings bool) error {
+		if _, err := filter.Parse(text, filter.Options{Strings: strings, What: flag}); err != nil {
+			return usage("%w", err)
+		}
+		return nil
+	}
+	flag := map[string]string{"hist": "--of", "record": "--fields"}[name]
+	for i, text := range exprs {
+		what := flag
+		if len(exprs) > 1 {
+			what = fmt.Sprintf("%s, expression %d", flag, i+1)
+		}
+		if err := is(what, text, name == "record"); err != nil {
+			return err
+		}
+	}
+	if g.filter != "" {
+		return is("--filter", g.filter, false)
+	}
+	return nil
+}
+
 // spec asks for a built-in handler. What is wrong with it is told before
 // anything is started or attached to.
 func (g *guards) spec(name string, p builtin.Params) (engine.HandlerSpec, error) {
 	p.Guards = g.params()
 	if g.life < 0 {
 		return engine.HandlerSpec{}, usage("--for %v: a duration can't be negative", g.life)
+	}
+	if err := g.parse(name, p.Exprs); err != nil {
+		return engine.HandlerSpec{}, err
 	}
 	spec := engine.HandlerSpec{Name: name, Params: p, Where: g.where.Where}
 	ctx, err := program.ContextOf(runtime.GOARCH)

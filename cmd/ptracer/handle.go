@@ -136,11 +136,9 @@ func (h *handling) tell(location string, x handled) {
 }
 
 // columns is how wide a result may be.
-func columns(out *output, stderr io.Writer) int {
-	if out.file == nil {
-		if width, _, ok := terminal(stderr); ok {
-			return width
-		}
+func columns(out *output) int {
+	if width, _, ok := terminal(out.to); ok {
+		return width
 	}
 	return 80
 }
@@ -171,10 +169,10 @@ func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Wri
 	screen := &screen{}
 	if result == nil {
 		screen = newScreen(opt, stderr)
-		result = func(h *handling, w io.Writer) error { return h.write(w, columns(out, stderr)) }
+		result = func(h *handling, w io.Writer) error { return h.write(w, columns(out)) }
 	}
 	why := h.wait(out, refresh, func() {
-		screen.show(func() []string { return h.lines(columns(out, stderr) - 1) })
+		screen.show(func() []string { return h.lines(columns(out) - 1) })
 	})
 	screen.clear()
 	return h.finish(why, out, func() error { return result(h, out) })

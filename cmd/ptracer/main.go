@@ -5,8 +5,8 @@
 //	ptracer doctor [PID]...
 //
 // It turns flags into calls of an engine.Session and what comes back into
-// lines. The program's own output is the command's: all of ours goes to
-// standard error, or to a file. One file is one verb; job.go is what they
+// lines. Where a command runs, standard output is the command's, and all of ours
+// goes to standard error, or to a file. One file is one verb; job.go is what they
 // share. It imports the engine, symbols and breakpoint for their words, and
 // makes no system calls of its own.
 package main

@@ -20,7 +20,7 @@ type options struct {
 	rung      rungFlag
 	verbose   bool
 	resident  bool   // the probes are to stay in the process
-	listing   bool   // a command is not to run, only to be looked at
+	listing   bool   // a command is not to run, only to be looked at: the result goes to standard output
 	direct    bool   // no server
 	name      string // the verb's, for other tracers
 	where     handler.Where
@@ -42,7 +42,7 @@ func (o *options) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.IntSliceVarP(&o.pids, "pid", "p", nil, "trace the running process `PID`; may be repeated")
-	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard error")
+	bindOutput(f, &o.output, o.listing)
 	f.BoolVar(&o.json, "json", false, "write one JSON object a line")
 	f.BoolVar(&o.direct, "direct", false, "with -p: attach without a server, so that no other tracer can share the process")
 	f.Var(&o.rung, "rung", "how places are served: "+strings.Join(rungNames, ", "))

@@ -7,32 +7,47 @@ import (
 	"os"
 	"sync"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
-// output is where results go: standard error or a file. Lines are buffered
-// until flush; the first error of a write is kept, and told by broken.
+// output is where results go: standard error or a file, or standard output where no
+// command's own output can be. Lines are buffered until flush; the first error of a write is kept, and told by broken.
 type output struct {
 	mu     sync.Mutex
-	buf    *bufio.Writer
-	file   *os.File // nil: not ours to close
+	to     io.Writer
+	buf    *bufio.Writer // of to
+	file   *os.File      // nil: not ours to close
 	err    error
 	broken chan struct{} // closed at the first error
 }
 
-// openOutput makes FILE, or takes stderr where there is none.
-func openOutput(path string, stderr io.Writer) (*output, error) {
-	o := &output{broken: make(chan struct{})}
+// bindOutput declares the flag that says where results go; ours alone: without it
+// that is standard output.
+func bindOutput(f *pflag.FlagSet, path *string, ours bool) {
+	otherwise := "standard error; - is standard output"
+	if ours {
+		otherwise = "standard output (-)"
+	}
+	f.StringVarP(path, "output", "o", "", "write to `FILE` instead of "+otherwise)
+}
+
+// dash is the name of a FILE that is standard output, or input.
+const dash = "-"
+
+// openOutput makes FILE, or takes the standard one where there is none.
+func openOutput(path string, standard io.Writer) (*output, error) {
+	if path == dash {
+		path, standard = "", os.Stdout
+	}
 	if path == "" {
-		o.buf = bufio.NewWriter(stderr)
-		return o, nil
+		return &output{to: standard, buf: bufio.NewWriter(standard), broken: make(chan struct{})}, nil
 	}
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("output: %w", err)
 	}
-	o.file, o.buf = f, bufio.NewWriter(f)
-	return o, nil
+	return &output{to: f, file: f, buf: bufio.NewWriter(f), broken: make(chan struct{})}, nil
 }
 
 // Write takes whole lines.

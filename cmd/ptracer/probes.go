@@ -18,7 +18,7 @@ import (
 )
 
 func newProbes() *cobra.Command {
-	var opt options
+	opt := options{listing: true}
 	var summary bool
 	cmd := &cobra.Command{
 		Use:   "probes [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
@@ -43,7 +43,6 @@ reason why not a faster one.`,
 			if err := opt.take(cmd, args); err != nil {
 				return err
 			}
-			opt.listing = true
 			return probes(&opt, summary, open, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}),
 	}

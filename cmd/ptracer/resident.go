@@ -107,7 +107,7 @@ With --json: for each place {"probe","pid","hits","rung"}, for each handler
   ptracer stop 1234`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
-			return withOutput(output, cmd.ErrOrStderr(), func(w io.Writer) error {
+			return withOutput(output, cmd.OutOrStdout(), func(w io.Writer) error {
 				if len(args) == 0 {
 					return listResidents(w, asJSON)
 				}
@@ -138,7 +138,7 @@ With --json the same objects as of 'ptracer read'.`,
 		Example: `  ptracer stop 1234`,
 		Args:    cobra.ExactArgs(1),
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
-			return withOutput(output, cmd.ErrOrStderr(), func(w io.Writer) error { return stopResident(w, args[0], asJSON) })
+			return withOutput(output, cmd.OutOrStdout(), func(w io.Writer) error { return stopResident(w, args[0], asJSON) })
 		}),
 	}
 	bindRead(cmd, &output, &asJSON)
@@ -148,14 +148,14 @@ With --json the same objects as of 'ptracer read'.`,
 func bindRead(cmd *cobra.Command, output *string, asJSON *bool) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVarP(output, "output", "o", "", "write to `FILE` instead of standard error")
+	bindOutput(f, output, true)
 	f.BoolVar(asJSON, "json", false, "write one JSON object a line")
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 }
 
-// withOutput writes into a file or to stderr.
-func withOutput(path string, stderr io.Writer, write func(io.Writer) error) error {
-	out, err := openOutput(path, stderr)
+// withOutput writes into a file or to standard output: no program writes beside it.
+func withOutput(path string, stdout io.Writer, write func(io.Writer) error) error {
+	out, err := openOutput(path, stdout)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 //	hits FILE PROBE N    count's table or JSON in FILE has exactly N hits
 //	matches FILE REGEXP  waits until a line of FILE matches
 //	server VAR           sets VAR to the pid of the server at $PTRACER_SOCKET
+//	examples             runs the examples of all helps
 //	apart PID FILE       a process has its own session, the root folder, nothing of
 //	                     ours as its input and output, and FILE not open
 func TestScripts(t *testing.T) {
@@ -65,7 +66,11 @@ func TestScripts(t *testing.T) {
 				}
 				env.Setenv(name, abs)
 			}
-			env.Setenv(client.SocketEnv, filepath.Join(env.WorkDir, "server", "socket"))
+			folder := filepath.Join(env.WorkDir, "server")
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				return err
+			}
+			env.Setenv(client.SocketEnv, filepath.Join(folder, "socket"))
 			if cache, err := os.UserCacheDir(); err == nil { // go builds its tools when they are first used
 				env.Setenv("GOCACHE", filepath.Join(cache, "go-build"))
 			}
@@ -73,7 +78,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"needs": needs, "status": status, "pause": pause, "fixture": setFixture, "pid": setPID, "traced": traced, "probed": probed, "signal": sendSignal,
-			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches, "server": setServer, "apart": isApart,
+			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches, "server": setServer, "apart": isApart, "examples": examples,
 		},
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -47,13 +48,19 @@ or 'ptracer stop PID', cleans up.
 
 The socket is $PTRACER_SOCKET, else ptracer/socket in $XDG_RUNTIME_DIR or
 /run/user/UID, else /tmp/ptracer-UID/socket; with --system /run/ptracer/socket,
-for all users.`,
+for all users. These folders are made; that of $PTRACER_SOCKET, or of --socket, has
+to be there.`,
 		Example: `  ptracer serve &
   ptracer count -p 1234 'libc:malloc' & ptracer trace -p 1234 main.serve
   ptracer tracers
   sudo ptracer serve --system --hold-limit 5s`,
 		Args: cobra.NoArgs,
-		RunE: verb(func(*cobra.Command, []string) error { return serve(&o) }),
+		RunE: verb(func(*cobra.Command, []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return serve(&o)
+		}),
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -66,6 +73,15 @@ for all users.`,
 	f.IntVar(&o.readyFD, "ready-fd", 0, "say when it answers, or why it can't, to this descriptor")
 	_ = f.MarkHidden("ready-fd")
 	return cmd
+}
+
+func (o *serveOptions) check() error {
+	for flag, d := range map[string]time.Duration{"idle": o.idle, "hang": o.hang, "hold-limit": o.hold, "control-limit": o.control} {
+		if d < 0 {
+			return usage("--%s %v: a duration can't be negative", flag, d)
+		}
+	}
+	return nil
 }
 
 func serve(o *serveOptions) error {
@@ -85,7 +101,7 @@ func serveAt(o *serveOptions) error {
 	default:
 		path = client.DefaultSocket()
 	}
-	l, err := server.Listen(path, o.system)
+	l, err := listen(path, o.system)
 	if errors.Is(err, server.ErrRunning) && o.readyFD > 0 { // another verb was faster
 		tellStarter(o.readyFD, serving)
 		return nil
@@ -114,6 +130,17 @@ func serveAt(o *serveOptions) error {
 	tellStarter(o.readyFD, serving)
 	o.readyFD = 0
 	return s.Serve(l)
+}
+
+// listen makes a server's socket. Of folders it makes only those that are ours by
+// their names: who gives another has it, or has made a mistake.
+func listen(path string, system bool) (*net.UnixListener, error) {
+	if path == systemSocket || path == client.UserSocket(os.Getuid(), os.Getenv("XDG_RUNTIME_DIR")) {
+		if err := server.MakeFolder(path, system); err != nil {
+			return nil, err
+		}
+	}
+	return server.Listen(path, system)
 }
 
 // tellStarter says something to who has started us, once.

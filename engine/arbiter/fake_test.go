@@ -58,11 +58,15 @@ func newFake(pids ...int) *fake {
 	return f
 }
 
-func (f *fake) Events(ctx context.Context) iter.Seq[event.Event]   { return f.Queue.Events(ctx) }
-func (f *fake) Poll(ctx context.Context) (event.Event, error)      { return f.Queue.Poll(ctx) }
-func (f *fake) Done() <-chan struct{}                              { return f.done }
-func (f *fake) Stats() engine.Stats                                { return engine.Stats{Stops: f.stops.Load()} }
-func (f *fake) Symbolize(int, arch.Addr) (s engine.Symbol, b bool) { return s, false }
+func (f *fake) Events(ctx context.Context) iter.Seq[event.Event] { return f.Queue.Events(ctx) }
+func (f *fake) Poll(ctx context.Context) (event.Event, error)    { return f.Queue.Poll(ctx) }
+func (f *fake) Done() <-chan struct{}                            { return f.done }
+func (f *fake) Stats() engine.Stats                              { return engine.Stats{Stops: f.stops.Load()} }
+
+// Symbolize knows the processes that are or were in the session, as the real one.
+func (f *fake) Symbolize(pid int, _ arch.Addr) (engine.Symbol, bool) {
+	return engine.Symbol{Function: "work"}, f.had(pid)
+}
 
 // had is whether a process has been in the session.
 func (f *fake) had(pid int) bool {

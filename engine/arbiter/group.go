@@ -26,6 +26,7 @@ type group struct {
 	// registering is held while a probe has been planted, but nobody knows yet
 	// whose it is.
 	registering sync.RWMutex
+	programs    programs
 
 	mu      sync.Mutex
 	ending  bool
@@ -72,6 +73,7 @@ func (g *group) has(pid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, ok := g.procs[pid]; !ok {
+		g.programs.next(pid)
 		g.procs[pid] = false
 	}
 }

@@ -79,7 +79,9 @@ func (t *Tracer) finish() {
 		q.Handlers++
 		q.Memory += h.size
 	}
-	clear(t.view)
+	for pid := range t.view {
+		t.unsee(pid)
+	}
 	t.mu.Unlock()
 	_ = t.a.spend(t.id.UID, q.negative())
 	t.End()
@@ -93,7 +95,7 @@ func (t *Tracer) lost(g *group) {
 	t.active--
 	for pid, h := range t.view {
 		if h == g {
-			delete(t.view, pid)
+			t.unsee(pid)
 		}
 	}
 	last := t.active == 0

@@ -76,6 +76,7 @@ func (g *group) owner(id event.ProbeID) *probe {
 // born shows a child to those who follow its parent.
 func (g *group) born(parent, child int) {
 	g.a.own(child, g)
+	g.programs.next(child)
 	g.mu.Lock()
 	g.procs[child] = g.procs[parent]
 	seen := false
@@ -105,6 +106,7 @@ func (t *Tracer) seeChild(g *group, parent, child int) bool {
 // executed takes a process away from those who may not trace it any more, and
 // holds from its tasks that are gone.
 func (g *group) executed(e *event.Event) {
+	g.programs.next(e.PID)
 	g.dropHolds(e.PID, func(tid int) bool { return tid != e.PID })
 	for _, t := range g.others(nil) {
 		if !t.sees(e.PID) {
@@ -144,7 +146,7 @@ func (t *Tracer) sawDie(e *event.Event) bool {
 	if t.view[e.PID] == nil {
 		return false
 	}
-	delete(t.view, e.PID)
+	t.unsee(e.PID)
 	if e.Text == "" { // else it is not known
 		t.exits[e.PID] = engine.Exit{Status: e.Status, Signal: e.Signal}
 	}

@@ -32,6 +32,7 @@ type Tracer struct {
 	active   int            // how many of these are not over
 	roots    []int          // the processes it asked for
 	view     map[int]*group // those it sees: roots, and what descends from them
+	past     map[int]sight  // those it has seen, and may ask about what it saw
 	exits    map[int]engine.Exit
 	probes   []*probe // by id-1
 	handlers []*openHandler
@@ -44,7 +45,7 @@ var _ engine.Session = (*Tracer)(nil)
 
 func newTracer(a *Arbiter, nr int, id Identity, o engine.Options) *Tracer {
 	return &Tracer{Queue: event.NewQueue(o.Buffer), a: a, id: id, nr: nr, opts: o, since: time.Now(),
-		done: make(chan struct{}), view: map[int]*group{}, exits: map[int]engine.Exit{}}
+		done: make(chan struct{}), view: map[int]*group{}, past: map[int]sight{}, exits: map[int]engine.Exit{}}
 }
 
 // home is the group that takes new processes of a tracer's, nil if it has none.
@@ -205,7 +206,7 @@ func (t *Tracer) RemoveProcess(pid int) error {
 // release ends all that a tracer has of a process; with the last one it ends.
 func (t *Tracer) release(pid int) error {
 	t.mu.Lock()
-	delete(t.view, pid)
+	t.unsee(pid)
 	t.roots = slices.DeleteFunc(t.roots, func(root int) bool { return root == pid })
 	last := len(t.view) == 0
 	probes, groups := slices.Clone(t.probes), slices.Clone(t.groups)
@@ -273,17 +274,14 @@ func (t *Tracer) Stats() (sum engine.Stats) {
 
 // Symbolize implements engine.Session.
 func (t *Tracer) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
-	if _, was := t.Exit(pid); !was {
-		if _, err := t.may(pid); err != nil {
+	g := t.saw(pid)
+	if g == nil {
+		var err error
+		if g, err = t.may(pid); err != nil {
 			return engine.Symbol{}, false
 		}
 	}
-	for _, g := range t.in() {
-		if y, ok := g.s.Symbolize(pid, addr); ok {
-			return y, ok
-		}
-	}
-	return engine.Symbol{}, false
+	return g.s.Symbolize(pid, addr)
 }
 
 // Follow implements engine.Session: a tracer follows children, or not, from its

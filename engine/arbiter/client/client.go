@@ -85,6 +85,9 @@ func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
 	if len(opts) > 1 {
 		return nil, errors.New("more than one Options")
 	}
+	if err := known(pid); err != nil {
+		return nil, err
+	}
 	opts = append(opts, engine.Options{})
 	if o := opts[0]; o.Resident || o.Handlers != nil || o.Allow != nil {
 		return nil, fmt.Errorf("resident probes, and handlers and rights of one's own: %w by a server", errors.ErrUnsupported)
@@ -145,7 +148,7 @@ func (d Dialer) tracers(pid int, hits bool) (list []arbiter.TracerInfo, err erro
 		return nil, err
 	}
 	defer c.conn.Close()
-	reply, err := call(c.api.Tracers, &wire.TracersRequest{Pid: int32(pid), Hits: hits})
+	reply, err := call(c.api.Tracers, &wire.TracersRequest{Pid: wire.Narrow(pid), Hits: hits})
 	if err != nil {
 		return nil, err
 	}

@@ -30,8 +30,9 @@ func serve(t testing.TB, o server.Options) string {
 
 func serveAt(t testing.TB, socket string, all bool, o server.Options) string {
 	t.Helper()
-	l, err := server.Listen(socket, all)
-	if err != nil {
+	err := server.MakeFolder(socket, all)
+	l, err2 := server.Listen(socket, all)
+	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
 	s := server.New(o)

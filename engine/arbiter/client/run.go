@@ -19,7 +19,7 @@ func (s *Session) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (
 		return run, err
 	}
 	h := o.(*handle)
-	reply, err := call(s.api.RunHandler, &wire.RunHandlerRequest{Token: s.token, Handler: h.number, Tid: int32(tid), Args: args})
+	reply, err := call(s.api.RunHandler, &wire.RunHandlerRequest{Token: s.token, Handler: h.number, Tid: wire.Narrow(tid), Args: args})
 	run.Return, run.Output = reply.GetValue(), wire.ToStrings(reply.GetOutput())
 	err = errors.Join(err, h.Close())
 	run.Result, _ = h.Result()

@@ -45,7 +45,7 @@ var _ engine.Session = (*Session)(nil)
 // join makes a tracer and waits until it is one.
 func join(l *link, pid int, name string, o engine.Options) (*Session, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := l.api.Join(ctx, &wire.JoinRequest{Pid: int32(pid), Name: strings.ToValidUTF8(name, "?"), Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: int32(o.Buffer)})
+	stream, err := l.api.Join(ctx, &wire.JoinRequest{Pid: wire.Narrow(pid), Name: strings.ToValidUTF8(name, "?"), Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: wire.Narrow(o.Buffer)})
 	var told *wire.Told
 	if err == nil {
 		told, err = stream.Recv()
@@ -78,7 +78,7 @@ func isaOf(name string) arch.ISA {
 
 // Sharing are the other tracers of a process.
 func (s *Session) Sharing(pid int) (list []arbiter.TracerInfo, err error) {
-	reply, err := call(s.api.Tracers, &wire.TracersRequest{Pid: int32(pid)})
+	reply, err := call(s.api.Tracers, &wire.TracersRequest{Pid: wire.Narrow(pid)})
 	for _, m := range reply.GetTracers() {
 		if int(m.Id) != s.id {
 			list = append(list, wire.ToTracer(m))
@@ -178,6 +178,9 @@ func call[Q, A any](f func(context.Context, Q, ...grpc.CallOption) (A, error), r
 
 // AddProcess implements engine.Session.
 func (s *Session) AddProcess(pid int) error {
+	if err := known(pid); err != nil {
+		return err
+	}
 	_, err := call(s.api.AddProcess, s.process(pid))
 	return err
 }
@@ -188,22 +191,34 @@ func (s *Session) RemoveProcess(pid int) error {
 	return err
 }
 
+// known is an error of a process whose number is longer than any is, and has no
+// room in a message: another's is not taken for it.
+func known(pid int) error {
+	if int(wire.Narrow(pid)) != pid {
+		return &engine.AttachError{PID: pid, Reason: engine.ErrGone, Detail: "no such process"}
+	}
+	return nil
+}
+
 func (s *Session) process(pid int) *wire.ProcessRequest {
-	return &wire.ProcessRequest{Token: s.token, Pid: int32(pid)}
+	return &wire.ProcessRequest{Token: s.token, Pid: wire.Narrow(pid)}
 }
 
 func (s *Session) task(id int) *wire.TaskRequest {
-	return &wire.TaskRequest{Token: s.token, Id: int32(id)}
+	return &wire.TaskRequest{Token: s.token, Id: wire.Narrow(id)}
 }
 
 func (s *Session) probe(id event.ProbeID) *wire.ProbeRequest {
-	return &wire.ProbeRequest{Token: s.token, Probe: int32(id)}
+	return &wire.ProbeRequest{Token: s.token, Probe: wire.Narrow(int(id))}
 }
 
 // Register implements engine.Session.
 func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 	if spec.Action == engine.Call && spec.Func == nil {
 		return 0, errors.New("probe with Action Call has no Func")
+	}
+	if known(spec.PID) != nil {
+		return 0, fmt.Errorf("%s: process %d: %w", spec.Location, spec.PID, engine.ErrNoProcess)
 	}
 	r := wire.FromSpec(&spec)
 	r.Token = s.token
@@ -264,7 +279,7 @@ func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
 
 // Symbolize implements engine.Session.
 func (s *Session) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
-	r, _ := call(s.api.Symbolize, &wire.SymbolizeRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr)})
+	r, _ := call(s.api.Symbolize, &wire.SymbolizeRequest{Token: s.token, Pid: wire.Narrow(pid), Addr: uint64(addr)})
 	return engine.Symbol{Binary: string(r.GetBinary()), Path: string(r.GetPath()), BuildID: r.GetBuildId(), Function: string(r.GetFunction()), Offset: arch.Addr(r.GetOffset()),
 		Start: arch.Addr(r.GetStart()), End: arch.Addr(r.GetEnd()), FileOffset: r.GetFileOffset()}, r.GetKnown()
 }
@@ -304,7 +319,7 @@ func (s *Session) Step(tid int) error {
 
 // Signal implements engine.Session.
 func (s *Session) Signal(id, signal int) error {
-	_, err := call(s.api.Signal, &wire.SignalRequest{Token: s.token, Id: int32(id), Signal: int32(signal)})
+	_, err := call(s.api.Signal, &wire.SignalRequest{Token: s.token, Id: wire.Narrow(id), Signal: wire.Narrow(signal)})
 	return err
 }
 
@@ -316,7 +331,7 @@ func (s *Session) DropSignal(tid int) error {
 
 // StepAside implements engine.Session.
 func (s *Session) StepAside(pid int, wait time.Duration) error {
-	_, err := call(s.api.StepAside, &wire.StepAsideRequest{Token: s.token, Pid: int32(pid), Wait: int64(wait)})
+	_, err := call(s.api.StepAside, &wire.StepAsideRequest{Token: s.token, Pid: wire.Narrow(pid), Wait: int64(wait)})
 	return err
 }
 
@@ -344,7 +359,7 @@ func (s *Session) Registers(tid int) (r arch.Regs, err error) {
 
 // SetRegisters implements engine.Session.
 func (s *Session) SetRegisters(tid int, r arch.Regs) error {
-	_, err := call(s.api.SetRegisters, &wire.SetRegistersRequest{Token: s.token, Tid: int32(tid), Values: r[:s.isa.NumRegs()]})
+	_, err := call(s.api.SetRegisters, &wire.SetRegistersRequest{Token: s.token, Tid: wire.Narrow(tid), Values: r[:s.isa.NumRegs()]})
 	return err
 }
 
@@ -355,7 +370,7 @@ const pieces = 1 << 20
 func (s *Session) ReadMemory(pid int, addr arch.Addr, buf []byte) error {
 	for len(buf) > 0 {
 		n := min(len(buf), pieces)
-		reply, err := call(s.api.ReadMemory, &wire.ReadMemoryRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr), Length: int32(n)})
+		reply, err := call(s.api.ReadMemory, &wire.ReadMemoryRequest{Token: s.token, Pid: wire.Narrow(pid), Addr: uint64(addr), Length: int32(n)})
 		if err != nil {
 			return err
 		}
@@ -371,7 +386,7 @@ func (s *Session) ReadMemory(pid int, addr arch.Addr, buf []byte) error {
 func (s *Session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
 	for len(data) > 0 {
 		n := min(len(data), pieces)
-		if _, err := call(s.api.WriteMemory, &wire.WriteMemoryRequest{Token: s.token, Pid: int32(pid), Addr: uint64(addr), Data: data[:n]}); err != nil {
+		if _, err := call(s.api.WriteMemory, &wire.WriteMemoryRequest{Token: s.token, Pid: wire.Narrow(pid), Addr: uint64(addr), Data: data[:n]}); err != nil {
 			return err
 		}
 		data, addr = data[n:], addr+arch.Addr(n)
@@ -382,7 +397,7 @@ func (s *Session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
 // Control makes this the only tracer that writes to the process, for a time; see
 // arbiter.Tracer.
 func (s *Session) Control(ctx context.Context, pid int, ask arbiter.Ask) error {
-	_, err := s.api.Control(ctx, &wire.ControlRequest{Token: s.token, Pid: int32(pid), Time: int64(ask.Time), Wait: int64(ask.Wait), Force: ask.Force})
+	_, err := s.api.Control(ctx, &wire.ControlRequest{Token: s.token, Pid: wire.Narrow(pid), Time: int64(ask.Time), Wait: int64(ask.Wait), Force: ask.Force})
 	return wire.FromStatus(err)
 }
 

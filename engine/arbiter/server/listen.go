@@ -9,16 +9,26 @@ import (
 	"syscall"
 )
 
+// MakeFolder makes the folder of a socket, if it is not there: for its user alone, or
+// for all. What that is in must be there.
+func MakeFolder(path string, all bool) error {
+	mode := os.FileMode(0o700)
+	if all {
+		mode = 0o755
+	}
+	if err := os.Mkdir(filepath.Dir(path), mode); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 // Listen makes the socket of a server, for its user alone or for all. Where
-// nobody answers at one that is there it is replaced. The folder is made; others
+// nobody answers at one that is there it is replaced. The folder is there; others
 // may not write to it.
 func Listen(path string, all bool) (*net.UnixListener, error) {
-	folder, mask := os.FileMode(0o700), 0o177
+	mask := 0o177
 	if all {
-		folder, mask = 0o755, 0o111
-	}
-	if err := os.MkdirAll(filepath.Dir(path), folder); err != nil {
-		return nil, err
+		mask = 0o111
 	}
 	if err := ownFolder(filepath.Dir(path)); err != nil {
 		return nil, err
@@ -51,6 +61,9 @@ var ErrRunning = errors.New("a server runs there already")
 // ownFolder refuses a folder in which others could put a socket of theirs.
 func ownFolder(dir string) error {
 	fi, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w: make that folder, or give another --socket", dir, err.(*os.PathError).Err)
+	}
 	if err != nil {
 		return err
 	}

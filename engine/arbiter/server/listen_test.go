@@ -18,13 +18,18 @@ import (
 func TestMain(m *testing.M) { leak.Main(m) }
 
 // TestListen makes sockets: for their user alone, for all, in the place of a dead
-// one, and not where others could put theirs, or where a server answers.
+// one, and not where others could put theirs, where a server answers, or where there
+// is no folder.
 func TestListen(t *testing.T) {
 	dir := t.TempDir()
 	for all, want := range map[bool][2]os.FileMode{false: {0o700, 0o600}, true: {0o755, 0o666}} {
 		path := filepath.Join(dir, fmt.Sprint(all), "s")
-		l, err := Listen(path, all)
-		if err != nil {
+		if _, err := Listen(path, all); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "make that folder") {
+			t.Errorf("in a folder that is not there: %v", err)
+		}
+		err := MakeFolder(path, all)
+		l, err2 := Listen(path, all)
+		if err := errors.Join(err, err2, MakeFolder(path, all)); err != nil {
 			t.Fatal(err)
 		}
 		for i, p := range []string{filepath.Dir(path), path} {

@@ -8,6 +8,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -78,8 +79,8 @@ var watches = map[engine.Access]string{engine.Execute: "execute", engine.Write: 
 
 // FromSpec makes a message of a probe's spec, but for its Func and its handler.
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
-	m := &RegisterRequest{Location: text(s.Location), Pid: int32(s.PID), Action: RegisterRequest_Action(s.Action), Args: int32(s.Args),
-		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: int32(s.Len), Pending: s.Pending, Cookie: s.Cookie,
+	m := &RegisterRequest{Location: text(s.Location), Pid: Narrow(s.PID), Action: RegisterRequest_Action(s.Action), Args: Narrow(s.Args),
+		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: Narrow(s.Len), Pending: s.Pending, Cookie: s.Cookie,
 		Alone: s.Alone, Except: narrow(s.Except)}
 	if s.Action == engine.Call {
 		m.Action = RegisterRequest_STOP
@@ -180,9 +181,18 @@ func ToTask(m *Task) engine.Task {
 	return engine.Task{TID: int(m.Tid), Name: m.Name, Stopped: m.Stopped, PC: arch.Addr(m.Pc), Signal: int(m.Signal)}
 }
 
+// Narrow is a number as messages have it: of a process, a task, a signal. One that
+// has no room there is -1, which nothing is, and never the number of something else.
+func Narrow(n int) int32 {
+	if n < math.MinInt32 || n > math.MaxInt32 {
+		return -1
+	}
+	return int32(n)
+}
+
 func narrow(list []int) (out []int32) {
 	for _, n := range list {
-		out = append(out, int32(n))
+		out = append(out, Narrow(n))
 	}
 	return out
 }

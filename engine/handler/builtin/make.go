@@ -93,7 +93,7 @@ func (k Kind) Make(ctx program.Context, p Params) (*build.Handler, error) {
 	}
 	r := request{Params: p}
 	for _, text := range p.Exprs {
-		e, err := filter.Parse(text, filter.Options{Names: p.Names, Strings: k.takes&useRecord != 0})
+		e, err := filter.Parse(text, filter.Options{Names: p.Names, Strings: k.takes&useRecord != 0, What: "expression"})
 		if err != nil {
 			return nil, err
 		}

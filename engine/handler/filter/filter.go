@@ -44,6 +44,7 @@
 package filter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -67,10 +68,15 @@ type Error struct {
 	Text string
 	Pos  int
 	Msg  string
+	What string // the text is, see Options
 }
 
 // Error gives the message, and below it the text and a caret at the place.
 func (e *Error) Error() string {
+	what := cmp.Or(e.What, "filter")
+	if e.Text == "" {
+		return what + ": " + e.Msg
+	}
 	line, col := e.Text, e.Pos
 	if i := strings.LastIndexByte(line[:col], '\n'); i >= 0 {
 		line, col = line[i+1:], col-i-1
@@ -83,7 +89,7 @@ func (e *Error) Error() string {
 		}
 		return ' '
 	}, head)
-	return fmt.Sprintf("filter: %s\n  %s\n  %s^", e.Msg, line, indent)
+	return fmt.Sprintf("%s: %s\n  %s\n  %s^", what, e.Msg, line, indent)
 }
 
 // Unwrap makes errors.Is find ErrSyntax.
@@ -98,6 +104,8 @@ type Options struct {
 	Raw bool
 	// Strings allows str(address) and comm alone, see Expr.IsString.
 	Strings bool
+	// What the text is, as errors call it: the name of a flag. "": a filter.
+	What string
 }
 
 // Expr is an expression that was parsed and checked.
@@ -108,13 +116,13 @@ type Expr struct {
 
 // Parse reads an expression, a number. Errors are an *Error.
 func Parse(text string, o Options) (*Expr, error) {
-	p := parser{text: text, names: o.Names}
+	p := parser{text: text, what: o.What, names: o.Names}
 	n, err := p.whole()
 	if err != nil {
 		return nil, err
 	}
 	if n.kind == kLiteral || n.kind.isString() && !o.Strings {
-		return nil, p.fail(n.pos, "a string alone is no condition: compare it")
+		return nil, p.fail(n.pos, "a string alone is no number, and no condition: compare it")
 	}
 	if !o.Raw {
 		n = fold(n)

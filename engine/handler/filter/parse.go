@@ -11,6 +11,7 @@ import (
 // parser is a recursive descent over the text, one token ahead.
 type parser struct {
 	text  string
+	what  string
 	at    int // behind tok
 	tok   token
 	depth int
@@ -18,7 +19,7 @@ type parser struct {
 }
 
 func (p *parser) fail(pos int, msg string) error {
-	return &Error{p.text, min(max(pos, 0), len(p.text)), msg}
+	return &Error{p.text, min(max(pos, 0), len(p.text)), msg, p.what}
 }
 
 // advance makes the next token p.tok.
@@ -34,6 +35,9 @@ func (p *parser) whole() (*node, error) {
 	}
 	if err := p.advance(); err != nil {
 		return nil, err
+	}
+	if p.tok.kind == tEnd {
+		return nil, p.fail(0, "it is empty: a value is missing, such as arg0")
 	}
 	n, err := p.binary(0)
 	if err != nil {

@@ -65,7 +65,7 @@ func TestErrors(t *testing.T) {
 		in, msg string
 		pos     int
 	}{
-		{"", "a value is missing before the end", 0},
+		{"", "it is empty: a value is missing, such as arg0", 0},
 		{"arg0 >", "a value is missing before the end", 6},
 		{"arg0 > > 1", `a value is missing before ">"`, 7},
 		{"arg0 1", `"1" after the expression`, 5},
@@ -82,7 +82,7 @@ func TestErrors(t *testing.T) {
 		{`str(arg0) == str(arg1)`, `a string is compared with a literal, as "text"`, 13},
 		{`arg0 == "foo"`, "== compares str(address) or comm with a string", 0},
 		{`str(arg0) < "foo"`, "< takes no string", 0},
-		{`str(arg0)`, "a string alone is no condition: compare it", 0},
+		{`str(arg0)`, "a string alone is no number, and no condition: compare it", 0},
 		{`comm =~ "a*b"`, "* matches at the end of a string only", 8},
 		{`comm == "1234567890123456"`, "the name of a thread has no more than 15 bytes", 8},
 		{`!comm`, "! takes no string", 1},
@@ -111,6 +111,16 @@ func TestErrors(t *testing.T) {
 func TestCaret(t *testing.T) {
 	_, err := Parse("arg0 > 1 &&\n\tärg1 == 2", Options{})
 	want := "filter: 'ä' means nothing here\n  \tärg1 == 2\n  \t^"
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	_, err = Parse("1 +", Options{What: "--of"})
+	want = "--of: a value is missing before the end\n  1 +\n     ^"
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	_, err = Parse("", Options{})
+	want = "filter: it is empty: a value is missing, such as arg0"
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
