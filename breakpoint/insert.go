@@ -17,7 +17,7 @@ type Want struct {
 	Orig []byte // the instruction's bytes in the file, up to MaxInst; nil if there is no file
 	Rung Rung   // Auto, or one of the trap rungs to force it
 	// Quiet asks for a site that nothing of ours is planted at until it has a jump, nor
-	// when that is gone.
+	// when that is gone, unless Speak was told.
 	Quiet bool
 }
 
@@ -33,7 +33,7 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	for i, w := range wants {
 		if s := cmp.Or(t.sites[w.Addr], planned[w.Addr]); s != nil {
 			if sites[i] = s; !w.Quiet {
-				errs[i] = t.speak(s)
+				errs[i] = t.Speak(s)
 			}
 			continue
 		}
@@ -56,9 +56,10 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	return sites, errs
 }
 
-// speak plants the trap of a site that was quiet, unless there is a jump.
-func (t *Table) speak(s *Site) error {
-	if len(s.patch) > 0 || !s.armed || s.area == nil {
+// Speak plants the trap of a site that was quiet: at once, or in the place of its jump
+// when that goes.
+func (t *Table) Speak(s *Site) error {
+	if s == nil || t.sites[s.Addr] != s || len(s.patch) > 0 || !s.armed || s.area == nil {
 		return nil
 	}
 	s.patch = t.isa.Trap()

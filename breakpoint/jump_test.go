@@ -287,3 +287,66 @@ func TestJumpRecoverTwice(t *testing.T) {
 		}
 	})
 }
+
+// TestQuiet has sites at which nothing is planted but their jumps; they are traps when
+// somebody wants to see more, or when they are told to speak.
+func TestQuiet(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		mem := newSpace(isa)
+		before := bytes.Clone(mem.parts[text])
+		table := prepared(t, isa, mem)
+		var wants []Want
+		for _, off := range jumpable[isa.Name()] {
+			wants = append(wants, Want{Addr: text + arch.Addr(off), Quiet: true})
+		}
+		untouched := func(when string) {
+			t.Helper()
+			if !bytes.Equal(mem.parts[text], before) {
+				t.Errorf("%s: %x, not %x", when, mem.parts[text], before)
+			}
+		}
+		sites, errs := table.Insert(wants)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		untouched("inserted")
+		jump := func() {
+			t.Helper()
+			for _, s := range sites {
+				up := &Upgrade{Site: s, Code: handlerCode(isa, 1)}
+				if err := table.Plan(up, 1); err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(table.Arm([]*Upgrade{up})...); err != nil || !s.Jumps() {
+					t.Fatal(err)
+				}
+			}
+		}
+		jump()
+		if _, err := table.Disarm(sites, ""); err != nil {
+			t.Error(err)
+		}
+		untouched("without its jump")
+		jump()
+		first := sites[0]
+		again, errs := table.Insert([]Want{{Addr: first.Addr}}) // somebody who wants a stop
+		if errs[0] != nil || again[0] != first {
+			t.Fatal(again, errs)
+		}
+		if _, err := table.Disarm(sites, ""); err != nil {
+			t.Error(err)
+		}
+		for i, s := range sites {
+			if trap := isa.IsTrap(mem.find(s.Addr, len(isa.Trap()))); trap != (i == 0) {
+				t.Errorf("%v is a trap: %v", s.Addr, trap)
+			}
+			if err := table.Speak(s); err != nil || !isa.IsTrap(mem.find(s.Addr, len(isa.Trap()))) {
+				t.Errorf("%v is told to speak and is no trap: %v", s.Addr, err)
+			}
+		}
+		if err := table.Remove(sites); err != nil {
+			t.Error(err)
+		}
+		untouched("removed")
+	})
+}

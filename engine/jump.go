@@ -49,8 +49,32 @@ func (p *probe) mayJump() bool {
 		spec.Rung == breakpoint.Auto && spec.Action == Count && (p.handler == nil || p.handler.native)
 }
 
-// upgradePlaced makes jumps of a probe's sites, where its spec lets it.
+// quiet is whether a probe's sites need not be traps before they are jumps: hits at
+// traps would hold the program up while jumps are made.
+func (s *session) quiet(p *probe) bool {
+	return p.mayJump() && (jumping || s.opts.Resident) && s.noJumps() == nil
+}
+
+// upgradePlaced makes jumps of a probe's sites, where its spec lets it, and traps of
+// the others.
 func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
+	err := s.upgradeThose(p, proc, sites)
+	var errs []error
+	for _, site := range sites {
+		if s.procs[proc.PID] == proc {
+			errs = append(errs, proc.Space.Table.Speak(site))
+		}
+	}
+	err = errors.Join(append(errs, err)...)
+	if p.spec.Rung == breakpoint.Jump {
+		err = errors.Join(err, s.onlyJumps(p, proc))
+	}
+	return err
+}
+
+// upgradeThose makes jumps of those of a probe's sites that can be, and of those that
+// have made room.
+func (s *session) upgradeThose(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
 	near := s.near[proc]
 	delete(s.near, proc)
 	switch {
@@ -69,12 +93,7 @@ func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*break
 			list = append(list, site)
 		}
 	}
-	err := s.upgrade(proc, list)
-	err = errors.Join(err, s.hookGated(proc))
-	if p.spec.Rung == breakpoint.Jump {
-		err = errors.Join(err, s.onlyJumps(p, proc))
-	}
-	return err
+	return errors.Join(s.upgrade(proc, list), s.hookGated(proc))
 }
 
 // onlyJumps takes what could not be made a jump from a probe that wants nothing
@@ -107,11 +126,20 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	for i, site := range sites {
 		list[i].site = site
 	}
-	for _, plan := range []planner{s.planJump, s.planShorter} {
-		var err error
-		if list, err = s.armPlanned(p, list, plan); err != nil {
+	list, err := s.armPlanned(p, list, s.planJump)
+	if err != nil {
+		return err
+	}
+	for _, site := range sites { // a pun may lean on those that are no jumps
+		if gate := gateOf(site); gate != nil && len(site.Tag.(*tag).list) == 1 {
+			continue
+		}
+		if err := p.Space.Table.Speak(site); err != nil {
 			return err
 		}
+	}
+	if list, err = s.armPlanned(p, list, s.planShorter); err != nil {
+		return err
 	}
 	for _, l := range list {
 		s.stayTrap(l.site, l.why)

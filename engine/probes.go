@@ -167,8 +167,9 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 		return fmt.Errorf("probe %s in %d: %w", p.spec.Location, proc.PID, err)
 	}
 	wants := make([]breakpoint.Want, len(spots))
+	quiet := s.quiet(p)
 	for i, sp := range spots {
-		wants[i] = breakpoint.Want{Addr: sp.addr, Orig: sp.orig, Rung: p.spec.Rung}
+		wants[i] = breakpoint.Want{Addr: sp.addr, Orig: sp.orig, Rung: p.spec.Rung, Quiet: quiet}
 	}
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
