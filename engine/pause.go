@@ -90,6 +90,9 @@ func (s *session) letRun(d time.Duration) error {
 // whileHalted runs f while all tasks of a space that can be are halted, and none
 // of these stands behind a jump.
 func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) error {
+	if err := s.pump(func() bool { return !vforks(s.sharing(space)) }); err != nil && err != errBusy {
+		return err
+	}
 	ps := s.sharing(space)
 	start := now()
 	err := f(s.haltAll(ps))
@@ -103,6 +106,22 @@ func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) er
 	}
 	s.pause(now() - start)
 	return errors.Join(append(errs, err)...)
+}
+
+// vforks is whether one of the processes waits for another, which runs in its memory
+// until it executes something: held, that would have it wait for ever.
+func vforks(ps []*inferior.Process) bool {
+	if len(ps) < 2 {
+		return false
+	}
+	for _, p := range ps {
+		for _, t := range p.Tasks {
+			if !atEvent(t) && taskState(t.TID) == 'D' {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // moveIntoRuns has tasks that would go on in the middle of jumps that are going
