@@ -110,6 +110,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		return err
 	}
 	parent := t.Process
+	t.VForks = kind == ptrace.VFork
 	flags := s.cloneFlags(t, kind)
 	switch {
 	case flags&cloneThread != 0:

@@ -40,6 +40,7 @@ func (s *session) lift(a *away, child *inferior.Process) error {
 // onVForkDone is where a child has left the memory of its parent, before that goes
 // on: children that it forks next have what it has.
 func (s *session) onVForkDone(t *inferior.Task) error {
+	t.VForks = false
 	child, err := ptrace.EventMessage(t.TID)
 	if a := s.away[child]; a != nil && err == nil {
 		err = s.lower(a)

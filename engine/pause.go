@@ -111,12 +111,9 @@ func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) er
 // vforks is whether one of the processes waits for another, which runs in its memory
 // until it executes something: held, that would have it wait for ever.
 func vforks(ps []*inferior.Process) bool {
-	if len(ps) < 2 {
-		return false
-	}
 	for _, p := range ps {
 		for _, t := range p.Tasks {
-			if !atEvent(t) && taskState(t.TID) == 'D' {
+			if t.VForks && t.State != inferior.Stopped {
 				return true
 			}
 		}

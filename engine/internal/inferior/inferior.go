@@ -39,6 +39,7 @@ type Task struct {
 	Fresh         bool         // has not had its first stop
 	Asked         bool         // an Interrupt of ours has not been answered by a stop yet
 	Hold          int          // requests of ours in progress that keep it stopped
+	VForks        bool         // waits for its child by vfork, or is about to
 	User          bool         // a tracer keeps it stopped
 	Kept          int          // how often a probe has had it stopped
 	HeldSig       ptrace.Signo // to be delivered when it is let go
