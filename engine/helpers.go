@@ -55,6 +55,9 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.A
 	if s.opts.Resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
 		return nil, errIDs
 	}
+	if s.wouldAsk(p, h, need) && s.seal(p) != 0 || takesTime(need) && s.seal(p) == sealStrict {
+		return nil, errSealed
+	}
 	var err error
 	switch by {
 	case byLine:

@@ -44,6 +44,7 @@ type Task struct {
 	HeldSig       ptrace.Signo // to be delivered when it is let go
 	Watched       bool         // has debug registers set
 	Moved         bool         // a hit's Func has changed the PC
+	Unsealed      bool         // its seccomp filters are suspended
 	View          arch.Regs    // registers as probes see them, during a hit
 	regs          arch.Regs
 	have, new     bool      // regs are read; regs are changed

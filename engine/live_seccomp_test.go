@@ -1,0 +1,276 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// Programs that forbid themselves system calls.
+
+var seals = []string{"kill", "trap", "errno", "strict"}
+
+// sealed launches the fixture "sandbox" up to where it has forbidden itself system
+// calls and waits for goOn.
+func sealed(t testing.TB, name, how string, n int) *running {
+	t.Helper()
+	p := launch(t, name, how, strconv.Itoa(n), "hold")
+	p.goOn()
+	waitSealed(t, p.pid)
+	return p
+}
+
+func waitSealed(t testing.TB, pid int) {
+	t.Helper()
+	for range 5000 {
+		if seal, err := sealingOf(strconv.Itoa(pid)); err != nil {
+			t.Fatal(err)
+		} else if seal.mode != 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("it does not forbid itself anything")
+}
+
+// maySuspend skips a test that takes the right to suspend filters.
+func maySuspend(t *testing.T) {
+	t.Helper()
+	ours, err := sealingOf("thread-self")
+	if err != nil || ours.mode != 0 || !hasCap(unix.CAP_SYS_ADMIN) {
+		skip.Missing(t, "CAP_SYS_ADMIN without a seccomp filter, to suspend others'")
+	}
+}
+
+// loseRight takes the right to suspend filters from a session's thread, which ends
+// with the session.
+func loseRight(t *testing.T, s Session) {
+	t.Helper()
+	err := s.(*session).do(func() error {
+		h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var d [2]unix.CapUserData
+		if err := unix.Capget(&h, &d[0]); err != nil {
+			return err
+		}
+		d[0].Effective &^= 1 << unix.CAP_SYS_ADMIN
+		return unix.Capset(&h, &d[0])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func finishes(t *testing.T, p *running, n uint64) {
+	t.Helper()
+	p.goOn()
+	if out, status := p.end(); status != 0 || said(t, out, "calls") != n {
+		t.Errorf("%q, status %d", out, status)
+	}
+}
+
+// TestSeccomp probes programs that may make next to no system call: theirs is not
+// asked for those that we have them make.
+func TestSeccomp(t *testing.T) {
+	maySuspend(t)
+	const n = 100
+	for _, name := range []string{"sandbox", "sandbox-static"} {
+		for _, how := range seals {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				p := sealed(t, name, how, n)
+				s := attach(t, p.pid)
+				count := register(t, s, ProbeSpec{Location: "work"})
+				stops := register(t, s, ProbeSpec{Location: "work+*"})
+				if err := s.Unregister(stops); err != nil {
+					t.Error(err)
+				}
+				specs := map[string]builtin.Params{"latency": {}, "hist": {Exprs: []string{"tid"}}, "record": {Exprs: []string{"str(arg1)", "comm"}}}
+				handlers := map[string]Handler{}
+				for kind, params := range specs {
+					handlers[kind] = openHandler(t, s, HandlerSpec{Name: kind, Params: params})
+					register(t, s, ProbeSpec{Location: "work", Handler: handlers[kind]})
+				}
+				finishes(t, p, n)
+				if hits := s.Hits(count); hits != n {
+					t.Errorf("%d hits of %d", hits, n)
+				}
+				for _, kind := range []string{"latency", "hist"} {
+					if c := resultOf(t, handlers[kind]).(map[string]any)["count"].(float64); c != n {
+						t.Errorf("%s has %v calls", kind, c)
+					}
+				}
+				for _, h := range handlers {
+					if err := h.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+
+				p = sealed(t, name, how, n) // it comes and goes
+				text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
+				s, err := Attach(p.pid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				register(t, s, ProbeSpec{Location: "work"})
+				detach(t, s)
+				if !maps.Equal(text, textOf(t, p.pid)) || caught != field(p.pid, "SigCgt") {
+					t.Error("it is not as it was")
+				}
+				finishes(t, p, n)
+			})
+		}
+	}
+}
+
+// TestSeccompRefused does it without the right: nothing is done to the program then,
+// and it is told.
+func TestSeccompRefused(t *testing.T) {
+	for _, how := range seals {
+		t.Run(how, func(t *testing.T) {
+			p := sealed(t, "sandbox", how, 100)
+			text, mapped := textOf(t, p.pid), mapsOf(t, p.pid)
+			s := attach(t, p.pid)
+			loseRight(t, s)
+			for _, spec := range []ProbeSpec{{Location: "work"}, {Location: "work", Pending: true}, {Location: "libc:write", Action: Tell}} {
+				if id, err := s.Register(spec); !errors.Is(err, ErrSeccomp) {
+					t.Errorf("%v: probe %d, %v", spec, id, err)
+				}
+			}
+			if !maps.Equal(text, textOf(t, p.pid)) || mapped != mapsOf(t, p.pid) {
+				t.Error("it has been changed")
+			}
+			finishes(t, p, 100)
+		})
+	}
+}
+
+// TestSeccompLater has programs seal themselves when they have been probed: what is to
+// be taken away again has to stay, but for the code, where filters can't be suspended.
+func TestSeccompLater(t *testing.T) {
+	for _, right := range []bool{true, false} {
+		for _, how := range seals {
+			t.Run(fmt.Sprintf("%s/%v", how, right), func(t *testing.T) {
+				if right {
+					maySuspend(t)
+				}
+				p := launch(t, "sandbox", how, "100", "hold")
+				text := textOf(t, p.pid)
+				s, err := Attach(p.pid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !right {
+					loseRight(t, s)
+				}
+				register(t, s, ProbeSpec{Location: "work"})
+				p.goOn()
+				waitSealed(t, p.pid)
+				id, err := s.Register(ProbeSpec{Location: "work", Action: Tell}) // in what is there already
+				if err != nil && right {
+					t.Errorf("probe %d: %v", id, err)
+				}
+				if err := s.Detach(); right && err != nil || !right && !errors.Is(err, ErrSeccomp) {
+					t.Errorf("detach: %v", err)
+				}
+				now := textOf(t, p.pid)
+				delete(now, "") // ours
+				if !maps.Equal(text, now) {
+					t.Error("its code has been changed")
+				}
+				finishes(t, p, 100)
+			})
+		}
+	}
+}
+
+// TestSeccompDoctor has it told beforehand.
+func TestSeccompDoctor(t *testing.T) {
+	p := sealed(t, "sandbox", "kill", 10)
+	find := func() *Finding {
+		for _, f := range Diagnose(p.pid) {
+			if f.Topic == "seccomp" {
+				return &f
+			}
+		}
+		return nil
+	}
+	if hasCap(unix.CAP_SYS_ADMIN) {
+		if f := find(); f == nil || !f.OK {
+			t.Errorf("with the right: %+v", f)
+		}
+	}
+	if list := sealFindings(p.pid, fmt.Errorf("task: %w", ErrSeccomp)); len(list) != 1 || list[0].OK || list[0].Help == "" {
+		t.Errorf("without it: %+v", list)
+	}
+	finishes(t, p, 10)
+	p = launch(t, "sandbox", "open", "10")
+	if f := find(); f != nil {
+		t.Errorf("of a program without a filter: %+v", f)
+	}
+	finishes(t, p, 10)
+}
+
+func init() { tracers["filtered"] = filtered }
+
+// filtered forbids itself nothing by a filter, has programs that inherit it, and
+// attaches to one that has no other, and to one that has.
+func filtered() {
+	allow := unix.SockFilter{Code: 0x06, K: 0x7fff0000} // BPF_RET | BPF_K, SECCOMP_RET_ALLOW
+	prog := unix.SockFprog{Len: 1, Filter: &allow}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		fmt.Println(err)
+		return
+	}
+	const setFilter, tsync = 1, 1
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, setFilter, tsync, uintptr(unsafe.Pointer(&prog))); errno != 0 {
+		fmt.Println(errno)
+		return
+	}
+	t := &testing.T{}
+	for _, how := range []string{"open", "kill"} {
+		p := launch(t, "sandbox", how, "100", "hold")
+		p.goOn()
+		for seal, _ := sealingOf(strconv.Itoa(p.pid)); how == "kill" && seal.filters < 2; seal, _ = sealingOf(strconv.Itoa(p.pid)) {
+			time.Sleep(time.Millisecond)
+		}
+		s, err := Attach(p.pid)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		id, err := s.Register(ProbeSpec{Location: "work"})
+		p.goOn()
+		out, status := p.end()
+		fmt.Printf("%s: %d hits, refused %v, status %d, all calls %v\n", how, s.Hits(id), errors.Is(err, ErrSeccomp), status, strings.HasSuffix(out, "calls 100\n"))
+		_ = s.Detach()
+	}
+}
+
+// TestSeccompOurs is of a container's filter: what is in force of the tracer, too, is
+// no reason to do without.
+func TestSeccompOurs(t *testing.T) {
+	cmd := tracer("filtered", 0)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(hangs, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	err := cmd.Wait()
+	const want = "open: 100 hits, refused false, status 0, all calls true\nkill: 0 hits, refused true, status 0, all calls true\n"
+	if err != nil || out.String() != want {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
