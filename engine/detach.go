@@ -226,7 +226,7 @@ func (s *session) unmap(t *inferior.Task) error {
 	delete(s.regions, space)
 	delete(s.libraries, space)
 	space.Threads, space.Stacks = 0, 0
-	space.NoLines, space.LinesChecked, space.ThreadsNoted = false, false, false
+	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
 	space.Table = newTable(s.isa, space.Memory, &room{s, space})
 	space.Guard = inferior.Guard{}
 	var errs []error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,7 +14,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -274,3 +278,100 @@ func TestSeccompOurs(t *testing.T) {
 	}
 }
 
+// firstHandlers are handlers that tell threads by their ids.
+var firstHandlers = map[string]builtin.Params{"latency": {}, "hist": {Exprs: []string{"tid"}}, "record": {Exprs: []string{"tid"}}}
+
+// TestSeccompFirst has the first hit of a program's, or of a thread's, be one where it
+// may not ask for its ids any more: it is told them, though its pointer was not set yet
+// when it was probed.
+func TestSeccompFirst(t *testing.T) {
+	needsJumping(t)
+	const n = 100
+	for _, name := range []string{"sandbox", "sandbox-static", "sandbox-static-pie", "sandbox-musl"} {
+		for kind, params := range firstHandlers {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				s, out := startInto(t, fixture.Path(t, name), "kill", strconv.Itoa(n))
+				pid := s.Processes()[0]
+				h := openHandler(t, s, HandlerSpec{Name: kind, Params: params, Where: handler.Tracee})
+				id := register(t, s, ProbeSpec{Location: "work", Handler: h})
+				if err := s.Resume(pid); err != nil {
+					t.Fatal(err)
+				}
+				<-s.Done()
+				if e, _ := s.Exit(pid); e.Code() != 0 || s.Hits(id) != n {
+					b, _ := os.ReadFile(out)
+					t.Errorf("%+v with %d hits: %q", e, s.Hits(id), b)
+				}
+				foundTID(t, h, kind, pid, n)
+
+				p := launch(t, name, "kill", strconv.Itoa(n)) // attached to, before the filter is there
+				s = attach(t, p.pid)
+				h = openHandler(t, s, HandlerSpec{Name: kind, Params: params, Where: handler.Tracee})
+				register(t, s, ProbeSpec{Location: "work", Handler: h})
+				finishes(t, p, n)
+				foundTID(t, h, kind, p.pid, n)
+			})
+		}
+	}
+}
+
+// foundTID looks at what a handler has found of a process with one thread, and closes it.
+func foundTID(t *testing.T, h Handler, kind string, tid, n int) {
+	t.Helper()
+	if kind != "record" {
+		r := resultOf(t, h).(map[string]any)
+		if r["count"].(float64) != float64(n) || kind == "hist" && (r["min"].(float64) != float64(tid) || r["max"].(float64) != float64(tid)) {
+			t.Errorf("%s of thread %d: %v", kind, tid, r)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSealedMany has so many threads, before any of them has hit, that the news of some
+// is not at the place that its pointer's hash gives.
+func TestSealedMany(t *testing.T) {
+	needsJumps(t)
+	const threads, rounds = 600, 5
+	const calls = (2*threads + 2) * rounds
+	p := launch(t, "sealed", strconv.Itoa(threads), strconv.Itoa(rounds))
+	s := attach(t, p.pid, Options{Follow: true})
+	h := openHandler(t, s, HandlerSpec{Name: "latency", Where: handler.Tracee})
+	register(t, s, ProbeSpec{Location: "work", Handler: h})
+	finishes(t, p, calls)
+	if n := resultOf(t, h).(map[string]any)["count"].(float64); n != calls {
+		t.Errorf("%v calls of %d", n, calls)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNewsPlace is about where the table of threads has room for news.
+func TestNewsPlace(t *testing.T) {
+	s := &session{tasks: map[int]*inferior.Task{7: {}}}
+	news := func(list ...uint64) (b []byte) { // pointer, ids, ...
+		b = make([]byte, 8*len(list))
+		for i, v := range list {
+			putLe64(b[8*i:], v)
+		}
+		return b
+	}
+	const alive, dead = 5<<32 | 7, 5<<32 | 8
+	for _, c := range []struct {
+		places []byte
+		want   int
+	}{
+		{news(0, 0, 0, 0), 0},
+		{news(1, alive, 0, 0), 16},
+		{news(0, 0, 2, alive), 16},
+		{news(1, dead, 2, 0), 16},
+		{news(1, alive, 3, dead), 16},
+		{news(1, alive, 3, 0), -1}, // that one asks
+	} {
+		if off := s.newsPlace(c.places, 2); off != c.want {
+			t.Errorf("%v: %d, want %d", c.places, off, c.want)
+		}
+	}
+}

@@ -5,33 +5,39 @@
    time, N (100) times. Prints "calls N". */
 #define _GNU_SOURCE
 #include "fixture.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+
+/* Of <linux/filter.h> and <linux/seccomp.h>, which musl's compiler does not find. */
+struct sock_filter { uint16_t code; uint8_t jt, jf; uint32_t k; };
+struct sock_fprog { unsigned short len; struct sock_filter *filter; };
+enum { MODE_STRICT = 1, MODE_FILTER };
+#define LOAD_NUMBER {0x20, 0, 0, 0}
+#define ALLOW(nr) {0x15, 0, 1, nr}, {0x06, 0, 0, 0x7fff0000}
+#define OTHERS(action) {0x06, 0, 0, action}
+#define KILL_PROCESS 0x80000000u
+#define TRAP 0x00030000u
+#define ERRNO(e) (0x00050000u | e)
 
 PROBED long work(long i, const char *text)
 {
 	return i ^ text[0];
 }
 
-#define ALLOW(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-
 static int seal(const char *how)
 {
 	if (strcmp(how, "open") == 0)
 		return 0;
 	if (strcmp(how, "strict") == 0)
-		return prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
-	unsigned other = strcmp(how, "trap") == 0 ? SECCOMP_RET_TRAP : strcmp(how, "errno") == 0 ? SECCOMP_RET_ERRNO | 1 : SECCOMP_RET_KILL_PROCESS;
+		return prctl(PR_SET_SECCOMP, MODE_STRICT);
+	uint32_t other = strcmp(how, "trap") == 0 ? TRAP : strcmp(how, "errno") == 0 ? ERRNO(1) : KILL_PROCESS;
 	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		ALLOW(SYS_read), ALLOW(SYS_write), ALLOW(SYS_exit_group), ALLOW(SYS_rt_sigreturn),
-		BPF_STMT(BPF_RET | BPF_K, other),
+		LOAD_NUMBER, ALLOW(SYS_read), ALLOW(SYS_write), ALLOW(SYS_exit_group), ALLOW(SYS_rt_sigreturn), OTHERS(other),
 	};
 	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, MODE_FILTER, &program);
 }
 
 static void say(const char *what, long n)

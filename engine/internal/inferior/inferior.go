@@ -103,6 +103,7 @@ type Space struct {
 	// LinesChecked: it was looked whether they can.
 	NoLines, LinesChecked bool
 	ThreadsNoted          bool   // the table has what is known of its threads
+	Other                 int    // the one that has no pointer yet, by its TID; 0: none, -1: there is no telling
 	Alike                 bool   // there are tasks with the same pointer, that run beside each other
 	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
