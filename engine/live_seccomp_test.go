@@ -315,6 +315,28 @@ func TestSeccompFirst(t *testing.T) {
 	}
 }
 
+// TestSeccompVFork has a child that was in a program's memory, before the filter, and
+// had its pointer: whose ids that leads to is known behind it.
+func TestSeccompVFork(t *testing.T) {
+	needsJumping(t)
+	const n = 50
+	for _, follow := range []bool{false, true} {
+		p := launch(t, "sandbox", "kill", strconv.Itoa(n), "vfork")
+		s := attach(t, p.pid, Options{Follow: follow})
+		tids := openHandler(t, s, HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"tid"}}, Where: handler.Tracee})
+		register(t, s, ProbeSpec{Location: "work", Handler: tids})
+		finishes(t, p, n)
+		r := resultOf(t, tids).(map[string]any)
+		lo, hi, sum := r["min"].(float64), r["max"].(float64), r["sum"].(float64)
+		if child := sum - (n+1)*float64(p.pid); r["count"].(float64) != n+2 || min(lo, hi) != min(float64(p.pid), child) || max(lo, hi) != max(float64(p.pid), child) {
+			t.Errorf("follow %v: of %d and its child: %v", follow, p.pid, r)
+		}
+		if err := tids.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // foundTID looks at what a handler has found of a process with one thread, and closes it.
 func foundTID(t *testing.T, h Handler, kind string, tid, n int) {
 	t.Helper()

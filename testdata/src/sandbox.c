@@ -1,14 +1,16 @@
-/* sandbox HOW [N [hold]] [wait]: forbids itself all system calls but read, write,
+/* sandbox HOW [N [hold | vfork]] [wait]: forbids itself all system calls but read, write,
    exit_group and rt_sigreturn by seccomp: HOW is kill, trap, errno, strict (mode 1, which
    forbids amd64's clock, too), or open, which forbids nothing. Then it says "sealed", with
    hold waits for a byte (or the end) of standard input, and calls work, for the first
-   time, N (100) times. Prints "calls N". */
+   time, N (100) times. Prints "calls N". With vfork it and a child in its memory have
+   called work once before, each. */
 #define _GNU_SOURCE
 #include "fixture.h"
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* Of <linux/filter.h> and <linux/seccomp.h>, which musl's compiler does not find. */
 struct sock_filter { uint16_t code; uint8_t jt, jf; uint32_t k; };
@@ -54,6 +56,16 @@ int main(int argc, char **argv)
 	char c;
 	long n = arg(argc, argv, 2, 100);
 	int hold = argc > 3 && strcmp(argv[3], "hold") == 0;
+	if (argc > 3 && strcmp(argv[3], "vfork") == 0) {
+		work(1, "text");
+		pid_t child = vfork();
+		if (child == 0) {
+			work(2, "text");
+			_exit(0);
+		}
+		if (waitpid(child, NULL, 0) != child)
+			return 1;
+	}
 	if (argc < 2 || seal(argv[1]))
 		return 2;
 	say("sealed\n", 0);
