@@ -40,6 +40,10 @@ func (s *session) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value ui
 	if err := s.learnRestart(t); err != nil {
 		return 0, false, err
 	}
+	if err := s.unseal(t); err != nil { // before anything is changed
+		return 0, false, err
+	}
+	defer func() { err = errors.Join(err, s.reseal(t)) }()
 	saved, err := s.callState(t)
 	if err != nil {
 		return 0, false, err
@@ -55,6 +59,9 @@ func (s *session) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value ui
 		} else if err != nil {
 			return 0, false, err
 		}
+	}
+	if err := s.reseal(t); err != nil {
+		return 0, false, err
 	}
 	r, err := t.Regs()
 	if err != nil {
@@ -184,6 +191,9 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 		case ptrace.Signal:
 			t.SetRegs(saved)
 			t.Asked = true
+			if err := s.reseal(t); err != nil {
+				return err
+			}
 			if err := s.decide(t, stop); err != nil {
 				return err
 			}

@@ -162,13 +162,19 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	if some == nil || !space.Table.Prepared() {
 		return err
 	}
+	some = nil
 	for _, p := range ps { // each process has its own handlers
-		for _, t := range p.Tasks {
-			if atEvent(t) {
-				err = errors.Join(err, s.removeGuard(t))
-				break
-			}
+		t, e := s.caller(p)
+		if e == nil && t != nil {
+			some, e = t, s.removeGuard(t)
 		}
+		if errors.Is(e, ErrSeccomp) { // its handler stays ours
+			return errors.Join(err, fmt.Errorf("the code of %d is as it was, our mappings stay: %w", p.PID, e))
+		}
+		err = errors.Join(err, e)
+	}
+	if some == nil {
+		return err
 	}
 	if stuck > 0 {
 		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, errBusy))
@@ -177,6 +183,23 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 		return errors.Join(err, errComesBack)
 	}
 	return errors.Join(err, s.unmap(some))
+}
+
+// caller is a halted task of a process that can be had to make system calls, or nil
+// if none is halted.
+func (s *session) caller(p *inferior.Process) (*inferior.Task, error) {
+	var last error
+	for _, t := range p.Tasks {
+		if !atEvent(t) {
+			continue
+		}
+		err := s.mayCall(t)
+		if err == nil {
+			return t, nil
+		}
+		last = err
+	}
+	return nil, last
 }
 
 // removeGuard gives the program its own SIGTRAP handler back.
@@ -203,7 +226,7 @@ func (s *session) unmap(t *inferior.Task) error {
 	delete(s.regions, space)
 	delete(s.libraries, space)
 	space.Threads, space.Stacks = 0, 0
-	space.NoLines, space.LinesChecked, space.ThreadsNoted = false, false, false
+	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
 	space.Table = newTable(s.isa, space.Memory, &room{s, space})
 	space.Guard = inferior.Guard{}
 	var errs []error

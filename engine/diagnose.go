@@ -99,11 +99,12 @@ func diagnoseMachine() (fs []Finding) {
 
 func diagnoseProcess(pid int) []Finding {
 	err := refuse(pid)
+	var sealed error
 	if err == nil {
-		err = trial(pid)
+		sealed, err = trial(pid)
 	}
 	if err == nil {
-		return []Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d (%s) can be traced", pid, inferior.Comm(pid))}}
+		return append([]Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d (%s) can be traced", pid, inferior.Comm(pid))}}, sealFindings(pid, sealed)...)
 	}
 	f := Finding{Topic: "attach", Text: err.Error()}
 	var a *AttachError
@@ -116,13 +117,41 @@ func diagnoseProcess(pid int) []Finding {
 }
 
 // trial attaches and lets go at once; the process does not stop for it but for
-// the moment of detaching.
-func trial(pid int) error {
-	s, err := Attach(pid)
+// the moment of detaching. What is in the way of probes is another matter.
+func trial(pid int) (sealed, err error) {
+	opened, err := Attach(pid)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.Detach()
+	s := opened.(*session)
+	_ = s.do(func() error {
+		if p := s.procs[pid]; p != nil {
+			sealed = s.withTask([]*inferior.Process{p}, func(*inferior.Task) error { return nil })
+		}
+		return nil
+	})
+	return sealed, s.Detach()
+}
+
+// sealFindings are about a process that has forbidden itself system calls; sealed is
+// what is in the way of having it make ours.
+func sealFindings(pid int, sealed error) []Finding {
+	f := Finding{Topic: "seccomp", OK: true, Text: "its filter is suspended for the system calls that probes need"}
+	switch {
+	case errors.Is(sealed, ErrSeccomp):
+		f.OK, f.Text, f.Help = false, "it can't be probed: a filter of its own may kill it for the system calls that probes need", seccompHelp
+	case !hasSeal(pid):
+		return nil
+	case unsealed(pid) == nil:
+		f.Text = "it lives under the filter that we live under, too"
+	}
+	return []Finding{f}
+}
+
+// hasSeal is whether a process has forbidden itself system calls.
+func hasSeal(pid int) bool {
+	st, err := readStatus(pid)
+	return err == nil && st.number("Seccomp") != 0
 }
 
 // refuse finds what makes an attach impossible or harmful, before the kernel

@@ -55,6 +55,9 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.A
 	if s.opts.Resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
 		return nil, errIDs
 	}
+	if s.wouldAsk(p, h, need) && s.seal(p) != 0 || takesTime(need) && s.seal(p) == sealStrict {
+		return nil, errSealed
+	}
 	var err error
 	switch by {
 	case byLine:
@@ -151,9 +154,9 @@ func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64
 	return *at, s.noteRegions(space)
 }
 
-// noteThread puts what is known of a thread that begins into its space's table, in
-// the place of what that says of the one that it has its pointer from. A child in its
-// parent's memory has the parent's pointer: nothing is known of either then.
+// noteThread puts what is known of a thread that begins, or has its pointer for itself
+// again, into its space's table, in the place of what that says of the one that it has
+// its pointer from: a parent, which waits while a child (vfork) is in its memory.
 func (s *session) noteThread(t *inferior.Task) error {
 	p, space := t.Process, t.Process.Space
 	if space.Threads == 0 {
@@ -164,14 +167,58 @@ func (s *session) noteThread(t *inferior.Task) error {
 		err = s.noteOwner(space, 0)
 	}
 	pointer, err2 := ptrace.ThreadPointer(t.TID)
-	ids := idsOf(t)
 	switch {
-	case err2 != nil || pointer == 0:
+	case err2 != nil:
 		return errors.Join(err, err2)
-	case p.VFork != nil, space.Alike:
-		ids = 0
+	case pointer == 0:
+		return errors.Join(err, s.noteOther(space, t))
+	case space.Alike:
+		return errors.Join(err, s.noteIDs(space, pointer, 0))
 	}
-	return errors.Join(err, s.noteIDs(space, pointer, ids))
+	return errors.Join(err, s.noteIDs(space, pointer, idsOf(t)))
+}
+
+// noteOther says whose ids those are of whom there is no news: of a program that begins
+// it is the only thread, whose pointer is set later, by the dynamic loader or the libc.
+// Threads that come have theirs from the beginning, or there is no telling.
+func (s *session) noteOther(space *inferior.Space, t *inferior.Task) error {
+	if space.Threads == 0 {
+		return nil
+	}
+	var ids uint64
+	if t != nil && !space.Alike && t.Process.VFork == nil && (space.Other == 0 || space.Other == t.TID) && s.alone(t) {
+		ids, space.Other = idsOf(t), t.TID
+	} else {
+		space.Other = -1
+	}
+	var b [8]byte
+	putLe64(b[:], ids)
+	return space.Memory.Write(space.Threads+helper.ThreadOther, b[:])
+}
+
+// nameOther puts what is known of a halted space's thread without news into its table as
+// of the others: there will be threads that nobody knows.
+func (s *session) nameOther(space *inferior.Space) error {
+	var err error
+	if t := s.tasks[space.Other]; t != nil && t.Process.Space == space {
+		err = s.noteThread(t)
+	}
+	return errors.Join(err, s.noteOther(space, nil))
+}
+
+// alone is whether no other task of its space is without a pointer.
+func (s *session) alone(t *inferior.Task) bool {
+	for _, p := range s.sharing(t.Process.Space) {
+		for _, other := range p.Tasks {
+			if other == t || other.State != inferior.Stopped {
+				continue
+			}
+			if pointer, err := ptrace.ThreadPointer(other.TID); err == nil && pointer == 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // idsOf are a task's, as get_current_pid_tgid tells them.
@@ -189,7 +236,7 @@ func (s *session) noteAlike(parent *inferior.Task) error {
 	if err == nil && pointer != 0 {
 		err = s.noteIDs(space, pointer, 0)
 	}
-	return errors.Join(err, s.noteOwner(space, 0))
+	return errors.Join(err, s.noteOwner(space, 0), s.noteOther(space, nil))
 }
 
 // noteOwner says whose a space's table is, which child has just left: nobody's, where
@@ -216,12 +263,21 @@ func (s *session) noteOwner(space *inferior.Space, left int) error {
 }
 
 // noteIDs writes a thread's ids into a table, 0 for those that are to be asked for: as
-// news, and where they may be already.
+// news, and where they may be already. Where there is no place for the news, it asks.
 func (s *session) noteIDs(space *inferior.Space, pointer, ids uint64) error {
-	var news [16]byte
+	at := space.Threads + arch.Addr(helper.ThreadNews(pointer))
+	var places [helper.NewsProbes * helper.NewsSize]byte
+	if err := space.Memory.Read(at, places[:]); err != nil {
+		return err
+	}
+	var news [helper.NewsSize]byte
 	putLe64(news[:], pointer)
 	putLe64(news[8:], ids)
-	if err := space.Memory.Write(space.Threads+arch.Addr(helper.ThreadNews(pointer)), news[:]); err != nil {
+	off := s.newsPlace(places[:], pointer)
+	if off < 0 {
+		return s.noteOther(space, nil)
+	}
+	if err := space.Memory.Write(at+arch.Addr(off), news[:]); err != nil {
 		return err
 	}
 	slots := helper.ThreadSlots(pointer)
@@ -237,6 +293,22 @@ func (s *session) noteIDs(space *inferior.Space, pointer, ids uint64) error {
 	return nil
 }
 
+// newsPlace is where in the places of a pointer there is news of it, or may be: where
+// there is none yet, or of a thread that has gone; -1 if nowhere.
+func (s *session) newsPlace(places []byte, pointer uint64) int {
+	free := -1
+	for off := 0; off < len(places); off += helper.NewsSize {
+		is, ids := le64(places[off:]), le64(places[off+8:])
+		if is == pointer {
+			return off
+		}
+		if free < 0 && (is == 0 || ids != 0 && s.tasks[int(uint32(ids))] == nil) {
+			free = off
+		}
+	}
+	return free
+}
+
 // noteThreads puts what is known of the threads of a space, which are halted, into
 // its table.
 func (s *session) noteThreads(space *inferior.Space) error {
@@ -245,22 +317,36 @@ func (s *session) noteThreads(space *inferior.Space) error {
 	}
 	space.ThreadsNoted = true
 	ids := map[uint64]uint64{} // by pointer
-	for _, p := range s.sharing(space) {
+	var other *inferior.Task
+	note := func(p *inferior.Process) error {
 		for _, t := range p.Tasks {
 			pointer, err := ptrace.ThreadPointer(t.TID)
 			if err != nil && !isGone(err) {
 				return err
 			}
+			if err == nil && pointer == 0 {
+				other = t
+			}
 			if ids[pointer] != 0 && pointer != 0 && p.VFork == nil {
 				space.Alike = true
 			}
-			if p.VFork == nil {
-				ids[pointer] = idsOf(t)
+			ids[pointer] = idsOf(t)
+		}
+		return nil
+	}
+	var errs []error
+	for _, vforked := range []bool{false, true} { // these have their parents' pointers
+		for _, p := range s.sharing(space) {
+			if (p.VFork != nil) == vforked {
+				errs = append(errs, note(p))
 			}
 		}
 	}
 	delete(ids, 0)
-	errs := []error{s.noteOwner(space, 0)}
+	errs = append(errs, s.noteOwner(space, 0))
+	if other != nil {
+		errs = append(errs, s.noteOther(space, other))
+	}
 	for pointer, id := range ids {
 		if space.Alike {
 			id = 0

@@ -164,7 +164,13 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 // plantSites arms the sites of all spots, with one pause of one task at most.
 func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) error {
 	if err := s.guardSpace(proc, spots[0].addr, len(spots)); err != nil {
-		return fmt.Errorf("probe %s in %d: %w", p.spec.Location, proc.PID, err)
+		err = fmt.Errorf("probe %s in %d: %w", p.spec.Location, proc.PID, err)
+		if !isGone(err) {
+			for _, sp := range spots { // it has been found: that is to be known of it
+				s.place(&placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, point: sp.point, second: sp.second, err: err})
+			}
+		}
+		return err
 	}
 	wants := make([]breakpoint.Want, len(spots))
 	quiet := s.quiet(p)

@@ -156,6 +156,9 @@ func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) er
 			}
 		}
 	}
+	if err := s.nameOther(space); err != nil {
+		return err
+	}
 	for _, q := range ps {
 		for _, t := range q.Tasks {
 			if err := s.removeGuard(t); err != nil {

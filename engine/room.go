@@ -151,20 +151,29 @@ func (s *session) sharing(space *inferior.Space) (ps []*inferior.Process) {
 	return ps
 }
 
-// withTask halts one task of ps for f; the one that costs least.
+// withTask halts one task of ps for f, which has it make system calls; the one that
+// costs least of those that may be had to.
 func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error) error {
 	var last error = ptrace.ErrGone
 	for _, t := range candidates(ps) {
+		if s.sealed {
+			if err := unsealed(t.TID); err != nil {
+				last = err
+				continue
+			}
+		}
 		start := now()
 		err := s.halt(t)
 		if err != nil {
 			last = err
 			continue
 		}
-		err = f(t)
+		if err = s.mayCall(t); err == nil {
+			err = f(t)
+		}
 		err = errors.Join(err, s.unhalt(t))
 		s.pause(now() - start)
-		if isGone(err) {
+		if isGone(err) || errors.Is(err, ErrSeccomp) {
 			last = err
 			continue
 		}

@@ -52,9 +52,15 @@ type session struct {
 	turn     int              // stops since everybody was asked
 	newTasks int              // that came when few lines were left
 	written  bool             // something into a space: see settle
-	noted    *inferior.Task   // of whom the guard has been told what it is to have
-	started  map[int]bool
-	away     map[int]*away // processes that others trace, for a while
+	sealed   bool             // we may not suspend seccomp filters
+	lastSeal struct {
+		of   *inferior.Process
+		at   time.Time
+		mode int
+	}
+	noted   *inferior.Task // of whom the guard has been told what it is to have
+	started map[int]bool
+	away    map[int]*away // processes that others trace, for a while
 
 	probes  []*probe // by id-1
 	cache   symbols.Cache

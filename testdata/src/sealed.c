@@ -25,6 +25,14 @@ static void *run(void *p)
 	return p;
 }
 
+static pthread_barrier_t all; /* are there before the first of them calls it */
+
+static void *together(void *p)
+{
+	pthread_barrier_wait(&all);
+	return run(p);
+}
+
 #define DENY(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
 
 static int seal(void)
@@ -43,14 +51,15 @@ int main(int argc, char **argv)
 	ready(&argc, argv);
 	long n = arg(argc, argv, 1, 3);
 	rounds = arg(argc, argv, 2, 100);
-	if (n > 64 || seal())
+	if (n > 1024 || seal())
 		return 2;
-	pthread_t ids[64];
+	pthread_t ids[1024];
 	for (long i = 0; i < n; i++)
 		if (pthread_create(&ids[0], NULL, run, NULL) || pthread_join(ids[0], NULL))
 			return 1;
+	pthread_barrier_init(&all, NULL, n);
 	for (long i = 0; i < n; i++)
-		if (pthread_create(&ids[i], NULL, run, NULL))
+		if (pthread_create(&ids[i], NULL, together, NULL))
 			return 1;
 	for (long i = 0; i < n; i++)
 		pthread_join(ids[i], NULL);

@@ -61,6 +61,7 @@ var reasons = []struct {
 	{"NAMESPACE", engine.ErrNamespace, codes.PermissionDenied},
 	{"MACHINE", engine.ErrMachine, codes.Unimplemented},
 	{"RESIDENT", engine.ErrResident, codes.FailedPrecondition},
+	{"SECCOMP", engine.ErrSeccomp, codes.FailedPrecondition},
 	{"GONE", engine.ErrGone, codes.NotFound},
 	{"HANDLER", engine.ErrHandler, codes.InvalidArgument},
 	{"PARAMS", builtin.ErrParams, codes.InvalidArgument},

@@ -19,17 +19,23 @@ import (
 // bit set as long as the line is not there, for ever if there are none left.
 //
 // Behind the entries is news of threads, from whoever traces them: a pointer and ids,
-// at the place that the pointer's hash gives. It saves asking the kernel, which a
-// program may have forbidden itself. Behind those are goroutines that have been found
-// to be some (readKnown).
+// at one of NewsProbes places from the one on that the pointer's hash gives. It saves
+// asking the kernel, which a program may have forbidden itself. At ThreadOther are the
+// ids of the only thread of which there is none: of a program that begins, whose pointer
+// is not set yet; 0 if there may be several. Behind the news are goroutines that have
+// been found to be some (readKnown).
 const (
 	ThreadsSize = goroutines + 8<<goroutineBits // bytes
 	ThreadOwner = 0                             // the id of the process that the table is of, or NoOwner
+	ThreadOther = 8                             // the ids of a thread that there is no news of
 	ThreadIDs   = threadIDs                     // in an entry
 
+	NewsProbes = 8
+	NewsSize   = 16
+
 	threadNews = threadFirst + (threadEntries+threadProbes)*threadEntry
-	newsBits   = 9
-	goroutines = threadNews + 16<<newsBits
+	newsBits   = 12
+	goroutines = threadNews + (1<<newsBits+NewsProbes)*NewsSize
 
 	goroutineBits = 10
 
@@ -57,9 +63,10 @@ func ThreadSlots(pointer uint64) (list []int) {
 	return list
 }
 
-// ThreadNews is the offset at which there is news of a thread: 16 bytes.
+// ThreadNews is the offset of the first of NewsProbes places, NewsSize bytes each, at
+// one of which there is news of a thread.
 func ThreadNews(pointer uint64) int {
-	return threadNews + int(uint32(pointer)*compile.ThreadMul>>(32-newsBits))*16
+	return threadNews + int(uint32(pointer)*compile.ThreadMul>>(32-newsBits))*NewsSize
 }
 
 // system is the numbers of system calls.
@@ -108,12 +115,24 @@ func (e *Env) ids() *code {
 // news ends the function with the ids that there is news of, if there is, and keeps
 // them in the entry at r6, if that is not 0.
 func (e *Env) news(c *code) {
-	none, out := c.label(), c.label()
+	next, found, other, have, out, none := c.label(), c.label(), c.label(), c.label(), c.label(), c.label()
 	c.helper(compile.FnThread)
+	c.wheni(program.JmpEq, r0, 0, other)
 	hashed(c, r2, r0, e.Threads+threadNews, newsBits, 4)
+	c.mov(r4, r2)
+	c.alui(program.AluAdd, r4, NewsProbes*NewsSize)
+	c.here(next)
 	c.acquire(r1, r2, 0)
-	c.when(program.JmpNe, r1, r0, none)
+	c.when(program.JmpEq, r1, r0, found)
+	c.alui(program.AluAdd, r2, NewsSize)
+	c.when(program.JmpLt, r2, r4, next)
+	c.here(other)
+	c.number(r1, uint64(e.Threads))
+	c.acquire(r0, r1, ThreadOther)
+	c.jump(have)
+	c.here(found)
 	c.load(r0, r2, 8)
+	c.here(have)
 	c.wheni(program.JmpEq, r0, 0, none)
 	c.wheni(program.JmpEq, r6, 0, out)
 	c.release(r6, threadIDs, r0)

@@ -45,6 +45,7 @@ type Task struct {
 	HeldSig       ptrace.Signo // to be delivered when it is let go
 	Watched       bool         // has debug registers set
 	Moved         bool         // a hit's Func has changed the PC
+	Unsealed      bool         // its seccomp filters are suspended
 	View          arch.Regs    // registers as probes see them, during a hit
 	regs          arch.Regs
 	have, new     bool      // regs are read; regs are changed
@@ -103,6 +104,7 @@ type Space struct {
 	// LinesChecked: it was looked whether they can.
 	NoLines, LinesChecked bool
 	ThreadsNoted          bool   // the table has what is known of its threads
+	Other                 int    // the one that has no pointer yet, by its TID; 0: none, -1: there is no telling
 	Alike                 bool   // there are tasks with the same pointer, that run beside each other
 	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.

@@ -23,6 +23,16 @@ func request(req uintptr, task int, addr, data uintptr) unix.Errno {
 const Follow = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
 	unix.PTRACE_O_TRACEVFORKDONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESYSGOOD
 
+// SuspendSeccomp is the option under which a task's seccomp filters are not asked. It
+// takes CAP_SYS_ADMIN, and a tracer without filters (check_ptrace_options,
+// kernel/ptrace.c).
+const SuspendSeccomp = unix.PTRACE_O_SUSPEND_SECCOMP
+
+// SetOptions replaces a stopped task's options.
+func SetOptions(task int, options uintptr) error {
+	return failed("PTRACE_SETOPTIONS", task, request(unix.PTRACE_SETOPTIONS, task, 0, options))
+}
+
 // Seize attaches to task without stopping it.
 func Seize(task int, options uintptr) error {
 	return failed("PTRACE_SEIZE", task, request(unix.PTRACE_SEIZE, task, 0, options))
