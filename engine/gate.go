@@ -69,6 +69,7 @@ func (s *session) hookGated(p *inferior.Process) error {
 		if pl := gateOf(g.at); pl != nil && pl.site == g.at && !g.at.Jumps() {
 			errs = append(errs, s.unplace(pl))
 		}
+		errs = append(errs, s.openGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.addr)}))
 	}
 	return errors.Join(errs...)
 }

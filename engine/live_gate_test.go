@@ -6,6 +6,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
 )
 
 // TestGates finds the gates before calls of rt_sigaction, with the site behind each; a
@@ -19,6 +20,7 @@ func TestGates(t *testing.T) {
 	register(t, s, ProbeSpec{Location: "work"})
 	se := s.(*session)
 	var calls []*breakpoint.Site
+	var named string // one of them, in a function with a name
 	err := se.do(func() error {
 		proc := se.procs[p.pid]
 		for _, site := range proc.Space.Table.Sites() {
@@ -31,6 +33,10 @@ func TestGates(t *testing.T) {
 				return fmt.Errorf("the gate at %v: jumps %v, its call %+v", site.Addr, site.Jumps(), call)
 			}
 			calls = append(calls, call)
+			m := moduleAt(proc, call.Addr)
+			if fn, ok := m.File.FunctionAt(call.Addr - m.Bias); ok {
+				named = fmt.Sprintf("%s:%s+%d", moduleName(m), fn.Name, call.Addr-m.Bias-fn.Addr)
+			}
 		}
 		return nil
 	})
@@ -40,16 +46,26 @@ func TestGates(t *testing.T) {
 	if len(calls) == 0 {
 		t.Fatal("no gate")
 	}
-	register(t, s, ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(calls[0].Addr))})
-	err = se.do(func() error {
-		table := se.procs[p.pid].Space.Table
-		if at := table.At(calls[0].Addr - arch.Addr(se.isa.JumpLen())); at != nil && gateOf(at) != nil {
-			return fmt.Errorf("%v still has a gate", calls[0].Addr)
+	noGate := func(se *session, pid int, id event.ProbeID) {
+		t.Helper()
+		for _, pl := range se.Placements(id) {
+			if err := se.do(func() error {
+				at := se.procs[pid].Space.Table.At(pl.Addr - arch.Addr(se.isa.JumpLen()))
+				if call := se.procs[pid].Space.Table.At(pl.Addr); at != nil && gateOf(at) != nil || call == nil || !se.hooked(se.procs[pid], pl.Addr) {
+					return fmt.Errorf("%v has a gate: %+v, %+v", pl.Addr, at, call)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
 		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
+	}
+	noGate(se, p.pid, register(t, s, ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(calls[0].Addr))}))
+	t.Log(named)
+	if named != "" { // where it is the first probe
+		first := launch(t, "forker", "spawn", "3")
+		s := attach(t, first.pid)
+		noGate(s.(*session), first.pid, register(t, s, ProbeSpec{Location: named}))
 	}
 	p.goOn()
 	if out, status := p.end(); unpid(out) != unpid(want) || status != 0 {

@@ -197,10 +197,7 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 		}
 		s.place(pl)
 	}
-	if err := s.openGates(proc, sites); err != nil {
-		return err
-	}
-	return s.upgradePlaced(p, proc, sites)
+	return errors.Join(s.openGates(proc, sites), s.upgradePlaced(p, proc, sites))
 }
 
 // insert arms sites; tasks may run into them as soon as it starts, so their
