@@ -96,7 +96,7 @@ func TestHangs(t *testing.T) {
 func TestServerDies(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd, _ := serveApart(t, socket)
-	p := launch(t, "threads", "2", "400000", "1000")
+	p := launch(t, "threads", "2", "1200000", "1000")
 	s := dial(t, socket, p.pid())
 	register(t, s, engine.ProbeSpec{Location: "work"})
 	register(t, s, engine.ProbeSpec{Location: "libc:usleep", Action: engine.Stop})
@@ -137,7 +137,7 @@ func TestServerDies(t *testing.T) {
 	if err := s.Detach(); err != nil {
 		t.Error(err)
 	}
-	if err := p.end(); err != nil || p.said(t, "calls") != 800000 {
+	if err := p.end(); err != nil || p.said(t, "calls") != 2400000 {
 		t.Errorf("%v, %q", err, p.out.String())
 	}
 	if err := s.Close(); err != nil {
