@@ -244,7 +244,9 @@ func (s *session) comeBack(a *away) error {
 		return nil
 	}
 	delete(s.away, a.pid)
+	s.returning = true
 	err := s.attach(a.pid, a)
+	s.returning = false
 	switch {
 	case isGone(err):
 		s.endAway(a, nil)

@@ -50,9 +50,10 @@ func (p *probe) mayJump() bool {
 }
 
 // quiet is whether a probe's sites need not be traps before they are jumps: hits at
-// traps would hold the program up while jumps are made.
+// traps would hold the program up while jumps are made. In a process that comes back
+// from another tracer they have been there all the time.
 func (s *session) quiet(p *probe) bool {
-	return p.mayJump() && (jumping || s.opts.Resident) && s.noJumps() == nil
+	return p.mayJump() && (jumping || s.opts.Resident) && s.noJumps() == nil && !s.returning
 }
 
 // upgradePlaced makes jumps of a probe's sites, where its spec lets it, and traps of

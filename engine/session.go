@@ -83,6 +83,7 @@ type session struct {
 	libraries map[*inferior.Space][]*library
 	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
 	gates     map[*inferior.Process][]gate             // that are being made
+	returning bool                                     // a process from another tracer, at present
 	crowded   map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
 
 	store   *resident.Store // of resident probes, or nil
