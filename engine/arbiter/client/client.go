@@ -92,17 +92,18 @@ func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
 	if o := opts[0]; o.Resident || o.Handlers != nil || o.Allow != nil {
 		return nil, fmt.Errorf("resident probes, and handlers and rights of one's own: %w by a server", errors.ErrUnsupported)
 	}
-	for try := 1; ; try++ {
+	for end := time.Now().Add(ending); ; time.Sleep(ending / 500) {
 		s, err := d.attach(pid, opts[0])
 		ends := errors.Is(err, arbiter.ErrClosed) || errors.Is(err, wire.ErrServer)
-		if !ends || d.Start == nil || try == tries {
+		if !ends || d.Start == nil || time.Now().After(end) {
 			return s, err
 		}
 	}
 }
 
-// tries is how often a server is looked for that has just ended, for it was idle.
-const tries = 3
+// ending is how long a server that ends, for it was idle, may still answer so, before
+// another can be started.
+const ending = 5 * time.Second
 
 func (d Dialer) attach(pid int, o engine.Options) (*Session, error) {
 	c, err := d.dial()

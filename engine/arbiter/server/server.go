@@ -58,6 +58,8 @@ type Server struct {
 	mu      sync.Mutex
 	tracers map[string]*tracer
 	idle    *time.Timer
+	users   int  // who are, or are going to be, tracers
+	idled   bool // it ends, for there were none
 	door    *door
 }
 
@@ -147,13 +149,36 @@ func (s *Server) Close() error {
 	return s.err
 }
 
-// endIdle ends a server that nobody uses.
+// endIdle ends a server that nobody uses, nor will.
 func (s *Server) endIdle() {
 	s.mu.Lock()
-	used := len(s.tracers) > 0
+	s.idled = s.users == 0
+	idled := s.idled
 	s.mu.Unlock()
-	if !used {
+	if idled {
 		_ = s.Close()
+	}
+}
+
+// use is for who is going to be a tracer, until unuse: attaching takes a while.
+func (s *Server) use() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idled {
+		return arbiter.ErrClosed
+	}
+	s.users++
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	return nil
+}
+
+func (s *Server) unuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users--; s.idle != nil && s.users == 0 {
+		s.idle.Reset(s.opts.Idle)
 	}
 }
 
@@ -163,9 +188,6 @@ func (s *Server) enter(t *tracer) (token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tracers[token] = t
-	if s.idle != nil {
-		s.idle.Stop()
-	}
 	return token
 }
 
@@ -174,9 +196,6 @@ func (s *Server) leave(token string) {
 	s.mu.Lock()
 	t := s.tracers[token]
 	delete(s.tracers, token)
-	if s.idle != nil && len(s.tracers) == 0 {
-		s.idle.Reset(s.opts.Idle)
-	}
 	s.mu.Unlock()
 	_ = t.Close()
 }
@@ -260,6 +279,10 @@ func (s *Server) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.T
 	if r.Buffer < 0 || r.Buffer > maxBuffer || len(r.Name) > maxName {
 		return fmt.Errorf("%w: a buffer of %d events, a name of %d bytes", wire.ErrMessage, r.Buffer, len(r.Name))
 	}
+	if err := s.use(); err != nil {
+		return err
+	}
+	defer s.unuse()
 	id := arbiter.Identity{Name: r.Name, PID: p.PID, UID: p.UID, GIDs: p.GIDs, Allow: func(pid int) error { return engine.MayTrace(p, pid) }}
 	at, err := s.arbiter.Join(int(r.Pid), id, engine.Options{Follow: r.Follow, Signals: r.Signals, Life: r.Life, Buffer: int(r.Buffer), Handlers: s.names})
 	if err != nil {
