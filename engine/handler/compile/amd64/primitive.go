@@ -32,23 +32,24 @@ func (c *compiler) primitive(o *plan.Op) {
 // cycles sets rax to the time-stamp counter, without waiting for what is in
 // flight.
 func (c *compiler) cycles(o *plan.Op) {
-	c.changes(rax)
-	c.Flags = true
-	keep := o.Live>>program.R3&1 != 0
-	if keep {
-		c.move(true, scratch0, rdx)
-	}
-	c.changes(rdx)
-	c.bytes(0x0f, 0x31) // rdtsc
-	c.put(inst{wide: true, op: shiftBy, reg: shifts[program.AluLsh], rm: is(rdx), imm: 32, immLen: 1})
-	c.put(inst{wide: true, op: []byte{byte(groupOr)<<3 | 1}, reg: rdx, rm: is(rax)})
-	if keep {
-		c.put(inst{wide: true, op: movTo, reg: scratch0, rm: is(rdx)})
-	}
+	c.changingRDX(o, func() {
+		c.bytes(0x0f, 0x31) // rdtsc
+		c.put(inst{wide: true, op: shiftBy, reg: shifts[program.AluLsh], rm: is(rdx), imm: 32, immLen: 1})
+		c.put(inst{wide: true, op: []byte{byte(groupOr)<<3 | 1}, reg: rdx, rm: is(rax)})
+	})
 }
 
 // product sets rax to the 128 bits of rax and r8's product, shifted right.
 func (c *compiler) product(o *plan.Op) {
+	c.changingRDX(o, func() {
+		c.put(inst{wide: true, op: unary, reg: 4, rm: is(r8)})                                        // mul
+		c.put(inst{wide: true, op: []byte{0x0f, 0xac}, reg: rdx, rm: is(rax), imm: o.Imm, immLen: 1}) // shrd
+	})
+}
+
+// changingRDX writes what changes rax, the flags, and rdx, which it keeps where that is
+// needed behind o.
+func (c *compiler) changingRDX(o *plan.Op, write func()) {
 	c.changes(rax)
 	c.Flags = true
 	keep := o.Live>>program.R3&1 != 0
@@ -56,8 +57,7 @@ func (c *compiler) product(o *plan.Op) {
 		c.move(true, scratch0, rdx)
 	}
 	c.changes(rdx)
-	c.put(inst{wide: true, op: unary, reg: 4, rm: is(r8)})                                        // mul
-	c.put(inst{wide: true, op: []byte{0x0f, 0xac}, reg: rdx, rm: is(rax), imm: o.Imm, immLen: 1}) // shrd
+	write()
 	if keep {
 		c.put(inst{wide: true, op: movTo, reg: scratch0, rm: is(rdx)})
 	}
