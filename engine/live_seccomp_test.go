@@ -38,7 +38,7 @@ func sealed(t testing.TB, name, how string, n int) *running {
 func waitSealed(t testing.TB, pid int) {
 	t.Helper()
 	for range 5000 {
-		if seal, err := sealingOf(strconv.Itoa(pid)); err != nil {
+		if seal, err := sealingOf(pid); err != nil {
 			t.Fatal(err)
 		} else if seal.mode != 0 {
 			return
@@ -51,7 +51,7 @@ func waitSealed(t testing.TB, pid int) {
 // maySuspend skips a test that takes the right to suspend filters.
 func maySuspend(t *testing.T) {
 	t.Helper()
-	ours, err := sealingOf("thread-self")
+	ours, err := ownSealing()
 	if err != nil || ours.mode != 0 || !hasCap(unix.CAP_SYS_ADMIN) {
 		skip.Missing(t, "CAP_SYS_ADMIN without a seccomp filter, to suspend others'")
 	}
@@ -244,7 +244,7 @@ func filtered() {
 	for _, how := range []string{"open", "kill"} {
 		p := launch(t, "sandbox", how, "100", "hold")
 		p.goOn()
-		for seal, _ := sealingOf(strconv.Itoa(p.pid)); how == "kill" && seal.filters < 2; seal, _ = sealingOf(strconv.Itoa(p.pid)) {
+		for seal, _ := sealingOf(p.pid); how == "kill" && seal.filters < 2; seal, _ = sealingOf(p.pid) {
 			time.Sleep(time.Millisecond)
 		}
 		s, err := Attach(p.pid)

@@ -1,12 +1,10 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/ptracer/ptracer/engine/handler/compile"
@@ -35,29 +33,23 @@ const seccompHelp = "run as root (CAP_SYS_ADMIN), outside of containers; with th
 // before 5.9 does not tell how many filters there are.
 type sealing struct{ mode, filters int }
 
-// sealingOf reads it of a task, "thread-self" for the calling thread.
-func sealingOf(task string) (sealing, error) {
-	b, err := os.ReadFile("/proc/" + task + "/status")
-	if err != nil {
-		return sealing{}, err
-	}
-	number := func(key string) int {
-		_, rest, _ := bytes.Cut(b, []byte("\n"+key+":\t"))
-		line, _, _ := bytes.Cut(rest, []byte("\n"))
-		n, _ := strconv.Atoi(string(line))
-		return n
-	}
-	return sealing{number("Seccomp"), number("Seccomp_filters")}, nil
+// sealingOf reads it of a task.
+func sealingOf(tid int) (sealing, error) {
+	st, err := readStatus(tid)
+	return sealing{st.number("Seccomp"), st.number("Seccomp_filters")}, err
 }
+
+// ownSealing is the calling thread's.
+func ownSealing() (sealing, error) { return sealingOf(syscall.Gettid()) }
 
 // unsealed says whether a task may make any call that we may make ourselves; the error
 // is ErrSeccomp if not.
 func unsealed(tid int) error {
-	theirs, err := sealingOf(strconv.Itoa(tid))
+	theirs, err := sealingOf(tid)
 	if err != nil || theirs.mode == 0 {
 		return nil // one that has gone will say so
 	}
-	if ours, err := sealingOf("thread-self"); err == nil && ours == theirs {
+	if ours, err := ownSealing(); err == nil && ours == theirs {
 		return nil
 	}
 	return fmt.Errorf("task %d: %w", tid, ErrSeccomp)
@@ -78,9 +70,9 @@ func (s *session) seal(p *inferior.Process) (mode int) {
 	if last := &s.lastSeal; last.of == p && time.Since(last.at) < fresh {
 		return last.mode
 	}
-	ours, _ := sealingOf("thread-self")
+	ours, _ := ownSealing()
 	for tid := range p.Tasks {
-		theirs, err := sealingOf(strconv.Itoa(tid))
+		theirs, err := sealingOf(tid)
 		if err != nil || theirs.mode == 0 || theirs == ours {
 			continue
 		}

@@ -13,10 +13,9 @@ import (
 // ids are the key. The thread's entry in the table of threads says in which node
 // they were found last; whether they are there still, the node tells.
 func (h *hash) own(e *Env) {
-	const key, node, at, of = -8, -16, -24, -32
 	pair := threadFound + 16*(h.Header/maps.HeaderSize%threadPairs)
 	tag := uint64(e.Region) + uint64(h.Header)
-	slow, none, out := h.label(), h.label(), h.label()
+	slow := h.label()
 	h.begin("own", 0)
 	h.helper(e.pointer())
 	threadEntryOf(h.code, r4, r0, e.Threads)
@@ -46,7 +45,15 @@ func (h *hash) own(e *Env) {
 	h.call(search)
 	h.exit()
 
-	h.here(search) // r2 is where the ids go
+	h.here(search)
+	h.ownSearch(e, pair, tag)
+}
+
+// ownSearch looks for the thread's ids in the whole map, and notes where they are. r2 is
+// where the ids go.
+func (h *hash) ownSearch(e *Env, pair int, tag uint64) {
+	const key, node, at, of = -8, -16, -24, -32
+	none, out := h.label(), h.label()
 	h.begin("search", 32)
 	h.store(r10, key, r2)
 	h.helper(program.FnCurrentPIDTGID)
