@@ -297,6 +297,9 @@ func (j *Upgrade) Displaces() (list []arch.Addr) {
 	return list
 }
 
+// Displaced is the program's code that a planned jump displaces.
+func (j *Upgrade) Displaced() []byte { return j.run.code }
+
 // Continue is where a task goes on that has come to addr, one of Displaces or the
 // jump's own address; at the site's with its hit behind it.
 func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {

@@ -15,15 +15,13 @@ import (
 // listing is a run of this test program that lists no tests and ends.
 var listing = engine.Command{Path: os.Args[0], Args: []string{"-test.list=^none$"}}
 
-// Count how often a program calls a function. (A Go function that looks at its
-// stack may begin again, for a larger one or to be preempted: its entry counts twice
-// then. This one does not look.)
+// Count how often a program calls a function.
 func Example() {
 	s, err := engine.Start(listing)
 	if err != nil {
 		log.Fatal(err)
 	}
-	p, err := s.Register(engine.ProbeSpec{Location: "syscall.Exit"})
+	p, err := s.Register(engine.ProbeSpec{Location: "os.Exit"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -17,8 +17,9 @@ import (
 // begin with (cmd/internal/obj, StartUnsafePoint); of others, the goroutines'
 // stacks are looked at.
 
-// goStackCheck is cmp 16(R14), RSP, the first instruction of that check on amd64.
-// On arm64 a jump displaces one instruction: there is no middle.
+// goStackCheck is cmp 16(R14), RSP, the first instruction of that check on amd64,
+// where most functions have no other. On arm64 a jump displaces one instruction: there
+// is no middle.
 var goStackCheck = []byte{0x49, 0x3b, 0x66, 0x10}
 
 var (
@@ -35,7 +36,7 @@ const maxGoroutines = 5000
 // mayPark is whether goroutines may be parked in the middle of what a jump of a
 // module displaces.
 func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
-	return m != nil && m.File.IsGo() && !bytes.HasPrefix(up.Site.Code(), goStackCheck)
+	return m != nil && m.File.IsGo() && !bytes.HasPrefix(up.Displaced(), goStackCheck)
 }
 
 // Words of the kernel's struct ucontext, which it leaves on the stack that a

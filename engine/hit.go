@@ -31,9 +31,9 @@ type placement struct {
 	rung    breakpoint.Rung
 	why     string
 	err     error
-	child   bool // came with a fork
-	start   bool // a function's first instruction
-	flags   bool // which finds flags that mean something
+	child   bool      // came with a fork
+	begins  arch.Addr // of an entry: the function's first instruction, where a stack check may be; else 0
+	flags   bool      // which finds flags that mean something
 	hits    atomic.Uint64
 	counter counter // of hits behind a jump
 }

@@ -65,7 +65,7 @@ func (s *session) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, 
 	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
 	var start, flags, exit, sometimes bool
 	for _, pl := range site.Tag.(*tag).list {
-		start, flags, exit, sometimes = start || pl.start, flags || pl.flags, exit || pl.exit != nil, sometimes || pl.sometimes()
+		start, flags, exit, sometimes = start || pl.begins != 0, flags || pl.flags, exit || pl.exit != nil, sometimes || pl.sometimes()
 	}
 	if start {
 		way.Flags = flags || m == nil || s.continues(m, site.Addr) // no calling convention has any at a function's start

@@ -231,7 +231,7 @@ func (s *session) planShort(p *inferior.Process, site *breakpoint.Site) (*breakp
 	if err := jumpable(site); err != nil {
 		return nil, err
 	}
-	end, err := s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site), short)
+	end, err := s.proveJump(m, site.Addr, site, p.Space.Table.CodeAt(site), short)
 	if err != nil {
 		return nil, err
 	}

@@ -73,11 +73,7 @@ func eachJumpProgram(t *testing.T, put func(t *testing.T, p *running, where stri
 			if c.fixture == "forker" {
 				calls = 300
 			}
-			most := calls
-			if strings.HasPrefix(c.fixture, "gowork") {
-				most += 10 // a goroutine whose stack grows begins the function again
-			}
-			if got := hits(); got < calls || got > most {
+			if got := hits(); got != calls {
 				t.Errorf("%d hits, %d calls", got, calls)
 			}
 		})
@@ -431,16 +427,16 @@ func TestJumpsAgainstTraps(t *testing.T) {
 // TestGoAll counts entries and exits of all functions of Go programs whose stacks
 // grow, that panic and recover, fault, are preempted, and call C, which calls them,
 // and takes the time of all calls: they print what they print alone, and functions
-// that no stack grows for end as often as they begin.
+// that do not panic end as often as they begin.
 func TestGoAll(t *testing.T) {
 	needsJumps(t)
 	for _, c := range []struct {
 		fixture string
 		rounds  int
-		even    []string // functions that end as often as they begin; only the first is main's
+		even    []string // functions that end as often as they begin; the first is main's
 	}{
-		{"gopanic", pace(6, 1), []string{"main.spin", "runtime.memhash64"}},
-		{"gocgo", pace(50, 10), []string{"main.mark", "plain"}},
+		{"gopanic", pace(6, 1), []string{"main.spin", "runtime.memhash64", "main.deep", "main.catcher", "main.touched"}},
+		{"gocgo", pace(50, 10), []string{"main.mark", "plain", "main.call"}},
 	} {
 		t.Run(c.fixture, func(t *testing.T) { goAll(t, c.fixture, strconv.Itoa(c.rounds), c.even) })
 	}
@@ -522,6 +518,28 @@ func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uin
 		t.Errorf("calls that took time: %v", l)
 	}
 	return hits
+}
+
+// TestGoGrows counts a function that goroutines' stacks grow for: as many hits as
+// calls, though it begins twice then, as its first instruction tells.
+func TestGoGrows(t *testing.T) {
+	for _, rung := range []breakpoint.Rung{breakpoint.Auto, breakpoint.Step} {
+		p := launch(t, "gowork", "50", "1") // each goroutine goes 41 calls deep
+		s := attach(t, p.pid)
+		body := register(t, s, ProbeSpec{Location: "main.deep", Rung: rung})
+		first := register(t, s, ProbeSpec{Location: "main.deep+0", Rung: rung})
+		if pl := s.Placements(body); rung == breakpoint.Auto && jumping && pl[0].Rung != breakpoint.Jump {
+			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
+		}
+		p.goOn()
+		p.end()
+		if n := s.Hits(body); n != 50*41 {
+			t.Errorf("%v: %d hits, want %d", rung, n, 50*41)
+		}
+		if n := s.Hits(first); n <= 50*41 {
+			t.Errorf("%v: no stack has grown: the first instruction has %d hits", rung, n)
+		}
+	}
 }
 
 // TestGoFaults has the first instruction of a Go function that does anything fault,

@@ -180,7 +180,7 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
 		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
-			point: sp.point, second: sp.second, top: sp.top, start: sp.start, flags: sp.flags}
+			point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags}
 		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
 			if pl.err = s.plantWatch(p, proc, spots[i:i+1]); pl.err == nil {
 				continue // a debug register serves it
@@ -400,7 +400,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		old.Tag.(*tag).shared = nil // the child adds to it, too
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				point: pl.point, second: pl.second, top: pl.top, start: pl.start, flags: pl.flags, hook: pl.hook, behind: pl.behind, site: site, rung: pl.rung, why: pl.why, child: true}
+				point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags, hook: pl.hook, behind: pl.behind, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
 				g.add(c)

@@ -15,8 +15,14 @@ import (
 // instructions there lead to the site and have the room that the site has not; and
 // where what it displaces ends.
 func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
-	end, err = s.proveJump(m, site.Addr, site.Addr, p.Space.Table.CodeAt(site), s.isa.JumpLen())
-	if err == nil || site.Tag.(*tag).list[0].start || m == nil || s.isa.JumpLen() == s.isa.MinInst() {
+	oneEach := s.isa.JumpLen() == s.isa.MinInst()
+	if at, ok := stackCheck(site); ok && !oneEach { // there no goroutine is parked (mayPark)
+		if end, err := s.proveBefore(p, m, at, site); err == nil {
+			return at, end, nil
+		}
+	}
+	end, err = s.proveJump(m, site.Addr, site, p.Space.Table.CodeAt(site), s.isa.JumpLen())
+	if err == nil || site.Tag.(*tag).list[0].begins != 0 || m == nil || oneEach {
 		return site.Addr, end, err
 	}
 	for _, at := range m.File.Block(s.isa, site.Addr-m.Bias, breakpoint.MaxBack) {
@@ -24,11 +30,7 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 		if int(site.End()-from) < s.isa.JumpLen() {
 			continue
 		}
-		code := make([]byte, int(site.End()-from))
-		if p.Space.Table.ReadOriginal(from, code) != nil {
-			break
-		}
-		if end, err2 := s.proveJump(m, from, site.Addr, code, s.isa.JumpLen()); err2 == nil {
+		if end, err2 := s.proveBefore(p, m, from, site); err2 == nil {
 			return from, end, nil
 		}
 		break // what lies further back has what is against this, too
@@ -36,11 +38,30 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 	return 0, 0, err
 }
 
+// stackCheck is where Go's stack check begins that is before a site, if there is one.
+func stackCheck(site *breakpoint.Site) (arch.Addr, bool) {
+	for _, pl := range site.Tag.(*tag).list {
+		if pl.begins != 0 {
+			return pl.begins, pl.begins != site.Addr && site.Addr-pl.begins <= breakpoint.MaxBack
+		}
+	}
+	return 0, false
+}
+
+// proveBefore is proveJump for a jump that lies before its site.
+func (s *session) proveBefore(p *inferior.Process, m *symbols.Module, from arch.Addr, site *breakpoint.Site) (end arch.Addr, err error) {
+	code := make([]byte, int(site.End()-from))
+	if err := p.Space.Table.ReadOriginal(from, code); err != nil {
+		return 0, err
+	}
+	return s.proveJump(m, from, site, code, s.isa.JumpLen())
+}
+
 // proveJump proves that nothing leads behind the start of what a jump displaces
-// of a length that lies at from, up to the instruction at site, and says where that
+// of a length that lies at from, up to the site's instruction, and says where that
 // ends.
-func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte, length int) (end arch.Addr, err error) {
-	n := max(length, int(site-from)+1)
+func (s *session) proveJump(m *symbols.Module, from arch.Addr, site *breakpoint.Site, code []byte, length int) (end arch.Addr, err error) {
+	n := max(length, int(site.Addr-from)+1)
 	insts, err := s.isa.Run(code, from, n)
 	if err != nil {
 		return 0, err
@@ -57,8 +78,10 @@ func (s *session) proveJump(m *symbols.Module, from, site arch.Addr, code []byte
 	// the function's own, and Go takes the fault for one of its caller's (RATIONALE,
 	// "Jumps").
 	may := insts
-	if from == site {
+	if from == site.Addr {
 		may = behindFirst(insts)
+	} else if at, ok := stackCheck(site); ok && from == at {
+		may = behind(insts, int(site.Addr-from)) // the check only reads the g
 	}
 	switch {
 	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults }):
@@ -89,6 +112,15 @@ func behindFirst(insts []arch.Inst) []arch.Inst {
 		return nil
 	}
 	return insts[first+1:]
+}
+
+// behind are the instructions behind the first n bytes.
+func behind(insts []arch.Inst, n int) []arch.Inst {
+	for n > 0 && len(insts) > 0 {
+		n -= insts[0].Len
+		insts = insts[1:]
+	}
+	return insts
 }
 
 // continues is whether a function's start is somewhere in the middle of another.

@@ -22,7 +22,7 @@ type spot struct {
 	point  build.Point
 	second bool
 	top    bool
-	start  bool
+	begins arch.Addr
 	flags  bool
 }
 
@@ -116,8 +116,10 @@ func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
 }
 
 func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (spot, bool) {
-	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Addr == t.Function.Addr,
-		start: t.Exit == nil && t.Addr == t.Function.Addr}
+	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Entry}
+	if t.Entry {
+		sp.begins = m.Bias + t.Function.Addr
+	}
 	vaddr := t.Addr
 	if start, inside := s.exclusive(m, t); inside {
 		if p.loc.Every {
@@ -130,7 +132,7 @@ func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (sp
 	if t.Exit != nil {
 		sp.exit = s.exitTest(m, t)
 	}
-	sp.flags = sp.start && s.readsFlags(m, t.Function)
+	sp.flags = t.Entry && s.readsFlags(m, t.Function)
 	return sp, true
 }
 
@@ -161,7 +163,7 @@ func (s *session) exitTest(m *symbols.Module, t *symbols.Target) *exitTest {
 // exclusive asks whether a target lies where a trap would keep a store-exclusive
 // from ever succeeding.
 func (s *session) exclusive(m *symbols.Module, t *symbols.Target) (arch.Addr, bool) {
-	if s.isa.MinInst() == 1 || t.Addr == t.Function.Addr {
+	if s.isa.MinInst() == 1 || t.Entry {
 		return 0, false
 	}
 	code := make([]byte, min(t.Function.Size, 1<<20))

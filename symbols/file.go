@@ -30,6 +30,7 @@ type File struct {
 	rows      rows
 	lands     landings
 	last      lastCode
+	lastText  lastText
 	variables sync.Map // arch.Addr by name
 	gaps      sync.Map // Range by the address of the function in front
 }

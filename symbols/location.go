@@ -10,7 +10,8 @@ import (
 
 // Location says in words where to probe:
 //
-//	[BINARY:]FUNCTION[+OFFSET]   an instruction, by default the first
+//	[BINARY:]FUNCTION            where it is entered: see File.Body
+//	[BINARY:]FUNCTION+OFFSET     an instruction; +0 is the first
 //	[BINARY:]FUNCTION+*          every instruction
 //	[BINARY:]FUNCTION%return     every exit
 //	[BINARY:]*ADDRESS            an address, in BINARY one of its own vaddrs
@@ -33,6 +34,7 @@ type Location struct {
 	Binary   string // pattern; "" is the main program first, then any
 	Function string // pattern
 	Offset   uint64
+	First    bool // FUNCTION+0
 	Every    bool // FUNCTION+*
 	Return   bool // FUNCTION%return
 
@@ -142,7 +144,7 @@ func (p *parser) function(rest string, start int, l *Location) error {
 		case err != nil:
 			return p.fail(start+at+1, "%q is no offset: want a number such as 4 or 0x10, or *", tail)
 		default:
-			l.Offset = n
+			l.Offset, l.First = n, n == 0
 		}
 		end = at
 	}

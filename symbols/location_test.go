@@ -13,6 +13,7 @@ var locations = []struct {
 	{"libc:malloc", Location{Binary: "libc", Function: "malloc"}},
 	{"libc:malloc+4", Location{Binary: "libc", Function: "malloc", Offset: 4}},
 	{"malloc+0x10", Location{Function: "malloc", Offset: 16}},
+	{"malloc+0", Location{Function: "malloc", First: true}},
 	{"malloc+*", Location{Function: "malloc", Every: true}},
 	{"malloc%return", Location{Function: "malloc", Return: true}},
 	{"libc:mem*", Location{Binary: "libc", Function: "mem*"}},

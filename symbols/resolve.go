@@ -17,6 +17,7 @@ type Target struct {
 	Addr     arch.Addr // file vaddr
 	Name     string    // "malloc+4", "malloc%return"
 	Function Function
+	Entry    bool  // what a call has left is there: arguments, where it returns to
 	Exit     *Exit // of FUNCTION%return
 }
 
@@ -75,7 +76,7 @@ func (l Location) address(f *File) ([]Target, error) {
 		return nil, fmt.Errorf("%s: %w", l, ErrNoText)
 	}
 	fn, _ := f.FunctionAt(l.Address)
-	return []Target{{Addr: l.Address, Name: "*" + l.Address.String(), Function: fn}}, nil
+	return []Target{{Addr: l.Address, Name: "*" + l.Address.String(), Function: fn, Entry: l.Address == fn.Addr}}, nil
 }
 
 // named is a function with the name that it was asked for by.
@@ -166,8 +167,10 @@ func (l Location) targets(f *File, isa arch.ISA, fn named) ([]Target, error) {
 		return every(f, isa, fn)
 	case l.Return:
 		return exits(f, isa, fn)
+	case l.First:
+		return []Target{{Addr: fn.Addr, Name: offsetName(fn, fn.Addr), Function: fn.Function, Entry: true}}, nil
 	case l.Offset == 0:
-		return []Target{{Addr: fn.Addr, Name: fn.shown, Function: fn.Function}}, nil
+		return []Target{{Addr: f.Body(isa, fn.Function), Name: fn.shown, Function: fn.Function, Entry: true}}, nil
 	case l.Offset >= fn.Size:
 		return nil, fmt.Errorf("+%d is %w, which has %d bytes", l.Offset, ErrBeyond, fn.Size)
 	}
@@ -180,7 +183,7 @@ func (l Location) targets(f *File, isa arch.ISA, fn named) ([]Target, error) {
 	if !ok && i > 0 && i < len(starts) {
 		return nil, fmt.Errorf("+%d is %w: they start at +%d and +%d", l.Offset, ErrInside, starts[i-1]-fn.Addr, starts[i]-fn.Addr)
 	}
-	return []Target{{Addr: at, Name: offsetName(fn, at), Function: fn.Function}}, nil
+	return []Target{{Addr: at, Name: offsetName(fn, at), Function: fn.Function, Entry: at == f.Body(isa, fn.Function)}}, nil
 }
 
 func offsetName(fn named, at arch.Addr) string {
@@ -192,9 +195,10 @@ func every(f *File, isa arch.ISA, fn named) ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	body := f.Body(isa, fn.Function)
 	targets := make([]Target, len(starts))
 	for i, at := range starts {
-		targets[i] = Target{Addr: at, Name: offsetName(fn, at), Function: fn.Function}
+		targets[i] = Target{Addr: at, Name: offsetName(fn, at), Function: fn.Function, Entry: at == fn.Addr || at == body}
 	}
 	return targets, nil
 }

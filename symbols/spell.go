@@ -26,7 +26,7 @@ func (l Location) String() string {
 		return s + "+*"
 	case l.Return:
 		return s + "%return"
-	case l.Offset != 0:
+	case l.Offset != 0 || l.First:
 		return s + "+" + strconv.FormatUint(l.Offset, 10)
 	}
 	return s

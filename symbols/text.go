@@ -3,6 +3,7 @@ package symbols
 import (
 	"debug/elf"
 	"fmt"
+	"sync"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -92,8 +93,59 @@ func (o *object) textEnd(a uint64) uint64 {
 // whole or not at all. What shares a segment's first and last page with it is
 // mapped executable, too, and can be read.
 func (f *File) Text(vaddr arch.Addr, buf []byte) error {
-	if !f.obj.load(uint64(vaddr), buf, elf.PF_X) {
+	if !f.lastText.copy(f.obj, uint64(vaddr), buf) && !f.obj.load(uint64(vaddr), buf, elf.PF_X) {
 		return fmt.Errorf("%s: %d bytes at %s: %w", f.name, len(buf), vaddr, ErrNoText)
 	}
 	return nil
+}
+
+// lastText is the part of a file's code that was read last: functions are looked at
+// by address, a little of each, and a read of its own costs as much as 100 of these.
+type lastText struct {
+	mu sync.Mutex
+	at uint64
+	b  []byte
+}
+
+// textChunk is how much is read at once.
+const textChunk = 64 << 10
+
+// copy fills buf with the code at an address; it fails where a chunk or a segment
+// ends in between, and for what is large itself.
+func (l *lastText) copy(o *object, a uint64, buf []byte) bool {
+	n := uint64(len(buf))
+	if n > textChunk/4 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a < l.at || a-l.at > uint64(len(l.b)) || n > uint64(len(l.b))-(a-l.at) {
+		if !l.read(o, a, n) {
+			return false
+		}
+	}
+	copy(buf, l.b[a-l.at:])
+	return true
+}
+
+// read reads the chunk that an address lies in, as far as its segment goes.
+func (l *lastText) read(o *object, a, n uint64) bool {
+	s, ok := o.span(a, n, elf.PF_X)
+	if !ok || a < s.vaddr || s.off > uint64(o.size) {
+		return false
+	}
+	from := max(s.vaddr, a&^(textChunk-1))
+	skip := from - s.vaddr
+	have := min(s.filesz, uint64(o.size)-s.off)
+	if skip > have {
+		return false
+	}
+	if l.b == nil {
+		l.b = make([]byte, 0, textChunk)
+	}
+	l.at, l.b = from, l.b[:min(textChunk, have-skip)]
+	if got, _ := o.r.ReadAt(l.b, int64(s.off+skip)); got < len(l.b) {
+		l.b = l.b[:0]
+	}
+	return a-from <= uint64(len(l.b)) && n <= uint64(len(l.b))-(a-from)
 }

@@ -16,6 +16,8 @@ of a library ("libc" finds libc.so.6); without one the program comes before
 its libraries. Both may be globs, to be quoted from the shell:
 
   main, bash:execute_command, 'libc:mem*', '*:*alloc*'
+  FUNCTION+0        its first instruction; a Go function starts again there for
+                    more stack, so FUNCTION is where each call comes by once
   FUNCTION%return   the function's exits, with its result
   FUNCTION+*        every instruction of it
   *ADDRESS          an address in the process

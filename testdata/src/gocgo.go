@@ -58,10 +58,9 @@ func call(n int) (s int) {
 	return int(C.around(C.long(n)))
 }
 
-// mark begins as often as it ends: no stack grows for it, who would begin again then.
+// mark begins as often as it ends.
 //
 //go:noinline
-//go:nosplit
 func mark(n int) int { return n }
 
 //go:noinline
