@@ -300,6 +300,11 @@ func (j *Upgrade) Displaces() (list []arch.Addr) {
 // Displaced is the program's code that a planned jump displaces.
 func (j *Upgrade) Displaced() []byte { return j.run.code }
 
+// Splits is whether one of Displaces is among the bytes that the jump takes.
+func (j *Upgrade) Splits() bool {
+	return len(j.run.insts) > 1 && j.run.insts[0].Len < len(j.run.patch)
+}
+
 // Continue is where a task goes on that has come to addr, one of Displaces or the
 // jump's own address; at the site's with its hit behind it.
 func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {

@@ -36,7 +36,7 @@ const maxGoroutines = 5000
 // mayPark is whether goroutines may be parked in the middle of what a jump of a
 // module displaces.
 func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
-	return m != nil && m.File.IsGo() && !bytes.HasPrefix(up.Displaced(), goStackCheck)
+	return m != nil && m.File.IsGo() && up.Splits() && !bytes.HasPrefix(up.Displaced(), goStackCheck)
 }
 
 // Words of the kernel's struct ucontext, which it leaves on the stack that a
