@@ -107,7 +107,7 @@ func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unkn
 		if !m.File.IsGo() {
 			continue
 		}
-		gs, err := s.goroutines(p.Space, m)
+		gs, err := goroutines(p, m)
 		list = append(list, gs...)
 		if isGo = true; err != nil {
 			unknown(m, err)

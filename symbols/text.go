@@ -75,6 +75,16 @@ func (o *object) executable(a uint64) bool {
 	return false
 }
 
+// Data lists what the program has of the file that it can write to.
+func (f *File) Data() (list []Range) {
+	for _, s := range f.obj.segments {
+		if s.typ == elf.PT_LOAD && s.flags&elf.PF_W != 0 {
+			list = append(list, Range{arch.Addr(s.vaddr), arch.Addr(s.vaddr + s.mem)})
+		}
+	}
+	return list
+}
+
 // textEnd is the end of the code that a lies in: its section's, or without
 // section headers its segment's.
 func (o *object) textEnd(a uint64) uint64 {
