@@ -38,9 +38,36 @@ func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
 
 // Words of the kernel's struct ucontext, which it leaves on the stack that a
 // signal is handled on (asm/ucontext.h, asm/sigcontext.h).
-const ucStack = 2 // ss_sp; ss_size is two behind
+const (
+	ucFlags = 0
+	ucLink  = 1
+	ucStack = 2 // ss_sp; ss_size is two behind
+)
 
 var ucPC = map[bool]int{true: 21, false: 55}[ptrace.OnePC]
+
+// signalled are the places that signals have interrupted, if the words are those of a
+// stack that these may be handled on: what looks like the kernel's struct ucontext.
+func signalled(words []uint64, _ arch.Addr) (list []uint64) {
+	for i := ucPC; i+2 < len(words); i++ {
+		uc := words[i-ucPC:]
+		if uc[ucFlags] < 8 && uc[ucLink] == 0 && userState(words[i+1], words[i+2]) {
+			list = append(list, words[i])
+		}
+	}
+	return list
+}
+
+// userState is whether two words behind a PC are those that a task of this
+// architecture has there: eflags and the segments; pstate.
+func userState(first, second uint64) bool {
+	if ptrace.OnePC {
+		const userCS, fixed = 0x33, 2 // bit 1 of eflags is always set
+		return second&0xffff == userCS && first&fixed != 0 && first>>32 == 0
+	}
+	const mode = 0x1f // 0: EL0, of 64 bits
+	return first&mode == 0 && first>>32 == 0
+}
 
 // interrupted are the places that signals have interrupted, if the words are
 // those of the stack on which Go handles them, from sp on: of all that may look

@@ -3,8 +3,12 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -92,6 +96,40 @@ func TestLifeEvents(t *testing.T) {
 				t.Errorf("exit %+v, %v; last event %+v; want status %d", e, ok, last, status)
 			}
 		})
+	}
+}
+
+// TestEndMeanwhile has another thread end the process while its first is in a call that
+// we have it make: the kernel tells of the first's end last.
+func TestEndMeanwhile(t *testing.T) {
+	p := launch(t, "life", "last")
+	p.goOn()
+	until(t, "two threads", func() bool {
+		list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.pid))
+		return len(list) == 2
+	})
+	s := attach(t, p.pid).(*session)
+	called := make(chan error)
+	go func() {
+		called <- s.do(func() error {
+			first := s.tasks[p.pid]
+			if err := s.halt(first); err != nil {
+				return err
+			}
+			_, err := s.call(first, unix.SYS_PPOLL, 0, 0, 0, 0)
+			return err
+		})
+	}()
+	until(t, "the call", func() bool {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", p.pid))
+		return taskState(p.pid) == 'S' && strings.HasPrefix(string(b), strconv.Itoa(unix.SYS_PPOLL)+" ")
+	})
+	p.goOn()
+	if err := <-called; !isGone(err) {
+		t.Error(err)
+	}
+	if _, status := p.end(); status != 4 {
+		t.Errorf("status %d", status)
 	}
 }
 

@@ -114,13 +114,43 @@ func (s *session) keep(t *inferior.Task) {
 // next waits for the stop of a task that goes on only for a moment: a step, or
 // a system call of ours. Others' stops wait meanwhile.
 func (s *session) next(t *inferior.Task) (ptrace.Stop, error) {
-	stop, _, err := ptrace.Wait(t.TID, true)
+	stop, err := s.stopOf(t)
 	if err != nil {
 		return stop, err
 	}
 	s.stats.stops.Add(1)
 	t.Begin(stop)
 	return stop, nil
+}
+
+// stopOf waits for one task. The end of a process's first task is told when nobody has
+// to be told of its others' ends any more: these are looked for, too, if it takes long.
+func (s *session) stopOf(t *inferior.Task) (ptrace.Stop, error) {
+	if t.TID != t.Process.PID || len(t.Process.Tasks) < 2 {
+		stop, _, err := ptrace.Wait(t.TID, true)
+		return stop, err
+	}
+	const soon, often = 100, 50 * time.Microsecond
+	for n := 0; ; n++ {
+		stop, ok, err := ptrace.Wait(t.TID, false)
+		switch {
+		case ok || err != nil:
+			return stop, err
+		case n < soon:
+			ptrace.Yield()
+			continue
+		}
+		ids, _ := inferior.TaskIDs(t.TID) // also those that we have not heard of yet
+		for _, id := range ids {
+			if id == t.TID {
+				continue
+			}
+			if stop, ended := ptrace.Ended(id); ended && s.tasks[id] != nil {
+				s.take(stop)
+			}
+		}
+		time.Sleep(often)
+	}
 }
 
 // decide is the table of what a stop leads to; each case is one line.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
@@ -284,17 +285,27 @@ func (s *session) guardAgain(p *inferior.Process, table *breakpoint.Table) error
 }
 
 // comesBack is whether a signal handler is going to return into our code: while
-// there was no tracer, nobody has kept signals from tasks there.
+// there was no tracer, nobody has kept signals from tasks there. Go's runtime parks no
+// goroutine there: it knows no function of it.
 func (s *session) comesBack(space *inferior.Space, ps []*inferior.Process) bool {
-	found := false
 	for _, p := range ps {
-		s.eachStack(p, func(words []uint64) {
-			for _, v := range words {
-				found = found || space.Table.InArea(arch.Addr(v))
+		stacks, _ := symbols.Maps(p.PID)
+		isGo := slices.ContainsFunc(s.modules(p), func(m *symbols.Module) bool { return m.File.IsGo() })
+		for _, t := range p.Tasks {
+			r, err := t.Regs()
+			if err != nil {
+				continue
 			}
-		}, func(*symbols.Module, error) {})
+			places, most, sp := signalled, 256<<10, arch.Addr(r[s.isa.SPReg()])
+			if isGo {
+				places, most = interrupted, goSignalStack
+			}
+			if slices.ContainsFunc(places(stackWords(p.Space, stacks, sp, most), sp), func(v uint64) bool { return space.Table.InArea(arch.Addr(v)) }) {
+				return true
+			}
+		}
 	}
-	return found
+	return false
 }
 
 // endStore removes the folder of a session that leaves nothing.

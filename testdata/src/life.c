@@ -5,6 +5,8 @@
      threads  K threads, one after another
      exec     a thread that is not the leader executes this program
      leader   the leader ends before K threads
+     last     a thread that is not the leader ends all, with status 4, when
+              there is a byte of input
      tree     K generations of fork
      hold     a fork's child that calls, waits for a byte of input, and calls again
      holdexec the same with a posix_spawn */
@@ -106,6 +108,14 @@ static void *executes(void *self)
 	exit(3);
 }
 
+static void *ends(void *unused)
+{
+	char c;
+	while (read(0, &c, 1) < 0)
+		;
+	exit(4);
+}
+
 static void *outlives(void *leader)
 {
 	long left = (long)leader;
@@ -156,6 +166,12 @@ int main(int argc, char **argv)
 	if (strcmp(mode, "exec") == 0) {
 		pthread_t id;
 		pthread_create(&id, NULL, executes, argv[0]);
+		for (;;)
+			pause();
+	}
+	if (strcmp(mode, "last") == 0) {
+		pthread_t id;
+		pthread_create(&id, NULL, ends, NULL);
 		for (;;)
 			pause();
 	}

@@ -130,6 +130,24 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 	}
 }
 
+// Ended is Wait for the end of a task only; it never blocks.
+func Ended(task int) (s Stop, ok bool) {
+	var info SigInfo
+	const flags = unix.WEXITED | unix.WALL | unix.WNOTHREAD | unix.WNOHANG
+	for {
+		switch errno := waitid(task, &info, flags, false); {
+		case errno == unix.EINTR:
+			continue
+		case errno != 0 || info.Sender() == 0:
+			return Stop{}, false
+		}
+		return Decode(info.Sender(), info.waitStatus()), true
+	}
+}
+
+// Yield lets others run on this thread's processor.
+func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
 // Take makes Wait not tell a task's present stop again. Where the task has been
 // killed meanwhile its end is still told.
 func Take(task int) {
