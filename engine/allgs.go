@@ -38,7 +38,9 @@ const (
 	minGoStack = 2048
 )
 
-// readGoroutine reads the g at an address. It is not ok if there is none.
+// readGoroutine reads the g at an address. It is not ok if there is none. Ends are
+// written in one instruction, but for those of a goroutine that ends: then one may be 0
+// before the other is.
 func readGoroutine(space *inferior.Space, at arch.Addr) (g goroutine, ok bool) {
 	var b [gSize]byte
 	if at == 0 || at%8 != 0 || space.Memory.Read(at, b[:]) != nil {
@@ -47,9 +49,11 @@ func readGoroutine(space *inferior.Space, at arch.Addr) (g goroutine, ok bool) {
 	g = goroutine{lo: arch.Addr(le64(b[gStackLo:])), hi: arch.Addr(le64(b[gStackHi:])),
 		sp: arch.Addr(le64(b[gSP:])), runs: le64(b[gM:]) != 0}
 	size := uint64(g.hi - g.lo)
-	ended := g.lo == 0 && g.hi == 0
-	return g, ended || g.hi > g.lo && size >= minGoStack && bits.OnesCount64(size) == 1 && g.lo%8 == 0
+	return g, (g.lo|g.hi)%8 == 0 && (g.ended() || g.hi > g.lo && size >= minGoStack && bits.OnesCount64(size) == 1)
 }
+
+// ended is whether it has no stack.
+func (g *goroutine) ended() bool { return g.lo == 0 || g.hi == 0 }
 
 // allGoroutines is where a Go module's runtime has the list of them, as the file
 // is linked.
@@ -78,7 +82,7 @@ func findGoroutines(p *inferior.Process, m *symbols.Module) (list []goroutine, e
 	err = eachGoSlice(p.Space, m, func(ptr arch.Addr, n uint64) error {
 		switch gs, err := goroutinesOf(p.Space, ptr, n); err {
 		case nil:
-			list, found = append(list, gs...), true
+			list, found = append(list, gs...), found || len(gs) > 0 // some of the runtime's never end
 		case errGoroutineMany:
 			return err
 		}
@@ -105,7 +109,7 @@ func goroutinesOf(space *inferior.Space, ptr arch.Addr, n uint64) (list []gorout
 		switch {
 		case !ok && i < n-1:
 			return nil, errGoroutines
-		case ok && g.hi != 0: // one that has ended has no stack
+		case ok && !g.ended():
 			list = append(list, g)
 		}
 	}
