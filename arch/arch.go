@@ -55,6 +55,9 @@ type Inst struct {
 	Data Addr
 	// Faults is set by Run: the instruction may fault.
 	Faults bool
+	// Follows is set by Run, too: it reads less than a page away from where one before
+	// it has read, through the same pointer.
+	Follows bool
 }
 
 // Reader reads a tracee's memory at addr into buf, whole or not at all.
@@ -150,9 +153,6 @@ type ISA interface {
 	// FlagsLive is whether the arithmetic flags may mean something where code begins: it
 	// reads them before it sets them, calls, returns or jumps.
 	FlagsLive(code []byte) bool
-	// ShortJump is a jump that is shorter than JumpLen, nil if it does not reach, or
-	// there is none.
-	ShortJump(from, to Addr) []byte
 	// Run decodes the instructions at the start of code, which lies at at,
 	// up to the one with which they are n bytes or more, or behind which there
 	// is nothing but padding: they can be displaced together by a jump. It

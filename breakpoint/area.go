@@ -30,19 +30,18 @@ type area struct {
 }
 
 const (
-	cellSize  = 64
-	cellCode  = 48 // bytes for the slot
-	cellOrig  = 48 // displaced bytes, up to 8, then how many
-	cellRelay = 55 // of a short jump, which displaces less: how far behind it its relay lies, 8 bits; else displaced bytes
-	cellJump  = 57 // length of the jump, 0: a trap
-	cellRun   = 58 // of a jump: its run's first cell, relative to this one, 32 bits
-	cellRuns  = 62 // how many cells that has
-	cellBack  = 63 // of a jump: how far before the site it lies
-	headSize  = 64
-	stubRoom  = 2048
-	pageSize  = 4096
-	minCells  = 200
-	maxCells  = 1 << 22
+	cellSize = 64
+	cellCode = 48 // bytes for the slot
+	cellOrig = 48 // displaced bytes, up to 8, then how many
+	cellJump = 57 // length of the jump, 0: a trap
+	cellRun  = 58 // of a jump: its run's first cell, relative to this one, 32 bits
+	cellRuns = 62 // how many cells that has
+	cellBack = 63 // of a jump: how far before the site it lies
+	headSize = 64
+	stubRoom = 2048
+	pageSize = 4096
+	minCells = 200
+	maxCells = 1 << 22
 
 	headGuard = 16 // addr of the guard header, 0: none
 	headCells = 24 // addr of cell 0

@@ -50,9 +50,6 @@ func (t *Table) Arm(jumps []*Upgrade) []error {
 func (t *Table) noteJump(s *Site, r *run) {
 	var b [cellSize - cellOrig]byte
 	n := copy(b[:8], r.code[:len(r.patch)])
-	if r.relayed {
-		b[cellRelay-cellOrig] = byte(r.veneer - r.from - arch.Addr(len(r.patch)))
-	}
 	if r.from != s.Addr {
 		n += copy(b[n:8], s.code[:len(t.isa.Trap())])
 	}
@@ -213,7 +210,7 @@ func (t *Table) InRun(pc arch.Addr) bool {
 			return a.runs[int(pc-a.cells)/cellSize] != nil
 		}
 	}
-	return t.inLibrary(pc) || t.behindPad(pc) || t.atRelay(pc)
+	return t.inLibrary(pc) || t.behindPad(pc)
 }
 
 func (t *Table) behindPad(pc arch.Addr) bool {

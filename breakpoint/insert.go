@@ -345,7 +345,6 @@ func (t *Table) Unmapped(start, end arch.Addr) []*Site {
 			t.forget(s)
 		}
 	}
-	t.forgetRelays(start, end)
 	return gone
 }
 

@@ -23,9 +23,6 @@ type Upgrade struct {
 	// shorter than a jump: the jump's last bytes are the program's next.
 	// Those may be other sites' patches, too.
 	Pun bool
-	// Relays asks for a short jump, by a relay in one of these places: padding between
-	// functions that consists of traps, of a jump's length.
-	Relays []arch.Addr
 	// Others are the other sites in what the jump displaces, with theirs.
 	Others []Other
 
@@ -103,12 +100,9 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 // least.
 func (t *Table) displace(j *Upgrade) (*run, error) {
 	s, n := j.Site, t.isa.JumpLen()
-	r := &run{from: j.From, code: t.CodeAt(s), relayed: len(j.Relays) > 0}
-	switch {
-	case j.Pun:
+	r := &run{from: j.From, code: t.CodeAt(s)}
+	if j.Pun {
 		n = 1
-	case r.relayed:
-		n = t.shortLen()
 	}
 	if back := int64(s.Addr - j.From); back != 0 {
 		if back < 0 || back > MaxBack {
@@ -123,9 +117,6 @@ func (t *Table) displace(j *Upgrade) (*run, error) {
 	jump, err := t.isa.Jump(r.code, r.from, r.from)
 	if err != nil {
 		return nil, err
-	}
-	if r.relayed {
-		jump = jump[:n]
 	}
 	if r.from%pageSize+arch.Addr(len(jump)) > pageSize {
 		return nil, errTwoPages
@@ -170,7 +161,7 @@ func (t *Table) alone(j *Upgrade, r *run) error {
 			return errNear
 		}
 	}
-	if t.planned.any(r.from, behind) || t.relays.any(r.from, behind) || len(t.jumpsOn(r.from, int(behind-r.from))) > 0 {
+	if t.planned.any(r.from, behind) || len(t.JumpsOver(r.from, int(behind-r.from))) > 0 {
 		return ErrOverlap
 	}
 	return nil
@@ -198,17 +189,12 @@ func (t *Table) write(j *Upgrade, what run, more int) error {
 			n = need
 			continue
 		}
-		switch {
-		case r.relayed:
-			if r.veneer, err = t.relayFor(r, j.Relays); err == nil {
-				r.patch = t.isa.ShortJump(r.from, r.veneer)
-			}
-		case j.Pun:
+		if j.Pun {
 			if r.veneer, err = t.veneerFor(r); err == nil {
 				r.patch, err = t.isa.Jump(r.code, r.from, r.veneer)
 				r.patch = r.patch[:len(r.patch)-len(r.shared)]
 			}
-		default:
+		} else {
 			r.patch, err = t.isa.Jump(r.code, r.from, r.addr)
 		}
 		if err != nil {
@@ -248,14 +234,10 @@ func (t *Table) runCode(j *Upgrade, r *run) ([]byte, error) {
 	return t.buf.Code, err
 }
 
-// freeRun gives back a run's cells, and its veneer or relay.
+// freeRun gives back a run's cells, and its veneer.
 func (t *Table) freeRun(r *run) {
 	r.area.giveRun(r.cell, r.n)
-	switch {
-	case t.veneers[r.veneer] != r:
-	case r.relayed:
-		_ = t.unrelay(r) // where that can't be, the code is gone
-	default:
+	if t.veneers[r.veneer] == r {
 		delete(t.veneers, r.veneer)
 	}
 }

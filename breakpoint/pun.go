@@ -13,10 +13,7 @@ import (
 // page is mapped, with a veneer: a jump from there to the run. Veneers lie in
 // mappings as libraries do.
 
-var (
-	errNoPun   = fmt.Errorf("%w: no room for a jump, and none where its last bytes lead", ErrUnsupported)
-	errNoRelay = fmt.Errorf("%w: no room for a jump, and none that a short one reaches", ErrUnsupported)
-)
+var errNoPun = fmt.Errorf("%w: no room for a jump, and none where its last bytes lead", ErrUnsupported)
 
 // maxPuns is how many mappings there may be for veneers: a process has 65,530 in all
 // (vm.max_map_count), and each costs two pages.
@@ -33,7 +30,7 @@ func (r *run) rung() Rung {
 	return Jump
 }
 
-func (r *run) pun() bool { return r.veneer != 0 && !r.relayed }
+func (r *run) pun() bool { return r.veneer != 0 }
 
 // veneerFor finds where the veneer of a run lies. Nothing is written there yet:
 // another's may be in use, that was for the same jump.
@@ -102,13 +99,10 @@ func (t *Table) leaning(from arch.Addr, n int) (list []*Site) {
 	return list
 }
 
-// lead writes a pun's veneer, or a relay. All tasks are halted, and none is in one.
+// lead writes a pun's veneer. All tasks are halted, and none is in it.
 func (t *Table) lead(r *run) error {
-	switch {
-	case r.veneer == 0:
+	if r.veneer == 0 {
 		return nil
-	case r.relayed:
-		return t.relay(r)
 	}
 	return t.mem.Write(r.veneer, t.veneer(r.veneer, r.addr))
 }

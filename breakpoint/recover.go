@@ -124,9 +124,7 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 		now = nil
 	}
 	armed := err == nil && bytes.Equal(now, patch)
-	if n == t.shortLen() && cell[cellRelay] != 0 {
-		armed = t.recoverRelay(r, cell[cellRelay], now)
-	} else if r.veneer = t.recoverVeneer(r, now); r.veneer != 0 {
+	if r.veneer = t.recoverVeneer(r, now); r.veneer != 0 {
 		armed = true
 	}
 	if armed {

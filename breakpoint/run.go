@@ -25,10 +25,7 @@ type run struct {
 	patch   []byte    // the jump
 	insts   []arch.Inst
 	slot    arch.Slot // of the displaced instructions; Offs from addr
-	veneer  arch.Addr // of a pun: where its jump leads first; of a short jump: its relay
-	relayed bool      // it is a short jump, or is to be
-	led     bool      // the relay is there
-	before  *run      // whose relay was there before
+	veneer  arch.Addr // of a pun: where its jump leads first
 	shared  []byte    // of a pun: the jump's bytes behind its patch, as they are in memory
 }
 
@@ -48,9 +45,6 @@ func (r *run) inUse() bool {
 
 // behind is where the jump and what it displaces end.
 func (r *run) behind(jump int) arch.Addr {
-	if r.relayed { // also one of a dead tracer's, of which nothing else is known
-		jump = 0
-	}
 	return max(r.end(), r.from+arch.Addr(max(jump, len(r.patch))))
 }
 

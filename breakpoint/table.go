@@ -23,10 +23,8 @@ type Table struct {
 	jumps  int    // sites armed by a jump
 	old    []*run // that no jump leads to any more; a task may be inside
 	libs   []library
-	// veneers are what puns lead to, by where they lie; in libs, too. Relays are, too;
-	// relays is where those lie.
+	// veneers are what puns lead to, by where they lie; in libs, too.
 	veneers map[arch.Addr]*run
-	relays  addrSet
 	// planned is what jumps displace that are not armed yet, and what they lie on.
 	planned addrSet
 	plans   int // how many jumps those are
@@ -35,7 +33,7 @@ type Table struct {
 
 // New makes an empty table.
 func New(isa arch.ISA, mem Memory, mapper Mapper) *Table {
-	return &Table{isa: isa, mem: mem, mapper: mapper, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}, veneers: map[arch.Addr]*run{}, planned: addrSet{}, relays: addrSet{}}
+	return &Table{isa: isa, mem: mem, mapper: mapper, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}, veneers: map[arch.Addr]*run{}, planned: addrSet{}}
 }
 
 // At is the site at addr, or nil.
@@ -196,14 +194,14 @@ func (t *Table) Areas() (addrs []arch.Addr, sizes []int) {
 	return addrs, sizes
 }
 
-// InArea says whether pc lies in a mapping of ours, or in a relay.
+// InArea says whether pc lies in a mapping of ours.
 func (t *Table) InArea(pc arch.Addr) bool {
 	for _, a := range t.areas {
 		if a.contains(pc) {
 			return true
 		}
 	}
-	return t.inLibrary(pc) || t.atRelay(pc)
+	return t.inLibrary(pc)
 }
 
 func (t *Table) inLibrary(pc arch.Addr) bool {
@@ -245,7 +243,6 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 			c.veneers[at] = runs[r]
 		}
 	}
-	t.cloneRelays(c)
 	c.jumps = t.jumps
 	for addr := range t.gone {
 		c.gone[addr] = true

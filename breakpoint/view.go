@@ -42,9 +42,6 @@ func (t *Table) Hide(addr arch.Addr, buf []byte) {
 			put(addr, buf, s.run.from, s.run.code[:len(s.run.patch)])
 		}
 	}
-	for _, r := range t.relaysOver(addr, len(buf)) {
-		put(addr, buf, r.veneer, t.relayCode())
-	}
 }
 
 // put writes what of code, which lies at at, is in buf, which lies at addr.
@@ -60,14 +57,6 @@ func put(addr arch.Addr, buf []byte, at arch.Addr, code []byte) {
 // site the original changes, and the site is served anew. No jump may displace
 // what is written.
 func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
-	for _, r := range t.relaysOver(addr, len(data)) {
-		if r.inUse() {
-			return ErrOverlap
-		}
-		if err := t.unrelay(r); err != nil {
-			return err
-		}
-	}
 	out := append([]byte(nil), data...)
 	var changed []*Site
 	for _, s := range t.overlapping(addr-16, len(data)+16) {
@@ -148,4 +137,18 @@ func (t *Table) Locate(pc arch.Addr) (fix arch.Fix, site *Site, ok bool) {
 		return arch.Fix{PC: r.from, Before: true, Reg: -1}, r.sites[0], true
 	}
 	return arch.Fix{}, nil, false
+}
+
+// JumpsOver lists the sites whose jump lies on, or displaces, any of n bytes at addr.
+func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
+	if t.jumps == 0 {
+		return nil
+	}
+	back := t.isa.MaxJump() - 1 + t.isa.MaxInst()
+	for a := addr - arch.Addr(back); a < addr+arch.Addr(n+MaxBack); a++ {
+		if s := t.sites[a]; s != nil && s.run != nil && s.run.from < addr+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > addr {
+			list = append(list, s)
+		}
+	}
+	return list
 }

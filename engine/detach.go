@@ -219,7 +219,7 @@ func (s *session) removeGuard(t *inferior.Task) error {
 // unmap takes our mappings away; the last calls run outside them.
 func (s *session) unmap(t *inferior.Task) error {
 	space := t.Process.Space
-	err := space.Table.Restore()
+	var err error
 	addrs, sizes := space.Table.Areas()
 	data := space.Guard.Data
 	regions := s.regions[space]

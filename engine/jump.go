@@ -139,7 +139,7 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 			return err
 		}
 	}
-	if list, err = s.armPlanned(p, list, s.planShorter); err != nil {
+	if list, err = s.armPlanned(p, list, s.planPun); err != nil {
 		return err
 	}
 	for _, l := range list {
@@ -202,61 +202,16 @@ func (s *session) planAll(p *inferior.Process, sites []noRoom, plan planner) (up
 	return ups, slices.DeleteFunc(left, func(l noRoom) bool { return served[l.site] }), nil
 }
 
-// planShorter gets a short jump ready, or a pun. They come last: what is behind puns has
-// its patches.
-func (s *session) planShorter(p *inferior.Process, site *breakpoint.Site, _ int) (*breakpoint.Upgrade, error) {
-	up, err := s.planShort(p, site)
-	if err != nil && !isGone(err) {
-		up, err = s.planPun(p, site)
-	}
-	return up, err
-}
-
 // noRoom is a site that can't have a jump of full length.
 type noRoom struct {
 	site *breakpoint.Site
 	why  error
 }
 
-// planShort gets a short jump ready for a site with less room than a long one needs,
-// by a relay in the padding between functions (Go's linker leaves traps there).
-func (s *session) planShort(p *inferior.Process, site *breakpoint.Site) (*breakpoint.Upgrade, error) {
-	m, short := moduleAt(p, site.Addr), len(s.isa.ShortJump(0, 0))
-	switch {
-	case short == 0 || site.End() >= site.Addr+arch.Addr(s.isa.JumpLen()):
-		return nil, breakpoint.ErrUnsupported
-	case m == nil:
-		return nil, symbols.ErrNoFunc
-	}
-	if err := jumpable(site); err != nil {
-		return nil, err
-	}
-	end, err := s.proveJump(m, site.Addr, site, p.Space.Table.CodeAt(site), short)
-	if err != nil {
-		return nil, err
-	}
-	at := site.Addr - m.Bias
-	places := m.File.Padding(s.isa, at-min(at, shortReach), at+shortReach, s.isa.JumpLen())
-	if len(places) == 0 {
-		return nil, breakpoint.ErrUnsupported
-	}
-	for i := range places {
-		places[i] += m.Bias
-	}
-	up, err := s.upgradeOf(p, m, site, site.Addr, end)
-	if err != nil {
-		return nil, err
-	}
-	up.Relays = places
-	return up, p.Space.Table.Plan(up, 1)
-}
-
-// shortReach is how far a short jump leads, both ways, about.
-const shortReach = 128
-
 // planPun gets a jump ready for a site with less room than that needs. It displaces
-// the site's instruction only: there is nothing to prove.
-func (s *session) planPun(p *inferior.Process, site *breakpoint.Site) (*breakpoint.Upgrade, error) {
+// the site's instruction only: there is nothing to prove. Puns come last: what is
+// behind them has its patches.
+func (s *session) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*breakpoint.Upgrade, error) {
 	m := moduleAt(p, site.Addr)
 	if m == nil { // code that is made as the program runs may change
 		return nil, symbols.ErrNoFunc

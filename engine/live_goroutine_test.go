@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 )
 
@@ -61,4 +62,55 @@ func TestStrippedGoJumps(t *testing.T) {
 	if traps > len(list)/100 {
 		t.Errorf("%d of %d are traps", traps, len(list))
 	}
+}
+
+// TestGoGaps has every function of a Go program start and return by jumps: none begins
+// in the room between functions. A signal there, with no tracer, finds Go's runtime at
+// an address that its tables have no line for, and that ends the program.
+func TestGoGaps(t *testing.T) {
+	needsJumps(t)
+	p := launch(t, "gowork", "3", "1000")
+	s := attach(t, p.pid).(*session)
+	register(t, s, ProbeSpec{Location: "gowork:*"})
+	register(t, s, ProbeSpec{Location: "gowork:*%return"})
+	changed := 0
+	if err := s.do(func() error {
+		proc := s.procs[p.pid]
+		m := s.modules(proc)[0]
+		fns, err := m.File.Functions()
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(fns); i++ {
+			from, n := fns[i].End(), int(fns[i+1].Addr-fns[i].End())
+			if n <= 0 || n > 64 {
+				continue
+			}
+			want, got := make([]byte, n+1), make([]byte, n+1)
+			if m.File.Text(from-1, want) != nil {
+				continue
+			}
+			if err := proc.Space.Memory.Read(m.Runtime(from-1), got); err != nil {
+				return err
+			}
+			// What begins in the function may end behind it.
+			if slices.Equal(want[1:], got[1:]) {
+				continue
+			}
+			if changed++; !covered(proc.Space.Table, m.Runtime(from), hostISA().JumpLen()) {
+				t.Errorf("% x behind %s, not % x", got, fns[i].Name, want)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if changed == 0 && jumping && hostISA().MinInst() == 1 {
+		t.Error("no jump ends behind its function")
+	}
+}
+
+// covered is whether a jump that begins before an address ends behind it.
+func covered(table *breakpoint.Table, at arch.Addr, n int) bool {
+	return slices.ContainsFunc(table.JumpsOver(at, 1), func(s *breakpoint.Site) bool { return s.Addr < at && s.Addr+arch.Addr(n) > at })
 }

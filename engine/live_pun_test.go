@@ -71,47 +71,17 @@ func TestPunsClean(t *testing.T) {
 	}
 }
 
-// TestRelayClean comes to a short jump and goes while threads run through it, and leaves the
-// padding as it was.
-func TestRelayClean(t *testing.T) {
-	needsPuns(t)
-	p := launch(t, "short", "3", "100000000000")
-	text := textOf(t, p.pid)
-	p.goOn()
-	for range 5 {
-		s := attach(t, p.pid)
-		for range 20 {
-			id := register(t, s, ProbeSpec{Location: "hop"})
-			if pl := s.Placements(id); len(pl) != 1 || pl[0].Rung != breakpoint.Jump {
-				t.Fatalf("%+v", pl)
-			}
-			until(t, "hits", func() bool { return s.Hits(id) > 1000 })
-			if err := s.Unregister(id); err != nil {
-				t.Fatal(err)
-			}
-		}
-		register(t, s, ProbeSpec{Location: "hop"})
-		detach(t, s)
-		clean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
-	}
-}
-
-// TestPunsCount counts returns by puns, and calls of a function that has room for a
-// short jump only, by a relay: as many as there are. A child that is not followed has
-// none of it.
+// TestPunsCount counts returns by puns: as many as calls. A child that is not followed
+// has none of it.
 func TestPunsCount(t *testing.T) {
 	needsPuns(t)
 	p := launch(t, "short", "2", "1000000")
 	s := attach(t, p.pid)
 	in, out := register(t, s, ProbeSpec{Location: "pick"}), register(t, s, ProbeSpec{Location: "pick%return"})
-	hop := register(t, s, ProbeSpec{Location: "hop"})
-	if pl := s.Placements(hop); len(pl) != 1 || pl[0].Rung != breakpoint.Jump {
-		t.Errorf("%+v", pl)
-	}
 	p.goOn()
 	want, _ := alone(t, "short", "2", "1000000")
-	if got, status := p.end(); got != want || status != 0 || s.Hits(in) != 2000000 || s.Hits(out) != 2000000 || s.Hits(hop) != 2000000 {
-		t.Errorf("%d and %d calls, %d returns: %q, status %d, want %q", s.Hits(in), s.Hits(hop), s.Hits(out), got, status, want)
+	if got, status := p.end(); got != want || status != 0 || s.Hits(in) != 2000000 || s.Hits(out) != 2000000 {
+		t.Errorf("%d calls, %d returns: %q, status %d, want %q", s.Hits(in), s.Hits(out), got, status, want)
 	}
 }
 

@@ -83,7 +83,7 @@ func TestResidentStop(t *testing.T) {
 	for _, c := range []struct{ fixture, args, where string }{
 		{"threads", pace("4", "1") + " 10000000000", "work"}, {"gowork", pace("4", "1") + " 10000000000", "main.work"},
 		{"storm", "plain 100000000000 2000", "work"}, {"storm", "altstack 100000000000 2000", "work"},
-		{"short", "4 10000000000", "hop"}, // a relay
+		{"short", "4 10000000000", "pick%return"}, // a pun
 	} {
 		t.Run(c.fixture+"-"+firstField(c.args), func(t *testing.T) {
 			p := launch(t, c.fixture, strings.Fields(c.args)...)

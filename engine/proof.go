@@ -21,7 +21,7 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 			return at, end, nil
 		}
 	}
-	end, err = s.proveJump(m, site.Addr, site, p.Space.Table.CodeAt(site), s.isa.JumpLen())
+	end, err = s.proveJump(m, site.Addr, site, p.Space.Table.CodeAt(site))
 	if err == nil || site.Tag.(*tag).list[0].begins != 0 || m == nil || oneEach {
 		return site.Addr, end, err
 	}
@@ -54,14 +54,13 @@ func (s *session) proveBefore(p *inferior.Process, m *symbols.Module, from arch.
 	if err := p.Space.Table.ReadOriginal(from, code); err != nil {
 		return 0, err
 	}
-	return s.proveJump(m, from, site, code, s.isa.JumpLen())
+	return s.proveJump(m, from, site, code)
 }
 
 // proveJump proves that nothing leads behind the start of what a jump displaces
-// of a length that lies at from, up to the site's instruction, and says where that
-// ends.
-func (s *session) proveJump(m *symbols.Module, from arch.Addr, site *breakpoint.Site, code []byte, length int) (end arch.Addr, err error) {
-	n := max(length, int(site.Addr-from)+1)
+// that lies at from, up to the site's instruction, and says where that ends.
+func (s *session) proveJump(m *symbols.Module, from arch.Addr, site *breakpoint.Site, code []byte) (end arch.Addr, err error) {
+	n := max(s.isa.JumpLen(), int(site.Addr-from)+1)
 	insts, err := s.isa.Run(code, from, n)
 	if err != nil {
 		return 0, err
@@ -76,7 +75,7 @@ func (s *session) proveJump(m *symbols.Module, from arch.Addr, site *breakpoint.
 	// there (faultInside): by us. Where we may be gone the first instruction that does
 	// anything may fault, which is what a trap displaces, too: the stack pointer is
 	// the function's own, and Go takes the fault for one of its caller's (RATIONALE,
-	// "Jumps").
+	// "Jumps"). Go has no pointer to something of which only a part is there.
 	may := insts
 	if from == site.Addr {
 		may = behindFirst(insts)
@@ -84,7 +83,7 @@ func (s *session) proveJump(m *symbols.Module, from arch.Addr, site *breakpoint.
 		may = behind(insts, int(site.Addr-from)) // the check only reads the g
 	}
 	switch {
-	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults }):
+	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults && !(isGo && in.Follows) }):
 		return 0, errFaults
 	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop && insts[1].Kind == arch.KindCall:
 		return 0, errGoNop // runtime.goexit, also where nobody names it

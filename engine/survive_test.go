@@ -98,7 +98,6 @@ func TestSurvive(t *testing.T) {
 		{"gowork-stripped", []string{"3", "40000", "1000"}, "main.work"},
 		{"short", []string{"3", "40000", "1000"}, "pick%return"}, // a pun
 		{"short", []string{"3", "40000", "999"}, "pick+*"},
-		{"short", []string{"3", "40000", "998"}, "hop"}, // a relay
 		{"forker", []string{"fork", "60"}, "work libc:malloc libc:fork"},
 		{"forker", []string{"vfork", "60"}, "work libc:vfork"},
 		{"forker", []string{"spawn", "60"}, "work libc:malloc"},

@@ -32,7 +32,6 @@ type File struct {
 	last      lastCode
 	lastText  lastText
 	variables sync.Map // arch.Addr by name
-	gaps      sync.Map // Range by the address of the function in front
 }
 
 // Open opens the ELF object at path.

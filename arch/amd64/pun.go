@@ -20,15 +20,6 @@ func (isa) Puns(code []byte, from arch.Addr, own int) (lo, hi arch.Addr, ok bool
 	return arch.Addr(to), arch.Addr(to) + 1<<free - 1, to > 0 && to < highest
 }
 
-// ShortJump is jmp rel8.
-func (isa) ShortJump(from, to arch.Addr) []byte {
-	d := int64(to) - int64(from+2)
-	if d != int64(int8(d)) {
-		return nil
-	}
-	return []byte{0xeb, byte(d)}
-}
-
 // FarJump is jmp *0(%rip), and where to behind it.
 func (isa) FarJump(to arch.Addr) []byte {
 	return binary.LittleEndian.AppendUint64([]byte{0xff, 0x25, 0, 0, 0, 0}, uint64(to))

@@ -60,21 +60,3 @@ func TestFarJump(t *testing.T) {
 		}
 	}
 }
-
-// TestShortJump holds short jumps to what they decode to, as far as they reach.
-func TestShortJump(t *testing.T) {
-	const from arch.Addr = 0x400000
-	for d := int64(-200); d < 200; d++ {
-		to := arch.Addr(int64(from) + 2 + d)
-		jump := ISA.ShortJump(from, to)
-		if reaches := d >= -128 && d < 128; reaches != (jump != nil) {
-			t.Errorf("%d away: % x", d, jump)
-		}
-		if jump == nil {
-			continue
-		}
-		if in, err := ISA.Decode(jump, from); err != nil || in.Kind != arch.KindJump || in.Target != to || in.Len != len(jump) {
-			t.Errorf("%d away: % x: %+v, %v", d, jump, in, err)
-		}
-	}
-}

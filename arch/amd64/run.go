@@ -28,6 +28,7 @@ func (isa) Jump(_ []byte, from, to arch.Addr) ([]byte, error) {
 
 func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 	got := 0
+	var read pointers
 	for got < n {
 		in, err := parse(code[got:])
 		if err != nil {
@@ -48,7 +49,7 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		case got > 0 && d.Kind == arch.KindBranch && in.xbegin():
 			return nil, fmt.Errorf("%w: a transaction begins %d bytes in", arch.ErrUnsupported, got)
 		}
-		d.Faults = !in.harmless(d.Kind)
+		d.Faults, d.Follows = !in.harmless(d.Kind), read.follow(&in)
 		list = append(list, d)
 		if got += in.len; last {
 			break
@@ -60,6 +61,28 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		}
 	}
 	return list, nil
+}
+
+// pointers are the registers through which instructions have read that came one behind
+// the other, with where, relative to them.
+type pointers [16]struct {
+	used bool
+	at   int64
+}
+
+// follow is whether an instruction reads through one of them, near to what has been
+// read; it is one of them then itself.
+func (p *pointers) follow(in *inst) (follows bool) {
+	if in.vector || in.table != mapOne || in.op != 0x8b || !in.memory() || in.hasSIB || in.ripRelative() || in.seg != 0 || in.addrsize {
+		*p = pointers{}
+		return false
+	}
+	base, to := &p[in.rm()|in.rexB()<<3], in.reg()|in.rex>>2&1<<3
+	away := int64(in.disp) - base.at
+	follows = base.used && away > -4096+8 && away < 4096-8
+	base.used, base.at = true, int64(in.disp)
+	p[to].used = false
+	return follows
 }
 
 // branchesOut reports whether an instruction is a conditional jump that can be

@@ -36,6 +36,13 @@ func TestRun(t *testing.T) {
 		"\x55\x0f\x29\x04\x24\x90":                 "1 4f",   // movaps: alignment
 		"\x55\x48\xf7\xf1\xc3\x90":                 "1 3f 1", // div %rcx
 		"\x55\x41\x57\x41\xff\x20":                 "1 2 3f", // jmp *(%r8)
+		"\x48\x8b\x08\x48\x8b\x58\x08":             "3 4fF",  // mov (%rax), %rcx; mov 8(%rax), %rbx
+		"\x48\x8b\x00\x48\x8b\x58\x08":             "3 4f",   // mov (%rax), %rax
+		"\x48\x8b\x08\x48\x8b\x5b\x08":             "3 4f",   // mov 8(%rbx), %rbx
+		"\x48\x8b\x08\x90\x48\x8b\x58\x08":         "3 1 4f", // what is between may do anything
+		"\x48\x8b\x08\x48\x8b\x98\x00\x10\x00\x00": "3 7f",   // mov 4096(%rax), %rbx
+		"\x49\x8b\x08\x49\x8b\x58\x08":             "3 4fF",  // %r8
+		"\x49\x8b\x08\x48\x8b\x58\x08":             "3 4f",   // %r8, %rax
 		"\x9c\x55\x55\x55\x55":                     "flags",
 		"\x85\xff\x74\x7f\x55\x90":                 "2 2 1", // test, je: goes on in the run
 		"\x74\x20\x55\x55\x55\x55":                 "2 1 1 1",
@@ -57,7 +64,7 @@ func TestRun(t *testing.T) {
 		list, err := ISA.Run([]byte(code), 0x1000, 5)
 		var got []string
 		for i, in := range list {
-			got = append(got, fmt.Sprint(in.Len)+map[bool]string{true: "f"}[in.Faults && i > 0])
+			got = append(got, fmt.Sprint(in.Len)+map[bool]string{true: "f"}[in.Faults && i > 0]+map[bool]string{true: "F"}[in.Follows])
 		}
 		text := strings.Join(got, " ")
 		if err != nil {

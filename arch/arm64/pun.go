@@ -7,6 +7,3 @@ func (isa) Puns([]byte, arch.Addr, int) (lo, hi arch.Addr, ok bool) { return 0, 
 
 // FarJump: what would lead there is not planted.
 func (isa) FarJump(arch.Addr) []byte { return nil }
-
-// ShortJump: all jumps are as long.
-func (isa) ShortJump(_, _ arch.Addr) []byte { return nil }

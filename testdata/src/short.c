@@ -1,6 +1,6 @@
-/* short [T [N [USEC]]] [wait]: T (2) threads call pick and hop N (1000) times each, sleeping USEC (0) after each 1000
-   calls. Both ways through pick end in one return that has no room for a jump; hop has room for a short one, and traps
-   around it. Then a child looks at the code of hop. Prints "calls C", "sum S", and "child 0" if that is as it was. */
+/* short [T [N [USEC]]] [wait]: T (2) threads call pick N (1000) times each, sleeping USEC (0) after each 1000 calls. Both
+   ways through it end in one return that has no room for a jump. Then a child looks at its code. Prints "calls C", "sum S",
+   and "child 0" if that is as it was. */
 #include "fixture.h"
 #include <pthread.h>
 #include <sys/wait.h>
@@ -22,28 +22,10 @@ __asm__(".text\n"
 	"	jmp 1b\n"
 	".size pick, . - pick\n");
 
-/* hop is *p, after n rounds. A branch leads behind its first instruction, of two bytes. */
-long hop(const int *p, int n);
-__asm__(".text\n"
-	".balign 32, 0xcc\n"
-	".globl hop\n"
-	".type hop, @function\n"
-	"hop:\n"
-	"	mov (%rdi), %eax\n"
-	"1:	dec %esi\n"
-	"	jnz 1b\n"
-	"	ret\n"
-	".size hop, . - hop\n"
-	".balign 32, 0xcc\n"
-	".type behind, @function\n"
-	"behind:\n"
-	"	ret\n"
-	".size behind, . - behind\n");
-
-/* code is a checksum of hop and what lies around it. */
+/* code is a checksum of pick and what lies around it. */
 static unsigned code(void)
 {
-	const volatile unsigned char *b = (const void *)hop;
+	const volatile unsigned char *b = (const void *)pick;
 	unsigned sum = 0;
 	for (long i = -32; i < 32; i++)
 		sum = sum * 31 + b[i];
@@ -58,8 +40,7 @@ static void *run(void *p)
 {
 	struct sums *s = p;
 	for (long i = 0; i < rounds; i++) {
-		int n = i;
-		s->sum += pick(i) + hop(&n, 1 + i % 3);
+		s->sum += pick(i);
 		s->calls++;
 		if (pause_us && i % 1000 == 999)
 			usleep(pause_us);
