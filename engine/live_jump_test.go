@@ -598,7 +598,8 @@ func goPreempt(t *testing.T, name string) {
 		t.Errorf("%q, not %q, %v", got, want, err)
 	}
 	for _, pl := range s.Placements(id) {
-		if pl.Hits > 0 && jumping && pl.Rung != breakpoint.Jump {
+		// On amd64 it saves the flags in its third instruction, which no jump displaces.
+		if pl.Hits > 0 && jumping && hostISA().MinInst() == 4 && pl.Rung != breakpoint.Jump {
 			t.Errorf("%+v", pl)
 		}
 	}
