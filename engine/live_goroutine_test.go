@@ -11,7 +11,7 @@ import (
 // TestFindGoroutines finds, without symbols, all goroutines that symbols lead to,
 // while they begin and end.
 func TestFindGoroutines(t *testing.T) {
-	p := launch(t, "gowork", "300", "100000", "2000")
+	p := launch(t, "gowork", "300", "1000000000", "2000")
 	p.goOn()
 	s := attach(t, p.pid).(*session)
 	most := 0
@@ -48,7 +48,7 @@ func TestFindGoroutines(t *testing.T) {
 // TestStrippedGoJumps: without symbols a Go program's functions are jumps as with them.
 func TestStrippedGoJumps(t *testing.T) {
 	needsJumps(t)
-	p := launch(t, "gowork-stripped", "300", "100000", "2000")
+	p := launch(t, "gowork-stripped", "300", "1000000000", "2000")
 	p.goOn()
 	s := attach(t, p.pid)
 	id := register(t, s, ProbeSpec{Location: "gowork-stripped:*"})
