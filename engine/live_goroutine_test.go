@@ -47,7 +47,7 @@ func TestFindGoroutines(t *testing.T) {
 
 // TestStrippedGoJumps: without symbols a Go program's functions are jumps as with them.
 func TestStrippedGoJumps(t *testing.T) {
-	needsJumps(t)
+	needsJumping(t)
 	p := launch(t, "gowork-stripped", "300", "1000000000", "2000")
 	p.goOn()
 	s := attach(t, p.pid)
