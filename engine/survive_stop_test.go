@@ -47,5 +47,5 @@ func stopForever() {
 // not go on behind a trap of which nobody knows any more.
 func TestSurviveStops(t *testing.T) {
 	surviveAll(t, "threads", []string{"3", "40000", "1000"}, "stops", "libc:usleep libc:nanosleep libc:malloc")
-	surviveAll(t, "gowork", []string{"3", "4000", "1000"}, "stops", "main.work runtime.usleep")
+	surviveAll(t, "gowork", []string{"3", "40000", "1000"}, "stops", "main.work runtime.usleep")
 }
