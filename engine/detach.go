@@ -219,7 +219,6 @@ func (s *session) removeGuard(t *inferior.Task) error {
 // unmap takes our mappings away; the last calls run outside them.
 func (s *session) unmap(t *inferior.Task) error {
 	space := t.Process.Space
-	var err error
 	addrs, sizes := space.Table.Areas()
 	data := space.Guard.Data
 	regions := s.regions[space]
@@ -242,7 +241,7 @@ func (s *session) unmap(t *inferior.Task) error {
 		_, err := s.call(t, ptrace.SysMunmap, uint64(addrs[i]), uint64(sizes[i]))
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, err, s.clearScratch(t))...)
+	return errors.Join(append(errs, s.clearScratch(t))...)
 }
 
 // let detaches from all tasks of a process, whose stops it ends.

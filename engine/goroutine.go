@@ -47,8 +47,9 @@ const (
 var ucPC = map[bool]int{true: 21, false: 55}[ptrace.OnePC]
 
 // signalled are the places that signals have interrupted, if the words are those of a
-// stack that these may be handled on: what looks like the kernel's struct ucontext.
-func signalled(words []uint64, _ arch.Addr) (list []uint64) {
+// stack that these may be handled on: what looks like the kernel's struct ucontext. On
+// arm64 more does than is one.
+func signalled(words []uint64) (list []uint64) {
 	for i := ucPC; i+2 < len(words); i++ {
 		uc := words[i-ucPC:]
 		if uc[ucFlags] < 8 && uc[ucLink] == 0 && userState(words[i+1], words[i+2]) {

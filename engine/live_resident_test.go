@@ -7,16 +7,19 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // leave leaves probes in a program that waits, and gives what it left.
@@ -281,6 +284,39 @@ func TestResidentSurvive(t *testing.T) {
 		}
 	}
 	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSignalled finds where a signal has interrupted a program, in whose handler it is.
+func TestSignalled(t *testing.T) {
+	p := launch(t, "life", "signal")
+	p.goOn()
+	until(t, "the handler", func() bool { return inRead(p.pid) })
+	s := attach(t, p.pid).(*session)
+	if err := s.do(func() error {
+		proc := s.procs[p.pid]
+		return s.whileHalted(proc.Space, func(int) error {
+			r, err := s.tasks[p.pid].Regs()
+			if err != nil {
+				return err
+			}
+			stacks, err := symbols.Maps(p.pid)
+			if err != nil {
+				return err
+			}
+			call := map[bool][]byte{true: {0x0f, 0x05}, false: {0x01, 0, 0, 0xd4}}[s.isa.MinInst() == 1]
+			behindCall := func(v uint64) bool { // it sent the signal to itself
+				code := make([]byte, len(call))
+				return proc.Space.Memory.Read(arch.Addr(v)-arch.Addr(len(call)), code) == nil && bytes.Equal(code, call)
+			}
+			places := signalled(stackWords(proc.Space, stacks, arch.Addr(r[s.isa.SPReg()]), 256<<10))
+			if !slices.ContainsFunc(places, behindCall) || s.isa.MinInst() == 1 && len(places) != 1 {
+				t.Errorf("%#x", places)
+			}
+			return nil
+		})
+	}); err != nil {
 		t.Error(err)
 	}
 }

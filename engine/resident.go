@@ -296,11 +296,14 @@ func (s *session) comesBack(space *inferior.Space, ps []*inferior.Process) bool 
 			if err != nil {
 				continue
 			}
-			places, most, sp := signalled, 256<<10, arch.Addr(r[s.isa.SPReg()])
+			sp := arch.Addr(r[s.isa.SPReg()])
+			var places []uint64
 			if isGo {
-				places, most = interrupted, goSignalStack
+				places = interrupted(stackWords(p.Space, stacks, sp, goSignalStack), sp)
+			} else {
+				places = signalled(stackWords(p.Space, stacks, sp, 256<<10))
 			}
-			if slices.ContainsFunc(places(stackWords(p.Space, stacks, sp, most), sp), func(v uint64) bool { return space.Table.InArea(arch.Addr(v)) }) {
+			if slices.ContainsFunc(places, func(v uint64) bool { return space.Table.InArea(arch.Addr(v)) }) {
 				return true
 			}
 		}

@@ -7,6 +7,7 @@
      leader   the leader ends before K threads
      last     a thread that is not the leader ends all, with status 4, when
               there is a byte of input
+     signal   a handler of SIGUSR1 waits for a byte of input
      tree     K generations of fork
      hold     a fork's child that calls, waits for a byte of input, and calls again
      holdexec the same with a posix_spawn */
@@ -116,6 +117,14 @@ static void *ends(void *unused)
 	exit(4);
 }
 
+static void waits(int sig)
+{
+	char c;
+	while (read(0, &c, 1) < 0)
+		;
+	_exit(0);
+}
+
 static void *outlives(void *leader)
 {
 	long left = (long)leader;
@@ -174,6 +183,10 @@ int main(int argc, char **argv)
 		pthread_create(&id, NULL, ends, NULL);
 		for (;;)
 			pause();
+	}
+	if (strcmp(mode, "signal") == 0) {
+		signal(SIGUSR1, waits);
+		raise(SIGUSR1);
 	}
 	if (strcmp(mode, "leader") == 0)
 		leaderless(k);

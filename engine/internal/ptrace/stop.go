@@ -122,7 +122,7 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 		s = Decode(info.Sender(), info.waitStatus())
 		switch s.Kind {
 		case Exited, Killed:
-			reap(s.Task)
+			Ended(s.Task)
 		case Exec:
 			Take(s.Task)
 		}
@@ -153,13 +153,6 @@ func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 func Take(task int) {
 	var info SigInfo
 	for waitid(task, &info, unix.WSTOPPED|unix.WALL|unix.WNOTHREAD|unix.WNOHANG, false) == unix.EINTR {
-	}
-}
-
-// reap lets a task that has ended go.
-func reap(task int) {
-	var info SigInfo
-	for waitid(task, &info, unix.WEXITED|unix.WALL|unix.WNOTHREAD|unix.WNOHANG, false) == unix.EINTR {
 	}
 }
 
