@@ -80,6 +80,14 @@ func (o *options) split(cmd *cobra.Command, args []string) {
 	}
 }
 
+// checkPID refuses a -p that is no process id; without -p pid is 0, for all.
+func checkPID(cmd *cobra.Command, pid int) error {
+	if cmd.Flags().Changed("pid") && pid <= 0 {
+		return usage("-p %d: not a process id", pid)
+	}
+	return nil
+}
+
 func (o *options) check() error {
 	switch {
 	case len(o.locations) == 0:

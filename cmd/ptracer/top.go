@@ -41,6 +41,9 @@ rate is hits a second.`,
 			if o.every <= 0 {
 				return usage("--every %v: it has to be more than nothing", o.every)
 			}
+			if err := checkPID(cmd, o.pid); err != nil {
+				return err
+			}
 			return top(cmd.OutOrStdout(), &o, catch())
 		}),
 	}

@@ -32,7 +32,12 @@ late has not let go of a thread in time, nor asked for anything since.`,
 		Example: `  ptracer tracers
   ptracer tracers -p 1234 --json`,
 		Args: cobra.NoArgs,
-		RunE: verb(func(cmd *cobra.Command, _ []string) error { return tracers(cmd.OutOrStdout(), pid, asJSON) }),
+		RunE: verb(func(cmd *cobra.Command, _ []string) error {
+			if err := checkPID(cmd, pid); err != nil {
+				return err
+			}
+			return tracers(cmd.OutOrStdout(), pid, asJSON)
+		}),
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().IntVarP(&pid, "pid", "p", 0, "only those of the process `PID`")

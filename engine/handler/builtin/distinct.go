@@ -21,7 +21,7 @@ func Distinct(ctx program.Context, at build.Point, e *filter.Expr, most int) (*b
 		return nil, err
 	}
 	if most < 1 || most > 1<<22 {
-		return nil, fmt.Errorf("%w: %d different values", ErrParams, most)
+		return nil, fmt.Errorf("%w: room for %d different values: 1 to %d are possible", ErrParams, most, 1<<22)
 	}
 	b := build.New("distinct", ctx)
 	values := b.Map(program.Map{Name: "values", Type: program.Hash, KeySize: 8, ValueSize: 8, MaxEntries: uint32(most)})

@@ -55,7 +55,7 @@ func single(b *build.Builder, name string, size int) build.Map {
 // where n is no power of 2.
 func Every(h *build.Handler, n uint32) (*build.Handler, error) {
 	if n == 0 || n > 1<<31-1 {
-		return nil, fmt.Errorf("%w: every %d hits", ErrParams, n)
+		return nil, fmt.Errorf("%w: one of every %d hits: 1 to %d are possible", ErrParams, n, 1<<31-1)
 	}
 	return guard(h, "every", func(b *build.Builder) {
 		yes := b.NewLabel()
@@ -80,7 +80,7 @@ func Every(h *build.Handler, n uint32) (*build.Handler, error) {
 // it.
 func Rate(h *build.Handler, n uint32) (*build.Handler, error) {
 	if n == 0 || n > 1<<30 {
-		return nil, fmt.Errorf("%w: %d a second", ErrParams, n)
+		return nil, fmt.Errorf("%w: a rate of %d hits a second: 1 to %d are possible", ErrParams, n, 1<<30)
 	}
 	return guard(h, "rate", func(b *build.Builder) { rate(b, int64(n)) })
 }

@@ -90,7 +90,7 @@ func newLayout(at build.Point, fields []Field) (*Layout, error) {
 			f.Size = stringRoom
 		}
 		if f.Size < 1 || f.Size > maxRecord {
-			return nil, fmt.Errorf("%w: %s: room for %d bytes", ErrParams, f.Name, f.Size)
+			return nil, fmt.Errorf("%w: %s: room for %d bytes: 1 to %d are possible", ErrParams, f.Name, f.Size, maxRecord)
 		}
 		l.size += (f.Size + 7) &^ 7
 	}

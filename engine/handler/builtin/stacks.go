@@ -29,7 +29,7 @@ const userStack = 1 << 8
 // walk along the stack, a lookup in a hash.
 func Stacks(ctx program.Context, at build.Point, most int) (*build.Handler, error) {
 	if most < 1 || most > 1<<20 {
-		return nil, fmt.Errorf("%w: %d stacks", ErrParams, most)
+		return nil, fmt.Errorf("%w: room for %d different stacks: 1 to %d are possible", ErrParams, most, 1<<20)
 	}
 	b := build.New("stacks", ctx)
 	stacks := b.Map(program.Map{Name: "stacks", Type: program.StackTrace, KeySize: 4, ValueSize: 8 * MaxStack, MaxEntries: uint32(most)})
