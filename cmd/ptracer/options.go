@@ -80,12 +80,22 @@ func (o *options) split(cmd *cobra.Command, args []string) {
 	}
 }
 
-// checkPID refuses a -p that is no process id; without -p pid is 0, for all.
-func checkPID(cmd *cobra.Command, pid int) error {
-	if cmd.Flags().Changed("pid") && pid <= 0 {
-		return usage("-p %d: not a process id", pid)
+// checkPIDs refuses what -p said if it is no process id.
+func checkPIDs(pids ...int) error {
+	for _, pid := range pids {
+		if pid <= 0 {
+			return usage("-p %d: not a process id", pid)
+		}
 	}
 	return nil
+}
+
+// checkPID is checkPIDs where without -p pid is 0, for all processes.
+func checkPID(cmd *cobra.Command, pid int) error {
+	if !cmd.Flags().Changed("pid") {
+		return nil
+	}
+	return checkPIDs(pid)
 }
 
 func (o *options) check() error {
@@ -102,10 +112,5 @@ func (o *options) check() error {
 	if err := o.checkResident(); err != nil {
 		return err
 	}
-	for _, pid := range o.pids {
-		if pid <= 0 {
-			return usage("-p %d: not a process id", pid)
-		}
-	}
-	return nil
+	return checkPIDs(o.pids...)
 }

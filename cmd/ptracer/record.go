@@ -41,9 +41,6 @@ With --json: {"time","pid","tid","probe","fields":{...},"took"}, took in ns.`,
 			if err := opt.take(cmd, args); err != nil {
 				return err
 			}
-			if room < 0 {
-				return usage("--strings %d: room can't be negative", room)
-			}
 			spec, err := g.spec("record", builtin.Params{Exprs: fields, Strings: room})
 			if err != nil {
 				return err

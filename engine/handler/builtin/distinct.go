@@ -13,6 +13,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
+// maxValues is how many different values there may be room for.
+const maxValues = 1 << 22
+
 // Distinct counts the values of a number, up to most different ones. Map
 // "values", hash: key the value, 8 bytes, value the count; map "misses". Cost: a
 // lookup in a hash and an addition to a word that all CPUs share.
@@ -20,8 +23,8 @@ func Distinct(ctx program.Context, at build.Point, e *filter.Expr, most int) (*b
 	if err := checkPoint(at, e); err != nil {
 		return nil, err
 	}
-	if most < 1 || most > 1<<22 {
-		return nil, fmt.Errorf("%w: room for %d different values: 1 to %d are possible", ErrParams, most, 1<<22)
+	if most < 1 || most > maxValues {
+		return nil, fmt.Errorf("%w: room for %d different values: 1 to %d are possible", ErrParams, most, maxValues)
 	}
 	b := build.New("distinct", ctx)
 	values := b.Map(program.Map{Name: "values", Type: program.Hash, KeySize: 8, ValueSize: 8, MaxEntries: uint32(most)})

@@ -50,12 +50,15 @@ func single(b *build.Builder, name string, size int) build.Map {
 	return b.Map(program.Map{Name: name, Type: program.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: 1})
 }
 
+// maxEvery is the most that Every takes one of.
+const maxEvery = 1<<31 - 1
+
 // Every lets a handler run at the first of every n hits. Map "every", array of 1:
 // hits seen. Cost: an addition to a word that all CPUs share, and a division
 // where n is no power of 2.
 func Every(h *build.Handler, n uint32) (*build.Handler, error) {
-	if n == 0 || n > 1<<31-1 {
-		return nil, fmt.Errorf("%w: one of every %d hits: 1 to %d are possible", ErrParams, n, 1<<31-1)
+	if n == 0 || n > maxEvery {
+		return nil, fmt.Errorf("%w: one of every %d hits: 1 to %d are possible", ErrParams, n, maxEvery)
 	}
 	return guard(h, "every", func(b *build.Builder) {
 		yes := b.NewLabel()
@@ -73,14 +76,17 @@ func Every(h *build.Handler, n uint32) (*build.Handler, error) {
 	})
 }
 
+// maxRate is the most hits a second that Rate may let through.
+const maxRate = 1 << 30
+
 // Rate lets a handler run n times a second at the most, seconds counted by the
 // monotonic clock. Map "rate", array of 1: the second in the upper half of 8
 // bytes, how many ran in it in the lower. Cost: the clock, and an addition to a
 // word that all CPUs share as long as the rate is not reached; then only a look at
 // it.
 func Rate(h *build.Handler, n uint32) (*build.Handler, error) {
-	if n == 0 || n > 1<<30 {
-		return nil, fmt.Errorf("%w: a rate of %d hits a second: 1 to %d are possible", ErrParams, n, 1<<30)
+	if n == 0 || n > maxRate {
+		return nil, fmt.Errorf("%w: a rate of %d hits a second: 1 to %d are possible", ErrParams, n, maxRate)
 	}
 	return guard(h, "rate", func(b *build.Builder) { rate(b, int64(n)) })
 }

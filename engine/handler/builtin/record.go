@@ -78,6 +78,9 @@ func newLayout(at build.Point, fields []Field) (*Layout, error) {
 		if f.Name == "" {
 			f.Name = f.Expr.Text()
 		}
+		if f.Size < 0 || f.Size > maxRecord {
+			return nil, fmt.Errorf("%w: %s: room for %d bytes: 1 to %d are possible", ErrParams, f.Name, f.Size, maxRecord)
+		}
 		l.offs = append(l.offs, l.size)
 		l.size += 8
 		if !f.Expr.IsString() {
@@ -88,9 +91,6 @@ func newLayout(at build.Point, fields []Field) (*Layout, error) {
 			f.Size = 16
 		case f.Size == 0:
 			f.Size = stringRoom
-		}
-		if f.Size < 1 || f.Size > maxRecord {
-			return nil, fmt.Errorf("%w: %s: room for %d bytes: 1 to %d are possible", ErrParams, f.Name, f.Size, maxRecord)
 		}
 		l.size += (f.Size + 7) &^ 7
 	}

@@ -20,6 +20,9 @@ import (
 // limit.
 const MaxStack = 127
 
+// maxStacks is how many different stacks there may be room for.
+const maxStacks = 1 << 20
+
 // userStack asks get_stackid for the program's stack, not the kernel's.
 const userStack = 1 << 8
 
@@ -28,8 +31,8 @@ const userStack = 1 << 8
 // number (4 bytes) and the process (4), value the count; map "misses". Cost: the
 // walk along the stack, a lookup in a hash.
 func Stacks(ctx program.Context, at build.Point, most int) (*build.Handler, error) {
-	if most < 1 || most > 1<<20 {
-		return nil, fmt.Errorf("%w: room for %d different stacks: 1 to %d are possible", ErrParams, most, 1<<20)
+	if most < 1 || most > maxStacks {
+		return nil, fmt.Errorf("%w: room for %d different stacks: 1 to %d are possible", ErrParams, most, maxStacks)
 	}
 	b := build.New("stacks", ctx)
 	stacks := b.Map(program.Map{Name: "stacks", Type: program.StackTrace, KeySize: 4, ValueSize: 8 * MaxStack, MaxEntries: uint32(most)})
