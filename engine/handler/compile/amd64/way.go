@@ -113,9 +113,7 @@ func (a *way) bare() (saved int) {
 	if flags {
 		a.getFlags()
 		a.store(rax, at(rsp, int64(8*len(list))))
-		if !a.code.Clobbers.Has(word[rax]) {
-			a.load(rax, at(rsp, 0))
-		}
+		a.load(rax, at(rsp, 0)) // the code may read it, whether it changes it or not
 	}
 	return saved
 }
