@@ -49,6 +49,13 @@ type Session interface {
 	// Forget gives back what an unregistered probe has had: nobody asks for its hits
 	// and places any more.
 	Forget(event.ProbeID) error
+	// Begin has probes count from one moment on, which it returns (see Now): what they
+	// were hit, and what their handlers have found out, before that is forgotten; not
+	// their records and events, which have their own time. All tasks that come to the
+	// probes stand meanwhile.
+	Begin(ids ...event.ProbeID) (at int64, err error)
+	// Finish is Unregister for several probes at one moment, which it returns.
+	Finish(ids ...event.ProbeID) (at int64, err error)
 	// Hits is how often a probe was hit so far, in all processes.
 	Hits(event.ProbeID) uint64
 	// Placements lists where a probe is (or, once unregistered, was) planted,
@@ -179,6 +186,9 @@ type ProbeSpec struct {
 	// and Placements are of the entry, of the exit if that is all there is.
 	Handler Handler
 	Cookie  uint64 // what the handler gets to know of its probe
+	// Held has hits that stop the program do nothing, and tell nothing, until Begin,
+	// which a probe with many others is going to be given.
+	Held bool
 }
 
 // Placement is one place in one process that serves a probe.
@@ -191,6 +201,8 @@ type Placement struct {
 	Reason string // why not a faster rung
 	Err    error  // why it could not be planted at all
 	Hits   uint64
+	Space  int  // numbers the address spaces of a session: a process gets another by execve
+	Exit   bool // the function's exit, not an instruction as such
 }
 
 // Task describes one thread.

@@ -49,6 +49,9 @@ type Handler interface {
 	Read(deadline time.Time) ([]byte, error)
 	// Decode says what a record says; errors wrap builtin.ErrRecord.
 	Decode(record []byte) (build.Result, error)
+	// Since is the moment (see Now) since which it counts, of Session.Begin; 0: since it
+	// was opened. Records from before are still told, by Read.
+	Since() int64
 	// Lost is how many records were dropped for want of space in the ring, as
 	// far as that is told: the kernel tells programs only.
 	Lost() uint64
@@ -92,9 +95,11 @@ type opened struct {
 	records handler.Records
 
 	failures atomic.Uint64
+	since    atomic.Int64 // of Session.Begin
 	mu       sync.Mutex
 	closed   bool
-	last     build.Result // since it was closed
+	kept     bool
+	last     build.Result // since it was closed, or kept
 	limits   []builtin.LimitState
 }
 
@@ -241,10 +246,22 @@ func (h *opened) Info() HandlerInfo {
 func (h *opened) Result() (build.Result, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	if h.closed || h.kept {
 		return h.last, nil
 	}
 	return h.read()
+}
+
+// keepResult has Result give what the handler has found out by now.
+func (h *opened) keepResult() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.kept {
+		return
+	}
+	if r, err := h.read(); err == nil {
+		h.last, h.kept = r, true
+	}
 }
 
 func (h *opened) read() (build.Result, error) {
@@ -314,6 +331,9 @@ func (h *opened) Decode(record []byte) (build.Result, error) {
 	return h.in.Handler.Decode(record)
 }
 
+// Since implements Handler.
+func (h *opened) Since() int64 { return h.since.Load() }
+
 // Lost implements Handler.
 func (h *opened) Lost() uint64 {
 	if h.records == nil || !h.in.Acquire() {
@@ -342,8 +362,11 @@ func (h *opened) Close() error {
 		return os.ErrClosed
 	}
 	err := errors.Join(h.s.unlinkAll(h), h.s.unjump(h)) // the last hits in kernel and program are over then
-	last, err2 := h.read()
-	h.last, h.closed = last, true
+	var err2 error
+	if !h.kept {
+		h.last, err2 = h.read()
+	}
+	h.closed = true
 	h.limits, _ = h.in.Limits(h.self())
 	return errors.Join(err, err2, h.in.Close())
 }

@@ -19,6 +19,7 @@ type placement struct {
 	proc  *inferior.Process
 	name  string
 	addr  arch.Addr
+	space int // Space.ID
 	exit  *exitTest
 	point build.Point // which of a handler's programs runs
 	// second is the exit of a handler that has an entry: not another hit.
@@ -57,7 +58,7 @@ func (g *tag) add(p *placement) {
 func (g *tag) mark() {
 	g.plain = true
 	for _, p := range g.list {
-		if p.hook != nil || p.exit != nil || p.probe.spec.Action != Count || p.probe.handler != nil {
+		if p.hook != nil || p.exit != nil || p.probe.gone || p.probe.spec.Action != Count || p.probe.handler != nil {
 			g.plain = false
 		}
 	}
@@ -175,7 +176,7 @@ func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 			if m, err := p.hook(t, site); m || err != nil {
 				moved = true
 			}
-		case t.Process.Silent, p.exit != nil && !s.leaves(t, site, p.exit, &t.View):
+		case t.Process.Silent, p.probe.gone, p.probe.spec.Held, p.exit != nil && !s.leaves(t, site, p.exit, &t.View):
 		default:
 			p.hits.Add(1)
 			s.act(t, site, p, &t.View)

@@ -22,8 +22,8 @@ import (
 // It is looked at when the first such code is planted, in the pause for that, and
 // at each thread that comes. Where it is not so, code goes by CPUs, atomically.
 
-// errNoLines is of a space in which threads can't be told apart.
-var errNoLines = errors.New("a thread's pointer is not what the ABI says")
+// errNoLines is of a space in which threads can't be told apart, or not all of them.
+var errNoLines = errors.New("a thread's pointer is not what the ABI says, or there are too many threads")
 
 // finding is what a thread finds that is its own: a line, or a stack.
 type finding uint8
@@ -89,6 +89,10 @@ func (s *session) checkLines(space *inferior.Space) error {
 		return nil
 	}
 	seen := map[uint64]bool{}
+	if s.fewLines(space) {
+		space.NoLines = true
+		return errNoLines
+	}
 	for _, p := range s.sharing(space) {
 		for _, t := range p.Tasks {
 			pointer, err := s.threadPointer(t)
@@ -142,7 +146,7 @@ func (s *session) watchLines(t *inferior.Task) error {
 		return nil
 	}
 	_, err := s.threadPointer(t)
-	if err == nil && s.fewLines(len(t.Process.Tasks)) {
+	if err == nil && s.fewerLines(space) {
 		err = errNoLines
 	}
 	if err == nil || isGone(err) {
@@ -151,17 +155,32 @@ func (s *session) watchLines(t *inferior.Task) error {
 	return s.leaveLines(t.Process)
 }
 
-// fewLines is whether there may soon be no line for one of a process's tasks. Those
-// of processes that have ended are free, which is looked for now and then.
-func (s *session) fewLines(tasks int) bool {
-	if len(s.counters) == 0 || s.counters[0].Set().NextLine()+tasks < mostLines {
-		return false
+// fewLines reports whether there may soon be no line for one of a space's tasks: the
+// lines that are taken and its tasks, or all tasks that may take one, are too many.
+// Lines of processes that have ended are free.
+func (s *session) fewLines(space *inferior.Space) bool {
+	own, all := 0, 0
+	for _, p := range s.procs {
+		switch {
+		case p.Space == space:
+			own += len(p.Tasks)
+		case p.Space.LinesChecked && !p.Space.NoLines:
+			all += len(p.Tasks)
+		}
 	}
+	if own+all >= mostLines {
+		return true
+	}
+	return len(s.counters) > 0 && s.counters[0].Set().NextLine()+own >= mostLines &&
+		s.counters[0].InUse(ptrace.Exists)+own >= mostLines
+}
+
+// fewerLines is fewLines when a task begins, of which there may be thousands: it looks
+// now and then.
+func (s *session) fewerLines(space *inferior.Space) bool {
 	const often = 32
-	if s.newTasks++; s.newTasks%often != 0 {
-		return false
-	}
-	return s.counters[0].InUse(ptrace.Exists)+tasks >= mostLines
+	s.newTasks++
+	return s.newTasks%often == 0 && s.fewLines(space)
 }
 
 // leaveLines has all code in a process's space go by CPUs from now on.
@@ -177,9 +196,9 @@ func (s *session) leaveLines(p *inferior.Process) error {
 			jumps = append(jumps, site)
 		}
 	}
-	return s.whileHalted(space, func(int) error { // nobody comes to the traps in between
+	return s.whileHalted(func(int) error { // nobody comes to the traps in between
 		return errors.Join(s.downgrade(space, jumps, ""), s.upgrade(p, jumps))
-	})
+	}, space)
 }
 
 // uncounted is Stats.Uncounted.

@@ -19,7 +19,7 @@ func TestFindGoroutines(t *testing.T) {
 		if err := s.do(func() error {
 			proc := s.procs[p.pid]
 			m := s.modules(proc)[0]
-			return s.whileHalted(proc.Space, func(int) error {
+			return s.whileHalted(func(int) error {
 				want, err := goroutines(proc, m)
 				if err != nil {
 					return err
@@ -35,7 +35,7 @@ func TestFindGoroutines(t *testing.T) {
 				}
 				most = max(most, len(want))
 				return nil
-			})
+			}, proc.Space)
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // TestLines has counts and sums of many threads, each in its own line of the maps:
-// also of more threads than there are lines, and of a child that can't be told from
+// also of more threads than there are lines, that come later or are there already, and of a child that can't be told from
 // its parent by the pointer to its data.
 func TestLines(t *testing.T) {
 	needsJumps(t)
@@ -24,6 +24,8 @@ func TestLines(t *testing.T) {
 		{[]string{"many", "2", "200000"}, 400000},
 		{[]string{"many", "100", "2000"}, 200000},
 		{[]string{"many", fmt.Sprint(crowd), "300"}, uint64(300 * crowd)},
+		{[]string{"there", "100", "2000"}, 200000},
+		{[]string{"there", fmt.Sprint(crowd), "300"}, uint64(300 * crowd)},
 		{[]string{"shared", "300000"}, 600000},
 		{[]string{"alike", "300000"}, 600000},
 	} {

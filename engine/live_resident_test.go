@@ -296,7 +296,7 @@ func TestSignalled(t *testing.T) {
 	s := attach(t, p.pid).(*session)
 	if err := s.do(func() error {
 		proc := s.procs[p.pid]
-		return s.whileHalted(proc.Space, func(int) error {
+		return s.whileHalted(func(int) error {
 			r, err := s.tasks[p.pid].Regs()
 			if err != nil {
 				return err
@@ -315,7 +315,7 @@ func TestSignalled(t *testing.T) {
 				t.Errorf("%#x", places)
 			}
 			return nil
-		})
+		}, proc.Space)
 	}); err != nil {
 		t.Error(err)
 	}

@@ -26,7 +26,7 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 		}
 		return nil, err
 	}
-	err = s.whileHalted(space, func(stuck int) error {
+	err = s.whileHalted(func(stuck int) error {
 		if len(s.sharing(space)) == 0 {
 			ups = nil
 			return ErrGone
@@ -57,7 +57,7 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 			}
 		}
 		return err
-	})
+	}, space)
 	for _, up := range ups {
 		for _, site := range up.Sites() {
 			if !site.Jumps() {
@@ -87,15 +87,22 @@ func (s *session) letRun(d time.Duration) error {
 	return s.pump(func() bool { return !time.Now().Before(end) })
 }
 
-// whileHalted runs f while all tasks of a space that can be are halted, and none
-// of these stands behind a jump.
-func (s *session) whileHalted(space *inferior.Space, f func(stuck int) error) error {
-	if err := s.pump(func() bool { return !vforks(s.sharing(space)) }); err != nil && err != errBusy {
+// whileHalted runs f while all tasks of some spaces that can be are halted, and none
+// of these stands behind a jump. In such a pause of the same spaces it runs f at once.
+func (s *session) whileHalted(f func(stuck int) error, spaces ...*inferior.Space) error {
+	if len(s.standing) > 0 && !slices.ContainsFunc(spaces, func(space *inferior.Space) bool { return !slices.Contains(s.standing, space) }) {
+		return f(len(moving(s.sharing(spaces...))))
+	}
+	if err := s.pump(func() bool { return !vforks(s.sharing(spaces...)) }); err != nil && err != errBusy {
 		return err
 	}
-	ps := s.sharing(space)
+	ps := s.sharing(spaces...)
 	start := now()
-	err := f(s.haltAll(ps))
+	stuck := s.haltAll(ps)
+	outer := s.standing
+	s.standing = spaces
+	err := f(stuck)
+	s.standing = outer
 	var errs []error
 	for _, p := range ps {
 		for _, t := range p.Tasks {
@@ -190,7 +197,7 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 	if len(sites) == 0 {
 		return nil
 	}
-	return s.whileHalted(space, func(stuck int) error {
+	return s.whileHalted(func(stuck int) error {
 		if stuck > 0 {
 			return fmt.Errorf("%w: %w", errStuck, errBusy)
 		}
@@ -201,7 +208,7 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 			}
 		}
 		return err
-	})
+	}, space)
 }
 
 // makeRoom makes traps of the jumps that displace anything in the n bytes at any

@@ -8,7 +8,6 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -224,6 +223,12 @@ func (s *session) insert(proc *inferior.Process, wants []breakpoint.Want) ([]*br
 }
 
 func (s *session) place(pl *placement) {
+	space := pl.proc.Space
+	if space.ID == 0 {
+		s.spaces++
+		space.ID = s.spaces
+	}
+	pl.space = space.ID
 	if pl.site != nil {
 		pl.site.Tag.(*tag).add(pl)
 	}
@@ -253,38 +258,8 @@ func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) erro
 
 // Unregister implements Session.
 func (s *session) Unregister(id event.ProbeID) error {
-	var links []*kernel.Link
-	err := s.do(func() error {
-		p, err := s.probe(id)
-		if err != nil {
-			return err
-		}
-		p.gone, p.spots = true, nil
-		sites := p.sites()
-		places := slices.Clone(p.places) // others come and go with children meanwhile
-		was := make([]placement, len(places))
-		for i, pl := range places {
-			was[i].rung, was[i].why = pl.rung, pl.why // jumps become traps on the way out
-		}
-		errs := []error{s.withoutJumps(sites)}
-		counters, err := s.unplaceAll(places)
-		errs = append(errs, err)
-		for i, pl := range places {
-			pl.rung, pl.why = was[i].rung, was[i].why
-		}
-		errs = append(errs, s.restoreJumps(sites))
-		for _, proc := range s.procs {
-			if proc.Space.Table.Retired() > manyRetired {
-				errs = append(errs, s.sweep(proc.Space))
-			}
-		}
-		links = s.links()
-		if err = errors.Join(errs...); err == nil {
-			s.spareCounters(counters)
-		}
-		return err
-	})
-	return errors.Join(err, closeLinks(links))
+	_, err := s.Finish(id)
+	return err
 }
 
 // manyRetired is how many slots of removed sites may wait to be used again.
@@ -452,7 +427,7 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 					continue
 				}
 				all = append(all, Placement{Probe: p.id, PID: pl.proc.PID, Name: pl.name, Addr: pl.addr,
-					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.count()})
+					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.count(), Space: pl.space, Exit: pl.exit != nil})
 			}
 		}
 	})

@@ -86,7 +86,7 @@ func (r *Resident) Placements() (all []Placement, err error) {
 				}
 				sets[name], inUse[name] = set, set.Map(0).InUse()
 			}
-			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr),
+			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr), Exit: pl.Exit,
 				Rung: breakpoint.Jump, Hits: pl.Before + handler.CountIn(sets[name], pl.N, inUse[name])})
 		}
 	}

@@ -123,6 +123,9 @@ func (s *session) leave(p *inferior.Process) error {
 // the last thing: who finds none takes away the rest.
 func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) error {
 	space := p.Space
+	if err := forgetHits(s.probes, now()); err != nil { // all count from now on
+		return err
+	}
 	note, err := s.note(p)
 	if err != nil {
 		return err
@@ -200,7 +203,7 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 			case pl.site == nil || !pl.site.Jumps():
 				pl.err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.why, errStops.Error()))
 			case !pl.second:
-				at.Places = append(at.Places, resident.Place{Name: pl.name, Addr: uint64(pl.addr), Before: pl.hits.Load(),
+				at.Places = append(at.Places, resident.Place{Name: pl.name, Addr: uint64(pl.addr), Before: pl.hits.Load() - pl.counter.base, Exit: pl.exit != nil,
 					File: pl.counter.in.of.Set().File().Name(), N: pl.counter.in.n})
 			}
 		}

@@ -141,9 +141,9 @@ func gaps(maps []symbols.Mapping, near arch.Addr, size int, reach arch.Addr) (at
 }
 
 // sharing are the processes of a space, in the order of their PIDs.
-func (s *session) sharing(space *inferior.Space) (ps []*inferior.Process) {
+func (s *session) sharing(spaces ...*inferior.Space) (ps []*inferior.Process) {
 	for _, p := range s.procs {
-		if p.Space == space {
+		if slices.Contains(spaces, p.Space) {
 			ps = append(ps, p)
 		}
 	}

@@ -63,6 +63,7 @@ type session struct {
 	away    map[int]*away // processes that others trace, for a while
 
 	probes  []*probe // by id-1
+	spaces  int      // how many have a number
 	cache   symbols.Cache
 	storm   storm
 	ending  bool
@@ -85,6 +86,7 @@ type session struct {
 	gates     map[*inferior.Process][]gate             // that are being made
 	returning bool                                     // a process from another tracer, at present
 	crowded   map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
+	standing  []*inferior.Space                        // whose tasks are halted by whileHalted
 
 	store   *resident.Store // of resident probes, or nil
 	left    bool            // they have been left

@@ -51,7 +51,7 @@ func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) err
 		return errors.Join(err, s.dropWatches(proc, added))
 	}
 	for _, i := range added {
-		p.places = append(p.places, w[i])
+		s.place(w[i])
 	}
 	return nil
 }

@@ -32,10 +32,13 @@ at once: they run without a tracer. 'ptracer read' tells what they have counted,
 'ptracer stop' takes them out.
 
 With a command Ctrl-C is the command's, and a second one ends the tracing.
-With --json: {"probe","pid","hits","rung"}, one object for each place and
-process. With a condition or a limit (--filter to --where) it is a handler that
-counts, and there is one number for each LOCATION:
-{"probe","result":{"hits"}}.`,
+All places count over the same time, which the last line tells: from one moment,
+when all are planted, to another. A place that several LOCATIONs name has one
+row; "also" are its other names. With --json: {"probe","pid","hits","rung",
+"seconds"}, one object for each place and process, with "uncounted" where hits
+of some place are in no row. With a condition or a limit (--filter to --where) it
+is a handler that counts, and there is one number for each LOCATION:
+{"probe","result":{"hits"},"seconds"}.`,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
   ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234
@@ -86,7 +89,7 @@ func count(opt *options, open opener, stderr io.Writer) error {
 		return j.leave(out)
 	}
 	screen := newScreen(opt, stderr)
-	why := j.wait(out, refresh, func() { screen.show(func() []string { return table(j.rows(false)) }) })
+	why := j.wait(out, refresh, func() { screen.show(func() []string { return j.tally(false).table() }) })
 	screen.clear()
 	return j.conclude(why, out, func() error { return writeCount(out, j) })
 }
@@ -94,13 +97,13 @@ func count(opt *options, open opener, stderr io.Writer) error {
 // writeCount writes the result of count.
 func writeCount(w io.Writer, j *job) error {
 	if !j.opt.json {
-		_, err := fmt.Fprintln(w, strings.Join(table(j.rows(false)), "\n"))
+		_, err := fmt.Fprintln(w, strings.Join(j.tally(false).table(), "\n"))
 		return err
 	}
-	return writeJSON(w, shown(j.rows(true)))
+	return writeJSON(w, j.tally(true).objects())
 }
 
-// places are the places of our probes.
+// places are the places of the job's probes.
 func (j *job) places() (all []engine.Placement) {
 	for _, p := range j.probes {
 		all = append(all, j.sess.Placements(p.id)...)
@@ -108,11 +111,23 @@ func (j *job) places() (all []engine.Placement) {
 	return all
 }
 
-// rows is the present result of count.
-func (j *job) rows(byPID bool) []row {
+// distinct are the places of the job's probes, each once.
+func (j *job) distinct() []onePlace { return distinct(j.places(), j.named()) }
+
+// named tells whether a place's probe names it.
+func (j *job) named() func(*engine.Placement) bool {
 	named := map[event.ProbeID]bool{}
 	for _, p := range j.probes {
 		named[p.id] = !p.loc.Every && !p.loc.IsGlob()
 	}
-	return rowsOf(j.places(), byPID, func(p *engine.Placement) bool { return named[p.Probe] })
+	return func(p *engine.Placement) bool { return named[p.Probe] }
+}
+
+// tally is the present result of count.
+func (j *job) tally(byPID bool) *tally {
+	t := &tally{rows: rowsOf(j.places(), byPID, j.named()), seconds: j.seconds()}
+	if t.seconds > 0 { // it is over
+		t.uncounted = j.sess.Stats().Uncounted
+	}
+	return t
 }

@@ -66,6 +66,9 @@ func (f *fake) Register(s engine.ProbeSpec) (event.ProbeID, error) {
 
 func (f *fake) Unregister(event.ProbeID) error { return nil }
 
+func (f *fake) Begin(...event.ProbeID) (int64, error)  { f.note("begin"); return 1, nil }
+func (f *fake) Finish(...event.ProbeID) (int64, error) { f.note("finish"); return 2_000_000_001, nil }
+
 func (f *fake) Placements(id event.ProbeID) (list []engine.Placement) {
 	for _, p := range f.found[f.specs[id-1].Location] {
 		p.Probe = id
@@ -172,7 +175,7 @@ func TestCountTellsFailures(t *testing.T) {
 	if err := count(&options{locations: []string{"x:*"}, pids: []int{7}, duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
 		t.Fatal(err)
 	}
-	const want = "PROBE   HITS  RUNG\nx:work     3  trap+slot\n1 of 2 places hit\n" +
+	const want = "PROBE   HITS  RUNG\nx:work     3  trap+slot\n1 of 2 places hit in 2s\n" +
 		"ptracer: 2 places could not be probed: patched by somebody else (2, first x:bad)\n"
 	if got := stderr.String(); got != want {
 		t.Errorf("printed %q, want %q", got, want)

@@ -26,6 +26,7 @@ type handled interface {
 type handling struct {
 	*job
 	handlers []engine.Handler
+	lost     []uint64 // records of each that were lost before the window
 }
 
 // startHandling attaches or starts with a handler at each location; begun, if
@@ -40,13 +41,19 @@ func startHandling(opt *options, open opener, stderr io.Writer, spec engine.Hand
 		return nil, err
 	}
 	h := &handling{job: j}
+	j.before = func() {
+		for i, x := range h.handlers {
+			h.lost[i] = x.Lost()
+		}
+	}
+	j.limited(spec.Params.Guards, func() []engine.Handler { return h.handlers })
 	j.ready = func(s engine.Session) error {
 		for i := range j.probes {
 			x, err := s.OpenHandler(spec)
 			if err != nil {
 				return err
 			}
-			h.handlers = append(h.handlers, x)
+			h.handlers, h.lost = append(h.handlers, x), append(h.lost, 0)
 			j.probes[i].spec.Handler = x
 		}
 		if begun != nil {
@@ -77,7 +84,7 @@ func (h *handling) write(w io.Writer, columns int) error {
 		}
 		h.named(r)
 		if h.opt.json {
-			if err := writeResult(w, h.opt.locations[i], r); err != nil {
+			if err := writeResult(w, h.opt.locations[i], r, h.seconds()); err != nil {
 				return err
 			}
 			continue
@@ -91,16 +98,27 @@ func (h *handling) write(w io.Writer, columns int) error {
 			return err
 		}
 	}
-	return nil
+	if h.opt.json || h.seconds() == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, in("counted", h.seconds()))
+	return err
+}
+
+// resultLine is what a location's handler has found out, in JSON.
+type resultLine struct {
+	Probe   string          `json:"probe"`
+	Result  json.RawMessage `json:"result"`
+	Seconds float64         `json:"seconds,omitempty"`
 }
 
 // writeResult writes what a location's handler found out as one object a line.
-func writeResult(w io.Writer, location string, r build.Result) error {
+func writeResult(w io.Writer, location string, r build.Result, seconds float64) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, []any{map[string]any{"probe": location, "result": json.RawMessage(b)}})
+	return writeJSON(w, []resultLine{{location, b, seconds}})
 }
 
 // lines is the present result, for a terminal.
@@ -116,13 +134,13 @@ func (h *handling) lines(columns int) []string {
 func (h *handling) finish(why reason, out *output, result func() error) error {
 	err := h.conclude(why, out, result)
 	for i, x := range h.handlers {
-		h.tell(h.opt.locations[i], x)
+		h.tell(h.opt.locations[i], x, h.lost[i])
 	}
 	return errors.Join(err, h.close())
 }
 
 // tell says what must be known about a handler beside its result.
-func (h *handling) tell(location string, x handled) {
+func (h *handling) tell(location string, x handled, before uint64) {
 	info := x.Info()
 	if h.opt.verbose {
 		h.say("%s: %s ran in the %v (%s)", location, info.Name, info.Where, info.Why)
@@ -130,7 +148,8 @@ func (h *handling) tell(location string, x handled) {
 	if info.Failures > 0 {
 		h.say("%s: %s failed %d times: its result is wrong", location, info.Name, info.Failures)
 	}
-	if n := x.Lost(); n > 0 {
+	if n := x.Lost(); n > before {
+		n -= before
 		h.say("%s: %s lost: their reader was slower; --filter, --every or --rate make them fewer", location, plural(int(n), "record"))
 	}
 }

@@ -30,6 +30,9 @@ type job struct {
 	signals chan os.Signal
 	hinted  bool                       // the first Ctrl-C has been answered
 	ready   func(engine.Session) error // before anything is planted; nil: nothing to do
+	over    func() bool                // the limits of its handlers are reached; nil: there are none
+	window  window
+	before  func() // the window begins; nil: nothing to do
 }
 
 // planted is a probe that we asked for.
@@ -43,10 +46,11 @@ type planted struct {
 type reason int
 
 const (
-	allEnded reason = iota // the processes are gone
-	timeUp                 // -d
-	asked                  // a signal
-	broken                 // nobody reads our output any more
+	allEnded     reason = iota // the processes are gone
+	timeUp                     // -d
+	limitReached               // --limit, --for
+	asked                      // a signal
+	broken                     // nobody reads our output any more
 )
 
 // opener starts or attaches what options name; tests have one of their own.
@@ -75,7 +79,7 @@ func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle fun
 		if err != nil {
 			return nil, usage("%w", err)
 		}
-		spec.Rung, spec.Pending = opt.rung.Rung, true
+		spec.Rung, spec.Pending, spec.Held = opt.rung.Rung, true, len(opt.command) == 0
 		j.probes = append(j.probes, planted{spec: spec, loc: loc})
 	}
 	return j, nil
@@ -150,8 +154,9 @@ func (j *job) plant() error {
 		j.probes[i].id = id
 	}
 	if j.child == 0 {
-		return j.checkUnknown()
+		return errors.Join(j.checkUnknown(), j.begin())
 	}
+	j.window.begin = engine.Now()
 	if !j.toEntry() {
 		return nil
 	}
@@ -181,6 +186,9 @@ func (j *job) consume() {
 		case event.Back:
 			j.say("process %d is %s", e.PID, e.Text)
 		case event.Asked: // we need no control
+		case event.Exit:
+			j.window.exit = e.Time
+			j.handle(&e)
 		default:
 			j.handle(&e)
 		}
@@ -199,6 +207,12 @@ func (j *job) wait(out *output, every time.Duration, tick func()) reason {
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	var check <-chan time.Time
+	if j.over != nil {
+		t := time.NewTicker(limitCheck)
+		defer t.Stop()
+		check = t.C
+	}
 	for {
 		select {
 		case <-j.drained:
@@ -213,6 +227,10 @@ func (j *job) wait(out *output, every time.Duration, tick func()) reason {
 			return broken
 		case <-ticker.C:
 			tick()
+		case <-check:
+			if j.over() {
+				return limitReached
+			}
 		}
 	}
 }
@@ -230,6 +248,7 @@ func (j *job) endedBy(s os.Signal) bool {
 // conclude lets everything go, handles what has happened, writes the result,
 // and gives the exit status as an error.
 func (j *job) conclude(why reason, out *output, result func() error) error {
+	j.finish(why)
 	err := j.sess.Detach()
 	<-j.drained
 	if lost := j.lost(); lost != nil {

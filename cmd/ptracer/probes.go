@@ -76,7 +76,7 @@ func probes(opt *options, summary bool, open opener, stdout, stderr io.Writer) e
 	if err != nil {
 		return errors.Join(err, out.close())
 	}
-	list := placesOf(j.places())
+	list := placesOf(j.distinct())
 	err = j.sess.Kill()
 	<-j.drained
 	write := writePlaces
@@ -149,7 +149,7 @@ func writeShares(w io.Writer, list []place, asJSON bool) error {
 	return err
 }
 
-func placesOf(placements []engine.Placement) []place {
+func placesOf(placements []onePlace) []place {
 	list := make([]place, len(placements))
 	for i, p := range placements {
 		list[i] = place{Probe: p.Name, PID: p.PID, Address: p.Addr.String(), Rung: p.Rung.String(), Reason: p.Reason}

@@ -130,9 +130,10 @@ type recorded struct {
 	event    *builtin.Event
 }
 
-func (s *sorter) take(location string, h engine.Handler, rec []byte) {
-	r, err := h.Decode(rec)
-	if e, ok := r.(*builtin.Event); ok && err == nil {
+func (s *sorter) take(h *handling, i int, rec []byte) {
+	location, x := h.opt.locations[i], h.handlers[i]
+	r, err := x.Decode(rec)
+	if e, ok := r.(*builtin.Event); ok && err == nil && !h.outside(x, e.Time) {
 		s.order.Put(uint64(e.Time), recorded{location, e})
 		s.write(false)
 	}
@@ -152,13 +153,13 @@ func (s *sorter) write(all bool) {
 
 // readers read the records of a job's handlers, each on a goroutine of its own.
 type readers struct {
-	take func(location string, h engine.Handler, rec []byte)
+	take func(h *handling, i int, rec []byte)
 	stop chan struct{}
 	wg   sync.WaitGroup
 	mu   sync.Mutex
 }
 
-func newReaders(take func(string, engine.Handler, []byte)) *readers {
+func newReaders(take func(*handling, int, []byte)) *readers {
 	return &readers{take: take, stop: make(chan struct{})}
 }
 
@@ -172,18 +173,19 @@ func (r *readers) with(f func()) {
 func (r *readers) begin(h *handling) {
 	for i, x := range h.handlers {
 		if x.Info().Records {
-			r.wg.Go(func() { r.read(h.opt.locations[i], x) })
+			r.wg.Go(func() { r.read(h, i) })
 		}
 	}
 }
 
 // read reads to the end: what is there when the job is over, too.
-func (r *readers) read(location string, h engine.Handler) {
+func (r *readers) read(h *handling, i int) {
+	x := h.handlers[i]
 	for {
-		rec, err := h.Read(time.Now().Add(latency))
+		rec, err := x.Read(time.Now().Add(latency))
 		switch {
 		case err == nil:
-			r.with(func() { r.take(location, h, rec) })
+			r.with(func() { r.take(h, i, rec) })
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default:

@@ -18,7 +18,7 @@ import (
 func (j *job) leave(out *output) error {
 	err := j.sess.Leave()
 	<-j.drained
-	places := j.places()
+	places := j.distinct()
 	stay := 0
 	for i := range places {
 		if places[i].Err == nil {
@@ -41,7 +41,7 @@ type residentLine struct {
 	Reason   string `json:"reason,omitempty"`
 }
 
-func residentLines(places []engine.Placement) (lines []residentLine) {
+func residentLines(places []onePlace) (lines []residentLine) {
 	for i := range places {
 		l := residentLine{Probe: places[i].Name, PID: places[i].PID, Resident: places[i].Err == nil}
 		if !l.Resident {
@@ -55,7 +55,7 @@ func residentLines(places []engine.Placement) (lines []residentLine) {
 // maxGone is how many places that could not stay are told.
 const maxGone = 10
 
-func (j *job) tellLeft(places []engine.Placement, stay int) {
+func (j *job) tellLeft(places []onePlace, stay int) {
 	pid, gone := j.opt.pids[0], len(places)-stay
 	for i, told := 0, 0; i < len(places) && told < maxGone; i++ {
 		if places[i].Err != nil {
@@ -115,7 +115,11 @@ With --json: for each place {"probe","pid","hits","rung"}, for each handler
 				if err != nil {
 					return err
 				}
-				return writeResident(w, r, asJSON)
+				var seconds float64
+				if r.Running() {
+					seconds = time.Since(r.Planted).Seconds()
+				}
+				return writeResident(w, r, seconds, asJSON)
 			})
 		}),
 	}
@@ -199,15 +203,19 @@ func stopResident(w io.Writer, text string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	var seconds float64
+	if r.Running() {
+		seconds = time.Since(r.Planted).Seconds()
+	}
 	if err := r.Stop(signalWait); err != nil {
 		return err
 	}
-	return errors.Join(writeResident(w, r, asJSON), r.Collect())
+	return errors.Join(writeResident(w, r, seconds, asJSON), r.Collect())
 }
 
-// writeResident writes what was found out: a table of the places, and what
-// handlers say.
-func writeResident(w io.Writer, r *engine.Resident, asJSON bool) error {
+// writeResident writes what was found out, in seconds (0: not known): a table of the
+// places, and what handlers say.
+func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool) error {
 	places, err := r.Placements()
 	if err != nil {
 		return err
@@ -227,18 +235,21 @@ func writeResident(w io.Writer, r *engine.Resident, asJSON bool) error {
 			counted = append(counted, pl)
 		}
 	}
-	rows := rowsOf(counted, asJSON, func(pl *engine.Placement) bool { return isNamed(locations[pl.Probe-1]) })
+	t := tally{seconds: seconds}
+	t.rows = rowsOf(counted, asJSON, func(pl *engine.Placement) bool { return isNamed(locations[pl.Probe-1]) })
+	t.uncounted, err = r.Uncounted()
 	if asJSON {
-		err = writeJSON(w, shown(rows))
-	} else if len(rows) > 0 {
-		_, err = fmt.Fprintln(w, strings.Join(table(rows), "\n"))
+		return errors.Join(err, writeJSON(w, t.objects()), writeResults(w, results, seconds, asJSON))
 	}
-	n, err2 := r.Uncounted()
-	if n > 0 && !asJSON {
-		_, err3 := fmt.Fprintf(w, uncounted+"\n", n)
-		err2 = errors.Join(err2, err3)
+	if len(t.rows) > 0 {
+		_, err2 := fmt.Fprintln(w, strings.Join(t.table(), "\n"))
+		err = errors.Join(err, err2)
 	}
-	return errors.Join(err, err2, writeResults(w, results, asJSON))
+	if t.uncounted > 0 {
+		_, err2 := fmt.Fprintf(w, uncounted+"\n", t.uncounted)
+		err = errors.Join(err, err2)
+	}
+	return errors.Join(err, writeResults(w, results, seconds, asJSON))
 }
 
 // uncounted tells of hits that are nowhere.
@@ -249,10 +260,10 @@ func isNamed(location string) bool {
 	return err == nil && !loc.Every && !loc.IsGlob()
 }
 
-func writeResults(w io.Writer, results []engine.ResidentResult, asJSON bool) error {
+func writeResults(w io.Writer, results []engine.ResidentResult, seconds float64, asJSON bool) error {
 	for _, x := range results {
 		if asJSON {
-			if err := writeResult(w, x.Location, x.Result); err != nil {
+			if err := writeResult(w, x.Location, x.Result, seconds); err != nil {
 				return err
 			}
 			continue
@@ -266,7 +277,11 @@ func writeResults(w io.Writer, results []engine.ResidentResult, asJSON bool) err
 			return err
 		}
 	}
-	return nil
+	if asJSON || len(results) == 0 || seconds == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, in("counted", seconds))
+	return err
 }
 
 // residentProcess is a line of the list.

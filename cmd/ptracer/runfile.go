@@ -145,7 +145,8 @@ func runFile(opt *options, g *guards, places []programAt, open opener, stderr io
 		return errors.Join(err, out.close())
 	}
 	h := &handling{job: j}
-	rd := newReaders(func(location string, _ engine.Handler, rec []byte) { writeRaw(out, location, rec, opt.json) })
+	rd := newReaders(func(h *handling, i int, rec []byte) { writeRaw(out, opt.locations[i], rec, opt.json) })
+	j.limited(g.params(), func() []engine.Handler { return h.handlers })
 	j.ready = func(s engine.Session) error {
 		err := h.openFile(s, g, places)
 		rd.begin(h)
@@ -174,7 +175,7 @@ func (h *handling) openFile(s engine.Session, g *guards, places []programAt) err
 		if err != nil {
 			return err
 		}
-		h.handlers = append(h.handlers, x)
+		h.handlers, h.lost = append(h.handlers, x), append(h.lost, 0)
 		h.probes[i].spec.Handler = x
 	}
 	return nil

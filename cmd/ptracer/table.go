@@ -14,15 +14,24 @@ import (
 
 // row is one line of count: a place's hits, of one process or of all.
 type row struct {
-	Probe string `json:"probe"`
-	PID   int    `json:"pid"` // 0: of all processes
-	Hits  uint64 `json:"hits"`
-	Rung  string `json:"rung"`
-	named bool   // asked for by name, not found by a glob
+	Probe string   `json:"probe"`
+	Also  []string `json:"also,omitempty"` // other names of the place that were asked for
+	PID   int      `json:"pid"`            // 0: of all processes
+	Hits  uint64   `json:"hits"`
+	Rung  string   `json:"rung"`
+	named bool     // asked for by name, not found by a glob
 }
 
-// rowsOf sums placements up by name and, with byPID, by process; the most
-// often hit come first. Places that could not be probed have no row.
+// tally is count's result.
+type tally struct {
+	rows      []row
+	seconds   float64 // that were counted; 0: not known
+	uncounted uint64  // hits of all places together that are in no row
+}
+
+// rowsOf gives each place a row, with byPID one for each process; the most often hit
+// come first. A place that several probes are at has one number: that of the first that
+// names it, or else of the first. Places that could not be probed have no row.
 func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement) bool) []row {
 	type key struct {
 		name string
@@ -30,8 +39,7 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 	}
 	index := map[key]int{}
 	var rows []row
-	for i := range places {
-		p := &places[i]
+	for _, p := range distinct(places, named) {
 		if p.Err != nil {
 			continue
 		}
@@ -47,8 +55,13 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 		}
 		r := &rows[at]
 		r.Hits += p.Hits
-		r.named = r.named || named(p)
+		r.named = r.named || p.named
 		r.Rung = join(r.Rung, p.Rung.String())
+		for _, name := range p.also {
+			if !slices.Contains(r.Also, name) {
+				r.Also = append(r.Also, name)
+			}
+		}
 	}
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(b.Hits, a.Hits), cmp.Compare(a.Probe, b.Probe), cmp.Compare(a.PID, b.PID))
@@ -72,32 +85,56 @@ func shown(rows []row) []row {
 	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.Hits == 0 && !r.named })
 }
 
-// summary is the closing line of a table that left rows out.
-func summary(rows []row) string {
+// summary is the closing line of a table: how many rows there were, where some were left
+// out, and over which time they counted.
+func (t *tally) summary(leftOut bool) string {
+	if !leftOut {
+		return in("counted", t.seconds)
+	}
 	hit := 0
-	for _, r := range rows {
+	for _, r := range t.rows {
 		if r.Hits > 0 {
 			hit++
 		}
 	}
-	return fmt.Sprintf("%d of %s hit", hit, plural(len(rows), "place"))
+	return in(fmt.Sprintf("%d of %s hit", hit, plural(len(t.rows), "place")), t.seconds)
 }
 
 // table gives the lines of count's result.
-func table(rows []row) []string {
-	keep := shown(rows)
+func (t *tally) table() []string {
+	keep := shown(t.rows)
+	if len(keep) == 0 {
+		return []string{t.summary(true)}
+	}
 	cells := [][]string{{"PROBE", "HITS", "RUNG"}}
 	for _, r := range keep {
 		cells = append(cells, []string{r.Probe, strconv.FormatUint(r.Hits, 10), r.Rung})
 	}
 	lines := align(cells, 1)
-	switch {
-	case len(keep) == 0:
-		return []string{summary(rows)}
-	case len(keep) < len(rows):
-		lines = append(lines, summary(rows))
+	if len(keep) < len(t.rows) || t.seconds > 0 {
+		lines = append(lines, t.summary(len(keep) < len(t.rows)))
+	}
+	for _, r := range keep {
+		for _, name := range r.Also {
+			lines = append(lines, fmt.Sprintf("%s is the same place as %s", name, r.Probe))
+		}
 	}
 	return lines
+}
+
+// object is a row in JSON.
+type object struct {
+	row
+	Seconds   float64 `json:"seconds,omitempty"`
+	Uncounted uint64  `json:"uncounted,omitempty"`
+}
+
+// objects gives the rows of count's result as they are in JSON.
+func (t *tally) objects() (list []object) {
+	for _, r := range shown(t.rows) {
+		list = append(list, object{r, t.seconds, t.uncounted})
+	}
+	return list
 }
 
 // widest is a column's width at most: a name that is longer moves the rest of

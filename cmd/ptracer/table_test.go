@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
 )
 
 func TestTable(t *testing.T) {
@@ -40,18 +43,53 @@ a:none     0  trap+slot`},
 0 of 0 places hit`},
 	} {
 		named := func(*engine.Placement) bool { return c.named }
-		if got := "\n" + strings.Join(table(rowsOf(c.places, false, named)), "\n"); got != c.want {
+		if got := "\n" + strings.Join((&tally{rows: rowsOf(c.places, false, named)}).table(), "\n"); got != c.want {
 			t.Errorf("%s:%s\nwant:%s", c.name, got, c.want)
 		}
 	}
 	var b bytes.Buffer
-	const want = `{"probe":"a:long_name","pid":1,"hits":1200,"rung":"trap+slot"}
-{"probe":"a:e","pid":1,"hits":15,"rung":"trap+slot"}
-{"probe":"a:f","pid":2,"hits":10,"rung":"trap+emulate"}
-{"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot"}
+	const want = `{"probe":"a:long_name","pid":1,"hits":1200,"rung":"trap+slot","seconds":1.5,"uncounted":3}
+{"probe":"a:e","pid":1,"hits":15,"rung":"trap+slot","seconds":1.5,"uncounted":3}
+{"probe":"a:f","pid":2,"hits":10,"rung":"trap+emulate","seconds":1.5,"uncounted":3}
+{"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot","seconds":1.5,"uncounted":3}
 `
-	if err := writeJSON(&b, shown(rowsOf(all, true, func(*engine.Placement) bool { return false }))); err != nil || b.String() != want {
+	result := tally{rows: rowsOf(all, true, func(*engine.Placement) bool { return false }), seconds: 1.5, uncounted: 3}
+	if err := writeJSON(&b, result.objects()); err != nil || b.String() != want {
 		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
+	}
+}
+
+// TestDistinct has places that several probes are at: each has one row, with one number.
+func TestDistinct(t *testing.T) {
+	at := func(probe event.ProbeID, name string, pid, space int, addr arch.Addr, hits uint64) engine.Placement {
+		return engine.Placement{Probe: probe, Name: name, PID: pid, Space: space, Addr: addr, Hits: hits, Rung: breakpoint.Jump}
+	}
+	exit := at(2, "a:f%return", 1, 1, 16, 5)
+	exit.Exit = true
+	failed := at(3, "a:f", 1, 1, 16, 0)
+	failed.Err = breakpoint.ErrUnsupported
+	for name, c := range map[string]struct {
+		places []engine.Placement
+		globs  []event.ProbeID
+		want   string
+	}{
+		"twice":                {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), at(2, "a:f", 1, 1, 16, 5)}, nil, "a:f 5 []"},
+		"by glob, then name":   {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), at(2, "a:g", 1, 1, 16, 5)}, []event.ProbeID{1}, "a:g 5 []"},
+		"two names":            {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), at(2, "a:g", 1, 1, 16, 5)}, nil, "a:f 5 [a:g]"},
+		"two processes":        {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), at(1, "a:f", 2, 2, 16, 7), at(2, "a:f", 1, 1, 16, 5), at(2, "a:f", 2, 2, 16, 7)}, nil, "a:f 12 []"},
+		"two programs":         {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), at(1, "a:f", 1, 2, 16, 7), at(2, "a:f", 1, 1, 16, 5), at(2, "a:f", 1, 2, 16, 7)}, nil, "a:f 12 []"},
+		"loaded again":         {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), at(1, "a:f", 1, 1, 16, 7), at(2, "a:f", 1, 1, 16, 5), at(2, "a:f", 1, 1, 16, 7)}, nil, "a:f 12 []"},
+		"an exit at the entry": {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), exit}, nil, "a:f 5 [];a:f%return 5 []"},
+		"one failed":           {[]engine.Placement{at(1, "a:f", 1, 1, 16, 5), failed}, nil, "a:f 5 []"},
+		"the first failed":     {[]engine.Placement{failed, at(4, "a:f", 1, 1, 16, 5)}, nil, "a:f 5 []"},
+	} {
+		var got []string
+		for _, r := range rowsOf(c.places, false, func(p *engine.Placement) bool { return !slices.Contains(c.globs, p.Probe) }) {
+			got = append(got, fmt.Sprint(r.Probe, " ", r.Hits, " ", r.Also))
+		}
+		if s := strings.Join(got, ";"); s != c.want {
+			t.Errorf("%s: %s, want %s", name, s, c.want)
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ func (j *job) tellFailed() {
 	count, first := map[string]int{}, map[string]string{}
 	var order []string
 	total := 0
-	for _, p := range j.places() {
+	for _, p := range j.distinct() {
 		if p.Err == nil || errors.Is(p.Err, engine.ErrGone) { // what has ended meanwhile has no hits to miss
 			continue
 		}

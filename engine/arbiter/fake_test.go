@@ -152,6 +152,13 @@ func (f *fake) Unregister(id event.ProbeID) error {
 	return nil
 }
 
+func (f *fake) Finish(ids ...event.ProbeID) (int64, error) {
+	for _, id := range ids {
+		_ = f.Unregister(id)
+	}
+	return 1, nil
+}
+
 func (f *fake) Forget(id event.ProbeID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -308,6 +308,65 @@ func (t *Tracer) Unregister(id event.ProbeID) error {
 	return p.unregister()
 }
 
+// Begin implements engine.Session. Where a tracer has several sessions, each begins
+// at a moment of its own; the last is told.
+func (t *Tracer) Begin(ids ...event.ProbeID) (at int64, err error) {
+	parts, err := t.partsOf(ids)
+	for g, own := range parts {
+		moment, e := g.s.Begin(own...)
+		at, err = max(at, moment), errors.Join(err, e)
+		n := g.s.Stats().Uncounted
+		t.mu.Lock()
+		t.uncounted[g] = n
+		t.mu.Unlock()
+	}
+	return at, err
+}
+
+// Finish implements engine.Session. Where a tracer has several sessions, each ends at a
+// moment of its own; the first is told.
+func (t *Tracer) Finish(ids ...event.ProbeID) (at int64, err error) {
+	parts, err := t.partsOf(ids)
+	if err != nil {
+		return 0, err
+	}
+	for g, own := range parts {
+		moment, e := g.s.Finish(own...)
+		if isOver(e) {
+			e = nil
+		}
+		if at == 0 || moment != 0 && moment < at {
+			at = moment
+		}
+		err = errors.Join(err, e)
+	}
+	for _, id := range ids { // what is left of it: who has had how much
+		p, _, e := t.probe(id)
+		if e == nil {
+			e = p.unregister()
+		}
+		err = errors.Join(err, e)
+	}
+	return at, err
+}
+
+// partsOf are the sessions' own numbers of a tracer's probes.
+func (t *Tracer) partsOf(ids []event.ProbeID) (map[*group][]event.ProbeID, error) {
+	all := map[*group][]event.ProbeID{}
+	for _, id := range ids {
+		_, parts, err := t.probe(id)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range parts {
+			if !x.out {
+				all[x.g] = append(all[x.g], x.id)
+			}
+		}
+	}
+	return all, nil
+}
+
 // Forget implements engine.Session.
 func (t *Tracer) Forget(id event.ProbeID) error {
 	p, parts, err := t.probe(id)

@@ -27,15 +27,16 @@ type Tracer struct {
 	// anything since.
 	late atomic.Bool
 
-	mu       sync.Mutex
-	groups   []*group       // in which it has, or had, processes
-	active   int            // how many of these are not over
-	roots    []int          // the processes it asked for
-	view     map[int]*group // those it sees: roots, and what descends from them
-	past     map[int]sight  // those it has seen, and may ask about what it saw
-	exits    map[int]engine.Exit
-	probes   []*probe // by id-1
-	handlers []*openHandler
+	mu        sync.Mutex
+	groups    []*group       // in which it has, or had, processes
+	active    int            // how many of these are not over
+	roots     []int          // the processes it asked for
+	view      map[int]*group // those it sees: roots, and what descends from them
+	past      map[int]sight  // those it has seen, and may ask about what it saw
+	exits     map[int]engine.Exit
+	probes    []*probe // by id-1
+	handlers  []*openHandler
+	uncounted map[*group]uint64 // hits in no count before the probes began: see Begin
 	// forgotten is how many of the probes are.
 	forgotten int
 	ended     bool // it may hold nothing any more
@@ -45,7 +46,8 @@ var _ engine.Session = (*Tracer)(nil)
 
 func newTracer(a *Arbiter, nr int, id Identity, o engine.Options) *Tracer {
 	return &Tracer{Queue: event.NewQueue(o.Buffer), a: a, id: id, nr: nr, opts: o, since: time.Now(),
-		done: make(chan struct{}), view: map[int]*group{}, past: map[int]sight{}, exits: map[int]engine.Exit{}}
+		done: make(chan struct{}), view: map[int]*group{}, past: map[int]sight{}, exits: map[int]engine.Exit{},
+		uncounted: map[*group]uint64{}}
 }
 
 // home is the group that takes new processes of a tracer's, nil if it has none.
@@ -267,9 +269,17 @@ func (t *Tracer) Stats() (sum engine.Stats) {
 	for _, g := range t.in() {
 		st := g.s.Stats()
 		sum.Stops, sum.Hits, sum.Pause = sum.Stops+st.Stops, sum.Hits+st.Hits, max(sum.Pause, st.Pause)
+		sum.Uncounted += st.Uncounted - t.uncountedBefore(g)
 	}
 	sum.Missed = t.Total()
 	return sum
+}
+
+// uncountedBefore is what Stats.Uncounted of a session was when the tracer's probes began.
+func (t *Tracer) uncountedBefore(g *group) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.uncounted[g]
 }
 
 // Symbolize implements engine.Session.

@@ -49,6 +49,9 @@ var cheapest = []Where{Tracee, Kernel, Engine}
 type Maps interface {
 	build.Source
 	io.Closer
+	// Reset has the maps be as they were in the beginning, but for rings, whose
+	// records stay. Nothing else may use them meanwhile.
+	Reset() error
 }
 
 // Executor makes maps for a handler and gets ready to run it.

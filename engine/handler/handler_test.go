@@ -40,6 +40,8 @@ func (m *fakeMaps) Close() error {
 	return nil
 }
 
+func (m *fakeMaps) Reset() error { return nil }
+
 func (f *fake) Open(h *Verified) (Maps, error) {
 	if f.err != nil {
 		return nil, f.err

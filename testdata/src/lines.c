@@ -1,4 +1,5 @@
 /* lines many N K [wait]: N threads, all there at a time, call work K times each.
+   lines there N K [wait]: the same, and they are there before it waits.
    lines shared K [wait]: a child with the same memory and the same thread pointer
    calls it K times while its parent does.
    lines alike K [wait]: a thread with its parent's thread pointer does.
@@ -32,18 +33,25 @@ static void *run(void *p)
 	return p;
 }
 
-static int many(long n)
+/* many has n threads call work, as soon as all are there, and if there is a
+   begin, that has been called. */
+static int many(long n, void (*begin)(void))
 {
 	pthread_attr_t small;
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 64 << 10);
-	pthread_barrier_init(&go, NULL, n);
+	pthread_barrier_init(&go, NULL, n + (begin != NULL));
 	pthread_t *ids = calloc(n, sizeof *ids);
 	for (long i = 0; i < n; i++)
 		if (pthread_create(&ids[i], &small, run, NULL)) {
 			perror("pthread_create");
 			return 1;
 		}
+	if (begin) {
+		begin();
+		pthread_barrier_wait(&go);
+		pthread_barrier_wait(&go);
+	}
 	for (long i = 0; i < n; i++)
 		pthread_join(ids[i], NULL);
 	free(ids);
@@ -85,13 +93,28 @@ static int shared(void)
 	return waitpid(child, NULL, 0) != child;
 }
 
+static int count;
+static char **words;
+
+static void await(void)
+{
+	ready(&count, words);
+}
+
 int main(int argc, char **argv)
 {
-	ready(&argc, argv);
-	int many_ = argc > 1 && strcmp(argv[1], "many") == 0;
-	rounds = arg(argc, argv, many_ ? 3 : 2, 1000);
-	int alike_ = argc > 1 && strcmp(argv[1], "alike") == 0;
-	int status = many_ ? many(arg(argc, argv, 2, 10)) : alike_ ? alike() : shared();
+	const char *how = argc > 1 ? argv[1] : "";
+	int there = strcmp(how, "there") == 0, status;
+	count = argc;
+	words = argv;
+	if (!there)
+		await();
+	int crowd = there || strcmp(how, "many") == 0;
+	rounds = arg(count, argv, crowd ? 3 : 2, 1000);
+	if (crowd)
+		status = many(arg(count, argv, 2, 10), there ? await : NULL);
+	else
+		status = strcmp(how, "alike") == 0 ? alike() : shared();
 	printf("calls %ld\n", calls);
 	return status;
 }

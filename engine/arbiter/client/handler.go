@@ -35,6 +35,7 @@ type handle struct {
 	reading sync.Mutex // while the maps may not go away
 	mu      sync.Mutex
 	closed  bool
+	since   int64        // as it was last read
 	last    build.Result // since it was closed
 	limits  []builtin.LimitState
 }
@@ -261,6 +262,16 @@ func (h *handle) Decode(record []byte) (build.Result, error) {
 		return nil, fmt.Errorf("%w: nobody knows those of %s", builtin.ErrRecord, h.info.Name)
 	}
 	return h.made.Decode(record)
+}
+
+// Since implements engine.Handler.
+func (h *handle) Since() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.since = h.set.Begun()
+	}
+	return h.since
 }
 
 // Lost implements engine.Handler.

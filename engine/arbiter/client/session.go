@@ -251,6 +251,26 @@ func (s *Session) Unregister(id event.ProbeID) error {
 	return err
 }
 
+// Begin implements engine.Session.
+func (s *Session) Begin(ids ...event.ProbeID) (int64, error) {
+	reply, err := call(s.api.Begin, s.probes(ids))
+	return reply.GetTime(), err
+}
+
+// Finish implements engine.Session.
+func (s *Session) Finish(ids ...event.ProbeID) (int64, error) {
+	reply, err := call(s.api.Finish, s.probes(ids))
+	return reply.GetTime(), err
+}
+
+func (s *Session) probes(ids []event.ProbeID) *wire.ProbesRequest {
+	r := &wire.ProbesRequest{Token: s.token}
+	for _, id := range ids {
+		r.Probes = append(r.Probes, wire.Narrow(int(id)))
+	}
+	return r
+}
+
 // Forget implements engine.Session.
 func (s *Session) Forget(id event.ProbeID) error {
 	_, err := call(s.api.Forget, s.probe(id))
@@ -431,7 +451,7 @@ func (s *Session) Exit(pid int) (engine.Exit, bool) {
 // Stats implements engine.Session.
 func (s *Session) Stats() engine.Stats {
 	r, _ := call(s.api.Stats, &wire.TracerRequest{Token: s.token})
-	return engine.Stats{Stops: r.GetStops(), Hits: r.GetHits(), Missed: r.GetMissed() + s.Total(), Pause: time.Duration(r.GetPause())}
+	return engine.Stats{Stops: r.GetStops(), Hits: r.GetHits(), Missed: r.GetMissed() + s.Total(), Pause: time.Duration(r.GetPause()), Uncounted: r.GetUncounted()}
 }
 
 // Leave implements engine.Session: it can't be had here.

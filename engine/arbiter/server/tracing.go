@@ -68,7 +68,7 @@ func (s *Server) Stats(ctx context.Context, r *wire.TracerRequest) (*wire.StatsR
 		return nil, err
 	}
 	st := t.Stats()
-	return &wire.StatsReply{Stops: st.Stops, Hits: st.Hits, Missed: st.Missed, Pause: int64(st.Pause)}, nil
+	return &wire.StatsReply{Stops: st.Stops, Hits: st.Hits, Missed: st.Missed, Pause: int64(st.Pause), Uncounted: st.Uncounted}, nil
 }
 
 // Register implements wire.ArbiterServer.
@@ -95,6 +95,30 @@ func (s *Server) Register(ctx context.Context, r *wire.RegisterRequest) (*wire.R
 // Unregister implements wire.ArbiterServer.
 func (s *Server) Unregister(ctx context.Context, r *wire.ProbeRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Unregister(event.ProbeID(r.Probe)) })
+}
+
+// Begin implements wire.ArbiterServer.
+func (s *Server) Begin(ctx context.Context, r *wire.ProbesRequest) (*wire.MomentReply, error) {
+	return s.moment(ctx, r, (*tracer).Begin)
+}
+
+// Finish implements wire.ArbiterServer.
+func (s *Server) Finish(ctx context.Context, r *wire.ProbesRequest) (*wire.MomentReply, error) {
+	return s.moment(ctx, r, (*tracer).Finish)
+}
+
+// moment answers a request that is about several probes at one moment.
+func (s *Server) moment(ctx context.Context, r *wire.ProbesRequest, f func(*tracer, ...event.ProbeID) (int64, error)) (*wire.MomentReply, error) {
+	t, err := s.tracer(ctx, r.Token)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]event.ProbeID, len(r.Probes))
+	for i, id := range r.Probes {
+		ids[i] = event.ProbeID(id)
+	}
+	at, err := f(t, ids...)
+	return &wire.MomentReply{Time: at}, err
 }
 
 // Forget implements wire.ArbiterServer.

@@ -129,7 +129,7 @@ func (x Event_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Event_Kind.Descriptor instead.
 func (Event_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{19, 0}
+	return file_ptracer_proto_rawDescGZIP(), []int{21, 0}
 }
 
 type RegisterRequest_Action int32
@@ -178,7 +178,7 @@ func (x RegisterRequest_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RegisterRequest_Action.Descriptor instead.
 func (RegisterRequest_Action) EnumDescriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{20, 0}
+	return file_ptracer_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type Empty struct {
@@ -1154,6 +1154,102 @@ func (x *ProbeRequest) GetProbe() int32 {
 	return 0
 }
 
+type ProbesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Probes        []int32                `protobuf:"varint,2,rep,packed,name=probes,proto3" json:"probes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbesRequest) Reset() {
+	*x = ProbesRequest{}
+	mi := &file_ptracer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbesRequest) ProtoMessage() {}
+
+func (x *ProbesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ptracer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbesRequest.ProtoReflect.Descriptor instead.
+func (*ProbesRequest) Descriptor() ([]byte, []int) {
+	return file_ptracer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ProbesRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *ProbesRequest) GetProbes() []int32 {
+	if x != nil {
+		return x.Probes
+	}
+	return nil
+}
+
+type MomentReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          int64                  `protobuf:"varint,1,opt,name=time,proto3" json:"time,omitempty"` // CLOCK_MONOTONIC, ns
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MomentReply) Reset() {
+	*x = MomentReply{}
+	mi := &file_ptracer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MomentReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MomentReply) ProtoMessage() {}
+
+func (x *MomentReply) ProtoReflect() protoreflect.Message {
+	mi := &file_ptracer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MomentReply.ProtoReflect.Descriptor instead.
+func (*MomentReply) Descriptor() ([]byte, []int) {
+	return file_ptracer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *MomentReply) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
 type HandlerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -1164,7 +1260,7 @@ type HandlerRequest struct {
 
 func (x *HandlerRequest) Reset() {
 	*x = HandlerRequest{}
-	mi := &file_ptracer_proto_msgTypes[15]
+	mi := &file_ptracer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1272,7 @@ func (x *HandlerRequest) String() string {
 func (*HandlerRequest) ProtoMessage() {}
 
 func (x *HandlerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[15]
+	mi := &file_ptracer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1285,7 @@ func (x *HandlerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandlerRequest.ProtoReflect.Descriptor instead.
 func (*HandlerRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{15}
+	return file_ptracer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HandlerRequest) GetToken() string {
@@ -1215,7 +1311,7 @@ type ProcessesReply struct {
 
 func (x *ProcessesReply) Reset() {
 	*x = ProcessesReply{}
-	mi := &file_ptracer_proto_msgTypes[16]
+	mi := &file_ptracer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1323,7 @@ func (x *ProcessesReply) String() string {
 func (*ProcessesReply) ProtoMessage() {}
 
 func (x *ProcessesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[16]
+	mi := &file_ptracer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1336,7 @@ func (x *ProcessesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessesReply.ProtoReflect.Descriptor instead.
 func (*ProcessesReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{16}
+	return file_ptracer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ProcessesReply) GetPids() []int32 {
@@ -1261,7 +1357,7 @@ type ExitReply struct {
 
 func (x *ExitReply) Reset() {
 	*x = ExitReply{}
-	mi := &file_ptracer_proto_msgTypes[17]
+	mi := &file_ptracer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1369,7 @@ func (x *ExitReply) String() string {
 func (*ExitReply) ProtoMessage() {}
 
 func (x *ExitReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[17]
+	mi := &file_ptracer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1382,7 @@ func (x *ExitReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExitReply.ProtoReflect.Descriptor instead.
 func (*ExitReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{17}
+	return file_ptracer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExitReply) GetKnown() bool {
@@ -1315,14 +1411,15 @@ type StatsReply struct {
 	Stops         uint64                 `protobuf:"varint,1,opt,name=stops,proto3" json:"stops,omitempty"`
 	Hits          uint64                 `protobuf:"varint,2,opt,name=hits,proto3" json:"hits,omitempty"`
 	Missed        uint64                 `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
-	Pause         int64                  `protobuf:"varint,4,opt,name=pause,proto3" json:"pause,omitempty"` // ns
+	Pause         int64                  `protobuf:"varint,4,opt,name=pause,proto3" json:"pause,omitempty"`         // ns
+	Uncounted     uint64                 `protobuf:"varint,5,opt,name=uncounted,proto3" json:"uncounted,omitempty"` // hits behind jumps that are in no count
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatsReply) Reset() {
 	*x = StatsReply{}
-	mi := &file_ptracer_proto_msgTypes[18]
+	mi := &file_ptracer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1431,7 @@ func (x *StatsReply) String() string {
 func (*StatsReply) ProtoMessage() {}
 
 func (x *StatsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[18]
+	mi := &file_ptracer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1444,7 @@ func (x *StatsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsReply.ProtoReflect.Descriptor instead.
 func (*StatsReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{18}
+	return file_ptracer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StatsReply) GetStops() uint64 {
@@ -1378,6 +1475,13 @@ func (x *StatsReply) GetPause() int64 {
 	return 0
 }
 
+func (x *StatsReply) GetUncounted() uint64 {
+	if x != nil {
+		return x.Uncounted
+	}
+	return 0
+}
+
 // Event is one thing that happened; which fields mean something depends on kind.
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1402,7 +1506,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_ptracer_proto_msgTypes[19]
+	mi := &file_ptracer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1518,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[19]
+	mi := &file_ptracer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1531,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{19}
+	return file_ptracer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Event) GetKind() Event_Kind {
@@ -1551,13 +1655,14 @@ type RegisterRequest struct {
 	Cookie        uint64                 `protobuf:"varint,12,opt,name=cookie,proto3" json:"cookie,omitempty"`
 	Alone         bool                   `protobuf:"varint,13,opt,name=alone,proto3" json:"alone,omitempty"`          // not in the descendants of pid
 	Except        []int32                `protobuf:"varint,14,rep,packed,name=except,proto3" json:"except,omitempty"` // not in these processes
+	Held          bool                   `protobuf:"varint,15,opt,name=held,proto3" json:"held,omitempty"`            // hits that stop the program do nothing until Begin
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_ptracer_proto_msgTypes[20]
+	mi := &file_ptracer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1674,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[20]
+	mi := &file_ptracer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1687,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{20}
+	return file_ptracer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RegisterRequest) GetToken() string {
@@ -1683,6 +1788,13 @@ func (x *RegisterRequest) GetExcept() []int32 {
 	return nil
 }
 
+func (x *RegisterRequest) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
 type RegisterReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Probe         int32                  `protobuf:"varint,1,opt,name=probe,proto3" json:"probe,omitempty"`
@@ -1692,7 +1804,7 @@ type RegisterReply struct {
 
 func (x *RegisterReply) Reset() {
 	*x = RegisterReply{}
-	mi := &file_ptracer_proto_msgTypes[21]
+	mi := &file_ptracer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1816,7 @@ func (x *RegisterReply) String() string {
 func (*RegisterReply) ProtoMessage() {}
 
 func (x *RegisterReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[21]
+	mi := &file_ptracer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1829,7 @@ func (x *RegisterReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterReply.ProtoReflect.Descriptor instead.
 func (*RegisterReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{21}
+	return file_ptracer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RegisterReply) GetProbe() int32 {
@@ -1736,7 +1848,7 @@ type HitsReply struct {
 
 func (x *HitsReply) Reset() {
 	*x = HitsReply{}
-	mi := &file_ptracer_proto_msgTypes[22]
+	mi := &file_ptracer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1860,7 @@ func (x *HitsReply) String() string {
 func (*HitsReply) ProtoMessage() {}
 
 func (x *HitsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[22]
+	mi := &file_ptracer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1873,7 @@ func (x *HitsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HitsReply.ProtoReflect.Descriptor instead.
 func (*HitsReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{22}
+	return file_ptracer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HitsReply) GetHits() uint64 {
@@ -1780,7 +1892,7 @@ type PlacementsReply struct {
 
 func (x *PlacementsReply) Reset() {
 	*x = PlacementsReply{}
-	mi := &file_ptracer_proto_msgTypes[23]
+	mi := &file_ptracer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1904,7 @@ func (x *PlacementsReply) String() string {
 func (*PlacementsReply) ProtoMessage() {}
 
 func (x *PlacementsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[23]
+	mi := &file_ptracer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1917,7 @@ func (x *PlacementsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacementsReply.ProtoReflect.Descriptor instead.
 func (*PlacementsReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{23}
+	return file_ptracer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PlacementsReply) GetPlacements() []*Placement {
@@ -1826,13 +1938,15 @@ type Placement struct {
 	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
 	ErrorReason   string                 `protobuf:"bytes,8,opt,name=error_reason,json=errorReason,proto3" json:"error_reason,omitempty"` // as ErrorInfo's
 	Hits          uint64                 `protobuf:"varint,9,opt,name=hits,proto3" json:"hits,omitempty"`
+	Space         int32                  `protobuf:"varint,10,opt,name=space,proto3" json:"space,omitempty"` // numbers address spaces
+	Exit          bool                   `protobuf:"varint,12,opt,name=exit,proto3" json:"exit,omitempty"`   // the function's exit, not an instruction as such
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_ptracer_proto_msgTypes[24]
+	mi := &file_ptracer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1958,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[24]
+	mi := &file_ptracer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1971,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{24}
+	return file_ptracer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Placement) GetProbe() int32 {
@@ -1923,6 +2037,20 @@ func (x *Placement) GetHits() uint64 {
 	return 0
 }
 
+func (x *Placement) GetSpace() int32 {
+	if x != nil {
+		return x.Space
+	}
+	return 0
+}
+
+func (x *Placement) GetExit() bool {
+	if x != nil {
+		return x.Exit
+	}
+	return false
+}
+
 type OpenHandlerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -1939,7 +2067,7 @@ type OpenHandlerRequest struct {
 
 func (x *OpenHandlerRequest) Reset() {
 	*x = OpenHandlerRequest{}
-	mi := &file_ptracer_proto_msgTypes[25]
+	mi := &file_ptracer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2079,7 @@ func (x *OpenHandlerRequest) String() string {
 func (*OpenHandlerRequest) ProtoMessage() {}
 
 func (x *OpenHandlerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[25]
+	mi := &file_ptracer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2092,7 @@ func (x *OpenHandlerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenHandlerRequest.ProtoReflect.Descriptor instead.
 func (*OpenHandlerRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{25}
+	return file_ptracer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OpenHandlerRequest) GetToken() string {
@@ -2035,7 +2163,7 @@ type Program struct {
 
 func (x *Program) Reset() {
 	*x = Program{}
-	mi := &file_ptracer_proto_msgTypes[26]
+	mi := &file_ptracer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2175,7 @@ func (x *Program) String() string {
 func (*Program) ProtoMessage() {}
 
 func (x *Program) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[26]
+	mi := &file_ptracer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2188,7 @@ func (x *Program) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Program.ProtoReflect.Descriptor instead.
 func (*Program) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{26}
+	return file_ptracer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Program) GetName() string {
@@ -2107,7 +2235,7 @@ type Map struct {
 
 func (x *Map) Reset() {
 	*x = Map{}
-	mi := &file_ptracer_proto_msgTypes[27]
+	mi := &file_ptracer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2247,7 @@ func (x *Map) String() string {
 func (*Map) ProtoMessage() {}
 
 func (x *Map) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[27]
+	mi := &file_ptracer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2260,7 @@ func (x *Map) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Map.ProtoReflect.Descriptor instead.
 func (*Map) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{27}
+	return file_ptracer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Map) GetName() string {
@@ -2201,7 +2329,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_ptracer_proto_msgTypes[28]
+	mi := &file_ptracer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +2341,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[28]
+	mi := &file_ptracer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +2354,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{28}
+	return file_ptracer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Content) GetKey() []byte {
@@ -2267,7 +2395,7 @@ type OpenHandlerReply struct {
 
 func (x *OpenHandlerReply) Reset() {
 	*x = OpenHandlerReply{}
-	mi := &file_ptracer_proto_msgTypes[29]
+	mi := &file_ptracer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2407,7 @@ func (x *OpenHandlerReply) String() string {
 func (*OpenHandlerReply) ProtoMessage() {}
 
 func (x *OpenHandlerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[29]
+	mi := &file_ptracer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2420,7 @@ func (x *OpenHandlerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenHandlerReply.ProtoReflect.Descriptor instead.
 func (*OpenHandlerReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{29}
+	return file_ptracer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *OpenHandlerReply) GetHandler() int32 {
@@ -2370,7 +2498,7 @@ type RunHandlerRequest struct {
 
 func (x *RunHandlerRequest) Reset() {
 	*x = RunHandlerRequest{}
-	mi := &file_ptracer_proto_msgTypes[30]
+	mi := &file_ptracer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2510,7 @@ func (x *RunHandlerRequest) String() string {
 func (*RunHandlerRequest) ProtoMessage() {}
 
 func (x *RunHandlerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[30]
+	mi := &file_ptracer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2523,7 @@ func (x *RunHandlerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunHandlerRequest.ProtoReflect.Descriptor instead.
 func (*RunHandlerRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{30}
+	return file_ptracer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RunHandlerRequest) GetToken() string {
@@ -2436,7 +2564,7 @@ type RunHandlerReply struct {
 
 func (x *RunHandlerReply) Reset() {
 	*x = RunHandlerReply{}
-	mi := &file_ptracer_proto_msgTypes[31]
+	mi := &file_ptracer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2576,7 @@ func (x *RunHandlerReply) String() string {
 func (*RunHandlerReply) ProtoMessage() {}
 
 func (x *RunHandlerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[31]
+	mi := &file_ptracer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2589,7 @@ func (x *RunHandlerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunHandlerReply.ProtoReflect.Descriptor instead.
 func (*RunHandlerReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{31}
+	return file_ptracer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RunHandlerReply) GetValue() uint64 {
@@ -2486,7 +2614,7 @@ type ListHandlersRequest struct {
 
 func (x *ListHandlersRequest) Reset() {
 	*x = ListHandlersRequest{}
-	mi := &file_ptracer_proto_msgTypes[32]
+	mi := &file_ptracer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2626,7 @@ func (x *ListHandlersRequest) String() string {
 func (*ListHandlersRequest) ProtoMessage() {}
 
 func (x *ListHandlersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[32]
+	mi := &file_ptracer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2639,7 @@ func (x *ListHandlersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHandlersRequest.ProtoReflect.Descriptor instead.
 func (*ListHandlersRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{32}
+	return file_ptracer_proto_rawDescGZIP(), []int{34}
 }
 
 type ListHandlersReply struct {
@@ -2524,7 +2652,7 @@ type ListHandlersReply struct {
 
 func (x *ListHandlersReply) Reset() {
 	*x = ListHandlersReply{}
-	mi := &file_ptracer_proto_msgTypes[33]
+	mi := &file_ptracer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2664,7 @@ func (x *ListHandlersReply) String() string {
 func (*ListHandlersReply) ProtoMessage() {}
 
 func (x *ListHandlersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[33]
+	mi := &file_ptracer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2677,7 @@ func (x *ListHandlersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHandlersReply.ProtoReflect.Descriptor instead.
 func (*ListHandlersReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{33}
+	return file_ptracer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListHandlersReply) GetHandlers() []*NamedHandler {
@@ -2582,7 +2710,7 @@ type NamedHandler struct {
 
 func (x *NamedHandler) Reset() {
 	*x = NamedHandler{}
-	mi := &file_ptracer_proto_msgTypes[34]
+	mi := &file_ptracer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2594,7 +2722,7 @@ func (x *NamedHandler) String() string {
 func (*NamedHandler) ProtoMessage() {}
 
 func (x *NamedHandler) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[34]
+	mi := &file_ptracer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2607,7 +2735,7 @@ func (x *NamedHandler) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedHandler.ProtoReflect.Descriptor instead.
 func (*NamedHandler) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{34}
+	return file_ptracer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *NamedHandler) GetName() string {
@@ -2680,7 +2808,7 @@ type OpenedHandler struct {
 
 func (x *OpenedHandler) Reset() {
 	*x = OpenedHandler{}
-	mi := &file_ptracer_proto_msgTypes[35]
+	mi := &file_ptracer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2692,7 +2820,7 @@ func (x *OpenedHandler) String() string {
 func (*OpenedHandler) ProtoMessage() {}
 
 func (x *OpenedHandler) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[35]
+	mi := &file_ptracer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2705,7 +2833,7 @@ func (x *OpenedHandler) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenedHandler.ProtoReflect.Descriptor instead.
 func (*OpenedHandler) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{35}
+	return file_ptracer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *OpenedHandler) GetTracer() int32 {
@@ -2763,7 +2891,7 @@ type RegisterHandlerRequest struct {
 
 func (x *RegisterHandlerRequest) Reset() {
 	*x = RegisterHandlerRequest{}
-	mi := &file_ptracer_proto_msgTypes[36]
+	mi := &file_ptracer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +2903,7 @@ func (x *RegisterHandlerRequest) String() string {
 func (*RegisterHandlerRequest) ProtoMessage() {}
 
 func (x *RegisterHandlerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[36]
+	mi := &file_ptracer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +2916,7 @@ func (x *RegisterHandlerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterHandlerRequest.ProtoReflect.Descriptor instead.
 func (*RegisterHandlerRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{36}
+	return file_ptracer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RegisterHandlerRequest) GetName() string {
@@ -2835,7 +2963,7 @@ type RemoveHandlerRequest struct {
 
 func (x *RemoveHandlerRequest) Reset() {
 	*x = RemoveHandlerRequest{}
-	mi := &file_ptracer_proto_msgTypes[37]
+	mi := &file_ptracer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2847,7 +2975,7 @@ func (x *RemoveHandlerRequest) String() string {
 func (*RemoveHandlerRequest) ProtoMessage() {}
 
 func (x *RemoveHandlerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[37]
+	mi := &file_ptracer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2860,7 +2988,7 @@ func (x *RemoveHandlerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHandlerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHandlerRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{37}
+	return file_ptracer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RemoveHandlerRequest) GetName() string {
@@ -2879,7 +3007,7 @@ type HandlerStateReply struct {
 
 func (x *HandlerStateReply) Reset() {
 	*x = HandlerStateReply{}
-	mi := &file_ptracer_proto_msgTypes[38]
+	mi := &file_ptracer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +3019,7 @@ func (x *HandlerStateReply) String() string {
 func (*HandlerStateReply) ProtoMessage() {}
 
 func (x *HandlerStateReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[38]
+	mi := &file_ptracer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +3032,7 @@ func (x *HandlerStateReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandlerStateReply.ProtoReflect.Descriptor instead.
 func (*HandlerStateReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{38}
+	return file_ptracer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *HandlerStateReply) GetFailures() uint64 {
@@ -2925,7 +3053,7 @@ type TakeRecordsRequest struct {
 
 func (x *TakeRecordsRequest) Reset() {
 	*x = TakeRecordsRequest{}
-	mi := &file_ptracer_proto_msgTypes[39]
+	mi := &file_ptracer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3065,7 @@ func (x *TakeRecordsRequest) String() string {
 func (*TakeRecordsRequest) ProtoMessage() {}
 
 func (x *TakeRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[39]
+	mi := &file_ptracer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3078,7 @@ func (x *TakeRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRecordsRequest.ProtoReflect.Descriptor instead.
 func (*TakeRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{39}
+	return file_ptracer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TakeRecordsRequest) GetToken() string {
@@ -2983,7 +3111,7 @@ type TakeRecordsReply struct {
 
 func (x *TakeRecordsReply) Reset() {
 	*x = TakeRecordsReply{}
-	mi := &file_ptracer_proto_msgTypes[40]
+	mi := &file_ptracer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2995,7 +3123,7 @@ func (x *TakeRecordsReply) String() string {
 func (*TakeRecordsReply) ProtoMessage() {}
 
 func (x *TakeRecordsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[40]
+	mi := &file_ptracer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3008,7 +3136,7 @@ func (x *TakeRecordsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRecordsReply.ProtoReflect.Descriptor instead.
 func (*TakeRecordsReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{40}
+	return file_ptracer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *TakeRecordsReply) GetPosition() uint64 {
@@ -3027,7 +3155,7 @@ type TasksReply struct {
 
 func (x *TasksReply) Reset() {
 	*x = TasksReply{}
-	mi := &file_ptracer_proto_msgTypes[41]
+	mi := &file_ptracer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3167,7 @@ func (x *TasksReply) String() string {
 func (*TasksReply) ProtoMessage() {}
 
 func (x *TasksReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[41]
+	mi := &file_ptracer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3180,7 @@ func (x *TasksReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TasksReply.ProtoReflect.Descriptor instead.
 func (*TasksReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{41}
+	return file_ptracer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TasksReply) GetTasks() []*Task {
@@ -3075,7 +3203,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_ptracer_proto_msgTypes[42]
+	mi := &file_ptracer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3087,7 +3215,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[42]
+	mi := &file_ptracer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3100,7 +3228,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{42}
+	return file_ptracer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Task) GetTid() int32 {
@@ -3147,7 +3275,7 @@ type RegistersReply struct {
 
 func (x *RegistersReply) Reset() {
 	*x = RegistersReply{}
-	mi := &file_ptracer_proto_msgTypes[43]
+	mi := &file_ptracer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3287,7 @@ func (x *RegistersReply) String() string {
 func (*RegistersReply) ProtoMessage() {}
 
 func (x *RegistersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[43]
+	mi := &file_ptracer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3300,7 @@ func (x *RegistersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistersReply.ProtoReflect.Descriptor instead.
 func (*RegistersReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{43}
+	return file_ptracer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RegistersReply) GetValues() []uint64 {
@@ -3193,7 +3321,7 @@ type SetRegistersRequest struct {
 
 func (x *SetRegistersRequest) Reset() {
 	*x = SetRegistersRequest{}
-	mi := &file_ptracer_proto_msgTypes[44]
+	mi := &file_ptracer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3333,7 @@ func (x *SetRegistersRequest) String() string {
 func (*SetRegistersRequest) ProtoMessage() {}
 
 func (x *SetRegistersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[44]
+	mi := &file_ptracer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3346,7 @@ func (x *SetRegistersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRegistersRequest.ProtoReflect.Descriptor instead.
 func (*SetRegistersRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{44}
+	return file_ptracer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SetRegistersRequest) GetToken() string {
@@ -3254,7 +3382,7 @@ type ReadMemoryRequest struct {
 
 func (x *ReadMemoryRequest) Reset() {
 	*x = ReadMemoryRequest{}
-	mi := &file_ptracer_proto_msgTypes[45]
+	mi := &file_ptracer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3394,7 @@ func (x *ReadMemoryRequest) String() string {
 func (*ReadMemoryRequest) ProtoMessage() {}
 
 func (x *ReadMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[45]
+	mi := &file_ptracer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3407,7 @@ func (x *ReadMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMemoryRequest.ProtoReflect.Descriptor instead.
 func (*ReadMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{45}
+	return file_ptracer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReadMemoryRequest) GetToken() string {
@@ -3319,7 +3447,7 @@ type ReadMemoryReply struct {
 
 func (x *ReadMemoryReply) Reset() {
 	*x = ReadMemoryReply{}
-	mi := &file_ptracer_proto_msgTypes[46]
+	mi := &file_ptracer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +3459,7 @@ func (x *ReadMemoryReply) String() string {
 func (*ReadMemoryReply) ProtoMessage() {}
 
 func (x *ReadMemoryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[46]
+	mi := &file_ptracer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +3472,7 @@ func (x *ReadMemoryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMemoryReply.ProtoReflect.Descriptor instead.
 func (*ReadMemoryReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{46}
+	return file_ptracer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReadMemoryReply) GetData() []byte {
@@ -3366,7 +3494,7 @@ type WriteMemoryRequest struct {
 
 func (x *WriteMemoryRequest) Reset() {
 	*x = WriteMemoryRequest{}
-	mi := &file_ptracer_proto_msgTypes[47]
+	mi := &file_ptracer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3506,7 @@ func (x *WriteMemoryRequest) String() string {
 func (*WriteMemoryRequest) ProtoMessage() {}
 
 func (x *WriteMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[47]
+	mi := &file_ptracer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3519,7 @@ func (x *WriteMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteMemoryRequest.ProtoReflect.Descriptor instead.
 func (*WriteMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{47}
+	return file_ptracer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WriteMemoryRequest) GetToken() string {
@@ -3433,7 +3561,7 @@ type SymbolizeRequest struct {
 
 func (x *SymbolizeRequest) Reset() {
 	*x = SymbolizeRequest{}
-	mi := &file_ptracer_proto_msgTypes[48]
+	mi := &file_ptracer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3573,7 @@ func (x *SymbolizeRequest) String() string {
 func (*SymbolizeRequest) ProtoMessage() {}
 
 func (x *SymbolizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[48]
+	mi := &file_ptracer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3586,7 @@ func (x *SymbolizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SymbolizeRequest.ProtoReflect.Descriptor instead.
 func (*SymbolizeRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{48}
+	return file_ptracer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SymbolizeRequest) GetToken() string {
@@ -3499,7 +3627,7 @@ type SymbolizeReply struct {
 
 func (x *SymbolizeReply) Reset() {
 	*x = SymbolizeReply{}
-	mi := &file_ptracer_proto_msgTypes[49]
+	mi := &file_ptracer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3511,7 +3639,7 @@ func (x *SymbolizeReply) String() string {
 func (*SymbolizeReply) ProtoMessage() {}
 
 func (x *SymbolizeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[49]
+	mi := &file_ptracer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3524,7 +3652,7 @@ func (x *SymbolizeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SymbolizeReply.ProtoReflect.Descriptor instead.
 func (*SymbolizeReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{49}
+	return file_ptracer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SymbolizeReply) GetKnown() bool {
@@ -3603,7 +3731,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_ptracer_proto_msgTypes[50]
+	mi := &file_ptracer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3615,7 +3743,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[50]
+	mi := &file_ptracer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3628,7 +3756,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{50}
+	return file_ptracer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ControlRequest) GetToken() string {
@@ -3677,7 +3805,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_ptracer_proto_msgTypes[51]
+	mi := &file_ptracer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +3817,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[51]
+	mi := &file_ptracer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +3830,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{51}
+	return file_ptracer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SignalRequest) GetToken() string {
@@ -3737,7 +3865,7 @@ type StepAsideRequest struct {
 
 func (x *StepAsideRequest) Reset() {
 	*x = StepAsideRequest{}
-	mi := &file_ptracer_proto_msgTypes[52]
+	mi := &file_ptracer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3749,7 +3877,7 @@ func (x *StepAsideRequest) String() string {
 func (*StepAsideRequest) ProtoMessage() {}
 
 func (x *StepAsideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[52]
+	mi := &file_ptracer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3762,7 +3890,7 @@ func (x *StepAsideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepAsideRequest.ProtoReflect.Descriptor instead.
 func (*StepAsideRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{52}
+	return file_ptracer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StepAsideRequest) GetToken() string {
@@ -3863,7 +3991,12 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\x05R\x02id\":\n" +
 	"\fProbeRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x14\n" +
-	"\x05probe\x18\x02 \x01(\x05R\x05probe\"@\n" +
+	"\x05probe\x18\x02 \x01(\x05R\x05probe\"=\n" +
+	"\rProbesRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
+	"\x06probes\x18\x02 \x03(\x05R\x06probes\"!\n" +
+	"\vMomentReply\x12\x12\n" +
+	"\x04time\x18\x01 \x01(\x03R\x04time\"@\n" +
 	"\x0eHandlerRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\ahandler\x18\x02 \x01(\x05R\ahandler\"$\n" +
@@ -3872,13 +4005,14 @@ const file_ptracer_proto_rawDesc = "" +
 	"\tExitReply\x12\x14\n" +
 	"\x05known\x18\x01 \x01(\bR\x05known\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x12\x16\n" +
-	"\x06signal\x18\x03 \x01(\x05R\x06signal\"d\n" +
+	"\x06signal\x18\x03 \x01(\x05R\x06signal\"\x82\x01\n" +
 	"\n" +
 	"StatsReply\x12\x14\n" +
 	"\x05stops\x18\x01 \x01(\x04R\x05stops\x12\x12\n" +
 	"\x04hits\x18\x02 \x01(\x04R\x04hits\x12\x16\n" +
 	"\x06missed\x18\x03 \x01(\x04R\x06missed\x12\x14\n" +
-	"\x05pause\x18\x04 \x01(\x03R\x05pause\"\x9e\x04\n" +
+	"\x05pause\x18\x04 \x01(\x03R\x05pause\x12\x1c\n" +
+	"\tuncounted\x18\x05 \x01(\x04R\tuncounted\"\x9e\x04\n" +
 	"\x05Event\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.ptracer.v1.Event.KindR\x04kind\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x10\n" +
@@ -3916,7 +4050,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05PRINT\x10\f\x12\t\n" +
 	"\x05ASIDE\x10\r\x12\b\n" +
 	"\x04BACK\x10\x0e\x12\t\n" +
-	"\x05ASKED\x10\x0f\"\xa4\x03\n" +
+	"\x05ASKED\x10\x0f\"\xb8\x03\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1a\n" +
 	"\blocation\x18\x02 \x01(\tR\blocation\x12\x10\n" +
@@ -3932,7 +4066,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\ahandler\x18\v \x01(\x05R\ahandler\x12\x16\n" +
 	"\x06cookie\x18\f \x01(\x04R\x06cookie\x12\x14\n" +
 	"\x05alone\x18\r \x01(\bR\x05alone\x12\x16\n" +
-	"\x06except\x18\x0e \x03(\x05R\x06except\"'\n" +
+	"\x06except\x18\x0e \x03(\x05R\x06except\x12\x12\n" +
+	"\x04held\x18\x0f \x01(\bR\x04held\"'\n" +
 	"\x06Action\x12\t\n" +
 	"\x05COUNT\x10\x00\x12\b\n" +
 	"\x04TELL\x10\x01\x12\b\n" +
@@ -3944,7 +4079,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x0fPlacementsReply\x125\n" +
 	"\n" +
 	"placements\x18\x01 \x03(\v2\x15.ptracer.v1.PlacementR\n" +
-	"placements\"\xd4\x01\n" +
+	"placements\"\xfe\x01\n" +
 	"\tPlacement\x12\x14\n" +
 	"\x05probe\x18\x01 \x01(\x05R\x05probe\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
@@ -3954,7 +4089,10 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05error\x18\a \x01(\tR\x05error\x12!\n" +
 	"\ferror_reason\x18\b \x01(\tR\verrorReason\x12\x12\n" +
-	"\x04hits\x18\t \x01(\x04R\x04hits\"\xf0\x01\n" +
+	"\x04hits\x18\t \x01(\x04R\x04hits\x12\x14\n" +
+	"\x05space\x18\n" +
+	" \x01(\x05R\x05space\x12\x12\n" +
+	"\x04exit\x18\f \x01(\bR\x04exit\"\xf0\x01\n" +
 	"\x12OpenHandlerRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
@@ -4092,7 +4230,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x10StepAsideRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
-	"\x04wait\x18\x03 \x01(\x03R\x04wait2\xcc\x13\n" +
+	"\x04wait\x18\x03 \x01(\x03R\x04wait2\xc7\x14\n" +
 	"\aArbiter\x129\n" +
 	"\x05Hello\x12\x18.ptracer.v1.HelloRequest\x1a\x16.ptracer.v1.HelloReply\x12?\n" +
 	"\aTracers\x12\x1a.ptracer.v1.TracersRequest\x1a\x18.ptracer.v1.TracersReply\x123\n" +
@@ -4106,7 +4244,9 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05Stats\x12\x19.ptracer.v1.TracerRequest\x1a\x16.ptracer.v1.StatsReply\x12B\n" +
 	"\bRegister\x12\x1b.ptracer.v1.RegisterRequest\x1a\x19.ptracer.v1.RegisterReply\x129\n" +
 	"\n" +
-	"Unregister\x12\x18.ptracer.v1.ProbeRequest\x1a\x11.ptracer.v1.Empty\x125\n" +
+	"Unregister\x12\x18.ptracer.v1.ProbeRequest\x1a\x11.ptracer.v1.Empty\x12;\n" +
+	"\x05Begin\x12\x19.ptracer.v1.ProbesRequest\x1a\x17.ptracer.v1.MomentReply\x12<\n" +
+	"\x06Finish\x12\x19.ptracer.v1.ProbesRequest\x1a\x17.ptracer.v1.MomentReply\x125\n" +
 	"\x06Forget\x12\x18.ptracer.v1.ProbeRequest\x1a\x11.ptracer.v1.Empty\x127\n" +
 	"\x04Hits\x12\x18.ptracer.v1.ProbeRequest\x1a\x15.ptracer.v1.HitsReply\x12E\n" +
 	"\n" +
@@ -4154,7 +4294,7 @@ func file_ptracer_proto_rawDescGZIP() []byte {
 }
 
 var file_ptracer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_ptracer_proto_goTypes = []any{
 	(Event_Kind)(0),                // 0: ptracer.v1.Event.Kind
 	(RegisterRequest_Action)(0),    // 1: ptracer.v1.RegisterRequest.Action
@@ -4173,64 +4313,66 @@ var file_ptracer_proto_goTypes = []any{
 	(*ProcessRequest)(nil),         // 14: ptracer.v1.ProcessRequest
 	(*TaskRequest)(nil),            // 15: ptracer.v1.TaskRequest
 	(*ProbeRequest)(nil),           // 16: ptracer.v1.ProbeRequest
-	(*HandlerRequest)(nil),         // 17: ptracer.v1.HandlerRequest
-	(*ProcessesReply)(nil),         // 18: ptracer.v1.ProcessesReply
-	(*ExitReply)(nil),              // 19: ptracer.v1.ExitReply
-	(*StatsReply)(nil),             // 20: ptracer.v1.StatsReply
-	(*Event)(nil),                  // 21: ptracer.v1.Event
-	(*RegisterRequest)(nil),        // 22: ptracer.v1.RegisterRequest
-	(*RegisterReply)(nil),          // 23: ptracer.v1.RegisterReply
-	(*HitsReply)(nil),              // 24: ptracer.v1.HitsReply
-	(*PlacementsReply)(nil),        // 25: ptracer.v1.PlacementsReply
-	(*Placement)(nil),              // 26: ptracer.v1.Placement
-	(*OpenHandlerRequest)(nil),     // 27: ptracer.v1.OpenHandlerRequest
-	(*Program)(nil),                // 28: ptracer.v1.Program
-	(*Map)(nil),                    // 29: ptracer.v1.Map
-	(*Content)(nil),                // 30: ptracer.v1.Content
-	(*OpenHandlerReply)(nil),       // 31: ptracer.v1.OpenHandlerReply
-	(*RunHandlerRequest)(nil),      // 32: ptracer.v1.RunHandlerRequest
-	(*RunHandlerReply)(nil),        // 33: ptracer.v1.RunHandlerReply
-	(*ListHandlersRequest)(nil),    // 34: ptracer.v1.ListHandlersRequest
-	(*ListHandlersReply)(nil),      // 35: ptracer.v1.ListHandlersReply
-	(*NamedHandler)(nil),           // 36: ptracer.v1.NamedHandler
-	(*OpenedHandler)(nil),          // 37: ptracer.v1.OpenedHandler
-	(*RegisterHandlerRequest)(nil), // 38: ptracer.v1.RegisterHandlerRequest
-	(*RemoveHandlerRequest)(nil),   // 39: ptracer.v1.RemoveHandlerRequest
-	(*HandlerStateReply)(nil),      // 40: ptracer.v1.HandlerStateReply
-	(*TakeRecordsRequest)(nil),     // 41: ptracer.v1.TakeRecordsRequest
-	(*TakeRecordsReply)(nil),       // 42: ptracer.v1.TakeRecordsReply
-	(*TasksReply)(nil),             // 43: ptracer.v1.TasksReply
-	(*Task)(nil),                   // 44: ptracer.v1.Task
-	(*RegistersReply)(nil),         // 45: ptracer.v1.RegistersReply
-	(*SetRegistersRequest)(nil),    // 46: ptracer.v1.SetRegistersRequest
-	(*ReadMemoryRequest)(nil),      // 47: ptracer.v1.ReadMemoryRequest
-	(*ReadMemoryReply)(nil),        // 48: ptracer.v1.ReadMemoryReply
-	(*WriteMemoryRequest)(nil),     // 49: ptracer.v1.WriteMemoryRequest
-	(*SymbolizeRequest)(nil),       // 50: ptracer.v1.SymbolizeRequest
-	(*SymbolizeReply)(nil),         // 51: ptracer.v1.SymbolizeReply
-	(*ControlRequest)(nil),         // 52: ptracer.v1.ControlRequest
-	(*SignalRequest)(nil),          // 53: ptracer.v1.SignalRequest
-	(*StepAsideRequest)(nil),       // 54: ptracer.v1.StepAsideRequest
+	(*ProbesRequest)(nil),          // 17: ptracer.v1.ProbesRequest
+	(*MomentReply)(nil),            // 18: ptracer.v1.MomentReply
+	(*HandlerRequest)(nil),         // 19: ptracer.v1.HandlerRequest
+	(*ProcessesReply)(nil),         // 20: ptracer.v1.ProcessesReply
+	(*ExitReply)(nil),              // 21: ptracer.v1.ExitReply
+	(*StatsReply)(nil),             // 22: ptracer.v1.StatsReply
+	(*Event)(nil),                  // 23: ptracer.v1.Event
+	(*RegisterRequest)(nil),        // 24: ptracer.v1.RegisterRequest
+	(*RegisterReply)(nil),          // 25: ptracer.v1.RegisterReply
+	(*HitsReply)(nil),              // 26: ptracer.v1.HitsReply
+	(*PlacementsReply)(nil),        // 27: ptracer.v1.PlacementsReply
+	(*Placement)(nil),              // 28: ptracer.v1.Placement
+	(*OpenHandlerRequest)(nil),     // 29: ptracer.v1.OpenHandlerRequest
+	(*Program)(nil),                // 30: ptracer.v1.Program
+	(*Map)(nil),                    // 31: ptracer.v1.Map
+	(*Content)(nil),                // 32: ptracer.v1.Content
+	(*OpenHandlerReply)(nil),       // 33: ptracer.v1.OpenHandlerReply
+	(*RunHandlerRequest)(nil),      // 34: ptracer.v1.RunHandlerRequest
+	(*RunHandlerReply)(nil),        // 35: ptracer.v1.RunHandlerReply
+	(*ListHandlersRequest)(nil),    // 36: ptracer.v1.ListHandlersRequest
+	(*ListHandlersReply)(nil),      // 37: ptracer.v1.ListHandlersReply
+	(*NamedHandler)(nil),           // 38: ptracer.v1.NamedHandler
+	(*OpenedHandler)(nil),          // 39: ptracer.v1.OpenedHandler
+	(*RegisterHandlerRequest)(nil), // 40: ptracer.v1.RegisterHandlerRequest
+	(*RemoveHandlerRequest)(nil),   // 41: ptracer.v1.RemoveHandlerRequest
+	(*HandlerStateReply)(nil),      // 42: ptracer.v1.HandlerStateReply
+	(*TakeRecordsRequest)(nil),     // 43: ptracer.v1.TakeRecordsRequest
+	(*TakeRecordsReply)(nil),       // 44: ptracer.v1.TakeRecordsReply
+	(*TasksReply)(nil),             // 45: ptracer.v1.TasksReply
+	(*Task)(nil),                   // 46: ptracer.v1.Task
+	(*RegistersReply)(nil),         // 47: ptracer.v1.RegistersReply
+	(*SetRegistersRequest)(nil),    // 48: ptracer.v1.SetRegistersRequest
+	(*ReadMemoryRequest)(nil),      // 49: ptracer.v1.ReadMemoryRequest
+	(*ReadMemoryReply)(nil),        // 50: ptracer.v1.ReadMemoryReply
+	(*WriteMemoryRequest)(nil),     // 51: ptracer.v1.WriteMemoryRequest
+	(*SymbolizeRequest)(nil),       // 52: ptracer.v1.SymbolizeRequest
+	(*SymbolizeReply)(nil),         // 53: ptracer.v1.SymbolizeReply
+	(*ControlRequest)(nil),         // 54: ptracer.v1.ControlRequest
+	(*SignalRequest)(nil),          // 55: ptracer.v1.SignalRequest
+	(*StepAsideRequest)(nil),       // 56: ptracer.v1.StepAsideRequest
 }
 var file_ptracer_proto_depIdxs = []int32{
 	7,  // 0: ptracer.v1.TracersReply.tracers:type_name -> ptracer.v1.Tracer
 	9,  // 1: ptracer.v1.Tracer.holds:type_name -> ptracer.v1.Hold
 	8,  // 2: ptracer.v1.Tracer.controls:type_name -> ptracer.v1.Control
 	12, // 3: ptracer.v1.Told.joined:type_name -> ptracer.v1.Joined
-	21, // 4: ptracer.v1.Told.events:type_name -> ptracer.v1.Event
+	23, // 4: ptracer.v1.Told.events:type_name -> ptracer.v1.Event
 	7,  // 5: ptracer.v1.Joined.others:type_name -> ptracer.v1.Tracer
 	0,  // 6: ptracer.v1.Event.kind:type_name -> ptracer.v1.Event.Kind
 	1,  // 7: ptracer.v1.RegisterRequest.action:type_name -> ptracer.v1.RegisterRequest.Action
-	26, // 8: ptracer.v1.PlacementsReply.placements:type_name -> ptracer.v1.Placement
-	28, // 9: ptracer.v1.OpenHandlerRequest.entry:type_name -> ptracer.v1.Program
-	28, // 10: ptracer.v1.OpenHandlerRequest.exit:type_name -> ptracer.v1.Program
-	29, // 11: ptracer.v1.Program.maps:type_name -> ptracer.v1.Map
-	30, // 12: ptracer.v1.Map.contents:type_name -> ptracer.v1.Content
-	36, // 13: ptracer.v1.ListHandlersReply.handlers:type_name -> ptracer.v1.NamedHandler
-	37, // 14: ptracer.v1.ListHandlersReply.opened:type_name -> ptracer.v1.OpenedHandler
-	28, // 15: ptracer.v1.RegisterHandlerRequest.entry:type_name -> ptracer.v1.Program
-	28, // 16: ptracer.v1.RegisterHandlerRequest.exit:type_name -> ptracer.v1.Program
-	44, // 17: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
+	28, // 8: ptracer.v1.PlacementsReply.placements:type_name -> ptracer.v1.Placement
+	30, // 9: ptracer.v1.OpenHandlerRequest.entry:type_name -> ptracer.v1.Program
+	30, // 10: ptracer.v1.OpenHandlerRequest.exit:type_name -> ptracer.v1.Program
+	31, // 11: ptracer.v1.Program.maps:type_name -> ptracer.v1.Map
+	32, // 12: ptracer.v1.Map.contents:type_name -> ptracer.v1.Content
+	38, // 13: ptracer.v1.ListHandlersReply.handlers:type_name -> ptracer.v1.NamedHandler
+	39, // 14: ptracer.v1.ListHandlersReply.opened:type_name -> ptracer.v1.OpenedHandler
+	30, // 15: ptracer.v1.RegisterHandlerRequest.entry:type_name -> ptracer.v1.Program
+	30, // 16: ptracer.v1.RegisterHandlerRequest.exit:type_name -> ptracer.v1.Program
+	46, // 17: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
 	3,  // 18: ptracer.v1.Arbiter.Hello:input_type -> ptracer.v1.HelloRequest
 	5,  // 19: ptracer.v1.Arbiter.Tracers:input_type -> ptracer.v1.TracersRequest
 	10, // 20: ptracer.v1.Arbiter.Join:input_type -> ptracer.v1.JoinRequest
@@ -4240,77 +4382,81 @@ var file_ptracer_proto_depIdxs = []int32{
 	13, // 24: ptracer.v1.Arbiter.Processes:input_type -> ptracer.v1.TracerRequest
 	14, // 25: ptracer.v1.Arbiter.Exit:input_type -> ptracer.v1.ProcessRequest
 	13, // 26: ptracer.v1.Arbiter.Stats:input_type -> ptracer.v1.TracerRequest
-	22, // 27: ptracer.v1.Arbiter.Register:input_type -> ptracer.v1.RegisterRequest
+	24, // 27: ptracer.v1.Arbiter.Register:input_type -> ptracer.v1.RegisterRequest
 	16, // 28: ptracer.v1.Arbiter.Unregister:input_type -> ptracer.v1.ProbeRequest
-	16, // 29: ptracer.v1.Arbiter.Forget:input_type -> ptracer.v1.ProbeRequest
-	16, // 30: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
-	16, // 31: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
-	27, // 32: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
-	17, // 33: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
-	17, // 34: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
-	41, // 35: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
-	32, // 36: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
-	34, // 37: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
-	38, // 38: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	38, // 39: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	39, // 40: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
-	14, // 41: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
-	15, // 42: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
-	15, // 43: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
-	15, // 44: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
-	14, // 45: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
-	15, // 46: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
-	47, // 47: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
-	50, // 48: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
-	46, // 49: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
-	49, // 50: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
-	15, // 51: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
-	53, // 52: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
-	15, // 53: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
-	54, // 54: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
-	52, // 55: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
-	14, // 56: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
-	4,  // 57: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
-	6,  // 58: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
-	11, // 59: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
-	2,  // 60: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
-	2,  // 61: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
-	2,  // 62: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
-	18, // 63: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
-	19, // 64: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
-	20, // 65: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
-	23, // 66: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
-	2,  // 67: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
-	2,  // 68: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
-	24, // 69: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
-	25, // 70: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
-	31, // 71: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
-	2,  // 72: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
-	40, // 73: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
-	42, // 74: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
-	33, // 75: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
-	35, // 76: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
-	2,  // 77: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
-	2,  // 78: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
-	2,  // 79: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
-	2,  // 80: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
-	2,  // 81: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
-	2,  // 82: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
-	2,  // 83: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
-	43, // 84: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
-	45, // 85: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
-	48, // 86: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
-	51, // 87: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
-	2,  // 88: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
-	2,  // 89: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
-	2,  // 90: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
-	2,  // 91: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
-	2,  // 92: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
-	2,  // 93: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
-	2,  // 94: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
-	2,  // 95: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
-	57, // [57:96] is the sub-list for method output_type
-	18, // [18:57] is the sub-list for method input_type
+	17, // 29: ptracer.v1.Arbiter.Begin:input_type -> ptracer.v1.ProbesRequest
+	17, // 30: ptracer.v1.Arbiter.Finish:input_type -> ptracer.v1.ProbesRequest
+	16, // 31: ptracer.v1.Arbiter.Forget:input_type -> ptracer.v1.ProbeRequest
+	16, // 32: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
+	16, // 33: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
+	29, // 34: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
+	19, // 35: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
+	19, // 36: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
+	43, // 37: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
+	34, // 38: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
+	36, // 39: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
+	40, // 40: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	40, // 41: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	41, // 42: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
+	14, // 43: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
+	15, // 44: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
+	15, // 45: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
+	15, // 46: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
+	14, // 47: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
+	15, // 48: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
+	49, // 49: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
+	52, // 50: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
+	48, // 51: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
+	51, // 52: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
+	15, // 53: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
+	55, // 54: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
+	15, // 55: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
+	56, // 56: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
+	54, // 57: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
+	14, // 58: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
+	4,  // 59: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
+	6,  // 60: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
+	11, // 61: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
+	2,  // 62: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
+	2,  // 63: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
+	2,  // 64: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
+	20, // 65: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
+	21, // 66: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
+	22, // 67: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
+	25, // 68: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
+	2,  // 69: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
+	18, // 70: ptracer.v1.Arbiter.Begin:output_type -> ptracer.v1.MomentReply
+	18, // 71: ptracer.v1.Arbiter.Finish:output_type -> ptracer.v1.MomentReply
+	2,  // 72: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
+	26, // 73: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
+	27, // 74: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
+	33, // 75: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
+	2,  // 76: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
+	42, // 77: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
+	44, // 78: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
+	35, // 79: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
+	37, // 80: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
+	2,  // 81: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
+	2,  // 82: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
+	2,  // 83: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
+	2,  // 84: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
+	2,  // 85: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
+	2,  // 86: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
+	2,  // 87: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
+	45, // 88: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
+	47, // 89: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
+	50, // 90: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
+	53, // 91: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
+	2,  // 92: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
+	2,  // 93: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
+	2,  // 94: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
+	2,  // 95: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
+	2,  // 96: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
+	2,  // 97: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
+	2,  // 98: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
+	2,  // 99: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
+	59, // [59:100] is the sub-list for method output_type
+	18, // [18:59] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -4327,7 +4473,7 @@ func file_ptracer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ptracer_proto_rawDesc), len(file_ptracer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   53,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -53,6 +53,8 @@ const (
 	Arbiter_Stats_FullMethodName           = "/ptracer.v1.Arbiter/Stats"
 	Arbiter_Register_FullMethodName        = "/ptracer.v1.Arbiter/Register"
 	Arbiter_Unregister_FullMethodName      = "/ptracer.v1.Arbiter/Unregister"
+	Arbiter_Begin_FullMethodName           = "/ptracer.v1.Arbiter/Begin"
+	Arbiter_Finish_FullMethodName          = "/ptracer.v1.Arbiter/Finish"
 	Arbiter_Forget_FullMethodName          = "/ptracer.v1.Arbiter/Forget"
 	Arbiter_Hits_FullMethodName            = "/ptracer.v1.Arbiter/Hits"
 	Arbiter_Placements_FullMethodName      = "/ptracer.v1.Arbiter/Placements"
@@ -103,6 +105,10 @@ type ArbiterClient interface {
 	Stats(ctx context.Context, in *TracerRequest, opts ...grpc.CallOption) (*StatsReply, error)
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterReply, error)
 	Unregister(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*Empty, error)
+	// Begin has probes count from one moment on, Finish to one moment, at which they are
+	// unregistered.
+	Begin(ctx context.Context, in *ProbesRequest, opts ...grpc.CallOption) (*MomentReply, error)
+	Finish(ctx context.Context, in *ProbesRequest, opts ...grpc.CallOption) (*MomentReply, error)
 	// Forget gives back what an unregistered probe has counted.
 	Forget(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*Empty, error)
 	Hits(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*HitsReply, error)
@@ -276,6 +282,26 @@ func (c *arbiterClient) Unregister(ctx context.Context, in *ProbeRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Empty)
 	err := c.cc.Invoke(ctx, Arbiter_Unregister_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *arbiterClient) Begin(ctx context.Context, in *ProbesRequest, opts ...grpc.CallOption) (*MomentReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MomentReply)
+	err := c.cc.Invoke(ctx, Arbiter_Begin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *arbiterClient) Finish(ctx context.Context, in *ProbesRequest, opts ...grpc.CallOption) (*MomentReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MomentReply)
+	err := c.cc.Invoke(ctx, Arbiter_Finish_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -591,6 +617,10 @@ type ArbiterServer interface {
 	Stats(context.Context, *TracerRequest) (*StatsReply, error)
 	Register(context.Context, *RegisterRequest) (*RegisterReply, error)
 	Unregister(context.Context, *ProbeRequest) (*Empty, error)
+	// Begin has probes count from one moment on, Finish to one moment, at which they are
+	// unregistered.
+	Begin(context.Context, *ProbesRequest) (*MomentReply, error)
+	Finish(context.Context, *ProbesRequest) (*MomentReply, error)
 	// Forget gives back what an unregistered probe has counted.
 	Forget(context.Context, *ProbeRequest) (*Empty, error)
 	Hits(context.Context, *ProbeRequest) (*HitsReply, error)
@@ -683,6 +713,12 @@ func (UnimplementedArbiterServer) Register(context.Context, *RegisterRequest) (*
 }
 func (UnimplementedArbiterServer) Unregister(context.Context, *ProbeRequest) (*Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method Unregister not implemented")
+}
+func (UnimplementedArbiterServer) Begin(context.Context, *ProbesRequest) (*MomentReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Begin not implemented")
+}
+func (UnimplementedArbiterServer) Finish(context.Context, *ProbesRequest) (*MomentReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Finish not implemented")
 }
 func (UnimplementedArbiterServer) Forget(context.Context, *ProbeRequest) (*Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
@@ -976,6 +1012,42 @@ func _Arbiter_Unregister_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ArbiterServer).Unregister(ctx, req.(*ProbeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Arbiter_Begin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProbesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ArbiterServer).Begin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Arbiter_Begin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ArbiterServer).Begin(ctx, req.(*ProbesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Arbiter_Finish_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProbesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ArbiterServer).Finish(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Arbiter_Finish_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ArbiterServer).Finish(ctx, req.(*ProbesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1523,6 +1595,14 @@ var Arbiter_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Unregister",
 			Handler:    _Arbiter_Unregister_Handler,
+		},
+		{
+			MethodName: "Begin",
+			Handler:    _Arbiter_Begin_Handler,
+		},
+		{
+			MethodName: "Finish",
+			Handler:    _Arbiter_Finish_Handler,
 		},
 		{
 			MethodName: "Forget",

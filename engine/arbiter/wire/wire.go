@@ -22,7 +22,7 @@ import (
 // Protocol counts what was added to ptracer.proto, and Least is the smallest one of
 // a client that a server of this one serves.
 const (
-	Protocol = 1
+	Protocol = 2
 	Least    = 1
 )
 
@@ -81,7 +81,7 @@ var watches = map[engine.Access]string{engine.Execute: "execute", engine.Write: 
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 	m := &RegisterRequest{Location: text(s.Location), Pid: Narrow(s.PID), Action: RegisterRequest_Action(s.Action), Args: Narrow(s.Args),
 		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: Narrow(s.Len), Pending: s.Pending, Cookie: s.Cookie,
-		Alone: s.Alone, Except: narrow(s.Except)}
+		Alone: s.Alone, Except: narrow(s.Except), Held: s.Held}
 	if s.Action == engine.Call {
 		m.Action = RegisterRequest_STOP
 	}
@@ -91,7 +91,7 @@ func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 // ToSpec is the reverse of FromSpec.
 func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 	s := engine.ProbeSpec{Location: m.Location, PID: int(m.Pid), Action: engine.Action(m.Action), Args: int(m.Args),
-		Strings: uint8(m.Strings), Len: int(m.Length), Pending: m.Pending, Cookie: m.Cookie, Alone: m.Alone, Except: widen(m.Except)}
+		Strings: uint8(m.Strings), Len: int(m.Length), Pending: m.Pending, Cookie: m.Cookie, Alone: m.Alone, Except: widen(m.Except), Held: m.Held}
 	switch {
 	case m.Action < 0 || m.Action > RegisterRequest_STOP, m.Strings > 255, m.Args < 0 || m.Args > event.MaxArgs, m.Pid < 0:
 		return s, fmt.Errorf("%w: action %d, strings %#x, %d arguments, process %d", ErrMessage, m.Action, m.Strings, m.Args, m.Pid)
@@ -120,7 +120,7 @@ func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 
 // FromPlacement makes a message of a placement.
 func FromPlacement(p *engine.Placement) *Placement {
-	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Hits: p.Hits}
+	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Hits: p.Hits, Space: int32(p.Space), Exit: p.Exit}
 	if p.Err != nil {
 		m.Error, m.ErrorReason = text(p.Err.Error()), reasonOf(p.Err)
 	}
@@ -129,7 +129,7 @@ func FromPlacement(p *engine.Placement) *Placement {
 
 // ToPlacement is the reverse of FromPlacement.
 func ToPlacement(m *Placement) engine.Placement {
-	p := engine.Placement{Probe: event.ProbeID(m.Probe), PID: int(m.Pid), Name: m.Name, Addr: arch.Addr(m.Addr), Reason: m.Reason, Hits: m.Hits}
+	p := engine.Placement{Probe: event.ProbeID(m.Probe), PID: int(m.Pid), Name: m.Name, Addr: arch.Addr(m.Addr), Reason: m.Reason, Hits: m.Hits, Space: int(m.Space), Exit: m.Exit}
 	p.Rung, _ = breakpoint.ParseRung(m.Rung)
 	if m.Error != "" {
 		p.Err = remote(m.Error, m.ErrorReason)

@@ -179,6 +179,45 @@ func update(k *ebpf.Map, t program.MapType, key, value []byte, flags uint64) err
 	return k.Update(key, slices.Repeat([][]byte{value}, cpus), ebpf.MapUpdateFlags(flags))
 }
 
+// Reset has the maps be as they were when they were made, but for rings, whose records
+// stay, and maps that are read only. Programs that run meanwhile may be lost or not.
+func (in *Instance) Reset() error {
+	var errs []error
+	for _, m := range in.maps {
+		errs = append(errs, m.reset())
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Map) reset() error {
+	if m.Spec.ReadOnly {
+		return nil
+	}
+	var errs []error
+	switch m.Spec.Type {
+	case program.RingBuf, program.PerfEvents:
+		return nil
+	case program.Array, program.PerCPUArray:
+		key, zero := make([]byte, 4), make([]byte, m.Spec.ValueSize)
+		for i := range m.Spec.MaxEntries {
+			binary.LittleEndian.PutUint32(key, i)
+			errs = append(errs, m.Update(key, zero, 0))
+		}
+	default:
+		keys, err := m.keys()
+		errs = append(errs, err)
+		for _, key := range keys {
+			if err := m.Delete(key); !errors.Is(err, ebpf.ErrKeyNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	for _, kv := range m.Spec.Contents {
+		errs = append(errs, m.Update(kv.Key, kv.Value, 0))
+	}
+	return errors.Join(errs...)
+}
+
 // Delete takes a key from the map. Errors hold the kernel's errno.
 func (m *Map) Delete(key []byte) error {
 	if err := m.kernel.Delete(key); err != nil {

@@ -62,7 +62,7 @@ func (m *Map) InUse() (list []int) {
 		}
 		return list
 	}
-	written := m.written()
+	written := m.written(m.data, m.data+Lines*m.cpuStride)
 	for c := range Lines {
 		from := m.data + c*m.cpuStride
 		if slices.ContainsFunc(written, func(x extent) bool { return x.from < from+m.cpuStride && from < x.to }) {
@@ -78,21 +78,24 @@ func (m *Map) InUse() (list []int) {
 // extent is a part of a file.
 type extent struct{ from, to int }
 
-// written are the parts of the map's values that there is memory for. To read
-// others would make some.
-func (m *Map) written() (list []extent) {
+// written are the parts of the map's file between two places that there is memory for.
+// To read others would make some.
+func (m *Map) written(start, end int) (list []extent) {
 	const data, hole = 3, 4 // SEEK_DATA, SEEK_HOLE
-	fd, end := int(m.file.Fd()), m.data+Lines*m.cpuStride
-	for at := int64(m.data); at < int64(end); {
+	fd := int(m.file.Fd())
+	for at := int64(start); at < int64(end); {
 		from, err := unix.Seek(fd, at, data)
 		if err == unix.ENXIO {
 			return list
 		}
 		to, err2 := unix.Seek(fd, from, hole)
 		if err != nil || err2 != nil || to <= at {
-			return []extent{{m.data, end}} // not a file in memory: all of it
+			return []extent{{start, end}} // not a file in memory: all of it
 		}
-		list, at = append(list, extent{int(from), int(to)}), to
+		if from < int64(end) {
+			list = append(list, extent{int(from), int(min(to, int64(end)))})
+		}
+		at = to
 	}
 	return list
 }

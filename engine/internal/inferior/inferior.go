@@ -90,6 +90,7 @@ type Process struct {
 
 // Space is an address space; tasks with CLONE_VM share it.
 type Space struct {
+	ID     int // since the first probe was placed in it: the session's number of it
 	Memory *ptrace.Memory
 	Table  *breakpoint.Table
 	Users  int // processes

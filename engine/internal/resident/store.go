@@ -58,7 +58,8 @@ type Probe struct {
 type Place struct {
 	Name   string `json:"name"`
 	Addr   uint64 `json:"addr"`
-	Before uint64 `json:"before"` // hits that were counted elsewhere
+	Before uint64 `json:"before"` // what is to be added to the counter, modulo 1<<64
+	Exit   bool   `json:"exit,omitempty"`
 	File   string `json:"file"`   // of the counters
 	N      int    `json:"n"`      // of these
 }

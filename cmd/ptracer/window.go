@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+)
+
+// window is the time over which all probes of a job count: moments of engine.Now.
+type window struct {
+	begin, end int64
+	exit       int64 // the last end of a process that was told
+}
+
+// begin has all probes of running processes count from one moment on. Those of a command
+// do from its start, for they are planted before its code runs.
+func (j *job) begin() error {
+	if j.child != 0 || j.opt.resident || j.opt.listing {
+		return nil
+	}
+	if j.before != nil {
+		j.before()
+	}
+	at, err := j.sess.Begin(j.ids()...)
+	if err == nil {
+		j.window.begin = at
+	}
+	return err
+}
+
+// finish has all probes count up to one moment, if any process is left. The processes'
+// end is that moment otherwise.
+func (j *job) finish(why reason) {
+	if why == allEnded {
+		j.window.end = j.window.exit
+		return
+	}
+	at, err := j.sess.Finish(j.ids()...)
+	switch {
+	case at != 0:
+		j.window.end = at
+	default:
+		j.window.end = engine.Now()
+	}
+	if err != nil && !errors.Is(err, engine.ErrEnded) && !errors.Is(err, engine.ErrGone) {
+		j.say("warning: the probes did not end at one moment: %v", err)
+	}
+}
+
+func (j *job) ids() (ids []event.ProbeID) {
+	for _, p := range j.probes {
+		ids = append(ids, p.id)
+	}
+	return ids
+}
+
+// counted is how long the probes have counted, 0 while that is not known.
+func (j *job) counted() time.Duration {
+	w := j.window
+	if w.begin == 0 || w.end <= w.begin {
+		return 0
+	}
+	return time.Duration(w.end - w.begin)
+}
+
+// seconds is counted for JSON and tables.
+func (j *job) seconds() float64 { return j.counted().Seconds() }
+
+// in says over which time something was counted, where that is known.
+func in(what string, seconds float64) string {
+	if seconds <= 0 {
+		return what
+	}
+	return fmt.Sprintf("%s in %v", what, readable(time.Duration(seconds*float64(time.Second))))
+}
+
+// readable cuts a duration to the digits that mean something.
+func readable(d time.Duration) time.Duration {
+	switch {
+	case d > 10*time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d > 10*time.Millisecond:
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Microsecond)
+}
+
+// outside reports whether a record is from before the window: a handler's probes are
+// planted one after the other, and the first are hit before the last is there.
+func (j *job) outside(h engine.Handler, at time.Duration) bool {
+	if j.child != 0 || j.opt.resident {
+		return false
+	}
+	since := h.Since()
+	return since == 0 || int64(at) < since
+}
+
+// limitCheck is how often the limits of handlers are looked at.
+const limitCheck = 50 * time.Millisecond
+
+// limited has a job end when the limits of all its handlers are reached.
+func (j *job) limited(g builtin.Guards, handlers func() []engine.Handler) {
+	if g.Hits == 0 && g.Life == 0 {
+		return
+	}
+	j.over = func() bool {
+		return !slices.ContainsFunc(handlers(), func(h engine.Handler) bool { return !reached(h.Limits()) })
+	}
+}
+
+// reached reports whether a limit lets nothing through any more.
+func reached(list []builtin.LimitState) bool {
+	return slices.ContainsFunc(list, func(l builtin.LimitState) bool {
+		return l.Done || l.End > 0 && engine.Now() >= int64(l.End)
+	})
+}

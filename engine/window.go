@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+)
+
+// The window of probes: the time over which they count. Probes are planted one after
+// the other, which takes seconds where there are many; so that their numbers can be
+// compared, Begin and Finish cut all of them at one moment each, in a pause of all tasks
+// that come to them. In that pause no task stands in code of ptracer's (whileHalted):
+// a handler has run for a hit, or has not.
+
+// Begin implements Session.
+func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
+	err = s.do(func() error {
+		list, err := s.probesOf(ids)
+		if err != nil {
+			return err
+		}
+		return s.whileHalted(func(int) error {
+			at = now()
+			return forgetHits(list, at)
+		}, s.spacesOf(list)...)
+	})
+	return at, err
+}
+
+// forgetHits has probes, whose tasks are halted, begin with no hits, and their handlers
+// with nothing found out.
+func forgetHits(list []*probe, at int64) error {
+	var errs []error
+	seen := map[*opened]bool{nil: true}
+	for _, p := range list {
+		p.spec.Held = false
+		for _, pl := range p.places {
+			pl.hits.Store(0)
+			if c := pl.counter.in; c != nil {
+				pl.counter.base = c.count()
+			}
+		}
+		if h := p.handler; !seen[h] {
+			seen[h] = true
+			errs = append(errs, h.reset(at))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reset has a handler's maps be as they were when it was opened.
+func (h *opened) reset(at int64) error {
+	if !h.in.Acquire() {
+		return nil // it is closed
+	}
+	defer h.in.Release()
+	err := h.in.Maps.Reset()
+	h.since.Store(at)
+	if x, ok := h.in.Maps.(*handler.Interpreted); ok {
+		x.SetBegun(at) // for those who read the maps elsewhere
+	}
+	return err
+}
+
+// Finish implements Session.
+func (s *session) Finish(ids ...event.ProbeID) (at int64, err error) {
+	var links []*kernel.Link
+	err = s.do(func() error {
+		list, err := s.probesOf(ids)
+		if err != nil {
+			return err
+		}
+		at, err = s.retire(slices.DeleteFunc(list, func(p *probe) bool { return p.gone && len(p.sites()) == 0 }))
+		links = s.links()
+		return err
+	})
+	return at, errors.Join(err, closeLinks(links))
+}
+
+// probesOf finds probes by their numbers.
+func (s *session) probesOf(ids []event.ProbeID) (list []*probe, err error) {
+	for _, id := range ids {
+		p, err := s.probe(id)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// spacesOf are the spaces that probes are in.
+func (s *session) spacesOf(list []*probe) (spaces []*inferior.Space) {
+	seen := map[*inferior.Space]bool{}
+	for _, p := range list {
+		for _, pl := range p.places {
+			if s.procs[pl.proc.PID] == pl.proc && !seen[pl.proc.Space] {
+				seen[pl.proc.Space] = true
+				spaces = append(spaces, pl.proc.Space)
+			}
+		}
+	}
+	return spaces
+}
+
+// retire takes probes out of all processes at one moment, which it tells. Where tasks
+// can't be halted the sites stay as they are; what comes to them is not counted.
+func (s *session) retire(list []*probe) (at int64, err error) {
+	sites := map[*inferior.Process][]*breakpoint.Site{}
+	places := map[*inferior.Process][]*placement{}
+	for _, p := range list {
+		for proc, own := range p.sites() {
+			sites[proc] = append(sites[proc], own...)
+		}
+		for _, pl := range p.places {
+			places[pl.proc] = append(places[pl.proc], pl)
+		}
+	}
+	err = s.whileHalted(func(int) error {
+		at = now()
+		for _, p := range list {
+			p.stopCounting()
+		}
+		var errs []error
+		for proc, own := range places {
+			errs = append(errs, s.takeOut(proc, own, sites))
+		}
+		return errors.Join(errs...)
+	}, s.spacesOf(list)...)
+	errs := []error{err, s.restoreJumps(sites)}
+	for _, proc := range s.procs {
+		if proc.Space.Table.Retired() > manyRetired {
+			errs = append(errs, s.sweep(proc.Space))
+		}
+	}
+	return at, errors.Join(errs...)
+}
+
+// stopCounting has a probe, whose tasks are halted, count no further at traps. What a
+// handler in the kernel has found out is read now: its links are taken away later.
+func (p *probe) stopCounting() {
+	p.gone, p.spots = true, nil
+	for _, pl := range p.places {
+		if pl.site != nil && pl.site.Tag != nil {
+			pl.site.Tag.(*tag).mark()
+		}
+	}
+	if h := p.handler; h != nil && h.kernel != nil {
+		h.keepResult()
+	}
+}
+
+// takeOut takes placements, of one process whose tasks are halted, off their sites. If
+// the jumps among these can't be taken away, nothing is.
+func (s *session) takeOut(proc *inferior.Process, places []*placement, all map[*inferior.Process][]*breakpoint.Site) error {
+	was := make([]placement, len(places))
+	for i, pl := range places {
+		was[i].rung, was[i].why = pl.rung, pl.why // jumps become traps on the way out
+	}
+	if sites := all[proc]; len(sites) > 0 {
+		own := map[*inferior.Process][]*breakpoint.Site{proc: sites}
+		if err := s.withoutJumps(own); err != nil {
+			delete(all, proc)
+			for _, pl := range places {
+				pl.freeze()
+			}
+			return err
+		}
+		all[proc] = own[proc]
+	}
+	unused, err := s.unplaceAll(slices.Clone(places))
+	for i, pl := range places {
+		pl.rung, pl.why = was[i].rung, was[i].why
+	}
+	if err == nil {
+		s.spareCounters(unused)
+	}
+	return err
+}
