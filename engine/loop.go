@@ -244,6 +244,10 @@ func (s *session) pumpFor(d time.Duration, done func() bool) error {
 // await pumps until tasks that were asked to stop stand. On a machine so busy
 // that they do not even run it is more patient than with tasks that can't stop.
 func (s *session) await(tasks []*inferior.Task, done func() bool) error {
+	err := s.pumpFor(impatience, done)
+	if err != errBusy || allWaitForChild(tasks) {
+		return err
+	}
 	for range 5 {
 		if err := s.pump(done); err != errBusy {
 			return err
@@ -256,6 +260,21 @@ func (s *session) await(tasks []*inferior.Task, done func() bool) error {
 	}
 	return errBusy
 }
+
+// allWaitForChild reports whether all of the tasks that do not stand yet wait for a
+// child that uses their memory (vfork). They stop when it has left that, which may be
+// never: meanwhile the others, which are halted, would wait for nothing.
+func allWaitForChild(tasks []*inferior.Task) bool {
+	for _, t := range tasks {
+		if t.State != inferior.Gone && !atEvent(t) && !ptrace.WaitsForChild(t.TID) {
+			return false
+		}
+	}
+	return true
+}
+
+// impatience is when await looks whether tasks can't stop.
+const impatience = 10 * time.Millisecond
 
 // patience is how long a task may take to answer PTRACE_INTERRUPT: one in an
 // uninterruptible wait, a vfork's parent above all, answers when that ends.

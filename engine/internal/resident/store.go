@@ -60,8 +60,8 @@ type Place struct {
 	Addr   uint64 `json:"addr"`
 	Before uint64 `json:"before"` // what is to be added to the counter, modulo 1<<64
 	Exit   bool   `json:"exit,omitempty"`
-	File   string `json:"file"`   // of the counters
-	N      int    `json:"n"`      // of these
+	File   string `json:"file"` // of the counters
+	N      int    `json:"n"`    // of these
 }
 
 // Handler is a handler that runs there.
