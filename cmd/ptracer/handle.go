@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
 // handled is what the verbs want of a handler that a session has opened.
@@ -147,6 +148,11 @@ func (h *handling) tell(location string, x handled, before uint64) {
 	}
 	if info.Failures > 0 {
 		h.say("%s: %s failed %d times: its result is wrong", location, info.Name, info.Failures)
+	}
+	if r, err := x.Result(); err == nil {
+		if u, ok := r.(builtin.Unrecorded); ok && u.Any() {
+			h.say("%s: calls without a record: %v", location, u)
+		}
 	}
 	if n := x.Lost(); n > before {
 		n -= before

@@ -1,6 +1,9 @@
 package builtin
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -15,7 +18,7 @@ type Calls struct {
 	// stack, instead of by thread. Needs the right to read memory.
 	Go bool
 	// Depth is how many calls of the function one thread may be in at a time,
-	// a power of 2; 0: 32. Those beyond are counted, not measured.
+	// a power of 2; 0: 512. Those beyond are counted, not measured.
 	Depth int
 	// Threads is how many threads or goroutines are known at a time; 0: 1024.
 	// The least recently seen one makes room.
@@ -35,8 +38,9 @@ type Calls struct {
 // its value
 //
 //	 0  how many frames there are
-//	 8  calls that were left without a return, or not kept
-//	16  frames: where the stack was, time, and what else is kept
+//	 8  calls that were left without a return
+//	16  calls that were not kept: Depth others were open
+//	24  frames: where the stack was, time, and what else is kept
 //
 // A frame's place on the stack says which call it is: at a function's return the
 // stack pointer is what it was at its entry. So nothing is mixed up by recursion;
@@ -55,7 +59,8 @@ type frames struct {
 const (
 	callsDepth = 0
 	callsLost  = 8
-	callsFirst = 16
+	callsDeep  = 16
+	callsFirst = 24
 	framePos   = 0
 	frameTime  = 8
 	frameSaved = 16
@@ -64,7 +69,7 @@ const (
 // complete fills in what is not said.
 func (c Calls) complete(b *build.Builder) Calls {
 	if c.Depth == 0 {
-		c.Depth = 32
+		c.Depth = 512
 	}
 	if c.Threads == 0 {
 		c.Threads = 1024
@@ -172,7 +177,7 @@ func (f frames) push(b *build.Builder, saved []build.Mem, miss misses) {
 	f.unwind(b, calls, pos, depth, asm.JLE, place)
 	b.Here(place)
 	b.If(build.Ge(depth, int64(f.Depth)), func() {
-		b.Inc(build.At(calls, callsLost))
+		b.Inc(build.At(calls, callsDeep))
 		b.Stop()
 	})
 	b.Time(build.R0)
@@ -232,10 +237,30 @@ func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss m
 	}
 }
 
-// readLost is how many calls were not paired.
-func readLost(s build.Source) (lost uint64) {
+// Unpaired are calls whose entry and exit could not be paired.
+type Unpaired struct {
+	// Lost counts calls that were left in another way than by a return.
+	Lost uint64 `json:"lost,omitempty"`
+	// Deep counts calls that were made while as many as are kept (Calls.Depth) were
+	// open in the thread or goroutine: recursion that is nested too deep.
+	Deep uint64 `json:"deep,omitempty"`
+}
+
+func readUnpaired(s build.Source) (u Unpaired) {
 	for _, values := range s.Entries("calls") {
-		lost += total(values, callsLost)
+		u.Lost += total(values, callsLost)
+		u.Deep += total(values, callsDeep)
 	}
-	return lost
+	return u
+}
+
+func (u Unpaired) text() string {
+	var parts []string
+	if u.Lost > 0 {
+		parts = append(parts, fmt.Sprintf("%d calls without a pair", u.Lost))
+	}
+	if u.Deep > 0 {
+		parts = append(parts, fmt.Sprintf("%d calls nested too deep to be measured", u.Deep))
+	}
+	return strings.Join(parts, "; ")
 }

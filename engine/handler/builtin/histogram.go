@@ -55,9 +55,7 @@ type Histogram struct {
 	Over    uint64   `json:"over,omitempty"`
 	Buckets []Bucket `json:"buckets"`
 	Misses
-	// Lost counts calls that were left in another way than by a return, or
-	// whose frame was not kept (latency).
-	Lost uint64 `json:"lost,omitempty"`
+	Unpaired
 }
 
 // ReadHist reads the map of a histogram of that scale.
@@ -167,8 +165,8 @@ func (h *Histogram) Text(w io.Writer, columns int) error {
 	if s := h.Misses.text(); s != "" {
 		fmt.Fprintf(&tail, "; %s", s)
 	}
-	if h.Lost > 0 {
-		fmt.Fprintf(&tail, "; %d calls without a pair", h.Lost)
+	if s := h.Unpaired.text(); s != "" {
+		fmt.Fprintf(&tail, "; %s", s)
 	}
 	_, err := fmt.Fprintln(w, tail.String())
 	return err

@@ -22,7 +22,7 @@ func Latency(ctx program.Context, s Scale, c Calls) (*build.Handler, error) {
 	}, func(src build.Source) (build.Result, error) {
 		r, err := ReadHist(src, "latency", "ns", s, false)
 		if err == nil {
-			r.Misses, r.Lost = readMisses(src), readLost(src)
+			r.Misses, r.Unpaired = readMisses(src), readUnpaired(src)
 		}
 		return r, err
 	})

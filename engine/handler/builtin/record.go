@@ -1,8 +1,11 @@
 package builtin
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -132,7 +135,38 @@ func Record(ctx program.Context, o RecordOptions) (*build.Handler, *Layout, erro
 		return nil, nil, err
 	}
 	h.Decode = func(rec []byte) (build.Result, error) { return l.Decode(rec) }
+	h.Read = func(s build.Source) (build.Result, error) { return Unrecorded{readMisses(s), readUnpaired(s)}, nil }
 	return h, l, nil
+}
+
+// Unrecorded is the result of record beside its records: what there is no record of.
+type Unrecorded struct {
+	Misses
+	Unpaired
+}
+
+// Any reports whether there is anything without a record.
+func (u Unrecorded) Any() bool { return u != (Unrecorded{}) }
+
+// String says what has no record, "" if all has one.
+func (u Unrecorded) String() string {
+	parts := slices.DeleteFunc([]string{u.Misses.text(), u.Unpaired.text()}, func(s string) bool { return s == "" })
+	return strings.Join(parts, "; ")
+}
+
+// Text writes a line with what has no record.
+func (u Unrecorded) Text(w io.Writer, _ int) error {
+	if !u.Any() {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, u)
+	return err
+}
+
+// MarshalJSON writes what has no record.
+func (u Unrecorded) MarshalJSON() ([]byte, error) {
+	type plain Unrecorded
+	return json.Marshal(plain(u))
 }
 
 // recorder builds Record's programs.

@@ -265,7 +265,7 @@ func TestLatency(t *testing.T) {
 		r.hit.PIDTGID = 12<<32 | 14  // another thread
 		call(1)                      // 100
 		h := r.result().(*Histogram) // 100: 1 + 1 + 0 + 1
-		if h.Count != 1+4+4+1 || h.Lost != 2 || h.Min.Bits != 100 || h.Max.Bits != 600 || h.Sum.Bits != 100+1000+300+400+500+600+100 {
+		if h.Count != 1+4+4+1 || h.Lost != 0 || h.Deep != 2 || h.Min.Bits != 100 || h.Max.Bits != 600 || h.Sum.Bits != 100+1000+300+400+500+600+100 {
 			r.t.Errorf("%+v", h)
 		}
 		r.golden("latency", h)
