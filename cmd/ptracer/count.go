@@ -36,7 +36,8 @@ All places count over the same time, which the last line tells: from one moment,
 when all are planted, to another. A place that several LOCATIONs name has one
 row; "also" are its other names. With --json: {"probe","pid","hits","rung",
 "seconds"}, one object for each place and process, with "uncounted" where hits
-of some place are in no row. With a condition or a limit (--filter to --where) it
+of some place are in no row, and {"probe","pid","error"} for each place that could
+not be probed. With a condition or a limit (--filter to --where) it
 is a handler that counts, and there is one number for each LOCATION:
 {"probe","result":{"hits"},"seconds"}.`,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
@@ -100,7 +101,7 @@ func writeCount(w io.Writer, j *job) error {
 		_, err := fmt.Fprintln(w, strings.Join(j.tally(false).table(), "\n"))
 		return err
 	}
-	return writeJSON(w, j.tally(true).objects())
+	return errors.Join(writeJSON(w, j.tally(true).objects()), writeJSON(w, failures(j.distinct())))
 }
 
 // places are the places of the job's probes.
@@ -125,9 +126,5 @@ func (j *job) named() func(*engine.Placement) bool {
 
 // tally is the present result of count.
 func (j *job) tally(byPID bool) *tally {
-	t := &tally{rows: rowsOf(j.places(), byPID, j.named()), seconds: j.seconds()}
-	if t.seconds > 0 { // it is over
-		t.uncounted = j.sess.Stats().Uncounted
-	}
-	return t
+	return &tally{rows: rowsOf(j.places(), byPID, j.named()), seconds: j.seconds(), uncounted: j.uncounted()}
 }

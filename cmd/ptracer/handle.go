@@ -85,7 +85,7 @@ func (h *handling) write(w io.Writer, columns int) error {
 		}
 		h.named(r)
 		if h.opt.json {
-			if err := writeResult(w, h.opt.locations[i], r, h.seconds()); err != nil {
+			if err := writeResult(w, h.opt.locations[i], r, h.seconds(), h.uncounted()); err != nil {
 				return err
 			}
 			continue
@@ -111,15 +111,17 @@ type resultLine struct {
 	Probe   string          `json:"probe"`
 	Result  json.RawMessage `json:"result"`
 	Seconds float64         `json:"seconds,omitempty"`
+	// Uncounted is hits of all places together that are in no result.
+	Uncounted uint64 `json:"uncounted,omitempty"`
 }
 
 // writeResult writes what a location's handler found out as one object a line.
-func writeResult(w io.Writer, location string, r build.Result, seconds float64) error {
+func writeResult(w io.Writer, location string, r build.Result, seconds float64, uncounted uint64) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, []resultLine{{location, b, seconds}})
+	return writeJSON(w, []resultLine{{location, b, seconds, uncounted}})
 }
 
 // lines is the present result, for a terminal.
@@ -149,9 +151,15 @@ func (h *handling) tell(location string, x handled, before uint64) {
 	if info.Failures > 0 {
 		h.say("%s: %s failed %d times: its result is wrong", location, info.Name, info.Failures)
 	}
-	if r, err := x.Result(); err == nil {
-		if u, ok := r.(builtin.Unrecorded); ok && u.Any() {
-			h.say("%s: calls without a record: %v", location, u)
+	r, _ := x.Result()
+	switch r := r.(type) {
+	case builtin.Unrecorded:
+		if r.Any() {
+			h.say("%s: calls without a record: %v", location, r)
+		}
+	case *builtin.StackCounts:
+		if s := r.Misses.Missing(); s != "" {
+			h.say("%s: stacks %s", location, s)
 		}
 	}
 	if n := x.Lost(); n > before {

@@ -33,7 +33,10 @@ arguments as they were at its entry, and how long it took.
 Records go through a ring that the program never waits for: a reader that is too
 slow loses records, and how many is told.
 
-With --json: {"time","pid","tid","probe","fields":{...},"took"}, took in ns.`,
+With --json: {"time","pid","tid","probe","fields":{...},"took"}, took in ns; at the
+end, for each LOCATION with calls that have no record, {"probe"} and how many:
+"dropped" (the reader was slower), "faults" (memory not readable), "full" (no
+room), "lost" (left without a return), "deep" (nested too deep).`,
 		Example: `  ptracer record --fields 'str(arg0),arg1' 'libc:fopen*' -- ls -l /
   ptracer record --fields 'int(arg0),arg2,ret' 'libc:write' -- sh -c 'echo hello'
   ptracer record -p 1234 --rate 100 --json -o calls.json 'libc:malloc'`,
@@ -114,8 +117,39 @@ func record(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer
 	return h.finish(why, out, func() error {
 		readers.end()
 		lines.write(true)
-		return nil
+		return h.writeUnrecorded(out)
 	})
+}
+
+// unrecordedLine tells in JSON how many calls have no record, and why.
+type unrecordedLine struct {
+	Probe   string `json:"probe"`
+	Dropped uint64 `json:"dropped,omitempty"` // records that the reader was too slow for
+	builtin.Misses
+	builtin.Unpaired
+}
+
+// writeUnrecorded writes, as JSON, which calls have no record. In text it is said on
+// standard error (tell).
+func (h *handling) writeUnrecorded(w io.Writer) error {
+	if !h.opt.json {
+		return nil
+	}
+	var lines []unrecordedLine
+	for i, x := range h.handlers {
+		l := unrecordedLine{Probe: h.opt.locations[i], Dropped: x.Lost() - h.lost[i]}
+		r, err := x.Result()
+		if err != nil {
+			return err
+		}
+		if u, ok := r.(builtin.Unrecorded); ok {
+			l.Misses, l.Unpaired = u.Misses, u.Unpaired
+		}
+		if l != (unrecordedLine{Probe: l.Probe}) {
+			lines = append(lines, l)
+		}
+	}
+	return writeJSON(w, lines)
 }
 
 // sorter writes the records of several locations by time.

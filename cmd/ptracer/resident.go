@@ -239,7 +239,7 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 	t.rows = rowsOf(counted, asJSON, func(pl *engine.Placement) bool { return isNamed(locations[pl.Probe-1]) })
 	t.uncounted, err = r.Uncounted()
 	if asJSON {
-		return errors.Join(err, writeJSON(w, t.objects()), writeResults(w, results, seconds, asJSON))
+		return errors.Join(err, writeJSON(w, t.objects()), writeResults(w, results, &t, asJSON))
 	}
 	if len(t.rows) > 0 {
 		_, err2 := fmt.Fprintln(w, strings.Join(t.table(), "\n"))
@@ -249,7 +249,7 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 		_, err2 := fmt.Fprintf(w, uncounted+"\n", t.uncounted)
 		err = errors.Join(err, err2)
 	}
-	return errors.Join(err, writeResults(w, results, seconds, asJSON))
+	return errors.Join(err, writeResults(w, results, &t, asJSON))
 }
 
 // uncounted tells of hits that are nowhere.
@@ -260,10 +260,10 @@ func isNamed(location string) bool {
 	return err == nil && !loc.Every && !loc.IsGlob()
 }
 
-func writeResults(w io.Writer, results []engine.ResidentResult, seconds float64, asJSON bool) error {
+func writeResults(w io.Writer, results []engine.ResidentResult, t *tally, asJSON bool) error {
 	for _, x := range results {
 		if asJSON {
-			if err := writeResult(w, x.Location, x.Result, seconds); err != nil {
+			if err := writeResult(w, x.Location, x.Result, t.seconds, t.uncounted); err != nil {
 				return err
 			}
 			continue
@@ -277,10 +277,10 @@ func writeResults(w io.Writer, results []engine.ResidentResult, seconds float64,
 			return err
 		}
 	}
-	if asJSON || len(results) == 0 || seconds == 0 {
+	if asJSON || len(results) == 0 || t.seconds == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, in("counted", seconds))
+	_, err := fmt.Fprintln(w, in("counted", t.seconds))
 	return err
 }
 

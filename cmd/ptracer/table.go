@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -120,6 +121,24 @@ func (t *tally) table() []string {
 		}
 	}
 	return lines
+}
+
+// failedPlace is a place that could not be probed, in JSON: it has no number.
+type failedPlace struct {
+	Probe string `json:"probe"`
+	PID   int    `json:"pid"`
+	Error string `json:"error"`
+}
+
+// failures are those of the places that could not be probed. That a process has ended
+// meanwhile is none: it makes no hits.
+func failures(places []onePlace) (list []failedPlace) {
+	for _, p := range places {
+		if p.Err != nil && !errors.Is(p.Err, engine.ErrGone) {
+			list = append(list, failedPlace{p.Name, p.PID, root(p.Err).Error()})
+		}
+	}
+	return list
 }
 
 // object is a row in JSON.

@@ -71,6 +71,14 @@ func (j *job) counted() time.Duration {
 // seconds is counted for JSON and tables.
 func (j *job) seconds() float64 { return j.counted().Seconds() }
 
+// uncounted is how many hits of all places together are in no count, once it is over.
+func (j *job) uncounted() uint64 {
+	if j.seconds() == 0 {
+		return 0
+	}
+	return j.sess.Stats().Uncounted
+}
+
 // in says over which time something was counted, where that is known.
 func in(what string, seconds float64) string {
 	if seconds <= 0 {

@@ -109,7 +109,8 @@ func readMisses(s build.Source) (m Misses) {
 	return m
 }
 
-func (m Misses) text() string {
+// Missing says how many hits could not be noted, and why; "": none.
+func (m Misses) Missing() string {
 	switch {
 	case m.Faults != 0 && m.Full != 0:
 		return fmt.Sprintf("not noted: %d (memory not readable), %d (no room)", m.Faults, m.Full)

@@ -85,7 +85,7 @@ func (r *Values) Text(w io.Writer, _ int) error {
 			return err
 		}
 	}
-	if s := r.Misses.text(); s != "" {
+	if s := r.Misses.Missing(); s != "" {
 		_, err := fmt.Fprintln(w, s)
 		return err
 	}

@@ -162,7 +162,7 @@ func (h *Histogram) Text(w io.Writer, columns int) error {
 	if h.Count > 0 {
 		fmt.Fprintf(&tail, ", min %v, mean %.1f, max %v", h.show(h.Min), h.Mean(), h.show(h.Max))
 	}
-	if s := h.Misses.text(); s != "" {
+	if s := h.Misses.Missing(); s != "" {
 		fmt.Fprintf(&tail, "; %s", s)
 	}
 	if s := h.Unpaired.text(); s != "" {

@@ -57,7 +57,7 @@ type Changes struct {
 // Text writes the number of changes.
 func (c Changes) Text(w io.Writer, _ int) error {
 	_, err := fmt.Fprintf(w, "%d values changed\n", c.Changed)
-	if s := c.Misses.text(); s != "" && err == nil {
+	if s := c.Misses.Missing(); s != "" && err == nil {
 		_, err = fmt.Fprintln(w, s)
 	}
 	return err

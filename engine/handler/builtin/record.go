@@ -150,7 +150,7 @@ func (u Unrecorded) Any() bool { return u != (Unrecorded{}) }
 
 // String says what has no record, "" if all has one.
 func (u Unrecorded) String() string {
-	parts := slices.DeleteFunc([]string{u.Misses.text(), u.Unpaired.text()}, func(s string) bool { return s == "" })
+	parts := slices.DeleteFunc([]string{u.Misses.Missing(), u.Unpaired.text()}, func(s string) bool { return s == "" })
 	return strings.Join(parts, "; ")
 }
 

@@ -355,7 +355,7 @@ func TestRecord(t *testing.T) {
 		if n := len(r.events()); n != 8 {
 			r.t.Errorf("%d records in a ring for 8", n)
 		}
-		if m := readMisses(r.m); m.Full != 12 || m.text() != "not noted: 12 (no room)" {
+		if m := readMisses(r.m); m.Full != 12 || m.Missing() != "not noted: 12 (no room)" {
 			r.t.Errorf("misses: %+v %v", m, m)
 		}
 	})
