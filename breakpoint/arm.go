@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
@@ -163,9 +164,15 @@ func (t *Table) exchange(changes []change) []error {
 
 // exchangePage makes those of the changes that list names, in ascending order.
 func (t *Table) exchangePage(changes []change, list []int, errs []error) {
-	first, last := changes[list[0]], changes[list[len(list)-1]]
-	code := make([]byte, int(last.addr-first.addr)+len(last.now))
+	first, n := changes[list[0]], 0
+	for _, i := range list { // the last to begin is not always the last to end
+		n = max(n, int(changes[i].addr-first.addr)+max(len(changes[i].old), len(changes[i].now)))
+	}
+	code := make([]byte, n)
 	err := t.mem.Read(first.addr, code)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrNotMapped, err)
+	}
 	for _, i := range list {
 		c, at := changes[i], int(changes[i].addr-first.addr)
 		if err == nil && bytes.HasPrefix(code[at:], c.old) {

@@ -298,6 +298,53 @@ func (t *Table) Remove(sites []*Site) error {
 	return errors.Join(errs...)
 }
 
+// Clear is Remove while all tasks of the space are halted: it writes what lies in one
+// page at once.
+func (t *Table) Clear(sites []*Site) error {
+	var changes []change
+	for _, s := range sites {
+		if t.sites[s.Addr] == s && s.area != nil {
+			changes = append(changes, s.undo()...)
+		}
+	}
+	var errs []error
+	for i, err := range t.exchange(changes) {
+		if err != nil && err != errNotOurs && !errors.Is(err, ErrNotMapped) {
+			errs = append(errs, &SiteError{changes[i].addr, err})
+		}
+	}
+	for _, s := range sites {
+		if t.sites[s.Addr] != s {
+			continue
+		}
+		if s.area != nil {
+			t.gone[s.Addr] = true
+		}
+		t.retire(s)
+		delete(t.sites, s.Addr)
+		s.armed = false
+	}
+	t.sorted = nil
+	return errors.Join(errs...)
+}
+
+// undo is what restores the program's bytes at a site: see disarm.
+func (s *Site) undo() (list []change) {
+	add := func(addr arch.Addr, patch, code []byte) {
+		if len(patch) > 0 {
+			list = append(list, change{addr, patch, code[:len(patch)]})
+		}
+	}
+	if r := s.run; r != nil {
+		add(r.from, r.patch, r.code)
+		if s.Addr-r.from < arch.Addr(len(r.patch)) {
+			return list
+		}
+	}
+	add(s.Addr, s.patch, s.code[:])
+	return list
+}
+
 // disarm writes the program's bytes back, unless somebody else has changed
 // them meanwhile: what is not our patch is not ours to restore.
 func (t *Table) disarm(s *Site) error {

@@ -146,7 +146,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	if space.Table == nil {
 		return nil
 	}
-	err := space.Table.Remove(space.Table.Sites())
+	err := space.Table.Clear(space.Table.Sites())
 	space.Skips = nil
 	var some *inferior.Task
 	for _, p := range ps {

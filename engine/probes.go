@@ -290,30 +290,9 @@ func (s *session) sweep(space *inferior.Space) error {
 
 // unplace takes a placement off its site, and the site out if it was the last.
 func (s *session) unplace(pl *placement) error {
-	if pl.rung == breakpoint.Hardware {
-		return s.removeWatch(pl)
-	}
-	if pl.link != nil {
-		s.unlink(pl)
-		return nil
-	}
-	c := pl.counter.in
-	pl.freeze() // others may count on there, and a process that another tracer has
-	if pl.site == nil || pl.site.Tag == nil {
-		return nil
-	}
-	g := pl.site.Tag.(*tag)
-	g.drop(pl)
-	if c != nil && c.users == 0 && g.shared == c {
-		g.shared = nil
-	}
-	site := pl.site
-	pl.site = nil
-	if s.procs[pl.proc.PID] != pl.proc {
-		return nil
-	}
-	if len(g.list) > 0 {
-		return nil
+	site, err := s.takeOff(pl)
+	if site == nil {
+		return err
 	}
 	table := pl.proc.Space.Table
 	var leaning []*breakpoint.Site
@@ -323,6 +302,34 @@ func (s *session) unplace(pl *placement) error {
 		}
 	}
 	return errors.Join(s.downgrade(pl.proc.Space, leaning, "another probe was near"), table.Remove([]*breakpoint.Site{site}))
+}
+
+// takeOff takes a placement off its site, which it gives back if nothing is there any
+// more: it is to be removed.
+func (s *session) takeOff(pl *placement) (*breakpoint.Site, error) {
+	if pl.rung == breakpoint.Hardware {
+		return nil, s.removeWatch(pl)
+	}
+	if pl.link != nil {
+		s.unlink(pl)
+		return nil, nil
+	}
+	c := pl.counter.in
+	pl.freeze() // others may count on there, and a process that another tracer has
+	if pl.site == nil || pl.site.Tag == nil {
+		return nil, nil
+	}
+	g := pl.site.Tag.(*tag)
+	g.drop(pl)
+	if c != nil && c.users == 0 && g.shared == c {
+		g.shared = nil
+	}
+	site := pl.site
+	pl.site = nil
+	if s.procs[pl.proc.PID] != pl.proc || len(g.list) > 0 {
+		return nil, nil
+	}
+	return site, nil
 }
 
 // drop takes a placement out of a new list: somebody may be walking the old one.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -121,14 +122,16 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 			places[pl.proc] = append(places[pl.proc], pl)
 		}
 	}
-	err = s.whileHalted(func(int) error {
+	err = s.whileHalted(func(stuck int) error {
 		at = now()
 		for _, p := range list {
 			p.stopCounting()
 		}
 		var errs []error
 		for proc, own := range places {
-			errs = append(errs, s.takeOut(proc, own, sites))
+			all, err := s.takeOut(proc, own, sites[proc], stuck)
+			sites[proc] = all
+			errs = append(errs, err)
 		}
 		return errors.Join(errs...)
 	}, s.spacesOf(list)...)
@@ -155,30 +158,51 @@ func (p *probe) stopCounting() {
 	}
 }
 
-// takeOut takes placements, of one process whose tasks are halted, off their sites. If
-// the jumps among these can't be taken away, nothing is.
-func (s *session) takeOut(proc *inferior.Process, places []*placement, all map[*inferior.Process][]*breakpoint.Site) error {
-	was := make([]placement, len(places))
-	for i, pl := range places {
-		was[i].rung, was[i].why = pl.rung, pl.why // jumps become traps on the way out
-	}
-	if sites := all[proc]; len(sites) > 0 {
-		own := map[*inferior.Process][]*breakpoint.Site{proc: sites}
-		if err := s.withoutJumps(own); err != nil {
-			delete(all, proc)
+// takeOut takes placements, of one process whose tasks are halted, off their sites, which
+// it gives back with those that they share jumps with. If not all tasks are halted, or
+// jumps of others can't be taken away, nothing is.
+func (s *session) takeOut(proc *inferior.Process, places []*placement, own []*breakpoint.Site, stuck int) (all []*breakpoint.Site, err error) {
+	var others []*breakpoint.Site
+	if len(own) > 0 {
+		all = proc.Space.Table.Sharing(own)
+		if others = served(all); len(others) == 0 && stuck > 0 && slices.ContainsFunc(all, (*breakpoint.Site).Jumps) {
+			err = fmt.Errorf("%w: %w", errStuck, errBusy)
+		}
+		if err = errors.Join(err, s.downgrade(proc.Space, others, "")); err != nil {
 			for _, pl := range places {
 				pl.freeze()
 			}
-			return err
+			return nil, err
 		}
-		all[proc] = own[proc]
 	}
-	unused, err := s.unplaceAll(slices.Clone(places))
-	for i, pl := range places {
-		pl.rung, pl.why = was[i].rung, was[i].why
+	var removed []*breakpoint.Site
+	var unused []*tally
+	var errs []error
+	for _, pl := range places {
+		c := pl.counter.in
+		site, err := s.takeOff(pl)
+		if errs = append(errs, err); site != nil {
+			removed = append(removed, site)
+		}
+		if c != nil && c.users == 0 { // it was the last
+			unused = append(unused, c)
+		}
 	}
-	if err == nil {
+	if len(removed) > 0 {
+		errs = append(errs, proc.Space.Table.Clear(removed))
+	}
+	if err = errors.Join(errs...); err == nil {
 		s.spareCounters(unused)
 	}
-	return err
+	return all, err
+}
+
+// served are those of the sites that are jumps for a probe which is not gone.
+func served(sites []*breakpoint.Site) (list []*breakpoint.Site) {
+	for _, site := range sites {
+		if site.Jumps() && slices.ContainsFunc(site.Tag.(*tag).list, func(pl *placement) bool { return pl.hook != nil || !pl.probe.gone }) {
+			list = append(list, site)
+		}
+	}
+	return list
 }
