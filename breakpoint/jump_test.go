@@ -83,7 +83,7 @@ func TestJump(t *testing.T) {
 					t.Error("a task in a handler would not be known")
 				}
 			}
-			if err := table.Remove(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+			if err := table.Clear(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
 				t.Errorf("not restored: %v\n% x\n% x", err, mem.parts[text][:30], before[:30])
 			}
 			table.Sweep()
@@ -108,7 +108,7 @@ func TestJumpCells(t *testing.T) {
 		areas := 0
 		for range 200 {
 			sites := jumps(t, isa, table, 30)
-			if err := table.Remove(sites); err != nil {
+			if err := table.Clear(sites); err != nil {
 				t.Fatal(err)
 			}
 			table.Sweep()
@@ -202,7 +202,7 @@ func TestJumpOrder(t *testing.T) {
 				}
 				_ = table.Arm(ups)
 				_, _ = table.Disarm(sites[:1], "")
-				_ = table.Remove(table.Sites())
+				_ = table.Clear(table.Sites())
 			}
 			return first
 		}
@@ -227,7 +227,7 @@ func TestJumpOrder(t *testing.T) {
 					t.Errorf("killed at write %d: the run of %v is not known", at, s.Addr)
 				}
 			}
-			if err := found.Remove(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+			if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
 				t.Errorf("killed at write %d: not restored, %v\n% x\n% x", at, err, mem.parts[text][:32], before[:32])
 			}
 		}
@@ -249,7 +249,7 @@ func TestJumpClone(t *testing.T) {
 		if !child.AnyJump() || !child.InRun(sites[0].run.addr) {
 			t.Fatal("the child has no jumps")
 		}
-		if err := child.Remove(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
+		if err := child.Clear(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
 			t.Errorf("the child is not clean: %v", err)
 		}
 		child.Sweep()
@@ -267,7 +267,7 @@ func TestJumpRecoverTwice(t *testing.T) {
 		before := bytes.Clone(mem.parts[text])
 		table := prepared(t, isa, mem)
 		for len(table.areas) < 4 {
-			if err := table.Remove(table.Sites()); err != nil {
+			if err := table.Clear(table.Sites()); err != nil {
 				t.Fatal(err)
 			}
 			jumps(t, isa, table, 20)
@@ -281,7 +281,7 @@ func TestJumpRecoverTwice(t *testing.T) {
 			if !ok {
 				t.Fatal("nothing found")
 			}
-			if err := found.Remove(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+			if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
 				t.Errorf("not restored, %v\n% x\n% x", err, mem.parts[text][:32], before[:32])
 			}
 		}
@@ -344,7 +344,7 @@ func TestQuiet(t *testing.T) {
 				t.Errorf("%v is told to speak and is no trap: %v", s.Addr, err)
 			}
 		}
-		if err := table.Remove(sites); err != nil {
+		if err := table.Clear(sites); err != nil {
 			t.Error(err)
 		}
 		untouched("removed")

@@ -61,7 +61,7 @@ func TestJumpPad(t *testing.T) {
 			t.Errorf("seen: % x, %v", seen, err)
 		}
 	}
-	if err := found.Remove(found.Sites()); err != nil || !bytes.Equal(mem.parts[text][:12], code) {
+	if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text][:12], code) {
 		t.Errorf("% x is left, %v", mem.parts[text][:12], err)
 	}
 }

@@ -116,7 +116,7 @@ func TestPun(t *testing.T) {
 	if _, _, ok := table.Locate(veneer); !ok {
 		t.Error("the veneer went with the old run")
 	}
-	if err := table.Remove(sites); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
+	if err := table.Clear(sites); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
 		t.Errorf("%v: % x", err, mem.parts[lib][:6])
 	}
 	if table.Sweep(); len(table.veneers) != 0 {
@@ -203,7 +203,7 @@ func TestPunRecover(t *testing.T) {
 	if fix, s, ok := child.Locate(veneer); !ok || s != child.At(lib) || fix.PC != lib {
 		t.Errorf("a copy's veneer: %+v, %v", fix, ok)
 	}
-	if err := child.Remove(child.Sites()); err != nil || !bytes.Equal(copied.parts[lib][:len(punned)], punned) {
+	if err := child.Clear(child.Sites()); err != nil || !bytes.Equal(copied.parts[lib][:len(punned)], punned) {
 		t.Errorf("a copy is not clean: %v", err)
 	}
 	var mappings []arch.Addr
@@ -222,7 +222,7 @@ func TestPunRecover(t *testing.T) {
 	if fix, s, ok := dead.Locate(veneer); !ok || s != dead.At(lib) || fix.PC != lib || !dead.InRun(veneer) {
 		t.Errorf("its veneer: %+v, %v", fix, ok)
 	}
-	if err := dead.Remove(dead.Sites()); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
+	if err := dead.Clear(dead.Sites()); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
 		t.Errorf("not clean: %v: % x", err, mem.parts[lib][:20])
 	}
 }
