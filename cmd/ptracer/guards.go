@@ -39,8 +39,8 @@ func (g *guards) bind(cmd *cobra.Command) {
 	f.StringVar(&g.filter, "filter", "", "take only hits for which `CONDITION` holds: 'arg0 > 4096 && arg1 == 2'")
 	f.Uint32Var(&g.every, "every", 0, "take one hit of `N`")
 	f.Uint32Var(&g.rate, "rate", 0, "take `N` hits a second at the most")
-	f.Uint64Var(&g.limit, "limit", 0, "take `N` hits in all")
-	f.DurationVar(&g.life, "for", 0, "take hits for `TIME` after the first one")
+	f.Uint64Var(&g.limit, "limit", 0, "take `N` hits of each LOCATION, then end")
+	f.DurationVar(&g.life, "for", 0, "take hits for `TIME` after the first one, then end")
 	f.Var(&g.where, "where", "who runs the handler: auto, the tracee (nothing stops), the engine (it stops the thread), the kernel (it needs the right to use eBPF)")
 	_ = cmd.RegisterFlagCompletionFunc("where", cobra.FixedCompletions(whereNames, cobra.ShellCompDirectiveNoFileComp))
 }
