@@ -14,6 +14,7 @@ func (s *session) loop() {
 		if s.written {
 			s.settle()
 		}
+		s.takeEnds()
 		stop, err := s.wait()
 		if err != nil {
 			// ECHILD can't be while the bell lives; somebody killed it.
@@ -145,11 +146,22 @@ func (s *session) stopOf(t *inferior.Task) (ptrace.Stop, error) {
 			if id == t.TID {
 				continue
 			}
-			if stop, ended := ptrace.Ended(id); ended && s.tasks[id] != nil {
-				s.take(stop)
+			if stop, ended := ptrace.Ended(id); ended {
+				s.ends = append(s.ends, stop) // to decide it now might take t's stop
 			}
 		}
 		time.Sleep(often)
+	}
+}
+
+// takeEnds decides the ends of tasks that stopOf has seen.
+func (s *session) takeEnds() {
+	for len(s.ends) > 0 {
+		stop := s.ends[0]
+		s.ends = s.ends[1:]
+		if s.tasks[stop.Task] != nil {
+			s.take(stop)
+		}
 	}
 }
 
@@ -223,7 +235,7 @@ func (s *session) pumpFor(d time.Duration, done func() bool) error {
 	for _, t := range s.deciding {
 		s.keep(t)
 	}
-	for !done() {
+	for s.takeEnds(); !done(); s.takeEnds() {
 		stop, _, err := ptrace.Wait(-1, true)
 		if err != nil {
 			return err

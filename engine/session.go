@@ -47,6 +47,7 @@ type session struct {
 	tasks    map[int]*inferior.Task
 	procs    map[int]*inferior.Process
 	early    map[int]ptrace.Stop // stops of tasks whose parent's event has not come yet
+	ends     []ptrace.Stop       // of tasks, seen by stopOf
 	exits    map[int]Exit
 	deciding []*inferior.Task // whose stops are being decided, nested
 	turn     int              // stops since everybody was asked

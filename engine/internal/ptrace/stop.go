@@ -122,7 +122,7 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 		s = Decode(info.Sender(), info.waitStatus())
 		switch s.Kind {
 		case Exited, Killed:
-			Ended(s.Task)
+			reap(s.Task)
 		case Exec:
 			Take(s.Task)
 		}
@@ -130,10 +130,13 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 	}
 }
 
-// Ended is Wait for the end of a task only; it never blocks.
+// Ended is Wait for the end of a task only; it never blocks. It looks first, for the
+// kernel tells a tracer of a tracee's stop whatever was asked for ("We see ptrace'd
+// stopped tasks regardless of options", wait_consider_task in kernel/exit.c), and
+// without WNOWAIT that stop would be gone.
 func Ended(task int) (s Stop, ok bool) {
 	var info SigInfo
-	const flags = unix.WEXITED | unix.WALL | unix.WNOTHREAD | unix.WNOHANG
+	const flags = unix.WEXITED | unix.WALL | unix.WNOTHREAD | unix.WNOHANG | unix.WNOWAIT
 	for {
 		switch errno := waitid(task, &info, flags, false); {
 		case errno == unix.EINTR:
@@ -141,7 +144,19 @@ func Ended(task int) (s Stop, ok bool) {
 		case errno != 0 || info.Sender() == 0:
 			return Stop{}, false
 		}
-		return Decode(info.Sender(), info.waitStatus()), true
+		s = Decode(info.Sender(), info.waitStatus())
+		if s.Kind != Exited && s.Kind != Killed {
+			return Stop{}, false
+		}
+		reap(task)
+		return s, true
+	}
+}
+
+// reap takes the end of a task that has ended.
+func reap(task int) {
+	var info SigInfo
+	for waitid(task, &info, unix.WEXITED|unix.WALL|unix.WNOTHREAD|unix.WNOHANG, false) == unix.EINTR {
 	}
 }
 

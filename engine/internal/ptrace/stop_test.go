@@ -46,3 +46,38 @@ func TestTake(t *testing.T) {
 		t.Error("it has not gone")
 	}
 }
+
+// TestEnded asks for the end of a task that stands in a stop: that stop is told later
+// all the same, and so is the end.
+func TestEnded(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b, err := NewBell()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Ring()
+	if s, _, err := Wait(b.pid, true); err != nil || s.Kind != Signal {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if s, ok := Ended(b.pid); ok {
+		t.Errorf("a task that has stopped has ended: %+v", s)
+	}
+	if s, ok, err := Wait(b.pid, false); err != nil || !ok || s.Kind != Signal || s.Signal != unix.SIGUSR1 {
+		t.Fatalf("its stop is lost: %+v, %v, %v", s, ok, err)
+	}
+	if err := Kill(b.pid); err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); ; Yield() {
+		if s, ok := Ended(b.pid); ok {
+			if s.Kind != Killed || s.Signal != unix.SIGKILL {
+				t.Errorf("%+v", s)
+			}
+			return
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("its end is not told")
+		}
+	}
+}
