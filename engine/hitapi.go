@@ -6,6 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
@@ -19,9 +20,13 @@ type Hit interface {
 	Location() string     // the place's name, BINARY:FUNCTION[+OFF]
 	Addr() arch.Addr      // the probed address
 	Registers() arch.Regs // the task's, before the probed instruction
-	// Arg is the i-th integer argument, at a function's entry; 0 where the
-	// calling convention passes it in no register.
+	// Arg is the i-th word of integer arguments, at a function's entry, as the
+	// function's calling convention passes it: a string of Go's is two, a pointer
+	// and a length. It is 0 where that passes it in no register, and where the
+	// convention is not known, of which an event.Warning is told.
 	Arg(i int) uint64
+	// Calls is the calling convention of the function.
+	Calls() arch.Convention
 	// Result is what a function returns, at its exit.
 	Result() uint64
 	// SetRegisters changes the task's registers before the probed instruction
@@ -64,9 +69,16 @@ func (h *taskHit) Addr() arch.Addr { return h.p.addr }
 
 // Arg implements Hit.
 func (h *taskHit) Arg(i int) uint64 {
-	v, _ := h.s.isa.Arg(h.regs, i)
+	v, ok := h.s.arg(h.t, h.p, h.regs, i)
+	if !ok && h.p.calls == arch.NotKnown && !h.p.told {
+		h.p.told = true
+		h.s.warn(h.t.Process, "%s: argument %d: %v: nothing says whether the function has its arguments in registers or on the stack", h.p.name, i, build.ErrNotKnown)
+	}
 	return v
 }
+
+// Calls implements Hit.
+func (h *taskHit) Calls() arch.Convention { return h.p.calls }
 
 // Result implements Hit.
 func (h *taskHit) Result() uint64 { return h.s.isa.Result(h.regs) }

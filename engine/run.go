@@ -58,7 +58,7 @@ func (p *probe) checkHandler(s *session) error {
 // the kernel only for what the program does.
 func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
 	h := p.probe.handler
-	code := h.codes[p.point]
+	code := p.run.codes[p.point]
 	if code == nil || p.exit != nil && p.exit.tail && h.result || !h.in.Acquire() {
 		return
 	}
@@ -122,7 +122,7 @@ func (s *session) runOnce(h *opened, code *interp.Code, t *inferior.Task, e *env
 	}
 	view := *r
 	for i, v := range args {
-		word, ok := s.isa.ArgReg(i)
+		word, ok := s.isa.ArgReg(h.in.Handler.Context.Calls, i)
 		if !ok {
 			return 0, fmt.Errorf("%w: %d given", errArgs, len(args))
 		}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -117,7 +118,7 @@ func (sh *show) of(e *event.Event) []any {
 	for _, v := range sh.values {
 		switch {
 		case v.index >= e.NArgs:
-		case v.form == "str" && v.index < len(e.Strings) && e.Args[v.index] != 0:
+		case v.form == "str" && v.index < len(e.Strings) && (e.Args[v.index] != 0 || e.Calls != arch.C):
 			list = append(list, text(e.Strings[v.index]))
 		case v.form == "str":
 			list = append(list, nil)

@@ -16,7 +16,7 @@ var ErrFault = errors.New("no value")
 // Env is a hit, as an expression sees it.
 type Env interface {
 	Arg(i int) (value uint64, ok bool)
-	Ret() uint64
+	Ret(word int) uint64
 	Register(name string) (value uint64, ok bool)
 	// Read reads memory, whole or not at all.
 	Read(at arch.Addr, b []byte) error
@@ -83,7 +83,7 @@ func evalLeaf(n *node, env Env) (uint64, error) {
 	case kReg:
 		v, ok = env.Register(n.text)
 	case kRet:
-		v = env.Ret()
+		v = env.Ret(n.n)
 	case kPID:
 		v = env.PIDTGID() >> 32
 	case kTID:
@@ -214,7 +214,12 @@ func evalMatch(n *node, env Env) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if s, err = readString(env, arch.Addr(at), len(n.text)+2-n.n); err != nil {
+		if n.x.y != nil {
+			s, err = evalString(n, env, arch.Addr(at))
+		} else {
+			s, err = readString(env, arch.Addr(at), len(n.text)+2-n.n)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("%w: %v: %w", ErrFault, n.x, err)
 		}
 	}
@@ -222,6 +227,20 @@ func evalMatch(n *node, env Env) (uint64, error) {
 		return truth(strings.HasPrefix(s, n.text)), nil
 	}
 	return truth(s == n.text), nil
+}
+
+// evalString reads as much of a string that has a length as the match compares.
+func evalString(n *node, env Env, at arch.Addr) (string, error) {
+	size, err := eval(lengthOf(n.x), env)
+	if err != nil {
+		return "", err
+	}
+	most := uint64(len(n.text) + 1 - n.n)
+	if size >= most && n.n == whole {
+		return n.text + "+", nil // longer, whatever it is
+	}
+	b := make([]byte, min(size, most))
+	return string(b), env.Read(at, b)
 }
 
 // readString reads bytes up to a 0, most of them at the most.

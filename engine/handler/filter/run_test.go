@@ -20,12 +20,20 @@ import (
 // hit is a made-up hit, for Eval and for programs.
 type hit struct {
 	toy.Hit
-	isa  arch.ISA
-	regs arch.Regs
+	isa   arch.ISA
+	regs  arch.Regs
+	calls arch.Convention
 }
 
-func (h *hit) Arg(i int) (uint64, bool) { return h.isa.Arg(&h.regs, i) }
-func (h *hit) Ret() uint64              { return h.isa.Result(&h.regs) }
+func (h *hit) Ret(word int) uint64 {
+	if word == 0 {
+		return h.isa.Result(&h.regs)
+	}
+	v, _ := h.isa.Arg(arch.GoRegisters, &h.regs, word)
+	return v
+}
+
+func (h *hit) Arg(i int) (uint64, bool) { return h.isa.Arg(h.calls, &h.regs, i) }
 func (h *hit) PIDTGID() uint64          { return h.Hit.PIDTGID }
 func (h *hit) UIDGID() uint64           { return h.Hit.UIDGID }
 func (h *hit) CPU() int                 { return h.Hit.CPU }
@@ -76,7 +84,7 @@ func (h *hit) set(i int, v uint64) {
 	for w := range h.regs {
 		was := h.regs[w]
 		h.regs[w] = ^v
-		if got, _ := h.Arg(i); i >= 0 && got == ^v || i < 0 && h.Ret() == ^v {
+		if got, _ := h.Arg(i); i >= 0 && got == ^v || i < 0 && h.Ret(0) == ^v {
 			h.regs[w] = v
 			return
 		}

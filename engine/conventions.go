@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/interp"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Functions of different languages have their arguments in different places. Which
+// convention a placement's function has is decided when its place is found; what reads
+// arguments there, an event or a handler's program, is of that convention.
+
+// variant is a handler as functions of one calling convention run it. Those of one
+// handler have the same maps.
+type variant struct {
+	in     *handler.Instance
+	codes  [2]*interp.Code // by build.Point; in the engine
+	kernel *handler.Loaded // or nil
+}
+
+func variantOf(in *handler.Instance) *variant {
+	v := &variant{in: in}
+	switch x := in.Maps.(type) {
+	case *handler.Interpreted:
+		v.codes = [2]*interp.Code{x.Code(build.Entry), x.Code(build.Exit)}
+	case *handler.Loaded:
+		v.kernel = x
+	}
+	return v
+}
+
+// under is the handler for functions of a calling convention. Only the loop asks.
+func (h *opened) under(c arch.Convention) (*variant, error) {
+	in, err := h.in.Under(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range h.variants {
+		if v.in == in {
+			return v, nil
+		}
+	}
+	v := variantOf(in)
+	h.variants = append(h.variants, v)
+	return v, nil
+}
+
+// callsAt is the convention of the function that a target is in. In the middle of a
+// function its arguments, if they are where they were, are in its registers; on the
+// stack they are not where they were.
+func (s *session) callsAt(p *probe, m *symbols.Module, t *symbols.Target) arch.Convention {
+	if !p.asks() || !m.File.IsGo() {
+		return arch.C
+	}
+	c := m.File.Convention(t.Function)
+	if c == arch.GoStack && !t.Entry && t.Exit == nil {
+		return arch.NotKnown
+	}
+	return c
+}
+
+// asks is whether it matters to a probe how functions are called: what accesses data
+// may be anywhere in one.
+func (p *probe) asks() bool {
+	return p.spec.Watch == Execute && (p.handler != nil || p.spec.Args > 0 || p.spec.Action == Call || p.spec.Action == Stop)
+}
+
+// able gives the spots where a probe can do what it is to do. At those where it is not
+// known where arguments are that it asks for, it gets a placement that says so.
+func (s *session) able(p *probe, proc *inferior.Process, spots []spot) (list []spot) {
+	for _, sp := range spots {
+		var err error
+		if p.handler != nil {
+			sp.run, err = p.handler.under(sp.calls)
+		} else {
+			err = s.checkArgs(p, &sp)
+		}
+		switch {
+		case err == nil:
+			list = append(list, sp)
+		case !sp.second:
+			s.place(&placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, point: sp.point, err: err})
+		}
+	}
+	return list
+}
+
+// checkArgs is why the arguments that a probe's events are to carry can't be told.
+func (s *session) checkArgs(p *probe, sp *spot) error {
+	if p.spec.Args == 0 || sp.calls == arch.C || sp.calls == arch.GoRegisters || sp.calls == arch.GoStack && sp.exit == nil {
+		return nil
+	}
+	what := "argument"
+	if sp.exit != nil {
+		what = "result"
+	}
+	return fmt.Errorf("%w: nothing says where %s has its %ss: record a register, such as $%s", build.ErrNotKnown, sp.name, what,
+		s.isa.RegNames()[resultRegister(s.isa)])
+}
+
+// resultRegister is the word in which functions return what fits into one.
+func resultRegister(isa arch.ISA) int {
+	word, _ := isa.ArgReg(arch.GoRegisters, 0)
+	return word
+}
+
+// arg is argument i of the function that a task has entered, as the placement's
+// convention has it.
+func (s *session) arg(t *inferior.Task, p *placement, view *arch.Regs, i int) (uint64, bool) {
+	if p.calls != arch.GoStack || i < 0 {
+		return s.isa.Arg(p.calls, view, i)
+	}
+	var b [8]byte
+	at := arch.Addr(view[s.isa.SPReg()] + uint64(arch.StackArg(i)))
+	if t.Process.Space.Memory.Read(at, b[:]) != nil {
+		return 0, false
+	}
+	return le64(b[:]), true
+}
+
+// textAt reads the string that a function is given as argument i, or that it returns,
+// from addr on: of Go's functions the length is the next word.
+func (s *session) textAt(t *inferior.Task, p *placement, view *arch.Regs, i int, addr arch.Addr) string {
+	if p.calls == arch.C {
+		return s.readString(t, addr)
+	}
+	n, ok := s.arg(t, p, view, i+1) // results have the registers of arguments
+	if !ok {
+		return ""
+	}
+	buf := make([]byte, min(n, maxString))
+	have, _ := t.Process.Space.Memory.ReadSome(addr, buf)
+	return string(buf[:have])
+}
