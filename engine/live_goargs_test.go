@@ -1,0 +1,310 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// Arguments of the fixture "goargs", by what it calls its functions with.
+
+const argRounds = 20
+
+// assembly is a function of Go's that is called by the stack: with a number and a slice.
+var assembly = map[string]string{"amd64": "hash/crc32.castagnoliSSE42.abi0", "arm64": "hash/crc32.castagnoliUpdate.abi0"}[runtime.GOARCH]
+
+// goCalls are the places where the fixture's calls are seen, what is asked for there, and
+// what call i has.
+var goCalls = []struct {
+	where   string
+	args    int
+	strings uint8
+	want    func(i int) string
+}{
+	{"main.ints", 3, 0, func(i int) string { return fmt.Sprint([]int{i, 2*i + 1, -i}) }},
+	{"main.ints+0", 1, 0, func(i int) string { return fmt.Sprint([]int{i}) }},
+	{"main.ints%return", 1, 0, func(i int) string { return fmt.Sprint([]int{2*i + 1}) }},
+	{"main.name", 1, 1, func(i int) string { return fmt.Sprintf("%q", fmt.Sprintf("call\x00%d.", i)) }},
+	{"main.name%return", 1, 1, func(i int) string { return fmt.Sprintf("%q", fmt.Sprintf("all\x00%d", i)) }},
+	{"main.(*box).put", 3, 4, func(i int) string { return fmt.Sprintf("%d %q", i+5, fmt.Sprintf("box %d", i)) }},
+	{"main.many", 8, 0, func(i int) string { return fmt.Sprint([]int{i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7}) }},
+	{"goargs:mix", 2, 0, func(i int) string { return fmt.Sprint([]int{100 + i, i}) }},
+	{"goargs:mix%return", 1, 0, func(i int) string { return fmt.Sprint([]int{200 + 3*i}) }},
+	{"goargs:length", 1, 1, func(i int) string { return fmt.Sprintf("%q", fmt.Sprintf("text %d", i)) }},
+	{assembly, 2, 2, func(i int) string { return fmt.Sprintf("%q", fmt.Sprintf("assembly %d", i)) }},
+}
+
+// shown is what an event says of the arguments that were asked for.
+func shown(e *event.Event, strings uint8) string {
+	switch strings {
+	case 0:
+		list := []int{}
+		for _, v := range e.Args[:e.NArgs] {
+			list = append(list, int(v))
+		}
+		return fmt.Sprint(list)
+	case 4:
+		return fmt.Sprintf("%d %q", int(e.Args[1]), e.Strings[2])
+	}
+	for i, s := range e.Strings {
+		if strings>>i&1 != 0 {
+			return fmt.Sprintf("%q", s)
+		}
+	}
+	return "nothing"
+}
+
+// TestGoArguments: events have the arguments that the functions of each language were
+// called with.
+func TestGoArguments(t *testing.T) {
+	p := launch(t, "goargs", fmt.Sprint(argRounds))
+	s := attach(t, p.pid, Options{Life: true})
+	ids := map[event.ProbeID]int{}
+	for i, c := range goCalls {
+		ids[register(t, s, ProbeSpec{Location: c.where, Action: Tell, Args: c.args, Strings: c.strings})] = i
+	}
+	p.goOn()
+	p.end()
+	got := make([][]string, len(goCalls))
+	for e := range s.Events(t.Context()) {
+		if e.Kind == event.Hit {
+			i := ids[e.Probe]
+			got[i] = append(got[i], shown(&e, goCalls[i].strings))
+		}
+	}
+	for i, c := range goCalls {
+		var want []string
+		for n := range argRounds {
+			want = append(want, c.want(n))
+		}
+		if diff := cmp.Diff(want, got[i]); diff != "" {
+			t.Errorf("%s: %s", c.where, diff)
+		}
+	}
+}
+
+// TestGoHits: a Func is given them, too.
+func TestGoHits(t *testing.T) {
+	p := launch(t, "goargs", fmt.Sprint(argRounds))
+	s := attach(t, p.pid)
+	var got []string
+	add := func(where string, calls arch.Convention, show func(h Hit) string) {
+		register(t, s, ProbeSpec{Location: where, Action: Call, Func: func(h Hit) {
+			if h.Calls() != calls {
+				t.Errorf("%s is called as %v", where, h.Calls())
+			}
+			got = append(got, show(h))
+		}})
+	}
+	text := func(h Hit, i int) string {
+		b := make([]byte, h.Arg(i+1))
+		if err := h.ReadMemory(arch.Addr(h.Arg(i)), b); err != nil {
+			t.Error(err)
+		}
+		return string(b)
+	}
+	add("main.many", arch.GoRegisters, func(h Hit) string { return fmt.Sprint(h.Arg(0), h.Arg(8)) })
+	add("goargs:mix", arch.C, func(h Hit) string { return fmt.Sprint(h.Arg(0), h.Arg(1)) })
+	add(assembly, arch.GoStack, func(h Hit) string { return fmt.Sprint(uint32(h.Arg(0)), text(h, 1)) })
+	p.goOn()
+	p.end()
+	var want []string
+	for i := range argRounds {
+		s := fmt.Sprintf("assembly %d", i)
+		want = append(want, fmt.Sprint(i, i+8), "asm "+s, fmt.Sprint(100+i, i))
+	}
+	for i := range got { // what the checksum begins with is the library's business
+		if _, s, ok := strings.Cut(got[i], "assembly"); ok {
+			got[i] = "asm assembly" + s
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestGoHandlers: one handler at functions of several conventions takes each one's
+// arguments, whoever runs it.
+func TestGoHandlers(t *testing.T) {
+	for _, where := range []handler.Where{handler.Tracee, handler.Engine, handler.Kernel} {
+		t.Run(where.String(), func(t *testing.T) {
+			if where == handler.Kernel && kernel.Available() != nil {
+				skip.Missing(t, "eBPF in the kernel")
+			}
+			p := launch(t, "goargs", fmt.Sprint(argRounds))
+			s := attach(t, p.pid)
+			open := func(name string, params builtin.Params, at ...string) Handler {
+				h := openHandler(t, s, HandlerSpec{Name: name, Params: params, Where: where})
+				for _, at := range at {
+					register(t, s, ProbeSpec{Location: at, Handler: h})
+				}
+				return h
+			}
+			hist := open("hist", builtin.Params{Exprs: []string{"arg0 + 2*arg1"}}, "main.ints", "goargs:mix")
+			last := open("hist", builtin.Params{Exprs: []string{"arg8"}}, "main.many")
+			count := open("count", builtin.Params{Guards: builtin.Guards{Filter: `str(arg0) =~ "call*" || str(arg0) == "text 5"`}}, "main.name", "goargs:length")
+			one := open("count", builtin.Params{Guards: builtin.Guards{Filter: `str(arg2) == "box 5" || str(arg2) =~ "box 1*" || str(arg2) == "box"`}}, "main.(*box).put")
+			strs := open("record", builtin.Params{Exprs: []string{"str(arg0)"}, Strings: 7}, "main.name", "goargs:length")
+			whole := open("record", builtin.Params{Exprs: []string{"str(arg2)", "arg1", "ret"}}, "main.(*box).put")
+			results := open("record", builtin.Params{Exprs: []string{"str(ret)"}}, "main.name")
+			stack := open("record", builtin.Params{Exprs: []string{"str(arg1)", "arg2"}}, assembly)
+			slice := open("distinct", builtin.Params{Exprs: []string{"load64(arg1) + load64(arg1 + 8)"}, Guards: builtin.Guards{Filter: "arg2 == 2"}}, "main.total")
+			p.goOn()
+			p.end()
+
+			sum, most := 0, 0
+			var wantStrs, wantWhole, wantResult, wantStack []string
+			for i := range argRounds {
+				sum += i + 2*(2*i+1) + 100 + i + 2*i
+				most = max(most, i+2*(2*i+1), 100+3*i)
+				box := fmt.Sprintf("box %d", i)
+				wantStrs = append(wantStrs, fmt.Sprintf("%q", fmt.Sprintf("call\x00%d.", i)[:6]), fmt.Sprintf("%q", fmt.Sprintf("text %d", i)[:6]))
+				wantWhole = append(wantWhole, fmt.Sprintf("%q %d %d", box, i+5, 9*i+1+i+5+len(box)))
+				wantResult = append(wantResult, fmt.Sprintf("%q", fmt.Sprintf("all\x00%d", i)))
+				asm := fmt.Sprintf("assembly %d", i)
+				wantStack = append(wantStack, fmt.Sprintf("%q %d", asm, len(asm)))
+			}
+			if r := result[*builtin.Histogram](t, hist); r.Count != 2*argRounds || int(r.Sum.Bits) != sum || int(r.Max.Bits) != most {
+				t.Errorf("histogram %+v, want %d of the sum %d, up to %d", r, 2*argRounds, sum, most)
+			}
+			if r := result[*builtin.Histogram](t, last); r.Count != argRounds || r.Min.Bits != 8 || r.Max.Bits != argRounds+7 {
+				t.Errorf("of arg8: %+v", r)
+			}
+			if n := result[builtin.Counter](t, count).Hits; n != argRounds+1 {
+				t.Errorf("%d filtered by strings of both languages", n)
+			}
+			if n := result[builtin.Counter](t, one).Hits; n != 1+11 {
+				t.Errorf("%d filtered by strings", n)
+			}
+			same := func(what string, h Handler, want []string, show func(e *builtin.Event) string) {
+				t.Helper()
+				if diff := cmp.Diff(want, recordsOf(t, h, show)); diff != "" {
+					t.Errorf("%s: %s", what, diff)
+				}
+			}
+			same("strings", strs, wantStrs, func(e *builtin.Event) string { return e.Values[0].String() })
+			same("the whole call", whole, wantWhole, func(e *builtin.Event) string {
+				return e.Values[0].String() + " " + e.Values[1].String() + " " + e.Values[2].String()
+			})
+			same("results", results, wantResult, func(e *builtin.Event) string { return e.Values[0].String() })
+			same("on the stack", stack, wantStack, func(e *builtin.Event) string {
+				return e.Values[0].String() + " " + e.Values[1].String()
+			})
+			if d := fmt.Sprint(result[build.Result](t, slice)); !strings.Contains(d, fmt.Sprint(7*(argRounds-1)+8)) {
+				t.Errorf("elements of slices: %s", d)
+			}
+		})
+	}
+}
+
+// result is what a handler has found out.
+func result[T build.Result](t *testing.T, h Handler) (r T) {
+	t.Helper()
+	found, err := h.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, ok := found.(T)
+	if !ok {
+		t.Fatalf("the result is a %T", found)
+	}
+	return r
+}
+
+// recordsOf are a handler's records so far.
+func recordsOf(t *testing.T, h Handler, show func(e *builtin.Event) string) (list []string) {
+	t.Helper()
+	for {
+		rec, err := h.Read(time.Now().Add(50 * time.Millisecond))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := h.Decode(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, show(r.(*builtin.Event)))
+	}
+}
+
+// TestNotKnown: where nothing says where arguments or results are, that is the answer, and
+// what asks for none works.
+func TestNotKnown(t *testing.T) {
+	p := launch(t, "goargs", "1")
+	s := attach(t, p.pid)
+	hist := func(expr string) Handler {
+		return openHandler(t, s, HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{expr}}})
+	}
+	for what, spec := range map[string]ProbeSpec{
+		"arguments of assembly":        {Location: "runtime.memmove", Action: Tell, Args: 1},
+		"a histogram of them":          {Location: "runtime.memmove", Handler: hist("arg0")},
+		"a result of assembly":         {Location: "runtime.memmove%return", Action: Tell, Args: 1},
+		"its histogram":                {Location: "runtime.memmove", Handler: hist("ret")},
+		"a result on the stack":        {Location: assembly + "%return", Action: Tell, Args: 1},
+		"the histogram of that":        {Location: assembly, Handler: hist("ret")},
+		"the middle of one":            {Location: assembly + "+" + middle(t, s), Action: Tell, Args: 1},
+		"more than there are in C":     {Location: "goargs:mix", Handler: hist("arg8")},
+		"more than there are in Go":    {Location: "main.many", Handler: hist("arg0")},
+		"which it has no name for yet": {Location: "main.no_such", Action: Tell, Args: 1},
+	} {
+		_, err := s.Register(spec)
+		switch what {
+		case "more than there are in Go":
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		case "which it has no name for yet":
+			if err == nil || errors.Is(err, build.ErrNotKnown) {
+				t.Errorf("%s: %v", what, err)
+			}
+		default:
+			if runtime.GOARCH == "arm64" && what == "more than there are in C" {
+				continue
+			}
+			if !errors.Is(err, build.ErrNotKnown) || !strings.Contains(err.Error(), "$") && !strings.Contains(err.Error(), "register") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	register(t, s, ProbeSpec{Location: "runtime.memmove"})
+	register(t, s, ProbeSpec{Location: "runtime.memmove", Handler: hist("$" + s.ISA().RegNames()[resultRegister(s.ISA())])})
+	register(t, s, ProbeSpec{Location: assembly, Handler: openHandler(t, s, HandlerSpec{Name: "latency"})})
+	mixed := register(t, s, ProbeSpec{Location: "runtime.mem*", Action: Tell, Args: 1})
+	var known, not int
+	for _, pl := range s.Placements(mixed) {
+		if errors.Is(pl.Err, build.ErrNotKnown) {
+			not++
+		} else if pl.Err == nil {
+			known++
+		}
+	}
+	if known == 0 || not == 0 {
+		t.Errorf("of functions of both sorts %d are known, %d are not", known, not)
+	}
+}
+
+// middle is where the second instruction of the assembly function is.
+func middle(t *testing.T, s Session) string {
+	t.Helper()
+	id := register(t, s, ProbeSpec{Location: assembly + "+*"})
+	defer s.Unregister(id)
+	places := s.Placements(id)
+	return fmt.Sprint(uint64(places[1].Addr - places[0].Addr))
+}
