@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"fmt"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -50,6 +48,20 @@ func (h *opened) under(c arch.Convention) (*variant, error) {
 	return v, nil
 }
 
+// variantAt is a handler for the function that a task stands in.
+func (s *session) variantAt(h *opened, t *inferior.Task) (*variant, error) {
+	pc, err := s.shownPC(t)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range t.Process.Modules {
+		if pc >= m.Start && pc < m.End {
+			return h.under(s.callsInside(&probe{handler: h}, m, pc-m.Bias))
+		}
+	}
+	return h.variant, nil
+}
+
 // callsAt is the convention of the function that a target is in. In the middle of a
 // function its arguments, if they are where they were, are in its registers; on the
 // stack they are not where they were.
@@ -70,37 +82,54 @@ func (p *probe) asks() bool {
 	return p.spec.Watch == Execute && (p.handler != nil || p.spec.Args > 0 || p.spec.Action == Call || p.spec.Action == Stop)
 }
 
-// able gives the spots where a probe can do what it is to do. At those where it is not
-// known where arguments are that it asks for, it gets a placement that says so.
-func (s *session) able(p *probe, proc *inferior.Process, spots []spot) (list []spot) {
+// able gives the spots where a probe's handler can run. At those where it asks for what
+// the calling convention does not tell, the probe gets a placement that says so.
+func (s *session) able(p *probe, proc *inferior.Process, spots []spot) []spot {
+	if p.handler == nil {
+		s.tellArgs(p, proc, spots)
+		return spots
+	}
+	var list []spot
 	for _, sp := range spots {
 		var err error
-		if p.handler != nil {
-			sp.run, err = p.handler.under(sp.calls)
-		} else {
-			err = s.checkArgs(p, &sp)
-		}
-		switch {
-		case err == nil:
+		if sp.run, err = p.handler.under(sp.calls); err == nil {
 			list = append(list, sp)
-		case !sp.second:
+		} else if !sp.second {
 			s.place(&placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, point: sp.point, err: err})
 		}
 	}
 	return list
 }
 
-// checkArgs is why the arguments that a probe's events are to carry can't be told.
-func (s *session) checkArgs(p *probe, sp *spot) error {
-	if p.spec.Args == 0 || sp.calls == arch.C || sp.calls == arch.GoRegisters || sp.calls == arch.GoStack && sp.exit == nil {
-		return nil
+// tellArgs tells, once, of which functions a probe's events will not have the arguments
+// that they are to have.
+func (s *session) tellArgs(p *probe, proc *inferior.Process, spots []spot) {
+	if p.spec.Args == 0 || p.told {
+		return
 	}
-	what := "argument"
-	if sp.exit != nil {
-		what = "result"
+	n, first := 0, spot{}
+	for _, sp := range spots {
+		if !knows(sp.calls, sp.exit) {
+			if n++; n == 1 {
+				first = sp
+			}
+		}
 	}
-	return fmt.Errorf("%w: nothing says where %s has its %ss: record a register, such as $%s", build.ErrNotKnown, sp.name, what,
-		s.isa.RegNames()[resultRegister(s.isa)])
+	if n == 0 {
+		return
+	}
+	p.told = true
+	what := "arguments"
+	if first.exit != nil {
+		what = "results"
+	}
+	s.warn(proc, "nothing says where %s has its %s, in registers or on the stack (%d such places): hits are told without; a handler can record a register, as $%s",
+		first.name, what, n, s.isa.RegNames()[resultRegister(s.isa)])
+}
+
+// knows is whether a convention says where arguments are, or at an exit the result.
+func knows(c arch.Convention, exit *exitTest) bool {
+	return c == arch.C || c == arch.GoRegisters || c == arch.GoStack && exit == nil
 }
 
 // resultRegister is the word in which functions return what fits into one.

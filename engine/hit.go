@@ -217,7 +217,7 @@ func (s *session) hitEvent(t *inferior.Task, p *placement, view *arch.Regs) even
 		var v uint64
 		var ok bool
 		if p.exit != nil {
-			v, ok = s.isa.Result(view), i == 0 && !p.exit.tail
+			v, ok = s.isa.Result(view), i == 0 && !p.exit.tail && knows(p.calls, p.exit)
 		} else {
 			v, ok = s.arg(t, p, view, i)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -163,6 +165,10 @@ func TestGoHandlers(t *testing.T) {
 			results := open("record", builtin.Params{Exprs: []string{"str(ret)"}}, "main.name")
 			stack := open("record", builtin.Params{Exprs: []string{"str(arg1)", "arg2"}}, assembly)
 			slice := open("distinct", builtin.Params{Exprs: []string{"load64(arg1) + load64(arg1 + 8)"}, Guards: builtin.Guards{Filter: "arg2 == 2"}}, "main.total")
+			jumps := slices.ContainsFunc(s.Placements(0), func(pl Placement) bool { return pl.Rung == breakpoint.Jump })
+			if want := where == handler.Tracee && jumping; jumps != want {
+				t.Errorf("places are jumps: %v, want %v", jumps, want)
+			}
 			p.goOn()
 			p.end()
 
@@ -211,6 +217,39 @@ func TestGoHandlers(t *testing.T) {
 	}
 }
 
+// TestGoRunHandler: a handler that runs on demand takes the arguments that it is given, or
+// those of the function that the task has stopped at.
+func TestGoRunHandler(t *testing.T) {
+	p := launch(t, "goargs", "2")
+	s := attach(t, p.pid)
+	id := register(t, s, ProbeSpec{Location: "main.ints", Action: Stop})
+	p.goOn()
+	for i := range 2 {
+		e := poll(t, s, event.Stopped)
+		for _, c := range []struct {
+			args []uint64
+			want int
+		}{{nil, 2*i + 1}, {[]uint64{5, 6}, 6}} {
+			run, err := s.RunHandler(HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg1"}}}, e.TID, c.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h := run.Result.(*builtin.Histogram); h.Count != 1 || int(h.Max.Bits) != c.want {
+				t.Errorf("call %d, given %d: %+v, want %d", i, c.args, h, c.want)
+			}
+		}
+		if i == 1 {
+			if err := s.Unregister(id); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.Resume(e.TID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.end()
+}
+
 // result is what a handler has found out.
 func result[T build.Result](t *testing.T, h Handler) (r T) {
 	t.Helper()
@@ -248,55 +287,58 @@ func recordsOf(t *testing.T, h Handler, show func(e *builtin.Event) string) (lis
 // what asks for none works.
 func TestNotKnown(t *testing.T) {
 	p := launch(t, "goargs", "1")
-	s := attach(t, p.pid)
+	s := attach(t, p.pid, Options{Life: true})
 	hist := func(expr string) Handler {
 		return openHandler(t, s, HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{expr}}})
 	}
-	for what, spec := range map[string]ProbeSpec{
-		"arguments of assembly":        {Location: "runtime.memmove", Action: Tell, Args: 1},
-		"a histogram of them":          {Location: "runtime.memmove", Handler: hist("arg0")},
-		"a result of assembly":         {Location: "runtime.memmove%return", Action: Tell, Args: 1},
-		"its histogram":                {Location: "runtime.memmove", Handler: hist("ret")},
-		"a result on the stack":        {Location: assembly + "%return", Action: Tell, Args: 1},
-		"the histogram of that":        {Location: assembly, Handler: hist("ret")},
-		"the middle of one":            {Location: assembly + "+" + middle(t, s), Action: Tell, Args: 1},
-		"more than there are in C":     {Location: "goargs:mix", Handler: hist("arg8")},
-		"more than there are in Go":    {Location: "main.many", Handler: hist("arg0")},
-		"which it has no name for yet": {Location: "main.no_such", Action: Tell, Args: 1},
-	} {
-		_, err := s.Register(spec)
-		switch what {
-		case "more than there are in Go":
-			if err != nil {
-				t.Errorf("%s: %v", what, err)
-			}
-		case "which it has no name for yet":
-			if err == nil || errors.Is(err, build.ErrNotKnown) {
-				t.Errorf("%s: %v", what, err)
-			}
-		default:
-			if runtime.GOARCH == "arm64" && what == "more than there are in C" {
-				continue
-			}
-			if !errors.Is(err, build.ErrNotKnown) || !strings.Contains(err.Error(), "$") && !strings.Contains(err.Error(), "register") {
-				t.Errorf("%s: %v", what, err)
-			}
+	refused := []struct{ where, expr string }{
+		{"runtime.memmove", "arg0"}, {"runtime.memmove", "ret"}, {assembly, "ret"}, {assembly + "+" + middle(t, s), "arg0"},
+	}
+	if runtime.GOARCH == "amd64" {
+		refused = append(refused, struct{ where, expr string }{"goargs:mix", "arg8"})
+	}
+	for _, c := range refused {
+		_, err := s.Register(ProbeSpec{Location: c.where, Handler: hist(c.expr)})
+		if !errors.Is(err, build.ErrNotKnown) || !strings.Contains(err.Error(), "register") && !strings.Contains(err.Error(), "$") {
+			t.Errorf("%s of %s: %v", c.expr, c.where, err)
 		}
 	}
-	register(t, s, ProbeSpec{Location: "runtime.memmove"})
-	register(t, s, ProbeSpec{Location: "runtime.memmove", Handler: hist("$" + s.ISA().RegNames()[resultRegister(s.ISA())])})
+	mixed := register(t, s, ProbeSpec{Location: "runtime.mem*", Handler: hist("arg0")})
+	if n := len(s.Placements(mixed)); n < 2 || !slices.ContainsFunc(s.Placements(mixed), func(pl Placement) bool { return errors.Is(pl.Err, build.ErrNotKnown) }) {
+		t.Errorf("of %d places all are known", n)
+	}
+	result := "$" + s.ISA().RegNames()[resultRegister(s.ISA())]
+	register(t, s, ProbeSpec{Location: "runtime.memmove", Handler: hist(result)})
 	register(t, s, ProbeSpec{Location: assembly, Handler: openHandler(t, s, HandlerSpec{Name: "latency"})})
-	mixed := register(t, s, ProbeSpec{Location: "runtime.mem*", Action: Tell, Args: 1})
-	var known, not int
-	for _, pl := range s.Placements(mixed) {
-		if errors.Is(pl.Err, build.ErrNotKnown) {
-			not++
-		} else if pl.Err == nil {
-			known++
+	told := map[event.ProbeID]int{}
+	for _, where := range []string{assembly + "%return", assembly + "+" + middle(t, s)} {
+		told[register(t, s, ProbeSpec{Location: where, Action: Tell, Args: 1, Strings: 1})] = 0
+	}
+	register(t, s, ProbeSpec{Location: assembly, Action: Call, Func: func(h Hit) { h.Result() }})
+	register(t, s, ProbeSpec{Location: assembly + "%return", Action: Call, Func: func(h Hit) { h.Arg(-1) }})
+	p.goOn()
+	p.end()
+	warnings := 0
+	for e := range s.Events(t.Context()) {
+		switch {
+		case e.Kind == event.Warning && strings.Contains(e.Text, "nothing says where"):
+			warnings++
+		case e.Kind == event.Warning:
+			t.Error(e.Text)
+		case e.Kind == event.Hit:
+			told[e.Probe]++
+			if e.NArgs != 0 || e.Calls != arch.GoStack && e.Calls != arch.NotKnown {
+				t.Errorf("told with %d arguments, called as %v", e.NArgs, e.Calls)
+			}
 		}
 	}
-	if known == 0 || not == 0 {
-		t.Errorf("of functions of both sorts %d are known, %d are not", known, not)
+	for id, n := range told {
+		if n == 0 {
+			t.Errorf("probe %d: no hit", id)
+		}
+	}
+	if warnings != len(told) {
+		t.Errorf("%d warnings of %d probes", warnings, len(told))
 	}
 }
 

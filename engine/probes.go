@@ -22,6 +22,7 @@ type probe struct {
 	places  []*placement
 	gone    bool
 	found   bool // its location has been found somewhere
+	told    bool // that events lack arguments
 	spots   map[*symbols.File]foundSpots
 	unhit   map[unhit]bool // of these one is kept, see spare
 }
