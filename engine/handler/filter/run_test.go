@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/arch/amd64"
 	"github.com/ptracer/ptracer/arch/arm64"
+	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -382,6 +384,109 @@ func TestKernel(t *testing.T) {
 		}
 		if got != want {
 			t.Fatalf("%s: the kernel gives %d, evaluated %d", text, got, want)
+		}
+	}
+}
+
+// inGo makes a hit of a function of Go's: its arguments are 7, a string, -3 and others, in
+// registers or on the stack, and so are its results.
+func inGo(isa arch.ISA, c arch.Convention) *hit {
+	h := newHit(isa)
+	h.calls = c
+	const sp = 0x9000
+	h.regs[isa.SPReg()] = sp
+	for i, v := range []uint64{7, text, 6, minus(3), 5, 6, 7, 8, 9} {
+		if word, ok := isa.ArgReg(c, i); ok {
+			h.regs[word] = v
+			continue
+		}
+		for b := range 8 {
+			h.Mem[sp+uint64(arch.StackArg(i))+uint64(b)] = byte(v >> (8 * b))
+		}
+	}
+	return h
+}
+
+// TestRunGo: of Go's functions the words are where Go has them, and strings have a length.
+func TestRunGo(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want uint64
+	}{
+		{"arg0", 7}, {"arg3", minus(3)}, {"arg3 < 0", 1}, {"arg8", 9}, {"arg0 + arg2 * (arg4 + arg5)", 7 + 6*11},
+		{"(arg0 - arg2) * (arg4 - arg5)", minus(1)}, {"arg0 + (arg2 + (arg4 + (arg5 + (arg6 + arg7))))", 39},
+		{`str(arg1) == "foobar"`, 1}, {`str(arg1) == "fooba"`, 0}, {`str(arg1) == "foobarx"`, 0}, {`str(arg1) != "foobaz"`, 1},
+		{`str(arg1) =~ "foo*"`, 1}, {`str(arg1) =~ "foobar*"`, 1}, {`str(arg1) =~ "foobarx*"`, 0}, {`str(arg1) =~ "*"`, 1}, {`str(arg1) == ""`, 0},
+		{`str(arg0) == "toolong"`, 0}, // arg1 is no length of 7: nothing is read
+		{`str(arg0) =~ "x*"`, 0},      // nothing is there
+		{`str(arg1 + 3) == "bar"`, 1}, // an address alone: up to a 0
+		{`str(arg1) == "foobar" && arg0 == 7 && load8(arg1) == 'f'`, 1},
+	} {
+		for _, isa := range isas {
+			for _, calls := range []arch.Convention{arch.GoRegisters, arch.GoStack} {
+				h := inGo(isa, calls)
+				ctx := h.context(t)
+				ctx.Calls = calls
+				e, err := Parse(c.in, Options{Context: ctx})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := e.Compile("filter", ctx)
+				if err != nil {
+					t.Fatalf("%s: %v", c.in, err)
+				}
+				got, _, err := toy.New(p.Maps).Run(p, &h.Hit)
+				if err != nil {
+					t.Fatalf("%s: %v", c.in, err)
+				}
+				eval, err := e.Eval(h)
+				if err != nil {
+					eval = 0
+				}
+				if got != c.want || eval != c.want {
+					t.Errorf("%s, %v, %s: the program says %d, Eval %d; want %d", isa.Name(), calls, c.in, got, eval, c.want)
+				}
+				if !e.UsesArgs() || e.UsesRet() {
+					t.Errorf("%s, %v, %s: it uses no arguments", isa.Name(), calls, c.in)
+				}
+			}
+		}
+	}
+}
+
+// TestRunGoResult: a string that is returned is two words.
+func TestRunGoResult(t *testing.T) {
+	for _, isa := range isas {
+		h := newHit(isa)
+		ctx := h.context(t)
+		ctx.Calls = arch.GoRegisters
+		for i, v := range []uint64{text, 3} {
+			word, _ := isa.ArgReg(arch.GoRegisters, i)
+			h.regs[word] = v
+		}
+		h.context(t)
+		e, err := Parse(`str(ret) == "foo"`, Options{Context: ctx})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := e.Compile("filter", ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := toy.New(p.Maps).Run(p, &h.Hit)
+		eval, err2 := e.Eval(h)
+		if got != 1 || eval != 1 || err != nil || err2 != nil || e.UsesArgs() || !e.UsesRet() {
+			t.Errorf("%s: %d, %d, %v, %v", isa.Name(), got, eval, err, err2)
+		}
+		for _, c := range []arch.Convention{arch.GoStack, arch.NotKnown} {
+			ctx.Calls = c
+			e, err := Parse("ret", Options{Context: ctx})
+			if err == nil {
+				_, err = e.Compile("filter", ctx)
+			}
+			if !errors.Is(err, build.ErrNotKnown) {
+				t.Errorf("%s, %v: %v", isa.Name(), c, err)
+			}
 		}
 	}
 }
