@@ -35,7 +35,9 @@ With a command Ctrl-C is the command's, and a second one ends the tracing.
 With --json: {"probe","pid","hits","rung"}, one object for each place and
 process. With a condition or a limit (--filter to --where) it is a handler that
 counts, and there is one number for each LOCATION:
-{"probe","result":{"hits"}}.`,
+{"probe","result":{"hits"}}. CONDITION is an expression as hist's --of.
+
+` + aboutArgs,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
   ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234
