@@ -69,6 +69,9 @@ func (s *session) callsAt(p *probe, m *symbols.Module, t *symbols.Target) arch.C
 	if !p.asks() || !m.File.IsGo() {
 		return arch.C
 	}
+	if t.Function.Name == "" {
+		return arch.NotKnown
+	}
 	c := m.File.Convention(t.Function)
 	if c == arch.GoStack && !t.Entry && t.Exit == nil {
 		return arch.NotKnown

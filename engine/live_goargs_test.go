@@ -342,6 +342,21 @@ func TestNotKnown(t *testing.T) {
 	}
 }
 
+// TestHardwareExit: at debug registers, too, a handler's exit program runs where the
+// function returns.
+func TestHardwareExit(t *testing.T) {
+	p := launch(t, "calls", "1", "3")
+	s := attach(t, p.pid)
+	h := openHandler(t, s, HandlerSpec{Name: "record", Params: builtin.Params{Exprs: []string{"arg0", "ret"}}, Where: handler.Engine})
+	register(t, s, ProbeSpec{Location: "step", Handler: h, Rung: breakpoint.Hardware})
+	p.goOn()
+	p.end()
+	got := recordsOf(t, h, func(e *builtin.Event) string { return fmt.Sprint(e.Values[0], e.Values[1]) })
+	if diff := cmp.Diff([]string{"0 0", "7 21", "14 42"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // middle is where the second instruction of the assembly function is.
 func middle(t *testing.T, s Session) string {
 	t.Helper()

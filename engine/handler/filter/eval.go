@@ -206,20 +206,18 @@ func evalLoad(n *node, env Env) (uint64, error) {
 
 func evalMatch(n *node, env Env) (uint64, error) {
 	var s string
-	if n.x.kind == kComm {
+	switch {
+	case n.x.kind == kComm:
 		comm := env.Comm()
 		s, _, _ = strings.Cut(string(comm[:]), "\x00")
-	} else {
+	case lengthOf(n.x) != nil:
+		return evalSized(n, env)
+	default:
 		at, err := eval(n.x.x, env)
 		if err != nil {
 			return 0, err
 		}
-		if n.x.y != nil {
-			s, err = evalString(n, env, arch.Addr(at))
-		} else {
-			s, err = readString(env, arch.Addr(at), len(n.text)+2-n.n)
-		}
-		if err != nil {
+		if s, err = readString(env, arch.Addr(at), len(n.text)+2-n.n); err != nil {
 			return 0, fmt.Errorf("%w: %v: %w", ErrFault, n.x, err)
 		}
 	}
@@ -229,18 +227,28 @@ func evalMatch(n *node, env Env) (uint64, error) {
 	return truth(s == n.text), nil
 }
 
-// evalString reads as much of a string that has a length as the match compares.
-func evalString(n *node, env Env, at arch.Addr) (string, error) {
+// evalSized compares a string that has a length, which is looked at first: of one that
+// can't match nothing is read.
+func evalSized(n *node, env Env) (uint64, error) {
 	size, err := eval(lengthOf(n.x), env)
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	most := uint64(len(n.text) + 1 - n.n)
-	if size >= most && n.n == whole {
-		return n.text + "+", nil // longer, whatever it is
+	if size < uint64(len(n.text)) || n.n == whole && size > uint64(len(n.text)) {
+		return 0, nil
 	}
-	b := make([]byte, min(size, most))
-	return string(b), env.Read(at, b)
+	if n.text == "" {
+		return 1, nil
+	}
+	at, err := eval(n.x.x, env)
+	if err != nil {
+		return 0, err
+	}
+	b := make([]byte, len(n.text))
+	if err := env.Read(arch.Addr(at), b); err != nil {
+		return 0, fmt.Errorf("%w: %v: %w", ErrFault, n.x, err)
+	}
+	return truth(string(b) == n.text), nil
 }
 
 // readString reads bytes up to a 0, most of them at the most.

@@ -332,6 +332,43 @@ func agree(t *testing.T, r *rand.Rand, text string) {
 			}
 		}
 	}
+	agreeInGo(t, r, text)
+}
+
+// agreeInGo is agree for functions of Go's.
+func agreeInGo(t *testing.T, r *rand.Rand, text string) {
+	t.Helper()
+	for _, isa := range isas {
+		for _, calls := range []arch.Convention{arch.GoRegisters, arch.GoStack} {
+			h := newHit(isa)
+			h.calls = calls
+			ctx := h.context(t)
+			ctx.Calls = calls
+			e, err := Parse(text, Options{Context: ctx})
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if e.UsesRet() {
+				continue
+			}
+			for range 3 {
+				v := func() uint64 { return values[r.IntN(len(values))] }
+				h.words(v(), v(), v(), v(), v())
+				h.context(t)
+				want, err := e.Eval(h)
+				if err != nil {
+					want = 0
+				}
+				p, err2 := e.Compile("filter", ctx)
+				if err2 != nil {
+					t.Fatalf("%v: %v", e, err2)
+				}
+				if got, _, err2 := toy.New(p.Maps).Run(p, &h.Hit); got != want || err2 != nil {
+					t.Fatalf("%s, %v: %s\n%v\ngives %d, %v, evaluated %d (%v)", isa.Name(), calls, text, e, got, err2, want, err)
+				}
+			}
+		}
+	}
 }
 
 func FuzzDifferential(f *testing.F) {
@@ -393,9 +430,16 @@ func TestKernel(t *testing.T) {
 func inGo(isa arch.ISA, c arch.Convention) *hit {
 	h := newHit(isa)
 	h.calls = c
+	h.words(7, text, 6, minus(3), 5, 6, 7, 8, 9)
+	return h
+}
+
+// words makes the first arguments these, as the hit's convention has them.
+func (h *hit) words(words ...uint64) {
 	const sp = 0x9000
+	isa, c := h.isa, h.calls
 	h.regs[isa.SPReg()] = sp
-	for i, v := range []uint64{7, text, 6, minus(3), 5, 6, 7, 8, 9} {
+	for i, v := range words {
 		if word, ok := isa.ArgReg(c, i); ok {
 			h.regs[word] = v
 			continue
@@ -404,7 +448,6 @@ func inGo(isa arch.ISA, c arch.Convention) *hit {
 			h.Mem[sp+uint64(arch.StackArg(i))+uint64(b)] = byte(v >> (8 * b))
 		}
 	}
-	return h
 }
 
 // TestRunGo: of Go's functions the words are where Go has them, and strings have a length.
