@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -32,10 +35,14 @@ func variantOf(in *handler.Instance) *variant {
 	return v
 }
 
-// under is the handler for functions of a calling convention. Only the loop asks.
+// under is the handler for functions of a calling convention. Only the loop asks. One
+// that is closed does not run any more.
 func (h *opened) under(c arch.Convention) (*variant, error) {
 	in, err := h.in.Under(c)
-	if err != nil {
+	switch {
+	case errors.Is(err, handler.ErrClosed):
+		return h.variant, nil
+	case err != nil:
 		return nil, err
 	}
 	for _, v := range h.variants {
@@ -122,12 +129,15 @@ func (s *session) tellArgs(p *probe, proc *inferior.Process, spots []spot) {
 		return
 	}
 	p.told = true
-	what := "arguments"
+	what, others := "arguments", ""
 	if first.exit != nil {
 		what = "results"
 	}
-	s.warn(proc, "nothing says where %s has its %s, in registers or on the stack (%d such places): hits are told without; a handler can record a register, as $%s",
-		first.name, what, n, s.isa.RegNames()[resultRegister(s.isa)])
+	if n > 1 {
+		others = fmt.Sprintf(" (nor of %d other places)", n-1)
+	}
+	s.warn(proc, "nothing says where %s has its %s, in registers or on the stack%s: hits are told without; a handler can record a register, as $%s",
+		first.name, what, others, s.isa.RegNames()[resultRegister(s.isa)])
 }
 
 // knows is whether a convention says where arguments are, or at an exit the result.

@@ -6,7 +6,6 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
@@ -27,7 +26,9 @@ type Hit interface {
 	Arg(i int) uint64
 	// Calls is the calling convention of the function.
 	Calls() arch.Convention
-	// Result is what a function returns, at its exit.
+	// Result is what a function returns, at its exit: the first word. It is 0 where
+	// the convention is not known or leaves results on the stack, of which an
+	// event.Warning is told.
 	Result() uint64
 	// SetRegisters changes the task's registers before the probed instruction
 	// is executed. A changed PC makes the task go on there instead.
@@ -70,18 +71,31 @@ func (h *taskHit) Addr() arch.Addr { return h.p.addr }
 // Arg implements Hit.
 func (h *taskHit) Arg(i int) uint64 {
 	v, ok := h.s.arg(h.t, h.p, h.regs, i)
-	if !ok && h.p.calls == arch.NotKnown && !h.p.told {
-		h.p.told = true
-		h.s.warn(h.t.Process, "%s: argument %d: %v: nothing says whether the function has its arguments in registers or on the stack", h.p.name, i, build.ErrNotKnown)
+	if !ok && h.p.calls == arch.NotKnown {
+		h.tellNotKnown("arguments")
 	}
 	return v
+}
+
+// tellNotKnown tells once of a place that a Func asks for what nobody knows.
+func (h *taskHit) tellNotKnown(what string) {
+	if !h.p.told {
+		h.p.told = true
+		h.s.warn(h.t.Process, "%s: nothing says where the function has its %s, in registers or on the stack", h.p.name, what)
+	}
 }
 
 // Calls implements Hit.
 func (h *taskHit) Calls() arch.Convention { return h.p.calls }
 
 // Result implements Hit.
-func (h *taskHit) Result() uint64 { return h.s.isa.Result(h.regs) }
+func (h *taskHit) Result() uint64 {
+	if h.p.calls == arch.GoStack || h.p.calls == arch.NotKnown {
+		h.tellNotKnown("results")
+		return 0
+	}
+	return h.s.isa.Result(h.regs)
+}
 
 // Registers implements Hit.
 func (h *taskHit) Registers() arch.Regs { return *h.regs }

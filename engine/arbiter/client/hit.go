@@ -62,6 +62,10 @@ func (h *hit) Arg(i int) uint64 {
 
 // Result implements engine.Hit.
 func (h *hit) Result() uint64 {
+	if h.e.Calls == arch.GoStack || h.e.Calls == arch.NotKnown {
+		h.tell(fmt.Errorf("%s: result: %w", h.e.Location, build.ErrNotKnown))
+		return 0
+	}
 	r := h.Registers()
 	return h.s.isa.Result(&r)
 }
