@@ -23,7 +23,7 @@ type placement struct {
 	point build.Point // which of a handler's programs runs
 	calls arch.Convention
 	run   *variant // of the probe's handler; nil: none
-	told  bool     // that nobody knows its arguments
+	told  bool     // that its arguments are not known
 	// second is the exit of a handler that has an entry: not another hit.
 	second  bool
 	top     bool                                                           // the return address is where a call leaves it

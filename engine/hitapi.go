@@ -77,7 +77,7 @@ func (h *taskHit) Arg(i int) uint64 {
 	return v
 }
 
-// tellNotKnown tells once of a place that a Func asks for what nobody knows.
+// tellNotKnown tells once of a place that a Func asks for what is not known.
 func (h *taskHit) tellNotKnown(what string) {
 	if !h.p.told {
 		h.p.told = true

@@ -140,7 +140,7 @@ func TestGoHits(t *testing.T) {
 }
 
 // TestGoHandlers: one handler at functions of several conventions takes each one's
-// arguments, whoever runs it.
+// arguments, in each executor.
 func TestGoHandlers(t *testing.T) {
 	for _, where := range []handler.Where{handler.Tracee, handler.Engine, handler.Kernel} {
 		t.Run(where.String(), func(t *testing.T) {

@@ -19,7 +19,7 @@ type goCalls struct {
 	convention arch.Convention // of compiled functions
 	starts     []uint64        // of functions, ascending
 	assembly   []bool          // of each: it was written by hand
-	unreadable bool            // there is a table that nobody here understands
+	unreadable bool            // there is a table of a form that is not known
 }
 
 // Convention is how fn is called: as C's functions are, unless it is in the table that

@@ -112,7 +112,7 @@ func (sh *show) strings() (set uint8) {
 }
 
 // of gives a hit's values, as JSON has them. An argument that the calling convention
-// has in no register, or nobody knows where, is a notKnown.
+// has in no register, or of which nothing says where it is, is a notKnown.
 func (sh *show) of(e *event.Event) []any {
 	list := []any{}
 	for _, v := range sh.values {
