@@ -109,15 +109,17 @@ type ISA interface {
 	Machine() elf.Machine // ELF e_machine
 
 	// Registers.
-	NumRegs() int                               // words of Regs in use
-	RegNames() []string                         // index is the word; the kernel's names
-	PCReg() int                                 // word that holds the PC
-	SPReg() int                                 // word that holds the stack pointer
-	FPReg() int                                 // word that holds the frame pointer, where code keeps one
-	LinkReg() int                               // word that holds the return address at a function's entry; -1: the stack does
-	ArgReg(i int) (word int, ok bool)           // that holds the i-th integer argument of the C calling convention
-	Arg(r *Regs, i int) (value uint64, ok bool) // its value
-	Result(r *Regs) uint64                      // what a function returns, at its exit
+	NumRegs() int       // words of Regs in use
+	RegNames() []string // index is the word; the kernel's names
+	PCReg() int         // word that holds the PC
+	SPReg() int         // word that holds the stack pointer
+	FPReg() int         // word that holds the frame pointer, where code keeps one
+	LinkReg() int       // word that holds the return address at a function's entry; -1: the stack does
+	// ArgReg is the word that holds the i-th argument where a convention passes it in
+	// a register: of integers and pointers.
+	ArgReg(c Convention, i int) (word int, ok bool)
+	Arg(c Convention, r *Regs, i int) (value uint64, ok bool) // its value
+	Result(r *Regs) uint64                                    // what a function returns, at its exit
 
 	// Traps.
 	Trap() []byte            // the trap instruction we plant

@@ -173,10 +173,15 @@ type ProbeSpec struct {
 	Action   Action // default Count
 	Func     func(Hit)
 	// Args is how many integer arguments an event carries, up to
-	// event.MaxArgs; at an exit Args > 0 asks for the result, which is not
-	// there yet where the exit is a jump to another function.
-	Args    int
-	Strings uint8 // bit i: argument i points to a string that the event is to carry
+	// event.MaxArgs, as the function's calling convention has them: a string of
+	// Go's is two, a pointer and a length. Where nothing says what the convention
+	// is, as of some of Go's assembly, it carries none, and an event.Warning is
+	// told. At an exit Args > 0 asks for the result, which is not there yet where
+	// the exit is a jump to another function.
+	Args int
+	// Strings has bit i set if argument i points to a string that the event is to
+	// carry: up to a 0, of Go's functions as long as argument i+1 says.
+	Strings uint8
 	Rung    breakpoint.Rung
 	Watch   Access // with Rung Hardware and data: what for
 	Len     int    // with Watch Write or ReadWrite: 1, 2, 4 or 8 bytes

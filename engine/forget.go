@@ -96,7 +96,7 @@ func (s *session) anyInRun(space *inferior.Space) bool {
 // takeLibraries forgets the code that a handler has called in a space.
 func (s *session) takeLibraries(space *inferior.Space, h *opened) (list []region) {
 	s.libraries[space] = slices.DeleteFunc(s.libraries[space], func(l *library) bool {
-		if l.of != h {
+		if !slices.Contains(h.variants, l.of) {
 			return false
 		}
 		for _, at := range l.At {

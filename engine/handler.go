@@ -12,7 +12,6 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
-	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -80,10 +79,10 @@ type SharedHandler interface {
 
 // opened is the Handler of a local session.
 type opened struct {
-	s      *session
-	in     *handler.Instance
-	codes  [2]*interp.Code // by build.Point; in the engine
-	kernel *handler.Loaded // or nil
+	s        *session
+	*variant // that it was opened as
+	// variants are those that there are; the loop's.
+	variants []*variant
 
 	kind    string // which of the built-in ones it is, if it is one, with these
 	params  builtin.Params
@@ -185,17 +184,12 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*opened, err
 	if err != nil {
 		return nil, err
 	}
-	h := &opened{s: s, in: in, changes: in.Needs&program.Override != 0, params: o.Params, by: o.By}
+	v := variantOf(in)
+	h := &opened{s: s, variant: v, variants: []*variant{v}, changes: in.Needs&program.Override != 0, params: o.Params, by: o.By}
 	if spec.Handler == nil && s.opts.Handlers == nil {
 		h.kind = spec.Name
 	}
-	switch x := in.Maps.(type) {
-	case *handler.Interpreted:
-		h.codes = [2]*interp.Code{x.Code(build.Entry), x.Code(build.Exit)}
-		h.native = in.Where == handler.Tracee
-	case *handler.Loaded:
-		h.kernel = x
-	}
+	h.native = h.kernel == nil && in.Where == handler.Tracee
 	if h.records, err = in.Records(); err != nil {
 		return nil, errors.Join(err, in.Close())
 	}

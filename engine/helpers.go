@@ -23,7 +23,7 @@ import (
 
 // library is the code that a handler calls in a space; none, of one that calls nothing.
 type library struct {
-	of *opened // nil: all
+	of *variant // nil: all
 	by finding
 	at arch.Addr // where it was wanted
 	*helper.Library
@@ -48,10 +48,10 @@ func (l *library) template(program *verify.Result, region arch.Addr) *compile.Te
 // errIDs is of resident probes: nobody sees threads come and go.
 var errIDs = fmt.Errorf("%w: it tells threads' ids, which nobody keeps right without a tracer", breakpoint.ErrUnsupported)
 
-// libraryFor gives the code of a handler's helpers in a process's space, and puts it
-// there first if it is not there. Its maps are at region.
-func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.Addr, by finding) (*library, error) {
-	env, need := h.in.Maps.(*handler.Interpreted).Helpers(h.in.Verified, region)
+// libraryFor gives the code of the helpers of a handler's variant in a process's space,
+// and puts it there first if it is not there. Its maps are at region.
+func (s *session) libraryFor(p *inferior.Process, h *opened, v *variant, region, near arch.Addr, by finding) (*library, error) {
+	env, need := v.in.Maps.(*handler.Interpreted).Helpers(v.in.Verified, region)
 	if s.opts.Resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
 		return nil, errIDs
 	}
@@ -79,11 +79,11 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, region, near arch.A
 	case env.Lines != 0:
 		env.Owners = s.counters[0].Owners(env.Lines)
 	}
-	return s.library(p, h, near, by, env, need)
+	return s.library(p, v, near, by, env, need)
 }
 
 // library gives the code that a handler calls, or that all do if there is none.
-func (s *session) library(p *inferior.Process, of *opened, near arch.Addr, by finding, env helper.Env, need []compile.Helper) (*library, error) {
+func (s *session) library(p *inferior.Process, of *variant, near arch.Addr, by finding, env helper.Env, need []compile.Helper) (*library, error) {
 	for _, l := range s.libraries[p.Space] {
 		if l.of == of && l.by == by && distance(l.at, near) < s.reach() {
 			return l, nil

@@ -22,6 +22,9 @@ type placement struct {
 	space int // Space.ID
 	exit  *exitTest
 	point build.Point // which of a handler's programs runs
+	calls arch.Convention
+	run   *variant // of the probe's handler; nil: none
+	told  bool     // that its arguments are not known
 	// second is the exit of a handler that has an entry: not another hit.
 	second  bool
 	top     bool                                                           // the return address is where a call leaves it
@@ -210,11 +213,14 @@ func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, vie
 func (s *session) hitEvent(t *inferior.Task, p *placement, view *arch.Regs) event.Event {
 	spec := &p.probe.spec
 	e := event.Event{Kind: event.Hit, Time: now(), PID: t.Process.PID, TID: t.TID,
-		Probe: p.probe.id, Location: p.name, Addr: p.addr}
+		Probe: p.probe.id, Location: p.name, Addr: p.addr, Calls: p.calls}
 	for i := 0; i < min(spec.Args, event.MaxArgs); i++ {
-		v, ok := s.isa.Arg(view, i)
+		var v uint64
+		var ok bool
 		if p.exit != nil {
-			v, ok = s.isa.Result(view), i == 0 && !p.exit.tail
+			v, ok = s.isa.Result(view), i == 0 && !p.exit.tail && knows(p.calls, p.exit)
+		} else {
+			v, ok = s.arg(t, p, view, i)
 		}
 		if !ok {
 			break
@@ -225,7 +231,7 @@ func (s *session) hitEvent(t *inferior.Task, p *placement, view *arch.Regs) even
 		e.Strings = make([]string, e.NArgs)
 		for i := range e.Strings {
 			if spec.Strings>>i&1 != 0 {
-				e.Strings[i] = s.readString(t, arch.Addr(e.Args[i]))
+				e.Strings[i] = s.textAt(t, p, view, i, arch.Addr(e.Args[i]))
 			}
 		}
 	}

@@ -19,10 +19,16 @@ type Hit interface {
 	Location() string     // the place's name, BINARY:FUNCTION[+OFF]
 	Addr() arch.Addr      // the probed address
 	Registers() arch.Regs // the task's, before the probed instruction
-	// Arg is the i-th integer argument, at a function's entry; 0 where the
-	// calling convention passes it in no register.
+	// Arg is the i-th word of integer arguments, at a function's entry, as the
+	// function's calling convention passes it: a string of Go's is two, a pointer
+	// and a length. It is 0 where that passes it in no register, and where the
+	// convention is not known, of which an event.Warning is told.
 	Arg(i int) uint64
-	// Result is what a function returns, at its exit.
+	// Calls is the calling convention of the function.
+	Calls() arch.Convention
+	// Result is what a function returns, at its exit: the first word. It is 0 where
+	// the convention is not known or leaves results on the stack, of which an
+	// event.Warning is told.
 	Result() uint64
 	// SetRegisters changes the task's registers before the probed instruction
 	// is executed. A changed PC makes the task go on there instead.
@@ -64,12 +70,32 @@ func (h *taskHit) Addr() arch.Addr { return h.p.addr }
 
 // Arg implements Hit.
 func (h *taskHit) Arg(i int) uint64 {
-	v, _ := h.s.isa.Arg(h.regs, i)
+	v, ok := h.s.arg(h.t, h.p, h.regs, i)
+	if !ok && h.p.calls == arch.NotKnown {
+		h.tellNotKnown("arguments")
+	}
 	return v
 }
 
+// tellNotKnown tells once of a place that a Func asks for what is not known.
+func (h *taskHit) tellNotKnown(what string) {
+	if !h.p.told {
+		h.p.told = true
+		h.s.warn(h.t.Process, "%s: nothing says where the function has its %s, in registers or on the stack", h.p.name, what)
+	}
+}
+
+// Calls implements Hit.
+func (h *taskHit) Calls() arch.Convention { return h.p.calls }
+
 // Result implements Hit.
-func (h *taskHit) Result() uint64 { return h.s.isa.Result(h.regs) }
+func (h *taskHit) Result() uint64 {
+	if h.p.calls == arch.GoStack || h.p.calls == arch.NotKnown {
+		h.tellNotKnown("results")
+		return 0
+	}
+	return h.s.isa.Result(h.regs)
+}
 
 // Registers implements Hit.
 func (h *taskHit) Registers() arch.Regs { return *h.regs }

@@ -123,16 +123,17 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		}
 	}
 	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
-	add := func(r *verify.Result, set *maps.Set, moved int, h *opened) error {
+	h := pl.probe.handler
+	add := func(r *verify.Result, set *maps.Set, moved int, v *variant) error {
 		at, err := s.share(p, set, pl.addr)
 		if err != nil {
 			return err
 		}
 		var lib *library
-		by := s.finds(p, m, way, h != nil)
+		by := s.finds(p, m, way, v != nil)
 		switch {
-		case h != nil:
-			lib, err = s.libraryFor(p, h, at, pl.addr, by)
+		case v != nil:
+			lib, err = s.libraryFor(p, h, v, at, pl.addr, by)
 		case by == byLine:
 			lib, err = s.claimFor(p, pl.addr)
 		default:
@@ -162,9 +163,8 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 			return list, err
 		}
 	}
-	h := pl.probe.handler
 	if h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
 		return list, err
 	}
-	return list, add(h.in.At(pl.point), h.in.Maps.(*handler.Interpreted).Set, 0, h)
+	return list, add(pl.run.in.At(pl.point), pl.run.in.Maps.(*handler.Interpreted).Set, 0, pl.run)
 }

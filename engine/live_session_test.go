@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
@@ -171,7 +172,7 @@ func TestStopAndSet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		arg, _ := isa.Arg(&r, 0)
+		arg, _ := isa.Arg(arch.C, &r, 0)
 		if pc := r[isa.PCReg()]; pc != uint64(addr) || arg != i || e.Args[0] != i || e.Addr != addr {
 			t.Errorf("hit %d: pc %#x, want %v, argument %d, event %+v", i, pc, addr, arg, e)
 		}

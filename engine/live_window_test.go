@@ -52,13 +52,13 @@ func TestWindow(t *testing.T) {
 			if got := s.Hits(ids[1]); got != n {
 				t.Errorf("the histogram's probe is hit %d times, the counter at its place %d times", got, n)
 			}
-			if got := result(t, hist).(*builtin.Histogram).Count; got != n {
+			if got := result[*builtin.Histogram](t, hist).Count; got != n {
 				t.Errorf("the histogram has %d values of %d hits", got, n)
 			}
-			if got := result(t, latency).(*builtin.Histogram); apart(got.Count, s.Hits(one)) {
+			if got := result[*builtin.Histogram](t, latency); apart(got.Count, s.Hits(one)) {
 				t.Errorf("%d calls of one, of %d", got.Count, s.Hits(one))
 			}
-			if got := result(t, limited).(builtin.Counter).Hits; got != 7 {
+			if got := result[builtin.Counter](t, limited).Hits; got != 7 {
 				t.Errorf("%d hits of a limit of 7", got)
 			}
 			// Nothing counts on: the program runs, as a later probe sees.
@@ -67,20 +67,11 @@ func TestWindow(t *testing.T) {
 			if got := s.Hits(step); got != n {
 				t.Errorf("%d hits behind the window's end, %d at it", got, n)
 			}
-			if got := result(t, hist).(*builtin.Histogram).Count; got != n {
+			if got := result[*builtin.Histogram](t, hist).Count; got != n {
 				t.Errorf("%d values behind the window's end, %d at it", got, n)
 			}
 		})
 	}
-}
-
-func result(t *testing.T, h Handler) any {
-	t.Helper()
-	r, err := h.Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 // TestHeld has probes that tell do so from Begin to Finish, and not before.

@@ -21,6 +21,7 @@ type probe struct {
 	places  []*placement
 	gone    bool
 	found   bool // its location has been found somewhere
+	told    bool // that events lack arguments
 	spots   map[*symbols.File]foundSpots
 	unhit   map[unhit]bool // of these one is kept, see spare
 }
@@ -90,6 +91,9 @@ func (s *session) lookAhead(p *probe) error {
 		if !p.loc.MatchesBinary(*m) || p.loc.HasAddress {
 			continue
 		}
+		if p.asks() {
+			m.File.Convention(symbols.Function{})
+		}
 		if found, _ := p.loc.Resolve(m.File, s.isa); len(found) > 0 && p.mayJump() && jumping && s.noJumps() == nil {
 			m.File.Survey(s.isa)
 			allGoroutines(m) // not first in a pause
@@ -151,6 +155,9 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 		return err
 	}
 	p.found = true
+	if spots = s.able(p, proc, spots); len(spots) == 0 {
+		return nil
+	}
 	if h := p.handler; h != nil && h.kernel != nil {
 		return s.plantKernel(p, proc, spots)
 	}
@@ -179,7 +186,7 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
 		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
-			point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags}
+			point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags, calls: sp.calls, run: sp.run}
 		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
 			if pl.err = s.plantWatch(p, proc, spots[i:i+1]); pl.err == nil {
 				continue // a debug register serves it
@@ -382,7 +389,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		old.Tag.(*tag).shared = nil // the child adds to it, too
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags, hook: pl.hook, behind: pl.behind, site: site, rung: pl.rung, why: pl.why, child: true}
+				point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags, calls: pl.calls, run: pl.run, hook: pl.hook, behind: pl.behind, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
 				g.add(c)

@@ -9,7 +9,6 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
-	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
@@ -58,7 +57,7 @@ func (p *probe) checkHandler(s *session) error {
 // the kernel only for what the program does.
 func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
 	h := p.probe.handler
-	code := h.codes[p.point]
+	code := p.run.codes[p.point]
 	if code == nil || p.exit != nil && p.exit.tail && h.result || !h.in.Acquire() {
 		return
 	}
@@ -92,15 +91,20 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 		return run, err
 	}
 	h := o.(*opened)
-	code := h.codes[h.in.Handler.First()]
 	err = s.do(func() error {
 		t, err := s.stopped(tid)
 		if err != nil {
 			return err
 		}
+		v := h.variant
+		if len(args) == 0 { // those that the task has
+			if v, err = s.variantAt(h, t); err != nil {
+				return err
+			}
+		}
 		var e env
 		e.print = func(text string) { run.Output = append(run.Output, text) }
-		run.Return, err = s.runOnce(h, code, t, &e, args)
+		run.Return, err = s.runOnce(v, t, &e, args)
 		return err
 	})
 	if err2 := h.Close(); err == nil {
@@ -115,23 +119,23 @@ var errArgs = errors.New("more arguments than registers for them")
 
 // runOnce runs a handler as if t had called a function where it stands. The
 // arguments are for the handler only; what it changes is the task's then.
-func (s *session) runOnce(h *opened, code *interp.Code, t *inferior.Task, e *env, args []uint64) (uint64, error) {
+func (s *session) runOnce(v *variant, t *inferior.Task, e *env, args []uint64) (uint64, error) {
 	r, err := t.Regs()
 	if err != nil {
 		return 0, err
 	}
 	view := *r
-	for i, v := range args {
-		word, ok := s.isa.ArgReg(i)
+	for i, arg := range args {
+		word, ok := s.isa.ArgReg(v.in.Handler.Context.Calls, i)
 		if !ok {
 			return 0, fmt.Errorf("%w: %d given", errArgs, len(args))
 		}
-		view[word] = v
+		view[word] = arg
 	}
 	before := view
 	pc := arch.Addr(view[s.isa.PCReg()])
 	e.enter(s, t, &placement{probe: &probe{}, proc: t.Process, addr: pc}, &view)
-	r0, err := s.machine.Run(code, e)
+	r0, err := s.machine.Run(v.codes[v.in.Handler.First()], e)
 	if view == before || err != nil {
 		return r0, err
 	}

@@ -24,6 +24,8 @@ type spot struct {
 	top    bool
 	begins arch.Addr
 	flags  bool
+	calls  arch.Convention
+	run    *variant
 }
 
 // spots resolves a probe's location in objects. Without a binary's name the
@@ -100,9 +102,22 @@ func (s *session) addressSpot(p *probe, mods []*symbols.Module) spot {
 	for _, m := range mods {
 		if sp.addr >= m.Start && sp.addr < m.End {
 			sp.orig = s.fileBytes(m, sp.addr-m.Bias)
+			sp.calls = s.callsInside(p, m, sp.addr-m.Bias)
 		}
 	}
 	return sp
+}
+
+// callsInside is the convention of the function that an address lies in.
+func (s *session) callsInside(p *probe, m *symbols.Module, vaddr arch.Addr) arch.Convention {
+	if !p.asks() || !m.File.IsGo() {
+		return arch.C
+	}
+	fn, ok := m.File.FunctionAt(vaddr)
+	if !ok {
+		return arch.NotKnown
+	}
+	return s.callsAt(p, m, &symbols.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(s.isa, fn)})
 }
 
 func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
@@ -133,6 +148,7 @@ func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (sp
 		sp.exit = s.exitTest(m, t)
 	}
 	sp.flags = t.Entry && s.readsFlags(m, t.Function)
+	sp.calls = s.callsAt(p, m, t)
 	return sp, true
 }
 

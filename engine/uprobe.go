@@ -31,36 +31,45 @@ func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) er
 	h := p.handler
 	var errs []error
 	for _, at := range p.points() {
-		var places []*placement
-		var locs []kernel.Location
-		for _, sp := range spots {
-			if sp.point != at {
-				continue
-			}
-			pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: kernelReason, point: at, second: sp.second}
-			loc, err := s.kernelLocation(p, proc, sp)
-			switch {
-			case err != nil:
-				pl.err = err
-			case sp.exit != nil && sp.exit.tail && h.result:
-				continue // the result is not there yet
-			default:
-				places, locs = append(places, pl), append(locs, loc)
-			}
-			s.place(pl)
+		for _, v := range h.variants {
+			errs = append(errs, s.attachVariant(p, proc, spots, at, v))
 		}
-		if len(locs) == 0 {
-			continue
-		}
-		index := 0
-		if at == build.Exit && h.in.Entry != nil {
-			index = 1
-		}
-		errs = append(errs, attachMost(places, locs, func(locs []kernel.Location) (*kernel.Link, error) {
-			return h.kernel.Attach(index, locs, kernel.Options{PID: proc.PID})
-		}))
 	}
 	return errors.Join(errs...)
+}
+
+// attachVariant attaches one of a handler's programs, as functions of one convention run
+// it, to those of the spots that are for it.
+func (s *session) attachVariant(p *probe, proc *inferior.Process, spots []spot, at build.Point, v *variant) error {
+	var places []*placement
+	var locs []kernel.Location
+	for _, sp := range spots {
+		if sp.point != at || sp.run != v {
+			continue
+		}
+		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: kernelReason, point: at, second: sp.second,
+			calls: sp.calls, run: v}
+		loc, err := s.kernelLocation(p, proc, sp)
+		switch {
+		case err != nil:
+			pl.err = err
+		case sp.exit != nil && sp.exit.tail && p.handler.result:
+			continue // the result is not there yet
+		default:
+			places, locs = append(places, pl), append(locs, loc)
+		}
+		s.place(pl)
+	}
+	if len(locs) == 0 {
+		return nil
+	}
+	index := 0
+	if at == build.Exit && v.in.Entry != nil {
+		index = 1
+	}
+	return attachMost(places, locs, func(locs []kernel.Location) (*kernel.Link, error) {
+		return v.kernel.Attach(index, locs, kernel.Options{PID: proc.PID})
+	})
 }
 
 // errInstruction is of a place where the kernel has no uprobe.

@@ -27,6 +27,7 @@ type File struct {
 	sources   func() []source
 	table     func() (*table, error)
 	frames    func() *frames
+	goCalls   func() *goCalls
 	rows      rows
 	lands     landings
 	last      lastCode
@@ -71,6 +72,7 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	}
 	f := &File{obj: obj, name: name}
 	f.sources = sync.OnceValue(f.findSources)
+	f.goCalls = sync.OnceValue(func() *goCalls { return readGoCalls(obj) })
 	f.frames = sync.OnceValue(func() *frames { return readFrames(obj) })
 	f.table = sync.OnceValues(func() (*table, error) {
 		t, err := f.readTable()

@@ -44,6 +44,7 @@ func poke(b []byte, name string) {
 		}
 		f.Text(fn.Addr, buf)
 		f.FunctionAt(fn.Addr)
+		f.Convention(fn)
 		f.Lookup(fn.Name)
 		if fn.Size < 1<<16 {
 			f.Exits(isaOf(f), fn)

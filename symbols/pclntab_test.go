@@ -86,6 +86,10 @@ func TestGoTableVersions(t *testing.T) {
 		for n := range b {
 			if g, ok := parseGoTable(o, 0, b[:n]); ok {
 				g.each(func(symbol) {})
+				for i := range g.n {
+					_, off := g.entry(i)
+					g.assembly(off)
+				}
 			}
 		}
 	}

@@ -75,8 +75,13 @@ const (
 	numRBP = 5
 )
 
-// argRegs are the integer arguments of the System V calling convention.
-var argRegs = [...]int{regRDI, regRSI, regRDX, regRCX, regR8, regR9}
+// argRegs are those of integer arguments: of the System V calling convention, and of
+// Go's (cmd/compile/abi-internal.md).
+var argRegs = [...][]int{
+	arch.C:           {regRDI, regRSI, regRDX, regRCX, regR8, regR9},
+	arch.GoRegisters: {regRAX, regRBX, regRCX, regRDI, regRSI, regR8, regR9, regR10, regR11},
+	arch.NotKnown:    nil,
+}
 
 func (isa) Name() string         { return "amd64" }
 func (isa) Machine() elf.Machine { return elf.EM_X86_64 }
@@ -89,15 +94,16 @@ func (isa) SPReg() int         { return regRSP }
 func (isa) FPReg() int   { return regRBP }
 func (isa) LinkReg() int { return -1 }
 
-func (isa) ArgReg(i int) (word int, ok bool) {
-	if i < 0 || i >= len(argRegs) {
+func (isa) ArgReg(c arch.Convention, i int) (word int, ok bool) {
+	regs := argRegs[c]
+	if i < 0 || i >= len(regs) {
 		return 0, false
 	}
-	return argRegs[i], true
+	return regs[i], true
 }
 
-func (i isa) Arg(r *arch.Regs, n int) (uint64, bool) {
-	word, ok := i.ArgReg(n)
+func (i isa) Arg(c arch.Convention, r *arch.Regs, n int) (uint64, bool) {
+	word, ok := i.ArgReg(c, n)
 	if !ok {
 		return 0, false
 	}

@@ -24,14 +24,18 @@ func TestRegs(t *testing.T) {
 	for i := range r {
 		r[i] = uint64(i)
 	}
-	for i, word := range []uint64{14, 13, 12, 11, 9, 8} {
-		if v, ok := ISA.Arg(&r, i); !ok || v != word {
-			t.Errorf("argument %d is word %d, not %d", i, v, word)
+	for c, words := range map[arch.Convention][]uint64{
+		arch.C: {14, 13, 12, 11, 9, 8}, arch.GoRegisters: {10, 5, 11, 14, 13, 9, 8, 7, 6}, arch.GoStack: nil, arch.NotKnown: nil,
+	} {
+		for i, word := range words {
+			if v, ok := ISA.Arg(c, &r, i); !ok || v != word {
+				t.Errorf("%v: argument %d is word %d, not %d", c, i, v, word)
+			}
 		}
-	}
-	for _, i := range []int{-1, 6} {
-		if _, ok := ISA.Arg(&r, i); ok {
-			t.Errorf("there is an argument %d", i)
+		for _, i := range []int{-1, len(words)} {
+			if _, ok := ISA.Arg(c, &r, i); ok {
+				t.Errorf("%v: there is an argument %d", c, i)
+			}
 		}
 	}
 	if ISA.Result(&r) != 10 {

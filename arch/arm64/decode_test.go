@@ -111,10 +111,12 @@ func TestRegisters(t *testing.T) {
 	for i := range r {
 		r[i] = uint64(100 + i)
 	}
-	for i := -1; i <= 8; i++ {
-		v, ok := ISA.Arg(&r, i)
-		if in := i >= 0 && i < 8; ok != in || in && v != uint64(100+i) {
-			t.Errorf("argument %d: %d, %v", i, v, ok)
+	for c, n := range map[arch.Convention]int{arch.C: 8, arch.GoRegisters: 16, arch.GoStack: 0, arch.NotKnown: 0} {
+		for i := -1; i <= n; i++ {
+			v, ok := ISA.Arg(c, &r, i)
+			if in := i >= 0 && i < n; ok != in || in && v != uint64(100+i) {
+				t.Errorf("%v: argument %d: %d, %v", c, i, v, ok)
+			}
 		}
 	}
 	if ISA.Result(&r) != 100 {

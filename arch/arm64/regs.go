@@ -66,11 +66,14 @@ func (isa) SPReg() int         { return regSP }
 func (isa) FPReg() int   { return 29 }
 func (isa) LinkReg() int { return 30 }
 
-// ArgReg knows x0 to x7 (AAPCS64); the rest are on the stack.
-func (isa) ArgReg(i int) (word int, ok bool) { return i, i >= 0 && i <= 7 }
+// argRegs is how many arguments a convention passes in x0 and those behind it: AAPCS64,
+// and Go (cmd/compile/abi-internal.md). The rest are on the stack.
+var argRegs = [...]int{arch.C: 8, arch.GoRegisters: 16, arch.NotKnown: 0}
 
-func (i isa) Arg(r *arch.Regs, n int) (uint64, bool) {
-	word, ok := i.ArgReg(n)
+func (isa) ArgReg(c arch.Convention, i int) (word int, ok bool) { return i, i >= 0 && i < argRegs[c] }
+
+func (i isa) Arg(c arch.Convention, r *arch.Regs, n int) (uint64, bool) {
+	word, ok := i.ArgReg(c, n)
 	if !ok {
 		return 0, false
 	}

@@ -34,12 +34,16 @@ at once: they run without a tracer. 'ptracer read' tells what they have counted,
 With a command Ctrl-C is the command's, and a second one ends the tracing.
 All places count over the same time, which the last line tells: from one moment,
 when all are planted, to another. A place that several LOCATIONs name has one
-row; "also" are its other names. With --json: {"probe","pid","hits","rung",
-"seconds"}, one object for each place and process, with "uncounted" where hits
-of some place are in no row, and {"probe","pid","error"} for each place that could
-not be probed. With a condition or a limit (--filter to --where) it
-is a handler that counts, and there is one number for each LOCATION:
-{"probe","result":{"hits"},"seconds"}.`,
+row; "also" are its other names.
+
+With --json: {"probe","pid","hits","rung","seconds"}, one object for each place
+and process, with "uncounted" where hits of some place are in no row, and
+{"probe","pid","error"} for each place that could not be probed. With a condition
+or a limit (--filter to --where) it is a handler that counts, and there is one
+number for each LOCATION: {"probe","result":{"hits"},"seconds"}. CONDITION is an
+expression as hist's --of.
+
+` + aboutArgs,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
   ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234

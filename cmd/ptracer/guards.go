@@ -34,6 +34,16 @@ var whereNames = []string{"auto", "tracee", "engine", "kernel"}
 func (w *whereFlag) Set(s string) (err error) { w.Where, err = handler.ParseWhere(s); return err }
 func (w *whereFlag) Type() string             { return "where" }
 
+// aboutArgs is of arguments, where they can be asked for.
+const aboutArgs = `argN is word N of a function's arguments, from 0 on, as its own calling
+convention has them in registers; ret is the first word of its result. A word
+has 64 bits: a Go string is two, pointer and length, a slice three, a method's
+receiver comes first; floating point has no word. Strings end at a 0, those of
+Go's functions after their length. Where nothing says what the convention is,
+as of some assembly functions of Go, that is told; $REGISTER (as $rax or $x0)
+is that register anywhere. In the middle of a function (FUNCTION+OFFSET) argN
+is what its register holds there.`
+
 func (g *guards) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&g.filter, "filter", "", "take only hits for which `CONDITION` holds: 'arg0 > 4096 && arg1 == 2'")

@@ -17,9 +17,11 @@ func newHist() *cobra.Command {
 		Use:   "hist [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
 		Short: "Draw a histogram of a number: an argument, a result, anything computed from them",
 		Long: `Draw a histogram of a number at each call: by powers of two, or with --linear
-by equal steps. --of is an expression: arg0 to arg7, ret (at the function's
+by equal steps. --of is an expression: arg0 to arg15, ret (at the function's
 exits), $REGISTER, tid, load32(arg0 + 8), with Go's operators and conversions
 such as int32(ret), uint8(arg1).
+
+` + aboutArgs + `
 
 With --json: {"probe","result":{"count","sum","min","max","buckets"}}, one
 object for each LOCATION.`,

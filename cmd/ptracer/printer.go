@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 )
@@ -82,7 +83,11 @@ func (p *printer) describe(e *event.Event) (what string, ok bool) {
 		} else if values != "" {
 			return e.Location + " = " + values, true
 		} else if len(sh.values) > 0 { // the engine has none to give at a tail call
-			return e.Location + " = ? (tail call)", true
+			why := " (tail call)"
+			if e.Calls == arch.GoStack || e.Calls == arch.NotKnown {
+				why = ""
+			}
+			return e.Location + " = ?" + why, true
 		}
 		return e.Location, true
 	case event.Missed:

@@ -27,8 +27,10 @@ func newRecord() *cobra.Command {
 		Short: "Record numbers and strings of each call, a line a call",
 		Long: `Record what --fields says of each call, a line a call: time of day,
 process/thread, location and fields. Fields are expressions as of hist, and
-strings: str(arg0), comm. With ret among them the line is about the whole call:
+strings: str(arg0), str(ret), comm. With ret among them the line is about the whole call:
 arguments as they were at its entry, and how long it took.
+
+` + aboutArgs + `
 
 Records go through a ring that the program never waits for: a reader that is too
 slow loses records, and how many is told.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -110,14 +111,16 @@ func (sh *show) strings() (set uint8) {
 	return set
 }
 
-// of gives a hit's values, as JSON has them. What the calling convention has
-// in no register is left out.
+// of gives a hit's values, as JSON has them. An argument that the calling convention
+// has in no register, or of which nothing says where it is, is a notKnown.
 func (sh *show) of(e *event.Event) []any {
 	list := []any{}
 	for _, v := range sh.values {
 		switch {
+		case v.index >= e.NArgs && sh.result:
 		case v.index >= e.NArgs:
-		case v.form == "str" && v.index < len(e.Strings) && e.Args[v.index] != 0:
+			list = append(list, notKnown{})
+		case v.form == "str" && v.index < len(e.Strings) && (e.Args[v.index] != 0 || e.Calls != arch.C):
 			list = append(list, text(e.Strings[v.index]))
 		case v.form == "str":
 			list = append(list, nil)
@@ -127,6 +130,12 @@ func (sh *show) of(e *event.Event) []any {
 	}
 	return list
 }
+
+// notKnown is a value that can't be told; in JSON it is null.
+type notKnown struct{}
+
+// MarshalJSON implements json.Marshaler.
+func (notKnown) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
 
 // text is a string read from the program, as against a number in hexadecimal.
 type text string
@@ -140,6 +149,8 @@ func plain(values []any) string {
 			words[i] = strconv.Quote(string(v))
 		case nil:
 			words[i] = "NULL"
+		case notKnown:
+			words[i] = "?"
 		default:
 			words[i] = fmt.Sprint(v)
 		}

@@ -27,6 +27,9 @@ word, each with how to show it:
   'libc:write arg0:int arg2:long'    C's int and long, in decimal
   'libc:getenv%return ret:str'  the result, as a string
 
+` + aboutArgs + `
+What can't be told is shown as ?, in JSON as null.
+
 A reader slower than the program loses lines, never the program time; how many
 is told. With a command Ctrl-C is the command's, and a second one ends the
 tracing. With --json numbers in hexadecimal are strings: "0x1f".`,

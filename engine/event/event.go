@@ -54,6 +54,7 @@ type Event struct {
 	Addr     arch.Addr       // Hit, Stopped: the program counter
 	NArgs    int             // Hit: how many of Args are set
 	Args     [MaxArgs]uint64 // Hit: integer arguments; Result alone at an exit
+	Calls    arch.Convention // Hit, Stopped by a probe: how the function there is called
 	Strings  []string        // Hit: for each of Args the string it points to, where asked for
 	Signal   int             // Signal; Stopped: that it is about to get, or 0; Exit: what killed it, 0 if it exited
 	Status   int             // Exit: exit code

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -35,6 +37,10 @@ type Instance struct {
 	opened  Peer
 	of      *version
 	shared  *Instance // whose maps these are, or nil
+	made    Options
+
+	mu    sync.Mutex
+	under map[arch.Convention]*Instance // what Under has made
 
 	// refs counts the holder, until Close, and the hits that are in it.
 	refs   atomic.Int64
@@ -58,7 +64,7 @@ func (r *Registry) open(name string, o Options) (*Instance, error) {
 	if err := v.access.may(o.By, MayRun); err != nil {
 		return nil, err
 	}
-	checked, err := v.prepare(o)
+	checked, err := v.prepare(o, builtin.Kind.Make)
 	if err != nil {
 		return nil, err
 	}
@@ -88,30 +94,32 @@ func openValue(h *build.Handler, o Options) (*Instance, error) {
 	if v.verified, err = check(h, o.By.Rights); err != nil {
 		return nil, err
 	}
-	checked, err := v.prepare(o)
+	checked, err := v.prepare(o, builtin.Kind.Make)
 	if err != nil {
 		return nil, err
 	}
 	return start(v, checked, o)
 }
 
-// prepare makes the handler as it was asked for, and verifies what is new about
-// it.
-func (v *version) prepare(o Options) (*Verified, error) {
+// prepare makes the handler as it was asked for, one of a kind by how, and verifies
+// what is new about it. A program that somebody else has made stays as it is.
+func (v *version) prepare(o Options, how func(builtin.Kind, program.Context, builtin.Params) (*build.Handler, error)) (*Verified, error) {
 	h := v.fixed
 	switch {
 	case v.kind != nil:
 		var err error
-		if h, err = v.kind.Make(o.Context, o.Params); err != nil {
+		if h, err = how(*v.kind, o.Context, o.Params); err != nil {
 			return nil, err
 		}
-	case h.Context != o.Context:
+	case h.Context.Arch != o.Context.Arch:
 		return nil, fmt.Errorf("%w: it is for %s, the process runs %s", ErrUnsupported, h.Context.Arch, o.Context.Arch)
 	case o.Params.Guards == (builtin.Guards{}):
 		return v.verified, nil
 	default:
+		with := *h
+		with.Context = o.Context
 		var err error
-		if h, err = o.Params.Guards.Before(h, o.Params.Names); err != nil {
+		if h, err = o.Params.Guards.Before(&with, o.Params.Names); err != nil {
 			return nil, err
 		}
 	}
@@ -123,7 +131,7 @@ func start(v *version, h *Verified, o Options) (*Instance, error) {
 	if err := o.By.grants(h.Needs); err != nil {
 		return nil, err
 	}
-	in := &Instance{Verified: h, Name: v.name, Version: v.number, opened: o.By, of: v, shared: o.Share}
+	in := &Instance{Verified: h, Name: v.name, Version: v.number, opened: o.By, of: v, shared: o.Share, made: o}
 	var err error
 	if o.Share != nil {
 		in.Where, in.Why = o.Share.Where, "shares maps with "+o.Share.Name
@@ -197,7 +205,59 @@ func (in *Instance) Close() error {
 	if !in.closed.CompareAndSwap(false, true) {
 		return &Error{"close", in.Name, ErrClosed}
 	}
-	return in.release()
+	in.mu.Lock()
+	under := in.under
+	in.under = nil
+	in.mu.Unlock()
+	var errs []error
+	for _, other := range under {
+		if other != in {
+			errs = append(errs, other.Close())
+		}
+	}
+	return errors.Join(errors.Join(errs...), in.release())
+}
+
+// Under is the handler for functions of a calling convention: the instance itself
+// where its programs are the same for these, else one that shares its maps. It is
+// closed with the instance. Errors wrap build.ErrNotKnown where the programs ask for
+// what the convention does not tell.
+func (in *Instance) Under(c arch.Convention) (*Instance, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if other := in.under[c]; other != nil {
+		return other, nil
+	}
+	if in.closed.Load() {
+		return nil, &Error{"open", in.Name, ErrClosed}
+	}
+	other, err := in.forFunctions(c)
+	if err != nil {
+		return nil, &Error{"open", in.Name, err}
+	}
+	if in.under == nil {
+		in.under = map[arch.Convention]*Instance{}
+	}
+	in.under[c] = other
+	return other, nil
+}
+
+func (in *Instance) forFunctions(c arch.Convention) (*Instance, error) {
+	o := in.made
+	o.Context.Calls, o.Share = c, in
+	h, err := in.of.prepare(o, builtin.Kind.MakeFor)
+	if err != nil {
+		return nil, err
+	}
+	if sameCode(h.Handler.Entry, in.Handler.Entry) && sameCode(h.Handler.Exit, in.Handler.Exit) {
+		return in, nil
+	}
+	return start(in.of, h, o)
+}
+
+// sameCode is whether two programs do the same.
+func sameCode(a, b *program.Program) bool {
+	return a == b || a != nil && b != nil && slices.Equal(a.Insns, b.Insns)
 }
 
 // Result is what the handler has found out so far, for a peer who may read it:

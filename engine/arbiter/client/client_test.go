@@ -87,7 +87,7 @@ func TestSame(t *testing.T) {
 				t.Errorf("hit of %s by %d, probe %d", h.Location(), h.PID(), h.Probe())
 			}
 			r := h.Registers()
-			if v, _ := s.ISA().Arg(&r, 0); v != h.Arg(0) {
+			if v, _ := s.ISA().Arg(arch.C, &r, 0); v != h.Arg(0) {
 				t.Errorf("argument %d, %d", v, h.Arg(0))
 			}
 			calls++

@@ -2,10 +2,13 @@ package client
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/build"
 )
 
 // hit is a task that the server holds for a Func.
@@ -37,15 +40,32 @@ func (h *hit) Registers() arch.Regs {
 	return *h.regs
 }
 
+// Calls implements engine.Hit.
+func (h *hit) Calls() arch.Convention { return h.e.Calls }
+
 // Arg implements engine.Hit.
 func (h *hit) Arg(i int) uint64 {
 	r := h.Registers()
-	v, _ := h.s.isa.Arg(&r, i)
+	switch {
+	case h.e.Calls == arch.NotKnown:
+		h.tell(fmt.Errorf("%s: argument %d: %w", h.e.Location, i, build.ErrNotKnown))
+	case h.e.Calls == arch.GoStack && i >= 0:
+		var b [8]byte
+		if err := h.ReadMemory(arch.Addr(r[h.s.isa.SPReg()]+uint64(arch.StackArg(i))), b[:]); err != nil {
+			h.tell(err)
+		}
+		return binary.LittleEndian.Uint64(b[:])
+	}
+	v, _ := h.s.isa.Arg(h.e.Calls, &r, i)
 	return v
 }
 
 // Result implements engine.Hit.
 func (h *hit) Result() uint64 {
+	if h.e.Calls == arch.GoStack || h.e.Calls == arch.NotKnown {
+		h.tell(fmt.Errorf("%s: result: %w", h.e.Location, build.ErrNotKnown))
+		return 0
+	}
 	r := h.Registers()
 	return h.s.isa.Result(&r)
 }

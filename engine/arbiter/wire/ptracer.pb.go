@@ -1499,7 +1499,8 @@ type Event struct {
 	Child         int32                  `protobuf:"varint,12,opt,name=child,proto3" json:"child,omitempty"`
 	Path          string                 `protobuf:"bytes,13,opt,name=path,proto3" json:"path,omitempty"`
 	Count         uint64                 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
-	Text          []byte                 `protobuf:"bytes,15,opt,name=text,proto3" json:"text,omitempty"` // what a handler printed may be of any bytes
+	Text          []byte                 `protobuf:"bytes,15,opt,name=text,proto3" json:"text,omitempty"`    // what a handler printed may be of any bytes
+	Calls         uint32                 `protobuf:"varint,40,opt,name=calls,proto3" json:"calls,omitempty"` // the calling convention of the function there (arch.Convention)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1637,6 +1638,13 @@ func (x *Event) GetText() []byte {
 		return x.Text
 	}
 	return nil
+}
+
+func (x *Event) GetCalls() uint32 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
 }
 
 type RegisterRequest struct {
@@ -4012,7 +4020,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x04hits\x18\x02 \x01(\x04R\x04hits\x12\x16\n" +
 	"\x06missed\x18\x03 \x01(\x04R\x06missed\x12\x14\n" +
 	"\x05pause\x18\x04 \x01(\x03R\x05pause\x12\x1c\n" +
-	"\tuncounted\x18\x05 \x01(\x04R\tuncounted\"\x9e\x04\n" +
+	"\tuncounted\x18\x05 \x01(\x04R\tuncounted\"\xb4\x04\n" +
 	"\x05Event\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.ptracer.v1.Event.KindR\x04kind\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x10\n" +
@@ -4029,7 +4037,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05child\x18\f \x01(\x05R\x05child\x12\x12\n" +
 	"\x04path\x18\r \x01(\tR\x04path\x12\x14\n" +
 	"\x05count\x18\x0e \x01(\x04R\x05count\x12\x12\n" +
-	"\x04text\x18\x0f \x01(\fR\x04text\"\xb8\x01\n" +
+	"\x04text\x18\x0f \x01(\fR\x04text\x12\x14\n" +
+	"\x05calls\x18( \x01(\rR\x05calls\"\xb8\x01\n" +
 	"\x04Kind\x12\b\n" +
 	"\x04NONE\x10\x00\x12\a\n" +
 	"\x03HIT\x10\x01\x12\v\n" +

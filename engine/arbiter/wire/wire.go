@@ -33,7 +33,7 @@ const MaxMessage = 16 << 20
 func FromEvent(e *event.Event) *Event {
 	return &Event{Kind: Event_Kind(e.Kind), Time: e.Time, Pid: int32(e.PID), Tid: int32(e.TID), Probe: int32(e.Probe),
 		Location: text(e.Location), Addr: uint64(e.Addr), Args: e.Args[:e.NArgs:e.NArgs], Strings: ToBytes(e.Strings), Signal: int32(e.Signal),
-		Status: int32(e.Status), Child: int32(e.Child), Path: text(e.Path), Count: e.Count, Text: []byte(e.Text)}
+		Status: int32(e.Status), Child: int32(e.Child), Path: text(e.Path), Count: e.Count, Text: []byte(e.Text), Calls: uint32(e.Calls)}
 }
 
 // text makes a message's text of a name: those of files and functions are any
@@ -69,6 +69,7 @@ func ToEvent(m *Event) event.Event {
 		Location: m.Location, Addr: arch.Addr(m.Addr), Strings: ToStrings(m.Strings), Signal: int(m.Signal),
 		Status: int(m.Status), Child: int(m.Child), Path: m.Path, Count: m.Count, Text: string(m.Text)}
 	e.NArgs = copy(e.Args[:], m.Args)
+	e.Calls = arch.Convention(min(m.Calls, uint32(arch.NotKnown)))
 	return e
 }
 

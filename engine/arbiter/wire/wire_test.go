@@ -38,7 +38,7 @@ func sent[M proto.Message](t testing.TB, m, empty M) M {
 // TestEvents sends events of each kind, with what programs have in their memory.
 func TestEvents(t *testing.T) {
 	for k := event.Hit; k <= event.Asked; k++ {
-		e := event.Event{Kind: k, Time: 1, PID: 2, TID: 3, Probe: 4, Location: "loop:work", Addr: 5, NArgs: 2, Args: [event.MaxArgs]uint64{6, 7},
+		e := event.Event{Kind: k, Time: 1, PID: 2, TID: 3, Probe: 4, Location: "loop:work", Addr: 5, Calls: arch.GoStack, NArgs: 2, Args: [event.MaxArgs]uint64{6, 7},
 			Strings: []string{"\xff\xfe", "ü"}, Signal: 8, Status: 9, Child: 10, Path: "/bin/x", Count: 11, Text: "a\x80b"}
 		if d := cmp.Diff(e, ToEvent(sent(t, FromEvent(&e), &Event{}))); d != "" {
 			t.Error(d)

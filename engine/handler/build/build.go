@@ -23,7 +23,7 @@
 // Builder's that say they clobber them.
 //
 // A mistake is remembered, makes what follows of no effect, and comes out of
-// Program. The package is pure and imports package program only.
+// Program. The package is pure and imports packages program and arch only.
 package build
 
 import (
@@ -32,6 +32,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
@@ -79,8 +80,9 @@ type Builder struct {
 func New(name string, ctx program.Context) *Builder {
 	b := &Builder{name: name, context: ctx, same: map[Label]Label{}, placed: map[Label]bool{}}
 	l, ok := layouts[ctx.Arch]
-	if !ok {
-		b.Fail("no layout of registers for %q", ctx.Arch)
+	if !ok || ctx.Calls > arch.NotKnown {
+		b.Fail("no layout of registers for %q, convention %d", ctx.Arch, ctx.Calls)
+		b.context.Calls = arch.NotKnown
 	}
 	b.layout = l
 	b.Add(asm.Mov.Reg(Ctx, R1))

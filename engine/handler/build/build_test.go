@@ -72,15 +72,29 @@ func TestLayout(t *testing.T) {
 				t.Errorf("%s: %s is word %d, should be %d", isa.Name(), what, got-1000, want-1000)
 			}
 		}
-		n := 0
-		for want, ok := isa.Arg(regs, n); ok; want, ok = isa.Arg(regs, n) {
-			same("argument", value(func(b *Builder) { b.Arg(R0, n) }), want)
-			n++
+		for _, c := range arch.Conventions {
+			ctx.Calls = c
+			n := 0
+			for want, ok := isa.Arg(c, regs, n); ok; want, ok = isa.Arg(c, regs, n) {
+				same(c.String()+"'s argument", value(func(b *Builder) { b.Arg(R0, n) }), want)
+				if c == arch.GoRegisters {
+					same("Go's result", value(func(b *Builder) { b.Result(R0, n) }), want)
+				}
+				n++
+			}
+			b := New("x", ctx)
+			if b.Arg(R0, n); !errors.Is(b.Err(), ErrNotKnown) {
+				t.Errorf("%s: argument %d of %v exists", isa.Name(), n, c)
+			}
 		}
-		b := New("x", ctx)
-		if b.Arg(R0, n); b.Err() == nil {
-			t.Errorf("%s: argument %d exists", isa.Name(), n)
+		for _, c := range []arch.Convention{arch.GoStack, arch.NotKnown} {
+			ctx.Calls = c
+			b := New("x", ctx)
+			if b.Ret(R0); !errors.Is(b.Err(), ErrNotKnown) {
+				t.Errorf("%s: the result of %v is in a register", isa.Name(), c)
+			}
 		}
+		ctx.Calls = arch.C
 		same("result", value(func(b *Builder) { b.Ret(R0) }), isa.Result(regs))
 		same("sp", value(func(b *Builder) { b.SP(R0) }), regs[isa.SPReg()])
 		same("pc", value(func(b *Builder) { b.PC(R0) }), regs[isa.PCReg()])
@@ -261,17 +275,17 @@ func TestMistakes(t *testing.T) {
 	ctx := context(t, "amd64")
 	spec := program.Map{Name: "m", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}
 	for want, make := range map[string]func(b *Builder){
-		"no register is free":            func(b *Builder) { b.Var(); b.Var(); b.Var(); b.Var() },
-		"argument 6 is in no register":   func(b *Builder) { b.SetArg(6, R0) },
-		`amd64 has no register "x0"`:     func(b *Builder) { b.Register(R0, "x0") },
-		`two maps are called "m"`:        func(b *Builder) { b.Map(spec); b.Map(spec) },
-		"map m has no entry 1":           func(b *Builder) { b.Index(b.Map(spec), 1) },
-		"no helper has number 9999":      func(b *Builder) { b.Call(9999) },
-		"label .1 is nowhere":            func(b *Builder) { b.Jump(b.NewLabel()) },
-		"label .1 is put twice":          func(b *Builder) { l := b.NewLabel(); b.Here(l); b.Here(l) },
-		"no 600 bytes of stack are left": func(b *Builder) { b.Slot(600) },
-		"handler: first":                 func(b *Builder) { b.Fail("first"); b.Fail("second") },
-		"invalid opcode":                 func(b *Builder) { b.Add(asm.Instruction{OpCode: asm.InvalidOpCode}) },
+		"no register is free": func(b *Builder) { b.Var(); b.Var(); b.Var(); b.Var() },
+		"arg6: not known: it is in no register, C has 6 on amd64": func(b *Builder) { b.SetArg(6, R0) },
+		`amd64 has no register "x0"`:                              func(b *Builder) { b.Register(R0, "x0") },
+		`two maps are called "m"`:                                 func(b *Builder) { b.Map(spec); b.Map(spec) },
+		"map m has no entry 1":                                    func(b *Builder) { b.Index(b.Map(spec), 1) },
+		"no helper has number 9999":                               func(b *Builder) { b.Call(9999) },
+		"label .1 is nowhere":                                     func(b *Builder) { b.Jump(b.NewLabel()) },
+		"label .1 is put twice":                                   func(b *Builder) { l := b.NewLabel(); b.Here(l); b.Here(l) },
+		"no 600 bytes of stack are left":                          func(b *Builder) { b.Slot(600) },
+		"handler: first":                                          func(b *Builder) { b.Fail("first"); b.Fail("second") },
+		"invalid opcode":                                          func(b *Builder) { b.Add(asm.Instruction{OpCode: asm.InvalidOpCode}) },
 	} {
 		b := New("handler", ctx)
 		make(b)

@@ -1,14 +1,17 @@
 package build
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
 // layout says where a context has what, in words of 8 bytes.
 type layout struct {
-	args       []int
+	args       [len(arch.Conventions)][]int // by convention, where it has them in registers
 	ret        int
 	sp, pc, fp int
 	g          int // the goroutine of Go code
@@ -20,7 +23,7 @@ type layout struct {
 // name.
 var layouts = map[string]layout{
 	"amd64": {
-		args: []int{14, 13, 12, 11, 9, 8},
+		args: [...][]int{arch.C: {14, 13, 12, 11, 9, 8}, arch.GoRegisters: {10, 5, 11, 14, 13, 9, 8, 7, 6}, arch.NotKnown: nil},
 		ret:  10, sp: 19, pc: 16, fp: 4, g: 1, returned: 8,
 		names: []string{
 			"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax",
@@ -28,7 +31,7 @@ var layouts = map[string]layout{
 		},
 	},
 	"arm64": {
-		args: []int{0, 1, 2, 3, 4, 5, 6, 7},
+		args: [...][]int{arch.C: {0, 1, 2, 3, 4, 5, 6, 7}, arch.GoRegisters: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, arch.NotKnown: nil},
 		ret:  0, sp: 31, pc: 32, fp: 29, g: 28,
 		names: []string{
 			"x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
@@ -41,8 +44,13 @@ var layouts = map[string]layout{
 // word loads a word of the context.
 func (b *Builder) word(dst Reg, i int) { b.Add(asm.LoadMem(dst, Ctx, int16(8*i), asm.DWord)) }
 
-// Arg loads argument n of the function at its entry, as the C calling
-// convention passes it: n is 0 to 5 on amd64, to 7 on arm64.
+// ErrNotKnown is wrapped by errors about arguments and results that are in no
+// register that the calling convention knows.
+var ErrNotKnown = errors.New("not known")
+
+// Arg loads argument n of the function at its entry, as the calling convention of the
+// context (Context.Calls) passes it in registers: n is 0 to 5 in C on amd64, to 7 on
+// arm64; in Go 0 to 8, and to 15.
 func (b *Builder) Arg(dst Reg, n int) {
 	if w, ok := b.arg(n); ok {
 		b.word(dst, w)
@@ -50,15 +58,40 @@ func (b *Builder) Arg(dst Reg, n int) {
 }
 
 func (b *Builder) arg(n int) (word int, ok bool) {
-	if n < 0 || n >= len(b.layout.args) {
-		b.Fail("argument %d is in no register: %s passes %d", n, b.context.Arch, len(b.layout.args))
-		return 0, false
+	regs := b.layout.args[b.context.Calls]
+	switch c := b.context.Calls; {
+	case n >= 0 && n < len(regs):
+		return regs[n], true
+	case c == arch.NotKnown:
+		b.Fail("arg%d: %w: nothing says whether this function has its arguments in registers or on the stack: name a register, as $%s", n, ErrNotKnown, b.layout.names[b.layout.ret])
+	case c == arch.GoStack:
+		b.Fail("arg%d: %w: this function has its arguments on the stack", n, ErrNotKnown)
+	default:
+		b.Fail("arg%d: %w: it is in no register, %v has %d on %s", n, ErrNotKnown, c, len(regs), b.context.Arch)
 	}
-	return b.layout.args[n], true
+	return 0, false
 }
 
 // Ret loads what the function returns, at its exit.
-func (b *Builder) Ret(dst Reg) { b.word(dst, b.layout.ret) }
+func (b *Builder) Ret(dst Reg) { b.Result(dst, 0) }
+
+// Result loads word n of what the function returns, at its exit; those behind the
+// first are Go's.
+func (b *Builder) Result(dst Reg, n int) {
+	regs := b.layout.args[arch.GoRegisters] // the results have the same ones
+	switch c := b.context.Calls; {
+	case c == arch.NotKnown:
+		b.Fail("ret: %w: nothing says whether this function leaves its result in a register or on the stack: name a register, as $%s", ErrNotKnown, b.layout.names[b.layout.ret])
+	case c == arch.GoStack:
+		b.Fail("ret: %w: this function leaves its results on the stack, behind its arguments, and nothing says how many these are: name the place, as load64($%s + 16)", ErrNotKnown, b.layout.names[b.layout.sp])
+	case n == 0:
+		b.word(dst, b.layout.ret)
+	case c == arch.GoRegisters && n > 0 && n < len(regs):
+		b.word(dst, regs[n])
+	default:
+		b.Fail("word %d of the result: %w", n, ErrNotKnown)
+	}
+}
 
 // SP loads the stack pointer.
 func (b *Builder) SP(dst Reg) { b.word(dst, b.layout.sp) }
@@ -88,7 +121,11 @@ func (b *Builder) SetArg(n int, src Reg) {
 	}
 }
 
-// SetRet changes what the function returns, at its exit; see SetArg.
+// SetRet changes what the function returns in its first register, at its exit; see
+// SetArg.
 func (b *Builder) SetRet(src Reg) {
+	if c := b.context.Calls; c == arch.GoStack || c == arch.NotKnown {
+		b.Fail("ret: %w: nothing says where this function leaves its result", ErrNotKnown)
+	}
 	b.Add(asm.StoreMem(Ctx, int16(8*b.layout.ret), src, asm.DWord))
 }

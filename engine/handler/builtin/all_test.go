@@ -1,9 +1,11 @@
 package builtin
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -34,6 +36,13 @@ func linear(t testing.TB, lo, hi int64, step uint64) Scale {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// ofGo makes a handler for functions of one of Go's conventions.
+func ofGo(c program.Context, calls arch.Convention, kind string, p Params) (*build.Handler, error) {
+	c.Calls = calls
+	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == kind })
+	return Kinds[i].MakeFor(c, p)
 }
 
 // made is a handler and how it is called in tests.
@@ -72,6 +81,24 @@ var all = []made{
 			{Expr: expr(t, "int(ret)")}, {Expr: expr(t, "arg0")}, {Expr: expr(t, "str(arg1)")}, {Expr: expr(t, "load8(arg2)")},
 		}})
 		return h, err
+	}},
+	{"go record", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return ofGo(c, arch.GoRegisters, "record", Params{Exprs: []string{"arg0", "str(arg1)", "load8(arg8)"}})
+	}},
+	{"go record both", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return ofGo(c, arch.GoRegisters, "record", Params{Exprs: []string{"ret", "str(arg1)"}, Calls: Calls{Go: true}})
+	}},
+	{"go record of result", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return ofGo(c, arch.GoRegisters, "record", Params{Exprs: []string{"str(ret)"}, Strings: 1})
+	}},
+	{"go filter", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return ofGo(c, arch.GoRegisters, "count", Params{Guards: Guards{Filter: `str(arg0) == "a string" || str(arg2) =~ "other*"`}})
+	}},
+	{"go stack record", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return ofGo(c, arch.GoStack, "record", Params{Exprs: []string{"arg9", "str(arg1)"}, Strings: 500})
+	}},
+	{"go stack filter", func(t testing.TB, c program.Context) (*build.Handler, error) {
+		return ofGo(c, arch.GoStack, "hist", Params{Exprs: []string{"arg0 + arg1"}, Guards: Guards{Filter: `str(arg0) == "a string" || arg2 == arg3`}})
 	}},
 	{"latency", func(t testing.TB, c program.Context) (*build.Handler, error) { return Latency(c, Scale{}, Calls{}) }},
 	{"latency go", func(t testing.TB, c program.Context) (*build.Handler, error) {

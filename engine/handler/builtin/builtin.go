@@ -17,7 +17,7 @@
 // to atomically, even those of a CPU's own: in the tracee a thread may be moved
 // to another CPU at any instruction, and no hit may be lost.
 //
-// The package is pure; it imports program, build and filter.
+// The package is pure; it imports program, build, filter and arch.
 package builtin
 
 import (

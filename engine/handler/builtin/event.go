@@ -70,6 +70,9 @@ func (l *Layout) Decode(rec []byte) (*Event, error) {
 		case f.Expr.IsString():
 			v.Kind = String
 			v.Str = cut(rec[l.offs[i]+8:][:f.Size], n)
+			if n&recSized != 0 {
+				v.Str = string(rec[l.offs[i]+8:][:min(n&^recSized, uint64(f.Size))])
+			}
 		default:
 			v.Num = Num{n, f.Expr.Signed()}
 		}

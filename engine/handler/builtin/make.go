@@ -1,12 +1,14 @@
 package builtin
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -82,18 +84,38 @@ var Kinds = []Kind{
 // request is Params with what they say parsed.
 type request struct {
 	Params
+	ctx    program.Context
 	exprs  []*filter.Expr
 	filter *filter.Expr
 }
 
-// Make makes the handler of kind k.
+// Make makes the handler of kind k for functions of the context's calling convention,
+// or, if it asks for what that has not, of the first one that has it.
 func (k Kind) Make(ctx program.Context, p Params) (*build.Handler, error) {
+	h, err := k.MakeFor(ctx, p)
+	for _, c := range arch.Conventions {
+		if !errors.Is(err, build.ErrNotKnown) {
+			break
+		}
+		ctx.Calls = c
+		if other, err2 := k.MakeFor(ctx, p); err2 == nil {
+			return other, nil
+		}
+	}
+	return h, err
+}
+
+// MakeFor makes the handler of kind k for functions of the context's calling
+// convention. Handlers of other conventions have the same maps, with the same
+// meaning. Errors wrap build.ErrNotKnown where it asks for what the convention does
+// not tell.
+func (k Kind) MakeFor(ctx program.Context, p Params) (*build.Handler, error) {
 	if wrong := p.given() &^ k.takes; wrong != 0 {
 		return nil, fmt.Errorf("%w: %s takes no %s", ErrParams, k.Name, strings.TrimPrefix(useNames[bits.TrailingZeros8(uint8(wrong))], "a "))
 	}
-	r := request{Params: p}
+	r := request{Params: p, ctx: ctx}
 	for _, text := range p.Exprs {
-		e, err := filter.Parse(text, filter.Options{Names: p.Names, Strings: k.takes&useRecord != 0, What: "expression"})
+		e, err := filter.Parse(text, filter.Options{Names: p.Names, Strings: k.takes&useRecord != 0, What: "expression", Context: ctx})
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +152,7 @@ func (p Params) given() (g uses) {
 func (r *request) place(k Kind) (err error) {
 	all := r.exprs
 	if r.Filter != "" {
-		if r.filter, err = filter.Parse(r.Filter, filter.Options{Names: r.Names}); err != nil {
+		if r.filter, err = filter.Parse(r.Filter, filter.Options{Names: r.Names, Context: r.ctx}); err != nil {
 			return err
 		}
 		all = append(slices.Clone(all), r.filter)
@@ -167,12 +189,13 @@ func (g Guards) before(h *build.Handler, condition *filter.Expr) (*build.Handler
 	return h, err
 }
 
-// Before puts guards in front of any handler. names are as in Params.
+// Before puts guards in front of any handler, for functions of its context's calling
+// convention. names are as in Params.
 func (g Guards) Before(h *build.Handler, names map[string]string) (*build.Handler, error) {
 	var condition *filter.Expr
 	if g.Filter != "" {
 		var err error
-		if condition, err = filter.Parse(g.Filter, filter.Options{Names: names}); err != nil {
+		if condition, err = filter.Parse(g.Filter, filter.Options{Names: names, Context: h.Context}); err != nil {
 			return nil, err
 		}
 	}

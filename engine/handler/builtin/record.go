@@ -43,7 +43,8 @@ type RecordOptions struct {
 //	32  size of the record (2 bytes), version (1), number of fields (1)
 //	36  bit i: field i could not be read (4 bytes)
 //	40  fields: a number is 8 bytes; a string is 8 bytes of length, and its
-//	    bytes, with room for Size rounded up to 8
+//	    bytes, with room for Size rounded up to 8. A 0 ends it, unless recSized is
+//	    added to the length: then it is that long, whatever is in it.
 const (
 	recTime    = 0
 	recThread  = 8
@@ -53,6 +54,7 @@ const (
 	recFaults  = 36
 	recFields  = 40
 	recVersion = 1
+	recSized   = 1 << 32
 
 	maxFields  = 32
 	maxRecord  = 1 << 15
@@ -106,7 +108,8 @@ func newLayout(at build.Point, fields []Field) (*Layout, error) {
 // Record writes a record of each hit to a ring; where it is full the hit is
 // counted as not noted. With At the exit, what uses arguments is computed at the
 // entry and kept until the exit, strings are read at the exit, from the address
-// that they had at the entry; entry and exit are then two programs. Maps:
+// that they had at the entry (and of Go's as long as they were there); entry and exit
+// are then two programs. Maps:
 // "records", a ring buffer; "misses"; "calls" where there are two programs. Cost:
 // room in the ring, clock, 8 bytes of store a number, a copy a string.
 func Record(ctx program.Context, o RecordOptions) (*build.Handler, *Layout, error) {
@@ -205,13 +208,20 @@ func (r recorder) single(ctx program.Context) (*build.Handler, error) {
 func (r recorder) paired(ctx program.Context, c Calls, kept []int) (*build.Handler, error) {
 	return pair("record", ctx, func(b *build.Builder, at build.Point) {
 		ring, miss := r.maps(b)
-		f := newFrames(b, c, len(kept)+1)
 		saved := []build.Mem{b.Slot(8)} // which could not be read
-		for range kept {
-			saved = append(saved, b.Slot(8))
+		early := map[int]earlyMem{}
+		for _, i := range kept {
+			e := earlyMem{value: b.Slot(8)}
+			saved = append(saved, e.value)
+			if r.Fields[i].Expr.IsString() { // whether it has a length or not: the maps are the same
+				e.length = b.Slot(8)
+				saved = append(saved, e.length)
+			}
+			early[i] = e
 		}
+		f := newFrames(b, c, len(saved))
 		if at == build.Entry {
-			r.keep(b, kept, saved)
+			r.keep(b, kept, early, saved[0])
 			f.push(b, saved, miss)
 			return
 		}
@@ -219,32 +229,38 @@ func (r recorder) paired(ctx program.Context, c Calls, kept []int) (*build.Handl
 		f.pop(b, took, saved, miss)
 		b.Store(since, took)
 		b.Free(took)
-		early := map[int]build.Mem{}
-		for k, i := range kept {
-			early[i] = saved[k+1]
-		}
 		r.write(b, ring, miss, early, &callMem{since, saved[0]})
 	}, nil)
 }
 
+// earlyMem is where the stack holds a field that was computed at the entry; of a
+// string that is its address, and its length.
+type earlyMem struct{ value, length build.Mem }
+
 // callMem is where the stack holds what was kept of a call.
 type callMem struct{ took, faults build.Mem }
 
-// keep computes early fields into stack slots.
-func (r recorder) keep(b *build.Builder, kept []int, saved []build.Mem) {
-	b.Zero(saved[0])
-	for k, i := range kept {
-		b.Zero(saved[k+1])
-		e := r.Fields[i].Expr
-		if a := e.Address(); a != nil {
-			e = a
-		}
-		r.number(b, e, saved[k+1], func() {
-			b.Load(build.R1, saved[0])
+// keep computes early fields into stack slots, and which could not be read into faults.
+func (r recorder) keep(b *build.Builder, kept []int, early map[int]earlyMem, faults build.Mem) {
+	b.Zero(faults)
+	for _, i := range kept {
+		fault := func() {
+			b.Load(build.R1, faults)
 			b.Const(build.R2, 1<<i)
 			b.Add(asm.Or.Reg(build.R1, build.R2))
-			b.Store(saved[0], build.R1)
-		})
+			b.Store(faults, build.R1)
+		}
+		e, m := r.Fields[i].Expr, early[i]
+		b.Zero(m.value)
+		if !e.IsString() {
+			r.number(b, e, m.value, fault)
+			continue
+		}
+		r.number(b, e.Address(), m.value, fault)
+		b.Zero(m.length)
+		if n := e.Length(); n != nil {
+			r.number(b, n, m.length, fault)
+		}
 	}
 }
 
@@ -263,7 +279,7 @@ func (r recorder) number(b *build.Builder, e *filter.Expr, to build.Mem, fault f
 }
 
 // write builds a record. early are fields on the stack.
-func (r recorder) write(b *build.Builder, ring build.Map, miss misses, early map[int]build.Mem, call *callMem) {
+func (r recorder) write(b *build.Builder, ring build.Map, miss misses, early map[int]earlyMem, call *callMem) {
 	full, rec := b.NewLabel(), b.Var()
 	b.Reserve(ring, r.size, full)
 	b.Move(rec, build.R0)
@@ -275,7 +291,7 @@ func (r recorder) write(b *build.Builder, ring build.Map, miss misses, early map
 		case f.Expr.IsString():
 			r.text(b, i, rec, m, isEarly)
 		case isEarly:
-			b.Load(build.R1, m)
+			b.Load(build.R1, m.value)
 			b.Store(at, build.R1)
 		default:
 			b.StoreImm(at, 0, asm.DWord)
@@ -317,7 +333,7 @@ func (r recorder) bad(b *build.Builder, i int, rec build.Reg) {
 }
 
 // text reads the string of field i into the record.
-func (r recorder) text(b *build.Builder, i int, rec build.Reg, addr build.Mem, early bool) {
+func (r recorder) text(b *build.Builder, i int, rec build.Reg, early earlyMem, isEarly bool) {
 	f, at := r.Fields[i], build.At(rec, r.offs[i])
 	data := at.Add(8)
 	data.Size = f.Size
@@ -328,16 +344,45 @@ func (r recorder) text(b *build.Builder, i int, rec build.Reg, addr build.Mem, e
 		return
 	}
 	bad, end := b.NewLabel(), b.NewLabel()
-	if early {
-		b.Load(build.R3, addr)
-	} else {
-		f.Expr.Address().Emit(b, build.R3, bad)
+	part := func(dst build.Reg, e *filter.Expr, m build.Mem) {
+		if isEarly {
+			b.Load(dst, m)
+		} else {
+			e.Emit(b, dst, bad)
+		}
 	}
-	b.ReadString(data, build.R3)
-	b.JumpIf(build.SLt(build.R0, 0), bad)
-	b.Store(at, build.R0)
+	if n := f.Expr.Length(); n != nil {
+		size, address := b.Slot(8), b.Slot(8)
+		part(build.R1, n, early.length)
+		b.Store(size, build.R1)
+		part(build.R1, f.Expr.Address(), early.value)
+		b.Store(address, build.R1)
+		r.sized(b, data, at, size, address, bad)
+		b.Release(size, address)
+	} else {
+		part(build.R3, f.Expr.Address(), early.value)
+		b.ReadString(data, build.R3)
+		b.JumpIf(build.SLt(build.R0, 0), bad)
+		b.Store(at, build.R0)
+	}
 	b.Jump(end)
 	b.Here(bad)
 	r.bad(b, i, rec)
 	b.Here(end)
+}
+
+// sized reads a string that has a length, as much of it as there is room for beside
+// the end of others.
+func (r recorder) sized(b *build.Builder, data, length, size, address build.Mem, bad build.Label) {
+	b.Load(build.R2, size)
+	b.If(build.Gt(build.R2, int64(data.Size-1)), func() { b.Const(build.R2, int64(data.Size-1)) })
+	b.Store(size, build.R2)
+	b.Addr(build.R1, data)
+	b.Load(build.R3, address)
+	b.Call(program.FnProbeReadUser)
+	b.JumpIf(build.Ne(build.R0, 0), bad)
+	b.Load(build.R1, size)
+	b.Const(build.R2, recSized)
+	b.Add(asm.Or.Reg(build.R1, build.R2))
+	b.Store(length, build.R1)
 }

@@ -629,7 +629,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{hist(build.Entry, "ret"), "ret: at the function's entry there is no result yet"},
 		{hist(build.Exit, "arg0 + 1"), "arg0 + 1: at the function's exit its arguments are gone"},
-		{hist(build.Entry, "arg6"), "argument 6 is in no register: amd64 passes 6"},
+		{hist(build.Entry, "arg6"), "arg6: not known: it is in no register, C has 6 on amd64"},
 		{rec(RecordOptions{At: build.Exit, Fields: []Field{field}}), "a field has arguments or the return value, not both"},
 		{rec(RecordOptions{Fields: []Field{field}}), "there is no result yet"},
 		{rec(RecordOptions{Ring: 5000}), "a ring of 5000 bytes"},

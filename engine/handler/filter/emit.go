@@ -83,7 +83,7 @@ func (g emitter) value(n *node, d int) {
 	case kArg:
 		b.Arg(dst, n.n)
 	case kRet:
-		b.Ret(dst)
+		b.Result(dst, n.n)
 	case kReg:
 		b.Register(dst, n.text)
 	case kNeg:

@@ -16,7 +16,7 @@ var ErrFault = errors.New("no value")
 // Env is a hit, as an expression sees it.
 type Env interface {
 	Arg(i int) (value uint64, ok bool)
-	Ret() uint64
+	Ret(word int) uint64
 	Register(name string) (value uint64, ok bool)
 	// Read reads memory, whole or not at all.
 	Read(at arch.Addr, b []byte) error
@@ -83,7 +83,7 @@ func evalLeaf(n *node, env Env) (uint64, error) {
 	case kReg:
 		v, ok = env.Register(n.text)
 	case kRet:
-		v = env.Ret()
+		v = env.Ret(n.n)
 	case kPID:
 		v = env.PIDTGID() >> 32
 	case kTID:
@@ -206,10 +206,13 @@ func evalLoad(n *node, env Env) (uint64, error) {
 
 func evalMatch(n *node, env Env) (uint64, error) {
 	var s string
-	if n.x.kind == kComm {
+	switch {
+	case n.x.kind == kComm:
 		comm := env.Comm()
 		s, _, _ = strings.Cut(string(comm[:]), "\x00")
-	} else {
+	case lengthOf(n.x) != nil:
+		return evalSized(n, env)
+	default:
 		at, err := eval(n.x.x, env)
 		if err != nil {
 			return 0, err
@@ -222,6 +225,30 @@ func evalMatch(n *node, env Env) (uint64, error) {
 		return truth(strings.HasPrefix(s, n.text)), nil
 	}
 	return truth(s == n.text), nil
+}
+
+// evalSized compares a string that has a length, which is looked at first: of one that
+// can't match nothing is read.
+func evalSized(n *node, env Env) (uint64, error) {
+	size, err := eval(lengthOf(n.x), env)
+	if err != nil {
+		return 0, err
+	}
+	if size < uint64(len(n.text)) || n.n == whole && size > uint64(len(n.text)) {
+		return 0, nil
+	}
+	if n.text == "" {
+		return 1, nil
+	}
+	at, err := eval(n.x.x, env)
+	if err != nil {
+		return 0, err
+	}
+	b := make([]byte, len(n.text))
+	if err := env.Read(arch.Addr(at), b); err != nil {
+		return 0, fmt.Errorf("%w: %v: %w", ErrFault, n.x, err)
+	}
+	return truth(string(b) == n.text), nil
 }
 
 // readString reads bytes up to a 0, most of them at the most.

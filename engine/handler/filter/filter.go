@@ -5,8 +5,10 @@
 //
 // # Values
 //
-//	arg0 ... arg7   arguments of the function, at its entry (amd64: to arg5)
-//	ret             what it returns, at its exit
+//	arg0 ... arg15  arguments of the function, at its entry, as its calling convention
+//	                has them (C: up to arg5 on amd64, to arg7 on arm64; Go: to arg8
+//	                and to arg15, where a string is two, a slice three)
+//	ret             what it returns, at its exit: of Go's results the first word
 //	$rbx, $x19      a register, by the kernel's name
 //	pid tid uid gid cpu time cookie ip
 //	                process, thread, user, group, CPU, nanoseconds of the
@@ -14,7 +16,9 @@
 //	12 0x1f 0b101 4_096 10u 'a' '\n'
 //	load8(a) load16(a) load32(a) load64(a)
 //	                unsigned number in memory at address a
-//	str(a) comm     string in memory at address a; name of the thread
+//	str(a) comm     string in memory at address a, up to a 0 (of Go's functions
+//	                str(argN) and str(ret) take a pointer and the length behind it);
+//	                name of the thread
 //	"text"          only to compare strings with
 //
 // All numbers have 64 bits and are signed (int64), unless they are cast:
@@ -40,7 +44,7 @@
 // by more than a byte is not read on. Where memory can't be read the condition
 // is false as a whole, even if it was negated: there is nothing to say about it.
 //
-// The package is pure; it imports packages program and build.
+// The package is pure; it imports packages program, build and arch.
 package filter
 
 import (
@@ -106,6 +110,9 @@ type Options struct {
 	Strings bool
 	// What the text is, as errors call it: the name of a flag. "": a filter.
 	What string
+	// Context is that of the functions that it is for; without one they are C's. A
+	// Builder of another calling convention must not be given the expression.
+	Context program.Context
 }
 
 // Expr is an expression that was parsed and checked.
@@ -127,7 +134,7 @@ func Parse(text string, o Options) (*Expr, error) {
 	if !o.Raw {
 		n = fold(n)
 	}
-	return &Expr{text, n}, nil
+	return &Expr{text, under(n, o.Context)}, nil
 }
 
 // Text is what was parsed.
@@ -157,6 +164,16 @@ func (e *Expr) Address() *Expr {
 	return &Expr{e.root.x.String(), e.root.x}
 }
 
+// Length is how long the string at Address is, nil where a 0 ends it: in Go str(argN)
+// and str(ret) are two words, a pointer and a length.
+func (e *Expr) Length() *Expr {
+	if e.root.kind != kStr || lengthOf(e.root) == nil {
+		return nil
+	}
+	n := lengthOf(e.root)
+	return &Expr{n.String(), n}
+}
+
 // Needs is what the expression may do: read memory, or nothing.
 func (e *Expr) Needs() program.Rights {
 	if e.root.any(func(n *node) bool { return n.kind == kLoad || n.kind == kStr }) {
@@ -167,7 +184,9 @@ func (e *Expr) Needs() program.Rights {
 
 // UsesArgs is whether the expression means something at a function's entry
 // only, UsesRet at its exit only.
-func (e *Expr) UsesArgs() bool { return e.root.any(func(n *node) bool { return n.kind == kArg }) }
+func (e *Expr) UsesArgs() bool {
+	return e.root.any(func(n *node) bool { return n.kind == kArg || n.arg })
+}
 
 // UsesRet is whether the expression means something at a function's exit only.
 func (e *Expr) UsesRet() bool { return e.root.any(func(n *node) bool { return n.kind == kRet }) }

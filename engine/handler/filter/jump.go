@@ -103,6 +103,9 @@ func (g emitter) match(n *node, when bool, to build.Label) {
 // another length goes on at no.
 func (g emitter) readString(n *node, no build.Label) build.Mem {
 	b := g.b
+	if lengthOf(n.x) != nil {
+		return g.readSized(n, no)
+	}
 	g.value(n.x.x, 0)
 	size := len(n.text) + 2
 	if n.n == prefix {
@@ -113,6 +116,25 @@ func (g emitter) readString(n *node, no build.Label) build.Mem {
 	b.JumpIf(build.SLt(build.R0, 0), g.fault)
 	if size > 1 {
 		b.JumpIf(build.Ne(build.R0, int64(len(n.text)+1)), no)
+	}
+	return slot
+}
+
+// readSized reads what is compared of a string that has a length; if that is another
+// it goes on at no.
+func (g emitter) readSized(n *node, no build.Label) build.Mem {
+	b, size := g.b, int64(len(n.text))
+	g.value(lengthOf(n.x), 0)
+	if n.n == prefix {
+		b.JumpIf(build.Lt(build.R0, size), no)
+	} else {
+		b.JumpIf(build.Ne(build.R0, size), no)
+	}
+	slot := b.Slot(max(len(n.text), 1))
+	if size > 0 {
+		g.value(n.x.x, 0)
+		b.Read(slot, build.R0)
+		b.JumpIf(build.Ne(build.R0, 0), g.fault)
 	}
 	return slot
 }

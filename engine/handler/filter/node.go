@@ -11,8 +11,8 @@ type kind uint8
 const (
 	kConst kind = iota
 	kArg        // n
-	kRet
-	kReg // text
+	kRet        // word n
+	kReg        // text
 	kPID
 	kTID
 	kUID
@@ -24,7 +24,7 @@ const (
 	kLoad // n bytes at x
 	kCast // of x to n bytes
 
-	kStr     // string at x
+	kStr     // string at x, y bytes long; nil: up to a 0
 	kComm    // string
 	kLiteral // text
 
@@ -45,6 +45,7 @@ type node struct {
 	pos      int
 	unsigned bool
 	signed   bool // of a cast: it extends the sign
+	arg      bool // of a load: it is an argument's
 	op       op
 	n        int
 	value    uint64
@@ -155,6 +156,10 @@ func (n *node) String() string {
 			return fmt.Sprintf("int%d(%s)", 8*n.n, n.x)
 		}
 		return fmt.Sprintf("uint%d(%s)", 8*n.n, n.x)
+	case kRet:
+		if n.n > 0 {
+			return fmt.Sprintf("ret.%d", n.n)
+		}
 	case kStr:
 		return fmt.Sprintf("str(%s)", n.x)
 	case kLiteral:

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -255,12 +256,17 @@ func (p *parser) known() string {
 	return ": there are " + strings.Join(slices.Sorted(maps.Keys(p.names)), ", ")
 }
 
+// maxArg is the last argument that any calling convention has in a register.
+const maxArg = 15
+
 // argument is n of argN.
 func argument(s string) (n int, ok bool) {
-	if len(s) == 4 && s[:3] == "arg" && '0' <= s[3] && s[3] <= '7' {
-		return int(s[3] - '0'), true
+	digits, ok := strings.CutPrefix(s, "arg")
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || n < 0 || n > maxArg || digits != strconv.Itoa(n) {
+		return 0, false
 	}
-	return 0, false
+	return n, true
 }
 
 // alias parses what a further name stands for.

@@ -70,7 +70,7 @@ func TestErrors(t *testing.T) {
 		{"arg0 > > 1", `a value is missing before ">"`, 7},
 		{"arg0 1", `"1" after the expression`, 5},
 		{"(arg0", ") is missing before the end", 5},
-		{"arg8", `"arg8" is not known`, 0},
+		{"arg16", `"arg16" is not known`, 0},
 		{"1 + foo", `"foo" is not known`, 4},
 		{"arg0 # 1", "'#' means nothing here", 5},
 		{"0xzz", `"0xzz" is no number`, 0},

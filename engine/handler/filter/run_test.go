@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/arch/amd64"
 	"github.com/ptracer/ptracer/arch/arm64"
+	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -20,12 +22,20 @@ import (
 // hit is a made-up hit, for Eval and for programs.
 type hit struct {
 	toy.Hit
-	isa  arch.ISA
-	regs arch.Regs
+	isa   arch.ISA
+	regs  arch.Regs
+	calls arch.Convention
 }
 
-func (h *hit) Arg(i int) (uint64, bool) { return h.isa.Arg(&h.regs, i) }
-func (h *hit) Ret() uint64              { return h.isa.Result(&h.regs) }
+func (h *hit) Ret(word int) uint64 {
+	if word == 0 {
+		return h.isa.Result(&h.regs)
+	}
+	v, _ := h.isa.Arg(arch.GoRegisters, &h.regs, word)
+	return v
+}
+
+func (h *hit) Arg(i int) (uint64, bool) { return h.isa.Arg(h.calls, &h.regs, i) }
 func (h *hit) PIDTGID() uint64          { return h.Hit.PIDTGID }
 func (h *hit) UIDGID() uint64           { return h.Hit.UIDGID }
 func (h *hit) CPU() int                 { return h.Hit.CPU }
@@ -76,7 +86,7 @@ func (h *hit) set(i int, v uint64) {
 	for w := range h.regs {
 		was := h.regs[w]
 		h.regs[w] = ^v
-		if got, _ := h.Arg(i); i >= 0 && got == ^v || i < 0 && h.Ret() == ^v {
+		if got, _ := h.Arg(i); i >= 0 && got == ^v || i < 0 && h.Ret(0) == ^v {
 			h.regs[w] = v
 			return
 		}
@@ -322,6 +332,43 @@ func agree(t *testing.T, r *rand.Rand, text string) {
 			}
 		}
 	}
+	agreeInGo(t, r, text)
+}
+
+// agreeInGo is agree for functions of Go's.
+func agreeInGo(t *testing.T, r *rand.Rand, text string) {
+	t.Helper()
+	for _, isa := range isas {
+		for _, calls := range []arch.Convention{arch.GoRegisters, arch.GoStack} {
+			h := newHit(isa)
+			h.calls = calls
+			ctx := h.context(t)
+			ctx.Calls = calls
+			e, err := Parse(text, Options{Context: ctx})
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if e.UsesRet() {
+				continue
+			}
+			for range 3 {
+				v := func() uint64 { return values[r.IntN(len(values))] }
+				h.words(v(), v(), v(), v(), v())
+				h.context(t)
+				want, err := e.Eval(h)
+				if err != nil {
+					want = 0
+				}
+				p, err2 := e.Compile("filter", ctx)
+				if err2 != nil {
+					t.Fatalf("%v: %v", e, err2)
+				}
+				if got, _, err2 := toy.New(p.Maps).Run(p, &h.Hit); got != want || err2 != nil {
+					t.Fatalf("%s, %v: %s\n%v\ngives %d, %v, evaluated %d (%v)", isa.Name(), calls, text, e, got, err2, want, err)
+				}
+			}
+		}
+	}
 }
 
 func FuzzDifferential(f *testing.F) {
@@ -374,6 +421,115 @@ func TestKernel(t *testing.T) {
 		}
 		if got != want {
 			t.Fatalf("%s: the kernel gives %d, evaluated %d", text, got, want)
+		}
+	}
+}
+
+// inGo makes a hit of a function of Go's: its arguments are 7, a string, -3 and others, in
+// registers or on the stack, and so are its results.
+func inGo(isa arch.ISA, c arch.Convention) *hit {
+	h := newHit(isa)
+	h.calls = c
+	h.words(7, text, 6, minus(3), 5, 6, 7, 8, 9)
+	return h
+}
+
+// words makes the first arguments these, as the hit's convention has them.
+func (h *hit) words(words ...uint64) {
+	const sp = 0x9000
+	isa, c := h.isa, h.calls
+	h.regs[isa.SPReg()] = sp
+	for i, v := range words {
+		if word, ok := isa.ArgReg(c, i); ok {
+			h.regs[word] = v
+			continue
+		}
+		for b := range 8 {
+			h.Mem[sp+uint64(arch.StackArg(i))+uint64(b)] = byte(v >> (8 * b))
+		}
+	}
+}
+
+// TestRunGo: of Go's functions the words are where Go has them, and strings have a length.
+func TestRunGo(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want uint64
+	}{
+		{"arg0", 7}, {"arg3", minus(3)}, {"arg3 < 0", 1}, {"arg8", 9}, {"arg0 + arg2 * (arg4 + arg5)", 7 + 6*11},
+		{"(arg0 - arg2) * (arg4 - arg5)", minus(1)}, {"arg0 + (arg2 + (arg4 + (arg5 + (arg6 + arg7))))", 39},
+		{`str(arg1) == "foobar"`, 1}, {`str(arg1) == "fooba"`, 0}, {`str(arg1) == "foobarx"`, 0}, {`str(arg1) != "foobaz"`, 1},
+		{`str(arg1) =~ "foo*"`, 1}, {`str(arg1) =~ "foobar*"`, 1}, {`str(arg1) =~ "foobarx*"`, 0}, {`str(arg1) =~ "*"`, 1}, {`str(arg1) == ""`, 0},
+		{`str(arg0) == "toolong"`, 0}, // arg1 is no length of 7: nothing is read
+		{`str(arg0) =~ "x*"`, 0},      // nothing is there
+		{`str(arg1 + 3) == "bar"`, 1}, // an address alone: up to a 0
+		{`str(arg1) == "foobar" && arg0 == 7 && load8(arg1) == 'f'`, 1},
+	} {
+		for _, isa := range isas {
+			for _, calls := range []arch.Convention{arch.GoRegisters, arch.GoStack} {
+				h := inGo(isa, calls)
+				ctx := h.context(t)
+				ctx.Calls = calls
+				e, err := Parse(c.in, Options{Context: ctx})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := e.Compile("filter", ctx)
+				if err != nil {
+					t.Fatalf("%s: %v", c.in, err)
+				}
+				got, _, err := toy.New(p.Maps).Run(p, &h.Hit)
+				if err != nil {
+					t.Fatalf("%s: %v", c.in, err)
+				}
+				eval, err := e.Eval(h)
+				if err != nil {
+					eval = 0
+				}
+				if got != c.want || eval != c.want {
+					t.Errorf("%s, %v, %s: the program says %d, Eval %d; want %d", isa.Name(), calls, c.in, got, eval, c.want)
+				}
+				if !e.UsesArgs() || e.UsesRet() {
+					t.Errorf("%s, %v, %s: it uses no arguments", isa.Name(), calls, c.in)
+				}
+			}
+		}
+	}
+}
+
+// TestRunGoResult: a string that is returned is two words.
+func TestRunGoResult(t *testing.T) {
+	for _, isa := range isas {
+		h := newHit(isa)
+		ctx := h.context(t)
+		ctx.Calls = arch.GoRegisters
+		for i, v := range []uint64{text, 3} {
+			word, _ := isa.ArgReg(arch.GoRegisters, i)
+			h.regs[word] = v
+		}
+		h.context(t)
+		e, err := Parse(`str(ret) == "foo"`, Options{Context: ctx})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := e.Compile("filter", ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := toy.New(p.Maps).Run(p, &h.Hit)
+		eval, err2 := e.Eval(h)
+		if got != 1 || eval != 1 || err != nil || err2 != nil || e.UsesArgs() || !e.UsesRet() {
+			t.Errorf("%s: %d, %d, %v, %v", isa.Name(), got, eval, err, err2)
+		}
+		for _, c := range []arch.Convention{arch.GoStack, arch.NotKnown} {
+			ctx.Calls = c
+			e, err := Parse("ret", Options{Context: ctx})
+			if err == nil {
+				_, err = e.Compile("filter", ctx)
+			}
+			if !errors.Is(err, build.ErrNotKnown) {
+				t.Errorf("%s, %v: %v", isa.Name(), c, err)
+			}
 		}
 	}
 }

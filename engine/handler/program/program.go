@@ -6,7 +6,11 @@
 // Pure: no I/O but reading object files; it knows no tracee.
 package program
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+)
 
 // Program is a handler's code. Index 0 is where it starts, with R1 the context.
 type Program struct {
@@ -97,15 +101,18 @@ type KV struct{ Key, Value []byte }
 type Context struct {
 	Arch string // GOARCH's name
 	Size int    // bytes
+	// Calls is the calling convention of the functions that the program is for: where
+	// in the context their arguments are. What executors do does not depend on it.
+	Calls arch.Convention
 }
 
-// ContextOf is the context on an instruction set, by GOARCH's name.
-func ContextOf(arch string) (Context, error) {
-	switch arch {
+// ContextOf is the context of C functions on an instruction set, by GOARCH's name.
+func ContextOf(name string) (Context, error) {
+	switch name {
 	case "amd64":
-		return Context{arch, 21 * 8}, nil // struct pt_regs
+		return Context{Arch: name, Size: 21 * 8}, nil // struct pt_regs
 	case "arm64":
-		return Context{arch, 34 * 8}, nil // struct user_pt_regs
+		return Context{Arch: name, Size: 34 * 8}, nil // struct user_pt_regs
 	}
-	return Context{}, fmt.Errorf("no context for %q", arch)
+	return Context{}, fmt.Errorf("no context for %q", name)
 }

@@ -48,7 +48,7 @@ func (c *checker) options() error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w: %w", c.p.Name, program.ErrUnsupported, err)
-	case c.o.Context != want:
+	case c.o.Context.Size != want.Size:
 		return fmt.Errorf("%s: %w: a context of %d bytes, on %s it has %d", c.p.Name, program.ErrInvalid, c.o.Context.Size, want.Arch, want.Size)
 	case len(c.p.Insns) > c.o.MaxInsns:
 		return fmt.Errorf("%s: %w: %d instructions, %d are allowed", c.p.Name, ErrComplex, len(c.p.Insns), c.o.MaxInsns)

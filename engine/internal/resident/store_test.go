@@ -35,7 +35,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("found before there is a note: %v", err)
 	}
 	want := Note{Command: "sleep", Planted: time.Unix(1, 0).UTC(),
-		Probes:   []Probe{{Location: "main", Handler: 0, Places: []Place{{"sleep:main", 1, 2, filepath.Base(f.Name()), 3}}}},
+		Probes:   []Probe{{Location: "main", Handler: 0, Places: []Place{{Name: "sleep:main", Addr: 1, Before: 2, Exit: true, File: filepath.Base(f.Name()), N: 3}}}},
 		Handlers: []Handler{{Name: "hist"}}}
 	if err := s.Save(want); err != nil {
 		t.Fatal(err)
