@@ -56,6 +56,9 @@ type Handler interface {
 	Lost() uint64
 	// Limits are how far the limits are that it was opened with.
 	Limits() []builtin.LimitState
+	// Unread is how many hits its condition could not be told of, since memory that this
+	// asks for could not be read: they were not taken.
+	Unread() uint64
 	// Close takes the handler away from its probes, which stay, and count only.
 	// Its result and its limits can still be had, its records not.
 	Close() error
@@ -100,6 +103,7 @@ type opened struct {
 	kept     bool
 	last     build.Result // since it was closed, or kept
 	limits   []builtin.LimitState
+	unread   uint64
 }
 
 // HandlerInfo is what is known about a handler that was opened.
@@ -254,7 +258,7 @@ func (h *opened) keepResult() {
 		return
 	}
 	if r, err := h.read(); err == nil {
-		h.last, h.kept = r, true
+		h.last, h.kept, h.unread = r, true, h.in.Unread()
 	}
 }
 
@@ -348,6 +352,16 @@ func (h *opened) Limits() []builtin.LimitState {
 	return list
 }
 
+// Unread implements Handler.
+func (h *opened) Unread() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.kept {
+		return h.unread
+	}
+	return h.in.Unread()
+}
+
 // Close implements Handler.
 func (h *opened) Close() error {
 	h.mu.Lock()
@@ -359,6 +373,7 @@ func (h *opened) Close() error {
 	var err2 error
 	if !h.kept {
 		h.last, err2 = h.read()
+		h.unread = h.in.Unread()
 	}
 	h.closed = true
 	h.limits, _ = h.in.Limits(h.self())

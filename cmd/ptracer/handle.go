@@ -19,6 +19,7 @@ type handled interface {
 	Info() engine.HandlerInfo
 	Result() (build.Result, error)
 	Lost() uint64
+	Unread() uint64
 	Close() error
 }
 
@@ -85,7 +86,7 @@ func (h *handling) write(w io.Writer, columns int) error {
 		}
 		h.named(r)
 		if h.opt.json {
-			if err := writeResult(w, h.opt.locations[i], r, h.seconds(), h.uncounted()); err != nil {
+			if err := writeResult(w, resultLine{Probe: h.opt.locations[i], Seconds: h.seconds(), Uncounted: h.uncounted(), Unread: x.Unread()}, r); err != nil {
 				return err
 			}
 			continue
@@ -113,15 +114,16 @@ type resultLine struct {
 	Seconds float64         `json:"seconds,omitempty"`
 	// Uncounted is hits of all places together that are in no result.
 	Uncounted uint64 `json:"uncounted,omitempty"`
+	// Unread is hits that the condition could not be told of.
+	Unread uint64 `json:"unread,omitempty"`
 }
 
 // writeResult writes what a location's handler found out as one object a line.
-func writeResult(w io.Writer, location string, r build.Result, seconds float64, uncounted uint64) error {
-	b, err := json.Marshal(r)
-	if err != nil {
+func writeResult(w io.Writer, l resultLine, r build.Result) (err error) {
+	if l.Result, err = json.Marshal(r); err != nil {
 		return err
 	}
-	return writeJSON(w, []resultLine{{location, b, seconds, uncounted}})
+	return writeJSON(w, []resultLine{l})
 }
 
 // lines is the present result, for a terminal.
@@ -150,6 +152,9 @@ func (h *handling) tell(location string, x handled, before uint64) {
 	}
 	if info.Failures > 0 {
 		h.say("%s: %s failed %d times: its result is wrong", location, info.Name, info.Failures)
+	}
+	if n := x.Unread(); n > 0 {
+		h.say("%s: %s not taken: memory that the condition asks for could not be read", location, plural(int(n), "hit"))
 	}
 	r, _ := x.Result()
 	switch r := r.(type) {

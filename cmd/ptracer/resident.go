@@ -263,7 +263,7 @@ func isNamed(location string) bool {
 func writeResults(w io.Writer, results []engine.ResidentResult, t *tally, asJSON bool) error {
 	for _, x := range results {
 		if asJSON {
-			if err := writeResult(w, x.Location, x.Result, t.seconds, t.uncounted); err != nil {
+			if err := writeResult(w, resultLine{Probe: x.Location, Seconds: t.seconds, Uncounted: t.uncounted}, x.Result); err != nil {
 				return err
 			}
 			continue

@@ -285,6 +285,16 @@ func (in *Instance) MayRead(by Peer) error {
 	return in.of.access.may(by, MayRead)
 }
 
+// Unread is how many hits the handler's condition could not be told of: memory that it
+// asks for could not be read.
+func (in *Instance) Unread() uint64 {
+	if !in.Acquire() {
+		return 0
+	}
+	defer in.Release()
+	return builtin.ReadUnread(in.Maps, in.Handler.Guards)
+}
+
 // Limits are how far the limits in front of the handler are, in their order.
 func (in *Instance) Limits(by Peer) (list []builtin.LimitState, err error) {
 	if err := in.MayRead(by); err != nil {

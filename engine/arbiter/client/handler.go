@@ -38,6 +38,7 @@ type handle struct {
 	since   int64        // as it was last read
 	last    build.Result // since it was closed
 	limits  []builtin.LimitState
+	unread  uint64
 }
 
 var _ engine.Handler = (*handle)(nil)
@@ -294,6 +295,16 @@ func (h *handle) Limits() []builtin.LimitState {
 	return h.readLimits()
 }
 
+// Unread implements engine.Handler.
+func (h *handle) Unread() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.unread = builtin.ReadUnread(h.set, h.made.Guards)
+	}
+	return h.unread
+}
+
 func (h *handle) readLimits() (list []builtin.LimitState) {
 	for _, g := range h.made.Guards {
 		if g.Kind == "limit" {
@@ -314,6 +325,7 @@ func (h *handle) Close() error {
 	var err2 error
 	h.last, err2 = h.read()
 	h.limits = h.readLimits()
+	h.unread = builtin.ReadUnread(h.set, h.made.Guards)
 	h.closed = true
 	h.mu.Unlock()
 	h.reading.Lock()

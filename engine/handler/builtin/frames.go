@@ -233,7 +233,10 @@ func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss m
 	b.Release(key)
 	b.Free(calls, pos)
 	if f.If != nil {
-		f.If.Guard(b)
+		f.If.Guard(b, func() {
+			b.Index(miss.m, 0)
+			b.Inc(build.At(build.R0, missFault))
+		})
 	}
 }
 

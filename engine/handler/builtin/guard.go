@@ -37,12 +37,30 @@ func Filter(h *build.Handler, e *filter.Expr) (*build.Handler, error) {
 	if err := checkPoint(at, e); err != nil {
 		return nil, err
 	}
-	out, _, err := h.Before(at, e.Guard)
-	if err != nil {
-		return nil, err
+	if e.Needs() == 0 {
+		return guard(h, "filter", func(b *build.Builder) { e.Guard(b, nil) })
 	}
-	out.Guards = append([]build.Guard{{Kind: "filter"}}, h.Guards...)
-	return out, nil
+	return guard(h, "filter", func(b *build.Builder) {
+		e.Guard(b, func() {
+			b.Index(b.Map(program.Map{Name: "unread", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}), 0)
+			b.Inc(build.At(build.R0, 0))
+		})
+	})
+}
+
+// ReadUnread is how many hits the conditions in front of a handler could not be told
+// of, since memory that they ask for could not be read. Map "unread" of each, per-CPU
+// array of 1.
+func ReadUnread(s build.Source, guards []build.Guard) (n uint64) {
+	for _, g := range guards {
+		if g.Kind != "filter" || g.Map == "" {
+			continue
+		}
+		for _, values := range s.Entries(g.Map) {
+			n += total(values, 0)
+		}
+	}
+	return n
 }
 
 // single is a map with one value, shared by all CPUs.

@@ -571,7 +571,7 @@ func TestGuardsOfTwo(t *testing.T) {
 		for _, g := range r.h.Guards {
 			kinds += g.Kind + ":" + g.Map + " "
 		}
-		if kinds != "filter: every:every_2 every:every rate:rate limit:limit_3 limit:limit_2 limit:limit " {
+		if kinds != "filter:unread every:every_2 every:every rate:rate limit:limit_3 limit:limit_2 limit:limit " {
 			r.t.Errorf("guards %s", kinds)
 		}
 		for i := range 161 {

@@ -18,28 +18,36 @@ func (e *Expr) Emit(b *build.Builder, dst build.Reg, fault build.Label) {
 	b.Move(dst, scratch[0])
 }
 
-// Unless builds code that goes on at no if the condition does not hold or can't
-// be told. It clobbers R0 to R5.
-func (e *Expr) Unless(b *build.Builder, no build.Label) {
+// Unless builds code that goes on at no if the condition does not hold, and at fault
+// where memory can't be read, so that it can't be told. It clobbers R0 to R5.
+func (e *Expr) Unless(b *build.Builder, no, fault build.Label) {
 	if v, ok := e.Const(); ok {
 		if v == 0 {
 			b.Fail("%w: the condition %s never holds", ErrSyntax, e.text)
 		}
 		return
 	}
-	g := emitter{b, no}
+	g := emitter{b, fault}
 	g.jump(e.root, false, no, 0)
 }
 
 // Guard builds code that ends the program unless the condition holds; it is for
-// build.Before.
-func (e *Expr) Guard(b *build.Builder) {
-	no, yes := b.NewLabel(), b.NewLabel()
-	e.Unless(b, no)
+// build.Before. unread, if it is not nil, builds what counts that memory could not be
+// read.
+func (e *Expr) Guard(b *build.Builder, unread func()) {
+	no, yes, fault := b.NewLabel(), b.NewLabel(), b.NewLabel()
+	if unread == nil || e.Needs() == 0 {
+		fault = no
+	}
+	e.Unless(b, no, fault)
 	if _, ok := e.Const(); ok {
 		return
 	}
 	b.Jump(yes)
+	if fault != no {
+		b.Here(fault)
+		unread()
+	}
 	b.Here(no)
 	b.Stop()
 	b.Here(yes)
