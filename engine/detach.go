@@ -162,6 +162,9 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	if some == nil || !space.Table.Prepared() {
 		return err
 	}
+	if n := space.Table.Len(); n > 0 && !isGone(err) { // tasks come to what is left of them
+		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do our mappings", n, ps[0].PID))
+	}
 	some = nil
 	for _, p := range ps { // each process has its own handlers
 		t, e := s.caller(p)

@@ -179,14 +179,11 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	}
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
-		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
-			point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags}
-		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
-			if pl.err = s.plantWatch(p, proc, spots[i:i+1]); pl.err == nil {
-				continue // a debug register serves it
-			}
-			if errors.Is(pl.err, ErrDebug) {
-				pl.err = fmt.Errorf("probe at %s: %w", sp.addr, errForeignFull)
+		pl := sp.placement(p, proc)
+		pl.err = errs[i]
+		if errs[i] != nil && p.debugServes(errs[i]) {
+			if pl.err = s.watchInstead(p, proc, sp, errs[i]); pl.err == nil {
+				continue
 			}
 		}
 		if site := sites[i]; site != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -24,6 +25,12 @@ type spot struct {
 	top    bool
 	begins arch.Addr
 	flags  bool
+}
+
+// placement is a probe's at a spot, served by nothing yet.
+func (sp *spot) placement(p *probe, proc *inferior.Process) *placement {
+	return &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why,
+		point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags}
 }
 
 // spots resolves a probe's location in objects. Without a binary's name the
