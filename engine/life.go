@@ -223,7 +223,9 @@ func (s *session) onExec(t *inferior.Task) error {
 	if ignored {
 		err = s.reignore(t)
 	}
+	s.beginning = true
 	s.rescan(p)
+	s.beginning = false
 	t.Hold--
 	if t.State == inferior.Gone {
 		return err

@@ -152,6 +152,14 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 		return err
 	}
 	p.found = true
+	if spots = s.implemented(p, proc, spots); len(spots) == 0 || s.procs[proc.PID] != proc {
+		return nil
+	}
+	return s.plantSpots(p, proc, spots)
+}
+
+// plantSpots puts p where it is to be, by what serves it.
+func (s *session) plantSpots(p *probe, proc *inferior.Process, spots []spot) error {
 	if h := p.handler; h != nil && h.kernel != nil {
 		return s.plantKernel(p, proc, spots)
 	}
@@ -375,7 +383,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 					unused = append(unused, c)
 				}
 			}
-			pl.site = nil
+			pl.site, pl.over = nil, true
 			s.unlink(pl)
 			return pl.count() == 0 && (pl.child || len(proc.Ancestors) > 0 && p.spare(pl))
 		})
@@ -449,7 +457,7 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 					continue
 				}
 				all = append(all, Placement{Probe: p.id, PID: pl.proc.PID, Name: pl.name, Addr: pl.addr,
-					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.count()})
+					Rung: pl.rung, Reason: pl.why, Gap: pl.gap, Err: pl.err, Hits: pl.count()})
 			}
 		}
 	})

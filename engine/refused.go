@@ -59,7 +59,9 @@ func (s *session) refused(proc *inferior.Process, site *breakpoint.Site, why err
 			errs = append(errs, why)
 			continue
 		}
-		errs = append(errs, s.unplace(pl))
+		counters, err := s.unplaceAll([]*placement{pl})
+		s.spareCounters(counters)
+		errs = append(errs, err)
 		pl.rung, pl.why, pl.err = breakpoint.Auto, "", why
 		p := pl.probe
 		if !p.debugServes(why) {
@@ -76,6 +78,6 @@ func (s *session) refused(proc *inferior.Process, site *breakpoint.Site, why err
 
 // spot is where a placement is.
 func (pl *placement) spot() spot {
-	return spot{addr: pl.addr, name: pl.name, exit: pl.exit, why: pl.why,
+	return spot{addr: pl.addr, name: pl.name, exit: pl.exit, why: pl.why, gap: pl.gap,
 		point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags}
 }

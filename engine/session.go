@@ -73,7 +73,10 @@ type session struct {
 	cut     []*kernel.Link // see unlink
 	closing sync.WaitGroup // of those that are being taken away
 	watches watches
-	shown   taskHit // to the Func that is running
+	ifuncs  map[ifuncKey]*ifunc
+	// beginning: the objects that are found now have run no code yet.
+	beginning bool
+	shown     taskHit // to the Func that is running
 
 	counters []*handler.Counters // of hits behind jumps
 	spare    []*tally            // of these, those that nobody uses any more

@@ -37,7 +37,8 @@ func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) er
 			if sp.point != at {
 				continue
 			}
-			pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: kernelReason, point: at, second: sp.second}
+			pl := sp.placement(p, proc)
+			pl.why = kernelReason
 			loc, err := s.kernelLocation(p, proc, sp)
 			switch {
 			case err != nil:

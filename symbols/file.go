@@ -27,6 +27,7 @@ type File struct {
 	sources   func() []source
 	table     func() (*table, error)
 	frames    func() *frames
+	slots     func() *slots
 	rows      rows
 	lands     landings
 	last      lastCode
@@ -72,6 +73,7 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	f := &File{obj: obj, name: name}
 	f.sources = sync.OnceValue(f.findSources)
 	f.frames = sync.OnceValue(func() *frames { return readFrames(obj) })
+	f.slots = sync.OnceValue(func() *slots { return readSlots(obj) })
 	f.table = sync.OnceValues(func() (*table, error) {
 		t, err := f.readTable()
 		f.whole.Store(true)
