@@ -90,7 +90,7 @@ func (e *notMapped) Unwrap() []error { return []error{ErrNotMapped, e.cause} }
 // refused is ErrRefused, and what writing said: the whole address space may be gone.
 type refused struct{ cause error }
 
-func (e *refused) Error() string   { return ErrRefused.Error() + ": " + e.cause.Error() }
+func (e *refused) Error() string   { return ErrRefused.Error() }
 func (e *refused) Unwrap() []error { return []error{ErrRefused, e.cause} }
 
 // Site is one patched address in one space.

@@ -67,6 +67,7 @@ func (s *session) release(p *inferior.Process) error {
 			ps = append(ps, q)
 		}
 	}
+	s.noteLost(p.Space, p.Space.Table.Sites()) // while it runs
 	stuck := s.haltAll(ps)
 	err := s.dismantle(p.Space, ps, stuck)
 	if isGone(err) { // somebody has killed it meanwhile

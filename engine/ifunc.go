@@ -84,7 +84,7 @@ func (s *session) implemented(p *probe, proc *inferior.Process, spots []spot) (o
 				}
 			}
 			pl := sp.placement(p, proc)
-			pl.gap, pl.waits = gap, f
+			pl.gap, pl.waits, pl.why = gap, f, "an IFUNC: planted when its resolver has run"
 			s.place(pl)
 		}
 	}

@@ -266,6 +266,9 @@ func (s *session) Unregister(id event.ProbeID) error {
 		}
 		p.gone, p.spots = true, nil
 		sites := p.sites()
+		for proc, list := range sites {
+			s.noteLost(proc.Space, list)
+		}
 		places := slices.Clone(p.places) // others come and go with children meanwhile
 		was := make([]placement, len(places))
 		for i, pl := range places {
@@ -447,6 +450,7 @@ func (s *session) Hits(id event.ProbeID) (n uint64) {
 
 // Placements implements Session.
 func (s *session) Placements(id event.ProbeID) (all []Placement) {
+	_ = s.do(func() error { s.lookForLost(); return nil })
 	s.look(func() {
 		for _, p := range s.probes {
 			if id != 0 && p.id != id {

@@ -33,7 +33,7 @@ at once: they run without a tracer. 'ptracer read' tells what they have counted,
 
 With a command Ctrl-C is the command's, and a second one ends the tracing.
 With --json: {"probe","pid","hits","rung"}, one object for each place and
-process. With a condition or a limit (--filter to --where) it is a handler that
+process, and "gap" where not all hits could be counted: it says what is missing. With a condition or a limit (--filter to --where) it is a handler that
 counts, and there is one number for each LOCATION:
 {"probe","result":{"hits"}}.`,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /

@@ -153,6 +153,9 @@ func placesOf(placements []engine.Placement) []place {
 	list := make([]place, len(placements))
 	for i, p := range placements {
 		list[i] = place{Probe: p.Name, PID: p.PID, Address: p.Addr.String(), Rung: p.Rung.String(), Reason: p.Reason}
+		if p.Gap != "" {
+			list[i].Reason = p.Gap
+		}
 		if p.Err != nil {
 			list[i].Rung, list[i].Error = "", root(p.Err).Error()
 		}

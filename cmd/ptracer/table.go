@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 )
 
@@ -18,6 +19,7 @@ type row struct {
 	PID   int    `json:"pid"` // 0: of all processes
 	Hits  uint64 `json:"hits"`
 	Rung  string `json:"rung"`
+	Gap   string `json:"gap,omitempty"` // what of the hits is not counted
 	named bool   // asked for by name, not found by a glob
 }
 
@@ -48,7 +50,12 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 		r := &rows[at]
 		r.Hits += p.Hits
 		r.named = r.named || named(p)
-		r.Rung = join(r.Rung, p.Rung.String())
+		if p.Rung != breakpoint.Auto || p.Gap == "" { // else nothing serves it
+			r.Rung = join(r.Rung, p.Rung.String())
+		}
+		if p.Gap != "" && r.Gap == "" {
+			r.Gap = p.Gap
+		}
 	}
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(b.Hits, a.Hits), cmp.Compare(a.Probe, b.Probe), cmp.Compare(a.PID, b.PID))

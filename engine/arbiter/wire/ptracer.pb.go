@@ -1826,6 +1826,7 @@ type Placement struct {
 	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
 	ErrorReason   string                 `protobuf:"bytes,8,opt,name=error_reason,json=errorReason,proto3" json:"error_reason,omitempty"` // as ErrorInfo's
 	Hits          uint64                 `protobuf:"varint,9,opt,name=hits,proto3" json:"hits,omitempty"`
+	Gap           string                 `protobuf:"bytes,11,opt,name=gap,proto3" json:"gap,omitempty"` // what of its hits could not be counted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1921,6 +1922,13 @@ func (x *Placement) GetHits() uint64 {
 		return x.Hits
 	}
 	return 0
+}
+
+func (x *Placement) GetGap() string {
+	if x != nil {
+		return x.Gap
+	}
+	return ""
 }
 
 type OpenHandlerRequest struct {
@@ -3944,7 +3952,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x0fPlacementsReply\x125\n" +
 	"\n" +
 	"placements\x18\x01 \x03(\v2\x15.ptracer.v1.PlacementR\n" +
-	"placements\"\xd4\x01\n" +
+	"placements\"\xe6\x01\n" +
 	"\tPlacement\x12\x14\n" +
 	"\x05probe\x18\x01 \x01(\x05R\x05probe\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
@@ -3954,7 +3962,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05error\x18\a \x01(\tR\x05error\x12!\n" +
 	"\ferror_reason\x18\b \x01(\tR\verrorReason\x12\x12\n" +
-	"\x04hits\x18\t \x01(\x04R\x04hits\"\xf0\x01\n" +
+	"\x04hits\x18\t \x01(\x04R\x04hits\x12\x10\n" +
+	"\x03gap\x18\v \x01(\tR\x03gap\"\xf0\x01\n" +
 	"\x12OpenHandlerRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
