@@ -33,9 +33,9 @@ at once: they run without a tracer. 'ptracer read' tells what they have counted,
 
 With a command Ctrl-C is the command's, and a second one ends the tracing.
 With --json: {"probe","pid","hits","rung"}, one object for each place and
-process, and "gap" where not all hits could be counted: it says what is missing. With a condition or a limit (--filter to --where) it is a handler that
-counts, and there is one number for each LOCATION:
-{"probe","result":{"hits"}}.`,
+process, and "gap" where not all hits could be counted. With a condition or a
+limit (--filter to --where) it is a handler that counts, and there is one number
+for each LOCATION: {"probe","result":{"hits"}}.`,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
   ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234
@@ -97,7 +97,7 @@ func writeCount(w io.Writer, j *job) error {
 		_, err := fmt.Fprintln(w, strings.Join(table(j.rows(false)), "\n"))
 		return err
 	}
-	return writeJSON(w, shown(j.rows(true)))
+	return writeJSON(w, told(j.rows(true)))
 }
 
 // places are the places of our probes.

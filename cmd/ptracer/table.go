@@ -50,9 +50,7 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 		r := &rows[at]
 		r.Hits += p.Hits
 		r.named = r.named || named(p)
-		if p.Rung != breakpoint.Auto || p.Gap == "" { // else nothing serves it
-			r.Rung = join(r.Rung, p.Rung.String())
-		}
+		r.Rung = join(r.Rung, rungName(p))
 		if p.Gap != "" && r.Gap == "" {
 			r.Gap = p.Gap
 		}
@@ -61,6 +59,14 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 		return cmp.Or(cmp.Compare(b.Hits, a.Hits), cmp.Compare(a.Probe, b.Probe), cmp.Compare(a.PID, b.PID))
 	})
 	return rows
+}
+
+// rungName is what serves a place.
+func rungName(p *engine.Placement) string {
+	if p.Rung == breakpoint.Auto {
+		return "none" // yet: it is an IFUNC's, which has not been bound
+	}
+	return p.Rung.String()
 }
 
 // join adds one to a list of words, once.
@@ -77,6 +83,11 @@ func join(list, one string) string {
 // shown leaves out what a glob found and nobody hit.
 func shown(rows []row) []row {
 	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.Hits == 0 && !r.named })
+}
+
+// told are the rows that JSON has: those, and what a gap is to be told of.
+func told(rows []row) []row {
+	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.Hits == 0 && !r.named && r.Gap == "" })
 }
 
 // summary is the closing line of a table that left rows out.

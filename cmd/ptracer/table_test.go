@@ -19,6 +19,10 @@ func TestTable(t *testing.T) {
 		{Name: "a:bad", PID: 1, Err: breakpoint.ErrForeign},
 		{Name: "a:e", PID: 1, Hits: 15, Rung: breakpoint.Slot},
 	}
+	gaps := []engine.Placement{
+		{Name: "a:f", PID: 1, Hits: 5, Rung: breakpoint.Slot, Gap: "lost"},
+		{Name: "a:later", PID: 1, Gap: "not bound"},
+	}
 	for _, c := range []struct {
 		name   string
 		places []engine.Placement
@@ -34,6 +38,10 @@ a:f            15  trap+slot,trap+emulate
 		{"named", all[3:4], true, `
 PROBE   HITS  RUNG
 a:none     0  trap+slot`},
+		{"gaps", gaps, true, `
+PROBE    HITS  RUNG
+a:f         5  trap+slot
+a:later     0  none`},
 		{"nothing hit", all[3:4], false, `
 0 of 1 place hit`},
 		{"nothing", nil, false, `
@@ -50,7 +58,18 @@ a:none     0  trap+slot`},
 {"probe":"a:f","pid":2,"hits":10,"rung":"trap+emulate"}
 {"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot"}
 `
-	if err := writeJSON(&b, shown(rowsOf(all, true, func(*engine.Placement) bool { return false }))); err != nil || b.String() != want {
+	if err := writeJSON(&b, told(rowsOf(all, true, func(*engine.Placement) bool { return false }))); err != nil || b.String() != want {
+		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
+	}
+}
+
+func TestGapsJSON(t *testing.T) {
+	places := []engine.Placement{{Name: "a:f", PID: 1, Hits: 5, Rung: breakpoint.Slot, Gap: "lost"}, {Name: "a:later", PID: 1, Gap: "not bound"}, {Name: "a:idle", PID: 1}}
+	var b bytes.Buffer
+	const want = `{"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot","gap":"lost"}
+{"probe":"a:later","pid":1,"hits":0,"rung":"none","gap":"not bound"}
+`
+	if err := writeJSON(&b, told(rowsOf(places, true, func(*engine.Placement) bool { return false }))); err != nil || b.String() != want {
 		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
 	}
 }

@@ -1,9 +1,22 @@
 /* replace [N] [stay] [wait]: calls work N (10) times, throws away its own copy of the page
    that work is in, and calls it N times more; stay: it waits for a byte before each of
    these, and behind the last N it has it wait and calls it N times once more. Prints
-   "calls C" at the end, and with stay after each N. */
+   "calls C" at the end, and with stay after each N.
+   replace loop [wait]: calls work every millisecond, throws the page away at SIGUSR1, and
+   ends at SIGTERM. */
 #include "fixture.h"
+#include <signal.h>
 #include <sys/mman.h>
+
+static volatile sig_atomic_t drop, end;
+
+static void on(int sig)
+{
+	if (sig == SIGUSR1)
+		drop = 1;
+	else
+		end = 1;
+}
 
 static volatile long calls;
 
@@ -12,7 +25,7 @@ __attribute__((noipa, aligned(4096))) void work(void)
 	calls++;
 }
 
-static void rounds(long n, int stay)
+__attribute__((noipa, aligned(4096))) static void rounds(long n, int stay)
 {
 	char c;
 	if (stay) {
@@ -25,9 +38,27 @@ static void rounds(long n, int stay)
 		work();
 }
 
+static int loop(void)
+{
+	signal(SIGUSR1, on);
+	signal(SIGTERM, on);
+	while (!end) {
+		work();
+		if (drop) {
+			drop = 0;
+			if (madvise((void *)work, 4096, MADV_DONTNEED))
+				return 1;
+		}
+		usleep(1000);
+	}
+	return 0;
+}
+
 __attribute__((aligned(4096))) int main(int argc, char **argv)
 {
 	ready(&argc, argv);
+	if (argc > 1 && strcmp(argv[1], "loop") == 0)
+		return loop();
 	long n = arg(argc, argv, 1, 10);
 	int stay = argc > 2;
 	rounds(n, 0);
