@@ -35,18 +35,26 @@ func (f *File) ResolverSlots(vaddr arch.Addr) []Slot { return f.slots().resolved
 const relaSize = 24
 
 // readSlots looks at the relocations that are applied when the file runs. What can't be
-// read is left out.
+// read is left out, and what is more than the file has: its sections lie over each other.
 func readSlots(o *object) *slots {
 	s := &slots{named: map[string][]Slot{}, resolved: map[arch.Addr][]Slot{}}
+	names, left := map[uint32]func(uint32) string{}, uint64(o.size)
 	for _, sec := range o.sections {
-		if sec.typ != elf.SHT_RELA || sec.flags&elf.SHF_ALLOC == 0 {
+		if sec.typ != elf.SHT_RELA || sec.flags&elf.SHF_ALLOC == 0 || sec.size > left {
 			continue
 		}
+		left -= sec.size
 		b, err := o.data(sec)
 		if err != nil {
 			continue
 		}
-		syms := symbolNames(o, sec.link)
+		if names[sec.link] == nil && len(names) < 2 { // the dynamic linker's, and none
+			names[sec.link] = symbolNames(o, sec.link)
+		}
+		syms := names[sec.link]
+		if syms == nil {
+			continue
+		}
 		for ; len(b) >= relaSize; b = b[relaSize:] {
 			s.add(o, syms, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]))
 		}
