@@ -72,16 +72,13 @@ func (s *session) implemented(p *probe, proc *inferior.Process, spots []spot) (o
 		if s.procs[proc.PID] != proc {
 			return nil
 		}
-		chosen, unbound := s.chosen(proc, f)
+		chosen, bound := s.chosen(proc, f)
 		for _, at := range chosen {
 			out = append(out, s.implementation(p, proc, out, sp, at)...)
 		}
 		if len(chosen) == 0 {
 			if gap == "" && !begins {
-				gap = gapResolver
-				if unbound {
-					gap = gapUnbound
-				}
+				gap = [...]string{unknown: gapResolver, unbound: gapUnbound, toNothing: ""}[bound]
 			}
 			pl := sp.placement(p, proc)
 			pl.gap, pl.waits, pl.why = gap, f, "an IFUNC: planted when its resolver has run"
@@ -128,30 +125,41 @@ func (s *session) hookResolver(proc *inferior.Process, f *ifunc) (gap string) {
 	return gap
 }
 
+// binding is what the words that lead to no implementation say.
+type binding uint8
+
+const (
+	unknown   binding = iota // there are none
+	toNothing                // it has given back 0, as one of glibc's that only looks at the CPU
+	unbound                  // the resolver is still to run for one
+)
+
 // chosen are the functions that a resolver has given back, as far as words of the
-// process's objects are bound to them; unbound is whether there are others, for which it
-// is still to run.
-func (s *session) chosen(proc *inferior.Process, f *ifunc) (list []arch.Addr, unbound bool) {
+// process's objects are bound to them.
+func (s *session) chosen(proc *inferior.Process, f *ifunc) (list []arch.Addr, others binding) {
 	names := f.fn.Names()
 	for _, m := range s.modules(proc) {
 		slots := m.File.Slots(names)
+		named := len(slots)
 		if m.File == f.file {
 			slots = append(slices.Clip(slots), m.File.ResolverSlots(f.fn.Addr)...)
 		}
-		for _, slot := range slots {
+		for i, slot := range slots {
 			var b [8]byte
 			if proc.Space.Memory.Read(m.Bias+slot.Addr, b[:]) != nil {
 				continue
 			}
 			switch v := arch.Addr(le64(b[:])); {
+			case v == 0 && i >= named: // bound before anything runs
+				others = max(others, toNothing)
 			case v == 0, v == arch.Addr(slot.First), v == arch.Addr(slot.First)+m.Bias:
-				unbound = true
+				others = max(others, unbound)
 			case !slices.Contains(list, v) && s.implements(proc, f, v):
 				list = append(list, v)
 			}
 		}
 	}
-	return list, unbound
+	return list, others
 }
 
 // implements is whether a resolver may have given back an address that is where one of

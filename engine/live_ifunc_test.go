@@ -166,6 +166,20 @@ func TestIfuncLibrary(t *testing.T) {
 	}
 }
 
+// TestIfuncNothing has a resolver that has chosen nothing: there is nothing to miss.
+func TestIfuncNothing(t *testing.T) {
+	for _, program := range []string{"chosen", "chosen-static"} {
+		p := launch(t, program, "5")
+		s := attach(t, p.pid)
+		id := register(t, s, ProbeSpec{Location: program + ":nothing"})
+		p.goOn()
+		p.end()
+		if pl := s.Placements(id); len(pl) != 1 || pl[0].Gap != "" || pl[0].Err != nil || s.Hits(id) != 0 {
+			t.Errorf("%+v", pl)
+		}
+	}
+}
+
 // TestIfuncResolver asks for a resolver by its own name: its one call is counted.
 func TestIfuncResolver(t *testing.T) {
 	s, pid := started(t, fixture.Path(t, "chosen"), "500")

@@ -27,6 +27,17 @@ __attribute__((used)) static fn *resolve_foo(void)
 long foo(long) __attribute__((ifunc("resolve_foo")));
 #endif
 
+#if !defined USER && !defined CALLER && !defined LIBRARY
+/* One that is never called: its resolver chooses nothing. */
+__attribute__((used)) static fn *resolve_nothing(void)
+{
+	return NULL;
+}
+
+long nothing(long) __attribute__((ifunc("resolve_nothing")));
+long (*volatile keep)(long) = nothing;
+#endif
+
 #ifdef CLONES
 __attribute__((target_clones("avx2", "default"), noinline)) long work(long x)
 {
