@@ -8,16 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-static volatile sig_atomic_t drop, end;
-
-static void on(int sig)
-{
-	if (sig == SIGUSR1)
-		drop = 1;
-	else
-		end = 1;
-}
-
+static volatile sig_atomic_t end;
 static volatile long calls;
 
 __attribute__((noipa, aligned(4096))) void work(void)
@@ -25,7 +16,13 @@ __attribute__((noipa, aligned(4096))) void work(void)
 	calls++;
 }
 
-__attribute__((noipa, aligned(4096))) static void rounds(long n, int stay)
+__attribute__((noipa, aligned(4096))) static void on(int sig)
+{
+	if (sig == SIGTERM || madvise((void *)work, 4096, MADV_DONTNEED))
+		end = 1;
+}
+
+static void rounds(long n, int stay)
 {
 	char c;
 	if (stay) {
@@ -44,11 +41,6 @@ static int loop(void)
 	signal(SIGTERM, on);
 	while (!end) {
 		work();
-		if (drop) {
-			drop = 0;
-			if (madvise((void *)work, 4096, MADV_DONTNEED))
-				return 1;
-		}
 		usleep(1000);
 	}
 	return 0;
