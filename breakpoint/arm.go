@@ -182,7 +182,9 @@ func (t *Table) exchangePage(changes []change, list []int, errs []error) {
 		}
 	}
 	if err == nil {
-		err = t.mem.Write(first.addr, code)
+		if err = t.mem.Write(first.addr, code); err != nil {
+			err = &refused{err}
+		}
 	}
 	for _, i := range list {
 		if errs[i] == nil {

@@ -33,7 +33,9 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	for i, w := range wants {
 		if s := cmp.Or(t.sites[w.Addr], planned[w.Addr]); s != nil {
 			if sites[i] = s; !w.Quiet {
-				errs[i] = t.Speak(s)
+				if errs[i] = t.Speak(s); errs[i] != nil {
+					sites[i] = nil
+				}
 			}
 			continue
 		}
@@ -57,16 +59,19 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 }
 
 // Speak plants the trap of a site that was quiet: at once, or in the place of its jump
-// when that goes.
+// when that goes. After an error the site is as quiet as before.
 func (t *Table) Speak(s *Site) error {
 	if s == nil || t.sites[s.Addr] != s || len(s.patch) > 0 || !s.armed || s.area == nil {
 		return nil
 	}
-	s.patch = t.isa.Trap()
-	if s.run != nil {
-		return nil
+	trap := t.isa.Trap()
+	if s.run == nil || s.Addr-s.run.from >= arch.Addr(len(s.run.patch)) { // no jump lies there
+		if err := t.mem.Write(s.Addr, trap); err != nil {
+			return &SiteError{s.Addr, &refused{err}}
+		}
 	}
-	return t.mem.Write(s.Addr, s.patch)
+	s.patch = trap
+	return nil
 }
 
 // plan reads, compares, decodes and relocates; nothing is armed yet.
@@ -241,7 +246,9 @@ func (t *Table) arm(sites []*Site, unwritten error) map[*Site]error {
 		}
 		err := unwritten
 		if err == nil && len(s.patch) > 0 {
-			err = t.mem.Write(s.Addr, s.patch)
+			if err = t.mem.Write(s.Addr, s.patch); err != nil {
+				err = &refused{err}
+			}
 		}
 		if err != nil {
 			failed[s] = err
@@ -277,7 +284,8 @@ func (t *Table) enter(sites []*Site) error {
 }
 
 // Remove disarms sites. Their slots stay until Sweep: a task may be inside.
-// Where one of them is a jump, all tasks are halted.
+// Where one of them is a jump, all tasks are halted. A site whose patch can't be taken
+// out stays: tasks come to it.
 func (t *Table) Remove(sites []*Site) error {
 	var errs []error
 	for _, s := range sites {
@@ -287,7 +295,8 @@ func (t *Table) Remove(sites []*Site) error {
 		if s.area != nil {
 			err := t.disarm(s)
 			if err != nil && !errors.Is(err, ErrNotMapped) {
-				errs = append(errs, &SiteError{s.Addr, err})
+				errs = append(errs, &SiteError{s.Addr, &refused{err}})
+				continue
 			}
 			t.gone[s.Addr] = true
 		}
@@ -302,19 +311,24 @@ func (t *Table) Remove(sites []*Site) error {
 // page at once.
 func (t *Table) Clear(sites []*Site) error {
 	var changes []change
+	var of []*Site // of each change
 	for _, s := range sites {
 		if t.sites[s.Addr] == s && s.area != nil {
-			changes = append(changes, s.undo()...)
+			for _, c := range s.undo() {
+				changes, of = append(changes, c), append(of, s)
+			}
 		}
 	}
 	var errs []error
+	stays := map[*Site]bool{}
 	for i, err := range t.exchange(changes) {
 		if err != nil && err != errNotOurs && !errors.Is(err, ErrNotMapped) {
-			errs = append(errs, &SiteError{changes[i].addr, err})
+			errs = append(errs, &SiteError{of[i].Addr, &refused{err}})
+			stays[of[i]] = true
 		}
 	}
 	for _, s := range sites {
-		if t.sites[s.Addr] != s {
+		if t.sites[s.Addr] != s || stays[s] {
 			continue
 		}
 		if s.area != nil {
@@ -322,9 +336,8 @@ func (t *Table) Clear(sites []*Site) error {
 		}
 		t.retire(s)
 		delete(t.sites, s.Addr)
-		s.armed = false
+		t.sorted, s.armed = nil, false
 	}
-	t.sorted = nil
 	return errors.Join(errs...)
 }
 

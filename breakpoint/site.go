@@ -65,6 +65,7 @@ var (
 	ErrNotMapped   = errors.New("not mapped")
 	ErrExclusive   = errors.New("inside an exclusive-access sequence")
 	ErrOverlap     = errors.New("inside the jump of another site")
+	ErrRefused     = errors.New("the kernel refuses to change the code there, as it does in shared memory")
 	ErrUnsupported = arch.ErrUnsupported
 )
 
@@ -85,6 +86,12 @@ type notMapped struct{ cause error }
 
 func (e *notMapped) Error() string   { return ErrNotMapped.Error() }
 func (e *notMapped) Unwrap() []error { return []error{ErrNotMapped, e.cause} }
+
+// refused is ErrRefused, and what writing said: the whole address space may be gone.
+type refused struct{ cause error }
+
+func (e *refused) Error() string   { return ErrRefused.Error() }
+func (e *refused) Unwrap() []error { return []error{ErrRefused, e.cause} }
 
 // Site is one patched address in one space.
 type Site struct {

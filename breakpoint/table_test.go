@@ -19,6 +19,8 @@ type space struct {
 	parts  map[arch.Addr][]byte
 	writes int
 	broken int // writes from this on fail; 0: none
+	// sealed has the kernel refuse writes from here to its end, as to shared memory.
+	sealed, sealedEnd arch.Addr
 }
 
 var errBroken = errors.New("broken")
@@ -43,6 +45,9 @@ func (s *space) Read(addr arch.Addr, buf []byte) error {
 
 func (s *space) Write(addr arch.Addr, data []byte) error {
 	if s.writes++; s.broken > 0 && s.writes >= s.broken {
+		return errBroken
+	}
+	if addr < s.sealedEnd && addr+arch.Addr(len(data)) > s.sealed {
 		return errBroken
 	}
 	p := s.find(addr, len(data))

@@ -65,19 +65,15 @@ func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
 			continue
 		}
 		changed = append(changed, s)
-		for i := 0; i < s.codeN; i++ {
-			at := lo + int64(i)
-			if at < 0 || at >= int64(len(data)) {
-				continue
-			}
-			s.code[i] = data[at]
-			if i < len(s.patch) && s.area != nil {
-				out[at] = s.patch[i]
-			}
+		if s.area != nil {
+			put(addr, out, s.Addr, s.patch)
 		}
 	}
 	if err := t.mem.Write(addr, out); err != nil {
 		return err
+	}
+	for _, s := range changed {
+		put(s.Addr, s.code[:s.codeN], addr, data)
 	}
 	return t.renew(changed)
 }

@@ -77,6 +77,7 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 	case len(ps) > 1:
 		return failed(errMemory)
 	}
+	s.noteLost(p.Space, p.Space.Table.Sites())
 	err := error(nil)
 	if s.haltAll(ps) > 0 {
 		err = errStuck

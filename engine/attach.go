@@ -81,7 +81,7 @@ func (s *session) seizeAll(p *inferior.Process) error {
 			if p.Tasks[tid] != nil {
 				continue
 			}
-			err := ptrace.Seize(tid, ptrace.Follow)
+			err := ptrace.Seize(tid, optionsOf(&inferior.Task{TID: tid, Process: p}))
 			if errors.Is(err, ptrace.ErrNotPermitted) && s.comesByItself(p, tid) {
 				continue // cloned by a task that we have: its event is on its way
 			}
@@ -138,7 +138,7 @@ func (s *session) start(cmd Command) error {
 	c := ptrace.Command{Path: path, Args: append([]string{cmd.Path}, cmd.Args...), Env: cmd.Env,
 		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR}
 	return s.do(func() error {
-		pid, err := ptrace.Launch(c, ptrace.Follow)
+		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
 			return err
 		}

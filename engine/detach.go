@@ -67,6 +67,7 @@ func (s *session) release(p *inferior.Process) error {
 			ps = append(ps, q)
 		}
 	}
+	s.noteLost(p.Space, p.Space.Table.Sites()) // while it runs
 	stuck := s.haltAll(ps)
 	err := s.dismantle(p.Space, ps, stuck)
 	if isGone(err) { // somebody has killed it meanwhile
@@ -161,6 +162,9 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	}
 	if some == nil || !space.Table.Prepared() {
 		return err
+	}
+	if n := space.Table.Len(); n > 0 && !isGone(err) { // tasks come to what is left of them
+		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do our mappings", n, ps[0].PID))
 	}
 	some = nil
 	for _, p := range ps { // each process has its own handlers

@@ -204,6 +204,7 @@ type Placement struct {
 	Addr   arch.Addr // in the process
 	Rung   breakpoint.Rung
 	Reason string // why not a faster rung
+	Gap    string // what of its hits could not be counted; empty: all were
 	Err    error  // why it could not be planted at all
 	Hits   uint64
 	Space  int  // numbers the address spaces of a session: a process gets another by execve

@@ -35,6 +35,9 @@ type placement struct {
 	rung    breakpoint.Rung
 	why     string
 	err     error
+	over    bool      // its code is not mapped any more
+	gap     string    // what of its hits is not counted, and why
+	waits   *ifunc    // what this is to give back is where it will be
 	child   bool      // came with a fork
 	begins  arch.Addr // of an entry: the function's first instruction, where a stack check may be; else 0
 	flags   bool      // which finds flags that mean something

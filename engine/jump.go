@@ -60,13 +60,7 @@ func (s *session) quiet(p *probe) bool {
 // the others.
 func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
 	err := s.upgradeThose(p, proc, sites)
-	var errs []error
-	for _, site := range sites {
-		if s.procs[proc.PID] == proc {
-			errs = append(errs, proc.Space.Table.Speak(site))
-		}
-	}
-	err = errors.Join(append(errs, err)...)
+	err = errors.Join(s.speak(proc, sites), err)
 	if p.spec.Rung == breakpoint.Jump {
 		err = errors.Join(err, s.onlyJumps(p, proc))
 	}
@@ -131,13 +125,11 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	if err != nil {
 		return err
 	}
-	for _, site := range sites { // a pun may lean on those that are no jumps
-		if gate := gateOf(site); gate != nil && len(site.Tag.(*tag).list) == 1 {
-			continue
-		}
-		if err := p.Space.Table.Speak(site); err != nil {
-			return err
-		}
+	traps := slices.DeleteFunc(slices.Clone(sites), func(site *breakpoint.Site) bool {
+		return gateOf(site) != nil && len(site.Tag.(*tag).list) == 1
+	})
+	if err := s.speak(p, traps); err != nil { // a pun may lean on those that are no jumps
+		return err
 	}
 	if list, err = s.armPlanned(p, list, s.planPun); err != nil {
 		return err

@@ -86,7 +86,7 @@ func (s *session) unloaded(p *inferior.Process, m *symbols.Module) {
 	s.rememberModule(p.PID, m)
 	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
 		for _, pl := range site.Tag.(*tag).list {
-			pl.site = nil
+			pl.site, pl.over = nil, true
 		}
 	}
 	s.lifeEvent(&event.Event{Kind: event.Unload, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
@@ -123,6 +123,8 @@ func (s *session) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool,
 	if err := s.halt(t); err != nil {
 		return true, err
 	}
+	s.beginning = true
 	s.rescan(t.Process)
+	s.beginning = false
 	return true, s.unhalt(t)
 }

@@ -77,6 +77,7 @@ func (s *session) onGroup(t *inferior.Task) error {
 func (s *session) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
+	_ = ptrace.SetOptions(t.TID, optionsOf(t)) // it has those of the task that made it
 	if p.Stale {
 		return s.onStale(t)
 	}
@@ -223,7 +224,9 @@ func (s *session) onExec(t *inferior.Task) error {
 	if ignored {
 		err = s.reignore(t)
 	}
+	s.beginning = true
 	s.rescan(p)
+	s.beginning = false
 	t.Hold--
 	if t.State == inferior.Gone {
 		return err

@@ -115,13 +115,20 @@ func (s *session) keep(t *inferior.Task) {
 // next waits for the stop of a task that goes on only for a moment: a step, or
 // a system call of ours. Others' stops wait meanwhile.
 func (s *session) next(t *inferior.Task) (ptrace.Stop, error) {
-	stop, err := s.stopOf(t)
-	if err != nil {
-		return stop, err
+	for {
+		stop, err := s.stopOf(t)
+		if err != nil {
+			return stop, err
+		}
+		s.stats.stops.Add(1)
+		t.Begin(stop)
+		if stop.Kind != ptrace.Exit {
+			return stop, nil
+		}
+		if err := s.onExiting(t); err != nil {
+			return stop, err
+		}
 	}
-	s.stats.stops.Add(1)
-	t.Begin(stop)
-	return stop, nil
 }
 
 // stopOf waits for one task. The end of a process's first task is told when nobody has
@@ -182,6 +189,8 @@ func (s *session) decide(t *inferior.Task, stop ptrace.Stop) error {
 		return s.onVForkDone(t)
 	case ptrace.Exec:
 		return s.onExec(t)
+	case ptrace.Exit:
+		return s.onExiting(t)
 	case ptrace.Exited, ptrace.Killed:
 		return s.onEnd(t, stop)
 	default:

@@ -155,6 +155,14 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 		return err
 	}
 	p.found = true
+	if spots = s.implemented(p, proc, spots); len(spots) == 0 || s.procs[proc.PID] != proc {
+		return nil
+	}
+	return s.plantSpots(p, proc, spots)
+}
+
+// plantSpots puts p where it is to be, by what serves it.
+func (s *session) plantSpots(p *probe, proc *inferior.Process, spots []spot) error {
 	if spots = s.able(p, proc, spots); len(spots) == 0 {
 		return nil
 	}
@@ -185,14 +193,11 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	}
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
-		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, err: errs[i],
-			point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags, calls: sp.calls, run: sp.run}
-		if errs[i] != nil && errors.Is(errs[i], breakpoint.ErrForeign) {
-			if pl.err = s.plantWatch(p, proc, spots[i:i+1]); pl.err == nil {
-				continue // a debug register serves it
-			}
-			if errors.Is(pl.err, ErrDebug) {
-				pl.err = fmt.Errorf("probe at %s: %w", sp.addr, errForeignFull)
+		pl := sp.placement(p, proc)
+		pl.err = errs[i]
+		if errs[i] != nil && p.debugServes(errs[i]) {
+			if pl.err = s.watchInstead(p, proc, sp, errs[i]); pl.err == nil {
+				continue
 			}
 		}
 		if site := sites[i]; site != nil {
@@ -367,7 +372,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 					unused = append(unused, c)
 				}
 			}
-			pl.site = nil
+			pl.site, pl.over = nil, true
 			s.unlink(pl)
 			return pl.count() == 0 && (pl.child || len(proc.Ancestors) > 0 && p.spare(pl))
 		})
@@ -431,6 +436,7 @@ func (s *session) Hits(id event.ProbeID) (n uint64) {
 
 // Placements implements Session.
 func (s *session) Placements(id event.ProbeID) (all []Placement) {
+	_ = s.do(func() error { s.lookForLost(); return nil })
 	s.look(func() {
 		for _, p := range s.probes {
 			if id != 0 && p.id != id {
@@ -441,7 +447,7 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 					continue
 				}
 				all = append(all, Placement{Probe: p.id, PID: pl.proc.PID, Name: pl.name, Addr: pl.addr,
-					Rung: pl.rung, Reason: pl.why, Err: pl.err, Hits: pl.count(), Space: pl.space, Exit: pl.exit != nil})
+					Rung: pl.rung, Reason: pl.why, Gap: pl.gap, Err: pl.err, Hits: pl.count(), Space: pl.space, Exit: pl.exit != nil})
 			}
 		}
 	})

@@ -105,6 +105,7 @@ func (s *session) leaveAll() error {
 // leave lets a process go with its jumps; without them if that is not to be.
 func (s *session) leave(p *inferior.Process) error {
 	ps := s.sharing(p.Space)
+	s.noteLost(p.Space, p.Space.Table.Sites())
 	err := errStuck
 	if s.haltAll(ps) == 0 {
 		err = s.makeResident(p, ps)

@@ -115,7 +115,7 @@ func takesTime(need []compile.Helper) bool {
 // unseal suspends the filters of a stopped task, until reseal. It does so whether
 // there are any or not, since another thread may put them on it at any time.
 func (s *session) unseal(t *inferior.Task) error {
-	err := ptrace.SetOptions(t.TID, ptrace.Follow|ptrace.SuspendSeccomp)
+	err := ptrace.SetOptions(t.TID, optionsOf(t)|ptrace.SuspendSeccomp)
 	switch {
 	case err == nil:
 		t.Unsealed = true
@@ -133,7 +133,7 @@ func (s *session) reseal(t *inferior.Task) error {
 		return nil
 	}
 	t.Unsealed = false
-	return ptrace.SetOptions(t.TID, ptrace.Follow)
+	return ptrace.SetOptions(t.TID, optionsOf(t))
 }
 
 // mayCall says whether a halted task can be had to make system calls.

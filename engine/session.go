@@ -63,19 +63,23 @@ type session struct {
 	started map[int]bool
 	away    map[int]*away // processes that others trace, for a while
 
-	probes  []*probe // by id-1
-	spaces  int      // how many have a number
-	cache   symbols.Cache
-	storm   storm
-	ending  bool
-	calls   map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
-	past    map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
-	machine interp.Machine                  // runs handlers
-	env     env
-	cut     []*kernel.Link // see unlink
-	closing sync.WaitGroup // of those that are being taken away
-	watches watches
-	shown   taskHit // to the Func that is running
+	probes   []*probe // by id-1
+	spaces   int      // how many have a number
+	cache    symbols.Cache
+	storm    storm
+	ending   bool
+	calls    map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
+	past     map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
+	machine  interp.Machine                  // runs handlers
+	env      env
+	cut      []*kernel.Link // see unlink
+	closing  sync.WaitGroup // of those that are being taken away
+	watches  watches
+	ifuncs   map[ifuncKey]*ifunc
+	nextLook int64 // when it may be looked for lost patches again
+	// beginning: the objects that are found now have run no code yet.
+	beginning bool
+	shown     taskHit // to the Func that is running
 
 	counters []*handler.Counters // of hits behind jumps
 	spare    []*tally            // of these, those that nobody uses any more

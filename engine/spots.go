@@ -6,6 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -26,6 +27,17 @@ type spot struct {
 	flags  bool
 	calls  arch.Convention
 	run    *variant
+	gap    string
+	// ifunc is the resolver that is there: what that gives back is meant. Its name is
+	// binary and shown.
+	ifunc         *ifunc
+	binary, shown string
+}
+
+// placement is a probe's at a spot, served by nothing yet.
+func (sp *spot) placement(p *probe, proc *inferior.Process) *placement {
+	return &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, gap: sp.gap,
+		point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags, calls: sp.calls, run: sp.run}
 }
 
 // spots resolves a probe's location in objects. Without a binary's name the
@@ -81,13 +93,17 @@ func (s *session) moduleSpots(p *probe, m *symbols.Module) (spots []spot, err er
 
 func (s *session) findSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
 	for _, at := range p.points() {
-		loc := p.loc
-		loc.Return = loc.Return || at == build.Exit
-		targets, err := loc.Resolve(m.File, s.isa)
+		targets, err := p.targets(at).Resolve(m.File, s.isa)
 		if err != nil {
 			return nil, err
 		}
 		for i := range targets {
+			if targets[i].Ifunc {
+				if at == p.points()[0] { // it stands for all of them
+					spots = append(spots, s.ifuncSpot(p, m, &targets[i]))
+				}
+				continue
+			}
 			if sp, ok := s.targetSpot(p, m, &targets[i]); ok {
 				sp.point, sp.second = at, at != p.points()[0]
 				spots = append(spots, sp)
@@ -95,6 +111,19 @@ func (s *session) findSpots(p *probe, m *symbols.Module) (spots []spot, err erro
 		}
 	}
 	return spots, nil
+}
+
+// targets is where a probe's location has one of its programs run.
+func (p *probe) targets(at build.Point) symbols.Location {
+	loc := p.loc
+	loc.Return = loc.Return || at == build.Exit
+	return loc
+}
+
+// ifuncSpot stands for what an IFUNC's resolver gives back.
+func (s *session) ifuncSpot(p *probe, m *symbols.Module, t *symbols.Target) spot {
+	binary := p.loc.NameOf(*m) + ":"
+	return spot{addr: m.Bias + t.Addr, name: binary + t.Name, ifunc: s.ifuncOf(m, t), binary: binary, shown: t.Name, point: p.points()[0]}
 }
 
 func (s *session) addressSpot(p *probe, mods []*symbols.Module) spot {
@@ -142,6 +171,9 @@ func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (sp
 		}
 		sp.why = fmt.Sprintf("%v: moved to its start from %s", breakpoint.ErrExclusive, sp.addr)
 		vaddr, sp.addr = start, m.Bias+start
+	}
+	if t.Resolver {
+		sp.gap = gapPart
 	}
 	sp.orig = s.fileBytes(m, vaddr)
 	if t.Exit != nil {

@@ -47,8 +47,8 @@ func (s *session) attachVariant(p *probe, proc *inferior.Process, spots []spot, 
 		if sp.point != at || sp.run != v {
 			continue
 		}
-		pl := &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: kernelReason, point: at, second: sp.second,
-			calls: sp.calls, run: v}
+		pl := sp.placement(p, proc)
+		pl.why = kernelReason
 		loc, err := s.kernelLocation(p, proc, sp)
 		switch {
 		case err != nil:

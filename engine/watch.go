@@ -40,8 +40,8 @@ func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) err
 		if ptrace.DebugBefore && p.spec.Watch == Execute && isUprobe(proc.Space, sp.addr) {
 			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, errUprobe), s.dropWatches(proc, added))
 		}
-		w[i] = &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit,
-			rung: breakpoint.Hardware, why: sp.why, point: sp.point, second: sp.second, calls: sp.calls, run: sp.run}
+		w[i] = sp.placement(p, proc)
+		w[i].rung = breakpoint.Hardware
 		added = append(added, i)
 	}
 	if err := s.guardSpace(proc, spots[0].addr, 1); err != nil {

@@ -122,6 +122,9 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 			places[pl.proc] = append(places[pl.proc], pl)
 		}
 	}
+	for proc, own := range sites {
+		s.noteLost(proc.Space, own)
+	}
 	err = s.whileHalted(func(stuck int) error {
 		at = now()
 		for _, p := range list {

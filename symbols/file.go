@@ -28,6 +28,7 @@ type File struct {
 	table     func() (*table, error)
 	frames    func() *frames
 	goCalls   func() *goCalls
+	slots     func() *slots
 	rows      rows
 	lands     landings
 	last      lastCode
@@ -74,6 +75,7 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	f.sources = sync.OnceValue(f.findSources)
 	f.goCalls = sync.OnceValue(func() *goCalls { return readGoCalls(obj) })
 	f.frames = sync.OnceValue(func() *frames { return readFrames(obj) })
+	f.slots = sync.OnceValue(func() *slots { return readSlots(obj) })
 	f.table = sync.OnceValues(func() (*table, error) {
 		t, err := f.readTable()
 		f.whole.Store(true)

@@ -45,6 +45,9 @@ func poke(b []byte, name string) {
 		f.Text(fn.Addr, buf)
 		f.FunctionAt(fn.Addr)
 		f.Convention(fn)
+		f.Starting(fn.Addr)
+		f.ResolverSlots(fn.Addr)
+		f.Slots(fn.Names())
 		f.Lookup(fn.Name)
 		if fn.Size < 1<<16 {
 			f.Exits(isaOf(f), fn)

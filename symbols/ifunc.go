@@ -1,9 +1,13 @@
 package symbols
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// implemented replaces IFUNC resolvers by the implementations that have names,
-// which glibc gives the form __NAME_cpu; each function is listed once.
+// implemented replaces IFUNC resolvers by the implementations that have names:
+// glibc gives them the form __NAME_cpu, compilers that of NAME.cpu. Each function
+// is listed once.
 func (f *File) implemented(list []named) ([]named, error) {
 	var out []named
 	seen := map[uint64]bool{}
@@ -14,11 +18,14 @@ func (f *File) implemented(list []named) ([]named, error) {
 		}
 	}
 	for _, fn := range list {
-		if !fn.Ifunc {
+		if !fn.chosen {
 			add(fn)
 			continue
 		}
 		impl, err := f.implementations(fn.Function)
+		if err == nil && len(impl) == 0 {
+			impl, err = f.clones(fn)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +59,7 @@ func (f *File) implementations(resolver Function) ([]named, error) {
 	fns, err := f.functionsAt(addrs)
 	var list []named
 	for _, fn := range fns {
-		list = append(list, named{fn, shown[uint64(fn.Addr)]})
+		list = append(list, named{Function: fn, shown: shown[uint64(fn.Addr)]})
 	}
 	return list, err
 }
@@ -75,4 +82,44 @@ func isImplementation(s, prefix string) bool {
 		}
 	}
 	return rest == "x86_64" || strings.HasPrefix(rest, "avx") || strings.HasPrefix(rest, "unaligned")
+}
+
+// resolverEnds is what compilers add to the name of a function of which they make a
+// clone for each CPU, as __attribute__((target_clones)) asks, for what chooses one.
+const resolverEnds = ".resolver"
+
+// clones finds those of a function; all are called by its name.
+func (f *File) clones(resolver named) ([]named, error) {
+	addrs := map[uint64]bool{}
+	for _, name := range resolver.Names() {
+		base, ok := strings.CutSuffix(name, resolverEnds)
+		if !ok {
+			continue
+		}
+		accept := func(s string) bool { return isClone(s, base+".") }
+		if err := f.each(func(s source) error {
+			return s.named(base+".", false, accept, func(sym symbol) {
+				if !sym.ifunc && sym.addr != uint64(resolver.Addr) {
+					addrs[sym.addr] = true
+				}
+			})
+		}); err != nil {
+			return nil, err
+		}
+	}
+	fns, err := f.functionsAt(addrs)
+	var list []named
+	for _, fn := range fns {
+		list = append(list, named{Function: fn, shown: resolver.shown, clone: true})
+	}
+	return list, err
+}
+
+// noClones are words in the names of what is made of a function besides.
+var noClones = []string{"resolver", "ifunc", "cold", "part", "constprop", "isra"}
+
+// isClone reports whether s is the prefix and a CPU.
+func isClone(s, prefix string) bool {
+	rest, ok := strings.CutPrefix(s, prefix)
+	return ok && !slices.ContainsFunc(strings.Split(rest, "."), func(word string) bool { return slices.Contains(noClones, word) })
 }

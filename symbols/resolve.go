@@ -19,6 +19,11 @@ type Target struct {
 	Function Function
 	Entry    bool  // what a call has left is there: arguments, where it returns to
 	Exit     *Exit // of FUNCTION%return
+	// Ifunc: the function is an IFUNC's resolver. What is meant is what that gives
+	// back, which only a process knows: ask Implementation.
+	Ifunc bool
+	// Resolver: it is an instruction of one, by the name of what that gives back.
+	Resolver bool
 }
 
 // Errors that Resolve's errors wrap, beside ErrNotFound.
@@ -36,9 +41,9 @@ var (
 // wraps ErrNotFound and, when printed, suggests names.
 //
 // Where a name is that of an IFUNC resolver (glibc's memcpy), its
-// implementations take its place if they have names of the form __memcpy_*;
-// else the target is the resolver, which runs once a process, and its Function
-// says so.
+// implementations take its place if they have names of the form __memcpy_*, or
+// those that compilers give (memcpy.avx2); else there is one target, which says
+// that it is an IFUNC.
 func (l Location) Resolve(f *File, isa arch.ISA) ([]Target, error) {
 	switch {
 	case l.File != "":
@@ -69,6 +74,14 @@ func (l Location) Resolve(f *File, isa arch.ISA) ([]Target, error) {
 	return targets, nil
 }
 
+// Implementation is what l means in the function that begins at addr, which
+// implements an IFUNC with the given name.
+func (l Location) Implementation(f *File, isa arch.ISA, addr arch.Addr, name string) ([]Target, error) {
+	fn, _ := f.Starting(addr)
+	fn.Addr, fn.Ifunc = addr, false
+	return l.targets(f, isa, named{Function: fn, shown: name})
+}
+
 // address is the target of *ADDRESS.
 func (l Location) address(f *File) ([]Target, error) {
 	var b [1]byte
@@ -82,7 +95,15 @@ func (l Location) address(f *File) ([]Target, error) {
 // named is a function with the name that it was asked for by.
 type named struct {
 	Function
-	shown string
+	shown  string
+	clone  bool // one of several that are called by the name of what they implement
+	chosen bool // it is a resolver, by the name of what that gives back
+}
+
+// by says by which of its names a function was asked for.
+func (fn named) by(name string) named {
+	fn.chosen = fn.Ifunc && (slices.Contains(fn.Chosen, name) || !slices.Contains(fn.Names(), name))
+	return fn
 }
 
 // functions finds what FUNCTION means: the function of that very name, or all
@@ -94,13 +115,15 @@ func (l Location) functions(f *File) ([]named, error) {
 	}
 	var list []named
 	for _, fn := range found {
-		list = append(list, named{fn, shownName(fn, plain(l.Function))})
+		base, _, _ := cutAddress(plain(l.Function))
+		list = append(list, named{Function: fn, shown: shownName(fn, plain(l.Function))}.by(unversioned(base)))
 	}
 	if len(found) == 0 && isGlob(l.Function) {
 		if list, err = f.match(l.Function); err != nil {
 			return nil, err
 		}
 	}
+	tellApart(list)
 	if list, err = f.implemented(list); err != nil {
 		return nil, err
 	}
@@ -131,7 +154,7 @@ func (f *File) match(pattern string) ([]named, error) {
 		}
 		for _, name := range fn.Names() {
 			if matches(pattern, name) {
-				list = append(list, named{fn, demangled(name)})
+				list = append(list, named{Function: fn, shown: demangled(name)}.by(name))
 				break
 			}
 		}
@@ -151,10 +174,12 @@ func matches(pattern, name string) bool {
 func tellApart(list []named) {
 	count := map[string]int{}
 	for _, fn := range list {
-		count[fn.shown]++
+		if !fn.clone {
+			count[fn.shown]++
+		}
 	}
 	for i, fn := range list {
-		if count[fn.shown] > 1 {
+		if !fn.clone && count[fn.shown] > 1 {
 			list[i].shown = fn.shown + "@" + fn.Addr.String()
 		}
 	}
@@ -163,6 +188,15 @@ func tellApart(list []named) {
 // targets are the addresses in one function.
 func (l Location) targets(f *File, isa arch.ISA, fn named) ([]Target, error) {
 	switch {
+	case fn.chosen && !l.Every && !l.First && l.Offset == 0:
+		return []Target{{Addr: fn.Addr, Name: fn.shown, Function: fn.Function, Ifunc: true}}, nil
+	case fn.chosen:
+		fn.chosen = false
+		targets, err := l.targets(f, isa, fn)
+		for i := range targets {
+			targets[i].Resolver = true
+		}
+		return targets, err
 	case l.Every:
 		return every(f, isa, fn)
 	case l.Return:

@@ -21,6 +21,9 @@ type Function struct {
 	// Ifunc says that the symbol is a resolver: it runs once, when the loader
 	// binds the name, and returns the address of the real function.
 	Ifunc bool
+	// Chosen are those of its names that are not the resolver's own, but of what that
+	// gives back.
+	Chosen []string
 }
 
 // End is the first address behind the function.
@@ -139,7 +142,9 @@ func group(all []symbol) (fn Function, label bool) {
 		if first.label || !s.label {
 			fn.Size = max(fn.Size, s.size)
 		}
-		fn.Ifunc = fn.Ifunc || s.ifunc
+		if s.ifunc {
+			fn.Ifunc, fn.Chosen = true, append(fn.Chosen, s.name)
+		}
 		if s.name != fn.Name && (i == 0 || s.name != all[i-1].name) && !slices.Contains(fn.Aliases, s.name) {
 			fn.Aliases = append(fn.Aliases, s.name)
 		}
@@ -170,6 +175,15 @@ func (f *File) inferSize(list []Function, i int) {
 func (f *File) Functions() ([]Function, error) {
 	t, err := f.table()
 	return t.functions, err
+}
+
+// Starting finds the function that begins at vaddr.
+func (f *File) Starting(vaddr arch.Addr) (Function, bool) {
+	fns, err := f.functionsAt(map[uint64]bool{uint64(vaddr): true})
+	if err != nil || len(fns) == 0 {
+		return Function{}, false
+	}
+	return fns[0], true
 }
 
 // FunctionAt finds the function that vaddr lies in, the innermost one.

@@ -37,11 +37,11 @@ when all are planted, to another. A place that several LOCATIONs name has one
 row; "also" are its other names.
 
 With --json: {"probe","pid","hits","rung","seconds"}, one object for each place
-and process, with "uncounted" where hits of some place are in no row, and
-{"probe","pid","error"} for each place that could not be probed. With a condition
-or a limit (--filter to --where) it is a handler that counts, and there is one
-number for each LOCATION: {"probe","result":{"hits"},"seconds"}. CONDITION is an
-expression as hist's --of.
+and process, with "gap" where not all of its hits could be counted and "uncounted"
+where hits of some place are in no row, and {"probe","pid","error"} for each place
+that could not be probed. With a condition or a limit (--filter to --where) it is a
+handler that counts, and there is one number for each LOCATION:
+{"probe","result":{"hits"},"seconds"}. CONDITION is an expression as hist's --of.
 
 ` + aboutArgs,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /

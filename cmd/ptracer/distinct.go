@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
@@ -60,7 +61,7 @@ func (o *onePlace) merge(p *engine.Placement, named bool) {
 		}
 		return
 	case p.Err == nil:
-		o.Hits = max(o.Hits, p.Hits)
+		o.Hits, o.Gap = max(o.Hits, p.Hits), cmp.Or(o.Gap, p.Gap)
 	}
 	switch {
 	case named && !o.named:

@@ -182,6 +182,22 @@ func TestCountTellsFailures(t *testing.T) {
 	}
 }
 
+func TestCountTellsGaps(t *testing.T) {
+	f := newFake()
+	lost, more, bound := placed("x:lost", 7, 3), placed("x:more", 7, 2), placed("x:bound", 7, 0)
+	lost.Gap, more.Gap, bound.Gap = "lost: since then", "lost: since then", "not bound"
+	f.found["x:*"] = []engine.Placement{lost, bound, more}
+	var stderr bytes.Buffer
+	if err := count(&options{locations: []string{"x:*"}, pids: []int{7}, duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
+		t.Fatal(err)
+	}
+	const want = "ptracer: 2 places not fully counted: lost: since then (first x:lost)\n" +
+		"ptracer: 1 place not fully counted: not bound (first x:bound)\n"
+	if got := stderr.String(); !strings.HasSuffix(got, want) {
+		t.Errorf("printed %q, want %q at its end", got, want)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	f := newFake()
 	f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}

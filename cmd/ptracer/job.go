@@ -260,6 +260,7 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	}
 	err = errors.Join(err, out.close())
 	j.tellFailed()
+	j.tellGaps()
 	if n := j.sess.Stats().Uncounted; n > 0 {
 		j.say(uncounted, n)
 	}

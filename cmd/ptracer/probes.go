@@ -152,7 +152,10 @@ func writeShares(w io.Writer, list []place, asJSON bool) error {
 func placesOf(placements []onePlace) []place {
 	list := make([]place, len(placements))
 	for i, p := range placements {
-		list[i] = place{Probe: p.Name, PID: p.PID, Address: p.Addr.String(), Rung: p.Rung.String(), Reason: p.Reason}
+		list[i] = place{Probe: p.Name, PID: p.PID, Address: p.Addr.String(), Rung: rungName(&p.Placement), Reason: p.Reason}
+		if p.Gap != "" {
+			list[i].Reason = p.Gap
+		}
 		if p.Err != nil {
 			list[i].Rung, list[i].Error = "", root(p.Err).Error()
 		}

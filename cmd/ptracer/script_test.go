@@ -227,7 +227,10 @@ func traced(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1}
+	if signals[args[0]] == 0 {
+		ts.Fatalf("signal %s: not known", args[0])
+	}
 	pid, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(syscall.Kill(pid, signals[args[0]]))

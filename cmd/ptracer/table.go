@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 )
 
@@ -20,6 +21,7 @@ type row struct {
 	PID   int      `json:"pid"`            // 0: of all processes
 	Hits  uint64   `json:"hits"`
 	Rung  string   `json:"rung"`
+	Gap   string   `json:"gap,omitempty"` // what of the hits is not counted
 	named bool     // asked for by name, not found by a glob
 }
 
@@ -57,7 +59,10 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 		r := &rows[at]
 		r.Hits += p.Hits
 		r.named = r.named || p.named
-		r.Rung = join(r.Rung, p.Rung.String())
+		r.Rung = join(r.Rung, rungName(&p.Placement))
+		if p.Gap != "" && r.Gap == "" {
+			r.Gap = p.Gap
+		}
 		for _, name := range p.also {
 			if !slices.Contains(r.Also, name) {
 				r.Also = append(r.Also, name)
@@ -68,6 +73,14 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 		return cmp.Or(cmp.Compare(b.Hits, a.Hits), cmp.Compare(a.Probe, b.Probe), cmp.Compare(a.PID, b.PID))
 	})
 	return rows
+}
+
+// rungName is what serves a place.
+func rungName(p *engine.Placement) string {
+	if p.Rung == breakpoint.Auto {
+		return "none" // yet: it is an IFUNC's, which has not been bound
+	}
+	return p.Rung.String()
 }
 
 // join adds one to a list of words, once.
@@ -84,6 +97,11 @@ func join(list, one string) string {
 // shown leaves out what a glob found and nobody hit.
 func shown(rows []row) []row {
 	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.Hits == 0 && !r.named })
+}
+
+// told are the rows that JSON has: those, and what a gap is to be told of.
+func told(rows []row) []row {
+	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.Hits == 0 && !r.named && r.Gap == "" })
 }
 
 // summary is the closing line of a table: how many rows there were, where some were left
@@ -150,7 +168,7 @@ type object struct {
 
 // objects gives the rows of count's result as they are in JSON.
 func (t *tally) objects() (list []object) {
-	for _, r := range shown(t.rows) {
+	for _, r := range told(t.rows) {
 		list = append(list, object{r, t.seconds, t.uncounted})
 	}
 	return list

@@ -22,6 +22,10 @@ func TestTable(t *testing.T) {
 		{Name: "a:bad", PID: 1, Err: breakpoint.ErrForeign},
 		{Name: "a:e", PID: 1, Hits: 15, Rung: breakpoint.Slot},
 	}
+	gaps := []engine.Placement{
+		{Name: "a:f", PID: 1, Hits: 5, Rung: breakpoint.Slot, Gap: "lost"},
+		{Name: "a:later", PID: 1, Gap: "not bound"},
+	}
 	for _, c := range []struct {
 		name   string
 		places []engine.Placement
@@ -37,6 +41,10 @@ a:f            15  trap+slot,trap+emulate
 		{"named", all[3:4], true, `
 PROBE   HITS  RUNG
 a:none     0  trap+slot`},
+		{"gaps", gaps, true, `
+PROBE    HITS  RUNG
+a:f         5  trap+slot
+a:later     0  none`},
 		{"nothing hit", all[3:4], false, `
 0 of 1 place hit`},
 		{"nothing", nil, false, `
@@ -55,6 +63,17 @@ a:none     0  trap+slot`},
 `
 	result := tally{rows: rowsOf(all, true, func(*engine.Placement) bool { return false }), seconds: 1.5, uncounted: 3}
 	if err := writeJSON(&b, result.objects()); err != nil || b.String() != want {
+		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
+	}
+}
+
+func TestGapsJSON(t *testing.T) {
+	places := []engine.Placement{{Name: "a:f", PID: 1, Hits: 5, Rung: breakpoint.Slot, Gap: "lost"}, {Name: "a:later", PID: 1, Gap: "not bound"}, {Name: "a:idle", PID: 1}}
+	var b bytes.Buffer
+	const want = `{"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot","gap":"lost"}
+{"probe":"a:later","pid":1,"hits":0,"rung":"none","gap":"not bound"}
+`
+	if err := writeJSON(&b, (&tally{rows: rowsOf(places, true, func(*engine.Placement) bool { return false })}).objects()); err != nil || b.String() != want {
 		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
 	}
 }

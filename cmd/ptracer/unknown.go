@@ -106,6 +106,25 @@ func (j *job) tellFailed() {
 	j.say("%s could not be probed: %s", plural(total, "place"), strings.Join(parts, "; "))
 }
 
+// tellGaps says of which places not all hits could be counted, a line for each reason.
+func (j *job) tellGaps() {
+	count, first := map[string]int{}, map[string]string{}
+	var order []string
+	for _, p := range j.distinct() {
+		if p.Err != nil || p.Gap == "" {
+			continue
+		}
+		if count[p.Gap] == 0 {
+			order = append(order, p.Gap)
+			first[p.Gap] = p.Name
+		}
+		count[p.Gap]++
+	}
+	for _, why := range order {
+		j.say("%s not fully counted: %s (first %s)", plural(count[why], "place"), why, first[why])
+	}
+}
+
 func plural(n int, what string) string {
 	if n != 1 {
 		what += "s"

@@ -71,6 +71,7 @@ var reasons = []struct {
 	{"HANDLER_NAME", handler.ErrName, codes.InvalidArgument},
 	{"HANDLER_UNSUPPORTED", handler.ErrUnsupported, codes.Unimplemented},
 	{"NOT_FOUND", symbols.ErrNotFound, codes.NotFound},
+	{"REFUSED", breakpoint.ErrRefused, codes.FailedPrecondition},
 	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},
 	{"PERMISSION", ErrPeer, codes.PermissionDenied},
 	{"TOKEN", ErrToken, codes.Unauthenticated},

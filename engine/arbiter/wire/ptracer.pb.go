@@ -1947,6 +1947,7 @@ type Placement struct {
 	ErrorReason   string                 `protobuf:"bytes,8,opt,name=error_reason,json=errorReason,proto3" json:"error_reason,omitempty"` // as ErrorInfo's
 	Hits          uint64                 `protobuf:"varint,9,opt,name=hits,proto3" json:"hits,omitempty"`
 	Space         int32                  `protobuf:"varint,10,opt,name=space,proto3" json:"space,omitempty"` // numbers address spaces
+	Gap           string                 `protobuf:"bytes,11,opt,name=gap,proto3" json:"gap,omitempty"`      // what of its hits could not be counted
 	Exit          bool                   `protobuf:"varint,12,opt,name=exit,proto3" json:"exit,omitempty"`   // the function's exit, not an instruction as such
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2050,6 +2051,13 @@ func (x *Placement) GetSpace() int32 {
 		return x.Space
 	}
 	return 0
+}
+
+func (x *Placement) GetGap() string {
+	if x != nil {
+		return x.Gap
+	}
+	return ""
 }
 
 func (x *Placement) GetExit() bool {
@@ -4088,7 +4096,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x0fPlacementsReply\x125\n" +
 	"\n" +
 	"placements\x18\x01 \x03(\v2\x15.ptracer.v1.PlacementR\n" +
-	"placements\"\xfe\x01\n" +
+	"placements\"\x90\x02\n" +
 	"\tPlacement\x12\x14\n" +
 	"\x05probe\x18\x01 \x01(\x05R\x05probe\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
@@ -4100,7 +4108,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\ferror_reason\x18\b \x01(\tR\verrorReason\x12\x12\n" +
 	"\x04hits\x18\t \x01(\x04R\x04hits\x12\x14\n" +
 	"\x05space\x18\n" +
-	" \x01(\x05R\x05space\x12\x12\n" +
+	" \x01(\x05R\x05space\x12\x10\n" +
+	"\x03gap\x18\v \x01(\tR\x03gap\x12\x12\n" +
 	"\x04exit\x18\f \x01(\bR\x04exit\"\xf0\x01\n" +
 	"\x12OpenHandlerRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +

@@ -121,7 +121,7 @@ func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 
 // FromPlacement makes a message of a placement.
 func FromPlacement(p *engine.Placement) *Placement {
-	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Hits: p.Hits, Space: int32(p.Space), Exit: p.Exit}
+	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Gap: text(p.Gap), Hits: p.Hits, Space: int32(p.Space), Exit: p.Exit}
 	if p.Err != nil {
 		m.Error, m.ErrorReason = text(p.Err.Error()), reasonOf(p.Err)
 	}
@@ -130,7 +130,7 @@ func FromPlacement(p *engine.Placement) *Placement {
 
 // ToPlacement is the reverse of FromPlacement.
 func ToPlacement(m *Placement) engine.Placement {
-	p := engine.Placement{Probe: event.ProbeID(m.Probe), PID: int(m.Pid), Name: m.Name, Addr: arch.Addr(m.Addr), Reason: m.Reason, Hits: m.Hits, Space: int(m.Space), Exit: m.Exit}
+	p := engine.Placement{Probe: event.ProbeID(m.Probe), PID: int(m.Pid), Name: m.Name, Addr: arch.Addr(m.Addr), Reason: m.Reason, Gap: m.Gap, Hits: m.Hits, Space: int(m.Space), Exit: m.Exit}
 	p.Rung, _ = breakpoint.ParseRung(m.Rung)
 	if m.Error != "" {
 		p.Err = remote(m.Error, m.ErrorReason)

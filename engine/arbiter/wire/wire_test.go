@@ -88,7 +88,7 @@ func TestTracers(t *testing.T) {
 	if d := cmp.Diff(x, ToTask(sent(t, FromTask(&x), &Task{}))); d != "" {
 		t.Error(d)
 	}
-	p := engine.Placement{Probe: 1, PID: 2, Name: "n", Addr: 3, Rung: breakpoint.Slot, Reason: "why", Hits: 4, Err: fmt.Errorf("x: %w", breakpoint.ErrForeign)}
+	p := engine.Placement{Probe: 1, PID: 2, Name: "n", Addr: 3, Rung: breakpoint.Slot, Reason: "why", Gap: "lost", Hits: 4, Err: fmt.Errorf("x: %w", breakpoint.ErrForeign)}
 	got := ToPlacement(sent(t, FromPlacement(&p), &Placement{}))
 	if !errors.Is(got.Err, breakpoint.ErrForeign) || got.Err.Error() != p.Err.Error() {
 		t.Errorf("error %v", got.Err)

@@ -23,6 +23,10 @@ func request(req uintptr, task int, addr, data uintptr) unix.Errno {
 const Follow = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
 	unix.PTRACE_O_TRACEVFORKDONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESYSGOOD
 
+// BeforeExit is the option under which a task stops when it is about to end, while it
+// has its memory yet.
+const BeforeExit = unix.PTRACE_O_TRACEEXIT
+
 // SuspendSeccomp is the option under which a task's seccomp filters are not asked. It
 // takes CAP_SYS_ADMIN, and a tracer without filters (check_ptrace_options,
 // kernel/ptrace.c).

@@ -90,8 +90,12 @@ func startStubFile(argv []string, attr *syscall.ProcAttr) (int, error) {
 func Reap(pid int) {
 	_ = unix.Kill(pid, unix.SIGKILL)
 	for {
-		if s, ok, err := Wait(pid, true); err != nil || ok && (s.Kind == Killed || s.Kind == Exited) {
+		s, ok, err := Wait(pid, true)
+		switch {
+		case err != nil, ok && (s.Kind == Killed || s.Kind == Exited):
 			return
+		case ok && s.Kind == Exit: // see BeforeExit: it has to be let go
+			_ = Cont(pid, 0)
 		}
 	}
 }

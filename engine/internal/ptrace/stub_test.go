@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,5 +33,21 @@ func TestStubFromFile(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*"); len(left) != 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// TestReapBeforeExit ends a program that stops when it is about to end.
+func TestReapBeforeExit(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pid, err := Launch(Command{Path: "/proc/self/exe", Files: []uintptr{0, 1, 2}}, Follow|BeforeExit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := time.AfterFunc(20*time.Second, func() { panic("it is not reaped") })
+	defer done.Stop()
+	Reap(pid)
+	if err := unix.Kill(pid, 0); err != unix.ESRCH {
+		t.Errorf("it is there: %v", err)
 	}
 }

@@ -1,0 +1,123 @@
+package breakpoint
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/arch/amd64"
+)
+
+// seal has the kernel refuse changes of the code, or no more.
+func (s *space) seal(on bool) {
+	if s.sealed, s.sealedEnd = 0, 0; on {
+		s.sealed, s.sealedEnd = text, text+0x1000
+	}
+}
+
+// TestPatchRefused has patches of each kind refused by the kernel: the table tells it each
+// time that it is asked, and knows what is in memory.
+func TestPatchRefused(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		mem := newSpace(isa)
+		table := prepared(t, isa, mem)
+		before := bytes.Clone(mem.parts[text])
+		quiet, loud := Want{Addr: text, Quiet: true}, Want{Addr: text}
+		sites, errs := table.Insert([]Want{quiet})
+		if errs[0] != nil {
+			t.Fatal(errs)
+		}
+		mem.seal(true)
+		up := &Upgrade{Site: sites[0], Code: handlerCode(isa, 1)}
+		if err := table.Plan(up, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := table.Arm([]*Upgrade{up})[0]; !errors.Is(err, ErrRefused) || sites[0].Jumps() {
+			t.Errorf("jump: %v", err)
+		}
+		for range 2 {
+			if err := table.Speak(sites[0]); !errors.Is(err, ErrRefused) || !errors.Is(err, errBroken) {
+				t.Errorf("speak: %v", err)
+			}
+			if again, errs := table.Insert([]Want{loud}); !errors.Is(errs[0], ErrRefused) || again[0] != nil {
+				t.Errorf("insert again: %v, %v", again[0], errs[0])
+			}
+			next := Want{Addr: text + arch.Addr(code[isa].at[1])}
+			if fresh, errs := table.Insert([]Want{next}); !errors.Is(errs[0], ErrRefused) || fresh[0] != nil || table.At(next.Addr) != nil {
+				t.Errorf("insert: %v, %v", fresh[0], errs[0])
+			}
+		}
+		if !bytes.Equal(mem.parts[text], before) {
+			t.Error("the code is changed")
+		}
+		mem.seal(false)
+		if err := table.Speak(sites[0]); err != nil || !isa.IsTrap(mem.find(text, len(isa.Trap()))) {
+			t.Errorf("it may be changed, and there is no trap: %v", err)
+		}
+	})
+}
+
+// TestUndoRefused has the kernel refuse what takes patches out: they stay sites, so that
+// tasks which come to them go on, and go when they can.
+func TestUndoRefused(t *testing.T) {
+	each(t, func(t *testing.T, isa arch.ISA) {
+		mem := newSpace(isa)
+		table := prepared(t, isa, mem)
+		before := bytes.Clone(mem.parts[text])
+		sites, errs := table.Insert([]Want{{Addr: text}})
+		if errs[0] != nil {
+			t.Fatal(errs)
+		}
+		for _, jumps := range []bool{false, true} {
+			if jumps {
+				up := &Upgrade{Site: sites[0], Code: handlerCode(isa, 1)}
+				if err := errors.Join(table.Plan(up, 1), errors.Join(table.Arm([]*Upgrade{up})...)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mem.seal(true)
+			if err := table.Remove(sites); !errors.Is(err, ErrRefused) || table.At(text) != sites[0] || sites[0].Jumps() != jumps {
+				t.Errorf("jumps %v: %v", jumps, err)
+			}
+			if _, err := table.Disarm(sites, ""); (err != nil) != jumps || sites[0].Jumps() != jumps {
+				t.Errorf("jumps %v: disarm: %v", jumps, err)
+			}
+			if err := table.WriteOriginal(text, []byte{1, 2, 3, 4}); err == nil {
+				t.Error("the code was written")
+			}
+			now := make([]byte, len(before))
+			if err := table.ReadOriginal(text, now); err != nil || !bytes.Equal(now, before) {
+				t.Errorf("jumps %v: the code reads %x, not %x: %v", jumps, now[:8], before[:8], err)
+			}
+			mem.seal(false)
+		}
+		if err := table.Remove(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+			t.Errorf("taken out: %v", err)
+		}
+	})
+}
+
+// TestSpeakBehindJump has a quiet site speak whose jump lies wholly before it: without
+// the jump it is a trap.
+func TestSpeakBehindJump(t *testing.T) {
+	mem := withReturns()
+	table := prepared(t, amd64.ISA, mem)
+	before := bytes.Clone(mem.parts[text])
+	const i = 1 // the return behind the jump
+	site := block + 0x40*i + returns[i].at
+	sites, errs := table.Insert([]Want{{Addr: site, Quiet: true}})
+	up := &Upgrade{Site: sites[0], From: block + 0x40*i, Code: handlerCode(amd64.ISA, 3)}
+	if err := errors.Join(errs[0], table.Plan(up, 1), errors.Join(table.Arm([]*Upgrade{up})...), table.Speak(sites[0])); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Disarm(sites, ""); err != nil {
+		t.Fatal(err)
+	}
+	if !amd64.ISA.IsTrap(mem.find(site, 1)) {
+		t.Error("no trap")
+	}
+	if err := table.Remove(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+		t.Errorf("taken out: %v", err)
+	}
+}

@@ -1,0 +1,269 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// An IFUNC's symbol is a resolver: code that runs when the loader, a static program's
+// start, or the first call binds the name, and gives back the function that is called
+// from then on. Where that has no name of its own, it is found in the words of memory
+// that have been bound already, and by sites of ours at the resolver's ends.
+
+// ifunc is a resolver, in all processes that have its file there.
+type ifunc struct {
+	at     arch.Addr // in the process
+	fn     symbols.Function
+	file   *symbols.File
+	probes []*probe // that want what it gives back
+}
+
+// ifuncKey tells resolvers apart.
+type ifuncKey struct {
+	file *symbols.File
+	at   arch.Addr
+}
+
+// ifuncOf is the resolver that a target in an object is.
+func (s *session) ifuncOf(m *symbols.Module, t *symbols.Target) *ifunc {
+	key := ifuncKey{m.File, m.Bias + t.Addr}
+	f := s.ifuncs[key]
+	if f == nil {
+		if s.ifuncs == nil {
+			s.ifuncs = map[ifuncKey]*ifunc{}
+		}
+		f = &ifunc{at: key.at, fn: t.Function, file: m.File}
+		s.ifuncs[key] = f
+	}
+	return f
+}
+
+// What is said of an IFUNC the calls of which are not counted.
+const (
+	gapResolver = "the resolver of an IFUNC, which runs once: what it has chosen is not known, calls of that are not counted"
+	gapUnbound  = "an IFUNC that no call has bound yet: calls by pointers that were taken before are not counted"
+	gapPart     = "an instruction of an IFUNC's resolver, which runs once: calls of what it has chosen are not counted"
+	gapHidden   = "the resolver of an IFUNC, which ends by a jump: what it chooses is not seen, calls of that are not counted"
+)
+
+// implemented puts what implements them in the place of IFUNCs. One of which that is not
+// known gets a placement that says so, or waits for it.
+func (s *session) implemented(p *probe, proc *inferior.Process, spots []spot) (out []spot) {
+	ifuncs := slices.DeleteFunc(slices.Clone(spots), func(sp spot) bool { return sp.ifunc == nil })
+	if len(ifuncs) == 0 {
+		return spots
+	}
+	out = slices.DeleteFunc(slices.Clone(spots), func(sp spot) bool { return sp.ifunc != nil })
+	for _, sp := range ifuncs {
+		f := sp.ifunc
+		f.probes = slices.DeleteFunc(f.probes, func(p *probe) bool { return p.gone })
+		if !slices.Contains(f.probes, p) {
+			f.probes = append(f.probes, p)
+		}
+		begins := s.beginning || begins(proc)
+		gap := s.hookResolver(proc, f)
+		if s.procs[proc.PID] != proc {
+			return nil
+		}
+		chosen, bound := s.chosen(proc, f)
+		for _, at := range chosen {
+			out = append(out, s.implementation(p, proc, out, sp, at)...)
+		}
+		if len(chosen) == 0 {
+			if gap == "" && !begins {
+				gap = [...]string{unknown: gapResolver, unbound: gapUnbound, toNothing: ""}[bound]
+			}
+			pl := sp.placement(p, proc)
+			pl.gap, pl.waits, pl.why = gap, f, "an IFUNC: planted when its resolver has run"
+			s.place(pl)
+		}
+	}
+	return out
+}
+
+// begins is whether a process stands before its first instruction.
+func begins(proc *inferior.Process) bool {
+	for _, t := range proc.Tasks {
+		if t.State != inferior.Stopped || t.Stop.Kind != ptrace.Exec {
+			return false
+		}
+	}
+	return true
+}
+
+// hookResolver plants sites of ours where a resolver ends; gap says why what it gives
+// back is not seen.
+func (s *session) hookResolver(proc *inferior.Process, f *ifunc) (gap string) {
+	m := moduleAt(proc, f.at)
+	if m == nil {
+		return gapResolver
+	}
+	exits, err := m.File.Exits(s.isa, f.fn)
+	if err != nil || len(exits) == 0 {
+		return gapHidden
+	}
+	var spots []spot
+	for _, x := range exits {
+		if x.Kind != symbols.Return {
+			gap = gapHidden
+			continue
+		}
+		if at := m.Bias + x.Addr; !s.hooked(proc, at) {
+			spots = append(spots, spot{addr: at, orig: s.fileBytes(m, x.Addr), name: moduleName(m) + ":" + f.fn.Name})
+		}
+	}
+	if err := s.hook(proc, spots, f.onEnd(s)); err != nil {
+		gap = fmt.Sprintf("%s (%v)", gapResolver, err)
+	}
+	return gap
+}
+
+// binding is what the words that lead to no implementation say.
+type binding uint8
+
+const (
+	unknown   binding = iota // there are none
+	toNothing                // it has given back 0, as one of glibc's that only looks at the CPU
+	unbound                  // the resolver is still to run for one
+)
+
+// chosen are the functions that a resolver has given back, as far as words of the
+// process's objects are bound to them.
+func (s *session) chosen(proc *inferior.Process, f *ifunc) (list []arch.Addr, others binding) {
+	names := f.fn.Names()
+	for _, m := range s.modules(proc) {
+		slots := m.File.Slots(names)
+		named := len(slots)
+		if m.File == f.file {
+			slots = append(slices.Clip(slots), m.File.ResolverSlots(f.fn.Addr)...)
+		}
+		for i, slot := range slots {
+			var b [8]byte
+			if proc.Space.Memory.Read(m.Bias+slot.Addr, b[:]) != nil {
+				continue
+			}
+			switch v := arch.Addr(le64(b[:])); {
+			case v == 0 && i >= named: // bound before anything runs
+				others = max(others, toNothing)
+			case v == 0, v == arch.Addr(slot.First), v == arch.Addr(slot.First)+m.Bias:
+				others = max(others, unbound)
+			case !slices.Contains(list, v) && s.implements(proc, f, v):
+				list = append(list, v)
+			}
+		}
+	}
+	return list, others
+}
+
+// implements is whether a resolver may have given back an address that is where one of
+// the names leads: another object may have a function of that name, too, and programs
+// have stubs that stand for others' functions.
+func (s *session) implements(proc *inferior.Process, f *ifunc, at arch.Addr) bool {
+	m := moduleAt(proc, at)
+	if m == nil || m.File != f.file && m.Path != "[vdso]" || at == f.at {
+		return false
+	}
+	if _, ok := m.File.Starting(at - m.Bias); ok {
+		return true
+	}
+	_, inside := m.File.FunctionAt(at - m.Bias)
+	return !inside
+}
+
+// implementation is what a probe's location means in the function that implements an
+// IFUNC, where the probe is not yet, nor is going to be.
+func (s *session) implementation(p *probe, proc *inferior.Process, planned []spot, sp spot, at arch.Addr) (spots []spot) {
+	m := moduleAt(proc, at)
+	if m == nil { // code that the program has made
+		spots = []spot{{addr: at, name: sp.name, point: p.points()[0], top: true, begins: at}}
+	}
+	for _, point := range p.points() {
+		if m == nil {
+			break
+		}
+		targets, err := p.targets(point).Implementation(m.File, s.isa, at-m.Bias, sp.shown)
+		if err != nil {
+			pl := sp.placement(p, proc)
+			pl.err = err
+			s.place(pl)
+			return nil
+		}
+		for i := range targets {
+			if is, ok := s.targetSpot(p, m, &targets[i]); ok {
+				is.name = sp.binary + targets[i].Name // who asks for it knows it by that
+				is.point, is.second = point, point != p.points()[0]
+				spots = append(spots, is)
+			}
+		}
+	}
+	return slices.DeleteFunc(spots, func(sp spot) bool {
+		return slices.ContainsFunc(planned, func(o spot) bool { return o.addr == sp.addr && o.point == sp.point }) ||
+			slices.ContainsFunc(p.places, func(pl *placement) bool {
+				return pl.proc == proc && pl.addr == sp.addr && pl.point == sp.point && pl.live()
+			})
+	})
+}
+
+// live is whether something serves a placement.
+func (pl *placement) live() bool { return !pl.over && pl.err == nil && pl.waits == nil }
+
+// onEnd is for a task at a resolver's end: probes go to what it gives back before
+// anybody can call that.
+func (f *ifunc) onEnd(s *session) hookFunc {
+	return func(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+		at := arch.Addr(s.isa.Result(&t.View))
+		wanted := func(p *probe) bool { return !p.gone && s.covers(p, t.Process) && !p.isAt(t.Process, at) }
+		if at == 0 || t.Process.Silent || !slices.ContainsFunc(f.probes, wanted) {
+			return false, nil
+		}
+		t.SetPC(site.Resume)
+		if err := s.halt(t); err != nil {
+			return true, err
+		}
+		for _, p := range slices.Clone(f.probes) {
+			if wanted(p) && s.procs[t.Process.PID] == t.Process {
+				s.plantChosen(p, t.Process, f, at)
+			}
+		}
+		return true, s.unhalt(t)
+	}
+}
+
+// isAt is whether a probe is at an address of a process.
+func (p *probe) isAt(proc *inferior.Process, at arch.Addr) bool {
+	return slices.ContainsFunc(p.places, func(pl *placement) bool {
+		return pl.proc == proc && pl.begins == at && pl.live()
+	})
+}
+
+// plantChosen plants a probe in what a resolver gives back.
+func (s *session) plantChosen(p *probe, proc *inferior.Process, f *ifunc, at arch.Addr) {
+	m := moduleAt(proc, f.at)
+	if m == nil {
+		return
+	}
+	all, err := s.moduleSpots(p, m)
+	if err != nil {
+		return
+	}
+	p.places = slices.DeleteFunc(p.places, func(pl *placement) bool { return pl.proc == proc && pl.waits == f })
+	var spots []spot
+	for _, sp := range all {
+		if sp.ifunc == f {
+			spots = append(spots, s.implementation(p, proc, spots, sp, at)...)
+		}
+	}
+	if len(spots) == 0 {
+		return
+	}
+	if err := cmp.Or(s.plantSpots(p, proc, spots), s.jumpAgain(proc)); err != nil && !isGone(err) {
+		s.warn(proc, "%s: %v", p.spec.Location, err)
+	}
+}

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// A program that throws away, or replaces, a page of its code throws our patches away,
+// too, and nobody tells. To have its system calls watched for that would cost it more
+// than is gained: it is looked at where results are read, and when probes or the process
+// go. At its end a process has no memory any more: so its first task is to tell before.
+
+// What is said of a placement whose patch is gone.
+const (
+	gapLost  = "lost: the program's page was replaced; hits since then are not counted"
+	gapAgain = "lost for a while: the program's page was replaced; hits until that was seen are not counted"
+)
+
+// optionsOf are the ptrace options that a task is to have.
+func optionsOf(t *inferior.Task) uintptr {
+	if t.TID == t.Process.PID {
+		return ptrace.Follow | ptrace.BeforeExit
+	}
+	return ptrace.Follow
+}
+
+// noteLost notes at the placements of sites of a space that their patches are gone. It
+// gives these sites.
+func (s *session) noteLost(space *inferior.Space, sites []*breakpoint.Site) []*breakpoint.Site {
+	lost := space.Table.Lost(sites)
+	for _, site := range lost {
+		g, ok := site.Tag.(*tag)
+		if !ok { // a dead tracer's, which is being taken out
+			continue
+		}
+		for _, pl := range g.list {
+			if pl.gap == "" || pl.gap == gapAgain {
+				pl.gap = gapLost
+			}
+		}
+	}
+	return lost
+}
+
+// onExiting is a task that is about to end, which nobody can hold.
+func (s *session) onExiting(t *inferior.Task) error {
+	space := t.Process.Space
+	if t.TID == t.Process.PID && !t.Process.Silent {
+		s.noteLost(space, space.Table.Sites())
+	}
+	t.State = inferior.Running
+	return ptrace.Cont(t.TID, 0)
+}
+
+// lookRarely is how much longer than a look at all sites took nobody looks again.
+const lookRarely = 100
+
+// lookForLost looks whether patches are gone, and plants them again.
+func (s *session) lookForLost() {
+	if now() < s.nextLook {
+		return
+	}
+	start := now()
+	for _, p := range s.procs {
+		if p.Silent || p.Stale || p.VFork != nil {
+			continue
+		}
+		lost := s.noteLost(p.Space, p.Space.Table.Sites())
+		if len(lost) == 0 {
+			continue
+		}
+		if err := s.replant(p, lost); err != nil && !isGone(err) {
+			s.warn(p, "probes that were lost: %v", err)
+		}
+	}
+	s.nextLook = now() + lookRarely*(now()-start)
+}
+
+// replant plants lost sites again: as traps, and as jumps those that were.
+func (s *session) replant(p *inferior.Process, lost []*breakpoint.Site) error {
+	var jumps []*breakpoint.Site
+	for _, site := range p.Space.Table.Sharing(lost) {
+		if site.Jumps() {
+			jumps = append(jumps, site)
+		}
+	}
+	if err := s.downgrade(p.Space, jumps, "the program's page was replaced"); err != nil || s.procs[p.PID] != p {
+		return err
+	}
+	for _, site := range p.Space.Table.Replant(append(lost, jumps...)) {
+		for _, pl := range site.Tag.(*tag).list {
+			if pl.gap == gapLost {
+				pl.gap = gapAgain
+			}
+		}
+	}
+	return errors.Join(s.upgrade(p, jumps), s.jumpAgain(p))
+}

@@ -1,0 +1,151 @@
+package symbols
+
+import (
+	"debug/elf"
+	"encoding/binary"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// Slot is a word of an object's data that gets a function's address when the program
+// runs: from the loader, or where a program has none from its own start.
+type Slot struct {
+	Addr  arch.Addr // vaddr
+	First uint64    // what the file has there: until the first call it is that, or that and the bias
+}
+
+// slots are those of a file.
+type slots struct {
+	named    map[string][]Slot    // that get the address of what has a name
+	resolved map[arch.Addr][]Slot // that get what the resolver at an address gives back
+}
+
+// Slots lists the words of f that get the address of what has one of the names.
+func (f *File) Slots(names []string) (list []Slot) {
+	for _, name := range names {
+		list = append(list, f.slots().named[name]...)
+	}
+	return list
+}
+
+// ResolverSlots lists the words of f that get what its resolver at vaddr gives back.
+func (f *File) ResolverSlots(vaddr arch.Addr) []Slot { return f.slots().resolved[vaddr] }
+
+// relaSize is that of an Elf64_Rela.
+const relaSize = 24
+
+// readSlots looks at the relocations that are applied when the file runs. What can't be
+// read is left out, and what is more than the file has: its sections lie over each other.
+func readSlots(o *object) *slots {
+	s := &slots{named: map[string][]Slot{}, resolved: map[arch.Addr][]Slot{}}
+	names, left := map[uint32]func(uint32) string{}, uint64(o.size)
+	for _, sec := range o.sections {
+		if sec.typ != elf.SHT_RELA || sec.flags&elf.SHF_ALLOC == 0 || sec.size > left {
+			continue
+		}
+		left -= sec.size
+		b, err := o.data(sec)
+		if err != nil {
+			continue
+		}
+		if names[sec.link] == nil && len(names) < 2 { // the dynamic linker's, and none
+			names[sec.link] = symbolNames(o, sec.link)
+		}
+		syms := names[sec.link]
+		if syms == nil {
+			continue
+		}
+		for ; len(b) >= relaSize; b = b[relaSize:] {
+			s.add(o, syms, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]))
+		}
+	}
+	return s
+}
+
+// add adds the slot of one relocation, if that is of a function's address.
+func (s *slots) add(o *object, syms func(uint32) string, at, info, addend uint64) {
+	switch of(o.machine, uint32(info)) {
+	case indirect:
+		r := arch.Addr(addend)
+		s.resolved[r] = append(s.resolved[r], Slot{arch.Addr(at), o.word(at)})
+	case absolute:
+		if addend != 0 {
+			return
+		}
+		fallthrough
+	case global:
+		if name := syms(uint32(info >> 32)); name != "" {
+			s.named[name] = append(s.named[name], Slot{arch.Addr(at), o.word(at)})
+		}
+	}
+}
+
+// relocation is a kind that matters here.
+type relocation uint8
+
+const (
+	other    relocation = iota
+	indirect            // by a resolver
+	global              // a symbol's address
+	absolute            // a symbol's address and something
+)
+
+// of sorts a relocation's type.
+func of(machine elf.Machine, typ uint32) relocation {
+	switch machine {
+	case elf.EM_X86_64:
+		switch elf.R_X86_64(typ) {
+		case elf.R_X86_64_IRELATIVE:
+			return indirect
+		case elf.R_X86_64_JMP_SLOT, elf.R_X86_64_GLOB_DAT:
+			return global
+		case elf.R_X86_64_64:
+			return absolute
+		}
+	case elf.EM_AARCH64:
+		switch elf.R_AARCH64(typ) {
+		case elf.R_AARCH64_IRELATIVE:
+			return indirect
+		case elf.R_AARCH64_JUMP_SLOT, elf.R_AARCH64_GLOB_DAT:
+			return global
+		case elf.R_AARCH64_ABS64:
+			return absolute
+		}
+	}
+	return other
+}
+
+// symbolNames gives the names of the symbols of section n, by their numbers.
+func symbolNames(o *object, n uint32) func(uint32) string {
+	none := func(uint32) string { return "" }
+	if n == 0 || int(n) >= len(o.sections) || int(o.sections[n].link) >= len(o.sections) {
+		return none
+	}
+	syms, err := o.data(o.sections[n])
+	if err != nil {
+		return none
+	}
+	text, err := o.data(o.sections[o.sections[n].link])
+	if err != nil {
+		return none
+	}
+	return func(i uint32) string {
+		if (uint64(i)+1)*symSize > uint64(len(syms)) {
+			return ""
+		}
+		return unversioned(cstring(text, uint64(entry(syms[uint64(i)*symSize:]).name())))
+	}
+}
+
+// word is the 8 bytes that the file has for a vaddr, 0 where it has none.
+func (o *object) word(vaddr uint64) uint64 {
+	for _, s := range o.segments {
+		if s.typ != elf.PT_LOAD || vaddr < s.vaddr || vaddr-s.vaddr > s.filesz || s.filesz-(vaddr-s.vaddr) < 8 {
+			continue
+		}
+		if b, err := o.read(s.off+vaddr-s.vaddr, 8); err == nil {
+			return binary.LittleEndian.Uint64(b)
+		}
+	}
+	return 0
+}
