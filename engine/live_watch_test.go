@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
 // TestHardware counts by debug registers, in threads that are there and that
@@ -122,5 +125,33 @@ func TestWatch(t *testing.T) {
 				t.Errorf("%d hits, %q, status %d", got, out, status)
 			}
 		})
+	}
+}
+
+// TestHardwareExits has debug registers at exits: one that is a conditional jump counts
+// where it leaves the function, and handlers run there.
+func TestHardwareExits(t *testing.T) {
+	p := launch(t, "truth-asm", "6")
+	s := attach(t, p.pid)
+	left := register(t, s, ProbeSpec{Location: "spin%return", Rung: breakpoint.Hardware})
+	h, err := s.OpenHandler(HandlerSpec{Name: "hist", Where: handler.Engine, Params: builtin.Params{Exprs: []string{"ret"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	register(t, s, ProbeSpec{Location: "small", Rung: breakpoint.Hardware, Handler: h})
+	p.goOn()
+	out, _ := p.end()
+	if got, want := s.Hits(left), uint64(strings.Count(out, "call spin ")); got != want {
+		t.Errorf("%d hits of the exit of spin, %d calls", got, want)
+	}
+	r, err := h.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.(*builtin.Histogram).Count, uint64(strings.Count(out, "call small ")); got != want {
+		t.Errorf("%d results of small, %d calls", got, want)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
 	}
 }

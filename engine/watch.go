@@ -41,7 +41,7 @@ func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) err
 			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, errUprobe), s.dropWatches(proc, added))
 		}
 		w[i] = &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit,
-			rung: breakpoint.Hardware, why: sp.why}
+			point: sp.point, second: sp.second, rung: breakpoint.Hardware, why: sp.why}
 		added = append(added, i)
 	}
 	if err := s.guardSpace(proc, spots[0].addr, 1); err != nil {
@@ -192,7 +192,6 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 	view := *r
 	for i, pl := range w {
 		if pl != nil && bits>>i&1 != 0 && !t.Process.Silent {
-			pl.hits.Add(1)
 			s.watchHit(t, pl, &view)
 		}
 	}
@@ -204,6 +203,11 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 
 func (s *session) watchHit(t *inferior.Task, pl *placement, view *arch.Regs) {
 	site := breakpoint.Site{Addr: arch.Addr(view[s.isa.PCReg()])}
+	code := func() []byte { return t.Process.Space.Table.CodeAt(&site) }
+	if pl.exit != nil && !s.leaves(t, pl, code, view) {
+		return
+	}
+	pl.hits.Add(1)
 	s.act(t, &site, pl, view)
 }
 
