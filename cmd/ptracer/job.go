@@ -150,6 +150,7 @@ func (j *job) plant() error {
 		j.probes[i].id = id
 	}
 	if j.child == 0 {
+		j.tellRungs()
 		return j.checkUnknown()
 	}
 	if !j.toEntry() {
@@ -241,6 +242,7 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	}
 	err = errors.Join(err, out.close())
 	j.tellFailed()
+	j.tellRungs()
 	if n := j.sess.Stats().Uncounted; n > 0 {
 		j.say(uncounted, n)
 	}

@@ -55,7 +55,7 @@ func (o *options) bindRun(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace child processes too")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop tracing after `TIME` (500ms, 10s, 5m); the program goes on")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell what processes do: fork, exec, exit")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell what processes do (fork, exec, exit), and how places are served")
 }
 
 // bindResident declares the flag of the verbs whose probes can do without us.
