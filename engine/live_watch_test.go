@@ -155,3 +155,29 @@ func TestHardwareExits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestHardwareSignals has signals come where a debug register has just been hit: who
+// comes back to the place does not hit again, neither from a handler nor from what Go's
+// puts in front of it (preemption).
+func TestHardwareSignals(t *testing.T) {
+	for _, c := range []struct{ fixture, args, location, calls string }{
+		{"truth-go", pace("200", "20") + " 1 3", "main.fact", "call fact "},
+		{"storm", "plain " + pace("3000 300", "200 10000"), "work", ""},
+		{"storm", "altstack " + pace("3000 300", "200 10000"), "work", ""},
+	} {
+		t.Run(c.fixture+" "+c.args, func(t *testing.T) {
+			p := launch(t, c.fixture, strings.Fields(c.args)...)
+			s := attach(t, p.pid)
+			id := register(t, s, ProbeSpec{Location: c.location, Rung: breakpoint.Hardware})
+			p.goOn()
+			out, status := p.end()
+			want := uint64(strings.Count(out, c.calls))
+			if c.calls == "" {
+				want = said(t, out, "calls")
+			}
+			if got := s.Hits(id); got != want || status != 0 {
+				t.Errorf("%d hits, %d calls, status %d", got, want, status)
+			}
+		})
+	}
+}
