@@ -106,6 +106,8 @@ func (o *options) check() error {
 		return usage("nothing to trace: give -p PID, or -- COMMAND")
 	case len(o.command) > 0 && len(o.pids) > 0:
 		return usage("both -p and a command: give one of them")
+	case o.where == handler.Kernel && o.rung.Rung != breakpoint.Auto:
+		return usage("both --where kernel and --rung: what the kernel runs is at a uprobe of the kernel's")
 	case o.duration < 0:
 		return usage("-d %v: a duration can't be negative", o.duration)
 	}
