@@ -45,6 +45,7 @@ struct log {
 };
 
 static __thread struct log *mine;
+static pthread_barrier_t all; /* threads: each begins when all are there */
 static long rounds;
 static uint64_t seed;
 
@@ -121,6 +122,7 @@ static void *work(void *p)
 {
 	mine = (struct log *)p;
 	mine->tid = syscall(SYS_gettid);
+	pthread_barrier_wait(&all);
 	uint64_t s = seed + mine->index * 0x9e3779b97f4a7c15u;
 	for (long i = 0; i < rounds; i++)
 		round_(i, &s);
@@ -129,12 +131,15 @@ static void *work(void *p)
 
 static int truth(int argc, char **argv)
 {
-	ready(&argc, argv);
+	char c;
+	int waits = argc > 1 && strcmp(argv[argc - 1], "wait") == 0;
+	argc -= waits;
 	rounds = arg(argc, argv, 1, 8);
 	seed = arg(argc, argv, 2, 1) * 2 + 1;
 	long threads = arg(argc, argv, 3, 1);
 	struct log *logs = (struct log *)calloc(threads, sizeof *logs);
 	pthread_t *ids = (pthread_t *)calloc(threads, sizeof *ids);
+	pthread_barrier_init(&all, NULL, threads);
 	for (long i = 0; i < threads; i++) {
 		logs[i].calls = (struct call *)calloc(rounds, 9 * sizeof *logs[i].calls);
 		logs[i].index = i;
@@ -143,6 +148,10 @@ static int truth(int argc, char **argv)
 			return 1;
 		}
 	}
+	printf("pid %d\n", (int)getpid()); /* not ready: who attaches finds all threads */
+	fflush(stdout);
+	while (waits && read(0, &c, 1) < 0)
+		;
 	work(&logs[0]);
 	for (long i = 1; i < threads; i++)
 		pthread_join(ids[i], NULL);
