@@ -110,8 +110,8 @@ func TestMethod(t *testing.T) {
 
 // TestChoose has the same rows for the same seed, others for another, and all of them.
 func TestChoose(t *testing.T) {
-	lines := func(rows []Row) (list []string) {
-		for _, r := range rows {
+	lines := func(rows []Row) (list []string) { // of the first ones
+		for _, r := range rows[:min(len(rows), 500)] {
 			list = append(list, r.CommandLine(r.Program.Fixture))
 		}
 		return list
