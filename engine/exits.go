@@ -2,7 +2,6 @@ package engine
 
 import (
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
@@ -14,11 +13,13 @@ type exitTest struct {
 	ranges [][2]arch.Addr // of the function, in the process
 }
 
-func (s *session) leaves(t *inferior.Task, site *breakpoint.Site, x *exitTest, r *arch.Regs) bool {
+// leaves asks for the instruction's code only where it matters.
+func (s *session) leaves(t *inferior.Task, p *placement, code func() []byte, r *arch.Regs) bool {
+	x := p.exit
 	if x.always {
 		return true
 	}
-	next, err := s.isa.Next(site.Code(), site.Addr, r, t.Process.Space.Memory.Read)
+	next, err := s.isa.Next(code(), p.addr, r, t.Process.Space.Memory.Read)
 	if err != nil {
 		return false
 	}

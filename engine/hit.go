@@ -182,7 +182,7 @@ func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 			if m, err := p.hook(t, site); m || err != nil {
 				moved = true
 			}
-		case t.Process.Silent, p.probe.gone, p.probe.spec.Held, p.exit != nil && !s.leaves(t, site, p.exit, &t.View):
+		case t.Process.Silent, p.probe.gone, p.probe.spec.Held, p.exit != nil && !s.leaves(t, p, site.Code, &t.View):
 		default:
 			p.hits.Add(1)
 			s.act(t, site, p, &t.View)

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
 // TestHardware counts by debug registers, in threads that are there and that
@@ -120,6 +123,60 @@ func TestWatch(t *testing.T) {
 			out, status := p.end()
 			if got := s.Hits(watch); got < least || got > 5*least || status != 0 || said(t, out, "calls") != 20 {
 				t.Errorf("%d hits, %q, status %d", got, out, status)
+			}
+		})
+	}
+}
+
+// TestHardwareExits has debug registers at exits: one that is a conditional jump counts
+// where it leaves the function, and handlers run there.
+func TestHardwareExits(t *testing.T) {
+	p := launch(t, "truth-asm", "6")
+	s := attach(t, p.pid)
+	left := register(t, s, ProbeSpec{Location: "spin%return", Rung: breakpoint.Hardware})
+	h, err := s.OpenHandler(HandlerSpec{Name: "hist", Where: handler.Engine, Params: builtin.Params{Exprs: []string{"ret"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	register(t, s, ProbeSpec{Location: "small", Rung: breakpoint.Hardware, Handler: h})
+	p.goOn()
+	out, _ := p.end()
+	if got, want := s.Hits(left), uint64(strings.Count(out, "call spin ")); got != want {
+		t.Errorf("%d hits of the exit of spin, %d calls", got, want)
+	}
+	r, err := h.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.(*builtin.Histogram).Count, uint64(strings.Count(out, "call small ")); got != want {
+		t.Errorf("%d results of small, %d calls", got, want)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHardwareSignals has signals come where a debug register has just been hit: who
+// comes back to the place does not hit again, neither from a handler nor from what Go's
+// puts in front of it (preemption).
+func TestHardwareSignals(t *testing.T) {
+	for _, c := range []struct{ fixture, args, location, calls string }{
+		{"truth-go", pace("200", "20") + " 1 3", "main.fact", "call fact "},
+		{"storm", "plain " + pace("3000 300", "200 10000"), "work", ""},
+		{"storm", "altstack " + pace("3000 300", "200 10000"), "work", ""},
+	} {
+		t.Run(c.fixture+" "+c.args, func(t *testing.T) {
+			p := launch(t, c.fixture, strings.Fields(c.args)...)
+			s := attach(t, p.pid)
+			id := register(t, s, ProbeSpec{Location: c.location, Rung: breakpoint.Hardware})
+			p.goOn()
+			out, status := p.end()
+			want := uint64(strings.Count(out, c.calls))
+			if c.calls == "" {
+				want = said(t, out, "calls")
+			}
+			if got := s.Hits(id); got != want || status != 0 {
+				t.Errorf("%d hits, %d calls, status %d", got, want, status)
 			}
 		})
 	}

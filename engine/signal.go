@@ -43,6 +43,9 @@ func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 			return err
 		}
 	}
+	if err := s.leaveWatch(t); err != nil {
+		return err
+	}
 	return s.resume(t, signal)
 }
 

@@ -190,9 +190,9 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 	}
 	s.stats.hits.Add(1)
 	view := *r
+	told := len(t.Process.Space.Skips) > 0 && s.skipped(t, arch.Addr(view[s.isa.PCReg()]))
 	for i, pl := range w {
-		if pl != nil && bits>>i&1 != 0 && !t.Process.Silent {
-			pl.hits.Add(1)
+		if pl != nil && bits>>i&1 != 0 && !t.Process.Silent && !told && !pl.probe.spec.Held {
 			s.watchHit(t, pl, &view)
 		}
 	}
@@ -204,7 +204,31 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 
 func (s *session) watchHit(t *inferior.Task, pl *placement, view *arch.Regs) {
 	site := breakpoint.Site{Addr: arch.Addr(view[s.isa.PCReg()])}
+	code := func() []byte { return t.Process.Space.Table.CodeAt(&site) }
+	if pl.exit != nil && !s.leaves(t, pl, code, view) {
+		return
+	}
+	pl.hits.Add(1)
 	s.act(t, &site, pl, view)
+}
+
+// leaveWatch is before a signal: where the task stands at an instruction whose hit has
+// been told, it will come back to it, and that is no other hit.
+func (s *session) leaveWatch(t *inferior.Task) error {
+	if !t.Watched {
+		return nil
+	}
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	view := *r
+	pc := arch.Addr(view[s.isa.PCReg()])
+	if s.watchesCode(t.Process, pc) && ptrace.TakeResume(&view) {
+		t.SetRegs(&view)
+		addSkip(t, pc, view[s.isa.SPReg()])
+	}
+	return nil
 }
 
 // stepWatch lets a task make the access that its debug registers reported
@@ -213,6 +237,11 @@ func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debu
 	if err := errors.Join(t.Flush(), ptrace.SetDebug(t.TID, &[ptrace.MaxDebug]ptrace.Debug{})); err != nil {
 		return err
 	}
+	from, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	pc, sp := arch.Addr(from[s.isa.PCReg()]), from[s.isa.SPReg()]
 	if err := ptrace.Step(t.TID, 0); err != nil {
 		return err
 	}
@@ -227,6 +256,11 @@ func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debu
 	}
 	if stop.Kind == ptrace.Signal && stop.Signal == ptrace.SIGTRAP {
 		return s.resume(t, 0)
+	}
+	if stop.Kind == ptrace.Signal { // came before the instruction, to which the task comes back
+		if now, err := t.PC(); err == nil && now == pc {
+			addSkip(t, pc, sp)
+		}
 	}
 	return s.decide(t, stop)
 }

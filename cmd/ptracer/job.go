@@ -154,7 +154,11 @@ func (j *job) plant() error {
 		j.probes[i].id = id
 	}
 	if j.child == 0 {
-		return errors.Join(j.checkUnknown(), j.begin())
+		if err := errors.Join(j.checkUnknown(), j.begin()); err != nil {
+			return err
+		}
+		j.tellRungs()
+		return nil
 	}
 	j.window.begin = engine.Now()
 	if !j.toEntry() {
@@ -261,6 +265,7 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	err = errors.Join(err, out.close())
 	j.tellFailed()
 	j.tellGaps()
+	j.tellRungs()
 	if n := j.sess.Stats().Uncounted; n > 0 {
 		j.say(uncounted, n)
 	}

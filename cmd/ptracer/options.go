@@ -55,7 +55,7 @@ func (o *options) bindRun(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace child processes too")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop tracing after `TIME` (500ms, 10s, 5m); the program goes on")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell what processes do: fork, exec, exit")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell what processes do (fork, exec, exit), and how places are served")
 }
 
 // bindResident declares the flag of the verbs whose probes can do without us.
@@ -106,6 +106,8 @@ func (o *options) check() error {
 		return usage("nothing to trace: give -p PID, or -- COMMAND")
 	case len(o.command) > 0 && len(o.pids) > 0:
 		return usage("both -p and a command: give one of them")
+	case o.where == handler.Kernel && o.rung.Rung != breakpoint.Auto:
+		return usage("both --where kernel and --rung: what the kernel runs is at a uprobe of the kernel's")
 	case o.duration < 0:
 		return usage("-d %v: a duration can't be negative", o.duration)
 	}

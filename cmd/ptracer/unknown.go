@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -77,6 +80,32 @@ func (j *job) tellUnknown() error {
 		return errNothing
 	}
 	return nil
+}
+
+// tellRungs says how the places of each location are served, if that was asked for.
+func (j *job) tellRungs() {
+	if !j.opt.verbose {
+		return
+	}
+	for _, p := range j.probes {
+		count := map[string]int{}
+		places := j.sess.Placements(p.id)
+		for _, pl := range places {
+			switch {
+			case pl.Err != nil:
+				count["none"]++
+			case pl.Rung == breakpoint.Auto: // no rung of ptracer's
+				count["kernel"]++
+			default:
+				count[pl.Rung.String()]++
+			}
+		}
+		var parts []string
+		for _, rung := range slices.Sorted(maps.Keys(count)) {
+			parts = append(parts, fmt.Sprintf("%d by %s", count[rung], rung))
+		}
+		j.say("%s: %s: %s", p.spec.Location, plural(len(places), "place"), strings.Join(parts, ", "))
+	}
 }
 
 // tellFailed sums up the places that could not be probed, by reason.

@@ -62,7 +62,7 @@ func (b *builder) image() (string, error) {
 	}
 	defer f.Close()
 	a := newArchive(f)
-	steps := []func(*archive) error{b.addInit, b.addTests, b.addFixtures, b.addLibs, b.addPlan}
+	steps := []func(*archive) error{b.addInit, b.addTool, b.addTests, b.addFixtures, b.addLibs, b.addPlan}
 	for _, step := range steps {
 		if err := step(a); err != nil {
 			return "", err
@@ -90,6 +90,15 @@ func (b *builder) addInit(a *archive) error {
 		}
 	}
 	return a.file("/init", out)
+}
+
+// addTool adds ptracer itself, for tests that run it as a user does.
+func (b *builder) addTool(a *archive) error {
+	out := filepath.Join(b.dir, "ptracer")
+	if _, err := b.goCmd("build", "-buildvcs=false", "-o", out, "./cmd/ptracer"); err != nil {
+		return err
+	}
+	return a.file(guest.Tool, out)
 }
 
 // addTests compiles the test binary of each package that has tests.
@@ -184,6 +193,7 @@ func (b *builder) addPlan(a *archive) error {
 	plan := guest.Plan{Tests: b.tests, Env: []string{
 		"HOME=/root", "PATH=/bin", "TMPDIR=/tmp", "USER=root", "TERM=dumb",
 		fixture.DirEnv + "=" + guest.FixtureDir,
+		fixture.ToolEnv + "=" + guest.Tool,
 		skip.ListEnv + "=" + guest.SkipList,
 	}}
 	text, err := json.Marshal(plan)

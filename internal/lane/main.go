@@ -26,7 +26,7 @@ import (
 // first whether the machine is right.
 var packages = []string{
 	"./internal/lane/proof", "./internal/leak", "./internal/fixture",
-	"./arch/...", "./breakpoint/...", "./symbols/...", "./engine/...", "./bench/...", "./cmd/...",
+	"./arch/...", "./breakpoint/...", "./symbols/...", "./engine/...", "./bench/...", "./cmd/...", "./internal/truth",
 }
 
 // alike are those of them that do the same on every machine: what they decide is

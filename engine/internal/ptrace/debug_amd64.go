@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
 // debugOffset is u_debugreg in struct user (sys/user.h).
@@ -12,6 +14,17 @@ const debugOffset = 848
 // DebugBefore says whether a data access is reported before it happens, so
 // that it has to be stepped over with the register off.
 const DebugBefore = false
+
+// TakeResume takes from r that its task executes the instruction where it stands without
+// a debug register's report, which it has made, and says whether that was so. It is RF
+// of the flags: a signal's handler that goes on there by other means than sigreturn loses
+// it.
+func TakeResume(r *arch.Regs) bool {
+	const eflags, rf = 18, 1 << 16 // struct user_regs_struct (sys/user.h); asm/processor-flags.h
+	was := r[eflags]&rf != 0
+	r[eflags] &^= rf
+	return was
+}
 
 func pokeDebug(task, n int, v uint64) error {
 	return failed("PTRACE_POKEUSER", task, request(unix.PTRACE_POKEUSR, task, debugOffset+8*uintptr(n), uintptr(v)))

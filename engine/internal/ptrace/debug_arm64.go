@@ -15,6 +15,9 @@ const (
 // that it has to be stepped over with the register off.
 const DebugBefore = true
 
+// TakeResume is of amd64: here who was told of a hit steps over it.
+func TakeResume(*arch.Regs) bool { return false }
+
 // hwDebug is struct user_hwdebug_state (asm/ptrace.h), for MaxDebug registers.
 type hwDebug struct {
 	info, _ uint32

@@ -17,6 +17,7 @@ const (
 	FixtureDir = "/fixtures"
 	SourceDir  = "/src" // the module: go.mod and testdata folders only
 	TestDir    = "/tests"
+	Tool       = "/bin/ptracer"
 	SkipList   = "/tmp/skips"
 )
 
