@@ -90,7 +90,8 @@ func newLatency() *cobra.Command {
 powers of two or, with --linear, equal steps. Calls are paired by thread (in Go
 programs by goroutine) and stack, so that functions may call themselves; calls
 that are left by longjmp or an exception are counted as such, and so are calls
-beyond 512 of a thread that are open at a time. It costs tens of ns
+beyond 512 of a thread that are open at a time, and exits without a known entry:
+of calls that began before, or of more than 1,024 threads. It costs tens of ns
 a call where entry and exits are jumps ('ptracer probes' tells), else two stops.
 
 What the probes themselves cost is in the times of calls around others. A

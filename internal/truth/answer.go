@@ -80,6 +80,7 @@ type numbers struct {
 	Under   uint64      `json:"under"`
 	Over    uint64      `json:"over"`
 	Lost    uint64      `json:"lost"`
+	Orphans uint64      `json:"orphans"` // exits without a known entry
 	Faults  uint64      `json:"faults"`
 	Buckets []bucket    `json:"buckets"`
 }

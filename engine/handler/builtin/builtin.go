@@ -77,6 +77,7 @@ func total(values [][]byte, off int) (sum uint64) {
 const (
 	missFault = 8 * iota // memory could not be read
 	missFull             // a map or ring was full
+	missOrphan           // an exit of a thread that no entry is known of
 	missSize
 )
 

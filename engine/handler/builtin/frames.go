@@ -203,19 +203,20 @@ func (f frames) push(b *build.Builder, saved []build.Mem, miss misses) {
 // 1, the other words are in saved. Where there is no such call the program ends.
 func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss misses) {
 	calls, pos := b.Var(), b.Var()
-	fault, none, found, depth := b.NewLabel(), b.NewLabel(), b.NewLabel(), build.R5
+	fault, none, found, unknown, depth := b.NewLabel(), b.NewLabel(), b.NewLabel(), b.NewLabel(), build.R5
 	b.Time(since)
 	key := f.locate(b, pos, fault)
 	if f.Popped != 0 {
 		b.Add(asm.Add.Imm(pos, int32(-f.Popped)))
 	}
-	b.Lookup(f.m, key, none)
+	b.Lookup(f.m, key, unknown)
 	b.Move(calls, build.R0)
 	f.top(b, calls, depth)
 	f.unwind(b, calls, pos, depth, asm.JLT, none)
 	b.JumpIf(build.Eq(build.R3, 0).With(pos), found)
 	b.Here(none)
 	b.Stop()
+	miss.count(b, unknown, missOrphan)
 	if f.Go {
 		miss.count(b, fault, missFault)
 	}
@@ -247,6 +248,11 @@ type Unpaired struct {
 	// Deep counts calls that were made while as many as are kept (Calls.Depth) were
 	// open in the thread or goroutine: recursion that is nested too deep.
 	Deep uint64 `json:"deep,omitempty"`
+	// Orphans counts exits in threads or goroutines of which no entry is known: of
+	// calls that began before the probes did, or that were forgotten since more threads
+	// than are known at a time (Calls.Threads) came to the function. With a guard at the
+	// entry it is not known, and 0.
+	Orphans uint64 `json:"orphans,omitempty"`
 }
 
 func readUnpaired(s build.Source) (u Unpaired) {
@@ -254,16 +260,43 @@ func readUnpaired(s build.Source) (u Unpaired) {
 		u.Lost += total(values, callsLost)
 		u.Deep += total(values, callsDeep)
 	}
+	for _, values := range s.Entries("misses") {
+		u.Orphans += total(values, missOrphan)
+	}
 	return u
+}
+
+// withoutOrphans is a result of a handler whose entry has a guard: then most exits are
+// of calls that it did not take.
+func withoutOrphans(r build.Result) build.Result {
+	switch r := r.(type) {
+	case *Histogram:
+		r.Orphans = 0
+		return r
+	case Unrecorded:
+		r.Orphans = 0
+		return r
+	}
+	return r
 }
 
 func (u Unpaired) text() string {
 	var parts []string
 	if u.Lost > 0 {
-		parts = append(parts, fmt.Sprintf("%d calls without a pair", u.Lost))
+		parts = append(parts, plural(u.Lost, "call") + " without a pair")
 	}
 	if u.Deep > 0 {
-		parts = append(parts, fmt.Sprintf("%d calls nested too deep to be measured", u.Deep))
+		parts = append(parts, plural(u.Deep, "call") + " nested too deep to be measured")
+	}
+	if u.Orphans > 0 {
+		parts = append(parts, plural(u.Orphans, "exit") + " without a known entry")
 	}
 	return strings.Join(parts, "; ")
+}
+
+func plural(n uint64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

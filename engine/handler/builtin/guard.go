@@ -22,6 +22,12 @@ func guard(h *build.Handler, kind string, g func(*build.Builder)) (*build.Handle
 		note.Map = maps[0].Name
 	}
 	out.Guards = append([]build.Guard{note}, h.Guards...)
+	if read := h.Read; read != nil && h.Entry != nil && h.Exit != nil {
+		out.Read = func(s build.Source) (build.Result, error) {
+			r, err := read(s)
+			return withoutOrphans(r), err
+		}
+	}
 	return out, nil
 }
 
