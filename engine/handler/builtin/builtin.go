@@ -75,9 +75,9 @@ func total(values [][]byte, off int) (sum uint64) {
 
 // Words of the map "misses", which handlers have that can fail to note a hit.
 const (
-	missFault = 8 * iota // memory could not be read
-	missFull             // a map or ring was full
-	missOrphan           // an exit of a thread that no entry is known of
+	missFault  = 8 * iota // memory could not be read
+	missFull              // a map or ring was full
+	missOrphan            // an exit of a thread that no entry is known of
 	missSize
 )
 

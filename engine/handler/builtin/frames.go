@@ -283,13 +283,13 @@ func withoutOrphans(r build.Result) build.Result {
 func (u Unpaired) text() string {
 	var parts []string
 	if u.Lost > 0 {
-		parts = append(parts, plural(u.Lost, "call") + " without a pair")
+		parts = append(parts, plural(u.Lost, "call")+" without a pair")
 	}
 	if u.Deep > 0 {
-		parts = append(parts, plural(u.Deep, "call") + " nested too deep to be measured")
+		parts = append(parts, plural(u.Deep, "call")+" nested too deep to be measured")
 	}
 	if u.Orphans > 0 {
-		parts = append(parts, plural(u.Orphans, "exit") + " without a known entry")
+		parts = append(parts, plural(u.Orphans, "exit")+" without a known entry")
 	}
 	return strings.Join(parts, "; ")
 }
