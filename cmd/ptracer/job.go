@@ -154,7 +154,10 @@ func (j *job) plant() error {
 		j.probes[i].id = id
 	}
 	if j.child == 0 {
-		if err := errors.Join(j.checkUnknown(), j.begin()); err != nil {
+		if err := j.checkUnknown(); err != nil {
+			return err
+		}
+		if err := j.begin(); err != nil {
 			return err
 		}
 		j.tellRungs()
@@ -282,14 +285,20 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 // lost is why what was found out can't be had any more: a server that is gone. The
 // warning that says so has come already.
 func (j *job) lost() error {
-	s, shared := j.sess.(*client.Session)
-	if !shared || s.Err() == nil {
+	if !j.serverGone() {
 		return nil
 	}
+	s := j.sess.(*client.Session)
 	if words := lastWords(s.Socket()); words != "" {
 		j.say("%v%s", s.Err(), words)
 	}
 	return &commandEnded{statusFailed}
+}
+
+// serverGone reports whether the session was lost with its server.
+func (j *job) serverGone() bool {
+	s, shared := j.sess.(*client.Session)
+	return shared && s.Err() != nil
 }
 
 // status is the command's exit status as an error, nil where there is none to

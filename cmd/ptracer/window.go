@@ -33,21 +33,19 @@ func (j *job) begin() error {
 	return err
 }
 
-// finish has all probes count up to one moment, if any process is left. The processes'
-// end is that moment otherwise.
+// finish has all probes count up to one moment, if any process is left; otherwise that
+// is the last process's end.
 func (j *job) finish(why reason) {
 	if why == allEnded {
 		j.window.end = j.window.exit
 		return
 	}
 	at, err := j.sess.Finish(j.ids()...)
-	switch {
-	case at != 0:
-		j.window.end = at
-	default:
+	if j.window.end = at; at == 0 {
 		j.window.end = engine.Now()
 	}
-	if err != nil && !errors.Is(err, engine.ErrEnded) && !errors.Is(err, engine.ErrGone) {
+	over := errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrGone)
+	if err != nil && !over && !j.serverGone() {
 		j.say("warning: the probes did not end at one moment: %v", err)
 	}
 }
