@@ -22,7 +22,7 @@ func (t *Table) Arm(jumps []*Upgrade) []error {
 	for i, j := range jumps {
 		r := j.run
 		t.unplan(j)
-		changes[i] = change{r.from, append(r.trapped(), r.shared...), slices.Concat(r.patch, r.shared)}
+		changes[i] = change{addr: r.from, old: append(r.trapped(), r.shared...), now: slices.Concat(r.patch, r.shared)}
 		if veneers[i] = errors.Join(unwritten, t.lead(r)); veneers[i] != nil {
 			changes[i].now = changes[i].old
 		}
@@ -70,7 +70,7 @@ func (t *Table) Disarm(sites []*Site, why string) (all []*Site, err error) {
 		if s != nil && t.sites[s.Addr] == s && s.run != nil && !seen[s.run] {
 			seen[s.run] = true
 			list = append(list, s.run)
-			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped()})
+			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped(), halfOf(s.run.patch, s.run.code)})
 		}
 	}
 	var failed []error
@@ -135,10 +135,28 @@ func (t *Table) Within(from, to arch.Addr) (list []*Site) {
 // and is not armed.
 func (t *Table) Planned(addr arch.Addr) bool { return t.planned.any(addr, addr+1) }
 
-// change is bytes to be replaced where memory holds what it is thought to hold.
+// change is bytes to be replaced where memory holds what it is thought to hold: old,
+// or half, if there is one.
 type change struct {
 	addr     arch.Addr
 	old, now []byte
+	half     []byte
+}
+
+// halfOf is what a jump becomes when a kernel uprobe has come to it and has gone: the
+// kernel keeps one byte, of the file's code, and writes that back (set_orig_insn,
+// kernel/events/uprobes.c). What is behind it is the jump's still; nobody else has any
+// use for that. Nil for a trap, of which nothing is left then.
+func halfOf(patch, code []byte) []byte {
+	if len(patch) < 2 || len(code) == 0 {
+		return nil
+	}
+	return append([]byte{code[0]}, patch[1:]...)
+}
+
+// is reports whether bytes are what the change is to replace.
+func (c *change) is(now []byte) bool {
+	return bytes.HasPrefix(now, c.old) || c.half != nil && bytes.HasPrefix(now, c.half)
 }
 
 // exchange makes changes, each whole or not at all; errors are by change. Those
@@ -175,7 +193,7 @@ func (t *Table) exchangePage(changes []change, list []int, errs []error) {
 	}
 	for _, i := range list {
 		c, at := changes[i], int(changes[i].addr-first.addr)
-		if err == nil && bytes.HasPrefix(code[at:], c.old) {
+		if err == nil && c.is(code[at:]) {
 			copy(code[at:], c.now)
 		} else {
 			errs[i] = errNotOurs

@@ -345,7 +345,7 @@ func (t *Table) Clear(sites []*Site) error {
 func (s *Site) undo() (list []change) {
 	add := func(addr arch.Addr, patch, code []byte) {
 		if len(patch) > 0 {
-			list = append(list, change{addr, patch, code[:len(patch)]})
+			list = append(list, change{addr, patch, code[:len(patch)], halfOf(patch, code)})
 		}
 	}
 	if r := s.run; r != nil {
@@ -378,7 +378,7 @@ func (t *Table) restore(addr arch.Addr, patch, code []byte) error {
 	if err := t.mem.Read(addr, now); err != nil {
 		return ErrNotMapped
 	}
-	if !bytes.Equal(now, patch) {
+	if c := (change{addr, patch, code[:len(patch)], halfOf(patch, code)}); !c.is(now) {
 		return nil
 	}
 	return t.mem.Write(addr, code[:len(patch)])

@@ -350,3 +350,45 @@ func TestQuiet(t *testing.T) {
 		untouched("removed")
 	})
 }
+
+// TestHalfJump has kernel uprobes come to jumps and go: the first byte of each is the
+// program's again, what is behind it is not. All that takes jumps away restores it, also
+// after the tracer's death.
+func TestHalfJump(t *testing.T) {
+	isa := each64[0]
+	for name, undo := range map[string]func(*Table, []*Site) error{
+		"clear":  (*Table).Clear,
+		"remove": (*Table).Remove,
+		"disarm": func(table *Table, sites []*Site) error {
+			all, err := table.Disarm(sites, "why")
+			for _, s := range all {
+				if !isa.IsTrap(table.mem.(*space).find(s.Addr, 1)) {
+					t.Errorf("%v is no trap", s.Addr)
+				}
+			}
+			return errors.Join(err, table.Clear(all))
+		},
+		"a dead tracer's": func(table *Table, sites []*Site) error {
+			mem := table.mem.(*space)
+			found, ok := Recover(isa, mem, mem, slices.Sorted(maps.Keys(mem.parts)))
+			if !ok {
+				return errors.New("nothing found")
+			}
+			return found.Clear(found.Sites())
+		},
+	} {
+		mem := newSpace(isa)
+		before := bytes.Clone(mem.parts[text])
+		table := prepared(t, isa, mem)
+		sites := jumps(t, isa, table, 20)
+		for i, s := range sites {
+			if s.Jumps() && i%2 == 0 {
+				at := mem.find(s.run.from, 1)
+				at[0] = s.run.code[0]
+			}
+		}
+		if err := undo(table, sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+			t.Errorf("%s: %v; not restored:\n% x\n% x", name, err, mem.parts[text][:60], before[:60])
+		}
+	}
+}

@@ -124,6 +124,9 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 		now = nil
 	}
 	armed := err == nil && bytes.Equal(now, patch)
+	if err == nil && now != nil && bytes.Equal(now, halfOf(patch, r.code)) {
+		armed, now = true, patch
+	}
 	if r.veneer = t.recoverVeneer(r, now); r.veneer != 0 {
 		armed = true
 	}

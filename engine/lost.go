@@ -15,8 +15,8 @@ import (
 
 // What is said of a placement whose patch is gone.
 const (
-	gapLost  = "lost: the program's page was replaced; hits since then are not counted"
-	gapAgain = "lost for a while: the program's page was replaced; hits until that was seen are not counted"
+	gapLost  = "lost: the code there was replaced, by the program or by a kernel uprobe that has gone; hits since then are not counted"
+	gapAgain = "lost for a while: the code there was replaced, by the program or by a kernel uprobe that has gone; hits until that was seen are not counted"
 )
 
 // optionsOf are the ptrace options that a task is to have.
