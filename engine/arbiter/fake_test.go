@@ -36,6 +36,7 @@ type fake struct {
 	follows   map[int]bool
 	allow     func(by any, pid int) bool
 	stops     atomic.Uint64
+	uncounted atomic.Uint64
 	busy      map[int]bool // tasks that can't be stopped in time
 	away      map[int]bool
 	registers map[int]arch.Regs
@@ -61,7 +62,9 @@ func newFake(pids ...int) *fake {
 func (f *fake) Events(ctx context.Context) iter.Seq[event.Event] { return f.Queue.Events(ctx) }
 func (f *fake) Poll(ctx context.Context) (event.Event, error)    { return f.Queue.Poll(ctx) }
 func (f *fake) Done() <-chan struct{}                            { return f.done }
-func (f *fake) Stats() engine.Stats                              { return engine.Stats{Stops: f.stops.Load()} }
+func (f *fake) Stats() engine.Stats {
+	return engine.Stats{Stops: f.stops.Load(), Uncounted: f.uncounted.Load()}
+}
 
 // Symbolize knows the processes that are or were in the session, as the real one.
 func (f *fake) Symbolize(pid int, _ arch.Addr) (engine.Symbol, bool) {
@@ -150,6 +153,15 @@ func (f *fake) Unregister(id event.ProbeID) error {
 	defer f.mu.Unlock()
 	f.probes[id-1].gone = true
 	return nil
+}
+
+func (f *fake) Begin(ids ...event.ProbeID) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range ids {
+		f.probes[id-1].hits = 0
+	}
+	return 1, nil
 }
 
 func (f *fake) Finish(ids ...event.ProbeID) (int64, error) {
