@@ -139,6 +139,41 @@ func (fs *frames) read(start, at uint64) (fr frame, ok bool) {
 	return fr, true
 }
 
+// instructions is the part of an FDE's body that are call frame instructions; of a CIE's
+// body with augmentation "z", behind its augmentation's data.
+func instructions(record, cie []byte) []byte {
+	if &record[0] == &cie[0] {
+		text := cstring(cie, 5)
+		if text == "" || text[0] != 'z' {
+			return nil
+		}
+		_, b := uleb(cie[5+len(text)+1:])
+		_, b = uleb(b)
+		if cie[4] == 1 {
+			b = b[min(1, len(b)):]
+		} else {
+			_, b = uleb(b)
+		}
+		n, b := uleb(b)
+		return b[min(n, uint64(len(b))):]
+	}
+	enc, augmented := pointerEncoding(cie)
+	size := 8
+	if enc&7 == 3 {
+		size = 4
+	}
+	if len(record) < 4+2*size {
+		return nil
+	}
+	b := record[4+2*size:]
+	if augmented {
+		var n uint64
+		n, b = uleb(b)
+		b = b[min(n, uint64(len(b))):]
+	}
+	return b
+}
+
 // begins reports whether a call frame instruction is one that comes first in
 // an ordinary function: one that moves on to a later address, or nothing.
 func begins(op byte) bool { return op>>6 == 1 || op <= 4 }

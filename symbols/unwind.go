@@ -140,6 +140,10 @@ func (f *File) row(vaddr uint64) (r *Row) {
 	if !ok {
 		return nil
 	}
+	if f.Machine() == elf.EM_AARCH64 {
+		unsigned(instructions(cie, cie))
+		unsigned(instructions(fde, cie))
+	}
 	// The two alone, one behind the other, are a section to the library. It
 	// takes the start, which is relative to where they lie, for another.
 	section := binary.LittleEndian.AppendUint32(nil, uint32(len(cie)))

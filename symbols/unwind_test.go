@@ -2,15 +2,18 @@ package symbols
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -21,7 +24,8 @@ func TestUnwind(t *testing.T) {
 	if err != nil {
 		skip.Missing(t, "readelf")
 	}
-	for _, path := range []string{"/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2", "/bin/bash", "/usr/bin/python3", "/usr/bin/gdb"} {
+	for _, path := range []string{"/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2", "/bin/bash", "/usr/bin/python3", "/usr/bin/gdb",
+		"/usr/aarch64-linux-gnu/lib/libc.so.6"} {
 		t.Run(path, func(t *testing.T) {
 			if _, err := os.Stat(path); err != nil {
 				skip.Missing(t, path)
@@ -42,10 +46,58 @@ func TestUnwind(t *testing.T) {
 			rows, unknown := compareRows(t, f, bufio.NewScanner(out))
 			_ = cmd.Wait() // it may miss debug files
 			t.Logf("%d rows, %d of them of no kind that is known", rows, unknown)
-			if rows < 500 || unknown > rows/50 {
+			if rows < 300 || unknown > rows/50 {
 				t.Errorf("%d rows, %d unknown", rows, unknown)
 			}
 		})
+	}
+}
+
+// TestUnwindSigned has rows of an arm64 program whose return addresses are signed: each
+// instruction of main, behind paciasp, too, has the row that it has without.
+func TestUnwindSigned(t *testing.T) {
+	open := func(name string) *File {
+		i := slices.IndexFunc(fixture.Table, func(f fixture.Fixture) bool { return f.Name == name })
+		root, err := fixture.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := fixture.Table[i].Build(root, "arm64")
+		if errors.Is(err, fixture.ErrMissing) {
+			skip.Missing(t, err.Error())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	f := open("loop-cf")
+	fns, err := f.Lookup("main")
+	if err != nil || len(fns) != 1 {
+		t.Fatal(fns, err)
+	}
+	saved, signs := 0, false
+	for at := fns[0].Addr; at < fns[0].End(); at += 4 {
+		var code [4]byte
+		if err := f.Text(at, code[:]); err != nil {
+			t.Fatal(err)
+		}
+		signs = signs || code == [4]byte{0x3f, 0x23, 0x03, 0xd5} // paciasp
+		row, ok := f.Unwind(at)
+		if !ok || row.Reg != 31 {
+			t.Fatalf("%v: %+v, %v", at, row, ok)
+		}
+		if row.Return.Where == AtCFA && row.FP.Where == AtCFA {
+			saved++
+		}
+	}
+	if n := int(fns[0].Size / 4); !signs || saved < n/2 {
+		t.Errorf("signs %v; of %d instructions %d have the return address in the frame", signs, n, saved)
 	}
 }
 
@@ -79,7 +131,11 @@ func compareRows(t *testing.T, f *File, lines *bufio.Scanner) (rows, unknown int
 			continue
 		}
 		for i, c := range columns[1:] {
-			if got, want := shownAs(&row, c), fields[i+1]; got != "" && got != want && want != "exp" {
+			got, want := shownAs(&row, c), fields[i+1]
+			if want == "s" { // it is said that it is the same
+				want = "u"
+			}
+			if got != "" && got != want && want != "exp" {
 				t.Errorf("%#x: %s is %s, not %s: %+v", at, c, got, want, row)
 			}
 		}
@@ -96,14 +152,14 @@ func compareRows(t *testing.T, f *File, lines *bufio.Scanner) (rows, unknown int
 func shownAs(r *Row, column string) string {
 	switch column {
 	case "CFA":
-		name := map[uint8]string{6: "rbp", 7: "rsp"}[r.Reg]
+		name := map[uint8]string{6: "rbp", 7: "rsp", 29: "x29", 31: "sp"}[r.Reg]
 		if r.Deref || r.PLT || name == "" {
 			return ""
 		}
 		return fmt.Sprintf("%s%+d", name, r.Off)
 	case "ra":
 		return r.Return.shown("u")
-	case "rbp":
+	case "rbp", "x29":
 		return r.FP.shown("u")
 	}
 	return ""
