@@ -342,3 +342,25 @@ func register(t testing.TB, s engine.Session, spec engine.ProbeSpec) event.Probe
 	}
 	return id
 }
+
+// TestAttach attaches as the package's documentation shows: through the server at the
+// default socket, which the environment names.
+func TestAttach(t *testing.T) {
+	t.Setenv(SocketEnv, serve(t, server.Options{}))
+	p := launch(t, "loop", "50", "0")
+	s, err := Attach(p.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	id := register(t, s, engine.ProbeSpec{Location: "work"})
+	p.goOn()
+	<-s.Done()
+	if n := s.Hits(id); n != 50 {
+		t.Errorf("%d hits of 50", n)
+	}
+	t.Setenv(SocketEnv, filepath.Join(t.TempDir(), "none"))
+	if _, err := Attach(os.Getpid()); !errors.Is(err, ErrNoServer) {
+		t.Errorf("without a server: %v", err)
+	}
+}
