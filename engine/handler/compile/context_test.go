@@ -106,6 +106,9 @@ func TestInlineContext(t *testing.T) {
 	var lists [][]int
 	var all []int
 	for w := range context.Size / 8 {
+		if native.Foreign(w) { // the way to the code has changed it
+			continue
+		}
 		lists = append(lists, []int{w})
 		if !none[w] {
 			all = append(all, w)
@@ -170,7 +173,7 @@ func (r *runner) readsContext(insns []insn, words []int, way Way, rnd *rand.Rand
 	in[pcWord[host]] = uint64(way.PC)
 	for _, w := range words {
 		if got := binary.LittleEndian.Uint64(region[64+8*w:]); got != in[w] {
-			return fmt.Errorf("word %d is %#x to the program, the thread has %#x\n% x", w, got, in[w], code)
+			return fmt.Errorf("word %d is %#x to the program, the thread has %#x\n% x", w, got, in[w], code[:min(len(code), 200)])
 		}
 	}
 	return nil

@@ -95,6 +95,9 @@ func (m *Memory) failed(op string, addr arch.Addr, err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
+	if err == unix.EBADF { // closed, as the process has ended
+		err = unix.ESRCH
+	}
 	return &MemoryError{op, m.pid, addr, err}
 }
 
