@@ -5,6 +5,7 @@ export CGO_ENABLED = 0
 export PTRACER_SKIPS = $(CURDIR)/build/skips
 
 FUZZTIME ?= 20s
+SOAKTIME ?= 10m
 # Further flags for all test runs, such as -run or -short.
 TESTFLAGS ?=
 # The emulated CPU of the arm64 lane: cortex-a76 (with LSE), cortex-a72 (without), or max (with PAC and BTI).
@@ -13,7 +14,7 @@ LANECPU ?= cortex-a76
 # Packages with Go benchmarks.
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
-.PHONY: help build test unit race fuzz bench benchonce figures check generate arm64 needs clean
+.PHONY: help build test unit race soak fuzz bench benchonce figures check generate arm64 needs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -33,6 +34,9 @@ unit: benchonce ## unit, live and CLI tests as the product is built
 
 race: ## the same under the race detector, with traps where unit has jumps
 	PTRACER_TEST_TRAPS=1 CGO_ENABLED=1 go test -race -count=1 $(TESTFLAGS) ./...
+
+soak: ## real servers under load while tracers come and go, SOAKTIME long
+	go run ./internal/soak -time $(SOAKTIME)
 
 arm64: ## the tests on arm64, in an emulated machine
 	go run ./internal/lane -cpu $(LANECPU)
