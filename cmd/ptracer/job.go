@@ -262,10 +262,11 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 		return errors.Join(lost, out.close())
 	}
 	unknown := j.tellUnknown()
+	var unwritten error
 	if why != broken && unknown == nil {
-		err = errors.Join(err, result())
+		unwritten = result()
 	}
-	err = errors.Join(err, out.close())
+	unwritten = errors.Join(unwritten, out.close())
 	j.tellFailed()
 	j.tellGaps()
 	j.tellRungs()
@@ -273,8 +274,8 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 		j.say(uncounted, n)
 	}
 	status := j.status(why)
-	if status == nil {
-		return errors.Join(err, unknown)
+	if status == nil || unwritten != nil { // a result that is lost counts for more than the command's status
+		return errors.Join(err, unwritten, unknown)
 	}
 	if err != nil {
 		j.say("%v", err)
