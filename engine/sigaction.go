@@ -112,7 +112,7 @@ func (s *session) onSigaction(t *inferior.Task, site *breakpoint.Site) (moved bo
 		if mem.Read(arch.Addr(args[1]), act.Bytes()) != nil {
 			errno = efault
 		} else {
-			*old = act
+			*old = act.Kept()
 		}
 	}
 	if errno == 0 && args[2] != 0 && mem.Write(arch.Addr(args[2]), was.Bytes()) != nil {
@@ -140,7 +140,7 @@ func ownAction(p *inferior.Process) *ptrace.SigAction {
 // of a new one of the program's, if they differ.
 func (s *session) renewGuard(t *inferior.Task) error {
 	g := &t.Process.Space.Guard
-	ours := guardAction(g.Old, arch.Addr(g.Ours.Handler), arch.Addr(g.Ours.Restorer))
+	ours := guardAction(g.Old, t.Process.Space.Table)
 	if ours == g.Ours {
 		return s.resume(t, 0)
 	}
