@@ -53,7 +53,7 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 		}
 		errs = append(errs, s.hook(p, spots, s.onWatchedCall(i)))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.hookWrapper(p, m))...)
 }
 
 // callsIn finds the system call instructions behind a load of the number of each
@@ -95,6 +95,11 @@ func (s *session) textTail(m *symbols.Module, base arch.Addr, code []byte) []byt
 
 // onSigaction answers an rt_sigaction call on SIGTRAP; others go on.
 func (s *session) onSigaction(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	return s.answerSigaction(t, site.End())
+}
+
+// answerSigaction answers an rt_sigaction call of a task, which goes on behind it.
+func (s *session) answerSigaction(t *inferior.Task, behind arch.Addr) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil {
 		return false, err
@@ -119,7 +124,7 @@ func (s *session) onSigaction(t *inferior.Task, site *breakpoint.Site) (moved bo
 		errno = efault
 	}
 	after := *r
-	ptrace.SyscallReturn(&after, uint64(-int64(errno)), site.End())
+	ptrace.SyscallReturn(&after, uint64(-int64(errno)), behind)
 	t.SetRegs(&after)
 	if t.Process.Old != nil {
 		return true, s.resume(t, 0)
