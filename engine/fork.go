@@ -107,9 +107,10 @@ func (s *session) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flag
 	p := s.addForked(t.Process, child, &inferior.Space{})
 	s.newSpace(p, mem)
 	p.Stale = true
-	if flags&cloneCleared != 0 && t.Process.Guarded {
-		own := actionOf(t.Process, flags)
-		p.Old = &own
+	if parent := t.Process; flags&cloneCleared != 0 && parent.Guarded { // the guard is in its copy
+		own := actionOf(parent, flags)
+		p.Old, p.Guarded, p.Reguard = &own, true, true
+		p.Space.Guard.Data, p.Space.Guard.Ours = parent.Space.Guard.Data, parent.Space.Guard.Ours
 	}
 	s.lifeEvent(&event.Event{Kind: event.Fork, PID: t.Process.PID, TID: t.TID, Child: child}, p)
 	s.takeEarly(s.addTask(p, child, true))
@@ -126,9 +127,7 @@ func (s *session) onStale(t *inferior.Task) error {
 	if t.State == inferior.Gone {
 		return ptrace.ErrGone
 	}
-	if err := s.ignoreAgain(t); err != nil {
-		s.warn(p, "child %d: its ignored SIGTRAP: %v", p.PID, err)
-	}
+	p.Old = nil // the kernel has it
 	if p.Leaving {
 		return s.release(p)
 	}
@@ -174,16 +173,4 @@ func (s *session) reguard(t *inferior.Task) error {
 		p.Guarded = true
 	}
 	return err
-}
-
-// ignoreAgain has a cleaned child ignore SIGTRAP, as its parent did, where the kernel has
-// taken the handler away that stood in the place of that.
-func (s *session) ignoreAgain(t *inferior.Task) error {
-	p := t.Process
-	own := p.Old
-	p.Old = nil
-	if own == nil || own.Handler != ptrace.SigIgn {
-		return nil
-	}
-	return s.reignore(t)
 }

@@ -76,8 +76,11 @@ func guardAction(old ptrace.SigAction, table *breakpoint.Table) ptrace.SigAction
 		const same = ptrace.SaNoDefer | ptrace.SaRestart | ptrace.SaOnStack
 		a.Flags = a.Flags&^same | old.Flags&same
 		a.Mask = old.Mask
-		if old.Flags&ptrace.SaRestorer != 0 { // the handler returns by way of the program's own
+		switch { // the handler returns by the way that the program's own does
+		case old.Flags&ptrace.SaRestorer != 0:
 			a.Restorer = old.Restorer
+		case !ptrace.OnePC: // arm64: by the vdso's code; amd64 has no other way
+			a.Flags, a.Restorer = a.Flags&^ptrace.SaRestorer, 0
 		}
 	case old.Handler == ptrace.SigIgn:
 		a.Flags |= ptrace.SaRestart

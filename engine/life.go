@@ -78,14 +78,14 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
 	_ = ptrace.SetOptions(t.TID, optionsOf(t)) // it has those of the task that made it
-	if p.Stale {
-		return s.onStale(t)
-	}
 	if err := s.reguard(t); err != nil {
 		if isGone(err) {
 			return err
 		}
 		s.warn(p, "child %d: the guard: %v", p.PID, err)
+	}
+	if p.Stale {
+		return s.onStale(t)
 	}
 	if p.Leaving && len(p.Tasks) == 1 {
 		return s.release(p)

@@ -24,8 +24,8 @@
 #define _GNU_SOURCE
 #include "fixture.h"
 #include <errno.h>
-#include <linux/sched.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -312,10 +312,11 @@ static void stack(long n)
 	}
 }
 
-static long clone3(unsigned long flags, void *sp, unsigned long size)
+static long clone_cleared(void)
 {
-	struct clone_args a = {.flags = flags, .exit_signal = SIGCHLD, .stack = (unsigned long)sp, .stack_size = size};
-	return syscall(SYS_clone3, &a, sizeof a);
+	/* struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls */
+	unsigned long long args[8] = {0x100000000 /* CLONE_CLEAR_SIGHAND */, 0, 0, 0, SIGCHLD};
+	return syscall(435 /* clone3 */, args, sizeof args);
 }
 
 static void cleared(long n)
@@ -325,13 +326,13 @@ static void cleared(long n)
 		handle(actions[i], SA_RESTART);
 		calls(n);
 		fflush(stdout);
-		pid_t pid = clone3(CLONE_CLEAR_SIGHAND, NULL, 0);
+		pid_t pid = clone_cleared();
 		if (pid == 0) {
 			calls(n);
 			ask("child");
 			if (i == 2)
 				execl("/proc/self/exe", "traps", "asks", NULL);
-			raise(SIGTRAP);
+			kill(getpid(), SIGTRAP);
 			handle(handler, 0);
 			trap();
 			ask("child, with its own");
@@ -350,7 +351,7 @@ static int sharer(void *mode)
 	ask("shared");
 	if (mode)
 		handle(second, 0);
-	raise(SIGTRAP);
+	kill(getpid(), SIGTRAP);
 	calls(3);
 	trap();
 	_exit(5);
