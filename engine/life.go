@@ -130,6 +130,8 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		if flags&cloneSighand == 0 {
 			own := actionOf(parent, flags)
 			p.Old, p.Reguard = &own, flags&cloneCleared != 0
+		} else {
+			p.Old = parent.Old // it has its parent's handlers, also those that come
 		}
 		s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 		s.takeEarly(s.addTask(p, child, true))

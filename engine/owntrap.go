@@ -53,7 +53,11 @@ func (s *session) onEntered(t *inferior.Task) error {
 		return errors.Join(err, s.resume(t, 0)) // a call that was not seen has put another there
 	}
 	own := ownAction(p)
-	if own.Handler <= ptrace.SigIgn {
+	switch {
+	case own.Handler > ptrace.SigIgn:
+	case p.Old == nil: // another thread has been here, and the guard knows
+		return s.resume(t, 0)
+	default:
 		return s.endByTrap(t)
 	}
 	t.SetPC(arch.Addr(own.Handler))

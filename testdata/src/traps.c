@@ -360,9 +360,9 @@ static int sharer(void *mode)
 static void shared(long n)
 {
 	handle(handler, 0);
-	for (long mode = 0; mode < 2; mode++) {
-		pid_t pid = clone(sharer, other + sizeof other, CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)mode);
-		await(pid);
+	for (long mode = 0; mode < 3; mode++) { /* in the last they have one table of handlers */
+		int flags = CLONE_VM | CLONE_VFORK | SIGCHLD | (mode == 2 ? CLONE_SIGHAND : 0);
+		await(clone(sharer, other + sizeof other, flags, (void *)mode));
 		calls(n);
 		trap();
 		printf("handled %ld trapped %ld odd %ld\n", handled, trapped, odd);
