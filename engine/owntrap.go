@@ -16,7 +16,7 @@ import (
 // in a process that runs in another's memory, and has handlers of its own.
 
 // deliverTrap passes on a SIGTRAP that is the program's own. Where the program
-// ignores those that are sent to it, our handler must not get them in its place.
+// ignores those that are sent to it, the guard must not get them in its place.
 func (s *session) deliverTrap(t *inferior.Task, code int) error {
 	p := t.Process
 	if p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn && code <= 0 {

@@ -14,7 +14,7 @@ import (
 // call it often (Rust's locks do), for rt_sigaction hardly ever. So there is a gate before
 // its system call instruction, too: code behind a jump that looks at number and signal,
 // and sends an rt_sigaction call about SIGTRAP aside, to a copy of the instructions that
-// has our site. All others are made where the program has them: they may wait there for
+// has a site. All others are made where the program has them: they may wait there for
 // ever. Where the gate can't be a jump, it is a trap.
 
 // wrapper is such a function's code, in its object: the gate's place, the call, and what

@@ -46,7 +46,7 @@ type Task struct {
 	Watched       bool         // has debug registers set
 	Moved         bool         // a hit's Func has changed the PC
 	Unsealed      bool         // its seccomp filters are suspended
-	Entering      bool         // its next stop is at the first instruction of our handler
+	Entering      bool         // its next stop is at the guard's first instruction
 	View          arch.Regs    // registers as probes see them, during a hit
 	regs          arch.Regs
 	have, new     bool      // regs are read; regs are changed
