@@ -213,6 +213,15 @@ type ISA interface {
 	// if behind is out of reach.
 	SigactionGate(b *Buffer, behind Addr, pid int) error
 
+	// TakesNumber is whether code starts with an instruction that makes a function's first
+	// argument the number of a system call.
+	TakesNumber(code []byte) bool
+	// WrapperGate writes code to lie before a system call whose number and first argument
+	// are there: an rt_sigaction call about SIGTRAP goes to aside, all others go on
+	// behind it. It keeps all registers but amd64's and arm64's flags. It fails with an
+	// error that wraps ErrUnsupported if aside is out of reach.
+	WrapperGate(b *Buffer, aside Addr) error
+
 	// Guard is the signal handler that lets a tracee outlive its tracer.
 	Guard() GuardCode
 }

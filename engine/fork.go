@@ -22,7 +22,7 @@ const epochAt = 1008
 
 // onFork takes a child with a copy of the parent's space: sites, slots and
 // guard are in the copy already.
-func (s *session) onFork(t *inferior.Task, child int) error {
+func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	parent := t.Process
 	mem, err := ptrace.OpenMemory(child)
 	if err != nil {
@@ -31,19 +31,21 @@ func (s *session) onFork(t *inferior.Task, child int) error {
 		return err
 	}
 	if s.stale(parent.Space, mem) {
-		s.addStale(t, child, mem)
+		s.addStale(t, child, mem, flags)
 		return nil
 	}
 	mem.Note = &s.written
 	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard, Epoch: parent.Space.Epoch}
-	space.Guard.Old = *ownAction(parent)
 	space.Table = parent.Space.Table.Clone(mem, &room{s, space})
 	s.regions[space] = slices.Clone(s.regions[parent.Space])
 	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
 	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
 	space.NoLines, space.LinesChecked, space.ThreadsNoted = parent.Space.NoLines, parent.Space.LinesChecked, parent.Space.ThreadsNoted
 	p := s.addForked(parent, child, space)
-	p.Traps, p.Guarded = parent.Traps, parent.Guarded
+	p.Traps, p.Guarded, p.Reguard = parent.Traps, parent.Guarded, flags&cloneCleared != 0
+	if err := s.inheritAction(p, actionOf(parent, flags)); err != nil {
+		s.warn(p, "child %d: %v", child, err)
+	}
 	for k, m := range parent.Modules {
 		p.Modules[k] = m
 	}
@@ -101,10 +103,15 @@ func (s *session) settle() {
 
 // addStale makes a child known whose copy is not what we know: until its first
 // stop, in which it is cleaned.
-func (s *session) addStale(t *inferior.Task, child int, mem *ptrace.Memory) {
+func (s *session) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flags uint64) {
 	p := s.addForked(t.Process, child, &inferior.Space{})
 	s.newSpace(p, mem)
 	p.Stale = true
+	if parent := t.Process; flags&cloneCleared != 0 && parent.Guarded { // the guard is in its copy
+		own := actionOf(parent, flags)
+		p.Old, p.Guarded, p.Reguard = &own, true, true
+		p.Space.Guard.Data, p.Space.Guard.Ours = parent.Space.Guard.Data, parent.Space.Guard.Ours
+	}
 	s.lifeEvent(&event.Event{Kind: event.Fork, PID: t.Process.PID, TID: t.TID, Child: child}, p)
 	s.takeEarly(s.addTask(p, child, true))
 }
@@ -120,9 +127,50 @@ func (s *session) onStale(t *inferior.Task) error {
 	if t.State == inferior.Gone {
 		return ptrace.ErrGone
 	}
+	p.Old = nil // the kernel has it
 	if p.Leaving {
 		return s.release(p)
 	}
 	s.rescan(p)
 	return errors.Join(s.setWatches(t), s.unhalt(t))
+}
+
+// A child of clone3 may be made without handlers (CLONE_CLEAR_SIGHAND): it has no guard,
+// and of the program's own action what the kernel would have left.
+
+// actionOf is the SIGTRAP action that a child of a process begins with.
+func actionOf(parent *inferior.Process, flags uint64) ptrace.SigAction {
+	if flags&cloneCleared != 0 {
+		return ownAction(parent).Cleared()
+	}
+	return *ownAction(parent)
+}
+
+// inheritAction gives a forked child, which has not run yet, its own action: in the copy
+// of its parent's guard, too.
+func (s *session) inheritAction(p *inferior.Process, own ptrace.SigAction) error {
+	space, g := p.Space, &p.Space.Guard
+	if was := g.Old; !g.Installed || own == was {
+		return nil
+	}
+	g.Old = own
+	g.Ours = guardAction(own, space.Table)
+	p.Reguard = true
+	return s.writeOld(space)
+}
+
+// reguard puts the guard into a child in its first stop: it has not run yet.
+func (s *session) reguard(t *inferior.Task) error {
+	p := t.Process
+	again := p.Reguard && p.Guarded
+	if p.Reguard = false; !again {
+		return nil
+	}
+	t.Hold++
+	p.Guarded = false
+	_, err := s.sigaction(t, &p.Space.Guard.Ours)
+	if t.Hold--; err == nil {
+		p.Guarded = true
+	}
+	return err
 }

@@ -106,3 +106,11 @@ func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error
 	}
 	return errors.Join(errs...)
 }
+
+// gateCode writes what a gate does.
+func (s *session) gateCode(b *arch.Buffer, gate *placement, p *inferior.Process) error {
+	if gate.aside != 0 {
+		return s.isa.WrapperGate(b, gate.aside)
+	}
+	return s.isa.SigactionGate(b, gate.behind, p.PID)
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -55,8 +56,7 @@ func (s *session) installGuard(t *inferior.Task) error {
 		if err := s.writeOld(t.Process.Space); err != nil {
 			return err
 		}
-		handler, restorer := table.GuardHandler()
-		g.Ours = guardAction(old, handler, restorer)
+		g.Ours = guardAction(old, table)
 	}
 	if _, err := s.sigaction(t, &g.Ours); err != nil {
 		return fmt.Errorf("install the guard: %w", err)
@@ -67,13 +67,21 @@ func (s *session) installGuard(t *inferior.Task) error {
 
 // guardAction is our handler with what of the program's own flags and mask
 // matters when it is called from ours.
-func guardAction(old ptrace.SigAction, handler, restorer arch.Addr) ptrace.SigAction {
+func guardAction(old ptrace.SigAction, table *breakpoint.Table) ptrace.SigAction {
+	handler, restorer := table.GuardHandler()
 	a := ptrace.SigAction{Handler: uint64(handler), Restorer: uint64(restorer),
 		Flags: ptrace.SaSigInfo | ptrace.SaRestorer | ptrace.SaOnStack}
 	switch {
 	case old.Handler > ptrace.SigIgn:
-		a.Flags |= old.Flags & (ptrace.SaNoDefer | ptrace.SaRestart)
+		const same = ptrace.SaNoDefer | ptrace.SaRestart | ptrace.SaOnStack
+		a.Flags = a.Flags&^same | old.Flags&same
 		a.Mask = old.Mask
+		switch { // the handler returns by the way that the program's own does
+		case old.Flags&ptrace.SaRestorer != 0:
+			a.Restorer = old.Restorer
+		case !ptrace.OnePC: // arm64: by the vdso's code; amd64 has no other way
+			a.Flags, a.Restorer = a.Flags&^ptrace.SaRestorer, 0
+		}
 	case old.Handler == ptrace.SigIgn:
 		a.Flags |= ptrace.SaRestart
 	}

@@ -31,6 +31,7 @@ type placement struct {
 	link    *kernel.Link                                                   // a uprobe of the kernel's serves it, and maybe others
 	hook    func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
 	behind  arch.Addr                                                      // where a gate's call goes on (gate.go)
+	aside   arch.Addr                                                      // where a gate of syscall() leads to (wrapper.go), else 0
 	site    *breakpoint.Site
 	rung    breakpoint.Rung
 	why     string

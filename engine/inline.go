@@ -20,7 +20,7 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 	list := site.Tag.(*tag).list
 	gate := gateOf(site)
 	if gate != nil && len(list) == 1 {
-		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, s.isa.SigactionGate(b, gate.behind, p.PID) }, nil
+		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, s.gateCode(b, gate, p) }, nil
 	}
 	way, err := s.wayAt(m, site)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 			}
 		}
 		if gate != nil {
-			return nil, s.isa.SigactionGate(b, gate.behind, p.PID)
+			return nil, s.gateCode(b, gate, p)
 		}
 		if len(sometimes) == 0 {
 			return nil, nil

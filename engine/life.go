@@ -78,6 +78,12 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
 	_ = ptrace.SetOptions(t.TID, optionsOf(t)) // it has those of the task that made it
+	if err := s.reguard(t); err != nil {
+		if isGone(err) {
+			return err
+		}
+		s.warn(p, "child %d: the guard: %v", p.PID, err)
+	}
 	if p.Stale {
 		return s.onStale(t)
 	}
@@ -122,13 +128,15 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		s.descend(p, parent)
 		p.VFork, p.Silent, p.Name, p.Guarded = parent, parent.Silent || !parent.Follow, parent.Name, parent.Guarded
 		if flags&cloneSighand == 0 {
-			own := *ownAction(parent)
-			p.Old = &own
+			own := actionOf(parent, flags)
+			p.Old, p.Reguard = &own, flags&cloneCleared != 0
+		} else {
+			p.Old = parent.Old // it has its parent's handlers, also those that come
 		}
 		s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 		s.takeEarly(s.addTask(p, child, true))
 	default:
-		if err := s.onFork(t, child); err != nil {
+		if err := s.onFork(t, child, flags); err != nil {
 			s.warn(parent, "child %d: %v", child, err)
 		}
 	}
@@ -166,6 +174,7 @@ const (
 	cloneVFork   = 0x4000
 	cloneThread  = 0x10000
 	cloneSetTLS  = 0x80000
+	cloneCleared = 0x100000000 // CLONE_CLEAR_SIGHAND, of clone3
 )
 
 // cloneFlags reads from the parent's system call what the new task shares with

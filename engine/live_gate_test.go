@@ -25,7 +25,7 @@ func TestGates(t *testing.T) {
 		proc := se.procs[p.pid]
 		for _, site := range proc.Space.Table.Sites() {
 			pl := gateOf(site)
-			if pl == nil {
+			if pl == nil || pl.aside != 0 {
 				continue
 			}
 			call := proc.Space.Table.At(site.End())

@@ -125,14 +125,14 @@ func TestPreempted(t *testing.T) {
 // TestTraps has programs deal with SIGTRAP themselves while they are probed:
 // nothing of what they see may differ.
 func TestTraps(t *testing.T) {
-	modes := "own die dieign dieblock raise default ignore pending query block mask restart nap"
-	for _, name := range []string{"traps", "traps-static"} {
+	modes := "own die dieign dieblock raise default ignore pending query block mask restart nap reset once kept stack cleared shared indirect"
+	for _, name := range []string{"traps", "traps-static", "traps-musl"} {
 		for mode := range strings.FieldsSeq(modes) {
 			t.Run(name+"-"+mode, func(t *testing.T) {
 				want, wantStatus := alone(t, name, mode)
 				for _, where := range []string{"work", "work+*"} {
 					p := launch(t, name, mode)
-					s := attach(t, p.pid)
+					s := attach(t, p.pid, Options{Follow: where == "work"})
 					id := register(t, s, ProbeSpec{Location: where})
 					p.goOn()
 					out, status := p.end()

@@ -225,7 +225,7 @@ func (s *session) letGo(t *inferior.Task, signal ptrace.Signo) error {
 		return ptrace.Listen(t.TID)
 	}
 	t.State = inferior.Running
-	err := ptrace.Cont(t.TID, signal)
+	err := s.cont(t, signal)
 	if s.noted == t {
 		err = errors.Join(err, s.forgetHand(t))
 	}

@@ -53,7 +53,7 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 		}
 		errs = append(errs, s.hook(p, spots, s.onWatchedCall(i)))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.hookWrapper(p, m))...)
 }
 
 // callsIn finds the system call instructions behind a load of the number of each
@@ -95,6 +95,11 @@ func (s *session) textTail(m *symbols.Module, base arch.Addr, code []byte) []byt
 
 // onSigaction answers an rt_sigaction call on SIGTRAP; others go on.
 func (s *session) onSigaction(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	return s.answerSigaction(t, site.End())
+}
+
+// answerSigaction answers an rt_sigaction call of a task, which goes on behind it.
+func (s *session) answerSigaction(t *inferior.Task, behind arch.Addr) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil {
 		return false, err
@@ -112,14 +117,14 @@ func (s *session) onSigaction(t *inferior.Task, site *breakpoint.Site) (moved bo
 		if mem.Read(arch.Addr(args[1]), act.Bytes()) != nil {
 			errno = efault
 		} else {
-			*old = act
+			*old = act.Kept()
 		}
 	}
 	if errno == 0 && args[2] != 0 && mem.Write(arch.Addr(args[2]), was.Bytes()) != nil {
 		errno = efault
 	}
 	after := *r
-	ptrace.SyscallReturn(&after, uint64(-int64(errno)), site.End())
+	ptrace.SyscallReturn(&after, uint64(-int64(errno)), behind)
 	t.SetRegs(&after)
 	if t.Process.Old != nil {
 		return true, s.resume(t, 0)
@@ -140,7 +145,7 @@ func ownAction(p *inferior.Process) *ptrace.SigAction {
 // of a new one of the program's, if they differ.
 func (s *session) renewGuard(t *inferior.Task) error {
 	g := &t.Process.Space.Guard
-	ours := guardAction(g.Old, arch.Addr(g.Ours.Handler), arch.Addr(g.Ours.Restorer))
+	ours := guardAction(g.Old, t.Process.Space.Table)
 	if ours == g.Ours {
 		return s.resume(t, 0)
 	}

@@ -14,7 +14,12 @@ import (
 // onSignal decides a signal-delivery-stop. All signals but our own traps go to
 // the program with their siginfo, without asking anybody.
 func (s *session) onSignal(t *inferior.Task, stop ptrace.Stop) error {
+	entering := t.Entering
+	t.Entering = false
 	if stop.Signal == ptrace.SIGTRAP {
+		if entering {
+			return s.onEntered(t)
+		}
 		return s.onTrapSignal(t)
 	}
 	if s.opts.Signals && !t.Process.Silent {
@@ -185,17 +190,6 @@ func (s *session) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 		s.tell(&e, false)
 	}
 	return s.deliverTrap(t, info.Code())
-}
-
-// deliverTrap passes on a SIGTRAP that is the program's own. Where the program
-// ignores those that are sent to it, our handler must not get them in its place.
-func (s *session) deliverTrap(t *inferior.Task, code int) error {
-	p := t.Process
-	if p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn && code <= 0 {
-		return s.resume(t, 0)
-	}
-	p.Traps = true
-	return s.deliver(t, ptrace.SIGTRAP)
 }
 
 func (s *session) trapThere(t *inferior.Task, addr arch.Addr) bool {

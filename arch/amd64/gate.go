@@ -62,3 +62,21 @@ func (isa) SigactionGate(b *arch.Buffer, behind arch.Addr, pid int) error {
 	b.Uint32(uint32(behind - end))
 	return nil
 }
+
+// TakesNumber implements arch.ISA: mov %rdi, %rax or mov %edi, %eax.
+func (isa) TakesNumber(code []byte) bool {
+	return bytes.HasPrefix(code, []byte{0x48, 0x89, 0xf8}) || bytes.HasPrefix(code, []byte{0x89, 0xf8})
+}
+
+func (isa) WrapperGate(b *arch.Buffer, aside arch.Addr) error {
+	b.Bytes(0x83, 0xf8, sysRTSigaction) // cmp eax, 13
+	b.Bytes(0x75, 3+6)                  // jne: on
+	b.Bytes(0x83, 0xff, sigTrap)        // cmp edi, 5
+	end := b.PC() + 6
+	if !reaches(end, aside) {
+		return fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, aside, b.PC())
+	}
+	b.Bytes(0x0f, 0x84) // je aside
+	b.Uint32(uint32(aside - end))
+	return nil
+}

@@ -29,3 +29,23 @@ func TestSigactionGate(t *testing.T) {
 		}
 	}
 }
+
+func TestWrapperGate(t *testing.T) {
+	b := arch.Buffer{Addr: 0x1000}
+	if err := ISA.WrapperGate(&b, 0x2000); err != nil {
+		t.Fatal(err)
+	}
+	// As objdump has it: cmp eax, 13; jne behind; cmp edi, 5; je 0x2000.
+	const want = "83f80d" + "7509" + "83ff05" + "0f84f20f0000"
+	if got := hex.EncodeToString(b.Code); got != want {
+		t.Errorf("%s\nnot\n%s", got, want)
+	}
+	if err := ISA.WrapperGate(&b, 1<<40); !errors.Is(err, arch.ErrUnsupported) {
+		t.Errorf("out of reach: %v", err)
+	}
+	for code, ok := range map[string]bool{"4889f8": true, "89f8": true, "4889f7": false, "48": false} {
+		if c, _ := hex.DecodeString(code); ISA.TakesNumber(c) != ok {
+			t.Error(code)
+		}
+	}
+}

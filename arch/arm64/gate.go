@@ -62,3 +62,22 @@ func (isa) SigactionGate(b *arch.Buffer, behind arch.Addr, pid int) error {
 	restore()
 	return nil
 }
+
+// TakesNumber implements arch.ISA: mov w8, w0 or mov x8, x0.
+func (isa) TakesNumber(code []byte) bool {
+	w, err := word(code, 0)
+	return err == nil && w&^(1<<31) == 0x2a0003e8
+}
+
+func (isa) WrapperGate(b *arch.Buffer, aside arch.Addr) error {
+	b.Uint32(0x7102191f) // cmp w8, #134
+	b.Uint32(0x54000081) // b.ne on
+	b.Uint32(0x7100141f) // cmp w0, #5
+	b.Uint32(0x54000041) // b.ne on
+	delta := int64(aside - b.PC())
+	if delta < -branchReach || delta >= branchReach {
+		return fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, aside, b.PC())
+	}
+	b.Uint32(encBranch(delta))
+	return nil
+}

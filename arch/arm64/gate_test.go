@@ -53,3 +53,23 @@ func TestSigactionGate(t *testing.T) {
 		}
 	}
 }
+
+func TestWrapperGate(t *testing.T) {
+	b := arch.Buffer{Addr: 0x1000}
+	if err := ISA.WrapperGate(&b, 0x2000); err != nil {
+		t.Fatal(err)
+	}
+	// As objdump has it: cmp w8, #134; b.ne behind; cmp w0, #5; b.ne behind; b 0x2000.
+	const want = "1f190271" + "81000054" + "1f140071" + "41000054" + "fc030014"
+	if got := hex.EncodeToString(b.Code); got != want {
+		t.Errorf("%s\nnot\n%s", got, want)
+	}
+	if err := ISA.WrapperGate(&b, 1<<40); !errors.Is(err, arch.ErrUnsupported) {
+		t.Errorf("out of reach: %v", err)
+	}
+	for code, ok := range map[string]bool{"e803002a": true, "e80300aa": true, "e003012a": false} {
+		if c, _ := hex.DecodeString(code); ISA.TakesNumber(c) != ok {
+			t.Error(code)
+		}
+	}
+}

@@ -1,11 +1,14 @@
-/* forker [fork|vfork|exec|spawn [K [N]]] [wait]: K (2) times, one after another,
+/* forker [fork|vfork|exec|spawn|clear [K [N]]] [wait]: K (2) times, one after another,
    makes a child that calls work N (100) times, and calls it N times itself.
    In modes exec and spawn the child executes this program again before it calls, in
-   mode spawn by posix_spawn, with a handler for SIGUSR1 that is to be reset. Prints
+   mode spawn by posix_spawn, with a handler for SIGUSR1 that is to be reset. In mode
+   clear it is made without handlers (CLONE_CLEAR_SIGHAND). Prints
    "child PID" and "status S" for each child, then "calls C", the parent's own. */
 #define _GNU_SOURCE
 #include "fixture.h"
 #include <spawn.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 extern char **environ;
@@ -38,6 +41,20 @@ static pid_t spawn(char *count)
 	return posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ) ? -1 : pid;
 }
 
+static pid_t clear(void)
+{
+	/* struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls */
+	unsigned long long args[8] = {0x100000000, 0, 0, 0, SIGCHLD};
+	return syscall(435 /* clone3 */, args, sizeof args);
+}
+
+static pid_t make(const char *mode, char *count)
+{
+	if (strcmp(mode, "clear") == 0)
+		return clear();
+	return strcmp(mode, "spawn") == 0 ? spawn(count) : fork();
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "leaf") == 0)
@@ -49,7 +66,7 @@ int main(int argc, char **argv)
 	snprintf(count, sizeof count, "%ld", n);
 	for (long i = 0; i < k; i++) {
 		fflush(stdout);
-		pid_t pid = strcmp(mode, "spawn") == 0 ? spawn(count) : strcmp(mode, "vfork") == 0 ? vfork() : fork();
+		pid_t pid = strcmp(mode, "vfork") == 0 ? vfork() : make(mode, count);
 		if (pid < 0) {
 			perror(mode);
 			return 1;

@@ -46,6 +46,7 @@ type Task struct {
 	Watched       bool         // has debug registers set
 	Moved         bool         // a hit's Func has changed the PC
 	Unsealed      bool         // its seccomp filters are suspended
+	Entering      bool         // its next stop is at the guard's first instruction
 	View          arch.Regs    // registers as probes see them, during a hit
 	regs          arch.Regs
 	have, new     bool      // regs are read; regs are changed
@@ -86,6 +87,9 @@ type Process struct {
 	// Guarded: its SIGTRAP handler is ours. Processes that share a space have
 	// handlers of their own.
 	Guarded bool
+	// Reguard: it is to get that handler, before it runs, for it was made without
+	// (CLONE_CLEAR_SIGHAND), or with another's flags.
+	Reguard bool
 }
 
 // Space is an address space; tasks with CLONE_VM share it.

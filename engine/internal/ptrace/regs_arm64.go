@@ -61,6 +61,10 @@ const (
 // SyscallOf is the system call a task is in, and its first argument.
 func SyscallOf(r *arch.Regs) (nr int, arg uint64) { return int(int64(r[8])), r[0] }
 
+// NumberOf is the number of the system call that a task that stands on its instruction is
+// about to make.
+func NumberOf(r *arch.Regs) int { return int(int32(r[8])) } // w8
+
 // SyscallArgs are the arguments a task that stands on a system call
 // instruction is about to pass.
 func SyscallArgs(r *arch.Regs) [6]uint64 { return [6]uint64(r[:6]) }

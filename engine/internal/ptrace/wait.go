@@ -62,18 +62,6 @@ const (
 	WipeOnFork     = unix.MADV_WIPEONFORK
 )
 
-// Flags and special handlers of SigAction.
-const (
-	SigDfl      = 0
-	SigIgn      = 1
-	SaSigInfo   = 4
-	SaRestorer  = 0x04000000
-	SaOnStack   = 0x08000000
-	SaRestart   = 0x10000000
-	SaNoDefer   = 0x40000000
-	SaResetHand = 0x80000000
-)
-
 // What a program asks for that wants to trace, or to be traced (ptrace(2)).
 const (
 	TraceMe   = unix.PTRACE_TRACEME

@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// The syscall() of C libraries makes any system call: its number is an argument. Programs
+// call it often (Rust's locks do), for rt_sigaction hardly ever. So there is a gate before
+// its system call instruction, too: code behind a jump that looks at number and signal,
+// and sends an rt_sigaction call about SIGTRAP aside, to a copy of the instructions that
+// has a site. All others are made where the program has them: they may wait there for
+// ever. Where the gate can't be a jump, it is a trap.
+
+// wrapper is such a function's code, in its object: the gate's place, the call, and what
+// comes behind it.
+type wrapper struct {
+	from, call, behind arch.Addr
+	run                []arch.Inst // from the gate to behind the call
+	code               []byte      // at from
+}
+
+// wrapperIn finds that of an object, if there is one.
+func (s *session) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
+	fns, err := m.File.Lookup("syscall")
+	if err != nil || len(fns) == 0 || m.File.IsGo() {
+		return w, false
+	}
+	const most = 256 // bytes up to the call
+	fn := fns[0]
+	code := make([]byte, min(most, fn.Size))
+	if m.File.Text(fn.Addr, code) != nil {
+		return w, false
+	}
+	var list []arch.Inst
+	takes := false
+	for at, rest := fn.Addr, code; len(rest) > 0; {
+		inst, err := s.isa.Decode(rest, at)
+		if err != nil || inst.Len > len(rest) {
+			return w, false
+		}
+		takes = takes || s.isa.TakesNumber(rest)
+		list = append(list, inst)
+		switch inst.Kind {
+		case arch.KindSyscall:
+			w = s.gatePlace(fn.Addr, code, list, at)
+			return w, takes && w.run != nil
+		case arch.KindOther, arch.KindNop:
+		default:
+			return w, false
+		}
+		at, rest = at+arch.Addr(inst.Len), rest[inst.Len:]
+	}
+	return w, false
+}
+
+// gatePlace gives a gate the last instructions before a call that have room for a jump.
+func (s *session) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call arch.Addr) wrapper {
+	from := call
+	for i := len(list) - 2; i >= 0; i-- {
+		if from -= arch.Addr(list[i].Len); call-from >= arch.Addr(s.isa.JumpLen()) {
+			return wrapper{from: from, call: call, behind: call + arch.Addr(list[len(list)-1].Len), run: list[i:], code: code[from-base:]}
+		}
+	}
+	return wrapper{}
+}
+
+// hookWrapper puts the gate there, when there is what it leads to.
+func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
+	w, ok := s.wrapperIn(m)
+	from := m.Bias + w.from
+	if !ok || s.hooked(p, from) {
+		return nil
+	}
+	name := moduleName(m) + ":syscall"
+	aside, call, err := s.mapAside(p, m.Bias, w)
+	if err != nil {
+		return err
+	}
+	behind := m.Bias + w.behind
+	err = s.hook(p, []spot{{addr: call, name: name}}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
+		return s.answerSigaction(t, behind)
+	})
+	if err != nil {
+		return err
+	}
+	sites, errs := s.insert(p, []breakpoint.Want{{Addr: from, Orig: w.code[:min(len(w.code), s.isa.MaxInst())]}})
+	if site := sites[0]; site != nil {
+		site.Tag.(*tag).add(&placement{proc: p, name: name, addr: from, hook: goesAside(s, aside), behind: behind, aside: aside,
+			site: site, rung: site.Rung})
+		s.near[p] = append(s.near[p], site)
+	}
+	return errs[0]
+}
+
+// goesAside is for such a gate that is a trap.
+func goesAside(s *session, aside arch.Addr) hookFunc {
+	return func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
+		r, err := t.Regs()
+		if err != nil || ptrace.NumberOf(r) != ptrace.SysRtSigaction || ptrace.Signo(ptrace.SyscallArgs(r)[0]) != ptrace.SIGTRAP {
+			return false, err
+		}
+		t.SetPC(aside)
+		return true, s.resume(t, 0)
+	}
+}
+
+// mapAside puts the copy of a wrapper's last instructions near it, and says where that
+// is, and where in it the call.
+func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
+	space := p.Space
+	if len(s.regions[space]) == maxRegions {
+		return 0, 0, errManyRegions
+	}
+	if at, err = (&room{s, space}).Map(bias+w.from, pageSize); err != nil {
+		return 0, 0, err
+	}
+	s.regions[space] = append(s.regions[space], region{addr: at, size: pageSize})
+	var b arch.Buffer
+	b.Reset(at)
+	_, err = s.isa.RelocateRun(&b, w.code, bias+w.from, w.run, func(i int) error {
+		if i == len(w.run)-1 {
+			call = b.PC()
+		}
+		return nil
+	})
+	if err == nil {
+		err = space.Memory.Write(at, b.Code)
+	}
+	return at, call, errors.Join(err, s.noteRegions(space))
+}
