@@ -136,7 +136,7 @@ func (s *session) start(cmd Command) error {
 	}
 	defer closeNull()
 	c := ptrace.Command{Path: path, Args: append([]string{cmd.Path}, cmd.Args...), Env: cmd.Env,
-		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR}
+		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR, Ignored: ignoredAtStart()}
 	return s.do(func() error {
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
