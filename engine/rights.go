@@ -70,16 +70,18 @@ func MayTrace(p Peer, pid int) error {
 	if p.Root {
 		return nil
 	}
-	mode := yamaMode()
+	mode, ns := yamaMode(), userNamespace(pid)
 	switch {
 	case !same(st["Uid"], p.UID) || !same(st["Gid"], p.GID):
 		return no(ErrOtherUser, fmt.Sprintf("uid %s, gid %s; who asks has %d, %d", firstField(st["Uid"]), firstField(st["Gid"]), p.UID, p.GID), "ask as that user, or as root")
-	case p.NS == "" || userNamespace(pid) != p.NS:
-		return no(ErrNamespace, userNamespace(pid), "ask from within that namespace")
+	case p.NS == "" || ns != "" && ns != p.NS:
+		return no(ErrNamespace, ns, "ask from within that namespace")
 	case st.hex("CapPrm")&^p.Caps != 0:
 		return no(ErrCapability, "CapPrm "+st["CapPrm"], "ask with CAP_SYS_PTRACE")
 	case !ownsFiles(pid, p):
 		return no(ErrUndumpable, "", "ask as root (CAP_SYS_PTRACE)")
+	case ns == "": // which a dumpable process shows to those of its user
+		return no(ErrNamespace, "it can't be read", "ask from within that namespace")
 	case mode >= 2, mode == 1 && !descends(pid, p.PID):
 		return no(ErrYama, fmt.Sprintf("mode %d", mode), yamaHelp(mode))
 	}
