@@ -10,6 +10,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // Why a process can't be attached.
@@ -171,8 +172,10 @@ func refuse(pid int) error {
 	if tgid := st.number("Tgid"); tgid != pid {
 		return no(errors.New("it is a thread"), fmt.Sprintf("of process %d", tgid), fmt.Sprintf("attach to %d", tgid))
 	}
+	ended := strings.HasPrefix(st["State"], "Z") || strings.HasPrefix(st["State"], "X")
 	switch {
-	case strings.HasPrefix(st["State"], "Z"), strings.HasPrefix(st["State"], "X"):
+	case ended && symbols.LiveTask(pid) != pid: // its first thread only
+	case ended:
 		return no(ErrZombie, st["Name"], "")
 	case st["Kthread"] == "1", st["VmSize"] == "" && st["Kthread"] == "":
 		return no(ErrKernel, st["Name"], "")
@@ -196,7 +199,7 @@ func byWhom(tid int) string {
 }
 
 func checkMachine(pid int) error {
-	f, err := elf.Open(fmt.Sprintf("/proc/%d/exe", pid))
+	f, err := elf.Open(fmt.Sprintf("/proc/%d/exe", symbols.LiveTask(pid)))
 	if err != nil {
 		return nil // not readable to us: the kernel will say why
 	}
@@ -286,8 +289,9 @@ func yamaMode() int {
 
 // dumpable looks at who owns the process's files in /proc: root, where it is not.
 func dumpable(pid int) bool {
-	fi, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
-	_, err2 := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	exe := fmt.Sprintf("/proc/%d/exe", symbols.LiveTask(pid))
+	fi, err := os.Stat(exe)
+	_, err2 := os.Readlink(exe)
 	return err == nil && fi != nil && err2 == nil
 }
 

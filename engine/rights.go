@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // Peer is who asks for a process to be traced, where that is not us.
@@ -92,7 +94,7 @@ func MayTrace(p Peer, pid int) error {
 // Of root's own that is told by asking for one, as long as we have no more rights
 // than the peer.
 func ownsFiles(pid int, p Peer) bool {
-	fi, err := os.Stat(fmt.Sprintf("/proc/%d/status", pid))
+	fi, err := os.Stat(fmt.Sprintf("/proc/%d/status", symbols.LiveTask(pid)))
 	if err != nil {
 		return false
 	}
