@@ -127,7 +127,7 @@ func trial(pid int) (sealed, err error) {
 	s := opened.(*session)
 	_ = s.do(func() error {
 		if p := s.procs[pid]; p != nil {
-			sealed = s.withTask([]*inferior.Process{p}, func(*inferior.Task) error { return nil })
+			sealed = s.withTask([]*inferior.Process{p}, s.tryCalls)
 		}
 		return nil
 	})
@@ -139,6 +139,8 @@ func trial(pid int) (sealed, err error) {
 func sealFindings(pid int, sealed error) []Finding {
 	f := Finding{Topic: "seccomp", OK: true, Text: "its filter is suspended for the system calls that probes need"}
 	switch {
+	case errors.Is(sealed, ErrDispatch):
+		f = Finding{Topic: "dispatch", Text: "it can't be probed: " + ErrDispatch.Error(), Help: "use a newer kernel"}
 	case errors.Is(sealed, ErrSeccomp):
 		f.OK, f.Text, f.Help = false, "it can't be probed: a filter of its own may kill it for the system calls that probes need", seccompHelp
 	case !hasSeal(pid):
