@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -87,4 +88,52 @@ func TestDispatchUnknown(t *testing.T) {
 	}
 	clean(t, p.pid, text, caught)
 	endsDispatching(t, p)
+}
+
+// TestDispatchLate has a program set that when it is probed by jumps and traps, with a
+// gate before its rt_sigaction calls, and a handler that asks the kernel.
+func TestDispatchLate(t *testing.T) {
+	for _, where := range []string{"work", "libc:*sigaction+*"} {
+		p := dispatching(t, "late")
+		s := attach(t, p.pid)
+		h := openHandler(t, s, HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"load8(arg1)"}}})
+		texts := register(t, s, ProbeSpec{Location: "work", Handler: h})
+		count := register(t, s, ProbeSpec{Location: "work"})
+		others := register(t, s, ProbeSpec{Location: where})
+		endsDispatching(t, p)
+		if c := resultOf(t, h).(map[string]any)["count"].(float64); c != 100 || s.Hits(texts) != 100 || s.Hits(count) != 100 || s.Hits(others) < 100 {
+			t.Errorf("%s: %v values, %d, %d and %d hits", where, c, s.Hits(texts), s.Hits(count), s.Hits(others))
+		}
+	}
+}
+
+// TestForbids has programs forbid themselves what code behind jumps relies on: the
+// counter of time, a thread pointer that leads somewhere.
+func TestForbids(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		skip.Missing(t, "a counter of time that can be forbidden (amd64)")
+	}
+	for _, how := range []string{"early", "late", "zero", "bad", "child"} {
+		t.Run(how, func(t *testing.T) {
+			p := launch(t, "forbids", "200", how)
+			s := attach(t, p.pid, Options{Follow: true})
+			count := register(t, s, ProbeSpec{Location: "work"})
+			h := openHandler(t, s, HandlerSpec{Name: "latency"})
+			if how == "early" || how == "late" {
+				register(t, s, ProbeSpec{Location: "work", Handler: h})
+			}
+			p.goOn()
+			if out, status := p.end(); status != 0 || out != "calls 200\n" {
+				t.Errorf("%q, status %d", out, status)
+			}
+			if hits := s.Hits(count); hits != 200 {
+				t.Errorf("%d hits", hits)
+			}
+			if how == "early" || how == "late" {
+				if c := resultOf(t, h).(map[string]any)["count"].(float64); c != 200 {
+					t.Errorf("%v calls have times", c)
+				}
+			}
+		})
+	}
 }
