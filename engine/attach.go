@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 func newTable(isa arch.ISA, mem *ptrace.Memory, m breakpoint.Mapper) *breakpoint.Table {
@@ -30,7 +31,7 @@ func (s *session) attach(pid int, back *away) error {
 	if s.procs[pid] != nil || s.away[pid] != nil {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
-	mem, err := ptrace.OpenMemory(pid)
+	mem, err := ptrace.OpenMemory(symbols.LiveTask(pid))
 	if err != nil {
 		return explain(pid, err)
 	}
@@ -41,7 +42,7 @@ func (s *session) attach(pid int, back *away) error {
 		return explain(pid, err)
 	}
 	// It may have executed another program before it was ours.
-	if mem, err = ptrace.OpenMemory(pid); err != nil {
+	if mem, err = ptrace.OpenMemory(symbols.LiveTask(pid)); err != nil {
 		s.abandon(p)
 		return explain(pid, err)
 	}
@@ -136,7 +137,7 @@ func (s *session) start(cmd Command) error {
 	}
 	defer closeNull()
 	c := ptrace.Command{Path: path, Args: append([]string{cmd.Path}, cmd.Args...), Env: cmd.Env,
-		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR}
+		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR, Ignored: ignoredAtStart()}
 	return s.do(func() error {
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {

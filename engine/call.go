@@ -52,6 +52,9 @@ func (s *session) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value ui
 	if err != nil {
 		return 0, false, err
 	}
+	if err := undispatch(t); err != nil {
+		return 0, false, err
+	}
 	t.SetRegs(&entry)
 	for _, want := range []string{"entry", "exit"} {
 		if err := s.toSyscallStop(t, &saved.Regs); err == errInterrupted && want == "entry" {
@@ -184,23 +187,27 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 		}
 		switch stop.Kind {
 		case ptrace.SyscallStop:
-			return nil
+			return redispatch(t)
 		case ptrace.Exited, ptrace.Killed:
 			_ = s.onEnd(t, stop)
 			return ptrace.ErrGone
 		case ptrace.Signal:
 			t.SetRegs(saved)
 			t.Asked = true
-			if err := s.reseal(t); err != nil {
+			if err := errors.Join(s.reseal(t), redispatch(t)); err != nil {
 				return err
 			}
-			if err := s.decide(t, stop); err != nil {
+			why, goOn := errInterrupted, func() error { return s.decide(t, stop) }
+			if isDispatched(t, stop) { // nothing of the program's
+				why, goOn = ErrDispatch, func() error { return s.resume(t, 0) }
+			}
+			if err := goOn(); err != nil {
 				return err
 			}
 			if err := s.toEventStop(t); err != nil {
 				return err
 			}
-			return errInterrupted
+			return why
 		}
 	}
 }

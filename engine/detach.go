@@ -172,7 +172,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 		if e == nil && t != nil {
 			some, e = t, s.removeGuard(t)
 		}
-		if errors.Is(e, ErrSeccomp) { // its handler stays ours
+		if forbids(e) { // its handler stays ours
 			return errors.Join(err, fmt.Errorf("the code of %d is as it was, our mappings stay: %w", p.PID, e))
 		}
 		err = errors.Join(err, e)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // Why a process can't be attached.
@@ -126,7 +127,7 @@ func trial(pid int) (sealed, err error) {
 	s := opened.(*session)
 	_ = s.do(func() error {
 		if p := s.procs[pid]; p != nil {
-			sealed = s.withTask([]*inferior.Process{p}, func(*inferior.Task) error { return nil })
+			sealed = s.withTask([]*inferior.Process{p}, s.tryCalls)
 		}
 		return nil
 	})
@@ -138,6 +139,8 @@ func trial(pid int) (sealed, err error) {
 func sealFindings(pid int, sealed error) []Finding {
 	f := Finding{Topic: "seccomp", OK: true, Text: "its filter is suspended for the system calls that probes need"}
 	switch {
+	case errors.Is(sealed, ErrDispatch):
+		f = Finding{Topic: "dispatch", Text: "it can't be probed: " + ErrDispatch.Error(), Help: "use a newer kernel"}
 	case errors.Is(sealed, ErrSeccomp):
 		f.OK, f.Text, f.Help = false, "it can't be probed: a filter of its own may kill it for the system calls that probes need", seccompHelp
 	case !hasSeal(pid):
@@ -171,8 +174,10 @@ func refuse(pid int) error {
 	if tgid := st.number("Tgid"); tgid != pid {
 		return no(errors.New("it is a thread"), fmt.Sprintf("of process %d", tgid), fmt.Sprintf("attach to %d", tgid))
 	}
+	ended := strings.HasPrefix(st["State"], "Z") || strings.HasPrefix(st["State"], "X")
 	switch {
-	case strings.HasPrefix(st["State"], "Z"), strings.HasPrefix(st["State"], "X"):
+	case ended && symbols.LiveTask(pid) != pid: // its first thread only
+	case ended:
 		return no(ErrZombie, st["Name"], "")
 	case st["Kthread"] == "1", st["VmSize"] == "" && st["Kthread"] == "":
 		return no(ErrKernel, st["Name"], "")
@@ -196,7 +201,7 @@ func byWhom(tid int) string {
 }
 
 func checkMachine(pid int) error {
-	f, err := elf.Open(fmt.Sprintf("/proc/%d/exe", pid))
+	f, err := elf.Open(fmt.Sprintf("/proc/%d/exe", symbols.LiveTask(pid)))
 	if err != nil {
 		return nil // not readable to us: the kernel will say why
 	}
@@ -286,8 +291,9 @@ func yamaMode() int {
 
 // dumpable looks at who owns the process's files in /proc: root, where it is not.
 func dumpable(pid int) bool {
-	fi, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
-	_, err2 := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	exe := fmt.Sprintf("/proc/%d/exe", symbols.LiveTask(pid))
+	fi, err := os.Stat(exe)
+	_, err2 := os.Readlink(exe)
 	return err == nil && fi != nil && err2 == nil
 }
 

@@ -40,6 +40,7 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	s.regions[space] = slices.Clone(s.regions[parent.Space])
 	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
 	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
+	space.Dispatches, space.NoTime, space.TimeChecked = parent.Space.Dispatches, parent.Space.NoTime, parent.Space.TimeChecked
 	space.NoLines, space.LinesChecked, space.ThreadsNoted = parent.Space.NoLines, parent.Space.LinesChecked, parent.Space.ThreadsNoted
 	p := s.addForked(parent, child, space)
 	p.Traps, p.Guarded, p.Reguard = parent.Traps, parent.Guarded, flags&cloneCleared != 0

@@ -55,7 +55,7 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, v *variant, region,
 	if s.opts.Resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
 		return nil, errIDs
 	}
-	if s.wouldAsk(p, h, need) && s.seal(p) != 0 || takesTime(need) && s.seal(p) == sealStrict {
+	if s.wouldAsk(p, h, need) && (p.Space.Dispatches || s.seal(p) != 0) || takesTime(need) && (s.noTime(p) || s.seal(p) == sealStrict) {
 		return nil, errSealed
 	}
 	var err error

@@ -152,6 +152,9 @@ func (s *session) skipped(t *inferior.Task, addr arch.Addr) bool {
 
 // pass lets a task that has hit site go on by the site's rung.
 func (s *session) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
+	if site.Inst.Kind == arch.KindSyscall && t.Process.Space.Dispatches && !t.Moved {
+		return s.passDispatched(t, site, blocked)
+	}
 	if site.Rung == breakpoint.Step && !t.Moved {
 		return s.stepOver(t, site)
 	}

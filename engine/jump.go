@@ -211,6 +211,9 @@ func (s *session) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*b
 	if err := jumpable(site); err != nil {
 		return nil, err
 	}
+	if p.Space.Dispatches && site.Inst.Kind == arch.KindSyscall {
+		return nil, errCallInside
+	}
 	jump := arch.Addr(s.isa.JumpLen())
 	if site.End() >= site.Addr+jump {
 		return nil, breakpoint.ErrUnsupported
@@ -257,6 +260,9 @@ func reason(err error) string {
 func (s *session) planJump(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
 	if err := jumpable(site); err != nil {
 		return nil, err
+	}
+	if p.Space.Dispatches && gateOf(site) != nil { // which makes the call itself
+		return nil, errCallInside
 	}
 	m := moduleAt(p, site.Addr)
 	from, end, err := s.findRoom(p, m, site)

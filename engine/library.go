@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -107,7 +106,7 @@ func (s *session) hookLoader(p *inferior.Process) {
 				return
 			}
 			sp := spot{addr: m.Bias + fns[0].Addr, orig: s.fileBytes(m, fns[0].Addr), name: moduleName(m) + ":" + name}
-			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !isGone(err) && !errors.Is(err, ErrSeccomp) {
+			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !isGone(err) && !forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)
 			}

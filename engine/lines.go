@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/compile"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -119,8 +118,7 @@ func (s *session) threadPointer(t *inferior.Task) (uint64, error) {
 	case pointer == 0 && hasLoader(t.Process):
 		return 0, nil
 	}
-	var b [8]byte
-	if pointer == 0 || t.Process.Space.Memory.Read(arch.Addr(pointer), b[:]) != nil || le64(b[:]) != pointer {
+	if !leadsToItself(t.Process.Space, pointer) {
 		return 0, fmt.Errorf("task %d: %w", t.TID, errNoLines)
 	}
 	return pointer, nil
@@ -145,7 +143,10 @@ func (s *session) watchLines(t *inferior.Task) error {
 	if !space.LinesChecked || space.NoLines {
 		return nil
 	}
-	_, err := s.threadPointer(t)
+	pointer, err := s.threadPointer(t)
+	if err == nil && pointer == 0 { // of a program that begins it is none yet; this one's maker has had one
+		err = errNoLines
+	}
 	if err == nil && s.fewerLines(space) {
 		err = errNoLines
 	}
@@ -190,15 +191,7 @@ func (s *session) leaveLines(p *inferior.Process) error {
 	if space.NoLines = true; was || !space.LinesChecked {
 		return nil
 	}
-	var jumps []*breakpoint.Site
-	for _, site := range space.Table.Sites() {
-		if site.Jumps() {
-			jumps = append(jumps, site)
-		}
-	}
-	return s.whileHalted(func(int) error { // nobody comes to the traps in between
-		return errors.Join(s.downgrade(space, jumps, ""), s.upgrade(p, jumps))
-	}, space)
+	return s.planAgain(p)
 }
 
 // uncounted is Stats.Uncounted.

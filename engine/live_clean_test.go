@@ -49,7 +49,7 @@ func inRead(pid int) bool {
 // mapped.
 func textOf(t testing.TB, pid int) map[string]string {
 	t.Helper()
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", symbols.LiveTask(pid)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func read(t testing.TB, s Session, pid int, addr arch.Addr, buf []byte) {
 // rawRead reads memory as it is.
 func rawRead(t testing.TB, pid int, addr arch.Addr, buf []byte) {
 	t.Helper()
-	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", symbols.LiveTask(pid)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func rawRead(t testing.TB, pid int, addr arch.Addr, buf []byte) {
 
 func rawWrite(t testing.TB, pid int, addr arch.Addr, data []byte) {
 	t.Helper()
-	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", symbols.LiveTask(pid)), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 func init() {
 	tracers["try"] = tryOnce
 	tracers["hold"] = holdForever
+	tracers["may"] = mayTrace
 }
 
 // tryOnce says how an attach went.
@@ -27,6 +28,13 @@ func tryOnce() {
 		err = s.Detach()
 	}
 	fmt.Println(err)
+}
+
+// mayTrace says whether a tracer of this process's user may have a process.
+func mayTrace() {
+	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
+	p, err := PeerOf(os.Getpid(), uint32(os.Getuid()), uint32(os.Getgid()))
+	fmt.Println(errors.Join(err, MayTrace(p, pid)))
 }
 
 // holdForever traces a process until its standard input ends.
@@ -207,6 +215,41 @@ func TestRefusedUser(t *testing.T) {
 	p.goOn()
 	if out, status := p.end(); status != 0 {
 		t.Errorf("%q, status %d", out, status)
+	}
+}
+
+// TestRefusedUndumpable asks, as its user, for a process that is not dumpable: its user
+// namespace can't be read by that user, and is not what is in the way.
+func TestRefusedUndumpable(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip.Missing(t, "root, to become another user")
+	}
+	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	for mode, want := range map[os.FileMode]error{0o711: ErrUndumpable, 0o755: nil} {
+		dir, err := os.MkdirTemp("", "undumpable") // TempDir's is for this user alone
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		path := dir + "/loop"
+		b, err := os.ReadFile(fixture.Path(t, "loop"))
+		if err := errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(path, b, 0o755), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		victim := exec.Command(path, "1", "wait")
+		victim.SysProcAttr = nobody
+		in, _ := victim.StdinPipe()
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		cmd := tracer("may", victim.Process.Pid)
+		cmd.SysProcAttr = nobody
+		out, err := cmd.Output()
+		if said := string(out); err != nil || want != nil && !strings.Contains(said, want.Error()) || want == nil && said != "<nil>\n" && !strings.Contains(said, ErrYama.Error()) {
+			t.Errorf("mode %o: %q, %v; want %v", mode, out, err, want)
+		}
+		in.Close()
+		_ = victim.Wait()
 	}
 }
 

@@ -87,6 +87,9 @@ func (s *session) take(stop ptrace.Stop) {
 		s.onAway(a, stop)
 		return
 	}
+	if p := s.procs[stop.Task]; t == nil && p != nil && stop.Kind == ptrace.Exec {
+		t = s.addTask(p, stop.Task, false) // a thread has taken the place of the first, which had ended before the attach
+	}
 	if t == nil {
 		// A child's first stop may come before its parent's event.
 		ptrace.Take(stop.Task)

@@ -265,7 +265,7 @@ func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) erro
 	if !fresh {
 		return nil
 	}
-	return s.hookCalls(proc)
+	return errors.Join(s.learnDispatch(proc), s.hookCalls(proc))
 }
 
 // Unregister implements Session.

@@ -21,7 +21,7 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 			return at, end, nil
 		}
 	}
-	end, err = s.proveJump(m, site.Addr, site, p.Space.Table.CodeAt(site))
+	end, err = s.proveJump(p, m, site.Addr, site, p.Space.Table.CodeAt(site))
 	if err == nil || site.Tag.(*tag).list[0].begins != 0 || m == nil || oneEach {
 		return site.Addr, end, err
 	}
@@ -54,12 +54,12 @@ func (s *session) proveBefore(p *inferior.Process, m *symbols.Module, from arch.
 	if err := p.Space.Table.ReadOriginal(from, code); err != nil {
 		return 0, err
 	}
-	return s.proveJump(m, from, site, code)
+	return s.proveJump(p, m, from, site, code)
 }
 
 // proveJump proves that nothing leads behind the start of what a jump displaces
 // that lies at from, up to the site's instruction, and says where that ends.
-func (s *session) proveJump(m *symbols.Module, from arch.Addr, site *breakpoint.Site, code []byte) (end arch.Addr, err error) {
+func (s *session) proveJump(p *inferior.Process, m *symbols.Module, from arch.Addr, site *breakpoint.Site, code []byte) (end arch.Addr, err error) {
 	n := max(s.isa.JumpLen(), int(site.Addr-from)+1)
 	insts, err := s.isa.Run(code, from, n)
 	if err != nil {
@@ -83,6 +83,8 @@ func (s *session) proveJump(m *symbols.Module, from arch.Addr, site *breakpoint.
 		may = behind(insts, int(site.Addr-from)) // the check only reads the g
 	}
 	switch {
+	case p.Space.Dispatches && slices.ContainsFunc(insts, func(in arch.Inst) bool { return in.Kind == arch.KindSyscall }):
+		return 0, errCallInside
 	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults && !(isGo && in.Follows) }):
 		return 0, errFaults
 	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop && insts[1].Kind == arch.KindCall:

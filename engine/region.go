@@ -93,7 +93,7 @@ func (s *session) mapFile(t *inferior.Task, file *os.File, near arch.Addr, size 
 		return 0, err
 	}
 	var addr arch.Addr
-	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.Process.PID, fd))
+	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.TID, fd))
 	if ours, err2 := file.Stat(); err == nil && (err2 != nil || !os.SameFile(ours, theirs)) {
 		err = errOtherFile
 	}

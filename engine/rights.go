@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // Peer is who asks for a process to be traced, where that is not us.
@@ -70,16 +72,18 @@ func MayTrace(p Peer, pid int) error {
 	if p.Root {
 		return nil
 	}
-	mode := yamaMode()
+	mode, ns := yamaMode(), userNamespace(pid)
 	switch {
 	case !same(st["Uid"], p.UID) || !same(st["Gid"], p.GID):
 		return no(ErrOtherUser, fmt.Sprintf("uid %s, gid %s; who asks has %d, %d", firstField(st["Uid"]), firstField(st["Gid"]), p.UID, p.GID), "ask as that user, or as root")
-	case p.NS == "" || userNamespace(pid) != p.NS:
-		return no(ErrNamespace, userNamespace(pid), "ask from within that namespace")
+	case p.NS == "" || ns != "" && ns != p.NS:
+		return no(ErrNamespace, ns, "ask from within that namespace")
 	case st.hex("CapPrm")&^p.Caps != 0:
 		return no(ErrCapability, "CapPrm "+st["CapPrm"], "ask with CAP_SYS_PTRACE")
 	case !ownsFiles(pid, p):
 		return no(ErrUndumpable, "", "ask as root (CAP_SYS_PTRACE)")
+	case ns == "": // which a dumpable process shows to those of its user
+		return no(ErrNamespace, "it can't be read", "ask from within that namespace")
 	case mode >= 2, mode == 1 && !descends(pid, p.PID):
 		return no(ErrYama, fmt.Sprintf("mode %d", mode), yamaHelp(mode))
 	}
@@ -90,7 +94,7 @@ func MayTrace(p Peer, pid int) error {
 // Of root's own that is told by asking for one, as long as we have no more rights
 // than the peer.
 func ownsFiles(pid int, p Peer) bool {
-	fi, err := os.Stat(fmt.Sprintf("/proc/%d/status", pid))
+	fi, err := os.Stat(fmt.Sprintf("/proc/%d/status", symbols.LiveTask(pid)))
 	if err != nil {
 		return false
 	}

@@ -173,7 +173,7 @@ func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error)
 		}
 		err = errors.Join(err, s.unhalt(t))
 		s.pause(now() - start)
-		if isGone(err) || errors.Is(err, ErrSeccomp) {
+		if isGone(err) || forbids(err) {
 			last = err
 			continue
 		}

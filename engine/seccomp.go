@@ -55,9 +55,12 @@ func unsealed(tid int) error {
 	return fmt.Errorf("task %d: %w", tid, ErrSeccomp)
 }
 
+// forbids is whether an error is that a task can't be had to make system calls.
+func forbids(err error) bool { return errors.Is(err, ErrSeccomp) || errors.Is(err, ErrDispatch) }
+
 // errSealed is why a handler does not run in a program: it would be killed for it. The
 // engine runs it then.
-var errSealed = errors.New("a seccomp filter of the program's own may kill it for what the handler asks the kernel, or the clock")
+var errSealed = errors.New("the program has forbidden itself (seccomp, syscall user dispatch, PR_SET_TSC) what the handler asks the kernel, or the clock")
 
 // sealStrict is the mode that allows read, write, exit and rt_sigreturn alone, and on
 // amd64 no rdtsc (prctl_set_seccomp, kernel/seccomp.c).
@@ -88,10 +91,7 @@ func (s *session) seal(p *inferior.Process) (mode int) {
 // to tell: to read memory above all, which latency does in Go programs alone. Threads
 // find their ids in the table of threads, but where they have no pointers of their own.
 func (s *session) wouldAsk(p *inferior.Process, h *opened, need []compile.Helper) bool {
-	inGo := false
-	for _, m := range p.Modules {
-		inGo = inGo || m.File.IsGo()
-	}
+	inGo := isGo(p)
 	return asksIDs(need) && (p.Space.Alike || inGo && !s.takeLines()) ||
 		slices.ContainsFunc(need, func(n compile.Helper) bool {
 			switch n.Num {
@@ -103,6 +103,16 @@ func (s *session) wouldAsk(p *inferior.Process, h *opened, need []compile.Helper
 			}
 			return false
 		})
+}
+
+// isGo is whether there is Go code in a process.
+func isGo(p *inferior.Process) bool {
+	for _, m := range p.Modules {
+		if m.File.IsGo() {
+			return true
+		}
+	}
+	return false
 }
 
 // takesTime is whether a handler's code reads the CPU's clock.

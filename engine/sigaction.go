@@ -22,11 +22,12 @@ import (
 var watchedCalls = [...]struct {
 	number uint64
 	name   string
-}{{ptrace.SysRtSigaction, "rt_sigaction"}, {ptrace.SysPtrace, "ptrace"}, {ptrace.SysClone, "clone"}}
+}{{ptrace.SysRtSigaction, "rt_sigaction"}, {ptrace.SysPtrace, "ptrace"}, {ptrace.SysClone, "clone"},
+	{ptrace.WatchedPrctl, "prctl"}, {ptrace.WatchedArchPrctl, "arch_prctl"}}
 
 // onWatchedCall are what is done at them.
 func (s *session) onWatchedCall(i int) hookFunc {
-	return [len(watchedCalls)]hookFunc{s.onSigaction, s.onPtrace, s.onClone}[i]
+	return [len(watchedCalls)]hookFunc{s.onSigaction, s.onPtrace, s.onClone, s.onPrctl, s.onArchPrctl}[i]
 }
 
 // hookCalls plants the sites in all objects of a process.
@@ -70,7 +71,7 @@ func (s *session) callsIn(m *symbols.Module) [][]arch.Addr {
 			code = s.textTail(m, base, code)
 		}
 		for i, c := range watchedCalls {
-			if c.number == ptrace.SysClone && hasClone(m) {
+			if c.number == ptrace.NoCall || c.number == ptrace.SysClone && hasClone(m) {
 				continue
 			}
 			found[i] = append(found[i], s.isa.SyscallSites(code, base, c.number)...)

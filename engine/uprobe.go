@@ -125,7 +125,7 @@ func (s *session) kernelLocation(p *probe, proc *inferior.Process, sp spot) (ker
 
 // mappedPath names the very file that a process has mapped.
 func mappedPath(pid int, r symbols.Mapping) string {
-	return fmt.Sprintf("/proc/%d/map_files/%x-%x", pid, uint64(r.Start), uint64(r.End))
+	return fmt.Sprintf("/proc/%d/map_files/%x-%x", symbols.LiveTask(pid), uint64(r.Start), uint64(r.End))
 }
 
 // unlink takes a placement's uprobe from it. To take it away takes the kernel 0.1

@@ -29,8 +29,35 @@ func (m Mapping) Executable() bool { return len(m.Perm) > 2 && m.Perm[2] == 'x' 
 // Contains reports whether a lies in m.
 func (m Mapping) Contains(a arch.Addr) bool { return a >= m.Start && a < m.End }
 
+// LiveTask is the task by whose /proc entry a process's memory is seen: its first, or,
+// when that has ended (pthread_exit) and others go on, one of those.
+func LiveTask(pid int) int {
+	ended := func(tid int) bool { // the link of a task without memory leads nowhere
+		_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", tid))
+		return errors.Is(err, os.ErrNotExist)
+	}
+	if !ended(pid) {
+		return pid
+	}
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, e := range tasks {
+		if tid, err := strconv.Atoi(e.Name()); err == nil && !ended(tid) {
+			return tid
+		}
+	}
+	return pid
+}
+
 // Maps reads /proc/PID/maps.
 func Maps(pid int) ([]Mapping, error) {
+	maps, err := mapsOf(pid)
+	if err == nil && len(maps) == 0 {
+		return mapsOf(LiveTask(pid))
+	}
+	return maps, err
+}
+
+func mapsOf(pid int) ([]Mapping, error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		return nil, err

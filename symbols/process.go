@@ -16,7 +16,7 @@ import (
 
 // process is what /proc says about a process as a whole.
 type process struct {
-	pid         int
+	pid, task   int       // task shows its memory; see LiveTask
 	exe         string    // "" if unknown
 	entry, base arch.Addr // AT_ENTRY and AT_BASE, 0 if unknown
 }
@@ -28,7 +28,7 @@ const (
 )
 
 func newProcess(pid int) process {
-	p := process{pid: pid}
+	p := process{pid: pid, task: LiveTask(pid)}
 	p.exe, _ = os.Readlink(p.path("exe"))
 	b, _ := os.ReadFile(p.path("auxv"))
 	for ; len(b) >= 16; b = b[16:] {
@@ -42,7 +42,7 @@ func newProcess(pid int) process {
 	return p
 }
 
-func (p process) path(name string) string { return fmt.Sprintf("/proc/%d/%s", p.pid, name) }
+func (p process) path(name string) string { return fmt.Sprintf("/proc/%d/%s", p.task, name) }
 
 // mark finds the main program and the loader among mods: by where the kernel
 // told the program they are, else by their names.
@@ -63,16 +63,16 @@ func (p process) mark(mods []Module) {
 		}
 		m.Loader = m.Loader || p.base == 0 && isLoaderName(m.Path)
 		if m.Main {
-			m.Called = calledNames(p.pid, m.Path)
+			m.Called = calledNames(p, m.Path)
 		}
 	}
 }
 
 // calledNames are the names that a process goes by: the kernel's, and the first
 // word of its command line. Debian's redis-server is a link to redis-check-rdb.
-func calledNames(pid int, path string) (names []string) {
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+func calledNames(p process, path string) (names []string) {
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
+	line, _ := os.ReadFile(p.path("cmdline"))
 	argv0, _, _ := strings.Cut(string(line), "\x00")
 	word, _, _ := strings.Cut(argv0, " ")
 	for _, name := range []string{strings.TrimSpace(string(comm)), filepath.Base(strings.TrimSuffix(word, ":"))} {

@@ -62,6 +62,7 @@ var reasons = []struct {
 	{"MACHINE", engine.ErrMachine, codes.Unimplemented},
 	{"RESIDENT", engine.ErrResident, codes.FailedPrecondition},
 	{"SECCOMP", engine.ErrSeccomp, codes.FailedPrecondition},
+	{"DISPATCH", engine.ErrDispatch, codes.FailedPrecondition},
 	{"GONE", engine.ErrGone, codes.NotFound},
 	{"HANDLER", engine.ErrHandler, codes.InvalidArgument},
 	{"PARAMS", builtin.ErrParams, codes.InvalidArgument},

@@ -35,19 +35,20 @@ type Task struct {
 	Stop    ptrace.Stop // the stop it is in, while Stopped
 	Taken   bool        // the stop will not be told by wait again
 
-	Settled       bool         // registers say how to go on with an interrupted system call (arm64)
-	Fresh         bool         // has not had its first stop
-	Asked         bool         // an Interrupt of ours has not been answered by a stop yet
-	Hold          int          // requests of ours in progress that keep it stopped
-	VForks        bool         // waits for its child by vfork, or is about to
-	User          bool         // a tracer keeps it stopped
-	Kept          int          // how often a probe has had it stopped
-	HeldSig       ptrace.Signo // to be delivered when it is let go
-	Watched       bool         // has debug registers set
-	Moved         bool         // a hit's Func has changed the PC
-	Unsealed      bool         // its seccomp filters are suspended
-	Entering      bool         // its next stop is at the guard's first instruction
-	View          arch.Regs    // registers as probes see them, during a hit
+	Settled       bool            // registers say how to go on with an interrupted system call (arm64)
+	Fresh         bool            // has not had its first stop
+	Asked         bool            // an Interrupt of ours has not been answered by a stop yet
+	Hold          int             // requests of ours in progress that keep it stopped
+	VForks        bool            // waits for its child by vfork, or is about to
+	User          bool            // a tracer keeps it stopped
+	Kept          int             // how often a probe has had it stopped
+	HeldSig       ptrace.Signo    // to be delivered when it is let go
+	Watched       bool            // has debug registers set
+	Moved         bool            // a hit's Func has changed the PC
+	Unsealed      bool            // its seccomp filters are suspended
+	Dispatch      ptrace.Dispatch // which of its system calls come back to it, while that is suspended
+	Entering      bool            // its next stop is at the guard's first instruction
+	View          arch.Regs       // registers as probes see them, during a hit
 	regs          arch.Regs
 	have, new     bool      // regs are read; regs are changed
 	pc            arch.Addr // the program counter alone
@@ -111,6 +112,8 @@ type Space struct {
 	ThreadsNoted          bool   // the table has what is known of its threads
 	Other                 int    // the one that has no pointer yet, by its TID; 0: none, -1: there is no telling
 	Alike                 bool   // there are tasks with the same pointer, that run beside each other
+	Dispatches            bool   // system calls come back to some of its tasks
+	NoTime, TimeChecked   bool   // the CPU's counter of time is forbidden to it; it was looked whether
 	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
 	Scratch    arch.Addr

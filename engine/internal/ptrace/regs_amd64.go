@@ -46,6 +46,14 @@ const (
 	StepsOutlive = true
 )
 
+// Calls that are watched for what only this instruction set has; TimeFaults says that
+// a program can have its counter of time fault.
+const (
+	WatchedPrctl     = uint64(unix.SYS_PRCTL)
+	WatchedArchPrctl = uint64(unix.SYS_ARCH_PRCTL)
+	TimeFaults       = true
+)
+
 // SyscallOf is the system call a task is in, and its first argument.
 func SyscallOf(r *arch.Regs) (nr int, arg uint64) { return int(int64(r[15])), r[14] }
 

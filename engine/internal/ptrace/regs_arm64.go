@@ -58,6 +58,14 @@ const (
 	StepsOutlive = false
 )
 
+// Calls that are watched for what only another instruction set has; TimeFaults says
+// that a program can have its counter of time fault.
+const (
+	WatchedPrctl     = NoCall
+	WatchedArchPrctl = NoCall
+	TimeFaults       = false
+)
+
 // SyscallOf is the system call a task is in, and its first argument.
 func SyscallOf(r *arch.Regs) (nr int, arg uint64) { return int(int64(r[8])), r[0] }
 

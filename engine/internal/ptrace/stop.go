@@ -15,6 +15,7 @@ type Errno = unix.Errno
 // Signals that the engine decides by.
 const (
 	SIGTRAP = unix.SIGTRAP
+	SIGSYS  = unix.SIGSYS
 	SIGKILL = unix.SIGKILL
 	SIGSTOP = unix.SIGSTOP
 )

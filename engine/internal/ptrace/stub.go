@@ -15,8 +15,8 @@ import (
 )
 
 // The stub is a program of a hundred bytes, built here and run from memory.
-// It sleeps for ever; sent to stubGo it undoes its death signal and executes
-// the program that its arguments name. It serves as doorbell (a child whose
+// It sleeps for ever; sent to stubGo it ignores the signals that it is told to,
+// undoes its death signal and executes the program that its arguments name. It serves as doorbell (a child whose
 // stop ends a blocked wait) and as launcher (a child that can be seized before
 // it executes anything: a TRACEME child could never be interrupted).
 const stubBase = 0x400000
@@ -150,6 +150,8 @@ type Command struct {
 	Dir    string
 	Files  []uintptr // descriptors 0, 1, 2, ...
 	NoASLR bool      // without address space randomisation
+	// Ignored are signals that it ignores from the start, bit n-1 for signal n.
+	Ignored uint64
 }
 
 // addrNoRandomize of personality(2).
@@ -173,14 +175,14 @@ func Launch(c Command, options uintptr) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err = launch(pid, options); err != nil {
+	if err = launch(pid, options, c.Ignored); err != nil {
 		Reap(pid)
 		return 0, fmt.Errorf("start %s: %w", c.Path, err)
 	}
 	return pid, nil
 }
 
-func launch(pid int, options uintptr) error {
+func launch(pid int, options uintptr, ignored uint64) error {
 	if err := Seize(pid, options|unix.PTRACE_O_TRACEEXEC); err != nil {
 		return err
 	}
@@ -194,7 +196,7 @@ func launch(pid int, options uintptr) error {
 	if err := GetRegs(pid, &r); err != nil {
 		return err
 	}
-	stubGo(&r, stubBase+64+56+stubExec)
+	stubGo(&r, stubBase+64+56+stubExec, ignored)
 	if err := SetRegs(pid, &r); err != nil {
 		return err
 	}

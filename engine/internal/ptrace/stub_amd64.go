@@ -15,6 +15,21 @@ var stubCode = []byte{
 	0xb8, 0x22, 0x00, 0x00, 0x00, //       mov $34, %eax      # pause
 	0x0f, 0x05, //                         syscall
 	0xeb, 0xf7, //                         jmp .-7
+	0x6a, 0x00, //                         push $0            # struct sigaction: mask,
+	0x6a, 0x00, //                         push $0            # restorer,
+	0x6a, 0x00, //                         push $0            # flags,
+	0x6a, 0x01, //                         push $1            # SIG_IGN
+	0x48, 0x89, 0xe6, //                   mov %rsp, %rsi
+	0x31, 0xd2, //                         xor %edx, %edx
+	0x41, 0xba, 0x08, 0x00, 0x00, 0x00, // mov $8, %r10d
+	0x48, 0x0f, 0xbc, 0xfb, //             bsf %rbx, %rdi     # the next signal to ignore
+	0x74, 0x0f, //                         jz .+17
+	0x48, 0x0f, 0xb3, 0xfb, //             btr %rdi, %rbx
+	0xff, 0xc7, //                         inc %edi
+	0xb8, 0x0d, 0x00, 0x00, 0x00, //       mov $13, %eax      # rt_sigaction
+	0x0f, 0x05, //                         syscall
+	0xeb, 0xeb, //                         jmp .-19
+	0x48, 0x83, 0xc4, 0x20, //             add $32, %rsp
 	0xb8, 0x9d, 0x00, 0x00, 0x00, //       mov $157, %eax     # prctl
 	0xbf, 0x01, 0x00, 0x00, 0x00, //       mov $1, %edi       # PR_SET_PDEATHSIG
 	0x31, 0xf6, //                         xor %esi, %esi
@@ -31,8 +46,8 @@ var stubCode = []byte{
 	0x0f, 0x05, //                         syscall
 }
 
-func stubGo(r *arch.Regs, pc uint64) {
-	const origRax, rip = 15, 16
+func stubGo(r *arch.Regs, pc, ignored uint64) {
+	const rbx, origRax, rip = 5, 15, 16
 	r[origRax] = ^uint64(0) // not in a system call any more: nothing to restart
-	r[rip] = pc
+	r[rip], r[rbx] = pc, ignored
 }

@@ -20,6 +20,23 @@ var stubCode = words(
 	0xd2800928, // mov x8, #73   // ppoll
 	0xd4000001, // svc #0
 	0x17fffffa, // b .-24
+	0xd10083ff, // sub sp, sp, #32
+	0xd2800029, // mov x9, #1    // struct sigaction: SIG_IGN,
+	0xa9007fe9, // stp x9, xzr, [sp]
+	0xa9017fff, // stp xzr, xzr, [sp, #16]
+	0xb4000193, // cbz x19, .+48 // the next signal to ignore
+	0xdac0026a, // rbit x10, x19
+	0xdac0114a, // clz x10, x10
+	0xd100066b, // sub x11, x19, #1
+	0x8a0b0273, // and x19, x19, x11
+	0x91000540, // add x0, x10, #1
+	0x910003e1, // mov x1, sp
+	0xd2800002, // mov x2, #0
+	0xd2800103, // mov x3, #8
+	0xd28010c8, // mov x8, #134  // rt_sigaction
+	0xd4000001, // svc #0
+	0x17fffff5, // b .-44
+	0x910083ff, // add sp, sp, #32
 	0xd2800020, // mov x0, #1    // PR_SET_PDEATHSIG
 	0xd2800001, // mov x1, #0
 	0xd28014e8, // mov x8, #167  // prctl
@@ -42,4 +59,4 @@ func words(code ...uint32) (b []byte) {
 	return b
 }
 
-func stubGo(r *arch.Regs, pc uint64) { r[pcWord] = pc }
+func stubGo(r *arch.Regs, pc, ignored uint64) { r[pcWord], r[19] = pc, ignored }

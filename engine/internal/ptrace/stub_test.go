@@ -1,9 +1,12 @@
 package ptrace
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,5 +52,25 @@ func TestReapBeforeExit(t *testing.T) {
 	Reap(pid)
 	if err := unix.Kill(pid, 0); err != unix.ESRCH {
 		t.Errorf("it is there: %v", err)
+	}
+}
+
+// TestLaunchIgnored has a program ignore signals that this process has handlers for.
+func TestLaunchIgnored(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const want = 1<<(unix.SIGPIPE-1) | 1<<(unix.SIGTERM-1) | 1<<(37-1) | 1<<(64-1)
+	for _, ignored := range []uint64{0, want} {
+		pid, err := Launch(Command{Path: "/proc/self/exe", Files: []uintptr{0, 1, 2}, Ignored: ignored}, Follow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		Reap(pid)
+		_, line, _ := strings.Cut(string(b), "SigIgn:")
+		var got uint64
+		if _, e := fmt.Sscanf(line, "%x", &got); errors.Join(err, e) != nil || got&want != ignored {
+			t.Errorf("it ignores %x, %v, %v; want %x", got, err, e, ignored)
+		}
 	}
 }

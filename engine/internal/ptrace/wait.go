@@ -52,6 +52,10 @@ const (
 	SysRtSigaction = unix.SYS_RT_SIGACTION
 	SysMadvise     = unix.SYS_MADVISE
 	SysPtrace      = unix.SYS_PTRACE
+	SysGetpid      = unix.SYS_GETPID
+	SysPrctl       = unix.SYS_PRCTL
+
+	NoCall = ^uint64(0) // no system call's number
 
 	ProtRX         = unix.PROT_READ | unix.PROT_EXEC
 	ProtRW         = unix.PROT_READ | unix.PROT_WRITE
@@ -60,6 +64,15 @@ const (
 	OpenRW         = unix.O_RDWR | unix.O_CLOEXEC
 	MapNoReplace   = unix.MAP_FIXED_NOREPLACE
 	WipeOnFork     = unix.MADV_WIPEONFORK
+)
+
+// What a program asks for of prctl(2) and arch_prctl(2).
+const (
+	PrGetTSC      = unix.PR_GET_TSC
+	PrSetTSC      = unix.PR_SET_TSC
+	PrTSCFaults   = unix.PR_TSC_SIGSEGV
+	PrSetDispatch = unix.PR_SET_SYSCALL_USER_DISPATCH
+	ArchSetFS     = 0x1002 // asm/prctl.h
 )
 
 // What a program asks for that wants to trace, or to be traced (ptrace(2)).

@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// A program may ask the kernel for something under which code behind jumps would harm
+// it: that system calls come back to it (dispatch.go), that the CPU's counter of time
+// faults (prctl(2), PR_SET_TSC), a thread pointer that leads nowhere (arch_prctl(2),
+// ARCH_SET_FS). The calls are seen before they are made, and the jumps are planned
+// again by what is to be: handlers that ask the kernel, or the counter, are the
+// engine's from then on, and counts go by CPUs. What was asked for before the attach is
+// looked for once.
+
+// onPrctl is in front of the prctl calls of a program.
+func (s *session) onPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	r, err := t.Regs()
+	if err != nil || site.Rung != breakpoint.Slot {
+		return false, err
+	}
+	space, args := t.Process.Space, ptrace.SyscallArgs(r)
+	switch {
+	case args[0] == ptrace.PrSetDispatch && args[1] != 0 && !space.Dispatches:
+		space.Dispatches = true
+	case args[0] == ptrace.PrSetTSC && args[1] == ptrace.PrTSCFaults && !space.NoTime:
+		space.NoTime, space.TimeChecked = true, true
+	default:
+		return false, nil
+	}
+	return true, s.before(t, site, s.planAgain)
+}
+
+// onArchPrctl is in front of the calls by which a thread sets its pointer.
+func (s *session) onArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	r, err := t.Regs()
+	if err != nil || site.Rung != breakpoint.Slot {
+		return false, err
+	}
+	space, args := t.Process.Space, ptrace.SyscallArgs(r)
+	if args[0] != ptrace.ArchSetFS || !space.LinesChecked || space.NoLines || leadsToItself(space, args[1]) {
+		return false, nil
+	}
+	return true, s.before(t, site, s.leaveLines)
+}
+
+// before does something to a task's process while the task stands at a hook's site,
+// and lets it go on to the call.
+func (s *session) before(t *inferior.Task, site *breakpoint.Site, f func(*inferior.Process) error) error {
+	t.SetPC(site.Resume) // should we die meanwhile
+	t.Hold++
+	err := f(t.Process)
+	if t.Hold--; t.State != inferior.Stopped {
+		return err
+	}
+	return errors.Join(err, s.passCall(t, site))
+}
+
+// planAgain plans all jumps of a process's space again, by what is known of it now.
+func (s *session) planAgain(p *inferior.Process) error {
+	var jumps []*breakpoint.Site
+	for _, site := range p.Space.Table.Sites() {
+		if site.Jumps() {
+			jumps = append(jumps, site)
+		}
+	}
+	return s.whileHalted(func(int) error { // nobody comes to the traps in between
+		return errors.Join(s.downgrade(p.Space, jumps, ""), s.upgrade(p, jumps))
+	}, p.Space)
+}
+
+// learnDispatch finds out whether system calls come back to a task of a process that we
+// come to. Where nobody takes SIGSYS they don't, and Go's runtime takes every signal.
+func (s *session) learnDispatch(p *inferior.Process) error {
+	const bitSys = 1 << (31 - 1)
+	st, err := readStatus(p.PID)
+	if err != nil || st.hex("SigCgt")&bitSys == 0 || isGo(p) || p.Space.Dispatches {
+		return nil
+	}
+	return s.whileHalted(func(int) error {
+		for _, t := range p.Tasks {
+			d, err := dispatchOf(t)
+			if err != nil && !isGone(err) {
+				return err
+			}
+			p.Space.Dispatches = p.Space.Dispatches || d.On()
+		}
+		return nil
+	}, p.Space)
+}
+
+// noTime is whether the CPU's counter of time is forbidden to a process. What is true of
+// one task holds for those that it has made; one that forbids it later is seen.
+func (s *session) noTime(p *inferior.Process) bool {
+	space := p.Space
+	if space.TimeChecked || !ptrace.TimeFaults || space.Guard.Data == 0 {
+		return space.NoTime
+	}
+	space.TimeChecked = true
+	at := space.Guard.Data // free: a system call's answers go there
+	err := s.withTask([]*inferior.Process{p}, func(t *inferior.Task) error {
+		_, err := s.call(t, ptrace.SysPrctl, ptrace.PrGetTSC, uint64(at))
+		return err
+	})
+	var b [4]byte
+	if err == nil && space.Memory.Read(at, b[:]) == nil {
+		space.NoTime = b[0] == ptrace.PrTSCFaults
+	}
+	return space.NoTime
+}
+
+// leadsToItself is whether code can go by a thread pointer: the word there is it.
+func leadsToItself(space *inferior.Space, pointer uint64) bool {
+	var b [8]byte
+	return pointer != 0 && space.Memory.Read(arch.Addr(pointer), b[:]) == nil && le64(b[:]) == pointer
+}
