@@ -140,7 +140,7 @@ func (s *session) start(cmd Command) error {
 	return s.do(func() error {
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
-			return err
+			return explainOwn(err)
 		}
 		return s.adoptChild(pid)
 	})

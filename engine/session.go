@@ -146,7 +146,7 @@ func (s *session) run(ready chan<- error) {
 	close(s.placed)
 	bell, err := ptrace.NewBell()
 	if err != nil {
-		ready <- fmt.Errorf("start session: %w", err)
+		ready <- fmt.Errorf("start session: %w", explainOwn(err))
 		return
 	}
 	s.bell = bell
