@@ -59,6 +59,9 @@ func (s *session) StepAside(pid int, wait time.Duration) error {
 			a.wait.Store(int64(time.Since(a.since) + wait))
 			return nil
 		}
+		if wait <= 0 { // it is back already
+			return nil
+		}
 		p, err := s.process(pid)
 		if err != nil {
 			return err

@@ -114,7 +114,7 @@ type Session interface {
 	// jumps go on meanwhile, those that need a stop don't. Tasks that are kept
 	// stopped go on. An event.Aside and an event.Back are told; in between
 	// requests about the process are answered by ErrAside, but for this one, which
-	// says anew how long to wait for somebody.
+	// says anew how long to wait for somebody. A wait of 0 only ends one.
 	StepAside(pid int, wait time.Duration) error
 	// Follow says whether children that a process makes from now on are traced,
 	// too; theirs follow it in that.

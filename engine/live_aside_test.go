@@ -83,6 +83,12 @@ func TestStepAsideExact(t *testing.T) {
 			t.Errorf("told %+v", e)
 		}
 		poll(t, s, event.Back)
+		if err := s.StepAside(p.pid, 0); err != nil { // as who has waited for the other says
+			t.Fatal(err)
+		}
+		if _, err := s.Tasks(p.pid); err != nil {
+			t.Errorf("a wait of 0: %v", err)
+		}
 	}
 	out, status := p.end()
 	if got, calls := s.Hits(jump), said(t, out, "calls"); got != calls || status != 0 {

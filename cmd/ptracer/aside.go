@@ -36,8 +36,8 @@ thread that another tracer keeps stopped is in the way.`,
 			if n := cmd.ArgsLenAtDash(); len(args) > 0 && n != 0 {
 				return usage("%q: a COMMAND comes behind --", args[0])
 			}
-			if pid <= 0 || wait < 0 {
-				return usage("aside: give -p PID, and a --wait that is not negative")
+			if pid <= 0 || wait <= 0 {
+				return usage("aside: give -p PID, and a --wait of more than 0")
 			}
 			return aside(cmd.ErrOrStderr(), pid, wait, args)
 		}),
