@@ -247,6 +247,9 @@ func (s *session) comeBack(a *away) error {
 	if s.away[a.pid] != a {
 		return nil
 	}
+	if traced, _ := a.look(); traced { // since it was seen to be free
+		return ErrTraced
+	}
 	delete(s.away, a.pid)
 	s.returning = true
 	err := s.attach(a.pid, a)

@@ -127,3 +127,20 @@ func TestDebuggers(t *testing.T) {
 		})
 	}
 }
+
+// TestSampler has a program attach to a thread of its own again and again, also while
+// it is taken back from the time before: each attach succeeds, as it does alone, no
+// call is forgotten, and no warning is told.
+func TestSampler(t *testing.T) {
+	needsJumping(t)
+	s, out, code := runs(t, Options{Follow: true}, []ProbeSpec{{Location: "sampler:work"}}, fixture.Path(t, "sampler"), "60")
+	if failed := said(t, out, "failed"); failed != 0 || code != 0 {
+		t.Errorf("%d attaches failed, status %d", failed, code)
+	}
+	if calls := said(t, out, "calls"); s.Hits(1) != calls {
+		t.Errorf("%d hits of %d calls", s.Hits(1), calls)
+	}
+	if texts := told(t, s, event.Warning); len(texts) > 0 {
+		t.Errorf("told %q", texts)
+	}
+}
