@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -51,12 +52,20 @@ func (s *session) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (mo
 	t.SetPC(site.Resume) // should we die meanwhile
 	if a == nil {
 		a = awayFor(attachWait)
-		a.tracer = t.Process.PID
+		a.tracer, a.keep = t.Process.PID, sameProgram(t.Process.PID, of.Process.PID)
 		if !s.makeWay(of.Process, a, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name)) {
 			return true, s.resume(t, 0)
 		}
 	}
 	return true, s.makeCall(t, a)
+}
+
+// sameProgram is whether two processes execute the same file. One that traces its
+// like samples it, or writes down how it crashes: it looks, and sets no breakpoints.
+func sameProgram(a, b int) bool {
+	fa, errA := os.Stat(fmt.Sprintf("/proc/%d/exe", a))
+	fb, errB := os.Stat(fmt.Sprintf("/proc/%d/exe", b))
+	return errA == nil && errB == nil && os.SameFile(fa, fb)
 }
 
 // makeCall has a task that stands before a call that attaches make it. No process is
@@ -166,7 +175,7 @@ func (s *session) onClone(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 	}
 	t.SetPC(site.Addr)
 	a := awayFor(cloneWait)
-	a.maker = t.TID
+	a.maker, a.keep = t.TID, true
 	if s.makeWay(t.Process, a, "it makes a task that is not to be traced and may trace the others (CLONE_UNTRACED)") {
 		return true, nil
 	}

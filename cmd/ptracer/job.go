@@ -186,7 +186,7 @@ func (j *job) consume() {
 		case event.Warning:
 			j.say("warning: %s", e.Text)
 		case event.Aside:
-			j.say("process %d is let go for another tracer: %s; what needs a stop is not counted meanwhile", e.PID, e.Text)
+			j.say("process %d is let go for another tracer: %s", e.PID, e.Text)
 		case event.Back:
 			j.say("process %d is %s", e.PID, e.Text)
 		case event.Asked: // we need no control

@@ -137,12 +137,18 @@ func (j *job) tellFailed() {
 
 // tellGaps says of which places not all hits could be counted, a line for each reason.
 func (j *job) tellGaps() {
-	count, first := map[string]int{}, map[string]string{}
+	type place struct {
+		pid       int
+		name, gap string
+	}
+	count, first, seen := map[string]int{}, map[string]string{}, map[place]bool{}
 	var order []string
 	for _, p := range j.distinct() {
-		if p.Err != nil || p.Gap == "" {
+		at := place{p.PID, p.Name, p.Gap}
+		if p.Err != nil || p.Gap == "" || seen[at] { // it was planted there more than once
 			continue
 		}
+		seen[at] = true
 		if count[p.Gap] == 0 {
 			order = append(order, p.Gap)
 			first[p.Gap] = p.Name
