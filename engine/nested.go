@@ -30,6 +30,9 @@ func (s *session) onPtrace(t *inferior.Task, site *breakpoint.Site) (moved bool,
 	if err != nil || site.Rung != breakpoint.Slot {
 		return false, err
 	}
+	if ptrace.SyscallNumber(r) != ptrace.SysPtrace { // Go makes all its calls there
+		return false, nil
+	}
 	args := ptrace.SyscallArgs(r)
 	switch args[0] {
 	case ptrace.TraceMe:

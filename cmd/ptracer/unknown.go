@@ -70,13 +70,17 @@ func (j *job) loaded(loc symbols.Location) bool {
 var errNothing = errors.New("nothing was probed")
 
 // tellUnknown says at the end which locations were never found. It is an error
-// if that is all of them.
+// if that is all of them, unless they may be in what another tracer had.
 func (j *job) tellUnknown() error {
 	list := j.unplaced()
-	for _, p := range list {
-		j.say("%s: never found: no such function in what was loaded", p.spec.Location)
+	where := ""
+	if j.aside {
+		where = " while ptracer traced it"
 	}
-	if len(list) == len(j.probes) {
+	for _, p := range list {
+		j.say("%s: never found: no such function in what was loaded%s", p.spec.Location, where)
+	}
+	if len(list) == len(j.probes) && !j.aside {
 		return errNothing
 	}
 	return nil
