@@ -114,6 +114,9 @@ func TestStepAsideClean(t *testing.T) {
 	clean(t, p.pid, text, caught)
 	release := otherTracer(t, p.pid)
 	release()
+	if err := s.StepAside(p.pid, 0); err != nil { // it may not have been seen
+		t.Fatal(err)
+	}
 	poll(t, s, event.Back)
 	p.goOn()
 	out, status := p.end()
