@@ -16,10 +16,12 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// A process can be let go for another tracer, and taken back. What needs a tracer
-// goes: traps, debug registers, and the guard with them. Jumps and what they lead
-// to stay, and count on, with a mark that says whose they are: coming back, they
-// are cleaned up like a dead tracer's and planted anew, in one pause.
+// A process can be let go for another tracer, and taken back. All of ours goes: a
+// debugger puts its breakpoints where a jump has its middle. Where that is asked for, or
+// who comes only looks, jumps and what they lead to stay, and count on, with a mark
+// that says whose they are; only what needs a tracer goes: traps, debug registers, and
+// the guard with them. Coming back, jumps that stayed are cleaned up like a dead
+// tracer's and planted anew, in one pause.
 
 // Errors about processes that others trace for a while.
 var (
@@ -37,6 +39,7 @@ type away struct {
 	born      string // when it began: ids are used again
 	ancestors []int
 	follow    bool
+	keep      bool // jumps are to stay
 	stays     bool // there is something of ours in it
 	since     time.Time
 	wait      atomic.Int64 // how long nobody need come
@@ -53,17 +56,24 @@ func awayFor(wait time.Duration) *away {
 }
 
 // StepAside implements Session.
-func (s *session) StepAside(pid int, wait time.Duration) error {
+func (s *session) StepAside(pid int, wait time.Duration, opts ...AsideOptions) error {
 	return s.do(func() error {
 		if a := s.away[pid]; a != nil {
 			a.wait.Store(int64(time.Since(a.since) + wait))
+			return nil
+		}
+		if wait <= 0 { // it is back already
 			return nil
 		}
 		p, err := s.process(pid)
 		if err != nil {
 			return err
 		}
-		return s.stepAside(p, awayFor(wait), "as asked for")
+		a := awayFor(wait)
+		for _, o := range opts {
+			a.keep = o.KeepJumps
+		}
+		return s.stepAside(p, a, "as asked for")
 	})
 }
 
@@ -78,18 +88,52 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 		return failed(errMemory)
 	}
 	s.noteLost(p.Space, p.Space.Table.Sites())
-	err := error(nil)
 	if s.haltAll(ps) > 0 {
-		err = errStuck
-	} else if p.Space.Table.Prepared() {
-		err = s.leaveJumps(p)
-	}
-	if err != nil {
 		s.unhaltAll(p)
+		return failed(errStuck)
+	}
+	s.noteAway(p, a.keep)
+	if err := s.clear(p, a.keep); err != nil {
+		s.unhaltAll(p)
+		if !a.keep && s.procs[p.PID] == p { // what is gone is planted anew
+			p.Modules, p.Guarded = nil, false
+			s.rescan(p)
+		}
 		return failed(err)
 	}
 	a.stays = p.Space.Table.Prepared()
+	if a.keep {
+		why += "; what needs a stop is not counted meanwhile"
+	} else {
+		why += "; nothing is counted meanwhile"
+	}
 	return s.goAway(p, a, why)
+}
+
+// clear takes out of a halted process what is not to stay.
+func (s *session) clear(p *inferior.Process, keep bool) error {
+	switch {
+	case !p.Space.Table.Prepared():
+		return nil
+	case keep:
+		return s.leaveJumps(p)
+	}
+	return s.dismantle(p.Space, []*inferior.Process{p}, 0)
+}
+
+// gapAway is said of a placement in a process that another tracer has had.
+const gapAway = "another tracer had the process for a while: hits in that time are not counted"
+
+// noteAway notes at the placements of a process that hits are not counted for a while,
+// but for those of jumps that are kept.
+func (s *session) noteAway(p *inferior.Process, keep bool) {
+	for _, probe := range s.probes {
+		for _, pl := range probe.places {
+			if pl.proc == p && pl.gap == "" && !pl.over && !(keep && pl.site != nil && pl.site.Jumps()) {
+				pl.gap = gapAway
+			}
+		}
+	}
 }
 
 // goAway lets a process go, and watches for its being free again.
@@ -244,6 +288,9 @@ func (s *session) comeBack(a *away) error {
 	if s.away[a.pid] != a {
 		return nil
 	}
+	if traced, _ := a.look(); traced { // since it was seen to be free
+		return ErrTraced
+	}
 	delete(s.away, a.pid)
 	s.returning = true
 	err := s.attach(a.pid, a)
@@ -255,6 +302,9 @@ func (s *session) comeBack(a *away) error {
 	case err != nil:
 		s.away[a.pid] = a
 		return err
+	}
+	if p := s.procs[a.pid]; p != nil && !a.keep {
+		s.noteAway(p, false)
 	}
 	s.tell(&event.Event{Kind: event.Back, PID: a.pid, TID: a.pid, Text: fmt.Sprintf("traced again after %v", time.Since(a.since).Round(time.Millisecond))}, true)
 	return nil

@@ -60,7 +60,7 @@ func (s *session) attach(pid int, back *away) error {
 	case errors.Is(err, errComesBack):
 		s.abandon(p)
 		return fmt.Errorf("attach to %d: %w", pid, err)
-	case err != nil:
+	case err != nil && !isGone(err) && !errors.Is(err, os.ErrNotExist): // else its end is told next
 		s.warn(p, "clean up after an earlier tracer: %v", err)
 	}
 	if err := s.newStore(pid); err != nil {
@@ -141,7 +141,7 @@ func (s *session) start(cmd Command) error {
 	return s.do(func() error {
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
-			return err
+			return explainOwn(err)
 		}
 		return s.adoptChild(pid)
 	})

@@ -27,6 +27,7 @@ var (
 	ErrNamespace  = errors.New("it runs in another user namespace")
 	ErrWaited     = errors.New("this process waits for it already, and would get its stops")
 	ErrMachine    = errors.New("not of this CPU's instruction set")
+	ErrFollowed   = errors.New("ptracer itself is being traced, and its children with it")
 )
 
 // AttachError says why a process can't be attached, and what would help.
@@ -230,6 +231,18 @@ func tracerOf(tid int) int {
 		return 0
 	}
 	return st.number("TracerPid")
+}
+
+// explainOwn turns the kernel's refusal to have a child of this process's own
+// traced into the reason, where that is a tracer of this process (strace -f). An
+// errno of execve is none of ptrace's.
+func explainOwn(err error) error {
+	var refused *ptrace.Error
+	tracer := tracerOf(ptrace.ThreadID())
+	if tracer == 0 || !errors.As(err, &refused) || !errors.Is(refused, ptrace.ErrNotPermitted) {
+		return err
+	}
+	return fmt.Errorf("%w (%s): end that tracer, or have it not follow children", ErrFollowed, byWhom(tracer))
 }
 
 // explain turns the kernel's refusal into a reason and a remedy.

@@ -110,12 +110,12 @@ type Session interface {
 	WriteMemory(pid int, addr arch.Addr, data []byte) error
 
 	// StepAside lets another tracer have a process: it is let go, and traced again
-	// when that one has gone, or nobody has come within wait. Probes that are
-	// jumps go on meanwhile, those that need a stop don't. Tasks that are kept
-	// stopped go on. An event.Aside and an event.Back are told; in between
+	// when that one has gone, or nobody has come within wait. Its code is as in the
+	// file meanwhile, and nothing is counted, unless jumps are to be kept. Tasks that
+	// are kept stopped go on. An event.Aside and an event.Back are told; in between
 	// requests about the process are answered by ErrAside, but for this one, which
-	// says anew how long to wait for somebody.
-	StepAside(pid int, wait time.Duration) error
+	// says anew how long to wait for somebody. A wait of 0 only ends one.
+	StepAside(pid int, wait time.Duration, opts ...AsideOptions) error
 	// Follow says whether children that a process makes from now on are traced,
 	// too; theirs follow it in that.
 	Follow(pid int, on bool) error
@@ -194,6 +194,13 @@ type ProbeSpec struct {
 	// Held has hits that stop the program do nothing, and tell nothing, until Begin,
 	// which a probe with many others is going to be given.
 	Held bool
+}
+
+// AsideOptions say how StepAside lets a process go.
+type AsideOptions struct {
+	// KeepJumps leaves the probes that are jumps, which count on. A tracer that puts a
+	// breakpoint inside of one ends the program by it.
+	KeepJumps bool
 }
 
 // Placement is one place in one process that serves a probe.

@@ -62,6 +62,7 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 	}
 	if s.opts.Life || len(s.probes) > 0 {
 		s.hookLoader(p) // not before somebody asks: an attach alone changes nothing
+		s.hookGoTracer(p)
 	}
 	if p.Space.Guard.Installed {
 		if err := s.hookCallsIn(p, m); err != nil && !isGone(err) {

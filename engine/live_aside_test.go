@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestStepAside(t *testing.T) {
 	watch := register(t, s, ProbeSpec{Location: "libc:nanosleep", Rung: breakpoint.Hardware})
 	p.goOn()
 	until(t, "hits", func() bool { return s.Hits(trap) > 3 && s.Hits(watch) > 3 })
-	if err := s.StepAside(p.pid, hangs); err != nil {
+	if err := s.StepAside(p.pid, hangs, AsideOptions{KeepJumps: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Tasks(p.pid); !errors.Is(err, ErrAside) {
@@ -76,17 +77,63 @@ func TestStepAsideExact(t *testing.T) {
 	jump := register(t, s, ProbeSpec{Location: "work"})
 	p.goOn()
 	for range 5 {
-		if err := s.StepAside(p.pid, time.Millisecond); err != nil {
+		if err := s.StepAside(p.pid, time.Millisecond, AsideOptions{KeepJumps: true}); err != nil {
 			t.Fatal(err)
 		}
 		if e := poll(t, s, event.Aside); e.PID != p.pid || e.Text == "" {
 			t.Errorf("told %+v", e)
 		}
 		poll(t, s, event.Back)
+		if err := s.StepAside(p.pid, 0); err != nil { // as who has waited for the other says
+			t.Fatal(err)
+		}
+		if _, err := s.Tasks(p.pid); err != nil {
+			t.Errorf("a wait of 0: %v", err)
+		}
 	}
 	out, status := p.end()
 	if got, calls := s.Hits(jump), said(t, out, "calls"); got != calls || status != 0 {
 		t.Errorf("%d hits, %d calls, status %d", got, calls, status)
+	}
+}
+
+// TestStepAsideClean lets a process go with its code as in the file, as a debugger needs
+// it: nothing of ours is in it, and what is not counted is told, hits or not.
+func TestStepAsideClean(t *testing.T) {
+	p := launch(t, "threads", "3", "1000000", "1000")
+	text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
+	s := attach(t, p.pid)
+	ids := []event.ProbeID{register(t, s, ProbeSpec{Location: "work"}), register(t, s, ProbeSpec{Location: "libc:usleep", Rung: breakpoint.Slot}),
+		register(t, s, ProbeSpec{Location: "libc:abort"})}
+	if err := s.StepAside(p.pid, hangs); err != nil {
+		t.Fatal(err)
+	}
+	if e := poll(t, s, event.Aside); !strings.Contains(e.Text, "nothing is counted meanwhile") {
+		t.Errorf("told %q", e.Text)
+	}
+	clean(t, p.pid, text, caught)
+	release := otherTracer(t, p.pid)
+	release()
+	if err := s.StepAside(p.pid, 0); err != nil { // it may not have been seen
+		t.Fatal(err)
+	}
+	poll(t, s, event.Back)
+	p.goOn()
+	out, status := p.end()
+	if got, calls := s.Hits(ids[0]), said(t, out, "calls"); got != calls || status != 0 {
+		t.Errorf("%d hits, %d calls, status %d", got, calls, status)
+	}
+	for _, id := range ids {
+		places := s.Placements(id)
+		gaps := 0
+		for _, pl := range places {
+			if pl.Gap == gapAway {
+				gaps++
+			}
+		}
+		if gaps != len(places) || gaps == 0 {
+			t.Errorf("probe %d: %d gaps at %d places", id, gaps, len(places))
+		}
 	}
 }
 
@@ -165,7 +212,7 @@ func TestStepAsideEnds(t *testing.T) {
 func asideEnds(t *testing.T, p *running, how string) (release func()) {
 	s := attach(t, p.pid, Options{Life: true})
 	id := register(t, s, ProbeSpec{Location: "work"})
-	if err := s.StepAside(p.pid, time.Minute); err != nil {
+	if err := s.StepAside(p.pid, time.Minute, AsideOptions{KeepJumps: true}); err != nil {
 		t.Fatal(err)
 	}
 	release = otherTracer(t, p.pid)
@@ -202,7 +249,7 @@ func asideForever() {
 		_, err = s.Register(ProbeSpec{Location: "work"})
 	}
 	if err == nil {
-		err = s.StepAside(pid, time.Hour)
+		err = s.StepAside(pid, time.Hour, AsideOptions{KeepJumps: true})
 	}
 	fmt.Println(err)
 	select {}

@@ -14,6 +14,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // runs has a command run under a session, from its start.
@@ -125,5 +126,57 @@ func TestDebuggers(t *testing.T) {
 				t.Error("nothing was told")
 			}
 		})
+	}
+}
+
+// TestSampler has a program attach to a thread of its own again and again, also while
+// it is taken back from the time before: each attach succeeds, as it does alone, no
+// call is forgotten, and no warning is told.
+func TestSampler(t *testing.T) {
+	needsJumping(t)
+	s, out, code := runs(t, Options{Follow: true}, []ProbeSpec{{Location: "sampler:work"}}, fixture.Path(t, "sampler"), "60")
+	if failed := said(t, out, "failed"); failed != 0 || code != 0 {
+		t.Errorf("%d attaches failed, status %d", failed, code)
+	}
+	if calls := said(t, out, "calls"); s.Hits(1) != calls {
+		t.Errorf("%d hits of %d calls", s.Hits(1), calls)
+	}
+	if texts := told(t, s, event.Warning); len(texts) > 0 {
+		t.Errorf("told %q", texts)
+	}
+}
+
+// TestGoTracer has a tracer written in Go, which makes its calls without a libc, run
+// under a session: it starts and attaches as it does alone.
+func TestGoTracer(t *testing.T) {
+	path, loop := fixture.Path(t, "gotracer"), fixture.Path(t, "loop")
+	want, err := exec.Command(path, loop, "10").Output()
+	if err != nil || !bytes.Contains(want, []byte("attach: <nil>")) {
+		skip.Missing(t, "the right to attach")
+	}
+	s, out, code := runs(t, Options{Follow: true}, []ProbeSpec{{Location: "libc:write"}}, path, loop, "10")
+	if numbers.ReplaceAllString(out, "N") != numbers.ReplaceAllString(string(want), "N") || code != 0 {
+		t.Errorf("status %d, %s, want %s", code, out, want)
+	}
+	if texts := told(t, s, event.Aside); len(texts) != 2 {
+		t.Errorf("told %q", texts)
+	}
+	if texts := told(t, s, event.Warning); len(texts) != 0 {
+		t.Errorf("told %q", texts)
+	}
+}
+
+// TestGoCalls has sites on the calls of Go programs only where these trace.
+func TestGoCalls(t *testing.T) {
+	for name, want := range map[string]int{"gotracer": 1, "gowork": 0} {
+		f, err := symbols.Open(fixture.Path(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		s := &session{isa: hostISA()}
+		if at := s.goCallsIn(&symbols.Module{File: f}); len(at) != want {
+			t.Errorf("%s: %v", name, at)
+		}
 	}
 }

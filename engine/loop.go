@@ -15,6 +15,7 @@ func (s *session) loop() {
 			s.settle()
 		}
 		s.takeEnds()
+		s.takeLate()
 		stop, err := s.wait()
 		if err != nil {
 			// ECHILD can't be while the bell lives; somebody killed it.
@@ -247,6 +248,8 @@ func (s *session) pumpFor(d time.Duration, done func() bool) error {
 	for _, t := range s.deciding {
 		s.keep(t)
 	}
+	s.pumping++
+	defer func() { s.pumping-- }()
 	for s.takeEnds(); !done(); s.takeEnds() {
 		stop, _, err := ptrace.Wait(-1, true)
 		if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -29,22 +30,92 @@ func (s *session) onPtrace(t *inferior.Task, site *breakpoint.Site) (moved bool,
 	if err != nil || site.Rung != breakpoint.Slot {
 		return false, err
 	}
+	if ptrace.SyscallNumber(r) != ptrace.SysPtrace { // Go makes all its calls there
+		return false, nil
+	}
 	args := ptrace.SyscallArgs(r)
 	switch args[0] {
 	case ptrace.TraceMe:
 		return true, s.traceMe(t, site)
 	case ptrace.Attach, ptrace.SeizeTask:
-		of := s.tasks[int(int32(args[1]))]
-		if of == nil || of.Process == t.Process || of.Process.Silent {
-			return false, nil
-		}
-		t.SetPC(site.Resume) // should we die meanwhile
-		a := awayFor(attachWait)
-		a.tracer = t.Process.PID
-		s.makeWay(of.Process, a, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name))
-		return true, s.resume(t, 0)
+		return s.attaches(t, site, int(int32(args[1])))
 	}
 	return false, nil
+}
+
+// attaches is for a task that is about to attach to another one.
+func (s *session) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (moved bool, err error) {
+	of, a := s.tasks[tid], s.awayTask(tid)
+	switch {
+	case a == nil && (of == nil || of.Process == t.Process || of.Process.Silent):
+		return false, nil
+	case s.pumping > 0:
+		return true, s.callLater(t, site)
+	}
+	t.SetPC(site.Resume) // should we die meanwhile
+	if a == nil {
+		a = awayFor(attachWait)
+		a.tracer, a.keep = t.Process.PID, sameProgram(t.Process.PID, of.Process.PID)
+		if !s.makeWay(of.Process, a, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name)) {
+			return true, s.resume(t, 0)
+		}
+	}
+	return true, s.makeCall(t, a)
+}
+
+// sameProgram is whether two processes execute the same file. One that traces its
+// like samples it, or writes down how it crashes: it looks, and sets no breakpoints.
+func sameProgram(a, b int) bool {
+	fa, errA := os.Stat(fmt.Sprintf("/proc/%d/exe", a))
+	fb, errB := os.Stat(fmt.Sprintf("/proc/%d/exe", b))
+	return errA == nil && errB == nil && os.SameFile(fa, fb)
+}
+
+// makeCall has a task that stands before a call that attaches make it. No process is
+// taken back meanwhile, and from then on the kernel tells whether one is traced.
+func (s *session) makeCall(t *inferior.Task, a *away) error {
+	for range 2 { // into the call, and out of it
+		if err := errors.Join(t.Flush(), ptrace.Syscall(t.TID, 0)); err != nil {
+			return err
+		}
+		stop, err := s.next(t)
+		if err != nil {
+			return err
+		}
+		if stop.Kind != ptrace.SyscallStop {
+			return s.decide(t, stop)
+		}
+	}
+	a.wait.Store(0)
+	return s.resume(t, 0)
+}
+
+// callLater keeps a task from its call while a request is in progress that takes
+// others' stops: what the call is about may be on its way. The call is asked again.
+func (s *session) callLater(t *inferior.Task, site *breakpoint.Site) error {
+	t.SetPC(site.Addr)
+	t.Hold++
+	s.late = append(s.late, t)
+	return s.resume(t, 0)
+}
+
+// takeLate lets the tasks go that callLater has kept.
+func (s *session) takeLate() {
+	late := s.late
+	s.late = nil
+	for _, t := range late {
+		if err := s.unhalt(t); err != nil && !isGone(err) {
+			s.warn(t.Process, "task %d: %v", t.TID, err)
+		}
+	}
+}
+
+// awayTask is the process of a task that another has, nil if it is of none.
+func (s *session) awayTask(tid int) *away {
+	if len(s.away) == 0 {
+		return nil
+	}
+	return s.away[groupOf(tid)]
 }
 
 // makeWay steps aside, or says why not.
@@ -75,6 +146,9 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		a := awayFor(attachWait)
 		return errors.Join(s.lift(a, p), s.goAway(p, a, why))
 	}
+	if s.pumping > 0 {
+		return s.callLater(t, site)
+	}
 	t.SetPC(site.Addr)
 	if s.makeWay(p, awayFor(attachWait), why) {
 		return nil
@@ -99,9 +173,12 @@ func (s *session) onClone(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 	if ptrace.SyscallArgs(r)[0]&cloneUntraced == 0 {
 		return false, nil
 	}
+	if s.pumping > 0 {
+		return true, s.callLater(t, site)
+	}
 	t.SetPC(site.Addr)
 	a := awayFor(cloneWait)
-	a.maker = t.TID
+	a.maker, a.keep = t.TID, true
 	if s.makeWay(t.Process, a, "it makes a task that is not to be traced and may trace the others (CLONE_UNTRACED)") {
 		return true, nil
 	}

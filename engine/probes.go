@@ -107,6 +107,7 @@ func (s *session) register(p *probe) error {
 	for _, proc := range s.procs {
 		if !proc.Silent {
 			s.hookLoader(proc)
+			s.hookGoTracer(proc)
 		}
 		if err := errors.Join(s.plant(p, proc, s.modules(proc)), s.jumpAgain(proc)); err != nil {
 			errs = append(errs, err)

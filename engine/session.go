@@ -90,6 +90,8 @@ type session struct {
 	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
 	gates     map[*inferior.Process][]gate             // that are being made
 	returning bool                                     // a process from another tracer, at present
+	late      []*inferior.Task                         // that are kept from a call until no request is in progress
+	pumping   int                                      // requests that take others' stops
 	crowded   map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
 	standing  []*inferior.Space                        // whose tasks are halted by whileHalted
 
@@ -146,7 +148,7 @@ func (s *session) run(ready chan<- error) {
 	close(s.placed)
 	bell, err := ptrace.NewBell()
 	if err != nil {
-		ready <- fmt.Errorf("start session: %w", err)
+		ready <- fmt.Errorf("start session: %w", explainOwn(err))
 		return
 	}
 	s.bell = bell

@@ -77,6 +77,11 @@ func (s *session) callsIn(m *symbols.Module) [][]arch.Addr {
 			found[i] = append(found[i], s.isa.SyscallSites(code, base, c.number)...)
 		}
 	}
+	for i, c := range watchedCalls {
+		if c.number == ptrace.SysPtrace {
+			found[i] = append(found[i], s.goCallsIn(m)...)
+		}
+	}
 	s.calls[m.File] = found
 	return found
 }

@@ -19,14 +19,20 @@ import (
 func newAside() *cobra.Command {
 	var pid int
 	var wait time.Duration
+	var keep bool
 	cmd := &cobra.Command{
 		Use:   "aside -p PID [flags] [-- COMMAND [ARG]...]",
 		Short: "Let another tracer, such as gdb, have a process for a while",
 		Long: `Let another tracer have a process that is shared through a server: the kernel
-allows one. The server lets the process go, with the probes that are jumps in it:
-they count on, and so do handlers that run in the program. What needs a stop is
-not seen meanwhile; those who trace the process are told. When the other one has
-gone, or nobody has come in time, the server is back.
+allows one. The server lets the process go, with its code as in the file, so that
+the other one may set breakpoints anywhere. Nothing is counted meanwhile; those who
+trace the process are told, and their results say so. When the other one has gone,
+or nobody has come in time, the server is back.
+
+With --keep-jumps the probes that are jumps stay: they count on, and so do handlers
+that run in the program; what needs a stop is not counted. It is for a tracer that
+only looks, such as strace: a breakpoint inside a jump, where gdb's break FUNCTION
+may put one, ends the program.
 
 With a COMMAND that is run as the other tracer, and its exit status is ours. A
 thread that another tracer keeps stopped is in the way.`,
@@ -36,22 +42,23 @@ thread that another tracer keeps stopped is in the way.`,
 			if n := cmd.ArgsLenAtDash(); len(args) > 0 && n != 0 {
 				return usage("%q: a COMMAND comes behind --", args[0])
 			}
-			if pid <= 0 || wait < 0 {
-				return usage("aside: give -p PID, and a --wait that is not negative")
+			if pid <= 0 || wait <= 0 {
+				return usage("aside: give -p PID, and a --wait of more than 0")
 			}
-			return aside(cmd.ErrOrStderr(), pid, wait, args)
+			return aside(cmd.ErrOrStderr(), pid, wait, engine.AsideOptions{KeepJumps: keep}, args)
 		}),
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.IntVarP(&pid, "pid", "p", 0, "the process `PID`")
+	f.BoolVar(&keep, "keep-jumps", false, "leave the probes that are jumps, which count on; the other tracer sets no breakpoints")
 	f.DurationVar(&wait, "wait", 10*time.Second, "come back after `TIME` if nobody has come")
 	return cmd
 }
 
 var errNobody = errors.New("nobody traces it through a server: it is free for any tracer, or 'ptracer doctor' says what is in the way")
 
-func aside(stderr io.Writer, pid int, wait time.Duration, command []string) error {
+func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions, command []string) error {
 	d := serverOf(pid)
 	list, err := d.Tracers(pid)
 	if err != nil && !errors.Is(err, client.ErrNoServer) {
@@ -66,7 +73,7 @@ func aside(stderr io.Writer, pid int, wait time.Duration, command []string) erro
 		return err
 	}
 	defer s.Close()
-	if err := s.StepAside(pid, wait); err != nil {
+	if err := s.StepAside(pid, wait, o); err != nil {
 		return err
 	}
 	if len(command) == 0 {

@@ -28,6 +28,7 @@ type job struct {
 	entered chan event.Event // the command stands at its first own instruction
 	drained chan struct{}    // closed when the last event has been handled
 	signals chan os.Signal
+	aside   bool                       // another tracer has had a process: see drained
 	hinted  bool                       // the first Ctrl-C has been answered
 	ready   func(engine.Session) error // before anything is planted; nil: nothing to do
 	over    func() bool                // the limits of its handlers are reached; nil: there are none
@@ -189,7 +190,8 @@ func (j *job) consume() {
 		case event.Warning:
 			j.say("warning: %s", e.Text)
 		case event.Aside:
-			j.say("process %d is let go for another tracer: %s; what needs a stop is not counted meanwhile", e.PID, e.Text)
+			j.aside = true
+			j.say("process %d is let go for another tracer: %s", e.PID, e.Text)
 		case event.Back:
 			j.say("process %d is %s", e.PID, e.Text)
 		case event.Asked: // we need no control

@@ -60,7 +60,7 @@ func (o *options) bindRun(cmd *cobra.Command) {
 
 // bindResident declares the flag of the verbs whose probes can do without us.
 func (o *options) bindResident(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&o.resident, "resident", false, "leave the probes in the process and end: 'ptracer read' tells what they find out")
+	cmd.Flags().BoolVar(&o.resident, "resident", false, "leave the probes in the process and end: 'ptracer read' tells what they find out; 'ptracer stop' before a debugger comes")
 }
 
 // take sorts the arguments out and checks what the flags' types do not.

@@ -99,6 +99,10 @@ func newRead() *cobra.Command {
 out can be read after the process has ended, too, until 'ptracer stop' collects
 it. Without a PID the processes are listed.
 
+Before a debugger sets breakpoints in the process, 'ptracer stop' takes the probes
+out: a breakpoint in the middle of one, where gdb's break FUNCTION may lie, ends
+the program.
+
 With --json: for each place {"probe","pid","hits","rung"}, for each handler
 {"probe","result"}; of the list {"pid","command","planted","running","places"}.`,
 		Example: `  ptracer count -p 1234 --resident 'libc:malloc'

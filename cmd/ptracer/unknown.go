@@ -70,13 +70,17 @@ func (j *job) loaded(loc symbols.Location) bool {
 var errNothing = errors.New("nothing was probed")
 
 // tellUnknown says at the end which locations were never found. It is an error
-// if that is all of them.
+// if that is all of them, unless they may be in what another tracer had.
 func (j *job) tellUnknown() error {
 	list := j.unplaced()
-	for _, p := range list {
-		j.say("%s: never found: no such function in what was loaded", p.spec.Location)
+	where := ""
+	if j.aside {
+		where = " while ptracer traced it"
 	}
-	if len(list) == len(j.probes) {
+	for _, p := range list {
+		j.say("%s: never found: no such function in what was loaded%s", p.spec.Location, where)
+	}
+	if len(list) == len(j.probes) && !j.aside {
 		return errNothing
 	}
 	return nil
@@ -137,12 +141,18 @@ func (j *job) tellFailed() {
 
 // tellGaps says of which places not all hits could be counted, a line for each reason.
 func (j *job) tellGaps() {
-	count, first := map[string]int{}, map[string]string{}
+	type place struct {
+		pid       int
+		name, gap string
+	}
+	count, first, seen := map[string]int{}, map[string]string{}, map[place]bool{}
 	var order []string
 	for _, p := range j.distinct() {
-		if p.Err != nil || p.Gap == "" {
+		at := place{p.PID, p.Name, p.Gap}
+		if p.Err != nil || p.Gap == "" || seen[at] { // it was planted there more than once
 			continue
 		}
+		seen[at] = true
 		if count[p.Gap] == 0 {
 			order = append(order, p.Gap)
 			first[p.Gap] = p.Name

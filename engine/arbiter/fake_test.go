@@ -362,7 +362,7 @@ func (f *fake) Follow(pid int, on bool) error {
 	return nil
 }
 
-func (f *fake) StepAside(pid int, _ time.Duration) error {
+func (f *fake) StepAside(pid int, _ time.Duration, opts ...engine.AsideOptions) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.away[pid] = true

@@ -80,7 +80,7 @@ func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (r
 
 // StepAside implements engine.Session: for a process of which nobody else holds a
 // task. All who see it are told.
-func (t *Tracer) StepAside(pid int, wait time.Duration) error {
+func (t *Tracer) StepAside(pid int, wait time.Duration, opts ...engine.AsideOptions) error {
 	g, err := t.may(pid)
 	if err != nil {
 		return err
@@ -91,6 +91,6 @@ func (t *Tracer) StepAside(pid int, wait time.Duration) error {
 		if err := g.alone(t, func(_ int, h *hold) bool { return h.pid == pid }); err != nil {
 			return fmt.Errorf("step aside from %d: %w", pid, err)
 		}
-		return g.s.StepAside(pid, wait)
+		return g.s.StepAside(pid, wait, opts...)
 	})
 }

@@ -350,8 +350,12 @@ func (s *Session) DropSignal(tid int) error {
 }
 
 // StepAside implements engine.Session.
-func (s *Session) StepAside(pid int, wait time.Duration) error {
-	_, err := call(s.api.StepAside, &wire.StepAsideRequest{Token: s.token, Pid: wire.Narrow(pid), Wait: int64(wait)})
+func (s *Session) StepAside(pid int, wait time.Duration, opts ...engine.AsideOptions) error {
+	r := &wire.StepAsideRequest{Token: s.token, Pid: wire.Narrow(pid), Wait: int64(wait)}
+	for _, o := range opts {
+		r.KeepJumps = o.KeepJumps
+	}
+	_, err := call(s.api.StepAside, r)
 	return err
 }
 

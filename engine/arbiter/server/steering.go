@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
@@ -49,7 +50,9 @@ func (s *Server) DropSignal(ctx context.Context, r *wire.TaskRequest) (*wire.Emp
 
 // StepAside implements wire.ArbiterServer.
 func (s *Server) StepAside(ctx context.Context, r *wire.StepAsideRequest) (*wire.Empty, error) {
-	return s.answer(ctx, r.Token, func(t *tracer) error { return t.StepAside(int(r.Pid), time.Duration(r.Wait)) })
+	return s.answer(ctx, r.Token, func(t *tracer) error {
+		return t.StepAside(int(r.Pid), time.Duration(r.Wait), engine.AsideOptions{KeepJumps: r.KeepJumps})
+	})
 }
 
 // Control implements wire.ArbiterServer.

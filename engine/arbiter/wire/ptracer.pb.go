@@ -3874,7 +3874,8 @@ type StepAsideRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	Pid           int32                  `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
-	Wait          int64                  `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"` // how long nobody need come, ns
+	Wait          int64                  `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"`                             // how long nobody need come, ns
+	KeepJumps     bool                   `protobuf:"varint,60,opt,name=keep_jumps,json=keepJumps,proto3" json:"keep_jumps,omitempty"` // jumps stay, and count on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3928,6 +3929,13 @@ func (x *StepAsideRequest) GetWait() int64 {
 		return x.Wait
 	}
 	return 0
+}
+
+func (x *StepAsideRequest) GetKeepJumps() bool {
+	if x != nil {
+		return x.KeepJumps
+	}
+	return false
 }
 
 var File_ptracer_proto protoreflect.FileDescriptor
@@ -4244,11 +4252,13 @@ const file_ptracer_proto_rawDesc = "" +
 	"\rSignalRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x05R\x02id\x12\x16\n" +
-	"\x06signal\x18\x03 \x01(\x05R\x06signal\"N\n" +
+	"\x06signal\x18\x03 \x01(\x05R\x06signal\"m\n" +
 	"\x10StepAsideRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
-	"\x04wait\x18\x03 \x01(\x03R\x04wait2\xc7\x14\n" +
+	"\x04wait\x18\x03 \x01(\x03R\x04wait\x12\x1d\n" +
+	"\n" +
+	"keep_jumps\x18< \x01(\bR\tkeepJumps2\xc7\x14\n" +
 	"\aArbiter\x129\n" +
 	"\x05Hello\x12\x18.ptracer.v1.HelloRequest\x1a\x16.ptracer.v1.HelloReply\x12?\n" +
 	"\aTracers\x12\x1a.ptracer.v1.TracersRequest\x1a\x18.ptracer.v1.TracersReply\x123\n" +

@@ -67,6 +67,9 @@ func SyscallArgs(r *arch.Regs) [6]uint64 {
 	return [6]uint64{r[14], r[13], r[12], r[7], r[9], r[8]} // rdi rsi rdx r10 r8 r9
 }
 
+// SyscallNumber is the number of the call that such a task is about to make.
+func SyscallNumber(r *arch.Regs) uint64 { return uint64(uint32(r[10])) } // eax
+
 // SyscallReturn makes r what it is after a system call that ended at next.
 func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
 	r[10], r[11], r[6], r[16] = value, uint64(next), r[18], uint64(next) // rax rcx r11=eflags rip

@@ -77,6 +77,9 @@ func NumberOf(r *arch.Regs) int { return int(int32(r[8])) } // w8
 // instruction is about to pass.
 func SyscallArgs(r *arch.Regs) [6]uint64 { return [6]uint64(r[:6]) }
 
+// SyscallNumber is the number of the call that such a task is about to make.
+func SyscallNumber(r *arch.Regs) uint64 { return uint64(uint32(r[8])) } // w8
+
 // SyscallReturn makes r what it is after a system call that ended at next.
 func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
 	r[0], r[pcWord] = value, uint64(next)
