@@ -77,9 +77,18 @@ func (s *session) StepAside(pid int, wait time.Duration, opts ...AsideOptions) e
 	})
 }
 
+// toldSoon is how long a stop that has come may take to be told.
+const toldSoon = 200 * time.Millisecond
+
 // stepAside lets a process go for another tracer, or leaves it as it is.
 func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 	failed := func(err error) error { return fmt.Errorf("step aside from %d: %w", p.PID, err) }
+	// A child that has just executed something may not have been told of yet, while its
+	// parent, which waited for that, attaches to it.
+	alone := func() bool { return len(s.sharing(p.Space)) <= 1 }
+	if err := s.pumpFor(toldSoon, alone); err != nil && err != errBusy {
+		return failed(err)
+	}
 	ps := s.sharing(p.Space)
 	switch {
 	case s.opts.Resident:

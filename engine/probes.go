@@ -395,7 +395,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		old.Tag.(*tag).shared = nil // the child adds to it, too
 		for _, pl := range old.Tag.(*tag).list {
 			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags, calls: pl.calls, run: pl.run, hook: pl.hook, behind: pl.behind, site: site, rung: pl.rung, why: pl.why, child: true}
+				point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags, calls: pl.calls, run: pl.run, hook: pl.hook, behind: pl.behind, aside: pl.aside, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
 				g.add(c)
