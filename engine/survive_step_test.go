@@ -176,8 +176,8 @@ func (v *steady) clean(when string) {
 	defer v.tell('r')
 	clean(v.t, v.pid, v.text, v.caught)
 	now := mapsOf(v.t, v.pid)
-	if v.where == "work" && now != v.maps || strings.Contains(now, "ptracer") {
-		v.t.Errorf("%s: maps were\n%sare\n%s", when, v.maps, now)
+	if v.where == "work" && now != v.maps || strings.Contains(now, "memfd:ptracer") {
+		v.t.Errorf("%s: mappings that were not there:\n%s", when, newLines(v.maps, now))
 	}
 	if textOf(v.t, v.pid)["[vdso]"] != v.text["[vdso]"] {
 		v.t.Errorf("%s: something is left in the vdso", when)
@@ -188,6 +188,16 @@ func (v *steady) clean(when string) {
 	if v.t.Failed() {
 		v.t.FailNow()
 	}
+}
+
+// newLines are the lines of now that before does not have.
+func newLines(before, now string) (list string) {
+	for line := range strings.Lines(now) {
+		if !strings.Contains(before, line) {
+			list += line
+		}
+	}
+	return list
 }
 
 // end has it end.

@@ -97,7 +97,11 @@ type Space struct {
 	Guard  Guard
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
-	Threads  arch.Addr // its threads' table for handlers, 0: none
+	// Found: there was something of a dead tracer's in it, or of one that had gone:
+	// its tasks have been in our code with nobody there to keep signals from them.
+	Found   bool
+	Files   []int     // descriptors that a dead tracer had it open
+	Threads arch.Addr // its threads' table for handlers, 0: none
 	// Epoch grows with what is written into it; see fork.go of the engine.
 	Epoch  uint64
 	Stacks arch.Addr // stacks of ours for its threads, 0: none
@@ -109,8 +113,7 @@ type Space struct {
 	Alike                 bool   // there are tasks with the same pointer, that run beside each other
 	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
-	Scratch    arch.Addr
-	ScratchLen int
+	Scratch arch.Addr
 }
 
 // Guard is what we know of the SIGTRAP handler that we put into a space's
