@@ -21,6 +21,7 @@ import (
 
 const (
 	dieEnv   = "PTRACER_TEST_DIE"   // the step before which a tracer ends itself
+	fromEnv  = "PTRACER_TEST_FROM"  // the first step that is tried, 1 if unset
 	stepsEnv = "PTRACER_TEST_STEPS" // how many steps lie between those that are tried; unset: no test
 )
 
@@ -229,8 +230,14 @@ func TestSurviveSteps(t *testing.T) {
 			v := startSteady(t, c.fixture, c.where)
 			v.check("first")
 			n := 1
+			if from, err := strconv.Atoi(os.Getenv(fromEnv)); err == nil {
+				n = from
+			}
 			for ; !v.dies(n); n += by {
 				v.check(fmt.Sprintf("tracer ended at step %d", n))
+				if n%100 < by {
+					t.Logf("%d steps so far", n)
+				}
 			}
 			t.Logf("%d steps", n)
 			v.end()
