@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
@@ -243,6 +245,30 @@ func TestSurviveSteps(t *testing.T) {
 			v.end()
 		})
 	}
+}
+
+// TestTrapHandlerStays detaches while the program is in its own handler of SIGTRAP, which
+// our guard has called: it returns when we have gone.
+func TestTrapHandlerStays(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		skip.Missing(t, "amd64: elsewhere our mappings stay until the handler has returned")
+	}
+	v := startSteady(t, "steady", "work")
+	for range 3 {
+		s := attach(t, v.pid)
+		register(t, s, ProbeSpec{Location: v.where, Rung: breakpoint.Slot})
+		v.hold()
+		v.tell('t')
+		v.said("trapped")
+		detach(t, s)
+		if now := mapsOf(t, v.pid); strings.Contains(newLines(v.maps, now), "r-xp") {
+			t.Errorf("executable memory of ours is left:\n%s", newLines(v.maps, now))
+		}
+		v.tell('r')
+		v.hold()
+		v.tell('r')
+	}
+	v.end()
 }
 
 // TestSurviveTwoSteps has the next tracer end, too, while it cleans up.

@@ -1,9 +1,11 @@
 /* steady [T] [wait]: T (3) threads call work() all the time, but for a pause between
    'p' and 'r' on the standard input, at the beginning of which it prints "calls C": how
-   often work() has been called so far. At the end of the input it prints "wrong W": how
+   often work() has been called so far. 't' in a pause has a thread send itself SIGTRAP,
+   whose handler prints "trapped 1", and returns when the pause is over. At the end of the input it prints "wrong W": how
    often work() has given a wrong answer. */
 #include "fixture.h"
 #include <pthread.h>
+#include <signal.h>
 
 enum { most = 16 };
 static long counts[most][8], wrongs[most], t;
@@ -33,6 +35,21 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static void trapped(int signal)
+{
+	dprintf(1, "trapped 1\n");
+	while (held)
+		usleep(200);
+}
+
+static void *trap(void *unused)
+{
+	signal(SIGTRAP, trapped);
+	raise(SIGTRAP);
+	signal(SIGTRAP, SIG_DFL);
+	return unused;
+}
+
 static void hold(void)
 {
 	long calls = 0;
@@ -48,7 +65,7 @@ static void hold(void)
 int main(int argc, char **argv)
 {
 	ready(&argc, argv);
-	pthread_t id[most];
+	pthread_t id[most], other;
 	long wrong = 0;
 	int c;
 	t = arg(argc, argv, 1, 3);
@@ -58,7 +75,10 @@ int main(int argc, char **argv)
 	while ((c = getchar()) != EOF) {
 		if (c == 'p')
 			hold();
-		else if (c == 'r')
+		else if (c == 't') {
+			if (pthread_create(&other, NULL, trap, NULL))
+				return 1;
+		} else if (c == 'r')
 			for (long i = held = 0; i < t; i++)
 				while (__atomic_load_n(&stands[i], __ATOMIC_SEQ_CST))
 					usleep(200);
