@@ -14,11 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 const (
@@ -27,7 +30,22 @@ const (
 	stepsEnv = "PTRACER_TEST_STEPS" // how many steps lie between those that are tried; unset: no test
 )
 
-func init() { tracers["once"] = traceOnce }
+func init() { tracers["once"], tracers["freeze"] = traceOnce, freezeAndDie }
+
+// freezeAndDie ends itself at a hit, with the program stopped: the kernel delivers the
+// trap, and the task stands at the guard's first instruction.
+func freezeAndDie() {
+	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
+	s, err := Attach(pid)
+	if err == nil {
+		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv), Rung: breakpoint.Slot, Action: Call, Func: func(Hit) {
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}})
+	}
+	fmt.Fprintln(os.Stderr, err)
+	time.Sleep(10 * time.Second)
+}
 
 // traceOnce attaches, plants, counts and detaches, and ends itself at one step of that.
 func traceOnce() {
@@ -127,12 +145,17 @@ func (v *steady) open() int {
 	return len(list)
 }
 
+// tracer is this binary, as a tracer of the program that plays a part.
+func (v *steady) tracer(part string, env ...string) *exec.Cmd {
+	tracer := exec.Command("/proc/self/exe", "-test.run=^$")
+	tracer.Env = append(append(os.Environ(), tracerEnv+"="+part, probesEnv+"="+v.where, victimEnv+"="+strconv.Itoa(v.pid)), env...)
+	return tracer
+}
+
 // dies has a tracer come that ends itself at a step; ended says that it came to its end.
 func (v *steady) dies(step int) (ended bool) {
 	v.t.Helper()
-	tracer := exec.Command("/proc/self/exe", "-test.run=^$")
-	tracer.Env = append(os.Environ(), tracerEnv+"=once", probesEnv+"="+v.where,
-		victimEnv+"="+strconv.Itoa(v.pid), dieEnv+"="+strconv.Itoa(step))
+	tracer := v.tracer("once", dieEnv+"="+strconv.Itoa(step))
 	tracer.Stderr = os.Stderr
 	out, err := tracer.Output()
 	var exit *exec.ExitError
@@ -245,6 +268,52 @@ func TestSurviveSteps(t *testing.T) {
 			v.end()
 		})
 	}
+}
+
+// TestLeavesGuard has a tracer die with tasks in the guard, where job control keeps them:
+// the next one cleans up.
+func TestLeavesGuard(t *testing.T) {
+	for _, c := range steadies {
+		t.Run(c.fixture, func(t *testing.T) {
+			v := startSteady(t, c.fixture, c.where)
+			for range 5 {
+				_ = v.tracer("freeze").Run()
+				for taskState(v.pid) != 'T' {
+					time.Sleep(time.Millisecond)
+				}
+				if !v.inArea() {
+					t.Error("no task is in the guard")
+				}
+				s := attach(t, v.pid)
+				detach(t, s)
+				if v.inArea() || taskState(v.pid) != 'T' {
+					t.Errorf("in our code: %v, state %c", v.inArea(), taskState(v.pid))
+				}
+				_ = syscall.Kill(v.pid, syscall.SIGCONT)
+				v.check("tracer died with tasks in the guard")
+			}
+			v.end()
+		})
+	}
+}
+
+// inArea is whether a task of the program stands in a mapping that was not there before
+// any tracer came.
+func (v *steady) inArea() bool {
+	tids, _ := inferior.TaskIDs(v.pid)
+	for _, tid := range tids {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", v.pid, tid))
+		words := strings.Fields(string(b))
+		if len(words) == 0 {
+			continue
+		}
+		pc, _ := strconv.ParseUint(strings.TrimPrefix(words[len(words)-1], "0x"), 16, 64)
+		list, _ := symbols.Maps(v.pid)
+		if m := mappingOf(list, region{addr: arch.Addr(pc), size: 1}); m != nil && m.Path == "" && m.Perm == "r-xp" {
+			return true
+		}
+	}
+	return false
 }
 
 // TestTrapHandlerStays detaches while the program is in its own handler of SIGTRAP, which
