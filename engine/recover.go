@@ -43,7 +43,9 @@ func (s *session) recover(p *inferior.Process) error {
 	space.Files = oldFiles(p)
 	p.Modules, _, _ = s.readModules(p) // whether it is a Go program
 	err = s.clean(p, table)
-	p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // there is nothing of ours any more
+	if p.Space == space { // it has not executed another program meanwhile
+		p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // there is nothing of ours any more
+	}
 	return err
 }
 
@@ -55,9 +57,13 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 		space.Table = table
 	}
 	stuck := s.haltAll(ps)
-	if s.leaveOurs(space, table, ps) != nil {
-		return errors.Join(errComesBack, s.unhaltTasks(p))
+	if err := s.leaveOurs(space, table, ps); err != nil {
+		if err == errWithin {
+			err = errComesBack
+		}
+		return errors.Join(err, s.unhaltTasks(p))
 	}
+	s.unquiet(p, table)
 	if space.Resident {
 		if err := errors.Join(s.unhaltTasks(p), s.guardAgain(p, table)); err != nil {
 			return err
@@ -75,6 +81,22 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 		err = errors.Join(err, e, s.unmap(t))
 	}
 	return errors.Join(err, s.unhaltTasks(p))
+}
+
+// unquiet gives a halted task its signals back that a dead tracer had blocked for a step
+// which it did not come to: the guard was not asked. Nothing else blocks just those.
+func (s *session) unquiet(p *inferior.Process, table *breakpoint.Table) {
+	var note [16]byte
+	if !table.Prepared() || p.Space.Memory.Read(table.GuardHeader()+arch.GuardNote, note[:]) != nil {
+		return
+	}
+	t := p.Tasks[int(le64(note[:]))]
+	if t == nil || !atEvent(t) {
+		return
+	}
+	if mask, err := ptrace.GetSigMask(t.TID); err == nil && mask == quietMask&^bitsForced {
+		_ = ptrace.SetSigMask(t.TID, le64(note[arch.GuardNoteMask-arch.GuardNote:]))
+	}
 }
 
 // unhaltTasks ends haltAll for one process.

@@ -278,7 +278,7 @@ func TestLeavesGuard(t *testing.T) {
 			v := startSteady(t, c.fixture, c.where)
 			for range 5 {
 				_ = v.tracer("freeze").Run()
-				for taskState(v.pid) != 'T' {
+				for n := 0; n < 2000 && !(taskState(v.pid) == 'T' && v.inArea()); n++ {
 					time.Sleep(time.Millisecond)
 				}
 				if !v.inArea() {

@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -34,6 +35,9 @@ func (s *session) leaveOurs(space *inferior.Space, table *breakpoint.Table, ps [
 		}
 		if err := s.goOnFor(d, ps, in); err != nil {
 			return err
+		}
+		if len(s.sharing(space)) == 0 { // it has ended, or executed another program
+			return ptrace.ErrGone
 		}
 	}
 }
