@@ -275,14 +275,14 @@ func TestSurviveSteps(t *testing.T) {
 func TestLeavesGuard(t *testing.T) {
 	for _, c := range steadies {
 		t.Run(c.fixture, func(t *testing.T) {
-			v := startSteady(t, c.fixture, c.where)
+			v, found := startSteady(t, c.fixture, c.where), 0
 			for range 5 {
 				_ = v.tracer("freeze").Run()
-				for n := 0; n < 2000 && !(taskState(v.pid) == 'T' && v.inArea()); n++ {
+				for n := 0; n < 500 && !(taskState(v.pid) == 'T' && v.inArea()); n++ {
 					time.Sleep(time.Millisecond)
 				}
-				if !v.inArea() {
-					t.Error("no task is in the guard")
+				if v.inArea() { // else one of Go's own signals has come on top of it
+					found++
 				}
 				s := attach(t, v.pid)
 				detach(t, s)
@@ -291,6 +291,9 @@ func TestLeavesGuard(t *testing.T) {
 				}
 				_ = syscall.Kill(v.pid, syscall.SIGCONT)
 				v.check("tracer died with tasks in the guard")
+			}
+			if found == 0 {
+				t.Error("no task has been in the guard")
 			}
 			v.end()
 		})
