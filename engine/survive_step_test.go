@@ -286,6 +286,9 @@ func TestLeavesGuard(t *testing.T) {
 				}
 				s := attach(t, v.pid)
 				detach(t, s)
+				for n := 0; n < 2000 && taskState(v.pid) != 'T'; n++ { // it stops once more
+					time.Sleep(time.Millisecond)
+				}
 				if v.inArea() || taskState(v.pid) != 'T' {
 					t.Errorf("in our code: %v, state %c", v.inArea(), taskState(v.pid))
 				}
