@@ -121,8 +121,8 @@ func (t *Table) mapArea(near arch.Addr, prefix, n int) (*area, error) {
 }
 
 // adopt writes an area's header and chunk and puts it into the guard's list. The header is
-// the first that is written, in one with the guard's code in the base: who comes to clean up
-// after our death finds the area by it, or untouched.
+// the first that is written, in one with the guard's code in the base: the next
+// tracer, after a death of this one, finds the area by it, or untouched.
 func (t *Table) adopt(a *area, guard []byte) error {
 	var next [16]byte
 	if len(t.areas) > 0 {

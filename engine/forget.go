@@ -70,7 +70,7 @@ func (s *session) unshare(h *opened) error {
 		for _, r := range list {
 			errs = append(errs, s.unmapIn(space, r))
 		}
-		if space.Guard.Data != 0 && len(list) > 0 { // behind it: who finds the old list looks what is there
+		if space.Guard.Data != 0 && len(list) > 0 { // behind it: a next tracer that finds the old list looks what is there
 			errs = append(errs, s.noteRegions(space))
 		}
 	}

@@ -145,7 +145,7 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 
 // leanedOn are those of the sites that lie in what would be the displacement of another's
 // pun: they need their patches first. Others are no traps before they are puns: a trap
-// that a thread meets with SIGTRAP blocked kills it, should we die meanwhile.
+// that a thread meets with SIGTRAP blocked kills it, should the tracer die meanwhile.
 func (s *session) leanedOn(p *inferior.Process, sites []*breakpoint.Site) (list []*breakpoint.Site) {
 	lean := map[*breakpoint.Site]bool{}
 	for _, site := range sites {

@@ -70,7 +70,7 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 }
 
 // addRegion notes a region here and there, before its process makes another system call
-// of ours: until then it is known by the note of that which has mapped it.
+// for the tracer: until then it is known by the note of that which has mapped it.
 func (s *session) addRegion(space *inferior.Space, r region) error {
 	s.regions[space] = append(s.regions[space], r)
 	return s.noteRegions(space)
@@ -105,7 +105,7 @@ func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
 		}
 	}
 	_, err2 := s.call(t, ptrace.SysClose, fd)
-	if err2 == nil { // who finds a path there finds an open file, too
+	if err2 == nil { // a path there says that the file may be open
 		err2 = space.Memory.Write(at, []byte{0})
 	}
 	return errors.Join(err, err2)
@@ -156,7 +156,7 @@ func (s *session) noteRegions(space *inferior.Space) error {
 	return space.Memory.Write(space.Guard.Data+regionList, b)
 }
 
-// recoverRegions reads the list that somebody before us has left, who may have given
+// recoverRegions reads the list that a tracer before has left. It may have given
 // some of them back already: the program may have something else there.
 func (s *session) recoverRegions(p *inferior.Process, maps []symbols.Mapping) {
 	space := p.Space

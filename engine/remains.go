@@ -21,7 +21,7 @@ import (
 //	                  until it has what it is known by
 //	an area, a library   its header
 //	the guard's page     a magic word, and the base area's header says where it is
-//	a region          the list in the guard's page; the mapping has our file's name
+//	a region          the list in the guard's page; the mapping has the name of ptracer's file
 //	an open file      the path in the guard's page, which is wiped when it is closed
 //
 // What is only noted may not be there, or not any more, and the program may have
@@ -121,7 +121,7 @@ func mappingOf(maps []symbols.Mapping, r region) *symbols.Mapping {
 	return nil
 }
 
-// isShared is whether a mapping is of one of our files.
+// isShared is whether a mapping is of one of ptracer's files.
 func isShared(m *symbols.Mapping) bool {
 	return strings.HasSuffix(m.Perm, "s") && strings.Contains(m.Path, "ptracer")
 }
@@ -153,7 +153,7 @@ func isGuardPage(mem *ptrace.Memory, at arch.Addr) bool {
 	return at != 0 && mem.Read(at+guardPageMark, b[:]) == nil && le64(b[:]) == guardPageMagic
 }
 
-// isWiped is whether a mapping is one that a forked child has empty, as our stacks are.
+// isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.
 func isWiped(pid int, r region) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
 	if err != nil {

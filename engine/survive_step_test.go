@@ -323,10 +323,10 @@ func (v *steady) inArea() bool {
 }
 
 // TestTrapHandlerStays detaches while the program is in its own handler of SIGTRAP, which
-// our guard has called: it returns when we have gone.
+// the guard has called: it returns when the tracer has gone.
 func TestTrapHandlerStays(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
-		skip.Missing(t, "amd64: elsewhere our mappings stay until the handler has returned")
+		skip.Missing(t, "amd64: elsewhere the mappings stay until the handler has returned")
 	}
 	v := startSteady(t, "steady", "work")
 	for range 3 {
@@ -337,7 +337,7 @@ func TestTrapHandlerStays(t *testing.T) {
 		v.said("trapped")
 		detach(t, s)
 		if now := mapsOf(t, v.pid); strings.Contains(newLines(v.maps, now), "r-xp") {
-			t.Errorf("executable memory of ours is left:\n%s", newLines(v.maps, now))
+			t.Errorf("executable memory of ptracer's is left:\n%s", newLines(v.maps, now))
 		}
 		v.tell('r')
 		v.hold()
@@ -348,7 +348,7 @@ func TestTrapHandlerStays(t *testing.T) {
 
 // TestSurviveTwoSteps has the next tracer end, too, while it cleans up.
 func TestSurviveTwoSteps(t *testing.T) {
-	by := 13 * stride(t)
+	by := 50 * stride(t)
 	for _, c := range steadies {
 		t.Run(c.fixture, func(t *testing.T) {
 			v := startSteady(t, c.fixture, c.where)

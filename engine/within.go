@@ -12,16 +12,16 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Tasks that are in our code without a tracer's doing. When a tracer dies the kernel
+// Tasks that are in ptracer's code without a tracer's doing. When a tracer dies the kernel
 // delivers the SIGTRAP that it had only looked at: a task enters the guard just when the
 // next tracer comes. Another may be in a stub, or in a signal handler that returns to
-// one of our places.
+// one of these places.
 
-var errWithin = errors.New("a task is in our code, or is to return there: the program's code is as it was, our mappings stay until the next detach")
+var errWithin = errors.New("a task is in ptracer's code, or is to return there: the program's code is as it was, ptracer's mappings stay until the next detach")
 
 // leaveOurs has halted tasks come out of the guard and of stubs, and out of signal
-// handlers that return into our code: they go on for a moment, by themselves. They are not
-// stepped: the trap of a step, with nobody there to take it, kills a task in the guard,
+// handlers that return into ptracer's code: they go on for a moment, by themselves. They are not
+// stepped: the trap of a step, which a dead tracer does not take, kills a task in the guard,
 // where SIGTRAP is blocked.
 func (s *session) leaveOurs(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) error {
 	const soon, late = 50 * time.Microsecond, 2 * time.Second
@@ -65,10 +65,10 @@ func (s *session) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferio
 	return errors.Join(err, s.await(in, func() bool { return len(moving(ps)) == 0 }))
 }
 
-// within are the halted tasks that leave our code by themselves, or are going to return
+// within are the halted tasks that leave ptracer's code by themselves, or are going to return
 // to it.
 func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) (in []*inferior.Task) {
-	ours := func(pc arch.Addr) bool {
+	inside := func(pc arch.Addr) bool {
 		return table.InArea(pc) || space.Scratch != 0 && pc >= space.Scratch && pc < space.Scratch+arch.Addr(s.scratchRoom())
 	}
 	for _, p := range ps {
@@ -80,7 +80,7 @@ func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 				continue
 			}
 			_, _, inSlot := table.Locate(pc)
-			if ours(pc) && !inSlot && !table.InRun(pc) || s.returns(t, table, stacks, isGo, ours) {
+			if inside(pc) && !inSlot && !table.InRun(pc) || s.returns(t, table, stacks, isGo, inside) {
 				in = append(in, t)
 			}
 		}
@@ -88,9 +88,9 @@ func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 	return in
 }
 
-// returns is whether a signal handler of a task is going to return into our code. Go's
+// returns is whether a signal handler of a task is going to return into ptracer's code. Go's
 // runtime parks no goroutine there: it knows no function of it.
-func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []symbols.Mapping, isGo bool, ours func(arch.Addr) bool) bool {
+func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []symbols.Mapping, isGo bool, inside func(arch.Addr) bool) bool {
 	r, err := t.Regs()
 	if err != nil {
 		return false
@@ -104,23 +104,23 @@ func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []sy
 	if isGo {
 		places = func(words []uint64) []uint64 { return interrupted(words, sp) }
 	}
-	if slices.ContainsFunc(places(words), func(v uint64) bool { return ours(arch.Addr(v)) }) {
+	if slices.ContainsFunc(places(words), func(v uint64) bool { return inside(arch.Addr(v)) }) {
 		return true
 	}
 	return table.Prepared() && table.GuardHeader() != 0 && s.restores(t, table, sp&^7, words, r)
 }
 
-// restores is whether the program's own SIGTRAP handler, which our guard has called,
+// restores is whether the program's own SIGTRAP handler, which the guard has called,
 // returns by the guard's restorer. On amd64 it is given the program's own to return by.
 func (s *session) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Addr, words []uint64, r *arch.Regs) bool {
-	_, ours := table.GuardHandler()
+	_, restorer := table.GuardHandler()
 	if link := s.isa.LinkReg(); link >= 0 {
-		return strip(r[link], s.isa) == uint64(ours) ||
-			slices.ContainsFunc(words, func(v uint64) bool { return strip(v, s.isa) == uint64(ours) })
+		return strip(r[link], s.isa) == uint64(restorer) ||
+			slices.ContainsFunc(words, func(v uint64) bool { return strip(v, s.isa) == uint64(restorer) })
 	}
 	own := ownAction(t.Process).Restorer
 	for i, v := range words {
-		if v != uint64(ours) || i+ucPC+3 >= len(words) || !userState(words[i+ucPC+2], words[i+ucPC+3]) {
+		if v != uint64(restorer) || i+ucPC+3 >= len(words) || !userState(words[i+ucPC+2], words[i+ucPC+3]) {
 			continue
 		}
 		var b [8]byte
@@ -132,8 +132,8 @@ func (s *session) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Ad
 	return false
 }
 
-// unwatched is whether tasks of a space may have come into our code while nobody kept
-// signals from them there, or by the guard.
+// unwatched is whether tasks of a space may have come into ptracer's code without a
+// tracer to keep signals from them there, or by the guard.
 func unwatched(space *inferior.Space, ps []*inferior.Process) bool {
 	return space.Found || slices.ContainsFunc(ps, func(p *inferior.Process) bool { return p.Traps })
 }

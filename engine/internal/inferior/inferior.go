@@ -98,7 +98,7 @@ type Space struct {
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
 	// Found: there was something of a dead tracer's in it, or of one that had gone:
-	// its tasks have been in our code with nobody there to keep signals from them.
+	// its tasks have been in ptracer's code without a tracer to keep signals from them.
 	Found   bool
 	Files   []int     // descriptors that a dead tracer had it open
 	Threads arch.Addr // its threads' table for handlers, 0: none
