@@ -72,15 +72,19 @@ func (s *session) mapGuardPage(t *inferior.Task) error {
 	if err != nil {
 		return err
 	}
+	space.Guard.Data = at
+	return s.noteGuardPage(space, space.Table.GuardHeader())
+}
+
+// noteGuardPage writes the guard's page's magic word, and then where it is.
+func (s *session) noteGuardPage(space *inferior.Space, header arch.Addr) error {
 	var word [8]byte
 	putLe64(word[:], guardPageMagic)
-	err = space.Memory.Write(at+guardPageMark, word[:])
-	if err == nil {
-		putLe64(word[:], uint64(at))
-		err = space.Memory.Write(space.Table.GuardHeader()+guardData, word[:])
+	if err := space.Memory.Write(space.Guard.Data+guardPageMark, word[:]); err != nil {
+		return err
 	}
-	space.Guard.Data = at
-	return err
+	putLe64(word[:], uint64(space.Guard.Data))
+	return space.Memory.Write(header+guardData, word[:])
 }
 
 // guardAction is our handler with what of the program's own flags and mask

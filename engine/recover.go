@@ -39,7 +39,9 @@ func (s *session) recover(p *inferior.Process) error {
 	}
 	space.Resident = mark != 0
 	s.recoverRegions(p, list)
-	s.regions[space] = append(s.regions[space], s.doubtful(space, table, list)...)
+	if err := s.keepDoubtful(space, table, s.doubtful(space, table, list)); err != nil {
+		return err
+	}
 	space.Files = oldFiles(p)
 	p.Modules, _, _ = s.readModules(p) // whether it is a Go program
 	err = s.clean(p, table)
@@ -81,6 +83,25 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 		err = errors.Join(err, e, s.unmap(t))
 	}
 	return errors.Join(err, s.unhaltTasks(p))
+}
+
+// keepDoubtful has what only a note tells of told by more than that: the next system call's
+// note takes its place.
+func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []region) error {
+	for _, r := range list {
+		if g := &space.Guard; r.size == pageSize && g.Data == 0 && table.GuardHeader() != 0 {
+			g.Data = r.addr
+			if err := s.noteGuardPage(space, table.GuardHeader()); err != nil {
+				return err
+			}
+			continue
+		}
+		s.regions[space] = append(s.regions[space], r)
+	}
+	if space.Guard.Data == 0 || len(list) == 0 {
+		return nil
+	}
+	return s.noteRegions(space)
 }
 
 // unquiet gives a halted task its signals back that a dead tracer had blocked for a step

@@ -30,7 +30,7 @@ import (
 // to all others. RATIONALE.md, "Each step may be the last", has the table.
 
 // A note lies before each stub: magic, then address and size of the mapping that the
-// stub's call is about to make, or 0.
+// stub's call is about to make, or to take away, and which of these; or 0.
 const noteLen = 32
 
 const noteMagic = 0x2100627574732170 // "p!stub\0!"
@@ -48,20 +48,21 @@ func (s *session) scratchRoom() int {
 func noteOf(nr uint64, args [6]uint64) []byte {
 	b := make([]byte, noteLen)
 	putLe64(b, noteMagic)
-	if nr == ptrace.SysMmap {
+	if nr == ptrace.SysMmap || nr == ptrace.SysMunmap {
 		putLe64(b[8:], args[0])
 		putLe64(b[16:], args[1])
+		putLe64(b[24:], nr)
 	}
 	return b
 }
 
 // readNote is the mapping that a note at a place is of; ok says that a note is there.
-func readNote(mem *ptrace.Memory, at arch.Addr) (r region, ok bool) {
+func readNote(mem *ptrace.Memory, at arch.Addr) (r region, nr uint64, ok bool) {
 	var b [noteLen]byte
 	if mem.Read(at, b[:]) != nil || le64(b[:]) != noteMagic {
-		return r, false
+		return r, 0, false
 	}
-	return region{addr: arch.Addr(le64(b[8:])), size: int(le64(b[16:]))}, true
+	return region{addr: arch.Addr(le64(b[8:])), size: int(le64(b[16:]))}, le64(b[24:]), true
 }
 
 // oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
@@ -71,7 +72,7 @@ func (s *session) oldScratch(space *inferior.Space, maps []symbols.Mapping) arch
 			continue
 		}
 		at := m.End - arch.Addr(s.scratchRoom())
-		if _, ok := readNote(space.Memory, at); ok && at > m.Start {
+		if _, _, ok := readNote(space.Memory, at); ok && at > m.Start {
 			return at
 		}
 	}
@@ -79,23 +80,20 @@ func (s *session) oldScratch(space *inferior.Space, maps []symbols.Mapping) arch
 }
 
 // doubtful is the mapping that a dead tracer was about to make, if it is there and
-// nothing else knows of it: nothing has been written into it yet.
+// nothing else knows of it: nothing has been written into it yet. One that was about to go
+// may have gone, and the program have one there: executable and empty that is not.
 func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps []symbols.Mapping) (list []region) {
-	var notes []region
-	if r, ok := readNote(space.Memory, space.Scratch); ok && space.Scratch != 0 {
-		notes = append(notes, r)
-	}
+	places := []arch.Addr{space.Scratch}
 	if table.Prepared() {
 		at, _ := table.Stub()
-		if r, ok := readNote(space.Memory, at); ok {
-			notes = append(notes, r)
-		}
+		places = append(places, at)
 	}
-	for _, r := range notes {
-		if r.size <= 0 || table.InArea(r.addr) || r.addr == space.Guard.Data || s.isRegion(space, r.addr) {
+	for _, at := range places {
+		r, nr, ok := readNote(space.Memory, at)
+		if !ok || r.size <= 0 || table.InArea(r.addr) || r.addr == space.Guard.Data || s.isRegion(space, r.addr) {
 			continue
 		}
-		if m := mappingOf(maps, r); m != nil && (m.Path != "" && isShared(m) || m.Path == "" && untouched(space.Memory, r)) {
+		if m := mappingOf(maps, r); m != nil && (m.Path != "" && isShared(m) || m.Path == "" && (nr == ptrace.SysMmap || m.Perm == "r-xp") && untouched(space.Memory, r)) {
 			list = append(list, r)
 		}
 	}
