@@ -87,11 +87,7 @@ func (t *Table) Prepare(near arch.Addr, n int) error {
 		return err
 	}
 	t.guard = a.addr + headSize + arch.Addr(g.Header)
-	code := append(make([]byte, 0, g.Header), g.Code...)
-	if err := t.mem.Write(a.addr+headSize, code); err != nil {
-		return err
-	}
-	return t.adopt(a)
+	return t.adopt(a, g.Code)
 }
 
 // GuardHandler is the address of the guard's entry and of its restorer.
@@ -124,8 +120,10 @@ func (t *Table) mapArea(near arch.Addr, prefix, n int) (*area, error) {
 	return layout(addr, prefix, n), nil
 }
 
-// adopt writes an area's header and chunk and puts it into the guard's list.
-func (t *Table) adopt(a *area) error {
+// adopt writes an area's header and chunk and puts it into the guard's list. The header is
+// the first that is written, in one with the guard's code in the base: the next
+// tracer, after a death of this one, finds the area by it, or untouched.
+func (t *Table) adopt(a *area, guard []byte) error {
 	var next [16]byte
 	if len(t.areas) > 0 {
 		if err := t.mem.Read(t.guard+arch.GuardFirst, next[:8]); err != nil {
@@ -137,7 +135,7 @@ func (t *Table) adopt(a *area) error {
 	if len(t.areas) == 0 {
 		head = t.guard
 	}
-	if err := errors.Join(t.mem.Write(a.addr, a.header(head)), t.mem.Write(a.index, next[:])); err != nil {
+	if err := errors.Join(t.mem.Write(a.addr, append(a.header(head), guard...)), t.mem.Write(a.index, next[:])); err != nil {
 		return err
 	}
 	if err := t.putWord(t.guard+arch.GuardFirst, uint64(a.index)); err != nil {
@@ -180,7 +178,7 @@ func (t *Table) areaWith(addr arch.Addr, n, more int) (*area, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a, t.adopt(a)
+	return a, t.adopt(a, nil)
 }
 
 // Areas lists our mappings: address and size.

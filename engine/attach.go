@@ -86,7 +86,7 @@ func (s *session) seizeAll(p *inferior.Process) error {
 			if errors.Is(err, ptrace.ErrNotPermitted) && s.comesByItself(p, tid) {
 				continue // cloned by a task that we have: its event is on its way
 			}
-			if errors.Is(err, ptrace.ErrGone) && tid != p.PID || err != nil && taskState(tid) == 'Z' {
+			if err != nil && hasEnded(p.PID, tid, err) {
 				continue
 			}
 			if err != nil {
@@ -102,6 +102,14 @@ func (s *session) seizeAll(p *inferior.Process) error {
 			return nil
 		}
 	}
+}
+
+// hasEnded is whether a task that could not be seized has ended. The kernel does not permit
+// it from then on (exit_state in ptrace_attach, kernel/ptrace.c), and a thread is gone by the
+// time that it is looked at.
+func hasEnded(pid, tid int, err error) bool {
+	state := taskState(tid)
+	return state == 'Z' || tid != pid && (errors.Is(err, ptrace.ErrGone) || state == 'X' || state == 0)
 }
 
 // comesByItself says whether a task that could not be seized is traced by us

@@ -87,32 +87,32 @@ func (s *session) callState(t *inferior.Task) (arch.CallState, error) {
 	return st, err
 }
 
-// writeStub puts the stub into our base area, or, before there is one, into
-// the unused end of the vdso's last page, which nobody executes.
+// writeStub puts the stub, and a note of what it is for, into our base area, or, before
+// there is one, into the unused end of the vdso's last page, which nobody executes.
 func (s *session) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
 	space := t.Process.Space
 	var b arch.Buffer
-	if _, err := s.isa.SyscallCode(&b, st, nr, args); err != nil { // its length
-		return arch.Regs{}, err
-	}
 	var err error
 	var at arch.Addr
 	if space.Table.Prepared() {
 		at, _ = space.Table.Stub()
 	} else {
 		if space.Scratch == 0 {
-			if space.Scratch, err = scratch(t.Process, len(b.Code)); err != nil {
+			if space.Scratch, err = scratch(t.Process, s.scratchRoom()); err != nil {
 				return arch.Regs{}, err
 			}
 		}
-		at, space.ScratchLen = space.Scratch, len(b.Code)
+		at = space.Scratch
 	}
-	b.Reset(at)
+	b.Reset(at + noteLen)
 	entry, err := s.isa.SyscallCode(&b, st, nr, args)
+	if err == nil && noteLen+len(b.Code) > s.scratchRoom() {
+		err = fmt.Errorf("a stub of %d bytes: no room", len(b.Code))
+	}
 	if err != nil {
 		return arch.Regs{}, err
 	}
-	return entry, s.force(t, at, b.Code)
+	return entry, s.force(t, at, append(noteOf(nr, args), b.Code...))
 }
 
 // clearScratch puts back the zeros where the first stubs have been.
@@ -121,7 +121,7 @@ func (s *session) clearScratch(t *inferior.Task) error {
 	if space.Scratch == 0 {
 		return nil
 	}
-	return s.force(t, space.Scratch, make([]byte, space.ScratchLen))
+	return s.force(t, space.Scratch, make([]byte, s.scratchRoom()))
 }
 
 // force writes by /proc/PID/mem, or where the kernel is told to forbid that

@@ -149,6 +149,10 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	}
 	err := space.Table.Clear(space.Table.Sites())
 	space.Skips = nil
+	var within error
+	if space.Table.Prepared() && unwatched(space, ps) {
+		within = s.leaveOurs(space, space.Table, ps)
+	}
 	var some *inferior.Task
 	for _, p := range ps {
 		s.dropPlacements(p)
@@ -166,27 +170,37 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	if n := space.Table.Len(); n > 0 && !isGone(err) { // tasks come to what is left of them
 		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do our mappings", n, ps[0].PID))
 	}
-	some = nil
-	for _, p := range ps { // each process has its own handlers
-		t, e := s.caller(p)
-		if e == nil && t != nil {
-			some, e = t, s.removeGuard(t)
-		}
-		if forbids(e) { // its handler stays ours
-			return errors.Join(err, fmt.Errorf("the code of %d is as it was, our mappings stay: %w", p.PID, e))
-		}
-		err = errors.Join(err, e)
+	some, e := s.removeGuards(ps)
+	if e != nil { // a handler stays ours
+		return errors.Join(err, fmt.Errorf("the code of %d is as it was, our mappings stay: %w", ps[0].PID, e))
 	}
 	if some == nil {
 		return err
 	}
+	space.Guard.Installed = false
 	if stuck > 0 {
 		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, errBusy))
 	}
-	if space.Resident && s.comesBack(space, ps) {
-		return errors.Join(err, errComesBack)
+	if within == nil && unwatched(space, ps) && len(s.within(space, space.Table, ps)) > 0 {
+		within = errWithin // since then: a signal came during a system call of ours
+	}
+	if within != nil {
+		return errors.Join(err, within)
 	}
 	return errors.Join(err, s.unmap(some))
+}
+
+// removeGuards gives halted processes their own SIGTRAP handlers back: each has its own.
+// It gives one of the tasks that it has had make system calls.
+func (s *session) removeGuards(ps []*inferior.Process) (some *inferior.Task, err error) {
+	for _, p := range ps {
+		t, e := s.caller(p)
+		if e == nil && t != nil {
+			some, e = t, s.removeGuard(t)
+		}
+		err = errors.Join(err, e)
+	}
+	return some, err
 }
 
 // caller is a halted task of a process that can be had to make system calls, or nil
@@ -212,6 +226,9 @@ func (s *session) removeGuard(t *inferior.Task) error {
 	if !g.Installed {
 		return nil
 	}
+	if err := s.mapGuardPage(t); err != nil {
+		return err
+	}
 	now, err := s.sigaction(t, nil)
 	if err != nil || now.Handler != g.Ours.Handler {
 		return err
@@ -220,19 +237,24 @@ func (s *session) removeGuard(t *inferior.Task) error {
 	return err
 }
 
-// unmap takes our mappings away; the last calls run outside them.
+// unmap takes our mappings away; the last calls run outside them. The base area is the
+// last one: who finds it finds all that is left.
 func (s *session) unmap(t *inferior.Task) error {
 	space := t.Process.Space
 	addrs, sizes := space.Table.Areas()
 	data := space.Guard.Data
-	regions := s.regions[space]
+	regions, files := s.regions[space], space.Files
 	delete(s.regions, space)
 	delete(s.libraries, space)
 	space.Threads, space.Stacks = 0, 0
 	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
 	space.Table = newTable(s.isa, space.Memory, &room{s, space})
-	space.Guard = inferior.Guard{}
+	space.Guard, space.Files = inferior.Guard{}, nil
 	var errs []error
+	for _, fd := range files {
+		_, err := s.call(t, ptrace.SysClose, uint64(fd))
+		errs = append(errs, err)
+	}
 	for _, r := range regions {
 		_, err := s.call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
 		errs = append(errs, err)

@@ -65,13 +65,13 @@ func (s *session) unshare(h *opened) error {
 		list := s.takeLibraries(space, h)
 		if !used {
 			regions := s.takeRegions(space, x.Set)
-			if len(regions) > 0 {
-				errs = append(errs, s.noteRegions(space))
-			}
 			list = append(list, regions...)
 		}
 		for _, r := range list {
 			errs = append(errs, s.unmapIn(space, r))
+		}
+		if space.Guard.Data != 0 && len(list) > 0 { // behind it: a next tracer that finds the old list looks what is there
+			errs = append(errs, s.noteRegions(space))
 		}
 	}
 	return errors.Join(errs...)

@@ -38,12 +38,8 @@ func (s *session) prepare(t *inferior.Task, near arch.Addr, sites int) error {
 
 func (s *session) installGuard(t *inferior.Task) error {
 	g, table := &t.Process.Space.Guard, t.Process.Space.Table
-	if g.Data == 0 {
-		data, err := s.call(t, ptrace.SysMmap, 0, 4096, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
-		if err != nil {
-			return fmt.Errorf("room for the guard: %w", err)
-		}
-		g.Data = arch.Addr(data)
+	if err := s.mapGuardPage(t); err != nil {
+		return fmt.Errorf("room for the guard: %w", err)
 	}
 	old, err := s.sigaction(t, nil)
 	if err != nil {
@@ -63,6 +59,32 @@ func (s *session) installGuard(t *inferior.Task) error {
 	}
 	g.Installed, t.Process.Guarded = true, true
 	return nil
+}
+
+// mapGuardPage maps the guard's page, unless it is there. It is known by its magic word
+// before the base area says where it is.
+func (s *session) mapGuardPage(t *inferior.Task) error {
+	space := t.Process.Space
+	if space.Guard.Data != 0 {
+		return nil
+	}
+	at, err := s.mapNear(t, space.Table.GuardHeader(), pageSize, mapping{ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0)})
+	if err != nil {
+		return err
+	}
+	space.Guard.Data = at
+	return s.noteGuardPage(space, space.Table.GuardHeader())
+}
+
+// noteGuardPage writes the guard's page's magic word, and then where it is.
+func (s *session) noteGuardPage(space *inferior.Space, header arch.Addr) error {
+	var word [8]byte
+	putLe64(word[:], guardPageMagic)
+	if err := space.Memory.Write(space.Guard.Data+guardPageMark, word[:]); err != nil {
+		return err
+	}
+	putLe64(word[:], uint64(space.Guard.Data))
+	return space.Memory.Write(header+guardData, word[:])
 }
 
 // guardAction is our handler with what of the program's own flags and mask

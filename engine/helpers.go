@@ -138,20 +138,19 @@ func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64
 	}
 	size = (size+pageSize-1)&^(pageSize-1) + align - pageSize
 	err := s.withTask(s.sharing(space), func(t *inferior.Task) error {
-		addr, err := s.call(t, ptrace.SysMmap, 0, size, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
+		addr, err := s.mapNear(t, space.Table.GuardHeader(), int(size), mapping{ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0)})
 		if err != nil {
 			return err
 		}
-		if _, err = s.call(t, ptrace.SysMadvise, addr, size, ptrace.WipeOnFork); err == nil {
-			*at = arch.Addr((addr + align - 1) &^ (align - 1))
+		if err := s.addRegion(space, region{addr: addr, size: int(size)}); err != nil {
+			return err
 		}
-		s.regions[space] = append(s.regions[space], region{addr: arch.Addr(addr), size: int(size)})
+		if _, err = s.call(t, ptrace.SysMadvise, uint64(addr), size, ptrace.WipeOnFork); err == nil {
+			*at = (addr + arch.Addr(align) - 1) &^ (arch.Addr(align) - 1)
+		}
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
-	return *at, s.noteRegions(space)
+	return *at, err
 }
 
 // noteThread puts what is known of a thread that begins, or has its pointer for itself

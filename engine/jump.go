@@ -128,16 +128,40 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	traps := slices.DeleteFunc(slices.Clone(sites), func(site *breakpoint.Site) bool {
 		return gateOf(site) != nil && len(site.Tag.(*tag).list) == 1
 	})
-	if err := s.speak(p, traps); err != nil { // a pun may lean on those that are no jumps
+	if err := s.speak(p, s.leanedOn(p, traps)); err != nil {
 		return err
 	}
 	if list, err = s.armPlanned(p, list, s.planPun); err != nil {
+		return err
+	}
+	if err := s.speak(p, traps); err != nil {
 		return err
 	}
 	for _, l := range list {
 		s.stayTrap(l.site, l.why)
 	}
 	return nil
+}
+
+// leanedOn are those of the sites that lie in what would be the displacement of another's
+// pun: they need their patches first. Others are no traps before they are puns: a trap
+// that a thread meets with SIGTRAP blocked kills it, should the tracer die meanwhile.
+func (s *session) leanedOn(p *inferior.Process, sites []*breakpoint.Site) (list []*breakpoint.Site) {
+	lean := map[*breakpoint.Site]bool{}
+	for _, site := range sites {
+		if site.Jumps() {
+			continue
+		}
+		for _, x := range p.Space.Table.Within(site.Addr+1, site.Addr+arch.Addr(s.isa.JumpLen())) {
+			lean[x] = true
+		}
+	}
+	for _, site := range sites {
+		if lean[site] {
+			list = append(list, site)
+		}
+	}
+	return list
 }
 
 // planner gets a jump of a site ready; more is how many others will be asked for.

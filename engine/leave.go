@@ -99,6 +99,12 @@ type quiet struct {
 	on     bool
 }
 
+// quietMask is what it blocks; the kernel does not block bitsForced.
+const (
+	quietMask  = ^uint64(bitTrap | bitsSync)
+	bitsForced = 1<<(9-1) | 1<<(19-1) // KILL, STOP
+)
+
 func (q *quiet) begin() (err error) {
 	if q.on {
 		return nil
@@ -107,7 +113,7 @@ func (q *quiet) begin() (err error) {
 		err = q.s.noteHand(q.task, q.mask, q.inHand)
 	}
 	if err == nil {
-		err, q.on = ptrace.SetSigMask(q.task.TID, ^uint64(bitTrap|bitsSync)), true
+		err, q.on = ptrace.SetSigMask(q.task.TID, quietMask), true
 	}
 	return err
 }

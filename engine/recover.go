@@ -2,6 +2,8 @@ package engine
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -11,52 +13,120 @@ import (
 )
 
 // recover finds what a tracer left that died in this process, and cleans it:
-// patches, slots, guard, debug registers.
+// patches, slots, guard, debug registers. Each of its steps may be the last, like those
+// of the dead one: remains.go.
 func (s *session) recover(p *inferior.Process) error {
-	maps, err := symbols.Maps(p.PID)
+	list, err := symbols.Maps(p.PID)
 	if err != nil {
 		return err
 	}
-	areas := oldAreas(p, maps)
-	if len(areas) == 0 {
+	space, areas := p.Space, oldAreas(p, list)
+	space.Scratch = s.oldScratch(space, list)
+	if len(areas) == 0 && space.Scratch == 0 {
 		return nil
 	}
-	table, ok := breakpoint.Recover(s.isa, p.Space.Memory, &room{s, p.Space}, areas)
-	if !ok {
-		return nil
-	}
+	table, _ := breakpoint.Recover(s.isa, space.Memory, &room{s, space}, areas)
 	for _, site := range table.Sites() { // tasks run into them until they are halted
 		site.Tag = &tag{plain: true}
 	}
-	s.cleaned = true
-	g := &p.Space.Guard
-	if table.GuardHeader() != 0 {
-		if err := s.recoverGuard(p, table, g); err != nil {
-			return err
-		}
+	s.cleaned, space.Found = true, true
+	if err := s.recoverGuard(p, table); err != nil {
+		return err
 	}
-	if mark := s.markOf(p.Space); mark != 0 {
-		if mark == residentMagic && !s.collect {
-			return ErrResident
-		}
-		p.Modules, _, _ = s.readModules(p) // comesBack asks which are Go's
-		p.Space.Resident = true
-		if err := s.guardAgain(p, table); err != nil {
-			return err
-		}
+	mark := s.markOf(space)
+	if mark == residentMagic && !s.collect {
+		return ErrResident
 	}
-	p.Space.Table = table
-	s.recoverRegions(p.Space)
-	ps := []*inferior.Process{p}
+	space.Resident = mark != 0
+	s.recoverRegions(p, list)
+	if err := s.keepDoubtful(space, table, s.doubtful(space, table, list)); err != nil {
+		return err
+	}
+	space.Files = oldFiles(p)
+	p.Modules, _, _ = s.readModules(p) // whether it is a Go program
+	err = s.clean(p, table)
+	if p.Space == space { // it has not executed another program meanwhile
+		p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // there is nothing of ours any more
+	}
+	return err
+}
+
+// clean takes what recover has found out of a process. Its own system calls need the
+// places where the dead one's may not be over yet: tasks come out of these first.
+func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
+	space, ps := p.Space, []*inferior.Process{p}
+	if !space.Resident { // else tasks are not stepped out of runs: there is no guard
+		space.Table = table
+	}
 	stuck := s.haltAll(ps)
+	if err := s.leaveOurs(space, table, ps); err != nil {
+		if err == errWithin {
+			err = errComesBack
+		}
+		return errors.Join(err, s.unhaltTasks(p))
+	}
+	s.unquiet(p, table)
+	if space.Resident {
+		if err := errors.Join(s.unhaltTasks(p), s.guardAgain(p, table)); err != nil {
+			return err
+		}
+		stuck = s.haltAll(ps)
+	}
 	for _, t := range p.Tasks {
 		t.Watched = true // unknown: clear them in any case
 	}
-	err = s.dismantle(p.Space, ps, stuck)
-	for _, t := range p.Tasks {
-		err = errors.Join(err, s.unhalt(t))
+	err := s.dismantle(space, ps, stuck)
+	if errors.Is(err, errWithin) && space.Resident {
+		err = errors.Join(errComesBack, err)
 	}
-	p.Modules, p.Guarded, p.Space.Resident = nil, false, false // there is nothing of ours any more
+	if t, e := s.caller(p); !table.Prepared() && t != nil && stuck == 0 { // it died while it came, or went
+		err = errors.Join(err, e, s.unmap(t))
+	}
+	return errors.Join(err, s.unhaltTasks(p))
+}
+
+// keepDoubtful has what only a note tells of told by more than that: the next system call's
+// note takes its place.
+func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []region) error {
+	for _, r := range list {
+		if g := &space.Guard; r.size == pageSize && g.Data == 0 && table.GuardHeader() != 0 {
+			g.Data = r.addr
+			if err := s.noteGuardPage(space, table.GuardHeader()); err != nil {
+				return err
+			}
+			continue
+		}
+		s.regions[space] = append(s.regions[space], r)
+	}
+	if space.Guard.Data == 0 || len(list) == 0 {
+		return nil
+	}
+	return s.noteRegions(space)
+}
+
+// unquiet gives a halted task its signals back that a dead tracer had blocked for a step
+// which it did not come to: the guard was not asked. Nothing else blocks just those.
+func (s *session) unquiet(p *inferior.Process, table *breakpoint.Table) {
+	var note [16]byte
+	if !table.Prepared() || p.Space.Memory.Read(table.GuardHeader()+arch.GuardNote, note[:]) != nil {
+		return
+	}
+	t := p.Tasks[int(le64(note[:]))]
+	if t == nil || !atEvent(t) {
+		return
+	}
+	if mask, err := ptrace.GetSigMask(t.TID); err == nil && mask == quietMask&^bitsForced {
+		_ = ptrace.SetSigMask(t.TID, le64(note[arch.GuardNoteMask-arch.GuardNote:]))
+	}
+}
+
+// unhaltTasks ends haltAll for one process.
+func (s *session) unhaltTasks(p *inferior.Process) (err error) {
+	for _, t := range slices.Collect(maps.Values(p.Tasks)) {
+		if e := s.unhalt(t); !isGone(e) {
+			err = errors.Join(err, e)
+		}
+	}
 	return err
 }
 
@@ -79,18 +149,28 @@ func oldAreas(p *inferior.Process, maps []symbols.Mapping) (areas []arch.Addr) {
 	return areas
 }
 
-func (s *session) recoverGuard(p *inferior.Process, table *breakpoint.Table, g *inferior.Guard) error {
+// recoverGuard reads what is known of a dead tracer's guard. Whether it is installed the
+// process tells. Its page may have been given back.
+func (s *session) recoverGuard(p *inferior.Process, table *breakpoint.Table) error {
+	if table.GuardHeader() == 0 {
+		return nil
+	}
 	var b [arch.GuardSize]byte
 	if err := p.Space.Memory.Read(table.GuardHeader(), b[:]); err != nil {
 		return err
 	}
+	g := &p.Space.Guard
 	handler, _ := table.GuardHandler()
 	g.Ours = ptrace.SigAction{Handler: uint64(handler)}
 	g.Old.Handler, g.Old.Mask, g.Old.Flags = le64(b[arch.GuardOld:]), le64(b[arch.GuardOldMask:]), le64(b[arch.GuardOldFlags:])
 	g.Old.Restorer = le64(b[guardRestorer:])
-	g.Data = arch.Addr(le64(b[guardData:]))
-	g.Installed = g.Data != 0
-	return nil
+	if data := arch.Addr(le64(b[guardData:])); isGuardPage(p.Space.Memory, data) {
+		g.Data = data
+	}
+	g.Swallow = le64(b[arch.GuardSwallow:]) != 0
+	caught, err := catchesTrap(p.PID)
+	g.Installed = caught
+	return err
 }
 
 // Words of the guard header that only we read.

@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // Memory of handlers that a traced program has, too: its threads write into it
@@ -60,48 +61,54 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 		return 0, errManyRegions
 	}
 	r := region{set: set, size: len(set.Bytes())}
-	err := s.withTask(s.sharing(space), func(t *inferior.Task) (err error) {
-		r.addr, err = s.mapFile(t, set.File(), near, r.size)
-		return err
-	})
+	err := s.withTask(s.sharing(space), func(t *inferior.Task) error { return s.mapFile(t, &r, near) })
 	if err != nil {
 		err = fmt.Errorf("share memory with the process: %w", err)
 		s.unshared[space] = err
-		return 0, err
 	}
+	return r.addr, err
+}
+
+// addRegion notes a region here and there, before its process makes another system call
+// for the tracer: until then it is known by the note of that which has mapped it.
+func (s *session) addRegion(space *inferior.Space, r region) error {
 	s.regions[space] = append(s.regions[space], r)
-	return r.addr, s.noteRegions(space)
+	return s.noteRegions(space)
 }
 
 func distance(a, b arch.Addr) arch.Addr { return max(a, b) - min(a, b) }
 
-// mapFile has a halted task open one of our files and map it.
-func (s *session) mapFile(t *inferior.Task, file *os.File, near arch.Addr, size int) (arch.Addr, error) {
-	space := t.Process.Space
+// mapFile has a halted task open a region's file and map it.
+func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
+	space, file := t.Process.Space, r.set.File()
 	path, done, err := pathFor(t.TID, file)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer done()
 	at := space.Guard.Data + regionPath
 	if err := space.Memory.Write(at, append([]byte(path), 0)); err != nil {
-		return 0, err
+		return err
 	}
 	const cwd = -100 // AT_FDCWD
 	fd, err := s.call(t, ptrace.SysOpenat, uint64(cwd&(1<<64-1)), uint64(at), ptrace.OpenRW, 0)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var addr arch.Addr
 	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.TID, fd))
 	if ours, err2 := file.Stat(); err == nil && (err2 != nil || !os.SameFile(ours, theirs)) {
 		err = errOtherFile
 	}
 	if err == nil {
-		addr, err = s.mapNear(t, near, size, mapping{ptrace.ProtRW, ptrace.MapShared, fd})
+		if r.addr, err = s.mapNear(t, near, r.size, mapping{ptrace.ProtRW, ptrace.MapShared, fd}); err == nil {
+			err = s.addRegion(space, *r)
+		}
 	}
 	_, err2 := s.call(t, ptrace.SysClose, fd)
-	return addr, errors.Join(err, err2)
+	if err2 == nil { // a path there says that the file may be open
+		err2 = space.Memory.Write(at, []byte{0})
+	}
+	return errors.Join(err, err2)
 }
 
 // pathFor is where a task can open one of our files, until done: our own /proc
@@ -149,15 +156,19 @@ func (s *session) noteRegions(space *inferior.Space) error {
 	return space.Memory.Write(space.Guard.Data+regionList, b)
 }
 
-// recoverRegions reads the list that somebody before us has left.
-func (s *session) recoverRegions(space *inferior.Space) {
+// recoverRegions reads the list that a tracer before has left. It may have given
+// some of them back already: the program may have something else there.
+func (s *session) recoverRegions(p *inferior.Process, maps []symbols.Mapping) {
+	space := p.Space
 	var b [8 + 16*maxRegions]byte
 	if space.Guard.Data == 0 || space.Memory.Read(space.Guard.Data+regionList, b[:]) != nil {
 		return
 	}
 	for i := range min(le64(b[:]), maxRegions) {
 		r := region{addr: arch.Addr(le64(b[8+16*i:])), size: int(le64(b[16+16*i:]))}
-		s.regions[space] = append(s.regions[space], r)
+		if m := mappingOf(maps, r); m != nil && (isShared(m) || m.Path == "" && (isWiped(p.PID, r) || untouched(space.Memory, r))) {
+			s.regions[space] = append(s.regions[space], r)
+		}
 	}
 }
 

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
-	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/resident"
-	"github.com/ptracer/ptracer/symbols"
 )
 
 // Resident probes outlive their session: jumps and what they lead to stay in the
@@ -286,33 +283,6 @@ func (s *session) guardAgain(p *inferior.Process, table *breakpoint.Table) error
 	}
 	space.Table, space.Guard.Installed = table, false
 	return nil // it is there for the case that we die
-}
-
-// comesBack is whether a signal handler is going to return into our code: while
-// there was no tracer, nobody has kept signals from tasks there. Go's runtime parks no
-// goroutine there: it knows no function of it.
-func (s *session) comesBack(space *inferior.Space, ps []*inferior.Process) bool {
-	for _, p := range ps {
-		stacks, _ := symbols.Maps(p.PID)
-		isGo := slices.ContainsFunc(s.modules(p), func(m *symbols.Module) bool { return m.File.IsGo() })
-		for _, t := range p.Tasks {
-			r, err := t.Regs()
-			if err != nil {
-				continue
-			}
-			sp := arch.Addr(r[s.isa.SPReg()])
-			var places []uint64
-			if isGo {
-				places = interrupted(stackWords(p.Space, stacks, sp, goSignalStack), sp)
-			} else {
-				places = signalled(stackWords(p.Space, stacks, sp, 256<<10))
-			}
-			if slices.ContainsFunc(places, func(v uint64) bool { return space.Table.InArea(arch.Addr(v)) }) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // endStore removes the folder of a session that leaves nothing.

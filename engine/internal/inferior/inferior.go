@@ -102,7 +102,11 @@ type Space struct {
 	Guard  Guard
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
-	Threads  arch.Addr // its threads' table for handlers, 0: none
+	// Found: there was something of a dead tracer's in it, or of one that had gone:
+	// its tasks have been in ptracer's code without a tracer to keep signals from them.
+	Found   bool
+	Files   []int     // descriptors that a dead tracer had it open
+	Threads arch.Addr // its threads' table for handlers, 0: none
 	// Epoch grows with what is written into it; see fork.go of the engine.
 	Epoch  uint64
 	Stacks arch.Addr // stacks of ours for its threads, 0: none
@@ -116,8 +120,7 @@ type Space struct {
 	NoTime, TimeChecked   bool   // the CPU's counter of time is forbidden to it; it was looked whether
 	Skips                 []Skip // sites that tasks come back to without a new hit
 	// Scratch is where stubs lie before and after we have a mapping of our own.
-	Scratch    arch.Addr
-	ScratchLen int
+	Scratch arch.Addr
 }
 
 // Guard is what we know of the SIGTRAP handler that we put into a space's

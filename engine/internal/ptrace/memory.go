@@ -72,6 +72,7 @@ func (m *Memory) Write(addr arch.Addr, data []byte) error {
 		*m.Note = true
 	}
 	for done := 0; done < len(data); {
+		step()
 		n, err := unix.Pwrite(int(m.file.Fd()), data[done:], int64(addr)+int64(done))
 		if err == unix.EINTR {
 			continue

@@ -14,6 +14,7 @@ const (
 )
 
 func request(req uintptr, task int, addr, data uintptr) unix.Errno {
+	step()
 	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, req, uintptr(task), addr, data, 0, 0)
 	return errno
 }

@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// A tracer may die at each of its steps, and so may the next one, while it cleans up.
+// So whatever is put into a process is known by itself, or is noted before it is there:
+//
+//	a stub            has a note before it, with a magic word: written in one
+//	a mapping         the note of the stub that makes it says where it is going to be,
+//	                  until it has what it is known by
+//	an area, a library   its header
+//	the guard's page     a magic word, and the base area's header says where it is
+//	a region          the list in the guard's page; the mapping has the name of ptracer's file
+//	an open file      the path in the guard's page, which is wiped when it is closed
+//
+// What is only noted may not be there, or not any more, and the program may have
+// something else at that place: it is held against what it must be before it is taken
+// away. Things go in the opposite order in which they come, the base area last: it leads
+// to all others. RATIONALE.md, "Each step may be the last", has the table.
+
+// A note lies before each stub: magic, then address and size of the mapping that the
+// stub's call is about to make, or to take away, and which of these; or 0.
+const noteLen = 32
+
+const noteMagic = 0x2100627574732170 // "p!stub\0!"
+
+// scratchRoom is the room for a note and a stub where there is no area yet. It is the
+// same for all calls, so that the next tracer finds the note.
+func (s *session) scratchRoom() int {
+	if s.isa.MinInst() == 4 { // the stub holds a signal frame
+		return noteLen + 1136
+	}
+	return noteLen + 160
+}
+
+// noteOf is the note of a stub for a system call.
+func noteOf(nr uint64, args [6]uint64) []byte {
+	b := make([]byte, noteLen)
+	putLe64(b, noteMagic)
+	if nr == ptrace.SysMmap || nr == ptrace.SysMunmap {
+		putLe64(b[8:], args[0])
+		putLe64(b[16:], args[1])
+		putLe64(b[24:], nr)
+	}
+	return b
+}
+
+// readNote is the mapping that a note at a place is of; ok says that a note is there.
+func readNote(mem *ptrace.Memory, at arch.Addr) (r region, nr uint64, ok bool) {
+	var b [noteLen]byte
+	if mem.Read(at, b[:]) != nil || le64(b[:]) != noteMagic {
+		return r, 0, false
+	}
+	return region{addr: arch.Addr(le64(b[8:])), size: int(le64(b[16:]))}, le64(b[24:]), true
+}
+
+// oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
+func (s *session) oldScratch(space *inferior.Space, maps []symbols.Mapping) arch.Addr {
+	for _, m := range maps {
+		if !m.Executable() || m.Path == "[vsyscall]" {
+			continue
+		}
+		at := m.End - arch.Addr(s.scratchRoom())
+		if _, _, ok := readNote(space.Memory, at); ok && at > m.Start {
+			return at
+		}
+	}
+	return 0
+}
+
+// doubtful is the mapping that a dead tracer was about to make, if it is there and
+// nothing else knows of it: nothing has been written into it yet. One that was about to go
+// may have gone, and the program have one there: executable and empty that is not.
+func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps []symbols.Mapping) (list []region) {
+	places := []arch.Addr{space.Scratch}
+	if table.Prepared() {
+		at, _ := table.Stub()
+		places = append(places, at)
+	}
+	for _, at := range places {
+		r, nr, ok := readNote(space.Memory, at)
+		if !ok || r.size <= 0 || table.InArea(r.addr) || r.addr == space.Guard.Data || s.isRegion(space, r.addr) {
+			continue
+		}
+		if m := mappingOf(maps, r); m != nil && (m.Path != "" && isShared(m) || m.Path == "" && (nr == ptrace.SysMmap || m.Perm == "r-xp") && untouched(space.Memory, r)) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+func (s *session) isRegion(space *inferior.Space, addr arch.Addr) bool {
+	for _, r := range s.regions[space] {
+		if r.addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// mappingOf is the mapping that a region is, or is a part of.
+func mappingOf(maps []symbols.Mapping, r region) *symbols.Mapping {
+	for i, m := range maps {
+		if r.addr >= m.Start && r.addr+arch.Addr(r.size) <= m.End {
+			return &maps[i]
+		}
+	}
+	return nil
+}
+
+// isShared is whether a mapping is of one of ptracer's files.
+func isShared(m *symbols.Mapping) bool {
+	return strings.HasSuffix(m.Perm, "s") && strings.Contains(m.Path, "ptracer")
+}
+
+// untouched is whether there is nothing in a mapping, or the magic word of a guard's page.
+func untouched(mem *ptrace.Memory, r region) bool {
+	if isGuardPage(mem, r.addr) {
+		return r.size == pageSize
+	}
+	buf := make([]byte, 1<<16)
+	for at := 0; at < r.size; at += len(buf) {
+		b := buf[:min(len(buf), r.size-at)]
+		if mem.Read(r.addr+arch.Addr(at), b) != nil || len(bytes.Trim(b, "\x00")) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// A guard's page is known by its last word: its address alone may be that of something
+// else by now.
+const (
+	guardPageMark  = pageSize - 8
+	guardPageMagic = 0x6567617020737465 // "ets page"
+)
+
+func isGuardPage(mem *ptrace.Memory, at arch.Addr) bool {
+	var b [8]byte
+	return at != 0 && mem.Read(at+guardPageMark, b[:]) == nil && le64(b[:]) == guardPageMagic
+}
+
+// isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.
+func isWiped(pid int, r region) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
+	if err != nil {
+		return false
+	}
+	_, text, ok := bytes.Cut(text, fmt.Appendf(nil, "%08x-%08x ", uint64(r.addr), uint64(r.addr)+uint64(r.size)))
+	_, text, ok2 := bytes.Cut(text, []byte("VmFlags:"))
+	flags, _, _ := bytes.Cut(text, []byte("\n"))
+	return ok && ok2 && bytes.Contains(append(flags, ' '), []byte(" wf "))
+}
+
+// oldFiles are descriptors that a dead tracer had a process open and did not have it
+// close. There is no other time at which the path of one is in the guard's page.
+func oldFiles(p *inferior.Process) (fds []int) {
+	var b [16]byte
+	if data := p.Space.Guard.Data; data == 0 || p.Space.Memory.Read(data+regionPath, b[:]) != nil || b[0] == 0 {
+		return nil
+	}
+	dir := fmt.Sprintf("/proc/%d/fd/", p.PID)
+	list, _ := os.ReadDir(dir)
+	for _, e := range list {
+		var fd int
+		path, err := os.Readlink(dir + e.Name())
+		if _, err2 := fmt.Sscanf(e.Name(), "%d", &fd); err == nil && err2 == nil && strings.Contains(path, "ptracer") {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
