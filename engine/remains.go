@@ -21,6 +21,7 @@ import (
 //	                  until it has what it is known by
 //	an area, a library   its header
 //	the guard's page     a magic word, and the base area's header says where it is
+//	a copy of syscall()  a magic word, and the list in the guard's page
 //	a region          the list in the guard's page; the mapping has the name of ptracer's file
 //	an open file      the path in the guard's page, which is wiped when it is closed
 //
@@ -124,9 +125,10 @@ func isShared(m *symbols.Mapping) bool {
 	return strings.HasSuffix(m.Perm, "s") && strings.Contains(m.Path, "ptracer")
 }
 
-// untouched is whether there is nothing in a mapping, or the magic word of a guard's page.
+// untouched is whether there is nothing in a mapping, or what a page of ptracer's is known
+// by: a guard's, or one with the copy of syscall()'s code.
 func untouched(mem *ptrace.Memory, r region) bool {
-	if isGuardPage(mem, r.addr) {
+	if isGuardPage(mem, r.addr) || isAsidePage(mem, r.addr) {
 		return r.size == pageSize
 	}
 	buf := make([]byte, 1<<16)
@@ -146,9 +148,17 @@ const (
 	guardPageMagic = 0x6567617020737465 // "ets page"
 )
 
-func isGuardPage(mem *ptrace.Memory, at arch.Addr) bool {
+func isGuardPage(mem *ptrace.Memory, at arch.Addr) bool { return hasMark(mem, at, guardPageMagic) }
+
+// The page of a copy of syscall()'s code (wrapper.go) is known by a word of its own at
+// the same place, which comes into it with the code.
+const asidePageMagic = 0x6564697361207374 // "ts aside"
+
+func isAsidePage(mem *ptrace.Memory, at arch.Addr) bool { return hasMark(mem, at, asidePageMagic) }
+
+func hasMark(mem *ptrace.Memory, page arch.Addr, magic uint64) bool {
 	var b [8]byte
-	return at != 0 && mem.Read(at+guardPageMark, b[:]) == nil && le64(b[:]) == guardPageMagic
+	return page != 0 && mem.Read(page+guardPageMark, b[:]) == nil && le64(b[:]) == magic
 }
 
 // isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.

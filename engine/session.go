@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
@@ -311,5 +312,5 @@ func (s *session) stopped(tid int) (*inferior.Task, error) {
 }
 
 func isGone(err error) bool {
-	return errors.Is(err, ptrace.ErrGone) || errors.Is(err, os.ErrProcessDone)
+	return errors.Is(err, ptrace.ErrGone) || errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH) // also of /proc
 }

@@ -120,7 +120,6 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 	if at, err = (&room{s, space}).Map(bias+w.from, pageSize); err != nil {
 		return 0, 0, err
 	}
-	s.regions[space] = append(s.regions[space], region{addr: at, size: pageSize})
 	var b arch.Buffer
 	b.Reset(at)
 	_, err = s.isa.RelocateRun(&b, w.code, bias+w.from, w.run, func(i int) error {
@@ -129,8 +128,11 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 		}
 		return nil
 	})
-	if err == nil {
-		err = space.Memory.Write(at, b.Code)
+	if err == nil { // in one: whoever finds the page knows it by its mark
+		page := make([]byte, pageSize)
+		copy(page, b.Code)
+		putLe64(page[guardPageMark:], asidePageMagic)
+		err = space.Memory.Write(at, page)
 	}
-	return at, call, errors.Join(err, s.noteRegions(space))
+	return at, call, errors.Join(err, s.addRegion(space, region{addr: at, size: pageSize}))
 }
