@@ -99,7 +99,10 @@ func usage(format string, args ...any) error {
 // failures, unless they say otherwise.
 func verb(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		err := f(cmd, args)
+		err := procMounted()
+		if err == nil {
+			err = f(cmd, args)
+		}
 		var ended *commandEnded
 		var known *failure
 		if err == nil || errors.As(err, &ended) || errors.As(err, &known) {
@@ -107,6 +110,17 @@ func verb(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, 
 		}
 		return &failure{statusFailed, err}
 	}
+}
+
+// errNoProc is the error of every verb on a machine, or in a container, without /proc.
+var errNoProc = errors.New("/proc is not mounted: all that ptracer knows of processes is there; 'mount -t proc proc /proc' mounts it")
+
+// procMounted returns errNoProc where /proc does not tell of this process.
+func procMounted() error {
+	if _, err := os.Stat("/proc/self/stat"); errors.Is(err, fs.ErrNotExist) {
+		return errNoProc
+	}
+	return nil
 }
 
 // startFailure gives the error of a command that could not be started the

@@ -135,6 +135,8 @@ func needs(ts *testscript.TestScript, _ bool, args []string) {
 			err = kernel.Available()
 		case "grpcio":
 			err = exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run()
+		case "unmounting":
+			err = exec.Command("unshare", "-m", "umount", "-l", "/proc").Run()
 		default:
 			_, err = exec.LookPath(name)
 		}
