@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -53,6 +54,7 @@ func TestMain(m *testing.M) {
 //	apart PID FILE       a process has its own session, the root folder, nothing of
 //	                     ours as its input and output, and FILE not open
 func TestScripts(t *testing.T) {
+	unignore()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       os.Getenv("UPDATE") != "",
@@ -81,6 +83,17 @@ func TestScripts(t *testing.T) {
 			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches, "server": setServer, "apart": isApart, "examples": examples,
 		},
 	})
+}
+
+// unignore gives commands the default action of the signals that the scripts send.
+// Under nohup, or in a shell's background, the tests themselves are started with some
+// of them ignored, and so would be every command of a script.
+func unignore() {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // tKey is the key of a script's own testing.TB.
