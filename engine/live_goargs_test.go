@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,13 +104,16 @@ func TestGoArguments(t *testing.T) {
 func TestGoHits(t *testing.T) {
 	p := launch(t, "goargs", fmt.Sprint(argRounds))
 	s := attach(t, p.pid)
+	var mu sync.Mutex // the Funcs run in the session's thread
 	var got []string
 	add := func(where string, calls arch.Convention, show func(h Hit) string) {
 		register(t, s, ProbeSpec{Location: where, Action: Call, Func: func(h Hit) {
 			if h.Calls() != calls {
 				t.Errorf("%s is called as %v", where, h.Calls())
 			}
+			mu.Lock()
 			got = append(got, show(h))
+			mu.Unlock()
 		}})
 	}
 	text := func(h Hit, i int) string {
@@ -124,6 +128,8 @@ func TestGoHits(t *testing.T) {
 	add(assembly, arch.GoStack, func(h Hit) string { return fmt.Sprint(uint32(h.Arg(0)), text(h, 1)) })
 	p.goOn()
 	p.end()
+	mu.Lock()
+	defer mu.Unlock()
 	var want []string
 	for i := range argRounds {
 		s := fmt.Sprintf("assembly %d", i)

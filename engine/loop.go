@@ -93,7 +93,10 @@ func (s *session) take(stop ptrace.Stop) {
 	}
 	if t == nil {
 		// A child's first stop may come before its parent's event.
-		ptrace.Take(stop.Task)
+		if stop.Kind == ptrace.Exit || ptrace.Take(stop.Task).Kind == ptrace.Exit {
+			_ = ptrace.Cont(stop.Task, 0) // a parent that was killed tells nothing: its end is all there is to know
+			return
+		}
 		s.early[stop.Task] = stop
 		return
 	}
@@ -112,7 +115,9 @@ func (s *session) take(stop ptrace.Stop) {
 func (s *session) keep(t *inferior.Task) {
 	if t.State == inferior.Stopped {
 		_ = t.Flush() // it may have been killed
-		t.Take()
+		if stop := t.Take(); stop.Kind == ptrace.Exit {
+			s.take(stop)
+		}
 	}
 }
 

@@ -141,12 +141,14 @@ func (t *Task) Begin(s ptrace.Stop) {
 }
 
 // Take makes wait not tell the present stop again: the task is going to stay
-// in it for a while.
-func (t *Task) Take() {
+// in it for a while. It returns the stop that was taken, which is Exit where the task
+// was killed meanwhile.
+func (t *Task) Take() (s ptrace.Stop) {
 	if t.State == Stopped && !t.Taken {
 		t.Taken = true
-		ptrace.Take(t.TID)
+		s = ptrace.Take(t.TID)
 	}
+	return s
 }
 
 // Keep has the task stay stopped, for a tracer.

@@ -125,7 +125,9 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 		case Exited, Killed:
 			reap(s.Task)
 		case Exec:
-			Take(s.Task)
+			if taken := Take(s.Task); taken.Kind == Exit {
+				s = taken
+			}
 		}
 		return s, true, nil
 	}
@@ -164,12 +166,18 @@ func reap(task int) {
 // Yield lets others run on this thread's processor.
 func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
-// Take makes Wait not tell a task's present stop again. Where the task has been
-// killed meanwhile its end is still told.
-func Take(task int) {
+// Take makes Wait not tell a task's present stop again, and returns that stop. A task
+// that is killed meanwhile leaves the stop that Wait told for the next, which is Exit
+// mostly. Then that is what Take takes: nothing else tells of it, and the task stands
+// there until it is resumed. Its end is still told behind it.
+func Take(task int) (s Stop) {
 	var info SigInfo
 	for waitid(task, &info, unix.WSTOPPED|unix.WALL|unix.WNOTHREAD|unix.WNOHANG, false) == unix.EINTR {
 	}
+	if info.Sender() != 0 {
+		s = Decode(info.Sender(), info.waitStatus())
+	}
+	return s
 }
 
 // waitStatus puts what waitid told into the form of wait's status.

@@ -213,8 +213,11 @@ func awaitKind(pid int, kind Kind) error {
 		case err != nil:
 			return err
 		case s.Kind == kind:
-			Take(pid)
-			return nil
+			if Take(pid).Kind != Exit {
+				return nil
+			}
+			_ = Cont(pid, 0) // killed meanwhile: its end is told
+			continue
 		case s.Kind == Exited:
 			return unix.Errno(s.Status) // the stub's exit code is execve's errno
 		case s.Kind == Killed:
