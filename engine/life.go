@@ -112,13 +112,16 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 // onNewTask takes a new thread or process into the session, under whatever
 // name the kernel reported it.
 func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
-	child, err := ptrace.EventMessage(t.TID)
+	child, err := ptrace.EventMessage(t.TID, kind)
 	if err != nil {
 		return err
 	}
 	parent := t.Process
 	t.VForks = kind == ptrace.VFork
-	flags := s.cloneFlags(t, kind)
+	flags, err := cloneFlags(t, kind)
+	if err != nil && groupOf(child) == parent.PID { // killed meanwhile
+		flags = cloneThread | cloneVM
+	}
 	switch {
 	case flags&cloneThread != 0:
 		s.takeEarly(s.addTask(parent, child, true))
@@ -178,27 +181,26 @@ const (
 )
 
 // cloneFlags reads from the parent's system call what the new task shares with
-// it. The kernel's event does not tell, and the child may have died already.
-func (s *session) cloneFlags(t *inferior.Task, kind ptrace.Kind) uint64 {
+// it. The kernel's event does not tell, and the child may have died already. The error
+// is of a parent that was killed meanwhile.
+func cloneFlags(t *inferior.Task, kind ptrace.Kind) (uint64, error) {
 	r, err := t.Regs()
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	nr, arg := ptrace.SyscallOf(r)
 	switch nr {
 	case ptrace.SysClone3:
 		var b [8]byte
-		if t.Process.Space.Memory.Read(arch.Addr(arg), b[:]) != nil {
-			return 0
-		}
-		return le64(b[:])
+		err := t.Process.Space.Memory.Read(arch.Addr(arg), b[:])
+		return le64(b[:]), err
 	case ptrace.SysClone:
-		return arg
+		return arg, nil
 	}
 	if kind == ptrace.VFork {
-		return cloneVM | cloneVFork
+		return cloneVM | cloneVFork, nil
 	}
-	return 0
+	return 0, nil
 }
 
 // onExec gives a process its new program: a new space, and of its tasks only

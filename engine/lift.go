@@ -41,7 +41,7 @@ func (s *session) lift(a *away, child *inferior.Process) error {
 // on: children that it forks next have what it has.
 func (s *session) onVForkDone(t *inferior.Task) error {
 	t.VForks = false
-	child, err := ptrace.EventMessage(t.TID)
+	child, err := ptrace.EventMessage(t.TID, ptrace.VForkDone)
 	if a := s.away[child]; a != nil && err == nil {
 		err = s.lower(a)
 	}

@@ -74,11 +74,21 @@ func Detach(task int, signal unix.Signal) error {
 }
 
 // EventMessage is the number that came with an event stop: the new task's id
-// for Fork, VFork, Clone and VForkDone, the old thread id for Exec.
-func EventMessage(task int) (int, error) {
+// for Fork, VFork, Clone and VForkDone, the old thread id for Exec. A task that was
+// killed stands at Exit by now, and the number is its status: the error is ESRCH.
+func EventMessage(task int, kind Kind) (int, error) {
 	var msg uint64
-	errno := request(unix.PTRACE_GETEVENTMSG, task, 0, uintptr(unsafe.Pointer(&msg)))
-	return int(msg), failed("PTRACE_GETEVENTMSG", task, errno)
+	if errno := request(unix.PTRACE_GETEVENTMSG, task, 0, uintptr(unsafe.Pointer(&msg))); errno != 0 {
+		return 0, failed("PTRACE_GETEVENTMSG", task, errno)
+	}
+	var info SigInfo // asked for behind the number: where the stop is this one still, it was at the number
+	if err := GetSigInfo(task, &info); err != nil {
+		return 0, err
+	}
+	if eventKinds[uint32(info.Code()>>8)] != kind {
+		return 0, failed("PTRACE_GETEVENTMSG", task, unix.ESRCH)
+	}
+	return int(msg), nil
 }
 
 // SigInfo is the kernel's siginfo_t; the words every kind has are decoded by
