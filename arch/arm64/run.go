@@ -109,8 +109,19 @@ func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.I
 		fixes = append(fixes, arch.Fix{Off: len(b.Code) - start, PC: from, Before: true, Reg: -1})
 		b.Uint32(pad)
 		code, from = code[instLen:], from+instLen
-	case len(run) != 1:
-		return arch.Slot{}, fmt.Errorf("%w: %d instructions", arch.ErrUnsupported, len(run))
+	default: // others go where they are put
+		for i := range len(run) - 1 {
+			w, err := word(code, from)
+			if form := classify(w); err != nil || form != formOther && form != formNop {
+				return arch.Slot{}, fmt.Errorf("%w: %08x in a run", arch.ErrUnsupported, w)
+			}
+			if err := before(i); err != nil {
+				return arch.Slot{}, err
+			}
+			fixes = append(fixes, arch.Fix{Off: len(b.Code) - start, PC: from, Before: true, Reg: -1})
+			b.Uint32(w)
+			code, from = code[instLen:], from+instLen
+		}
 	}
 	if err := before(len(run) - 1); err != nil {
 		return arch.Slot{}, err
