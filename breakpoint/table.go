@@ -2,7 +2,6 @@ package breakpoint
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -135,7 +134,10 @@ func (t *Table) adopt(a *area, guard []byte) error {
 	if len(t.areas) == 0 {
 		head = t.guard
 	}
-	if err := errors.Join(t.mem.Write(a.addr, append(a.header(head), guard...)), t.mem.Write(a.index, next[:])); err != nil {
+	if err := t.mem.Write(a.addr, append(a.header(head), guard...)); err != nil {
+		return err
+	}
+	if err := t.mem.Write(a.index, next[:]); err != nil {
 		return err
 	}
 	if err := t.putWord(t.guard+arch.GuardFirst, uint64(a.index)); err != nil {

@@ -304,12 +304,11 @@ func (s *session) comeBack(a *away) error {
 	s.returning = true
 	err := s.attach(a.pid, a)
 	s.returning = false
-	switch {
-	case isGone(err):
-		s.endAway(a, nil)
-		return nil
-	case err != nil:
+	if err != nil {
 		s.away[a.pid] = a
+		if isGone(err) {
+			return s.leftAway(a)
+		}
 		return err
 	}
 	if p := s.procs[a.pid]; p != nil && !a.keep {
@@ -329,8 +328,12 @@ func (s *session) onAway(a *away, stop ptrace.Stop) {
 }
 
 // leftAway forgets a process that is not there any more. How a child of ours has
-// ended the kernel tells us when its tracer has been told.
+// ended the kernel tells us when its tracer has been told, or has told during comeBack.
 func (s *session) leftAway(a *away) error {
+	if stop, told := s.early[a.pid]; told {
+		delete(s.early, a.pid)
+		s.onAway(a, stop)
+	}
 	if s.away[a.pid] == a && s.started[a.pid] {
 		stop, ok, err := ptrace.Wait(a.pid, false)
 		switch {

@@ -26,8 +26,7 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	parent := t.Process
 	mem, err := ptrace.OpenMemory(child)
 	if err != nil {
-		s.early[child] = ptrace.Stop{} // died at once
-		delete(s.early, child)
+		delete(s.early, child) // died at once
 		return err
 	}
 	if s.stale(parent.Space, mem) {

@@ -40,9 +40,14 @@ func (s *session) leaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l leaving,
 			return l, errors.Join(err, err2)
 		}
 		if inHand != nil || inject != 0 {
-			err = q.begin()
+			if err := q.begin(); err != nil {
+				return l, err
+			}
 		}
-		if err := errors.Join(err, s.swallow(t.Process.Space, true), t.Flush(), ptrace.Step(t.TID, inject)); err != nil {
+		if err := errors.Join(s.swallow(t.Process.Space, true), t.Flush()); err != nil {
+			return l, err
+		}
+		if err := ptrace.Step(t.TID, inject); err != nil {
 			return l, err
 		}
 		if inject, err = s.afterStep(t, &l); l.fault != 0 || err != nil {

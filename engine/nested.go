@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -75,7 +74,10 @@ func sameProgram(a, b int) bool {
 // taken back meanwhile, and from then on the kernel tells whether one is traced.
 func (s *session) makeCall(t *inferior.Task, a *away) error {
 	for range 2 { // into the call, and out of it
-		if err := errors.Join(t.Flush(), ptrace.Syscall(t.TID, 0)); err != nil {
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		if err := ptrace.Syscall(t.TID, 0); err != nil {
 			return err
 		}
 		stop, err := s.next(t)
@@ -142,16 +144,20 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		t.SetRegs(&after)
 		return s.resume(t, 0)
 	case p.VFork != nil:
-		t.SetPC(site.Addr)
 		a := awayFor(attachWait)
-		return errors.Join(s.lift(a, p), s.goAway(p, a, why))
-	}
-	if s.pumping > 0 {
+		if err := s.lift(a, p); err != nil { // it has its parent's memory, where traps are left
+			s.warn(p, "%s, which fails: %v", why, err)
+			break
+		}
+		t.SetPC(site.Addr)
+		return s.goAway(p, a, why)
+	case s.pumping > 0:
 		return s.callLater(t, site)
-	}
-	t.SetPC(site.Addr)
-	if s.makeWay(p, awayFor(attachWait), why) {
-		return nil
+	default:
+		t.SetPC(site.Addr)
+		if s.makeWay(p, awayFor(attachWait), why) {
+			return nil
+		}
 	}
 	t.SetPC(site.Resume)
 	return s.resume(t, 0)

@@ -69,7 +69,10 @@ func (s *session) planAgain(p *inferior.Process) error {
 		}
 	}
 	return s.whileHalted(func(int) error { // nobody comes to the traps in between
-		return errors.Join(s.downgrade(p.Space, jumps, ""), s.upgrade(p, jumps))
+		if err := s.downgrade(p.Space, jumps, ""); err != nil {
+			return err
+		}
+		return s.upgrade(p, jumps)
 	}, p.Space)
 }
 

@@ -314,7 +314,10 @@ func (s *session) unplace(pl *placement) error {
 			leaning = append(leaning, other)
 		}
 	}
-	return errors.Join(s.downgrade(pl.proc.Space, leaning, "another probe was near"), table.Remove([]*breakpoint.Site{site}))
+	if err := s.downgrade(pl.proc.Space, leaning, "another probe was near"); err != nil {
+		return err // jumps lean on what the site has displaced
+	}
+	return table.Remove([]*breakpoint.Site{site})
 }
 
 // takeOff takes a placement off its site, which it gives back if nothing is there any
