@@ -145,7 +145,7 @@ type change struct {
 
 // halfOf is what a jump becomes when a kernel uprobe has come to it and has gone: the
 // kernel keeps one byte, of the file's code, and writes that back (set_orig_insn,
-// kernel/events/uprobes.c). What is behind it is the jump's still; nobody else has any
+// kernel/events/uprobes.c). What is behind it is the jump's still; no other tracer has any
 // use for that. Nil for a trap, of which nothing is left then.
 func halfOf(patch, code []byte) []byte {
 	if len(patch) < 2 || len(code) == 0 {

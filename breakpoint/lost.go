@@ -7,7 +7,7 @@ import (
 )
 
 // A program may throw away its own copy of a page of code (madvise, MADV_DONTNEED), map
-// it anew, or write it anew: our patches in it are gone, and nobody tells.
+// it anew, or write it anew: the patches in it are gone, and the kernel does not tell.
 
 // Lost are those of the sites whose patch is not in memory any more. Where somebody else
 // has a trap, that is not known: what was there may be executed elsewhere.

@@ -16,12 +16,12 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// A process can be let go for another tracer, and taken back. All of ours goes: a
-// debugger puts its breakpoints where a jump has its middle. Where that is asked for, or
-// who comes only looks, jumps and what they lead to stay, and count on, with a mark
-// that says whose they are; only what needs a tracer goes: traps, debug registers, and
-// the guard with them. Coming back, jumps that stayed are cleaned up like a dead
-// tracer's and planted anew, in one pause.
+// A process can be let go for another tracer, and taken back. All of ptracer's goes: a
+// debugger puts its breakpoints where a jump has its middle. Where the caller asks for
+// that, or the other tracer only looks, jumps and what they lead to stay, and count on,
+// with a mark that says whose they are; only what needs a tracer goes: traps, debug
+// registers, and the guard with them. Coming back, jumps that stayed are cleaned up like
+// a dead tracer's and planted anew, in one pause.
 
 // Errors about processes that others trace for a while.
 var (
@@ -328,7 +328,7 @@ func (s *session) onAway(a *away, stop ptrace.Stop) {
 }
 
 // leftAway forgets a process that is not there any more. How a child of ours has
-// ended the kernel tells us when its tracer has been told, or has told during comeBack.
+// ended the kernel tells when its tracer has been told, or has told during comeBack.
 func (s *session) leftAway(a *away) error {
 	if stop, told := s.early[a.pid]; told {
 		delete(s.early, a.pid)

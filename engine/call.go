@@ -88,7 +88,7 @@ func (s *session) callState(t *inferior.Task) (arch.CallState, error) {
 }
 
 // writeStub puts the stub, and a note of what it is for, into our base area, or, before
-// there is one, into the unused end of the vdso's last page, which nobody executes.
+// there is one, into the unused end of the vdso's last page, which is never executed.
 func (s *session) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
 	space := t.Process.Space
 	var b arch.Buffer

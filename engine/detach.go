@@ -238,7 +238,7 @@ func (s *session) removeGuard(t *inferior.Task) error {
 }
 
 // unmap takes our mappings away; the last calls run outside them. The base area is the
-// last one: who finds it finds all that is left.
+// last one: a tracer that finds it finds all that is left.
 func (s *session) unmap(t *inferior.Task) error {
 	space := t.Process.Space
 	addrs, sizes := space.Table.Areas()

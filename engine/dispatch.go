@@ -12,7 +12,7 @@ import (
 // A task may have its own system calls come back to it as SIGSYS, but those that code
 // in a range makes (prctl(2), PR_SET_SYSCALL_USER_DISPATCH; Wine does so). Code of ours
 // is never in that range, and the kernel looks before a tracer sees the call's entry
-// (syscall_enter_from_user_mode). So it is off for each call that we have a task make,
+// (syscall_enter_from_user_mode). So it is off for each call that the tracer has a task make,
 // from before the task goes on up to the call's entry. A tracer that is killed in
 // between leaves it off, for that one task. Whatever it leaves else makes no more calls
 // of ours: on amd64 the stub goes back without one, and no other instruction set has it.
@@ -81,7 +81,7 @@ func (s *session) tryCalls(t *inferior.Task) error {
 // come back. So it is entered from there with that off, too, and from its entry on it is
 // the program's: it goes on, or is made again, where the program has it.
 
-// errCallInside is why such a call is not displaced by a jump, of which nobody knows.
+// errCallInside is why no jump displaces such a call: the tracer does not see a hit of a jump.
 var errCallInside = errors.New("a system call in it would come back to the program (PR_SET_SYSCALL_USER_DISPATCH)")
 
 // passDispatched is pass at a system call in a space where some come back.

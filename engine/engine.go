@@ -110,7 +110,7 @@ type Session interface {
 	WriteMemory(pid int, addr arch.Addr, data []byte) error
 
 	// StepAside lets another tracer have a process: it is let go, and traced again
-	// when that one has gone, or nobody has come within wait. Its code is as in the
+	// when that one has gone, or no tracer has come within wait. Its code is as in the
 	// file meanwhile, and nothing is counted, unless jumps are to be kept. Tasks that
 	// are kept stopped go on. An event.Aside and an event.Back are told; in between
 	// requests about the process are answered by ErrAside, but for this one, which

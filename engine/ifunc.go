@@ -197,7 +197,7 @@ func (s *session) implementation(p *probe, proc *inferior.Process, planned []spo
 		}
 		for i := range targets {
 			if is, ok := s.targetSpot(p, m, &targets[i]); ok {
-				is.name = sp.binary + targets[i].Name // who asks for it knows it by that
+				is.name = sp.binary + targets[i].Name // the user who asks for it knows it by that
 				is.point, is.second = point, point != p.points()[0]
 				spots = append(spots, is)
 			}

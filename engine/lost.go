@@ -9,7 +9,7 @@ import (
 )
 
 // A program that throws away, or replaces, a page of its code throws our patches away,
-// too, and nobody tells. To have its system calls watched for that would cost it more
+// too, and the kernel does not tell. To have its system calls watched for that would cost it more
 // than is gained: it is looked at where results are read, and when probes or the process
 // go. At its end a process has no memory any more: so its first task is to tell before.
 
@@ -45,7 +45,7 @@ func (s *session) noteLost(space *inferior.Space, sites []*breakpoint.Site) []*b
 	return lost
 }
 
-// onExiting is a task that is about to end, which nobody can hold.
+// onExiting is a task that is about to end, which can't be held.
 func (s *session) onExiting(t *inferior.Task) error {
 	space := t.Process.Space
 	if t.TID == t.Process.PID && !t.Process.Silent {
@@ -55,7 +55,7 @@ func (s *session) onExiting(t *inferior.Task) error {
 	return ptrace.Cont(t.TID, 0)
 }
 
-// lookRarely is how much longer than a look at all sites took nobody looks again.
+// lookRarely is how many times as long as the last look took the next one waits.
 const lookRarely = 100
 
 // lookForLost looks whether patches are gone, and plants them again.

@@ -51,7 +51,7 @@ func (s *session) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (mo
 	case s.pumping > 0:
 		return true, s.callLater(t, site)
 	}
-	t.SetPC(site.Resume) // should we die meanwhile
+	t.SetPC(site.Resume) // should the tracer die meanwhile
 	if a == nil {
 		a = awayFor(attachWait)
 		a.tracer, a.keep = t.Process.PID, sameProgram(t.Process.PID, of.Process.PID)
@@ -163,7 +163,7 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 	return s.resume(t, 0)
 }
 
-// cloneUntraced is CLONE_UNTRACED of sched.h: the kernel does not attach us to
+// cloneUntraced is CLONE_UNTRACED of sched.h: the kernel does not attach the tracer to
 // the new task.
 const cloneUntraced = 0x800000
 

@@ -51,7 +51,7 @@ func (s *session) onArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bo
 // before does something to a task's process while the task stands at a hook's site,
 // and lets it go on to the call.
 func (s *session) before(t *inferior.Task, site *breakpoint.Site, f func(*inferior.Process) error) error {
-	t.SetPC(site.Resume) // should we die meanwhile
+	t.SetPC(site.Resume) // should the tracer die meanwhile
 	t.Hold++
 	err := f(t.Process)
 	if t.Hold--; t.State != inferior.Stopped {
@@ -68,7 +68,7 @@ func (s *session) planAgain(p *inferior.Process) error {
 			jumps = append(jumps, site)
 		}
 	}
-	return s.whileHalted(func(int) error { // nobody comes to the traps in between
+	return s.whileHalted(func(int) error { // no task comes to the traps in between
 		if err := s.downgrade(p.Space, jumps, ""); err != nil {
 			return err
 		}
@@ -76,8 +76,8 @@ func (s *session) planAgain(p *inferior.Process) error {
 	}, p.Space)
 }
 
-// learnDispatch finds out whether system calls come back to a task of a process that we
-// come to. Where nobody takes SIGSYS they don't, and Go's runtime takes every signal.
+// learnDispatch finds out whether system calls come back to a task of a process at the
+// attach. Where SIGSYS has no handler they don't, and Go's runtime takes every signal.
 func (s *session) learnDispatch(p *inferior.Process) error {
 	const bitSys = 1 << (31 - 1)
 	st, err := readStatus(p.PID)

@@ -63,7 +63,7 @@ func (h *opened) reset(at int64) error {
 	err := h.in.Maps.Reset()
 	h.since.Store(at)
 	if x, ok := h.in.Maps.(*handler.Interpreted); ok {
-		x.SetBegun(at) // for those who read the maps elsewhere
+		x.SetBegun(at) // for tracers that read the maps elsewhere
 	}
 	return err
 }

@@ -128,7 +128,7 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 		}
 		return nil
 	})
-	if err == nil { // in one: whoever finds the page knows it by its mark
+	if err == nil { // in one: a tracer that finds the page knows it by its mark
 		page := make([]byte, pageSize)
 		copy(page, b.Code)
 		putLe64(page[guardPageMark:], asidePageMagic)

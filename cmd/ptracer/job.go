@@ -51,7 +51,7 @@ const (
 	timeUp                     // -d
 	limitReached               // --limit, --for
 	asked                      // a signal
-	broken                     // nobody reads our output any more
+	broken                     // the output is not read any more
 )
 
 // opener starts or attaches what options name; tests have one of their own.

@@ -340,7 +340,7 @@ func (t *Tracer) Finish(ids ...event.ProbeID) (at int64, err error) {
 		}
 		err = errors.Join(err, e)
 	}
-	for _, id := range ids { // what is left of it: who has had how much
+	for _, id := range ids { // what is left of it: how much each has had
 		p, _, e := t.probe(id)
 		if e == nil {
 			e = p.unregister()

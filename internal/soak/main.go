@@ -1,7 +1,7 @@
 // Soak runs real servers under load while tracers come and go: it attaches, counts,
 // draws histograms, records, leaves resident probes, and kills tracers, in random order and at
 // random moments. After each round every process must be as it was: its code equal to
-// its files, nothing of ptracer's mapped, nobody tracing it, and no request failed.
+// its files, nothing of ptracer's mapped, no tracer, and no request failed.
 //
 //	go run ./internal/soak [-time 10m] [-seed N] [-servers nginx,redis] [-v]
 //

@@ -15,7 +15,7 @@ const (
 // that it has to be stepped over with the register off.
 const DebugBefore = true
 
-// TakeResume is of amd64: here who was told of a hit steps over it.
+// TakeResume is of amd64: here a tracer that was told of a hit steps over it.
 func TakeResume(*arch.Regs) bool { return false }
 
 // hwDebug is struct user_hwdebug_state (asm/ptrace.h), for MaxDebug registers.
