@@ -64,7 +64,7 @@ func readSlots(o *object) *slots {
 
 // add adds the slot of one relocation, if that is of a function's address.
 func (s *slots) add(o *object, syms func(uint32) string, at, info, addend uint64) {
-	switch of(o.machine, uint32(info)) {
+	switch relocationOf(o.machine, uint32(info)) {
 	case indirect:
 		r := arch.Addr(addend)
 		s.resolved[r] = append(s.resolved[r], Slot{arch.Addr(at), o.word(at)})
@@ -90,8 +90,8 @@ const (
 	absolute            // a symbol's address and something
 )
 
-// of sorts a relocation's type.
-func of(machine elf.Machine, typ uint32) relocation {
+// relocationOf sorts a relocation's type.
+func relocationOf(machine elf.Machine, typ uint32) relocation {
 	switch machine {
 	case elf.EM_X86_64:
 		switch elf.R_X86_64(typ) {
