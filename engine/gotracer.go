@@ -17,8 +17,10 @@ import (
 var goTraces = []string{"syscall.ptrace", "syscall.ptracePtr", "golang.org/x/sys/unix.ptrace", "golang.org/x/sys/unix.ptracePtr",
 	"github.com/ptracer/ptracer/engine/internal/ptrace.Seize"}
 
-// goCallers are the functions with that instruction, by their names in Go's versions.
-var goCallers = []string{"internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6"}
+// goCallers are the functions with that instruction, by their names in Go's versions. Where
+// their arguments are on the stack (arm64), the name ends in ".abi0".
+var goCallers = []string{"internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6",
+	"internal/runtime/syscall/linux.Syscall6.abi0", "internal/runtime/syscall.Syscall6.abi0", "runtime/internal/syscall.Syscall6.abi0"}
 
 // goCallsIn are the instructions by which a Go program that traces makes its calls.
 func (s *session) goCallsIn(m *symbols.Module) (at []arch.Addr) {

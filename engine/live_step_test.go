@@ -116,7 +116,8 @@ func TestStepRefused(t *testing.T) {
 	if err := s.Step(1); !errors.Is(err, ErrGone) {
 		t.Errorf("another's: %v", err)
 	}
-	if err := s.InterruptTask(p.pid); err != nil { // in its read
+	p.state("S") // in its read
+	if err := s.InterruptTask(p.pid); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Step(p.pid); !errors.Is(err, errWaiting) {
