@@ -23,6 +23,11 @@ type Upgrade struct {
 	// shorter than a jump: the jump's last bytes are the program's next.
 	// Those may be other sites' patches, too.
 	Pun bool
+	// OneByte asks for a pun of which only the first byte is written, as of a trap.
+	OneByte bool
+	// Strays asks for a pun of one byte that leads to its run also while another tool has a
+	// trap in its last bytes.
+	Strays bool
 	// Others are the other sites in what the jump displaces, with theirs.
 	Others []Other
 
@@ -190,10 +195,7 @@ func (t *Table) write(j *Upgrade, what run, more int) error {
 			continue
 		}
 		if j.Pun {
-			if r.veneer, err = t.veneerFor(r); err == nil {
-				r.patch, err = t.isa.Jump(r.code, r.from, r.veneer)
-				r.patch = r.patch[:len(r.patch)-len(r.shared)]
-			}
+			err = t.pun(j, r)
 		} else {
 			r.patch, err = t.isa.Jump(r.code, r.from, r.addr)
 		}
@@ -237,8 +239,10 @@ func (t *Table) runCode(j *Upgrade, r *run) ([]byte, error) {
 // freeRun gives back a run's cells, and its veneer.
 func (t *Table) freeRun(r *run) {
 	r.area.giveRun(r.cell, r.n)
-	if t.veneers[r.veneer] == r {
-		delete(t.veneers, r.veneer)
+	for _, at := range r.veneers() {
+		if t.veneers[at] == r {
+			delete(t.veneers, at)
+		}
 	}
 }
 

@@ -9,24 +9,28 @@ import (
 // A program may throw away its own copy of a page of code (madvise, MADV_DONTNEED), map
 // it anew, or write it anew: the patches in it are gone, and the kernel does not tell.
 
-// Lost are those of the sites whose patch is not in memory any more. Where somebody else
-// has a trap, that is not known: what was there may be executed elsewhere.
-func (t *Table) Lost(sites []*Site) (lost []*Site) {
+// Lost are those of the sites whose patch is not in memory any more, and those that another
+// tool has put a trap over: what was there may be executed elsewhere meanwhile.
+func (t *Table) Lost(sites []*Site) (lost, covered []*Site) {
 	w := window{mem: t.mem}
 	for _, s := range sites {
-		from, patch := s.planted()
+		from, patch := s.Planted()
 		if len(patch) == 0 {
 			continue
 		}
-		if now := w.at(from, len(patch)); now != nil && !bytes.Equal(now, patch) && !t.isa.IsTrap(now) {
+		switch now := w.at(from, len(patch)); {
+		case now == nil || bytes.Equal(now, patch):
+		case t.isa.IsTrap(now):
+			covered = append(covered, s)
+		default:
 			lost = append(lost, s)
 		}
 	}
-	return lost
+	return lost, covered
 }
 
-// planted is where a site's patch has to be, and what it is.
-func (s *Site) planted() (arch.Addr, []byte) {
+// Planted is where a site's patch has to be, and what it is; none of a site that is quiet.
+func (s *Site) Planted() (arch.Addr, []byte) {
 	switch {
 	case !s.armed || s.area == nil:
 		return 0, nil

@@ -3,6 +3,7 @@ package breakpoint
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -32,31 +33,105 @@ func (r *run) rung() Rung {
 
 func (r *run) pun() bool { return r.veneer != 0 }
 
-// veneerFor finds where the veneer of a run lies. Nothing is written there yet:
-// another's may be in use, that was for the same jump.
-func (t *Table) veneerFor(r *run) (arch.Addr, error) {
+// pun makes a run's jump one that has no more room than the run's instruction, or one byte.
+func (t *Table) pun(j *Upgrade, r *run) error {
 	jump := make([]byte, t.isa.JumpLen())
 	if err := t.mem.Read(r.from, jump); err != nil {
-		return 0, err
+		return err
 	}
 	own := int(r.end() - r.from)
+	if j.OneByte {
+		own = 1
+	}
 	lo, hi, ok := t.isa.Puns(jump, r.from, own)
 	if !ok {
-		return 0, errNoPun
+		return errNoPun
 	}
+	if r.veneer = t.mappedVeneer(r, lo, hi); r.veneer == 0 && !j.OneByte {
+		r.veneer = t.newVeneer(lo, hi)
+	}
+	if r.veneer == 0 {
+		return errNoPun
+	}
+	t.claim(r, r.veneer)
 	r.shared = jump[own:]
+	if j.Strays {
+		t.catchStrays(r, jump)
+	}
+	patch, err := t.isa.Jump(r.code, r.from, r.veneer)
+	if err == nil {
+		r.patch = patch[:own]
+	}
+	return err
+}
+
+// catchStrays has a pun of one byte lead to its run, too, when another tool has a trap at
+// one of the instructions in its last bytes: that is another displacement. The program
+// comes to that trap behind the run.
+func (t *Table) catchStrays(r *run, jump []byte) {
+	for _, to := range t.strays(r.code, jump, r.from) {
+		if at := t.mappedVeneer(r, to, to); at != 0 && !slices.Contains(r.veneers(), at) {
+			t.claim(r, at)
+			r.strays = append(r.strays, at)
+		}
+	}
+}
+
+// strays are where a jump leads that lies over code at an address, when one of that
+// code's instructions in it, but the first, is a trap.
+func (t *Table) strays(code, jump []byte, from arch.Addr) (to []arch.Addr) {
+	trap := t.isa.Trap()
+	for at := 0; at < len(jump); {
+		in, err := t.isa.Decode(code[at:], from+arch.Addr(at))
+		if err != nil {
+			break
+		}
+		if at += in.Len; at+len(trap) > len(jump) {
+			break
+		}
+		changed := bytes.Clone(jump)
+		copy(changed[at:], trap)
+		if lo, _, ok := t.isa.Puns(changed, from, 1); ok {
+			to = append(to, lo)
+		}
+	}
+	return to
+}
+
+// claim makes a veneer a run's. It is written at once, or, where one of an older run was,
+// when no task can be in that (lead).
+func (t *Table) claim(r *run, at arch.Addr) {
+	if t.veneers[at] == nil {
+		t.stage(at, t.veneer(at, r.addr))
+	} else {
+		r.led = append(r.led, at)
+	}
+	t.veneers[at] = r
+}
+
+// mappedVeneer finds room for a veneer of a run between two addresses, in what is mapped;
+// 0: there is none.
+func (t *Table) mappedVeneer(r *run, lo, hi arch.Addr) arch.Addr {
 	size := arch.Addr(len(t.isa.FarJump(0)))
-	n := 0
 	for _, l := range t.libs {
 		if !l.puns {
 			continue
 		}
-		n++
 		for at := max(lo, l.addr+libHead); at <= hi && at+size <= l.addr+arch.Addr(l.size); at += size {
 			if t.freeVeneer(r, at, size) {
-				t.veneers[at] = r
-				return at, nil
+				return at
 			}
+		}
+	}
+	return 0
+}
+
+// newVeneer maps room for a veneer between two addresses; 0: there is none.
+func (t *Table) newVeneer(lo, hi arch.Addr) arch.Addr {
+	n := 0
+	for _, l := range t.libs {
+		if l.puns {
+			n++
 		}
 	}
 	for i := range arch.Addr(punTries) {
@@ -64,15 +139,20 @@ func (t *Table) veneerFor(r *run) (arch.Addr, error) {
 			break
 		}
 		at := lo + (hi-lo)/punTries*i
-		l := library{addr: (at - libHead) &^ (pageSize - 1), puns: true}
-		l.size = roundUp(int(at+size-l.addr), pageSize)
-		if at < libHead || t.mapper.MapAt(l.addr, l.size) != nil {
+		l := t.veneerPages(at)
+		if at < libHead || t.mapper.MapAt(l.addr, l.size) != nil || t.addLibrary(l) != nil {
 			continue
 		}
-		t.veneers[at] = r
-		return at, t.addLibrary(l)
+		return at
 	}
-	return 0, errNoPun
+	return 0
+}
+
+// veneerPages is the library that a veneer at an address needs.
+func (t *Table) veneerPages(at arch.Addr) library {
+	l := library{addr: (at - libHead) &^ (pageSize - 1), puns: true}
+	l.size = roundUp(int(at+arch.Addr(len(t.isa.FarJump(0)))-l.addr), pageSize)
+	return l
 }
 
 // freeVeneer says whether a run's veneer may lie at an address.
@@ -99,12 +179,23 @@ func (t *Table) leaning(from arch.Addr, n int) (list []*Site) {
 	return list
 }
 
-// lead writes a pun's veneer. All tasks are halted, and none is in it.
-func (t *Table) lead(r *run) error {
+// veneers are where the jump of a run may lead first, if it is a pun.
+func (r *run) veneers() []arch.Addr {
 	if r.veneer == 0 {
 		return nil
 	}
-	return t.mem.Write(r.veneer, t.veneer(r.veneer, r.addr))
+	return append([]arch.Addr{r.veneer}, r.strays...)
+}
+
+// lead writes a pun's veneers where those of an older run were. All tasks are halted, and
+// none is in them.
+func (t *Table) lead(r *run) error {
+	for _, at := range r.led {
+		if err := t.mem.Write(at, t.veneer(at, r.addr)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // veneer is the code of one: a direct jump where that reaches, for CPUs take longer for

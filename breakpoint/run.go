@@ -24,9 +24,11 @@ type run struct {
 	code    []byte    // the program's bytes from there on, at least the jump's
 	patch   []byte    // the jump
 	insts   []arch.Inst
-	slot    arch.Slot // of the displaced instructions; Offs from addr
-	veneer  arch.Addr // of a pun: where its jump leads first
-	shared  []byte    // of a pun: the jump's bytes behind its patch, as they are in memory
+	slot    arch.Slot   // of the displaced instructions; Offs from addr
+	veneer  arch.Addr   // of a pun: where its jump leads first
+	shared  []byte      // of a pun: the jump's bytes behind its patch, as they are in memory
+	strays  []arch.Addr // of a pun: where its jump leads while another tool's trap is in those
+	led     []arch.Addr // of a pun: its veneers that lie where another run's did
 }
 
 // end is behind the last instruction that is displaced.

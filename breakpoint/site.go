@@ -18,8 +18,11 @@ type Mapper interface {
 	// Map maps size bytes read-execute, all of them within reach of near.
 	Map(near arch.Addr, size int) (arch.Addr, error)
 	// MapAt maps whole pages at an address, where there is nothing and nothing
-	// of the program's grows.
+	// of the program's grows; else ErrTaken.
 	MapAt(at arch.Addr, size int) error
+	// Batch has f make several calls of MapAt while one task stands still for all of
+	// them. Where that task ends meanwhile it calls f again.
+	Batch(f func() error) error
 }
 
 // Rung is the way a site is served; smaller is faster.
@@ -65,6 +68,7 @@ var (
 	ErrNotMapped   = errors.New("not mapped")
 	ErrExclusive   = errors.New("inside an exclusive-access sequence")
 	ErrOverlap     = errors.New("inside the jump of another site")
+	ErrTaken       = errors.New("no room for a mapping at that address")
 	ErrRefused     = errors.New("the kernel refuses to change the code there, as it does in shared memory")
 	ErrUnsupported = arch.ErrUnsupported
 )

@@ -71,11 +71,13 @@ func (s *space) Map(near arch.Addr, size int) (arch.Addr, error) {
 // MapAt puts new memory at an address, unless something is there.
 func (s *space) MapAt(at arch.Addr, size int) error {
 	if at%pageSize != 0 || size%pageSize != 0 || s.taken(at, size) {
-		return errBroken
+		return ErrTaken
 	}
 	s.parts[at] = make([]byte, size)
 	return nil
 }
+
+func (s *space) Batch(f func() error) error { return f() }
 
 func (s *space) taken(at arch.Addr, size int) bool {
 	for a, p := range s.parts {

@@ -248,7 +248,7 @@ func (s *session) unmap(t *inferior.Task) error {
 	delete(s.libraries, space)
 	space.Threads, space.Stacks = 0, 0
 	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
-	space.Table = newTable(s.isa, space.Memory, &room{s, space})
+	space.Table = newTable(s.isa, space.Memory, &room{s: s, space: space})
 	space.Guard, space.Files = inferior.Guard{}, nil
 	var errs []error
 	for _, fd := range files {

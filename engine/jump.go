@@ -36,6 +36,7 @@ var (
 	errFaults     = errors.New("an instruction in it may fault, for which nobody would stand in")
 	errFaulted    = errors.New("an instruction that the jump displaced has faulted")
 	errTrapBehind = errors.New("a trap, which is not to stay, lies behind it")
+	errLong       = errors.New("a jump of full length serves as well")
 	errStuck      = errors.New("not all tasks could be halted")
 )
 
@@ -121,8 +122,17 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	for i, site := range sites {
 		list[i].site = site
 	}
-	list, err := s.armPlanned(p, list, s.planJump)
+	if err := s.reserve(p, sites); err != nil {
+		return err
+	}
+	list, err := s.armPlanned(p, list, s.planOneByte)
 	if err != nil {
+		return err
+	}
+	for i := range list {
+		list[i].why = nil
+	}
+	if list, err = s.armPlanned(p, list, s.planJump); err != nil {
 		return err
 	}
 	traps := slices.DeleteFunc(slices.Clone(sites), func(site *breakpoint.Site) bool {
@@ -251,6 +261,70 @@ func (s *session) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*b
 	}
 	up := &breakpoint.Upgrade{Site: site, Pun: true, Code: code}
 	return up, p.Space.Table.Plan(up, 1)
+}
+
+// A jump of which only one byte is written, as a trap's is, is harmless to other tools'
+// probes and breakpoints there, and they to it (RATIONALE, "Kernel uprobes that come to a
+// jump"). So these come first, as long as there is room for where they lead.
+
+// reserve makes that room for those of the sites that may be such jumps, for functions
+// that others can name first.
+func (s *session) reserve(p *inferior.Process, sites []*breakpoint.Site) error {
+	var named, others []*breakpoint.Site
+	for _, site := range sites {
+		m, err := s.oneByte(p, site)
+		if err != nil || site.Jumps() {
+			continue
+		}
+		if fn, ok := m.File.FunctionAt(site.Addr - m.Bias); ok && !fn.Local {
+			named = append(named, site)
+		} else {
+			others = append(others, site)
+		}
+	}
+	err := p.Space.Table.Reserve(append(named, others...), s.opts.Resident)
+	if forbids(err) {
+		return nil
+	}
+	return err
+}
+
+// planOneByte gets such a jump ready for a site.
+func (s *session) planOneByte(p *inferior.Process, site *breakpoint.Site, _ int) (*breakpoint.Upgrade, error) {
+	m, err := s.oneByte(p, site)
+	if err != nil {
+		return nil, err
+	}
+	code, err := s.codeOf(p, m, site)
+	if err != nil {
+		return nil, err
+	}
+	up := &breakpoint.Upgrade{Site: site, Pun: true, OneByte: true, Strays: s.opts.Resident, Code: code}
+	return up, p.Space.Table.Plan(up, 1)
+}
+
+// oneByte reports why a site is not to be such a jump, and the module that it is in.
+func (s *session) oneByte(p *inferior.Process, site *breakpoint.Site) (*symbols.Module, error) {
+	m := moduleAt(p, site.Addr)
+	if m == nil { // code that is made as the program runs may change
+		return nil, symbols.ErrNoFunc
+	}
+	if err := jumpable(site); err != nil {
+		return nil, err
+	}
+	for _, pl := range site.Tag.(*tag).list {
+		if pl.hook != nil || pl.exit != nil || pl.probe.spec.Rung == breakpoint.Jump {
+			return nil, errLong
+		}
+	}
+	if p.Space.Dispatches && site.Inst.Kind == arch.KindSyscall {
+		return nil, errCallInside
+	}
+	jump := arch.Addr(s.isa.JumpLen())
+	if len(p.Space.Table.Within(site.Addr-jump+1, site.Addr+jump)) > 1 {
+		return nil, errLong
+	}
+	return m, nil
 }
 
 // noJumps is why there are no jumps on this machine.

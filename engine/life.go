@@ -269,7 +269,7 @@ func (s *session) reignore(t *inferior.Task) error {
 func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 	mem.Note = &s.written
 	space := &inferior.Space{Memory: mem, Users: 1}
-	space.Table = newTable(s.isa, mem, &room{s, space})
+	space.Table = newTable(s.isa, mem, &room{s: s, space: space})
 	p.Space, p.Allowed = space, nil
 	clear(p.Modules)
 }
@@ -286,7 +286,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 		delete(s.unshared, p.Space)
 		delete(s.libraries, p.Space)
 		_ = p.Space.Memory.Close()
-		p.Space.Table = newTable(s.isa, p.Space.Memory, &room{s, p.Space}) // placements keep the process
+		p.Space.Table = newTable(s.isa, p.Space.Memory, &room{s: s, space: p.Space}) // placements keep the process
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -99,7 +98,7 @@ func TestForkedCounter(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(child, syscall.SIGKILL) })
-	jump := s.Placements(both)[0].Rung == breakpoint.Jump
+	jump := isJump(s.Placements(both)[0].Rung)
 	first := register(t, s, ProbeSpec{Location: "work", PID: p.pid, Alone: true})
 	second := register(t, s, ProbeSpec{Location: "work", PID: p.pid, Alone: true})
 	before := s.Hits(both)

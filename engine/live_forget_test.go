@@ -7,7 +7,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 )
 
@@ -43,7 +42,7 @@ func TestForget(t *testing.T) {
 		if n, want := s.Hits(count), s.Hits(always)-before; n > want+1 || want > n+1 {
 			t.Fatalf("round %d: %d hits of %d", i, n, want)
 		}
-		if jumping && rung.Rung != breakpoint.Jump {
+		if jumping && !isJump(rung.Rung) {
 			t.Fatalf("round %d: %v: %s", i, rung.Rung, rung.Reason)
 		}
 		s.(*session).look(func() {

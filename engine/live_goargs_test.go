@@ -171,7 +171,7 @@ func TestGoHandlers(t *testing.T) {
 			results := open("record", builtin.Params{Exprs: []string{"str(ret)"}}, "main.name")
 			stack := open("record", builtin.Params{Exprs: []string{"str(arg1)", "arg2"}}, assembly)
 			slice := open("distinct", builtin.Params{Exprs: []string{"load64(arg1) + load64(arg1 + 8)"}, Guards: builtin.Guards{Filter: "arg2 == 2"}}, "main.total")
-			jumps := slices.ContainsFunc(s.Placements(0), func(pl Placement) bool { return pl.Rung == breakpoint.Jump })
+			jumps := slices.ContainsFunc(s.Placements(0), func(pl Placement) bool { return isJump(pl.Rung) })
 			if want := where == handler.Tracee && jumping; jumps != want {
 				t.Errorf("places are jumps: %v, want %v", jumps, want)
 			}

@@ -55,7 +55,7 @@ func TestStrippedGoJumps(t *testing.T) {
 	traps := 0
 	list := s.Placements(id)
 	for _, pl := range list {
-		if pl.Rung != breakpoint.Jump && pl.Rung != breakpoint.Pun {
+		if !isJump(pl.Rung) {
 			traps++
 		}
 	}

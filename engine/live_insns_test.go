@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -40,7 +39,7 @@ func TestInstructions(t *testing.T) {
 					spec.Handler = openHandler(t, s, *c.of)
 				}
 				for _, pl := range s.Placements(register(t, s, spec)) {
-					if pl.Rung != breakpoint.Jump && pl.Rung != breakpoint.Pun {
+					if !isJump(pl.Rung) {
 						t.Errorf("%s: %+v", c.what, pl)
 					}
 				}

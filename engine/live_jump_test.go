@@ -236,7 +236,7 @@ func TestJumpBesideTrap(t *testing.T) {
 		if err := s.Unregister(second); err != nil {
 			t.Fatal(err)
 		}
-		if pl := s.Placements(first)[0]; pl.Rung != breakpoint.Jump && canJump() && jumping {
+		if pl := s.Placements(first)[0]; !isJump(pl.Rung) && canJump() && jumping {
 			t.Errorf("%+v has gone, and the first is still %v: %s", spec, pl.Rung, pl.Reason)
 		}
 		second = register(t, s, spec)
@@ -284,11 +284,11 @@ func TestJumpFaults(t *testing.T) {
 func TestJumpFaultsInside(t *testing.T) {
 	needsJumps(t)
 	want, _ := alone(t, "faulty", "50", "1")
-	for _, rung := range []breakpoint.Rung{breakpoint.Auto, breakpoint.Slot} {
+	for _, rung := range []breakpoint.Rung{breakpoint.Jump, breakpoint.Slot} {
 		p := launch(t, "faulty", "50", "1")
 		s := attach(t, p.pid)
 		id := register(t, s, ProbeSpec{Location: "second", Rung: rung})
-		if pl := s.Placements(id); rung == breakpoint.Auto && jumping && pl[0].Rung != breakpoint.Jump {
+		if pl := s.Placements(id); rung == breakpoint.Jump && pl[0].Rung != breakpoint.Jump {
 			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
 		}
 		p.goOn()
@@ -374,7 +374,7 @@ func TestTraceeHandlerCloses(t *testing.T) {
 		t.Errorf("the result changes after Close: %v, %v", last, again)
 	}
 	for _, pl := range s.Placements(id) {
-		if pl.Rung != breakpoint.Jump && jumping {
+		if !isJump(pl.Rung) && jumping {
 			t.Errorf("%v: %s", pl.Rung, pl.Reason)
 		}
 	}
@@ -405,7 +405,7 @@ func TestJumpsAgainstTraps(t *testing.T) {
 		<-s.Done()
 		hits = map[string]uint64{}
 		for _, pl := range s.Placements(0) {
-			if pl.Rung == breakpoint.Jump {
+			if isJump(pl.Rung) {
 				jumps++
 			}
 			if pl.Hits > 0 {
@@ -528,7 +528,7 @@ func TestGoGrows(t *testing.T) {
 		s := attach(t, p.pid)
 		body := register(t, s, ProbeSpec{Location: "main.deep", Rung: rung})
 		first := register(t, s, ProbeSpec{Location: "main.deep+0", Rung: rung})
-		if pl := s.Placements(body); rung == breakpoint.Auto && jumping && pl[0].Rung != breakpoint.Jump {
+		if pl := s.Placements(body); rung == breakpoint.Auto && jumping && !isJump(pl[0].Rung) {
 			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
 		}
 		p.goOn()
@@ -552,7 +552,7 @@ func TestGoFaults(t *testing.T) {
 		p := launch(t, "gopanic", rounds)
 		s := attach(t, p.pid, Options{Resident: resident})
 		id := register(t, s, ProbeSpec{Location: "main.touch"})
-		if pl := s.Placements(id); jumping && pl[0].Rung != breakpoint.Jump {
+		if pl := s.Placements(id); jumping && !isJump(pl[0].Rung) {
 			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
 		}
 		if resident {
@@ -599,7 +599,7 @@ func goPreempt(t *testing.T, name string) {
 	}
 	for _, pl := range s.Placements(id) {
 		// On amd64 it saves the flags in its third instruction, which no jump displaces.
-		if pl.Hits > 0 && jumping && hostISA().MinInst() == 4 && pl.Rung != breakpoint.Jump {
+		if pl.Hits > 0 && jumping && hostISA().MinInst() == 4 && !isJump(pl.Rung) {
 			t.Errorf("%+v", pl)
 		}
 	}
@@ -632,3 +632,6 @@ func TestUpgradeOfGone(t *testing.T) {
 		t.Errorf("%v, not that it is gone", err)
 	}
 }
+
+// isJump reports whether a place is served without a stop.
+func isJump(r breakpoint.Rung) bool { return r == breakpoint.Jump || r == breakpoint.Pun }

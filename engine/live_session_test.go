@@ -148,8 +148,8 @@ func registerStorm(t *testing.T, rung breakpoint.Rung, calls uint64) {
 	if err := s.Unregister(whole); err != nil && !gone(err) {
 		t.Error(err)
 	}
-	if rounds < pace(100, 5) {
-		t.Errorf("only %d rounds", rounds)
+	if rounds == 0 {
+		t.Error("the program ended first")
 	}
 	out, status := p.end()
 	if got := said(t, out, "calls"); got != 4*calls || status != 0 {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -16,6 +17,7 @@ import (
 // What is said of a placement whose patch is gone.
 const (
 	gapLost  = "lost: the code there was replaced, by the program or by a kernel uprobe that has gone; hits since then are not counted"
+	gapUnder = "another tool's breakpoint, as a kernel uprobe's, was over the probe: hits meanwhile are not counted"
 	gapAgain = "lost for a while: the code there was replaced, by the program or by a kernel uprobe that has gone; hits until that was seen are not counted"
 )
 
@@ -27,22 +29,29 @@ func optionsOf(t *inferior.Task) uintptr {
 	return ptrace.Follow
 }
 
-// noteLost notes at the placements of sites of a space that their patches are gone. It
-// gives these sites.
+// noteLost notes at the placements of sites of a space that their patches are gone, or that
+// another tool's are over them. It gives those that are gone.
 func (s *session) noteLost(space *inferior.Space, sites []*breakpoint.Site) []*breakpoint.Site {
-	lost := space.Table.Lost(sites)
-	for _, site := range lost {
+	lost, covered := space.Table.Lost(sites)
+	noteGap(covered, gapUnder)
+	noteGap(lost, gapLost, gapAgain, gapUnder)
+	return lost
+}
+
+// noteGap notes at the placements of sites what of their hits is not counted, in the place
+// of nothing or of what says less.
+func noteGap(sites []*breakpoint.Site, gap string, less ...string) {
+	for _, site := range sites {
 		g, ok := site.Tag.(*tag)
 		if !ok { // a dead tracer's, which is being taken out
 			continue
 		}
 		for _, pl := range g.list {
-			if pl.gap == "" || pl.gap == gapAgain {
-				pl.gap = gapLost
+			if pl.gap == "" || slices.Contains(less, pl.gap) {
+				pl.gap = gap
 			}
 		}
 	}
-	return lost
 }
 
 // onExiting is a task that is about to end, which can't be held.

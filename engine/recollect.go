@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -28,6 +30,7 @@ type Resident struct {
 	pid     int // whose it was looked for
 	store   *resident.Store
 	note    resident.Note
+	found   map[uint64]string // what gaps said before Stop
 }
 
 // OpenResident finds what was left in a process, or in that which has forked it.
@@ -68,7 +71,8 @@ func (r *Resident) Running() bool {
 	return (r.pid != r.PID || r.store.Alive()) && resident.Mapped(r.pid) == r.store.Dir()
 }
 
-// Placements are the places of its probes, with their hits so far.
+// Placements are the places of its probes, with their hits so far, and what of these the
+// process's code says to be missing, as far as that may be read.
 func (r *Resident) Placements() (all []Placement, err error) {
 	sets, inUse := map[string]*maps.Set{}, map[string][]int{}
 	defer func() {
@@ -76,6 +80,7 @@ func (r *Resident) Placements() (all []Placement, err error) {
 			err = errors.Join(err, set.Close())
 		}
 	}()
+	gaps := r.gaps()
 	for i, p := range r.note.Probes {
 		for _, pl := range p.Places {
 			name := filepath.Base(pl.File)
@@ -87,10 +92,43 @@ func (r *Resident) Placements() (all []Placement, err error) {
 				sets[name], inUse[name] = set, set.Map(0).InUse()
 			}
 			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr), Exit: pl.Exit,
-				Rung: breakpoint.Jump, Hits: pl.Before + handler.CountIn(sets[name], pl.N, inUse[name])})
+				Rung: rungOf(pl), Gap: gaps[pl.At], Hits: pl.Before + handler.CountIn(sets[name], pl.N, inUse[name])})
 		}
 	}
 	return all, nil
+}
+
+func rungOf(pl resident.Place) breakpoint.Rung {
+	if pl.Pun {
+		return breakpoint.Pun
+	}
+	return breakpoint.Jump
+}
+
+// gaps says, by where its patch lies, what of a place's hits is not counted because the
+// process's code is not what was left there.
+func (r *Resident) gaps() map[uint64]string {
+	if !r.Running() {
+		return r.found
+	}
+	gaps := map[uint64]string{}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", r.pid))
+	if err != nil {
+		return gaps // what may not be read is not known
+	}
+	defer mem.Close()
+	for _, p := range r.note.Probes {
+		for _, pl := range p.Places {
+			now := make([]byte, len(pl.Patch))
+			if _, err := mem.ReadAt(now, int64(pl.At)); err != nil || bytes.Equal(now, pl.Patch) {
+				continue
+			}
+			if gaps[pl.At] = gapLost; hostISA().IsTrap(now) {
+				gaps[pl.At] = gapUnder
+			}
+		}
+	}
+	return gaps
 }
 
 // Uncounted is how many hits are in no count: see Stats.Uncounted.
@@ -193,6 +231,7 @@ func (r *Resident) Stop(wait time.Duration) error {
 	if !r.Running() {
 		return nil
 	}
+	r.found = r.gaps()
 	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		_, err := Clean(r.pid)
 		if !errors.Is(err, errComesBack) || time.Now().After(end) {

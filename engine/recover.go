@@ -25,7 +25,7 @@ func (s *session) recover(p *inferior.Process) error {
 	if len(areas) == 0 && space.Scratch == 0 {
 		return nil
 	}
-	table, _ := breakpoint.Recover(s.isa, space.Memory, &room{s, space}, areas)
+	table, _ := breakpoint.Recover(s.isa, space.Memory, &room{s: s, space: space}, areas)
 	for _, site := range table.Sites() { // tasks run into them until they are halted
 		site.Tag = &tag{plain: true}
 	}

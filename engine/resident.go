@@ -201,8 +201,9 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 			case pl.site == nil || !pl.site.Jumps():
 				pl.err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.why, errStops.Error()))
 			case !pl.second:
+				from, patch := pl.site.Planted()
 				at.Places = append(at.Places, resident.Place{Name: pl.name, Addr: uint64(pl.addr), Before: pl.hits.Load() - pl.counter.base, Exit: pl.exit != nil,
-					File: pl.counter.in.of.Set().File().Name(), N: pl.counter.in.n})
+					File: pl.counter.in.of.Set().File().Name(), N: pl.counter.in.n, At: uint64(from), Patch: patch, Pun: pl.site.Rung == breakpoint.Pun})
 			}
 		}
 		if h := pr.handler; h != nil && len(at.Places) > 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
@@ -19,6 +20,13 @@ import (
 type room struct {
 	s     *session
 	space *inferior.Space
+	batch *batch // under way, or nil
+}
+
+// batch is the task that makes the calls of a Batch, and the mappings before it.
+type batch struct {
+	task *inferior.Task
+	maps []symbols.Mapping
 }
 
 const pageSize = 4096
@@ -33,28 +41,42 @@ func (r *room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
 }
 
 // MapAt implements breakpoint.Mapper.
-func (r *room) MapAt(at arch.Addr, size int) error {
+func (r *room) MapAt(at arch.Addr, size int) (err error) {
+	if r.batch == nil {
+		return r.Batch(func() error { return r.MapAt(at, size) })
+	}
+	if mayGrow(r.batch.maps, at, size) {
+		return breakpoint.ErrTaken
+	}
+	t := r.batch.task
+	got, err := r.s.call(t, ptrace.SysMmap, uint64(at), uint64(size), ptrace.ProtRX, ptrace.MapPrivateAnon|ptrace.MapNoReplace, ^uint64(0), 0)
+	if err == nil && arch.Addr(got) != at {
+		_, _ = r.s.call(t, ptrace.SysMunmap, got, uint64(size)) // as below
+		return breakpoint.ErrTaken
+	}
+	if err != nil && !isGone(err) && !forbids(err) {
+		return fmt.Errorf("%w: %w", breakpoint.ErrTaken, err)
+	}
+	return err
+}
+
+// Batch implements breakpoint.Mapper.
+func (r *room) Batch(f func() error) error {
 	return r.s.withTask(r.s.sharing(r.space), func(t *inferior.Task) error {
 		maps, err := symbols.Maps(t.Process.PID)
 		if err != nil {
 			return err
 		}
-		if mayGrow(maps, at, size) {
-			return errNoRoom
-		}
-		got, err := r.s.call(t, ptrace.SysMmap, uint64(at), uint64(size), ptrace.ProtRX, ptrace.MapPrivateAnon|ptrace.MapNoReplace, ^uint64(0), 0)
-		if err == nil && arch.Addr(got) != at {
-			_, _ = r.s.call(t, ptrace.SysMunmap, got, uint64(size)) // as above
-			err = errNoRoom
-		}
-		return err
+		r.batch = &batch{t, maps}
+		defer func() { r.batch = nil }()
+		return f()
 	})
 }
 
 // mayGrow says whether anything is in a place, or may come to be there because it
-// grows: the heap upwards, stacks downwards.
+// grows: the heap upwards, to twice its size at least, and stacks downwards.
 func mayGrow(maps []symbols.Mapping, at arch.Addr, size int) bool {
-	const lowest, heapRoom, stackRoom = 0x10000, 1 << 30, 256 << 20
+	const lowest, heapRoom, stackRoom = 0x10000, 64 << 20, 256 << 20
 	end := at + arch.Addr(size)
 	if at < lowest {
 		return true
@@ -63,7 +85,7 @@ func mayGrow(maps []symbols.Mapping, at arch.Addr, size int) bool {
 		lo, hi := m.Start, m.End
 		switch {
 		case m.Path == "[heap]":
-			hi += heapRoom
+			hi += max(heapRoom, hi-lo)
 		case strings.HasPrefix(m.Path, "[stack"):
 			lo -= min(lo, stackRoom)
 		}

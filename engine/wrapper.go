@@ -117,7 +117,7 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 	if len(s.regions[space]) == maxRegions {
 		return 0, 0, errManyRegions
 	}
-	if at, err = (&room{s, space}).Map(bias+w.from, pageSize); err != nil {
+	if at, err = (&room{s: s, space: space}).Map(bias+w.from, pageSize); err != nil {
 		return 0, 0, err
 	}
 	var b arch.Buffer

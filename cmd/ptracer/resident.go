@@ -233,7 +233,7 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 		handled[x.Location] = true
 	}
 	locations := r.Locations()
-	counted := places[:0]
+	var counted []engine.Placement
 	for _, pl := range places {
 		if !handled[locations[pl.Probe-1]] {
 			counted = append(counted, pl)
@@ -249,8 +249,12 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 		_, err2 := fmt.Fprintln(w, strings.Join(t.table(), "\n"))
 		err = errors.Join(err, err2)
 	}
+	missing := gapsOf(places)
 	if t.uncounted > 0 {
-		_, err2 := fmt.Fprintf(w, uncounted+"\n", t.uncounted)
+		missing = append(missing, fmt.Sprintf(uncounted, t.uncounted))
+	}
+	for _, line := range missing {
+		_, err2 := fmt.Fprintln(w, line)
 		err = errors.Join(err, err2)
 	}
 	return errors.Join(err, writeResults(w, results, &t, asJSON))

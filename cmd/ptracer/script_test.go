@@ -81,6 +81,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"needs": needs, "status": status, "pause": pause, "fixture": setFixture, "pid": setPID, "traced": traced, "probed": probed, "signal": sendSignal,
 			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches, "server": setServer, "apart": isApart, "examples": examples,
+			"drop": drop,
 		},
 	})
 }
@@ -113,6 +114,15 @@ func probed(ts *testscript.TestScript, _ bool, args []string) {
 		list, err := client.Dialer{Socket: ts.Getenv(client.SocketEnv)}.Hits(pid)
 		return err == nil && slices.ContainsFunc(list, func(t arbiter.TracerInfo) bool { return len(t.Hits) > 0 && slices.Max(t.Hits) > 0 })
 	})
+}
+
+// drop takes what matches a regular expression out of files.
+func drop(ts *testscript.TestScript, _ bool, args []string) {
+	what, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for _, name := range args[1:] {
+		ts.Check(os.WriteFile(ts.MkAbs(name), what.ReplaceAll([]byte(ts.ReadFile(name)), nil), 0o600))
+	}
 }
 
 func isApart(ts *testscript.TestScript, _ bool, args []string) {

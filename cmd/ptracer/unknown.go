@@ -139,15 +139,26 @@ func (j *job) tellFailed() {
 	j.say("%s could not be probed: %s", plural(total, "place"), strings.Join(parts, "; "))
 }
 
-// tellGaps says of which places not all hits could be counted, a line for each reason.
+// tellGaps says of which places not all hits could be counted.
 func (j *job) tellGaps() {
+	var places []engine.Placement
+	for _, p := range j.distinct() {
+		places = append(places, p.Placement)
+	}
+	for _, line := range gapsOf(places) {
+		j.say("%s", line)
+	}
+}
+
+// gapsOf says of which places not all hits could be counted, a line for each reason.
+func gapsOf(places []engine.Placement) (lines []string) {
 	type place struct {
 		pid       int
 		name, gap string
 	}
 	count, first, seen := map[string]int{}, map[string]string{}, map[place]bool{}
 	var order []string
-	for _, p := range j.distinct() {
+	for _, p := range places {
 		at := place{p.PID, p.Name, p.Gap}
 		if p.Err != nil || p.Gap == "" || seen[at] { // it was planted there more than once
 			continue
@@ -160,8 +171,9 @@ func (j *job) tellGaps() {
 		count[p.Gap]++
 	}
 	for _, why := range order {
-		j.say("%s not fully counted: %s (first %s)", plural(count[why], "place"), why, first[why])
+		lines = append(lines, fmt.Sprintf("%s not fully counted: %s (first %s)", plural(count[why], "place"), why, first[why]))
 	}
+	return lines
 }
 
 func plural(n int, what string) string {

@@ -62,6 +62,10 @@ type Place struct {
 	Exit   bool   `json:"exit,omitempty"`
 	File   string `json:"file"` // of the counters
 	N      int    `json:"n"`    // of these
+	// At is where its patch lies, which is Patch.
+	At    uint64 `json:"at,omitempty"`
+	Patch []byte `json:"patch,omitempty"`
+	Pun   bool   `json:"pun,omitempty"` // how it is served
 }
 
 // Handler is a handler that runs there.

@@ -1,0 +1,136 @@
+package breakpoint
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+)
+
+// A pun of one byte leads to one place only. What many of them need is mapped at once,
+// before they are planned: functions that begin alike lead to places as far from each
+// other as they are themselves, so that they share pages.
+
+// maxReserved is how many mappings there may be for veneers, for Reserve to make more: a
+// program's forks copy them all.
+const maxReserved = 256
+
+// batchPuns is how many mappings one task makes while it stands.
+const batchPuns = 32
+
+// Reserve maps what sites need to be puns of one byte, the first ones first; strays asks
+// for what Upgrade.Strays takes, too. What has no room, or comes too late, can't be one.
+// An error means that the space is gone, or that no task of it may be asked.
+func (t *Table) Reserve(sites []*Site, strays bool) error {
+	set := pageSet{has: map[arch.Addr]bool{}}
+	for _, l := range t.libs {
+		if l.puns {
+			set.add(l)
+		}
+	}
+	have := maps.Clone(set.has)
+	for _, s := range sites {
+		code, n := t.CodeAt(s), t.isa.JumpLen()
+		if len(code) < n {
+			continue
+		}
+		lo, _, ok := t.isa.Puns(code[:n], s.Addr, 1)
+		if !ok || !set.addUpTo(t.veneerPages(lo), maxReserved) || !strays {
+			continue
+		}
+		for _, to := range t.strays(code, code[:n], s.Addr) {
+			set.addUpTo(t.veneerPages(to), maxReserved)
+		}
+	}
+	todo := set.without(have)
+	for len(todo) > 0 {
+		err := t.mapper.Batch(func() (err error) {
+			for n := 0; n < batchPuns && len(todo) > 0 && err == nil; n++ {
+				todo, err = t.mapFirst(todo)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapFirst maps the first of several libraries, and gives those that are left to do: its
+// halves, where a part of it has no room.
+func (t *Table) mapFirst(todo []library) ([]library, error) {
+	l, rest := todo[0], todo[1:]
+	err := t.mapper.MapAt(l.addr, l.size)
+	switch {
+	case errors.Is(err, ErrTaken) && l.size > pageSize:
+		half := l.size / 2 &^ (pageSize - 1)
+		second := library{addr: l.addr + arch.Addr(half), size: l.size - half, puns: true}
+		l.size = half
+		return append([]library{l, second}, rest...), nil
+	case errors.Is(err, ErrTaken):
+		return rest, nil
+	case err != nil:
+		return todo, err
+	}
+	return rest, t.addLibrary(l)
+}
+
+// pageSet is pages, and in how many mappings they can be had.
+type pageSet struct {
+	has    map[arch.Addr]bool // by page number
+	groups int
+}
+
+// add puts a library's pages in.
+func (s *pageSet) add(l library) {
+	for page := l.addr / pageSize; page < (l.addr+arch.Addr(l.size))/pageSize; page++ {
+		if !s.has[page] {
+			s.groups += s.joins(page)
+			s.has[page] = true
+		}
+	}
+}
+
+// joins is how many mappings more a page makes.
+func (s *pageSet) joins(page arch.Addr) int {
+	n := 1
+	for _, side := range []arch.Addr{page - 1, page + 1} {
+		if s.has[side] {
+			n--
+		}
+	}
+	return n
+}
+
+// addUpTo puts a library's pages in unless that makes more mappings than most. It reports
+// whether they are in.
+func (s *pageSet) addUpTo(l library, most int) bool {
+	first, end := l.addr/pageSize, (l.addr+arch.Addr(l.size))/pageSize
+	for page := first; page < end; page++ {
+		if !s.has[page] {
+			if s.groups >= most && s.joins(page) > 0 {
+				return false
+			}
+			s.add(library{addr: page * pageSize, size: pageSize})
+		}
+	}
+	return true
+}
+
+// without lists the pages that are not in another set, as mappings.
+func (s *pageSet) without(have map[arch.Addr]bool) (list []library) {
+	for _, page := range slices.Sorted(maps.Keys(s.has)) {
+		at := page * pageSize
+		if have[page] {
+			continue
+		}
+		if n := len(list); n > 0 && list[n-1].addr+arch.Addr(list[n-1].size) == at {
+			list[n-1].size += pageSize
+			continue
+		}
+		list = append(list, library{addr: at, size: pageSize, puns: true})
+	}
+	return list
+}
