@@ -23,11 +23,9 @@ type Upgrade struct {
 	// shorter than a jump: the jump's last bytes are the program's next.
 	// Those may be other sites' patches, too.
 	Pun bool
-	// OneByte asks for a pun of which only the first byte is written, as of a trap.
+	// OneByte asks for a pun of which only the first byte is written, as of a trap, and in what
+	// Reserve has mapped.
 	OneByte bool
-	// Strays asks for a pun of one byte that leads to its run also while another tool has a
-	// trap in its last bytes.
-	Strays bool
 	// Others are the other sites in what the jump displaces, with theirs.
 	Others []Other
 

@@ -33,29 +33,24 @@ func (r *run) rung() Rung {
 
 func (r *run) pun() bool { return r.veneer != 0 }
 
-// pun makes a run's jump one that has no more room than the run's instruction, or one byte.
+// pun makes a run's jump one that has no more room than the run's instruction: of one byte,
+// where that leads to a free place, for it is the harmless one.
 func (t *Table) pun(j *Upgrade, r *run) error {
 	jump := make([]byte, t.isa.JumpLen())
 	if err := t.mem.Read(r.from, jump); err != nil {
 		return err
 	}
-	own := int(r.end() - r.from)
-	if j.OneByte {
-		own = 1
-	}
-	lo, hi, ok := t.isa.Puns(jump, r.from, own)
-	if !ok {
-		return errNoPun
-	}
-	if r.veneer = t.mappedVeneer(r, lo, hi); r.veneer == 0 && !j.OneByte {
-		r.veneer = t.newVeneer(lo, hi)
+	own := 1
+	if r.veneer = t.veneerFor(r, jump, own, !j.OneByte); r.veneer == 0 && !j.OneByte {
+		own = int(r.end() - r.from)
+		r.veneer = t.veneerFor(r, jump, own, true)
 	}
 	if r.veneer == 0 {
 		return errNoPun
 	}
 	t.claim(r, r.veneer)
 	r.shared = jump[own:]
-	if j.Strays {
+	if own == 1 {
 		t.catchStrays(r, jump)
 	}
 	patch, err := t.isa.Jump(r.code, r.from, r.veneer)
@@ -63,6 +58,19 @@ func (t *Table) pun(j *Upgrade, r *run) error {
 		r.patch = patch[:own]
 	}
 	return err
+}
+
+// veneerFor finds room for the veneer of a run's jump that has some bytes of its own, in
+// what is mapped or else, where that may be, anew; 0: there is none.
+func (t *Table) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr) {
+	lo, hi, ok := t.isa.Puns(jump, r.from, own)
+	if !ok {
+		return 0
+	}
+	if at = t.mappedVeneer(r, lo, hi); at == 0 && anew {
+		at = t.newVeneer(lo, hi)
+	}
+	return at
 }
 
 // catchStrays has a pun of one byte lead to its run, too, when another tool has a trap at

@@ -19,10 +19,10 @@ const maxReserved = 256
 // batchPuns is how many mappings one task makes while it stands.
 const batchPuns = 32
 
-// Reserve maps what sites need to be puns of one byte, the first ones first; strays asks
-// for what Upgrade.Strays takes, too. What has no room, or comes too late, can't be one.
-// An error means that the space is gone, or that no task of it may be asked.
-func (t *Table) Reserve(sites []*Site, strays bool) error {
+// Reserve maps what sites need to be puns of one byte, the first ones first, and then what
+// these need for their strays. What has no room, or comes too late, does without. An error
+// means that the space is gone, or that no task of it may be asked.
+func (t *Table) Reserve(sites []*Site) error {
 	set := pageSet{has: map[arch.Addr]bool{}}
 	for _, l := range t.libs {
 		if l.puns {
@@ -30,18 +30,18 @@ func (t *Table) Reserve(sites []*Site, strays bool) error {
 		}
 	}
 	have := maps.Clone(set.has)
+	var strays []arch.Addr
 	for _, s := range sites {
 		code, n := t.CodeAt(s), t.isa.JumpLen()
 		if len(code) < n {
 			continue
 		}
-		lo, _, ok := t.isa.Puns(code[:n], s.Addr, 1)
-		if !ok || !set.addUpTo(t.veneerPages(lo), maxReserved) || !strays {
-			continue
+		if lo, _, ok := t.isa.Puns(code[:n], s.Addr, 1); ok && set.addUpTo(t.veneerPages(lo), maxReserved) {
+			strays = append(strays, t.strays(code, code[:n], s.Addr)...)
 		}
-		for _, to := range t.strays(code, code[:n], s.Addr) {
-			set.addUpTo(t.veneerPages(to), maxReserved)
-		}
+	}
+	for _, to := range strays {
+		set.addUpTo(t.veneerPages(to), maxReserved)
 	}
 	todo := set.without(have)
 	for len(todo) > 0 {

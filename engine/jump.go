@@ -249,9 +249,6 @@ func (s *session) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*b
 		return nil, errCallInside
 	}
 	jump := arch.Addr(s.isa.JumpLen())
-	if site.End() >= site.Addr+jump {
-		return nil, breakpoint.ErrUnsupported
-	}
 	if s.opts.Resident && slices.ContainsFunc(p.Space.Table.Within(site.End(), site.Addr+jump), func(x *breakpoint.Site) bool { return !x.Jumps() }) {
 		return nil, errTrapBehind
 	}
@@ -282,7 +279,7 @@ func (s *session) reserve(p *inferior.Process, sites []*breakpoint.Site) error {
 			others = append(others, site)
 		}
 	}
-	err := p.Space.Table.Reserve(append(named, others...), s.opts.Resident)
+	err := p.Space.Table.Reserve(append(named, others...))
 	if forbids(err) {
 		return nil
 	}
@@ -299,7 +296,7 @@ func (s *session) planOneByte(p *inferior.Process, site *breakpoint.Site, _ int)
 	if err != nil {
 		return nil, err
 	}
-	up := &breakpoint.Upgrade{Site: site, Pun: true, OneByte: true, Strays: s.opts.Resident, Code: code}
+	up := &breakpoint.Upgrade{Site: site, Pun: true, OneByte: true, Code: code}
 	return up, p.Space.Table.Plan(up, 1)
 }
 

@@ -116,7 +116,7 @@ func TestStepRefused(t *testing.T) {
 	if err := s.Step(1); !errors.Is(err, ErrGone) {
 		t.Errorf("another's: %v", err)
 	}
-	p.state("S") // in its read
+	until(t, "its read", func() bool { return inRead(p.pid) })
 	if err := s.InterruptTask(p.pid); err != nil {
 		t.Fatal(err)
 	}

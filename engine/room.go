@@ -74,9 +74,10 @@ func (r *room) Batch(f func() error) error {
 }
 
 // mayGrow says whether anything is in a place, or may come to be there because it
-// grows: the heap upwards, to twice its size at least, and stacks downwards.
+// grows: the heap upwards, to twice its size at least, and stacks downwards. Allocators
+// whose heap can't grow on map memory elsewhere.
 func mayGrow(maps []symbols.Mapping, at arch.Addr, size int) bool {
-	const lowest, heapRoom, stackRoom = 0x10000, 64 << 20, 256 << 20
+	const lowest, heapRoom, stackRoom = 0x10000, 8 << 20, 256 << 20
 	end := at + arch.Addr(size)
 	if at < lowest {
 		return true

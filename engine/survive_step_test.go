@@ -175,7 +175,7 @@ func (v *steady) check(when string) {
 	v.tell('r')
 	s, err := Attach(v.pid)
 	if err != nil {
-		v.t.Fatalf("%s: %v", when, err)
+		v.t.Fatalf("%s: %v; it has%s\n%s", when, err, where(v.pid), newLines(v.maps, mapsOf(v.t, v.pid)))
 	}
 	id, err := s.Register(ProbeSpec{Location: v.where})
 	if err != nil {
