@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -38,6 +39,7 @@ type builder struct {
 	dir     string // for what is compiled
 	options options
 	tests   []guest.Test
+	parts   int // how many guests run them
 }
 
 // goCmd runs the go command for the guest and returns what it prints.
@@ -189,7 +191,26 @@ func (b *builder) addLibs(a *archive) error {
 	return nil
 }
 
+// slowest is the package that takes about as long as all others together.
+const slowest = "/engine"
+
+// divide puts each test into one of the guests, and says how many these are: QEMU has one
+// thread for each (boot).
+func (b *builder) divide() int {
+	is := func(t guest.Test) bool { return strings.HasSuffix(t.Package, slowest) }
+	if runtime.NumCPU() == 1 || len(b.tests) == 1 || !slices.ContainsFunc(b.tests, is) {
+		return 1
+	}
+	for i := range b.tests {
+		if !is(b.tests[i]) {
+			b.tests[i].Part = 1
+		}
+	}
+	return 2
+}
+
 func (b *builder) addPlan(a *archive) error {
+	b.parts = b.divide()
 	plan := guest.Plan{Tests: b.tests, Env: []string{
 		"HOME=/root", "PATH=/bin", "TMPDIR=/tmp", "USER=root", "TERM=dumb",
 		fixture.DirEnv + "=" + guest.FixtureDir,

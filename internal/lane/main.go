@@ -128,11 +128,11 @@ func run(o options) (*result, error) {
 		return nil, err
 	}
 	step(fmt.Sprintf("%d test binaries", len(b.tests)))
-	r, err := boot(o, k, initramfs, filepath.Join(dir, "console-"+o.cpu+".log"))
+	r, err := bootAll(o, k, initramfs, dir, b.parts)
 	if err != nil {
 		return r, err
 	}
-	step("guest done")
+	step("guests done")
 	if r.ran != len(b.tests) {
 		return r, fmt.Errorf("%d of %d test binaries ran", r.ran, len(b.tests))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,13 +11,47 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ptracer/ptracer/internal/lane/guest"
 )
 
-// boot runs the guest, keeps its console in log, and returns its result. The
-// guest's own end line is the result: QEMU exits with 0 after a panic too.
-func boot(o options, kernel, initramfs, log string) (*result, error) {
+// bootAll runs a guest for each part of the plan, side by side, and returns what they say
+// together. Their consoles are kept in dir.
+func bootAll(o options, kernel, initramfs, dir string, parts int) (*result, error) {
+	all, out := &result{ended: true}, &together{to: os.Stdout}
+	results, errs := make([]*result, parts), make([]error, parts)
+	var wg sync.WaitGroup
+	for i := range parts {
+		wg.Go(func() {
+			log := filepath.Join(dir, fmt.Sprintf("console-%s-%d.log", o.cpu, i))
+			results[i], errs[i] = boot(o, kernel, initramfs, log, i, &result{out: out, verbose: o.verbose})
+		})
+	}
+	wg.Wait()
+	for _, r := range results {
+		if r != nil {
+			all.code, all.ran, all.skips = max(all.code, r.code), all.ran+r.ran, append(all.skips, r.skips...)
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+// together has several write to one place, each in whole calls.
+type together struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *together) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(b)
+}
+
+// boot runs the guest for a part of the plan, keeps its console in log, and returns its
+// result. The guest's own end line is the result: QEMU exits with 0 after a panic too.
+func boot(o options, kernel, initramfs, log string, part int, r *result) (*result, error) {
 	cpu := o.cpu
 	if cpu == "max" {
 		cpu = "max,pauth-impdef=on" // QEMU's default algorithm is as slow as it is real
@@ -28,7 +63,7 @@ func boot(o options, kernel, initramfs, log string) (*result, error) {
 	cmd := exec.CommandContext(ctx, "qemu-system-aarch64", "-M", "virt", "-cpu", cpu, "-smp", "2",
 		"-accel", "tcg,thread=single", "-m", "2048", "-nographic", "-nodefaults", "-no-reboot",
 		"-serial", "stdio", "-kernel", kernel, "-initrd", initramfs,
-		"-append", "console=ttyAMA0 rdinit=/init panic=-1 oops=panic quiet")
+		"-append", fmt.Sprintf("console=ttyAMA0 rdinit=/init panic=-1 oops=panic quiet %s%d", guest.PartArg, part))
 	console, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -42,7 +77,6 @@ func boot(o options, kernel, initramfs, log string) (*result, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w (is qemu-system-arm installed?)", err)
 	}
-	r := &result{out: os.Stdout, verbose: o.verbose}
 	readErr := r.read(io.TeeReader(console, file))
 	late := ctx.Err() != nil
 	if r.ended {
@@ -117,12 +151,11 @@ func (r *result) finished(l guest.Line) {
 	r.running = ""
 	r.ran++
 	tests, skips := r.count("--- PASS: ")+r.count("--- FAIL: "), r.count("--- SKIP: ")+r.count("    --- SKIP: ")
-	word := "ok  "
+	word, why := "ok  ", ""
 	if l.Code != 0 {
-		word = "FAIL"
-		r.show()
+		word, why = "FAIL", r.last()
 	}
-	fmt.Fprintf(r.out, "%s\t%s\t%.3fs\t(arm64, %d tests, %d skips)\n", word, l.Package, float64(l.Millis)/1000, tests, skips)
+	fmt.Fprintf(r.out, "%s%s\t%s\t%.3fs\t(arm64, %d tests, %d skips)\n", why, word, l.Package, float64(l.Millis)/1000, tests, skips)
 	r.output = nil
 }
 
@@ -142,29 +175,32 @@ func (r *result) unfinished() {
 	if r.ended {
 		return
 	}
-	r.show()
+	why := r.last()
 	if r.running != "" {
-		fmt.Fprintf(r.out, "FAIL\t%s\t(arm64, not finished)\n", r.running)
+		why += fmt.Sprintf("FAIL\t%s\t(arm64, not finished)\n", r.running)
 	}
+	fmt.Fprint(r.out, why)
 }
 
-// show prints the last of the output, where the reason is, without the news of
-// tests that passed.
-func (r *result) show() {
+// last is the last of the output, where the reason is, without the news of tests that
+// passed; nothing if it was printed.
+func (r *result) last() string {
 	const most = 300
 	if r.verbose {
-		return // it was printed
+		return ""
 	}
+	var b strings.Builder
 	text := slices.DeleteFunc(r.output, func(text string) bool {
 		return text == "" || strings.HasPrefix(text, "=== ") || strings.HasPrefix(strings.TrimSpace(text), "--- PASS: ")
 	})
 	if n := len(text) - most; n > 0 {
-		fmt.Fprintf(r.out, "(%d lines before)\n", n)
+		fmt.Fprintf(&b, "(%d lines before)\n", n)
 		text = text[n:]
 	}
 	for _, line := range text {
-		fmt.Fprintln(r.out, line)
+		fmt.Fprintln(&b, line)
 	}
+	return b.String()
 }
 
 // listSkips appends the guest's skips to the list of this run, if there is one.

@@ -33,7 +33,12 @@ type Test struct {
 	Binary  string   // path in the guest
 	Dir     string   // working directory
 	Args    []string // without the program's name
+	Part    int      // of the plan: that of the guest that runs it
 }
+
+// PartArg, with a number behind it, is what the guest's command line says of the part of
+// the plan that it runs.
+const PartArg = "ptracer.part="
 
 // Kind is what a line on the console says.
 type Kind string
