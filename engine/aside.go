@@ -160,7 +160,10 @@ func (s *session) goAway(p *inferior.Process, a *away, why string) error {
 // last thing, as for resident probes.
 func (s *session) leaveJumps(p *inferior.Process) error {
 	ps := []*inferior.Process{p}
-	if err := errors.Join(p.Space.Table.Remove(s.traps(p.Space)), s.ownHandler(p)); err != nil {
+	if err := p.Space.Table.Remove(s.traps(p.Space)); err != nil {
+		return err
+	}
+	if err := s.ownHandler(p); err != nil {
 		return err
 	}
 	if err := s.withoutGuard(p.Space, ps); err != nil {

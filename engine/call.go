@@ -194,7 +194,8 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 		case ptrace.Signal:
 			t.SetRegs(saved)
 			t.Asked = true
-			if err := errors.Join(s.reseal(t), redispatch(t)); err != nil {
+			err := s.reseal(t)
+			if err = errors.Join(err, redispatch(t)); err != nil {
 				return err
 			}
 			why, goOn := errInterrupted, func() error { return s.decide(t, stop) }

@@ -93,7 +93,10 @@ func (s *session) resumeTask(tid int) error {
 	if t.State != inferior.Stopped && !t.User {
 		return fmt.Errorf("task %d: %w", tid, ErrNotStopped)
 	}
-	return errors.Join(s.resumeUser(t), s.jumpAgain(t.Process))
+	if err := s.resumeUser(t); err != nil {
+		return err
+	}
+	return s.jumpAgain(t.Process)
 }
 
 func (s *session) resumeUser(t *inferior.Task) error {

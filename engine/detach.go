@@ -161,11 +161,13 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 				continue
 			}
 			some = t
-			err = errors.Join(err, s.leaveSlot(t, false), s.clearWatches(t), t.Flush())
+			if e := s.leaveHere(t); e != nil && !isGone(e) { // it may be in a slot
+				within = errors.Join(within, e)
+			}
 		}
 	}
 	if some == nil || !space.Table.Prepared() {
-		return err
+		return errors.Join(err, within)
 	}
 	if n := space.Table.Len(); n > 0 && !isGone(err) { // tasks come to what is left of them
 		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do our mappings", n, ps[0].PID))
@@ -188,6 +190,15 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 		return errors.Join(err, within)
 	}
 	return errors.Join(err, s.unmap(some))
+}
+
+// leaveHere leaves a halted task where it is in the program, without anything of ours.
+func (s *session) leaveHere(t *inferior.Task) error {
+	if err := s.leaveSlot(t, false); err != nil {
+		return err
+	}
+	err := s.clearWatches(t)
+	return errors.Join(err, t.Flush())
 }
 
 // removeGuards gives halted processes their own SIGTRAP handlers back: each has its own.
@@ -275,7 +286,8 @@ func (s *session) let(p *inferior.Process) error {
 	var errs []error
 	for _, t := range p.Tasks {
 		if t.State == inferior.Stopped {
-			err := errors.Join(t.Flush(), ptrace.Detach(t.TID, t.HeldSig))
+			err := t.Flush()
+			err = errors.Join(err, ptrace.Detach(t.TID, t.HeldSig)) // it goes on in any case
 			if err != nil && !isGone(err) {
 				errs = append(errs, err)
 			}

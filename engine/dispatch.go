@@ -103,8 +103,11 @@ func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
 	if err != nil || !t.Process.Space.Dispatches || !s.lets(t, d, site.End()) {
 		return errors.Join(err, s.resume(t, 0))
 	}
-	if err := errors.Join(undispatch(t), t.Flush()); err != nil {
+	if err := undispatch(t); err != nil {
 		return err
+	}
+	if err := t.Flush(); err != nil {
+		return errors.Join(err, redispatch(t))
 	}
 	if err := ptrace.Syscall(t.TID, 0); err != nil {
 		return errors.Join(err, redispatch(t))

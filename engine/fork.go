@@ -132,7 +132,8 @@ func (s *session) onStale(t *inferior.Task) error {
 		return s.release(p)
 	}
 	s.rescan(p)
-	return errors.Join(s.setWatches(t), s.unhalt(t))
+	err := s.setWatches(t)
+	return errors.Join(err, s.unhalt(t))
 }
 
 // A child of clone3 may be made without handlers (CLONE_CLEAR_SIGHAND): it has no guard,

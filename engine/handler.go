@@ -369,7 +369,8 @@ func (h *opened) Close() error {
 	if h.closed {
 		return os.ErrClosed
 	}
-	err := errors.Join(h.s.unlinkAll(h), h.s.unjump(h)) // the last hits in kernel and program are over then
+	err := h.s.unlinkAll(h)
+	err = errors.Join(err, h.s.unjump(h)) // the last hits in kernel and program are over then
 	var err2 error
 	if !h.kept {
 		h.last, err2 = h.read()

@@ -235,7 +235,8 @@ func (s *session) noteAlike(parent *inferior.Task) error {
 	if err == nil && pointer != 0 {
 		err = s.noteIDs(space, pointer, 0)
 	}
-	return errors.Join(err, s.noteOwner(space, 0), s.noteOther(space, nil))
+	err = errors.Join(err, s.noteOwner(space, 0))
+	return errors.Join(err, s.noteOther(space, nil))
 }
 
 // noteOwner says whose a space's table is, which child has just left: nobody's, where

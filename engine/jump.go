@@ -89,7 +89,10 @@ func (s *session) upgradeThose(p *probe, proc *inferior.Process, sites []*breakp
 			list = append(list, site)
 		}
 	}
-	return errors.Join(s.upgrade(proc, list), s.hookGated(proc))
+	if err := s.upgrade(proc, list); err != nil {
+		return err
+	}
+	return s.hookGated(proc)
 }
 
 // onlyJumps takes what could not be made a jump from a probe that wants nothing

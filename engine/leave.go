@@ -44,7 +44,10 @@ func (s *session) leaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l leaving,
 				return l, err
 			}
 		}
-		if err := errors.Join(s.swallow(t.Process.Space, true), t.Flush()); err != nil {
+		if err := s.swallow(t.Process.Space, true); err != nil {
+			return l, err
+		}
+		if err := t.Flush(); err != nil {
 			return l, err
 		}
 		if err := ptrace.Step(t.TID, inject); err != nil {
@@ -228,5 +231,8 @@ func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
 		}
 	}
 	t.Asked = true
-	return true, errors.Join(err, ptrace.Interrupt(t.TID), s.letGo(t, signal))
+	if err := ptrace.Interrupt(t.TID); err != nil {
+		return true, err
+	}
+	return true, s.letGo(t, signal)
 }

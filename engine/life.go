@@ -144,7 +144,8 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		}
 	}
 	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
-		if err := errors.Join(s.noteAlike(t), s.leaveLines(parent)); err != nil {
+		err := s.noteAlike(t)
+		if err = errors.Join(err, s.leaveLines(parent)); err != nil {
 			s.warn(parent, "the place of its counts: %v", err)
 		}
 	}

@@ -45,7 +45,8 @@ func (s *session) onVForkDone(t *inferior.Task) error {
 	if a := s.away[child]; a != nil && err == nil {
 		err = s.lower(a)
 	}
-	err = errors.Join(err, s.noteThread(t), s.noteOwner(t.Process.Space, child)) // its pointer is its own again
+	err = errors.Join(err, s.noteThread(t)) // its pointer is its own again
+	err = errors.Join(err, s.noteOwner(t.Process.Space, child))
 	return errors.Join(err, s.resume(t, 0))
 }
 

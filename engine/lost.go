@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -106,5 +105,8 @@ func (s *session) replant(p *inferior.Process, lost []*breakpoint.Site) error {
 			}
 		}
 	}
-	return errors.Join(s.upgrade(p, jumps), s.jumpAgain(p))
+	if err := s.upgrade(p, jumps); err != nil {
+		return err
+	}
+	return s.jumpAgain(p)
 }

@@ -81,7 +81,10 @@ func (s *session) endByTrap(t *inferior.Task) error {
 	mask, err2 := ptrace.GetSigMask(t.TID)
 	if err = errors.Join(err, err2); err == nil {
 		p.Guarded = false
-		err = errors.Join(ptrace.SetSigMask(t.TID, mask&^bitTrap), ptrace.Send(p.PID, t.TID, ptrace.SIGTRAP))
+		err = ptrace.SetSigMask(t.TID, mask&^bitTrap)
+	}
+	if err == nil {
+		err = ptrace.Send(p.PID, t.TID, ptrace.SIGTRAP)
 	}
 	return errors.Join(err, s.unhalt(t))
 }

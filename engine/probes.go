@@ -109,7 +109,8 @@ func (s *session) register(p *probe) error {
 			s.hookLoader(proc)
 			s.hookGoTracer(proc)
 		}
-		if err := errors.Join(s.plant(p, proc, s.modules(proc)), s.jumpAgain(proc)); err != nil {
+		err := s.plant(p, proc, s.modules(proc))
+		if err = errors.Join(err, s.jumpAgain(proc)); err != nil { // of others' sites, too
 			errs = append(errs, err)
 		}
 	}
@@ -209,7 +210,8 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 		}
 		s.place(pl)
 	}
-	return errors.Join(s.openGates(proc, sites), s.upgradePlaced(p, proc, sites))
+	err := s.openGates(proc, sites)
+	return errors.Join(err, s.upgradePlaced(p, proc, sites)) // of the others
 }
 
 // insert arms sites; tasks may run into them as soon as it starts, so their
@@ -266,7 +268,10 @@ func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) erro
 	if !fresh {
 		return nil
 	}
-	return errors.Join(s.learnDispatch(proc), s.hookCalls(proc))
+	if err := s.learnDispatch(proc); err != nil {
+		return err
+	}
+	return s.hookCalls(proc)
 }
 
 // Unregister implements Session.

@@ -67,7 +67,10 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 	}
 	s.unquiet(p, table)
 	if space.Resident {
-		if err := errors.Join(s.unhaltTasks(p), s.guardAgain(p, table)); err != nil {
+		if err := s.unhaltTasks(p); err != nil {
+			return err
+		}
+		if err := s.guardAgain(p, table); err != nil {
 			return err
 		}
 		stuck = s.haltAll(ps)

@@ -71,7 +71,8 @@ func (s *session) newFile() func() (*os.File, error) {
 // Leave implements Session.
 func (s *session) Leave() error {
 	if !s.opts.Resident {
-		return errors.Join(fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported), s.Detach())
+		err := fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported)
+		return errors.Join(err, s.Detach())
 	}
 	err := s.do(func() error {
 		err := s.leaveAll()
@@ -153,7 +154,7 @@ func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) er
 	}
 	for _, q := range ps {
 		for _, t := range q.Tasks {
-			if err := errors.Join(s.leaveSlot(t, false), s.clearWatches(t), t.Flush()); err != nil && !isGone(err) {
+			if err := s.leaveHere(t); err != nil && !isGone(err) {
 				return err
 			}
 		}

@@ -148,5 +148,6 @@ func (s *session) reseal(t *inferior.Task) error {
 
 // mayCall says whether a halted task can be had to make system calls.
 func (s *session) mayCall(t *inferior.Task) error {
-	return errors.Join(s.unseal(t), s.reseal(t))
+	err := s.unseal(t)
+	return errors.Join(err, s.reseal(t))
 }

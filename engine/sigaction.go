@@ -135,7 +135,10 @@ func (s *session) answerSigaction(t *inferior.Task, behind arch.Addr) (moved boo
 	if t.Process.Old != nil {
 		return true, s.resume(t, 0)
 	}
-	return true, errors.Join(s.writeOld(t.Process.Space), s.renewGuard(t))
+	if err := s.writeOld(t.Process.Space); err != nil {
+		return true, err
+	}
+	return true, s.renewGuard(t)
 }
 
 // ownAction is what the program has set for SIGTRAP. A process that runs in

@@ -201,7 +201,10 @@ func (s *session) trapThere(t *inferior.Task, addr arch.Addr) bool {
 func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
 	cell := site.Slot()
 	t.SetPC(cell)
-	if err := errors.Join(s.swallow(t.Process.Space, true), t.Flush()); err != nil {
+	if err := s.swallow(t.Process.Space, true); err != nil {
+		return err
+	}
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	for {

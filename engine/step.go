@@ -145,10 +145,14 @@ func (s *session) jumpAgain(p *inferior.Process) error {
 		}
 	}
 	delete(s.near, p)
-	if err := errors.Join(s.upgrade(p, sites), s.hookGated(p)); !isGone(err) {
-		return err
+	err := s.upgrade(p, sites)
+	if err == nil {
+		err = s.hookGated(p)
 	}
-	return nil
+	if isGone(err) {
+		return nil
+	}
+	return err
 }
 
 // runTo lets a stopped task run until it stands and done says so, or it is about
@@ -165,7 +169,10 @@ func (s *session) runTo(t *inferior.Task, done func() bool) error {
 		}
 		err := s.pumpFor(stepPatience, func() bool { return t.State == inferior.Stopped || t.State == inferior.Gone })
 		if err == errBusy {
-			return errors.Join(errWaiting, s.halt(t), s.unhalt(t))
+			if err := s.halt(t); err != nil {
+				return errors.Join(errWaiting, err)
+			}
+			return errors.Join(errWaiting, s.unhalt(t))
 		}
 		switch {
 		case err != nil:

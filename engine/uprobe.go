@@ -88,7 +88,8 @@ func attachMost(places []*placement, locs []kernel.Location, attach func([]kerne
 		places[0].link = link // the others go with it
 		return nil
 	case errors.Is(err, notSupp) && n > 1:
-		return errors.Join(attachMost(places[:n/2], locs[:n/2], attach), attachMost(places[n/2:], locs[n/2:], attach))
+		err := attachMost(places[:n/2], locs[:n/2], attach)
+		return errors.Join(err, attachMost(places[n/2:], locs[n/2:], attach))
 	case errors.Is(err, notSupp):
 		places[0].err = errInstruction
 		return nil

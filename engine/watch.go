@@ -234,7 +234,10 @@ func (s *session) leaveWatch(t *inferior.Task) error {
 // stepWatch lets a task make the access that its debug registers reported
 // before it happened.
 func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debug) error {
-	if err := errors.Join(t.Flush(), ptrace.SetDebug(t.TID, &[ptrace.MaxDebug]ptrace.Debug{})); err != nil {
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if err := ptrace.SetDebug(t.TID, &[ptrace.MaxDebug]ptrace.Debug{}); err != nil {
 		return err
 	}
 	from, err := t.Regs()

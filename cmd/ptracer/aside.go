@@ -81,7 +81,8 @@ func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions,
 		return nil
 	}
 	err = runAside(command)
-	return errors.Join(err, s.StepAside(pid, 0), awaitBack(s, pid))
+	err = errors.Join(err, s.StepAside(pid, 0))
+	return errors.Join(err, awaitBack(s, pid))
 }
 
 // runAside runs a command as the other tracer. A terminal's Ctrl-C is for it.

@@ -191,7 +191,8 @@ func writeTo(path string, w io.Writer, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
-	return errors.Join(write(f), f.Close())
+	err = write(f)
+	return errors.Join(err, f.Close())
 }
 
 // benchProgress tells how far a run is: in one line of a terminal that changes,

@@ -105,7 +105,10 @@ func writeCount(w io.Writer, j *job) error {
 		_, err := fmt.Fprintln(w, strings.Join(j.tally(false).table(), "\n"))
 		return err
 	}
-	return errors.Join(writeJSON(w, j.tally(true).objects()), writeJSON(w, failures(j.distinct())))
+	if err := writeJSON(w, j.tally(true).objects()); err != nil {
+		return err
+	}
+	return writeJSON(w, failures(j.distinct()))
 }
 
 // places are the places of the job's probes.

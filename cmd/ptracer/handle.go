@@ -202,7 +202,8 @@ func summarize(opt *options, spec engine.HandlerSpec, open opener, stderr io.Wri
 		return errors.Join(err, out.close())
 	}
 	if opt.resident {
-		return errors.Join(h.leave(out), h.close())
+		err := h.leave(out)
+		return errors.Join(err, h.close())
 	}
 	screen := &screen{}
 	if result == nil {

@@ -83,7 +83,9 @@ func probes(opt *options, summary bool, open opener, stdout, stderr io.Writer) e
 	if summary {
 		write = writeShares
 	}
-	return errors.Join(err, write(out, list, opt.json), out.close(), j.tellUnknown())
+	err = errors.Join(err, write(out, list, opt.json))
+	err = errors.Join(err, out.close())
+	return errors.Join(err, j.tellUnknown())
 }
 
 // share is one line of a summary.

@@ -167,7 +167,8 @@ func withOutput(path string, stdout io.Writer, write func(io.Writer) error) erro
 	if err != nil {
 		return err
 	}
-	return errors.Join(write(out), out.close())
+	err = write(out)
+	return errors.Join(err, out.close())
 }
 
 func parsePID(text string) (int, error) {
@@ -214,7 +215,10 @@ func stopResident(w io.Writer, text string, asJSON bool) error {
 	if err := r.Stop(signalWait); err != nil {
 		return err
 	}
-	return errors.Join(writeResident(w, r, seconds, asJSON), r.Collect())
+	if err := writeResident(w, r, seconds, asJSON); err != nil {
+		return err // what it has found out can be read again
+	}
+	return r.Collect()
 }
 
 // writeResident writes what was found out, in seconds (0: not known): a table of the
@@ -243,7 +247,8 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 	t.rows = rowsOf(counted, asJSON, func(pl *engine.Placement) bool { return isNamed(locations[pl.Probe-1]) })
 	t.uncounted, err = r.Uncounted()
 	if asJSON {
-		return errors.Join(err, writeJSON(w, t.objects()), writeResults(w, results, &t, asJSON))
+		err = errors.Join(err, writeJSON(w, t.objects()))
+		return errors.Join(err, writeResults(w, results, &t, asJSON))
 	}
 	if len(t.rows) > 0 {
 		_, err2 := fmt.Fprintln(w, strings.Join(t.table(), "\n"))

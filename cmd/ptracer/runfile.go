@@ -154,7 +154,8 @@ func runFile(opt *options, g *guards, places []programAt, open opener, stderr io
 	}
 	if err := j.start(open); err != nil {
 		rd.end()
-		return errors.Join(err, h.close(), out.close())
+		err = errors.Join(err, h.close())
+		return errors.Join(err, out.close())
 	}
 	why := h.wait(out, latency, out.flush)
 	return h.finish(why, out, func() error {

@@ -114,16 +114,18 @@ var (
 )
 
 // worse is why an executor is not to be chosen, though it can.
-func (w Where) worse(p *program.Program) error {
+func (w Where) worse(h *build.Handler) error {
 	if w != Kernel {
 		return nil
 	}
-	for num := range calls(p) {
-		switch num {
-		case program.FnGetStack, program.FnGetStackID:
-			return errStacks
-		case program.FnTracePrintk:
-			return errPrints
+	for _, p := range []*program.Program{h.Entry, h.Exit} {
+		for num := range calls(p) {
+			switch num {
+			case program.FnGetStack, program.FnGetStackID:
+				return errStacks
+			case program.FnTracePrintk:
+				return errPrints
+			}
 		}
 	}
 	return nil
@@ -171,7 +173,7 @@ func (e Executors) auto(h *Verified) (maps Maps, chosen Where, why string, err e
 		return true
 	}
 	for _, w := range cheapest {
-		if less := errors.Join(w.worse(h.Handler.Entry), w.worse(h.Handler.Exit)); less != nil && e.at(w) != nil {
+		if less := w.worse(h.Handler); less != nil && e.at(w) != nil {
 			reasons, last = append(reasons, fmt.Sprintf("%v: %v", w, less)), append(last, w)
 			continue
 		}

@@ -215,7 +215,7 @@ func (in *Instance) Close() error {
 			errs = append(errs, other.Close())
 		}
 	}
-	return errors.Join(errors.Join(errs...), in.release())
+	return errors.Join(append(errs, in.release())...)
 }
 
 // Under is the handler for functions of a calling convention: the instance itself

@@ -76,6 +76,12 @@ func TestRules(t *testing.T) {
 		{"no suffix", "arch/amd64/inst_table.go", ``, ""},
 		{"only a suffix", "arch/amd64.go", ``, ""},
 
+		{"joined", "engine/a.go", `import "errors"; func f() error { return errors.Join(g(), h()) }`, "engine/a.go:1: joined"},
+		{"joined methods", "cmd/x/a.go", `import "errors"; func f(err error) error { return errors.Join(err, x.g(), x.y.h()) }`, "joined"},
+		{"joined with what has been", "engine/a.go", `import "errors"; func f(err error) error { return errors.Join(err, h()) }`, ""},
+		{"joined with a reason", "engine/a.go", `import ("errors"; "fmt"); func f() error { return errors.Join(fmt.Errorf("a"), errors.New("b"), h()) }`, ""},
+		{"joined in a benchmark", "bench/a.go", `import "errors"; func f() error { return errors.Join(g(), h()) }`, ""},
+
 		{"test", "arch/a_test.go", `import "os"`, "no Go files"},
 		{"fixture", "testdata/src/a.go", `import "C"`, "no Go files"},
 		{"hidden", ".x/a.go", `import "C"`, "no Go files"},

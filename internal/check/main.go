@@ -30,7 +30,7 @@ func main() {
 	if len(breaches) > 0 {
 		os.Exit(1)
 	}
-	fmt.Printf("import rules: %d files in order\n", files)
+	fmt.Printf("rules: %d files in order\n", files)
 }
 
 // check applies all rules to the module below fsys, and tells of how many

@@ -86,6 +86,7 @@ var rules = []rule{
 	{"cgo", checkCgo},
 	{"door", checkDoor},
 	{"pure", checkPure},
+	{"joined", checkJoined},
 }
 
 type rule struct {
@@ -203,6 +204,44 @@ func checkPure(s source, tell func(int, string)) {
 	if last := words[len(words)-1]; len(words) > 1 && slices.Contains(platforms, last) {
 		tell(1, pure+"no file name that ends in _"+last)
 	}
+}
+
+// made are the calls that make an error of what has happened, and do nothing.
+var made = []string{"fmt.Errorf", "errors.New", "errors.Join"}
+
+// checkJoined holds that no statement does two things whose errors it joins: the second is
+// done though the first has failed. What must be done all the same is a statement of its
+// own, with the error so far beside it.
+func checkJoined(s source, tell func(int, string)) {
+	if within(s.pkg, "bench") || within(s.pkg, tools) {
+		return
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || called(call) != "errors.Join" {
+			return true
+		}
+		does := 0
+		for _, arg := range call.Args {
+			if arg, ok := arg.(*ast.CallExpr); ok && !slices.Contains(made, called(arg)) {
+				does++
+			}
+		}
+		if does > 1 {
+			tell(s.line(call), "errors.Join of several calls: an error must stop what comes behind it; write a clean-up as a statement of its own")
+		}
+		return true
+	})
+}
+
+// called is the name of what a call calls, as far as it is PACKAGE.FUNCTION.
+func called(call *ast.CallExpr) string {
+	if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+		if pkg, ok := sel.X.(*ast.Ident); ok {
+			return pkg.Name + "." + sel.Sel.Name
+		}
+	}
+	return ""
 }
 
 // onePicker holds that one file of the product imports the instruction sets,
