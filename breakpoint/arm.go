@@ -46,6 +46,22 @@ func (t *Table) Arm(jumps []*Upgrade) []error {
 	return errs
 }
 
+// Atomic reports whether a planned jump may be armed while tasks run: of the program's code
+// one byte changes, the first of an instruction. Each of them then sees the instruction or
+// the jump (AMD64 Architecture Programmer's Manual, volume 2, 7.6.1, "Cross-Modifying Code";
+// so do kernels and debuggers write traps).
+func (j *Upgrade) Atomic() bool {
+	r := j.run
+	quiet := !slices.ContainsFunc(r.sites, func(s *Site) bool { return len(s.patch) > 0 })
+	return len(r.patch) == 1 && len(r.insts) == 1 && len(r.led) == 0 && quiet
+}
+
+// Removable reports whether a site may be removed while tasks run: its patch is one byte, and
+// nothing shares its jump, or leans on it.
+func (t *Table) Removable(s *Site) bool {
+	return s.run != nil && len(s.run.patch) == 1 && len(s.run.insts) == 1 && len(t.Sharing([]*Site{s})) == 1
+}
+
 // noteJump writes into a site's cell how to undo its jump: the program's bytes
 // where that lies, and behind those, where it lies before the site, the trap's.
 func (t *Table) noteJump(s *Site, r *run) {
@@ -191,16 +207,21 @@ func (t *Table) exchangePage(changes []change, list []int, errs []error) {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrNotMapped, err)
 	}
+	from, to := n, 0 // what differs
 	for _, i := range list {
 		c, at := changes[i], int(changes[i].addr-first.addr)
-		if err == nil && c.is(code[at:]) {
-			copy(code[at:], c.now)
-		} else {
+		if err != nil || !c.is(code[at:]) {
 			errs[i] = errNotOurs
+			continue
+		}
+		for k, b := range c.now {
+			if code[at+k] != b {
+				code[at+k], from, to = b, min(from, at+k), max(to, at+k+1)
+			}
 		}
 	}
-	if err == nil {
-		if err = t.mem.Write(first.addr, code); err != nil {
+	if err == nil && from < to {
+		if err = t.mem.Write(first.addr+arch.Addr(from), code[from:to]); err != nil {
 			err = &refused{err}
 		}
 	}

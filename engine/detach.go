@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -86,7 +89,7 @@ func (s *session) haltAll(ps []*inferior.Process) (stuck int) {
 	s.storm.leave(false) // nobody shall wait for a thread of the idle class
 	var waiting []*inferior.Task
 	for _, p := range ps {
-		for _, t := range p.Tasks {
+		for _, t := range inOrder(p) {
 			t.Hold++
 			if !atEvent(t) {
 				s.ask(t)
@@ -107,11 +110,41 @@ func (s *session) haltAll(ps []*inferior.Process) (stuck int) {
 		}
 		return true
 	}
+	s.gather(waiting)
 	_ = s.await(waiting, stands)
 	for _, p := range ps {
 		p.Hold--
 	}
 	return len(moving(ps))
+}
+
+// inOrder are a process's tasks by their numbers: halted and let go in one order, each
+// stands for half the time of a pause, and not some for all of it.
+func inOrder(p *inferior.Process) []*inferior.Task {
+	return slices.SortedFunc(maps.Values(p.Tasks), func(a, b *inferior.Task) int { return cmp.Compare(a.TID, b.TID) })
+}
+
+// gather takes the stops that are there of many tasks, each by its number: to be told of
+// any of them, the kernel looks through all.
+func (s *session) gather(ts []*inferior.Task) {
+	for _, t := range s.deciding {
+		s.keep(t)
+	}
+	s.pumping++
+	defer func() { s.pumping-- }()
+	for took := true; took; {
+		took = false
+		s.takeEnds()
+		for _, t := range ts {
+			if t.State != inferior.Running {
+				continue
+			}
+			if stop, ok, err := ptrace.Wait(t.TID, false); ok && err == nil {
+				s.take(stop)
+				took = true
+			}
+		}
+	}
 }
 
 // ask interrupts a task that is not in an event stop.
@@ -284,7 +317,7 @@ func (s *session) unmap(t *inferior.Task) error {
 // let detaches from all tasks of a process, whose stops it ends.
 func (s *session) let(p *inferior.Process) error {
 	var errs []error
-	for _, t := range p.Tasks {
+	for _, t := range inOrder(p) {
 		if t.State == inferior.Stopped {
 			err := t.Flush()
 			err = errors.Join(err, ptrace.Detach(t.TID, t.HeldSig)) // it goes on in any case

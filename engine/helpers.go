@@ -309,9 +309,8 @@ func (s *session) newsPlace(places []byte, pointer uint64) int {
 	return free
 }
 
-// noteThreads puts what is known of the threads of a space, which are halted, into
-// its table.
-func (s *session) noteThreads(space *inferior.Space) error {
+// noteThreads puts what is known of the threads of a space into its table.
+func (s *session) noteThreads(space *inferior.Space, known pointers) error {
 	if space.Threads == 0 || space.ThreadsNoted {
 		return nil
 	}
@@ -320,7 +319,7 @@ func (s *session) noteThreads(space *inferior.Space) error {
 	var other *inferior.Task
 	note := func(p *inferior.Process) error {
 		for _, t := range p.Tasks {
-			pointer, err := ptrace.ThreadPointer(t.TID)
+			pointer, err := known[t].to, known[t].err
 			if err != nil && !isGone(err) {
 				return err
 			}

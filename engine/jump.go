@@ -125,6 +125,9 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	for i, site := range sites {
 		list[i].site = site
 	}
+	if s.looksAtLines(p.Space) && s.fewLines(p.Space) {
+		p.Space.NoLines = true // seen in the pause, all would be planned again
+	}
 	if err := s.reserve(p, sites); err != nil {
 		return err
 	}
@@ -135,7 +138,7 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	for i := range list {
 		list[i].why = nil
 	}
-	if list, err = s.armPlanned(p, list, s.planJump); err != nil {
+	if list, err = s.armPlanned(p, list, s.planAny); err != nil {
 		return err
 	}
 	traps := slices.DeleteFunc(slices.Clone(sites), func(site *breakpoint.Site) bool {
@@ -325,6 +328,19 @@ func (s *session) oneByte(p *inferior.Process, site *breakpoint.Site) (*symbols.
 		return nil, errLong
 	}
 	return m, nil
+}
+
+// planAny gets a jump ready for a site: one of full length, or a pun where nothing else of
+// ptracer's lies in what would be its last bytes. Others have to wait until that has its patches.
+func (s *session) planAny(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
+	up, err := s.planJump(p, site, more)
+	if err == nil || isGone(err) || len(p.Space.Table.Within(site.Addr+1, site.Addr+arch.Addr(s.isa.JumpLen()))) > 0 {
+		return up, err
+	}
+	if pun, e := s.planPun(p, site, more); e == nil || isGone(e) {
+		return pun, e
+	}
+	return nil, err
 }
 
 // noJumps is why there are no jumps on this machine.

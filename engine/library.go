@@ -30,6 +30,12 @@ func (s *session) rescan(p *inferior.Process) {
 	for _, m := range fresh {
 		s.loaded(p, m)
 	}
+	if len(fresh) == 0 {
+		return
+	}
+	if err := s.jumpAgain(p); err != nil { // once for all of them: it may take a pause
+		s.warn(p, "jumps in what it has loaded: %v", err)
+	}
 }
 
 // readModules reads the objects that a process has, and which of them are new.
@@ -76,9 +82,6 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 		if err := s.plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.places) == 0 && !pr.spec.Pending {
 			continue // told once all libraries are there
 		}
-	}
-	if err := s.jumpAgain(p); err != nil {
-		s.warn(p, "%s: %v", m.Path, err)
 	}
 }
 

@@ -80,11 +80,34 @@ func (s *session) claimFor(p *inferior.Process, near arch.Addr) (*library, error
 	return s.library(p, nil, near, byLine, env, need)
 }
 
-// checkLines says whether threads of a space, which are halted, can be told apart.
-// In a program that begins there is no pointer yet, but will be when anything but
-// the loader runs.
-func (s *session) checkLines(space *inferior.Space) error {
-	if !s.takeLines() || space.NoLines || space.LinesChecked {
+// pointers are what is known of the pointers of tasks to their own data.
+type pointers map[*inferior.Task]pointer
+
+type pointer struct {
+	to  uint64
+	err error
+}
+
+// learnPointers reads those of all tasks of a space that are halted.
+func (s *session) learnPointers(space *inferior.Space) pointers {
+	known := pointers{}
+	for _, p := range s.sharing(space) {
+		for _, t := range p.Tasks {
+			known.learn(t)
+		}
+	}
+	return known
+}
+
+func (known pointers) learn(t *inferior.Task) {
+	to, err := ptrace.ThreadPointer(t.TID)
+	known[t] = pointer{to, err}
+}
+
+// checkLines says whether threads of a space can be told apart. In a program that begins
+// there is no pointer yet, but will be when anything but the loader runs.
+func (s *session) checkLines(space *inferior.Space, known pointers) error {
+	if !s.looksAtLines(space) {
 		return nil
 	}
 	seen := map[uint64]bool{}
@@ -94,7 +117,7 @@ func (s *session) checkLines(space *inferior.Space) error {
 	}
 	for _, p := range s.sharing(space) {
 		for _, t := range p.Tasks {
-			pointer, err := s.threadPointer(t)
+			pointer, err := s.leads(t, known[t])
 			if seen[pointer] && err == nil {
 				err = fmt.Errorf("task %d: %w", t.TID, errNoLines) // another's
 			}
@@ -109,19 +132,29 @@ func (s *session) checkLines(space *inferior.Space) error {
 	return nil
 }
 
+// looksAtLines reports whether checkLines has to look.
+func (s *session) looksAtLines(space *inferior.Space) bool {
+	return s.takeLines() && !space.NoLines && !space.LinesChecked
+}
+
 // threadPointer is a task's pointer to its own data, if code can go by it.
 func (s *session) threadPointer(t *inferior.Task) (uint64, error) {
-	pointer, err := ptrace.ThreadPointer(t.TID)
+	to, err := ptrace.ThreadPointer(t.TID)
+	return s.leads(t, pointer{to, err})
+}
+
+// leads is what is known of a task's pointer, if code can go by it.
+func (s *session) leads(t *inferior.Task, known pointer) (uint64, error) {
 	switch {
-	case err != nil:
-		return 0, err
-	case pointer == 0 && hasLoader(t.Process):
+	case known.err != nil:
+		return 0, known.err
+	case known.to == 0 && hasLoader(t.Process):
 		return 0, nil
 	}
-	if !leadsToItself(t.Process.Space, pointer) {
+	if !leadsToItself(t.Process.Space, known.to) {
 		return 0, fmt.Errorf("task %d: %w", t.TID, errNoLines)
 	}
-	return pointer, nil
+	return known.to, nil
 }
 
 func hasLoader(p *inferior.Process) bool {

@@ -16,16 +16,35 @@ import (
 // armJumps plants jumps in one pause of the space's tasks. It gives back the
 // sites where tasks were in the way.
 func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
-	if len(ups) == 0 {
-		return nil, nil
+	all := ups
+	if err = space.Table.Flush(); err == nil { // Arm would, while all wait
+		ups, err = s.armBytes(space, ups)
 	}
-	c := s.comeback(space, ups)
-	if err := space.Table.Flush(); err != nil { // Arm would, while all wait
+	if err != nil {
 		for _, up := range ups {
 			space.Table.Drop(up)
 		}
 		return nil, err
 	}
+	if len(ups) > 0 {
+		inside, err = s.armHalted(space, ups)
+	}
+	for _, up := range all {
+		for _, site := range up.Sites() {
+			if !site.Jumps() {
+				continue
+			}
+			for _, pl := range site.Tag.(*tag).list {
+				pl.rung, pl.why = site.Rung, site.Reason
+			}
+		}
+	}
+	return inside, err
+}
+
+// armHalted is armJumps for jumps that take a pause.
+func (s *session) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
+	c := s.comeback(space, ups)
 	err = s.whileHalted(func(stuck int) error {
 		if len(s.sharing(space)) == 0 {
 			ups = nil
@@ -37,15 +56,18 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 			}
 			return nil
 		}
-		if err := s.checkLines(space); err != nil {
-			for _, up := range ups {
-				space.Table.Drop(up)
+		if s.asksPointers(space) {
+			known := s.learnPointers(space)
+			if err := s.checkLines(space, known); err != nil {
+				for _, up := range ups {
+					space.Table.Drop(up)
+				}
+				ups = nil
+				return err
 			}
-			ups = nil
-			return err
-		}
-		if err := s.noteThreads(space); err != nil {
-			return err
+			if err := s.noteThreads(space, known); err != nil {
+				return err
+			}
 		}
 		ups, inside = s.free(space, c, ups)
 		// First: we may die in between, and no task is to find itself in the
@@ -58,16 +80,6 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 		}
 		return err
 	}, space)
-	for _, up := range ups {
-		for _, site := range up.Sites() {
-			if !site.Jumps() {
-				continue
-			}
-			for _, pl := range site.Tag.(*tag).list {
-				pl.rung, pl.why = site.Rung, site.Reason
-			}
-		}
-	}
 	return inside, err
 }
 
@@ -105,7 +117,7 @@ func (s *session) whileHalted(f func(stuck int) error, spaces ...*inferior.Space
 	s.standing = outer
 	var errs []error
 	for _, p := range ps {
-		for _, t := range p.Tasks {
+		for _, t := range inOrder(p) {
 			if e := s.unhalt(t); e != nil && !isGone(e) {
 				errs = append(errs, e)
 			}

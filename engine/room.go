@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
+	"iter"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -178,7 +181,7 @@ func (s *session) sharing(spaces ...*inferior.Space) (ps []*inferior.Process) {
 // costs least of those that may be had to.
 func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error) error {
 	var last error = ptrace.ErrGone
-	for _, t := range candidates(ps) {
+	for t := range candidates(ps) {
 		if s.sealed {
 			if err := unsealed(t.TID); err != nil {
 				last = err
@@ -211,42 +214,64 @@ func (s *session) pause(ns int64) {
 	}
 }
 
-// candidates orders tasks by how soon they can be expected to stand: halted
-// ones, other stopped ones, then by the kernel's state.
-func candidates(ps []*inferior.Process) []*inferior.Task {
-	var ts []*inferior.Task
-	cost := map[*inferior.Task]int{}
-	for _, p := range ps {
-		for _, t := range p.Tasks {
-			switch {
-			case t.Fresh:
-				cost[t] = 4
-			case atEvent(t):
-				cost[t] = 0
-			case t.State == inferior.Stopped:
-				cost[t] = 1
-			case taskState(t.TID) == 'D':
-				cost[t] = 3
-			default:
-				cost[t] = 2
+// candidates are the tasks of some processes by how soon they can be expected to stand:
+// halted ones, other stopped ones, then by the kernel's state, which is not asked for before
+// it matters: there may be thousands.
+func candidates(ps []*inferior.Process) iter.Seq[*inferior.Task] {
+	return func(yield func(*inferior.Task) bool) {
+		var stands, stopped, runs, fresh, waits []*inferior.Task
+		for _, p := range ps {
+			for _, t := range p.Tasks {
+				list := &runs
+				switch {
+				case t.Fresh:
+					list = &fresh
+				case atEvent(t):
+					list = &stands
+				case t.State == inferior.Stopped:
+					list = &stopped
+				}
+				*list = append(*list, t)
 			}
-			ts = append(ts, t)
 		}
+		asked := func(t *inferior.Task) bool {
+			if taskState(t.TID) == 'D' {
+				waits = append(waits, t)
+				return true
+			}
+			return yield(t)
+		}
+		each := func(list []*inferior.Task, yield func(*inferior.Task) bool) bool {
+			slices.SortFunc(list, func(a, b *inferior.Task) int { return cmp.Compare(a.TID, b.TID) })
+			return !slices.ContainsFunc(list, func(t *inferior.Task) bool { return !yield(t) })
+		}
+		_ = each(stands, yield) && each(stopped, yield) && each(runs, asked) && each(waits, yield) && each(fresh, yield)
 	}
-	slices.SortFunc(ts, func(a, b *inferior.Task) int {
-		return cmp.Or(cmp.Compare(cost[a], cost[b]), cmp.Compare(a.TID, b.TID))
-	})
-	return ts
 }
 
 // taskState is the letter of proc(5): R, S, D, T, t, Z, X; 0 if it is gone.
 func taskState(tid int) byte {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
-	if err != nil {
-		return 0
-	}
-	if i := strings.LastIndexByte(string(b), ')'); i > 0 && i+2 < len(b) {
+	var room [512]byte
+	b := readTask(tid, "stat", room[:])
+	if i := bytes.LastIndexByte(b, ')'); i > 0 && i+2 < len(b) {
 		return b[i+2]
 	}
 	return 0
+}
+
+// readTask reads a short file of a task's in /proc into room; nil if the task is gone. It
+// asks the kernel for no more than that: os.ReadFile makes ten calls.
+func readTask(tid int, name string, room []byte) []byte {
+	fd, err := syscall.Open("/proc/"+strconv.Itoa(tid)+"/"+name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer syscall.Close(fd)
+	for {
+		n, err := syscall.Read(fd, room)
+		if err == syscall.EINTR {
+			continue
+		}
+		return room[:max(n, 0)]
+	}
 }

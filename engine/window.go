@@ -25,12 +25,35 @@ func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
 		if err != nil {
 			return err
 		}
-		return s.whileHalted(func(int) error {
+		begin := func(int) error {
 			at = now()
 			return forgetHits(list, at)
-		}, s.spacesOf(list)...)
+		}
+		if onlyCounter(list) != nil {
+			return begin(0)
+		}
+		return s.whileHalted(begin, s.spacesOf(list)...)
 	})
 	return at, err
+}
+
+// onlyCounter is the one place of some probes, which only count behind a jump: with nothing
+// to compare it with, and no handler that may be under way, there is no need for a pause.
+func onlyCounter(list []*probe) *placement {
+	if len(list) != 1 || list[0].handler != nil {
+		return nil
+	}
+	var only *placement
+	for _, pl := range list[0].places {
+		if pl.over || pl.err != nil {
+			continue
+		}
+		if only != nil || pl.site == nil || !pl.site.Jumps() {
+			return nil
+		}
+		only = pl
+	}
+	return only
 }
 
 // forgetHits has probes, whose tasks are halted, begin with no hits, and their handlers
@@ -112,6 +135,9 @@ func (s *session) spacesOf(list []*probe) (spaces []*inferior.Space) {
 // retire takes probes out of all processes at one moment, which it tells. Where tasks
 // can't be halted the sites stay as they are; what comes to them is not counted.
 func (s *session) retire(list []*probe) (at int64, err error) {
+	if pl := onlyCounter(list); pl != nil && len(pl.site.Tag.(*tag).list) == 1 && pl.proc.Space.Table.Removable(pl.site) {
+		return s.retireCounter(list[0], pl)
+	}
 	sites := map[*inferior.Process][]*breakpoint.Site{}
 	places := map[*inferior.Process][]*placement{}
 	for _, p := range list {
@@ -145,6 +171,30 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 		}
 	}
 	return at, errors.Join(errs...)
+}
+
+// retireCounter is retire for the only place of a probe, without a pause. Tasks may be behind
+// its jump, and count there: each of them is seen elsewhere before that counter is another's.
+func (s *session) retireCounter(p *probe, only *placement) (at int64, err error) {
+	space, c := only.proc.Space, only.counter.in
+	s.noteLost(space, []*breakpoint.Site{only.site})
+	at = now()
+	p.stopCounting()
+	var errs []error
+	for _, pl := range p.places {
+		site, err := s.takeOff(pl)
+		if errs = append(errs, err); site != nil {
+			errs = append(errs, space.Table.Clear([]*breakpoint.Site{site}))
+		}
+	}
+	all, err := s.visit(space, func(*inferior.Task) {})
+	if err = errors.Join(append(errs, err)...); err == nil && all && c != nil && c.users == 0 {
+		s.spareCounters([]*tally{c})
+	}
+	if space.Table.Retired() > manyRetired {
+		err = errors.Join(err, s.sweep(space))
+	}
+	return at, err
 }
 
 // stopCounting has a probe, whose tasks are halted, count no further at traps. What a

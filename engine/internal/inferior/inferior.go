@@ -9,6 +9,7 @@ package inferior
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
@@ -236,8 +237,7 @@ func TaskIDs(pid int) ([]int, error) {
 	}
 	ids := make([]int, 0, len(entries))
 	for _, e := range entries {
-		var id int
-		if _, err := fmt.Sscanf(e.Name(), "%d", &id); err == nil {
+		if id, err := strconv.Atoi(e.Name()); err == nil {
 			ids = append(ids, id)
 		}
 	}
