@@ -71,6 +71,7 @@ func (s *session) release(p *inferior.Process) error {
 		}
 	}
 	s.noteLost(p.Space, p.Space.Table.Sites()) // while it runs
+	start := now()
 	stuck := s.haltAll(ps)
 	err := s.dismantle(p.Space, ps, stuck)
 	if isGone(err) { // somebody has killed it meanwhile
@@ -79,6 +80,7 @@ func (s *session) release(p *inferior.Process) error {
 	for _, q := range ps {
 		err = errors.Join(err, s.let(q))
 	}
+	s.pause(now() - start)
 	s.checkEnd()
 	return err
 }

@@ -250,7 +250,7 @@ type Stats struct {
 	// their pointer to their own data with others, or came when there were more of
 	// them than can be told apart, and nobody was there to see it.
 	Uncounted uint64
-	Pause     time.Duration // the longest time a task was stopped by us while attaching or planting
+	Pause     time.Duration // the longest time a task was stopped by us while attaching, planting or detaching
 }
 
 // Options of a session.

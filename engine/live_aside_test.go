@@ -100,7 +100,7 @@ func TestStepAsideExact(t *testing.T) {
 // TestStepAsideClean lets a process go with its code as in the file, as a debugger needs
 // it: nothing of ours is in it, and what is not counted is told, hits or not.
 func TestStepAsideClean(t *testing.T) {
-	p := launch(t, "threads", "3", "1000000", "1000")
+	p := launch(t, "threads", "3", pace("1000000", "20000"), "1000")
 	text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
 	s := attach(t, p.pid)
 	ids := []event.ProbeID{register(t, s, ProbeSpec{Location: "work"}), register(t, s, ProbeSpec{Location: "libc:usleep", Rung: breakpoint.Slot}),

@@ -16,18 +16,18 @@ import (
 // its parent by the pointer to its data.
 func TestLines(t *testing.T) {
 	needsJumps(t)
-	crowd := pace(maps.Lines+100, 100)
+	crowd, calls := pace(maps.Lines+100, 100), pace(200000, 20000)
 	for _, c := range []struct {
 		args  []string
 		calls uint64
 	}{
-		{[]string{"many", "2", "200000"}, 400000},
-		{[]string{"many", "100", "2000"}, 200000},
+		{[]string{"many", "2", fmt.Sprint(calls)}, uint64(2 * calls)},
+		{[]string{"many", "100", fmt.Sprint(calls / 100)}, uint64(calls)},
 		{[]string{"many", fmt.Sprint(crowd), "300"}, uint64(300 * crowd)},
-		{[]string{"there", "100", "2000"}, 200000},
+		{[]string{"there", "100", fmt.Sprint(calls / 100)}, uint64(calls)},
 		{[]string{"there", fmt.Sprint(crowd), "300"}, uint64(300 * crowd)},
-		{[]string{"shared", "300000"}, 600000},
-		{[]string{"alike", "300000"}, 600000},
+		{[]string{"shared", fmt.Sprint(calls)}, uint64(2 * calls)},
+		{[]string{"alike", fmt.Sprint(calls)}, uint64(2 * calls)},
 	} {
 		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
 			p := launch(t, "lines", c.args...)

@@ -129,10 +129,11 @@ func (p *running) stopped(f func()) error {
 // hangs is how long a program may take; emulated CPUs are slow.
 const hangs = 100 * time.Second
 
-// pace is n, or less where the CPU is an emulated one, as in the arm64 lane.
-func pace[T any](n, emulated T) T {
-	if runtime.GOARCH == "arm64" {
-		return emulated
+// pace is n, or less where a hit takes long: on an emulated CPU, as in the arm64 lane, and
+// at the traps that stand in for jumps in the race detector's.
+func pace[T any](n, slow T) T {
+	if runtime.GOARCH == "arm64" || !jumping {
+		return slow
 	}
 	return n
 }
