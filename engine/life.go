@@ -43,6 +43,9 @@ func (s *session) onTrap(t *inferior.Task) error {
 		t.Asked = false
 		return s.onFirstStop(t)
 	}
+	if err := restart(t); err != nil {
+		return err
+	}
 	if t.Held() && s.trapPending(t) {
 		// Not interrupted again: that would come before the trap once more.
 		// The signal's stop does it.
@@ -54,6 +57,18 @@ func (s *session) onTrap(t *inferior.Task) error {
 		return err
 	}
 	return s.resume(t, 0)
+}
+
+// restart has a system call that a stop has ended begin again when the task goes on.
+func restart(t *inferior.Task) error {
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	if again := *r; ptrace.Restart(&again) {
+		t.SetRegs(&again)
+	}
+	return nil
 }
 
 // onGroup leaves a job-control stop in force: the task listens for its end.

@@ -22,6 +22,9 @@ func (s *session) onSignal(t *inferior.Task, stop ptrace.Stop) error {
 		}
 		return s.onTrapSignal(t)
 	}
+	if err := restart(t); err != nil { // no handler may run: the signal is ignored
+		return err
+	}
 	if s.opts.Signals && !t.Process.Silent {
 		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(stop.Signal)}
 		s.tell(&e, false)
