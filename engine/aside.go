@@ -333,9 +333,9 @@ func (s *session) onAway(a *away, stop ptrace.Stop) {
 // leftAway forgets a process that is not there any more. How a child of ours has
 // ended the kernel tells when its tracer has been told, or has told during comeBack.
 func (s *session) leftAway(a *away) error {
-	if stop, told := s.early[a.pid]; told {
+	if e, told := s.early[a.pid]; told {
 		delete(s.early, a.pid)
-		s.onAway(a, stop)
+		s.onAway(a, e.stop)
 	}
 	if s.away[a.pid] == a && s.started[a.pid] {
 		stop, ok, err := ptrace.Wait(a.pid, false)

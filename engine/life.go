@@ -23,9 +23,9 @@ func (s *session) addTask(p *inferior.Process, tid int, fresh bool) *inferior.Ta
 }
 
 func (s *session) takeEarly(t *inferior.Task) {
-	if stop, ok := s.early[t.TID]; ok {
+	if e, ok := s.early[t.TID]; ok {
 		delete(s.early, t.TID)
-		s.take(stop)
+		s.take(e.stop)
 	}
 }
 

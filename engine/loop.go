@@ -97,7 +97,7 @@ func (s *session) take(stop ptrace.Stop) {
 			_ = ptrace.Cont(stop.Task, 0) // a parent that was killed tells nothing: its end is all there is to know
 			return
 		}
-		s.early[stop.Task] = stop
+		s.keepEarly(stop)
 		return
 	}
 	t.Begin(stop)

@@ -47,8 +47,9 @@ type session struct {
 
 	tasks    map[int]*inferior.Task
 	procs    map[int]*inferior.Process
-	early    map[int]ptrace.Stop // stops of tasks whose parent's event has not come yet
-	ends     []ptrace.Stop       // of tasks, seen by stopOf
+	early    map[int]early
+	looking  bool          // for orphans among these, later
+	ends     []ptrace.Stop // of tasks, seen by stopOf
 	exits    map[int]Exit
 	deciding []*inferior.Task // whose stops are being decided, nested
 	turn     int              // stops since everybody was asked
@@ -119,7 +120,7 @@ func newSession(opts []Options) (*session, error) {
 	}
 	s := &session{
 		isa: hostISA(), tasks: map[int]*inferior.Task{}, procs: map[int]*inferior.Process{},
-		early: map[int]ptrace.Stop{}, exits: map[int]Exit{}, started: map[int]bool{}, away: map[int]*away{},
+		early: map[int]early{}, exits: map[int]Exit{}, started: map[int]bool{}, away: map[int]*away{},
 		calls: map[*symbols.File][][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
 		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{}, gates: map[*inferior.Process][]gate{}, crowded: map[*inferior.Process][]*breakpoint.Site{},
 		placed: make(chan struct{}),

@@ -110,6 +110,8 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 		flags |= unix.WNOHANG
 	}
 	var info SigInfo
+	late := lateness.Load()
+	late.wait()
 	for {
 		errno := waitid(task, &info, flags, block)
 		switch {
@@ -119,6 +121,8 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 			return Stop{}, false, failed("waitid", task, errno)
 		case info.Sender() == 0:
 			return Stop{}, false, nil
+		case task < 0 && late.wait():
+			continue
 		}
 		s = Decode(info.Sender(), info.waitStatus())
 		switch s.Kind {
@@ -140,6 +144,7 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 func Ended(task int) (s Stop, ok bool) {
 	var info SigInfo
 	const flags = unix.WEXITED | unix.WALL | unix.WNOTHREAD | unix.WNOHANG | unix.WNOWAIT
+	lateness.Load().wait()
 	for {
 		switch errno := waitid(task, &info, flags, false); {
 		case errno == unix.EINTR:
@@ -171,6 +176,7 @@ func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 // mostly. Then that is what Take takes: nothing else tells of it, and the task stands
 // there until it is resumed. Its end is still told behind it.
 func Take(task int) (s Stop) {
+	lateness.Load().wait()
 	var info SigInfo
 	for waitid(task, &info, unix.WSTOPPED|unix.WALL|unix.WNOTHREAD|unix.WNOHANG, false) == unix.EINTR {
 	}

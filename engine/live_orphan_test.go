@@ -1,0 +1,32 @@
+package engine
+
+import "testing"
+
+// TestOrphans kills a program between its child's first stop and the event that tells of the
+// child: that goes on, and ends, with what is in its copy of the memory taken out.
+func TestOrphans(t *testing.T) {
+	other := launch(t, "sleeper", "pause") // for which the session stays
+	s := attach(t, other.pid, Options{Follow: true})
+	for _, how := range []string{"fork", "vfork", "clear"} {
+		p := launch(t, "forker", how, "1", "20000000")
+		if err := s.AddProcess(p.pid); err != nil {
+			t.Fatal(err)
+		}
+		id := register(t, s, ProbeSpec{Location: "forker:work"})
+		child := 0
+		s.(*session).look(func() { // what stops meanwhile waits
+			p.goOn()
+			until(t, "a child", func() bool { child = childOf(p.pid); return child != 0 && taskState(child) == 't' })
+			p.killed()
+		})
+		_, _ = p.end()
+		until(t, how+": the child goes on", func() bool { return tracerOf(child) == 0 })
+		if state := taskState(child); state != 'R' && state != 'Z' && state != 0 {
+			t.Errorf("%s: the child is in state %c", how, state)
+		}
+		until(t, how+": the child's end", func() bool { return taskState(child) == 0 || taskState(child) == 'Z' })
+		if err := s.Unregister(id); err != nil {
+			t.Error(err)
+		}
+	}
+}
