@@ -53,7 +53,7 @@ benchonce: ## each Go benchmark once, so that none rots
 figures: build ## five minutes of ptracer bench, into BENCHMARKS.md and bench/hit.svg
 	.ci/figures
 
-check: build/staticcheck ## format, vet, staticcheck, import rules
+check: build/staticcheck ## format, vet, staticcheck, rules on the code
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt:" $$unformatted; exit 1; }
 	GOARCH=amd64 go vet ./...
 	GOARCH=arm64 go vet ./...
