@@ -124,18 +124,20 @@ func surviveAll(t *testing.T, name string, args []string, part, probes string) {
 	if err != nil {
 		t.Fatalf("unprobed: %v", err)
 	}
-	outlived := 0
-	for i := range rounds(pace(15, 5)) {
-		if survive(t, i, path, args, part, probes, string(want)) {
+	outlived, late := 0, 40*time.Millisecond
+	for i := 0; i < rounds(pace(15, 5)) || outlived == 0; i++ {
+		if survive(t, i, path, args, part, probes, string(want), late) {
 			outlived++
+		} else {
+			late = max(late/2, 100*time.Microsecond) // it ends sooner than that on this machine
 		}
 	}
-	if t.Logf("%d programs outlived their tracer", outlived); outlived == 0 {
-		t.Error("no program was still running when its tracer was killed")
-	}
+	t.Logf("%d programs outlived their tracer", outlived)
 }
 
-func survive(t *testing.T, round int, path string, args []string, part, probes, want string) (outlived bool) {
+// survive kills the tracer of a program within a time from its start. It reports whether the
+// program was still there.
+func survive(t *testing.T, round int, path string, args []string, part, probes, want string, late time.Duration) (outlived bool) {
 	t.Helper()
 	victim := exec.Command(path, append(args, "wait")...)
 	start, err := victim.StdinPipe()
@@ -160,7 +162,7 @@ func survive(t *testing.T, round int, path string, args []string, part, probes, 
 	}
 	started.Read(make([]byte, 3))
 	start.Write([]byte{'\n'})
-	delay := time.Duration(rand.Int64N(int64(40 * time.Millisecond)))
+	delay := time.Duration(rand.Int64N(int64(late)))
 	time.Sleep(delay)
 	outlived = taskState(victim.Process.Pid) != 'Z'
 	_ = tracer.Process.Kill()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
@@ -81,7 +82,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"needs": needs, "status": status, "pause": pause, "fixture": setFixture, "pid": setPID, "traced": traced, "probed": probed, "signal": sendSignal,
 			"untouched": untouched, "jsonl": jsonLines, "hits": hasHits, "matches": matches, "server": setServer, "apart": isApart, "examples": examples,
-			"drop": drop,
+			"drop": drop, "residenthit": residentHit,
 		},
 	})
 }
@@ -123,6 +124,20 @@ func drop(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args[1:] {
 		ts.Check(os.WriteFile(ts.MkAbs(name), what.ReplaceAll([]byte(ts.ReadFile(name)), nil), 0o600))
 	}
+}
+
+// residentHit waits until the probes that are left in a process have been hit.
+func residentHit(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	await(ts, "hits in "+args[0], func() bool {
+		r, err := engine.OpenResident(pid)
+		if err != nil {
+			return false
+		}
+		places, err := r.Placements()
+		return err == nil && slices.ContainsFunc(places, func(p engine.Placement) bool { return p.Hits > 0 })
+	})
 }
 
 func isApart(ts *testscript.TestScript, _ bool, args []string) {

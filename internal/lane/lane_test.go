@@ -20,6 +20,8 @@ func TestResult(t *testing.T) {
 		{"passed", good + skip + "@@END rc=0\r\n", "ok  \ta/b\t1.500s\t(arm64, 1 tests, 1 skips)\n", true, 0, 1},
 		{"failed", "@@RUN a\n=== RUN   TestZ\n--- FAIL: TestZ (1s)\nwhy\n    --- PASS: TestZ/q (1s)\n@@RC a 1 20\n@@END rc=1\n",
 			"--- FAIL: TestZ (1s)\nwhy\nFAIL\ta\t0.020s\t(arm64, 1 tests, 0 skips)\n", true, 1, 1},
+		{"only what failed", "@@RUN a\n=== RUN   TestY\nmuch\n--- PASS: TestY (1s)\n=== RUN   TestZ\nwhy\n=== RUN   TestZ/q\nno\n    --- PASS: TestZ/q (1s)\n--- FAIL: TestZ (1s)\n@@RC a 1 20\n@@END rc=1\n",
+			"why\n--- FAIL: TestZ (1s)\nFAIL\ta\t0.020s\t(arm64, 2 tests, 0 skips)\n", true, 1, 1},
 		{"passed after a failure", "@@RUN a\nold words\n@@RC a 0 20\n@@RUN b\nnew\n@@RC b 1 1\n@@END rc=1\n", "ok  \ta\t0.020s\t(arm64, 0 tests, 0 skips)\nnew\nFAIL\tb", true, 1, 2},
 		{"died in a test", good + "@@RUN c\nOops: 1\n", "Oops: 1\nFAIL\tc\t(arm64, not finished)\n", false, 0, 1},
 		{"died at once", "Kernel panic\n", "Kernel panic\n", false, 0, 0},

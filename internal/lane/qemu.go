@@ -190,7 +190,7 @@ func (r *result) last() string {
 		return ""
 	}
 	var b strings.Builder
-	text := slices.DeleteFunc(r.output, func(text string) bool {
+	text := slices.DeleteFunc(ofFailed(r.output), func(text string) bool {
 		return text == "" || strings.HasPrefix(text, "=== ") || strings.HasPrefix(strings.TrimSpace(text), "--- PASS: ")
 	})
 	if n := len(text) - most; n > 0 {
@@ -201,6 +201,38 @@ func (r *result) last() string {
 		fmt.Fprintln(&b, line)
 	}
 	return b.String()
+}
+
+// ofFailed are the lines of tests that failed; all, if none has said so.
+func ofFailed(output []string) (lines []string) {
+	failed := map[string]bool{}
+	for _, text := range output {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(text), "--- FAIL: "); ok {
+			failed[firstWord(name)] = true
+		}
+	}
+	if len(failed) == 0 {
+		return output
+	}
+	running := ""
+	for _, text := range output {
+		for _, news := range []string{"=== RUN ", "=== CONT ", "=== NAME ", "=== PAUSE "} {
+			if name, ok := strings.CutPrefix(text, news); ok {
+				running = firstWord(name)
+			}
+		}
+		if failed[running] || strings.Contains(text, "--- FAIL: ") {
+			lines = append(lines, text)
+		}
+	}
+	return lines
+}
+
+func firstWord(text string) string {
+	if f := strings.Fields(text); len(f) > 0 {
+		return f[0]
+	}
+	return ""
 }
 
 // listSkips appends the guest's skips to the list of this run, if there is one.
