@@ -134,8 +134,13 @@ func uprobeComes(t *testing.T, name string, rung breakpoint.Rung, off arch.Addr)
 		detach(t, s)
 		return false
 	}
+	at, patched := place().Addr, false // what the uprobe replaces: behind a landing pad of arm64 lies the jump
+	s.(*session).look(func() {
+		_, patch := s.(*session).procs[p.pid].Space.Table.At(at).Planted()
+		patched = int(off) < len(patch)
+	})
 	p.goOn()
-	beside(t, p, place, newUprobe(t, p.pid, fixture.Path(t, name), "work", off), off == 0)
+	beside(t, p, place, newUprobe(t, p.pid, fixture.Path(t, name), "work", off), patched)
 	detach(t, s)
 	p.lives()
 	clean(t, p.pid, text, caught)
@@ -155,7 +160,7 @@ func beside(t *testing.T, p *running, place func() Placement, u *uprobe, same bo
 	}
 	u.goes()
 	until(t, "hits behind the uprobe", func() bool { return p.lives() && place().Hits >= was.Hits+50 })
-	if now := place(); jump && (same != (now.Gap != "") || !isJump(now.Rung)) {
+	if now := place(); jump && same != (now.Gap != "") {
 		t.Errorf("%v, it says %q", now.Rung, now.Gap)
 	}
 }
