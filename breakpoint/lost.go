@@ -20,13 +20,23 @@ func (t *Table) Lost(sites []*Site) (lost, covered []*Site) {
 		}
 		switch now := w.at(from, len(patch)); {
 		case now == nil || bytes.Equal(now, patch):
-		case t.isa.IsTrap(now):
+		case Covered(t.isa, patch, now):
 			covered = append(covered, s)
 		default:
 			lost = append(lost, s)
 		}
 	}
 	return lost, covered
+}
+
+// Covered reports whether what is where a patch was is that with another tool's trap over it.
+func Covered(isa arch.ISA, patch, now []byte) bool {
+	for i := range patch {
+		if now[i] != patch[i] {
+			return isa.IsTrap(now[i&^(isa.MinInst()-1):])
+		}
+	}
+	return false
 }
 
 // Planted is where a site's patch has to be, and what it is; none of a site that is quiet.

@@ -123,7 +123,7 @@ func (r *Resident) gaps() map[uint64]string {
 			if _, err := mem.ReadAt(now, int64(pl.At)); err != nil || bytes.Equal(now, pl.Patch) {
 				continue
 			}
-			if gaps[pl.At] = gapLost; hostISA().IsTrap(now) {
+			if gaps[pl.At] = gapLost; breakpoint.Covered(hostISA(), pl.Patch, now) {
 				gaps[pl.At] = gapUnder
 			}
 		}
