@@ -28,8 +28,9 @@ why not a faster one. The probes are planted for that and taken out again at
 once. A command is started, and killed when its libraries are there: nothing of
 its own code runs.
 
-Rungs: jump (no stop at all), pun (the same where a jump has no room: its last
-bytes are the next instructions), trap+slot (a stop, then the displaced instruction
+Rungs: jump (no stop at all), pun (the same, by a jump that ends in the program's
+own bytes, mostly all but one: other tools' uprobes and breakpoints there do no
+harm), trap+slot (a stop, then the displaced instruction
 elsewhere), trap+emulate (a stop, and we do what the instruction would),
 trap+step (a stop and a single step), hardware (a debug register).
 With --json: {"probe","pid","address","rung","reason","error"}; with --summary,
