@@ -114,6 +114,9 @@ func TestPunsComeAndGo(t *testing.T) {
 				puns++
 			}
 		}
+		if gone(err) { // a slow machine makes fewer rounds
+			break
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
