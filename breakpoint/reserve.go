@@ -58,6 +58,19 @@ func (t *Table) Reserve(sites []*Site) error {
 	return nil
 }
 
+// Reserved reports whether what a pun of one byte at a site leads to is mapped.
+func (t *Table) Reserved(s *Site) bool {
+	code, n := t.CodeAt(s), t.isa.JumpLen()
+	if len(code) < n {
+		return false
+	}
+	lo, _, ok := t.isa.Puns(code[:n], s.Addr, 1)
+	need := t.veneerPages(lo)
+	return ok && slices.ContainsFunc(t.libs, func(l library) bool {
+		return l.puns && need.addr >= l.addr && need.addr+arch.Addr(need.size) <= l.addr+arch.Addr(l.size)
+	})
+}
+
 // mapFirst maps the first of several libraries, and gives those that are left to do: its
 // halves, where a part of it has no room.
 func (t *Table) mapFirst(todo []library) ([]library, error) {

@@ -298,6 +298,9 @@ func (s *session) planOneByte(p *inferior.Process, site *breakpoint.Site, _ int)
 	if err != nil {
 		return nil, err
 	}
+	if !p.Space.Table.Reserved(site) {
+		return nil, errLong
+	}
 	code, err := s.codeOf(p, m, site)
 	if err != nil {
 		return nil, err

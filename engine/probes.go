@@ -23,7 +23,8 @@ type probe struct {
 	found   bool // its location has been found somewhere
 	told    bool // that events lack arguments
 	spots   map[*symbols.File]foundSpots
-	unhit   map[unhit]bool // of these one is kept, see spare
+	ahead   map[*symbols.File][]symbols.Target // what lookAhead has found
+	unhit   map[unhit]bool                     // of these one is kept, see spare
 }
 
 // unhit is what is worth to be known of a place that nobody hit.
@@ -69,7 +70,11 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if err := s.lookAhead(p); err != nil {
 		return 0, err
 	}
-	err = s.do(func() error { return s.register(p) })
+	err = s.do(func() error {
+		err := s.register(p)
+		p.ahead = nil
+		return err
+	})
 	return p.id, err
 }
 
@@ -94,7 +99,18 @@ func (s *session) lookAhead(p *probe) error {
 		if p.asks() {
 			m.File.Convention(symbols.Function{})
 		}
-		if found, _ := p.loc.Resolve(m.File, s.isa); len(found) > 0 && p.mayJump() && jumping && s.noJumps() == nil {
+		if p.ahead[m.File] != nil {
+			continue
+		}
+		found, _ := p.loc.Resolve(m.File, s.isa)
+		if len(found) == 0 {
+			continue
+		}
+		if p.ahead == nil {
+			p.ahead = map[*symbols.File][]symbols.Target{}
+		}
+		p.ahead[m.File] = found
+		if p.mayJump() && jumping && s.noJumps() == nil {
 			m.File.Survey(s.isa)
 			allGoroutines(m) // not first in a pause
 		}

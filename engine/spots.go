@@ -93,9 +93,12 @@ func (s *session) moduleSpots(p *probe, m *symbols.Module) (spots []spot, err er
 
 func (s *session) findSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
 	for _, at := range p.points() {
-		targets, err := p.targets(at).Resolve(m.File, s.isa)
-		if err != nil {
-			return nil, err
+		loc := p.targets(at)
+		targets := p.ahead[m.File]
+		if len(targets) == 0 || loc != p.loc {
+			if targets, err = loc.Resolve(m.File, s.isa); err != nil {
+				return nil, err
+			}
 		}
 		for i := range targets {
 			if targets[i].Ifunc {

@@ -28,6 +28,7 @@ type File struct {
 	table     func() (*table, error)
 	frames    func() *frames
 	goCalls   func() *goCalls
+	isGo      func() bool
 	slots     func() *slots
 	rows      rows
 	lands     landings
@@ -73,6 +74,7 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	}
 	f := &File{obj: obj, name: name}
 	f.sources = sync.OnceValue(f.findSources)
+	f.isGo = sync.OnceValue(f.hasGo)
 	f.goCalls = sync.OnceValue(func() *goCalls { return readGoCalls(obj) })
 	f.frames = sync.OnceValue(func() *frames { return readFrames(obj) })
 	f.slots = sync.OnceValue(func() *slots { return readSlots(obj) })
@@ -123,7 +125,9 @@ func (f *File) Interp() string {
 }
 
 // IsGo reports whether the file has Go code.
-func (f *File) IsGo() bool {
+func (f *File) IsGo() bool { return f.isGo() }
+
+func (f *File) hasGo() bool {
 	if _, ok := f.obj.section(goTables...); ok {
 		return true
 	}
