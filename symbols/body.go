@@ -62,7 +62,7 @@ func (f *File) straight(isa arch.ISA, fn Function, at arch.Addr, most int, yield
 	if !fn.Contains(at) {
 		return
 	}
-	code := make([]byte, min(most, int(fn.End()-at)))
+	code := make([]byte, min(uint64(max(most, 0)), uint64(fn.End()-at)))
 	if f.Text(at, code) != nil {
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
-	"os"
 	"path/filepath"
 )
 
@@ -75,7 +74,7 @@ func (o *object) debugLink() (name string, sum uint32) {
 // the same build-id, or where there is none the checksum. The table is copied
 // to memory, so that no further file stays open.
 func (f *File) openDebug(path, id string, sum uint32) (*symtab, bool) {
-	r, err := os.Open(path)
+	r, err := openQuick(path)
 	if err != nil {
 		return nil, false
 	}

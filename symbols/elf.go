@@ -142,6 +142,9 @@ func (o *object) readSections(off, entsize, n uint64, names uint32) []section {
 		p := b[i*shdrSize:]
 		secs[i] = section{nameOff: le.Uint32(p), typ: elf.SectionType(le.Uint32(p[4:])), flags: elf.SectionFlag(le.Uint64(p[8:])),
 			addr: le.Uint64(p[16:]), off: le.Uint64(p[24:]), size: le.Uint64(p[32:]), link: le.Uint32(p[40:]), index: uint32(i)}
+		if secs[i].typ != elf.SHT_NOBITS { // it has no more bytes than the file, whatever it says
+			secs[i].size = min(secs[i].size, uint64(o.size)-min(secs[i].off, uint64(o.size)))
+		}
 	}
 	if int(names) < len(secs) {
 		nameSections(o, secs, secs[names])

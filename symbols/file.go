@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -39,11 +40,17 @@ type File struct {
 
 // Open opens the ELF object at path.
 func Open(path string) (*File, error) {
-	r, err := os.Open(path)
+	r, err := openQuick(path)
 	if err != nil {
 		return nil, err
 	}
 	return openFile(r, path)
+}
+
+// openQuick opens a file to read that somebody else may have made: a FIFO without a writer
+// does not keep it waiting.
+func openQuick(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 }
 
 // openFile makes a File of r, and closes it if that fails.
