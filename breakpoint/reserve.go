@@ -14,7 +14,7 @@ import (
 
 // maxReserved is how many mappings there may be for veneers, for Reserve to make more: a
 // program's forks copy them all.
-const maxReserved = 256
+const maxReserved = 128
 
 // batchPuns is how many mappings one task makes while it stands.
 const batchPuns = 32
