@@ -276,11 +276,21 @@ func (s *session) removeGuard(t *inferior.Task) error {
 		return err
 	}
 	now, err := s.sigaction(t, nil)
-	if err != nil || now.Handler != g.Ours.Handler {
+	if err != nil || now.Handler != g.Ours.Handler && !isReset(&now, &g.Ours) {
 		return err
 	}
 	_, err = s.sigaction(t, ownAction(t.Process))
 	return err
+}
+
+// isReset reports whether an action is the guard's without its handler: the kernel has taken
+// that for a trap that a task met with SIGTRAP blocked, and left the rest
+// (force_sig_info_to_task, kernel/signal.c). A program that asks for the default has other
+// flags, or none.
+func isReset(now, ours *ptrace.SigAction) bool {
+	was := *now
+	was.Handler = ours.Handler
+	return now.Handler == ptrace.SigDfl && was == *ours
 }
 
 // unmap takes our mappings away; the last calls run outside them. The base area is the

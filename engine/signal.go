@@ -184,7 +184,16 @@ func (s *session) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 		}
 		if t.Process.Space.Table.Was(addr) && !s.trapThere(t, addr) {
 			// The site was removed while this trap was on its way.
+			blocked, err := s.checkBlocked(t)
+			if err != nil {
+				return err
+			}
 			t.SetPC(addr)
+			if blocked {
+				if err := s.repairGuard(t); err != nil || t.State != inferior.Stopped {
+					return err
+				}
+			}
 			return s.resume(t, 0)
 		}
 	}
