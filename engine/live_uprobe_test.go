@@ -112,7 +112,10 @@ func TestUprobeComes(t *testing.T) {
 						a, b := instructions(t, path, "work")
 						off = b - a
 					}
-					for !uprobeComes(t, name, rung, off) { // a place is taken, at random
+					for n := 1; !uprobeComes(t, name, rung, off); n++ { // a place is taken, at random
+						if n == 30 {
+							t.Fatal("it is always")
+						}
 					}
 				})
 			}
