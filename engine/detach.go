@@ -227,7 +227,8 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	return errors.Join(err, s.unmap(some))
 }
 
-// leaveHere leaves a halted task where it is in the program, without anything of ours.
+// leaveHere takes a halted task out of ptracer's code and debug registers: it goes on where
+// the program is.
 func (s *session) leaveHere(t *inferior.Task) error {
 	if err := s.leaveSlot(t, false); err != nil {
 		return err

@@ -163,6 +163,12 @@ func (s *session) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) er
 	} else {
 		t.SetPC(site.Resume)
 	}
+	return s.goOn(t, blocked)
+}
+
+// goOn resumes a task behind a trap of ptracer's. Where it had SIGTRAP blocked the guard's
+// handler is put back first.
+func (s *session) goOn(t *inferior.Task, blocked bool) error {
 	if blocked {
 		if err := s.repairGuard(t); err != nil || t.State != inferior.Stopped {
 			return err

@@ -320,3 +320,41 @@ func TestSignalled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestResidentGaps changes the code under a resident probe, as a kernel uprobe does that comes
+// and that has gone: that is said beside its count, also behind Stop.
+func TestResidentGaps(t *testing.T) {
+	needsJumps(t)
+	for _, c := range []struct{ put, gap string }{{"", ""}, {"trap", gapUnder}, {"code", gapLost}} {
+		p := launch(t, "loop", "100000000", "50")
+		mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.pid), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mem.Close()
+		r := leave(t, p, "work") // before it goes on: nothing is hit
+		pl := r.note.Probes[0].Places[0]
+		code := slices.Clone(pl.Patch)
+		switch c.put {
+		case "trap":
+			copy(code, hostISA().Trap())
+		case "code":
+			for i := range code {
+				code[i] ^= 0x55
+			}
+		}
+		check := func() {
+			if places, err := r.Placements(); err != nil || len(places) != 1 || places[0].Gap != c.gap {
+				t.Errorf("%s: %+v, %v, want %q", c.put, places, err, c.gap)
+			}
+		}
+		if _, err := mem.WriteAt(code, int64(pl.At)); err != nil {
+			t.Fatal(err)
+		}
+		check()
+		if err := r.Stop(hangs); err != nil {
+			t.Errorf("%s: %v", c.put, err)
+		}
+		check()
+	}
+}

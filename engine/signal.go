@@ -189,12 +189,7 @@ func (s *session) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 				return err
 			}
 			t.SetPC(addr)
-			if blocked {
-				if err := s.repairGuard(t); err != nil || t.State != inferior.Stopped {
-					return err
-				}
-			}
-			return s.resume(t, 0)
+			return s.goOn(t, blocked)
 		}
 	}
 	if s.opts.Signals && !t.Process.Silent {

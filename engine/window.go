@@ -16,7 +16,8 @@ import (
 // the other, which takes seconds where there are many; so that their numbers can be
 // compared, Begin and Finish cut all of them at one moment each, in a pause of all tasks
 // that come to them. In that pause no task stands in code of ptracer's (whileHalted):
-// a handler has run for a hit, or has not.
+// a handler has run for a hit, or has not. One place that only counts needs no pause
+// (onlyCounter).
 
 // Begin implements Session.
 func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
@@ -56,8 +57,8 @@ func onlyCounter(list []*probe) *placement {
 	return only
 }
 
-// forgetHits has probes, whose tasks are halted, begin with no hits, and their handlers
-// with nothing found out.
+// forgetHits has probes begin with no hits, and their handlers with nothing found out. The
+// tasks are halted, unless there is one counter only.
 func forgetHits(list []*probe, at int64) error {
 	var errs []error
 	seen := map[*opened]bool{nil: true}
@@ -197,7 +198,7 @@ func (s *session) retireCounter(p *probe, only *placement) (at int64, err error)
 	return at, err
 }
 
-// stopCounting has a probe, whose tasks are halted, count no further at traps. What a
+// stopCounting has a probe count no further at traps. What a
 // handler in the kernel has found out is read now: its links are taken away later.
 func (p *probe) stopCounting() {
 	p.gone, p.spots = true, nil

@@ -47,8 +47,8 @@ func Open(path string) (*File, error) {
 	return openFile(r, path)
 }
 
-// openQuick opens a file to read that somebody else may have made: a FIFO without a writer
-// does not keep it waiting.
+// openQuick opens a file for reading. The file may be another user's: a FIFO without a writer
+// does not keep the caller waiting.
 func openQuick(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 }
