@@ -27,7 +27,7 @@ func (s *session) Detach() error {
 		s.ending = true
 		return errors.Join(errs...)
 	})
-	if err == ErrEnded {
+	if errors.Is(err, ErrEnded) {
 		err = nil
 	}
 	<-s.done

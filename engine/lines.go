@@ -236,7 +236,7 @@ func (s *session) uncounted() (n uint64) {
 		}
 		return nil
 	}
-	if s.do(get) == ErrEnded {
+	if errors.Is(s.do(get), ErrEnded) {
 		<-s.done
 		_ = get()
 	}

@@ -30,7 +30,6 @@ func (s *session) loop() {
 			break
 		}
 	}
-	s.close()
 }
 
 // The kernel tells of the task that was attached last first (do_wait_thread goes
@@ -142,12 +141,10 @@ func (s *session) next(t *inferior.Task) (ptrace.Stop, error) {
 
 // stopOf waits for one task. The end of a process's first task is told when nobody has
 // to be told of its others' ends any more: these are looked for, too, if it takes long.
+// A session whose task does not come back has failed.
 func (s *session) stopOf(t *inferior.Task) (ptrace.Stop, error) {
-	if t.TID != t.Process.PID || len(t.Process.Tasks) < 2 {
-		stop, _, err := ptrace.Wait(t.TID, true)
-		return stop, err
-	}
-	const soon, often = 100, 50 * time.Microsecond
+	const soon, often, seldom = 100, 50 * time.Microsecond, time.Millisecond
+	w := watchdog{s: s, t: t}
 	for n := 0; ; n++ {
 		stop, ok, err := ptrace.Wait(t.TID, false)
 		switch {
@@ -157,16 +154,24 @@ func (s *session) stopOf(t *inferior.Task) (ptrace.Stop, error) {
 			ptrace.Yield()
 			continue
 		}
-		ids, _ := inferior.TaskIDs(t.TID) // also those that we have not heard of yet
-		for _, id := range ids {
-			if id == t.TID {
-				continue
-			}
-			if stop, ended := ptrace.Ended(id); ended {
-				s.ends = append(s.ends, stop) // to decide it now might take t's stop
-			}
+		if t.TID == t.Process.PID && len(t.Process.Tasks) > 1 {
+			s.seeEnds(t)
 		}
-		time.Sleep(often)
+		w.look()
+		time.Sleep(min(often*time.Duration(1+(n-soon)/soon), seldom))
+	}
+}
+
+// seeEnds notes which tasks have ended, of the process whose first task t is.
+func (s *session) seeEnds(t *inferior.Task) {
+	ids, _ := inferior.TaskIDs(t.TID) // also those that we have not heard of yet
+	for _, id := range ids {
+		if id == t.TID {
+			continue
+		}
+		if stop, ended := ptrace.Ended(id); ended {
+			s.ends = append(s.ends, stop) // to decide it now might take t's stop
+		}
 	}
 }
 

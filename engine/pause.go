@@ -273,7 +273,7 @@ func (s *session) unjump(h *opened) error {
 		}
 		return s.unshare(h)
 	})
-	if err == ErrEnded {
+	if errors.Is(err, ErrEnded) {
 		<-s.done
 		return nil
 	}

@@ -439,7 +439,7 @@ func (s *session) probe(id event.ProbeID) (*probe, error) {
 
 // look runs f where the session's fields may be read, also after its end.
 func (s *session) look(f func()) {
-	if s.do(func() error { f(); return nil }) == ErrEnded {
+	if errors.Is(s.do(func() error { f(); return nil }), ErrEnded) {
 		<-s.done
 		f()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,16 +41,19 @@ type session struct {
 
 	// Commands to the loop: the only way in from other goroutines.
 	mu       sync.Mutex
-	commands []func()
+	commands []*command
 	rung     bool
 	asked    atomic.Bool // there are commands
 	closed   bool
+	failure  error // why the session has ended, where that is not its processes' end: see fail
 
+	running  []*command // that the thread has taken out of the queue
 	tasks    map[int]*inferior.Task
 	procs    map[int]*inferior.Process
 	early    map[int]early
 	looking  bool          // for orphans among these, later
 	ends     []ptrace.Stop // of tasks, seen by stopOf
+	hurry    int           // for tests: how much sooner a wait is too long; 0: not at all
 	exits    map[int]Exit
 	deciding []*inferior.Task // whose stops are being decided, nested
 	turn     int              // stops since everybody was asked
@@ -156,29 +160,55 @@ func (s *session) run(ready chan<- error) {
 	s.bell = bell
 	loud := ptrace.QuietStops()
 	ready <- nil
+	defer func() { // also where a function of the tracer's ends the goroutine (runtime.Goexit)
+		fell := s.closeFailed(recover())
+		s.bell.Close()
+		loud()
+		s.end(fell)
+	}()
 	s.loop()
+	s.close()
+}
+
+// end is what is left to do behind the last process. The tasks of a session that has
+// failed are free when its thread has ended.
+func (s *session) end(fell bool) {
 	if s.past == nil {
 		_ = s.cache.Close() // else symbols are still to be read: the files close themselves
 	}
-	s.bell.Close()
-	loud()
 	s.closing.Wait()
 	s.endStore()
 	s.Queue.End()
-	close(s.done)
+	if !fell {
+		close(s.done)
+		return
+	}
+	tid := ptrace.ThreadID()
+	go func() {
+		for ptrace.HasThread(tid) {
+			time.Sleep(time.Millisecond)
+		}
+		close(s.done)
+	}()
+}
+
+// command is a request on its way to the session's thread and back.
+type command struct {
+	f    func() error
+	err  error
+	done chan struct{}
 }
 
 // do runs f on the session's thread and waits for it. It fails once the
 // session has ended.
 func (s *session) do(f func() error) error {
-	var err error
-	done := make(chan struct{})
+	c := &command{f: f, done: make(chan struct{})}
 	s.mu.Lock()
 	if s.closed {
-		s.mu.Unlock()
-		return ErrEnded
+		defer s.mu.Unlock()
+		return s.ended()
 	}
-	s.commands = append(s.commands, func() { err = f(); close(done) })
+	s.commands = append(s.commands, c)
 	ring := !s.rung
 	s.rung = true
 	s.asked.Store(true)
@@ -186,8 +216,8 @@ func (s *session) do(f func() error) error {
 		s.bell.Ring()
 	}
 	s.mu.Unlock()
-	<-done
-	return err
+	<-c.done
+	return c.err
 }
 
 // obey runs what has been queued, and what is queued meanwhile.
@@ -201,8 +231,11 @@ func (s *session) obey() {
 		if len(commands) == 0 {
 			return
 		}
-		for _, f := range commands {
-			f()
+		s.running = append(s.running, commands...)
+		for _, c := range commands {
+			c.err = c.f()
+			close(c.done)
+			s.running = slices.DeleteFunc(s.running, func(r *command) bool { return r == c })
 		}
 	}
 }
@@ -269,7 +302,7 @@ func (s *session) Processes() (pids []int) {
 // Exit implements Session.
 func (s *session) Exit(pid int) (e Exit, ok bool) {
 	get := func() error { e, ok = s.exits[pid]; return nil }
-	if s.do(get) == ErrEnded {
+	if errors.Is(s.do(get), ErrEnded) {
 		<-s.done // the loop has let go of its fields
 		_ = get()
 	}

@@ -180,7 +180,7 @@ func (s *session) unlinkAll(h *opened) error {
 		list = s.links()
 		return nil
 	})
-	if err == ErrEnded {
+	if errors.Is(err, ErrEnded) {
 		<-s.done
 		return nil
 	}

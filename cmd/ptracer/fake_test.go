@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -208,6 +209,24 @@ func TestWarnings(t *testing.T) {
 	}
 	if !strings.HasPrefix(stderr.String(), "ptracer: warning: something\n") {
 		t.Errorf("printed %q", stderr.String())
+	}
+}
+
+// TestFailedSession prints what was counted before the session failed, and ends with an
+// error.
+func TestFailedSession(t *testing.T) {
+	f := newFake()
+	f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}
+	f.events <- event.Event{Kind: event.Failed, Text: "something"}
+	out := filepath.Join(t.TempDir(), "out")
+	var stderr bytes.Buffer
+	err := count(&options{locations: []string{"work"}, pids: []int{7}, duration: time.Millisecond, output: out}, f.opener(0), &stderr)
+	var ended *commandEnded
+	if !errors.As(err, &ended) || ended.status != statusFailed || !strings.HasPrefix(stderr.String(), "ptracer: something\n") {
+		t.Errorf("%v, printed %q", err, stderr.String())
+	}
+	if table, err := os.ReadFile(out); err != nil || !strings.Contains(string(table), "x:work") {
+		t.Errorf("the result: %q, %v", table, err)
 	}
 }
 

@@ -29,6 +29,7 @@ type job struct {
 	drained chan struct{}    // closed when the last event has been handled
 	signals chan os.Signal
 	aside   bool                       // another tracer has had a process: see drained
+	failed  bool                       // the session could not go on: see drained
 	hinted  bool                       // the first Ctrl-C has been answered
 	ready   func(engine.Session) error // before anything is planted; nil: nothing to do
 	over    func() bool                // the limits of its handlers are reached; nil: there are none
@@ -194,6 +195,9 @@ func (j *job) consume() {
 			j.say("process %d is let go for another tracer: %s", e.PID, e.Text)
 		case event.Back:
 			j.say("process %d is %s", e.PID, e.Text)
+		case event.Failed:
+			j.failed = true
+			j.say("%s", e.Text)
 		case event.Asked: // we need no control
 		case event.Exit:
 			j.window.exit = e.Time
@@ -276,6 +280,9 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 		j.say(uncounted, n)
 	}
 	status := j.status(why)
+	if status == nil && j.failed {
+		status = &commandEnded{statusFailed}
+	}
 	if status == nil || unwritten != nil { // a result that is lost counts for more than the command's status
 		return errors.Join(err, unwritten, unknown)
 	}

@@ -27,9 +27,10 @@ const (
 	Aside                   // the process is let go for another tracer, for a while: Text
 	Back                    // it is traced again: Text
 	Asked                   // another tracer asks for control of the process: Text says who
+	Failed                  // the session could not go on: its processes do, without their probes: Text
 )
 
-var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print", "aside", "back", "asked"}
+var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print", "aside", "back", "asked", "failed"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -61,5 +62,5 @@ type Event struct {
 	Child    int             // Fork, Clone
 	Path     string          // Exec, Library, Unload
 	Count    uint64          // Missed
-	Text     string          // Warning, Print, Aside, Back, Asked
+	Text     string          // Warning, Print, Aside, Back, Asked, Failed
 }

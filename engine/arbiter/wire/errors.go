@@ -44,6 +44,7 @@ var reasons = []struct {
 	{"CLOSED", arbiter.ErrClosed, codes.Unavailable},
 	{"ASIDE", engine.ErrAside, codes.FailedPrecondition},
 	{"DEBUG_REGISTERS", engine.ErrDebug, codes.ResourceExhausted},
+	{"FAILED", engine.ErrFailed, codes.FailedPrecondition}, // which is an ErrEnded
 	{"ENDED", engine.ErrEnded, codes.FailedPrecondition},
 	{"NO_PROCESS", engine.ErrNoProcess, codes.NotFound},
 	{"NO_PROBE", engine.ErrNoProbe, codes.NotFound},

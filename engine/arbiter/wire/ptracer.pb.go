@@ -63,6 +63,7 @@ const (
 	Event_ASIDE   Event_Kind = 13
 	Event_BACK    Event_Kind = 14
 	Event_ASKED   Event_Kind = 15
+	Event_FAILED  Event_Kind = 16
 )
 
 // Enum value maps for Event_Kind.
@@ -84,6 +85,7 @@ var (
 		13: "ASIDE",
 		14: "BACK",
 		15: "ASKED",
+		16: "FAILED",
 	}
 	Event_Kind_value = map[string]int32{
 		"NONE":    0,
@@ -102,6 +104,7 @@ var (
 		"ASIDE":   13,
 		"BACK":    14,
 		"ASKED":   15,
+		"FAILED":  16,
 	}
 )
 
@@ -4036,7 +4039,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x04hits\x18\x02 \x01(\x04R\x04hits\x12\x16\n" +
 	"\x06missed\x18\x03 \x01(\x04R\x06missed\x12\x14\n" +
 	"\x05pause\x18\x04 \x01(\x03R\x05pause\x12\x1c\n" +
-	"\tuncounted\x18\x05 \x01(\x04R\tuncounted\"\xb4\x04\n" +
+	"\tuncounted\x18\x05 \x01(\x04R\tuncounted\"\xc0\x04\n" +
 	"\x05Event\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.ptracer.v1.Event.KindR\x04kind\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x10\n" +
@@ -4054,7 +4057,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x04path\x18\r \x01(\tR\x04path\x12\x14\n" +
 	"\x05count\x18\x0e \x01(\x04R\x05count\x12\x12\n" +
 	"\x04text\x18\x0f \x01(\fR\x04text\x12\x14\n" +
-	"\x05calls\x18( \x01(\rR\x05calls\"\xb8\x01\n" +
+	"\x05calls\x18( \x01(\rR\x05calls\"\xc4\x01\n" +
 	"\x04Kind\x12\b\n" +
 	"\x04NONE\x10\x00\x12\a\n" +
 	"\x03HIT\x10\x01\x12\v\n" +
@@ -4075,7 +4078,9 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05PRINT\x10\f\x12\t\n" +
 	"\x05ASIDE\x10\r\x12\b\n" +
 	"\x04BACK\x10\x0e\x12\t\n" +
-	"\x05ASKED\x10\x0f\"\xb8\x03\n" +
+	"\x05ASKED\x10\x0f\x12\n" +
+	"\n" +
+	"\x06FAILED\x10\x10\"\xb8\x03\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1a\n" +
 	"\blocation\x18\x02 \x01(\tR\blocation\x12\x10\n" +

@@ -85,6 +85,9 @@ const (
 // ThreadID is the calling thread's id.
 func ThreadID() int { return unix.Gettid() }
 
+// HasThread reports whether a thread of this process has not ended yet.
+func HasThread(tid int) bool { return unix.Tgkill(unix.Getpid(), tid, 0) == nil }
+
 // Send sends a signal to one task of a process.
 func Send(pid, task int, signal Signo) error { return unix.Tgkill(pid, task, signal) }
 

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+)
+
+// A session fails where its thread can't go on: a task does not come back from a step or a
+// system call of the session's, or there is a bug (a panic). It ends then as though the
+// tracer had been killed: nothing more is asked of any task, and the end of the thread
+// frees them all. This does no harm, for each step of the engine is one after which the
+// tracer may die; the guard serves the traps that are left, and the next tracer of the process cleans up.
+// Other sessions go on.
+
+// ErrFailed is of a session that could not go on. It is an ErrEnded, too.
+var ErrFailed = fmt.Errorf("%w before its time; its processes go on without its probes", ErrEnded)
+
+// failed is what ends the session's thread, from wherever that is.
+type failed struct{ why error }
+
+// fail ends the session. It does not return.
+func (s *session) fail(why error) { panic(failed{why}) }
+
+// closeFailed is close of a session that has failed; it reports whether it has. Its
+// argument is what was recovered: nil where nothing was.
+func (s *session) closeFailed(x any) bool {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	switch f, is := x.(failed); {
+	case is:
+		s.failure = fmt.Errorf("%w: %w", ErrFailed, f.why)
+	case x != nil:
+		fmt.Fprintf(os.Stderr, "ptracer: bug: %v\n%s", x, debug.Stack())
+		s.failure = fmt.Errorf("%w: a bug in ptracer: %v", ErrFailed, x)
+	case !closed:
+		s.failure = fmt.Errorf("%w: a probe's function has ended the goroutine that ran it", ErrFailed)
+	default:
+		return false
+	}
+	s.tell(&event.Event{Kind: event.Failed, Text: s.failure.Error()}, true)
+	s.refuse()
+	s.keepCounts()
+	return true
+}
+
+// refuse answers all requests, also those that had begun, with what has ended the session.
+func (s *session) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, c := range append(s.running, s.commands...) {
+		c.err = s.ended()
+		close(c.done)
+	}
+	s.running, s.commands = nil, nil
+}
+
+// ended is the answer to a request behind the session's end.
+func (s *session) ended() error {
+	if s.failure != nil {
+		return s.failure
+	}
+	return ErrEnded
+}
+
+// Limits of a wait for one task. What such a wait is for takes some microseconds; on a busy
+// machine, or where a control group's share of the CPU is used up, a task that could run does not.
+const (
+	slowAfter = 2 * time.Second  // a tracer is told
+	stuckIdle = 10 * time.Second // a task that sleeps in the kernel, or is frozen
+	stuckBusy = 60 * time.Second // one that could run
+)
+
+// watchdog ends a wait for one task that takes too long. Its zero value is of one that has
+// just begun.
+type watchdog struct {
+	s     *session
+	t     *inferior.Task
+	begun time.Time
+	told  bool
+}
+
+// look is for now and then during the wait.
+func (w *watchdog) look() {
+	if w.begun.IsZero() {
+		w.begun = time.Now()
+	}
+	took := time.Since(w.begun)
+	if took < w.s.limit(slowAfter) {
+		return
+	}
+	state := taskState(w.t.TID)
+	if !w.told {
+		w.told = true
+		w.s.warn(w.t.Process, "%s; the other tasks of the session wait for it", w.text(took, state))
+	}
+	if most := w.s.limit(stuckIdle); took > most && (state != 'R' || took > most*stuckBusy/stuckIdle) {
+		w.s.fail(errors.New(w.text(took, state)))
+	}
+}
+
+// limit is one of the limits above, or what a test has in its place.
+func (s *session) limit(d time.Duration) time.Duration {
+	if s.hurry > 0 {
+		return d / time.Duration(s.hurry)
+	}
+	return d
+}
+
+// text says what is waited for, and why it does not come.
+func (w *watchdog) text(took time.Duration, state byte) string {
+	doing := "is in state " + string(state)
+	if state == 'R' {
+		doing = "gets no CPU time"
+	}
+	if wchan := string(readTask(w.t.TID, "wchan", make([]byte, 64))); wchan != "" && wchan != "0" {
+		doing += ", in the kernel's " + wchan
+	}
+	return fmt.Sprintf("task %d has not come back from a step or a system call of ptracer's for %v: it %s",
+		w.t.TID, took.Round(100*time.Millisecond), doing)
+}
