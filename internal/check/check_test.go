@@ -82,6 +82,9 @@ func TestRules(t *testing.T) {
 		{"joined with a reason", "engine/a.go", `import ("errors"; "fmt"); func f() error { return errors.Join(fmt.Errorf("a"), errors.New("b"), h()) }`, ""},
 		{"joined in a benchmark", "bench/a.go", `import "errors"; func f() error { return errors.Join(g(), h()) }`, ""},
 
+		{"lent", "engine/internal/ptrace/a.go", `import "syscall"; var _ = syscall.SysProcAttr{Credential: nil}`, "engine/internal/ptrace/a.go:1: lent"},
+		{"lent by a test's helper", "internal/a/a.go", `import "syscall"; var _ = syscall.SysProcAttr{Credential: nil}`, ""},
+
 		{"test", "arch/a_test.go", `import "os"`, "no Go files"},
 		{"fixture", "testdata/src/a.go", `import "C"`, "no Go files"},
 		{"hidden", ".x/a.go", `import "C"`, "no Go files"},

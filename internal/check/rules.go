@@ -87,6 +87,7 @@ var rules = []rule{
 	{"door", checkDoor},
 	{"pure", checkPure},
 	{"joined", checkJoined},
+	{"lent", checkLent},
 }
 
 type rule struct {
@@ -182,6 +183,21 @@ func checkDoor(s source, tell func(int, string)) {
 		forbidden := func(prefix string) bool { return strings.HasPrefix(sel.Sel.Name, prefix) }
 		if ok && pkg.Name == std && slices.ContainsFunc(behind, forbidden) {
 			tell(s.line(sel), fmt.Sprintf("only %s may use syscall.%s", door, sel.Sel.Name))
+		}
+		return true
+	})
+}
+
+// checkLent refuses syscall.Credential. A process that is made with it has the new ids before
+// it executes anything, while its memory is still that of the process that makes it (CLONE_VM
+// in package syscall): another user could stop it there, and look at that memory.
+func checkLent(s source, tell func(int, string)) {
+	if within(s.pkg, tools) {
+		return
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if name, ok := n.(*ast.Ident); ok && name.Name == "Credential" {
+			tell(s.line(name), "a new process changes its ids itself, once it has memory of its own: no Credential")
 		}
 		return true
 	})

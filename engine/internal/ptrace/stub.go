@@ -127,21 +127,6 @@ func (b *Bell) Ring() { _ = unix.Tgkill(b.pid, b.pid, unix.SIGUSR1) }
 // Close ends the doorbell; on the thread that made it.
 func (b *Bell) Close() { Reap(b.pid) }
 
-// Hold starts a process of another user's that has a file of ours as its
-// descriptor 0, for that user's processes to open by /proc/PID/fd/0: ours they
-// may not look at. Reap ends it; on the same thread.
-func Hold(fd uintptr, uid, gid uint32) (pid int, err error) {
-	// The child has our memory until it executes the stub, and to become
-	// another user makes that memory private (commit_creds, kernel/cred.c).
-	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	pid, err = startStub([]string{"ptracer-file"}, &syscall.ProcAttr{Files: []uintptr{fd},
-		Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}})
-	if dumpable == 1 {
-		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
-	}
-	return pid, err
-}
-
 // Command is a program to start under trace.
 type Command struct {
 	Path   string   // executable, already looked up

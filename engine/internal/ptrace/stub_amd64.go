@@ -51,3 +51,19 @@ func stubGo(r *arch.Regs, pc, ignored uint64) {
 	r[origRax] = ^uint64(0) // not in a system call any more: nothing to restart
 	r[rip], r[rbx] = pc, ignored
 }
+
+// stubSyscall is the offset of its system call.
+const stubSyscall = 5
+
+// stubCall makes r what calls nr at pc's system call.
+func stubCall(r *arch.Regs, pc, nr uint64, args []uint64) {
+	const rdi, rsi, rdx, rax, origRax, rip = 14, 13, 12, 10, 15, 16
+	r[origRax] = ^uint64(0)
+	r[rip], r[rax] = pc, nr
+	for i, to := range []int{rdi, rsi, rdx}[:len(args)] {
+		r[to] = args[i]
+	}
+}
+
+// stubResult is what such a call has returned.
+func stubResult(r *arch.Regs) uint64 { const rax = 10; return r[rax] }

@@ -60,3 +60,15 @@ func words(code ...uint32) (b []byte) {
 }
 
 func stubGo(r *arch.Regs, pc, ignored uint64) { r[pcWord], r[19] = pc, ignored }
+
+// stubSyscall is the offset of its system call.
+const stubSyscall = 20
+
+// stubCall makes r what calls nr at pc's system call.
+func stubCall(r *arch.Regs, pc, nr uint64, args []uint64) {
+	r[pcWord], r[8] = pc, nr
+	copy(r[:3], args)
+}
+
+// stubResult is what such a call has returned.
+func stubResult(r *arch.Regs) uint64 { return r[0] }

@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/internal/skip"
 	"golang.org/x/sys/unix"
 )
 
@@ -71,6 +73,68 @@ func TestLaunchIgnored(t *testing.T) {
 		var got uint64
 		if _, e := fmt.Sscanf(line, "%x", &got); errors.Join(err, e) != nil || got&want != ignored {
 			t.Errorf("it ignores %x, %v, %v; want %x", got, err, e, ignored)
+		}
+	}
+}
+
+// TestHold starts a helper of another user's, which is stopped as often as that user could: it
+// has the user's ids alone, shows its file to that user, and is not kept from it by signals.
+func TestHold(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip.Missing(t, "root, to become other users")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const user, group = 65534, 65533
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for range 20 {
+		stop := make(chan bool)
+		quiet := make(chan bool)
+		go func() { // SIGSTOP at any moment of its change
+			defer close(quiet)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					signalChildren(unix.SIGSTOP)
+				}
+			}
+		}()
+		pid, err := Hold(file.Fd(), user, group)
+		close(stop)
+		<-quiet
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		for _, want := range []string{"\nUid:\t65534\t65534\t65534\t65534\n", "\nGid:\t65533\t65533\t65533\t65533\n", "\nGroups:\t \n", "\nTracerPid:\t0\n", "\nCapPrm:\t0000000000000000\n"} {
+			if !strings.Contains(string(status), want) {
+				t.Errorf("its status has no %q (%v): %s", want, err, status)
+			}
+		}
+		fi, err := os.Stat(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil || fi.Sys().(*syscall.Stat_t).Uid != user {
+			t.Errorf("its files are not its user's: %v", err)
+		}
+		Reap(pid)
+	}
+}
+
+// signalChildren sends a signal to the children of this process that Hold has started.
+func signalChildren(signal unix.Signal) {
+	tasks, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, name := range tasks {
+		list, _ := os.ReadFile(name)
+		for _, pid := range strings.Fields(string(list)) {
+			n, _ := strconv.Atoi(pid)
+			if args, _ := os.ReadFile("/proc/" + pid + "/cmdline"); n > 0 && strings.HasPrefix(string(args), "ptracer-file") {
+				_ = unix.Kill(n, signal)
+			}
 		}
 	}
 }
