@@ -50,6 +50,25 @@ func PeerOf(pid int, uid, gid uint32) (Peer, error) {
 	return p, nil
 }
 
+// OwnerOf is the peer that a process itself would be, without the rights that its
+// capabilities give; who traces it, or 0; and whether it has forbidden itself system calls (seccomp).
+func OwnerOf(pid int) (p Peer, tracer int, sealed bool) {
+	st, err := readStatus(pid)
+	if err != nil {
+		return Peer{}, 0, false
+	}
+	uid, _ := strconv.ParseUint(firstField(st["Uid"]), 10, 32)
+	gid, _ := strconv.ParseUint(firstField(st["Gid"]), 10, 32)
+	if p, err = PeerOf(pid, uint32(uid), uint32(gid)); err != nil {
+		return Peer{}, 0, false
+	}
+	p.PID, p.Root, p.Caps = 0, false, 0
+	return p, st.number("TracerPid"), st.number("Seccomp") != 0
+}
+
+// OwnNamespace is the user namespace of this process.
+func OwnNamespace() string { return userNamespace(os.Getpid()) }
+
 // same is whether the real, effective and saved id of a line of a status are id.
 func same(line string, id uint32) bool {
 	ids := strings.Fields(line)

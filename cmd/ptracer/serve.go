@@ -26,6 +26,7 @@ type serveOptions struct {
 	hold    time.Duration
 	control time.Duration
 	readyFD int
+	worker  string
 }
 
 func newServe() *cobra.Command {
@@ -71,7 +72,9 @@ to be there.`,
 	f.DurationVar(&o.hold, "hold-limit", 30*time.Second, "a tracer may keep a thread stopped for `TIME`; 0: for ever")
 	f.DurationVar(&o.control, "control-limit", 5*time.Minute, "a tracer may control a process for `TIME` at a stretch")
 	f.IntVar(&o.readyFD, "ready-fd", 0, "say when it answers, or why it can't, to this descriptor")
+	f.StringVar(&o.worker, "worker", "", "be a worker of the server for all users")
 	_ = f.MarkHidden("ready-fd")
+	_ = f.MarkHidden("worker")
 	return cmd
 }
 
@@ -85,6 +88,9 @@ func (o *serveOptions) check() error {
 }
 
 func serve(o *serveOptions) error {
+	if o.worker != "" {
+		return work(o)
+	}
 	err := serveAt(o)
 	if o.readyFD > 0 && err != nil {
 		tellStarter(o.readyFD, err.Error())
@@ -109,11 +115,10 @@ func serveAt(o *serveOptions) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	hold := o.hold
-	if hold == 0 {
-		hold = -1
+	if o.system {
+		return serveUsers(o, l)
 	}
-	s := server.New(server.Options{Options: arbiter.Options{HoldLimit: hold, ControlLimit: o.control}, Version: version(), Idle: o.idle, Hang: o.hang})
+	s := server.New(o.server())
 	go func() {
 		<-catch()
 		_ = s.Close()
@@ -130,6 +135,42 @@ func serveAt(o *serveOptions) error {
 	tellStarter(o.readyFD, serving)
 	o.readyFD = 0
 	return s.Serve(l)
+}
+
+// server are the options of a server, or of a worker.
+func (o *serveOptions) server() server.Options {
+	hold := o.hold
+	if hold == 0 {
+		hold = -1
+	}
+	return server.Options{Options: arbiter.Options{HoldLimit: hold, ControlLimit: o.control}, Version: version(), Idle: o.idle, Hang: o.hang}
+}
+
+// serveUsers is the server for all users: a front, and workers that this program is started
+// as once more.
+func serveUsers(o *serveOptions, l *net.UnixListener) error {
+	if os.Geteuid() != 0 {
+		return errors.Join(errors.New("serve --system: only root can act for all users"), l.Close())
+	}
+	front := server.NewFront(server.FrontOptions{
+		Command: []string{"/proc/self/exe", "serve", "--hang", o.hang.String(), "--hold-limit", o.hold.String(), "--control-limit", o.control.String(), "--worker"},
+		Env:     []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+	})
+	go func() {
+		<-catch()
+		_ = front.Close()
+	}()
+	fmt.Fprintf(os.Stderr, "ptracer: serving all users at %s\n", l.Addr())
+	return front.Serve(l)
+}
+
+// work is a worker's life.
+func work(o *serveOptions) error {
+	who, err := server.ParseIdentity(o.worker)
+	if err != nil {
+		return usage("--worker: %w", err)
+	}
+	return server.RunWorker(who, o.server())
 }
 
 // listen makes a server's socket. Of folders it makes only those that are ours by

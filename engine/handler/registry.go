@@ -130,6 +130,37 @@ func (r *Registry) Lookup(name string) (Info, error) {
 	return v.info(), nil
 }
 
+// Fetch is Lookup for a peer who wants to run the handler, which the mode must allow.
+func (r *Registry) Fetch(name string, by Peer) (Info, error) {
+	v, err := r.find(name)
+	if err == nil {
+		err = v.access.may(by, MayRun)
+	}
+	if err != nil {
+		return Info{}, &Error{"lookup", name, err}
+	}
+	return v.info(), nil
+}
+
+// Adopt has the registry know a handler as another registry does: it is verified again, and takes the
+// place of what had the name here. A name of a built-in handler is refused.
+func (r *Registry) Adopt(i Info) error {
+	v, err := newVersion(i.Name, i.Handler, i.Access)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if old := r.names[i.Name]; old != nil && old.kind != nil {
+			err = ErrExists
+		}
+	}
+	if err != nil {
+		return &Error{"adopt", i.Name, err}
+	}
+	v.number = i.Version
+	r.names[i.Name] = v
+	return nil
+}
+
 // List tells of all handlers, by name.
 func (r *Registry) List() []Info {
 	r.mu.RLock()

@@ -25,7 +25,7 @@ import (
 // be another user's, run this program once more, in a part.
 const partEnv = "PTRACER_TEST_PART"
 
-var parts = map[string]func(){"agent": agentPart, "server": serverPart}
+var parts = map[string]func(){"agent": agentPart, "server": serverPart, "worker": workerPart}
 
 func TestMain(m *testing.M) {
 	if run := parts[os.Getenv(partEnv)]; run != nil {
@@ -238,6 +238,18 @@ func serverPart() {
 	fmt.Println("serves")
 	if err := s.Serve(l); err != nil {
 		fmt.Println(err)
+	}
+}
+
+// workerPart is a worker of a server for all users.
+func workerPart() {
+	who, err := server.ParseIdentity(os.Args[1])
+	if err == nil {
+		err = server.RunWorker(who, server.Options{Version: "test"})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 

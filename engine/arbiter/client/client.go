@@ -18,11 +18,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -106,7 +108,7 @@ func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
 const ending = 5 * time.Second
 
 func (d Dialer) attach(pid int, o engine.Options) (*Session, error) {
-	c, err := d.dial()
+	c, err := d.dialFor(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +127,7 @@ type ServerInfo struct {
 	Version   string
 	Since     time.Time
 	HoldLimit time.Duration // 0: none
+	Worker    string        // of a server for all users: the worker that serves us; else ""
 }
 
 // Server tells of the server that answers.
@@ -149,14 +152,14 @@ func (d Dialer) tracers(pid int, hits bool) (list []arbiter.TracerInfo, err erro
 		return nil, err
 	}
 	defer c.conn.Close()
-	reply, err := call(c.api.Tracers, &wire.TracersRequest{Pid: wire.Narrow(pid), Hits: hits})
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range reply.Tracers {
-		list = append(list, wire.ToTracer(m))
-	}
-	return list, nil
+	err = c.workers(func(of *link) error {
+		reply, err := call(of.api.Tracers, &wire.TracersRequest{Pid: wire.Narrow(pid), Hits: hits})
+		for _, m := range reply.GetTracers() {
+			list = append(list, wire.ToTracer(m))
+		}
+		return err
+	})
+	return list, err
 }
 
 func (d Dialer) name() string {
@@ -170,6 +173,8 @@ func (d Dialer) name() string {
 type link struct {
 	info  ServerInfo
 	trust []int
+	name  string // the client's
+	to    string // the line that says which of a server's workers it is for; "": none
 	conn  *grpc.ClientConn
 	api   wire.ArbiterClient
 }
@@ -181,16 +186,104 @@ func (d Dialer) dial() (*link, error) {
 	if socket == "" {
 		socket = DefaultSocket()
 	}
-	c, err := knock(socket, d.Trust)
+	l := &link{info: ServerInfo{Socket: socket}, trust: d.Trust, name: d.name()}
+	c, err := l.knock()
 	if err != nil && d.Start != nil && errors.Is(err, ErrNoServer) {
 		if err := d.Start(socket); err != nil {
 			return nil, fmt.Errorf("start a server: %w", err)
 		}
-		c, err = knock(socket, d.Trust)
+		c, err = l.knock()
 	}
 	if err != nil {
 		return nil, err
 	}
+	return l, l.open(c)
+}
+
+// dialFor connects to who serves a process: at a server for all users that is, for root,
+// the worker of the process's user.
+func (d Dialer) dialFor(pid int) (*link, error) {
+	l, err := d.dial()
+	if err != nil || !l.forRoot() {
+		return l, err
+	}
+	names, err := l.ask(fmt.Sprintf("PTRACER WORKER %d", pid))
+	if err == nil && len(names) != 1 {
+		err = fmt.Errorf("%s: the server has no worker for process %d", l.info.Socket, pid)
+	}
+	var of *link
+	if err == nil {
+		of, err = l.worker(names[0])
+	}
+	if of != l {
+		l.conn.Close()
+	}
+	return of, err
+}
+
+// forRoot is whether the link is root's to a server for all users.
+func (l *link) forRoot() bool { return l.info.Worker != "" && os.Getuid() == 0 }
+
+// worker is a link to a worker of the server's; l, if that is it.
+func (l *link) worker(name string) (*link, error) {
+	if name == "" || name == l.info.Worker {
+		return l, nil
+	}
+	of := &link{info: ServerInfo{Socket: l.info.Socket}, trust: l.trust, name: l.name, to: "PTRACER USER " + name + "\n"}
+	c, err := of.knock()
+	if err != nil {
+		return nil, err
+	}
+	return of, of.open(c)
+}
+
+// workers calls f with a link to each worker of a server for all users where it is root who
+// asks, else with l.
+func (l *link) workers(f func(*link) error) error {
+	if !l.forRoot() {
+		return f(l)
+	}
+	names, err := l.ask("PTRACER WORKERS")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		of, err := l.worker(name)
+		if err != nil {
+			return err
+		}
+		err = f(of)
+		if of != l {
+			of.conn.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ask asks a server for all users; the answer has a name a line.
+func (l *link) ask(question string) ([]string, error) {
+	plain := &link{info: l.info, trust: l.trust}
+	c, err := plain.knock()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(answering))
+	if _, err := c.Write([]byte(question + "\n")); err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(c, 1<<16))
+	return strings.Fields(string(b)), err
+}
+
+// answering is how long a server may take to answer who it is.
+const answering = 20 * time.Second
+
+// open begins to speak the protocol; the link owns the connection.
+func (l *link) open(c *net.UnixConn) error {
 	first := make(chan net.Conn, 1) // the one that has been let in
 	first <- c
 	conn, err := grpc.NewClient("passthrough:///ptracer",
@@ -200,27 +293,27 @@ func (d Dialer) dial() (*link, error) {
 			case c := <-first:
 				return c, nil
 			default:
-				return knock(socket, d.Trust)
+				return l.knock()
 			}
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage)))
 	if err != nil {
 		c.Close()
-		return nil, err
+		return err
 	}
-	l := &link{info: ServerInfo{Socket: socket}, trust: d.Trust, conn: conn, api: wire.NewArbiterClient(conn)}
-	if err := l.hello(d.name()); err != nil {
+	l.conn, l.api = conn, wire.NewArbiterClient(conn)
+	if err := l.hello(); err != nil {
 		conn.Close()
-		return nil, err
+		return err
 	}
-	return l, nil
+	return nil
 }
 
 // hello learns who the server is, and whether we understand each other.
-func (l *link) hello(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+func (l *link) hello() error {
+	ctx, cancel := context.WithTimeout(context.Background(), answering)
 	defer cancel()
-	reply, err := l.api.Hello(ctx, &wire.HelloRequest{Client: name, Protocol: wire.Protocol})
+	reply, err := l.api.Hello(ctx, &wire.HelloRequest{Client: l.name, Protocol: wire.Protocol})
 	if err = wire.FromStatus(err); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, wire.ErrVersion) {
 		return fmt.Errorf("the server at %s does not speak our protocol: %w", l.info.Socket, err)
 	}
@@ -228,6 +321,7 @@ func (l *link) hello(name string) error {
 		return fmt.Errorf("%s: %w", l.info.Socket, err)
 	}
 	l.info.PID, l.info.Version, l.info.Since, l.info.HoldLimit = int(reply.Pid), reply.Version, time.Unix(0, reply.Since), time.Duration(reply.HoldLimit)
+	l.info.Worker = reply.Worker
 	switch {
 	case reply.Protocol < wire.Protocol:
 		return fmt.Errorf("the server at %s (process %d, version %s) is older than this program, %w: 'kill %d' ends it, and it is started anew", l.info.Socket, reply.Pid, reply.Version, wire.ErrVersion, reply.Pid)
@@ -238,7 +332,8 @@ func (l *link) hello(name string) error {
 }
 
 // knock connects to a server that is ours, or root's, or of one who is trusted.
-func knock(socket string, trust []int) (*net.UnixConn, error) {
+func (l *link) knock() (*net.UnixConn, error) {
+	socket := l.info.Socket
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%s: %w: start one by 'ptracer serve'", socket, ErrNoServer)
@@ -247,8 +342,11 @@ func knock(socket string, trust []int) (*net.UnixConn, error) {
 		return nil, err
 	}
 	uid, err := ownerOf(c)
-	if err == nil && uid != 0 && uid != os.Getuid() && !slices.Contains(trust, uid) {
+	if err == nil && uid != 0 && uid != os.Getuid() && !slices.Contains(l.trust, uid) {
 		err = fmt.Errorf("%s: the server there is user %d's", socket, uid)
+	}
+	if err == nil && l.to != "" {
+		_, err = c.Write([]byte(l.to))
 	}
 	if err != nil {
 		c.Close()

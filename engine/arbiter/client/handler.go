@@ -137,7 +137,7 @@ func meaning(spec engine.HandlerSpec, p builtin.Params, isa string) (*build.Hand
 
 // fetch gets a file from the server.
 func (l *link) fetch(request string) (*os.File, error) {
-	c, err := knock(l.info.Socket, l.trust)
+	c, err := l.knock()
 	if err != nil {
 		return nil, err
 	}

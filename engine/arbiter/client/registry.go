@@ -59,6 +59,7 @@ type Opened struct {
 	Name            string
 	Version         int
 	UID             uint32 // of the tracer
+	Worker          string // of a server for all users: which of its workers has the tracer
 	params          []byte
 }
 
@@ -69,9 +70,21 @@ func (r *Registry) List() (names []handler.Info, open []Opened, err error) {
 		names = append(names, handler.Info{Name: m.Name, Doc: m.Doc, Builtin: m.Builtin, Version: int(m.Version), Instances: int(m.Opened),
 			Access: handler.Access{UID: m.Uid, GID: m.Gid, Mode: handler.Mode(m.Mode)}})
 	}
-	for _, m := range reply.GetOpened() {
-		open = append(open, Opened{int(m.Tracer), int(m.Handler), m.Name, int(m.Version), m.Uid, m.Params})
+	if err != nil {
+		return nil, nil, err
 	}
+	err = r.workers(func(of *link) error {
+		theirs := reply
+		if of != r.link {
+			if theirs, err = call(of.api.ListHandlers, &wire.ListHandlersRequest{}); err != nil {
+				return err
+			}
+		}
+		for _, m := range theirs.Opened {
+			open = append(open, Opened{int(m.Tracer), int(m.Handler), m.Name, int(m.Version), m.Uid, of.info.Worker, m.Params})
+		}
+		return nil
+	})
 	return names, open, err
 }
 
@@ -84,7 +97,14 @@ func (r *Registry) Read(o Opened, arch string) (result build.Result, err error) 
 			return nil, fmt.Errorf("handler %s: its parameters: %w", o.Name, err)
 		}
 	}
-	h := &handle{s: &Session{link: r.link}, info: engine.HandlerInfo{Name: o.Name}}
+	of, err := r.worker(o.Worker)
+	if err != nil {
+		return nil, err
+	}
+	if of != r.link {
+		defer of.conn.Close()
+	}
+	h := &handle{s: &Session{link: of}, info: engine.HandlerInfo{Name: o.Name}}
 	if h.made, err = meaning(engine.HandlerSpec{Name: o.Name}, p, arch); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,13 +43,27 @@ func everywhere(t testing.TB) string {
 	return dir
 }
 
-// serveAll starts a server for all users, with root's rights.
+// serveAll starts a server for all users.
 func serveAll(t testing.TB) (socket string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		skip.Missing(t, "root, to become other users")
 	}
-	return serveAt(t, filepath.Join(everywhere(t), "ptracer", "s"), true, server.Options{})
+	socket = filepath.Join(everywhere(t), "ptracer", "s")
+	err := server.MakeFolder(socket, true)
+	l, err2 := server.Listen(socket, true)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	f := server.NewFront(server.FrontOptions{Command: []string{"/proc/self/exe"}, Env: append(os.Environ(), partEnv+"=worker")})
+	end := make(chan error)
+	go func() { end <- f.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(f.Close(), <-end); err != nil {
+			t.Errorf("server: %v", err)
+		}
+	})
+	return socket
 }
 
 // copyOf copies a program, with a mode.
@@ -87,9 +102,9 @@ func TestRights(t *testing.T) {
 		{"not dumpable", as(nobody), as(nobody), copyOf(t, loop, 0o711), "dumpable"},
 		{"not dumpable, by root", nil, as(nobody), copyOf(t, loop, 0o711), ""},
 		{"with capabilities", as(nobody), caps, loop, "capability"},
-		{"in a user namespace", as(nobody), inNamespace(), loop, "namespace"},
+		{"in a user namespace", as(nobody), inNamespace(), loop, "capability"}, // which its namespace gives it
 		{"from within a user namespace", inNamespace(), as(nobody), loop, "namespace"},
-		{"root's, by a namespace's root", inNamespace(), nil, loop, "user"},
+		{"root's, by a namespace's root", inNamespace(), nil, loop, "namespace"},
 		{"in a user namespace, by root", nil, inNamespace(), loop, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -154,37 +169,64 @@ func TestOthersProcess(t *testing.T) {
 	}
 }
 
-// TestSetuid has a traced process execute a program that is root's: the tracer of
-// its user loses it before that runs, root's does not.
+// TestSetuid has a process execute a program that is root's. Traced through a server for all
+// users it runs without that privilege, also where root's tracer is beside: so the kernel has it
+// for whom a tracer without rights traces.
 func TestSetuid(t *testing.T) {
 	socket := serveAll(t)
-	suid := copyOf(t, fixture.Path(t, "loop"), os.ModeSetuid|0o755)
+	id, err := exec.LookPath("id")
+	if err != nil {
+		skip.Missing(t, "id")
+	}
+	suid := copyOf(t, id, os.ModeSetuid|0o755)
 	out, err := exec.Command("findmnt", "-n", "-o", "OPTIONS", "-T", suid).Output()
 	if err != nil || strings.Contains(string(out), "nosuid") {
 		skip.Missing(t, "a file system with set-uid programs, and findmnt")
 	}
-	p := launchAs(t, as(nobody), nil, "/bin/sh", "-c", "echo pid $$; read x; exec "+suid+" 20 0")
-	pid := p.pid()
-	a, root := newRemote(t, as(nobody)), dial(t, socket, pid)
-	a.ok(request{Op: "attach", Socket: socket, ID: pid, Text: "user"})
-	a.ok(request{Op: "register", Text: "work", Force: true})
-	a.ok(request{Op: "register", Text: "loop:main", Force: true, Stop: true})
-	count := register(t, root, engine.ProbeSpec{Location: "work", Pending: true})
-	p.goOn()
-	a.ok(request{Op: "wait for", Text: "warning"})
-	if err := p.end(); err != nil || p.said(t, "calls") != 20 {
-		t.Errorf("%v, %q", err, p.out.String())
+	run := func(trace func(pid int)) string {
+		p := launchAs(t, as(nobody), nil, "/bin/sh", "-c", "echo pid $$; read x; exec "+suid+" -u")
+		trace(p.pid())
+		p.goOn()
+		if err := p.end(); err != nil {
+			t.Error(err)
+		}
+		return strings.TrimSpace(p.out.String())
 	}
-	<-root.Done()
-	if n := root.Hits(count); n != 20 {
-		t.Errorf("root has counted %d", n)
+	if got := run(func(int) {}); got != "0" {
+		t.Fatalf("untraced it runs as %q", got)
 	}
-	if n := a.ok(request{Op: "places"}).N; n != 0 {
-		t.Errorf("the user's probes were at %d places", n)
-	}
-	for id := 1; id <= 2; id++ {
-		if n := a.ok(request{Op: "hits", ID: id}).N; n != 0 {
-			t.Errorf("the user has counted %d of probe %d", n, id)
+	user := newRemote(t, as(nobody))
+	for name, trace := range map[string]func(pid int){
+		"user": func(pid int) {
+			user.ok(request{Op: "attach", Socket: socket, ID: pid, Text: "user"})
+			user.ok(request{Op: "register", Text: "libc:write", Force: true})
+		},
+		"root": func(pid int) {
+			register(t, dial(t, socket, pid), engine.ProbeSpec{Location: "libc:write", Pending: true})
+		},
+		"both": func(pid int) {
+			newRemote(t, as(nobody)).ok(request{Op: "attach", Socket: socket, ID: pid, Text: "user"})
+			dial(t, socket, pid)
+		},
+	} {
+		if got := run(trace); got != fmt.Sprint(nobody) {
+			t.Errorf("traced by %s it runs as %q", name, got)
 		}
 	}
+	if n := user.ok(request{Op: "hits", ID: 1}).N; n == 0 {
+		t.Error("the user has counted no write of it")
+	}
+}
+
+// TestStranger asks another user's server, which listens for all: it serves its own user and root.
+func TestStranger(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip.Missing(t, "root, to become other users")
+	}
+	socket := serveAt(t, filepath.Join(everywhere(t), "ptracer", "s"), true, server.Options{})
+	p := launchAs(t, as(nobody), nil, fixture.Path(t, "loop"), "1", "0")
+	if b := newRemote(t, as(nobody)).do(request{Op: "attach", Socket: socket, ID: p.pid()}); !strings.Contains(b.Err, "the server is user 0's") {
+		t.Errorf("served: %q", b.Err)
+	}
+	p.goOn()
 }

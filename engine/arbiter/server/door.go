@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
 // greeting is how long a peer has to say the first word.
@@ -36,10 +39,39 @@ func (c *connection) Close() error {
 	return c.UnixConn.Close()
 }
 
+// arrival is a connection that has come, and who has made it.
+type arrival struct {
+	*net.UnixConn
+	ask  func() (engine.Peer, error) // who; the error is why it is refused
+	done func()                      // at its end
+}
+
+// source is where connections come from. Its next fails with net.ErrClosed when there
+// will be no more.
+type source interface {
+	next() (arrival, error)
+	Close() error
+}
+
+// socket is the source of a server that listens itself. Such a server acts with its own
+// rights, and so for its own user alone, and for root.
+type socket struct{ *net.UnixListener }
+
+func (s socket) next() (arrival, error) {
+	c, err := s.AcceptUnix()
+	return arrival{c, func() (engine.Peer, error) {
+		p, err := peerOf(c)
+		if own := os.Geteuid(); err == nil && p.UID != 0 && int(p.UID) != own {
+			err = fmt.Errorf("%w: the server is user %d's; 'ptracer serve --system' serves all users", wire.ErrPeer, own)
+		}
+		return p, err
+	}, func() {}}, err
+}
+
 // door is the listener that gRPC sees: connections of peers that do not ask for a
 // file.
 type door struct {
-	*net.UnixListener
+	from   source
 	limits *limits
 	files  func(engine.Peer, *net.UnixConn, string) // serves who asks for one
 	ready  chan net.Conn
@@ -47,8 +79,8 @@ type door struct {
 	end    context.CancelFunc
 }
 
-func newDoor(l *net.UnixListener, limits *limits, files func(engine.Peer, *net.UnixConn, string)) *door {
-	d := &door{UnixListener: l, limits: limits, files: files, ready: make(chan net.Conn)}
+func newDoor(from source, limits *limits, files func(engine.Peer, *net.UnixConn, string)) *door {
+	d := &door{from: from, limits: limits, files: files, ready: make(chan net.Conn)}
 	d.ctx, d.end = context.WithCancel(context.Background())
 	go d.loop()
 	return d
@@ -67,12 +99,15 @@ func (d *door) Accept() (net.Conn, error) {
 // Close implements net.Listener.
 func (d *door) Close() error {
 	d.end()
-	return d.UnixListener.Close()
+	return d.from.Close()
 }
+
+// Addr implements net.Listener.
+func (d *door) Addr() net.Addr { return &net.UnixAddr{Name: "ptracer", Net: "unix"} }
 
 func (d *door) loop() {
 	for {
-		c, err := d.AcceptUnix()
+		c, err := d.from.next()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			d.end()
@@ -90,22 +125,22 @@ var fileRequests = []string{"PTRACER MAPS ", "PTRACER READ "}
 
 // receive finds out who has come, and what for. A refused one is told why, which
 // must not take long.
-func (d *door) receive(c *net.UnixConn) {
-	conn := &connection{UnixConn: c, in: bufio.NewReader(c)}
-	conn.peer, conn.refused = peerOf(c)
+func (d *door) receive(a arrival) {
+	c := a.UnixConn
+	conn := &connection{UnixConn: c, in: bufio.NewReader(c), done: a.done}
+	conn.peer, conn.refused = a.ask()
 	uid := conn.peer.UID
 	if conn.refused == nil {
 		conn.refused = d.limits.connect(uid)
 	}
-	conn.done = func() {}
 	switch {
 	case conn.refused == nil:
-		conn.done = func() { d.limits.disconnect(uid) }
+		conn.done = func() { d.limits.disconnect(uid); a.done() }
 	case !d.limits.refuse():
-		c.Close()
+		conn.Close()
 		return
 	default:
-		conn.done = d.limits.refused
+		conn.done = func() { d.limits.refused(); a.done() }
 		time.AfterFunc(greeting, func() { conn.Close() })
 	}
 	_ = c.SetReadDeadline(time.Now().Add(greeting))

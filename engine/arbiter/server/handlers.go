@@ -60,6 +60,9 @@ func (s *Server) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (*
 		return nil, err
 	}
 	spec, err := t.specOf(r)
+	if err == nil && spec.Handler == nil {
+		err = s.know(ctx, spec.Name)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -33,14 +33,68 @@ func (s *Server) ListHandlers(ctx context.Context, _ *wire.ListHandlersRequest) 
 		return nil, err
 	}
 	reply := &wire.ListHandlersReply{}
-	for _, i := range s.names.List() {
-		reply.Handlers = append(reply.Handlers, &wire.NamedHandler{Name: i.Name, Doc: i.Doc, Builtin: i.Builtin, Version: int32(i.Version),
-			Uid: i.UID, Gid: i.GID, Mode: uint32(i.Mode), Opened: int32(i.Instances)})
+	if s.opts.names != nil {
+		if reply, err = s.opts.names.ListHandlers(ctx, &wire.ListHandlersRequest{}); err != nil {
+			return nil, err
+		}
+	} else {
+		for _, i := range s.names.List() {
+			reply.Handlers = append(reply.Handlers, named(i))
+		}
 	}
 	for _, t := range s.all() {
 		reply.Opened = append(reply.Opened, t.readable(p)...)
 	}
 	return reply, nil
+}
+
+func named(i handler.Info) *wire.NamedHandler {
+	return &wire.NamedHandler{Name: i.Name, Doc: i.Doc, Builtin: i.Builtin, Version: int32(i.Version),
+		Uid: i.UID, Gid: i.GID, Mode: uint32(i.Mode), Opened: int32(i.Instances)}
+}
+
+// GetHandler implements wire.ArbiterServer.
+func (s *Server) GetHandler(ctx context.Context, r *wire.GetHandlerRequest) (*wire.GetHandlerReply, error) {
+	p, err := asks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.opts.names != nil {
+		return s.opts.names.GetHandler(ctx, r)
+	}
+	i, err := s.names.Fetch(r.Name, asPeer(p))
+	if err != nil {
+		return nil, err
+	}
+	reply := &wire.GetHandlerReply{Handler: named(i)}
+	if i.Handler != nil {
+		reply.Context = i.Handler.Context.Arch
+		reply.Entry, reply.Exit = wire.FromHandler(i.Handler)
+	}
+	return reply, nil
+}
+
+// know has the server's own registry know what a name stands for now. A worker asks for it:
+// the name may be another user's.
+func (s *Server) know(ctx context.Context, name string) error {
+	if i, err := s.names.Lookup(name); s.opts.names == nil || name == "" || err == nil && i.Builtin {
+		return nil
+	}
+	reply, err := s.opts.names.GetHandler(ctx, &wire.GetHandlerRequest{Name: name})
+	if err != nil {
+		return err
+	}
+	h, err := wire.ToHandler(reply.Entry, reply.Exit, reply.Context)
+	if err != nil {
+		return err
+	}
+	m := reply.Handler
+	i, err := s.names.Lookup(name)
+	if err == nil && i.Version == int(m.Version) && i.UID == m.Uid {
+		return nil
+	}
+	return s.names.Adopt(handler.Info{Name: name, Version: int(m.Version), Handler: h,
+		Access: handler.Access{UID: m.Uid, GID: m.Gid, Mode: handler.Mode(m.Mode), Rights: rights}})
 }
 
 // readable are those of a tracer's handlers that a peer may read.
@@ -81,6 +135,9 @@ func (s *Server) RegisterHandler(ctx context.Context, r *wire.RegisterHandlerReq
 	if err != nil {
 		return nil, err
 	}
+	if s.opts.names != nil {
+		return s.opts.names.RegisterHandler(ctx, r)
+	}
 	h, err := wire.ToHandler(r.Entry, r.Exit, r.Context)
 	if err != nil {
 		return nil, err
@@ -106,6 +163,9 @@ func (s *Server) ReplaceHandler(ctx context.Context, r *wire.RegisterHandlerRequ
 	if err != nil {
 		return nil, err
 	}
+	if s.opts.names != nil {
+		return s.opts.names.ReplaceHandler(ctx, r)
+	}
 	h, err := wire.ToHandler(r.Entry, r.Exit, r.Context)
 	if err != nil {
 		return nil, err
@@ -118,6 +178,9 @@ func (s *Server) RemoveHandler(ctx context.Context, r *wire.RemoveHandlerRequest
 	p, err := asks(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.opts.names != nil {
+		return s.opts.names.RemoveHandler(ctx, r)
 	}
 	return empty, s.names.Remove(r.Name, asPeer(p))
 }

@@ -39,6 +39,8 @@ type Options struct {
 	Idle    time.Duration // it ends when there was no tracer for so long; 0: never
 	Hang    time.Duration // a client that does not answer for so long is gone; 0: 20 s, 2 s at least
 	Limits  Limits
+	worker  string             // of a front's: its name
+	names   wire.ArbiterClient // and who keeps the handlers by name; nil: the server itself
 }
 
 // Server serves one socket.
@@ -109,12 +111,14 @@ func shield(err *error) {
 
 // Serve answers at a socket until Close, or until there is nothing to do for too
 // long. All processes are let go then.
-func (s *Server) Serve(l *net.UnixListener) error {
+func (s *Server) Serve(l *net.UnixListener) error { return s.serve(socket{l}) }
+
+func (s *Server) serve(from source) error {
 	s.mu.Lock()
 	if s.opts.Idle > 0 {
 		s.idle = time.AfterFunc(s.opts.Idle, s.endIdle)
 	}
-	s.door = newDoor(l, s.limits, s.sendMaps)
+	s.door = newDoor(from, s.limits, s.sendMaps)
 	s.mu.Unlock()
 	err := s.grpc.Serve(s.door)
 	if errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, net.ErrClosed) {
@@ -240,7 +244,7 @@ func (s *Server) Hello(ctx context.Context, r *wire.HelloRequest) (*wire.HelloRe
 			wire.ErrVersion, r.Client, r.Protocol, os.Getpid(), s.opts.Version, wire.Least, wire.Protocol)
 	}
 	return &wire.HelloReply{Version: s.opts.Version, Protocol: wire.Protocol, Least: wire.Least, Pid: int32(os.Getpid()),
-		Since: s.since.UnixNano(), HoldLimit: int64(max(cmp.Or(s.opts.HoldLimit, 30*time.Second), 0))}, nil
+		Since: s.since.UnixNano(), HoldLimit: int64(max(cmp.Or(s.opts.HoldLimit, 30*time.Second), 0)), Worker: s.opts.worker}, nil
 }
 
 // Tracers implements wire.ArbiterServer.

@@ -280,6 +280,7 @@ type HelloReply struct {
 	Least         int32                  `protobuf:"varint,4,opt,name=least,proto3" json:"least,omitempty"`                          // the smallest protocol of a client that it serves
 	Since         int64                  `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`                          // Unix time, ns
 	HoldLimit     int64                  `protobuf:"varint,6,opt,name=hold_limit,json=holdLimit,proto3" json:"hold_limit,omitempty"` // how long a tracer may hold a task, ns; 0: for ever
+	Worker        string                 `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`                         // of a server for all users: which of its workers this is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +355,13 @@ func (x *HelloReply) GetHoldLimit() int64 {
 		return x.HoldLimit
 	}
 	return 0
+}
+
+func (x *HelloReply) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
 }
 
 type TracersRequest struct {
@@ -2973,6 +2981,118 @@ func (x *RegisterHandlerRequest) GetMode() uint32 {
 	return 0
 }
 
+type GetHandlerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHandlerRequest) Reset() {
+	*x = GetHandlerRequest{}
+	mi := &file_ptracer_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHandlerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHandlerRequest) ProtoMessage() {}
+
+func (x *GetHandlerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ptracer_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHandlerRequest.ProtoReflect.Descriptor instead.
+func (*GetHandlerRequest) Descriptor() ([]byte, []int) {
+	return file_ptracer_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GetHandlerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GetHandlerReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handler       *NamedHandler          `protobuf:"bytes,1,opt,name=handler,proto3" json:"handler,omitempty"`
+	Entry         *Program               `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	Exit          *Program               `protobuf:"bytes,3,opt,name=exit,proto3" json:"exit,omitempty"`
+	Context       string                 `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"` // the instruction set that they are for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHandlerReply) Reset() {
+	*x = GetHandlerReply{}
+	mi := &file_ptracer_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHandlerReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHandlerReply) ProtoMessage() {}
+
+func (x *GetHandlerReply) ProtoReflect() protoreflect.Message {
+	mi := &file_ptracer_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHandlerReply.ProtoReflect.Descriptor instead.
+func (*GetHandlerReply) Descriptor() ([]byte, []int) {
+	return file_ptracer_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *GetHandlerReply) GetHandler() *NamedHandler {
+	if x != nil {
+		return x.Handler
+	}
+	return nil
+}
+
+func (x *GetHandlerReply) GetEntry() *Program {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *GetHandlerReply) GetExit() *Program {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
+}
+
+func (x *GetHandlerReply) GetContext() string {
+	if x != nil {
+		return x.Context
+	}
+	return ""
+}
+
 type RemoveHandlerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2982,7 +3102,7 @@ type RemoveHandlerRequest struct {
 
 func (x *RemoveHandlerRequest) Reset() {
 	*x = RemoveHandlerRequest{}
-	mi := &file_ptracer_proto_msgTypes[39]
+	mi := &file_ptracer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3114,7 @@ func (x *RemoveHandlerRequest) String() string {
 func (*RemoveHandlerRequest) ProtoMessage() {}
 
 func (x *RemoveHandlerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[39]
+	mi := &file_ptracer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3127,7 @@ func (x *RemoveHandlerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHandlerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHandlerRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{39}
+	return file_ptracer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RemoveHandlerRequest) GetName() string {
@@ -3026,7 +3146,7 @@ type HandlerStateReply struct {
 
 func (x *HandlerStateReply) Reset() {
 	*x = HandlerStateReply{}
-	mi := &file_ptracer_proto_msgTypes[40]
+	mi := &file_ptracer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3038,7 +3158,7 @@ func (x *HandlerStateReply) String() string {
 func (*HandlerStateReply) ProtoMessage() {}
 
 func (x *HandlerStateReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[40]
+	mi := &file_ptracer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3051,7 +3171,7 @@ func (x *HandlerStateReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandlerStateReply.ProtoReflect.Descriptor instead.
 func (*HandlerStateReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{40}
+	return file_ptracer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *HandlerStateReply) GetFailures() uint64 {
@@ -3072,7 +3192,7 @@ type TakeRecordsRequest struct {
 
 func (x *TakeRecordsRequest) Reset() {
 	*x = TakeRecordsRequest{}
-	mi := &file_ptracer_proto_msgTypes[41]
+	mi := &file_ptracer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3084,7 +3204,7 @@ func (x *TakeRecordsRequest) String() string {
 func (*TakeRecordsRequest) ProtoMessage() {}
 
 func (x *TakeRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[41]
+	mi := &file_ptracer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3097,7 +3217,7 @@ func (x *TakeRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRecordsRequest.ProtoReflect.Descriptor instead.
 func (*TakeRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{41}
+	return file_ptracer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TakeRecordsRequest) GetToken() string {
@@ -3130,7 +3250,7 @@ type TakeRecordsReply struct {
 
 func (x *TakeRecordsReply) Reset() {
 	*x = TakeRecordsReply{}
-	mi := &file_ptracer_proto_msgTypes[42]
+	mi := &file_ptracer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3142,7 +3262,7 @@ func (x *TakeRecordsReply) String() string {
 func (*TakeRecordsReply) ProtoMessage() {}
 
 func (x *TakeRecordsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[42]
+	mi := &file_ptracer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3155,7 +3275,7 @@ func (x *TakeRecordsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRecordsReply.ProtoReflect.Descriptor instead.
 func (*TakeRecordsReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{42}
+	return file_ptracer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TakeRecordsReply) GetPosition() uint64 {
@@ -3174,7 +3294,7 @@ type TasksReply struct {
 
 func (x *TasksReply) Reset() {
 	*x = TasksReply{}
-	mi := &file_ptracer_proto_msgTypes[43]
+	mi := &file_ptracer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3306,7 @@ func (x *TasksReply) String() string {
 func (*TasksReply) ProtoMessage() {}
 
 func (x *TasksReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[43]
+	mi := &file_ptracer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3319,7 @@ func (x *TasksReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TasksReply.ProtoReflect.Descriptor instead.
 func (*TasksReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{43}
+	return file_ptracer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TasksReply) GetTasks() []*Task {
@@ -3222,7 +3342,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_ptracer_proto_msgTypes[44]
+	mi := &file_ptracer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3234,7 +3354,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[44]
+	mi := &file_ptracer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3247,7 +3367,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{44}
+	return file_ptracer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Task) GetTid() int32 {
@@ -3294,7 +3414,7 @@ type RegistersReply struct {
 
 func (x *RegistersReply) Reset() {
 	*x = RegistersReply{}
-	mi := &file_ptracer_proto_msgTypes[45]
+	mi := &file_ptracer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3426,7 @@ func (x *RegistersReply) String() string {
 func (*RegistersReply) ProtoMessage() {}
 
 func (x *RegistersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[45]
+	mi := &file_ptracer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3439,7 @@ func (x *RegistersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistersReply.ProtoReflect.Descriptor instead.
 func (*RegistersReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{45}
+	return file_ptracer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RegistersReply) GetValues() []uint64 {
@@ -3340,7 +3460,7 @@ type SetRegistersRequest struct {
 
 func (x *SetRegistersRequest) Reset() {
 	*x = SetRegistersRequest{}
-	mi := &file_ptracer_proto_msgTypes[46]
+	mi := &file_ptracer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3352,7 +3472,7 @@ func (x *SetRegistersRequest) String() string {
 func (*SetRegistersRequest) ProtoMessage() {}
 
 func (x *SetRegistersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[46]
+	mi := &file_ptracer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3365,7 +3485,7 @@ func (x *SetRegistersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRegistersRequest.ProtoReflect.Descriptor instead.
 func (*SetRegistersRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{46}
+	return file_ptracer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SetRegistersRequest) GetToken() string {
@@ -3401,7 +3521,7 @@ type ReadMemoryRequest struct {
 
 func (x *ReadMemoryRequest) Reset() {
 	*x = ReadMemoryRequest{}
-	mi := &file_ptracer_proto_msgTypes[47]
+	mi := &file_ptracer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3533,7 @@ func (x *ReadMemoryRequest) String() string {
 func (*ReadMemoryRequest) ProtoMessage() {}
 
 func (x *ReadMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[47]
+	mi := &file_ptracer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3546,7 @@ func (x *ReadMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMemoryRequest.ProtoReflect.Descriptor instead.
 func (*ReadMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{47}
+	return file_ptracer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReadMemoryRequest) GetToken() string {
@@ -3466,7 +3586,7 @@ type ReadMemoryReply struct {
 
 func (x *ReadMemoryReply) Reset() {
 	*x = ReadMemoryReply{}
-	mi := &file_ptracer_proto_msgTypes[48]
+	mi := &file_ptracer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3478,7 +3598,7 @@ func (x *ReadMemoryReply) String() string {
 func (*ReadMemoryReply) ProtoMessage() {}
 
 func (x *ReadMemoryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[48]
+	mi := &file_ptracer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3491,7 +3611,7 @@ func (x *ReadMemoryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMemoryReply.ProtoReflect.Descriptor instead.
 func (*ReadMemoryReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{48}
+	return file_ptracer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReadMemoryReply) GetData() []byte {
@@ -3513,7 +3633,7 @@ type WriteMemoryRequest struct {
 
 func (x *WriteMemoryRequest) Reset() {
 	*x = WriteMemoryRequest{}
-	mi := &file_ptracer_proto_msgTypes[49]
+	mi := &file_ptracer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3525,7 +3645,7 @@ func (x *WriteMemoryRequest) String() string {
 func (*WriteMemoryRequest) ProtoMessage() {}
 
 func (x *WriteMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[49]
+	mi := &file_ptracer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3538,7 +3658,7 @@ func (x *WriteMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteMemoryRequest.ProtoReflect.Descriptor instead.
 func (*WriteMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{49}
+	return file_ptracer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *WriteMemoryRequest) GetToken() string {
@@ -3580,7 +3700,7 @@ type SymbolizeRequest struct {
 
 func (x *SymbolizeRequest) Reset() {
 	*x = SymbolizeRequest{}
-	mi := &file_ptracer_proto_msgTypes[50]
+	mi := &file_ptracer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +3712,7 @@ func (x *SymbolizeRequest) String() string {
 func (*SymbolizeRequest) ProtoMessage() {}
 
 func (x *SymbolizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[50]
+	mi := &file_ptracer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +3725,7 @@ func (x *SymbolizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SymbolizeRequest.ProtoReflect.Descriptor instead.
 func (*SymbolizeRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{50}
+	return file_ptracer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SymbolizeRequest) GetToken() string {
@@ -3646,7 +3766,7 @@ type SymbolizeReply struct {
 
 func (x *SymbolizeReply) Reset() {
 	*x = SymbolizeReply{}
-	mi := &file_ptracer_proto_msgTypes[51]
+	mi := &file_ptracer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3658,7 +3778,7 @@ func (x *SymbolizeReply) String() string {
 func (*SymbolizeReply) ProtoMessage() {}
 
 func (x *SymbolizeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[51]
+	mi := &file_ptracer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3671,7 +3791,7 @@ func (x *SymbolizeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SymbolizeReply.ProtoReflect.Descriptor instead.
 func (*SymbolizeReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{51}
+	return file_ptracer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SymbolizeReply) GetKnown() bool {
@@ -3750,7 +3870,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_ptracer_proto_msgTypes[52]
+	mi := &file_ptracer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +3882,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[52]
+	mi := &file_ptracer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +3895,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{52}
+	return file_ptracer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ControlRequest) GetToken() string {
@@ -3824,7 +3944,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_ptracer_proto_msgTypes[53]
+	mi := &file_ptracer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3836,7 +3956,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[53]
+	mi := &file_ptracer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3849,7 +3969,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{53}
+	return file_ptracer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SignalRequest) GetToken() string {
@@ -3885,7 +4005,7 @@ type StepAsideRequest struct {
 
 func (x *StepAsideRequest) Reset() {
 	*x = StepAsideRequest{}
-	mi := &file_ptracer_proto_msgTypes[54]
+	mi := &file_ptracer_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3897,7 +4017,7 @@ func (x *StepAsideRequest) String() string {
 func (*StepAsideRequest) ProtoMessage() {}
 
 func (x *StepAsideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[54]
+	mi := &file_ptracer_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3910,7 +4030,7 @@ func (x *StepAsideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepAsideRequest.ProtoReflect.Descriptor instead.
 func (*StepAsideRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{54}
+	return file_ptracer_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *StepAsideRequest) GetToken() string {
@@ -3950,7 +4070,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05Empty\"B\n" +
 	"\fHelloRequest\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x1a\n" +
-	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\"\x9f\x01\n" +
+	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\"\xb7\x01\n" +
 	"\n" +
 	"HelloReply\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
@@ -3959,7 +4079,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05least\x18\x04 \x01(\x05R\x05least\x12\x14\n" +
 	"\x05since\x18\x05 \x01(\x03R\x05since\x12\x1d\n" +
 	"\n" +
-	"hold_limit\x18\x06 \x01(\x03R\tholdLimit\"6\n" +
+	"hold_limit\x18\x06 \x01(\x03R\tholdLimit\x12\x16\n" +
+	"\x06worker\x18\a \x01(\tR\x06worker\"6\n" +
 	"\x0eTracersRequest\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04hits\x18\x02 \x01(\bR\x04hits\"<\n" +
@@ -4195,7 +4316,14 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05entry\x18\x02 \x01(\v2\x13.ptracer.v1.ProgramR\x05entry\x12'\n" +
 	"\x04exit\x18\x03 \x01(\v2\x13.ptracer.v1.ProgramR\x04exit\x12\x18\n" +
 	"\acontext\x18\x04 \x01(\tR\acontext\x12\x12\n" +
-	"\x04mode\x18\x05 \x01(\rR\x04mode\"*\n" +
+	"\x04mode\x18\x05 \x01(\rR\x04mode\"'\n" +
+	"\x11GetHandlerRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xb3\x01\n" +
+	"\x0fGetHandlerReply\x122\n" +
+	"\ahandler\x18\x01 \x01(\v2\x18.ptracer.v1.NamedHandlerR\ahandler\x12)\n" +
+	"\x05entry\x18\x02 \x01(\v2\x13.ptracer.v1.ProgramR\x05entry\x12'\n" +
+	"\x04exit\x18\x03 \x01(\v2\x13.ptracer.v1.ProgramR\x04exit\x12\x18\n" +
+	"\acontext\x18\x04 \x01(\tR\acontext\"*\n" +
 	"\x14RemoveHandlerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"/\n" +
 	"\x11HandlerStateReply\x12\x1a\n" +
@@ -4263,7 +4391,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04wait\x18\x03 \x01(\x03R\x04wait\x12\x1d\n" +
 	"\n" +
-	"keep_jumps\x18< \x01(\bR\tkeepJumps2\xc7\x14\n" +
+	"keep_jumps\x18< \x01(\bR\tkeepJumps2\x91\x15\n" +
 	"\aArbiter\x129\n" +
 	"\x05Hello\x12\x18.ptracer.v1.HelloRequest\x1a\x16.ptracer.v1.HelloReply\x12?\n" +
 	"\aTracers\x12\x1a.ptracer.v1.TracersRequest\x1a\x18.ptracer.v1.TracersReply\x123\n" +
@@ -4291,6 +4419,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"\n" +
 	"RunHandler\x12\x1d.ptracer.v1.RunHandlerRequest\x1a\x1b.ptracer.v1.RunHandlerReply\x12N\n" +
 	"\fListHandlers\x12\x1f.ptracer.v1.ListHandlersRequest\x1a\x1d.ptracer.v1.ListHandlersReply\x12H\n" +
+	"\n" +
+	"GetHandler\x12\x1d.ptracer.v1.GetHandlerRequest\x1a\x1b.ptracer.v1.GetHandlerReply\x12H\n" +
 	"\x0fRegisterHandler\x12\".ptracer.v1.RegisterHandlerRequest\x1a\x11.ptracer.v1.Empty\x12G\n" +
 	"\x0eReplaceHandler\x12\".ptracer.v1.RegisterHandlerRequest\x1a\x11.ptracer.v1.Empty\x12D\n" +
 	"\rRemoveHandler\x12 .ptracer.v1.RemoveHandlerRequest\x1a\x11.ptracer.v1.Empty\x12:\n" +
@@ -4327,7 +4457,7 @@ func file_ptracer_proto_rawDescGZIP() []byte {
 }
 
 var file_ptracer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_ptracer_proto_goTypes = []any{
 	(Event_Kind)(0),                // 0: ptracer.v1.Event.Kind
 	(RegisterRequest_Action)(0),    // 1: ptracer.v1.RegisterRequest.Action
@@ -4370,22 +4500,24 @@ var file_ptracer_proto_goTypes = []any{
 	(*NamedHandler)(nil),           // 38: ptracer.v1.NamedHandler
 	(*OpenedHandler)(nil),          // 39: ptracer.v1.OpenedHandler
 	(*RegisterHandlerRequest)(nil), // 40: ptracer.v1.RegisterHandlerRequest
-	(*RemoveHandlerRequest)(nil),   // 41: ptracer.v1.RemoveHandlerRequest
-	(*HandlerStateReply)(nil),      // 42: ptracer.v1.HandlerStateReply
-	(*TakeRecordsRequest)(nil),     // 43: ptracer.v1.TakeRecordsRequest
-	(*TakeRecordsReply)(nil),       // 44: ptracer.v1.TakeRecordsReply
-	(*TasksReply)(nil),             // 45: ptracer.v1.TasksReply
-	(*Task)(nil),                   // 46: ptracer.v1.Task
-	(*RegistersReply)(nil),         // 47: ptracer.v1.RegistersReply
-	(*SetRegistersRequest)(nil),    // 48: ptracer.v1.SetRegistersRequest
-	(*ReadMemoryRequest)(nil),      // 49: ptracer.v1.ReadMemoryRequest
-	(*ReadMemoryReply)(nil),        // 50: ptracer.v1.ReadMemoryReply
-	(*WriteMemoryRequest)(nil),     // 51: ptracer.v1.WriteMemoryRequest
-	(*SymbolizeRequest)(nil),       // 52: ptracer.v1.SymbolizeRequest
-	(*SymbolizeReply)(nil),         // 53: ptracer.v1.SymbolizeReply
-	(*ControlRequest)(nil),         // 54: ptracer.v1.ControlRequest
-	(*SignalRequest)(nil),          // 55: ptracer.v1.SignalRequest
-	(*StepAsideRequest)(nil),       // 56: ptracer.v1.StepAsideRequest
+	(*GetHandlerRequest)(nil),      // 41: ptracer.v1.GetHandlerRequest
+	(*GetHandlerReply)(nil),        // 42: ptracer.v1.GetHandlerReply
+	(*RemoveHandlerRequest)(nil),   // 43: ptracer.v1.RemoveHandlerRequest
+	(*HandlerStateReply)(nil),      // 44: ptracer.v1.HandlerStateReply
+	(*TakeRecordsRequest)(nil),     // 45: ptracer.v1.TakeRecordsRequest
+	(*TakeRecordsReply)(nil),       // 46: ptracer.v1.TakeRecordsReply
+	(*TasksReply)(nil),             // 47: ptracer.v1.TasksReply
+	(*Task)(nil),                   // 48: ptracer.v1.Task
+	(*RegistersReply)(nil),         // 49: ptracer.v1.RegistersReply
+	(*SetRegistersRequest)(nil),    // 50: ptracer.v1.SetRegistersRequest
+	(*ReadMemoryRequest)(nil),      // 51: ptracer.v1.ReadMemoryRequest
+	(*ReadMemoryReply)(nil),        // 52: ptracer.v1.ReadMemoryReply
+	(*WriteMemoryRequest)(nil),     // 53: ptracer.v1.WriteMemoryRequest
+	(*SymbolizeRequest)(nil),       // 54: ptracer.v1.SymbolizeRequest
+	(*SymbolizeReply)(nil),         // 55: ptracer.v1.SymbolizeReply
+	(*ControlRequest)(nil),         // 56: ptracer.v1.ControlRequest
+	(*SignalRequest)(nil),          // 57: ptracer.v1.SignalRequest
+	(*StepAsideRequest)(nil),       // 58: ptracer.v1.StepAsideRequest
 }
 var file_ptracer_proto_depIdxs = []int32{
 	7,  // 0: ptracer.v1.TracersReply.tracers:type_name -> ptracer.v1.Tracer
@@ -4405,94 +4537,99 @@ var file_ptracer_proto_depIdxs = []int32{
 	39, // 14: ptracer.v1.ListHandlersReply.opened:type_name -> ptracer.v1.OpenedHandler
 	30, // 15: ptracer.v1.RegisterHandlerRequest.entry:type_name -> ptracer.v1.Program
 	30, // 16: ptracer.v1.RegisterHandlerRequest.exit:type_name -> ptracer.v1.Program
-	46, // 17: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
-	3,  // 18: ptracer.v1.Arbiter.Hello:input_type -> ptracer.v1.HelloRequest
-	5,  // 19: ptracer.v1.Arbiter.Tracers:input_type -> ptracer.v1.TracersRequest
-	10, // 20: ptracer.v1.Arbiter.Join:input_type -> ptracer.v1.JoinRequest
-	13, // 21: ptracer.v1.Arbiter.Detach:input_type -> ptracer.v1.TracerRequest
-	14, // 22: ptracer.v1.Arbiter.AddProcess:input_type -> ptracer.v1.ProcessRequest
-	14, // 23: ptracer.v1.Arbiter.RemoveProcess:input_type -> ptracer.v1.ProcessRequest
-	13, // 24: ptracer.v1.Arbiter.Processes:input_type -> ptracer.v1.TracerRequest
-	14, // 25: ptracer.v1.Arbiter.Exit:input_type -> ptracer.v1.ProcessRequest
-	13, // 26: ptracer.v1.Arbiter.Stats:input_type -> ptracer.v1.TracerRequest
-	24, // 27: ptracer.v1.Arbiter.Register:input_type -> ptracer.v1.RegisterRequest
-	16, // 28: ptracer.v1.Arbiter.Unregister:input_type -> ptracer.v1.ProbeRequest
-	17, // 29: ptracer.v1.Arbiter.Begin:input_type -> ptracer.v1.ProbesRequest
-	17, // 30: ptracer.v1.Arbiter.Finish:input_type -> ptracer.v1.ProbesRequest
-	16, // 31: ptracer.v1.Arbiter.Forget:input_type -> ptracer.v1.ProbeRequest
-	16, // 32: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
-	16, // 33: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
-	29, // 34: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
-	19, // 35: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
-	19, // 36: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
-	43, // 37: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
-	34, // 38: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
-	36, // 39: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
-	40, // 40: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	40, // 41: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	41, // 42: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
-	14, // 43: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
-	15, // 44: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
-	15, // 45: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
-	15, // 46: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
-	14, // 47: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
-	15, // 48: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
-	49, // 49: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
-	52, // 50: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
-	48, // 51: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
-	51, // 52: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
-	15, // 53: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
-	55, // 54: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
-	15, // 55: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
-	56, // 56: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
-	54, // 57: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
-	14, // 58: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
-	4,  // 59: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
-	6,  // 60: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
-	11, // 61: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
-	2,  // 62: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
-	2,  // 63: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
-	2,  // 64: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
-	20, // 65: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
-	21, // 66: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
-	22, // 67: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
-	25, // 68: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
-	2,  // 69: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
-	18, // 70: ptracer.v1.Arbiter.Begin:output_type -> ptracer.v1.MomentReply
-	18, // 71: ptracer.v1.Arbiter.Finish:output_type -> ptracer.v1.MomentReply
-	2,  // 72: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
-	26, // 73: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
-	27, // 74: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
-	33, // 75: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
-	2,  // 76: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
-	42, // 77: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
-	44, // 78: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
-	35, // 79: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
-	37, // 80: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
-	2,  // 81: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
-	2,  // 82: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
-	2,  // 83: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
-	2,  // 84: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
-	2,  // 85: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
-	2,  // 86: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
-	2,  // 87: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
-	45, // 88: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
-	47, // 89: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
-	50, // 90: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
-	53, // 91: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
-	2,  // 92: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
-	2,  // 93: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
-	2,  // 94: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
-	2,  // 95: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
-	2,  // 96: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
-	2,  // 97: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
-	2,  // 98: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
-	2,  // 99: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
-	59, // [59:100] is the sub-list for method output_type
-	18, // [18:59] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	38, // 17: ptracer.v1.GetHandlerReply.handler:type_name -> ptracer.v1.NamedHandler
+	30, // 18: ptracer.v1.GetHandlerReply.entry:type_name -> ptracer.v1.Program
+	30, // 19: ptracer.v1.GetHandlerReply.exit:type_name -> ptracer.v1.Program
+	48, // 20: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
+	3,  // 21: ptracer.v1.Arbiter.Hello:input_type -> ptracer.v1.HelloRequest
+	5,  // 22: ptracer.v1.Arbiter.Tracers:input_type -> ptracer.v1.TracersRequest
+	10, // 23: ptracer.v1.Arbiter.Join:input_type -> ptracer.v1.JoinRequest
+	13, // 24: ptracer.v1.Arbiter.Detach:input_type -> ptracer.v1.TracerRequest
+	14, // 25: ptracer.v1.Arbiter.AddProcess:input_type -> ptracer.v1.ProcessRequest
+	14, // 26: ptracer.v1.Arbiter.RemoveProcess:input_type -> ptracer.v1.ProcessRequest
+	13, // 27: ptracer.v1.Arbiter.Processes:input_type -> ptracer.v1.TracerRequest
+	14, // 28: ptracer.v1.Arbiter.Exit:input_type -> ptracer.v1.ProcessRequest
+	13, // 29: ptracer.v1.Arbiter.Stats:input_type -> ptracer.v1.TracerRequest
+	24, // 30: ptracer.v1.Arbiter.Register:input_type -> ptracer.v1.RegisterRequest
+	16, // 31: ptracer.v1.Arbiter.Unregister:input_type -> ptracer.v1.ProbeRequest
+	17, // 32: ptracer.v1.Arbiter.Begin:input_type -> ptracer.v1.ProbesRequest
+	17, // 33: ptracer.v1.Arbiter.Finish:input_type -> ptracer.v1.ProbesRequest
+	16, // 34: ptracer.v1.Arbiter.Forget:input_type -> ptracer.v1.ProbeRequest
+	16, // 35: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
+	16, // 36: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
+	29, // 37: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
+	19, // 38: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
+	19, // 39: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
+	45, // 40: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
+	34, // 41: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
+	36, // 42: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
+	41, // 43: ptracer.v1.Arbiter.GetHandler:input_type -> ptracer.v1.GetHandlerRequest
+	40, // 44: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	40, // 45: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	43, // 46: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
+	14, // 47: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
+	15, // 48: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
+	15, // 49: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
+	15, // 50: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
+	14, // 51: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
+	15, // 52: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
+	51, // 53: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
+	54, // 54: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
+	50, // 55: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
+	53, // 56: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
+	15, // 57: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
+	57, // 58: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
+	15, // 59: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
+	58, // 60: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
+	56, // 61: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
+	14, // 62: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
+	4,  // 63: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
+	6,  // 64: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
+	11, // 65: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
+	2,  // 66: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
+	2,  // 67: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
+	2,  // 68: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
+	20, // 69: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
+	21, // 70: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
+	22, // 71: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
+	25, // 72: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
+	2,  // 73: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
+	18, // 74: ptracer.v1.Arbiter.Begin:output_type -> ptracer.v1.MomentReply
+	18, // 75: ptracer.v1.Arbiter.Finish:output_type -> ptracer.v1.MomentReply
+	2,  // 76: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
+	26, // 77: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
+	27, // 78: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
+	33, // 79: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
+	2,  // 80: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
+	44, // 81: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
+	46, // 82: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
+	35, // 83: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
+	37, // 84: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
+	42, // 85: ptracer.v1.Arbiter.GetHandler:output_type -> ptracer.v1.GetHandlerReply
+	2,  // 86: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
+	2,  // 87: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
+	2,  // 88: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
+	2,  // 89: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
+	2,  // 90: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
+	2,  // 91: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
+	2,  // 92: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
+	47, // 93: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
+	49, // 94: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
+	52, // 95: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
+	55, // 96: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
+	2,  // 97: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
+	2,  // 98: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
+	2,  // 99: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
+	2,  // 100: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
+	2,  // 101: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
+	2,  // 102: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
+	2,  // 103: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
+	2,  // 104: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
+	63, // [63:105] is the sub-list for method output_type
+	21, // [21:63] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_ptracer_proto_init() }
@@ -4506,7 +4643,7 @@ func file_ptracer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ptracer_proto_rawDesc), len(file_ptracer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

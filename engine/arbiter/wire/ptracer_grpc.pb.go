@@ -64,6 +64,7 @@ const (
 	Arbiter_TakeRecords_FullMethodName     = "/ptracer.v1.Arbiter/TakeRecords"
 	Arbiter_RunHandler_FullMethodName      = "/ptracer.v1.Arbiter/RunHandler"
 	Arbiter_ListHandlers_FullMethodName    = "/ptracer.v1.Arbiter/ListHandlers"
+	Arbiter_GetHandler_FullMethodName      = "/ptracer.v1.Arbiter/GetHandler"
 	Arbiter_RegisterHandler_FullMethodName = "/ptracer.v1.Arbiter/RegisterHandler"
 	Arbiter_ReplaceHandler_FullMethodName  = "/ptracer.v1.Arbiter/ReplaceHandler"
 	Arbiter_RemoveHandler_FullMethodName   = "/ptracer.v1.Arbiter/RemoveHandler"
@@ -126,6 +127,8 @@ type ArbiterClient interface {
 	// Handlers by name: they are the server's as long as that runs, belong to who
 	// has registered them, and are for others as far as their mode says.
 	ListHandlers(ctx context.Context, in *ListHandlersRequest, opts ...grpc.CallOption) (*ListHandlersReply, error)
+	// GetHandler gives the programs of a handler that the caller may run.
+	GetHandler(ctx context.Context, in *GetHandlerRequest, opts ...grpc.CallOption) (*GetHandlerReply, error)
 	RegisterHandler(ctx context.Context, in *RegisterHandlerRequest, opts ...grpc.CallOption) (*Empty, error)
 	ReplaceHandler(ctx context.Context, in *RegisterHandlerRequest, opts ...grpc.CallOption) (*Empty, error)
 	RemoveHandler(ctx context.Context, in *RemoveHandlerRequest, opts ...grpc.CallOption) (*Empty, error)
@@ -407,6 +410,16 @@ func (c *arbiterClient) ListHandlers(ctx context.Context, in *ListHandlersReques
 	return out, nil
 }
 
+func (c *arbiterClient) GetHandler(ctx context.Context, in *GetHandlerRequest, opts ...grpc.CallOption) (*GetHandlerReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetHandlerReply)
+	err := c.cc.Invoke(ctx, Arbiter_GetHandler_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *arbiterClient) RegisterHandler(ctx context.Context, in *RegisterHandlerRequest, opts ...grpc.CallOption) (*Empty, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Empty)
@@ -638,6 +651,8 @@ type ArbiterServer interface {
 	// Handlers by name: they are the server's as long as that runs, belong to who
 	// has registered them, and are for others as far as their mode says.
 	ListHandlers(context.Context, *ListHandlersRequest) (*ListHandlersReply, error)
+	// GetHandler gives the programs of a handler that the caller may run.
+	GetHandler(context.Context, *GetHandlerRequest) (*GetHandlerReply, error)
 	RegisterHandler(context.Context, *RegisterHandlerRequest) (*Empty, error)
 	ReplaceHandler(context.Context, *RegisterHandlerRequest) (*Empty, error)
 	RemoveHandler(context.Context, *RemoveHandlerRequest) (*Empty, error)
@@ -746,6 +761,9 @@ func (UnimplementedArbiterServer) RunHandler(context.Context, *RunHandlerRequest
 }
 func (UnimplementedArbiterServer) ListHandlers(context.Context, *ListHandlersRequest) (*ListHandlersReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHandlers not implemented")
+}
+func (UnimplementedArbiterServer) GetHandler(context.Context, *GetHandlerRequest) (*GetHandlerReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHandler not implemented")
 }
 func (UnimplementedArbiterServer) RegisterHandler(context.Context, *RegisterHandlerRequest) (*Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method RegisterHandler not implemented")
@@ -1207,6 +1225,24 @@ func _Arbiter_ListHandlers_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Arbiter_GetHandler_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHandlerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ArbiterServer).GetHandler(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Arbiter_GetHandler_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ArbiterServer).GetHandler(ctx, req.(*GetHandlerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Arbiter_RegisterHandler_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RegisterHandlerRequest)
 	if err := dec(in); err != nil {
@@ -1635,6 +1671,10 @@ var Arbiter_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListHandlers",
 			Handler:    _Arbiter_ListHandlers_Handler,
+		},
+		{
+			MethodName: "GetHandler",
+			Handler:    _Arbiter_GetHandler_Handler,
 		},
 		{
 			MethodName: "RegisterHandler",

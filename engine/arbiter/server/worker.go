@@ -1,0 +1,170 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// A worker is a server that gets its connections from a front. It has the ids of the user whose
+// processes it traces, and nothing else: what it may do to a process is what the
+// kernel lets that user do.
+
+// The descriptors of a worker's end of the pair, and, where namesEnv is set, of a connection to
+// the worker that keeps the handlers by name.
+const (
+	workerFD = 3
+	namesFD  = 4
+	namesEnv = "PTRACER_WORKER_NAMES"
+)
+
+// RunWorker is a worker's life, in a process that a front has started: it becomes who it is
+// to be, in a program of its own memory (ptrace.Become executes this one once more), and
+// serves until its front says, or has ended.
+func RunWorker(who Identity, o Options) error {
+	if !who.Root && os.Getuid() == 0 {
+		return ptrace.Become(who.UID, who.GID, who.Groups, "/proc/self/exe", os.Args, os.Environ())
+	}
+	if !who.Root && (os.Getuid() != int(who.UID) || os.Geteuid() != int(who.UID) || os.Getgid() != int(who.GID) || os.Getegid() != int(who.GID)) {
+		return fmt.Errorf("worker %v: the process is user %d's", who, os.Getuid())
+	}
+	from, err := packets(os.NewFile(workerFD, "front"))
+	if err != nil {
+		return fmt.Errorf("worker %v: %w", who, err)
+	}
+	o.worker = who.name()
+	if os.Getenv(namesEnv) != "" {
+		if o.names, err = registryAt(os.NewFile(namesFD, "names")); err != nil {
+			return fmt.Errorf("worker %v: %w", who, err)
+		}
+	}
+	in := &inbox{front: from, idle: cmp.Or(o.Idle, 10*time.Second)}
+	o.Idle = 0
+	in.rest()
+	return New(o).serve(in)
+}
+
+// registryAt is the registry of handlers at the other end of a connection.
+func registryAt(f *os.File) (wire.ArbiterClient, error) {
+	c, err := packets(f)
+	if err != nil {
+		return nil, err
+	}
+	first := make(chan net.Conn, 1)
+	first <- c
+	conn, err := grpc.NewClient("passthrough:///names", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			select {
+			case c := <-first:
+				return c, nil
+			default:
+				return nil, arbiter.ErrClosed // there is no other
+			}
+		}))
+	if err != nil {
+		return nil, err
+	}
+	return wire.NewArbiterClient(conn), nil
+}
+
+// inbox is where a worker's connections come from.
+type inbox struct {
+	front *net.UnixConn
+	idle  time.Duration
+
+	mu    sync.Mutex
+	open  int
+	timer *time.Timer
+	last  chan struct{} // closed when no connection is open, once there will be no more
+}
+
+// next implements source. Behind the front's farewell the inbox is open as long as a
+// connection is.
+func (in *inbox) next() (arrival, error) {
+	for {
+		m, c, err := receive(in.front)
+		switch {
+		case err != nil || m.Kind == ending:
+			return arrival{}, net.ErrClosed
+		case m.Kind == farewell:
+			<-in.drained()
+			return arrival{}, net.ErrClosed
+		case m.Kind == handedOver && c != nil:
+			in.came()
+			return arrival{c, func() (engine.Peer, error) {
+				if m.Refused != nil {
+					return m.Peer, unpack(m.Refused)
+				}
+				return m.Peer, nil
+			}, sync.OnceFunc(in.went)}, nil
+		}
+	}
+}
+
+// Close implements source.
+func (in *inbox) Close() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+	if err := in.front.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func (in *inbox) came() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.open++
+	in.timer.Stop()
+}
+
+func (in *inbox) went() {
+	in.mu.Lock()
+	in.open--
+	if in.open == 0 && in.last != nil {
+		close(in.last)
+	}
+	rests := in.open == 0 && in.last == nil
+	in.mu.Unlock()
+	if rests {
+		in.rest()
+	}
+}
+
+// rest tells the front, after some time, that the worker has nothing to do.
+func (in *inbox) rest() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.timer == nil {
+		in.timer = time.AfterFunc(in.idle, func() { _ = send(in.front, message{Kind: unused}, nil) })
+		return
+	}
+	in.timer.Reset(in.idle)
+}
+
+// drained is closed when no connection is open any more.
+func (in *inbox) drained() <-chan struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.last = make(chan struct{})
+	if in.open == 0 {
+		close(in.last)
+	}
+	return in.last
+}

@@ -1,0 +1,88 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// worker is a process of a front's.
+type worker struct {
+	name string
+	who  Identity
+	cmd  *exec.Cmd
+	conn *net.UnixConn
+	once sync.Once
+	err  error // of its end
+}
+
+// startWorker starts a process that is to be a worker. It has the front's ids at first,
+// and changes them itself (RunWorker): a process of another user's that the front makes would have the
+// front's memory until it executes something.
+//
+// With names, the file of a connection to the worker that keeps handlers by name, it asks there
+// for handlers.
+func startWorker(name string, who Identity, names *os.File, o FrontOptions) (*worker, error) {
+	conn, theirs, err := pair(syscall.SOCK_SEQPACKET)
+	if err != nil {
+		return nil, err
+	}
+	args := append(slices.Clone(o.Command[1:]), who.String())
+	cmd := exec.Command(o.Command[0], args...)
+	cmd.Args[0], cmd.Dir, cmd.Env, cmd.Stderr, cmd.ExtraFiles = "ptracer", "/", o.Env, os.Stderr, []*os.File{theirs}
+	if names != nil {
+		cmd.Env, cmd.ExtraFiles = append(slices.Clone(o.Env), namesEnv+"=1"), append(cmd.ExtraFiles, names)
+	}
+	err = cmd.Start()
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &worker{name: name, who: who, cmd: cmd, conn: conn}, nil
+}
+
+func (w *worker) pid() int { return w.cmd.Process.Pid }
+
+// How long a worker may take to receive a connection, and to end.
+const (
+	giving  = time.Second
+	ceasing = lastWords + 5*time.Second
+)
+
+// give hands a connection over. A worker that does not take it, because its user has
+// stopped it, loses it.
+func (w *worker) give(m message, c *net.UnixConn) error {
+	_ = w.conn.SetWriteDeadline(time.Now().Add(giving))
+	return send(w.conn, m, c)
+}
+
+// gone is whether an error of give says that the process has ended.
+func (w *worker) gone(err error) bool { return !errors.Is(err, os.ErrDeadlineExceeded) }
+
+// say tells it something without a connection.
+func (w *worker) say(k kind) {
+	_ = w.conn.SetWriteDeadline(time.Now().Add(giving))
+	_ = send(w.conn, message{Kind: k}, nil)
+}
+
+// wait waits for the end of the process.
+func (w *worker) wait() error {
+	w.once.Do(func() {
+		w.err = w.cmd.Wait()
+		w.conn.Close()
+	})
+	return w.err
+}
+
+// end has it let its processes go and end. One that does not, because its user has stopped
+// it, is killed: its processes go on in either case.
+func (w *worker) end() error {
+	w.say(ending)
+	kill := time.AfterFunc(ceasing, func() { _ = w.cmd.Process.Kill() })
+	defer kill.Stop()
+	return w.wait()
+}

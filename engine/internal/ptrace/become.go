@@ -1,0 +1,63 @@
+package ptrace
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Become executes a program with other ids, and with no way back to the tracer's own: real,
+// effective and saved ids are the given ones, no capability is left, and no program that is
+// executed from then on gives one (PR_SET_NO_NEW_PRIVS). It returns only an error.
+//
+// Ids are a thread's to the kernel. One thread changes its own, and the program has a
+// memory of its own: nothing of this process has the new ids. So no process of the new
+// user's has memory that was the tracer's, whatever signals that user sends it.
+func Become(uid, gid uint32, groups []uint32, path string, args, env []string) error {
+	runtime.LockOSThread() // for good: the thread must not come back with half of its ids
+	if uid == 0 {
+		return errors.New("become another user: that is root")
+	}
+	list := make([]uint32, max(len(groups), 1))
+	copy(list, groups)
+	for _, c := range []struct {
+		name string
+		nr   uintptr
+		a, b uintptr
+		c    uintptr
+	}{
+		{"setgroups", unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&list[0])), 0},
+		{"setresgid", unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)},
+		{"setresuid", unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)},
+		{"PR_SET_NO_NEW_PRIVS", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0},
+	} {
+		if _, _, errno := unix.RawSyscall(c.nr, c.a, c.b, c.c); errno != 0 {
+			return fmt.Errorf("become user %d: %s: %w", uid, c.name, errno)
+		}
+	}
+	runtime.KeepAlive(list)
+	if err := unprivileged(uid); err != nil {
+		return err
+	}
+	return syscall.Exec(path, args, env)
+}
+
+// unprivileged makes sure that the calling thread has nothing of root's.
+func unprivileged(uid uint32) error {
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); errno == 0 {
+		return fmt.Errorf("become user %d: the way back is open", uid)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if err := unix.Capget(&header, &caps[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	if caps[0].Permitted|caps[1].Permitted != 0 {
+		return fmt.Errorf("become user %d: capabilities are left", uid)
+	}
+	return nil
+}
