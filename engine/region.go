@@ -112,14 +112,14 @@ func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
 }
 
 // pathFor is where a task can open one of our files, until done: our own /proc
-// entry, or, for another user's task, that of a process that holds it.
+// entry, or, for a task that may not look there, that of a process that holds it.
 func pathFor(tid int, file *os.File) (path string, done func(), err error) {
 	st, err := readStatus(tid)
 	if err != nil {
 		return "", nil, err
 	}
 	uid, gid := st.fsID("Uid"), st.fsID("Gid")
-	if uid == os.Geteuid() && gid == os.Getegid() {
+	if uid == os.Geteuid() && gid == os.Getegid() && !ptrace.Hidden() {
 		return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), func() {}, nil
 	}
 	if info, err := file.Stat(); err == nil && info.Mode().Perm()&0o006 == 0 { // in a folder that only we may enter

@@ -51,7 +51,7 @@ func PeerOf(pid int, uid, gid uint32) (Peer, error) {
 }
 
 // OwnerOf is the peer that a process itself would be, without the rights that its
-// capabilities give; who traces it, or 0; and whether it has forbidden itself system calls (seccomp).
+// capabilities give; which process traces it, or 0; and whether it has forbidden itself system calls (seccomp).
 func OwnerOf(pid int) (p Peer, tracer int, sealed bool) {
 	st, err := readStatus(pid)
 	if err != nil {
@@ -63,7 +63,17 @@ func OwnerOf(pid int) (p Peer, tracer int, sealed bool) {
 		return Peer{}, 0, false
 	}
 	p.PID, p.Root, p.Caps = 0, false, 0
-	return p, st.number("TracerPid"), st.number("Seccomp") != 0
+	return p, tracingProcess(st), st.number("Seccomp") != 0
+}
+
+// tracingProcess is the process of the thread that traces another (TracerPid), 0 without one.
+func tracingProcess(st status) int {
+	if tid := st.number("TracerPid"); tid != 0 {
+		if by, err := readStatus(tid); err == nil {
+			return by.number("Tgid")
+		}
+	}
+	return 0
 }
 
 // OwnNamespace is the user namespace of this process.

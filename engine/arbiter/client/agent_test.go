@@ -25,7 +25,7 @@ import (
 // be another user's, run this program once more, in a part.
 const partEnv = "PTRACER_TEST_PART"
 
-var parts = map[string]func(){"agent": agentPart, "server": serverPart, "worker": workerPart}
+var parts = map[string]func(){"agent": agentPart, "server": serverPart, "front": frontPart, "worker": workerPart}
 
 func TestMain(m *testing.M) {
 	if run := parts[os.Getenv(partEnv)]; run != nil {
@@ -241,11 +241,35 @@ func serverPart() {
 	}
 }
 
+// newFront is a server for all users whose workers are this program.
+func newFront() *server.Front {
+	return server.NewFront(server.FrontOptions{Command: []string{"/proc/self/exe"}, Env: append(os.Environ(), partEnv+"=worker")})
+}
+
+// frontPart is one in a process of its own, until its standard input ends.
+func frontPart() {
+	l, err := server.Listen(os.Getenv(SocketEnv), true)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	f := newFront()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		_ = f.Close()
+	}()
+	fmt.Println("serves")
+	if err := f.Serve(l); err != nil {
+		fmt.Println(err)
+	}
+}
+
 // workerPart is a worker of a server for all users.
 func workerPart() {
 	who, err := server.ParseIdentity(os.Args[1])
 	if err == nil {
-		err = server.RunWorker(who, server.Options{Version: "test"})
+		idle, _ := time.ParseDuration(os.Getenv("PTRACER_TEST_IDLE"))
+		err = server.RunWorker(who, server.Options{Version: "test", Idle: idle})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -256,7 +280,12 @@ func workerPart() {
 // serveApart starts a server in a process of its own.
 func serveApart(t testing.TB, socket string, env ...string) (cmd *exec.Cmd, in io.WriteCloser) {
 	t.Helper()
-	cmd, in, out := part(t, "server", nil, append(env, SocketEnv+"="+socket)...)
+	return startApart(t, "server", socket, env...)
+}
+
+func startApart(t testing.TB, name, socket string, env ...string) (cmd *exec.Cmd, in io.WriteCloser) {
+	t.Helper()
+	cmd, in, out := part(t, name, nil, append(env, SocketEnv+"="+socket)...)
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || strings.TrimSpace(line) != "serves" {
 		t.Fatalf("server: %q, %v", line, err)
 	}

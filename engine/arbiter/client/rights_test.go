@@ -55,7 +55,7 @@ func serveAll(t testing.TB) (socket string) {
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
-	f := server.NewFront(server.FrontOptions{Command: []string{"/proc/self/exe"}, Env: append(os.Environ(), partEnv+"=worker")})
+	f := newFront()
 	end := make(chan error)
 	go func() { end <- f.Serve(l) }()
 	t.Cleanup(func() {

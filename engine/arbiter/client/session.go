@@ -387,8 +387,8 @@ func (s *Session) SetRegisters(tid int, r arch.Regs) error {
 	return err
 }
 
-// pieces is how much memory is asked for at once.
-const pieces = 1 << 20
+// pieces is how much memory is asked for, or written, at once.
+const pieces = 256 << 10
 
 // ReadMemory implements engine.Session.
 func (s *Session) ReadMemory(pid int, addr arch.Addr, buf []byte) error {

@@ -18,8 +18,9 @@ import (
 type Limits struct{ Connections, Requests int }
 
 // maxRequest is the most that a request may have, in bytes: it is held in memory
-// before we know whose it is. The largest are a handler's programs and maps.
-const maxRequest = 4 << 20
+// before its token is looked at, and a user may have 128 at once. The largest are a
+// handler's programs and maps.
+const maxRequest = 512 << 10
 
 // maxRefused is how many connections there are at a time that are told only why
 // they are refused.

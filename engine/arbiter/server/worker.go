@@ -41,6 +41,11 @@ func RunWorker(who Identity, o Options) error {
 	if !who.Root && (os.Getuid() != int(who.UID) || os.Geteuid() != int(who.UID) || os.Getgid() != int(who.GID) || os.Getegid() != int(who.GID)) {
 		return fmt.Errorf("worker %v: the process is user %d's", who, os.Getuid())
 	}
+	if !who.Root { // root may use it, too
+		if err := ptrace.Hide(); err != nil {
+			return fmt.Errorf("worker %v: %w", who, err)
+		}
+	}
 	from, err := packets(os.NewFile(workerFD, "front"))
 	if err != nil {
 		return fmt.Errorf("worker %v: %w", who, err)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // worker is a process of a front's.
@@ -42,6 +44,7 @@ func startWorker(name string, who Identity, names *os.File, o FrontOptions) (*wo
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
+	go ptrace.KeepGoing(cmd.Process.Pid) // whatever its user sends it
 	return &worker{name: name, who: who, cmd: cmd, conn: conn}, nil
 }
 

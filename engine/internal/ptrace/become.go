@@ -61,3 +61,36 @@ func unprivileged(uid uint32) error {
 	}
 	return nil
 }
+
+// Hide keeps other processes of this process's user from tracing it and from looking at it,
+// until it executes something (PR_SET_DUMPABLE).
+func Hide() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_DUMPABLE: %w", err)
+	}
+	return nil
+}
+
+// Hidden reports whether other processes of this process's user may not look at it.
+func Hidden() bool {
+	n, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	return err == nil && n != 1
+}
+
+// KeepGoing has a child go on whenever somebody stops it by a signal, until it ends. The
+// child is still to be waited for.
+func KeepGoing(pid int) {
+	for {
+		var info SigInfo
+		_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_PID, uintptr(pid), uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno != 0 || Decode(pid, info.waitStatus()).Kind == Exited || Decode(pid, info.waitStatus()).Kind == Killed:
+			return
+		}
+		_ = unix.Kill(pid, unix.SIGCONT)
+		for waitid(pid, &info, unix.WSTOPPED|unix.WNOHANG, false) == unix.EINTR {
+		}
+	}
+}

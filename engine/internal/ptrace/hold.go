@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hold starts a process of another user's that has a file of the tracer's as its
+// Hold starts a process of a user's that has a file of the tracer's as its
 // descriptor 0, for that user's processes to open by /proc/PID/fd/0: the tracer's own they
-// may not look at. Reap ends it; on the same thread.
+// may not look at, where that has another user or is hidden. Reap ends it; on the same thread.
 //
 // The process is the stub, executed with the tracer's ids and seized before it gets
 // others: at no moment is there a process of that user's with the tracer's memory, and while its
@@ -30,6 +30,9 @@ func Hold(fd uintptr, uid, gid uint32) (pid int, err error) {
 // become gives a running stub other ids, and lets it go. What it loses with its own, to be
 // ended with the tracer's thread and to be looked at by processes of its user, it gets again.
 func become(pid int, uid, gid uint32) error {
+	if int(uid) == unix.Geteuid() && int(gid) == unix.Getegid() {
+		return nil // as it is
+	}
 	if err := Seize(pid, unix.PTRACE_O_EXITKILL|unix.PTRACE_O_TRACESYSGOOD); err != nil {
 		return err
 	}

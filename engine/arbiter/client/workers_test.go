@@ -1,0 +1,199 @@
+package client
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/internal/skip"
+)
+
+// workerAt is the process that serves root for a process.
+func workerAt(t testing.TB, socket string, pid int) ServerInfo {
+	t.Helper()
+	l, err := Dialer{Socket: socket}.dialFor(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.conn.Close()
+	return l.info
+}
+
+// TestWorker looks at the worker of a user: it has that user's ids and nothing of root's, the user
+// can't look into it or keep it stopped, and root's tracers of the user's process are in it.
+func TestWorker(t *testing.T) {
+	socket := serveAll(t)
+	p := launchAs(t, as(nobody), nil, fixture.Path(t, "loop"), "300", "0")
+	a := newRemote(t, as(nobody))
+	a.ok(request{Op: "attach", Socket: socket, ID: p.pid(), Text: "user"})
+	a.ok(request{Op: "register", Text: "work"})
+	root := dial(t, socket, p.pid())
+	w := workerAt(t, socket, p.pid())
+	if want := fmt.Sprintf("%d:%d", nobody, nobody); w.Worker != want || root.info.PID != w.PID || status(p.tracer(), "Tgid") != strconv.Itoa(w.PID) {
+		t.Errorf("worker %q, process %d, want %q; root's tracer is in process %d, the program's tracer is %d", w.Worker, w.PID, want, root.info.PID, p.tracer())
+	}
+	ids := fmt.Sprintf("%d\t%d\t%d\t%d", nobody, nobody, nobody, nobody)
+	for key, want := range map[string]string{"Uid": ids, "Gid": ids, "Groups": "", "CapPrm": "0000000000000000", "CapEff": "0000000000000000",
+		"CapInh": "0000000000000000", "CapAmb": "0000000000000000", "NoNewPrivs": "1"} {
+		if got := status(w.PID, key); got != want {
+			t.Errorf("%s of the worker: %q, want %q", key, got, want)
+		}
+	}
+	for _, file := range []string{"mem", "maps", "fd/0", "environ"} {
+		cat := exec.Command("cat", fmt.Sprintf("/proc/%d/%s", w.PID, file))
+		cat.SysProcAttr = as(nobody)
+		if out, err := cat.CombinedOutput(); err == nil {
+			t.Errorf("its user reads %s: %q", file, out)
+		}
+	}
+	stop := exec.Command("kill", "-STOP", strconv.Itoa(w.PID))
+	stop.SysProcAttr = as(nobody)
+	for range 20 {
+		if out, err := stop.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if _, err := root.Tasks(p.pid()); err != nil {
+			t.Fatal(err)
+		}
+		stop = exec.Command("kill", "-STOP", strconv.Itoa(w.PID))
+		stop.SysProcAttr = as(nobody)
+	}
+	count := register(t, root, engine.ProbeSpec{Location: "work"})
+	p.goOn()
+	if err := p.end(); err != nil {
+		t.Error(err)
+	}
+	if n, m := root.Hits(count), a.ok(request{Op: "hits", ID: 1}).N; n != 300 || m != 300 {
+		t.Errorf("root has counted %d, the user %d", n, m)
+	}
+}
+
+// tracer is the thread that traces the program.
+func (p *running) tracer() int {
+	tid, _ := strconv.Atoi(status(p.pid(), "TracerPid"))
+	return tid
+}
+
+// TestWorkerKilled ends a user's worker: that user's tracer is told, the program goes on, another
+// user's tracer has not noticed, and the next one is served.
+func TestWorkerKilled(t *testing.T) {
+	socket := serveAll(t)
+	loop := fixture.Path(t, "loop")
+	p, q := launchAs(t, as(nobody), nil, loop, "500", "0"), launchAs(t, as(other), nil, loop, "400", "0")
+	a, b := newRemote(t, as(nobody)), newRemote(t, as(other))
+	for i, x := range []*remote{a, b} {
+		x.ok(request{Op: "attach", Socket: socket, ID: []*running{p, q}[i].pid(), Text: "user"})
+		x.ok(request{Op: "register", Text: "work"})
+	}
+	w := workerAt(t, socket, p.pid())
+	if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if e := a.do(request{Op: "interrupt", ID: p.pid()}); !strings.Contains(e.Err, "server is gone") {
+		t.Errorf("its tracer is told %q", e.Err)
+	}
+	q.goOn()
+	if err := q.end(); err != nil || b.ok(request{Op: "hits", ID: 1}).N != 400 {
+		t.Errorf("the other user: %v, %d hits", err, b.ok(request{Op: "hits", ID: 1}).N)
+	}
+	next := newRemote(t, as(nobody))
+	until(t, "the program is free", func() bool { return status(p.pid(), "TracerPid") == "0" })
+	next.ok(request{Op: "attach", Socket: socket, ID: p.pid(), Text: "next"})
+	next.ok(request{Op: "register", Text: "work"})
+	p.goOn()
+	if err := p.end(); err != nil {
+		t.Error(err)
+	}
+	if n := next.ok(request{Op: "hits", ID: 1}).N; n != 500 {
+		t.Errorf("the next tracer has counted %d", n)
+	}
+}
+
+// TestRootsWorker traces what a user may not: root's own processes and those that are not
+// dumpable are root's, and its worker serves nobody else.
+func TestRootsWorker(t *testing.T) {
+	socket := serveAll(t)
+	loop := fixture.Path(t, "loop")
+	for name, p := range map[string]*running{
+		"root's":       launch(t, "loop", "7", "0"),
+		"not dumpable": launchAs(t, as(nobody), nil, copyOf(t, loop, 0o711), "7", "0"),
+		"capable":      launchAs(t, capable(nobody), nil, loop, "7", "0"),
+	} {
+		s := dial(t, socket, p.pid())
+		if s.info.Worker != "root" || status(s.info.PID, "Uid") != "0\t0\t0\t0" {
+			t.Errorf("%s: served by %q", name, s.info.Worker)
+		}
+		id := register(t, s, engine.ProbeSpec{Location: "work"})
+		p.goOn()
+		if err := p.end(); err != nil {
+			t.Error(err)
+		}
+		if n := s.Hits(id); n != 7 {
+			t.Errorf("%s: %d hits", name, n)
+		}
+	}
+}
+
+func capable(uid uint32) *syscall.SysProcAttr {
+	a := as(uid)
+	a.AmbientCaps = []uintptr{13} // CAP_NET_RAW
+	return a
+}
+
+// TestFrontEnds ends a front, as asked and by SIGKILL: its workers let their processes go and
+// end, and the program goes on.
+func TestFrontEnds(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip.Missing(t, "root, to become other users")
+	}
+	for _, how := range []string{"asked", "killed"} {
+		t.Run(how, func(t *testing.T) {
+			socket := filepath.Join(everywhere(t), "s")
+			front, in := startApart(t, "front", socket)
+			p := launchAs(t, as(nobody), nil, fixture.Path(t, "loop"), "50", "0")
+			a := newRemote(t, as(nobody))
+			a.ok(request{Op: "attach", Socket: socket, ID: p.pid(), Text: "user"})
+			a.ok(request{Op: "register", Text: "work"})
+			w := workerAt(t, socket, p.pid())
+			if how == "asked" {
+				in.Close()
+			} else if err := front.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the worker's end", func() bool { s := status(w.PID, "State"); return s == "" || s[0] == 'Z' })
+			if tracer := p.tracer(); tracer != 0 {
+				t.Errorf("traced by %d", tracer)
+			}
+			p.goOn()
+			if err := p.end(); err != nil || p.said(t, "calls") != 50 {
+				t.Errorf("the program: %v, %q", err, p.out.String())
+			}
+		})
+	}
+}
+
+// TestWorkerIdle has a worker end when it has nothing to do, and one that comes to its end
+// serve who comes then: nobody notices.
+func TestWorkerIdle(t *testing.T) {
+	t.Setenv("PTRACER_TEST_IDLE", "1ms")
+	socket := serveAll(t)
+	p := launchAs(t, as(nobody), nil, fixture.Path(t, "loop"), "50", "0")
+	a := newRemote(t, as(nobody))
+	seen := map[int]bool{}
+	for range 30 {
+		a.ok(request{Op: "attach", Socket: socket, ID: p.pid(), Text: "user"})
+		seen[workerAt(t, socket, p.pid()).PID] = true
+		a.ok(request{Op: "close"})
+	}
+	if len(seen) < 2 {
+		t.Error("one worker has served all")
+	}
+	p.goOn()
+}
