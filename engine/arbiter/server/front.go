@@ -157,14 +157,26 @@ func (f *Front) handTo(name string, who Identity, m message, c *net.UnixConn) {
 			fmt.Fprintf(os.Stderr, "ptracer: worker %s: %v\n", name, err)
 			return
 		}
-		if err = w.give(m, c); err == nil || !w.gone(err) {
+		if err = w.give(m, c); err == nil {
+			return
+		}
+		f.unhand(w)
+		if !w.gone(err) {
 			return
 		}
 		f.drop(w)
 	}
 }
 
-// worker is the one of a name, which is started where there is none.
+// unhand takes back that a connection is on its way to a worker.
+func (f *Front) unhand(w *worker) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.had--
+}
+
+// worker is the one of a name, which is started where there is none. It does not end before
+// it has had the connection that it is asked for, or unhand is called.
 func (f *Front) worker(name string, who Identity) (*worker, error) {
 	if w, err := f.running(name, who); w != nil || err != nil {
 		return w, err
@@ -191,6 +203,7 @@ func (f *Front) worker(name string, who Identity) (*worker, error) {
 		return nil, err
 	}
 	f.mu.Lock()
+	w.had++
 	f.workers[name] = w
 	f.mu.Unlock()
 	go f.listen(w)
@@ -204,6 +217,7 @@ func (f *Front) running(name string, who Identity) (*worker, error) {
 	defer f.mu.Unlock()
 	switch w := f.workers[name]; {
 	case w != nil:
+		w.had++
 		return w, nil
 	case f.ended:
 		return nil, arbiter.ErrClosed
@@ -223,7 +237,7 @@ func (f *Front) listen(w *worker) {
 		if err != nil {
 			break
 		}
-		if m.Kind == unused && w.name != keeping && f.drop(w) {
+		if m.Kind == unused && w.name != keeping && f.dismiss(w, m.Had) {
 			w.say(farewell)
 		}
 	}
@@ -231,15 +245,25 @@ func (f *Front) listen(w *worker) {
 	_ = w.wait()
 }
 
-// drop forgets a worker; it reports whether it was known.
-func (f *Front) drop(w *worker) bool {
+// dismiss forgets a worker that says that it is not used; it reports whether it has. One that has not
+// had all connections yet is used.
+func (f *Front) dismiss(w *worker, had int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.workers[w.name] != w {
+	if f.workers[w.name] != w || w.had != had {
 		return false
 	}
 	delete(f.workers, w.name)
 	return true
+}
+
+// drop forgets a worker that has ended.
+func (f *Front) drop(w *worker) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.workers[w.name] == w {
+		delete(f.workers, w.name)
+	}
 }
 
 // receiveRoot serves root, whose connection may begin with a line:
@@ -262,7 +286,8 @@ func (f *Front) receiveRoot(p engine.Peer, c *net.UnixConn) {
 	case len(words) == 3 && words[1] == "WORKER":
 		pid, _ := strconv.Atoi(words[2])
 		who := f.workerOf(pid)
-		if _, err := f.worker(who.name(), who); err == nil {
+		if w, err := f.worker(who.name(), who); err == nil {
+			defer f.unhand(w)
 			_, _ = c.Write([]byte(who.name() + "\n"))
 		}
 		return

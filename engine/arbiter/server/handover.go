@@ -28,6 +28,7 @@ type message struct {
 	Kind    kind
 	Peer    engine.Peer `json:",omitzero"`
 	Refused []byte      `json:",omitempty"` // why a connection is refused: a status of gRPC's
+	Had     int         `json:",omitempty"` // unused: how many connections the worker has received
 }
 
 type kind string

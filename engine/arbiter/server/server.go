@@ -178,6 +178,13 @@ func (s *Server) use() error {
 	return nil
 }
 
+// used is whether there is, or is going to be, a tracer.
+func (s *Server) used() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.users > 0
+}
+
 func (s *Server) unuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

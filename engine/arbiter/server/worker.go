@@ -58,8 +58,10 @@ func RunWorker(who Identity, o Options) error {
 	}
 	in := &inbox{front: from, idle: cmp.Or(o.Idle, 10*time.Second)}
 	o.Idle = 0
+	s := New(o)
+	in.used = s.used
 	in.rest()
-	return New(o).serve(in)
+	return s.serve(in)
 }
 
 // registryAt is the registry of handlers at the other end of a connection.
@@ -89,9 +91,11 @@ func registryAt(f *os.File) (wire.ArbiterClient, error) {
 type inbox struct {
 	front *net.UnixConn
 	idle  time.Duration
+	used  func() bool // by a tracer, which may outlive its connection
 
 	mu    sync.Mutex
-	open  int
+	had   int // connections
+	open  int // of these, now
 	timer *time.Timer
 	last  chan struct{} // closed when no connection is open, once there will be no more
 }
@@ -135,6 +139,7 @@ func (in *inbox) Close() error {
 func (in *inbox) came() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.had++
 	in.open++
 	in.timer.Stop()
 }
@@ -157,10 +162,25 @@ func (in *inbox) rest() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.timer == nil {
-		in.timer = time.AfterFunc(in.idle, func() { _ = send(in.front, message{Kind: unused}, nil) })
+		in.timer = time.AfterFunc(in.idle, in.offer)
 		return
 	}
 	in.timer.Reset(in.idle)
+}
+
+// offer tells the front that the worker is not used.
+func (in *inbox) offer() {
+	in.mu.Lock()
+	m := message{Kind: unused, Had: in.had}
+	rests := in.open == 0
+	in.mu.Unlock()
+	switch {
+	case !rests:
+	case in.used():
+		in.rest()
+	default:
+		_ = send(in.front, m, nil)
+	}
 }
 
 // drained is closed when no connection is open any more.

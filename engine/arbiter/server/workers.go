@@ -19,6 +19,7 @@ type worker struct {
 	who  Identity
 	cmd  *exec.Cmd
 	conn *net.UnixConn
+	had  int // connections, those that are on their way to it included; under the front's lock
 	once sync.Once
 	err  error // of its end
 }
