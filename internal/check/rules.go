@@ -36,7 +36,7 @@ var layers = [][]string{
 	{"engine/internal/ptrace"},
 	{"breakpoint", "symbols"},
 	{"arch/amd64", "arch/arm64"},
-	{"arch"},
+	{"arch", "printable"},
 }
 
 // tools holds what is not part of the product: tests' helpers and programs.
