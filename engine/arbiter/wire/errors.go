@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -14,6 +16,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -92,6 +95,14 @@ func reasonOf(err error) string {
 	return ""
 }
 
+// message is an error's text, in which all ends of lines are its own: what the names in
+// it have is escaped here, where both are known.
+func message(err error) string {
+	var b bytes.Buffer
+	_ = printable.Write(&b, printable.Lines(err)...)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
 // ToStatus makes a gRPC status of an error.
 func ToStatus(err error) error {
 	if err == nil {
@@ -100,7 +111,7 @@ func ToStatus(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	code, reason, message := codes.Unknown, reasonOf(err), text(err.Error())
+	code, reason, message := codes.Unknown, reasonOf(err), message(err)
 	for _, r := range reasons {
 		if r.name == reason {
 			code = r.code
@@ -142,17 +153,20 @@ func FromStatus(err error) error {
 	case codes.DeadlineExceeded:
 		return context.DeadlineExceeded
 	}
-	return errors.New(s.Message())
+	return &remoteError{s.Message(), nil}
 }
 
 // remoteError is an error of the other side.
 type remoteError struct {
 	text string
-	is   error
+	is   error // nil: of no name
 }
 
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.is }
+
+// Lines are those of message.
+func (e *remoteError) Lines() []string { return strings.Split(e.text, "\n") }
 
 func remote(text, reason string) error {
 	for _, r := range reasons {
@@ -160,5 +174,5 @@ func remote(text, reason string) error {
 			return &remoteError{text, r.err}
 		}
 	}
-	return errors.New(text)
+	return &remoteError{text, nil}
 }

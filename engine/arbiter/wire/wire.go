@@ -123,7 +123,7 @@ func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 func FromPlacement(p *engine.Placement) *Placement {
 	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Gap: text(p.Gap), Hits: p.Hits, Space: int32(p.Space), Exit: p.Exit}
 	if p.Err != nil {
-		m.Error, m.ErrorReason = text(p.Err.Error()), reasonOf(p.Err)
+		m.Error, m.ErrorReason = message(p.Err), reasonOf(p.Err)
 	}
 	return m
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/leak"
+	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -118,6 +120,13 @@ func TestErrors(t *testing.T) {
 	}
 	if err := FromStatus(ToStatus(errors.New("plain"))); err == nil || err.Error() != "plain" {
 		t.Errorf("without a reason: %v", err)
+	}
+	joined := errors.Join(fmt.Errorf("f\nforged\xff: %w", symbols.ErrNotFound), errors.New("second"))
+	want := []string{`f\nforged\xff: not found`, "second"}
+	for _, err := range []error{joined, errors.Join(errors.New("f\nforged\xff: not found"), errors.New("second"))} { // with a reason, and without
+		if got := printable.Lines(FromStatus(ToStatus(err))); !slices.Equal(got, want) {
+			t.Errorf("%q has the lines %q, want %q", err, got, want)
+		}
 	}
 	if ToStatus(nil) != nil || FromStatus(nil) != nil {
 		t.Error("no error is one")

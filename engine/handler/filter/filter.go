@@ -50,7 +50,6 @@ package filter
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -76,10 +75,13 @@ type Error struct {
 }
 
 // Error gives the message, and below it the text and a caret at the place.
-func (e *Error) Error() string {
+func (e *Error) Error() string { return strings.Join(e.Lines(), "\n") }
+
+// Lines are those of Error: the text is one, whatever is in it.
+func (e *Error) Lines() []string {
 	what := cmp.Or(e.What, "filter")
 	if e.Text == "" {
-		return what + ": " + e.Msg
+		return []string{what + ": " + e.Msg}
 	}
 	line, col := e.Text, e.Pos
 	if i := strings.LastIndexByte(line[:col], '\n'); i >= 0 {
@@ -93,7 +95,7 @@ func (e *Error) Error() string {
 		}
 		return ' '
 	}, head)
-	return fmt.Sprintf("%s: %s\n  %s\n  %s^", what, e.Msg, line, indent)
+	return []string{what + ": " + e.Msg, "  " + line, "  " + indent + "^"}
 }
 
 // Unwrap makes errors.Is find ErrSyntax.
