@@ -1,10 +1,11 @@
 package report
 
 import (
-	"fmt"
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Benchstat writes a line for each figure of each round, in the format that
@@ -16,10 +17,10 @@ func (r *Report) Benchstat(w io.Writer) error {
 		{"goos", "linux"}, {"goarch", r.Machine.Arch}, {"pkg", "github.com/ptracer/ptracer/bench"},
 		{"cpu", r.Machine.CPU}, {"kernel", r.Machine.Kernel}, {"virtual", r.Machine.Virtual},
 	} {
-		fmt.Fprintf(&b, "%s: %s\n", line[0], line[1])
+		writeLine(&b, line[0]+": "+line[1])
 	}
 	// No key: benchstat would not compare runs in which it is another.
-	fmt.Fprintf(&b, "# ptracer %s, %s, %s\n", r.Version, r.Date.Format("2006-01-02"), r.Command)
+	_ = printable.Printf(&b, "# ptracer %s, %s, %s", r.Version, r.Date.Format("2006-01-02"), r.Command)
 	for _, t := range r.Tables {
 		for _, row := range t.Rows {
 			for _, column := range t.Columns {
@@ -28,7 +29,7 @@ func (r *Report) Benchstat(w io.Writer) error {
 					continue
 				}
 				for _, v := range c.Values {
-					fmt.Fprintf(&b, "Benchmark%s/way=%s/at=%s 1 %.6g %s\n", camel(t.ID), slug(row.Name), slug(column), v, perOp(t.unit(row)))
+					_ = printable.Printf(&b, "Benchmark%s/way=%s/at=%s 1 %.6g %s", camel(t.ID), slug(row.Name), slug(column), v, perOp(t.unit(row)))
 				}
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Markdown writes the report as a section of a page: BENCHMARKS.md has it.
@@ -22,14 +24,14 @@ func (r *Report) Markdown(w io.Writer) error {
 		{"Version, date", r.Version + ", " + r.Date.Format("2006-01-02")},
 		{"Rounds", fmt.Sprintf("%d, in %s", r.Rounds, r.Took.Round(time.Second))},
 	} {
-		fmt.Fprintf(&b, "- %s: %s\n", line[0], line[1])
+		writeLine(&b, "- "+line[0]+": "+line[1])
 	}
 	if r.Ended != "" {
-		fmt.Fprintf(&b, "- **Not complete**: %s\n", r.Ended)
+		writeLine(&b, "- **Not complete**: "+r.Ended)
 	}
-	b.WriteByte('\n')
+	writeLine(&b, "")
 	for _, line := range r.Method {
-		b.WriteString(line + "\n")
+		writeLine(&b, line)
 	}
 	for _, t := range r.Tables {
 		t.markdown(&b)
@@ -39,18 +41,18 @@ func (r *Report) Markdown(w io.Writer) error {
 }
 
 func (t *Table) markdown(b *strings.Builder) {
-	fmt.Fprintf(b, "\n### %s\n\n", t.Title)
+	_ = printable.Write(b, "", "### "+t.Title, "")
 	for _, note := range t.Notes {
-		b.WriteString(escape(note) + "\n")
+		writeLine(b, escape(note))
 	}
 	if len(t.Notes) > 0 {
-		b.WriteByte('\n')
+		writeLine(b, "")
 	}
-	b.WriteString("| |")
+	line := "| |"
 	for _, column := range t.Columns {
-		b.WriteString(" " + escape(column) + " |")
+		line += " " + escape(column) + " |"
 	}
-	b.WriteString("\n|---|" + strings.Repeat("---|", len(t.Columns)) + "\n")
+	_ = printable.Write(b, line, "|---|"+strings.Repeat("---|", len(t.Columns)))
 	notes := &footnotes{}
 	var missing []string
 	for _, r := range append(append([]*Row{}, t.Rows...), t.Ratios...) {
@@ -58,17 +60,26 @@ func (t *Table) markdown(b *strings.Builder) {
 			missing = append(missing, fmt.Sprintf("- %s: %s", r.Name, r.Why))
 			continue
 		}
-		b.WriteString("| " + escape(r.Name) + " |")
+		line := "| " + escape(r.Name) + " |"
 		for _, column := range t.Columns {
-			b.WriteString(" " + escape(notes.cell(r, column, t.unit(r))) + " |")
+			line += " " + escape(notes.cell(r, column, t.unit(r))) + " |"
 		}
-		b.WriteByte('\n')
+		writeLine(b, line)
 	}
-	if len(notes.lines) > 0 {
-		b.WriteString("\n" + escape(strings.Join(notes.lines, "<br>\n")) + "\n")
+	for i, note := range notes.lines {
+		if i == 0 {
+			writeLine(b, "")
+		}
+		if note = escape(note); i < len(notes.lines)-1 {
+			note += "<br>"
+		}
+		writeLine(b, note)
 	}
 	if len(missing) > 0 {
-		b.WriteString("\nNot there:\n\n" + escape(strings.Join(missing, "\n")) + "\n")
+		_ = printable.Write(b, "", "Not there:", "")
+	}
+	for _, line := range missing {
+		writeLine(b, escape(line))
 	}
 }
 

@@ -3,7 +3,7 @@
 //
 // It is pure: it measures nothing, knows no process, and gives the same text for
 // the same report on every machine. A report survives JSON, so that one run can
-// be written in every way. It imports nothing of the module.
+// be written in every way. It imports package printable only.
 package report
 
 import (

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Chart is which figures of a report are drawn: a table's rows as bars on a
@@ -44,20 +46,23 @@ func (r *Report) SVG(w io.Writer, c Chart) error {
 	var b strings.Builder
 	height := d.y + 44
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`+"\n",
-		chartWidth, height, chartWidth, height, html.EscapeString(c.Title))
+		chartWidth, height, chartWidth, height, escaped(c.Title))
 	b.WriteString(style)
 	fmt.Fprintf(&b, `<rect class="page" width="%d" height="%d" rx="6"/>`+"\n", chartWidth, height)
-	fmt.Fprintf(&b, `<text class="title" x="16" y="28">%s</text>`+"\n", html.EscapeString(c.Title))
+	fmt.Fprintf(&b, `<text class="title" x="16" y="28">%s</text>`+"\n", escaped(c.Title))
 	d.legend(&b)
 	d.grid(&b)
 	b.WriteString(d.body.String())
 	m := r.Machine
 	fmt.Fprintf(&b, `<text class="foot" x="16" y="%d">%s</text>`+"\n</svg>\n", height-14,
-		html.EscapeString(fmt.Sprintf("%s, %s, Linux %s, %s. Median of %s, less what the call costs; the scale is logarithmic.",
+		escaped(fmt.Sprintf("%s, %s, Linux %s, %s. Median of %s, less what the call costs; the scale is logarithmic.",
 			m.CPU, m.Virtual, m.Kernel, r.Date.Format("2006-01-02"), rounds(r.Rounds))))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// escaped is a text as XML has it, and nothing in it that XML or a terminal does not show.
+func escaped(s string) string { return html.EscapeString(printable.Text(s)) }
 
 // style gives colours to who owns a way; a reader's dark page gets others.
 const style = `<style>
@@ -133,17 +138,17 @@ func (d *drawing) row(r *Row) {
 	if len(cells) == 1 {
 		height = rowAlone
 	}
-	fmt.Fprintf(&d.body, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", plotLeft-10, d.y+height/2, html.EscapeString(r.Name))
+	fmt.Fprintf(&d.body, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", plotLeft-10, d.y+height/2, escaped(r.Name))
 	for i, c := range cells {
 		top := d.y + i*(barHeight+1)
 		end := max(d.x(c.Median), plotLeft+1)
-		fmt.Fprintf(&d.body, `<rect class="%s%s" x="%d" y="%d" width="%.1f" height="%d" rx="1"/>`, r.Group, classes[i], plotLeft, top, end-plotLeft, barHeight)
+		fmt.Fprintf(&d.body, `<rect class="%s%s" x="%d" y="%d" width="%.1f" height="%d" rx="1"/>`, escaped(r.Group), classes[i], plotLeft, top, end-plotLeft, barHeight)
 		middle := float64(top) + barHeight/2.0
 		if c.High > c.Low {
 			fmt.Fprintf(&d.body, `<path class="spread" d="M%.1f %.1fH%.1f"/>`, d.x(c.Low), middle, d.x(c.High))
 		}
 		fmt.Fprintf(&d.body, `<text class="value" x="%.1f" y="%.1f">%s</text>`+"\n", max(end, d.x(c.High))+5, middle+4,
-			html.EscapeString(Format(c.Median, d.table.unit(r))))
+			escaped(Format(c.Median, d.table.unit(r))))
 	}
 	d.y += height
 }
@@ -176,7 +181,7 @@ func (d *drawing) legend(b *strings.Builder) {
 	x := 16
 	entry := func(class, text string) {
 		fmt.Fprintf(b, `<rect class="%s" x="%d" y="40" width="12" height="%d" rx="1"/><text x="%d" y="49">%s</text>`+"\n",
-			class, x, barHeight, x+17, html.EscapeString(text))
+			escaped(class), x, barHeight, x+17, escaped(text))
 		x += 17 + 7*len(text) + 16
 	}
 	for _, g := range d.groups {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Text writes the report for people, on a terminal of that many columns.
@@ -18,7 +20,7 @@ func (r *Report) Text(w io.Writer, width int) error {
 	for _, t := range r.Tables {
 		t.text(&b, width)
 	}
-	b.WriteByte('\n')
+	writeLine(&b, "")
 	for _, line := range r.Method {
 		writeFolded(&b, line, width)
 	}
@@ -61,7 +63,8 @@ const gap = "  "
 // text writes a table; columns that do not fit beside each other come in
 // further blocks.
 func (t *Table) text(b *strings.Builder, width int) {
-	fmt.Fprintf(b, "\n%s\n", t.Title)
+	writeLine(b, "")
+	writeLine(b, t.Title)
 	for _, note := range t.Notes {
 		writeFolded(b, note, width)
 	}
@@ -102,7 +105,7 @@ func (t *Table) block(b *strings.Builder, rows []*Row, cells [][]string, names, 
 	for i, wide := range widths {
 		line += gap + pad(t.Columns[first+i], wide)
 	}
-	b.WriteString(strings.TrimRight(line, " ") + "\n")
+	writeLine(b, strings.TrimRight(line, " "))
 	for i, r := range rows {
 		line := pad(r.Name, names)
 		switch {
@@ -115,7 +118,7 @@ func (t *Table) block(b *strings.Builder, rows []*Row, cells [][]string, names, 
 		for j, wide := range widths {
 			line += gap + pad(cells[i][first+j], wide)
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		writeLine(b, strings.TrimRight(line, " "))
 	}
 }
 
@@ -178,13 +181,16 @@ func pad(s string, n int) string {
 	return s + strings.Repeat(" ", max(n-utf8.RuneCountInString(s), 0))
 }
 
+// writeLine writes what is one line, whatever is in it.
+func writeLine(b *strings.Builder, line string) { _ = printable.Write(b, line) }
+
 // writeFolded writes a text in lines of a width.
 func writeFolded(b *strings.Builder, text string, width int) {
 	for i, line := range fold(text, width) {
 		if i > 0 {
-			b.WriteString("  ")
+			line = "  " + line
 		}
-		b.WriteString(line + "\n")
+		writeLine(b, line)
 	}
 }
 
@@ -195,7 +201,7 @@ func writeHanging(b *strings.Builder, before, text string, width int) {
 		if i > 0 {
 			before = strings.Repeat(" ", n)
 		}
-		b.WriteString(before + line + "\n")
+		writeLine(b, before+line)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"iter"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Typed gives the entries of a map as Go values: the key, and one value, or one
@@ -133,7 +134,7 @@ func (d Dump) MarshalJSON() ([]byte, error) { return json.Marshal([]DumpedMap(d)
 // Text writes a line for each map, and one for each entry.
 func (d Dump) Text(w io.Writer, _ int) error {
 	for _, m := range d {
-		if _, err := fmt.Fprintf(w, "%s (%s, %d)\n", m.Name, m.Type, len(m.Entries)); err != nil {
+		if err := printable.Printf(w, "%s (%s, %d)", m.Name, m.Type, len(m.Entries)); err != nil {
 			return err
 		}
 		for _, e := range m.Entries {
@@ -141,7 +142,7 @@ func (d Dump) Text(w io.Writer, _ int) error {
 			for _, v := range e.Values {
 				line = fmt.Appendf(line, " %v", v)
 			}
-			if _, err := w.Write(append(line, '\n')); err != nil {
+			if err := printable.Write(w, string(line)); err != nil {
 				return err
 			}
 		}

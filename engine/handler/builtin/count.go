@@ -2,11 +2,11 @@ package builtin
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Counter is the result of count.
@@ -35,8 +35,7 @@ func ReadCount(s build.Source) Counter {
 
 // Text writes the number of hits.
 func (c Counter) Text(w io.Writer, _ int) error {
-	_, err := fmt.Fprintf(w, "%d hits\n", c.Hits)
-	return err
+	return printable.Printf(w, "%d hits", c.Hits)
 }
 
 // MarshalJSON writes {"hits": n}.

@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // maxValues is how many different values there may be room for.
@@ -73,21 +74,21 @@ func ReadDistinct(s build.Source, label string, signed bool) *Values {
 
 // Text writes one line a value.
 func (r *Values) Text(w io.Writer, _ int) error {
-	wide := len(r.Label)
+	label := printable.Text(r.Label)
+	wide := len(label)
 	for _, f := range r.Values {
 		wide = max(wide, len(f.Value.String()))
 	}
-	if _, err := fmt.Fprintf(w, "%*s  count\n", wide, r.Label); err != nil {
+	if err := printable.Printf(w, "%*s  count", wide, label); err != nil {
 		return err
 	}
 	for _, f := range r.Values {
-		if _, err := fmt.Fprintf(w, "%*v  %d\n", wide, f.Value, f.Count); err != nil {
+		if err := printable.Printf(w, "%*v  %d", wide, f.Value, f.Count); err != nil {
 			return err
 		}
 	}
 	if s := r.Misses.Missing(); s != "" {
-		_, err := fmt.Fprintln(w, s)
-		return err
+		return printable.Write(w, s)
 	}
 	return nil
 }

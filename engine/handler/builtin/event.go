@@ -9,6 +9,8 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // ErrRecord is wrapped by errors about bytes that are no record of the handler.
@@ -119,8 +121,7 @@ func (e *Event) Text(w io.Writer, _ int) error {
 	if e.Took != 0 {
 		line = fmt.Appendf(line, " took=%v", e.Took)
 	}
-	_, err := w.Write(append(line, '\n'))
-	return err
+	return printable.Write(w, string(line))
 }
 
 // MarshalJSON writes one object, the fields by name, in order, within "fields".

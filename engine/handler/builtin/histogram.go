@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/engine/handler/build"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Num is a 64-bit number that knows whether it is signed.
@@ -151,7 +152,7 @@ func (h *Histogram) Text(w io.Writer, columns int) error {
 	if h.Unit != "" {
 		title += " (" + h.Unit + ")"
 	}
-	if _, err := fmt.Fprintln(w, title); err != nil {
+	if err := printable.Write(w, title); err != nil {
 		return err
 	}
 	if err := h.bars(w, columns); err != nil {
@@ -168,8 +169,7 @@ func (h *Histogram) Text(w io.Writer, columns int) error {
 	if s := h.Unpaired.text(); s != "" {
 		fmt.Fprintf(&tail, "; %s", s)
 	}
-	_, err := fmt.Fprintln(w, tail.String())
-	return err
+	return printable.Write(w, tail.String())
 }
 
 // bars draws one line a bucket.
@@ -194,7 +194,7 @@ func (h *Histogram) bars(w io.Writer, columns int) error {
 	}
 	room := max(columns-wide[0]-wide[1]-4, 8)
 	for i, r := range rows {
-		if _, err := fmt.Fprintf(w, "%-*s %*s |%s\n", wide[0], r[0], wide[1], r[1], bar(counts[i], most, room)); err != nil {
+		if err := printable.Printf(w, "%-*s %*s |%s", wide[0], r[0], wide[1], r[1], bar(counts[i], most, room)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // ReturnValue stands for the value that a function returns, instead of an
@@ -56,11 +57,11 @@ type Changes struct {
 
 // Text writes the number of changes.
 func (c Changes) Text(w io.Writer, _ int) error {
-	_, err := fmt.Fprintf(w, "%d values changed\n", c.Changed)
-	if s := c.Misses.Missing(); s != "" && err == nil {
-		_, err = fmt.Fprintln(w, s)
+	lines := []string{fmt.Sprintf("%d values changed", c.Changed)}
+	if s := c.Misses.Missing(); s != "" {
+		lines = append(lines, s)
 	}
-	return err
+	return printable.Write(w, lines...)
 }
 
 // MarshalJSON writes the fields under their lower-case names.

@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Field is what a record holds beside its head: a number, or with str(address)
@@ -162,8 +163,7 @@ func (u Unrecorded) Text(w io.Writer, _ int) error {
 	if !u.Any() {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, u)
-	return err
+	return printable.Write(w, u.String())
 }
 
 // MarshalJSON writes what has no record.

@@ -14,6 +14,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // MaxStack is how many addresses a call stack has at the most: the kernel's
@@ -139,7 +140,7 @@ func (r *StackCounts) Text(w io.Writer, _ int) error {
 	}
 	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
 	for _, line := range order {
-		if _, err := fmt.Fprintf(w, "%s %d\n", line, counts[line]); err != nil {
+		if err := printable.Printf(w, "%s %d", line, counts[line]); err != nil {
 			return err
 		}
 	}
@@ -150,7 +151,7 @@ func (r *StackCounts) Text(w io.Writer, _ int) error {
 func (r *StackCounts) name(st *Stack, i int) string {
 	if r.Name != nil {
 		if s := r.Name(st.PID, st.At(i)); s != "" {
-			return strings.NewReplacer(";", ":", "\n", " ").Replace(s)
+			return strings.ReplaceAll(printable.Name(s), ";", ":")
 		}
 	}
 	return st.Addrs[i].String()

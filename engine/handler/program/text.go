@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Text is instruction i as the kernel's verifier writes it in its log (kernel:
@@ -213,18 +215,18 @@ func (i Insn) atomicText(at func(reg uint8) string) string {
 func (p *Program) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for m, spec := range p.Maps {
-		fmt.Fprintf(&b, "map %s: %v, key %d, value %d, %d entries\n", p.MapName(m), spec.Type, spec.KeySize, spec.ValueSize, spec.MaxEntries)
+		_ = printable.Printf(&b, "map %s: %v, key %d, value %d, %d entries", p.MapName(m), spec.Type, spec.KeySize, spec.ValueSize, spec.MaxEntries)
 	}
 	last := ""
 	for f := range p.Funcs {
-		fmt.Fprintf(&b, "%s:\n", p.Funcs[f].Name)
+		_ = printable.Printf(&b, "%s:", p.Funcs[f].Name)
 		for i := p.Funcs[f].Start; i < p.End(f); i++ {
 			if text := p.source(i, nil); text != "" && text != last {
-				fmt.Fprintf(&b, "      ; %s\n", strings.TrimSpace(text))
+				_ = printable.Printf(&b, "      ; %s", strings.TrimSpace(text))
 				last = text
 			}
 			if text := p.Text(i); text != "" {
-				fmt.Fprintf(&b, "%5d: %s\n", i, text)
+				_ = printable.Printf(&b, "%5d: %s", i, text)
 			}
 		}
 	}
