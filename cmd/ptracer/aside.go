@@ -77,7 +77,7 @@ func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions,
 		return err
 	}
 	if len(command) == 0 {
-		fmt.Fprintf(stderr, "ptracer: process %d is free for another tracer for %v\n", pid, wait)
+		say(stderr, "process %d is free for another tracer for %v", pid, wait)
 		return nil
 	}
 	err = runAside(command)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ptracer/ptracer/bench"
 	benchreport "github.com/ptracer/ptracer/bench/report"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // benchOptions are the flags of bench.
@@ -220,16 +221,16 @@ func (p *benchProgress) tell(at bench.Progress) {
 	}
 	p.last = time.Now()
 	if !ok {
-		fmt.Fprintln(p.w, line)
+		_ = printable.Write(p.w, line)
 		return
 	}
-	fmt.Fprint(p.w, "\r\x1b[K"+fit([]string{line}, width-1, 2)[0])
+	showStatus(p.w, fit([]string{line}, width-1, 2)[0])
 	p.shown = true
 }
 
 // clear takes the line away.
 func (p *benchProgress) clear() {
 	if p.shown {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		showStatus(p.w, "")
 	}
 }

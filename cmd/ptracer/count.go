@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/printable"
 )
 
 func newCount() *cobra.Command {
@@ -102,8 +101,7 @@ func count(opt *options, open opener, stderr io.Writer) error {
 // writeCount writes the result of count.
 func writeCount(w io.Writer, j *job) error {
 	if !j.opt.json {
-		_, err := fmt.Fprintln(w, strings.Join(j.tally(false).table(), "\n"))
-		return err
+		return printable.Write(w, j.tally(false).table()...)
 	}
 	if err := writeJSON(w, j.tally(true).objects()); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
+	"github.com/ptracer/ptracer/printable"
 )
 
 func newDoctor() *cobra.Command {
@@ -109,13 +110,11 @@ func writeFindings(w io.Writer, all []engine.Finding, asJSON bool) error {
 		if !f.OK {
 			verdict = "problem"
 		}
-		if _, err := fmt.Fprintf(w, "%-8s %-11s %s\n", verdict, f.Topic, f.Text); err != nil {
-			return err
+		lines := []string{fmt.Sprintf("%-8s %-11s %s", verdict, f.Topic, f.Text)}
+		if f.Help != "" {
+			lines = append(lines, fmt.Sprintf("%-8s %-11s what helps: %s", "", "", f.Help))
 		}
-		if f.Help == "" {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%-8s %-11s %s\n", "", "", "what helps: "+f.Help); err != nil {
+		if err := printable.Write(w, lines...); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // handled is what the verbs want of a handler that a session has opened.
@@ -92,7 +92,7 @@ func (h *handling) write(w io.Writer, columns int) error {
 			continue
 		}
 		if len(h.handlers) > 1 {
-			if _, err := fmt.Fprintf(w, "%s\n", h.opt.locations[i]); err != nil {
+			if err := printable.Write(w, printable.Name(h.opt.locations[i])); err != nil {
 				return err
 			}
 		}
@@ -103,8 +103,7 @@ func (h *handling) write(w io.Writer, columns int) error {
 	if h.opt.json || h.seconds() == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, in("counted", h.seconds()))
-	return err
+	return printable.Write(w, in("counted", h.seconds()))
 }
 
 // resultLine is what a location's handler has found out, in JSON.

@@ -17,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/printable"
 )
 
 func newHandlers() *cobra.Command {
@@ -63,8 +64,7 @@ func listHelpers(w io.Writer) error {
 		h := program.Helpers[num]
 		cells = append(cells, []string{fmt.Sprint(num), h.Name, yes[h.Engine], yes[h.Kernel], orDash(strings.Join(rights(h.Needs), ", "))})
 	}
-	_, err := fmt.Fprintln(w, strings.Join(align(cells, 0), "\n"))
-	return err
+	return writeTable(w, cells, 0)
 }
 
 // handlerLine is a handler in JSON.
@@ -86,8 +86,7 @@ func listHandlers(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, lines)
 	}
-	_, err := fmt.Fprintln(w, strings.Join(align(cells, -1), "\n"))
-	return err
+	return writeTable(w, cells, -1)
 }
 
 func rights(r program.Rights) []string {
@@ -125,7 +124,9 @@ func showHandler(w io.Writer, name string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s: %s\n", k.Name, k.Doc)
+		if err := printable.Printf(w, "%s: %s", k.Name, k.Doc); err != nil {
+			return err
+		}
 		return describe(w, h, func(p *program.Program) error { return p.WriteText(w) })
 	}
 	return usage("no handler is called %q: there are %s", name, strings.Join(names, ", "))
@@ -156,8 +157,7 @@ func describeMaps(w io.Writer, maps []program.Map) error {
 	if len(cells) == 1 {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, strings.Join(align(cells, -1), "\n"))
-	return err
+	return writeTable(w, cells, -1)
 }
 
 // verified verifies a program and says what is known about it.
@@ -170,9 +170,8 @@ func verified(w io.Writer, where string, p *program.Program, ctx program.Context
 	for _, n := range r.Stack {
 		stack = max(stack, n)
 	}
-	_, err = fmt.Fprintf(w, "%s, %s: %s, a run takes %d at the most, %d bytes of stack; needs: %s\n", p.Name, where,
+	return printable.Printf(w, "%s, %s: %s, a run takes %d at the most, %d bytes of stack; needs: %s", p.Name, where,
 		plural(len(p.Insns), "instruction"), r.Steps, stack, orDash(strings.Join(rights(r.Needs), ", ")))
-	return err
 }
 
 // loadObject reads the programs of an object file.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -208,9 +207,7 @@ func (j *job) consume() {
 	}
 }
 
-func (j *job) say(format string, args ...any) {
-	fmt.Fprintf(j.stderr, "ptracer: "+format+"\n", args...)
-}
+func (j *job) say(format string, args ...any) { say(j.stderr, format, args...) }
 
 // wait returns when the job is over; meanwhile it calls tick.
 func (j *job) wait(out *output, every time.Duration, tick func()) reason {

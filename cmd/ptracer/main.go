@@ -23,6 +23,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Exit statuses of our own; those of a command are its own.
@@ -66,13 +68,23 @@ func report(err error, stderr io.Writer) int {
 	case !errors.As(err, &f): // only the parser of the command line gives errors of no type of ours
 		f = &failure{statusUsage, err}
 	}
-	for line := range strings.Lines(f.err.Error()) { // joined errors have a line each
-		fmt.Fprintf(stderr, "ptracer: %s\n", strings.TrimSuffix(line, "\n"))
+	for _, line := range printable.Lines(f.err) { // joined errors have a line each
+		say(stderr, "%s", line)
 	}
 	if f.status == statusUsage {
-		fmt.Fprintln(stderr, "Try 'ptracer --help'.")
+		_ = printable.Write(stderr, "Try 'ptracer --help'.")
 	}
 	return f.status
+}
+
+// say writes one message, a line. An error that has several lines has them in one.
+func say(stderr io.Writer, format string, args ...any) {
+	for i, a := range args {
+		if err, is := a.(error); is {
+			args[i] = strings.Join(printable.Lines(err), "; ")
+		}
+	}
+	_ = printable.Printf(stderr, "ptracer: "+format, args...)
 }
 
 // commandEnded is no failure of ours: the command's exit status, which is to

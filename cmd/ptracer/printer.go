@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // printer writes events as lines. It is used by one goroutine.
@@ -67,29 +68,29 @@ func (p *printer) print(e *event.Event) {
 	}
 	stamp := at.Format("15:04:05.000000")
 	if e.PID == 0 {
-		_, _ = fmt.Fprintf(p.w, "%s %s\n", stamp, what)
+		_ = printable.Printf(p.w, "%s %s", stamp, what)
 		return
 	}
-	_, _ = fmt.Fprintf(p.w, "%s %d/%d %s %s\n", stamp, e.PID, e.TID, name, what)
+	_ = printable.Printf(p.w, "%s %d/%d %s %s", stamp, e.PID, e.TID, printable.Name(name), what)
 }
 
 // describe is what happened, in words; not ok is what is not to be told.
 func (p *printer) describe(e *event.Event) (what string, ok bool) {
 	switch e.Kind {
 	case event.Hit:
-		sh := p.show(e)
+		sh, at := p.show(e), printable.Name(e.Location)
 		if values := plain(sh.of(e)); !sh.result {
-			return e.Location + "(" + values + ")", true
+			return at + "(" + values + ")", true
 		} else if values != "" {
-			return e.Location + " = " + values, true
+			return at + " = " + values, true
 		} else if len(sh.values) > 0 { // the engine has none to give at a tail call
 			why := " (tail call)"
 			if e.Calls == arch.GoStack || e.Calls == arch.NotKnown {
 				why = ""
 			}
-			return e.Location + " = ?" + why, true
+			return at + " = ?" + why, true
 		}
-		return e.Location, true
+		return at, true
 	case event.Missed:
 		return fmt.Sprintf("... %s not shown: output was slower", plural(int(e.Count), "event")), true
 	case event.Fork:
@@ -97,7 +98,7 @@ func (p *printer) describe(e *event.Event) (what string, ok bool) {
 	case event.Clone:
 		return fmt.Sprintf("-- new thread %d", e.Child), p.verbose
 	case event.Exec:
-		return "-- executes " + e.Path, p.verbose
+		return "-- executes " + printable.Name(e.Path), p.verbose
 	case event.Exit:
 		if e.Signal != 0 {
 			return fmt.Sprintf("-- killed by signal %d (%v)", e.Signal, syscall.Signal(e.Signal)), p.verbose

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -148,8 +147,7 @@ func writeShares(w io.Writer, list []place, asJSON bool) error {
 			cells = append(cells, []string{"", fmt.Sprint(s.Reasons[r]), "", r})
 		}
 	}
-	_, err := fmt.Fprintln(w, strings.Join(align(cells, 1), "\n"))
-	return err
+	return writeTable(w, cells, 1)
 }
 
 func placesOf(placements []onePlace) []place {
@@ -177,6 +175,5 @@ func writePlaces(w io.Writer, list []place, asJSON bool) error {
 		}
 		cells = append(cells, []string{p.Probe, p.Address, p.Rung, p.Reason})
 	}
-	_, err := fmt.Fprintln(w, strings.Join(align(cells, -1), "\n"))
-	return err
+	return writeTable(w, cells, -1)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/ring"
+	"github.com/ptracer/ptracer/printable"
 )
 
 func newRecord() *cobra.Command {
@@ -260,12 +261,12 @@ func writeRecord(w io.Writer, location string, e *builtin.Event, asJSON bool) {
 		}
 		return
 	}
-	line := fmt.Appendf(nil, "%s %d/%d %s", at.Format("15:04:05.000000"), e.PID, e.TID, location)
+	line := fmt.Appendf(nil, "%s %d/%d %s", at.Format("15:04:05.000000"), e.PID, e.TID, printable.Name(location))
 	for _, v := range e.Values {
 		line = fmt.Appendf(line, " %s=%v", v.Name, v)
 	}
 	if e.Took != 0 {
 		line = fmt.Appendf(line, " took=%v", e.Took)
 	}
-	_, _ = w.Write(append(line, '\n'))
+	_ = printable.Write(w, string(line))
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -251,17 +251,13 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 		return errors.Join(err, writeResults(w, results, &t, asJSON))
 	}
 	if len(t.rows) > 0 {
-		_, err2 := fmt.Fprintln(w, strings.Join(t.table(), "\n"))
-		err = errors.Join(err, err2)
+		err = errors.Join(err, printable.Write(w, t.table()...))
 	}
 	missing := gapsOf(places)
 	if t.uncounted > 0 {
 		missing = append(missing, fmt.Sprintf(uncounted, t.uncounted))
 	}
-	for _, line := range missing {
-		_, err2 := fmt.Fprintln(w, line)
-		err = errors.Join(err, err2)
-	}
+	err = errors.Join(err, printable.Write(w, missing...))
 	return errors.Join(err, writeResults(w, results, &t, asJSON))
 }
 
@@ -282,7 +278,7 @@ func writeResults(w io.Writer, results []engine.ResidentResult, t *tally, asJSON
 			continue
 		}
 		if len(results) > 1 {
-			if _, err := fmt.Fprintln(w, x.Location); err != nil {
+			if err := printable.Write(w, printable.Name(x.Location)); err != nil {
 				return err
 			}
 		}
@@ -293,8 +289,7 @@ func writeResults(w io.Writer, results []engine.ResidentResult, t *tally, asJSON
 	if asJSON || len(results) == 0 || t.seconds == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, in("counted", t.seconds))
-	return err
+	return printable.Write(w, in("counted", t.seconds))
 }
 
 // residentProcess is a line of the list.
@@ -309,20 +304,24 @@ type residentProcess struct {
 func listResidents(w io.Writer, asJSON bool) error {
 	list, err := engine.Residents()
 	var lines []residentProcess
-	cells := [][]string{{"PID", "COMMAND", "PLANTED", "PLACES", "STATE"}}
 	for _, r := range list {
-		l := residentProcess{r.PID, r.Command, r.Planted, r.Running(), r.Places()}
-		lines = append(lines, l)
+		lines = append(lines, residentProcess{r.PID, r.Command, r.Planted, r.Running(), r.Places()})
+	}
+	return errors.Join(err, writeList(w, lines, asJSON))
+}
+
+// writeList writes in which processes there are resident probes.
+func writeList(w io.Writer, lines []residentProcess, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, lines)
+	}
+	if len(lines) == 0 {
+		return printable.Write(w, "no resident probes in any process")
+	}
+	cells := [][]string{{"PID", "COMMAND", "PLANTED", "PLACES", "STATE"}}
+	for _, l := range lines {
 		cells = append(cells, []string{strconv.Itoa(l.PID), l.Command, l.Planted.Local().Format(time.DateTime),
 			strconv.Itoa(l.Places), map[bool]string{true: "running", false: "ended"}[l.Running]})
 	}
-	if asJSON {
-		return errors.Join(err, writeJSON(w, lines))
-	}
-	if len(lines) == 0 {
-		_, err2 := fmt.Fprintln(w, "no resident probes in any process")
-		return errors.Join(err, err2)
-	}
-	_, err2 := fmt.Fprintln(w, strings.Join(align(cells, 0), "\n"))
-	return errors.Join(err, err2)
+	return writeTable(w, cells, 0)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/printable"
 )
 
 func newRun() *cobra.Command {
@@ -206,7 +207,7 @@ func writePrinted(w io.Writer, e *event.Event, asJSON bool) {
 		_ = writeJSON(w, []printedLine{{e.PID, e.TID, e.Location, e.Text}})
 		return
 	}
-	_, _ = fmt.Fprintf(w, "%s %d/%d %s: %s\n", engine.Wall(e.Time).Format("15:04:05.000000"), e.PID, e.TID, e.Location, e.Text)
+	_ = printable.Printf(w, "%s %d/%d %s: %s", engine.Wall(e.Time).Format("15:04:05.000000"), e.PID, e.TID, printable.Name(e.Location), e.Text)
 }
 
 type rawLine struct {
@@ -221,5 +222,5 @@ func writeRaw(w io.Writer, location string, rec []byte, asJSON bool) {
 		_ = writeJSON(w, []rawLine{{location, text}})
 		return
 	}
-	_, _ = fmt.Fprintf(w, "%s record %s\n", location, text)
+	_ = printable.Printf(w, "%s record %s", printable.Name(location), text)
 }

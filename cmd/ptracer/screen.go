@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/ptracer/ptracer/printable"
 )
 
 // screen shows a table again and again in the same place of a terminal.
@@ -72,6 +74,9 @@ func (s *screen) replace(lines []string) {
 	_, _ = io.WriteString(s.w, b.String()) // a terminal that is gone tells by SIGHUP
 }
 
+// showStatus replaces the line that the cursor is in (ECMA-48: EL).
+func showStatus(w io.Writer, line string) { _, _ = io.WriteString(w, "\r\x1b[K"+line) }
+
 // fit cuts lines to a terminal's size, with one line left for the cursor. A
 // long line keeps its end, where the numbers are.
 func fit(lines []string, width, height int) []string {
@@ -80,6 +85,7 @@ func fit(lines []string, width, height int) []string {
 		if len(fitted) >= height-1 {
 			break
 		}
+		l = printable.Text(l)
 		if r := []rune(l); len(r) > width {
 			tail := min(width/2, 32)
 			l = string(r[:width-tail-1]) + "~" + string(r[len(r)-tail:])

@@ -124,7 +124,7 @@ func serveAt(o *serveOptions) error {
 		_ = s.Close()
 	}()
 	if o.readyFD == 0 {
-		fmt.Fprintf(os.Stderr, "ptracer: serving at %s\n", path)
+		say(os.Stderr, "serving at %s", path)
 		return s.Serve(l)
 	}
 	done, err := toLog(path)
@@ -160,7 +160,7 @@ func serveUsers(o *serveOptions, l *net.UnixListener) error {
 		<-catch()
 		_ = front.Close()
 	}()
-	fmt.Fprintf(os.Stderr, "ptracer: serving all users at %s\n", l.Addr())
+	say(os.Stderr, "serving all users at %s", l.Addr())
 	return front.Serve(l)
 }
 

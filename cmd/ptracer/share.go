@@ -31,7 +31,7 @@ func attach(opt *options, eo engine.Options) (engine.Session, error) {
 	s, err := d.Attach(pid, eo)
 	var unreachable *noServer
 	if errors.As(err, &unreachable) {
-		fmt.Fprintf(os.Stderr, "ptracer: %v: no other tracer can share the process\n", err)
+		say(os.Stderr, "%v: no other tracer can share the process", err)
 		return engine.Attach(pid, eo)
 	}
 	if err != nil {
@@ -44,7 +44,7 @@ func attach(opt *options, eo engine.Options) (engine.Session, error) {
 // tellShared says with whom a process is shared, if it is.
 func tellShared(pid int, others []arbiter.TracerInfo) {
 	if len(others) > 0 {
-		fmt.Fprintf(os.Stderr, "ptracer: process %d is shared with %s\n", pid, tracerNames(others))
+		say(os.Stderr, "process %d is shared with %s", pid, tracerNames(others))
 	}
 }
 

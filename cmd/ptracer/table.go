@@ -12,6 +12,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // row is one line of count: a place's hits, of one process or of all.
@@ -135,7 +136,7 @@ func (t *tally) table() []string {
 	}
 	for _, r := range keep {
 		for _, name := range r.Also {
-			lines = append(lines, fmt.Sprintf("%s is the same place as %s", name, r.Probe))
+			lines = append(lines, fmt.Sprintf("%s is the same place as %s", printable.Name(name), printable.Name(r.Probe)))
 		}
 	}
 	return lines
@@ -178,12 +179,20 @@ func (t *tally) objects() (list []object) {
 // its own line only. Go's generic functions have names of hundreds of bytes.
 const widest = 64
 
-// align puts cells in columns two blanks apart; those of column right are
-// numbers.
+// writeTable writes cells as align gives them.
+func writeTable(w io.Writer, cells [][]string, right int) error {
+	return printable.Write(w, align(cells, right)...)
+}
+
+// align puts cells, each a name, in columns two blanks apart; those of column
+// right are numbers.
 func align(cells [][]string, right int) []string {
 	var width []int
-	for _, line := range cells {
+	shown := make([][]string, len(cells))
+	for n, line := range cells {
 		for i, c := range line {
+			c = printable.Name(c)
+			shown[n] = append(shown[n], c)
 			if i == len(width) {
 				width = append(width, 0)
 			}
@@ -191,16 +200,16 @@ func align(cells [][]string, right int) []string {
 		}
 	}
 	lines := make([]string, len(cells))
-	for n, line := range cells {
-		var b strings.Builder
+	for n, line := range shown {
+		text := ""
 		for i, c := range line {
 			if i == right {
-				fmt.Fprintf(&b, "%*s  ", width[i], c)
+				text += fmt.Sprintf("%*s  ", width[i], c)
 			} else {
-				fmt.Fprintf(&b, "%-*s  ", width[i], c)
+				text += fmt.Sprintf("%-*s  ", width[i], c)
 			}
 		}
-		lines[n] = strings.TrimRight(b.String(), " ")
+		lines[n] = strings.TrimRight(text, " ")
 	}
 	return lines
 }

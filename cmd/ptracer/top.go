@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // topOptions are the flags of top.
@@ -130,8 +130,7 @@ func writeTop(w io.Writer, list []hot, tracers []arbiter.TracerInfo, asJSON bool
 	if asJSON {
 		return writeJSON(w, list)
 	}
-	_, err := fmt.Fprintln(w, strings.Join(topLines(list, tracers), "\n"))
-	return err
+	return printable.Write(w, topLines(list, tracers)...)
 }
 
 func topLines(list []hot, tracers []arbiter.TracerInfo) []string {

@@ -62,6 +62,10 @@ func tracers(w io.Writer, pid int, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	return writeTracers(w, list, asJSON)
+}
+
+func writeTracers(w io.Writer, list []arbiter.TracerInfo, asJSON bool) error {
 	if asJSON {
 		objects := make([]any, len(list))
 		for i := range list {
@@ -74,8 +78,7 @@ func tracers(w io.Writer, pid int, asJSON bool) error {
 		rows = append(rows, []string{t.Name, fmt.Sprint(t.PID), fmt.Sprint(t.UID), time.Since(t.Since).Round(time.Second).String(),
 			numbers(t.Processes), fmt.Sprint(len(t.Probes)), holdsText(&t), controlsText(t.Controls)})
 	}
-	_, err = fmt.Fprintln(w, strings.Join(align(rows, -1), "\n"))
-	return err
+	return writeTable(w, rows, -1)
 }
 
 func tracerJSON(t *arbiter.TracerInfo) map[string]any {

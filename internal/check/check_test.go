@@ -76,6 +76,12 @@ func TestRules(t *testing.T) {
 		{"no suffix", "arch/amd64/inst_table.go", ``, ""},
 		{"only a suffix", "arch/amd64.go", ``, ""},
 
+		{"printed", "cmd/x/a.go", `import "fmt"; func f(w io.Writer) { fmt.Fprintln(w, "a") }`, "cmd/x/a.go:1: printed"},
+		{"printed as it is", "cmd/x/a.go", `import "io"; func f(w io.Writer) { io.WriteString(w, "a") }`, "printed"},
+		{"printed by the door", "cmd/x/a.go", `import ("fmt"; "@/printable"); func f(w io.Writer) { printable.Write(w, fmt.Sprint("a")) }`, ""},
+		{"the screen", "cmd/ptracer/screen.go", `import "fmt"; func f(w io.Writer) { fmt.Fprint(w, "a") }`, ""},
+		{"printed elsewhere", "engine/a.go", `import "fmt"; func f(w io.Writer) { fmt.Fprint(w, "a") }`, ""},
+
 		{"joined", "engine/a.go", `import "errors"; func f() error { return errors.Join(g(), h()) }`, "engine/a.go:1: joined"},
 		{"joined methods", "cmd/x/a.go", `import "errors"; func f(err error) error { return errors.Join(err, x.g(), x.y.h()) }`, "joined"},
 		{"joined with what has been", "engine/a.go", `import "errors"; func f(err error) error { return errors.Join(err, h()) }`, ""},

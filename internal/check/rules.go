@@ -87,6 +87,7 @@ var rules = []rule{
 	{"door", checkDoor},
 	{"pure", checkPure},
 	{"joined", checkJoined},
+	{"printed", checkPrinted},
 	{"lent", checkLent},
 }
 
@@ -245,6 +246,28 @@ func checkJoined(s source, tell func(int, string)) {
 		}
 		if does > 1 {
 			tell(s.line(call), "errors.Join of several calls: an error must stop what comes behind it; write a clean-up as a statement of its own")
+		}
+		return true
+	})
+}
+
+// printers are the files that write to terminals what package printable does not: where
+// the cursor goes.
+var printers = []string{"cmd/ptracer/screen.go"}
+
+// direct is how the names of functions begin that write text as it is.
+var direct = []string{"fmt.Fprint", "fmt.Print", "io.WriteString"}
+
+// checkPrinted holds that commands write text by package printable, which tells the ends of
+// lines from those that a name has. JSON is no text, and the parser's helps are our own.
+func checkPrinted(s source, tell func(int, string)) {
+	if !within(s.pkg, "cmd") || slices.Contains(printers, s.name) {
+		return
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if ok && slices.ContainsFunc(direct, func(prefix string) bool { return strings.HasPrefix(called(call), prefix) }) {
+			tell(s.line(call), "text for people goes by package printable: a name in it may have what a terminal obeys")
 		}
 		return true
 	})
