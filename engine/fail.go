@@ -9,6 +9,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // A session fails where its thread can't go on: a task does not come back from a step or a
@@ -37,7 +38,8 @@ func (s *session) closeFailed(x any) bool {
 	case is:
 		s.failure = fmt.Errorf("%w: %w", ErrFailed, f.why)
 	case x != nil:
-		fmt.Fprintf(os.Stderr, "ptracer: bug: %v\n%s", x, debug.Stack())
+		_ = printable.Printf(os.Stderr, "ptracer: bug: %v", x)
+		_, _ = os.Stderr.Write(debug.Stack())
 		s.failure = fmt.Errorf("%w: a bug in ptracer: %v", ErrFailed, x)
 	case !closed:
 		s.failure = fmt.Errorf("%w: a probe's function has ended the goroutine that ran it", ErrFailed)

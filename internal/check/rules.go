@@ -259,14 +259,19 @@ var printers = []string{"cmd/ptracer/screen.go"}
 var direct = []string{"fmt.Fprint", "fmt.Print", "io.WriteString"}
 
 // checkPrinted holds that commands write text by package printable, which tells the ends of
-// lines from those that a name has. JSON is no text, and the parser's helps are our own.
+// lines from those that a name has; and so does all that writes to standard output or error.
+// JSON is no text, and the parser's helps are our own.
 func checkPrinted(s source, tell func(int, string)) {
-	if !within(s.pkg, "cmd") || slices.Contains(printers, s.name) {
+	if within(s.pkg, tools) || slices.Contains(printers, s.name) {
 		return
 	}
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
-		if ok && slices.ContainsFunc(direct, func(prefix string) bool { return strings.HasPrefix(called(call), prefix) }) {
+		if !ok || !slices.ContainsFunc(direct, func(prefix string) bool { return strings.HasPrefix(called(call), prefix) }) {
+			return true
+		}
+		out := strings.HasPrefix(called(call), "fmt.Print") || len(call.Args) > 0 && slices.Contains([]string{"os.Stdout", "os.Stderr"}, selected(call.Args[0]))
+		if out || within(s.pkg, "cmd") {
 			tell(s.line(call), "text for people goes by package printable: a name in it may have what a terminal obeys")
 		}
 		return true
@@ -274,8 +279,11 @@ func checkPrinted(s source, tell func(int, string)) {
 }
 
 // called is the name of what a call calls, as far as it is PACKAGE.FUNCTION.
-func called(call *ast.CallExpr) string {
-	if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+func called(call *ast.CallExpr) string { return selected(call.Fun) }
+
+// selected is an expression's text, as far as it is PACKAGE.NAME.
+func selected(e ast.Expr) string {
+	if sel, ok := e.(*ast.SelectorExpr); ok {
 		if pkg, ok := sel.X.(*ast.Ident); ok {
 			return pkg.Name + "." + sel.Sel.Name
 		}

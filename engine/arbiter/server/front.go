@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Front is the server of all users. It traces nothing, and reads nothing of what users
@@ -154,7 +155,7 @@ func (f *Front) handTo(name string, who Identity, m message, c *net.UnixConn) {
 	for range 2 {
 		w, err := f.worker(name, who)
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "ptracer: worker %s: %v\n", name, err)
+			_ = printable.Printf(os.Stderr, "ptracer: worker %s: %v", name, err)
 			return
 		}
 		if err = w.give(m, c); err == nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/printable"
 )
 
 // Options of a server.
@@ -104,7 +105,8 @@ func New(o Options) *Server {
 // go on.
 func shield(err *error) {
 	if x := recover(); x != nil {
-		fmt.Fprintf(os.Stderr, "ptracer: bug: %v\n%s", x, debug.Stack())
+		_ = printable.Printf(os.Stderr, "ptracer: bug: %v", x)
+		_, _ = os.Stderr.Write(debug.Stack())
 		*err = wire.ToStatus(fmt.Errorf("a bug in ptracer: %v", x))
 	}
 }
