@@ -178,12 +178,12 @@ func ParseIdentity(text string) (Identity, error) {
 	for _, f := range fields {
 		n, err := strconv.ParseUint(f, 10, 32)
 		if err != nil {
-			return Identity{}, fmt.Errorf("%q: want root or UID:GID:GROUP,...: %w", text, err)
+			return Identity{}, fmt.Errorf("%q: want root or UID:GID[:GROUPS]: %w", text, err)
 		}
 		ids = append(ids, uint32(n))
 	}
 	if len(ids) < 2 || ids[0] == 0 {
-		return Identity{}, fmt.Errorf("%q: want root or UID:GID:GROUP,...", text)
+		return Identity{}, fmt.Errorf("%q: want root or UID:GID[:GROUPS]", text)
 	}
 	return Identity{UID: ids[0], GID: ids[1], Groups: slices.Clip(ids[2:])}, nil
 }
