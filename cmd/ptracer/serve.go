@@ -40,8 +40,9 @@ engine/arbiter/client or the gRPC protocol (engine/arbiter/wire/ptracer.proto).
 Verbs with -p start a server by themselves, in a session of its own; it ends when
 nobody has used it for some seconds. Started here it stays in the foreground.
 
-Who asks may do to a process what ptrace would let that user do, whatever the
-server's own rights are. A tracer that ends, is killed, or does not answer takes
+A server acts with its own rights, and so for its own user, and root, alone. With
+--system it serves all users: it has a process for each (a worker) which has that
+user's rights, so that the kernel decides what who asks may do. A tracer that ends, is killed, or does not answer takes
 its probes with it; the others', and the program, go on. A thread that a tracer
 keeps stopped goes on when it lets go, or its time is over. With the server's end
 all processes are let go; if it is killed they go on, too, and the next tracer,
@@ -88,8 +89,15 @@ func (o *serveOptions) check() error {
 }
 
 func serve(o *serveOptions) error {
-	if o.worker != "" {
+	switch {
+	case o.worker != "":
 		return work(o)
+	case o.system && os.Geteuid() != 0:
+		return errors.New("serve --system: only root can act for all users")
+	case o.system:
+		if err := server.Confine(); err != nil {
+			return fmt.Errorf("serve --system: %w", err)
+		}
 	}
 	err := serveAt(o)
 	if o.readyFD > 0 && err != nil {
@@ -107,7 +115,10 @@ func serveAt(o *serveOptions) error {
 	default:
 		path = client.DefaultSocket()
 	}
-	l, err := listen(path, o.system)
+	l, err := server.Passed()
+	if l == nil && err == nil {
+		l, err = listen(path, o.system)
+	}
 	if errors.Is(err, server.ErrRunning) && o.readyFD > 0 { // another verb was faster
 		tellStarter(o.readyFD, serving)
 		return nil
@@ -149,9 +160,6 @@ func (o *serveOptions) server() server.Options {
 // serveUsers is the server for all users: a front, and workers that this program is started
 // as once more.
 func serveUsers(o *serveOptions, l *net.UnixListener) error {
-	if os.Geteuid() != 0 {
-		return errors.Join(errors.New("serve --system: only root can act for all users"), l.Close())
-	}
 	front := server.NewFront(server.FrontOptions{
 		Command: []string{"/proc/self/exe", "serve", "--hang", o.hang.String(), "--hold-limit", o.hold.String(), "--control-limit", o.control.String(), "--worker"},
 		Env:     []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
@@ -89,7 +90,7 @@ func servers(pid int) (list []client.Dialer) {
 	}
 	for _, uid := range owners {
 		if uid > 0 {
-			list = append(list, client.Dialer{Socket: client.UserSocket(uid, ""), Trust: []int{uid}})
+			list = append(list, client.Dialer{Socket: client.UserSocket(uid, ""), Trust: []int{uid}, Patience: othersPatience})
 		}
 	}
 	return list
@@ -107,6 +108,9 @@ func ownerOf(pid int) int {
 	}
 	return int(st.Uid)
 }
+
+// othersPatience is how long root waits for the server of a user, who may have put anything there.
+const othersPatience = 2 * time.Second
 
 // serverOf is the server that traces a process, else our own.
 func serverOf(pid int) client.Dialer {

@@ -248,7 +248,10 @@ func newFront() *server.Front {
 
 // frontPart is one in a process of its own, until its standard input ends.
 func frontPart() {
-	l, err := server.Listen(os.Getenv(SocketEnv), true)
+	l, err := server.Passed()
+	if l == nil && err == nil {
+		l, err = server.Listen(os.Getenv(SocketEnv), true)
+	}
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -15,6 +15,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,8 @@ type Dialer struct {
 	Socket string // "": DefaultSocket
 	Name   string // of the tracer, for those it shares with; "": the program's
 	Trust  []int  // users whose server may answer, too, beside our own and root
+	// Patience is how long a server may take to say who it is; 0: 20 s.
+	Patience time.Duration
 	// Start starts a server at the socket if none answers; nil: that is an error.
 	Start func(socket string) error
 }
@@ -171,12 +174,13 @@ func (d Dialer) name() string {
 
 // link is a connection to a server.
 type link struct {
-	info  ServerInfo
-	trust []int
-	name  string // the client's
-	to    string // the line that says which of a server's workers it is for; "": none
-	conn  *grpc.ClientConn
-	api   wire.ArbiterClient
+	info     ServerInfo
+	trust    []int
+	name     string // the client's
+	patience time.Duration
+	to       string // the line that says which of a server's workers it is for; "": none
+	conn     *grpc.ClientConn
+	api      wire.ArbiterClient
 }
 
 // dial connects to a server, which may have to be started, and learns whether it
@@ -186,7 +190,7 @@ func (d Dialer) dial() (*link, error) {
 	if socket == "" {
 		socket = DefaultSocket()
 	}
-	l := &link{info: ServerInfo{Socket: socket}, trust: d.Trust, name: d.name()}
+	l := &link{info: ServerInfo{Socket: socket}, trust: d.Trust, name: d.name(), patience: cmp.Or(d.Patience, 20*time.Second)}
 	c, err := l.knock()
 	if err != nil && d.Start != nil && errors.Is(err, ErrNoServer) {
 		if err := d.Start(socket); err != nil {
@@ -229,7 +233,7 @@ func (l *link) worker(name string) (*link, error) {
 	if name == "" || name == l.info.Worker {
 		return l, nil
 	}
-	of := &link{info: ServerInfo{Socket: l.info.Socket}, trust: l.trust, name: l.name, to: "PTRACER USER " + name + "\n"}
+	of := &link{info: ServerInfo{Socket: l.info.Socket}, trust: l.trust, name: l.name, patience: l.patience, to: "PTRACER USER " + name + "\n"}
 	c, err := of.knock()
 	if err != nil {
 		return nil, err
@@ -271,16 +275,13 @@ func (l *link) ask(question string) ([]string, error) {
 		return nil, err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(answering))
+	_ = c.SetDeadline(time.Now().Add(l.patience))
 	if _, err := c.Write([]byte(question + "\n")); err != nil {
 		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(c, 1<<16))
 	return strings.Fields(string(b)), err
 }
-
-// answering is how long a server may take to answer who it is.
-const answering = 20 * time.Second
 
 // open begins to speak the protocol; the link owns the connection.
 func (l *link) open(c *net.UnixConn) error {
@@ -311,7 +312,7 @@ func (l *link) open(c *net.UnixConn) error {
 
 // hello learns who the server is, and whether we understand each other.
 func (l *link) hello() error {
-	ctx, cancel := context.WithTimeout(context.Background(), answering)
+	ctx, cancel := context.WithTimeout(context.Background(), l.patience)
 	defer cancel()
 	reply, err := l.api.Hello(ctx, &wire.HelloRequest{Client: l.name, Protocol: wire.Protocol})
 	if err = wire.FromStatus(err); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, wire.ErrVersion) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,4 +196,46 @@ func TestWorkerIdle(t *testing.T) {
 		}
 	}
 	p.goOn()
+}
+
+// TestPassed has a service manager make the socket.
+func TestPassed(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip.Missing(t, "root, to become other users")
+	}
+	socket := filepath.Join(everywhere(t), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.File()
+	if err == nil {
+		err = os.Chmod(socket, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := exec.Command("/bin/sh", "-c", "LISTEN_PID=$$ exec "+os.Args[0])
+	cmd.Env = append(os.Environ(), partEnv+"=front", "LISTEN_FDS=1")
+	cmd.ExtraFiles, cmd.Stderr = []*os.File{file}, os.Stderr
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := launchAs(t, as(nobody), nil, fixture.Path(t, "loop"), "5", "0")
+	a := newRemote(t, as(nobody))
+	a.ok(request{Op: "attach", Socket: socket, ID: p.pid(), Text: "user"})
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	p.goOn()
+	if err := p.end(); err != nil {
+		t.Error(err)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/printable"
 )
 
@@ -44,6 +45,18 @@ type FrontOptions struct {
 // maxWorkers is the most workers that there are at a time, and maxWaiting how many
 // connections wait for one.
 const maxWorkers, maxWaiting = 64, 256
+
+// confinedEnv is set in a process that is confined already.
+const confinedEnv = "PTRACER_CONFINED"
+
+// Confine takes from this process, and so from its workers, what no server needs of
+// root's rights: it executes the program once more, without them. Call it before anything else.
+func Confine() error {
+	if os.Getenv(confinedEnv) != "" {
+		return os.Unsetenv(confinedEnv)
+	}
+	return ptrace.Confine("/proc/self/exe", os.Args, append(os.Environ(), confinedEnv+"=1"))
+}
 
 // NewFront makes a front that serves nothing yet.
 func NewFront(o FrontOptions) *Front {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
@@ -53,6 +54,32 @@ func Listen(path string, all bool) (*net.UnixListener, error) {
 	l, err := net.ListenUnix("unix", addr)
 	syscall.Umask(old)
 	return l, err
+}
+
+// Passed is the socket that the service manager has made for this process (sd_listen_fds(3)),
+// nil where it has made none.
+func Passed() (*net.UnixListener, error) {
+	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
+		return nil, nil
+	}
+	if n := os.Getenv("LISTEN_FDS"); n != "1" {
+		return nil, fmt.Errorf("the service manager passes %s sockets: want 1", n)
+	}
+	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+		_ = os.Unsetenv(name)
+	}
+	const first = 3 // SD_LISTEN_FDS_START
+	f := os.NewFile(first, "socket")
+	l, err := net.FileListener(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("the service manager's socket: %w", err)
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(errors.New("the service manager's socket is not a Unix socket"), l.Close())
+	}
+	u.SetUnlinkOnClose(false)
+	return u, nil
 }
 
 // ErrRunning is of a socket at which a server answers already.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -58,10 +59,27 @@ func RunWorker(who Identity, o Options) error {
 	}
 	in := &inbox{front: from, idle: cmp.Or(o.Idle, 10*time.Second)}
 	o.Idle = 0
+	if !who.Root {
+		o.Quota.Memory = share(o.Quota.Memory)
+	}
 	s := New(o)
 	in.used = s.used
 	in.rest()
 	return s.serve(in)
+}
+
+// share is how much memory a user's tracers may have, where so much was asked for; 0: as much as may be.
+// It is an eighth of the machine's at the most.
+func share(asked int64) int64 {
+	var si syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&si); err != nil {
+		return asked
+	}
+	most := min(int64(si.Totalram)*int64(si.Unit)/8, 2<<30)
+	if asked == 0 {
+		return most
+	}
+	return min(asked, most)
 }
 
 // registryAt is the registry of handlers at the other end of a connection.
