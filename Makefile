@@ -6,6 +6,7 @@ export PTRACER_SKIPS = $(CURDIR)/build/skips
 
 FUZZTIME ?= 20s
 SOAKTIME ?= 10m
+ATTACKTIME ?= 10m
 # Further flags for all test runs, such as -run or -short.
 TESTFLAGS ?=
 # The emulated CPU of the arm64 lane: cortex-a76 (with LSE), cortex-a72 (without), or max (with PAC and BTI).
@@ -14,7 +15,7 @@ LANECPU ?= cortex-a76
 # Packages with Go benchmarks.
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
-.PHONY: help build test unit race soak fuzz bench benchonce figures check generate arm64 needs clean
+.PHONY: help build test unit race soak attack fuzz bench benchonce figures check generate arm64 needs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -37,6 +38,9 @@ race: ## the same under the race detector, with traps where unit has jumps
 
 soak: ## real servers under load while tracers come and go, SOAKTIME long
 	go run ./internal/soak -time $(SOAKTIME)
+
+attack: ## the server for all users under attack, ATTACKTIME long (as root)
+	go run ./internal/attack -time $(ATTACKTIME)
 
 arm64: ## the tests on arm64, in an emulated machine
 	go run ./internal/lane -cpu $(LANECPU)
