@@ -7,9 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
@@ -177,21 +176,21 @@ func (a *attacker) request(pid int) {
 
 // worker does to this user's workers, and to the server, what signals can.
 func (a *attacker) worker() {
-	signals := []unix.Signal{unix.SIGSTOP, unix.SIGSTOP, unix.SIGCONT, unix.SIGTERM, unix.SIGKILL, unix.SIGUSR1, unix.SIGHUP}
+	signals := []syscall.Signal{syscall.SIGSTOP, syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGUSR1, syscall.SIGHUP}
 	for range 200 {
 		for _, pid := range childrenOf(a.server) {
 			signal := signals[a.r.IntN(len(signals))]
-			if a.r.IntN(60) > 0 && (signal == unix.SIGKILL || signal == unix.SIGTERM || signal == unix.SIGHUP) {
+			if a.r.IntN(60) > 0 && (signal == syscall.SIGKILL || signal == syscall.SIGTERM || signal == syscall.SIGHUP) {
 				continue // it is to work, mostly
 			}
-			if err := unix.Kill(pid, signal); err == nil {
+			if err := syscall.Kill(pid, signal); err == nil {
 				fmt.Printf("count signal to a worker: done\n")
 			}
 			if may(pid) && programOf(pid).file == "" {
 				fmt.Println("WRONG a worker can be looked into")
 			}
 		}
-		if unix.Kill(a.server, unix.SIGSTOP) == nil {
+		if syscall.Kill(a.server, syscall.SIGSTOP) == nil {
 			fmt.Println("WRONG the server takes a signal")
 		}
 		time.Sleep(time.Duration(a.r.IntN(30)) * time.Millisecond)
