@@ -28,10 +28,12 @@ type Front struct {
 	opts    FrontOptions
 	mu      sync.Mutex
 	workers map[string]*worker
-	start   sync.Mutex // held while one is started
+	start   sync.Mutex           // held while one is started
+	last    map[string]time.Time // when the worker of a name was started
+	waiting map[uint32]int       // connections whose worker has not got them yet, by user
 	ended   bool
+	end     sync.Once
 	source  *net.UnixListener
-	busy    chan struct{} // a place for each connection whose worker is not known yet
 }
 
 // FrontOptions of a front.
@@ -42,9 +44,14 @@ type FrontOptions struct {
 	Env     []string
 }
 
-// maxWorkers is the most workers that there are at a time, and maxWaiting how many
-// connections wait for one.
-const maxWorkers, maxWaiting = 64, 256
+// maxWorkers is the most workers that there are at a time, maxWaiting how many
+// connections of a user wait for one, and often how soon after another the worker of a name is
+// started: its user may end it whenever it is there.
+const (
+	maxWorkers = 64
+	maxWaiting = 32
+	often      = 100 * time.Millisecond
+)
 
 // confinedEnv is set in a process that is confined already.
 const confinedEnv = "PTRACER_CONFINED"
@@ -60,7 +67,7 @@ func Confine() error {
 
 // NewFront makes a front that serves nothing yet.
 func NewFront(o FrontOptions) *Front {
-	return &Front{opts: o, workers: map[string]*worker{}, busy: make(chan struct{}, maxWaiting)}
+	return &Front{opts: o, workers: map[string]*worker{}, last: map[string]time.Time{}, waiting: map[uint32]int{}}
 }
 
 // Serve hands over who connects, until Close.
@@ -78,16 +85,8 @@ func (f *Front) Serve(l *net.UnixListener) error {
 			return f.Close()
 		case err != nil: // no more descriptors
 			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		select {
-		case f.busy <- struct{}{}:
-			go func() {
-				defer func() { <-f.busy }()
-				f.receive(c)
-			}()
 		default:
-			c.Close()
+			f.receive(c)
 		}
 	}
 }
@@ -101,37 +100,65 @@ func beTold() error {
 
 // Close ends all workers, and waits until they have let their processes go.
 func (f *Front) Close() error {
-	f.mu.Lock()
-	f.ended = true
-	list := f.workers
-	f.workers = map[string]*worker{}
-	if f.source != nil {
-		f.source.Close()
-	}
-	f.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, w := range list {
-		wg.Go(func() { _ = w.end() })
-	}
-	wg.Wait()
+	f.end.Do(func() {
+		f.mu.Lock()
+		f.ended = true
+		list := f.workers
+		f.workers = map[string]*worker{}
+		if f.source != nil {
+			f.source.Close()
+		}
+		f.mu.Unlock()
+		var wg sync.WaitGroup
+		for _, w := range list {
+			wg.Go(func() { _ = w.end() })
+		}
+		wg.Wait()
+	})
 	return nil
 }
 
-// receive finds out who has come, and hands him on.
+// receive finds out who has come, and hands the connection on. It does not wait: one user's
+// connections keep nobody else's waiting.
 func (f *Front) receive(c *net.UnixConn) {
-	defer c.Close() // the worker has it
 	p, err := peerOf(c)
 	if err == nil {
 		err = servable(p)
 	}
-	switch {
-	case err != nil:
-		f.refuse(p, err, c)
-	case p.Root:
-		f.receiveRoot(p, c)
-	default:
-		f.hand(Identity{UID: p.UID, GID: p.GID, Groups: p.GIDs}, message{Kind: handedOver, Peer: p}, c)
+	uid := p.UID
+	if err != nil {
+		uid = ^uint32(0) // nobody's: all who are refused wait together
 	}
+	if !f.wait(uid, 1) {
+		c.Close()
+		return
+	}
+	go func() {
+		defer f.wait(uid, -1)
+		defer c.Close() // the worker has it
+		switch {
+		case err != nil:
+			f.refuse(p, err, c)
+		case p.Root:
+			f.receiveRoot(p, c)
+		default:
+			f.hand(Identity{UID: p.UID, GID: p.GID, Groups: p.GIDs}, message{Kind: handedOver, Peer: p}, c)
+		}
+	}()
+}
+
+// wait counts the connections of a user's that wait for a worker; it is false where one more
+// would be too many.
+func (f *Front) wait(uid uint32, n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waiting[uid]+n > maxWaiting {
+		return false
+	}
+	if f.waiting[uid] += n; f.waiting[uid] == 0 {
+		delete(f.waiting, uid)
+	}
+	return true
 }
 
 // servable is whether a worker can act for a peer: it has the peer's user, and is in the
@@ -195,6 +222,10 @@ func (f *Front) worker(name string, who Identity) (*worker, error) {
 	if w, err := f.running(name, who); w != nil || err != nil {
 		return w, err
 	}
+	f.mu.Lock()
+	again := time.Until(f.last[name].Add(often))
+	f.mu.Unlock()
+	time.Sleep(again)
 	var names *os.File
 	if name != keeping && name != refusing {
 		mine, theirs, err := pair(syscall.SOCK_STREAM)
@@ -212,6 +243,9 @@ func (f *Front) worker(name string, who Identity) (*worker, error) {
 	if w, err := f.running(name, who); w != nil || err != nil {
 		return w, err
 	}
+	f.mu.Lock()
+	f.last[name] = time.Now()
+	f.mu.Unlock()
 	w, err := startWorker(name, who, names, f.opts)
 	if err != nil {
 		return nil, err
