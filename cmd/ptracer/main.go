@@ -18,7 +18,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -35,15 +34,8 @@ const (
 	statusNotFound = 127
 )
 
-// gcPercent is how much garbage may be made, in percent of what is in use, before it is
-// looked for: that takes CPUs from who is traced. It is a quarter of the time, at Go's
-// 100, where many short processes with many probes come one after the other.
-const gcPercent = 200
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	keepGarbage()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
