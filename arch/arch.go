@@ -199,7 +199,8 @@ type ISA interface {
 	Restarted(r *Regs) Regs
 
 	// SyscallSites finds the system call instructions in code, at base, that
-	// follow a load of the number nr as a constant within a few instructions.
+	// follow a load of the number nr as a constant within a few instructions: the
+	// call ends less than 256 bytes behind the load's start.
 	SyscallSites(code []byte, base Addr, nr uint64) []Addr
 
 	// LoadsNumber is whether code starts with an instruction that loads the number of a

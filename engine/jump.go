@@ -448,11 +448,14 @@ func (pl *placement) jumps() error {
 
 func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 	for _, m := range p.Modules {
-		for _, r := range m.Ranges {
-			if r.Contains(addr) {
-				return m
-			}
+		if mapped(m, addr) {
+			return m
 		}
 	}
 	return nil
+}
+
+// mapped is whether an address lies in what a process has mapped executable of an object.
+func mapped(m *symbols.Module, addr arch.Addr) bool {
+	return slices.ContainsFunc(m.Ranges, func(r symbols.Mapping) bool { return r.Contains(addr) })
 }

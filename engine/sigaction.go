@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -43,10 +44,14 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 	if m.Path == "[vdso]" {
 		return nil
 	}
-	var errs []error
-	for i, found := range s.callsIn(m) {
+	calls, err := s.callsIn(m)
+	errs := []error{err}
+	for i, found := range calls {
 		var spots []spot
 		for _, vaddr := range found {
+			if !mapped(m, m.Bias+vaddr) {
+				continue // the process has not, or not any more, all of the file's code
+			}
 			spots = append(spots, spot{addr: m.Bias + vaddr, orig: s.fileBytes(m, vaddr), name: moduleName(m) + ":" + watchedCalls[i].name})
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
@@ -57,46 +62,34 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 	return errors.Join(append(errs, s.hookWrapper(p, m))...)
 }
 
+// siteReach is from the load of a call's number to the call's end at most: see
+// arch.ISA.SyscallSites.
+const siteReach = 256
+
 // callsIn finds the system call instructions behind a load of the number of each
-// of the watched calls, once for each file.
-func (s *session) callsIn(m *symbols.Module) [][]arch.Addr {
+// of the watched calls, once for each file. With an error it is those that were found.
+func (s *session) callsIn(m *symbols.Module) ([][]arch.Addr, error) {
 	if found, ok := s.calls[m.File]; ok {
-		return found
+		return found, nil
 	}
 	found := make([][]arch.Addr, len(watchedCalls))
-	for _, r := range m.Ranges {
-		code := make([]byte, r.End-r.Start)
-		base := r.Start - m.Bias
-		if m.File.Text(base, code) != nil {
-			code = s.textTail(m, base, code)
-		}
+	err := m.File.Code(siteReach, func(at arch.Addr, code []byte) {
 		for i, c := range watchedCalls {
 			if c.number == ptrace.NoCall || c.number == ptrace.SysClone && hasClone(m) {
 				continue
 			}
-			found[i] = append(found[i], s.isa.SyscallSites(code, base, c.number)...)
+			found[i] = append(found[i], s.isa.SyscallSites(code, at, c.number)...)
 		}
-	}
+	})
 	for i, c := range watchedCalls {
 		if c.number == ptrace.SysPtrace {
 			found[i] = append(found[i], s.goCallsIn(m)...)
 		}
+		slices.Sort(found[i]) // what lies where two windows meet is found twice
+		found[i] = slices.Compact(found[i])
 	}
 	s.calls[m.File] = found
-	return found
-}
-
-// textTail reads as much of a mapping as the file has: its last page may go on
-// behind the segment.
-func (s *session) textTail(m *symbols.Module, base arch.Addr, code []byte) []byte {
-	for n := len(code) &^ (pageSize - 1); n >= 0; n -= pageSize {
-		for end := min(n+pageSize, len(code)); end > n; end-- {
-			if m.File.Text(base+arch.Addr(n), code[n:end]) == nil && m.File.Text(base, code[:end]) == nil {
-				return code[:end]
-			}
-		}
-	}
-	return nil
+	return found, err
 }
 
 // onSigaction answers an rt_sigaction call on SIGTRAP; others go on.
