@@ -12,8 +12,9 @@ import (
 // many processes have it mapped. Its zero value is ready to use, by any number
 // of goroutines. It holds a descriptor for each file until Close.
 type Cache struct {
-	mu    sync.Mutex
-	files map[any]*File
+	mu     sync.Mutex
+	files  map[any]*File
+	budget budget
 }
 
 // version is what a file on disk is known by.
@@ -73,7 +74,7 @@ func (c *Cache) open(p process, m Mapping) (*File, error) {
 		taken = true
 		f, err := openFile(r, m.Path)
 		if err == nil {
-			f.root = rootOf(p)
+			f.root, f.obj.budget = rootOf(p), &c.budget
 		}
 		return f, err
 	})

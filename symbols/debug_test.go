@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -131,13 +132,67 @@ func TestUnpackErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := unpack(b); err != nil || len(plain) != 12000 {
+	if plain, err := unpack(b, maxMini); err != nil || len(plain) != 12000 {
 		t.Errorf("%d bytes, %v", len(plain), err)
 	}
 	for n := range len(b) - 40 {
-		if plain, err := unpack(b[:n]); err == nil {
+		if plain, err := unpack(b[:n], maxMini); err == nil {
 			t.Errorf("the first %d of %d bytes give %d", n, len(b), len(plain))
 		}
+	}
+}
+
+// allocated is how much memory f takes, be it given back meanwhile or not.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestBomb: what is packed in a few kilobytes takes no more than some times that, and the
+// library's own names are there.
+func TestBomb(t *testing.T) {
+	path, debug := separate(t)
+	if err := os.Truncate(debug, 128<<20); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "xz", "-0", debug)
+	run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
+	f := open(t, path)
+	n := allocated(func() {
+		if fns, err := f.Lookup("plain"); err != nil || len(fns) != 1 {
+			t.Errorf("plain: %+v, %v", fns, err)
+		}
+	})
+	if n > 16<<20 {
+		t.Errorf("%d bytes of memory for a library of %d", n, f.obj.size)
+	}
+}
+
+// TestKept: what is kept of all files of a cache has an end.
+func TestKept(t *testing.T) {
+	var b budget
+	for range 4 {
+		if err := b.keep(maxKept / 4); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, n := range []uint64{1, maxKept, 1<<64 - 1} {
+		if err := b.keep(n); !errors.Is(err, ErrBudget) {
+			t.Errorf("%d more: %v", n, err)
+		}
+	}
+	if got := b.kept.Load(); got != maxKept {
+		t.Errorf("%d kept", got)
+	}
+	path, debug := separate(t, "-Wl,--build-id=none")
+	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
+	f := open(t, path)
+	f.obj.budget = &b
+	if fns, err := f.Lookup("helper"); err != nil || len(fns) != 0 {
+		t.Errorf("helper, for which there is no memory: %+v, %v", fns, err)
 	}
 }
 
@@ -148,7 +203,7 @@ func FuzzUnpack(f *testing.F) {
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if plain, err := unpack(b); err == nil && len(plain) >= maxMini {
+		if plain, err := unpack(b, 1<<16); err == nil && len(plain) > 1<<16 {
 			t.Error("too much")
 		}
 	})

@@ -109,16 +109,14 @@ func checksum(r io.ReaderAt, size int64, sum uint32) bool {
 // resident is the .symtab of o, with what it needs in memory.
 func resident(o, main *object) (*symtab, bool) {
 	t, ok := newSymtab(o, main, ".symtab")
-	if !ok || t.strs.typ == elf.SHT_NOBITS {
+	if !ok || t.strs.typ == elf.SHT_NOBITS || main.budget.keep(t.syms.size+t.strs.size) != nil {
 		return nil, false
 	}
-	syms, err1 := o.data(t.syms)
-	strs, err2 := o.data(t.strs)
-	if err1 != nil || err2 != nil {
+	all := make([]byte, t.syms.size+t.strs.size)
+	if o.fill(all[:t.syms.size], t.syms.off) != nil || o.fill(all[t.syms.size:], t.strs.off) != nil {
 		return nil, false
 	}
-	all := append(append(make([]byte, 0, len(syms)+len(strs)), syms...), strs...)
 	t.o = &object{r: bytes.NewReader(all), size: int64(len(all)), sections: o.sections}
-	t.syms.off, t.strs.off = 0, uint64(len(syms))
+	t.syms.off, t.strs.off = 0, t.syms.size
 	return t, true
 }

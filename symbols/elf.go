@@ -31,6 +31,7 @@ const (
 type object struct {
 	r        io.ReaderAt
 	size     int64
+	budget   *budget
 	typ      elf.Type
 	machine  elf.Machine
 	entry    arch.Addr
@@ -59,7 +60,7 @@ func (s section) contains(a uint64) bool { return a >= s.addr && a-s.addr < s.si
 // newObject reads the headers. Damaged section headers are treated as if the
 // file had none: it runs without them.
 func newObject(r io.ReaderAt, size int64) (*object, error) {
-	o := &object{r: r, size: size}
+	o := &object{r: r, size: size, budget: new(budget)}
 	h, err := o.read(0, ehdrSize)
 	if err != nil {
 		return nil, fmt.Errorf("%w: shorter than an ELF header", ErrFormat)
@@ -87,10 +88,15 @@ func (o *object) read(off, n uint64) ([]byte, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	b := make([]byte, n)
+	return b, o.fill(b, off)
+}
+
+// fill reads what b has room for.
+func (o *object) fill(b []byte, off uint64) error {
 	if got, err := o.r.ReadAt(b, int64(off)); got < len(b) {
-		return nil, fmt.Errorf("read %d bytes at %#x: %w", n, off, err)
+		return fmt.Errorf("read %d bytes at %#x: %w", len(b), off, noEOF(err))
 	}
-	return b, nil
+	return nil
 }
 
 func (o *object) readSegments(off, entsize, n uint64) ([]segment, error) {

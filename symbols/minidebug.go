@@ -9,10 +9,13 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// Bounds of what .gnu_debugdata may ask for: real ones unpack to a few MB,
+// Bounds of what .gnu_debugdata may ask for. Tables of names unpack to some 7 times
+// what they are packed, the most regular ones to 20 times; the largest to some 20 MB,
 // with the dictionary of xz -9 (64 MB) at most.
 const (
-	maxMini       = 256 << 20
+	maxMini       = 64 << 20
+	miniFactor    = 32
+	miniFloor     = 1 << 20
 	maxDictionary = 64 << 20
 )
 
@@ -20,14 +23,14 @@ const (
 // of the functions that .dynsym lacks.
 func (f *File) miniDebug() (*symtab, bool) {
 	s, ok := f.obj.section(".gnu_debugdata")
-	if !ok {
+	if !ok || s.size > maxMini {
 		return nil, false
 	}
 	b, err := f.obj.data(s)
 	if err != nil {
 		return nil, false
 	}
-	plain, err := unpack(b)
+	plain, err := unpack(b, min(maxMini, miniFloor+miniFactor*len(b)))
 	if err != nil {
 		return nil, false
 	}
@@ -42,10 +45,10 @@ const xzMagic = "\xfd7zXZ\x00"
 
 var errXZ = errors.New("damaged xz data")
 
-// unpack decompresses one xz stream. The container is read here and not by
+// unpack decompresses one xz stream, to no more than most bytes. The container is read here and not by
 // package xz, which takes the memory that a header asks for. Checksums are not
 // looked at: a damaged table of names is told by its content.
-func unpack(b []byte) ([]byte, error) {
+func unpack(b []byte, most int) ([]byte, error) {
 	if len(b) < 12 || string(b[:6]) != xzMagic {
 		return nil, errXZ
 	}
@@ -69,7 +72,8 @@ func unpack(b []byte) ([]byte, error) {
 			return nil, err
 		}
 		r.Reset(b[at+size:])
-		if plain, err = unpackBlock(r, dict, plain); err != nil {
+		// Nothing is further back than what there can be.
+		if plain, err = unpackBlock(r, min(dict, max(most, lzma.MinDictCap)), plain, most); err != nil {
 			return nil, err
 		}
 		// Blocks are padded to 4 bytes, and their check follows.
@@ -104,17 +108,17 @@ func dictionary(head []byte) (int, error) {
 	return int(max(size, lzma.MinDictCap)), nil
 }
 
-func unpackBlock(r io.Reader, dict int, plain []byte) ([]byte, error) {
+func unpackBlock(r io.Reader, dict int, plain []byte, most int) ([]byte, error) {
 	z, err := lzma.Reader2Config{DictCap: dict}.NewReader2(r)
 	if err != nil {
 		return nil, err
 	}
 	w := bytes.NewBuffer(plain)
-	if _, err := io.Copy(w, io.LimitReader(z, int64(maxMini-len(plain)))); err != nil {
+	if _, err := io.Copy(w, io.LimitReader(z, int64(most-len(plain)+1))); err != nil {
 		return nil, err
 	}
-	if w.Len() >= maxMini {
-		return nil, fmt.Errorf("%w: more than %d bytes", errXZ, maxMini)
+	if w.Len() > most {
+		return nil, fmt.Errorf("%w: it unpacks to more than %d bytes", ErrBudget, most)
 	}
 	return w.Bytes(), nil
 }

@@ -10,14 +10,6 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A file costs its maker as little as he likes: of a sparse one of terabytes a few
-// kilobytes are on the disk. So what may be large is read a window at a time, holes
-// are left out, and there is an end to it.
-
-// ErrBudget is wrapped by errors about files that would take more memory, or more
-// time, than what is in them is worth.
-var ErrBudget = errors.New("more than is read of one program's files")
-
 const (
 	// window is how much of a large part is read at once.
 	window = 1 << 20
@@ -58,15 +50,15 @@ func (o *object) windows(off, n, more uint64, left *uint64, yield func(off uint6
 		}
 		size := min(window, end-off)
 		if size > *left {
-			return fmt.Errorf("%w: at offset %#x", ErrBudget, off)
+			return fmt.Errorf("at offset %#x: %w", off, ErrBudget)
 		}
 		*left -= size
 		if buf == nil {
 			buf = make([]byte, min(window+more, end-off))
 		}
 		b := buf[:min(size+more, end-off)]
-		if got, err := o.r.ReadAt(b, int64(off)); got < len(b) {
-			return fmt.Errorf("read %d bytes at %#x: %w", len(b), off, noEOF(err))
+		if err := o.fill(b, off); err != nil {
+			return err
 		}
 		if err := yield(off, b); err != nil {
 			return err
