@@ -74,13 +74,13 @@ func (o *object) debugLink() (name string, sum uint32) {
 // the same build-id, or where there is none the checksum. The table is copied
 // to memory, so that no further file stays open.
 func (f *File) openDebug(path, id string, sum uint32) (*symtab, bool) {
-	r, err := openQuick(path)
+	r, err := openRegular(path)
 	if err != nil {
 		return nil, false
 	}
 	defer r.Close()
 	st, err := r.Stat()
-	if err != nil || !st.Mode().IsRegular() {
+	if err != nil {
 		return nil, false
 	}
 	o, err := newObject(r, st.Size())

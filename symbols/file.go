@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -40,25 +39,16 @@ type File struct {
 
 // Open opens the ELF object at path.
 func Open(path string) (*File, error) {
-	r, err := openQuick(path)
+	r, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	return openFile(r, path)
 }
 
-// openQuick opens a file for reading. The file may be another user's: a FIFO without a writer
-// does not keep the caller waiting.
-func openQuick(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
-}
-
 // openFile makes a File of r, and closes it if that fails.
 func openFile(r *os.File, name string) (*File, error) {
 	st, err := r.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w: not a regular file", name, ErrFormat)
-	}
 	if err != nil {
 		r.Close()
 		return nil, err

@@ -3,10 +3,7 @@ package symbols
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
@@ -48,20 +45,5 @@ func TestSectionSizes(t *testing.T) {
 				}
 			}
 		}
-	}
-}
-
-// TestFIFO opens what is no file: it is refused at once, whether anybody writes there or not.
-func TestFIFO(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(path); !errors.Is(err, ErrFormat) {
-		t.Error(err)
-	}
-	f := &File{obj: &object{}}
-	if _, ok := f.openDebug(path, "", 0); ok {
-		t.Error("it was taken for a debug file")
 	}
 }

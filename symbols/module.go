@@ -57,7 +57,7 @@ func (c *Cache) Modules(pid int, maps []Mapping) ([]Module, error) {
 		switch {
 		case err == nil:
 			mods = append(mods, mod)
-		case !errors.Is(err, errNotELF):
+		case !errors.Is(err, errNotELF) && !errors.Is(err, errNotRegular):
 			failed[m.id()] = true
 			errs = append(errs, fmt.Errorf("%s in %d: %w", m.Path, pid, err))
 		}

@@ -89,51 +89,31 @@ func (m Module) firstVaddr() arch.Addr {
 	return start
 }
 
-// openMapped opens the very file that is mapped at m: by its path as the
-// process sees it if that is still the same file, else by the link that the
-// kernel has for the mapping, else by the one it has for the program.
+// openMapped opens the very file that is mapped at m: by the link that the kernel has for
+// the mapping, which only some may follow, else by its path as the process sees it, or the
+// program's link, if the same file is there.
 func (p process) openMapped(m Mapping) (*os.File, error) {
-	var errs []error
-	paths := []string{p.path("root") + m.Path, p.path(fmt.Sprintf("map_files/%x-%x", uint64(m.Start), uint64(m.End)))}
-	if m.Deleted || !filepath.IsAbs(m.Path) {
-		paths = paths[1:]
+	exact := p.path(fmt.Sprintf("map_files/%x-%x", uint64(m.Start), uint64(m.End)))
+	paths := []string{exact}
+	if !m.Deleted && filepath.IsAbs(m.Path) {
+		paths = append(paths, p.path("root")+m.Path)
 	}
 	if name := m.Path; name == p.exe || name+" (deleted)" == p.exe {
 		paths = append(paths, p.path("exe"))
 	}
+	var errs []error
 	for _, path := range paths {
 		f, err := openRegular(path)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		if err == nil && path != exact && !m.Of(f) {
+			f.Close()
+			err = fmt.Errorf("%s: another file by now: %w", path, ErrNotFound)
 		}
-		// A link of the kernel's is exact, whatever number a stacked file
-		// system gives the file.
-		if st, ok := stat(f); ok && (st.Ino == m.Inode || path != p.path("root")+m.Path) {
+		if err == nil {
 			return f, nil
 		}
-		f.Close()
-		errs = append(errs, fmt.Errorf("%s: another file by now: %w", path, ErrNotFound))
+		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
-}
-
-// openRegular opens a file for reading unless that could block or have an
-// effect, as with devices.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w", path, errNotELF)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 func stat(f *os.File) (*syscall.Stat_t, bool) {
