@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -356,5 +358,40 @@ func TestResidentGaps(t *testing.T) {
 			t.Errorf("%s: %v", c.put, err)
 		}
 		check()
+	}
+}
+
+// TestResidentSpoiled: whoever owns what was left can write to it. What is read of it then is
+// an error.
+func TestResidentSpoiled(t *testing.T) {
+	needsJumps(t)
+	p := launch(t, "loop", "100000000", "1000")
+	r := leave(t, p, "loop:work")
+	path := filepath.Join(r.store.Dir(), "maps-1")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const maps = 24 // where a set says how many it has
+	if _, err := f.WriteAt(make([]byte, 8), maps); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Placements(); !errors.Is(err, resident.ErrNote) {
+		t.Errorf("no maps: %v", err)
+	}
+	_, err = unlessShortened(func() (byte, error) {
+		mem, err := syscall.Mmap(int(f.Fd()), 0, 1, syscall.PROT_READ, syscall.MAP_SHARED)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Munmap(mem)
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		return mem[0], nil
+	})
+	if !errors.Is(err, errShortened) {
+		t.Errorf("shortened: %v", err)
 	}
 }

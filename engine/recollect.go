@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
@@ -73,7 +74,11 @@ func (r *Resident) Running() bool {
 
 // Placements are the places of its probes, with their hits so far, and what of these the
 // process's code says to be missing, as far as that may be read.
-func (r *Resident) Placements() (all []Placement, err error) {
+func (r *Resident) Placements() ([]Placement, error) {
+	return unlessShortened(r.placements)
+}
+
+func (r *Resident) placements() (all []Placement, err error) {
 	sets, inUse := map[string]*maps.Set{}, map[string][]int{}
 	defer func() {
 		for _, set := range sets {
@@ -89,7 +94,10 @@ func (r *Resident) Placements() (all []Placement, err error) {
 				if err != nil {
 					return nil, err
 				}
-				sets[name], inUse[name] = set, set.Map(0).InUse()
+				if sets[name] = set; set.Len() == 0 {
+					return nil, fmt.Errorf("%s of %s: %w", name, r.store.Dir(), resident.ErrNote)
+				}
+				inUse[name] = set.Map(0).InUse()
 			}
 			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr), Exit: pl.Exit,
 				Rung: rungOf(pl), Gap: gaps[pl.At], Hits: pl.Before + handler.CountIn(sets[name], pl.N, inUse[name])})
@@ -132,7 +140,9 @@ func (r *Resident) gaps() map[uint64]string {
 }
 
 // Uncounted is how many hits are in no count: see Stats.Uncounted.
-func (r *Resident) Uncounted() (n uint64, err error) {
+func (r *Resident) Uncounted() (uint64, error) { return unlessShortened(r.uncounted) }
+
+func (r *Resident) uncounted() (n uint64, err error) {
 	seen := map[string]bool{}
 	for _, p := range r.note.Probes {
 		for _, pl := range p.Places {
@@ -178,7 +188,9 @@ type ResidentResult struct {
 }
 
 // Results are those of its handlers.
-func (r *Resident) Results() (list []ResidentResult, err error) {
+func (r *Resident) Results() ([]ResidentResult, error) { return unlessShortened(r.results) }
+
+func (r *Resident) results() (list []ResidentResult, err error) {
 	ctx, err := program.ContextOf(hostISA().Name())
 	if err != nil {
 		return nil, err
@@ -268,6 +280,23 @@ func (r *Resident) Collect() error {
 		return fmt.Errorf("process %d: %w", r.PID, ErrResident)
 	}
 	return r.store.Remove()
+}
+
+var errShortened = errors.New("the file of the results has become shorter meanwhile: its owner has written to it")
+
+// unlessShortened runs f, which reads files that their owner may shorten at any time: what
+// is mapped of them is gone then, and that is an error.
+func unlessShortened[T any](f func() (T, error)) (v T, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		r := recover()
+		if _, fault := r.(interface{ Addr() uintptr }); fault {
+			err = errShortened
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	return f()
 }
 
 // openMaps opens the maps in a file of a store.

@@ -6,6 +6,10 @@
 // in a folder of the user's that nobody else may enter, in memory (/dev/shm). It
 // is there until it is collected, also after the process has ended.
 //
+// Any user can make such folders, for any process. What is in one counts only where
+// its owner is the reader, or the user whose the process is: nobody else could have
+// left probes in it (folder.go).
+//
 // The package imports nothing that traces.
 package resident
 
@@ -14,23 +18,32 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // Errors about folders.
 var (
 	ErrNone  = errors.New("no probes were left in it")
 	ErrNote  = errors.New("the note of the probes that were left is not ours, or another version's: that version's 'ptracer stop' takes them out; if the process has ended, remove the directory")
-	ErrOwner = errors.New("not a folder of this user's alone")
+	ErrOwner = errors.New("not of this user alone")
+	ErrLarge = errors.New("the note of the probes is too large")
+)
+
+// How large a note may be, in bytes: half a million places; of another user's, which
+// may be made to take as much memory as can be, some ten thousand.
+const (
+	maxNote    = 64 << 20
+	maxForeign = 4 << 20
 )
 
 // Note says what the files of a process mean.
@@ -79,6 +92,7 @@ type Handler struct {
 // Store is a process's folder.
 type Store struct {
 	dir   string
+	uid   int // whose folder it is
 	pid   int
 	start uint64
 	files int
@@ -98,7 +112,7 @@ func Create(pid int) (*Store, error) {
 		return nil, err
 	}
 	sweep(home)
-	s := &Store{dir: filepath.Join(home, folderName(pid, start)), pid: pid, start: start}
+	s := &Store{dir: filepath.Join(home, folderName(pid, start)), uid: os.Geteuid(), pid: pid, start: start}
 	if _, err := os.Stat(filepath.Join(s.dir, noteFile)); err == nil {
 		return nil, fmt.Errorf("%s: %w", s.dir, fs.ErrExist)
 	}
@@ -127,21 +141,11 @@ func home() (string, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
-	if !ownedBy(dir, os.Geteuid()) {
-		return "", fmt.Errorf("%s: %w", dir, ErrOwner)
-	}
-	return dir, nil
-}
-
-// ownedBy is whether a path is a folder, and no link to one, that nobody but a
-// user may enter.
-func ownedBy(dir string, uid int) bool {
-	st, err := os.Lstat(dir)
+	f, err := openFolder(dir, os.Geteuid())
 	if err != nil {
-		return false
+		return "", err
 	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	return ok && st.IsDir() && st.Mode().Perm() == 0o700 && int(sys.Uid) == uid
+	return dir, f.Close()
 }
 
 // sweep removes folders without a note of processes that are gone.
@@ -158,19 +162,16 @@ func sweep(home string) {
 	}
 }
 
-// storeOf is the store in a folder, as its name says; the folder and the one it
-// is in have to be of the user whom that is named after.
+// storeOf is the store in a folder, as its name and that of the folder it is in say.
 func storeOf(dir string) (*Store, bool) {
-	uid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(filepath.Dir(dir)), prefix))
-	if err != nil || !ownedBy(dir, uid) || !ownedBy(filepath.Dir(dir), uid) {
-		return nil, false
-	}
-	s := &Store{dir: dir}
+	user, named := strings.CutPrefix(filepath.Base(filepath.Dir(dir)), prefix)
 	pid, start, ok := strings.Cut(filepath.Base(dir), "-")
-	var err1, err2 error
-	s.pid, err1 = strconv.Atoi(pid)
-	s.start, err2 = strconv.ParseUint(start, 10, 64)
-	return s, ok && err1 == nil && err2 == nil && strings.HasPrefix(filepath.Base(filepath.Dir(dir)), prefix)
+	s := &Store{dir: dir}
+	var err1, err2, err3 error
+	s.uid, err1 = strconv.Atoi(user)
+	s.pid, err2 = strconv.Atoi(pid)
+	s.start, err3 = strconv.ParseUint(start, 10, 64)
+	return s, named && ok && errors.Join(err1, err2, err3) == nil
 }
 
 // Dir is the folder's path.
@@ -196,7 +197,7 @@ func (s *Store) Open(name string) (*os.File, error) {
 	if name != filepath.Base(name) {
 		return nil, fmt.Errorf("%q: %w", name, ErrNote)
 	}
-	return os.OpenFile(filepath.Join(s.dir, name), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	return s.open(name, os.O_RDWR)
 }
 
 // Save writes the note, all of it or nothing.
@@ -205,6 +206,9 @@ func (s *Store) Save(n Note) error {
 	b, err := json.Marshal(n)
 	if err != nil {
 		return err
+	}
+	if len(b) > maxNote {
+		return fmt.Errorf("%w: %d bytes, of which there may be %d: leave fewer probes", ErrLarge, len(b), maxNote)
 	}
 	tmp := filepath.Join(s.dir, noteFile+".new")
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
@@ -215,7 +219,7 @@ func (s *Store) Save(n Note) error {
 
 // Load reads the note.
 func (s *Store) Load() (n Note, err error) {
-	b, err := os.ReadFile(filepath.Join(s.dir, noteFile))
+	b, err := s.readNote()
 	if errors.Is(err, fs.ErrNotExist) {
 		return n, ErrNone
 	}
@@ -233,9 +237,31 @@ func (s *Store) Load() (n Note, err error) {
 	return n, nil
 }
 
+func (s *Store) readNote() ([]byte, error) {
+	f, err := s.open(noteFile, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	most := maxNote
+	if s.uid != os.Geteuid() {
+		most = maxForeign
+	}
+	b, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if len(b) > most {
+		return nil, fmt.Errorf("%s: %w: there may be %d bytes; user %d can read it", s.dir, ErrLarge, most, s.uid)
+	}
+	return b, err
+}
+
 // Remove removes the folder and all in it.
 func (s *Store) Remove() error {
-	err := os.RemoveAll(s.dir)
+	home, err := openFolder(filepath.Dir(s.dir), s.uid)
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	err = os.RemoveAll(within(home, filepath.Base(s.dir)))
 	_ = os.Remove(filepath.Dir(s.dir)) // if it was the last one
 	return err
 }
@@ -244,10 +270,8 @@ func (s *Store) Remove() error {
 // which a process has, too, that was forked by that whose id is said. An error
 // wraps ErrNone if there is none.
 func Find(pid int) (*Store, error) {
-	if dir := Mapped(pid); dir != "" {
-		if s, ok := storeOf(dir); ok {
-			return s, nil
-		}
+	if s := mapped(pid); s != nil {
+		return s, nil
 	}
 	list, err := List()
 	if err != nil {
@@ -262,31 +286,73 @@ func Find(pid int) (*Store, error) {
 
 // Mapped is the folder whose files a process has mapped, empty if there is none.
 func Mapped(pid int) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
-		_, path, ok := strings.Cut(line, " /")
-		path = "/" + strings.TrimSuffix(strings.TrimSuffix(path, "\n"), " (deleted)")
-		if ok && strings.HasPrefix(path, filepath.Join(base(), prefix)) && strings.HasPrefix(filepath.Base(path), "maps-") {
-			return filepath.Dir(path)
-		}
+	if s := mapped(pid); s != nil {
+		return s.dir
 	}
 	return ""
 }
 
-// List are the folders with a note that we may look into, by process, those of
-// the same id by the time of their start.
+func mapped(pid int) *Store {
+	maps, err := symbols.Maps(pid)
+	if err != nil {
+		return nil
+	}
+	for _, m := range maps {
+		if !strings.HasPrefix(m.Path, filepath.Join(base(), prefix)) || !strings.HasPrefix(filepath.Base(m.Path), "maps-") {
+			continue
+		}
+		if s, ok := storeOf(filepath.Dir(m.Path)); ok && s.believed(pid) && s.has(m) {
+			return s
+		}
+	}
+	return nil
+}
+
+// has is whether a mapping is of a file of the store: a process in another mount
+// namespace may have another one at the path.
+func (s *Store) has(m symbols.Mapping) bool {
+	f, err := s.open(filepath.Base(m.Path), os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return m.Of(f)
+}
+
+// List are the folders with a note that we may look into and that are believed, by
+// process, those of the same id by the time of their start. Of a process that has
+// ended nobody knows whose it was: there it is the reader's own.
 func List() (list []*Store, err error) {
-	dirs, err := filepath.Glob(filepath.Join(base(), prefix+"*", "*-*", noteFile))
-	for _, d := range dirs {
-		if s, ok := storeOf(filepath.Dir(d)); ok {
-			list = append(list, s)
+	homes, err := os.ReadDir(base())
+	for _, h := range homes {
+		if strings.HasPrefix(h.Name(), prefix) {
+			list = append(list, storesIn(filepath.Join(base(), h.Name()))...)
 		}
 	}
 	slices.SortFunc(list, func(a, b *Store) int { return cmp.Or(cmp.Compare(a.pid, b.pid), cmp.Compare(a.start, b.start)) })
 	return list, err
+}
+
+// storesIn are those in a user's folder.
+func storesIn(home string) (list []*Store) {
+	s, _ := storeOf(filepath.Join(home, folderName(0, 0)))
+	dir, err := openFolder(home, s.uid)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := os.ReadDir(within(dir, "."))
+	for _, e := range names {
+		s, ok := storeOf(filepath.Join(home, e.Name()))
+		if !ok || !s.believed(s.pid) {
+			continue
+		}
+		if f, err := s.open(noteFile, os.O_RDONLY); err == nil {
+			f.Close()
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // startTime is when a process was started, in clock ticks since boot (proc(5),

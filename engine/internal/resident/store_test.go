@@ -6,12 +6,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 func TestStore(t *testing.T) {
@@ -125,7 +130,11 @@ func TestSweep(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"version":1,"probes":[{"handler":0}],"handlers":[{}]}`))
 	f.Add([]byte(`{"version":1,"probes":[{"handler":1}]}`))
-	s := &Store{dir: f.TempDir()}
+	s, err := Create(os.Getpid())
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer s.Remove()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if err := os.WriteFile(filepath.Join(s.dir, noteFile), b, 0o600); err != nil {
 			t.Fatal(err)
@@ -137,4 +146,154 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// stranger is a user of whom there need be nothing on this machine.
+const stranger = 54321
+
+// foreign makes the folder of another user's for a process, with a note.
+func foreign(t *testing.T, pid int) *Store {
+	t.Helper()
+	start, err := startTime(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(base(), prefix+strconv.Itoa(stranger))
+	s := &Store{dir: filepath.Join(home, folderName(pid, start)), uid: stranger, pid: pid, start: start}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	if err := s.Save(Note{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{home, s.dir, filepath.Join(s.dir, noteFile)} {
+		if err := os.Chown(path, stranger, stranger); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// TestStranger: what another user has left counts for a process of his, as long as that is
+// there, and for no other.
+func TestStranger(t *testing.T) {
+	if os.Geteuid() != 0 {
+		skip.Missing(t, "root, for another user's folder")
+	}
+	run := func(uid uint32) *exec.Cmd {
+		cmd := exec.Command("/bin/cat")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		if _, err := cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		return cmd
+	}
+	for uid, want := range map[uint32]error{0: ErrNone, stranger + 1: ErrNone, stranger: nil} {
+		cmd := run(uid)
+		s := foreign(t, cmd.Process.Pid)
+		found, err := Find(cmd.Process.Pid)
+		if !errors.Is(err, want) {
+			t.Errorf("process of user %d: %v, want %v", uid, err, want)
+		}
+		list, err := List()
+		if listed := slices.ContainsFunc(list, func(in *Store) bool { return in.dir == s.dir }); err != nil || listed != (want == nil) {
+			t.Errorf("process of user %d: in the list: %v, %v", uid, listed, err)
+		}
+		if want == nil {
+			if _, err := found.Load(); err != nil {
+				t.Error(err)
+			}
+			cmd.Process.Kill()
+			cmd.Wait()
+			if _, err := Find(cmd.Process.Pid); !errors.Is(err, ErrNone) {
+				t.Errorf("when the process has ended: %v", err)
+			}
+		}
+		if err := s.Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOdd: what is no plain file of the folder's owner is not read, nor waited for.
+func TestOdd(t *testing.T) {
+	s, err := Create(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Remove()
+	dir := t.TempDir() // on the same file system, perhaps
+	note, other := filepath.Join(s.dir, noteFile), filepath.Join(dir, "other")
+	if err := os.WriteFile(other, []byte(`{"version":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		make func() error
+		want error
+	}{
+		"fifo":   {func() error { return syscall.Mkfifo(note, 0o600) }, ErrOwner},
+		"link":   {func() error { return os.Symlink(other, note) }, syscall.ELOOP},
+		"device": {func() error { return os.Symlink("/dev/zero", note) }, syscall.ELOOP},
+		"folder": {func() error { return os.Mkdir(note, 0o700) }, ErrOwner},
+		"endless": {func() error {
+			return errors.Join(os.WriteFile(note, nil, 0o600), os.Truncate(note, 1<<40))
+		}, ErrLarge},
+	} {
+		if err := c.make(); err != nil {
+			t.Fatal(name, err)
+		}
+		if _, err := s.Load(); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		if err := os.RemoveAll(note); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.WriteFile(note, []byte(`{"version":1}`), 0o644), os.Chown(note, stranger, stranger)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Load(); !errors.Is(err, ErrOwner) {
+			t.Errorf("another user's file: %v", err)
+		}
+	}
+}
+
+// TestMapped: a process is believed to have the very file mapped, not one that is at that
+// path for it.
+func TestMapped(t *testing.T) {
+	s, err := Create(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Remove()
+	f, err := s.NewFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	page, err := syscall.Mmap(int(f.Fd()), 0, 1, syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Munmap(page)
+	if got := Mapped(os.Getpid()); got != s.dir {
+		t.Errorf("mapped: %q, want %q", got, s.dir)
+	}
+	maps, err := symbols.Maps(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range maps {
+		if m.Path == f.Name() {
+			if m.Inode++; s.has(m) {
+				t.Error("another file was taken for the store's")
+			}
+		}
+	}
 }

@@ -1,0 +1,103 @@
+package resident
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Folders and files that another user may have made, and may change at any time: each is
+// opened first and looked at then, and nothing is found by its path again.
+
+// oPath is O_PATH of open(2), the same on all architectures.
+const oPath = 0x200000
+
+// openFolder opens a folder, and no link to one, that nobody but a user may enter.
+func openFolder(path string, uid int) (*os.File, error) {
+	fd, err := syscall.Open(path, oPath|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
+			err = ErrOwner
+		}
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	dir := os.NewFile(uintptr(fd), path)
+	st, err := dir.Stat()
+	if err == nil && (!ownedBy(st, uid) || st.Mode().Perm() != 0o700) {
+		err = fmt.Errorf("%s: %w", path, ErrOwner)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+func ownedBy(st os.FileInfo, uid int) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(sys.Uid) == uid
+}
+
+// within is the path of a file in an open folder, wherever that has gone meanwhile.
+func within(dir *os.File, name string) string {
+	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), name)
+}
+
+// open opens a file of the store: a regular one, of its user's.
+func (s *Store) open(name string, flags int) (*os.File, error) {
+	home, err := openFolder(filepath.Dir(s.dir), s.uid)
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close()
+	dir, err := openFolder(within(home, filepath.Base(s.dir)), s.uid)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	// A FIFO without a writer, or a lease on a file, is not waited for.
+	f, err := os.OpenFile(within(dir, name), flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && (!st.Mode().IsRegular() || !ownedBy(st, s.uid)) {
+		err = fmt.Errorf("%s: %w", filepath.Join(s.dir, name), ErrOwner)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// believed is whether what the store says of a process is the reader's own, or of who
+// has that process.
+func (s *Store) believed(pid int) bool {
+	if s.uid == os.Geteuid() {
+		return true
+	}
+	owner, ok := userOf(pid)
+	return ok && owner == s.uid && (pid != s.pid || s.Alive())
+}
+
+// userOf is the user whose a process is in all ways, as ptrace(2) asks it: the owner of a
+// program that is set-user-ID, or that has taken another's id for a while, is not.
+func userOf(pid int) (uid int, ok bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, false
+	}
+	_, rest, _ := strings.Cut(string(text), "\nUid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	ids := strings.Fields(line) // real, effective, saved, of the file system
+	if len(ids) != 4 || ids[0] != ids[1] || ids[0] != ids[2] {
+		return 0, false
+	}
+	uid, err = strconv.Atoi(ids[0])
+	return uid, err == nil
+}
