@@ -66,6 +66,7 @@ var (
 	ErrChanged     = errors.New("memory differs from the file")
 	ErrMisaligned  = errors.New("not on an instruction boundary")
 	ErrNotMapped   = errors.New("not mapped")
+	ErrNotCode     = errors.New("not executable: a trap there would change the program's data")
 	ErrExclusive   = errors.New("inside an exclusive-access sequence")
 	ErrOverlap     = errors.New("inside the jump of another site")
 	ErrTaken       = errors.New("no room for a mapping at that address")

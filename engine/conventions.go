@@ -62,8 +62,8 @@ func (s *session) variantAt(h *opened, t *inferior.Task) (*variant, error) {
 		return nil, err
 	}
 	for _, m := range t.Process.Modules {
-		if pc >= m.Start && pc < m.End {
-			return h.under(s.callsInside(&probe{handler: h}, m, pc-m.Bias))
+		if at := m.At(pc); at != nil {
+			return h.under(s.callsInside(&probe{handler: h}, at, pc-at.Bias))
 		}
 	}
 	return h.variant, nil

@@ -451,6 +451,11 @@ func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 		if mapped(m, addr) {
 			return m
 		}
+		for _, c := range m.Copies {
+			if mapped(c, addr) {
+				return c
+			}
+		}
 	}
 	return nil
 }

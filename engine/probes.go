@@ -230,9 +230,76 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	return errors.Join(err, s.upgradePlaced(p, proc, sites)) // of the others
 }
 
-// insert arms sites; tasks may run into them as soon as it starts, so their
-// tags must be there before: Insert's last pass runs after tagging.
+// insert arms sites, but for those that would not lie in code.
 func (s *session) insert(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
+	data := s.notCode(proc, wants)
+	if len(data) == 0 {
+		return s.insertCode(proc, wants)
+	}
+	var code []breakpoint.Want
+	for _, w := range wants {
+		if !data[w.Addr] {
+			code = append(code, w)
+		}
+	}
+	sites, errs := make([]*breakpoint.Site, len(wants)), make([]error, len(wants))
+	var armed []*breakpoint.Site
+	var refused []error
+	if len(code) > 0 {
+		armed, refused = s.insertCode(proc, code)
+	}
+	n := 0
+	for i, w := range wants {
+		if data[w.Addr] {
+			errs[i] = &breakpoint.SiteError{Addr: w.Addr, Err: breakpoint.ErrNotCode}
+			continue
+		}
+		sites[i], errs[i] = armed[n], refused[n]
+		n++
+	}
+	return sites, errs
+}
+
+// notCode are the addresses that are mapped, but not executable: a symbol can lie anywhere, and so
+// can an address that somebody gives. What is not mapped is found out when it is read.
+func (s *session) notCode(proc *inferior.Process, wants []breakpoint.Want) map[arch.Addr]bool {
+	var known, all []symbols.Mapping
+	for _, m := range proc.Modules {
+		known = append(known, m.Ranges...)
+		for _, c := range m.Copies {
+			known = append(known, c.Ranges...)
+		}
+	}
+	in := func(list []symbols.Mapping, a arch.Addr) *symbols.Mapping {
+		for i := range list {
+			if list[i].Contains(a) {
+				return &list[i]
+			}
+		}
+		return nil
+	}
+	var data map[arch.Addr]bool
+	for _, w := range wants {
+		if in(known, w.Addr) != nil {
+			continue
+		}
+		if all == nil {
+			var err error
+			if all, err = symbols.Maps(proc.PID); err != nil {
+				return nil // the process ends
+			}
+			data = map[arch.Addr]bool{}
+		}
+		if m := in(all, w.Addr); m != nil && !m.Executable() {
+			data[w.Addr] = true
+		}
+	}
+	return data
+}
+
+// insertCode arms sites; tasks may run into them as soon as it starts, so their
+// tags must be there before: Insert's last pass runs after tagging.
+func (s *session) insertCode(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
 	addrs := make([]arch.Addr, len(wants))
 	for i, w := range wants {
 		addrs[i] = w.Addr

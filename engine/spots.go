@@ -78,6 +78,9 @@ type foundSpots struct {
 // moduleSpots resolves a probe's location in one object; the next process that has it
 // loaded there has the same.
 func (s *session) moduleSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
+	if len(m.Copies) > 0 { // where these are is this process's own
+		return s.findSpots(p, m)
+	}
 	if have, ok := p.spots[m.File]; ok && have.bias == m.Bias && have.path == m.Path {
 		return have.spots, nil
 	}
@@ -92,6 +95,7 @@ func (s *session) moduleSpots(p *probe, m *symbols.Module) (spots []spot, err er
 }
 
 func (s *session) findSpots(p *probe, m *symbols.Module) (spots []spot, err error) {
+	places := append([]*symbols.Module{m}, m.Copies...)
 	for _, at := range p.points() {
 		loc := p.targets(at)
 		targets := p.ahead[m.File]
@@ -107,9 +111,14 @@ func (s *session) findSpots(p *probe, m *symbols.Module) (spots []spot, err erro
 				}
 				continue
 			}
-			if sp, ok := s.targetSpot(p, m, &targets[i]); ok {
-				sp.point, sp.second = at, at != p.points()[0]
-				spots = append(spots, sp)
+			for _, place := range places {
+				if !place.Has(place.Runtime(targets[i].Addr)) {
+					continue
+				}
+				if sp, ok := s.targetSpot(p, place, &targets[i]); ok {
+					sp.point, sp.second = at, at != p.points()[0]
+					spots = append(spots, sp)
+				}
 			}
 		}
 	}
@@ -132,9 +141,9 @@ func (s *session) ifuncSpot(p *probe, m *symbols.Module, t *symbols.Target) spot
 func (s *session) addressSpot(p *probe, mods []*symbols.Module) spot {
 	sp := spot{addr: p.loc.Address, name: p.spec.Location}
 	for _, m := range mods {
-		if sp.addr >= m.Start && sp.addr < m.End {
-			sp.orig = s.fileBytes(m, sp.addr-m.Bias)
-			sp.calls = s.callsInside(p, m, sp.addr-m.Bias)
+		if at := m.At(sp.addr); at != nil && at.Has(sp.addr) {
+			sp.orig = s.fileBytes(at, sp.addr-at.Bias)
+			sp.calls = s.callsInside(p, at, sp.addr-at.Bias)
 		}
 	}
 	return sp

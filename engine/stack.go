@@ -85,9 +85,9 @@ func (e *env) object(at arch.Addr) *symbols.Module {
 		return e.last
 	}
 	for _, m := range e.t.Process.Modules {
-		if m.Contains(at) {
-			e.last = m
-			return m
+		if found := m.At(at); found != nil {
+			e.last = found
+			return found
 		}
 	}
 	return nil

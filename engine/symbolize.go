@@ -45,15 +45,15 @@ func (s *session) Symbolize(pid int, addr arch.Addr) (sym Symbol, ok bool) {
 func (s *session) moduleAt(pid int, addr arch.Addr) *symbols.Module {
 	if p := s.procs[pid]; p != nil {
 		for _, m := range p.Modules {
-			if m.Contains(addr) {
-				return m
+			if at := m.At(addr); at != nil {
+				return at
 			}
 		}
 	}
 	past := s.past[pid]
 	for i := len(past) - 1; i >= 0; i-- {
-		if past[i].Contains(addr) {
-			return past[i]
+		if at := past[i].At(addr); at != nil {
+			return at
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -29,6 +30,10 @@ const kernelReason = "a uprobe of the kernel's"
 // exceptions.
 func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) error {
 	h := p.handler
+	spots = slices.DeleteFunc(spots, func(sp spot) bool { // the kernel's probes are at what all mappings of a file show
+		m := moduleAt(proc, sp.addr)
+		return m != nil && m.Part
+	})
 	var errs []error
 	for _, at := range p.points() {
 		for _, v := range h.variants {

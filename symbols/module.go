@@ -1,10 +1,12 @@
 package symbols
 
 import (
+	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
@@ -21,10 +23,33 @@ type Module struct {
 	Loader     bool     // the dynamic loader
 	Deleted    bool     // the file has no name any more
 	Called     []string // of the program: names it was started by, where they are others than its file's
+	Part       bool     // a copy of some of the object's code: Start and End are of that
+	// Copies are Parts of the same object that the process has mapped elsewhere, and may
+	// run there: node maps its built-in functions once more, near to code that it makes.
+	Copies []*Module
 }
 
 // Contains reports whether a lies between the module's ends.
 func (m Module) Contains(a arch.Addr) bool { return a >= m.Start && a < m.End }
+
+// At is the module, or that of its copies, which an address lies in; nil for neither.
+func (m *Module) At(a arch.Addr) *Module {
+	if m.Contains(a) {
+		return m
+	}
+	for _, c := range m.Copies {
+		if c.Contains(a) {
+			return c
+		}
+	}
+	return nil
+}
+
+// Has reports whether an address can be of the object's code. Of a Part that is what is
+// mapped: what lies elsewhere is something else's.
+func (m *Module) Has(a arch.Addr) bool {
+	return !m.Part || slices.ContainsFunc(m.Ranges, func(r Mapping) bool { return r.Contains(a) })
+}
 
 // Vaddr is the address in the file of one in the process.
 func (m Module) Vaddr(a arch.Addr) arch.Addr { return a - m.Bias }
@@ -62,8 +87,43 @@ func (c *Cache) Modules(pid int, maps []Mapping) ([]Module, error) {
 			errs = append(errs, fmt.Errorf("%s in %d: %w", m.Path, pid, err))
 		}
 	}
+	mods = gather(mods, maps)
 	p.mark(mods)
 	return mods, errors.Join(errs...)
+}
+
+// gather finds out which modules are Parts, mapped where the beginning of their object is not,
+// and gives those to the module that they are copies of. One without such a module stays as it
+// is: its program has put something else in the place of the beginning.
+func gather(mods []Module, maps []Mapping) []Module {
+	starts := map[arch.Addr]fileID{}
+	for _, m := range maps {
+		starts[m.Start] = m.id()
+	}
+	whole := func(mod *Module) bool { return starts[mod.Start] == mod.Ranges[0].id() }
+	first := map[fileID]int{} // of the whole ones, their place in all
+	var all []Module
+	for _, mod := range mods {
+		if id := mod.Ranges[0].id(); whole(&mod) {
+			if _, is := first[id]; !is {
+				first[id] = len(all)
+			}
+			all = append(all, mod)
+		}
+	}
+	for _, mod := range mods {
+		if whole(&mod) {
+			continue
+		}
+		if i, ok := first[mod.Ranges[0].id()]; ok {
+			mod.Part, mod.Start, mod.End = true, mod.Ranges[0].Start, mod.Ranges[len(mod.Ranges)-1].End
+			all[i].Copies = append(all[i].Copies, &mod)
+		} else {
+			all = append(all, mod)
+		}
+	}
+	slices.SortFunc(all, func(a, b Module) int { return cmp.Compare(a.Ranges[0].Start, b.Ranges[0].Start) })
+	return all
 }
 
 // errNotELF is wrapped by errors about mapped files of another kind.
