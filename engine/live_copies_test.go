@@ -112,3 +112,26 @@ func TestNotCode(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// TestLateCopy has the program map the copy when its probe is there: the calls that are not
+// counted are told of, at that place only.
+func TestLateCopy(t *testing.T) {
+	s, err := Start(Command{Path: fixture.Path(t, "copies"), Args: []string{"100"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer detach(t, s)
+	pid := s.Processes()[0]
+	work := register(t, s, ProbeSpec{Location: "copies:work", Pending: true})
+	other := register(t, s, ProbeSpec{Location: "copies:main", Pending: true})
+	if err := s.Resume(pid); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	if pl := s.Placements(work); len(pl) != 1 || pl[0].Hits != 100 || pl[0].Gap != gapCopy {
+		t.Errorf("%+v", pl)
+	}
+	if pl := s.Placements(other); len(pl) != 1 || pl[0].Hits != 1 || pl[0].Gap != "" {
+		t.Errorf("%+v", pl)
+	}
+}

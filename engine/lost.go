@@ -58,6 +58,7 @@ func (s *session) onExiting(t *inferior.Task) error {
 	space := t.Process.Space
 	if t.TID == t.Process.PID && !t.Process.Silent {
 		s.noteLost(space, space.Table.Sites())
+		s.noteCopies(t.Process)
 	}
 	t.State = inferior.Running
 	return ptrace.Cont(t.TID, 0)
@@ -76,6 +77,7 @@ func (s *session) lookForLost() {
 		if p.Silent || p.Stale || p.VFork != nil {
 			continue
 		}
+		s.noteCopies(p)
 		lost := s.noteLost(p.Space, p.Space.Table.Sites())
 		if len(lost) == 0 {
 			continue

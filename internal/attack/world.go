@@ -18,13 +18,13 @@ import (
 
 // world is one run: the server, the processes that are attacked, and those who attack.
 type world struct {
-	seed     uint64
-	verbose  bool
-	binary   string // of ptracer, "": to be built
-	dir      string
-	socket   string
-	server   *exec.Cmd
-	programs []*exec.Cmd
+	seed    uint64
+	verbose bool
+	binary  string // of ptracer, "": to be built
+	dir     string
+	socket  string
+	server  *exec.Cmd
+	targets []*target
 
 	mu    sync.Mutex
 	said  map[string]int // how often what was answered
@@ -49,9 +49,8 @@ func (w *world) run(ctx context.Context, length time.Duration) (err error) {
 		return err
 	}
 	defer func() {
-		for _, p := range w.programs {
-			_ = p.Process.Kill()
-			_ = p.Wait()
+		for _, p := range w.targets {
+			p.stop()
 		}
 	}()
 	if err := w.start(); err != nil {
@@ -159,38 +158,69 @@ func (w *world) stop() error {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// start starts the programs that are attacked.
+// target is a program that is attacked. It may die of that, and is started again.
+type target struct {
+	uid  uint32
+	args []string
+	cmd  *exec.Cmd
+	dead chan struct{} // closed at its end
+}
+
+// start starts the programs that are attacked, those that are the attackers' own first.
 func (w *world) start() error {
 	plain, hidden := w.path("plain"), w.path("hidden")
-	for _, p := range []struct {
-		name string
-		uid  uint32
-		args []string
-	}{
-		{"vault", userA, []string{plain, plain, w.path("vault"), w.path("secret"), w.path("broken")}},
-		{"scribbler", userA, []string{w.path("scribbler")}},
-		{"hidden", userA, []string{hidden}},
-		{"other", userB, []string{w.path("scribbler")}},
-		{"root", 0, []string{w.path("scribbler")}},
-	} {
-		cmd := exec.Command(p.args[0], p.args[1:]...)
-		cmd.Dir = "/"
-		cmd.SysProcAttr = as(p.uid)
-		if _, err := cmd.StdinPipe(); err != nil {
+	w.targets = []*target{
+		{uid: userA, args: []string{plain, plain, w.path("vault"), w.path("secret"), w.path("broken")}},
+		{uid: userA, args: []string{w.path("scribbler")}},
+		{uid: userA, args: []string{hidden}},
+		{uid: userB, args: []string{w.path("scribbler")}},
+		{uid: 0, args: []string{w.path("scribbler")}},
+	}
+	for _, p := range w.targets {
+		if err := p.start(); err != nil {
 			return err
 		}
-		if err := cmd.Start(); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-		w.programs = append(w.programs, cmd)
 	}
 	return nil
 }
 
-// pids are the attacked processes.
+func (p *target) start() error {
+	p.cmd, p.dead = exec.Command(p.args[0], p.args[1:]...), make(chan struct{})
+	p.cmd.Dir, p.cmd.SysProcAttr = "/", as(p.uid)
+	p.cmd.SysProcAttr.Pdeathsig = 0 // of the thread that has started it
+	if _, err := p.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", p.args[0], err)
+	}
+	cmd, dead := p.cmd, p.dead
+	go func() {
+		_ = cmd.Wait()
+		close(dead)
+	}()
+	return nil
+}
+
+func (p *target) stop() {
+	_ = p.cmd.Process.Kill()
+	<-p.dead
+}
+
+// pids are the attacked processes, of which those that have died are started again.
 func (w *world) pids() (list []string) {
-	for _, p := range w.programs {
-		list = append(list, fmt.Sprint(p.Process.Pid))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, p := range w.targets {
+		select {
+		case <-p.dead:
+			w.said[fmt.Sprintf("target %d died", i)]++
+			if err := p.start(); err != nil && w.wrong == nil {
+				w.wrong = err
+			}
+		default:
+		}
+		list = append(list, fmt.Sprint(p.cmd.Process.Pid))
 	}
 	return list
 }
@@ -250,7 +280,7 @@ func (w *world) listen(out io.Reader) {
 
 // look makes sure of what must be so at any time, and counts what must be so at some.
 func (w *world) look() {
-	if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.programs[0].Process.Pid)); strings.Contains(string(status), fmt.Sprintf("Uid:\t%d\t0", userA)) {
+	if status, _ := os.ReadFile(fmt.Sprintf("/proc/%s/status", w.pids()[0])); strings.Contains(string(status), fmt.Sprintf("Uid:\t%d\t0", userA)) {
 		w.mu.Lock()
 		w.said["the vault seen with root's rights"]++
 		w.mu.Unlock()
