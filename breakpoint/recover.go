@@ -7,11 +7,16 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
+// maxRecovered is how many cells all areas together may have: what looks like an area may
+// be the program's, which says what it likes.
+const maxRecovered = 1 << 21
+
 // Recover rebuilds the table that a dead tracer left in a space, from those of
 // the given mappings that are areas. All its sites are armed; to clean up,
 // remove them, move tasks out of the areas and unmap these.
 func Recover(isa arch.ISA, mem Memory, mapper Mapper, mappings []arch.Addr) (*Table, bool) {
 	t := New(isa, mem, mapper)
+	left := maxRecovered
 	for _, addr := range mappings {
 		a, guard, ok := readHeader(mem, addr)
 		if !ok {
@@ -20,6 +25,10 @@ func Recover(isa arch.ISA, mem Memory, mapper Mapper, mappings []arch.Addr) (*Ta
 			}
 			continue
 		}
+		if a.n > left {
+			continue
+		}
+		left -= a.n
 		a.sites, a.runs = make([]*Site, a.n), make([]*run, a.n)
 		if guard != 0 {
 			t.guard = guard

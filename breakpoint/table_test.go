@@ -497,3 +497,31 @@ func FuzzRecover(f *testing.F) {
 		}
 	})
 }
+
+// everywhere is memory that has the same bytes wherever it is read: an area's header.
+type everywhere struct{ at0 *area }
+
+func (m everywhere) Read(addr arch.Addr, buf []byte) error {
+	clear(buf)
+	if len(buf) == headSize {
+		a := *m.at0
+		a.addr, a.cells, a.index = addr, a.cells+addr, a.index+addr
+		copy(buf, a.header(0))
+	}
+	return nil
+}
+
+func (everywhere) Write(arch.Addr, []byte) error { return nil }
+
+// TestRecoverMany finds what looks like the areas of any number of sites: there is an end to
+// what they take.
+func TestRecoverMany(t *testing.T) {
+	var at []arch.Addr
+	for i := range arch.Addr(1000) {
+		at = append(at, i<<30)
+	}
+	table, _ := Recover(amd64.ISA, everywhere{layout(0, 0, maxRecovered/4)}, nil, at)
+	if n := len(table.areas); n == 0 || n > 4 {
+		t.Errorf("%d areas of %d cells", n, maxRecovered/4)
+	}
+}

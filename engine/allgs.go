@@ -123,8 +123,8 @@ func eachGoSlice(space *inferior.Space, m *symbols.Module, yield func(ptr arch.A
 		if r.End-r.Start > maxGoData {
 			return errGoroutines
 		}
-		start := m.Runtime(r.Start+7) &^ 7
-		data := make([]byte, m.Runtime(r.End)-start)
+		start, end := m.Runtime(r.Start+7)&^7, m.Runtime(r.End)
+		data := make([]byte, max(end, start)-start)
 		if err := space.Memory.Read(start, data); err != nil {
 			return err
 		}

@@ -135,13 +135,14 @@ func (s *session) unhaltTasks(p *inferior.Process) (err error) {
 
 // oldAreas are the areas of ours that are mapped in a process.
 func oldAreas(p *inferior.Process, maps []symbols.Mapping) (areas []arch.Addr) {
+	left := maxSearched
 	for _, m := range maps {
 		if m.Perm != "r-xp" || m.Path != "" {
 			continue
 		}
 		// Those side by side are shown as one; among them may be some that nothing
 		// had been written into yet.
-		for at := m.Start; at < m.End; {
+		for at := m.Start; at < m.End && at-m.Start < maxMerged && left > 0; left-- {
 			size := breakpoint.Ours(p.Space.Memory, at)
 			if size > 0 {
 				areas = append(areas, at)
@@ -151,6 +152,13 @@ func oldAreas(p *inferior.Process, maps []symbols.Mapping) (areas []arch.Addr) {
 	}
 	return areas
 }
+
+// How far areas are looked for in a mapping, in bytes, and in how many pages of a process:
+// its own code without a file may be terabytes that it has never touched.
+const (
+	maxMerged   = 1 << 28
+	maxSearched = 1 << 17
+)
 
 // recoverGuard reads what is known of a dead tracer's guard. Whether it is installed the
 // process tells. Its page may have been given back.

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
@@ -163,14 +165,20 @@ func hasMark(mem *ptrace.Memory, page arch.Addr, magic uint64) bool {
 
 // isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.
 func isWiped(pid int, r region) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps", pid))
 	if err != nil {
 		return false
 	}
-	_, text, ok := bytes.Cut(text, fmt.Appendf(nil, "%08x-%08x ", uint64(r.addr), uint64(r.addr)+uint64(r.size)))
-	_, text, ok2 := bytes.Cut(text, []byte("VmFlags:"))
-	flags, _, _ := bytes.Cut(text, []byte("\n"))
-	return ok && ok2 && bytes.Contains(append(flags, ' '), []byte(" wf "))
+	defer f.Close()
+	begin := fmt.Sprintf("%08x-%08x ", uint64(r.addr), uint64(r.addr)+uint64(r.size))
+	found := false
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		flags, last := strings.CutPrefix(lines.Text(), "VmFlags:")
+		if found = found || strings.HasPrefix(lines.Text(), begin); found && last {
+			return slices.Contains(strings.Fields(flags), "wf")
+		}
+	}
+	return false
 }
 
 // oldFiles are descriptors that a dead tracer had a process open and did not have it
