@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"debug/buildinfo"
 	"debug/elf"
+	"io"
 	"regexp"
 	"slices"
 	"strconv"
@@ -79,11 +80,35 @@ func (t *goTable) convention() arch.Convention {
 	case t.magic != magicGo116 || t.o.machine != elf.EM_X86_64:
 		return arch.GoStack
 	}
-	info, err := buildinfo.Read(t.o.r)
+	if len(t.o.sections) > maxGoSections {
+		return arch.NotKnown
+	}
+	info, err := buildinfo.Read(&reader{t.o.r, maxInfo})
 	if err != nil {
 		return arch.NotKnown
 	}
 	return conventionOf117(info.GoVersion)
+}
+
+// What package buildinfo may read of a file. It copies the name of each section, which may
+// be as long as the file; Go's linker makes some thirty, with C's some fifty.
+const (
+	maxGoSections = 128
+	maxInfo       = 1 << 20
+)
+
+// reader reads so many bytes, and no more.
+type reader struct {
+	r    io.ReaderAt
+	left int
+}
+
+// ReadAt implements io.ReaderAt.
+func (r *reader) ReadAt(b []byte, off int64) (int, error) {
+	if r.left -= len(b); r.left < 0 {
+		return 0, ErrBudget
+	}
+	return r.r.ReadAt(b, off)
 }
 
 var goVersion = regexp.MustCompile(`go1\.(\d+)`)

@@ -98,6 +98,7 @@ func TestConventionVersions(t *testing.T) {
 				want = arch.NotKnown // nothing says which Go it is
 			}
 			o := &object{r: bytes.NewReader(nil), machine: machine, segments: []segment{{typ: elf.PT_LOAD, flags: elf.PF_X, vaddr: text, filesz: 4096, mem: 4096}}}
+			o.index()
 			g, ok := parseGoTable(o, 0x500000, goTableOf(magic, text))
 			if !ok {
 				t.Fatalf("%#x: not understood", magic)

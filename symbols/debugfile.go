@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"strings"
 )
 
 // debugDirs are where distributions put separate debug files.
@@ -64,7 +65,7 @@ func (o *object) debugLink() (name string, sum uint32) {
 	}
 	name = cstring(b, 0)
 	at := (len(name) + 4) &^ 3
-	if name == "" || filepath.Base(name) != name || len(b) < at+4 {
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") || len(b) < at+4 {
 		return "", 0
 	}
 	return name, binary.LittleEndian.Uint32(b[at:])
@@ -87,6 +88,9 @@ func (f *File) openDebug(path, id string, sum uint32) (*symtab, bool) {
 	if err != nil || o.machine != f.obj.machine {
 		return nil, false
 	}
+	if _, ok := o.section(".symtab"); !ok {
+		return nil, false
+	}
 	if theirs := o.buildID(); id != "" && theirs != "" {
 		if id != theirs {
 			return nil, false
@@ -97,8 +101,15 @@ func (f *File) openDebug(path, id string, sum uint32) (*symtab, bool) {
 	return resident(o, f.obj)
 }
 
+// maxChecked is the largest file that is read for its checksum alone. What is larger has a
+// build-id.
+const maxChecked = 4 << 30
+
 // checksum reports whether a file has the given CRC-32.
 func checksum(r io.ReaderAt, size int64, sum uint32) bool {
+	if size > maxChecked {
+		return false
+	}
 	h := crc32.NewIEEE()
 	if _, err := io.Copy(h, io.NewSectionReader(r, 0, size)); err != nil {
 		return false
@@ -109,7 +120,8 @@ func checksum(r io.ReaderAt, size int64, sum uint32) bool {
 // resident is the .symtab of o, with what it needs in memory.
 func resident(o, main *object) (*symtab, bool) {
 	t, ok := newSymtab(o, main, ".symtab")
-	if !ok || t.strs.typ == elf.SHT_NOBITS || main.budget.keep(t.syms.size+t.strs.size) != nil {
+	if !ok || t.strs.typ == elf.SHT_NOBITS || !o.dense(t.syms.off, t.syms.size) || !o.dense(t.strs.off, t.strs.size) ||
+		main.budget.keep(t.syms.size+t.strs.size) != nil {
 		return nil, false
 	}
 	all := make([]byte, t.syms.size+t.strs.size)

@@ -2,11 +2,15 @@ package symbols
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sort"
+	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -15,16 +19,22 @@ import (
 // damaged ones.
 var ErrFormat = errors.New("not a valid ELF object")
 
-// Sizes of 64-bit ELF structures, and what we are ready to keep in memory of
-// one part of a file.
+// Sizes of 64-bit ELF structures.
 const (
 	ehdrSize = 64
 	phdrSize = 56
 	shdrSize = 64
 	symSize  = 24
+)
 
-	maxPart    = 1 << 30
-	maxHeaders = 1 << 20
+// How much is read of one part of a file, and how many headers there may be: the kernel
+// takes 64 KiB of program headers (load_elf_phdrs, fs/binfmt_elf.c), and linkers make
+// some forty sections.
+const (
+	maxPart     = 1 << 30
+	maxSegments = 1 << 16 / phdrSize
+	maxSections = 1 << 16
+	maxDynamic  = 1 << 20
 )
 
 // object is one 64-bit little-endian ELF file, headers only.
@@ -37,6 +47,8 @@ type object struct {
 	entry    arch.Addr
 	segments []segment
 	sections []section
+	loaded   []section // sections that have addresses when loaded, by these
+	code     []segment // executable segments, by their addresses
 }
 
 // segment is a program header.
@@ -79,7 +91,24 @@ func newObject(r io.ReaderAt, size int64) (*object, error) {
 		return nil, err
 	}
 	o.sections = o.readSections(le.Uint64(h[40:]), uint64(le.Uint16(h[58:])), uint64(le.Uint16(h[60:])), uint32(le.Uint16(h[62:])))
+	o.index()
 	return o, nil
+}
+
+// index sorts what is looked for by its address.
+func (o *object) index() {
+	for _, s := range o.sections {
+		if s.flags&elf.SHF_ALLOC != 0 && s.flags&elf.SHF_TLS == 0 {
+			o.loaded = append(o.loaded, s)
+		}
+	}
+	slices.SortStableFunc(o.loaded, func(a, b section) int { return cmp.Compare(a.addr, b.addr) })
+	for _, s := range o.segments {
+		if s.typ == elf.PT_LOAD && s.flags&elf.PF_X != 0 {
+			o.code = append(o.code, s)
+		}
+	}
+	slices.SortStableFunc(o.code, func(a, b segment) int { return cmp.Compare(a.vaddr, b.vaddr) })
 }
 
 // read returns n bytes at off, or io.ErrUnexpectedEOF if the file has less.
@@ -102,6 +131,9 @@ func (o *object) fill(b []byte, off uint64) error {
 func (o *object) readSegments(off, entsize, n uint64) ([]segment, error) {
 	if n == 0 {
 		return nil, nil
+	}
+	if n > maxSegments {
+		return nil, fmt.Errorf("%w: %d program headers", ErrFormat, n)
 	}
 	if entsize != phdrSize {
 		return nil, fmt.Errorf("%w: program headers of %d bytes", ErrFormat, entsize)
@@ -135,7 +167,7 @@ func (o *object) readSections(off, entsize, n uint64, names uint32) []section {
 	if names == uint32(elf.SHN_XINDEX) {
 		names = binary.LittleEndian.Uint32(first[40:])
 	}
-	if n > maxHeaders {
+	if n > maxSections {
 		return nil
 	}
 	b, err := o.read(off, n*shdrSize)
@@ -159,25 +191,36 @@ func (o *object) readSections(off, entsize, n uint64, names uint32) []section {
 }
 
 func nameSections(o *object, secs []section, names section) {
-	text, err := o.read(names.off, names.size)
+	b, err := o.data(names)
 	if err != nil {
 		return
 	}
+	text := string(b)
 	for i := range secs {
-		secs[i].name = cstring(text, uint64(secs[i].nameOff))
+		secs[i].name = nameIn(text, uint64(secs[i].nameOff))
 	}
 }
 
-// cstring is the NUL-terminated string at off in text, "" if there is none.
+// maxName is the longest name there is: a longer one is read as none. Any number of names
+// may be the ends of one, and each costs its length.
+const maxName = 1 << 16
+
+// nameIn is the NUL-terminated string at off in text, a part of it, "" if there is none.
+func nameIn(text string, off uint64) string {
+	if off >= uint64(len(text)) {
+		return ""
+	}
+	text = text[off:min(uint64(len(text)), off+maxName)]
+	return text[:max(0, strings.IndexByte(text, 0))]
+}
+
+// cstring is a copy of the NUL-terminated string at off in text, "" if there is none.
 func cstring(text []byte, off uint64) string {
 	if off >= uint64(len(text)) {
 		return ""
 	}
-	n := bytes.IndexByte(text[off:], 0)
-	if n < 0 {
-		return ""
-	}
-	return string(text[off : off+uint64(n)])
+	text = text[off:min(uint64(len(text)), off+maxName)]
+	return string(text[:max(0, bytes.IndexByte(text, 0))])
 }
 
 // section finds the first section of one of the given names that has bytes.
@@ -194,18 +237,32 @@ func (o *object) section(names ...string) (section, bool) {
 
 // sectionOf finds the section that an address lies in when loaded.
 func (o *object) sectionOf(a uint64) (section, bool) {
-	for _, s := range o.sections {
-		if s.flags&elf.SHF_ALLOC != 0 && s.flags&elf.SHF_TLS == 0 && s.contains(a) {
-			return s, true
-		}
-	}
-	return section{}, false
+	return around(o.loaded, a, func(s section) uint64 { return s.addr }, section.contains)
 }
 
-// data is the content of a section.
+// maxOverlap is how many parts that begin at an address or before are looked at for one
+// that it lies in: they do not lie over each other, but for what nobody makes.
+const maxOverlap = 16
+
+// around finds the part that an address lies in, of those sorted by where they begin.
+func around[P any](parts []P, a uint64, start func(P) uint64, contains func(P, uint64) bool) (part P, ok bool) {
+	i := sort.Search(len(parts), func(i int) bool { return start(parts[i]) > a })
+	for n := 0; i > 0 && n < maxOverlap; n++ {
+		i--
+		if contains(parts[i], a) {
+			return parts[i], true
+		}
+	}
+	return part, false
+}
+
+// data is the content of a section that is a table.
 func (o *object) data(s section) ([]byte, error) {
 	if s.typ == elf.SHT_NOBITS {
 		return nil, nil
+	}
+	if !o.dense(s.off, s.size) {
+		return nil, fmt.Errorf("a table of %d bytes, most of them not on the disk: %w", s.size, ErrBudget)
 	}
 	return o.read(s.off, s.size)
 }

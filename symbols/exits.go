@@ -42,8 +42,9 @@ func contains(list []Range, a arch.Addr) bool {
 	return false
 }
 
-// maxFunction is the largest function that is disassembled.
-const maxFunction = 64 << 20
+// maxFunction is the largest function that is disassembled: for each of its instructions
+// some 60 bytes are kept.
+const maxFunction = 4 << 20
 
 // code is a function's disassembled instructions.
 type code []instruction
@@ -116,12 +117,14 @@ func (f *File) disassemble(isa arch.ISA, r Range) (code, error) {
 		return nil, err
 	}
 	d := sweep{isa: isa, base: r.Start, code: b, targets: map[arch.Addr]bool{}}
+	n := 0
 	d.run(func(i instruction) {
+		n++
 		if i.Target != 0 && r.Contains(i.Target) && (i.Kind == arch.KindBranch || i.Kind == arch.KindJump) {
 			d.targets[i.Target] = true
 		}
 	})
-	var list code
+	list := make(code, 0, n)
 	d.run(func(i instruction) { list = append(list, i) })
 	return trim(list, b, r.Start), nil
 }

@@ -41,8 +41,8 @@ func readFrames(o *object) *frames {
 		if s.typ != elf.PT_GNU_EH_FRAME {
 			continue
 		}
-		b, err := o.read(s.off, s.filesz)
-		if err != nil || len(b) < 12 || b[0] != 1 || b[1]&0xf != encSdata4 || b[2] != encUdata4 || b[3] != encDataRel4 {
+		b, err := o.data(section{off: s.off, size: s.filesz})
+		if err != nil || o.budget.keep(s.filesz) != nil || len(b) < 12 || b[0] != 1 || b[1]&0xf != encSdata4 || b[2] != encUdata4 || b[3] != encDataRel4 {
 			continue
 		}
 		n := uint64(binary.LittleEndian.Uint32(b[8:]))

@@ -28,6 +28,9 @@ func newHash(o *object) *hashTable {
 
 var errHash = errors.New("damaged hash table")
 
+// maxChain is more symbols than have one hash, or lie in one bucket.
+const maxChain = 1 << 12
+
 // word reads the i-th 32-bit word of the table.
 func (h *hashTable) word(o *object, i uint64) (uint32, error) {
 	if i >= h.at.size/4 {
@@ -90,7 +93,7 @@ func (h *hashTable) gnuChain(o *object, name string) (list []uint32, err error) 
 	if uint64(n) < first {
 		return nil, errHash
 	}
-	for i := uint64(n); ; i++ {
+	for i := uint64(n); i < uint64(n)+maxChain; i++ {
 		w, err := h.word(o, 4+2*bloom+buckets+i-first)
 		if err != nil {
 			return nil, err
@@ -102,6 +105,7 @@ func (h *hashTable) gnuChain(o *object, name string) (list []uint32, err error) 
 			return list, nil
 		}
 	}
+	return nil, errHash
 }
 
 // sysv lists the symbols in the chain of name. The table: nbucket, nchain;
@@ -119,7 +123,7 @@ func (h *hashTable) sysv(o *object, name string) (list []uint32, err error) {
 	for ; err == nil && n != 0; n, err = h.word(o, 2+uint64(buckets)+uint64(n)) {
 		list = append(list, n)
 		// A damaged chain may go round in a ring.
-		if n >= chains || uint64(len(list)) > h.at.size/4 {
+		if n >= chains || len(list) > maxChain {
 			return nil, errHash
 		}
 	}
@@ -151,7 +155,7 @@ func dynamicTables(o *object) (*symtab, bool) {
 	tags := [4]elf.DynTag{elf.DT_SYMTAB, elf.DT_STRTAB, elf.DT_STRSZ, elf.DT_HASH}
 	gnu := uint64(0)
 	for _, s := range o.segments {
-		if s.typ != elf.PT_DYNAMIC || s.filesz > maxHeaders {
+		if s.typ != elf.PT_DYNAMIC || s.filesz > maxDynamic {
 			continue
 		}
 		b, err := o.read(s.off, s.filesz)
@@ -167,8 +171,8 @@ func dynamicTables(o *object) (*symtab, bool) {
 			}
 		}
 	}
-	syms, ok1 := o.loaded(value[0])
-	strs, ok2 := o.loaded(value[1])
+	syms, ok1 := o.mapped(value[0])
+	strs, ok2 := o.mapped(value[1])
 	if !ok1 || !ok2 || value[0] == 0 {
 		return nil, false
 	}
@@ -179,16 +183,16 @@ func dynamicTables(o *object) (*symtab, bool) {
 		syms.size = min(syms.size, strs.off-syms.off)
 	}
 	t := &symtab{o: o, main: o, syms: syms, strs: strs}
-	if at, ok := o.loaded(gnu); ok && gnu != 0 {
+	if at, ok := o.mapped(gnu); ok && gnu != 0 {
 		t.hash = &hashTable{true, at}
-	} else if at, ok := o.loaded(value[3]); ok && value[3] != 0 {
+	} else if at, ok := o.mapped(value[3]); ok && value[3] != 0 {
 		t.hash = &hashTable{false, at}
 	}
 	return t, true
 }
 
-// loaded is what a segment has at a and behind, as if it were a section.
-func (o *object) loaded(a uint64) (section, bool) {
+// mapped is what a segment has at a and behind, as if it were a section.
+func (o *object) mapped(a uint64) (section, bool) {
 	s, ok := o.span(a, 1, 0)
 	if !ok || s.off+(a-s.vaddr) > uint64(o.size) {
 		return section{}, false

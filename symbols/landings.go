@@ -1,7 +1,6 @@
 package symbols
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,89 +89,114 @@ func between(list []arch.Addr, from, to arch.Addr) arch.Addr {
 // second for a million instructions.
 func (f *File) Survey(isa arch.ISA) { f.landings(isa) }
 
-// landings disassembles all code of the file, once. Where a function starts the
-// decoder starts anew, so that data between functions mislead it no further.
+// landings disassembles all code of the file, once.
 func (f *File) landings(isa arch.ISA) *landings {
 	l := &f.lands
 	l.once.Do(func() {
 		fns, err := f.Functions()
+		if err == nil {
+			err = l.survey(f, isa, fns)
+		}
 		if err != nil {
-			l.err = err
-			return
+			l.targets, l.tabled, l.conds, l.data = nil, nil, nil, nil
+			l.err = fmt.Errorf("%s: branches in its code: %w", f.name, err)
 		}
-		t := tables{function: f.FunctionAt}
-		starts := make([]arch.Addr, 0, len(fns))
-		for _, fn := range fns {
-			starts = append(starts, fn.Addr)
-		}
-		slices.Sort(starts)
-		for _, s := range f.obj.segments {
-			if s.typ != elf.PT_LOAD || s.flags&elf.PF_X == 0 || s.filesz > maxText {
-				continue
-			}
-			code := make([]byte, s.filesz)
-			if err := f.Text(arch.Addr(s.vaddr), code); err != nil {
-				l.err = err
-				return
-			}
-			c := chunk{arch.Addr(s.vaddr), code}
-			t.code = append(t.code, c)
-			l.sweep(isa, c, starts)
-		}
-		slices.Sort(l.data)
-		l.data = slices.Compact(l.data)
-		if isa.MinInst() == 1 { // else jumps displace one instruction
-			if l.err = t.collect(f.obj, l.data); l.err != nil {
-				return
-			}
-			slices.Sort(t.targets)
-			l.tabled = slices.Compact(t.targets)
-		}
-		l.targets = append(l.targets, starts...) // they are called through pointers
-		slices.Sort(l.targets)
-		l.targets = slices.Compact(l.targets)
-		slices.Sort(l.conds)
 	})
 	return l
 }
 
-// maxText is the largest segment that is disassembled.
-const maxText = 1 << 29
-
-// chunk is a piece of a file's code.
-type chunk struct {
-	addr arch.Addr
-	code []byte
+func (l *landings) survey(f *File, isa arch.ISA, fns []Function) error {
+	starts := make([]arch.Addr, 0, len(fns))
+	for _, fn := range fns {
+		starts = append(starts, fn.Addr)
+	}
+	slices.Sort(starts)
+	left := uint64(maxText)
+	for _, s := range f.obj.code {
+		if err := l.sweep(f.obj, isa, s, starts, &left); err != nil {
+			return err
+		}
+	}
+	slices.Sort(l.data)
+	l.data = slices.Compact(l.data)
+	if isa.MinInst() == 1 { // else jumps displace one instruction
+		t := tables{o: f.obj, function: f.FunctionAt}
+		if err := t.collect(l.data); err != nil {
+			return err
+		}
+		slices.Sort(t.targets)
+		l.tabled = slices.Compact(t.targets)
+	}
+	l.targets = append(l.targets, starts...) // they are called through pointers
+	slices.Sort(l.targets)
+	l.targets = slices.Compact(l.targets)
+	slices.Sort(l.conds)
+	return f.obj.budget.keep(addrSize * uint64(cap(l.targets)+cap(l.tabled)+cap(l.conds)+cap(l.data)))
 }
 
-func (l *landings) sweep(isa arch.ISA, c chunk, starts []arch.Addr) {
-	next, _ := slices.BinarySearch(starts, c.addr)
-	for off := 0; off < len(c.code); {
-		at := c.addr + arch.Addr(off)
-		for next < len(starts) && starts[next] <= at {
-			next++
+// maxText is how much code of a file is disassembled.
+const maxText = 1 << 29
+
+// addrSize is what an address takes of memory.
+const addrSize = 8
+
+// sweep disassembles a segment. Where a function starts the decoder starts anew, so that
+// data between functions mislead it no further.
+func (l *landings) sweep(o *object, isa arch.ISA, s segment, starts []arch.Addr, left *uint64) error {
+	d := decoder{isa: isa, starts: starts}
+	d.next, _ = slices.BinarySearch(starts, arch.Addr(s.vaddr))
+	return o.windows(s.off, s.filesz, uint64(isa.MaxInst()-1), left, func(off uint64, b []byte, n int) error {
+		d.decode(arch.Addr(s.vaddr+off-s.off), b, n, l.add)
+		if len(l.targets)+len(l.conds)+len(l.data) > maxKept/addrSize {
+			return ErrBudget
 		}
-		in, err := isa.Decode(c.code[off:], at)
+		return nil
+	})
+}
+
+// add notes where an instruction leads to.
+func (l *landings) add(in arch.Inst) {
+	if in.Data != 0 {
+		l.data = append(l.data, in.Data)
+	}
+	switch in.Kind {
+	case arch.KindJump, arch.KindBranch, arch.KindCall:
+		l.targets = append(l.targets, in.Target)
+		if in.Kind == arch.KindBranch {
+			l.conds = append(l.conds, in.Target)
+		}
+	case arch.KindJumpIndirect:
+		l.indirect = l.indirect || in.Table
+	}
+}
+
+// decoder goes through code, window by window.
+type decoder struct {
+	isa    arch.ISA
+	starts []arch.Addr // of functions, ascending
+	next   int         // of starts
+	at     arch.Addr   // behind the last instruction
+}
+
+// decode hands over the instructions that begin in the first n bytes of a window of code.
+func (d *decoder) decode(base arch.Addr, code []byte, n int, yield func(arch.Inst)) {
+	if d.at < base || d.at >= base+arch.Addr(d.isa.MaxInst()) { // what is between is a hole
+		d.at = base
+	}
+	for end := base + arch.Addr(n); d.at < end; {
+		for d.next < len(d.starts) && d.starts[d.next] <= d.at {
+			d.next++
+		}
+		in, err := d.isa.Decode(code[d.at-base:], d.at)
 		if err != nil || in.Len <= 0 {
-			off += isa.MinInst()
+			d.at += arch.Addr(d.isa.MinInst())
 			continue
 		}
-		if in.Data != 0 {
-			l.data = append(l.data, in.Data)
+		yield(in)
+		behind := d.at + arch.Addr(in.Len)
+		if d.next < len(d.starts) && d.starts[d.next] < behind {
+			behind = d.starts[d.next]
 		}
-		switch in.Kind {
-		case arch.KindJump, arch.KindBranch, arch.KindCall:
-			l.targets = append(l.targets, in.Target)
-			if in.Kind == arch.KindBranch {
-				l.conds = append(l.conds, in.Target)
-			}
-		case arch.KindJumpIndirect:
-			l.indirect = l.indirect || in.Table
-		}
-		if end := at + arch.Addr(in.Len); next < len(starts) && starts[next] < end {
-			off = int(starts[next] - c.addr)
-			continue
-		}
-		off += in.Len
+		d.at = behind
 	}
 }

@@ -67,9 +67,6 @@ func (f *File) lookup(name string, at arch.Addr, pinned bool) ([]Function, error
 			return nil, err
 		}
 	}
-	if len(addrs) > manyNear {
-		return f.lookupWhole(name, func(fn Function) bool { return addrs[uint64(fn.Addr)] })
-	}
 	return f.functionsAt(addrs)
 }
 
@@ -147,15 +144,25 @@ func (f *File) functionsAt(addrs map[uint64]bool) ([]Function, error) {
 	if len(addrs) == 0 {
 		return nil, nil
 	}
+	if len(addrs) > manyNear {
+		return f.startingAt(addrs)
+	}
 	at := make([]uint64, 0, len(addrs))
 	for a := range addrs {
 		at = append(at, a)
 	}
 	slices.Sort(at)
 	var around []symbol
-	if err := f.each(func(s source) error {
-		return s.near(at, func(sym symbol) { around = append(around, sym) })
-	}); err != nil {
+	crowded := false
+	err := f.each(func(s source) error {
+		err := s.near(at, func(sym symbol) { around = append(around, sym) })
+		crowded = crowded || errors.Is(err, errCrowded)
+		return err
+	})
+	if crowded {
+		return f.startingAt(addrs)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var found []Function
@@ -165,6 +172,17 @@ func (f *File) functionsAt(addrs map[uint64]bool) ([]Function, error) {
 		}
 	}
 	return found, nil
+}
+
+// startingAt is functionsAt by the whole table.
+func (f *File) startingAt(addrs map[uint64]bool) (found []Function, err error) {
+	t, err := f.table()
+	for _, fn := range t.functions {
+		if addrs[uint64(fn.Addr)] {
+			found = append(found, fn)
+		}
+	}
+	return found, err
 }
 
 // lookupWhole finds a name in the whole table.

@@ -76,6 +76,7 @@ const maxMapsLine = 1 << 16
 // ParseMaps reads text in the form of /proc/PID/maps.
 func ParseMaps(r io.Reader) ([]Mapping, error) {
 	var maps []Mapping
+	var words interned
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxMapsLine)
 	for n := 1; lines.Scan(); n++ {
@@ -83,9 +84,26 @@ func ParseMaps(r io.Reader) ([]Mapping, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
+		m.Perm, m.Dev, m.Path = words.one(m.Perm), words.one(m.Dev), words.one(m.Path)
 		maps = append(maps, m)
 	}
 	return maps, lines.Err()
+}
+
+// interned are texts of which one copy is kept: a process may have a file with a long path
+// mapped any number of times.
+type interned map[string]string
+
+func (known *interned) one(s string) string {
+	if c, ok := (*known)[s]; ok {
+		return c
+	}
+	if *known == nil {
+		*known = interned{}
+	}
+	c := strings.Clone(s)
+	(*known)[c] = c
+	return c
 }
 
 var errMapping = errors.New("not START-END PERM OFFSET DEV INODE [PATH]")

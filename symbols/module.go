@@ -78,12 +78,17 @@ func (c *Cache) Modules(pid int, maps []Mapping) ([]Module, error) {
 		if add(mods, m) {
 			continue
 		}
+		if len(mods) == maxModules {
+			errs = append(errs, fmt.Errorf("%d has more than %d objects mapped: %w", pid, maxModules, ErrBudget))
+			break
+		}
 		mod, err := c.module(p, m)
-		switch {
-		case err == nil:
+		if err == nil {
 			mods = append(mods, mod)
-		case !errors.Is(err, errNotELF) && !errors.Is(err, errNotRegular):
-			failed[m.id()] = true
+			continue
+		}
+		failed[m.id()] = true
+		if !errors.Is(err, errNotELF) && !errors.Is(err, errNotRegular) {
 			errs = append(errs, fmt.Errorf("%s in %d: %w", m.Path, pid, err))
 		}
 	}
@@ -125,6 +130,9 @@ func gather(mods []Module, maps []Mapping) []Module {
 	slices.SortFunc(all, func(a, b Module) int { return cmp.Compare(a.Ranges[0].Start, b.Ranges[0].Start) })
 	return all
 }
+
+// maxModules is how many objects of a process are looked at: a descriptor is kept for each.
+const maxModules = 1 << 12
 
 // errNotELF is wrapped by errors about mapped files of another kind.
 var errNotELF = errors.New("not an ELF file")

@@ -1,34 +1,25 @@
 package symbols
 
-import "sort"
+import (
+	"errors"
+	"sort"
+)
+
+// errCrowded is of addresses with so many symbols that the whole table is read sooner: here
+// each name is read by itself.
+var errCrowded = errors.New("many symbols at few addresses")
+
+const maxCrowd = 1 << 10
 
 // near yields what is around a few addresses without reading a name that is
 // not needed: the symbols at each, the nearest function behind, and one that
 // covers it.
 func (t *symtab) near(at []uint64, yield func(symbol)) error {
-	around := make([]neighbours, len(at))
-	err := t.scan(func(e entry) error {
-		v := e.value()
-		i := sort.Search(len(at), func(i int) bool { return at[i] >= v })
-		if i < len(at) && at[i] == v {
-			around[i].here = append(around[i].here, clone(e))
-		}
-		// The last address before v has it as a neighbour behind; those that
-		// v covers have it as their cover.
-		if j := i - 1; j >= 0 && around[j].nearer(e) && t.isName(e) {
-			around[j].next = clone(e)
-		}
-		for j := i; j < len(at) && !labelled(e) && at[j]-v < e.size(); j++ {
-			if at[j] > v && around[j].cover == nil {
-				around[j].cover = clone(e)
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	v := vicinity{t: t, at: at, around: make([]neighbours, len(at))}
+	if err := t.scan(v.look); err != nil {
 		return err
 	}
-	for _, n := range around {
+	for _, n := range v.around {
 		for _, e := range append(n.here, n.next, n.cover) {
 			if e == nil {
 				continue
@@ -37,6 +28,43 @@ func (t *symtab) near(at []uint64, yield func(symbol)) error {
 				yield(s)
 			}
 		}
+	}
+	return nil
+}
+
+// vicinity is what is around addresses.
+type vicinity struct {
+	t      *symtab
+	at     []uint64 // ascending
+	around []neighbours
+	names  int // that have been read, or are going to be
+}
+
+// look looks whether a symbol is near.
+func (v *vicinity) look(e entry) error {
+	value := e.value()
+	i := sort.Search(len(v.at), func(i int) bool { return v.at[i] >= value })
+	if i < len(v.at) && v.at[i] == value {
+		v.around[i].here = append(v.around[i].here, clone(e))
+		v.names++
+	}
+	// The last address before it has it as a neighbour behind; those that it
+	// covers have it as their cover.
+	if j := i - 1; j >= 0 && v.around[j].nearer(e) {
+		if labelled(e) {
+			v.names++
+		}
+		if v.t.isName(e) {
+			v.around[j].next = clone(e)
+		}
+	}
+	for j := i; j < len(v.at) && !labelled(e) && v.at[j]-value < e.size(); j++ {
+		if v.at[j] > value && v.around[j].cover == nil {
+			v.around[j].cover = clone(e)
+		}
+	}
+	if v.names > maxCrowd {
+		return errCrowded
 	}
 	return nil
 }

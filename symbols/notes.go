@@ -13,32 +13,44 @@ const (
 	goBuildID  = 4 // ELF_NOTE_GOBUILDID_TAG, owner Go
 )
 
-const maxNotes = 1 << 20
+// Bounds of notes, in bytes: of all in a file, and of a build-id, which is a hash.
+const (
+	maxNotes   = 1 << 21
+	maxBuildID = 64
+)
 
 // buildID is the GNU build-id in hexadecimal.
 func (o *object) buildID() string {
 	id, _ := o.note("GNU", gnuBuildID)
-	return hex.EncodeToString(id)
+	return hex.EncodeToString(id[:min(len(id), maxBuildID)])
 }
 
 // note finds the content of a note, in segments or, in debug files, where
 // segments have no bytes, in sections.
 func (o *object) note(owner string, typ uint32) ([]byte, bool) {
+	left := uint64(maxNotes)
+	look := func(off, size uint64) (desc []byte, ok bool) {
+		if size > left {
+			return nil, false
+		}
+		left -= size
+		b, err := o.read(off, size)
+		if err != nil {
+			return nil, false
+		}
+		return findNote(b, owner, typ)
+	}
 	for _, s := range o.sections {
-		if s.typ == elf.SHT_NOTE && s.size <= maxNotes {
-			if b, err := o.data(s); err == nil {
-				if desc, ok := findNote(b, owner, typ); ok {
-					return desc, true
-				}
+		if s.typ == elf.SHT_NOTE {
+			if desc, ok := look(s.off, s.size); ok {
+				return desc, true
 			}
 		}
 	}
 	for _, s := range o.segments {
-		if s.typ == elf.PT_NOTE && s.filesz <= maxNotes {
-			if b, err := o.read(s.off, s.filesz); err == nil {
-				if desc, ok := findNote(b, owner, typ); ok {
-					return desc, true
-				}
+		if s.typ == elf.PT_NOTE {
+			if desc, ok := look(s.off, s.filesz); ok {
+				return desc, true
 			}
 		}
 	}

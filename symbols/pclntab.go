@@ -5,7 +5,6 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
-	"strings"
 )
 
 // goTables are the sections that Go's table of functions may be in.
@@ -37,6 +36,11 @@ type goTable struct {
 // newGoTable finds the table by its section or, where there are no section
 // headers, by its magic number.
 func newGoTable(o *object) (*goTable, bool) {
+	t, ok := findGoTable(o)
+	return t, ok && o.budget.keep(uint64(len(t.b))) == nil
+}
+
+func findGoTable(o *object) (*goTable, bool) {
 	if s, ok := o.section(goTables...); ok {
 		b, err := o.data(s)
 		if err != nil {
@@ -50,13 +54,14 @@ func newGoTable(o *object) (*goTable, bool) {
 	return searchGoTable(o)
 }
 
+// maxLikely is how many places are tried that look like the table's start.
+const maxLikely = 64
+
 // searchGoTable looks for a header at all multiples of 8 of loaded data.
 func searchGoTable(o *object) (*goTable, bool) {
-	for _, s := range o.segments {
-		if s.typ != elf.PT_LOAD {
-			continue
-		}
-		b, err := o.read(s.off, min(s.filesz, uint64(o.size)-min(s.off, uint64(o.size))))
+	left := maxLikely
+	for _, s := range o.loads() {
+		b, err := o.data(section{off: s.off, size: s.filesz})
 		if err != nil {
 			continue
 		}
@@ -67,9 +72,12 @@ func searchGoTable(o *object) (*goTable, bool) {
 				break
 			}
 			at += uint64(i)
-			if at > 0 && (s.vaddr+at-1)%8 == 0 {
+			if at > 0 && (s.vaddr+at-1)%8 == 0 && looksLikeGo(b[at-1:]) {
 				if t, ok := parseGoTable(o, s.vaddr+at-1, b[at-1:]); ok {
 					return t, true
+				}
+				if left--; left == 0 {
+					return nil, false
 				}
 			}
 			at++
@@ -78,10 +86,15 @@ func searchGoTable(o *object) (*goTable, bool) {
 	return nil, false
 }
 
-// parseGoTable reads the header: magic, 0, 0, instruction size, pointer size;
-// then words.
+// looksLikeGo looks at the first words of a table: magic, 0, 0, instruction size, pointer
+// size.
+func looksLikeGo(b []byte) bool {
+	return len(b) >= 16 && b[4] == 0 && b[5] == 0 && (b[6] == 1 || b[6] == 4) && b[7] == 8
+}
+
+// parseGoTable reads the header, and the words behind its first.
 func parseGoTable(o *object, addr uint64, b []byte) (*goTable, bool) {
-	if len(b) < 16 || b[4] != 0 || b[5] != 0 || b[6] != 1 && b[6] != 4 || b[7] != 8 {
+	if !looksLikeGo(b) {
 		return nil, false
 	}
 	t := &goTable{o: o, addr: addr, b: b, magic: binary.LittleEndian.Uint32(b), width: 8}
@@ -95,12 +108,14 @@ func parseGoTable(o *object, addr uint64, b []byte) (*goTable, bool) {
 	case magicGo118, magicGo120:
 		t.names, t.data = t.from(3), t.from(7)
 		t.funcs, t.width = t.data, 4
-		t.text = t.textStart(t.word(2))
 	default:
 		return nil, false
 	}
 	if t.n == 0 || t.n > uint64(len(t.funcs)/(2*t.width)) {
 		return nil, false
+	}
+	if t.width == 4 {
+		t.text = t.textStart(t.word(2))
 	}
 	first, _ := t.entry(0)
 	return t, o.executable(first)
@@ -142,7 +157,7 @@ func (t *goTable) entry(i uint64) (addr, data uint64) {
 var errGoTable = errors.New("damaged table of Go functions")
 
 func (t *goTable) each(yield func(symbol)) error {
-	names := string(t.names)
+	names := textOf(t.names)
 	told := 0
 	for i := range t.n {
 		addr, off := t.entry(i)
@@ -152,11 +167,8 @@ func (t *goTable) each(yield func(symbol)) error {
 			continue
 		}
 		nameOff := binary.LittleEndian.Uint32(t.data[at:])
-		if uint64(nameOff) >= uint64(len(names)) {
-			continue
-		}
-		name, _, ok := strings.Cut(names[nameOff:min(uint64(len(names)), uint64(nameOff)+maxName)], "\x00")
-		if !ok || name == "" {
+		name := nameIn(names, uint64(nameOff))
+		if name == "" {
 			continue
 		}
 		told++
@@ -213,68 +225,93 @@ const moduleTextWord = 1 + 6*3 + 3
 
 // moduleText finds moduledata by its first word, a pointer to the table: in
 // the data, or in the relocations that will put it there.
-func (t *goTable) moduleText() (uint64, bool) {
+func (t *goTable) moduleText() (a uint64, ok bool) {
 	var ptr [8]byte
 	binary.LittleEndian.PutUint64(ptr[:], t.addr)
+	const word, more = 8, 8 * moduleTextWord
 	for _, s := range t.o.dataParts() {
-		b, err := t.o.data(s)
-		if err != nil {
-			continue
-		}
 		if s.typ == elf.SHT_RELA {
-			if a, ok := t.relocatedText(b); ok {
+			if a, ok := t.relocatedText(s); ok {
 				return a, true
 			}
 		}
-		for at := 0; at+8*moduleTextWord+8 <= len(b); at += 8 {
-			if bytes.Equal(b[at:at+8], ptr[:]) {
-				if a := binary.LittleEndian.Uint64(b[at+8*moduleTextWord:]); t.o.executable(a) {
-					return a, true
+		left := uint64(maxPart)
+		_ = t.o.windows(s.off, s.size, word-1+more, &left, func(off uint64, b []byte, n int) error {
+			for at := int((word - (off-s.off)%word) % word); at < n && at+word+more <= len(b); at += word {
+				if bytes.Equal(b[at:at+word], ptr[:]) {
+					if a = binary.LittleEndian.Uint64(b[at+more:]); t.o.executable(a) {
+						ok = true
+						return errFound
+					}
 				}
 			}
+			return nil
+		})
+		if ok {
+			return a, true
 		}
 	}
 	return 0, false
 }
 
+// errFound ends a search.
+var errFound = errors.New("found")
+
 // dataParts are the sections loaded as data or, without section headers, the
-// segments, as if they were sections.
+// segments, as if they were sections: no more than the file has, for those of one file
+// do not lie over each other.
 func (o *object) dataParts() (parts []section) {
+	left := uint64(o.size)
 	for _, s := range o.sections {
-		if s.flags&elf.SHF_ALLOC != 0 && s.flags&elf.SHF_EXECINSTR == 0 {
-			parts = append(parts, s)
+		if s.flags&elf.SHF_ALLOC != 0 && s.flags&elf.SHF_EXECINSTR == 0 && s.typ != elf.SHT_NOBITS && s.size <= left {
+			parts, left = append(parts, s), left-s.size
 		}
 	}
 	if len(o.sections) > 0 {
 		return parts
 	}
-	for _, s := range o.segments {
-		if s.typ == elf.PT_LOAD && s.flags&elf.PF_X == 0 {
+	for _, s := range o.loads() {
+		if s.flags&elf.PF_X == 0 {
 			parts = append(parts, section{addr: s.vaddr, off: s.off, size: s.filesz})
 		}
 	}
 	return parts
 }
 
+// loads are the segments that are loaded, as far as the file has them, and no more than
+// it has.
+func (o *object) loads() (list []segment) {
+	left := uint64(o.size)
+	for _, s := range o.segments {
+		s.filesz = min(s.filesz, uint64(o.size)-min(s.off, uint64(o.size)))
+		if s.typ == elf.PT_LOAD && s.filesz <= left {
+			list, left = append(list, s), left-s.filesz
+		}
+	}
+	return list
+}
+
 // relocatedText does it with relocations: offset, info, addend, of which the
 // relative ones put addend + bias at offset.
-func (t *goTable) relocatedText(rela []byte) (uint64, bool) {
-	const size = 24
+func (t *goTable) relocatedText(s section) (text uint64, ok bool) {
 	le := binary.LittleEndian
 	wanted := map[uint64]bool{}
 	for _, second := range []bool{false, true} {
-		for b := rela; len(b) >= size; b = b[size:] {
+		left := uint64(maxPart)
+		_ = t.o.records(s.off, s.size, relaSize, &left, func(b []byte) error {
 			off, addend := le.Uint64(b), le.Uint64(b[16:])
-			if !second && addend == t.addr {
+			if !second && addend == t.addr && len(wanted) < maxLikely {
 				wanted[off+8*moduleTextWord] = true
 			}
 			if second && wanted[off] && t.o.executable(addend) {
-				return addend, true
+				text, ok = addend, true
+				return errFound
 			}
-		}
-		if len(wanted) == 0 {
+			return nil
+		})
+		if len(wanted) == 0 || ok {
 			break
 		}
 	}
-	return 0, false
+	return text, ok
 }

@@ -71,6 +71,7 @@ func goTableOf(magic uint32, text uint64) []byte {
 func TestGoTableVersions(t *testing.T) {
 	const text = 0x401000
 	o := &object{segments: []segment{{typ: elf.PT_LOAD, flags: elf.PF_X, vaddr: text, filesz: 4096, mem: 4096}}}
+	o.index()
 	for _, magic := range []uint32{magicGo12, magicGo116, magicGo118, magicGo120} {
 		b := goTableOf(magic, text)
 		g, ok := parseGoTable(o, 0x500000, b)

@@ -72,8 +72,7 @@ func (p process) mark(mods []Module) {
 // word of its command line. Debian's redis-server is a link to redis-check-rdb.
 func calledNames(p process, path string) (names []string) {
 	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
-	line, _ := os.ReadFile(p.path("cmdline"))
-	argv0, _, _ := strings.Cut(string(line), "\x00")
+	argv0, _, _ := strings.Cut(string(p.commandLine()), "\x00")
 	word, _, _ := strings.Cut(argv0, " ")
 	for _, name := range []string{strings.TrimSpace(string(comm)), filepath.Base(strings.TrimSuffix(word, ":"))} {
 		if name != "" && name != "." && name != filepath.Base(path) && !slices.Contains(names, name) {
@@ -81,6 +80,19 @@ func calledNames(p process, path string) (names []string) {
 		}
 	}
 	return names
+}
+
+// commandLine is its start: a process may say that it lies in any of its memory, and that
+// it has terabytes (PR_SET_MM_MAP of prctl(2)).
+func (p process) commandLine() []byte {
+	f, err := os.Open(p.path("cmdline"))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b := make([]byte, pageSize)
+	n, _ := io.ReadFull(f, b)
+	return b[:n]
 }
 
 // firstVaddr is the page of the first segment: AT_BASE is where it lies.

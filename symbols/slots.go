@@ -40,12 +40,7 @@ func readSlots(o *object) *slots {
 	s := &slots{named: map[string][]Slot{}, resolved: map[arch.Addr][]Slot{}}
 	names, left := map[uint32]func(uint32) string{}, uint64(o.size)
 	for _, sec := range o.sections {
-		if sec.typ != elf.SHT_RELA || sec.flags&elf.SHF_ALLOC == 0 || sec.size > left {
-			continue
-		}
-		left -= sec.size
-		b, err := o.data(sec)
-		if err != nil {
+		if sec.typ != elf.SHT_RELA || sec.flags&elf.SHF_ALLOC == 0 {
 			continue
 		}
 		if names[sec.link] == nil && len(names) < 2 { // the dynamic linker's, and none
@@ -55,29 +50,38 @@ func readSlots(o *object) *slots {
 		if syms == nil {
 			continue
 		}
-		for ; len(b) >= relaSize; b = b[relaSize:] {
-			s.add(o, syms, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]))
-		}
+		_ = o.records(sec.off, sec.size, relaSize, &left, func(b []byte) error {
+			return s.add(o, syms, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]))
+		})
 	}
 	return s
 }
 
+// slotCost is what one takes of memory; its name is a part of the file's.
+const slotCost = 64
+
 // add adds the slot of one relocation, if that is of a function's address.
-func (s *slots) add(o *object, syms func(uint32) string, at, info, addend uint64) {
-	switch relocationOf(o.machine, uint32(info)) {
-	case indirect:
-		r := arch.Addr(addend)
-		s.resolved[r] = append(s.resolved[r], Slot{arch.Addr(at), o.word(at)})
-	case absolute:
-		if addend != 0 {
-			return
-		}
-		fallthrough
-	case global:
-		if name := syms(uint32(info >> 32)); name != "" {
-			s.named[name] = append(s.named[name], Slot{arch.Addr(at), o.word(at)})
+func (s *slots) add(o *object, syms func(uint32) string, at, info, addend uint64) error {
+	kind := relocationOf(o.machine, uint32(info))
+	if kind == other || kind == absolute && addend != 0 {
+		return nil
+	}
+	name := ""
+	if kind != indirect {
+		if name = syms(uint32(info >> 32)); name == "" {
+			return nil
 		}
 	}
+	if err := o.budget.keep(slotCost); err != nil {
+		return err
+	}
+	slot := Slot{arch.Addr(at), o.word(at)}
+	if kind == indirect {
+		s.resolved[arch.Addr(addend)] = append(s.resolved[arch.Addr(addend)], slot)
+	} else {
+		s.named[name] = append(s.named[name], slot)
+	}
+	return nil
 }
 
 // relocation is a kind that matters here.
@@ -125,15 +129,16 @@ func symbolNames(o *object, n uint32) func(uint32) string {
 	if err != nil {
 		return none
 	}
-	text, err := o.data(o.sections[o.sections[n].link])
-	if err != nil {
+	b, err := o.data(o.sections[o.sections[n].link])
+	if err != nil || o.budget.keep(uint64(len(b))) != nil {
 		return none
 	}
+	text := textOf(b)
 	return func(i uint32) string {
 		if (uint64(i)+1)*symSize > uint64(len(syms)) {
 			return ""
 		}
-		return unversioned(cstring(text, uint64(entry(syms[uint64(i)*symSize:]).name())))
+		return unversioned(nameIn(text, uint64(entry(syms[uint64(i)*symSize:]).name())))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"sort"
 	"strings"
+	"unsafe"
 )
 
 // symbol is one entry of some table, as far as functions are concerned.
@@ -40,8 +41,8 @@ type symtab struct {
 	hash       *hashTable // finds names, nil: none
 }
 
-// chunkSymbols is how many symbols are read at once.
-const chunkSymbols = 1 << 14
+// maxSymbols is how many a table may have: the largest programs have some millions.
+const maxSymbols = 1 << 25
 
 // entry is a raw symbol.
 type entry []byte
@@ -65,18 +66,10 @@ func (t *symtab) scan(yield func(e entry) error) error {
 
 // entries hands over every raw symbol; it is overwritten later.
 func (t *symtab) entries(yield func(e entry) error) error {
-	end := min(t.syms.size, uint64(t.o.size))
-	buf := make([]byte, min(chunkSymbols*symSize, end))
-	for off := uint64(0); off+symSize <= end; off += chunkSymbols * symSize {
-		b := buf[:min(chunkSymbols*symSize, (end-off)/symSize*symSize)]
-		if n, err := t.o.r.ReadAt(b, int64(t.syms.off+off)); n < len(b) {
-			return fmt.Errorf("symbol table: %w", noEOF(err))
-		}
-		for ; len(b) >= symSize; b = b[symSize:] {
-			if err := yield(entry(b[:symSize])); err != nil {
-				return err
-			}
-		}
+	left := uint64(maxSymbols * symSize)
+	err := t.o.records(t.syms.off, t.syms.size, symSize, &left, func(b []byte) error { return yield(entry(b)) })
+	if err != nil {
+		return fmt.Errorf("symbol table: %w", err)
 	}
 	return nil
 }
@@ -132,17 +125,9 @@ func (t *symtab) each(yield func(symbol)) error {
 	if err != nil {
 		return fmt.Errorf("names of symbols: %w", err)
 	}
-	text := string(b)
+	text := textOf(b)
 	return t.scan(func(e entry) error {
-		if e.name() >= uint32(min(len(text), 1<<32-1)) {
-			return nil
-		}
-		name := text[e.name():]
-		n := strings.IndexByte(name, 0)
-		if n < 0 {
-			return nil
-		}
-		if s, ok := e.symbol(name[:n]); ok {
+		if s, ok := e.symbol(nameIn(text, uint64(e.name()))); ok {
 			yield(s)
 		}
 		return nil
@@ -155,7 +140,7 @@ func (t *symtab) named(part string, exact bool, accept func(string) bool, yield 
 	if exact && t.hash != nil {
 		return t.hash.find(t, part, yield)
 	}
-	names, err := t.strings(part, exact, accept)
+	names, err := t.strings(part, exact)
 	if err != nil || len(names) == 0 {
 		return err
 	}
@@ -178,6 +163,9 @@ type spelling struct {
 	text string
 }
 
+// end is where the next string can begin.
+func (s spelling) end() uint64 { return uint64(s.off) + uint64(len(s.text)) }
+
 func (s spelled) at(off uint32) (string, bool) {
 	i := sort.Search(len(s), func(i int) bool { return s[i].off > off }) - 1
 	if i < 0 || off-s[i].off >= uint32(len(s[i].text)) {
@@ -186,44 +174,59 @@ func (s spelled) at(off uint32) (string, bool) {
 	return s[i].text[off-s[i].off:], true
 }
 
-// chunkStrings is how much of a string table is read at once. Longer names
-// are not found by named, which reads a string whole.
-const chunkStrings, maxName = 1 << 20, 1 << 16
+// chunkStrings is how much of a string table is read at once.
+const chunkStrings = 1 << 20
 
 // strings finds the strings that contain part, or of exact ones the ends that
 // are part.
-func (t *symtab) strings(part string, exact bool, accept func(string) bool) (found spelled, err error) {
-	size := min(t.strs.size, 1<<32-1, uint64(t.o.size))
+func (t *symtab) strings(part string, exact bool) (found spelled, err error) {
+	size := min(t.strs.size, maxPart, uint64(t.o.size))
 	buf := make([]byte, min(size, chunkStrings+2*maxName))
 	for off := uint64(0); off < size; off += chunkStrings {
+		if next := t.o.nextData(t.strs.off + off); next >= t.strs.off+off+chunkStrings {
+			off = (next - t.strs.off) / chunkStrings * chunkStrings
+			if off >= size {
+				break
+			}
+		}
 		// The chunk with some context: a string starts in the chunk itself
 		// or before, and ends behind.
 		from := off - min(off, maxName)
 		b := buf[:min(size-from, off-from+chunkStrings+maxName)]
-		if n, err := t.o.r.ReadAt(b, int64(t.strs.off+from)); n < len(b) {
-			return nil, fmt.Errorf("names of symbols: %w", noEOF(err))
+		if err := t.o.fill(b, t.strs.off+from); err != nil {
+			return nil, fmt.Errorf("names of symbols: %w", err)
 		}
-		occurrences(b, int(off-from), min(len(b), int(off-from+chunkStrings)), part, func(start, end int) {
-			if exact && end < len(b) && b[end] != 0 && b[end] != '@' {
-				return
-			}
-			if !exact {
-				start = bytes.LastIndexByte(b[:start], 0) + 1
-			}
-			n := bytes.IndexByte(b[end:], 0)
-			if n < 0 {
-				return
-			}
-			s := spelling{uint32(from) + uint32(start), string(b[start : end+n])}
-			if last := len(found) - 1; last >= 0 && found[last] == s {
-				return
-			}
-			if !exact || accept(unversioned(s.text)) {
-				found = append(found, s)
-			}
-		})
+		found.add(b, from, int(off-from), min(len(b), int(off-from+chunkStrings)), part, exact)
 	}
 	return found, nil
+}
+
+// add adds what is found in a chunk that lies at off, from one place in it to another. A
+// string in which part is more than once is added once.
+func (s *spelled) add(b []byte, off uint64, from, to int, part string, exact bool) {
+	done := 0 // behind the last one
+	if last := len(*s) - 1; last >= 0 {
+		done = int((*s)[last].end() - min((*s)[last].end(), off))
+	}
+	occurrences(b, from, to, part, func(start, end int) {
+		if exact {
+			if end < len(b) && (b[end] == 0 || b[end] == '@') {
+				*s = append(*s, spelling{uint32(off) + uint32(start), part})
+			}
+			return
+		}
+		if start < done {
+			return
+		}
+		start = bytes.LastIndexByte(b[:start], 0) + 1
+		n := bytes.IndexByte(b[end:], 0)
+		if done = end + n; n < 0 {
+			done = len(b)
+		}
+		if n >= 0 && done-start <= maxName {
+			*s = append(*s, spelling{uint32(off) + uint32(start), string(b[start:done])})
+		}
+	})
 }
 
 // anchor is how much of a name is searched for: its end, which tells names
@@ -246,6 +249,9 @@ func occurrences(b []byte, from, to int, part string, yield func(start, end int)
 		}
 	}
 }
+
+// textOf is b as a string, without a copy: nothing may write to b any more.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func noEOF(err error) error {
 	if err == nil || err == io.EOF {

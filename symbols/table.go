@@ -3,6 +3,7 @@ package symbols
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 	"strconv"
@@ -46,13 +47,34 @@ type table struct {
 	cold      map[string][]int32 // indexes of cold parts by the function's name
 }
 
+// functionCost is what a function in a table takes of memory; the text of its names is a
+// part of the file's.
+const functionCost = 200
+
+// maxNames is how long all names of a file may be together, in bytes: where any number of
+// them are the ends of one, the file has few of these.
+const maxNames = 8 << 30
+
 // readTable reads all sources. What can be read is used; the error is told
 // only if nothing can.
 func (f *File) readTable() (*table, error) {
 	var all []symbol
 	var errs []error
+	n, names := uint64(0), uint64(0)
 	for _, s := range f.sources() {
-		errs = append(errs, s.each(func(sym symbol) { all = append(all, sym) }))
+		errs = append(errs, s.each(func(sym symbol) {
+			n, names = n+1, names+uint64(len(sym.name))
+			if n <= maxKept/functionCost && names <= maxNames {
+				all = append(all, sym)
+			}
+		}))
+	}
+	err := f.obj.budget.keep(functionCost * n)
+	if err == nil && names > maxNames {
+		err = ErrBudget
+	}
+	if err != nil {
+		return &table{}, fmt.Errorf("%s: table of %d functions: %w", f.name, n, err)
 	}
 	t := f.newTable(all)
 	if len(t.functions) == 0 {
@@ -133,11 +155,18 @@ func underscores(name string) int {
 	return len(name) - len(strings.TrimLeft(name, "_"))
 }
 
+// fewNames are compared one with the other.
+const fewNames = 16
+
 // group makes one function of the symbols at one address, the best name first.
 func group(all []symbol) (fn Function, label bool) {
 	first := all[0]
 	fn = Function{Name: first.name, Addr: arch.Addr(first.addr), Local: first.local}
-	for i, s := range all {
+	var known map[string]bool // of functions alike linkers make one, with thousands of names
+	if len(all) > fewNames {
+		known = map[string]bool{fn.Name: true}
+	}
+	for _, s := range all {
 		// A label's size, where it has one, is not the function's.
 		if first.label || !s.label {
 			fn.Size = max(fn.Size, s.size)
@@ -145,8 +174,11 @@ func group(all []symbol) (fn Function, label bool) {
 		if s.ifunc {
 			fn.Ifunc, fn.Chosen = true, append(fn.Chosen, s.name)
 		}
-		if s.name != fn.Name && (i == 0 || s.name != all[i-1].name) && !slices.Contains(fn.Aliases, s.name) {
-			fn.Aliases = append(fn.Aliases, s.name)
+		if known == nil && (s.name == fn.Name || slices.Contains(fn.Aliases, s.name)) || known[s.name] {
+			continue
+		}
+		if fn.Aliases = append(fn.Aliases, s.name); known != nil {
+			known[s.name] = true
 		}
 	}
 	return fn, first.label

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"slices"
+	"sort"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -23,103 +24,117 @@ import (
 
 // tables are the places that tables lead to.
 type tables struct {
-	code, parts []chunk // of executable segments; of data
-	function    func(arch.Addr) (Function, bool)
-	targets     []arch.Addr
+	o     *object
+	parts []section // of data
+	last  struct {  // that was read
+		off uint64
+		b   []byte
+	}
+	function func(arch.Addr) (Function, bool)
+	targets  []arch.Addr
 }
 
-// maxDistances is how many distances a table can have.
-const maxDistances = 1 << 16
+const (
+	// maxDistances is how many distances a table can have.
+	maxDistances = 1 << 16
+	// maxData is how much data of a file is looked at.
+	maxData = 1 << 30
+)
 
 // collect reads the file's data; at each of the bases there may be a table.
-func (t *tables) collect(o *object, bases []arch.Addr) error {
-	for _, s := range o.dataParts() {
-		if s.typ == elf.SHT_NOBITS {
-			continue
+func (t *tables) collect(bases []arch.Addr) error {
+	t.parts = t.o.dataParts()
+	left := uint64(2 * maxData)
+	for _, s := range t.parts {
+		if s.typ == elf.SHT_RELA {
+			const addend = 16
+			if err := t.o.records(s.off, s.size, relaSize, &left, func(b []byte) error { return t.word(b[addend:]) }); err != nil {
+				return err
+			}
 		}
-		b, err := o.data(s)
-		if err != nil {
+		skip := min((8-s.addr%8)%8, s.size)
+		if err := t.o.records(s.off+skip, s.size-skip, 8, &left, t.word); err != nil {
 			return err
 		}
-		t.parts = append(t.parts, chunk{arch.Addr(s.addr), b})
-		if s.typ == elf.SHT_RELA {
-			t.relocations(b)
-		}
-		t.words(b[min((8-s.addr%8)%8, uint64(len(b))):])
 	}
-	slices.SortFunc(t.parts, func(a, b chunk) int { return cmp.Compare(a.addr, b.addr) })
+	slices.SortFunc(t.parts, func(a, b section) int { return cmp.Compare(a.addr, b.addr) })
 	for i, base := range bases {
 		next := base + 4*maxDistances
 		if i+1 < len(bases) {
 			next = bases[i+1]
 		}
-		t.distances(base, next)
+		if err := t.distances(base, next); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// words takes the words of data that are addresses in code.
-func (t *tables) words(b []byte) {
-	for ; len(b) >= 8; b = b[8:] {
-		if a := arch.Addr(binary.LittleEndian.Uint64(b)); t.inCode(a) {
-			t.targets = append(t.targets, a)
-		}
+// word takes a word of data, or the addend of a relocation, if it is an address in code.
+func (t *tables) word(b []byte) error {
+	if a := binary.LittleEndian.Uint64(b); t.o.executable(a) {
+		return t.take(arch.Addr(a))
 	}
+	return nil
 }
 
-// relocations takes the addends of relocations.
-func (t *tables) relocations(rela []byte) {
-	const size, addend = 24, 16
-	for ; len(rela) >= size; rela = rela[size:] {
-		if a := arch.Addr(binary.LittleEndian.Uint64(rela[addend:])); t.inCode(a) {
-			t.targets = append(t.targets, a)
-		}
+func (t *tables) take(a arch.Addr) error {
+	if len(t.targets) == maxKept/addrSize {
+		return ErrBudget
 	}
+	t.targets = append(t.targets, a)
+	return nil
 }
 
 // distances takes what the table at base leads to, if one is there; next is where
 // the next one may be.
-func (t *tables) distances(base, next arch.Addr) {
-	c, ok := t.at(base)
-	if !ok {
-		return
-	}
-	b := c.code[base-c.addr:]
+func (t *tables) distances(base, next arch.Addr) error {
+	off, size := t.at(uint64(base))
 	var own Function
-	for at := base; len(b) >= 4 && at < base+4*maxDistances; at, b = at+4, b[4:] {
+	for at := base; size >= 4 && at < base+4*maxDistances; at, off, size = at+4, off+4, size-4 {
+		b := t.read(off)
+		if b == nil {
+			return nil
+		}
 		to := base + arch.Addr(int64(int32(binary.LittleEndian.Uint32(b))))
-		if !t.inCode(to) {
-			return
+		if !t.o.executable(uint64(to)) {
+			return nil
 		}
 		if at == base {
 			own, _ = t.function(to)
 		}
 		if at < next || to >= own.Addr && to < own.End() {
-			t.targets = append(t.targets, to)
+			if err := t.take(to); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-func (t *tables) inCode(a arch.Addr) bool {
-	for _, c := range t.code {
-		if a >= c.addr && a < c.addr+arch.Addr(len(c.code)) {
-			return true
-		}
+// at is where in the file the data, or the code, at an address lies, and how much of it.
+func (t *tables) at(a uint64) (off, size uint64) {
+	i := sort.Search(len(t.parts), func(i int) bool { return t.parts[i].addr > a })
+	if i > 0 && t.parts[i-1].contains(a) {
+		s := t.parts[i-1]
+		return s.off + (a - s.addr), s.size - (a - s.addr)
 	}
-	return false
+	if s, ok := t.o.codeAround(a); ok {
+		return s.off + (a - s.vaddr), s.filesz - (a - s.vaddr)
+	}
+	return 0, 0
 }
 
-// at is the data, or the code, that an address lies in.
-func (t *tables) at(a arch.Addr) (chunk, bool) {
-	i, _ := slices.BinarySearchFunc(t.parts, a+1, func(c chunk, a arch.Addr) int { return cmp.Compare(c.addr, a) })
-	list := t.code
-	if i > 0 {
-		list = append([]chunk{t.parts[i-1]}, list...)
-	}
-	for _, c := range list {
-		if a >= c.addr && a < c.addr+arch.Addr(len(c.code)) {
-			return c, true
+// read gives 4 bytes of the file, nil if it has not so many: tables are asked for one
+// behind the other.
+func (t *tables) read(off uint64) []byte {
+	l := &t.last
+	if off < l.off || off-l.off+4 > uint64(len(l.b)) {
+		l.off = off
+		l.b, _ = t.o.read(off, min(textChunk, uint64(t.o.size)-min(off, uint64(t.o.size))))
+		if len(l.b) < 4 {
+			return nil
 		}
 	}
-	return chunk{}, false
+	return l.b[off-l.off:][:4]
 }

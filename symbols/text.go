@@ -67,12 +67,13 @@ func (o *object) load(a uint64, buf []byte, flags elf.ProgFlag) bool {
 
 // executable reports whether a lies in an executable segment.
 func (o *object) executable(a uint64) bool {
-	for _, s := range o.segments {
-		if s.typ == elf.PT_LOAD && s.flags&elf.PF_X != 0 && a >= s.vaddr && a-s.vaddr < s.filesz {
-			return true
-		}
-	}
-	return false
+	_, ok := o.codeAround(a)
+	return ok
+}
+
+// codeAround is the executable segment that a lies in.
+func (o *object) codeAround(a uint64) (segment, bool) {
+	return around(o.code, a, func(s segment) uint64 { return s.vaddr }, func(s segment, a uint64) bool { return a-s.vaddr < s.filesz })
 }
 
 // Data lists what the program has of the file that it can write to.
@@ -91,10 +92,8 @@ func (o *object) textEnd(a uint64) uint64 {
 	if s, ok := o.sectionOf(a); ok {
 		return s.addr + s.size
 	}
-	for _, s := range o.segments {
-		if s.typ == elf.PT_LOAD && s.flags&elf.PF_X != 0 && a >= s.vaddr && a-s.vaddr < s.filesz {
-			return s.vaddr + s.filesz
-		}
+	if s, ok := o.codeAround(a); ok {
+		return s.vaddr + s.filesz
 	}
 	return a
 }

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"unsafe"
 
 	cfi "github.com/go-delve/delve/pkg/dwarf/frame"
 
@@ -83,7 +84,7 @@ func readFDEs(o *object) (list []fdeStart) {
 	if err != nil {
 		return nil
 	}
-	relative := map[int]bool{} // CIEs
+	relative := map[int]bool{} // CIEs that are so, fewer than there are object files
 	for at := 0; at+8 <= len(b); {
 		n := int(binary.LittleEndian.Uint32(b[at:]))
 		if n == 0 || n < 4 || n > maxFDE || at+4+n > len(b) {
@@ -92,17 +93,24 @@ func readFDEs(o *object) (list []fdeStart) {
 		body := b[at+4 : at+4+n]
 		switch id := int(binary.LittleEndian.Uint32(body)); {
 		case id == 0:
-			enc, _ := pointerEncoding(body)
-			relative[at] = enc == encPCRel|encSdata4
+			if enc, _ := pointerEncoding(body); enc == encPCRel|encSdata4 && len(relative) < maxCIEs {
+				relative[at] = true
+			}
 		case relative[at+4-id] && len(body) >= 8:
 			field := s.addr + uint64(at) + 8
 			list = append(list, fdeStart{field + uint64(int64(int32(binary.LittleEndian.Uint32(body[4:])))), s.addr + uint64(at)})
 		}
 		at += 4 + n
 	}
+	if o.budget.keep(uint64(len(list))*uint64(unsafe.Sizeof(fdeStart{}))) != nil {
+		return nil
+	}
 	slices.SortFunc(list, func(a, b fdeStart) int { return cmp.Compare(a.start, b.start) })
 	return list
 }
+
+// maxCIEs is how many are remembered of a file.
+const maxCIEs = 1 << 16
 
 // maxRows bounds them, for each file.
 const maxRows = 1 << 16
@@ -140,9 +148,13 @@ func (f *File) row(vaddr uint64) (r *Row) {
 	if !ok {
 		return nil
 	}
-	if f.Machine() == elf.EM_AARCH64 {
-		unsigned(instructions(cie, cie))
-		unsigned(instructions(fde, cie))
+	for _, code := range [][]byte{instructions(cie, cie), instructions(fde, cie)} {
+		if !modest(code) {
+			return nil
+		}
+		if f.Machine() == elf.EM_AARCH64 {
+			unsigned(code)
+		}
 	}
 	// The two alone, one behind the other, are a section to the library. It
 	// takes the start, which is relative to where they lie, for another.

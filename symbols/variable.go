@@ -24,7 +24,7 @@ func (f *File) variable(name string) (at arch.Addr) {
 	if !ok {
 		return 0
 	}
-	found, err := t.strings(name, true, func(s string) bool { return s == name })
+	found, err := t.strings(name, true)
 	if err != nil || len(found) == 0 {
 		return 0
 	}

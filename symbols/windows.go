@@ -19,7 +19,10 @@ const (
 )
 
 // Whence of lseek(2) that finds what a file has, and has not.
-const seekData = 3
+const (
+	seekData = 3
+	seekHole = 4
+)
 
 // nextData is the first place from off on where the file has bytes on the disk, its
 // size if there is none. What lies before is zeros.
@@ -38,34 +41,72 @@ func (o *object) nextData(off uint64) uint64 {
 	return uint64(next)
 }
 
-// windows hands over a part of the file, a window at a time, each with up to more
-// bytes of what comes behind it; a window is overwritten by the next one. What the
-// file does not have, and its holes, are left out; left is what may still be read.
-func (o *object) windows(off, n, more uint64, left *uint64, yield func(off uint64, b []byte) error) error {
-	end := off + min(n, uint64(o.size)-min(off, uint64(o.size)))
+// maxExtents is how many pieces of a part on the disk are counted.
+const maxExtents = 1 << 12
+
+// dense reports whether at least half of a part is on the disk, as it is of tables: only
+// data have zeros for pages on end.
+func (o *object) dense(off, n uint64) bool {
+	f, ok := o.r.(*os.File)
+	if !ok || n <= window {
+		return true
+	}
+	have, end := uint64(0), off+n
+	for range maxExtents {
+		off = o.nextData(off)
+		if off >= end {
+			break
+		}
+		hole, err := f.Seek(int64(off), seekHole)
+		if err != nil || uint64(hole) <= off {
+			return true // a file system that does not tell
+		}
+		have, off = have+min(uint64(hole), end)-off, uint64(hole)
+	}
+	return have >= n/2
+}
+
+// windows hands over a part of the file, a window of n bytes at a time, each with up
+// to more bytes of what comes behind it; a window is overwritten by the next one. What
+// the file does not have, and its holes, are left out; left is what may still be read.
+func (o *object) windows(off, size, more uint64, left *uint64, yield func(off uint64, b []byte, n int) error) error {
+	end := off + min(size, uint64(o.size)-min(off, uint64(o.size)))
 	var buf []byte
 	for off < end {
 		if off = max(off, min(end, o.nextData(off))); off == end {
 			break
 		}
-		size := min(window, end-off)
-		if size > *left {
+		n := min(window, end-off)
+		if n > *left {
 			return fmt.Errorf("at offset %#x: %w", off, ErrBudget)
 		}
-		*left -= size
+		*left -= n
 		if buf == nil {
 			buf = make([]byte, min(window+more, end-off))
 		}
-		b := buf[:min(size+more, end-off)]
+		b := buf[:min(n+more, end-off)]
 		if err := o.fill(b, off); err != nil {
 			return err
 		}
-		if err := yield(off, b); err != nil {
+		if err := yield(off, b, int(n)); err != nil {
 			return err
 		}
-		off += size
+		off += n
 	}
 	return nil
+}
+
+// records hands over what of a part lies on the disk as records of one size; a record
+// is overwritten later.
+func (o *object) records(off, size, one uint64, left *uint64, yield func(record []byte) error) error {
+	return o.windows(off, size, one-1, left, func(at uint64, b []byte, n int) error {
+		for i := (one - (at-off)%one) % one; i < uint64(n) && i+one <= uint64(len(b)); i += one {
+			if err := yield(b[i : i+one]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Code hands over the code that is mapped executable, a window at a time, each with
@@ -79,7 +120,7 @@ func (f *File) Code(more int, yield func(at arch.Addr, code []byte)) error {
 			continue
 		}
 		s = s.pages()
-		err := f.obj.windows(s.off, s.filesz, uint64(more), &left, func(off uint64, b []byte) error {
+		err := f.obj.windows(s.off, s.filesz, uint64(more), &left, func(off uint64, b []byte, _ int) error {
 			yield(arch.Addr(s.vaddr+off-s.off), b)
 			return nil
 		})
