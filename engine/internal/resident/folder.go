@@ -47,8 +47,8 @@ func within(dir *os.File, name string) string {
 	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), name)
 }
 
-// open opens a file of the store: a regular one, of its user's.
-func (s *Store) open(name string, flags int) (*os.File, error) {
+// open opens a file of the store: a regular one, of its user's, of most bytes.
+func (s *Store) open(name string, flags int, most int64) (*os.File, error) {
 	home, err := openFolder(filepath.Dir(s.dir), s.uid)
 	if err != nil {
 		return nil, err
@@ -68,6 +68,9 @@ func (s *Store) open(name string, flags int) (*os.File, error) {
 	if err == nil && (!st.Mode().IsRegular() || !ownedBy(st, s.uid)) {
 		err = fmt.Errorf("%s: %w", filepath.Join(s.dir, name), ErrOwner)
 	}
+	if err == nil && st.Size() > most {
+		err = fmt.Errorf("%s: %w: more than %d bytes; user %d can read it", filepath.Join(s.dir, name), ErrLarge, most, s.uid)
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -78,7 +81,7 @@ func (s *Store) open(name string, flags int) (*os.File, error) {
 // believed is whether what the store says of a process is the reader's own, or of who
 // has that process.
 func (s *Store) believed(pid int) bool {
-	if s.uid == os.Geteuid() {
+	if !s.foreign() {
 		return true
 	}
 	owner, ok := userOf(pid)

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,14 +37,15 @@ var (
 	ErrNone  = errors.New("no probes were left in it")
 	ErrNote  = errors.New("the note of the probes that were left is not ours, or another version's: that version's 'ptracer stop' takes them out; if the process has ended, remove the directory")
 	ErrOwner = errors.New("not of this user alone")
-	ErrLarge = errors.New("the note of the probes is too large")
+	ErrLarge = errors.New("too large")
 )
 
-// How large a note may be, in bytes: half a million places; of another user's, which
-// may be made to take as much memory as can be, some ten thousand.
+// How large a note may be, in bytes: half a million places. Another user's may be made to
+// take as much memory as can be: some ten thousand, and maps of so many bytes.
 const (
-	maxNote    = 64 << 20
-	maxForeign = 4 << 20
+	maxNote     = 64 << 20
+	foreignNote = 4 << 20
+	foreignMaps = 256 << 20
 )
 
 // Note says what the files of a process mean.
@@ -197,8 +199,15 @@ func (s *Store) Open(name string) (*os.File, error) {
 	if name != filepath.Base(name) {
 		return nil, fmt.Errorf("%q: %w", name, ErrNote)
 	}
-	return s.open(name, os.O_RDWR)
+	most := int64(math.MaxInt64)
+	if s.foreign() {
+		most = foreignMaps
+	}
+	return s.open(name, os.O_RDWR, most)
 }
+
+// foreign is whether it is another user's than the reader's.
+func (s *Store) foreign() bool { return s.uid != os.Geteuid() }
 
 // Save writes the note, all of it or nothing.
 func (s *Store) Save(n Note) error {
@@ -208,7 +217,7 @@ func (s *Store) Save(n Note) error {
 		return err
 	}
 	if len(b) > maxNote {
-		return fmt.Errorf("%w: %d bytes, of which there may be %d: leave fewer probes", ErrLarge, len(b), maxNote)
+		return fmt.Errorf("the note of the probes is %w: %d bytes, of which there may be %d; leave fewer", ErrLarge, len(b), maxNote)
 	}
 	tmp := filepath.Join(s.dir, noteFile+".new")
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
@@ -238,20 +247,16 @@ func (s *Store) Load() (n Note, err error) {
 }
 
 func (s *Store) readNote() ([]byte, error) {
-	f, err := s.open(noteFile, os.O_RDONLY)
+	most := int64(maxNote)
+	if s.foreign() {
+		most = foreignNote
+	}
+	f, err := s.open(noteFile, os.O_RDONLY, most)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	most := maxNote
-	if s.uid != os.Geteuid() {
-		most = maxForeign
-	}
-	b, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
-	if len(b) > most {
-		return nil, fmt.Errorf("%s: %w: there may be %d bytes; user %d can read it", s.dir, ErrLarge, most, s.uid)
-	}
-	return b, err
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // Remove removes the folder and all in it.
@@ -311,7 +316,7 @@ func mapped(pid int) *Store {
 // has is whether a mapping is of a file of the store: a process in another mount
 // namespace may have another one at the path.
 func (s *Store) has(m symbols.Mapping) bool {
-	f, err := s.open(filepath.Base(m.Path), os.O_RDONLY)
+	f, err := s.open(filepath.Base(m.Path), os.O_RDONLY, math.MaxInt64)
 	if err != nil {
 		return false
 	}
@@ -347,7 +352,7 @@ func storesIn(home string) (list []*Store) {
 		if !ok || !s.believed(s.pid) {
 			continue
 		}
-		if f, err := s.open(noteFile, os.O_RDONLY); err == nil {
+		if f, err := s.open(noteFile, os.O_RDONLY, math.MaxInt64); err == nil {
 			f.Close()
 			list = append(list, s)
 		}

@@ -208,6 +208,13 @@ func TestStranger(t *testing.T) {
 			if _, err := found.Load(); err != nil {
 				t.Error(err)
 			}
+			large := filepath.Join(s.dir, "maps-1")
+			if err := errors.Join(os.WriteFile(large, nil, 0o600), os.Truncate(large, foreignMaps+1), os.Chown(large, stranger, stranger)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := found.Open("maps-1"); !errors.Is(err, ErrLarge) {
+				t.Errorf("a large file of another user's: %v", err)
+			}
 			cmd.Process.Kill()
 			cmd.Wait()
 			if _, err := Find(cmd.Process.Pid); !errors.Is(err, ErrNone) {
