@@ -40,7 +40,7 @@ const (
 // bytes gives the sections their places, and what of the file is not a hole.
 func (f *forged) bytes() []byte {
 	le := binary.LittleEndian
-	b := make([]byte, forgedText+0x1000, forgedText+0x1000)
+	b := make([]byte, forgedText+0x1000)
 	names := []byte{0}
 	if f.overlay != "" {
 		names = append(append(names, f.overlay...), 0)
