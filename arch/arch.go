@@ -64,20 +64,22 @@ type Inst struct {
 type Reader func(addr Addr, buf []byte) error
 
 // Fix says what a task is to be shown as when it stands inside a slot.
+//
+// There are some for each patch, so that they are kept small.
 type Fix struct {
-	Off    int   // PC is at slot + Off
-	PC     Addr  // the PC that the program would have had
-	SP     int64 // to add to the stack pointer to get the program's own
-	Before bool  // the displaced instruction has not had its effect (PC is its own address)
+	Off int   // PC is at slot + Off
+	PC  Addr  // the PC that the program would have had
+	SP  int32 // to add to the stack pointer to get the program's own
 	// Reg, where it is not negative, is a word of Regs that holds a scratch
 	// value at this point and must be given back its value: the 8 bytes at
 	// (stack pointer + RegAt).
-	Reg   int
-	RegAt int64
+	RegAt int32
+	Reg   int16
 	// PCFrom, where it is not 0, is 1 + the word of Regs that holds the PC
 	// that the program would have had; PC is then a mask for it (arm64: a call
 	// through a register is two instructions in a slot).
-	PCFrom int
+	PCFrom int16
+	Before bool // the displaced instruction has not had its effect (PC is its own address)
 }
 
 // Where is the PC that the program would have had, for a task at f with

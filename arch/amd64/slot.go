@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -65,7 +66,7 @@ func (w *slotWriter) finish() arch.Slot {
 		binary.LittleEndian.PutUint32(w.b.Code[c.ref:], uint32(len(w.b.Code)-(c.ref+4)))
 		w.b.Uint64(c.value)
 	}
-	return arch.Slot{Len: len(w.b.Code) - w.start, Fixes: w.fixes}
+	return arch.Slot{Len: len(w.b.Code) - w.start, Fixes: slices.Clone(w.fixes)} // some are kept as long as the patch: no room to grow
 }
 
 // reaches reports whether a 32-bit displacement leads from end to target.

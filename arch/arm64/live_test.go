@@ -171,7 +171,7 @@ func (c *tracee) shown(o outcome, fix arch.Fix) outcome {
 		v, err := readAddr(func(at arch.Addr, p []byte) error {
 			_, err := c.mem.ReadAt(p, int64(at))
 			return err
-		}, arch.Addr(int64(o.regs[regSP])+fix.RegAt))
+		}, arch.Addr(int64(o.regs[regSP])+int64(fix.RegAt)))
 		if err != nil {
 			c.Fatal(err)
 		}

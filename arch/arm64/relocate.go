@@ -3,6 +3,7 @@ package arm64
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 )
@@ -36,7 +37,7 @@ func (isa) Relocate(b *arch.Buffer, code []byte, from arch.Addr) (arch.Slot, err
 		b.Code = b.Code[:s.start]
 		return arch.Slot{}, fmt.Errorf("arm64: relocate %08x from %v to %v: %w", w, from, b.PC(), s.err)
 	}
-	return arch.Slot{Len: len(b.Code) - s.start, Fixes: s.fixes}, nil
+	return arch.Slot{Len: len(b.Code) - s.start, Fixes: slices.Clone(s.fixes)}, nil
 }
 
 // relocators write the slots of each form.
@@ -181,7 +182,7 @@ func (s *slot) callRegister(w uint32) {
 		return
 	}
 	s.emitConst(s.before(), regX30, s.next())
-	called := arch.Fix{PC: mask, PCFrom: int(reg) + 1, Reg: -1}
+	called := arch.Fix{PC: mask, PCFrom: int16(reg) + 1, Reg: -1}
 	if reg == zr {
 		called = s.at(0)
 	}
