@@ -4,6 +4,7 @@ export CGO_ENABLED = 0
 # Tests append here what they skipped, and why.
 export PTRACER_SKIPS = $(CURDIR)/build/skips
 
+# A time, or a number of inputs: 5000x.
 FUZZTIME ?= 20s
 SOAKTIME ?= 10m
 ATTACKTIME ?= 10m

@@ -64,6 +64,8 @@ func decode(raw []byte) (insns []insn) {
 func FuzzRandom(f *testing.F) {
 	f.Add(uint64(1), uint64(2))
 	f.Fuzz(func(t *testing.T, a, b uint64) {
-		testRandom(t, newRunner(t), &generator{Rand: rand.New(rand.NewPCG(a, b))}, a)
+		r := newRunner(t)
+		r.help = aTime
+		testRandom(t, r, &generator{Rand: rand.New(rand.NewPCG(a, b))}, a)
 	})
 }
