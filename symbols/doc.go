@@ -4,8 +4,8 @@
 //
 // Mechanism. A File reads one ELF object through an io.ReaderAt with a reader
 // of its own that believes no header: every offset and count is checked
-// against the size of the file before memory is taken for it. Opening reads
-// the headers only. Looking a name up goes through the hash table of .dynsym
+// against the size of the file before memory is taken for it, and what a file
+// may cost is bounded (budget.go). Opening reads the headers only. Looking a name up goes through the hash table of .dynsym
 // and scans the raw bytes of .symtab; DWARF is never read. The whole table of
 // functions is built when somebody asks for all of them, for a glob, or for
 // many names one after the other.
