@@ -42,11 +42,11 @@ nobody has used it for some seconds. Started here it stays in the foreground.
 
 A server acts with its own rights, and so for its own user, and root, alone. With
 --system it serves all users: it has a process for each (a worker) which has that
-user's rights, so that the kernel decides what who asks may do. A tracer that ends, is killed, or does not answer takes
-its probes with it; the others', and the program, go on. A thread that a tracer
-keeps stopped goes on when it lets go, or its time is over. With the server's end
-all processes are let go; if it is killed they go on, too, and the next tracer,
-or 'ptracer stop PID', cleans up.
+user's rights, so that the kernel decides what who asks may do. A tracer that ends,
+is killed, or does not answer takes its probes with it; the others', and the
+program, go on. A thread that a tracer keeps stopped goes on when it lets go, or its
+time is over. With the server's end all processes are let go; if it is killed they
+go on, too, and the next tracer, or 'ptracer stop PID', cleans up.
 
 The socket is $PTRACER_SOCKET, else ptracer/socket in $XDG_RUNTIME_DIR or
 /run/user/UID, else /tmp/ptracer-UID/socket; with --system /run/ptracer/socket,
