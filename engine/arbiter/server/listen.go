@@ -11,14 +11,23 @@ import (
 )
 
 // MakeFolder makes the folder of a socket, if it is not there: for its user alone, or
-// for all. What that is in must be there.
+// for all. What that is in must be there. One that is there must be that user's: others may write where it lies,
+// and put a link, or a folder of theirs, in its place.
 func MakeFolder(path string, all bool) error {
-	mode := os.FileMode(0o700)
+	mode, dir := os.FileMode(0o700), filepath.Dir(path)
 	if all {
 		mode = 0o755
 	}
-	if err := os.Mkdir(filepath.Dir(path), mode); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(dir, mode); !errors.Is(err, os.ErrExist) {
 		return err
+	}
+	fi, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || !fi.IsDir() || int(st.Uid) != os.Geteuid() || fi.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s: that is not a folder that only user %d may write to: remove it, or give another --socket", dir, os.Geteuid())
 	}
 	return nil
 }

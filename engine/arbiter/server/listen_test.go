@@ -110,3 +110,28 @@ func TestNonsense(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// TestMakeFolder finds a link, and folders that others may write to, in the place of a folder.
+func TestMakeFolder(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "there")
+	err := errors.Join(os.Mkdir(there, 0o700), os.Symlink(there, filepath.Join(dir, "link")), os.Mkdir(filepath.Join(dir, "open"), 0o700),
+		os.Chmod(filepath.Join(dir, "open"), 0o1777), os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ok := range map[string]bool{"new": true, "there": true, "link": false, "open": false, "file": false} {
+		if err := MakeFolder(filepath.Join(dir, name, "socket"), false); (err == nil) != ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if os.Getuid() != 0 {
+		return
+	}
+	if err := os.Chown(there, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if err := MakeFolder(filepath.Join(there, "socket"), false); err == nil {
+		t.Error("another user's folder is taken")
+	}
+}
