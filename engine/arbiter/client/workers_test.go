@@ -47,6 +47,10 @@ func TestWorker(t *testing.T) {
 			t.Errorf("%s of the worker: %q, want %q", key, got, want)
 		}
 	}
+	exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", w.PID))
+	if err != nil || exe.Mode().Perm() != 0o711 || exe.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("its program: %v, %v; want root's, not to be read by others: so it is hidden from its beginning", exe.Mode(), err)
+	}
 	for _, file := range []string{"mem", "maps", "fd/0", "environ"} {
 		cat := exec.Command("cat", fmt.Sprintf("/proc/%d/%s", w.PID, file))
 		cat.SysProcAttr = as(nobody)

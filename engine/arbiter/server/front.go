@@ -31,6 +31,7 @@ type Front struct {
 	start   sync.Mutex           // held while one is started
 	last    map[string]time.Time // when the worker of a name was started
 	waiting map[uint32]int       // connections whose worker has not got them yet, by user
+	program string               // of workers
 	ended   bool
 	end     sync.Once
 	source  *net.UnixListener
@@ -39,7 +40,8 @@ type Front struct {
 // FrontOptions of a front.
 type FrontOptions struct {
 	// Command is the program of a worker, and its arguments but for the last, which is the
-	// worker's Identity; it is to call RunWorker.
+	// worker's Identity; it is to call RunWorker. "/proc/self/exe" is this program: of that workers execute
+	// a copy that their users can't read.
 	Command []string
 	Env     []string
 }
@@ -62,8 +64,10 @@ func Confine() error {
 	if os.Getenv(confinedEnv) != "" {
 		return os.Unsetenv(confinedEnv)
 	}
-	return ptrace.Confine("/proc/self/exe", os.Args, append(os.Environ(), confinedEnv+"=1"))
+	return ptrace.Confine(ownProgram, os.Args, append(os.Environ(), confinedEnv+"=1"))
 }
+
+const ownProgram = "/proc/self/exe"
 
 // NewFront makes a front that serves nothing yet.
 func NewFront(o FrontOptions) *Front {
@@ -77,6 +81,12 @@ func (f *Front) Serve(l *net.UnixListener) error {
 	f.mu.Unlock()
 	if err := beTold(); err != nil {
 		return errors.Join(err, l.Close())
+	}
+	if f.program = f.opts.Command[0]; f.program == ownProgram {
+		if copied, err := ptrace.Private(); err == nil { // else workers hide a moment later
+			defer copied.Close()
+			f.program = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), copied.Fd())
+		}
 	}
 	for {
 		c, err := l.AcceptUnix()
@@ -246,7 +256,7 @@ func (f *Front) worker(name string, who Identity) (*worker, error) {
 	f.mu.Lock()
 	f.last[name] = time.Now()
 	f.mu.Unlock()
-	w, err := startWorker(name, who, names, f.opts)
+	w, err := startWorker(name, who, names, f.program, f.opts)
 	if err != nil {
 		return nil, err
 	}

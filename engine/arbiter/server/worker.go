@@ -37,7 +37,7 @@ const (
 // serves until its front says, or has ended.
 func RunWorker(who Identity, o Options) error {
 	if !who.Root && os.Getuid() == 0 {
-		return ptrace.Become(who.UID, who.GID, who.Groups, "/proc/self/exe", os.Args, os.Environ())
+		return ptrace.Become(who.UID, who.GID, who.Groups, ownProgram, os.Args, os.Environ())
 	}
 	if !who.Root && (os.Getuid() != int(who.UID) || os.Geteuid() != int(who.UID) || os.Getgid() != int(who.GID) || os.Getegid() != int(who.GID)) {
 		return fmt.Errorf("worker %v: the process is user %d's", who, os.Getuid())

@@ -30,13 +30,13 @@ type worker struct {
 //
 // With names, the file of a connection to the worker that keeps handlers by name, it asks there
 // for handlers.
-func startWorker(name string, who Identity, names *os.File, o FrontOptions) (*worker, error) {
+func startWorker(name string, who Identity, names *os.File, program string, o FrontOptions) (*worker, error) {
 	conn, theirs, err := pair(syscall.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
 	}
 	args := append(slices.Clone(o.Command[1:]), who.String())
-	cmd := exec.Command(o.Command[0], args...)
+	cmd := exec.Command(program, args...)
 	cmd.Args[0], cmd.Dir, cmd.Env, cmd.Stderr, cmd.ExtraFiles = "ptracer", "/", o.Env, os.Stderr, []*os.File{theirs}
 	if names != nil {
 		cmd.Env, cmd.ExtraFiles = append(slices.Clone(o.Env), namesEnv+"=1"), append(cmd.ExtraFiles, names)

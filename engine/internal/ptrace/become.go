@@ -3,6 +3,8 @@ package ptrace
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"slices"
 	"syscall"
@@ -88,6 +90,32 @@ func unprivileged(uid uint32) error {
 		return fmt.Errorf("become user %d: capabilities are left", uid)
 	}
 	return nil
+}
+
+// Private is a copy of this process's program, in memory, that other users may execute and not
+// read. A process that executes what it may not read is hidden from its first instruction on
+// (would_dump, fs/exec.c).
+func Private() (*os.File, error) {
+	fd, err := unix.MemfdCreate("ptracer", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3
+		fd, err = unix.MemfdCreate("ptracer", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	to := os.NewFile(uintptr(fd), "ptracer")
+	from, err := os.Open("/proc/self/exe")
+	if err == nil {
+		_, err = io.Copy(to, from)
+		from.Close()
+	}
+	if err == nil {
+		err = to.Chmod(0o711)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("copy the program: %w", err), to.Close())
+	}
+	return to, nil
 }
 
 // Hide keeps other processes of this process's user from tracing it and from looking at it,
