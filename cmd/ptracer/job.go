@@ -261,13 +261,19 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	j.finish(why)
 	err := j.sess.Detach()
 	<-j.drained
+	_ = j.sess.Stats() // whether there are still answers
 	if lost := j.lost(); lost != nil {
 		return errors.Join(lost, out.close())
 	}
 	unknown := j.tellUnknown()
 	var unwritten error
 	if why != broken && unknown == nil {
+		let := out.hold()
 		unwritten = result()
+		lost := j.lost() // meanwhile: what was read may be none
+		if let(lost == nil); lost != nil {
+			return errors.Join(lost, out.close())
+		}
 	}
 	unwritten = errors.Join(unwritten, out.close())
 	j.tellFailed()
@@ -289,16 +295,13 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	return status
 }
 
-// lost is why what was found out can't be had any more: a server that is gone. The
-// warning that says so has come already.
+// lost is why what was found out can't be had any more: a server that is gone.
 func (j *job) lost() error {
 	if !j.serverGone() {
 		return nil
 	}
 	s := j.sess.(*client.Session)
-	if words := lastWords(s.Socket()); words != "" {
-		j.say("%v%s", s.Err(), words)
-	}
+	j.say("what was found out is lost: %v%s", s.Err(), lastWords(s.Socket()))
 	return &commandEnded{statusFailed}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -57,6 +58,24 @@ func (o *output) Write(b []byte) (int, error) {
 	n, err := o.buf.Write(b)
 	o.note(err)
 	return n, err
+}
+
+// hold keeps what is written from then on until let, which writes it, or throws it away.
+func (o *output) hold() (let func(write bool)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	to := o.buf
+	var held bytes.Buffer
+	o.buf = bufio.NewWriter(&held)
+	return func(write bool) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		_ = o.buf.Flush()
+		if o.buf = to; write {
+			_, err := o.buf.Write(held.Bytes())
+			o.note(err)
+		}
+	}
 }
 
 func (o *output) flush() {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,7 +26,7 @@ import (
 // be another user's, run this program once more, in a part.
 const partEnv = "PTRACER_TEST_PART"
 
-var parts = map[string]func(){"agent": agentPart, "server": serverPart, "front": frontPart, "worker": workerPart}
+var parts = map[string]func(){"agent": agentPart, "server": serverPart, "front": frontPart, "activated": activatedPart, "worker": workerPart}
 
 func TestMain(m *testing.M) {
 	if run := parts[os.Getenv(partEnv)]; run != nil {
@@ -122,6 +123,14 @@ func (a *agent) perform(r request, b *answer) (err error) {
 		err = s.Control(context.Background(), r.ID, arbiter.Ask{Force: r.Force})
 	case "yield":
 		err = s.Yield(r.ID)
+	case "look": // at a file
+		var f *os.File
+		if f, err = os.Open(r.Text); err == nil {
+			err = f.Close()
+		}
+	case "signal":
+		pid, _ := strconv.Atoi(r.Text)
+		err = syscall.Kill(pid, syscall.Signal(r.ID))
 	case "detach":
 		err = s.Detach()
 	case "close":
@@ -265,6 +274,15 @@ func frontPart() {
 	if err := f.Serve(l); err != nil {
 		fmt.Println(err)
 	}
+}
+
+// activatedPart is a front as a service manager starts it, with its socket.
+func activatedPart() {
+	err := errors.Join(os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())), os.Setenv(partEnv, "front"))
+	if err == nil {
+		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	}
+	fmt.Println(err)
 }
 
 // workerPart is a worker of a server for all users.

@@ -151,8 +151,8 @@ func (s *Session) serve() {
 	}
 }
 
-// Err is why the session has ended, if that is not since its processes have, or by
-// Detach, and what was found out is lost with it: ErrServer.
+// Err is why what was found out is lost, in whole or in part: ErrServer. The session has
+// ended then, not since its processes have, or by Detach.
 func (s *Session) Err() error {
 	if s.lost.Load() {
 		return wire.ErrServer
@@ -279,8 +279,17 @@ func (s *Session) Forget(id event.ProbeID) error {
 
 // Hits implements engine.Session.
 func (s *Session) Hits(id event.ProbeID) uint64 {
-	reply, _ := call(s.api.Hits, s.probe(id))
+	reply, err := call(s.api.Hits, s.probe(id))
+	s.notice(err)
 	return reply.GetHits()
+}
+
+// notice notes that what was asked for can't be had any more, where an answer has no error. A
+// server that ends answers for a moment only; the next one at the socket does not know the token.
+func (s *Session) notice(err error) {
+	if errors.Is(err, wire.ErrServer) || errors.Is(err, wire.ErrToken) || errors.Is(err, arbiter.ErrClosed) {
+		s.lost.Store(true)
+	}
 }
 
 // Placements implements engine.Session.
@@ -293,6 +302,9 @@ func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
 				all = append(all, wire.ToPlacement(m))
 			}
 		}
+	}
+	if err != io.EOF {
+		s.notice(wire.FromStatus(err))
 	}
 	return all
 }
@@ -448,13 +460,15 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Exit implements engine.Session.
 func (s *Session) Exit(pid int) (engine.Exit, bool) {
-	reply, _ := call(s.api.Exit, s.process(pid))
+	reply, err := call(s.api.Exit, s.process(pid))
+	s.notice(err)
 	return engine.Exit{Status: int(reply.GetStatus()), Signal: int(reply.GetSignal())}, reply.GetKnown()
 }
 
 // Stats implements engine.Session.
 func (s *Session) Stats() engine.Stats {
-	r, _ := call(s.api.Stats, &wire.TracerRequest{Token: s.token})
+	r, err := call(s.api.Stats, &wire.TracerRequest{Token: s.token})
+	s.notice(err)
 	return engine.Stats{Stops: r.GetStops(), Hits: r.GetHits(), Missed: r.GetMissed() + s.Total(), Pause: time.Duration(r.GetPause()), Uncounted: r.GetUncounted()}
 }
 

@@ -51,24 +51,16 @@ func TestWorker(t *testing.T) {
 	if err != nil || exe.Mode().Perm() != 0o711 || exe.Sys().(*syscall.Stat_t).Uid != 0 {
 		t.Errorf("its program: %v, %v; want root's, not to be read by others: so it is hidden from its beginning", exe.Mode(), err)
 	}
-	for _, file := range []string{"mem", "maps", "fd/0", "environ"} {
-		cat := exec.Command("cat", fmt.Sprintf("/proc/%d/%s", w.PID, file))
-		cat.SysProcAttr = as(nobody)
-		if out, err := cat.CombinedOutput(); err == nil {
-			t.Errorf("its user reads %s: %q", file, out)
+	for _, file := range []string{"mem", "maps", "fd", "environ"} {
+		if b := a.do(request{Op: "look", Text: fmt.Sprintf("/proc/%d/%s", w.PID, file)}); b.Err == "" {
+			t.Errorf("its user may read %s", file)
 		}
 	}
-	stop := exec.Command("kill", "-STOP", strconv.Itoa(w.PID))
-	stop.SysProcAttr = as(nobody)
 	for range 20 {
-		if out, err := stop.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		a.ok(request{Op: "signal", Text: strconv.Itoa(w.PID), ID: int(syscall.SIGSTOP)})
 		if _, err := root.Tasks(p.pid()); err != nil {
 			t.Fatal(err)
 		}
-		stop = exec.Command("kill", "-STOP", strconv.Itoa(w.PID))
-		stop.SysProcAttr = as(nobody)
 	}
 	count := register(t, root, engine.ProbeSpec{Location: "work"})
 	p.goOn()
@@ -101,7 +93,7 @@ func TestWorkerKilled(t *testing.T) {
 	if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if e := a.do(request{Op: "interrupt", ID: p.pid()}); !strings.Contains(e.Err, "server is gone") {
+	if e := a.do(request{Op: "interrupt", ID: p.pid()}); !strings.Contains(e.Err, "server is gone") && !strings.Contains(e.Err, "no such tracer") { // by the next worker
 		t.Errorf("its tracer is told %q", e.Err)
 	}
 	q.goOn()
@@ -221,8 +213,8 @@ func TestPassed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	cmd := exec.Command("/bin/sh", "-c", "LISTEN_PID=$$ exec "+os.Args[0])
-	cmd.Env = append(os.Environ(), partEnv+"=front", "LISTEN_FDS=1")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), partEnv+"=activated", "LISTEN_FDS=1")
 	cmd.ExtraFiles, cmd.Stderr = []*os.File{file}, os.Stderr
 	in, err := cmd.StdinPipe()
 	if err == nil {

@@ -131,7 +131,7 @@ func (s *Server) serve(from source) error {
 
 // lastWords is how long clients have, when the server ends, to read what was found
 // out.
-const lastWords = 2 * time.Second
+const lastWords = 5 * time.Second
 
 // Close ends all tracers and lets their processes go. Clients are told, and may
 // read what was found out for a moment; a new server can begin at once.

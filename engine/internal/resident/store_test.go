@@ -182,7 +182,7 @@ func TestStranger(t *testing.T) {
 		skip.Missing(t, "root, for another user's folder")
 	}
 	run := func(uid uint32) *exec.Cmd {
-		cmd := exec.Command("/bin/cat")
+		cmd := exec.Command(fixture.Path(t, "sleeper"), "pause")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		if _, err := cmd.StdinPipe(); err != nil {
 			t.Fatal(err)
