@@ -164,7 +164,7 @@ func (s *session) stopOf(t *inferior.Task) (ptrace.Stop, error) {
 
 // seeEnds notes which tasks have ended, of the process whose first task t is.
 func (s *session) seeEnds(t *inferior.Task) {
-	ids, _ := inferior.TaskIDs(t.TID) // also those that we have not heard of yet
+	ids, _ := inferior.TaskIDs(t.TID) // also those that have not been told of yet
 	for _, id := range ids {
 		if id == t.TID {
 			continue

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// A file costs its maker as little as he likes: of a sparse one of terabytes a few
+// A file costs its maker next to nothing: of a sparse one of terabytes a few
 // kilobytes are on the disk, and what is packed in one of these unpacks to gigabytes.
 // The reader pays for what is really there, and no more than this:
 //

@@ -130,7 +130,7 @@ type ServerInfo struct {
 	Version   string
 	Since     time.Time
 	HoldLimit time.Duration // 0: none
-	Worker    string        // of a server for all users: the worker that serves us; else ""
+	Worker    string        // of a server for all users: the worker that serves this client; else ""
 }
 
 // Server tells of the server that answers.

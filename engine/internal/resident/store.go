@@ -324,7 +324,7 @@ func (s *Store) has(m symbols.Mapping) bool {
 	return m.Of(f)
 }
 
-// List are the folders with a note that we may look into and that are believed, by
+// List are the folders with a note that this process may look into and that are believed, by
 // process, those of the same id by the time of their start. Of a process that has
 // ended nobody knows whose it was: there it is the reader's own.
 func List() (list []*Store, err error) {

@@ -175,7 +175,7 @@ func foreign(t *testing.T, pid int) *Store {
 	return s
 }
 
-// TestStranger: what another user has left counts for a process of his, as long as that is
+// TestStranger: what another user has left counts for a process of that user, as long as that is
 // there, and for no other.
 func TestStranger(t *testing.T) {
 	if os.Geteuid() != 0 {
