@@ -121,6 +121,8 @@ func (r *Row) CheckMethod(a *Answer) error {
 	switch {
 	case len(rungs) == 0:
 		return fmt.Errorf("rung: nothing is said of it")
+	case r.Where != "kernel" && notNoted(a) > 0:
+		return fmt.Errorf("%d stacks are not noted: there is room", notNoted(a))
 	case r.Where == "kernel":
 		allowed = []string{"kernel"}
 	case allowed == nil:
