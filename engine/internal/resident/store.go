@@ -259,9 +259,12 @@ func (s *Store) readNote() ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
-// Remove removes the folder and all in it.
+// Remove removes the folder and all in it. One that is gone has been removed.
 func (s *Store) Remove() error {
 	home, err := openFolder(filepath.Dir(s.dir), s.uid)
+	if errors.Is(err, fs.ErrNotExist) { // it was the last one of its user's
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -304,3 +304,19 @@ func TestMapped(t *testing.T) {
 		}
 	}
 }
+
+// TestRemoveTwice removes a store whose user has no other: with the last one the user's folder goes.
+func TestRemoveTwice(t *testing.T) {
+	s := &Store{dir: filepath.Join(t.TempDir(), "home", "1-1"), uid: os.Geteuid()}
+	if err := errors.Join(os.Mkdir(filepath.Dir(s.dir), 0o700), os.Mkdir(s.dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Remove(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Dir(s.dir)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the folder is there: %v", err)
+		}
+	}
+}
