@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"slices"
+
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -34,21 +37,11 @@ func (s *session) noteCopy(p *inferior.Process, of symbols.Mapping) {
 			if r.Dev != of.Dev || r.Inode != of.Inode {
 				continue
 			}
-			for _, site := range p.Space.Table.Sites() {
+			shown := slices.DeleteFunc(slices.Clone(p.Space.Table.Sites()), func(site *breakpoint.Site) bool {
 				offset := uint64(site.Addr-r.Start) + r.Offset
-				if g, ok := site.Tag.(*tag); ok && r.Contains(site.Addr) && offset >= of.Offset && offset-of.Offset < uint64(of.End-of.Start) {
-					g.note(gapCopy)
-				}
-			}
-		}
-	}
-}
-
-// note notes at a site's placements what of their hits is not counted.
-func (g *tag) note(gap string) {
-	for _, pl := range g.list {
-		if pl.gap == "" {
-			pl.gap = gap
+				return !r.Contains(site.Addr) || offset < of.Offset || offset-of.Offset >= uint64(of.End-of.Start)
+			})
+			noteGap(shown, gapCopy)
 		}
 	}
 }

@@ -80,12 +80,11 @@ const (
 	stuckBusy = 60 * time.Second // one that could run
 )
 
-// watchdog ends a wait for one task that takes too long. Its zero value is of one that has
-// just begun.
+// watchdog ends a wait for one task that takes too long.
 type watchdog struct {
 	s     *session
 	t     *inferior.Task
-	begun time.Time
+	begun time.Time // the zero time: it has just begun
 	told  bool
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -186,7 +187,7 @@ func (a *attacker) worker() {
 			if err := syscall.Kill(pid, signal); err == nil {
 				fmt.Printf("count signal to a worker: done\n")
 			}
-			if may(pid) && programOf(pid).file == "" {
+			if may(pid) && slices.Contains(childrenOf(a.server), pid) { // still: its number is not another's
 				fmt.Println("WRONG a worker can be looked into")
 			}
 		}

@@ -19,11 +19,11 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Front is the server of all users. It traces nothing, and reads nothing of what users
-// send or own: it asks the kernel who has connected, and hands the connection to a worker of
-// that user's, a process that it starts where there is none. Root's connections go, as
-// root asks for it, to the worker of a user, so that both share that user's processes, or to one with all rights,
-// which serves root alone.
+// Front is the server of all users. It traces nothing, and reads nothing that users send or
+// own. It asks the kernel who has connected, and hands the connection to a worker of that
+// user's: a process, which it starts where there is none. A connection of root's says which worker it
+// is for: that of a user, whose processes both share then, or the one with all rights, which
+// serves root alone.
 type Front struct {
 	opts    FrontOptions
 	mu      sync.Mutex
@@ -79,7 +79,7 @@ func (f *Front) Serve(l *net.UnixListener) error {
 	f.mu.Lock()
 	f.source = l
 	f.mu.Unlock()
-	if err := beTold(); err != nil {
+	if err := differ(); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	if f.program = f.opts.Command[0]; f.program == ownProgram {
@@ -101,9 +101,9 @@ func (f *Front) Serve(l *net.UnixListener) error {
 	}
 }
 
-// beTold makes the size of this process another than that of its workers, which run the same program:
-// by an equal size a test may take one of them for a process that shares the front's memory.
-func beTold() error {
+// differ makes the size of this process another than that of its workers, which run the same
+// program. Who looks for processes that share the front's memory looks for an equal size.
+func differ() error {
 	_, err := syscall.Mmap(-1, 0, os.Getpagesize(), syscall.PROT_NONE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	return err
 }
@@ -212,7 +212,7 @@ func (f *Front) handTo(name string, who Identity, m message, c *net.UnixConn) {
 			return
 		}
 		f.unhand(w)
-		if !w.gone(err) {
+		if !hasEnded(err) {
 			return
 		}
 		f.drop(w)

@@ -1,8 +1,10 @@
 // Package server lets tracers of other processes share sessions: it serves the
 // protocol of package wire at a Unix socket, with an arbiter behind it.
 //
-// Who asks is known by the socket, and each request is answered with what ptrace
-// would let that user do (engine.MayTrace), not with what we may. A tracer lives
+// Who asks is known by the socket. A Server acts with the rights of its process, for that
+// process's user and for root. A Front serves all users: it has a Server for each, in a process of that
+// user's (RunWorker). Each request is held against what ptrace would let who asks do
+// (engine.MayTrace). A tracer lives
 // as long as the call that made it: a client that dies, hangs up or does not
 // answer for some time (HTTP/2 pings) is gone, and its tracer with it.
 //

@@ -196,8 +196,9 @@ func (in *inbox) offer() {
 	case !rests:
 	case in.used():
 		in.rest()
-	default:
+	default: // once more, if the front has a connection on its way
 		_ = send(in.front, m, nil)
+		in.rest()
 	}
 }
 

@@ -57,15 +57,15 @@ const (
 	ceasing = lastWords + 5*time.Second
 )
 
-// give hands a connection over. A worker that does not take it, because its user has
-// stopped it, loses it.
+// give hands a connection over. A worker that does not take it in time loses
+// it: its user can keep it from running.
 func (w *worker) give(m message, c *net.UnixConn) error {
 	_ = w.conn.SetWriteDeadline(time.Now().Add(giving))
 	return send(w.conn, m, c)
 }
 
-// gone is whether an error of give says that the process has ended.
-func (w *worker) gone(err error) bool { return !errors.Is(err, os.ErrDeadlineExceeded) }
+// hasEnded is whether an error of give says that the process has.
+func hasEnded(err error) bool { return !errors.Is(err, os.ErrDeadlineExceeded) }
 
 // say tells it something without a connection.
 func (w *worker) say(k kind) {
@@ -82,8 +82,8 @@ func (w *worker) wait() error {
 	return w.err
 }
 
-// end has it let its processes go and end. One that does not, because its user has stopped
-// it, is killed: its processes go on in either case.
+// end has it let its processes go and end. One that does not, since its user keeps it from
+// running, is killed: its processes go on in either case.
 func (w *worker) end() error {
 	w.say(ending)
 	kill := time.AfterFunc(ceasing, func() { _ = w.cmd.Process.Kill() })

@@ -17,9 +17,9 @@ import (
 // effective and saved ids are the given ones, no capability is left, and no program that is
 // executed from then on gives one (PR_SET_NO_NEW_PRIVS). It returns only an error.
 //
-// Ids are a thread's to the kernel. One thread changes its own, and the program has a
-// memory of its own: nothing of this process has the new ids. So no process of the new
-// user's has memory that was the tracer's, whatever signals that user sends it.
+// Ids are a thread's to the kernel. The calling thread changes its own, and the program that it
+// executes has a memory of its own. Until then the user can stop this process, but not look into
+// it (commit_creds, kernel/cred.c): call it in a process that has nothing to lose.
 func Become(uid, gid uint32, groups []uint32, path string, args, env []string) error {
 	runtime.LockOSThread() // for good: the thread must not come back with half of its ids
 	if uid == 0 {
@@ -138,11 +138,11 @@ func Hidden() bool {
 func KeepGoing(pid int) {
 	for {
 		var info SigInfo
-		_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_PID, uintptr(pid), uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, 0, 0)
-		switch {
-		case errno == unix.EINTR:
+		errno := waitid(pid, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, true)
+		if errno == unix.EINTR {
 			continue
-		case errno != 0 || Decode(pid, info.waitStatus()).Kind == Exited || Decode(pid, info.waitStatus()).Kind == Killed:
+		}
+		if kind := Decode(pid, info.waitStatus()).Kind; errno != 0 || kind == Exited || kind == Killed {
 			return
 		}
 		_ = unix.Kill(pid, unix.SIGCONT)
