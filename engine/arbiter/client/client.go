@@ -242,7 +242,8 @@ func (l *link) worker(name string) (*link, error) {
 }
 
 // workers calls f with a link to each worker of a server for all users where it is root who
-// asks, else with l.
+// asks, else with l. A worker that ends meanwhile is passed over: its user can end it at any time, and
+// what it had is gone with it.
 func (l *link) workers(f func(*link) error) error {
 	if !l.forRoot() {
 		return f(l)
@@ -253,14 +254,13 @@ func (l *link) workers(f func(*link) error) error {
 	}
 	for _, name := range names {
 		of, err := l.worker(name)
-		if err != nil {
-			return err
+		if err == nil {
+			err = f(of)
+			if of != l {
+				of.conn.Close()
+			}
 		}
-		err = f(of)
-		if of != l {
-			of.conn.Close()
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, wire.ErrServer) {
 			return err
 		}
 	}

@@ -96,6 +96,9 @@ func TestWorkerKilled(t *testing.T) {
 	if e := a.do(request{Op: "interrupt", ID: p.pid()}); !strings.Contains(e.Err, "server is gone") && !strings.Contains(e.Err, "no such tracer") { // by the next worker
 		t.Errorf("its tracer is told %q", e.Err)
 	}
+	if list, err := (Dialer{Socket: socket}).Tracers(0); err != nil || len(list) != 1 || list[0].UID != other {
+		t.Errorf("root is told of %v, %v; want the other user's tracer", list, err)
+	}
 	q.goOn()
 	if err := q.end(); err != nil || b.ok(request{Op: "hits", ID: 1}).N != 400 {
 		t.Errorf("the other user: %v, %d hits", err, b.ok(request{Op: "hits", ID: 1}).N)
