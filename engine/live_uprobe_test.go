@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,6 +38,9 @@ func newUprobe(t testing.TB, pid int, path, function string, off arch.Addr) *upr
 	if err != nil {
 		t.Fatal(err)
 	}
+	var pin runtime.Pinner
+	pin.Pin(name)
+	defer pin.Unpin()
 	typ, _ := strconv.Atoi(strings.TrimSpace(string(kind)))
 	attr := unix.PerfEventAttr{Type: uint32(typ), Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Ext1: uint64(uintptr(unsafe.Pointer(name))), Ext2: fileOffset(t, path, start+off)}
 	fd, err := unix.PerfEventOpen(&attr, pid, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)

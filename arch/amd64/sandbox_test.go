@@ -165,18 +165,26 @@ func (s *sandbox) ptrace(request int, addr, data uintptr) {
 	}
 }
 
+// ptraceAt is ptrace with memory of this process.
+func (s *sandbox) ptraceAt(request int, addr uintptr, data unsafe.Pointer) {
+	s.t.Helper()
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(s.pid), addr, uintptr(data), 0, 0); errno != 0 {
+		s.t.Fatalf("ptrace %#x: %v", request, errno)
+	}
+}
+
 func (s *sandbox) regset(kind uintptr, size int) []byte {
 	s.t.Helper()
 	buf := make([]byte, size)
 	iov := unix.Iovec{Base: &buf[0], Len: uint64(size)}
-	s.ptrace(unix.PTRACE_GETREGSET, kind, uintptr(unsafe.Pointer(&iov)))
+	s.ptraceAt(unix.PTRACE_GETREGSET, kind, unsafe.Pointer(&iov))
 	return buf[:iov.Len]
 }
 
 func (s *sandbox) setRegset(kind uintptr, buf []byte) {
 	s.t.Helper()
 	iov := unix.Iovec{Base: &buf[0], Len: uint64(len(buf))}
-	s.ptrace(unix.PTRACE_SETREGSET, kind, uintptr(unsafe.Pointer(&iov)))
+	s.ptraceAt(unix.PTRACE_SETREGSET, kind, unsafe.Pointer(&iov))
 }
 
 func (s *sandbox) regs() (r arch.Regs) {

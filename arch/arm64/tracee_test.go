@@ -115,12 +115,20 @@ func (c *tracee) ptrace(request int, addr, data uintptr) {
 	}
 }
 
+// ptraceAt is ptrace with memory of this process.
+func (c *tracee) ptraceAt(request int, addr uintptr, data unsafe.Pointer) {
+	c.Helper()
+	if _, _, errno := syscall.Syscall6(syscall.SYS_PTRACE, uintptr(request), uintptr(c.pid), addr, uintptr(data), 0, 0); errno != 0 {
+		c.Fatalf("ptrace %#x: %v", request, errno)
+	}
+}
+
 // regSet reads or writes a register set.
 func (c *tracee) regSet(request int, set uintptr, buf []byte) {
 	c.Helper()
 	iov := syscall.Iovec{Base: &buf[0]}
 	iov.SetLen(len(buf))
-	c.ptrace(request, set, uintptr(unsafe.Pointer(&iov)))
+	c.ptraceAt(request, set, unsafe.Pointer(&iov))
 }
 
 func (c *tracee) regs() (r arch.Regs) {
@@ -153,13 +161,13 @@ func (c *tracee) fp() []byte {
 
 func (c *tracee) sigMask() (mask uint64) {
 	c.Helper()
-	c.ptrace(ptraceGetSigMask, 8, uintptr(unsafe.Pointer(&mask)))
+	c.ptraceAt(ptraceGetSigMask, 8, unsafe.Pointer(&mask))
 	return mask
 }
 
 func (c *tracee) setSigMask(mask uint64) {
 	c.Helper()
-	c.ptrace(ptraceSetSigMask, 8, uintptr(unsafe.Pointer(&mask)))
+	c.ptraceAt(ptraceSetSigMask, 8, unsafe.Pointer(&mask))
 }
 
 func (c *tracee) write(at arch.Addr, p []byte) {

@@ -94,6 +94,14 @@ func TestRules(t *testing.T) {
 		{"lent", "engine/internal/ptrace/a.go", `import "syscall"; var _ = syscall.SysProcAttr{Credential: nil}`, "engine/internal/ptrace/a.go:1: lent"},
 		{"lent by a test's helper", "internal/a/a.go", `import "syscall"; var _ = syscall.SysProcAttr{Credential: nil}`, ""},
 
+		{"moved", "engine/internal/ptrace/a.go", `import "unsafe"; func f(p *int) { g(uintptr(unsafe.Pointer(p))) }`, "engine/internal/ptrace/a.go:1: moved"},
+		{"moved on", "engine/internal/ptrace/a.go", `import "unsafe"; func f(p unsafe.Pointer) { g(uintptr(p)) }`, "moved"},
+		{"moved later", "engine/internal/ptrace/a.go", `import "unsafe"; func f(p *int) { n := uintptr(unsafe.Pointer(p)); unix.RawSyscall(0, n, 0, 0) }`, "moved"},
+		{"moved by a variable", "engine/internal/ptrace/a.go", `import "unsafe"; func f(p *int) { call := unix.RawSyscall; call(0, uintptr(unsafe.Pointer(p)), 0, 0) }`, "moved"},
+		{"in its place", "engine/internal/ptrace/a.go", `import "unsafe"; func f(p unsafe.Pointer) { unix.RawSyscall(0, uintptr(p), uintptr(unsafe.Pointer(&x)), 0) }`, ""},
+		{"a size", "engine/internal/ptrace/a.go", `import "unsafe"; func f(n int) { g(uintptr(n)) }`, ""},
+		{"a remainder", "engine/handler/interp/a.go", `import "unsafe"; func f(p *int) bool { return uintptr(unsafe.Pointer(p))%8 == 0 }`, ""},
+
 		{"test", "arch/a_test.go", `import "os"`, "no Go files"},
 		{"fixture", "testdata/src/a.go", `import "C"`, "no Go files"},
 		{"hidden", ".x/a.go", `import "C"`, "no Go files"},

@@ -89,6 +89,7 @@ var rules = []rule{
 	{"joined", checkJoined},
 	{"printed", checkPrinted},
 	{"lent", checkLent},
+	{"moved", checkMoved},
 }
 
 type rule struct {
@@ -202,6 +203,63 @@ func checkLent(s source, tell func(int, string)) {
 		}
 		return true
 	})
+}
+
+// pinned are the files that keep an address as a number beside what holds the memory in its
+// place.
+var pinned = []string{"bench/internal/contender/perf.go"} // runtime.Pinner
+
+// checkMoved holds that an address is made a number only where nothing can move what is there:
+// as an argument of the kernel's call itself. A call of a Go function may grow the stack, and the
+// runtime moves it then; the kernel would write to memory that is free, and the caller would
+// read what was there before. As an operand, and as an arch.Addr (of mapped memory), a number
+// may be used, too.
+func checkMoved(s source, tell func(int, string)) {
+	if within(s.pkg, tools) || slices.Contains(pinned, s.name) {
+		return
+	}
+	fine := map[ast.Expr]bool{}
+	pointers := map[string]bool{}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Field:
+			if selected(n.Type) == "unsafe.Pointer" {
+				for _, name := range n.Names {
+					pointers[name.Name] = true
+				}
+			}
+		case *ast.BinaryExpr:
+			fine[n.X], fine[n.Y] = true, true
+		case *ast.CallExpr:
+			if name := called(n); kernelCalls[name] || name == "arch.Addr" {
+				for _, arg := range n.Args {
+					fine[arg] = true
+				}
+			}
+			if to, ok := n.Fun.(*ast.Ident); ok && to.Name == "uintptr" && !fine[n] && len(n.Args) == 1 && isPointer(n.Args[0], pointers) {
+				tell(s.line(n), "an address is a number as an argument of the kernel's call itself only: the stack may move")
+			}
+		}
+		return true
+	})
+}
+
+// kernelCalls are the functions that keep what their arguments point to in its place.
+var kernelCalls = map[string]bool{
+	"unix.Syscall": true, "unix.Syscall6": true, "unix.RawSyscall": true, "unix.RawSyscall6": true,
+	"syscall.Syscall": true, "syscall.Syscall6": true, "syscall.RawSyscall": true, "syscall.RawSyscall6": true,
+}
+
+// isPointer reports whether an expression is an unsafe pointer: one that is made here, or a
+// parameter.
+func isPointer(e ast.Expr, pointers map[string]bool) bool {
+	switch e := e.(type) {
+	case *ast.CallExpr:
+		return called(e) == "unsafe.Pointer" || called(e) == "unsafe.Add"
+	case *ast.Ident:
+		return pointers[e.Name]
+	}
+	return false
 }
 
 func checkPure(s source, tell func(int, string)) {

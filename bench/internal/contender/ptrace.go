@@ -152,7 +152,7 @@ func (t *tracer) attach(cpu int) error {
 		}
 	}
 	first := t.tids[0]
-	if err := request(unix.PTRACE_PEEKTEXT, first, uintptr(t.site.Addr), uintptr(unsafe.Pointer(&t.original))); err != nil {
+	if err := requestAt(unix.PTRACE_PEEKTEXT, first, uintptr(t.site.Addr), unsafe.Pointer(&t.original)); err != nil {
 		return err
 	}
 	t.trapped = withTrap(t.original)
@@ -227,6 +227,14 @@ func (t *tracer) release(tid int) error {
 // told of it.
 func request(what, tid int, addr, data uintptr) error {
 	if _, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(what), uintptr(tid), addr, data, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// requestAt is request with memory of this process.
+func requestAt(what, tid int, addr uintptr, data unsafe.Pointer) error {
+	if _, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(what), uintptr(tid), addr, uintptr(data), 0, 0); errno != 0 {
 		return errno
 	}
 	return nil

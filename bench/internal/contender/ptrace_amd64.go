@@ -19,17 +19,17 @@ func pcOf(r *unix.PtraceRegs) uint64     { return r.Rip }
 func setPC(r *unix.PtraceRegs, v uint64) { r.Rip = v }
 
 func getRegs(tid int, r *unix.PtraceRegs) error {
-	return request(unix.PTRACE_GETREGS, tid, 0, uintptr(unsafe.Pointer(r)))
+	return requestAt(unix.PTRACE_GETREGS, tid, 0, unsafe.Pointer(r))
 }
 
 func setRegs(tid int, r *unix.PtraceRegs) error {
-	return request(unix.PTRACE_SETREGS, tid, 0, uintptr(unsafe.Pointer(r)))
+	return requestAt(unix.PTRACE_SETREGS, tid, 0, unsafe.Pointer(r))
 }
 
 // movePC moves a thread that stands at the site's trap, by two requests.
 func movePC(tid int, site, to uint64) bool {
 	var pc uint64
-	return request(unix.PTRACE_PEEKUSR, tid, ripAt, uintptr(unsafe.Pointer(&pc))) == nil && pc == trapPC(site) &&
+	return requestAt(unix.PTRACE_PEEKUSR, tid, ripAt, unsafe.Pointer(&pc)) == nil && pc == trapPC(site) &&
 		request(unix.PTRACE_POKEUSR, tid, ripAt, uintptr(to)) == nil
 }
 

@@ -22,7 +22,7 @@ func setRegs(tid int, r *unix.PtraceRegs) error { return regset(unix.PTRACE_SETR
 func regset(what, tid int, r *unix.PtraceRegs) error {
 	const general = 1
 	v := unix.Iovec{Base: (*byte)(unsafe.Pointer(r)), Len: uint64(unsafe.Sizeof(*r))}
-	return request(what, tid, general, uintptr(unsafe.Pointer(&v)))
+	return requestAt(what, tid, general, unsafe.Pointer(&v))
 }
 
 // movePC moves a thread that stands at the site's trap; there is no request for

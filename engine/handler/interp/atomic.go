@@ -115,7 +115,6 @@ func storeRelease(b []byte, v uint64) {
 }
 
 func around(b []byte) (word *uint32, shift uint) {
-	p := uintptr(unsafe.Pointer(&b[0]))
-	in := p % 4
+	in := uintptr(unsafe.Pointer(&b[0])) % 4
 	return (*uint32)(unsafe.Add(unsafe.Pointer(&b[0]), -int(in))), uint(in) * 8
 }

@@ -27,13 +27,15 @@ func Become(uid, gid uint32, groups []uint32, path string, args, env []string) e
 	}
 	list := make([]uint32, max(len(groups), 1))
 	copy(list, groups)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&list[0])), 0); errno != 0 {
+		return fmt.Errorf("become user %d: setgroups: %w", uid, errno)
+	}
 	for _, c := range []struct {
 		name string
 		nr   uintptr
 		a, b uintptr
 		c    uintptr
 	}{
-		{"setgroups", unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&list[0])), 0},
 		{"setresgid", unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)},
 		{"setresuid", unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)},
 		{"PR_SET_NO_NEW_PRIVS", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0},
@@ -42,7 +44,6 @@ func Become(uid, gid uint32, groups []uint32, path string, args, env []string) e
 			return fmt.Errorf("become user %d: %s: %w", uid, c.name, errno)
 		}
 	}
-	runtime.KeepAlive(list)
 	if err := unprivileged(uid); err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func SetDebug(task int, regs *[MaxDebug]Debug) error {
 func DebugHit(task int, _ *SigInfo, _ *[MaxDebug]Debug) (bits uint8, err error) {
 	const status = 6
 	var v uint64
-	errno := request(unix.PTRACE_PEEKUSR, task, debugOffset+8*status, uintptr(unsafe.Pointer(&v)))
+	errno := requestAt(unix.PTRACE_PEEKUSR, task, debugOffset+8*status, unsafe.Pointer(&v))
 	if errno != 0 {
 		return 0, failed("PTRACE_PEEKUSER", task, errno)
 	}

@@ -23,7 +23,7 @@ const (
 // GetDispatch reads a stopped task's. The kernel can tell since Linux 6.4; one that has
 // no such thing says EINVAL (include/linux/syscall_user_dispatch.h), an older one EIO.
 func GetDispatch(task int) (d Dispatch, err error) {
-	errno := request(requestGetDispatch, task, unsafe.Sizeof(d), uintptr(unsafe.Pointer(&d)))
+	errno := requestAt(requestGetDispatch, task, unsafe.Sizeof(d), unsafe.Pointer(&d))
 	if errno == unix.EINVAL {
 		return Dispatch{}, nil
 	}
@@ -42,5 +42,5 @@ func SetDispatch(task int, d Dispatch) error {
 }
 
 func setDispatch(task int, d Dispatch) unix.Errno {
-	return request(requestSetDispatch, task, unsafe.Sizeof(d), uintptr(unsafe.Pointer(&d)))
+	return requestAt(requestSetDispatch, task, unsafe.Sizeof(d), unsafe.Pointer(&d))
 }

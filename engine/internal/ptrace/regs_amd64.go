@@ -11,17 +11,17 @@ const pcOffset = 16 * 8 // rip in struct user_regs_struct
 
 // GetRegs reads a stopped task's general registers.
 func GetRegs(task int, r *arch.Regs) error {
-	return failed("PTRACE_GETREGS", task, request(unix.PTRACE_GETREGS, task, 0, uintptr(unsafe.Pointer(r))))
+	return failed("PTRACE_GETREGS", task, requestAt(unix.PTRACE_GETREGS, task, 0, unsafe.Pointer(r)))
 }
 
 // SetRegs replaces a stopped task's general registers.
 func SetRegs(task int, r *arch.Regs) error {
-	return failed("PTRACE_SETREGS", task, request(unix.PTRACE_SETREGS, task, 0, uintptr(unsafe.Pointer(r))))
+	return failed("PTRACE_SETREGS", task, requestAt(unix.PTRACE_SETREGS, task, 0, unsafe.Pointer(r)))
 }
 
 // GetPC reads a stopped task's program counter alone.
 func GetPC(task int) (pc arch.Addr, err error) {
-	errno := request(unix.PTRACE_PEEKUSR, task, pcOffset, uintptr(unsafe.Pointer(&pc)))
+	errno := requestAt(unix.PTRACE_PEEKUSR, task, pcOffset, unsafe.Pointer(&pc))
 	return pc, failed("PTRACE_PEEKUSER", task, errno)
 }
 
@@ -33,7 +33,7 @@ func SetPC(task int, pc arch.Addr) error {
 // ThreadPointer is a stopped task's fs base.
 func ThreadPointer(task int) (pointer uint64, err error) {
 	const fsOffset = 21 * 8 // fs_base in struct user_regs_struct
-	errno := request(unix.PTRACE_PEEKUSR, task, fsOffset, uintptr(unsafe.Pointer(&pointer)))
+	errno := requestAt(unix.PTRACE_PEEKUSR, task, fsOffset, unsafe.Pointer(&pointer))
 	return pointer, failed("PTRACE_PEEKUSER", task, errno)
 }
 

@@ -90,5 +90,5 @@ const SyscallWord = 8 // x8
 
 func setRegSet(task int, set uintptr, p unsafe.Pointer, size int) unix.Errno {
 	iov := unix.Iovec{Base: (*byte)(p), Len: uint64(size)}
-	return request(unix.PTRACE_SETREGSET, task, set, uintptr(unsafe.Pointer(&iov)))
+	return requestAt(unix.PTRACE_SETREGSET, task, set, unsafe.Pointer(&iov))
 }

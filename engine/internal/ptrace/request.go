@@ -19,6 +19,15 @@ func request(req uintptr, task int, addr, data uintptr) unix.Errno {
 	return errno
 }
 
+// requestAt is request with memory that the kernel reads or writes. Its address is a number
+// in the call of the kernel only: a call of a Go function may grow the stack, which moves it, and a
+// number does not move along (TestStackMoves; internal/check, "moved").
+func requestAt(req uintptr, task int, addr uintptr, data unsafe.Pointer) unix.Errno {
+	step()
+	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, req, uintptr(task), addr, uintptr(data), 0, 0)
+	return errno
+}
+
 // Follow is the set of options under which new tasks and programs are
 // reported and attached by the kernel itself.
 const Follow = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
@@ -78,7 +87,7 @@ func Detach(task int, signal unix.Signal) error {
 // killed stands at Exit by now, and the number is its status: the error is ESRCH.
 func EventMessage(task int, kind Kind) (int, error) {
 	var msg uint64
-	if errno := request(unix.PTRACE_GETEVENTMSG, task, 0, uintptr(unsafe.Pointer(&msg))); errno != 0 {
+	if errno := requestAt(unix.PTRACE_GETEVENTMSG, task, 0, unsafe.Pointer(&msg)); errno != 0 {
 		return 0, failed("PTRACE_GETEVENTMSG", task, errno)
 	}
 	var info SigInfo // asked for behind the number: where the stop is this one still, it was at the number
@@ -117,23 +126,23 @@ const (
 
 // GetSigInfo reads the siginfo of the signal that a task is stopped at.
 func GetSigInfo(task int, info *SigInfo) error {
-	return failed("PTRACE_GETSIGINFO", task, request(unix.PTRACE_GETSIGINFO, task, 0, uintptr(unsafe.Pointer(info))))
+	return failed("PTRACE_GETSIGINFO", task, requestAt(unix.PTRACE_GETSIGINFO, task, 0, unsafe.Pointer(info)))
 }
 
 // SetSigInfo replaces the siginfo of the signal that a task is stopped at.
 func SetSigInfo(task int, info *SigInfo) error {
-	return failed("PTRACE_SETSIGINFO", task, request(unix.PTRACE_SETSIGINFO, task, 0, uintptr(unsafe.Pointer(info))))
+	return failed("PTRACE_SETSIGINFO", task, requestAt(unix.PTRACE_SETSIGINFO, task, 0, unsafe.Pointer(info)))
 }
 
 // GetSigMask reads a stopped task's blocked signals, bit n-1 for signal n.
 func GetSigMask(task int) (mask uint64, err error) {
-	errno := request(requestGetSigMask, task, 8, uintptr(unsafe.Pointer(&mask)))
+	errno := requestAt(requestGetSigMask, task, 8, unsafe.Pointer(&mask))
 	return mask, failed("PTRACE_GETSIGMASK", task, errno)
 }
 
 // SetSigMask replaces a stopped task's blocked signals.
 func SetSigMask(task int, mask uint64) error {
-	return failed("PTRACE_SETSIGMASK", task, request(requestSetSigMask, task, 8, uintptr(unsafe.Pointer(&mask))))
+	return failed("PTRACE_SETSIGMASK", task, requestAt(requestSetSigMask, task, 8, unsafe.Pointer(&mask)))
 }
 
 // PokeWord writes one word of a stopped task's memory, whatever its
@@ -144,7 +153,7 @@ func PokeWord(task int, addr arch.Addr, word uint64) error {
 
 func getRegSet(task int, set uintptr, p unsafe.Pointer, size *int) unix.Errno {
 	iov := unix.Iovec{Base: (*byte)(p), Len: uint64(*size)}
-	errno := request(unix.PTRACE_GETREGSET, task, set, uintptr(unsafe.Pointer(&iov)))
+	errno := requestAt(unix.PTRACE_GETREGSET, task, set, unsafe.Pointer(&iov))
 	*size = int(iov.Len)
 	return errno
 }

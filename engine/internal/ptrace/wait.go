@@ -12,11 +12,12 @@ func waitid(task int, info *SigInfo, flags int, block bool) unix.Errno {
 	if task > 0 {
 		kind, id = unix.P_PID, uintptr(task)
 	}
-	call := unix.RawSyscall6
+	var errno unix.Errno
 	if block {
-		call = unix.Syscall6
+		_, _, errno = unix.Syscall6(unix.SYS_WAITID, kind, id, uintptr(unsafe.Pointer(info)), uintptr(flags), 0, 0)
+	} else {
+		_, _, errno = unix.RawSyscall6(unix.SYS_WAITID, kind, id, uintptr(unsafe.Pointer(info)), uintptr(flags), 0, 0)
 	}
-	_, _, errno := call(unix.SYS_WAITID, kind, id, uintptr(unsafe.Pointer(info)), uintptr(flags), 0, 0)
 	return errno
 }
 
