@@ -4,16 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A process can be let go for another tracer, and taken back. All of ptracer's goes: a
@@ -36,7 +34,7 @@ var (
 // away is a process that has been let go for another tracer.
 type away struct {
 	pid       int
-	born      string // when it began: ids are used again
+	born      uint64 // when it began: ids are used again
 	ancestors []int
 	follow    bool
 	keep      bool // jumps are to stay
@@ -147,7 +145,7 @@ func (s *session) noteAway(p *inferior.Process, keep bool) {
 
 // goAway lets a process go, and watches for its being free again.
 func (s *session) goAway(p *inferior.Process, a *away, why string) error {
-	a.pid, a.born, a.ancestors, a.follow = p.PID, bornAt(p.PID), p.Ancestors, p.Follow
+	a.pid, a.born, a.ancestors, a.follow = p.PID, born(p.PID), p.Ancestors, p.Follow
 	a.since, a.over = time.Now(), make(chan struct{})
 	s.away[p.PID], s.wentAside = a, true
 	err := s.let(p)
@@ -207,7 +205,7 @@ func (s *session) awaitReturn(a *away, l *lifted) {
 			return
 		case <-time.After(a.pause()):
 		}
-		if l != nil && imageOf(a.pid) != l.image {
+		if l != nil && procfs.Image(a.pid) != l.image {
 			l = nil
 			_ = s.do(func() error { return s.lower(a) })
 		}
@@ -242,57 +240,35 @@ func (a *away) pause() time.Duration {
 // tracerGone is whether who was going to trace the process is not there any more.
 func (a *away) tracerGone() bool {
 	if a.tracer == 0 && a.maker != 0 {
-		a.tracer = newestChild(a.pid, a.maker)
+		a.tracer = procfs.NewestChild(a.pid, a.maker)
 		return false
 	}
 	state := byte('R')
 	if a.tracer != 0 {
-		state = taskState(a.tracer)
+		state = procfs.State(a.tracer)
 	}
 	return state == 0 || state == 'Z' || state == 'X'
-}
-
-// newestChild is the last of the children that a task has made, 0 if it has none.
-func newestChild(pid, tid int) (child int) {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, tid))
-	for _, f := range strings.Fields(string(b)) {
-		child, _ = strconv.Atoi(f)
-	}
-	return child
 }
 
 // look says whether somebody traces a process, and whether it is there. A tracer
 // has the first task, mostly.
 func (a *away) look() (traced, there bool) {
-	if bornAt(a.pid) != a.born {
+	if born(a.pid) != a.born {
 		return false, false
 	}
-	if tracerOf(a.pid) != 0 && taskState(a.pid) != 'Z' {
+	if procfs.Tracer(a.pid) != 0 && procfs.State(a.pid) != 'Z' {
 		return true, true
 	}
-	tids, err := inferior.TaskIDs(a.pid)
+	tids, err := procfs.Tasks(a.pid)
 	if err != nil {
 		return false, false
 	}
 	for _, tid := range tids {
-		state := taskState(tid)
+		state := procfs.State(tid)
 		there = there || state != 'Z' && state != 'X' && state != 0
-		traced = traced || tracerOf(tid) != 0
+		traced = traced || procfs.Tracer(tid) != 0
 	}
 	return traced, there
-}
-
-// bornAt is when a process began, in clock ticks (proc(5), starttime).
-func bornAt(pid int) string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
-	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	if len(f) < 20 {
-		return ""
-	}
-	return f[19]
 }
 
 // comeBack traces a process again. An error is for trying again later.
@@ -342,7 +318,7 @@ func (s *session) leftAway(a *away) error {
 		switch {
 		case ok && err == nil:
 			s.onAway(a, stop)
-		case err == nil && bornAt(a.pid) == a.born:
+		case err == nil && born(a.pid) == a.born:
 			return errUnread
 		}
 	}
@@ -387,3 +363,9 @@ func (s *session) cleanAway(a *away) error {
 // returnPatience is how long signal handlers may take that have interrupted code
 // of ours.
 const returnPatience = time.Second
+
+// born is when a process began, in clock ticks; 0 if it has gone.
+func born(pid int) uint64 {
+	ticks, _ := procfs.Started(pid)
+	return ticks
+}

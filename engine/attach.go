@@ -8,9 +8,10 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 func newTable(isa arch.ISA, mem *ptrace.Memory, m breakpoint.Mapper) *breakpoint.Table {
@@ -31,20 +32,20 @@ func (s *session) attach(pid int, back *away) error {
 	if s.procs[pid] != nil || s.away[pid] != nil {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
-	mem, err := ptrace.OpenMemory(symbols.LiveTask(pid))
+	mem, err := ptrace.OpenMemory(procfs.LiveTask(pid))
 	if err != nil {
-		return explain(pid, err)
+		return access.Explain(pid, err)
 	}
 	p := s.addProcess(pid, &inferior.Space{})
 	s.newSpace(p, mem)
 	if err := s.seizeAll(p); err != nil {
 		s.abandon(p)
-		return explain(pid, err)
+		return access.Explain(pid, err)
 	}
 	// It may have executed another program before it was ours.
-	if mem, err = ptrace.OpenMemory(symbols.LiveTask(pid)); err != nil {
+	if mem, err = ptrace.OpenMemory(procfs.LiveTask(pid)); err != nil {
 		s.abandon(p)
-		return explain(pid, err)
+		return access.Explain(pid, err)
 	}
 	_ = p.Space.Memory.Close()
 	s.newSpace(p, mem)
@@ -73,7 +74,7 @@ func (s *session) attach(pid int, back *away) error {
 
 func (s *session) seizeAll(p *inferior.Process) error {
 	for {
-		tids, err := inferior.TaskIDs(p.PID)
+		tids, err := procfs.Tasks(p.PID)
 		if err != nil {
 			return err
 		}
@@ -108,14 +109,14 @@ func (s *session) seizeAll(p *inferior.Process) error {
 // it from then on (exit_state in ptrace_attach, kernel/ptrace.c), and a thread is gone by the
 // time that it is looked at.
 func hasEnded(pid, tid int, err error) bool {
-	state := taskState(tid)
+	state := procfs.State(tid)
 	return state == 'Z' || tid != pid && (errors.Is(err, ptrace.ErrGone) || state == 'X' || state == 0)
 }
 
 // comesByItself says whether a task that could not be seized is traced by us
 // already, its clone event not yet waited for.
 func (s *session) comesByItself(p *inferior.Process, tid int) bool {
-	return tracerOf(tid) == ptrace.ThreadID() && tid != p.PID
+	return procfs.Tracer(tid) == ptrace.ThreadID() && tid != p.PID
 }
 
 // abandon lets go of tasks that were seized before the attach failed.
@@ -149,7 +150,7 @@ func (s *session) start(cmd Command) error {
 	return s.do(func() error {
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
-			return explainOwn(err)
+			return access.ExplainOwn(err)
 		}
 		return s.adoptChild(pid)
 	})

@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // call has a halted task make one system call. We may die at any moment of
@@ -135,12 +135,12 @@ var errNoScratch = errors.New("no unused executable bytes for a first system cal
 // scratch finds n executable bytes that hold zeros and that no code uses: the
 // end of the vdso, else of another executable mapping's last page.
 func scratch(p *inferior.Process, n int) (arch.Addr, error) {
-	maps, err := symbols.Maps(p.PID)
+	maps, err := procfs.Maps(p.PID)
 	if err != nil {
 		return 0, err
 	}
 	n = (n + 15) &^ 15
-	try := func(m symbols.Mapping) (arch.Addr, bool) {
+	try := func(m procfs.Mapping) (arch.Addr, bool) {
 		if breakpoint.Ours(p.Space.Memory, m.Start) > 0 {
 			return 0, false // ours, and perhaps about to go
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -114,7 +115,7 @@ func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unkn
 		}
 	}
 	var sps []arch.Addr
-	stacks, _ := symbols.Maps(p.PID)
+	stacks, _ := procfs.Maps(p.PID)
 	for _, t := range p.Tasks {
 		r, err := t.Regs()
 		if err != nil {
@@ -137,7 +138,7 @@ func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unkn
 
 // stackWords are the words of the stack that sp lies in, from there to its end,
 // as far as a signal's frame can be: most bytes.
-func stackWords(space *inferior.Space, maps []symbols.Mapping, sp arch.Addr, most int) []uint64 {
+func stackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most int) []uint64 {
 	sp &^= 7
 	for _, m := range maps {
 		if sp >= m.Start && sp < m.End {

@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Interrupt implements Session.
@@ -123,7 +124,7 @@ func (s *session) Tasks(pid int) (tasks []Task, err error) {
 			return err
 		}
 		for _, t := range p.Tasks {
-			d := Task{TID: t.TID, Name: inferior.Comm(t.TID), Stopped: t.State == inferior.Stopped}
+			d := Task{TID: t.TID, Name: procfs.Comm(t.TID), Stopped: t.State == inferior.Stopped}
 			if d.Stopped {
 				d.Signal = int(t.HeldSig)
 				if r, err := s.view(t); err == nil {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A program can map some of its code once more, and run the copy (symbols.Module.Copies). What is
@@ -19,7 +19,7 @@ func (s *session) noteCopies(p *inferior.Process) {
 	if len(s.probes) == 0 {
 		return
 	}
-	maps, err := symbols.Maps(p.PID)
+	maps, err := procfs.Maps(p.PID)
 	if err != nil {
 		return
 	}
@@ -31,7 +31,7 @@ func (s *session) noteCopies(p *inferior.Process) {
 }
 
 // noteCopy notes it at those whose code a mapping shows.
-func (s *session) noteCopy(p *inferior.Process, of symbols.Mapping) {
+func (s *session) noteCopy(p *inferior.Process, of procfs.Mapping) {
 	for _, m := range p.Modules {
 		for _, r := range m.Ranges {
 			if r.Dev != of.Dev || r.Inode != of.Inode {

@@ -1,13 +1,10 @@
 package engine
 
 import (
-	"os"
-	"strconv"
-	"strings"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -46,27 +43,15 @@ func (e *env) FuncIP() uint64   { return uint64(e.p.addr) }
 func (e *env) CPU() int         { return max(ptrace.LastCPU(e.t.TID), 0) }
 
 func (e *env) UIDGID() uint64 {
-	st, err := os.ReadFile("/proc/" + strconv.Itoa(e.t.TID) + "/status")
+	st, err := procfs.ReadStatus(e.t.TID)
 	if err != nil {
 		return 0
 	}
-	return idOf(string(st), "Gid:")<<32 | idOf(string(st), "Uid:")
-}
-
-// idOf is the first number of a line of /proc/TID/status: the real id.
-func idOf(status, name string) uint64 {
-	_, rest, _ := strings.Cut(status, "\n"+name)
-	f := strings.Fields(rest)
-	if len(f) == 0 {
-		return 0
-	}
-	n, _ := strconv.ParseUint(f[0], 10, 32)
-	return n
+	return uint64(uint32(st.Number("Gid")))<<32 | uint64(uint32(st.Number("Uid")))
 }
 
 func (e *env) Comm() (name [16]byte) {
-	text, _ := os.ReadFile("/proc/" + strconv.Itoa(e.t.TID) + "/comm")
-	copy(name[:15], strings.TrimSuffix(string(text), "\n"))
+	copy(name[:15], procfs.Comm(e.t.TID))
 	return name
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/printable"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A session fails where its thread can't go on: a task does not come back from a step or a
@@ -97,7 +98,7 @@ func (w *watchdog) look() {
 	if took < w.s.limit(slowAfter) {
 		return
 	}
-	state := taskState(w.t.TID)
+	state := procfs.State(w.t.TID)
 	if !w.told {
 		w.told = true
 		w.s.warn(w.t.Process, "%s; the other tasks of the session wait for it", w.text(took, state))
@@ -121,7 +122,7 @@ func (w *watchdog) text(took time.Duration, state byte) string {
 	if state == 'R' {
 		doing = "gets no CPU time"
 	}
-	if wchan := string(readTask(w.t.TID, "wchan", make([]byte, 64))); wchan != "" && wchan != "0" {
+	if wchan := string(procfs.Read(w.t.TID, "wchan", make([]byte, 64))); wchan != "" && wchan != "0" {
 		doing += ", in the kernel's " + wchan
 	}
 	return fmt.Sprintf("task %d has not come back from a step or a system call of ptracer's for %v: it %s",

@@ -3,13 +3,12 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // The guard lets a tracee outlive us: a SIGTRAP handler of ours in the tracee
@@ -187,18 +186,8 @@ func (s *session) repairGuard(t *inferior.Task) error {
 	return errors.Join(err, s.unhalt(t))
 }
 
+// catchesTrap reports whether a task's process has a handler of SIGTRAP.
 func catchesTrap(tid int) (bool, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
-	if err != nil {
-		return false, err
-	}
-	_, rest, ok := strings.Cut(string(b), "\nSigCgt:\t")
-	var set uint64
-	if !ok {
-		return false, errors.New("no SigCgt in /proc/PID/status")
-	}
-	if _, err := fmt.Sscanf(rest, "%x", &set); err != nil {
-		return false, err
-	}
-	return set&bitTrap != 0, nil
+	st, err := procfs.ReadStatus(tid)
+	return st.Hex("SigCgt")&bitTrap != 0, err
 }

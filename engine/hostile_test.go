@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -35,7 +36,7 @@ func TestEndlessCode(t *testing.T) {
 	}
 	defer syscall.Munmap(mem)
 	at := arch.Addr(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))
-	list := []symbols.Mapping{{Start: at, End: at + size, Perm: "r-xp"}}
+	list := []procfs.Mapping{{Start: at, End: at + size, Perm: "r-xp"}}
 	if areas := oldAreas(own(t), list); len(areas) != 0 {
 		t.Errorf("%d areas where nothing is", len(areas))
 	}

@@ -4,7 +4,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // insert arms sites, but for those that would not lie in code. An address can be anything's: a
@@ -35,7 +35,7 @@ func (s *session) insert(proc *inferior.Process, wants []breakpoint.Want) ([]*br
 // notCode tells of which addresses it is not known that they are code, and why. What is not
 // mapped is found out when it is read.
 func (s *session) notCode(proc *inferior.Process, wants []breakpoint.Want) map[arch.Addr]error {
-	var known []symbols.Mapping
+	var known []procfs.Mapping
 	for _, m := range proc.Modules {
 		known = append(known, m.Ranges...)
 		for _, c := range m.Copies {
@@ -51,7 +51,7 @@ func (s *session) notCode(proc *inferior.Process, wants []breakpoint.Want) map[a
 	if len(others) == 0 {
 		return nil
 	}
-	all, err := symbols.Maps(proc.PID)
+	all, err := procfs.Maps(proc.PID)
 	refused := map[arch.Addr]error{}
 	for _, a := range others {
 		if err != nil {
@@ -64,7 +64,7 @@ func (s *session) notCode(proc *inferior.Process, wants []breakpoint.Want) map[a
 }
 
 // mappingAt is the mapping that an address lies in.
-func mappingAt(list []symbols.Mapping, a arch.Addr) *symbols.Mapping {
+func mappingAt(list []procfs.Mapping, a arch.Addr) *procfs.Mapping {
 	for i := range list {
 		if list[i].Contains(a) {
 			return &list[i]

@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -462,5 +463,5 @@ func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
 
 // mapped is whether an address lies in what a process has mapped executable of an object.
 func mapped(m *symbols.Module, addr arch.Addr) bool {
-	return slices.ContainsFunc(m.Ranges, func(r symbols.Mapping) bool { return r.Contains(addr) })
+	return slices.ContainsFunc(m.Ranges, func(r procfs.Mapping) bool { return r.Contains(addr) })
 }

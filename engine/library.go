@@ -6,6 +6,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -40,7 +41,7 @@ func (s *session) rescan(p *inferior.Process) {
 
 // readModules reads the objects that a process has, and which of them are new.
 func (s *session) readModules(p *inferior.Process) (now map[string]*symbols.Module, fresh []*symbols.Module, ok bool) {
-	maps, err := symbols.Maps(p.PID)
+	maps, err := procfs.Maps(p.PID)
 	if err != nil {
 		return nil, nil, false
 	}

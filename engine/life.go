@@ -2,16 +2,14 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -31,7 +29,7 @@ func (s *session) takeEarly(t *inferior.Task) {
 
 func (s *session) addProcess(pid int, space *inferior.Space) *inferior.Process {
 	p := &inferior.Process{PID: pid, Tasks: map[int]*inferior.Task{}, Space: space,
-		Modules: map[string]*symbols.Module{}, Name: inferior.Comm(pid), Follow: s.opts.Follow}
+		Modules: map[string]*symbols.Module{}, Name: procfs.Comm(pid), Follow: s.opts.Follow}
 	space.Users++
 	s.procs[pid] = p
 	return p
@@ -134,7 +132,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	parent := t.Process
 	t.VForks = kind == ptrace.VFork
 	flags, err := cloneFlags(t, kind)
-	if err != nil && groupOf(child) == parent.PID { // killed meanwhile
+	if err != nil && procfs.Group(child) == parent.PID { // killed meanwhile
 		flags = cloneThread | cloneVM
 	}
 	switch {
@@ -173,17 +171,6 @@ func (s *session) resumeStopped(t *inferior.Task) error {
 		return nil
 	}
 	return s.resume(t, 0)
-}
-
-func groupOf(tid int) int {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), "\nTgid:\t")
-	line, _, _ := strings.Cut(rest, "\n")
-	n, _ := strconv.Atoi(line)
-	return n
 }
 
 // Flags of clone(2), from sched.h.
@@ -237,9 +224,9 @@ func (s *session) onExec(t *inferior.Task) error {
 	if err != nil {
 		return err
 	}
-	p.VFork, p.Old, p.Traps, p.Guarded, p.Name = nil, nil, false, false, inferior.Comm(p.PID)
+	p.VFork, p.Old, p.Traps, p.Guarded, p.Name = nil, nil, false, false, procfs.Comm(p.PID)
 	s.newSpace(p, mem)
-	path, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID))
+	path, _ := os.Readlink(procfs.Path(p.PID, "exe"))
 	if p.Silent || p.Leaving {
 		if ignored {
 			err = s.reignore(t)

@@ -2,13 +2,11 @@ package engine
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A debugger's child runs in the debugger's memory until it executes a program
@@ -28,7 +26,7 @@ type lifted struct {
 // lift takes the traps out of the memory that a child shares with its parent.
 func (s *session) lift(a *away, child *inferior.Process) error {
 	space := child.Space
-	l := &lifted{of: child.VFork, space: space, image: imageOf(child.PID)}
+	l := &lifted{of: child.VFork, space: space, image: procfs.Image(child.PID)}
 	sites := s.traps(space)
 	for _, site := range sites {
 		l.places = append(l.places, site.Tag.(*tag).list...)
@@ -82,18 +80,4 @@ func (s *session) lower(a *away) error {
 		s.warn(l.of, "probes that were lifted for a child: %v", err)
 	}
 	return nil
-}
-
-// imageOf tells programs apart that a process executes one after the other: where
-// its code and its stack begin (startcode, endcode, startstack of proc(5)).
-func imageOf(pid int) string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
-	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	if len(f) < 26 {
-		return ""
-	}
-	return strings.Join(f[23:26], " ")
 }

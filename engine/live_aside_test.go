@@ -12,8 +12,8 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 func init() { tracers["seize"] = seizeAndWait }
@@ -22,7 +22,7 @@ func init() { tracers["seize"] = seizeAndWait }
 func seizeAndWait() {
 	runtime.LockOSThread()
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	tids, err := inferior.TaskIDs(pid)
+	tids, err := procfs.Tasks(pid)
 	for _, tid := range tids {
 		err = errors.Join(err, ptrace.Seize(tid, 0))
 	}

@@ -11,8 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // until waits for something that nobody tells: a state of another process.
@@ -27,14 +26,14 @@ func until(t testing.TB, what string, done func() bool) {
 
 // field is a line of /proc/PID/status.
 func field(pid int, key string) string {
-	st, _ := readStatus(pid)
+	st, _ := procfs.ReadStatus(pid)
 	return st[key]
 }
 
 // childOf is a process's first child, 0 without one.
 func childOf(pid int) int {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	n, _ := strconv.Atoi(firstField(string(b)))
+	n, _ := strconv.Atoi(strings.Fields(string(b) + " 0")[0])
 	return n
 }
 
@@ -42,20 +41,20 @@ func childOf(pid int) int {
 func inRead(pid int) bool {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
 	f := strings.Fields(string(b))
-	return len(f) > 1 && f[1] == "0x0" && (f[0] == "0" || f[0] == "63") && taskState(pid) == 'S'
+	return len(f) > 1 && f[1] == "0x0" && (f[0] == "0" || f[0] == "63") && procfs.State(pid) == 'S'
 }
 
 // textOf is a digest of the executable memory of each file that a process has
 // mapped.
 func textOf(t testing.TB, pid int) map[string]string {
 	t.Helper()
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", symbols.LiveTask(pid)))
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", procfs.LiveTask(pid)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mem.Close()
 	text := map[string]string{}
-	maps, err := symbols.Maps(pid)
+	maps, err := procfs.Maps(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,12 +83,12 @@ func clean(t testing.TB, pid int, text map[string]string, caught string) {
 	if now[""] != text[""] {
 		t.Error("executable memory of ours is left")
 	}
-	tids, err := inferior.TaskIDs(pid)
+	tids, err := procfs.Tasks(pid)
 	if err != nil {
 		t.Error(err)
 	}
 	for _, tid := range tids {
-		if by := tracerOf(tid); by != 0 {
+		if by := procfs.Tracer(tid); by != 0 {
 			t.Errorf("task %d is traced by %d", tid, by)
 		}
 	}
@@ -211,7 +210,7 @@ func read(t testing.TB, s Session, pid int, addr arch.Addr, buf []byte) {
 // rawRead reads memory as it is.
 func rawRead(t testing.TB, pid int, addr arch.Addr, buf []byte) {
 	t.Helper()
-	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", symbols.LiveTask(pid)))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", procfs.LiveTask(pid)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +222,7 @@ func rawRead(t testing.TB, pid int, addr arch.Addr, buf []byte) {
 
 func rawWrite(t testing.TB, pid int, addr arch.Addr, data []byte) {
 	t.Helper()
-	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", symbols.LiveTask(pid)), os.O_RDWR, 0)
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", procfs.LiveTask(pid)), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestCopies probes all functions of a program that has mapped some of its code once more,
@@ -85,7 +85,7 @@ func TestNotCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	maps, err := symbols.Maps(p.pid)
+	maps, err := procfs.Maps(p.pid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestFail ends a session's thread in each way that it can be ended before its time: the
@@ -71,7 +72,7 @@ func TestFail(t *testing.T) {
 			if err := next.Detach(); err != nil {
 				t.Error(err)
 			}
-			if state := taskState(p.pid); state != 0 && state != 'Z' {
+			if state := procfs.State(p.pid); state != 0 && state != 'Z' {
 				clean(t, p.pid, text, caught)
 			}
 			if out, status := p.end(); out != want || status != 0 {

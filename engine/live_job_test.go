@@ -9,12 +9,13 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // state waits until a process's leader has one of some states.
 func (p *running) state(states string) {
 	p.t.Helper()
-	until(p.t, "state "+states, func() bool { return strings.IndexByte(states, taskState(p.pid)) >= 0 })
+	until(p.t, "state "+states, func() bool { return strings.IndexByte(states, procfs.State(p.pid)) >= 0 })
 }
 
 func (p *running) signal(sig syscall.Signal) {
@@ -68,7 +69,7 @@ func TestStopped(t *testing.T) {
 	s := attach(t, p.pid)
 	id := register(t, s, ProbeSpec{Location: "work"})
 	p.goOn()
-	if got := taskState(p.pid); got != 't' && got != 'T' || s.Hits(id) != 0 {
+	if got := procfs.State(p.pid); got != 't' && got != 'T' || s.Hits(id) != 0 {
 		t.Errorf("state %c after attach", got)
 	}
 	detach(t, s)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestLife counts in tasks that come and go, with their children and without.
@@ -122,7 +123,7 @@ func TestEndMeanwhile(t *testing.T) {
 	}()
 	until(t, "the call", func() bool {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", p.pid))
-		return taskState(p.pid) == 'S' && strings.HasPrefix(string(b), strconv.Itoa(unix.SYS_PPOLL)+" ")
+		return procfs.State(p.pid) == 'S' && strings.HasPrefix(string(b), strconv.Itoa(unix.SYS_PPOLL)+" ")
 	})
 	p.goOn()
 	if err := <-called; !isGone(err) {

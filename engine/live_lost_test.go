@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // lostRungs are the rungs whose patches can be lost, and the one that has none.
@@ -90,7 +91,7 @@ func TestLostKept(t *testing.T) {
 // asleep waits until a program has had n hits and reads its input again.
 func asleep(t *testing.T, pid int, s Session, id event.ProbeID, n uint64) {
 	t.Helper()
-	for end := time.Now().Add(hangs); s.Hits(id) < n || taskState(pid) != 'S' || !reads(pid); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(hangs); s.Hits(id) < n || procfs.State(pid) != 'S' || !reads(pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d hits: %s", s.Hits(id), where(pid))
 		}

@@ -3,6 +3,8 @@ package engine
 import (
 	"testing"
 	"time"
+
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestOrphans kills a program between its child's first stop and the event that tells of the
@@ -20,7 +22,7 @@ func TestOrphans(t *testing.T) {
 		child := 0
 		s.(*session).look(func() { // what stops meanwhile waits
 			p.goOn()
-			for end := time.Now().Add(hangs / 10); time.Now().Before(end) && (child == 0 || taskState(child) != 't'); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(hangs / 10); time.Now().Before(end) && (child == 0 || procfs.State(child) != 't'); time.Sleep(time.Millisecond) {
 				child = childOf(p.pid)
 			}
 			p.killed()
@@ -29,11 +31,11 @@ func TestOrphans(t *testing.T) {
 			t.Fatalf("%s: no child", how)
 		}
 		_, _ = p.end()
-		until(t, how+": the child goes on", func() bool { return tracerOf(child) == 0 })
-		if state := taskState(child); state != 'R' && state != 'Z' && state != 0 {
+		until(t, how+": the child goes on", func() bool { return procfs.Tracer(child) == 0 })
+		if state := procfs.State(child); state != 'R' && state != 'Z' && state != 0 {
 			t.Errorf("%s: the child is in state %c", how, state)
 		}
-		until(t, how+": the child's end", func() bool { return taskState(child) == 0 || taskState(child) == 'Z' })
+		until(t, how+": the child's end", func() bool { return procfs.State(child) == 0 || procfs.State(child) == 'Z' })
 		if err := s.Unregister(id); err != nil {
 			t.Error(err)
 		}

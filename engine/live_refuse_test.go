@@ -10,8 +10,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 func init() {
@@ -33,8 +35,8 @@ func tryOnce() {
 // mayTrace says whether a tracer of this process's user may have a process.
 func mayTrace() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	p, err := PeerOf(os.Getpid(), uint32(os.Getuid()), uint32(os.Getgid()))
-	fmt.Println(errors.Join(err, MayTrace(p, pid)))
+	p, err := access.PeerOf(os.Getpid(), uint32(os.Getuid()), uint32(os.Getgid()))
+	fmt.Println(errors.Join(err, access.MayTrace(p, pid)))
 }
 
 // holdForever traces a process until its standard input ends.
@@ -97,7 +99,7 @@ func TestRefusedZombie(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a zombie", func() bool { return taskState(cmd.Process.Pid) == 'Z' })
+	until(t, "a zombie", func() bool { return procfs.State(cmd.Process.Pid) == 'Z' })
 	refused(t, cmd.Process.Pid, ErrZombie, "loop")
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
@@ -117,35 +119,12 @@ func TestRefusedWaited(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	until(t, "the wait", func() bool {
-		st, err := readStatus(cmd.Process.Pid)
-		return err == nil && waitedFor(st)
+		return errors.Is(refuse(cmd.Process.Pid), ErrWaited)
 	})
 	refused(t, cmd.Process.Pid, ErrWaited, "engine.Start")
 	in.Close()
 	if err := <-done; err != nil {
 		t.Errorf("the program has noticed: %v", err)
-	}
-}
-
-// TestWaitsFor is which waits get a child's stops.
-func TestWaitsFor(t *testing.T) {
-	wait4, waitid := strconv.Itoa(syscall.SYS_WAIT4), strconv.Itoa(syscall.SYS_WAITID)
-	for line, want := range map[string]bool{
-		wait4 + " 0x4d2 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":              true,
-		wait4 + " 0xffffffffffffffff 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff": true,
-		wait4 + " 0xffffffff 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":         true,
-		wait4 + " 0x4d3 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":              false,
-		waitid + " 0x1 0x4d2 0x0 0x4 0x0 0x0 0x7ff 0x7ff":             true,
-		waitid + " 0x0 0x0 0x0 0x4 0x0 0x0 0x7ff 0x7ff":               true,
-		waitid + " 0x0 0x0 0x0 0x60000004 0x0 0x0 0x7ff 0x7ff":        false, // a session's
-		waitid + " 0x3 0xffff 0x0 0x4 0x0 0x0 0x7ff 0x7ff":            false,
-		"0 0x4d2 0x0 0x0 0x0 0x0 0x0 0x7ff 0x7ff":                     false,
-		"running\n": false,
-		"":          false,
-	} {
-		if got := waitsFor(line, 1234); got != want {
-			t.Errorf("%q: %v", line, got)
-		}
 	}
 }
 

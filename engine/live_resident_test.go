@@ -21,7 +21,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/internal/skip"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // leave leaves probes in a program that waits, and gives what it left.
@@ -50,7 +50,7 @@ func left(t testing.TB, p *running, s Session) *Resident {
 			t.Error(err)
 		}
 	})
-	if by := tracerOf(p.pid); by != 0 || !r.Running() {
+	if by := procfs.Tracer(p.pid); by != 0 || !r.Running() {
 		t.Errorf("%d is traced by %d, running %v", p.pid, by, r.Running())
 	}
 	return r
@@ -90,7 +90,7 @@ func TestResidentStop(t *testing.T) {
 		{"storm", "plain 100000000000 2000", "work"}, {"storm", "altstack 100000000000 2000", "work"},
 		{"short", "4 10000000000", "pick%return"}, // a pun
 	} {
-		t.Run(c.fixture+"-"+firstField(c.args), func(t *testing.T) {
+		t.Run(c.fixture+"-"+strings.Fields(c.args)[0], func(t *testing.T) {
 			p := launch(t, c.fixture, strings.Fields(c.args)...)
 			text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
 			p.goOn()
@@ -303,7 +303,7 @@ func TestSignalled(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			stacks, err := symbols.Maps(p.pid)
+			stacks, err := procfs.Maps(p.pid)
 			if err != nil {
 				return err
 			}

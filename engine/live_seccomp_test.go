@@ -19,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Programs that forbid themselves system calls.
@@ -52,7 +53,7 @@ func waitSealed(t testing.TB, pid int) {
 func maySuspend(t *testing.T) {
 	t.Helper()
 	ours, err := ownSealing()
-	if err != nil || ours.mode != 0 || !hasCap(unix.CAP_SYS_ADMIN) {
+	if err != nil || ours.mode != 0 || !procfs.HasCap(unix.CAP_SYS_ADMIN) {
 		skip.Missing(t, "CAP_SYS_ADMIN without a seccomp filter, to suspend others'")
 	}
 }
@@ -208,7 +209,7 @@ func TestSeccompDoctor(t *testing.T) {
 		}
 		return nil
 	}
-	if hasCap(unix.CAP_SYS_ADMIN) {
+	if procfs.HasCap(unix.CAP_SYS_ADMIN) {
 		if f := find(); f == nil || !f.OK {
 			t.Errorf("with the right: %+v", f)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // running is a fixture that runs beside the test and is not its child: the
@@ -116,7 +117,7 @@ func (p *running) stopped(f func()) error {
 	if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
 		return err
 	}
-	for state := taskState(p.pid); state != 'T'; state = taskState(p.pid) {
+	for state := procfs.State(p.pid); state != 'T'; state = procfs.State(p.pid) {
 		if state == 0 || state == 'Z' {
 			return errors.New("the program has ended already")
 		}
@@ -146,7 +147,7 @@ func where(pid int) string {
 		dir := fmt.Sprintf("/proc/%d/task/%s/", pid, n.Name())
 		call, _ := os.ReadFile(dir + "syscall")
 		tid, _ := strconv.Atoi(n.Name())
-		fmt.Fprintf(&b, "\n%s: %c tracer %d, system call %s", n.Name(), taskState(tid), tracerOf(tid), bytes.TrimSpace(call))
+		fmt.Fprintf(&b, "\n%s: %c tracer %d, system call %s", n.Name(), procfs.State(tid), procfs.Tracer(tid), bytes.TrimSpace(call))
 	}
 	return b.String()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -175,7 +176,7 @@ func beside(t *testing.T, p *running, place func() Placement, u *uprobe, same bo
 // lives fails the test if the program has ended.
 func (p *running) lives() bool {
 	p.t.Helper()
-	if s := taskState(p.pid); s == 'Z' || s == 0 {
+	if s := procfs.State(p.pid); s == 'Z' || s == 0 {
 		_, status := p.end()
 		p.t.Fatalf("the program has ended, with status %d", status)
 	}

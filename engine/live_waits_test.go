@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestWaits attaches to a program again and again whose threads wait in system calls that a
@@ -19,10 +19,10 @@ func TestWaits(t *testing.T) {
 	p := launch(t, "waits")
 	asleep := func() {
 		until(t, "all threads asleep", func() bool {
-			tids, err := inferior.TaskIDs(p.pid)
+			tids, err := procfs.Tasks(p.pid)
 			for _, tid := range tids {
 				call, _ := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/syscall")
-				if taskState(tid) != 'S' || len(call) == 0 || call[0] == '-' || call[0] == 'r' {
+				if procfs.State(tid) != 'S' || len(call) == 0 || call[0] == '-' || call[0] == 'r' {
 					return false
 				}
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // loop waits for stops and decides them until the last process has gone.
@@ -164,7 +165,7 @@ func (s *session) stopOf(t *inferior.Task) (ptrace.Stop, error) {
 
 // seeEnds notes which tasks have ended, of the process whose first task t is.
 func (s *session) seeEnds(t *inferior.Task) {
-	ids, _ := inferior.TaskIDs(t.TID) // also those that have not been told of yet
+	ids, _ := procfs.Tasks(t.TID) // also those that have not been told of yet
 	for _, id := range ids {
 		if id == t.TID {
 			continue
@@ -290,7 +291,7 @@ func (s *session) await(tasks []*inferior.Task, done func() bool) error {
 			return err
 		}
 		for _, t := range tasks {
-			if t.State != inferior.Gone && !atEvent(t) && taskState(t.TID) == 'D' {
+			if t.State != inferior.Gone && !atEvent(t) && procfs.State(t.TID) == 'D' {
 				return errBusy
 			}
 		}
@@ -337,8 +338,8 @@ func (s *session) trapPending(t *inferior.Task) bool {
 	if !t.Watched && !s.pastTrap(t) {
 		return false
 	}
-	st, err := readStatus(t.TID)
-	return err == nil && st.hex("SigPnd")&bitTrap != 0
+	st, err := procfs.ReadStatus(t.TID)
+	return err == nil && st.Hex("SigPnd")&bitTrap != 0
 }
 
 // pastTrap says whether a task is where a trap of ours would have left it.

@@ -2,12 +2,12 @@ package engine
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -54,20 +54,12 @@ func (s *session) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (mo
 	t.SetPC(site.Resume) // should the tracer die meanwhile
 	if a == nil {
 		a = awayFor(attachWait)
-		a.tracer, a.keep = t.Process.PID, sameProgram(t.Process.PID, of.Process.PID)
+		a.tracer, a.keep = t.Process.PID, procfs.SameProgram(t.Process.PID, of.Process.PID)
 		if !s.makeWay(of.Process, a, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name)) {
 			return true, s.resume(t, 0)
 		}
 	}
 	return true, s.makeCall(t, a)
-}
-
-// sameProgram is whether two processes execute the same file. One that traces its
-// like samples it, or writes down how it crashes: it looks, and sets no breakpoints.
-func sameProgram(a, b int) bool {
-	fa, errA := os.Stat(fmt.Sprintf("/proc/%d/exe", a))
-	fb, errB := os.Stat(fmt.Sprintf("/proc/%d/exe", b))
-	return errA == nil && errB == nil && os.SameFile(fa, fb)
 }
 
 // makeCall has a task that stands before a call that attaches make it. No process is
@@ -117,7 +109,7 @@ func (s *session) awayTask(tid int) *away {
 	if len(s.away) == 0 {
 		return nil
 	}
-	return s.away[groupOf(tid)]
+	return s.away[procfs.Group(tid)]
 }
 
 // makeWay steps aside, or says why not.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A child's first stop may come before its parent's event. A parent that is killed in between
@@ -49,12 +50,12 @@ func (s *session) lookForOrphans() {
 // isOrphan reports whether a task is a process whose parent is none of the session's. One
 // that is there has its event on its way.
 func (s *session) isOrphan(task int) bool {
-	st, err := readStatus(task)
+	st, err := procfs.ReadStatus(task)
 	if err != nil {
 		delete(s.early, task) // it has gone; its end is told
 		return false
 	}
-	return st.number("Tgid") == task && s.procs[st.number("PPid")] == nil
+	return st.Number("Tgid") == task && s.procs[st.Number("PPid")] == nil
 }
 
 // adopt takes what there is of ptracer's out of an orphan, as of what a dead tracer has

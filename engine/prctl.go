@@ -7,6 +7,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A program may ask the kernel for something under which code behind jumps would harm
@@ -80,8 +81,8 @@ func (s *session) planAgain(p *inferior.Process) error {
 // attach. Where SIGSYS has no handler they don't, and Go's runtime takes every signal.
 func (s *session) learnDispatch(p *inferior.Process) error {
 	const bitSys = 1 << (31 - 1)
-	st, err := readStatus(p.PID)
-	if err != nil || st.hex("SigCgt")&bitSys == 0 || isGo(p) || p.Space.Dispatches {
+	st, err := procfs.ReadStatus(p.PID)
+	if err != nil || st.Hex("SigCgt")&bitSys == 0 || isGo(p) || p.Space.Dispatches {
 		return nil
 	}
 	return s.whileHalted(func(int) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/internal/resident"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Resident is what a session has left in a process (Session.Leave): it can be
@@ -120,7 +121,7 @@ func (r *Resident) gaps() map[uint64]string {
 		return r.found
 	}
 	gaps := map[uint64]string{}
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", r.pid))
+	mem, err := os.Open(procfs.Path(r.pid, "mem"))
 	if err != nil {
 		return gaps // what may not be read is not known
 	}

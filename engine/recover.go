@@ -9,14 +9,14 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // recover finds what a tracer left that died in this process, and cleans it:
 // patches, slots, guard, debug registers. Each of its steps may be the last, like those
 // of the dead one: remains.go.
 func (s *session) recover(p *inferior.Process) error {
-	list, err := symbols.Maps(p.PID)
+	list, err := procfs.Maps(p.PID)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *session) unhaltTasks(p *inferior.Process) (err error) {
 }
 
 // oldAreas are the areas of ours that are mapped in a process.
-func oldAreas(p *inferior.Process, maps []symbols.Mapping) (areas []arch.Addr) {
+func oldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
 	left := maxSearched
 	for _, m := range maps {
 		if m.Perm != "r-xp" || m.Path != "" {

@@ -4,14 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Memory of handlers that a traced program has, too: its threads write into it
@@ -53,9 +51,9 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 	if err := s.unshared[space]; err != nil {
 		return 0, err // not tried again for each of thousands of sites
 	}
-	if err := mayOpen(p.PID); err != nil {
-		s.unshared[space] = err
-		return 0, err
+	if !procfs.SamePIDNamespace(p.PID) {
+		s.unshared[space] = errNamespace
+		return 0, errNamespace
 	}
 	if len(s.regions[space]) == maxRegions {
 		return 0, errManyRegions
@@ -95,7 +93,7 @@ func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
 	if err != nil {
 		return err
 	}
-	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%d", t.TID, fd))
+	theirs, err := os.Stat(procfs.Path(t.TID, fmt.Sprintf("fd/%d", fd)))
 	if ours, err2 := file.Stat(); err == nil && (err2 != nil || !os.SameFile(ours, theirs)) {
 		err = errOtherFile
 	}
@@ -114,13 +112,13 @@ func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
 // pathFor is where a task can open one of our files, until done: our own /proc
 // entry, or, for a task that may not look there, that of a process that holds it.
 func pathFor(tid int, file *os.File) (path string, done func(), err error) {
-	st, err := readStatus(tid)
+	st, err := procfs.ReadStatus(tid)
 	if err != nil {
 		return "", nil, err
 	}
-	uid, gid := st.fsID("Uid"), st.fsID("Gid")
+	uid, gid := st.FileID("Uid"), st.FileID("Gid")
 	if uid == os.Geteuid() && gid == os.Getegid() && !ptrace.Hidden() {
-		return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), func() {}, nil
+		return procfs.Path(os.Getpid(), fmt.Sprintf("fd/%d", file.Fd())), func() {}, nil
 	}
 	if info, err := file.Stat(); err == nil && info.Mode().Perm()&0o006 == 0 { // in a folder that only we may enter
 		if err := file.Chown(uid, gid); err != nil {
@@ -131,17 +129,7 @@ func pathFor(tid int, file *os.File) (path string, done func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("as user %d: %w", uid, err)
 	}
-	return fmt.Sprintf("/proc/%d/fd/0", pid), func() { ptrace.Reap(pid) }, nil
-}
-
-// fsID is the user or group that files are opened as.
-func (st status) fsID(key string) int {
-	f := strings.Fields(st[key]) // real, effective, saved, file system's
-	if len(f) < 4 {
-		return -1
-	}
-	n, _ := strconv.Atoi(f[3])
-	return n
+	return procfs.Path(pid, "fd/0"), func() { ptrace.Reap(pid) }, nil
 }
 
 // noteRegions writes the list of a space's regions into the guard's page.
@@ -158,7 +146,7 @@ func (s *session) noteRegions(space *inferior.Space) error {
 
 // recoverRegions reads the list that a tracer before has left. It may have given
 // some of them back already: the program may have something else there.
-func (s *session) recoverRegions(p *inferior.Process, maps []symbols.Mapping) {
+func (s *session) recoverRegions(p *inferior.Process, maps []procfs.Mapping) {
 	space := p.Space
 	var b [8 + 16*maxRegions]byte
 	if space.Guard.Data == 0 || space.Memory.Read(space.Guard.Data+regionList, b[:]) != nil {
@@ -170,16 +158,4 @@ func (s *session) recoverRegions(p *inferior.Process, maps []symbols.Mapping) {
 			s.regions[space] = append(s.regions[space], r)
 		}
 	}
-}
-
-// mayOpen says whether a process sees our files.
-func mayOpen(pid int) error {
-	here, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil {
-		return err
-	}
-	if there, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid)); err != nil || here != there {
-		return errors.Join(errNamespace, err)
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A tracer may die at each of its steps, and so may the next one, while it cleans up.
@@ -69,7 +70,7 @@ func readNote(mem *ptrace.Memory, at arch.Addr) (r region, nr uint64, ok bool) {
 }
 
 // oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
-func (s *session) oldScratch(space *inferior.Space, maps []symbols.Mapping) arch.Addr {
+func (s *session) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
 	for _, m := range maps {
 		if !m.Executable() || m.Path == "[vsyscall]" {
 			continue
@@ -85,7 +86,7 @@ func (s *session) oldScratch(space *inferior.Space, maps []symbols.Mapping) arch
 // doubtful is the mapping that a dead tracer was about to make, if it is there and
 // nothing else knows of it: nothing has been written into it yet. One that was about to go
 // may have gone, and the program have one there: executable and empty that is not.
-func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps []symbols.Mapping) (list []region) {
+func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []region) {
 	places := []arch.Addr{space.Scratch}
 	if table.Prepared() {
 		at, _ := table.Stub()
@@ -113,7 +114,7 @@ func (s *session) isRegion(space *inferior.Space, addr arch.Addr) bool {
 }
 
 // mappingOf is the mapping that a region is, or is a part of.
-func mappingOf(maps []symbols.Mapping, r region) *symbols.Mapping {
+func mappingOf(maps []procfs.Mapping, r region) *procfs.Mapping {
 	for i, m := range maps {
 		if r.addr >= m.Start && r.addr+arch.Addr(r.size) <= m.End {
 			return &maps[i]
@@ -123,7 +124,7 @@ func mappingOf(maps []symbols.Mapping, r region) *symbols.Mapping {
 }
 
 // isShared is whether a mapping is of one of ptracer's files.
-func isShared(m *symbols.Mapping) bool {
+func isShared(m *procfs.Mapping) bool {
 	return strings.HasSuffix(m.Perm, "s") && strings.Contains(m.Path, "ptracer")
 }
 
@@ -165,7 +166,7 @@ func hasMark(mem *ptrace.Memory, page arch.Addr, magic uint64) bool {
 
 // isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.
 func isWiped(pid int, r region) bool {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps", pid))
+	f, err := os.Open(procfs.Path(pid, "smaps"))
 	if err != nil {
 		return false
 	}
@@ -188,11 +189,11 @@ func oldFiles(p *inferior.Process) (fds []int) {
 	if data := p.Space.Guard.Data; data == 0 || p.Space.Memory.Read(data+regionPath, b[:]) != nil || b[0] == 0 {
 		return nil
 	}
-	dir := fmt.Sprintf("/proc/%d/fd/", p.PID)
+	dir := procfs.Path(p.PID, "fd")
 	list, _ := os.ReadDir(dir)
 	for _, e := range list {
 		var fd int
-		path, err := os.Readlink(dir + e.Name())
+		path, err := os.Readlink(filepath.Join(dir, e.Name()))
 		if _, err2 := fmt.Sscanf(e.Name(), "%d", &fd); err == nil && err2 == nil && strings.Contains(path, "ptracer") {
 			fds = append(fds, fd)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/resident"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Resident probes outlive their session: jumps and what they lead to stay in the
@@ -192,7 +193,7 @@ func (s *session) traps(space *inferior.Space) (list []*breakpoint.Site) {
 
 // note says what stays in a process. Placements that don't get an error.
 func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
-	n.Command, n.Planted = inferior.Comm(p.PID), time.Now().UTC()
+	n.Command, n.Planted = procfs.Comm(p.PID), time.Now().UTC()
 	handlers, left := map[*opened]int{}, 0
 	for _, pr := range s.probes {
 		at := resident.Probe{Location: pr.spec.Location, Handler: -1}

@@ -1,21 +1,18 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // room makes space for slots: it implements breakpoint.Mapper by system calls
@@ -29,7 +26,7 @@ type room struct {
 // batch is the task that makes the calls of a Batch, and the mappings before it.
 type batch struct {
 	task *inferior.Task
-	maps []symbols.Mapping
+	maps []procfs.Mapping
 }
 
 const pageSize = 4096
@@ -66,7 +63,7 @@ func (r *room) MapAt(at arch.Addr, size int) (err error) {
 // Batch implements breakpoint.Mapper.
 func (r *room) Batch(f func() error) error {
 	return r.s.withTask(r.s.sharing(r.space), func(t *inferior.Task) error {
-		maps, err := symbols.Maps(t.Process.PID)
+		maps, err := procfs.Maps(t.Process.PID)
 		if err != nil {
 			return err
 		}
@@ -79,7 +76,7 @@ func (r *room) Batch(f func() error) error {
 // mayGrow says whether anything is in a place, or may come to be there because it
 // grows: the heap upwards, to twice its size at least, and stacks downwards. Allocators
 // whose heap can't grow on map memory elsewhere.
-func mayGrow(maps []symbols.Mapping, at arch.Addr, size int) bool {
+func mayGrow(maps []procfs.Mapping, at arch.Addr, size int) bool {
 	const lowest, heapRoom, stackRoom = 0x10000, 8 << 20, 256 << 20
 	end := at + arch.Addr(size)
 	if at < lowest {
@@ -105,7 +102,7 @@ type mapping struct{ prot, flags, fd uint64 }
 
 // mapNear maps size bytes in t's space, near an address.
 func (s *session) mapNear(t *inferior.Task, near arch.Addr, size int, m mapping) (arch.Addr, error) {
-	maps, err := symbols.Maps(t.Process.PID)
+	maps, err := procfs.Maps(t.Process.PID)
 	if err != nil {
 		return 0, err
 	}
@@ -140,7 +137,7 @@ func (s *session) reach() arch.Addr {
 // keeps away from the ends that stacks and the heap grow from: only the end
 // of a gap that touches code or other file mappings from below is used, and
 // the far end of a gap above.
-func gaps(maps []symbols.Mapping, near arch.Addr, size int, reach arch.Addr) (at []arch.Addr) {
+func gaps(maps []procfs.Mapping, near arch.Addr, size int, reach arch.Addr) (at []arch.Addr) {
 	const lowest, margin, stackRoom = 0x10000, 16 * pageSize, 64 << 20
 	n := arch.Addr((size + pageSize - 1) &^ (pageSize - 1))
 	end := arch.Addr(lowest)
@@ -235,7 +232,7 @@ func candidates(ps []*inferior.Process) iter.Seq[*inferior.Task] {
 			}
 		}
 		asked := func(t *inferior.Task) bool {
-			if taskState(t.TID) == 'D' {
+			if procfs.State(t.TID) == 'D' {
 				waits = append(waits, t)
 				return true
 			}
@@ -246,32 +243,5 @@ func candidates(ps []*inferior.Process) iter.Seq[*inferior.Task] {
 			return !slices.ContainsFunc(list, func(t *inferior.Task) bool { return !yield(t) })
 		}
 		_ = each(stands, yield) && each(stopped, yield) && each(runs, asked) && each(waits, yield) && each(fresh, yield)
-	}
-}
-
-// taskState is the letter of proc(5): R, S, D, T, t, Z, X; 0 if it is gone.
-func taskState(tid int) byte {
-	var room [512]byte
-	b := readTask(tid, "stat", room[:])
-	if i := bytes.LastIndexByte(b, ')'); i > 0 && i+2 < len(b) {
-		return b[i+2]
-	}
-	return 0
-}
-
-// readTask reads a short file of a task's in /proc into room; nil if the task is gone. It
-// asks the kernel for no more than that: os.ReadFile makes ten calls.
-func readTask(tid int, name string, room []byte) []byte {
-	fd, err := syscall.Open("/proc/"+strconv.Itoa(tid)+"/"+name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	defer syscall.Close(fd)
-	for {
-		n, err := syscall.Read(fd, room)
-		if err == syscall.EINTR {
-			continue
-		}
-		return room[:max(n, 0)]
 	}
 }

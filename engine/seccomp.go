@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // A task that has forbidden itself system calls (seccomp(2)) may be killed for those
@@ -35,8 +36,8 @@ type sealing struct{ mode, filters int }
 
 // sealingOf reads it of a task.
 func sealingOf(tid int) (sealing, error) {
-	st, err := readStatus(tid)
-	return sealing{st.number("Seccomp"), st.number("Seccomp_filters")}, err
+	st, err := procfs.ReadStatus(tid)
+	return sealing{st.Number("Seccomp"), st.Number("Seccomp_filters")}, err
 }
 
 // ownSealing is the calling thread's.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/interp"
@@ -154,7 +155,7 @@ func (s *session) run(ready chan<- error) {
 	close(s.placed)
 	bell, err := ptrace.NewBell()
 	if err != nil {
-		ready <- fmt.Errorf("start session: %w", explainOwn(err))
+		ready <- fmt.Errorf("start session: %w", access.ExplainOwn(err))
 		return
 	}
 	s.bell = bell

@@ -17,11 +17,10 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 const (
@@ -278,7 +277,7 @@ func TestLeavesGuard(t *testing.T) {
 			v, found := startSteady(t, c.fixture, c.where), 0
 			for range 5 {
 				_ = v.tracer("freeze").Run()
-				for n := 0; n < 500 && !(taskState(v.pid) == 'T' && v.inArea()); n++ {
+				for n := 0; n < 500 && !(procfs.State(v.pid) == 'T' && v.inArea()); n++ {
 					time.Sleep(time.Millisecond)
 				}
 				if v.inArea() { // else one of Go's own signals has come on top of it
@@ -286,11 +285,11 @@ func TestLeavesGuard(t *testing.T) {
 				}
 				s := attach(t, v.pid)
 				detach(t, s)
-				for n := 0; n < 2000 && taskState(v.pid) != 'T'; n++ { // it stops once more
+				for n := 0; n < 2000 && procfs.State(v.pid) != 'T'; n++ { // it stops once more
 					time.Sleep(time.Millisecond)
 				}
-				if v.inArea() || taskState(v.pid) != 'T' {
-					t.Errorf("in our code: %v, state %c", v.inArea(), taskState(v.pid))
+				if v.inArea() || procfs.State(v.pid) != 'T' {
+					t.Errorf("in our code: %v, state %c", v.inArea(), procfs.State(v.pid))
 				}
 				_ = syscall.Kill(v.pid, syscall.SIGCONT)
 				v.check("tracer died with tasks in the guard")
@@ -306,7 +305,7 @@ func TestLeavesGuard(t *testing.T) {
 // inArea is whether a task of the program stands in a mapping that was not there before
 // any tracer came.
 func (v *steady) inArea() bool {
-	tids, _ := inferior.TaskIDs(v.pid)
+	tids, _ := procfs.Tasks(v.pid)
 	for _, tid := range tids {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", v.pid, tid))
 		words := strings.Fields(string(b))
@@ -314,7 +313,7 @@ func (v *steady) inArea() bool {
 			continue
 		}
 		pc, _ := strconv.ParseUint(strings.TrimPrefix(words[len(words)-1], "0x"), 16, 64)
-		list, _ := symbols.Maps(v.pid)
+		list, _ := procfs.Maps(v.pid)
 		if m := mappingOf(list, region{addr: arch.Addr(pc), size: 1}); m != nil && m.Path == "" && m.Perm == "r-xp" {
 			return true
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // The test binary is also the tracer that gets killed: a process of its own,
@@ -164,7 +165,7 @@ func survive(t *testing.T, round int, path string, args []string, part, probes, 
 	start.Write([]byte{'\n'})
 	delay := time.Duration(rand.Int64N(int64(late)))
 	time.Sleep(delay)
-	outlived = taskState(victim.Process.Pid) != 'Z'
+	outlived = procfs.State(victim.Process.Pid) != 'Z'
 	_ = tracer.Process.Kill()
 	_ = tracer.Wait()
 	ended := make(chan error, 1)

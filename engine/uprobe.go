@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -122,16 +123,11 @@ func (s *session) kernelLocation(p *probe, proc *inferior.Process, sp spot) (ker
 	for _, m := range proc.Modules {
 		for _, r := range m.Ranges {
 			if r.Contains(sp.addr) && r.Inode != 0 {
-				return kernel.Location{Path: mappedPath(proc.PID, r), Offset: uint64(sp.addr-r.Start) + r.Offset, Cookie: p.spec.Cookie}, nil
+				return kernel.Location{Path: procfs.MapFile(proc.PID, r), Offset: uint64(sp.addr-r.Start) + r.Offset, Cookie: p.spec.Cookie}, nil
 			}
 		}
 	}
 	return kernel.Location{}, fmt.Errorf("%s: %w: the kernel puts probes into files only", sp.addr, symbols.ErrNotFound)
-}
-
-// mappedPath names the very file that a process has mapped.
-func mappedPath(pid int, r symbols.Mapping) string {
-	return fmt.Sprintf("/proc/%d/map_files/%x-%x", symbols.LiveTask(pid), uint64(r.Start), uint64(r.End))
 }
 
 // unlink takes a placement's uprobe from it. To take it away takes the kernel 0.1

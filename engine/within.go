@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -72,7 +73,7 @@ func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 		return table.InArea(pc) || space.Scratch != 0 && pc >= space.Scratch && pc < space.Scratch+arch.Addr(s.scratchRoom())
 	}
 	for _, p := range ps {
-		stacks, _ := symbols.Maps(p.PID)
+		stacks, _ := procfs.Maps(p.PID)
 		isGo := slices.ContainsFunc(s.modules(p), func(m *symbols.Module) bool { return m.File.IsGo() })
 		for _, t := range p.Tasks {
 			pc, err := t.PC()
@@ -90,7 +91,7 @@ func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 
 // returns is whether a signal handler of a task is going to return into ptracer's code. Go's
 // runtime parks no goroutine there: it knows no function of it.
-func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []symbols.Mapping, isGo bool, inside func(arch.Addr) bool) bool {
+func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []procfs.Mapping, isGo bool, inside func(arch.Addr) bool) bool {
 	r, err := t.Regs()
 	if err != nil {
 		return false

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"sync"
+
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Cache keeps Files, so that each object is opened and parsed once however
@@ -56,7 +58,7 @@ func (c *Cache) get(key any, open func() (*File, error)) (*File, error) {
 }
 
 // open opens the object that is mapped at m.
-func (c *Cache) open(p process, m Mapping) (*File, error) {
+func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 	if m.Inode == 0 {
 		return c.openMemory(p, m)
 	}
@@ -103,7 +105,7 @@ func sameNamespace(p process) bool {
 }
 
 // openMemory makes a File of the vdso as it is in the process.
-func (c *Cache) openMemory(p process, m Mapping) (*File, error) {
+func (c *Cache) openMemory(p process, m procfs.Mapping) (*File, error) {
 	b, err := p.memory(m)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // nm lists a file's functions by address, as the tool of that name sees them.
@@ -168,7 +169,7 @@ func realFiles(t testing.TB) (paths []string) {
 	for _, name := range []string{"bash", "go"} {
 		paths = append(paths, tool(t, name))
 	}
-	maps, err := Maps(os.Getpid())
+	maps, err := procfs.Maps(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

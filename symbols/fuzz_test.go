@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // small are tiny objects with what the readers look at, kept in testdata.
@@ -65,7 +66,7 @@ func poke(b []byte, name string) {
 			}
 		}
 	}
-	f.obj.bias(Mapping{Start: 0x1000, End: 0x2000, Offset: 0x1000})
+	f.obj.bias(procfs.Mapping{Start: 0x1000, End: 0x2000, Offset: 0x1000})
 	f.obj.extent()
 }
 

@@ -10,14 +10,15 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Module is an ELF object mapped into a process.
 type Module struct {
-	Path       string    // as the process sees it; "[vdso]" is the kernel's
-	Bias       arch.Addr // address in the process = vaddr + Bias
-	Start, End arch.Addr // all its segments, whole pages
-	Ranges     []Mapping // the executable ones
+	Path       string           // as the process sees it; "[vdso]" is the kernel's
+	Bias       arch.Addr        // address in the process = vaddr + Bias
+	Start, End arch.Addr        // all its segments, whole pages
+	Ranges     []procfs.Mapping // the executable ones
 	File       *File
 	Main       bool     // the program itself
 	Loader     bool     // the dynamic loader
@@ -48,7 +49,7 @@ func (m *Module) At(a arch.Addr) *Module {
 // Has reports whether an address can be of the object's code. Of a Part that is what is
 // mapped: what lies elsewhere is something else's.
 func (m *Module) Has(a arch.Addr) bool {
-	return !m.Part || slices.ContainsFunc(m.Ranges, func(r Mapping) bool { return r.Contains(a) })
+	return !m.Part || slices.ContainsFunc(m.Ranges, func(r procfs.Mapping) bool { return r.Contains(a) })
 }
 
 // Vaddr is the address in the file of one in the process.
@@ -60,19 +61,19 @@ func (m Module) Runtime(vaddr arch.Addr) arch.Addr { return vaddr + m.Bias }
 // Modules lists the ELF objects of pid, given its mappings, by ascending
 // address. Those that can't be opened are left out, and why is told by the
 // error; files that are no ELF objects are left out silently.
-func Modules(pid int, maps []Mapping) ([]Module, error) {
+func Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
 	var c Cache
 	return c.Modules(pid, maps)
 }
 
 // Modules does what the function Modules does, with files of c.
-func (c *Cache) Modules(pid int, maps []Mapping) ([]Module, error) {
+func (c *Cache) Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
 	var mods []Module
 	var errs []error
 	failed := map[fileID]bool{}
 	p := newProcess(pid)
 	for _, m := range maps {
-		if !m.Executable() || !isObject(m) || failed[m.id()] {
+		if !m.Executable() || !isObject(m) || failed[idOf(m)] {
 			continue
 		}
 		if add(mods, m) {
@@ -87,7 +88,7 @@ func (c *Cache) Modules(pid int, maps []Mapping) ([]Module, error) {
 			mods = append(mods, mod)
 			continue
 		}
-		failed[m.id()] = true
+		failed[idOf(m)] = true
 		if !errors.Is(err, errNotELF) && !errors.Is(err, errNotRegular) {
 			errs = append(errs, fmt.Errorf("%s in %d: %w", m.Path, pid, err))
 		}
@@ -100,16 +101,16 @@ func (c *Cache) Modules(pid int, maps []Mapping) ([]Module, error) {
 // gather finds out which modules are Parts, mapped where the beginning of their object is not,
 // and gives those to the module that they are copies of. One without such a module stays as it
 // is: its program has put something else in the place of the beginning.
-func gather(mods []Module, maps []Mapping) []Module {
+func gather(mods []Module, maps []procfs.Mapping) []Module {
 	starts := map[arch.Addr]fileID{}
 	for _, m := range maps {
-		starts[m.Start] = m.id()
+		starts[m.Start] = idOf(m)
 	}
-	whole := func(mod *Module) bool { return starts[mod.Start] == mod.Ranges[0].id() }
+	whole := func(mod *Module) bool { return starts[mod.Start] == idOf(mod.Ranges[0]) }
 	first := map[fileID]int{} // of the whole ones, their place in all
 	var all []Module
 	for _, mod := range mods {
-		if id := mod.Ranges[0].id(); whole(&mod) {
+		if id := idOf(mod.Ranges[0]); whole(&mod) {
 			if _, is := first[id]; !is {
 				first[id] = len(all)
 			}
@@ -120,7 +121,7 @@ func gather(mods []Module, maps []Mapping) []Module {
 		if whole(&mod) {
 			continue
 		}
-		if i, ok := first[mod.Ranges[0].id()]; ok {
+		if i, ok := first[idOf(mod.Ranges[0])]; ok {
 			mod.Part, mod.Start, mod.End = true, mod.Ranges[0].Start, mod.Ranges[len(mod.Ranges)-1].End
 			all[i].Copies = append(all[i].Copies, &mod)
 		} else {
@@ -138,7 +139,7 @@ const maxModules = 1 << 12
 var errNotELF = errors.New("not an ELF file")
 
 // isObject reports whether a mapping is of a file, or of the vdso.
-func isObject(m Mapping) bool { return m.Inode != 0 || m.Path == "[vdso]" }
+func isObject(m procfs.Mapping) bool { return m.Inode != 0 || m.Path == "[vdso]" }
 
 // fileID tells mapped files apart.
 type fileID struct {
@@ -147,13 +148,13 @@ type fileID struct {
 	path  string
 }
 
-func (m Mapping) id() fileID { return fileID{m.Dev, m.Inode, m.Path} }
+func idOf(m procfs.Mapping) fileID { return fileID{m.Dev, m.Inode, m.Path} }
 
 // add adds a further mapping to the module that it belongs to.
-func add(mods []Module, m Mapping) bool {
+func add(mods []Module, m procfs.Mapping) bool {
 	for i := range mods {
 		mod := &mods[i]
-		if mod.Ranges[0].id() != m.id() {
+		if idOf(mod.Ranges[0]) != idOf(m) {
 			continue
 		}
 		if bias, ok := mod.File.obj.bias(m); ok && bias == mod.Bias {
@@ -164,7 +165,7 @@ func add(mods []Module, m Mapping) bool {
 	return false
 }
 
-func (c *Cache) module(p process, m Mapping) (Module, error) {
+func (c *Cache) module(p process, m procfs.Mapping) (Module, error) {
 	f, err := c.open(p, m)
 	if err != nil {
 		return Module{}, err
@@ -174,11 +175,11 @@ func (c *Cache) module(p process, m Mapping) (Module, error) {
 		return Module{}, fmt.Errorf("%w: no executable segment at offset %#x", ErrFormat, m.Offset)
 	}
 	start, end := f.obj.extent()
-	return Module{Path: m.Path, Bias: bias, Start: bias + start, End: bias + end, Ranges: []Mapping{m}, File: f, Deleted: m.Deleted}, nil
+	return Module{Path: m.Path, Bias: bias, Start: bias + start, End: bias + end, Ranges: []procfs.Mapping{m}, File: f, Deleted: m.Deleted}, nil
 }
 
 // bias is how far m's file was moved to lie where m is.
-func (o *object) bias(m Mapping) (arch.Addr, bool) {
+func (o *object) bias(m procfs.Mapping) (arch.Addr, bool) {
 	for _, executable := range []bool{true, false} {
 		for _, s := range o.segments {
 			if s.typ != elf.PT_LOAD || executable != (s.flags&elf.PF_X != 0) {

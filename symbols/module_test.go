@@ -14,6 +14,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // start runs a program that prints addresses and then waits; it is ended with
@@ -48,7 +49,7 @@ func start(t *testing.T, cmd *exec.Cmd, lines int) (pid int, addrs []arch.Addr) 
 // modules are those of a process, by base name; the main program's is "main".
 func modules(t *testing.T, pid int) map[string]Module {
 	t.Helper()
-	maps, err := Maps(pid)
+	maps, err := procfs.Maps(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func TestModulesOfGone(t *testing.T) {
 	path := compile(t, "gcc", "-O2", "loader.c")
 	cmd := exec.Command(path)
 	pid, _ := start(t, cmd, 1)
-	maps, err := Maps(pid)
+	maps, err := procfs.Maps(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestCache(t *testing.T) {
 	files := map[*File]bool{}
 	for range 2 {
 		pid, _ := start(t, exec.Command(path), 1)
-		maps, err := Maps(pid)
+		maps, err := procfs.Maps(pid)
 		if err != nil {
 			t.Fatal(err)
 		}

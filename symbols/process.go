@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // process is what /proc says about a process as a whole.
@@ -28,7 +29,7 @@ const (
 )
 
 func newProcess(pid int) process {
-	p := process{pid: pid, task: LiveTask(pid)}
+	p := process{pid: pid, task: procfs.LiveTask(pid)}
 	p.exe, _ = os.Readlink(p.path("exe"))
 	b, _ := os.ReadFile(p.path("auxv"))
 	for ; len(b) >= 16; b = b[16:] {
@@ -42,7 +43,7 @@ func newProcess(pid int) process {
 	return p
 }
 
-func (p process) path(name string) string { return fmt.Sprintf("/proc/%d/%s", p.task, name) }
+func (p process) path(name string) string { return procfs.Path(p.task, name) }
 
 // mark finds the main program and the loader among mods: by where the kernel
 // told the program they are, else by their names.
@@ -71,7 +72,7 @@ func (p process) mark(mods []Module) {
 // calledNames are the names that a process goes by: the kernel's, and the first
 // word of its command line. Debian's redis-server is a link to redis-check-rdb.
 func calledNames(p process, path string) (names []string) {
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
+	comm, _ := os.ReadFile(procfs.Path(p.pid, "comm"))
 	argv0, _, _ := strings.Cut(string(p.commandLine()), "\x00")
 	word, _, _ := strings.Cut(argv0, " ")
 	for _, name := range []string{strings.TrimSpace(string(comm)), filepath.Base(strings.TrimSuffix(word, ":"))} {
@@ -104,7 +105,7 @@ func (m Module) firstVaddr() arch.Addr {
 // openMapped opens the very file that is mapped at m: by the link that the kernel has for
 // the mapping, which only some may follow, else by its path as the process sees it, or the
 // program's link, if the same file is there.
-func (p process) openMapped(m Mapping) (*os.File, error) {
+func (p process) openMapped(m procfs.Mapping) (*os.File, error) {
 	exact := p.path(fmt.Sprintf("map_files/%x-%x", uint64(m.Start), uint64(m.End)))
 	paths := []string{exact}
 	if !m.Deleted && filepath.IsAbs(m.Path) {
@@ -116,7 +117,7 @@ func (p process) openMapped(m Mapping) (*os.File, error) {
 	var errs []error
 	for _, path := range paths {
 		f, err := openRegular(path)
-		if err == nil && path != exact && !m.Of(f) {
+		if err == nil && path != exact && !IsFileOf(f, m) {
 			f.Close()
 			err = fmt.Errorf("%s: another file by now: %w", path, ErrNotFound)
 		}
@@ -141,7 +142,7 @@ func stat(f *os.File) (*syscall.Stat_t, bool) {
 const maxVDSO = 1 << 20
 
 // memory reads what is mapped at m from the process.
-func (p process) memory(m Mapping) ([]byte, error) {
+func (p process) memory(m procfs.Mapping) ([]byte, error) {
 	if m.End-m.Start > maxVDSO {
 		return nil, fmt.Errorf("%w: %d bytes", ErrFormat, m.End-m.Start)
 	}

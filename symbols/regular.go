@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // What is read lies where the traced program says, or whoever has made it: it may be
@@ -51,8 +52,8 @@ func openFD(path string, flags int) (fd int, err error) {
 	}
 }
 
-// Of reports whether f is the file that is mapped at m.
-func (m Mapping) Of(f *os.File) bool {
+// IsFileOf reports whether f is the file that is mapped at m.
+func IsFileOf(f *os.File, m procfs.Mapping) bool {
 	st, ok := stat(f)
 	if !ok {
 		return false
@@ -85,7 +86,7 @@ func mappedAs(f *os.File) (dev string, inode uint64, err error) {
 		return "", 0, err
 	}
 	defer func() { err = errors.Join(err, syscall.Munmap(page)) }()
-	maps, err := mapsOf(os.Getpid())
+	maps, err := procfs.Maps(os.Getpid())
 	if err != nil {
 		return "", 0, err
 	}

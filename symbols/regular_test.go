@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestNotRegular opens what is no file: it is refused at once, and not opened.
@@ -61,7 +62,7 @@ func TestOtherDevice(t *testing.T) {
 		if !ok || st.Ino != m.Inode {
 			t.Errorf("%s has inode %d, the mapped one %d", name, st.Ino, m.Inode)
 		}
-		if got := m.Of(f); got != want {
+		if got := IsFileOf(f, m); got != want {
 			t.Errorf("%s is the mapped file: %v, want %v", name, got, want)
 		}
 		f.Close()
@@ -89,7 +90,7 @@ func TestStacked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := m.Of(f); got != want {
+		if got := IsFileOf(f, m); got != want {
 			t.Errorf("%s is the mapped file: %v, want %v", name, got, want)
 		}
 		f.Close()
@@ -97,9 +98,9 @@ func TestStacked(t *testing.T) {
 }
 
 // mappingOf is where a process has a file mapped.
-func mappingOf(t *testing.T, pid int, path string) Mapping {
+func mappingOf(t *testing.T, pid int, path string) procfs.Mapping {
 	t.Helper()
-	maps, err := Maps(pid)
+	maps, err := procfs.Maps(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,5 +110,5 @@ func mappingOf(t *testing.T, pid int, path string) Mapping {
 		}
 	}
 	t.Fatalf("%s is not mapped: %+v", path, maps)
-	return Mapping{}
+	return procfs.Mapping{}
 }

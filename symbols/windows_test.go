@@ -12,6 +12,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestCode: the windows are a file's code, each behind the last, but for what is a hole.
@@ -126,7 +127,7 @@ func TestSpareMaps(t *testing.T) {
 	for i := range 1000 {
 		fmt.Fprintf(&text, "%x-%x r-xp 00000000 fd:01 1234    /%s\n", i<<12, (i+1)<<12, strings.Repeat("d", 4000))
 	}
-	maps, err := ParseMaps(strings.NewReader(text.String()))
+	maps, err := procfs.ParseMaps(strings.NewReader(text.String()))
 	if err != nil || len(maps) != 1000 {
 		t.Fatalf("%d mappings, %v", len(maps), err)
 	}

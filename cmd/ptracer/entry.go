@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // atEntry is the key of a program's first own instruction in its auxiliary
@@ -18,7 +19,7 @@ const atEntry = 9
 // entryPoint is where a started program will begin once the dynamic loader has
 // mapped the libraries it was linked with.
 func entryPoint(pid int) (arch.Addr, error) {
-	auxv, err := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", pid))
+	auxv, err := os.ReadFile(procfs.Path(pid, "auxv"))
 	if err != nil {
 		return 0, err
 	}

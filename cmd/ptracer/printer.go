@@ -14,6 +14,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/printable"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // printer writes events as lines. It is used by one goroutine.
@@ -169,7 +170,7 @@ func (p *printer) name(e *event.Event) string {
 func (p *printer) lookup(pid int) string {
 	name, ok := p.comm[pid]
 	if !ok {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		b, err := os.ReadFile(procfs.Path(pid, "comm"))
 		if name = strings.TrimSpace(string(b)); err != nil {
 			name = "?"
 		}

@@ -7,13 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // systemSocket is where the server for all users is.
@@ -79,7 +79,7 @@ func servers(pid int) (list []client.Dialer) {
 	if os.Getuid() != 0 {
 		return list
 	}
-	owners := []int{ownerOf(pid)}
+	owners := []int{procfs.User(pid)}
 	if pid == 0 {
 		owners = nil
 		names, _ := os.ReadDir("/run/user")
@@ -94,19 +94,6 @@ func servers(pid int) (list []client.Dialer) {
 		}
 	}
 	return list
-}
-
-// ownerOf is the user that a process runs as, -1 if there is none.
-func ownerOf(pid int) int {
-	fi, err := os.Stat("/proc/" + strconv.Itoa(pid))
-	if err != nil {
-		return -1
-	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok {
-		return -1
-	}
-	return int(st.Uid)
 }
 
 // othersPatience is how long root waits for the server of a user, who may have put anything there.

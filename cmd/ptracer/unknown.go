@@ -9,6 +9,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -53,7 +54,7 @@ func (j *job) loaded(loc symbols.Location) bool {
 		return false
 	}
 	for _, pid := range j.sess.Processes() {
-		maps, err := symbols.Maps(pid)
+		maps, err := procfs.Maps(pid)
 		if err != nil {
 			continue
 		}

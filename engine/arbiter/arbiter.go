@@ -39,12 +39,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Errors of tracers, beside those of the engine.
@@ -93,7 +92,7 @@ func New(o Options) *Arbiter {
 		o.Attach = func(pid int, eo engine.Options) (engine.Session, error) { return engine.Attach(pid, eo) }
 	}
 	if o.ProcessOf == nil {
-		o.ProcessOf = processOf
+		o.ProcessOf = procfs.Group
 	}
 	o.HoldLimit = cmp.Or(o.HoldLimit, 30*time.Second)
 	o.ControlLimit = cmp.Or(o.ControlLimit, 5*time.Minute)
@@ -297,22 +296,9 @@ func (a *Arbiter) Close() error {
 }
 
 // processOf is the process of a task, 0 if there is none.
-func processOf(tid int) int { return statusNumber(tid, "Tgid") }
 
 // tracedByUs is whether a thread of ours traces a process.
 func tracedByUs(pid int) bool {
-	tracer := statusNumber(pid, "TracerPid")
-	return tracer != 0 && processOf(tracer) == os.Getpid()
-}
-
-// statusNumber is a line of /proc/TID/status, 0 if there is none.
-func statusNumber(tid int, key string) int {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), "\n"+key+":")
-	line, _, _ := strings.Cut(rest, "\n")
-	n, _ := strconv.Atoi(strings.TrimSpace(line))
-	return n
+	tracer := procfs.Tracer(pid)
+	return tracer != 0 && procfs.Group(tracer) == os.Getpid()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/ring"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Records are what a handler writes into its ring. One goroutine reads them.
@@ -127,8 +128,7 @@ func (x *Interpreted) Records() (Records, error) {
 
 // alive is whether a thread may still be writing a record.
 func alive(tid int) bool {
-	_, err := os.Stat("/proc/" + strconv.Itoa(tid))
-	return err == nil
+	return procfs.User(tid) >= 0
 }
 
 // asInterp gives the interpreter a set's maps as it wants them.

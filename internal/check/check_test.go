@@ -102,6 +102,11 @@ func TestRules(t *testing.T) {
 		{"a size", "engine/internal/ptrace/a.go", `import "unsafe"; func f(n int) { g(uintptr(n)) }`, ""},
 		{"a remainder", "engine/handler/interp/a.go", `import "unsafe"; func f(p *int) bool { return uintptr(unsafe.Pointer(p))%8 == 0 }`, ""},
 
+		{"named", "engine/a.go", `import "os"; var _, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", 1))`, "engine/a.go:1: named"},
+		{"named by hand", "engine/a.go", `import "os"; var _, _ = os.ReadFile("/proc/" + strconv.Itoa(1))`, "named"},
+		{"its own", "engine/a.go", `import "os"; var _, _ = os.ReadFile("/proc/self/status")`, ""},
+		{"named at the door", "procfs/a.go", `import "os"; var _, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", 1))`, ""},
+
 		{"test", "arch/a_test.go", `import "os"`, "no Go files"},
 		{"fixture", "testdata/src/a.go", `import "C"`, "no Go files"},
 		{"hidden", ".x/a.go", `import "C"`, "no Go files"},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"go/ast"
+	"go/token"
 	"path"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/access"},
 	{"engine/handler"},
 	{"engine/handler/builtin"},
 	{"engine/handler/filter", "engine/handler/kernel"},
@@ -36,6 +38,7 @@ var layers = [][]string{
 	{"engine/internal/ptrace"},
 	{"breakpoint", "symbols"},
 	{"arch/amd64", "arch/arm64"},
+	{"procfs"},
 	{"arch", "printable"},
 }
 
@@ -90,6 +93,7 @@ var rules = []rule{
 	{"printed", checkPrinted},
 	{"lent", checkLent},
 	{"moved", checkMoved},
+	{"named", checkNamed},
 }
 
 type rule struct {
@@ -260,6 +264,21 @@ func isPointer(e ast.Expr, pointers map[string]bool) bool {
 		return pointers[e.Name]
 	}
 	return false
+}
+
+// checkNamed holds that only package procfs, and the door, name another task's files in /proc.
+// This process's own (/proc/self), and those of the machine, are no other's.
+func checkNamed(s source, tell func(int, string)) {
+	if within(s.pkg, tools) || within(s.pkg, "bench") || s.pkg == "procfs" || s.pkg == door {
+		return
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		text, ok := n.(*ast.BasicLit)
+		if ok && text.Kind == token.STRING && (strings.Contains(text.Value, "/proc/%") || text.Value == `"/proc/"`) {
+			tell(s.line(text), "another task's files in /proc are read by package procfs")
+		}
+		return true
+	})
 }
 
 func checkPure(s source, tell func(int, string)) {

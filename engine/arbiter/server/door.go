@@ -14,7 +14,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
-	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
@@ -26,7 +26,7 @@ const greeting = 10 * time.Second
 type connection struct {
 	*net.UnixConn
 	in      *bufio.Reader
-	peer    engine.Peer
+	peer    access.Peer
 	refused error
 	done    func()
 	once    sync.Once
@@ -42,7 +42,7 @@ func (c *connection) Close() error {
 // arrival is a connection that has come, and who has made it.
 type arrival struct {
 	*net.UnixConn
-	ask  func() (engine.Peer, error) // who; the error is why it is refused
+	ask  func() (access.Peer, error) // who; the error is why it is refused
 	done func()                      // at its end
 }
 
@@ -59,7 +59,7 @@ type socket struct{ *net.UnixListener }
 
 func (s socket) next() (arrival, error) {
 	c, err := s.AcceptUnix()
-	return arrival{c, func() (engine.Peer, error) {
+	return arrival{c, func() (access.Peer, error) {
 		p, err := peerOf(c)
 		if own := os.Geteuid(); err == nil && p.UID != 0 && int(p.UID) != own {
 			err = fmt.Errorf("%w: the server is user %d's; 'ptracer serve --system' serves all users", wire.ErrPeer, own)
@@ -73,13 +73,13 @@ func (s socket) next() (arrival, error) {
 type door struct {
 	from   source
 	limits *limits
-	files  func(engine.Peer, *net.UnixConn, string) // serves who asks for one
+	files  func(access.Peer, *net.UnixConn, string) // serves who asks for one
 	ready  chan net.Conn
 	ctx    context.Context
 	end    context.CancelFunc
 }
 
-func newDoor(from source, limits *limits, files func(engine.Peer, *net.UnixConn, string)) *door {
+func newDoor(from source, limits *limits, files func(access.Peer, *net.UnixConn, string)) *door {
 	d := &door{from: from, limits: limits, files: files, ready: make(chan net.Conn)}
 	d.ctx, d.end = context.WithCancel(context.Background())
 	go d.loop()
@@ -172,7 +172,7 @@ type known struct {
 
 type authInfo struct {
 	credentials.CommonAuthInfo
-	peer    engine.Peer
+	peer    access.Peer
 	refused error
 }
 

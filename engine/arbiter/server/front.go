@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/printable"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Front is the server of all users. It traces nothing, and reads nothing that users send or
@@ -85,7 +87,7 @@ func (f *Front) Serve(l *net.UnixListener) error {
 	if f.program = f.opts.Command[0]; f.program == ownProgram {
 		if copied, err := ptrace.Private(); err == nil { // else workers hide a moment later
 			defer copied.Close()
-			f.program = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), copied.Fd())
+			f.program = procfs.Path(os.Getpid(), fmt.Sprintf("fd/%d", copied.Fd()))
 		}
 	}
 	for {
@@ -173,11 +175,11 @@ func (f *Front) wait(uid uint32, n int) bool {
 
 // servable is whether a worker can act for a peer: it has the peer's user, and is in the
 // front's user namespace.
-func servable(p engine.Peer) error {
+func servable(p access.Peer) error {
 	switch {
 	case p.NS == "":
 		return fmt.Errorf("%w: the ids of process %d differ from each other, or have changed", wire.ErrPeer, p.PID)
-	case p.NS != engine.OwnNamespace():
+	case p.NS != access.OwnNamespace():
 		return fmt.Errorf("%w: process %d is in a user namespace of its own: run a ptracer in there", engine.ErrNamespace, p.PID)
 	case p.UID == 0 && !p.Root:
 		return fmt.Errorf("%w: process %d is root's, without CAP_SYS_PTRACE", engine.ErrCapability, p.PID)
@@ -193,7 +195,7 @@ const (
 )
 
 // refuse has a worker without any right tell a peer why it is refused.
-func (f *Front) refuse(p engine.Peer, why error, c *net.UnixConn) {
+func (f *Front) refuse(p access.Peer, why error, c *net.UnixConn) {
 	f.handTo(refusing, Identity{UID: nobody, GID: nobody}, message{Kind: handedOver, Peer: p, Refused: pack(why)}, c)
 }
 
@@ -245,7 +247,7 @@ func (f *Front) worker(name string, who Identity) (*worker, error) {
 		defer mine.Close()
 		defer theirs.Close()
 		f.handTo(keeping, Identity{UID: nobody, GID: nobody}, message{Kind: handedOver,
-			Peer: engine.Peer{UID: who.UID, GID: who.GID, GIDs: who.Groups, Root: who.Root, NS: engine.OwnNamespace()}}, mine)
+			Peer: access.Peer{UID: who.UID, GID: who.GID, GIDs: who.Groups, Root: who.Root, NS: access.OwnNamespace()}}, mine)
 		names = theirs
 	}
 	f.start.Lock()
@@ -331,7 +333,7 @@ func (f *Front) drop(w *worker) {
 //	PTRACER USER NAME    is for the worker of that name
 //
 // What begins otherwise is for the worker with all rights.
-func (f *Front) receiveRoot(p engine.Peer, c *net.UnixConn) {
+func (f *Front) receiveRoot(p access.Peer, c *net.UnixConn) {
 	_ = c.SetDeadline(time.Now().Add(greeting))
 	who := Identity{Root: true}
 	words, ok := firstLine(c)
@@ -375,7 +377,7 @@ func (f *Front) names() (list []string) {
 // workerOf is whose worker has a process, or is to have it: its user's, if that user may
 // trace it without more.
 func (f *Front) workerOf(pid int) Identity {
-	owner, tracer, sealed := engine.OwnerOf(pid)
+	owner, tracer, sealed := access.OwnerOf(pid)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.workers {
@@ -383,7 +385,7 @@ func (f *Front) workerOf(pid int) Identity {
 			return w.who
 		}
 	}
-	if owner.UID == 0 || sealed || owner.NS != engine.OwnNamespace() || engine.MayTrace(owner, pid) != nil {
+	if owner.UID == 0 || sealed || owner.NS != access.OwnNamespace() || access.MayTrace(owner, pid) != nil {
 		return Identity{Root: true}
 	}
 	return Identity{UID: owner.UID, GID: owner.GID, Groups: owner.GIDs}

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -49,7 +50,7 @@ func (t *tracer) forget(n int32) {
 const rights = program.ReadMemory | program.WriteMemory | program.Override
 
 // asPeer is who a peer is to the registry of handlers.
-func asPeer(p engine.Peer) handler.Peer {
+func asPeer(p access.Peer) handler.Peer {
 	return handler.Peer{UID: p.UID, GIDs: append([]uint32{p.GID}, p.GIDs...), Rights: rights}
 }
 

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
@@ -26,7 +26,7 @@ import (
 // message is what one of the two says.
 type message struct {
 	Kind    kind
-	Peer    engine.Peer `json:",omitzero"`
+	Peer    access.Peer `json:",omitzero"`
 	Refused []byte      `json:",omitempty"` // why a connection is refused: a status of gRPC's
 	Had     int         `json:",omitempty"` // unused: how many connections the worker has received
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 )
 
 // TestIdentity writes and reads identities, and refuses what is none.
@@ -48,7 +49,7 @@ func TestHandOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := message{Kind: handedOver, Peer: engine.Peer{PID: 7, UID: 1, GID: 2, GIDs: []uint32{3}, NS: "ns"}, Refused: pack(engine.ErrNamespace)}
+	want := message{Kind: handedOver, Peer: access.Peer{PID: 7, UID: 1, GID: 2, GIDs: []uint32{3}, NS: "ns"}, Refused: pack(engine.ErrNamespace)}
 	if err := errors.Join(send(front, want, theirs), theirs.Close()); err != nil {
 		t.Fatal(err)
 	}

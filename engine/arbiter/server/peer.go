@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"syscall"
 
 	"google.golang.org/grpc/peer"
 
-	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // soPeerPIDFD is SO_PEERPIDFD of Linux 6.5 (asm-generic/socket.h).
@@ -21,10 +20,10 @@ const soPeerPIDFD = 77
 // peerOf is who is on the other side of a socket: who has connected it, with the
 // ids that he had then. What else counts is read from his process, which may have
 // ended meanwhile, and its id may be another's: a descriptor of it tells.
-func peerOf(c *net.UnixConn) (engine.Peer, error) {
+func peerOf(c *net.UnixConn) (access.Peer, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return engine.Peer{}, err
+		return access.Peer{}, err
 	}
 	var cred *syscall.Ucred
 	var err2 error
@@ -39,35 +38,32 @@ func peerOf(c *net.UnixConn) (engine.Peer, error) {
 		defer syscall.Close(pidfd)
 	}
 	if err = errors.Join(err, err2); err != nil {
-		return engine.Peer{}, err
+		return access.Peer{}, err
 	}
-	p := engine.Peer{PID: int(cred.Pid), UID: cred.Uid, GID: cred.Gid}
+	p := access.Peer{PID: int(cred.Pid), UID: cred.Uid, GID: cred.Gid}
 	if cred.Pid == 0 {
 		return p, fmt.Errorf("%w: who asks is not in our PID namespace", wire.ErrPeer)
 	}
-	found, err := engine.PeerOf(p.PID, p.UID, p.GID)
+	found, err := access.PeerOf(p.PID, p.UID, p.GID)
 	if err != nil || pidfd >= 0 && !alive(pidfd) {
 		return p, fmt.Errorf("%w: process %d, which has connected, has ended", wire.ErrPeer, p.PID)
 	}
 	return found, nil
 }
 
-// alive is whether the process of a descriptor has not been waited for yet: until
-// then its id is not another's (fdinfo of pidfds: Pid).
-func alive(pidfd int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
-	return err == nil && !strings.Contains(string(b), "\nPid:\t-1\n")
-}
+// alive reports whether the process of a descriptor has not been waited for yet: until
+// then its id is not another's.
+func alive(pidfd int) bool { return procfs.PIDOf(pidfd) > 0 }
 
 // asks is who asks.
-func asks(ctx context.Context) (engine.Peer, error) {
+func asks(ctx context.Context) (access.Peer, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return engine.Peer{}, wire.ErrPeer
+		return access.Peer{}, wire.ErrPeer
 	}
 	info, ok := p.AuthInfo.(authInfo)
 	if !ok {
-		return engine.Peer{}, wire.ErrPeer
+		return access.Peer{}, wire.ErrPeer
 	}
 	return info.peer, info.refused
 }

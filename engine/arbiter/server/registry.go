@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
@@ -98,7 +99,7 @@ func (s *Server) know(ctx context.Context, name string) error {
 }
 
 // readable are those of a tracer's handlers that a peer may read.
-func (t *tracer) readable(p engine.Peer) (list []*wire.OpenedHandler) {
+func (t *tracer) readable(p access.Peer) (list []*wire.OpenedHandler) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, o := range t.handlers {
@@ -117,7 +118,7 @@ func (t *tracer) readable(p engine.Peer) (list []*wire.OpenedHandler) {
 
 // mayRead is whether a peer may read what a tracer's handler finds out. Of a
 // built-in one, which is everybody's, only the tracer's own user may.
-func (t *tracer) mayRead(p engine.Peer, o *opened) error {
+func (t *tracer) mayRead(p access.Peer, o *opened) error {
 	if p.Root || p.UID == t.peer.UID && p.NS == t.peer.NS {
 		return nil
 	}
@@ -188,7 +189,7 @@ func (s *Server) RemoveHandler(ctx context.Context, r *wire.RemoveHandlerRequest
 // sendMaps sends the file of a handler's maps, open for reading, to who has asked
 // for it by "MAPS TOKEN HANDLER", or "READ TRACER HANDLER" if it is another's; or a
 // line that says why not.
-func (s *Server) sendMaps(p engine.Peer, c *net.UnixConn, request string) {
+func (s *Server) sendMaps(p access.Peer, c *net.UnixConn, request string) {
 	_ = c.SetWriteDeadline(time.Now().Add(greeting))
 	file, err := s.mapsFor(p, strings.Fields(request))
 	if err != nil {
@@ -199,7 +200,7 @@ func (s *Server) sendMaps(p engine.Peer, c *net.UnixConn, request string) {
 	_, _, _ = c.WriteMsgUnix([]byte{0}, syscall.UnixRights(int(file.Fd())), nil)
 }
 
-func (s *Server) mapsFor(p engine.Peer, request []string) (*os.File, error) {
+func (s *Server) mapsFor(p access.Peer, request []string) (*os.File, error) {
 	if len(request) != 4 {
 		return nil, wire.ErrMessage
 	}
@@ -240,7 +241,7 @@ func (s *Server) byID(text string) (*tracer, error) {
 // readable opens the file of a handler's maps for reading. A descriptor of another
 // user's must not be a way to open it for writing: files in memory are everybody's
 // to begin with.
-func readable(h engine.Handler, p engine.Peer) (*os.File, error) {
+func readable(h engine.Handler, p access.Peer) (*os.File, error) {
 	sh, ok := h.(engine.SharedHandler)
 	if !ok {
 		return nil, handler.ErrUnsupported

@@ -4,7 +4,7 @@
 // Who asks is known by the socket. A Server acts with the rights of its process, for that
 // process's user and for root. A Front serves all users: it has a Server for each, in a process of that
 // user's (RunWorker). Each request is held against what ptrace would let who asks do
-// (engine.MayTrace). A tracer lives
+// (access.MayTrace). A tracer lives
 // as long as the call that made it: a client that dies, hangs up or does not
 // answer for some time (HTTP/2 pings) is gone, and its tracer with it.
 //
@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
@@ -71,7 +72,7 @@ type Server struct {
 // tracer is one of a client's.
 type tracer struct {
 	*arbiter.Tracer
-	peer     engine.Peer
+	peer     access.Peer
 	id       int
 	mu       sync.Mutex
 	handlers []*opened // by number-1; nil once closed
@@ -216,7 +217,7 @@ func (s *Server) leave(token string) {
 }
 
 // find is the tracer of a token, for the process that has made it.
-func (s *Server) find(p engine.Peer, token string) (*tracer, error) {
+func (s *Server) find(p access.Peer, token string) (*tracer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tracers[token]
@@ -273,9 +274,9 @@ func (s *Server) Tracers(ctx context.Context, r *wire.TracersRequest) (*wire.Tra
 	return reply, nil
 }
 
-func mayAny(p engine.Peer, pids []int) bool {
+func mayAny(p access.Peer, pids []int) bool {
 	for _, pid := range pids {
-		if engine.MayTrace(p, pid) == nil {
+		if access.MayTrace(p, pid) == nil {
 			return true
 		}
 	}
@@ -298,7 +299,7 @@ func (s *Server) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.T
 		return err
 	}
 	defer s.unuse()
-	id := arbiter.Identity{Name: r.Name, PID: p.PID, UID: p.UID, GIDs: p.GIDs, Allow: func(pid int) error { return engine.MayTrace(p, pid) }}
+	id := arbiter.Identity{Name: r.Name, PID: p.PID, UID: p.UID, GIDs: p.GIDs, Allow: func(pid int) error { return access.MayTrace(p, pid) }}
 	at, err := s.arbiter.Join(int(r.Pid), id, engine.Options{Follow: r.Follow, Signals: r.Signals, Life: r.Life, Buffer: int(r.Buffer), Handlers: s.names})
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -131,7 +131,7 @@ func (in *inbox) next() (arrival, error) {
 			return arrival{}, net.ErrClosed
 		case m.Kind == handedOver && c != nil:
 			in.came()
-			return arrival{c, func() (engine.Peer, error) {
+			return arrival{c, func() (access.Peer, error) {
 				if m.Refused != nil {
 					return m.Peer, unpack(m.Refused)
 				}

@@ -7,11 +7,6 @@
 package inferior
 
 import (
-	"fmt"
-	"os"
-	"strconv"
-	"strings"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -228,24 +223,3 @@ func (t *Task) Flush() error {
 
 // Leader is the task whose id is the process's, or nil if it has exited first.
 func (p *Process) Leader() *Task { return p.Tasks[p.PID] }
-
-// TaskIDs lists the threads of a process, as the kernel knows them now.
-func TaskIDs(pid int) ([]int, error) {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]int, 0, len(entries))
-	for _, e := range entries {
-		if id, err := strconv.Atoi(e.Name()); err == nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
-}
-
-// Comm is a task's name.
-func Comm(tid int) string {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tid))
-	return strings.TrimSuffix(string(b), "\n")
-}

@@ -6,8 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
+
+	"github.com/ptracer/ptracer/procfs"
 )
 
 // Folders and files that another user may have made, and may change at any time: each is
@@ -91,16 +92,7 @@ func (s *Store) believed(pid int) bool {
 // userOf is the user whose a process is in all ways, as ptrace(2) asks it: the owner of a
 // program that is set-user-ID, or that has taken another's id for a while, is not.
 func userOf(pid int) (uid int, ok bool) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, false
-	}
-	_, rest, _ := strings.Cut(string(text), "\nUid:\t")
-	line, _, _ := strings.Cut(rest, "\n")
-	ids := strings.Fields(line) // real, effective, saved, of the file system
-	if len(ids) != 4 || ids[0] != ids[1] || ids[0] != ids[2] {
-		return 0, false
-	}
-	uid, err = strconv.Atoi(ids[0])
-	return uid, err == nil
+	st, err := procfs.ReadStatus(pid)
+	uid = st.Number("Uid")
+	return uid, err == nil && st.Same("Uid", uint32(uid))
 }

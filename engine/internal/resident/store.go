@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -301,7 +302,7 @@ func Mapped(pid int) string {
 }
 
 func mapped(pid int) *Store {
-	maps, err := symbols.Maps(pid)
+	maps, err := procfs.Maps(pid)
 	if err != nil {
 		return nil
 	}
@@ -318,13 +319,13 @@ func mapped(pid int) *Store {
 
 // has is whether a mapping is of a file of the store: a process in another mount
 // namespace may have another one at the path.
-func (s *Store) has(m symbols.Mapping) bool {
+func (s *Store) has(m procfs.Mapping) bool {
 	f, err := s.open(filepath.Base(m.Path), os.O_RDONLY, math.MaxInt64)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	return m.Of(f)
+	return symbols.IsFileOf(f, m)
 }
 
 // List are the folders with a note that this process may look into and that are believed, by
@@ -363,17 +364,10 @@ func storesIn(home string) (list []*Store) {
 	return list
 }
 
-// startTime is when a process was started, in clock ticks since boot (proc(5),
-// the 22nd number of /proc/PID/stat).
+// startTime is when a process that goes on was started.
 func startTime(pid int) (uint64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, ok := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
-	f := strings.Fields(rest)
-	if !ok || len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+	if state := procfs.State(pid); state == 'Z' || state == 'X' {
 		return 0, fmt.Errorf("process %d: %w", pid, os.ErrProcessDone)
 	}
-	return strconv.ParseUint(f[19], 10, 64)
+	return procfs.Started(pid)
 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/procfs"
 )
 
 func TestStore(t *testing.T) {
@@ -292,7 +292,7 @@ func TestMapped(t *testing.T) {
 	if got := Mapped(os.Getpid()); got != s.dir {
 		t.Errorf("mapped: %q, want %q", got, s.dir)
 	}
-	maps, err := symbols.Maps(os.Getpid())
+	maps, err := procfs.Maps(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,23 +1,22 @@
-package engine
+package access
 
 import (
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
-	"syscall"
 
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
 )
 
-// Peer is who asks for a process to be traced, where that is not us.
+// Peer is a client on whose behalf a process is traced.
 type Peer struct {
 	PID  int
 	UID  uint32
 	GID  uint32
 	GIDs []uint32 // others that it is in
-	// Root: it may trace what we may (CAP_SYS_PTRACE, in our user namespace).
+	// Root: it may trace what this process may (CAP_SYS_PTRACE, in its user namespace).
 	Root bool
 	Caps uint64 // what it may have at the most (CapPrm); of root only
 	NS   string // its user namespace
@@ -29,23 +28,19 @@ type Peer struct {
 // capabilities count only for root, whom a program gives nothing that it could not
 // have, and nothing counts where its ids differ from each other.
 func PeerOf(pid int, uid, gid uint32) (Peer, error) {
-	st, err := readStatus(pid)
+	st, err := procfs.ReadStatus(pid)
 	if err != nil {
-		return Peer{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+		return Peer{}, fmt.Errorf("process %d: %w", pid, ptrace.ErrGone)
 	}
 	p := Peer{PID: pid, UID: uid, GID: gid}
-	if !same(st["Uid"], uid) || !same(st["Gid"], gid) {
+	if !st.Same("Uid", uid) || !st.Same("Gid", gid) {
 		return p, nil // what it runs now is not for it to lend
 	}
-	p.NS = userNamespace(pid)
-	for _, f := range strings.Fields(st["Groups"]) {
-		if n, err := strconv.ParseUint(f, 10, 32); err == nil {
-			p.GIDs = append(p.GIDs, uint32(n))
-		}
-	}
+	p.NS = procfs.UserNamespace(pid)
+	p.GIDs = st.Groups()
 	if uid == 0 {
-		p.Caps = st.hex("CapPrm")
-		p.Root = st.hex("CapEff")>>capSysPtrace&1 != 0 && p.NS == userNamespace(os.Getpid())
+		p.Caps = st.Hex("CapPrm")
+		p.Root = st.Hex("CapEff")>>procfs.CapSysPtrace&1 != 0 && p.NS == procfs.UserNamespace(os.Getpid())
 	}
 	return p, nil
 }
@@ -53,61 +48,55 @@ func PeerOf(pid int, uid, gid uint32) (Peer, error) {
 // OwnerOf is the peer that a process itself would be, without the rights that its
 // capabilities give; which process traces it, or 0; and whether it has forbidden itself system calls (seccomp).
 func OwnerOf(pid int) (p Peer, tracer int, sealed bool) {
-	st, err := readStatus(pid)
+	st, err := procfs.ReadStatus(pid)
 	if err != nil {
 		return Peer{}, 0, false
 	}
-	uid, _ := strconv.ParseUint(firstField(st["Uid"]), 10, 32)
-	gid, _ := strconv.ParseUint(firstField(st["Gid"]), 10, 32)
+	uid, _ := strconv.ParseUint(st.First("Uid"), 10, 32)
+	gid, _ := strconv.ParseUint(st.First("Gid"), 10, 32)
 	if p, err = PeerOf(pid, uint32(uid), uint32(gid)); err != nil {
 		return Peer{}, 0, false
 	}
 	p.PID, p.Root, p.Caps = 0, false, 0
-	return p, tracingProcess(st), st.number("Seccomp") != 0
+	return p, tracingProcess(st), st.Number("Seccomp") != 0
 }
 
 // tracingProcess is the process of the thread that traces another (TracerPid), 0 without one.
-func tracingProcess(st status) int {
-	if tid := st.number("TracerPid"); tid != 0 {
-		if by, err := readStatus(tid); err == nil {
-			return by.number("Tgid")
+func tracingProcess(st procfs.Status) int {
+	if tid := st.Number("TracerPid"); tid != 0 {
+		if by, err := procfs.ReadStatus(tid); err == nil {
+			return by.Number("Tgid")
 		}
 	}
 	return 0
 }
 
 // OwnNamespace is the user namespace of this process.
-func OwnNamespace() string { return userNamespace(os.Getpid()) }
+func OwnNamespace() string { return procfs.UserNamespace(os.Getpid()) }
 
-// same is whether the real, effective and saved id of a line of a status are id.
-func same(line string, id uint32) bool {
-	ids := strings.Fields(line)
-	return len(ids) > 2 && !slices.ContainsFunc(ids[:3], func(s string) bool { return s != strconv.FormatUint(uint64(id), 10) })
-}
-
-// MayTrace is whether ptrace(2) would let a peer attach to a process, as far as
-// that can be told: the error is an AttachError. It is what the kernel asks in
+// MayTrace reports whether ptrace(2) would let a peer attach to a process, as far as
+// that can be told: the error is an Error. It is what the kernel asks in
 // __ptrace_may_access, and Yama; other security modules are not asked. What can't
 // be known is refused: whether root's process is dumpable, if the peer is a root
 // without capabilities, and whether a process has allowed the peer by
 // PR_SET_PTRACER. So is what only capabilities of another user than root would
 // allow, and a process of another user namespace.
 func MayTrace(p Peer, pid int) error {
-	no := func(reason error, detail, help string) error { return &AttachError{pid, reason, detail, help} }
-	st, err := readStatus(pid)
+	no := func(reason error, detail, help string) error { return &Error{pid, reason, detail, help} }
+	st, err := procfs.ReadStatus(pid)
 	if err != nil {
-		return no(ErrGone, "no such process", "")
+		return no(ptrace.ErrGone, "no such process", "")
 	}
 	if p.Root {
 		return nil
 	}
-	mode, ns := yamaMode(), userNamespace(pid)
+	mode, ns := procfs.Yama(), procfs.UserNamespace(pid)
 	switch {
-	case !same(st["Uid"], p.UID) || !same(st["Gid"], p.GID):
-		return no(ErrOtherUser, fmt.Sprintf("uid %s, gid %s; who asks has %d, %d", firstField(st["Uid"]), firstField(st["Gid"]), p.UID, p.GID), "ask as that user, or as root")
+	case !st.Same("Uid", p.UID) || !st.Same("Gid", p.GID):
+		return no(ErrOtherUser, fmt.Sprintf("uid %s, gid %s; who asks has %d, %d", st.First("Uid"), st.First("Gid"), p.UID, p.GID), "ask as that user, or as root")
 	case p.NS == "" || ns != "" && ns != p.NS:
 		return no(ErrNamespace, ns, "ask from within that namespace")
-	case st.hex("CapPrm")&^p.Caps != 0:
+	case st.Hex("CapPrm")&^p.Caps != 0:
 		return no(ErrCapability, "CapPrm "+st["CapPrm"], "ask with CAP_SYS_PTRACE")
 	case !ownsFiles(pid, p):
 		return no(ErrUndumpable, "", "ask as root (CAP_SYS_PTRACE)")
@@ -119,23 +108,18 @@ func MayTrace(p Peer, pid int) error {
 	return nil
 }
 
-// ownsFiles is whether a process is dumpable: else root owns its files in /proc.
-// Of root's own that is told by asking for one, as long as we have no more rights
+// ownsFiles reports whether a process is dumpable: else root owns its files in /proc.
+// Of root's own that is told by asking for one, as long as this process has no more rights
 // than the peer.
 func ownsFiles(pid int, p Peer) bool {
-	fi, err := os.Stat(fmt.Sprintf("/proc/%d/status", symbols.LiveTask(pid)))
-	if err != nil {
-		return false
-	}
 	if p.UID != 0 {
-		st, ok := fi.Sys().(*syscall.Stat_t)
-		return ok && st.Uid == p.UID
+		return procfs.FileOwner(procfs.LiveTask(pid)) == int(p.UID)
 	}
-	own, err := readStatus(os.Getpid())
-	return err == nil && own.hex("CapEff")&^p.Caps == 0 && dumpable(pid)
+	own, err := procfs.ReadStatus(os.Getpid())
+	return err == nil && own.Hex("CapEff")&^p.Caps == 0 && procfs.Dumpable(pid)
 }
 
-// descends is whether a process is another's child, or a child's.
+// descends reports whether a process is another's child, or a child's.
 func descends(pid, from int) bool {
 	var seen []int
 	for at := pid; at > 0 && !slices.Contains(seen, at); {
@@ -143,11 +127,11 @@ func descends(pid, from int) bool {
 			return true
 		}
 		seen = append(seen, at)
-		st, err := readStatus(at)
+		st, err := procfs.ReadStatus(at)
 		if err != nil {
 			return false
 		}
-		at = st.number("PPid")
+		at = st.Number("PPid")
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-package symbols
+package procfs
 
 import (
 	"bufio"
@@ -29,25 +29,6 @@ func (m Mapping) Executable() bool { return len(m.Perm) > 2 && m.Perm[2] == 'x' 
 // Contains reports whether a lies in m.
 func (m Mapping) Contains(a arch.Addr) bool { return a >= m.Start && a < m.End }
 
-// LiveTask is the task by whose /proc entry a process's memory is seen: its first, or,
-// when that has ended (pthread_exit) and others go on, one of those.
-func LiveTask(pid int) int {
-	ended := func(tid int) bool { // the link of a task without memory leads nowhere
-		_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", tid))
-		return errors.Is(err, os.ErrNotExist)
-	}
-	if !ended(pid) {
-		return pid
-	}
-	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	for _, e := range tasks {
-		if tid, err := strconv.Atoi(e.Name()); err == nil && !ended(tid) {
-			return tid
-		}
-	}
-	return pid
-}
-
 // Maps reads /proc/PID/maps.
 func Maps(pid int) ([]Mapping, error) {
 	maps, err := mapsOf(pid)
@@ -58,7 +39,7 @@ func Maps(pid int) ([]Mapping, error) {
 }
 
 func mapsOf(pid int) ([]Mapping, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+	f, err := os.Open(Path(pid, "maps"))
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +49,12 @@ func mapsOf(pid int) ([]Mapping, error) {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return maps, nil
+}
+
+// MapFile is the path of the very file that a process has mapped at m. Following it takes
+// CAP_CHECKPOINT_RESTORE, or CAP_SYS_ADMIN.
+func MapFile(pid int, m Mapping) string {
+	return Path(LiveTask(pid), fmt.Sprintf("map_files/%x-%x", uint64(m.Start), uint64(m.End)))
 }
 
 // maxMapsLine is more than the kernel writes: a path is a page at most.

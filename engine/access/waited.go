@@ -1,14 +1,15 @@
-package engine
+package access
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/ptracer/ptracer/procfs"
 )
 
-// A wait for a child that another thread of ours traces gets its stops, too
+// A wait for a child that another thread of this process traces gets its stops, too
 // (wait_consider_task): what it gets the session never sees, and the program stands.
 // Go's exec.Cmd.Wait is one.
 
@@ -16,15 +17,15 @@ import (
 // wait so.
 const noThread = 0x20000000
 
-// waitedFor is whether a thread of ours waits for a child.
-func waitedFor(child status) bool {
-	if child.number("PPid") != os.Getpid() {
+// waitedFor reports whether a thread of this process waits for a child.
+func waitedFor(child procfs.Status) bool {
+	if child.Number("PPid") != os.Getpid() {
 		return false
 	}
-	pid := child.number("Pid")
-	tasks, _ := os.ReadDir("/proc/self/task")
-	for _, t := range tasks {
-		b, _ := os.ReadFile("/proc/self/task/" + t.Name() + "/syscall")
+	pid := child.Number("Pid")
+	tasks, _ := procfs.Tasks(os.Getpid())
+	for _, tid := range tasks {
+		b, _ := os.ReadFile(procfs.Path(tid, "syscall"))
 		if waitsFor(string(b), pid) {
 			return true
 		}
@@ -32,7 +33,7 @@ func waitedFor(child status) bool {
 	return false
 }
 
-// waitsFor is whether a thread waits for a child, by what /proc/PID/task/TID/syscall
+// waitsFor reports whether a thread waits for a child, by what /proc/PID/task/TID/syscall
 // says: the call's number and arguments, in hexadecimal.
 func waitsFor(line string, pid int) bool {
 	f := strings.Fields(line)
@@ -52,15 +53,7 @@ func waitsFor(line string, pid int) bool {
 		if arg(3)&noThread != 0 {
 			return false
 		}
-		return arg(0) == all || arg(0) == one && arg(1) == pid || arg(0) == fd && pidOf(arg(1)) == pid
+		return arg(0) == all || arg(0) == one && arg(1) == pid || arg(0) == fd && procfs.PIDOf(arg(1)) == pid
 	}
 	return false
-}
-
-// pidOf is the process that a pidfd of ours stands for.
-func pidOf(fd int) int {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-	_, rest, _ := strings.Cut(string(b), "\nPid:")
-	pid, _ := strconv.Atoi(firstField(rest))
-	return pid
 }
