@@ -111,12 +111,21 @@ type ISA interface {
 	Machine() elf.Machine // ELF e_machine
 
 	// Registers.
-	NumRegs() int       // words of Regs in use
-	RegNames() []string // index is the word; the kernel's names
-	PCReg() int         // word that holds the PC
-	SPReg() int         // word that holds the stack pointer
-	FPReg() int         // word that holds the frame pointer, where code keeps one
-	LinkReg() int       // word that holds the return address at a function's entry; -1: the stack does
+	NumRegs() int                       // words of Regs in use
+	RegNames() []string                 // index is the word; the kernel's names
+	PCReg() int                         // word that holds the PC
+	SPReg() int                         // word that holds the stack pointer
+	FPReg() int                         // word that holds the frame pointer, where code keeps one
+	LinkReg() int                       // word that holds the return address at a function's entry; -1: the stack does
+	DwarfReg(n int) (word int, ok bool) // word that a register's number in DWARF names
+	// ReturnAddr is a return address as the CPU goes to it: without the signature that
+	// pointer authentication keeps in its upper bits.
+	ReturnAddr(v uint64) uint64
+	// UContextPC is the word of the kernel's struct ucontext, which lies on the stack of a
+	// signal handler, that holds the PC which the signal has interrupted.
+	UContextPC() int
+	// UserState reports whether the two words behind that PC are those of a task in user mode.
+	UserState(first, second uint64) bool
 	// ArgReg is the word that holds the i-th argument where a convention passes it in
 	// a register: of integers and pointers.
 	ArgReg(c Convention, i int) (word int, ok bool)

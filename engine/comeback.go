@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -9,6 +10,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/unwind"
 )
 
 // Where halted tasks will go on that a signal has interrupted: it lies on their
@@ -95,20 +98,20 @@ func (c *comeback) forget(up *breakpoint.Upgrade) {
 // unknown is for a module whose goroutines can't be looked at.
 func (c *comeback) unknown(m *symbols.Module, err error) {
 	for _, up := range c.parks[m] {
-		c.why[up] = err
+		c.why[up] = fmt.Errorf("a goroutine may be parked where the jump would lie: %w", err)
 	}
 }
 
 // eachStack looks at what is in use of the stacks of a process's halted tasks and
 // of its goroutines; unknown is for Go modules that do not tell these.
 func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
-	var list []goroutine
+	var list []goruntime.Goroutine
 	isGo := false
 	for _, m := range p.Modules {
 		if !m.File.IsGo() {
 			continue
 		}
-		gs, err := goroutines(p, m)
+		gs, err := goruntime.Goroutines(p.Space.Memory, len(p.Tasks), m)
 		list = append(list, gs...)
 		if isGo = true; err != nil {
 			unknown(m, err)
@@ -124,15 +127,15 @@ func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unkn
 		sp := arch.Addr(r[s.isa.SPReg()])
 		sps = append(sps, sp)
 		switch {
-		case slices.ContainsFunc(list, func(g goroutine) bool { return sp >= g.lo && sp < g.hi }):
+		case slices.ContainsFunc(list, func(g goruntime.Goroutine) bool { return g.Has(sp) }):
 		case isGo:
-			look(interrupted(stackWords(p.Space, stacks, sp, goSignalStack), sp))
+			look(unwind.Interrupted(s.isa, stackWords(p.Space, stacks, sp, goruntime.SignalStack), sp))
 		default:
 			look(stackWords(p.Space, stacks, sp, 256<<10))
 		}
 	}
 	for i := range list {
-		look(list[i].words(p.Space, sps))
+		look(list[i].Words(p.Space.Memory, sps))
 	}
 }
 
@@ -142,19 +145,8 @@ func stackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most
 	sp &^= 7
 	for _, m := range maps {
 		if sp >= m.Start && sp < m.End {
-			return readWords(space, sp, min(m.End, sp+arch.Addr(most)))
+			return unwind.Words(space.Memory, sp, min(m.End, sp+arch.Addr(most)))
 		}
 	}
 	return nil
-}
-
-// readWords reads memory as words.
-func readWords(space *inferior.Space, from, to arch.Addr) []uint64 {
-	buf := make([]byte, min(to-from, 4<<20))
-	n, _ := space.Memory.ReadSome(from, buf)
-	words := make([]uint64, n/8)
-	for i := range words {
-		words[i] = le64(buf[8*i:])
-	}
-	return words
 }

@@ -5,7 +5,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/unwind"
 )
 
 // env is where a handler runs in the engine: a stopped task at a probe. It is
@@ -16,14 +16,16 @@ type env struct {
 	p     *placement
 	regs  *arch.Regs
 	print func(string) // nil: an event
-	stack stackWindow
-	last  *symbols.Module // that an address was found in, of this process
+	stack unwind.Walker
 }
 
 func (e *env) enter(s *session, t *inferior.Task, p *placement, regs *arch.Regs) {
 	e.s, e.t, e.p, e.regs = s, t, p, regs
-	e.stack.n, e.last = 0, nil
+	e.stack.Begin(s.isa, t.Process.Space.Memory, t.Process.Modules)
 }
+
+// Stack gives the PC and the return addresses.
+func (e *env) Stack(buf []uint64) int { return e.stack.Walk(e.regs, e.p.top, buf) }
 
 func (e *env) Regs() *arch.Regs { return e.regs }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/symbols/goruntime"
 )
 
 // TestFindGoroutines finds, without symbols, all goroutines that symbols lead to,
@@ -20,17 +21,17 @@ func TestFindGoroutines(t *testing.T) {
 			proc := s.procs[p.pid]
 			m := s.modules(proc)[0]
 			return s.whileHalted(func(int) error {
-				want, err := goroutines(proc, m)
+				want, err := goruntime.Goroutines(proc.Space.Memory, len(proc.Tasks), m)
 				if err != nil {
 					return err
 				}
-				got, err := findGoroutines(proc, m)
+				got, err := goruntime.Search(proc.Space.Memory, len(proc.Tasks), m)
 				if err != nil {
 					return err
 				}
 				for _, g := range want {
 					if !slices.Contains(got, g) {
-						t.Errorf("no goroutine with a stack from %v to %v among %d", g.lo, g.hi, len(got))
+						t.Errorf("no goroutine %+v among %d", g, len(got))
 					}
 				}
 				most = max(most, len(want))

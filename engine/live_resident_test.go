@@ -22,6 +22,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/unwind"
 )
 
 // leave leaves probes in a program that waits, and gives what it left.
@@ -312,7 +313,7 @@ func TestSignalled(t *testing.T) {
 				code := make([]byte, len(call))
 				return proc.Space.Memory.Read(arch.Addr(v)-arch.Addr(len(call)), code) == nil && bytes.Equal(code, call)
 			}
-			places := signalled(stackWords(proc.Space, stacks, arch.Addr(r[s.isa.SPReg()]), 256<<10))
+			places := unwind.Signalled(s.isa, stackWords(proc.Space, stacks, arch.Addr(r[s.isa.SPReg()]), 256<<10))
 			if !slices.ContainsFunc(places, behindCall) || s.isa.MinInst() == 1 && len(places) != 1 {
 				t.Errorf("%#x", places)
 			}

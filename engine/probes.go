@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/goruntime"
 )
 
 // probe is what a tracer asked for, and everywhere it is.
@@ -112,7 +113,7 @@ func (s *session) lookAhead(p *probe) error {
 		p.ahead[m.File] = found
 		if p.mayJump() && jumping && s.noJumps() == nil {
 			m.File.Survey(s.isa)
-			allGoroutines(m) // not first in a pause
+			goruntime.List(m) // not first in a pause
 		}
 	}
 	return nil

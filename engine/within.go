@@ -11,6 +11,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/unwind"
 )
 
 // Tasks that are in ptracer's code without a tracer's doing. When a tracer dies the kernel
@@ -98,14 +100,14 @@ func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []pr
 	}
 	sp, most := arch.Addr(r[s.isa.SPReg()]), 256<<10
 	if isGo {
-		most = goSignalStack
+		most = goruntime.SignalStack
 	}
 	words := stackWords(t.Process.Space, stacks, sp, most)
-	places := signalled
+	places := unwind.Signalled(s.isa, words)
 	if isGo {
-		places = func(words []uint64) []uint64 { return interrupted(words, sp) }
+		places = unwind.Interrupted(s.isa, words, sp)
 	}
-	if slices.ContainsFunc(places(words), func(v uint64) bool { return inside(arch.Addr(v)) }) {
+	if slices.ContainsFunc(places, func(v uint64) bool { return inside(arch.Addr(v)) }) {
 		return true
 	}
 	return table.Prepared() && table.GuardHeader() != 0 && s.restores(t, table, sp&^7, words, r)
@@ -116,12 +118,12 @@ func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []pr
 func (s *session) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Addr, words []uint64, r *arch.Regs) bool {
 	_, restorer := table.GuardHandler()
 	if link := s.isa.LinkReg(); link >= 0 {
-		return strip(r[link], s.isa) == uint64(restorer) ||
-			slices.ContainsFunc(words, func(v uint64) bool { return strip(v, s.isa) == uint64(restorer) })
+		return s.isa.ReturnAddr(r[link]) == uint64(restorer) ||
+			slices.ContainsFunc(words, func(v uint64) bool { return s.isa.ReturnAddr(v) == uint64(restorer) })
 	}
 	own := ownAction(t.Process).Restorer
 	for i, v := range words {
-		if v != uint64(restorer) || i+ucPC+3 >= len(words) || !userState(words[i+ucPC+2], words[i+ucPC+3]) {
+		if pc := i + 1 + s.isa.UContextPC(); v != uint64(restorer) || pc+2 >= len(words) || !s.isa.UserState(words[pc+1], words[pc+2]) {
 			continue
 		}
 		var b [8]byte

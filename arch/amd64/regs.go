@@ -94,6 +94,29 @@ func (isa) SPReg() int         { return regRSP }
 func (isa) FPReg() int   { return regRBP }
 func (isa) LinkReg() int { return -1 }
 
+// dwarf maps a register's number in DWARF to its word (System V ABI, figure 3.36).
+var dwarf = [17]int{
+	regRAX, regRDX, regRCX, regRBX, regRSI, regRDI, regRBP, regRSP,
+	regR8, regR9, regR10, regR11, regR12, regR13, regR14, regR15, regRIP,
+}
+
+func (isa) DwarfReg(n int) (word int, ok bool) {
+	if n < 0 || n >= len(dwarf) {
+		return 0, false
+	}
+	return dwarf[n], true
+}
+
+func (isa) ReturnAddr(v uint64) uint64 { return v }
+
+func (isa) UContextPC() int { return 21 } // asm/ucontext.h, asm/sigcontext.h
+
+// UserState looks at eflags and at the segments.
+func (isa) UserState(first, second uint64) bool {
+	const userCS, fixed = 0x33, 2 // bit 1 of eflags is always set
+	return second&0xffff == userCS && first&fixed != 0 && first>>32 == 0
+}
+
 func (isa) ArgReg(c arch.Convention, i int) (word int, ok bool) {
 	regs := argRegs[c]
 	if i < 0 || i >= len(regs) {

@@ -66,6 +66,19 @@ func (isa) SPReg() int         { return regSP }
 func (isa) FPReg() int   { return 29 }
 func (isa) LinkReg() int { return 30 }
 
+// DwarfReg: x0 to x30, and sp (DWARF for the Arm 64-bit Architecture, 4.1).
+func (isa) DwarfReg(n int) (word int, ok bool) { return n, n >= 0 && n <= regSP }
+
+func (isa) ReturnAddr(v uint64) uint64 { return v & (1<<48 - 1) }
+
+func (isa) UContextPC() int { return 55 } // asm/ucontext.h, asm/sigcontext.h
+
+// UserState looks at pstate; the second word has no meaning.
+func (isa) UserState(first, _ uint64) bool {
+	const mode = 0x1f // 0: EL0, of 64 bits
+	return first&mode == 0 && first>>32 == 0
+}
+
 // argRegs is how many arguments a convention passes in x0 and those behind it: AAPCS64,
 // and Go (cmd/compile/abi-internal.md). The rest are on the stack.
 var argRegs = [...]int{arch.C: 8, arch.GoRegisters: 16, arch.NotKnown: 0}

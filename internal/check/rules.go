@@ -36,6 +36,8 @@ var layers = [][]string{
 	{"engine/event"},
 	{"engine/internal/inferior"},
 	{"engine/internal/ptrace"},
+	{"symbols/goruntime"},
+	{"symbols/unwind"},
 	{"breakpoint", "symbols"},
 	{"arch/amd64", "arch/arm64"},
 	{"procfs"},
