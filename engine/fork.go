@@ -17,9 +17,6 @@ import (
 // has it as it was. A child with another one is cleaned like one of a dead tracer's,
 // by what is found in it, and then probed anew.
 
-// epochAt is where that number is in the guard's page.
-const epochAt = 1008
-
 // onFork takes a child with a copy of the parent's space: sites, slots and
 // guard are in the copy already.
 func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
@@ -83,7 +80,7 @@ func (s *session) stale(parent *inferior.Space, child *ptrace.Memory) bool {
 		return parent.Table.Prepared()
 	}
 	var b [8]byte
-	return parent.Memory.Written || child.Read(parent.Guard.Data+epochAt, b[:]) != nil || le64(b[:]) != parent.Epoch
+	return parent.Memory.Written || child.Read(parent.InPage(inferior.PageEpoch), b[:]) != nil || le64(b[:]) != parent.Epoch
 }
 
 // settle gives the spaces that something was written into their next number. It is
@@ -92,9 +89,7 @@ func (s *session) settle() {
 	for _, p := range s.procs {
 		if space := p.Space; space.Memory.Written && space.Guard.Data != 0 {
 			space.Epoch++
-			var b [8]byte
-			putLe64(b[:], space.Epoch)
-			_ = space.Memory.Write(space.Guard.Data+epochAt, b[:])
+			_ = space.PutWord(inferior.PageEpoch, space.Epoch)
 		}
 		p.Space.Memory.Written = false
 	}

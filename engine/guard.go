@@ -77,13 +77,12 @@ func (s *session) mapGuardPage(t *inferior.Task) error {
 
 // noteGuardPage writes the guard's page's magic word, and then where it is.
 func (s *session) noteGuardPage(space *inferior.Space, header arch.Addr) error {
-	var word [8]byte
-	putLe64(word[:], guardPageMagic)
-	if err := space.Memory.Write(space.Guard.Data+guardPageMark, word[:]); err != nil {
+	if err := space.PutWord(inferior.PageMagic, guardPageMagic); err != nil {
 		return err
 	}
+	var word [8]byte
 	putLe64(word[:], uint64(space.Guard.Data))
-	return space.Memory.Write(header+guardData, word[:])
+	return space.Memory.Write(header+inferior.HeaderPage.At, word[:])
 }
 
 // guardAction is our handler with what of the program's own flags and mask
@@ -115,7 +114,7 @@ func (s *session) writeOld(space *inferior.Space) error {
 	old := space.Guard.Old
 	var errs []error
 	for off, v := range map[arch.Addr]uint64{arch.GuardOld: old.Handler, arch.GuardOldMask: old.Mask,
-		arch.GuardOldFlags: old.Flags, guardRestorer: old.Restorer, guardData: uint64(space.Guard.Data)} {
+		arch.GuardOldFlags: old.Flags, inferior.HeaderRestorer.At: old.Restorer, inferior.HeaderPage.At: uint64(space.Guard.Data)} {
 		var b [8]byte
 		putLe64(b[:], v)
 		errs = append(errs, space.Memory.Write(at+off, b[:]))
@@ -141,18 +140,19 @@ func (s *session) swallow(space *inferior.Space, steps bool) error {
 
 // sigaction reads and, with a, replaces SIGTRAP's action in t's process.
 func (s *session) sigaction(t *inferior.Task, a *ptrace.SigAction) (old ptrace.SigAction, err error) {
-	data, mem := t.Process.Space.Guard.Data, t.Process.Space.Memory
+	space := t.Process.Space
+	mem, answer := space.Memory, space.InPage(inferior.PageAnswer)
 	var at uint64
 	if a != nil {
-		at = uint64(data) + 64
-		if err := mem.Write(data+64, a.Bytes()); err != nil {
+		at = uint64(space.InPage(inferior.PageArgument))
+		if err := mem.Write(arch.Addr(at), a.Bytes()); err != nil {
 			return old, err
 		}
 	}
-	if _, err := s.call(t, ptrace.SysRtSigaction, uint64(ptrace.SIGTRAP), at, uint64(data), 8); err != nil {
+	if _, err := s.call(t, ptrace.SysRtSigaction, uint64(ptrace.SIGTRAP), at, uint64(answer), 8); err != nil {
 		return old, err
 	}
-	return old, mem.Read(data, old.Bytes())
+	return old, mem.Read(answer, old.Bytes())
 }
 
 // A trap in a task that has SIGTRAP blocked makes the kernel unblock it and

@@ -133,7 +133,7 @@ func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64
 	if *at != 0 {
 		return *at, nil
 	}
-	if len(s.regions[space]) == maxRegions {
+	if len(s.regions[space]) == inferior.Regions {
 		return 0, errManyRegions
 	}
 	size = (size+pageSize-1)&^(pageSize-1) + align - pageSize

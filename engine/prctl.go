@@ -105,7 +105,7 @@ func (s *session) noTime(p *inferior.Process) bool {
 		return space.NoTime
 	}
 	space.TimeChecked = true
-	at := space.Guard.Data // free: a system call's answers go there
+	at := space.InPage(inferior.PageAnswer)
 	err := s.withTask([]*inferior.Process{p}, func(t *inferior.Task) error {
 		_, err := s.call(t, ptrace.SysPrctl, ptrace.PrGetTSC, uint64(at))
 		return err

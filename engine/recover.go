@@ -174,8 +174,8 @@ func (s *session) recoverGuard(p *inferior.Process, table *breakpoint.Table) err
 	handler, _ := table.GuardHandler()
 	g.Ours = ptrace.SigAction{Handler: uint64(handler)}
 	g.Old.Handler, g.Old.Mask, g.Old.Flags = le64(b[arch.GuardOld:]), le64(b[arch.GuardOldMask:]), le64(b[arch.GuardOldFlags:])
-	g.Old.Restorer = le64(b[guardRestorer:])
-	if data := arch.Addr(le64(b[guardData:])); isGuardPage(p.Space.Memory, data) {
+	g.Old.Restorer = le64(b[inferior.HeaderRestorer.At:])
+	if data := arch.Addr(le64(b[inferior.HeaderPage.At:])); isGuardPage(p.Space.Memory, data) {
 		g.Data = data
 	}
 	g.Swallow = le64(b[arch.GuardSwallow:]) != 0
@@ -183,9 +183,3 @@ func (s *session) recoverGuard(p *inferior.Process, table *breakpoint.Table) err
 	g.Installed = caught
 	return err
 }
-
-// Words of the guard header that only we read.
-const (
-	guardRestorer = 40
-	guardData     = 48
-)

@@ -26,13 +26,6 @@ type region struct {
 	size int
 }
 
-// Where in the guard's page things are, bytes.
-const (
-	regionPath = 512  // a path, for the moment of an open
-	regionList = 1024 // how many regions, then address and size of each
-	maxRegions = 128
-)
-
 var (
 	errManyRegions = errors.New("too many handlers share memory with the process")
 	errNamespace   = errors.New("the process has another PID namespace: it does not see our files")
@@ -55,7 +48,7 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 		s.unshared[space] = errNamespace
 		return 0, errNamespace
 	}
-	if len(s.regions[space]) == maxRegions {
+	if len(s.regions[space]) == inferior.Regions {
 		return 0, errManyRegions
 	}
 	r := region{set: set, size: len(set.Bytes())}
@@ -84,7 +77,7 @@ func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
 		return err
 	}
 	defer done()
-	at := space.Guard.Data + regionPath
+	at := space.InPage(inferior.PagePath)
 	if err := space.Memory.Write(at, append([]byte(path), 0)); err != nil {
 		return err
 	}
@@ -141,18 +134,18 @@ func (s *session) noteRegions(space *inferior.Space) error {
 		putLe64(b[8+16*i:], uint64(r.addr))
 		putLe64(b[16+16*i:], uint64(r.size))
 	}
-	return space.Memory.Write(space.Guard.Data+regionList, b)
+	return space.Memory.Write(space.InPage(inferior.PageRegions), b)
 }
 
 // recoverRegions reads the list that a tracer before has left. It may have given
 // some of them back already: the program may have something else there.
 func (s *session) recoverRegions(p *inferior.Process, maps []procfs.Mapping) {
 	space := p.Space
-	var b [8 + 16*maxRegions]byte
-	if space.Guard.Data == 0 || space.Memory.Read(space.Guard.Data+regionList, b[:]) != nil {
+	var b [8 + 16*inferior.Regions]byte
+	if space.Guard.Data == 0 || space.Memory.Read(space.InPage(inferior.PageRegions), b[:]) != nil {
 		return
 	}
-	for i := range min(le64(b[:]), maxRegions) {
+	for i := range min(le64(b[:]), inferior.Regions) {
 		r := region{addr: arch.Addr(le64(b[8+16*i:])), size: int(le64(b[16+16*i:]))}
 		if m := mappingOf(maps, r); m != nil && (isShared(m) || m.Path == "" && (isWiped(p.PID, r) || untouched(space.Memory, r))) {
 			s.regions[space] = append(s.regions[space], r)

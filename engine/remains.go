@@ -146,10 +146,7 @@ func untouched(mem *ptrace.Memory, r region) bool {
 
 // A guard's page is known by its last word: its address alone may be that of something
 // else by now.
-const (
-	guardPageMark  = pageSize - 8
-	guardPageMagic = 0x6567617020737465 // "ets page"
-)
+const guardPageMagic = 0x6567617020737465 // "ets page"
 
 func isGuardPage(mem *ptrace.Memory, at arch.Addr) bool { return hasMark(mem, at, guardPageMagic) }
 
@@ -161,7 +158,7 @@ func isAsidePage(mem *ptrace.Memory, at arch.Addr) bool { return hasMark(mem, at
 
 func hasMark(mem *ptrace.Memory, page arch.Addr, magic uint64) bool {
 	var b [8]byte
-	return page != 0 && mem.Read(page+guardPageMark, b[:]) == nil && le64(b[:]) == magic
+	return page != 0 && mem.Read(page+inferior.PageMagic.At, b[:]) == nil && le64(b[:]) == magic
 }
 
 // isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.
@@ -186,7 +183,7 @@ func isWiped(pid int, r region) bool {
 // close. There is no other time at which the path of one is in the guard's page.
 func oldFiles(p *inferior.Process) (fds []int) {
 	var b [16]byte
-	if data := p.Space.Guard.Data; data == 0 || p.Space.Memory.Read(data+regionPath, b[:]) != nil || b[0] == 0 {
+	if data := p.Space.Guard.Data; data == 0 || p.Space.Memory.Read(p.Space.InPage(inferior.PagePath), b[:]) != nil || b[0] == 0 {
 		return nil
 	}
 	dir := procfs.Path(p.PID, "fd")

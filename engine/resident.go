@@ -32,9 +32,8 @@ var (
 	errNothing    = errors.New("nothing of it runs without a tracer")
 )
 
-// residentMark is where in the guard's page it says that the probes are resident.
+// Marks in the guard's page (inferior.PageOwner) that say why what is there stays.
 const (
-	residentMark  = 1016
 	residentMagic = 0x746e656469736572 // "resident"
 	asideMagic    = 0x6564697361206f67 // "go aside": a session's, which is to come back
 )
@@ -176,9 +175,7 @@ func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) er
 
 // mark says in the guard's page whose what stays in a space is.
 func (s *session) mark(space *inferior.Space, magic uint64) error {
-	var b [8]byte
-	putLe64(b[:], magic)
-	return space.Memory.Write(space.Guard.Data+residentMark, b[:])
+	return space.PutWord(inferior.PageOwner, magic)
 }
 
 // traps are a space's sites that are no jumps.
@@ -248,11 +245,7 @@ func (h *opened) note() resident.Handler {
 // markOf is the mark of what was found in a space, 0 if it was not left on
 // purpose.
 func (s *session) markOf(space *inferior.Space) uint64 {
-	var b [8]byte
-	if space.Guard.Data == 0 || space.Memory.Read(space.Guard.Data+residentMark, b[:]) != nil {
-		return 0
-	}
-	if mark := le64(b[:]); mark == residentMagic || mark == asideMagic {
+	if mark, ok := space.Word(inferior.PageOwner); ok && (mark == residentMagic || mark == asideMagic) {
 		return mark
 	}
 	return 0

@@ -114,7 +114,7 @@ func goesAside(s *session, aside arch.Addr) hookFunc {
 // is, and where in it the call.
 func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
 	space := p.Space
-	if len(s.regions[space]) == maxRegions {
+	if len(s.regions[space]) == inferior.Regions {
 		return 0, 0, errManyRegions
 	}
 	if at, err = (&room{s: s, space: space}).Map(bias+w.from, pageSize); err != nil {
@@ -131,7 +131,7 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 	if err == nil { // in one: a tracer that finds the page knows it by its mark
 		page := make([]byte, pageSize)
 		copy(page, b.Code)
-		putLe64(page[guardPageMark:], asidePageMagic)
+		putLe64(page[inferior.PageMagic.At:], asidePageMagic)
 		err = space.Memory.Write(at, page)
 	}
 	return at, call, errors.Join(err, s.addRegion(space, region{addr: at, size: pageSize}))
