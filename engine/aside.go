@@ -3,14 +3,13 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -55,7 +54,7 @@ func awayFor(wait time.Duration) *away {
 
 // StepAside implements Session.
 func (s *session) StepAside(pid int, wait time.Duration, opts ...AsideOptions) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		if a := s.away[pid]; a != nil {
 			a.wait.Store(int64(time.Since(a.since) + wait))
 			return nil
@@ -83,11 +82,11 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 	failed := func(err error) error { return fmt.Errorf("step aside from %d: %w", p.PID, err) }
 	// A child that has just executed something may not have been told of yet, while its
 	// parent, which waited for that, attaches to it.
-	alone := func() bool { return len(s.sharing(p.Space)) <= 1 }
-	if err := s.pumpFor(toldSoon, alone); err != nil && err != errBusy {
+	alone := func() bool { return len(s.loop.Sharing(p.Space)) <= 1 }
+	if err := s.loop.PumpFor(toldSoon, alone); err != nil && err != tasks.ErrBusy {
 		return failed(err)
 	}
-	ps := s.sharing(p.Space)
+	ps := s.loop.Sharing(p.Space)
 	switch {
 	case s.opts.Resident:
 		return failed(errResident)
@@ -95,14 +94,14 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 		return failed(errMemory)
 	}
 	s.noteLost(p.Space, p.Space.Table.Sites())
-	if s.haltAll(ps) > 0 {
-		s.unhaltAll(p)
+	if s.loop.HaltAll(ps) > 0 {
+		s.loop.UnhaltAll(p)
 		return failed(errStuck)
 	}
 	s.noteAway(p, a.keep)
 	if err := s.clear(p, a.keep); err != nil {
-		s.unhaltAll(p)
-		if !a.keep && s.procs[p.PID] == p { // what is gone is planted anew
+		s.loop.UnhaltAll(p)
+		if !a.keep && s.loop.Procs[p.PID] == p { // what is gone is planted anew
 			p.Modules, p.Guarded = nil, false
 			s.rescan(p)
 		}
@@ -183,15 +182,6 @@ func (s *session) ownHandler(p *inferior.Process) error {
 	return nil
 }
 
-// unhaltAll ends haltAll for one process.
-func (s *session) unhaltAll(p *inferior.Process) {
-	for _, t := range slices.Collect(maps.Values(p.Tasks)) {
-		if err := s.unhalt(t); err != nil && !isGone(err) {
-			s.warn(p, "task %d: %v", t.TID, err)
-		}
-	}
-}
-
 // awaitReturn looks, outside of the session's thread, for the moment in which a
 // process can be traced again, and has that done; and for that in which traps that
 // were lifted for it can be lowered.
@@ -207,18 +197,18 @@ func (s *session) awaitReturn(a *away, l *lifted) {
 		}
 		if l != nil && procfs.Image(a.pid) != l.image {
 			l = nil
-			_ = s.do(func() error { return s.lower(a) })
+			_ = s.loop.Do(func() error { return s.lower(a) })
 		}
 		traced, there := a.look()
 		switch {
 		case !there:
-			if s.do(func() error { return s.leftAway(a) }) == nil {
+			if s.loop.Do(func() error { return s.leftAway(a) }) == nil {
 				return
 			}
 		case traced:
 			seen = true
 		case seen || time.Since(a.since) >= time.Duration(a.wait.Load()) || a.tracerGone():
-			if s.do(func() error { return s.comeBack(a) }) == nil {
+			if s.loop.Do(func() error { return s.comeBack(a) }) == nil {
 				return
 			}
 		}
@@ -285,12 +275,12 @@ func (s *session) comeBack(a *away) error {
 	s.returning = false
 	if err != nil {
 		s.away[a.pid] = a
-		if isGone(err) {
+		if ptrace.IsGone(err) {
 			return s.leftAway(a)
 		}
 		return err
 	}
-	if p := s.procs[a.pid]; p != nil && !a.keep {
+	if p := s.loop.Procs[a.pid]; p != nil && !a.keep {
 		s.noteAway(p, false)
 	}
 	s.tell(&event.Event{Kind: event.Back, PID: a.pid, TID: a.pid, Text: fmt.Sprintf("traced again after %v", time.Since(a.since).Round(time.Millisecond))}, true)
@@ -309,9 +299,8 @@ func (s *session) onAway(a *away, stop ptrace.Stop) {
 // leftAway forgets a process that is not there any more. How a child of ours has
 // ended the kernel tells when its tracer has been told, or has told during comeBack.
 func (s *session) leftAway(a *away) error {
-	if e, told := s.early[a.pid]; told {
-		delete(s.early, a.pid)
-		s.onAway(a, e.stop)
+	if stop, told := s.loop.Early(a.pid); told {
+		s.onAway(a, stop)
 	}
 	if s.away[a.pid] == a && s.started[a.pid] {
 		stop, ok, err := ptrace.Wait(a.pid, false)
@@ -349,7 +338,7 @@ func (s *session) cleanAway(a *away) error {
 	for end := time.Now().Add(returnPatience); ; time.Sleep(20 * time.Millisecond) {
 		_, err := Clean(a.pid)
 		switch {
-		case isGone(err):
+		case ptrace.IsGone(err):
 			return nil
 		case errors.Is(err, errComesBack) && time.Now().Before(end):
 		case err != nil:

@@ -23,13 +23,13 @@ func (s *session) AddProcess(pid int) error {
 	if err := refuse(pid); err != nil {
 		return err
 	}
-	return s.do(func() error { return s.attach(pid, nil) })
+	return s.loop.Do(func() error { return s.attach(pid, nil) })
 }
 
 // attach seizes every task of a process, in passes until one finds nothing
 // new. No task is stopped by it, unless the process is one that we come back to.
 func (s *session) attach(pid int, back *away) error {
-	if s.procs[pid] != nil || s.away[pid] != nil {
+	if s.loop.Procs[pid] != nil || s.away[pid] != nil {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
 	mem, err := ptrace.OpenMemory(procfs.LiveTask(pid))
@@ -51,8 +51,8 @@ func (s *session) attach(pid int, back *away) error {
 	s.newSpace(p, mem)
 	if back != nil {
 		p.Ancestors, p.Follow = back.ancestors, back.follow
-		s.haltAll([]*inferior.Process{p}) // until the new probes have taken the place of those that stayed
-		defer s.unhaltAll(p)
+		s.loop.HaltAll([]*inferior.Process{p}) // until the new probes have taken the place of those that stayed
+		defer s.loop.UnhaltAll(p)
 	}
 	switch err = s.recover(p); {
 	case errors.Is(err, ErrResident):
@@ -61,7 +61,7 @@ func (s *session) attach(pid int, back *away) error {
 	case errors.Is(err, errComesBack):
 		s.abandon(p)
 		return fmt.Errorf("attach to %d: %w", pid, err)
-	case err != nil && !isGone(err) && !errors.Is(err, os.ErrNotExist): // else its end is told next
+	case err != nil && !ptrace.IsGone(err) && !errors.Is(err, os.ErrNotExist): // else its end is told next
 		s.warn(p, "clean up after an earlier tracer: %v", err)
 	}
 	if err := s.newStore(pid); err != nil {
@@ -94,7 +94,7 @@ func (s *session) seizeAll(p *inferior.Process) error {
 				return err
 			}
 			found = true
-			s.addTask(p, tid, false)
+			s.loop.Add(p, tid, false)
 		}
 		if !found {
 			if len(p.Tasks) == 0 {
@@ -122,14 +122,14 @@ func (s *session) comesByItself(p *inferior.Process, tid int) bool {
 // abandon lets go of tasks that were seized before the attach failed.
 func (s *session) abandon(p *inferior.Process) {
 	for _, t := range p.Tasks {
-		if s.halt(t) == nil {
+		if s.loop.Halt(t) == nil {
 			_ = ptrace.Detach(t.TID, 0)
 		}
-		delete(s.tasks, t.TID)
+		delete(s.loop.Tasks, t.TID)
 	}
-	if s.procs[p.PID] == p {
+	if s.loop.Procs[p.PID] == p {
 		s.leaveSpace(p)
-		delete(s.procs, p.PID)
+		delete(s.loop.Procs, p.PID)
 	}
 }
 
@@ -147,7 +147,7 @@ func (s *session) start(cmd Command) error {
 	defer closeNull()
 	c := ptrace.Command{Path: path, Args: append([]string{cmd.Path}, cmd.Args...), Env: cmd.Env,
 		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR, Ignored: ignoredAtStart()}
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
 			return access.ExplainOwn(err)
@@ -169,7 +169,7 @@ func (s *session) adoptChild(pid int) error {
 	s.started[pid] = true
 	p := s.addProcess(pid, &inferior.Space{})
 	s.newSpace(p, mem)
-	t := s.addTask(p, pid, false)
+	t := s.loop.Add(p, pid, false)
 	t.Begin(ptrace.Stop{Kind: ptrace.Exec, Task: pid})
 	t.User = true
 	s.rescan(p)

@@ -34,7 +34,7 @@ func (s *session) call(t *inferior.Task, nr uint64, args ...uint64) (uint64, err
 }
 
 func (s *session) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value uint64, again bool, err error) {
-	if !atEvent(t) {
+	if !t.AtEvent() {
 		return 0, false, errors.New("task is not halted")
 	}
 	if err := s.learnRestart(t); err != nil {
@@ -181,7 +181,7 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 		if err := ptrace.Syscall(t.TID, 0); err != nil {
 			return err
 		}
-		stop, err := s.next(t)
+		stop, err := s.loop.Next(t)
 		if err != nil {
 			return err
 		}
@@ -198,14 +198,14 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 			if err = errors.Join(err, redispatch(t)); err != nil {
 				return err
 			}
-			why, goOn := errInterrupted, func() error { return s.decide(t, stop) }
+			why, goOn := errInterrupted, func() error { return s.Decide(t, stop) }
 			if isDispatched(t, stop) { // nothing of the program's
-				why, goOn = ErrDispatch, func() error { return s.resume(t, 0) }
+				why, goOn = ErrDispatch, func() error { return s.loop.Resume(t, 0) }
 			}
 			if err := goOn(); err != nil {
 				return err
 			}
-			if err := s.toEventStop(t); err != nil {
+			if err := s.loop.ToEventStop(t); err != nil {
 				return err
 			}
 			return why
@@ -246,7 +246,7 @@ func (s *session) learnRestart(t *inferior.Task) error {
 			return err
 		}
 		nr := entry[ptrace.SyscallWord]
-		if err := s.toEventStop(t); err != nil {
+		if err := s.loop.ToEventStop(t); err != nil {
 			return err
 		}
 		after, err := t.Regs()
@@ -270,7 +270,7 @@ func (s *session) learnRestart(t *inferior.Task) error {
 func (s *session) afterCall(t *inferior.Task, saved *arch.Regs) error {
 	restarted := s.isa.Restarted(saved)
 	t.SetRegs(&restarted)
-	if err := s.toEventStop(t); err != nil {
+	if err := s.loop.ToEventStop(t); err != nil {
 		return err
 	}
 	t.SetRegs(saved)

@@ -24,7 +24,7 @@ func (s *session) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upg
 	if c.highest == 0 {
 		return ups, nil
 	}
-	for _, p := range s.sharing(space) {
+	for _, p := range s.loop.Sharing(space) {
 		s.eachStack(p, c.look, c.unknown)
 	}
 	for _, up := range ups {
@@ -57,7 +57,7 @@ type comeback struct {
 func (s *session) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
 	c := &comeback{at: make(map[arch.Addr]*breakpoint.Upgrade, 3*len(ups)), lowest: math.MaxUint64,
 		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
-	ps := s.sharing(space)
+	ps := s.loop.Sharing(space)
 	if len(ps) == 0 {
 		return c
 	}

@@ -8,12 +8,14 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/procfs"
 )
 
 // Interrupt implements Session.
 func (s *session) Interrupt(pid int) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		p, err := s.process(pid)
 		if err != nil {
 			return err
@@ -21,15 +23,15 @@ func (s *session) Interrupt(pid int) error {
 		for _, t := range p.Tasks {
 			t.User = true
 		}
-		stuck := s.haltAll([]*inferior.Process{p})
+		stuck := s.loop.HaltAll([]*inferior.Process{p})
 		for _, t := range p.Tasks {
 			t.Hold, t.User = max(t.Hold-1, 0), true // those made meanwhile, too
-			if atEvent(t) {
+			if t.AtEvent() {
 				s.tell(s.stoppedEvent(t), true)
 			}
 		}
 		if stuck > 0 {
-			return fmt.Errorf("interrupt %d: %d of its tasks: %w", pid, stuck, errBusy)
+			return fmt.Errorf("interrupt %d: %d of its tasks: %w", pid, stuck, tasks.ErrBusy)
 		}
 		return nil
 	})
@@ -37,12 +39,12 @@ func (s *session) Interrupt(pid int) error {
 
 // InterruptTask implements Session.
 func (s *session) InterruptTask(tid int) error {
-	return s.do(func() error {
-		t, err := s.task(tid)
+	return s.loop.Do(func() error {
+		t, err := s.loop.Task(tid)
 		if err != nil {
 			return err
 		}
-		if err := s.halt(t); err != nil {
+		if err := s.loop.Halt(t); err != nil {
 			return fmt.Errorf("interrupt task %d: %w", tid, err)
 		}
 		t.Hold, t.User = max(t.Hold-1, 0), true
@@ -62,8 +64,8 @@ func (s *session) stoppedEvent(t *inferior.Task) *event.Event {
 
 // Resume implements Session.
 func (s *session) Resume(id int) error {
-	return s.do(func() error {
-		if p := s.procs[id]; p != nil && !p.Silent {
+	return s.loop.Do(func() error {
+		if p := s.loop.Procs[id]; p != nil && !p.Silent {
 			var errs []error
 			for _, t := range p.Tasks {
 				errs = append(errs, s.resumeUser(t))
@@ -76,7 +78,7 @@ func (s *session) Resume(id int) error {
 
 // ResumeTask implements Session.
 func (s *session) ResumeTask(tid int, ok func() bool) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		if ok != nil && !ok() {
 			return nil
 		}
@@ -87,7 +89,7 @@ func (s *session) ResumeTask(tid int, ok func() bool) error {
 // resumeTask lets a task go on. One that has not come to stand yet (it waits
 // uninterruptibly) does not stop then.
 func (s *session) resumeTask(tid int) error {
-	t, err := s.task(tid)
+	t, err := s.loop.Task(tid)
 	if err != nil {
 		return err
 	}
@@ -110,7 +112,7 @@ func (s *session) resumeUser(t *inferior.Task) error {
 	}
 	signal := t.HeldSig
 	t.HeldSig = 0
-	if err := s.letGo(t, signal); err != nil && !isGone(err) {
+	if err := s.loop.LetGo(t, signal); err != nil && !ptrace.IsGone(err) {
 		return err
 	}
 	return nil
@@ -118,7 +120,7 @@ func (s *session) resumeUser(t *inferior.Task) error {
 
 // Tasks implements Session.
 func (s *session) Tasks(pid int) (tasks []Task, err error) {
-	err = s.do(func() error {
+	err = s.loop.Do(func() error {
 		p, err := s.process(pid)
 		if err != nil {
 			return err
@@ -141,8 +143,8 @@ func (s *session) Tasks(pid int) (tasks []Task, err error) {
 
 // Registers implements Session.
 func (s *session) Registers(tid int) (r arch.Regs, err error) {
-	err = s.do(func() error {
-		t, err := s.stopped(tid)
+	err = s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
 		if err == nil {
 			r, err = s.view(t)
 		}
@@ -153,8 +155,8 @@ func (s *session) Registers(tid int) (r arch.Regs, err error) {
 
 // SetRegisters implements Session.
 func (s *session) SetRegisters(tid int, regs arch.Regs) error {
-	return s.do(func() error {
-		t, err := s.stopped(tid)
+	return s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
 		if err != nil {
 			return err
 		}
@@ -184,7 +186,7 @@ func (s *session) setView(t *inferior.Task, regs arch.Regs) error {
 
 // ReadMemory implements Session.
 func (s *session) ReadMemory(pid int, addr arch.Addr, buf []byte) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		p, err := s.process(pid)
 		if err != nil {
 			return err
@@ -195,7 +197,7 @@ func (s *session) ReadMemory(pid int, addr arch.Addr, buf []byte) error {
 
 // WriteMemory implements Session.
 func (s *session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		p, err := s.process(pid)
 		if err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 
 // Follow implements Session.
 func (s *session) Follow(pid int, on bool) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		p, err := s.process(pid)
 		switch {
 		case err != nil:

@@ -1,22 +1,20 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
 // Detach implements Session.
 func (s *session) Detach() error {
-	err := s.do(func() error {
+	err := s.loop.Do(func() error {
 		var errs []error
-		for len(s.procs) > 0 {
-			for _, p := range s.procs {
+		for len(s.loop.Procs) > 0 {
+			for _, p := range s.loop.Procs {
 				errs = append(errs, s.release(p))
 				break
 			}
@@ -24,7 +22,7 @@ func (s *session) Detach() error {
 		for _, a := range s.away {
 			errs = append(errs, s.cleanAway(a))
 		}
-		s.ending = true
+		s.loop.Ending = true
 		return errors.Join(errs...)
 	})
 	if errors.Is(err, ErrEnded) {
@@ -36,7 +34,7 @@ func (s *session) Detach() error {
 
 // RemoveProcess implements Session.
 func (s *session) RemoveProcess(pid int) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		if a := s.away[pid]; a != nil {
 			return s.cleanAway(a)
 		}
@@ -50,9 +48,9 @@ func (s *session) RemoveProcess(pid int) error {
 
 // Kill implements Session.
 func (s *session) Kill() error {
-	_ = s.do(func() error {
+	_ = s.loop.Do(func() error {
 		for pid := range s.started {
-			if s.procs[pid] != nil {
+			if s.loop.Procs[pid] != nil {
 				_ = ptrace.Kill(pid)
 			}
 		}
@@ -65,114 +63,24 @@ func (s *session) Kill() error {
 // processes that share its space go with it: they could not run without us.
 func (s *session) release(p *inferior.Process) error {
 	var ps []*inferior.Process
-	for _, q := range s.procs {
+	for _, q := range s.loop.Procs {
 		if q.Space == p.Space {
 			ps = append(ps, q)
 		}
 	}
 	s.noteLost(p.Space, p.Space.Table.Sites()) // while it runs
 	start := now()
-	stuck := s.haltAll(ps)
+	stuck := s.loop.HaltAll(ps)
 	err := s.dismantle(p.Space, ps, stuck)
-	if isGone(err) { // somebody has killed it meanwhile
+	if ptrace.IsGone(err) { // somebody has killed it meanwhile
 		err = nil
 	}
 	for _, q := range ps {
 		err = errors.Join(err, s.let(q))
 	}
-	s.pause(now() - start)
+	s.loop.Paused(now() - start)
 	s.checkEnd()
 	return err
-}
-
-// haltAll stops all tasks of ps, those too that are made meanwhile; it gives
-// back how many do not stop in time. Each task is held once more.
-func (s *session) haltAll(ps []*inferior.Process) (stuck int) {
-	s.storm.leave(false) // nobody shall wait for a thread of the idle class
-	var waiting []*inferior.Task
-	for _, p := range ps {
-		for _, t := range inOrder(p) {
-			t.Hold++
-			if !atEvent(t) {
-				s.ask(t)
-				waiting = append(waiting, t)
-			}
-		}
-		p.Hold++
-	}
-	stands := func() bool {
-		for len(waiting) > 0 {
-			t := waiting[len(waiting)-1]
-			if t.State != inferior.Gone && !atEvent(t) {
-				return false
-			}
-			if waiting = waiting[:len(waiting)-1]; len(waiting) == 0 {
-				waiting = moving(ps)
-			}
-		}
-		return true
-	}
-	s.gather(waiting)
-	_ = s.await(waiting, stands)
-	for _, p := range ps {
-		p.Hold--
-	}
-	return len(moving(ps))
-}
-
-// inOrder are a process's tasks by their numbers: halted and let go in one order, each
-// stands for half the time of a pause, and not some for all of it.
-func inOrder(p *inferior.Process) []*inferior.Task {
-	return slices.SortedFunc(maps.Values(p.Tasks), func(a, b *inferior.Task) int { return cmp.Compare(a.TID, b.TID) })
-}
-
-// gather takes the stops that are there of many tasks, each by its number: to be told of
-// any of them, the kernel looks through all.
-func (s *session) gather(ts []*inferior.Task) {
-	for _, t := range s.deciding {
-		s.keep(t)
-	}
-	s.pumping++
-	defer func() { s.pumping-- }()
-	for took := true; took; {
-		took = false
-		s.takeEnds()
-		for _, t := range ts {
-			if t.State != inferior.Running {
-				continue
-			}
-			if stop, ok, err := ptrace.Wait(t.TID, false); ok && err == nil {
-				s.take(stop)
-				took = true
-			}
-		}
-	}
-}
-
-// ask interrupts a task that is not in an event stop.
-func (s *session) ask(t *inferior.Task) {
-	t.Asked = true
-	if t.Fresh { // its first stop is on its way
-		return
-	}
-	_ = ptrace.Interrupt(t.TID)
-	if t.State == inferior.Stopped {
-		signal := t.HeldSig
-		t.HeldSig = 0
-		_ = s.letGo(t, signal)
-	}
-}
-
-// moving are the tasks of ps that are not in an event stop.
-func moving(ps []*inferior.Process) (ts []*inferior.Task) {
-	for _, p := range ps {
-		for _, t := range p.Tasks {
-			if t.State != inferior.Gone && !atEvent(t) {
-				ts = append(ts, t)
-			}
-		}
-	}
-	return ts
 }
 
 // dismantle restores a space whose tasks are halted: text, signal handler,
@@ -192,11 +100,11 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	for _, p := range ps {
 		s.dropPlacements(p)
 		for _, t := range p.Tasks {
-			if !atEvent(t) {
+			if !t.AtEvent() {
 				continue
 			}
 			some = t
-			if e := s.leaveHere(t); e != nil && !isGone(e) { // it may be in a slot
+			if e := s.leaveHere(t); e != nil && !ptrace.IsGone(e) { // it may be in a slot
 				within = errors.Join(within, e)
 			}
 		}
@@ -204,7 +112,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	if some == nil || !space.Table.Prepared() {
 		return errors.Join(err, within)
 	}
-	if n := space.Table.Len(); n > 0 && !isGone(err) { // tasks come to what is left of them
+	if n := space.Table.Len(); n > 0 && !ptrace.IsGone(err) { // tasks come to what is left of them
 		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do our mappings", n, ps[0].PID))
 	}
 	some, e := s.removeGuards(ps)
@@ -216,7 +124,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 	}
 	space.Guard.Installed = false
 	if stuck > 0 {
-		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, errBusy))
+		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, tasks.ErrBusy))
 	}
 	if within == nil && unwatched(space, ps) && len(s.within(space, space.Table, ps)) > 0 {
 		within = errWithin // since then: a signal came during a system call of ours
@@ -255,7 +163,7 @@ func (s *session) removeGuards(ps []*inferior.Process) (some *inferior.Task, err
 func (s *session) caller(p *inferior.Process) (*inferior.Task, error) {
 	var last error
 	for _, t := range p.Tasks {
-		if !atEvent(t) {
+		if !t.AtEvent() {
 			continue
 		}
 		err := s.mayCall(t)
@@ -330,18 +238,18 @@ func (s *session) unmap(t *inferior.Task) error {
 // let detaches from all tasks of a process, whose stops it ends.
 func (s *session) let(p *inferior.Process) error {
 	var errs []error
-	for _, t := range inOrder(p) {
+	for _, t := range tasks.InOrder(p) {
 		if t.State == inferior.Stopped {
 			err := t.Flush()
 			err = errors.Join(err, ptrace.Detach(t.TID, t.HeldSig)) // it goes on in any case
-			if err != nil && !isGone(err) {
+			if err != nil && !ptrace.IsGone(err) {
 				errs = append(errs, err)
 			}
 		}
 		t.State = inferior.Gone
-		delete(s.tasks, t.TID)
+		delete(s.loop.Tasks, t.TID)
 	}
 	s.leaveSpace(p)
-	delete(s.procs, p.PID)
+	delete(s.loop.Procs, p.PID)
 	return errors.Join(errs...)
 }

@@ -70,8 +70,8 @@ func trial(pid int) (sealed, err error) {
 		return nil, err
 	}
 	s := opened.(*session)
-	_ = s.do(func() error {
-		if p := s.procs[pid]; p != nil {
+	_ = s.loop.Do(func() error {
+		if p := s.loop.Procs[pid]; p != nil {
 			sealed = s.withTask([]*inferior.Process{p}, s.tryCalls)
 		}
 		return nil

@@ -101,7 +101,7 @@ func (s *session) passDispatched(t *inferior.Task, site *breakpoint.Site, blocke
 func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
 	d, err := dispatchOf(t)
 	if err != nil || !t.Process.Space.Dispatches || !s.lets(t, d, site.End()) {
-		return errors.Join(err, s.resume(t, 0))
+		return errors.Join(err, s.loop.Resume(t, 0))
 	}
 	if err := undispatch(t); err != nil {
 		return err
@@ -112,11 +112,11 @@ func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
 	if err := ptrace.Syscall(t.TID, 0); err != nil {
 		return errors.Join(err, redispatch(t))
 	}
-	stop, err := s.next(t)
+	stop, err := s.loop.Next(t)
 	if err != nil {
 		return err
 	}
-	if err := redispatch(t); err != nil && !isGone(err) {
+	if err := redispatch(t); err != nil && !ptrace.IsGone(err) {
 		return err
 	}
 	switch stop.Kind {
@@ -134,7 +134,7 @@ func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
 			return err
 		}
 	}
-	return s.decide(t, stop)
+	return s.Decide(t, stop)
 }
 
 // lets is whether a task's call that ends at an address would be made: by the range,

@@ -20,7 +20,7 @@ var errStillThere = errors.New("the probe has not been unregistered")
 
 // Forget implements Session.
 func (s *session) Forget(id event.ProbeID) error {
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		p, err := s.probe(id)
 		if err != nil {
 			return err
@@ -39,7 +39,7 @@ func (s *session) forgetWho(by any) {
 	if by == nil || slices.ContainsFunc(s.probes, func(p *probe) bool { return p.spec.By == by }) {
 		return
 	}
-	for _, p := range s.procs {
+	for _, p := range s.loop.Procs {
 		delete(p.Allowed, by)
 	}
 }
@@ -57,7 +57,7 @@ func (s *session) unshare(h *opened) error {
 		return y != nil && y != h && !y.shut && y.native && y.in.Maps.(*handler.Interpreted).Set == x.Set
 	})
 	var errs []error
-	for _, p := range s.procs {
+	for _, p := range s.loop.Procs {
 		space := p.Space
 		if p.Silent || s.anyInRun(space) {
 			continue
@@ -80,7 +80,7 @@ func (s *session) unshare(h *opened) error {
 // anyInRun is whether a task of a space stands behind a jump: one that was stopped
 // there when that was planted.
 func (s *session) anyInRun(space *inferior.Space) bool {
-	for _, p := range s.sharing(space) {
+	for _, p := range s.loop.Sharing(space) {
 		for _, t := range p.Tasks {
 			if t.State != inferior.Stopped {
 				continue
@@ -123,11 +123,11 @@ func (s *session) takeRegions(space *inferior.Space, set *maps.Set) (list []regi
 
 // unmapIn unmaps memory of ours. It is no error that the process has ended.
 func (s *session) unmapIn(space *inferior.Space, r region) error {
-	err := s.withTask(s.sharing(space), func(t *inferior.Task) error {
+	err := s.withTask(s.loop.Sharing(space), func(t *inferior.Task) error {
 		_, err := s.call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
 		return err
 	})
-	if isGone(err) {
+	if ptrace.IsGone(err) {
 		return nil
 	}
 	return err

@@ -23,7 +23,7 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	parent := t.Process
 	mem, err := ptrace.OpenMemory(child)
 	if err != nil {
-		delete(s.early, child) // died at once
+		s.loop.Early(child) // it died at once
 		return err
 	}
 	if s.stale(parent.Space, mem) {
@@ -54,7 +54,7 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 			space.Skips = append(space.Skips, inferior.Skip{TID: child, Addr: k.Addr, SP: k.SP})
 		}
 	}
-	s.takeEarly(s.addTask(p, child, true))
+	s.loop.TakeEarly(s.loop.Add(p, child, true))
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (s *session) stale(parent *inferior.Space, child *ptrace.Memory) bool {
 // settle gives the spaces that something was written into their next number. It is
 // the last thing to be written before stops are waited for.
 func (s *session) settle() {
-	for _, p := range s.procs {
+	for _, p := range s.loop.Procs {
 		if space := p.Space; space.Memory.Written && space.Guard.Data != 0 {
 			space.Epoch++
 			_ = space.PutWord(inferior.PageEpoch, space.Epoch)
@@ -108,7 +108,7 @@ func (s *session) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flag
 		p.Space.Guard.Data, p.Space.Guard.Ours = parent.Space.Guard.Data, parent.Space.Guard.Ours
 	}
 	s.lifeEvent(&event.Event{Kind: event.Fork, PID: t.Process.PID, TID: t.TID, Child: child}, p)
-	s.takeEarly(s.addTask(p, child, true))
+	s.loop.TakeEarly(s.loop.Add(p, child, true))
 }
 
 // onStale is such a child's first stop.
@@ -116,7 +116,7 @@ func (s *session) onStale(t *inferior.Task) error {
 	p := t.Process
 	p.Stale = false
 	t.Hold++ // all the time
-	if err := s.recover(p); err != nil && !isGone(err) {
+	if err := s.recover(p); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "clean child %d: %v", p.PID, err)
 	}
 	if t.State == inferior.Gone {
@@ -128,7 +128,7 @@ func (s *session) onStale(t *inferior.Task) error {
 	}
 	s.rescan(p)
 	err := s.setWatches(t)
-	return errors.Join(err, s.unhalt(t))
+	return errors.Join(err, s.loop.Unhalt(t))
 }
 
 // A child of clone3 may be made without handlers (CLONE_CLEAR_SIGHAND): it has no guard,

@@ -62,7 +62,7 @@ func (s *session) hookGated(p *inferior.Process) error {
 	delete(s.gates, p)
 	var errs []error
 	for _, g := range gates {
-		if s.procs[p.PID] != p {
+		if s.loop.Procs[p.PID] != p {
 			return ErrGone
 		}
 		errs = append(errs, s.hook(p, []spot{g.call}, s.onSigaction))

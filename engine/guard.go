@@ -179,11 +179,11 @@ func (s *session) checkBlocked(t *inferior.Task) (blocked bool, err error) {
 
 // repairGuard puts our handler in place and resumes the task.
 func (s *session) repairGuard(t *inferior.Task) error {
-	if err := s.halt(t); err != nil {
+	if err := s.loop.Halt(t); err != nil {
 		return err
 	}
 	_, err := s.sigaction(t, &t.Process.Space.Guard.Ours)
-	return errors.Join(err, s.unhalt(t))
+	return errors.Join(err, s.loop.Unhalt(t))
 }
 
 // catchesTrap reports whether a task's process has a handler of SIGTRAP.

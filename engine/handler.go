@@ -130,7 +130,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 		return nil, err
 	}
 	var goCode bool
-	if err := s.do(func() error {
+	if err := s.loop.Do(func() error {
 		if s.past == nil {
 			s.past = map[int][]*symbols.Module{}
 		}
@@ -215,7 +215,7 @@ func resultWord(arch string) int {
 // what calls are of, not their threads.
 func (s *session) allGo() bool {
 	n := 0
-	for _, p := range s.procs {
+	for _, p := range s.loop.Procs {
 		for _, m := range p.Modules {
 			if m.Main {
 				n++

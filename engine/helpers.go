@@ -137,7 +137,7 @@ func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64
 		return 0, errManyRegions
 	}
 	size = (size+pageSize-1)&^(pageSize-1) + align - pageSize
-	err := s.withTask(s.sharing(space), func(t *inferior.Task) error {
+	err := s.withTask(s.loop.Sharing(space), func(t *inferior.Task) error {
 		addr, err := s.mapNear(t, space.Table.GuardHeader(), int(size), mapping{ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0)})
 		if err != nil {
 			return err
@@ -199,7 +199,7 @@ func (s *session) noteOther(space *inferior.Space, t *inferior.Task) error {
 // of the others: there will be threads that nobody knows.
 func (s *session) nameOther(space *inferior.Space) error {
 	var err error
-	if t := s.tasks[space.Other]; t != nil && t.Process.Space == space {
+	if t := s.loop.Tasks[space.Other]; t != nil && t.Process.Space == space {
 		err = s.noteThread(t)
 	}
 	return errors.Join(err, s.noteOther(space, nil))
@@ -207,7 +207,7 @@ func (s *session) nameOther(space *inferior.Space) error {
 
 // alone is whether no other task of its space is without a pointer.
 func (s *session) alone(t *inferior.Task) bool {
-	for _, p := range s.sharing(t.Process.Space) {
+	for _, p := range s.loop.Sharing(t.Process.Space) {
 		for _, other := range p.Tasks {
 			if other == t || other.State != inferior.Stopped {
 				continue
@@ -246,7 +246,7 @@ func (s *session) noteOwner(space *inferior.Space, left int) error {
 		return nil
 	}
 	var owner uint64
-	for _, p := range s.sharing(space) {
+	for _, p := range s.loop.Sharing(space) {
 		if p.VFork == nil {
 			owner = uint64(p.PID)
 		} else if p.PID != left {
@@ -302,7 +302,7 @@ func (s *session) newsPlace(places []byte, pointer uint64) int {
 		if is == pointer {
 			return off
 		}
-		if free < 0 && (is == 0 || ids != 0 && s.tasks[int(uint32(ids))] == nil) {
+		if free < 0 && (is == 0 || ids != 0 && s.loop.Tasks[int(uint32(ids))] == nil) {
 			free = off
 		}
 	}
@@ -320,7 +320,7 @@ func (s *session) noteThreads(space *inferior.Space, known pointers) error {
 	note := func(p *inferior.Process) error {
 		for _, t := range p.Tasks {
 			pointer, err := known[t].to, known[t].err
-			if err != nil && !isGone(err) {
+			if err != nil && !ptrace.IsGone(err) {
 				return err
 			}
 			if err == nil && pointer == 0 {
@@ -335,7 +335,7 @@ func (s *session) noteThreads(space *inferior.Space, known pointers) error {
 	}
 	var errs []error
 	for _, vforked := range []bool{false, true} { // these have their parents' pointers
-		for _, p := range s.sharing(space) {
+		for _, p := range s.loop.Sharing(space) {
 			if (p.VFork != nil) == vforked {
 				errs = append(errs, note(p))
 			}

@@ -99,7 +99,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 		return err
 	}
 	s.stats.hits.Add(1)
-	s.storm.hit(t)
+	s.loop.Follower.Hit(t)
 	if len(t.Process.Space.Skips) > 0 && s.skipped(t, addr) {
 		return s.pass(t, site, blocked)
 	}
@@ -174,7 +174,7 @@ func (s *session) goOn(t *inferior.Task, blocked bool) error {
 			return err
 		}
 	}
-	return s.resume(t, 0)
+	return s.loop.Resume(t, 0)
 }
 
 // hit tells a hit to the probes of a site; moved means that one of the
@@ -182,7 +182,7 @@ func (s *session) goOn(t *inferior.Task, blocked bool) error {
 func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 	r, err := t.Regs()
 	if err != nil {
-		return isGone(err)
+		return ptrace.IsGone(err)
 	}
 	t.View = *r
 	t.View[s.isa.PCReg()] = uint64(site.Addr)

@@ -69,7 +69,7 @@ func (s *session) implemented(p *probe, proc *inferior.Process, spots []spot) (o
 		}
 		begins := s.beginning || begins(proc)
 		gap := s.hookResolver(proc, f)
-		if s.procs[proc.PID] != proc {
+		if s.loop.Procs[proc.PID] != proc {
 			return nil
 		}
 		chosen, bound := s.chosen(proc, f)
@@ -224,15 +224,15 @@ func (f *ifunc) onEnd(s *session) hookFunc {
 			return false, nil
 		}
 		t.SetPC(site.Resume)
-		if err := s.halt(t); err != nil {
+		if err := s.loop.Halt(t); err != nil {
 			return true, err
 		}
 		for _, p := range slices.Clone(f.probes) {
-			if wanted(p) && s.procs[t.Process.PID] == t.Process {
+			if wanted(p) && s.loop.Procs[t.Process.PID] == t.Process {
 				s.plantChosen(p, t.Process, f, at)
 			}
 		}
-		return true, s.unhalt(t)
+		return true, s.loop.Unhalt(t)
 	}
 }
 
@@ -263,7 +263,7 @@ func (s *session) plantChosen(p *probe, proc *inferior.Process, f *ifunc, at arc
 	if len(spots) == 0 {
 		return
 	}
-	if err := cmp.Or(s.plantSpots(p, proc, spots), s.jumpAgain(proc)); err != nil && !isGone(err) {
+	if err := cmp.Or(s.plantSpots(p, proc, spots), s.jumpAgain(proc)); err != nil && !ptrace.IsGone(err) {
 		s.warn(proc, "%s: %v", p.spec.Location, err)
 	}
 }

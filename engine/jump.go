@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -204,7 +205,7 @@ func (s *session) armPlanned(p *inferior.Process, sites []noRoom, plan planner) 
 			return left, err
 		}
 		sites = slices.DeleteFunc(slices.Clone(sites), func(l noRoom) bool { return !slices.Contains(inside, l.site) })
-		if err := s.letRun(time.Millisecond); err != nil {
+		if err := s.loop.LetRun(time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -220,7 +221,7 @@ func (s *session) planAll(p *inferior.Process, sites []noRoom, plan planner) (up
 			continue
 		}
 		up, err := plan(p, l.site, len(sites)-i)
-		if isGone(err) {
+		if ptrace.IsGone(err) {
 			return nil, nil, err
 		}
 		if err != nil {
@@ -338,10 +339,10 @@ func (s *session) oneByte(p *inferior.Process, site *breakpoint.Site) (*symbols.
 // ptracer's lies in what would be its last bytes. Others have to wait until that has its patches.
 func (s *session) planAny(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
 	up, err := s.planJump(p, site, more)
-	if err == nil || isGone(err) || len(p.Space.Table.Within(site.Addr+1, site.Addr+arch.Addr(s.isa.JumpLen()))) > 0 {
+	if err == nil || ptrace.IsGone(err) || len(p.Space.Table.Within(site.Addr+1, site.Addr+arch.Addr(s.isa.JumpLen()))) > 0 {
 		return up, err
 	}
-	if pun, e := s.planPun(p, site, more); e == nil || isGone(e) {
+	if pun, e := s.planPun(p, site, more); e == nil || ptrace.IsGone(e) {
 		return pun, e
 	}
 	return nil, err

@@ -75,7 +75,7 @@ func (s *session) stillInRun(t *inferior.Task, inject ptrace.Signo) (bool, error
 // afterStep takes the stop of a step. A signal that came instead is to be
 // injected while it is blocked: then it waits, with all that belongs to it.
 func (s *session) afterStep(t *inferior.Task, l *leaving) (inject ptrace.Signo, err error) {
-	stop, err := s.next(t)
+	stop, err := s.loop.Next(t)
 	if err != nil {
 		return 0, err
 	}
@@ -234,5 +234,5 @@ func (s *session) outOfRun(t *inferior.Task) (done bool, err error) {
 	if err := ptrace.Interrupt(t.TID); err != nil {
 		return true, err
 	}
-	return true, s.letGo(t, signal)
+	return true, s.loop.LetGo(t, signal)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -72,7 +73,7 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 		s.hookGoTracer(p)
 	}
 	if p.Space.Guard.Installed {
-		if err := s.hookCallsIn(p, m); err != nil && !isGone(err) {
+		if err := s.hookCallsIn(p, m); err != nil && !ptrace.IsGone(err) {
 			s.warn(p, "%s: %v", m.Path, err)
 		}
 	}
@@ -111,7 +112,7 @@ func (s *session) hookLoader(p *inferior.Process) {
 				return
 			}
 			sp := spot{addr: m.Bias + fns[0].Addr, orig: s.fileBytes(m, fns[0].Addr), name: moduleName(m) + ":" + name}
-			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !isGone(err) && !forbids(err) {
+			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)
 			}
@@ -124,11 +125,11 @@ func (s *session) hookLoader(p *inferior.Process) {
 // them stands.
 func (s *session) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	t.SetPC(site.Resume)
-	if err := s.halt(t); err != nil {
+	if err := s.loop.Halt(t); err != nil {
 		return true, err
 	}
 	s.beginning = true
 	s.rescan(t.Process)
 	s.beginning = false
-	return true, s.unhalt(t)
+	return true, s.loop.Unhalt(t)
 }

@@ -10,29 +10,10 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
-	"github.com/ptracer/ptracer/symbols"
 )
 
-// addTask makes a task known, and takes the stop that came before its news.
-func (s *session) addTask(p *inferior.Process, tid int, fresh bool) *inferior.Task {
-	t := &inferior.Task{TID: tid, Process: p, Fresh: fresh, Hold: p.Hold}
-	s.tasks[tid], p.Tasks[tid] = t, t
-	return t
-}
-
-func (s *session) takeEarly(t *inferior.Task) {
-	if e, ok := s.early[t.TID]; ok {
-		delete(s.early, t.TID)
-		s.take(e.stop)
-	}
-}
-
 func (s *session) addProcess(pid int, space *inferior.Space) *inferior.Process {
-	p := &inferior.Process{PID: pid, Tasks: map[int]*inferior.Task{}, Space: space,
-		Modules: map[string]*symbols.Module{}, Name: procfs.Comm(pid), Follow: s.opts.Follow}
-	space.Users++
-	s.procs[pid] = p
-	return p
+	return s.loop.AddProcess(pid, procfs.Comm(pid), space, s.opts.Follow)
 }
 
 // onTrap is the stop that an Interrupt asked for, or a new task's first.
@@ -48,13 +29,13 @@ func (s *session) onTrap(t *inferior.Task) error {
 		// Not interrupted again: that would come before the trap once more.
 		// The signal's stop does it.
 		t.Asked = true
-		return s.letGo(t, 0)
+		return s.loop.LetGo(t, 0)
 	}
 	t.Asked = false
 	if done, err := s.outOfRun(t); done || err != nil {
 		return err
 	}
-	return s.resume(t, 0)
+	return s.loop.Resume(t, 0)
 }
 
 // restart has a system call that a stop has ended begin again when the task goes on.
@@ -73,7 +54,7 @@ func restart(t *inferior.Task) error {
 func (s *session) onGroup(t *inferior.Task) error {
 	if t.Held() && !t.Fresh && s.trapPending(t) {
 		t.Asked = true // it comes back to a group stop behind its trap
-		return s.letGo(t, 0)
+		return s.loop.LetGo(t, 0)
 	}
 	t.Asked = false
 	if t.Fresh {
@@ -84,7 +65,7 @@ func (s *session) onGroup(t *inferior.Task) error {
 			return err
 		}
 	}
-	return s.resume(t, 0)
+	return s.loop.Resume(t, 0)
 }
 
 func (s *session) onFirstStop(t *inferior.Task) error {
@@ -92,7 +73,7 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	p := t.Process
 	_ = ptrace.SetOptions(t.TID, optionsOf(t)) // it has those of the task that made it
 	if err := s.reguard(t); err != nil {
-		if isGone(err) {
+		if ptrace.IsGone(err) {
 			return err
 		}
 		s.warn(p, "child %d: the guard: %v", p.PID, err)
@@ -104,22 +85,22 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 		return s.release(p)
 	}
 	t.Hold++ // until it has what it is to have
-	if err := s.strip(p); err != nil && !isGone(err) {
+	if err := s.strip(p); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "child %d: %v", p.PID, err)
 	}
 	if t.Hold--; t.State == inferior.Gone {
 		return nil
 	}
-	if err := s.noteThread(t); err != nil && !isGone(err) {
+	if err := s.noteThread(t); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "task %d: its ids: %v", t.TID, err)
 	}
 	if err := s.setWatches(t); err != nil {
 		s.warn(p, "task %d: hardware probes: %v", t.TID, err)
 	}
-	if err := s.watchLines(t); err != nil && !isGone(err) {
+	if err := s.watchLines(t); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "task %d: the place of its counts: %v", t.TID, err)
 	}
-	return s.resumeStopped(t)
+	return s.loop.ResumeStopped(t)
 }
 
 // onNewTask takes a new thread or process into the session, under whatever
@@ -137,7 +118,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	}
 	switch {
 	case flags&cloneThread != 0:
-		s.takeEarly(s.addTask(parent, child, true))
+		s.loop.TakeEarly(s.loop.Add(parent, child, true))
 		s.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
 	case flags&cloneVM != 0:
 		p := s.addProcess(child, parent.Space)
@@ -150,7 +131,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 			p.Old = parent.Old // it has its parent's handlers, also those that come
 		}
 		s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
-		s.takeEarly(s.addTask(p, child, true))
+		s.loop.TakeEarly(s.loop.Add(p, child, true))
 	default:
 		if err := s.onFork(t, child, flags); err != nil {
 			s.warn(parent, "child %d: %v", child, err)
@@ -162,15 +143,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 			s.warn(parent, "the place of its counts: %v", err)
 		}
 	}
-	return s.resumeStopped(t)
-}
-
-// resumeStopped lets a task go on that a halt may have let go meanwhile.
-func (s *session) resumeStopped(t *inferior.Task) error {
-	if t.State != inferior.Stopped {
-		return nil
-	}
-	return s.resume(t, 0)
+	return s.loop.ResumeStopped(t)
 }
 
 // Flags of clone(2), from sched.h.
@@ -213,7 +186,7 @@ func (s *session) onExec(t *inferior.Task) error {
 	for tid, other := range p.Tasks {
 		if other != t {
 			s.forgetTask(other)
-			delete(s.tasks, tid)
+			delete(s.loop.Tasks, tid)
 		}
 	}
 	t.Fresh = false
@@ -245,7 +218,7 @@ func (s *session) onExec(t *inferior.Task) error {
 	if t.State == inferior.Gone {
 		return err
 	}
-	if err2 := s.resume(t, 0); err == nil {
+	if err2 := s.loop.Resume(t, 0); err == nil {
 		err = err2
 	}
 	return err
@@ -254,7 +227,7 @@ func (s *session) onExec(t *inferior.Task) error {
 // reignore gives the new program the ignored SIGTRAP it would have inherited
 // had our handler not stood in its place.
 func (s *session) reignore(t *inferior.Task) error {
-	if err := s.toEventStop(t); err != nil {
+	if err := s.loop.ToEventStop(t); err != nil {
 		return err
 	}
 	data, err := s.call(t, ptrace.SysMmap, 0, pageSize, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
@@ -307,17 +280,15 @@ func (s *session) onEnd(t *inferior.Task, stop ptrace.Stop) error {
 }
 
 func (s *session) forgetTask(t *inferior.Task) {
-	t.State = inferior.Gone
+	s.loop.Forget(t)
 	_ = s.forgetHand(t) // whose memory may be gone, too
 	space := t.Process.Space
 	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool { return k.TID == t.TID })
-	delete(t.Process.Tasks, t.TID)
-	delete(s.tasks, t.TID)
 }
 
 func (s *session) endProcess(p *inferior.Process) {
 	s.leaveSpace(p)
-	delete(s.procs, p.PID)
+	delete(s.loop.Procs, p.PID)
 	s.exited(p.PID, p.Exit, s.opts.Life && !p.Silent)
 }
 
@@ -341,7 +312,7 @@ func (s *session) exited(pid int, how *ptrace.Stop, tell bool) {
 
 // checkEnd ends the session when its last process has gone.
 func (s *session) checkEnd() {
-	s.ending = s.ending || len(s.procs)+len(s.away) == 0
+	s.loop.Ending = s.loop.Ending || len(s.loop.Procs)+len(s.away) == 0
 }
 
 func (s *session) lifeEvent(e *event.Event, p *inferior.Process) {

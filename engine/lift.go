@@ -45,14 +45,14 @@ func (s *session) onVForkDone(t *inferior.Task) error {
 	}
 	err = errors.Join(err, s.noteThread(t)) // its pointer is its own again
 	err = errors.Join(err, s.noteOwner(t.Process.Space, child))
-	return errors.Join(err, s.resume(t, 0))
+	return errors.Join(err, s.loop.Resume(t, 0))
 }
 
 // lower puts lifted traps back, where probes still want them.
 func (s *session) lower(a *away) error {
 	l := a.lifted
 	a.lifted = nil
-	if l == nil || s.procs[l.of.PID] != l.of || l.of.Space != l.space {
+	if l == nil || s.loop.Procs[l.of.PID] != l.of || l.of.Space != l.space {
 		return nil
 	}
 	var wants []breakpoint.Want

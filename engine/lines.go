@@ -91,7 +91,7 @@ type pointer struct {
 // learnPointers reads those of all tasks of a space that are halted.
 func (s *session) learnPointers(space *inferior.Space) pointers {
 	known := pointers{}
-	for _, p := range s.sharing(space) {
+	for _, p := range s.loop.Sharing(space) {
 		for _, t := range p.Tasks {
 			known.learn(t)
 		}
@@ -115,13 +115,13 @@ func (s *session) checkLines(space *inferior.Space, known pointers) error {
 		space.NoLines = true
 		return errNoLines
 	}
-	for _, p := range s.sharing(space) {
+	for _, p := range s.loop.Sharing(space) {
 		for _, t := range p.Tasks {
 			pointer, err := s.leads(t, known[t])
 			if seen[pointer] && err == nil {
 				err = fmt.Errorf("task %d: %w", t.TID, errNoLines) // another's
 			}
-			if err != nil && !isGone(err) {
+			if err != nil && !ptrace.IsGone(err) {
 				space.NoLines = true
 				return err
 			}
@@ -183,7 +183,7 @@ func (s *session) watchLines(t *inferior.Task) error {
 	if err == nil && s.fewerLines(space) {
 		err = errNoLines
 	}
-	if err == nil || isGone(err) {
+	if err == nil || ptrace.IsGone(err) {
 		return err
 	}
 	return s.leaveLines(t.Process)
@@ -194,7 +194,7 @@ func (s *session) watchLines(t *inferior.Task) error {
 // Lines of processes that have ended are free.
 func (s *session) fewLines(space *inferior.Space) bool {
 	own, all := 0, 0
-	for _, p := range s.procs {
+	for _, p := range s.loop.Procs {
 		switch {
 		case p.Space == space:
 			own += len(p.Tasks)
@@ -236,7 +236,7 @@ func (s *session) uncounted() (n uint64) {
 		}
 		return nil
 	}
-	if errors.Is(s.do(get), ErrEnded) {
+	if errors.Is(s.loop.Do(get), ErrEnded) {
 		<-s.done
 		_ = get()
 	}

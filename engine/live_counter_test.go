@@ -155,7 +155,7 @@ func TestEndedProcesses(t *testing.T) {
 	until(t, "hits", func() bool { return s.Hits(work) == 7*runs })
 	until(t, "the ends", func() (ended bool) {
 		s.(*session).look(func() {
-			ended = !slices.ContainsFunc(s.(*session).probes[all-1].places, func(pl *placement) bool { return s.(*session).procs[pl.proc.PID] == pl.proc })
+			ended = !slices.ContainsFunc(s.(*session).probes[all-1].places, func(pl *placement) bool { return s.(*session).loop.Procs[pl.proc.PID] == pl.proc })
 		})
 		return ended
 	})

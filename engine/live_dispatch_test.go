@@ -35,8 +35,8 @@ func endsDispatching(t *testing.T, p *running) {
 // dispatchIn reads what a traced process's task has set.
 func dispatchIn(t *testing.T, s Session, pid int) (d ptrace.Dispatch) {
 	t.Helper()
-	err := s.(*session).do(func() error {
-		return s.(*session).withTask([]*inferior.Process{s.(*session).procs[pid]}, func(task *inferior.Task) (err error) {
+	err := s.(*session).loop.Do(func() error {
+		return s.(*session).withTask([]*inferior.Process{s.(*session).loop.Procs[pid]}, func(task *inferior.Task) (err error) {
 			d, err = ptrace.GetDispatch(task.TID)
 			return err
 		})

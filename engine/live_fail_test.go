@@ -20,14 +20,14 @@ func TestFail(t *testing.T) {
 	want, _ := alone(t, "calls", "3", "300")
 	for name, f := range map[string]func(s *session, pid int){
 		"stuck": func(s *session, pid int) {
-			s.hurry = 100
-			_, _ = s.stopOf(s.tasks[pid]) // that has no reason to stop
+			s.loop.Hurry = 100
+			_, _ = s.loop.Next(s.loop.Tasks[pid]) // that has no reason to stop
 		},
 		"stuck with others stopped": func(s *session, pid int) {
-			s.hurry = 100
-			s.haltAll([]*inferior.Process{s.procs[pid]})
-			_ = s.unhalt(s.tasks[pid])
-			_, _ = s.stopOf(s.tasks[pid])
+			s.loop.Hurry = 100
+			s.loop.HaltAll([]*inferior.Process{s.loop.Procs[pid]})
+			_ = s.loop.Unhalt(s.loop.Tasks[pid])
+			_, _ = s.loop.Next(s.loop.Tasks[pid])
 		},
 		"panic":  func(s *session, pid int) { panic("as tested") },
 		"Goexit": func(s *session, pid int) { runtime.Goexit() },
@@ -45,7 +45,7 @@ func TestFail(t *testing.T) {
 			register(t, s, ProbeSpec{Location: "calls:step"})
 			register(t, s, ProbeSpec{Location: "calls:leaf", Rung: breakpoint.Slot})
 			late := make(chan error, 1)
-			err = s.(*session).do(func() error {
+			err = s.(*session).loop.Do(func() error {
 				go func() { late <- s.Interrupt(p.pid) }() // in the queue, or too late for it
 				f(s.(*session), p.pid)
 				return nil
@@ -100,7 +100,7 @@ func TestFailHits(t *testing.T) {
 		}
 		_, _ = s.Register(ProbeSpec{Location: "threads:work"})
 		_, _ = s.Register(ProbeSpec{Location: "threads:work+*", Rung: breakpoint.Slot})
-		_ = s.(*session).do(func() error { panic(failed{errors.New("as tested")}) })
+		_ = s.(*session).loop.Do(func() error { s.(*session).loop.Fail(errors.New("as tested")); return nil })
 		<-s.Done()
 	}
 	if out, status := p.end(); out != want || status != 0 {

@@ -21,8 +21,8 @@ func TestGates(t *testing.T) {
 	se := s.(*session)
 	var calls []*breakpoint.Site
 	var named string // one of them, in a function with a name
-	err := se.do(func() error {
-		proc := se.procs[p.pid]
+	err := se.loop.Do(func() error {
+		proc := se.loop.Procs[p.pid]
 		for _, site := range proc.Space.Table.Sites() {
 			pl := gateOf(site)
 			if pl == nil || pl.aside != 0 {
@@ -49,9 +49,9 @@ func TestGates(t *testing.T) {
 	noGate := func(se *session, pid int, id event.ProbeID) {
 		t.Helper()
 		for _, pl := range se.Placements(id) {
-			if err := se.do(func() error {
-				at := se.procs[pid].Space.Table.At(pl.Addr - arch.Addr(se.isa.JumpLen()))
-				if call := se.procs[pid].Space.Table.At(pl.Addr); at != nil && gateOf(at) != nil || call == nil || !se.hooked(se.procs[pid], pl.Addr) {
+			if err := se.loop.Do(func() error {
+				at := se.loop.Procs[pid].Space.Table.At(pl.Addr - arch.Addr(se.isa.JumpLen()))
+				if call := se.loop.Procs[pid].Space.Table.At(pl.Addr); at != nil && gateOf(at) != nil || call == nil || !se.hooked(se.loop.Procs[pid], pl.Addr) {
 					return fmt.Errorf("%v has a gate: %+v, %+v", pl.Addr, at, call)
 				}
 				return nil

@@ -17,10 +17,10 @@ func TestFindGoroutines(t *testing.T) {
 	s := attach(t, p.pid).(*session)
 	most := 0
 	for range pace(50, 5) {
-		if err := s.do(func() error {
-			proc := s.procs[p.pid]
+		if err := s.loop.Do(func() error {
+			proc := s.loop.Procs[p.pid]
 			m := s.modules(proc)[0]
-			return s.whileHalted(func(int) error {
+			return s.loop.WhileHalted(func(int) error {
 				want, err := goruntime.Goroutines(proc.Space.Memory, len(proc.Tasks), m)
 				if err != nil {
 					return err
@@ -75,8 +75,8 @@ func TestGoGaps(t *testing.T) {
 	register(t, s, ProbeSpec{Location: "gowork:*"})
 	register(t, s, ProbeSpec{Location: "gowork:*%return"})
 	changed := 0
-	if err := s.do(func() error {
-		proc := s.procs[p.pid]
+	if err := s.loop.Do(func() error {
+		proc := s.loop.Procs[p.pid]
 		m := s.modules(proc)[0]
 		fns, err := m.File.Functions()
 		if err != nil {

@@ -68,9 +68,9 @@ func callSteps(t *testing.T, plant func(Session)) (n int) {
 	}
 	p.goOn()
 	se := s.(*session)
-	err = se.do(func() error {
-		for _, task := range se.procs[p.pid].Tasks {
-			if err := se.halt(task); err != nil {
+	err = se.loop.Do(func() error {
+		for _, task := range se.loop.Procs[p.pid].Tasks {
+			if err := se.loop.Halt(task); err != nil {
 				return err
 			}
 			for range warm {
@@ -87,7 +87,7 @@ func callSteps(t *testing.T, plant func(Session)) (n int) {
 					n = steps
 				}
 			}
-			return se.unhalt(task)
+			return se.loop.Unhalt(task)
 		}
 		return nil
 	})
@@ -103,7 +103,7 @@ func (s *session) stepsTo(t *inferior.Task, to arch.Addr) (n int, err error) {
 		if err := ptrace.Step(t.TID, 0); err != nil {
 			return n, err
 		}
-		if _, err := s.next(t); err != nil {
+		if _, err := s.loop.Next(t); err != nil {
 			return n, err
 		}
 		if pc, err := t.PC(); err != nil || pc == to {

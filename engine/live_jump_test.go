@@ -19,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
@@ -618,8 +619,8 @@ func TestUpgradeOfGone(t *testing.T) {
 	s := attach(t, p.pid).(*session)
 	register(t, s, ProbeSpec{Location: "work"})
 	jumping = true
-	err := s.do(func() error {
-		proc := s.procs[p.pid]
+	err := s.loop.Do(func() error {
+		proc := s.loop.Procs[p.pid]
 		var sites []*breakpoint.Site
 		for _, pr := range s.probes {
 			for _, pl := range pr.places {
@@ -628,7 +629,7 @@ func TestUpgradeOfGone(t *testing.T) {
 		}
 		return s.upgrade(proc, sites)
 	})
-	if !isGone(err) {
+	if !ptrace.IsGone(err) {
 		t.Errorf("%v, not that it is gone", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -112,9 +113,9 @@ func TestEndMeanwhile(t *testing.T) {
 	s := attach(t, p.pid).(*session)
 	called := make(chan error)
 	go func() {
-		called <- s.do(func() error {
-			first := s.tasks[p.pid]
-			if err := s.halt(first); err != nil {
+		called <- s.loop.Do(func() error {
+			first := s.loop.Tasks[p.pid]
+			if err := s.loop.Halt(first); err != nil {
 				return err
 			}
 			_, err := s.call(first, unix.SYS_PPOLL, 0, 0, 0, 0)
@@ -126,7 +127,7 @@ func TestEndMeanwhile(t *testing.T) {
 		return procfs.State(p.pid) == 'S' && strings.HasPrefix(string(b), strconv.Itoa(unix.SYS_PPOLL)+" ")
 	})
 	p.goOn()
-	if err := <-called; !isGone(err) {
+	if err := <-called; !ptrace.IsGone(err) {
 		t.Error(err)
 	}
 	if _, status := p.end(); status != 4 {

@@ -87,8 +87,8 @@ func TestNoLines(t *testing.T) {
 			s := attach(t, p.pid)
 			register(t, s, ProbeSpec{Location: c.where})
 			local := s.(*session)
-			if err := local.do(func() error {
-				if space := local.procs[p.pid].Space; local.takeLines() && jumping && space.LinesChecked == (space.NoLines || c.without) {
+			if err := local.loop.Do(func() error {
+				if space := local.loop.Procs[p.pid].Space; local.takeLines() && jumping && space.LinesChecked == (space.NoLines || c.without) {
 					t.Errorf("checked %v, without %v", space.LinesChecked, space.NoLines)
 				}
 				return nil

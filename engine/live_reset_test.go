@@ -17,7 +17,7 @@ func TestHandlerReset(t *testing.T) {
 	s := attach(t, p.pid)
 	register(t, s, ProbeSpec{Location: "main.deep", Rung: breakpoint.Slot})
 	s.(*session).look(func() {
-		ps := []*inferior.Process{s.(*session).procs[p.pid]}
+		ps := []*inferior.Process{s.(*session).loop.Procs[p.pid]}
 		err := s.(*session).withTask(ps, func(task *inferior.Task) error {
 			reset := task.Process.Space.Guard.Ours
 			reset.Handler = ptrace.SigDfl

@@ -297,10 +297,10 @@ func TestSignalled(t *testing.T) {
 	p.goOn()
 	until(t, "the handler", func() bool { return inRead(p.pid) })
 	s := attach(t, p.pid).(*session)
-	if err := s.do(func() error {
-		proc := s.procs[p.pid]
-		return s.whileHalted(func(int) error {
-			r, err := s.tasks[p.pid].Regs()
+	if err := s.loop.Do(func() error {
+		proc := s.loop.Procs[p.pid]
+		return s.loop.WhileHalted(func(int) error {
+			r, err := s.loop.Tasks[p.pid].Regs()
 			if err != nil {
 				return err
 			}

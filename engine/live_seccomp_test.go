@@ -17,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
@@ -62,7 +63,7 @@ func maySuspend(t *testing.T) {
 // with the session.
 func loseRight(t *testing.T, s Session) {
 	t.Helper()
-	err := s.(*session).do(func() error {
+	err := s.(*session).loop.Do(func() error {
 		h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var d [2]unix.CapUserData
 		if err := unix.Capget(&h, &d[0]); err != nil {
@@ -375,7 +376,8 @@ func TestSealedMany(t *testing.T) {
 
 // TestNewsPlace is about where the table of threads has room for news.
 func TestNewsPlace(t *testing.T) {
-	s := &session{tasks: map[int]*inferior.Task{7: {}}}
+	s := &session{loop: tasks.New(nil)}
+	s.loop.Tasks[7] = &inferior.Task{}
 	news := func(list ...uint64) (b []byte) { // pointer, ids, ...
 		b = make([]byte, 8*len(list))
 		for i, v := range list {

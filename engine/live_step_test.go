@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
 // pcOf is where a stopped task is shown.
@@ -96,7 +97,7 @@ func TestStepFar(t *testing.T) {
 		t.Errorf("%d hits of usleep", n)
 	}
 	for range 50 { // the system call, too
-		if err := s.Step(e.TID); err != nil && !errors.Is(err, errWaiting) {
+		if err := s.Step(e.TID); err != nil && !errors.Is(err, tasks.ErrWaiting) {
 			t.Fatal(err)
 		}
 	}
@@ -120,7 +121,7 @@ func TestStepRefused(t *testing.T) {
 	if err := s.InterruptTask(p.pid); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Step(p.pid); !errors.Is(err, errWaiting) {
+	if err := s.Step(p.pid); !errors.Is(err, tasks.ErrWaiting) {
 		t.Errorf("in a system call: %v", err)
 	}
 	p.goOn()

@@ -77,8 +77,8 @@ func watchTables(t *testing.T, path string, args []string) {
 
 func mainModule(t *testing.T, s Session) (m *symbols.Module) {
 	t.Helper()
-	if err := s.(*session).do(func() error {
-		for _, p := range s.(*session).procs {
+	if err := s.(*session).loop.Do(func() error {
+		for _, p := range s.(*session).loop.Procs {
 			m = s.(*session).modules(p)[0]
 		}
 		return nil

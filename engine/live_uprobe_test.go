@@ -144,7 +144,7 @@ func uprobeComes(t *testing.T, name string, rung breakpoint.Rung, off arch.Addr)
 	}
 	at, patched := place().Addr, false // what the uprobe replaces: behind a landing pad of arm64 lies the jump
 	s.(*session).look(func() {
-		_, patch := s.(*session).procs[p.pid].Space.Table.At(at).Planted()
+		_, patch := s.(*session).loop.Procs[p.pid].Space.Table.At(at).Planted()
 		patched = int(off) < len(patch)
 	})
 	p.goOn()

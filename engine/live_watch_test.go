@@ -64,9 +64,9 @@ func TestForeignFull(t *testing.T) {
 	if err := s.Unregister(id); err != nil {
 		t.Fatal(err)
 	}
-	space := s.(*session).procs[p.pid].Space
+	space := s.(*session).loop.Procs[p.pid].Space
 	for _, pl := range places[:many] {
-		if err := s.(*session).do(func() error { return space.Memory.Write(pl.Addr, hostISA().Trap()) }); err != nil {
+		if err := s.(*session).loop.Do(func() error { return space.Memory.Write(pl.Addr, hostISA().Trap()) }); err != nil {
 			t.Fatal(err)
 		}
 	}

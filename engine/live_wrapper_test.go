@@ -17,8 +17,8 @@ func TestWrapperGate(t *testing.T) {
 		register(t, s, ProbeSpec{Location: "work"})
 		se := s.(*session)
 		var gates []*breakpoint.Site
-		err := se.do(func() error {
-			proc := se.procs[p.pid]
+		err := se.loop.Do(func() error {
+			proc := se.loop.Procs[p.pid]
 			for _, site := range proc.Space.Table.Sites() {
 				pl := gateOf(site)
 				if pl == nil || pl.aside == 0 {

@@ -73,7 +73,7 @@ func (s *session) lookForLost() {
 		return
 	}
 	start := now()
-	for _, p := range s.procs {
+	for _, p := range s.loop.Procs {
 		if p.Silent || p.Stale || p.VFork != nil {
 			continue
 		}
@@ -82,7 +82,7 @@ func (s *session) lookForLost() {
 		if len(lost) == 0 {
 			continue
 		}
-		if err := s.replant(p, lost); err != nil && !isGone(err) {
+		if err := s.replant(p, lost); err != nil && !ptrace.IsGone(err) {
 			s.warn(p, "probes that were lost: %v", err)
 		}
 	}
@@ -97,7 +97,7 @@ func (s *session) replant(p *inferior.Process, lost []*breakpoint.Site) error {
 			jumps = append(jumps, site)
 		}
 	}
-	if err := s.downgrade(p.Space, jumps, "the program's page was replaced"); err != nil || s.procs[p.PID] != p {
+	if err := s.downgrade(p.Space, jumps, "the program's page was replaced"); err != nil || s.loop.Procs[p.PID] != p {
 		return err
 	}
 	for _, site := range p.Space.Table.Replant(append(lost, jumps...)) {

@@ -44,11 +44,11 @@ func (s *session) onPtrace(t *inferior.Task, site *breakpoint.Site) (moved bool,
 
 // attaches is for a task that is about to attach to another one.
 func (s *session) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (moved bool, err error) {
-	of, a := s.tasks[tid], s.awayTask(tid)
+	of, a := s.loop.Tasks[tid], s.awayTask(tid)
 	switch {
 	case a == nil && (of == nil || of.Process == t.Process || of.Process.Silent):
 		return false, nil
-	case s.pumping > 0:
+	case s.loop.Pumping():
 		return true, s.callLater(t, site)
 	}
 	t.SetPC(site.Resume) // should the tracer die meanwhile
@@ -56,7 +56,7 @@ func (s *session) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (mo
 		a = awayFor(attachWait)
 		a.tracer, a.keep = t.Process.PID, procfs.SameProgram(t.Process.PID, of.Process.PID)
 		if !s.makeWay(of.Process, a, fmt.Sprintf("process %d (%s) traces it", t.Process.PID, t.Process.Name)) {
-			return true, s.resume(t, 0)
+			return true, s.loop.Resume(t, 0)
 		}
 	}
 	return true, s.makeCall(t, a)
@@ -72,16 +72,16 @@ func (s *session) makeCall(t *inferior.Task, a *away) error {
 		if err := ptrace.Syscall(t.TID, 0); err != nil {
 			return err
 		}
-		stop, err := s.next(t)
+		stop, err := s.loop.Next(t)
 		if err != nil {
 			return err
 		}
 		if stop.Kind != ptrace.SyscallStop {
-			return s.decide(t, stop)
+			return s.Decide(t, stop)
 		}
 	}
 	a.wait.Store(0)
-	return s.resume(t, 0)
+	return s.loop.Resume(t, 0)
 }
 
 // callLater keeps a task from its call while a request is in progress that takes
@@ -90,7 +90,7 @@ func (s *session) callLater(t *inferior.Task, site *breakpoint.Site) error {
 	t.SetPC(site.Addr)
 	t.Hold++
 	s.late = append(s.late, t)
-	return s.resume(t, 0)
+	return s.loop.Resume(t, 0)
 }
 
 // takeLate lets the tasks go that callLater has kept.
@@ -98,7 +98,7 @@ func (s *session) takeLate() {
 	late := s.late
 	s.late = nil
 	for _, t := range late {
-		if err := s.unhalt(t); err != nil && !isGone(err) {
+		if err := s.loop.Unhalt(t); err != nil && !ptrace.IsGone(err) {
 			s.warn(t.Process, "task %d: %v", t.TID, err)
 		}
 	}
@@ -134,7 +134,7 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		after := *r
 		ptrace.SyscallReturn(&after, 0, site.End())
 		t.SetRegs(&after)
-		return s.resume(t, 0)
+		return s.loop.Resume(t, 0)
 	case p.VFork != nil:
 		a := awayFor(attachWait)
 		if err := s.lift(a, p); err != nil { // it has its parent's memory, where traps are left
@@ -143,7 +143,7 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		}
 		t.SetPC(site.Addr)
 		return s.goAway(p, a, why)
-	case s.pumping > 0:
+	case s.loop.Pumping():
 		return s.callLater(t, site)
 	default:
 		t.SetPC(site.Addr)
@@ -152,7 +152,7 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		}
 	}
 	t.SetPC(site.Resume)
-	return s.resume(t, 0)
+	return s.loop.Resume(t, 0)
 }
 
 // cloneUntraced is CLONE_UNTRACED of sched.h: the kernel does not attach the tracer to
@@ -171,7 +171,7 @@ func (s *session) onClone(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 	if ptrace.SyscallArgs(r)[0]&cloneUntraced == 0 {
 		return false, nil
 	}
-	if s.pumping > 0 {
+	if s.loop.Pumping() {
 		return true, s.callLater(t, site)
 	}
 	t.SetPC(site.Addr)
@@ -181,7 +181,7 @@ func (s *session) onClone(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 		return true, nil
 	}
 	t.SetPC(site.Resume)
-	return true, s.resume(t, 0)
+	return true, s.loop.Resume(t, 0)
 }
 
 // hasClone is whether an object is, or contains, a libc or Go's runtime. Their

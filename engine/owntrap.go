@@ -22,7 +22,7 @@ func (s *session) deliverTrap(t *inferior.Task, code int) error {
 	if p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn && code <= 0 {
 		// An rt_sigaction call that was not seen may have put something else there.
 		if caught, err := catchesTrap(t.TID); caught || err != nil {
-			return errors.Join(err, s.resume(t, 0))
+			return errors.Join(err, s.loop.Resume(t, 0))
 		}
 	}
 	p.Traps = true
@@ -50,13 +50,13 @@ func (s *session) onEntered(t *inferior.Task) error {
 	p := t.Process
 	pc, err := t.PC()
 	if err != nil || pc != arch.Addr(p.Space.Guard.Ours.Handler) {
-		return errors.Join(err, s.resume(t, 0)) // a call that was not seen has put another there
+		return errors.Join(err, s.loop.Resume(t, 0)) // a call that was not seen has put another there
 	}
 	own := ownAction(p)
 	switch {
 	case own.Handler > ptrace.SigIgn:
 	case p.Old == nil: // another thread has been here, and the guard knows
-		return s.resume(t, 0)
+		return s.loop.Resume(t, 0)
 	default:
 		return s.endByTrap(t)
 	}
@@ -67,13 +67,13 @@ func (s *session) onEntered(t *inferior.Task) error {
 			err = s.writeOld(p.Space)
 		}
 	}
-	return errors.Join(err, s.resume(t, 0))
+	return errors.Join(err, s.loop.Resume(t, 0))
 }
 
 // endByTrap has a task end its process by SIGTRAP: the signal comes again, to a process
 // that has no handler.
 func (s *session) endByTrap(t *inferior.Task) error {
-	if err := s.halt(t); err != nil {
+	if err := s.loop.Halt(t); err != nil {
 		return err
 	}
 	p := t.Process
@@ -86,5 +86,5 @@ func (s *session) endByTrap(t *inferior.Task) error {
 	if err == nil {
 		err = ptrace.Send(p.PID, t.TID, ptrace.SIGTRAP)
 	}
-	return errors.Join(err, s.unhalt(t))
+	return errors.Join(err, s.loop.Unhalt(t))
 }

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
 // Jumps come and go in pauses of all tasks of a space.
@@ -45,8 +45,8 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 // armHalted is armJumps for jumps that take a pause.
 func (s *session) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
 	c := s.comeback(space, ups)
-	err = s.whileHalted(func(stuck int) error {
-		if len(s.sharing(space)) == 0 {
+	err = s.loop.WhileHalted(func(stuck int) error {
+		if len(s.loop.Sharing(space)) == 0 {
 			ups = nil
 			return ErrGone
 		}
@@ -91,55 +91,6 @@ func (s *session) giveUp(space *inferior.Space, up *breakpoint.Upgrade, why erro
 	}
 }
 
-// letRun takes stops for some time.
-func (s *session) letRun(d time.Duration) error {
-	end := time.Now().Add(d)
-	alarm := time.AfterFunc(d, s.bell.Ring)
-	defer alarm.Stop()
-	return s.pump(func() bool { return !time.Now().Before(end) })
-}
-
-// whileHalted runs f while all tasks of some spaces that can be are halted, and none
-// of these stands behind a jump. In such a pause of the same spaces it runs f at once.
-func (s *session) whileHalted(f func(stuck int) error, spaces ...*inferior.Space) error {
-	if len(s.standing) > 0 && !slices.ContainsFunc(spaces, func(space *inferior.Space) bool { return !slices.Contains(s.standing, space) }) {
-		return f(len(moving(s.sharing(spaces...))))
-	}
-	if err := s.pump(func() bool { return !vforks(s.sharing(spaces...)) }); err != nil && err != errBusy {
-		return err
-	}
-	ps := s.sharing(spaces...)
-	start := now()
-	stuck := s.haltAll(ps)
-	outer := s.standing
-	s.standing = spaces
-	err := f(stuck)
-	s.standing = outer
-	var errs []error
-	for _, p := range ps {
-		for _, t := range inOrder(p) {
-			if e := s.unhalt(t); e != nil && !isGone(e) {
-				errs = append(errs, e)
-			}
-		}
-	}
-	s.pause(now() - start)
-	return errors.Join(append(errs, err)...)
-}
-
-// vforks is whether one of the processes waits for another, which runs in its memory
-// until it executes something: held, that would have it wait for ever.
-func vforks(ps []*inferior.Process) bool {
-	for _, p := range ps {
-		for _, t := range p.Tasks {
-			if t.VForks && t.State != inferior.Stopped {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // moveIntoRuns has tasks that would go on in the middle of jumps that are going
 // to be armed go on behind these: those that stand there, and those in the slots of
 // the traps that were there before, also of sites that are gone. The latter's hits
@@ -147,7 +98,7 @@ func vforks(ps []*inferior.Process) bool {
 func (s *session) moveIntoRuns(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) error {
 	s.forgetSkips(space, at)
 	var errs []error
-	for _, p := range s.sharing(space) {
+	for _, p := range s.loop.Sharing(space) {
 		for _, t := range p.Tasks {
 			errs = append(errs, s.moveIntoRun(t, at))
 		}
@@ -209,9 +160,9 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 	if len(sites) == 0 {
 		return nil
 	}
-	return s.whileHalted(func(stuck int) error {
+	return s.loop.WhileHalted(func(stuck int) error {
 		if stuck > 0 {
-			return fmt.Errorf("%w: %w", errStuck, errBusy)
+			return fmt.Errorf("%w: %w", errStuck, tasks.ErrBusy)
 		}
 		all, err := space.Table.Disarm(sites, why)
 		for _, site := range all {
@@ -251,10 +202,10 @@ func (s *session) unjump(h *opened) error {
 	if !h.native {
 		return nil
 	}
-	err := s.do(func() error {
+	err := s.loop.Do(func() error {
 		h.shut = true
 		var errs []error
-		for _, proc := range s.procs {
+		for _, proc := range s.loop.Procs {
 			var sites []*breakpoint.Site
 			for _, site := range proc.Space.Table.Sites() {
 				for _, pl := range site.Tag.(*tag).list {
@@ -327,7 +278,7 @@ func (s *session) withoutJumps(all map[*inferior.Process][]*breakpoint.Site) err
 func (s *session) restoreJumps(all map[*inferior.Process][]*breakpoint.Site) error {
 	var errs []error
 	for proc, sites := range all {
-		if s.procs[proc.PID] != proc || !jumping {
+		if s.loop.Procs[proc.PID] != proc || !jumping {
 			continue
 		}
 		var left []*breakpoint.Site

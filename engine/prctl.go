@@ -69,7 +69,7 @@ func (s *session) planAgain(p *inferior.Process) error {
 			jumps = append(jumps, site)
 		}
 	}
-	return s.whileHalted(func(int) error { // no task comes to the traps in between
+	return s.loop.WhileHalted(func(int) error { // no task comes to the traps in between
 		if err := s.downgrade(p.Space, jumps, ""); err != nil {
 			return err
 		}
@@ -85,10 +85,10 @@ func (s *session) learnDispatch(p *inferior.Process) error {
 	if err != nil || st.Hex("SigCgt")&bitSys == 0 || isGo(p) || p.Space.Dispatches {
 		return nil
 	}
-	return s.whileHalted(func(int) error {
+	return s.loop.WhileHalted(func(int) error {
 		for _, t := range p.Tasks {
 			d, err := dispatchOf(t)
-			if err != nil && !isGone(err) {
+			if err != nil && !ptrace.IsGone(err) {
 				return err
 			}
 			p.Space.Dispatches = p.Space.Dispatches || d.On()

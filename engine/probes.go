@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
 )
@@ -71,7 +72,7 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if err := s.lookAhead(p); err != nil {
 		return 0, err
 	}
-	err = s.do(func() error {
+	err = s.loop.Do(func() error {
 		err := s.register(p)
 		p.ahead = nil
 		return err
@@ -83,8 +84,8 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 // are read while nothing waits for us.
 func (s *session) lookAhead(p *probe) error {
 	var mods []*symbols.Module
-	if err := s.do(func() error {
-		for _, proc := range s.procs {
+	if err := s.loop.Do(func() error {
+		for _, proc := range s.loop.Procs {
 			for _, m := range proc.Modules {
 				mods = append(mods, m)
 			}
@@ -121,7 +122,7 @@ func (s *session) lookAhead(p *probe) error {
 
 func (s *session) register(p *probe) error {
 	var errs []error
-	for _, proc := range s.procs {
+	for _, proc := range s.loop.Procs {
 		if !proc.Silent {
 			s.hookLoader(proc)
 			s.hookGoTracer(proc)
@@ -174,7 +175,7 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 		return err
 	}
 	p.found = true
-	if spots = s.implemented(p, proc, spots); len(spots) == 0 || s.procs[proc.PID] != proc {
+	if spots = s.implemented(p, proc, spots); len(spots) == 0 || s.loop.Procs[proc.PID] != proc {
 		return nil
 	}
 	return s.plantSpots(p, proc, spots)
@@ -198,7 +199,7 @@ func (s *session) plantSpots(p *probe, proc *inferior.Process, spots []spot) err
 func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) error {
 	if err := s.guardSpace(proc, spots[0].addr, len(spots)); err != nil {
 		err = fmt.Errorf("probe %s in %d: %w", p.spec.Location, proc.PID, err)
-		if !isGone(err) {
+		if !ptrace.IsGone(err) {
 			for _, sp := range spots { // it has been found: that is to be known of it
 				s.place(&placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, point: sp.point, second: sp.second, err: err})
 			}
@@ -249,13 +250,13 @@ func (s *session) place(pl *placement) {
 // can be halted only when that is over.
 func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) error {
 	fresh := false
-	for _, p := range s.sharing(proc.Space) {
+	for _, p := range s.loop.Sharing(proc.Space) {
 		if p.Guarded {
 			continue
 		}
 		fresh = true
 		err := s.withTask([]*inferior.Process{p}, func(t *inferior.Task) error { return s.prepare(t, near, n) })
-		if err != nil && (p == proc || !isGone(err)) {
+		if err != nil && (p == proc || !ptrace.IsGone(err)) {
 			return err
 		}
 	}
@@ -279,12 +280,12 @@ const manyRetired = 4096
 
 // sweep frees the slots of removed sites, while no task is in one.
 func (s *session) sweep(space *inferior.Space) error {
-	ps := s.sharing(space)
-	stuck := s.haltAll(ps)
+	ps := s.loop.Sharing(space)
+	stuck := s.loop.HaltAll(ps)
 	var errs []error
 	for _, p := range ps {
 		for _, t := range p.Tasks {
-			if atEvent(t) {
+			if t.AtEvent() {
 				errs = append(errs, s.leaveSlot(t, true))
 			}
 		}
@@ -294,7 +295,7 @@ func (s *session) sweep(space *inferior.Space) error {
 	}
 	for _, p := range ps {
 		for _, t := range p.Tasks {
-			errs = append(errs, s.unhalt(t))
+			errs = append(errs, s.loop.Unhalt(t))
 		}
 	}
 	return errors.Join(errs...)
@@ -341,7 +342,7 @@ func (s *session) takeOff(pl *placement) (*breakpoint.Site, error) {
 	}
 	site := pl.site
 	pl.site = nil
-	if s.procs[pl.proc.PID] != pl.proc || len(g.list) > 0 {
+	if s.loop.Procs[pl.proc.PID] != pl.proc || len(g.list) > 0 {
 		return nil, nil
 	}
 	return site, nil
@@ -417,7 +418,7 @@ func (s *session) probe(id event.ProbeID) (*probe, error) {
 
 // look runs f where the session's fields may be read, also after its end.
 func (s *session) look(f func()) {
-	if errors.Is(s.do(func() error { f(); return nil }), ErrEnded) {
+	if errors.Is(s.loop.Do(func() error { f(); return nil }), ErrEnded) {
 		<-s.done
 		f()
 	}
@@ -439,7 +440,7 @@ func (s *session) Hits(id event.ProbeID) (n uint64) {
 
 // Placements implements Session.
 func (s *session) Placements(id event.ProbeID) (all []Placement) {
-	_ = s.do(func() error { s.lookForLost(); return nil })
+	_ = s.loop.Do(func() error { s.lookForLost(); return nil })
 	s.look(func() {
 		for _, p := range s.probes {
 			if id != 0 && p.id != id {

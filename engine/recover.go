@@ -58,7 +58,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 	if !space.Resident { // else tasks are not stepped out of runs: there is no guard
 		space.Table = table
 	}
-	stuck := s.haltAll(ps)
+	stuck := s.loop.HaltAll(ps)
 	if err := s.leaveOurs(space, table, ps); err != nil {
 		if err == errWithin {
 			err = errComesBack
@@ -73,7 +73,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 		if err := s.guardAgain(p, table); err != nil {
 			return err
 		}
-		stuck = s.haltAll(ps)
+		stuck = s.loop.HaltAll(ps)
 	}
 	for _, t := range p.Tasks {
 		t.Watched = true // unknown: clear them in any case
@@ -115,7 +115,7 @@ func (s *session) unquiet(p *inferior.Process, table *breakpoint.Table) {
 		return
 	}
 	t := p.Tasks[int(le64(note[:]))]
-	if t == nil || !atEvent(t) {
+	if t == nil || !t.AtEvent() {
 		return
 	}
 	if mask, err := ptrace.GetSigMask(t.TID); err == nil && mask == quietMask&^bitsForced {
@@ -126,7 +126,7 @@ func (s *session) unquiet(p *inferior.Process, table *breakpoint.Table) {
 // unhaltTasks ends haltAll for one process.
 func (s *session) unhaltTasks(p *inferior.Process) (err error) {
 	for _, t := range slices.Collect(maps.Values(p.Tasks)) {
-		if e := s.unhalt(t); !isGone(e) {
+		if e := s.loop.Unhalt(t); !ptrace.IsGone(e) {
 			err = errors.Join(err, e)
 		}
 	}

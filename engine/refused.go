@@ -7,6 +7,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // Where the code can't be patched, as in memory that is shared (the kernel answers EIO),
@@ -16,7 +17,7 @@ import (
 // reason. Who asked for a trap or a jump gets no other thing where the kernel refuses it.
 func (p *probe) debugServes(why error) bool {
 	return errors.Is(why, breakpoint.ErrForeign) ||
-		errors.Is(why, breakpoint.ErrRefused) && p.spec.Rung == breakpoint.Auto && !isGone(why)
+		errors.Is(why, breakpoint.ErrRefused) && p.spec.Rung == breakpoint.Auto && !ptrace.IsGone(why)
 }
 
 // watchInstead puts a debug register where a site could not be planted.
@@ -39,10 +40,10 @@ func (s *session) watchInstead(p *probe, proc *inferior.Process, sp spot, why er
 func (s *session) speak(proc *inferior.Process, sites []*breakpoint.Site) error {
 	var errs []error
 	for _, site := range sites {
-		if s.procs[proc.PID] != proc {
+		if s.loop.Procs[proc.PID] != proc {
 			break
 		}
-		if err := proc.Space.Table.Speak(site); isGone(err) {
+		if err := proc.Space.Table.Speak(site); ptrace.IsGone(err) {
 			errs = append(errs, err)
 		} else if err != nil {
 			errs = append(errs, s.refused(proc, site, err))

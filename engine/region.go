@@ -52,7 +52,7 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 		return 0, errManyRegions
 	}
 	r := region{set: set, size: len(set.Bytes())}
-	err := s.withTask(s.sharing(space), func(t *inferior.Task) error { return s.mapFile(t, &r, near) })
+	err := s.withTask(s.loop.Sharing(space), func(t *inferior.Task) error { return s.mapFile(t, &r, near) })
 	if err != nil {
 		err = fmt.Errorf("share memory with the process: %w", err)
 		s.unshared[space] = err

@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -74,9 +75,9 @@ func (s *session) Leave() error {
 		err := fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported)
 		return errors.Join(err, s.Detach())
 	}
-	err := s.do(func() error {
+	err := s.loop.Do(func() error {
 		err := s.leaveAll()
-		if s.ending = true; err == nil && !s.left {
+		if s.loop.Ending = true; err == nil && !s.left {
 			err = ErrGone // it has ended meanwhile
 		}
 		return err
@@ -87,8 +88,8 @@ func (s *session) Leave() error {
 
 func (s *session) leaveAll() error {
 	var errs []error
-	for len(s.procs) > 0 {
-		for _, p := range s.procs {
+	for len(s.loop.Procs) > 0 {
+		for _, p := range s.loop.Procs {
 			if s.store != nil && p.PID == s.store.PID() && p.Space.Table != nil {
 				errs = append(errs, s.leave(p))
 			} else {
@@ -102,10 +103,10 @@ func (s *session) leaveAll() error {
 
 // leave lets a process go with its jumps; without them if that is not to be.
 func (s *session) leave(p *inferior.Process) error {
-	ps := s.sharing(p.Space)
+	ps := s.loop.Sharing(p.Space)
 	s.noteLost(p.Space, p.Space.Table.Sites())
 	err := errStuck
-	if s.haltAll(ps) == 0 {
+	if s.loop.HaltAll(ps) == 0 {
 		err = s.makeResident(p, ps)
 	}
 	if err != nil {
@@ -154,7 +155,7 @@ func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) er
 	}
 	for _, q := range ps {
 		for _, t := range q.Tasks {
-			if err := s.leaveHere(t); err != nil && !isGone(err) {
+			if err := s.leaveHere(t); err != nil && !ptrace.IsGone(err) {
 				return err
 			}
 		}
@@ -258,13 +259,13 @@ func (s *session) guardAgain(p *inferior.Process, table *breakpoint.Table) error
 	space := p.Space
 	for range 1000 {
 		for _, t := range p.Tasks {
-			if err := s.halt(t); err != nil {
+			if err := s.loop.Halt(t); err != nil {
 				continue
 			}
 			pc, err := t.PC()
 			if err != nil || table.InArea(pc) {
-				err = errors.Join(err, s.unhalt(t))
-				if err != nil && !isGone(err) {
+				err = errors.Join(err, s.loop.Unhalt(t))
+				if err != nil && !ptrace.IsGone(err) {
 					return err
 				}
 				continue
@@ -274,7 +275,7 @@ func (s *session) guardAgain(p *inferior.Process, table *breakpoint.Table) error
 			if space.Guard.Installed = err == nil && now.Handler == space.Guard.Ours.Handler; err == nil && !space.Guard.Installed {
 				err = s.installGuard(t)
 			}
-			return errors.Join(err, s.unhalt(t))
+			return errors.Join(err, s.loop.Unhalt(t))
 		}
 	}
 	space.Table, space.Guard.Installed = table, false

@@ -33,7 +33,7 @@ const pageSize = 4096
 
 // Map implements breakpoint.Mapper.
 func (r *room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
-	err = r.s.withTask(r.s.sharing(r.space), func(t *inferior.Task) error {
+	err = r.s.withTask(r.s.loop.Sharing(r.space), func(t *inferior.Task) error {
 		at, err = r.s.mapNear(t, near, size, mapping{ptrace.ProtRX, ptrace.MapPrivateAnon, ^uint64(0)})
 		return err
 	})
@@ -54,7 +54,7 @@ func (r *room) MapAt(at arch.Addr, size int) (err error) {
 		_, _ = r.s.call(t, ptrace.SysMunmap, got, uint64(size)) // as below
 		return breakpoint.ErrTaken
 	}
-	if err != nil && !isGone(err) && !forbids(err) {
+	if err != nil && !ptrace.IsGone(err) && !forbids(err) {
 		return fmt.Errorf("%w: %w", breakpoint.ErrTaken, err)
 	}
 	return err
@@ -62,7 +62,7 @@ func (r *room) MapAt(at arch.Addr, size int) (err error) {
 
 // Batch implements breakpoint.Mapper.
 func (r *room) Batch(f func() error) error {
-	return r.s.withTask(r.s.sharing(r.space), func(t *inferior.Task) error {
+	return r.s.withTask(r.s.loop.Sharing(r.space), func(t *inferior.Task) error {
 		maps, err := procfs.Maps(t.Process.PID)
 		if err != nil {
 			return err
@@ -110,7 +110,7 @@ func (s *session) mapNear(t *inferior.Task, near arch.Addr, size int, m mapping)
 	for _, at := range gaps(maps, near, size, s.reach()) {
 		got, err := s.call(t, ptrace.SysMmap, uint64(at), uint64(size), m.prot, m.flags|ptrace.MapNoReplace, m.fd, 0)
 		if err != nil {
-			if last = err; isGone(err) {
+			if last = err; ptrace.IsGone(err) {
 				return 0, err
 			}
 			continue
@@ -163,17 +163,6 @@ func gaps(maps []procfs.Mapping, near arch.Addr, size int, reach arch.Addr) (at 
 	return at[:min(len(at), 16)]
 }
 
-// sharing are the processes of a space, in the order of their PIDs.
-func (s *session) sharing(spaces ...*inferior.Space) (ps []*inferior.Process) {
-	for _, p := range s.procs {
-		if slices.Contains(spaces, p.Space) {
-			ps = append(ps, p)
-		}
-	}
-	slices.SortFunc(ps, func(a, b *inferior.Process) int { return cmp.Compare(a.PID, b.PID) })
-	return ps
-}
-
 // withTask halts one task of ps for f, which has it make system calls; the one that
 // costs least of those that may be had to.
 func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error) error {
@@ -186,7 +175,7 @@ func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error)
 			}
 		}
 		start := now()
-		err := s.halt(t)
+		err := s.loop.Halt(t)
 		if err != nil {
 			last = err
 			continue
@@ -194,21 +183,15 @@ func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error)
 		if err = s.mayCall(t); err == nil {
 			err = f(t)
 		}
-		err = errors.Join(err, s.unhalt(t))
-		s.pause(now() - start)
-		if isGone(err) || forbids(err) {
+		err = errors.Join(err, s.loop.Unhalt(t))
+		s.loop.Paused(now() - start)
+		if ptrace.IsGone(err) || forbids(err) {
 			last = err
 			continue
 		}
 		return err
 	}
 	return last
-}
-
-func (s *session) pause(ns int64) {
-	if ns > s.stats.pause.Load() {
-		s.stats.pause.Store(ns)
-	}
 }
 
 // candidates are the tasks of some processes by how soon they can be expected to stand:
@@ -223,7 +206,7 @@ func candidates(ps []*inferior.Process) iter.Seq[*inferior.Task] {
 				switch {
 				case t.Fresh:
 					list = &fresh
-				case atEvent(t):
+				case t.AtEvent():
 					list = &stands
 				case t.State == inferior.Stopped:
 					list = &stopped

@@ -91,8 +91,8 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 		return run, err
 	}
 	h := o.(*opened)
-	err = s.do(func() error {
-		t, err := s.stopped(tid)
+	err = s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
 		if err != nil {
 			return err
 		}

@@ -131,7 +131,7 @@ func (s *session) unseal(t *inferior.Task) error {
 	case err == nil:
 		t.Unsealed = true
 		return nil
-	case isGone(err):
+	case ptrace.IsGone(err):
 		return err
 	}
 	s.sealed = true

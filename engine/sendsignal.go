@@ -22,11 +22,11 @@ func (s *session) Signal(id, signal int) error {
 	if signal < 1 || signal > lastSignal {
 		return fmt.Errorf("signal %d: %w", signal, errSignal)
 	}
-	return s.do(func() error {
+	return s.loop.Do(func() error {
 		if p, err := s.process(id); err == nil {
 			return ptrace.SendAll(p.PID, ptrace.Signo(signal))
 		}
-		t, err := s.task(id)
+		t, err := s.loop.Task(id)
 		if err != nil {
 			return err
 		}
@@ -36,8 +36,8 @@ func (s *session) Signal(id, signal int) error {
 
 // DropSignal implements Session.
 func (s *session) DropSignal(tid int) error {
-	return s.do(func() error {
-		t, err := s.stopped(tid)
+	return s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
 		if err != nil {
 			return err
 		}

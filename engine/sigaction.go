@@ -126,7 +126,7 @@ func (s *session) answerSigaction(t *inferior.Task, behind arch.Addr) (moved boo
 	ptrace.SyscallReturn(&after, uint64(-int64(errno)), behind)
 	t.SetRegs(&after)
 	if t.Process.Old != nil {
-		return true, s.resume(t, 0)
+		return true, s.loop.Resume(t, 0)
 	}
 	if err := s.writeOld(t.Process.Space); err != nil {
 		return true, err
@@ -149,7 +149,7 @@ func (s *session) renewGuard(t *inferior.Task) error {
 	g := &t.Process.Space.Guard
 	ours := guardAction(g.Old, t.Process.Space.Table)
 	if ours == g.Ours {
-		return s.resume(t, 0)
+		return s.loop.Resume(t, 0)
 	}
 	g.Ours = ours
 	return s.repairGuard(t)

@@ -54,7 +54,7 @@ func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	if err := s.leaveWatch(t); err != nil {
 		return err
 	}
-	return s.resume(t, signal)
+	return s.loop.Resume(t, signal)
 }
 
 // finishRun has a task behind a jump go through to its end before it gets a
@@ -218,14 +218,14 @@ func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
 		if err := ptrace.Step(t.TID, 0); err != nil {
 			return err
 		}
-		stop, err := s.next(t)
+		stop, err := s.loop.Next(t)
 		if err != nil {
 			return err
 		}
 		pc, err := t.PC()
 		switch {
 		case stop.Kind != ptrace.Signal || err != nil:
-			return s.decide(t, stop)
+			return s.Decide(t, stop)
 		case stop.Signal != ptrace.SIGTRAP:
 			return s.onSignal(t, stop) // before the instruction; it will come back
 		case site.Stepping(pc):
@@ -249,7 +249,7 @@ func (s *session) stepped(t *inferior.Task, site *breakpoint.Site, pc arch.Addr)
 	case s.isa.MinInst() == 1 && pushesFlags(site.Code()[:site.Inst.Len]):
 		err = s.clearTrapFlag(t)
 	}
-	return errors.Join(err, s.resume(t, 0))
+	return errors.Join(err, s.loop.Resume(t, 0))
 }
 
 // setReturn gives a call that has just been made its return address.

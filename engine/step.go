@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -18,24 +17,10 @@ import (
 // there, and the task is let go. What comes first ends the step: that site, a
 // probe that stops, a signal.
 
-// Why a task can't be stepped.
-var (
-	errJobStop  = errors.New("it is stopped by job control: send SIGCONT first")
-	errWaiting  = errors.New("it waits in a system call, or is in a signal's handler: it has been stopped there")
-	errStepMany = errors.New("it does not come to an end")
-)
-
-// stepPatience is how long an instruction may take that is no system call that
-// waits. Other tasks' stops are decided meanwhile.
-const stepPatience = 200 * time.Millisecond
-
-// maxStepStops bounds the stops that come before the end of an instruction.
-const maxStepStops = 100
-
 // Step implements Session.
 func (s *session) Step(tid int) error {
-	return s.do(func() error {
-		t, err := s.stopped(tid)
+	return s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
 		if err == nil && !t.User {
 			err = ErrNotStopped
 		}
@@ -62,7 +47,7 @@ func (s *session) step(t *inferior.Task) error {
 		if err := s.makeRoom(t.Process, []arch.Addr{at}, 1); err != nil {
 			return err
 		}
-		if err := s.runTo(t, func() bool { return s.inSlot(t) || t.Kept != kept || s.elsewhere(t, at) }); err != nil {
+		if err := s.loop.RunTo(t, func() bool { return s.inSlot(t) || t.Kept != kept || s.elsewhere(t, at) }); err != nil {
 			return err
 		}
 		if t.Kept != kept || s.elsewhere(t, at) {
@@ -87,16 +72,16 @@ func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 			return false, nil // a probe's, too: it has been hit
 		}
 		t.SetPC(site.Addr)
-		return true, s.resume(t, 0)
+		return true, s.loop.Resume(t, 0)
 	})
 	if err != nil {
 		return err
 	}
-	err = s.runTo(t, func() bool { return arrived || t.Kept != kept || t.Process != p || t.Stop.Kind == ptrace.Exec })
+	err = s.loop.RunTo(t, func() bool { return arrived || t.Kept != kept || t.Process != p || t.Stop.Kind == ptrace.Exec })
 	if t.State == inferior.Stopped && pl.site != nil && len(pl.site.Tag.(*tag).list) == 1 {
 		err = errors.Join(err, s.leaveSlot(t, false)) // which is going to be another's
 	}
-	if s.procs[p.PID] != p {
+	if s.loop.Procs[p.PID] != p {
 		return err
 	}
 	return errors.Join(err, s.unplace(pl))
@@ -149,47 +134,10 @@ func (s *session) jumpAgain(p *inferior.Process) error {
 	if err == nil {
 		err = s.hookGated(p)
 	}
-	if isGone(err) {
+	if ptrace.IsGone(err) {
 		return nil
 	}
 	return err
-}
-
-// runTo lets a stopped task run until it stands and done says so, or it is about
-// to get a signal. It stays stopped.
-func (s *session) runTo(t *inferior.Task, done func() bool) error {
-	for range maxStepStops {
-		if t.Stop.Kind == ptrace.Group {
-			return errJobStop
-		}
-		signal := t.HeldSig
-		t.HeldSig = 0
-		if err := s.letGoHeld(t, signal); err != nil {
-			return err
-		}
-		err := s.pumpFor(stepPatience, func() bool { return t.State == inferior.Stopped || t.State == inferior.Gone })
-		if err == errBusy {
-			if err := s.halt(t); err != nil {
-				return errors.Join(errWaiting, err)
-			}
-			return errors.Join(errWaiting, s.unhalt(t))
-		}
-		switch {
-		case err != nil:
-			return err
-		case t.State == inferior.Gone:
-			return ptrace.ErrGone
-		case done(), t.HeldSig != 0:
-			return nil
-		}
-	}
-	return errStepMany
-}
-
-// letGoHeld lets a task go that stays held: it stops again at its next stop.
-func (s *session) letGoHeld(t *inferior.Task, signal ptrace.Signo) error {
-	t.Asked = false
-	return s.letGo(t, signal)
 }
 
 // shownPC is where a stopped task is shown.

@@ -43,7 +43,7 @@ func (s *session) Symbolize(pid int, addr arch.Addr) (sym Symbol, ok bool) {
 // moduleAt is the object at an address: of the process as it is, or as it was
 // last.
 func (s *session) moduleAt(pid int, addr arch.Addr) *symbols.Module {
-	if p := s.procs[pid]; p != nil {
+	if p := s.loop.Procs[pid]; p != nil {
 		for _, m := range p.Modules {
 			if at := m.At(addr); at != nil {
 				return at

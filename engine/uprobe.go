@@ -170,7 +170,7 @@ func (s *session) unlinkAll(h *opened) error {
 		return nil
 	}
 	var list []*kernel.Link
-	err := s.do(func() error {
+	err := s.loop.Do(func() error {
 		for _, p := range s.probes {
 			for _, pl := range p.places {
 				if p.handler == h {

@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
 // watches are the hardware probes: for each process the same debug registers
@@ -132,21 +133,21 @@ func (s *session) setAllWatches(proc *inferior.Process) error {
 	if err := s.swallow(proc.Space, false); err != nil {
 		return err
 	}
-	stuck := s.haltAll([]*inferior.Process{proc})
+	stuck := s.loop.HaltAll([]*inferior.Process{proc})
 	var errs []error
 	for _, t := range proc.Tasks {
-		if atEvent(t) {
+		if t.AtEvent() {
 			t.Watched = any
-			if err := ptrace.SetDebug(t.TID, &regs); err != nil && !isGone(err) {
+			if err := ptrace.SetDebug(t.TID, &regs); err != nil && !ptrace.IsGone(err) {
 				errs = append(errs, err)
 			}
 		}
 	}
 	for _, t := range proc.Tasks {
-		errs = append(errs, s.unhalt(t))
+		errs = append(errs, s.loop.Unhalt(t))
 	}
 	if stuck > 0 {
-		errs = append(errs, fmt.Errorf("%d tasks without debug registers: %w", stuck, errBusy))
+		errs = append(errs, fmt.Errorf("%d tasks without debug registers: %w", stuck, tasks.ErrBusy))
 	}
 	return errors.Join(errs...)
 }
@@ -199,7 +200,7 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 	if ptrace.DebugBefore {
 		return true, s.stepWatch(t, &regs)
 	}
-	return true, s.resume(t, 0)
+	return true, s.loop.Resume(t, 0)
 }
 
 func (s *session) watchHit(t *inferior.Task, pl *placement, view *arch.Regs) {
@@ -248,7 +249,7 @@ func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debu
 	if err := ptrace.Step(t.TID, 0); err != nil {
 		return err
 	}
-	stop, err := s.next(t)
+	stop, err := s.loop.Next(t)
 	if err != nil {
 		return err
 	}
@@ -258,12 +259,12 @@ func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debu
 		}
 	}
 	if stop.Kind == ptrace.Signal && stop.Signal == ptrace.SIGTRAP {
-		return s.resume(t, 0)
+		return s.loop.Resume(t, 0)
 	}
 	if stop.Kind == ptrace.Signal { // came before the instruction, to which the task comes back
 		if now, err := t.PC(); err == nil && now == pc {
 			addSkip(t, pc, sp)
 		}
 	}
-	return s.decide(t, stop)
+	return s.Decide(t, stop)
 }

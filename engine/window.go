@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
 // The window of probes: the time over which they count. Probes are planted one after
@@ -21,7 +22,7 @@ import (
 
 // Begin implements Session.
 func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
-	err = s.do(func() error {
+	err = s.loop.Do(func() error {
 		list, err := s.probesOf(ids)
 		if err != nil {
 			return err
@@ -33,7 +34,7 @@ func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
 		if onlyCounter(list) != nil {
 			return begin(0)
 		}
-		return s.whileHalted(begin, s.spacesOf(list)...)
+		return s.loop.WhileHalted(begin, s.spacesOf(list)...)
 	})
 	return at, err
 }
@@ -95,7 +96,7 @@ func (h *opened) reset(at int64) error {
 // Finish implements Session.
 func (s *session) Finish(ids ...event.ProbeID) (at int64, err error) {
 	var links []*kernel.Link
-	err = s.do(func() error {
+	err = s.loop.Do(func() error {
 		list, err := s.probesOf(ids)
 		if err != nil {
 			return err
@@ -124,7 +125,7 @@ func (s *session) spacesOf(list []*probe) (spaces []*inferior.Space) {
 	seen := map[*inferior.Space]bool{}
 	for _, p := range list {
 		for _, pl := range p.places {
-			if s.procs[pl.proc.PID] == pl.proc && !seen[pl.proc.Space] {
+			if s.loop.Procs[pl.proc.PID] == pl.proc && !seen[pl.proc.Space] {
 				seen[pl.proc.Space] = true
 				spaces = append(spaces, pl.proc.Space)
 			}
@@ -152,7 +153,7 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 	for proc, own := range sites {
 		s.noteLost(proc.Space, own)
 	}
-	err = s.whileHalted(func(stuck int) error {
+	err = s.loop.WhileHalted(func(stuck int) error {
 		at = now()
 		for _, p := range list {
 			p.stopCounting()
@@ -166,7 +167,7 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 		return errors.Join(errs...)
 	}, s.spacesOf(list)...)
 	errs := []error{err, s.restoreJumps(sites)}
-	for _, proc := range s.procs {
+	for _, proc := range s.loop.Procs {
 		if proc.Space.Table.Retired() > manyRetired {
 			errs = append(errs, s.sweep(proc.Space))
 		}
@@ -188,7 +189,7 @@ func (s *session) retireCounter(p *probe, only *placement) (at int64, err error)
 			errs = append(errs, space.Table.Clear([]*breakpoint.Site{site}))
 		}
 	}
-	all, err := s.visit(space, func(*inferior.Task) {})
+	all, err := s.loop.Visit(space, func(*inferior.Task) {})
 	if err = errors.Join(append(errs, err)...); err == nil && all && c != nil && c.users == 0 {
 		s.spareCounters([]*tally{c})
 	}
@@ -220,7 +221,7 @@ func (s *session) takeOut(proc *inferior.Process, places []*placement, own []*br
 	if len(own) > 0 {
 		all = proc.Space.Table.Sharing(own)
 		if others = served(all); len(others) == 0 && stuck > 0 && slices.ContainsFunc(all, (*breakpoint.Site).Jumps) {
-			err = fmt.Errorf("%w: %w", errStuck, errBusy)
+			err = fmt.Errorf("%w: %w", errStuck, tasks.ErrBusy)
 		}
 		if err = errors.Join(err, s.downgrade(proc.Space, others, "")); err != nil {
 			for _, pl := range places {

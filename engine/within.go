@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
@@ -39,7 +40,7 @@ func (s *session) leaveOurs(space *inferior.Space, table *breakpoint.Table, ps [
 		if err := s.goOnFor(d, ps, in); err != nil {
 			return err
 		}
-		if len(s.sharing(space)) == 0 { // it has ended, or executed another program
+		if len(s.loop.Sharing(space)) == 0 { // it has ended, or executed another program
 			return ptrace.ErrGone
 		}
 	}
@@ -55,17 +56,17 @@ func (s *session) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferio
 		signal := t.HeldSig
 		t.HeldSig, t.Settled = 0, false
 		t.Asked = true // a job-control stop does not keep it either
-		if err := s.letGo(t, signal); err != nil && !isGone(err) {
+		if err := s.loop.LetGo(t, signal); err != nil && !ptrace.IsGone(err) {
 			return err
 		}
 	}
-	err := s.letRun(d)
+	err := s.loop.LetRun(d)
 	for _, t := range in {
-		if t.State != inferior.Gone && !atEvent(t) {
-			s.ask(t)
+		if t.State != inferior.Gone && !t.AtEvent() {
+			s.loop.Ask(t)
 		}
 	}
-	return errors.Join(err, s.await(in, func() bool { return len(moving(ps)) == 0 }))
+	return errors.Join(err, s.loop.Await(in, func() bool { return len(tasks.Moving(ps)) == 0 }))
 }
 
 // within are the halted tasks that leave ptracer's code by themselves, or are going to return
@@ -79,7 +80,7 @@ func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 		isGo := slices.ContainsFunc(s.modules(p), func(m *symbols.Module) bool { return m.File.IsGo() })
 		for _, t := range p.Tasks {
 			pc, err := t.PC()
-			if err != nil || !atEvent(t) {
+			if err != nil || !t.AtEvent() {
 				continue
 			}
 			_, _, inSlot := table.Locate(pc)

@@ -106,7 +106,7 @@ func goesAside(s *session, aside arch.Addr) hookFunc {
 			return false, err
 		}
 		t.SetPC(aside)
-		return true, s.resume(t, 0)
+		return true, s.loop.Resume(t, 0)
 	}
 }
 

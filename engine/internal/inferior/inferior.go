@@ -153,6 +153,12 @@ func (t *Task) Keep() {
 	t.Kept++
 }
 
+// AtEvent reports whether the task stands in an event stop, from where it can be had to do
+// anything.
+func (t *Task) AtEvent() bool {
+	return t.State == Stopped && (t.Stop.Kind == ptrace.Trap || t.Stop.Kind == ptrace.Group)
+}
+
 // Held says whether somebody wants the task to stay stopped.
 func (t *Task) Held() bool { return t.Hold > 0 || t.User }
 

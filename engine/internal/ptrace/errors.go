@@ -3,6 +3,7 @@ package ptrace
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,4 +51,10 @@ func failed(op string, task int, errno unix.Errno) error {
 		return nil
 	}
 	return &Error{op, task, errno}
+}
+
+// IsGone reports whether an error is that a task or a process has ended, of a request or of
+// a file in /proc.
+func IsGone(err error) bool {
+	return errors.Is(err, ErrGone) || errors.Is(err, os.ErrProcessDone) || errors.Is(err, unix.ESRCH)
 }

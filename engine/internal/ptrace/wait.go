@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,16 @@ func Childless() bool {
 
 // Monotonic is CLOCK_MONOTONIC in ns, less what has passed since this call.
 func Monotonic() int64 { return clock(unix.CLOCK_MONOTONIC) }
+
+var epoch = time.Now()
+
+var epochOffset = Monotonic() - int64(time.Since(epoch))
+
+// Now is CLOCK_MONOTONIC in ns, without a system call.
+func Now() int64 { return epochOffset + int64(time.Since(epoch)) }
+
+// Wall is the time of day at a time that Now has given.
+func Wall(ns int64) time.Time { return epoch.Add(time.Duration(ns - epochOffset)) }
 
 // BootTime is CLOCK_BOOTTIME, which counts suspended time, in ns.
 func BootTime() int64 { return clock(unix.CLOCK_BOOTTIME) }

@@ -1,4 +1,4 @@
-package engine
+package tasks
 
 import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -24,7 +24,8 @@ import (
 // longer because the thread waits for its CPU (which schedstat tells), or the
 // tracee does not stay, the thread goes back to what it was, for a time that
 // grows with each failure.
-type storm struct {
+// Follower has the session's thread follow a task in a storm of stops.
+type Follower struct {
 	on      bool
 	cpu     int
 	hits    int   // since the last look
@@ -51,15 +52,15 @@ const (
 	stormCrowd = 50_000_000    // ns until it is looked again whether CPUs are free
 )
 
-// hit is called at each hit; most calls only count.
-func (m *storm) hit(t *inferior.Task) {
+// Hit is called at each hit; most calls only count.
+func (m *Follower) Hit(t *inferior.Task) {
 	if m.hits++; m.hits < stormLook {
 		if m.on {
-			m.watch(now(), t)
+			m.watch(ptrace.Now(), t)
 		}
 		return
 	}
-	at := now()
+	at := ptrace.Now()
 	each := (at - m.since) / stormLook
 	switch {
 	case m.on && (m.starved(at, 2) || m.moves > stormLook/4):
@@ -76,12 +77,12 @@ func (m *storm) hit(t *inferior.Task) {
 		m.before = each
 		m.enter(at, t)
 	}
-	m.hits, m.since, m.last, m.moves, m.again = 0, at, now(), 0, m.vain
+	m.hits, m.since, m.last, m.moves, m.again = 0, at, ptrace.Now(), 0, m.vain
 }
 
 // watch looks after the tracee when a hit took long. The look costs as much as
 // a hit: where it was in vain, some hits pass until the next.
-func (m *storm) watch(at int64, t *inferior.Task) {
+func (m *Follower) watch(at int64, t *inferior.Task) {
 	took := at - m.last
 	m.last = at
 	switch m.best = min(m.best, took); {
@@ -93,7 +94,7 @@ func (m *storm) watch(at int64, t *inferior.Task) {
 		if m.vain = min(2*m.vain+4, stormLook); m.moves > moves {
 			m.vain = 0
 		}
-		m.again, m.last = m.hits+m.vain, now()
+		m.again, m.last = m.hits+m.vain, ptrace.Now()
 	}
 }
 
@@ -101,7 +102,7 @@ func (m *storm) watch(at int64, t *inferior.Task) {
 // outside the storm, some times as long and a hit or two more, and the thread
 // spent most of that waiting for its CPU. (It always waits while the tracee
 // runs; where a hit is slow because the tracee has moved it does not wait.)
-func (m *storm) starved(at, times int64) bool {
+func (m *Follower) starved(at, times int64) bool {
 	took := at - m.since
 	return took > times*m.before*int64(m.hits+2) && ptrace.RunDelay()-m.waited > took/2
 }
@@ -115,7 +116,7 @@ func crowded() bool {
 
 var cpus = ptrace.CPUs()
 
-func (m *storm) enter(at int64, t *inferior.Task) {
+func (m *Follower) enter(at int64, t *inferior.Task) {
 	m.mask = ptrace.Affinity()
 	if !ptrace.CanLeaveIdle() || ptrace.SetIdleClass(true) != nil {
 		m.until = 1<<63 - 1
@@ -126,7 +127,7 @@ func (m *storm) enter(at int64, t *inferior.Task) {
 }
 
 // follow moves the thread to where the tracee last ran.
-func (m *storm) follow(t *inferior.Task) {
+func (m *Follower) follow(t *inferior.Task) {
 	if cpu := ptrace.LastCPU(t.TID); cpu >= 0 && cpu != m.cpu {
 		if ptrace.SetCPU(cpu) != nil {
 			m.leave(true)
@@ -138,11 +139,11 @@ func (m *storm) follow(t *inferior.Task) {
 }
 
 // leave ends the storm; after a failed one the next has to wait.
-func (m *storm) leave(failed bool) {
+func (m *Follower) leave(failed bool) {
 	if !m.on {
 		return
 	}
-	at := now()
+	at := ptrace.Now()
 	m.on, m.hits, m.since = false, 0, at
 	_ = ptrace.SetIdleClass(false)
 	_ = ptrace.SetAffinity(&m.mask)

@@ -1,4 +1,4 @@
-package engine
+package tasks
 
 import (
 	"errors"
@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/procfs"
@@ -20,18 +19,18 @@ import (
 // tracer may die; the guard serves the traps that are left, and the next tracer of the process cleans up.
 // Other sessions go on.
 
-// ErrFailed is of a session that could not go on. It is an ErrEnded, too.
+// ErrFailed is returned for requests of a session that could not go on. It is an ErrEnded, too.
 var ErrFailed = fmt.Errorf("%w before its time; its processes go on without its probes", ErrEnded)
 
 // failed is what ends the session's thread, from wherever that is.
 type failed struct{ why error }
 
-// fail ends the session. It does not return.
-func (s *session) fail(why error) { panic(failed{why}) }
+// Fail ends the session. It does not return.
+func (s *Set) Fail(why error) { panic(failed{why}) }
 
 // closeFailed is close of a session that has failed; it reports whether it has. Its
 // argument is what was recovered: nil where nothing was.
-func (s *session) closeFailed(x any) bool {
+func (s *Set) closeFailed(x any) bool {
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
@@ -47,26 +46,26 @@ func (s *session) closeFailed(x any) bool {
 	default:
 		return false
 	}
-	s.tell(&event.Event{Kind: event.Failed, Text: s.failure.Error()}, true)
+	s.d.Failed(s.failure)
 	s.refuse()
-	s.keepCounts()
+	s.d.Closed()
 	return true
 }
 
 // refuse answers all requests, also those that had begun, with what has ended the session.
-func (s *session) refuse() {
+func (s *Set) refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	for _, c := range append(s.running, s.commands...) {
+	for _, c := range append(s.running, s.queue...) {
 		c.err = s.ended()
 		close(c.done)
 	}
-	s.running, s.commands = nil, nil
+	s.running, s.queue = nil, nil
 }
 
 // ended is the answer to a request behind the session's end.
-func (s *session) ended() error {
+func (s *Set) ended() error {
 	if s.failure != nil {
 		return s.failure
 	}
@@ -83,7 +82,7 @@ const (
 
 // watchdog ends a wait for one task that takes too long.
 type watchdog struct {
-	s     *session
+	s     *Set
 	t     *inferior.Task
 	begun time.Time // the zero time: it has just begun
 	told  bool
@@ -101,17 +100,17 @@ func (w *watchdog) look() {
 	state := procfs.State(w.t.TID)
 	if !w.told {
 		w.told = true
-		w.s.warn(w.t.Process, "%s; the other tasks of the session wait for it", w.text(took, state))
+		w.s.d.Warn(w.t.Process, "%s; the other tasks of the session wait for it", w.text(took, state))
 	}
 	if most := w.s.limit(stuckIdle); took > most && (state != 'R' || took > most*stuckBusy/stuckIdle) {
-		w.s.fail(errors.New(w.text(took, state)))
+		w.s.Fail(errors.New(w.text(took, state)))
 	}
 }
 
 // limit is one of the limits above, or what a test has in its place.
-func (s *session) limit(d time.Duration) time.Duration {
-	if s.hurry > 0 {
-		return d / time.Duration(s.hurry)
+func (s *Set) limit(d time.Duration) time.Duration {
+	if s.Hurry > 0 {
+		return d / time.Duration(s.Hurry)
 	}
 	return d
 }
