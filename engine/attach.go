@@ -83,7 +83,7 @@ func (s *session) seizeAll(p *inferior.Process) error {
 			if p.Tasks[tid] != nil {
 				continue
 			}
-			err := ptrace.Seize(tid, optionsOf(&inferior.Task{TID: tid, Process: p}))
+			err := ptrace.Seize(tid, (&inferior.Task{TID: tid, Process: p}).Options())
 			if errors.Is(err, ptrace.ErrNotPermitted) && s.comesByItself(p, tid) {
 				continue // cloned by a task that we have: its event is on its way
 			}

@@ -149,30 +149,13 @@ func (s *session) leaveHere(t *inferior.Task) error {
 // It gives one of the tasks that it has had make system calls.
 func (s *session) removeGuards(ps []*inferior.Process) (some *inferior.Task, err error) {
 	for _, p := range ps {
-		t, e := s.caller(p)
+		t, e := s.remote.TaskOf(p)
 		if e == nil && t != nil {
 			some, e = t, s.removeGuard(t)
 		}
 		err = errors.Join(err, e)
 	}
 	return some, err
-}
-
-// caller is a halted task of a process that can be had to make system calls, or nil
-// if none is halted.
-func (s *session) caller(p *inferior.Process) (*inferior.Task, error) {
-	var last error
-	for _, t := range p.Tasks {
-		if !t.AtEvent() {
-			continue
-		}
-		err := s.mayCall(t)
-		if err == nil {
-			return t, nil
-		}
-		last = err
-	}
-	return nil, last
 }
 
 // removeGuard gives the program its own SIGTRAP handler back.
@@ -213,26 +196,26 @@ func (s *session) unmap(t *inferior.Task) error {
 	delete(s.libraries, space)
 	space.Threads, space.Stacks = 0, 0
 	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
-	space.Table = newTable(s.isa, space.Memory, &room{s: s, space: space})
+	space.Table = newTable(s.isa, space.Memory, s.remote.Room(space))
 	space.Guard, space.Files = inferior.Guard{}, nil
 	var errs []error
 	for _, fd := range files {
-		_, err := s.call(t, ptrace.SysClose, uint64(fd))
+		_, err := s.remote.Call(t, ptrace.SysClose, uint64(fd))
 		errs = append(errs, err)
 	}
 	for _, r := range regions {
-		_, err := s.call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
+		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
 		errs = append(errs, err)
 	}
 	if data != 0 {
-		_, err := s.call(t, ptrace.SysMunmap, uint64(data), pageSize)
+		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(data), inferior.PageSize)
 		errs = append(errs, err)
 	}
 	for i := len(addrs) - 1; i >= 0; i-- {
-		_, err := s.call(t, ptrace.SysMunmap, uint64(addrs[i]), uint64(sizes[i]))
+		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(addrs[i]), uint64(sizes[i]))
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, s.clearScratch(t))...)
+	return errors.Join(append(errs, s.remote.ClearScratch(t))...)
 }
 
 // let detaches from all tasks of a process, whose stops it ends.

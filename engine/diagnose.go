@@ -6,6 +6,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -72,25 +73,28 @@ func trial(pid int) (sealed, err error) {
 	s := opened.(*session)
 	_ = s.loop.Do(func() error {
 		if p := s.loop.Procs[pid]; p != nil {
-			sealed = s.withTask([]*inferior.Process{p}, s.tryCalls)
+			sealed = s.remote.WithTask([]*inferior.Process{p}, s.remote.Try)
 		}
 		return nil
 	})
 	return sealed, s.Detach()
 }
 
+const seccompHelp = "run as root (CAP_SYS_ADMIN), outside of containers; with that the filter is suspended for those calls, " +
+	"if the kernel has CONFIG_CHECKPOINT_RESTORE and the tracer no filter itself"
+
 // sealFindings are about a process that has forbidden itself system calls; sealed is
 // what is in the way of having it make ptracer's.
 func sealFindings(pid int, sealed error) []Finding {
 	f := Finding{Topic: "seccomp", OK: true, Text: "its filter is suspended for the system calls that probes need"}
 	switch {
-	case errors.Is(sealed, ErrDispatch):
-		f = Finding{Topic: "dispatch", Text: "it can't be probed: " + ErrDispatch.Error(), Help: "use a newer kernel"}
-	case errors.Is(sealed, ErrSeccomp):
+	case errors.Is(sealed, remote.ErrDispatch):
+		f = Finding{Topic: "dispatch", Text: "it can't be probed: " + remote.ErrDispatch.Error(), Help: "use a newer kernel"}
+	case errors.Is(sealed, remote.ErrSeccomp):
 		f.OK, f.Text, f.Help = false, "it can't be probed: a filter of its own may kill it for the system calls that probes need", seccompHelp
 	case !hasSeal(pid):
 		return nil
-	case unsealed(pid) == nil:
+	case remote.CheckSeccomp(pid) == nil:
 		f.Text = "it lives under the filter that ptracer lives under, too"
 	}
 	return []Finding{f}

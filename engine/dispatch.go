@@ -7,75 +7,8 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 )
-
-// A task may have its own system calls come back to it as SIGSYS, but those that code
-// in a range makes (prctl(2), PR_SET_SYSCALL_USER_DISPATCH; Wine does so). Code of ours
-// is never in that range, and the kernel looks before a tracer sees the call's entry
-// (syscall_enter_from_user_mode). So it is off for each call that the tracer has a task make,
-// from before the task goes on up to the call's entry. A tracer that is killed in
-// between leaves it off, for that one task. Whatever it leaves else makes no more calls
-// of ours: on amd64 the stub goes back without one, and no other instruction set has it.
-
-// ErrDispatch is of a task that can't be had to make system calls, for they would come
-// back to it, and the kernel can't be told otherwise.
-var ErrDispatch = errors.New("the process has its own system calls come back to it as SIGSYS (PR_SET_SYSCALL_USER_DISPATCH), " +
-	"those that probes need, too; to suspend that takes Linux 6.4")
-
-// getDispatch is replaced by tests, which have no older kernel.
-var getDispatch = ptrace.GetDispatch
-
-// dispatchOf is what of a stopped task's system calls comes back to it. A kernel that
-// can't tell says nothing: a call of ours shows it.
-func dispatchOf(t *inferior.Task) (ptrace.Dispatch, error) {
-	d, err := getDispatch(t.TID)
-	if errors.Is(err, ptrace.ErrUnsupported) {
-		return ptrace.Dispatch{}, nil
-	}
-	return d, err
-}
-
-// undispatch has the next system call of a stopped task be made, until redispatch.
-func undispatch(t *inferior.Task) error {
-	d, err := dispatchOf(t)
-	if err == nil && d.On() {
-		if err = ptrace.SetDispatch(t.TID, ptrace.Dispatch{}); err == nil {
-			t.Dispatch = d
-		}
-	}
-	return err
-}
-
-// redispatch is its end.
-func redispatch(t *inferior.Task) error {
-	d := t.Dispatch
-	if !d.On() {
-		return nil
-	}
-	t.Dispatch = ptrace.Dispatch{}
-	return ptrace.SetDispatch(t.TID, d)
-}
-
-// isDispatched is whether the signal that a task in our stub has got is that call of
-// ours, come back to it.
-func isDispatched(t *inferior.Task, stop ptrace.Stop) bool {
-	const sysUserDispatch = 2 // siginfo.h
-	var info ptrace.SigInfo
-	return stop.Signal == ptrace.SIGSYS && ptrace.GetSigInfo(t.TID, &info) == nil && info.Code() == sysUserDispatch
-}
-
-// tryCalls has a halted task make a call without effect where it is not known
-// whether its calls come back to it.
-func (s *session) tryCalls(t *inferior.Task) error {
-	if _, err := getDispatch(t.TID); !errors.Is(err, ptrace.ErrUnsupported) {
-		return err
-	}
-	_, err := s.call(t, ptrace.SysGetpid)
-	if t.Process.Space.Table.Prepared() {
-		return err
-	}
-	return errors.Join(err, s.clearScratch(t))
-}
 
 // A site on a system call of the program's own has that in its slot, from where it would
 // come back. So it is entered from there with that off, too, and from its entry on it is
@@ -99,24 +32,24 @@ func (s *session) passDispatched(t *inferior.Task, site *breakpoint.Site, blocke
 
 // passCall lets a task that stands at the slot of a system call go on.
 func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
-	d, err := dispatchOf(t)
+	d, err := remote.DispatchOf(t)
 	if err != nil || !t.Process.Space.Dispatches || !s.lets(t, d, site.End()) {
 		return errors.Join(err, s.loop.Resume(t, 0))
 	}
-	if err := undispatch(t); err != nil {
+	if err := remote.Undispatch(t); err != nil {
 		return err
 	}
 	if err := t.Flush(); err != nil {
-		return errors.Join(err, redispatch(t))
+		return errors.Join(err, remote.Redispatch(t))
 	}
 	if err := ptrace.Syscall(t.TID, 0); err != nil {
-		return errors.Join(err, redispatch(t))
+		return errors.Join(err, remote.Redispatch(t))
 	}
 	stop, err := s.loop.Next(t)
 	if err != nil {
 		return err
 	}
-	if err := redispatch(t); err != nil && !ptrace.IsGone(err) {
+	if err := remote.Redispatch(t); err != nil && !ptrace.IsGone(err) {
 		return err
 	}
 	switch stop.Kind {

@@ -123,8 +123,8 @@ func (s *session) takeRegions(space *inferior.Space, set *maps.Set) (list []regi
 
 // unmapIn unmaps memory of ours. It is no error that the process has ended.
 func (s *session) unmapIn(space *inferior.Space, r region) error {
-	err := s.withTask(s.loop.Sharing(space), func(t *inferior.Task) error {
-		_, err := s.call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
+	err := s.remote.WithTask(s.loop.Sharing(space), func(t *inferior.Task) error {
+		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
 		return err
 	})
 	if ptrace.IsGone(err) {

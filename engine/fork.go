@@ -32,7 +32,7 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	}
 	mem.Note = &s.written
 	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard, Epoch: parent.Space.Epoch}
-	space.Table = parent.Space.Table.Clone(mem, &room{s: s, space: space})
+	space.Table = parent.Space.Table.Clone(mem, s.remote.Room(space))
 	s.regions[space] = slices.Clone(s.regions[parent.Space])
 	s.libraries[space] = slices.Clone(s.libraries[parent.Space])
 	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks

@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -25,7 +26,7 @@ func (s *session) prepare(t *inferior.Task, near arch.Addr, sites int) error {
 			return err
 		}
 		// A child's copy, too, must show the room as free again.
-		if err := s.clearScratch(t); err != nil {
+		if err := s.remote.ClearScratch(t); err != nil {
 			return err
 		}
 	}
@@ -67,7 +68,7 @@ func (s *session) mapGuardPage(t *inferior.Task) error {
 	if space.Guard.Data != 0 {
 		return nil
 	}
-	at, err := s.mapNear(t, space.Table.GuardHeader(), pageSize, mapping{ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0)})
+	at, err := s.remote.MapNear(t, space.Table.GuardHeader(), inferior.PageSize, remote.Anonymous)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func (s *session) sigaction(t *inferior.Task, a *ptrace.SigAction) (old ptrace.S
 			return old, err
 		}
 	}
-	if _, err := s.call(t, ptrace.SysRtSigaction, uint64(ptrace.SIGTRAP), at, uint64(answer), 8); err != nil {
+	if _, err := s.remote.Call(t, ptrace.SysRtSigaction, uint64(ptrace.SIGTRAP), at, uint64(answer), 8); err != nil {
 		return old, err
 	}
 	return old, mem.Read(answer, old.Bytes())

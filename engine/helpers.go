@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 )
 
 // Helpers in the program: the code that handlers behind jumps call lies once in a
@@ -85,7 +86,7 @@ func (s *session) libraryFor(p *inferior.Process, h *opened, v *variant, region,
 // library gives the code that a handler calls, or that all do if there is none.
 func (s *session) library(p *inferior.Process, of *variant, near arch.Addr, by finding, env helper.Env, need []compile.Helper) (*library, error) {
 	for _, l := range s.libraries[p.Space] {
-		if l.of == of && l.by == by && distance(l.at, near) < s.reach() {
+		if l.of == of && l.by == by && distance(l.at, near) < s.remote.Reach() {
 			return l, nil
 		}
 	}
@@ -114,7 +115,7 @@ func (s *session) library(p *inferior.Process, of *variant, near arch.Addr, by f
 // threads gives the place of a space's table of threads, and maps it first if it
 // is not there.
 func (s *session) threads(space *inferior.Space) (arch.Addr, error) {
-	return s.wiped(space, &space.Threads, helper.ThreadsSize, pageSize)
+	return s.wiped(space, &space.Threads, helper.ThreadsSize, inferior.PageSize)
 }
 
 // stacks gives the place of a space's stacks for threads: where each has its own, the
@@ -136,16 +137,16 @@ func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64
 	if len(s.regions[space]) == inferior.Regions {
 		return 0, errManyRegions
 	}
-	size = (size+pageSize-1)&^(pageSize-1) + align - pageSize
-	err := s.withTask(s.loop.Sharing(space), func(t *inferior.Task) error {
-		addr, err := s.mapNear(t, space.Table.GuardHeader(), int(size), mapping{ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0)})
+	size = (size+inferior.PageSize-1)&^(inferior.PageSize-1) + align - inferior.PageSize
+	err := s.remote.WithTask(s.loop.Sharing(space), func(t *inferior.Task) error {
+		addr, err := s.remote.MapNear(t, space.Table.GuardHeader(), int(size), remote.Anonymous)
 		if err != nil {
 			return err
 		}
 		if err := s.addRegion(space, region{addr: addr, size: int(size)}); err != nil {
 			return err
 		}
-		if _, err = s.call(t, ptrace.SysMadvise, uint64(addr), size, ptrace.WipeOnFork); err == nil {
+		if _, err = s.remote.Call(t, ptrace.SysMadvise, uint64(addr), size, ptrace.WipeOnFork); err == nil {
 			*at = (addr + arch.Addr(align) - 1) &^ (arch.Addr(align) - 1)
 		}
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -288,7 +289,7 @@ func (s *session) reserve(p *inferior.Process, sites []*breakpoint.Site) error {
 		}
 	}
 	err := p.Space.Table.Reserve(append(named, others...))
-	if forbids(err) {
+	if remote.Forbids(err) {
 		return nil
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -112,7 +113,7 @@ func (s *session) hookLoader(p *inferior.Process) {
 				return
 			}
 			sp := spot{addr: m.Bias + fns[0].Addr, orig: s.fileBytes(m, fns[0].Addr), name: moduleName(m) + ":" + name}
-			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !forbids(err) {
+			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)
 			}

@@ -71,7 +71,7 @@ func (s *session) onGroup(t *inferior.Task) error {
 func (s *session) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
-	_ = ptrace.SetOptions(t.TID, optionsOf(t)) // it has those of the task that made it
+	_ = ptrace.SetOptions(t.TID, t.Options()) // it has those of the task that made it
 	if err := s.reguard(t); err != nil {
 		if ptrace.IsGone(err) {
 			return err
@@ -230,7 +230,7 @@ func (s *session) reignore(t *inferior.Task) error {
 	if err := s.loop.ToEventStop(t); err != nil {
 		return err
 	}
-	data, err := s.call(t, ptrace.SysMmap, 0, pageSize, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
+	data, err := s.remote.Call(t, ptrace.SysMmap, 0, inferior.PageSize, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
 	if err != nil {
 		return err
 	}
@@ -238,14 +238,14 @@ func (s *session) reignore(t *inferior.Task) error {
 	space.Guard.Data = arch.Addr(data)
 	_, err = s.sigaction(t, &ptrace.SigAction{Handler: ptrace.SigIgn})
 	space.Guard.Data = 0
-	_, err2 := s.call(t, ptrace.SysMunmap, data, pageSize)
-	return errors.Join(err, err2, s.clearScratch(t))
+	_, err2 := s.remote.Call(t, ptrace.SysMunmap, data, inferior.PageSize)
+	return errors.Join(err, err2, s.remote.ClearScratch(t))
 }
 
 func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 	mem.Note = &s.written
 	space := &inferior.Space{Memory: mem, Users: 1}
-	space.Table = newTable(s.isa, mem, &room{s: s, space: space})
+	space.Table = newTable(s.isa, mem, s.remote.Room(space))
 	p.Space, p.Allowed = space, nil
 	clear(p.Modules)
 }
@@ -262,7 +262,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 		delete(s.unshared, p.Space)
 		delete(s.libraries, p.Space)
 		_ = p.Space.Memory.Close()
-		p.Space.Table = newTable(s.isa, p.Space.Memory, &room{s: s, space: p.Space}) // placements keep the process
+		p.Space.Table = newTable(s.isa, p.Space.Memory, s.remote.Room(p.Space)) // placements keep the process
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -36,7 +37,7 @@ func endsDispatching(t *testing.T, p *running) {
 func dispatchIn(t *testing.T, s Session, pid int) (d ptrace.Dispatch) {
 	t.Helper()
 	err := s.(*session).loop.Do(func() error {
-		return s.(*session).withTask([]*inferior.Process{s.(*session).loop.Procs[pid]}, func(task *inferior.Task) (err error) {
+		return s.(*session).remote.WithTask([]*inferior.Process{s.(*session).loop.Procs[pid]}, func(task *inferior.Task) (err error) {
 			d, err = ptrace.GetDispatch(task.TID)
 			return err
 		})
@@ -72,14 +73,14 @@ func TestDispatch(t *testing.T) {
 
 // TestDispatchUnknown is on a kernel that can't suspend that: nothing is done.
 func TestDispatchUnknown(t *testing.T) {
-	getDispatch = func(task int) (ptrace.Dispatch, error) {
+	remote.GetDispatch = func(task int) (ptrace.Dispatch, error) {
 		return ptrace.Dispatch{}, &ptrace.Error{Op: "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG", Task: task, Errno: unix.EIO}
 	}
-	defer func() { getDispatch = ptrace.GetDispatch }()
+	defer func() { remote.GetDispatch = ptrace.GetDispatch }()
 	p := dispatching(t, "early")
 	text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
 	s := attach(t, p.pid)
-	if _, err := s.Register(ProbeSpec{Location: "work"}); !errors.Is(err, ErrDispatch) {
+	if _, err := s.Register(ProbeSpec{Location: "work"}); !errors.Is(err, remote.ErrDispatch) {
 		t.Errorf("registered: %v", err)
 	}
 	_ = s.Detach()

@@ -118,7 +118,7 @@ func TestEndMeanwhile(t *testing.T) {
 			if err := s.loop.Halt(first); err != nil {
 				return err
 			}
-			_, err := s.call(first, unix.SYS_PPOLL, 0, 0, 0, 0)
+			_, err := s.remote.Call(first, unix.SYS_PPOLL, 0, 0, 0, 0)
 			return err
 		})
 	}()

@@ -18,7 +18,7 @@ func TestHandlerReset(t *testing.T) {
 	register(t, s, ProbeSpec{Location: "main.deep", Rung: breakpoint.Slot})
 	s.(*session).look(func() {
 		ps := []*inferior.Process{s.(*session).loop.Procs[p.pid]}
-		err := s.(*session).withTask(ps, func(task *inferior.Task) error {
+		err := s.(*session).remote.WithTask(ps, func(task *inferior.Task) error {
 			reset := task.Process.Space.Guard.Ours
 			reset.Handler = ptrace.SigDfl
 			_, err := s.(*session).sigaction(task, &reset)

@@ -17,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -40,9 +41,9 @@ func sealed(t testing.TB, name, how string, n int) *running {
 func waitSealed(t testing.TB, pid int) {
 	t.Helper()
 	for range 5000 {
-		if seal, err := sealingOf(pid); err != nil {
+		if seal, err := remote.SeccompOf(pid); err != nil {
 			t.Fatal(err)
-		} else if seal.mode != 0 {
+		} else if seal.Mode != 0 {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -53,8 +54,8 @@ func waitSealed(t testing.TB, pid int) {
 // maySuspend skips a test that takes the right to suspend filters.
 func maySuspend(t *testing.T) {
 	t.Helper()
-	ours, err := ownSealing()
-	if err != nil || ours.mode != 0 || !procfs.HasCap(unix.CAP_SYS_ADMIN) {
+	ours, err := remote.OwnSeccomp()
+	if err != nil || ours.Mode != 0 || !procfs.HasCap(unix.CAP_SYS_ADMIN) {
 		skip.Missing(t, "CAP_SYS_ADMIN without a seccomp filter, to suspend others'")
 	}
 }
@@ -148,7 +149,7 @@ func TestSeccompRefused(t *testing.T) {
 			s := attach(t, p.pid)
 			loseRight(t, s)
 			for _, spec := range []ProbeSpec{{Location: "work"}, {Location: "work", Pending: true}, {Location: "libc:write", Action: Tell}} {
-				if id, err := s.Register(spec); !errors.Is(err, ErrSeccomp) {
+				if id, err := s.Register(spec); !errors.Is(err, remote.ErrSeccomp) {
 					t.Errorf("%v: probe %d, %v", spec, id, err)
 				}
 			}
@@ -185,7 +186,7 @@ func TestSeccompLater(t *testing.T) {
 				if err != nil && right {
 					t.Errorf("probe %d: %v", id, err)
 				}
-				if err := s.Detach(); right && err != nil || !right && !errors.Is(err, ErrSeccomp) {
+				if err := s.Detach(); right && err != nil || !right && !errors.Is(err, remote.ErrSeccomp) {
 					t.Errorf("detach: %v", err)
 				}
 				now := textOf(t, p.pid)
@@ -215,7 +216,7 @@ func TestSeccompDoctor(t *testing.T) {
 			t.Errorf("with the right: %+v", f)
 		}
 	}
-	if list := sealFindings(p.pid, fmt.Errorf("task: %w", ErrSeccomp)); len(list) != 1 || list[0].OK || list[0].Help == "" {
+	if list := sealFindings(p.pid, fmt.Errorf("task: %w", remote.ErrSeccomp)); len(list) != 1 || list[0].OK || list[0].Help == "" {
 		t.Errorf("without it: %+v", list)
 	}
 	finishes(t, p, 10)
@@ -246,7 +247,7 @@ func filtered() {
 	for _, how := range []string{"open", "kill"} {
 		p := launch(t, "sandbox", how, "100", "hold")
 		p.goOn()
-		for seal, _ := sealingOf(p.pid); how == "kill" && seal.filters < 2; seal, _ = sealingOf(p.pid) {
+		for seal, _ := remote.SeccompOf(p.pid); how == "kill" && seal.Filters < 2; seal, _ = remote.SeccompOf(p.pid) {
 			time.Sleep(time.Millisecond)
 		}
 		s, err := Attach(p.pid)
@@ -257,7 +258,7 @@ func filtered() {
 		id, err := s.Register(ProbeSpec{Location: "work"})
 		p.goOn()
 		out, status := p.end()
-		fmt.Printf("%s: %d hits, refused %v, status %d, all calls %v\n", how, s.Hits(id), errors.Is(err, ErrSeccomp), status, strings.HasSuffix(out, "calls 100\n"))
+		fmt.Printf("%s: %d hits, refused %v, status %d, all calls %v\n", how, s.Hits(id), errors.Is(err, remote.ErrSeccomp), status, strings.HasSuffix(out, "calls 100\n"))
 		_ = s.Detach()
 	}
 }

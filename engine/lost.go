@@ -20,14 +20,6 @@ const (
 	gapAgain = "lost for a while: the code there was replaced, by the program or by a kernel uprobe that has gone; hits until that was seen are not counted"
 )
 
-// optionsOf are the ptrace options that a task is to have.
-func optionsOf(t *inferior.Task) uintptr {
-	if t.TID == t.Process.PID {
-		return ptrace.Follow | ptrace.BeforeExit
-	}
-	return ptrace.Follow
-}
-
 // noteLost notes at the placements of sites of a space that their patches are gone, or that
 // another tool's are over them. It gives those that are gone.
 func (s *session) noteLost(space *inferior.Space, sites []*breakpoint.Site) []*breakpoint.Site {

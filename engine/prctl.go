@@ -7,6 +7,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -87,7 +88,7 @@ func (s *session) learnDispatch(p *inferior.Process) error {
 	}
 	return s.loop.WhileHalted(func(int) error {
 		for _, t := range p.Tasks {
-			d, err := dispatchOf(t)
+			d, err := remote.DispatchOf(t)
 			if err != nil && !ptrace.IsGone(err) {
 				return err
 			}
@@ -106,8 +107,8 @@ func (s *session) noTime(p *inferior.Process) bool {
 	}
 	space.TimeChecked = true
 	at := space.InPage(inferior.PageAnswer)
-	err := s.withTask([]*inferior.Process{p}, func(t *inferior.Task) error {
-		_, err := s.call(t, ptrace.SysPrctl, ptrace.PrGetTSC, uint64(at))
+	err := s.remote.WithTask([]*inferior.Process{p}, func(t *inferior.Task) error {
+		_, err := s.remote.Call(t, ptrace.SysPrctl, ptrace.PrGetTSC, uint64(at))
 		return err
 	})
 	var b [4]byte

@@ -25,7 +25,7 @@ func (s *session) recover(p *inferior.Process) error {
 	if len(areas) == 0 && space.Scratch == 0 {
 		return nil
 	}
-	table, _ := breakpoint.Recover(s.isa, space.Memory, &room{s: s, space: space}, areas)
+	table, _ := breakpoint.Recover(s.isa, space.Memory, s.remote.Room(space), areas)
 	for _, site := range table.Sites() { // tasks run into them until they are halted
 		site.Tag = &tag{plain: true}
 	}
@@ -82,7 +82,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 	if errors.Is(err, errWithin) && space.Resident {
 		err = errors.Join(errComesBack, err)
 	}
-	if t, e := s.caller(p); !table.Prepared() && t != nil && stuck == 0 { // it died while it came, or went
+	if t, e := s.remote.TaskOf(p); !table.Prepared() && t != nil && stuck == 0 { // it died while it came, or went
 		err = errors.Join(err, e, s.unmap(t))
 	}
 	return errors.Join(err, s.unhaltTasks(p))
@@ -92,7 +92,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 // note takes its place.
 func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []region) error {
 	for _, r := range list {
-		if g := &space.Guard; r.size == pageSize && g.Data == 0 && table.GuardHeader() != 0 {
+		if g := &space.Guard; r.size == inferior.PageSize && g.Data == 0 && table.GuardHeader() != 0 {
 			g.Data = r.addr
 			if err := s.noteGuardPage(space, table.GuardHeader()); err != nil {
 				return err
@@ -147,7 +147,7 @@ func oldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
 			if size > 0 {
 				areas = append(areas, at)
 			}
-			at += arch.Addr(max(size, pageSize))
+			at += arch.Addr(max(size, inferior.PageSize))
 		}
 	}
 	return areas

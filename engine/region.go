@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -37,7 +38,7 @@ var (
 func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arch.Addr, error) {
 	space := p.Space
 	for _, r := range s.regions[space] {
-		if r.set == set && distance(r.addr, near) < s.reach() {
+		if r.set == set && distance(r.addr, near) < s.remote.Reach() {
 			return r.addr, nil
 		}
 	}
@@ -52,7 +53,7 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 		return 0, errManyRegions
 	}
 	r := region{set: set, size: len(set.Bytes())}
-	err := s.withTask(s.loop.Sharing(space), func(t *inferior.Task) error { return s.mapFile(t, &r, near) })
+	err := s.remote.WithTask(s.loop.Sharing(space), func(t *inferior.Task) error { return s.mapFile(t, &r, near) })
 	if err != nil {
 		err = fmt.Errorf("share memory with the process: %w", err)
 		s.unshared[space] = err
@@ -82,7 +83,7 @@ func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
 		return err
 	}
 	const cwd = -100 // AT_FDCWD
-	fd, err := s.call(t, ptrace.SysOpenat, uint64(cwd&(1<<64-1)), uint64(at), ptrace.OpenRW, 0)
+	fd, err := s.remote.Call(t, ptrace.SysOpenat, uint64(cwd&(1<<64-1)), uint64(at), ptrace.OpenRW, 0)
 	if err != nil {
 		return err
 	}
@@ -91,11 +92,11 @@ func (s *session) mapFile(t *inferior.Task, r *region, near arch.Addr) error {
 		err = errOtherFile
 	}
 	if err == nil {
-		if r.addr, err = s.mapNear(t, near, r.size, mapping{ptrace.ProtRW, ptrace.MapShared, fd}); err == nil {
+		if r.addr, err = s.remote.MapNear(t, near, r.size, remote.Mapping{Prot: ptrace.ProtRW, Flags: ptrace.MapShared, FD: fd}); err == nil {
 			err = s.addRegion(space, *r)
 		}
 	}
-	_, err2 := s.call(t, ptrace.SysClose, fd)
+	_, err2 := s.remote.Call(t, ptrace.SysClose, fd)
 	if err2 == nil { // a path there says that the file may be open
 		err2 = space.Memory.Write(at, []byte{0})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -33,50 +34,14 @@ import (
 // away. Things go in the opposite order in which they come, the base area last: it leads
 // to all others. RATIONALE.md, "Each step may be the last", has the table.
 
-// A note lies before each stub: magic, then address and size of the mapping that the
-// stub's call is about to make, or to take away, and which of these; or 0.
-const noteLen = 32
-
-const noteMagic = 0x2100627574732170 // "p!stub\0!"
-
-// scratchRoom is the room for a note and a stub where there is no area yet. It is the
-// same for all calls, so that the next tracer finds the note.
-func (s *session) scratchRoom() int {
-	if s.isa.MinInst() == 4 { // the stub holds a signal frame
-		return noteLen + 1136
-	}
-	return noteLen + 160
-}
-
-// noteOf is the note of a stub for a system call.
-func noteOf(nr uint64, args [6]uint64) []byte {
-	b := make([]byte, noteLen)
-	putLe64(b, noteMagic)
-	if nr == ptrace.SysMmap || nr == ptrace.SysMunmap {
-		putLe64(b[8:], args[0])
-		putLe64(b[16:], args[1])
-		putLe64(b[24:], nr)
-	}
-	return b
-}
-
-// readNote is the mapping that a note at a place is of; ok says that a note is there.
-func readNote(mem *ptrace.Memory, at arch.Addr) (r region, nr uint64, ok bool) {
-	var b [noteLen]byte
-	if mem.Read(at, b[:]) != nil || le64(b[:]) != noteMagic {
-		return r, 0, false
-	}
-	return region{addr: arch.Addr(le64(b[8:])), size: int(le64(b[16:]))}, le64(b[24:]), true
-}
-
 // oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
 func (s *session) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
 	for _, m := range maps {
 		if !m.Executable() || m.Path == "[vsyscall]" {
 			continue
 		}
-		at := m.End - arch.Addr(s.scratchRoom())
-		if _, _, ok := readNote(space.Memory, at); ok && at > m.Start {
+		at := m.End - arch.Addr(s.remote.ScratchRoom())
+		if _, ok := remote.ReadNote(space.Memory, at); ok && at > m.Start {
 			return at
 		}
 	}
@@ -93,11 +58,12 @@ func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps 
 		places = append(places, at)
 	}
 	for _, at := range places {
-		r, nr, ok := readNote(space.Memory, at)
+		note, ok := remote.ReadNote(space.Memory, at)
+		r := region{addr: note.Addr, size: note.Size}
 		if !ok || r.size <= 0 || table.InArea(r.addr) || r.addr == space.Guard.Data || s.isRegion(space, r.addr) {
 			continue
 		}
-		if m := mappingOf(maps, r); m != nil && (m.Path != "" && isShared(m) || m.Path == "" && (nr == ptrace.SysMmap || m.Perm == "r-xp") && untouched(space.Memory, r)) {
+		if m := mappingOf(maps, r); m != nil && (m.Path != "" && isShared(m) || m.Path == "" && (note.Call == ptrace.SysMmap || m.Perm == "r-xp") && untouched(space.Memory, r)) {
 			list = append(list, r)
 		}
 	}
@@ -132,7 +98,7 @@ func isShared(m *procfs.Mapping) bool {
 // by: a guard's, or one with the copy of syscall()'s code.
 func untouched(mem *ptrace.Memory, r region) bool {
 	if isGuardPage(mem, r.addr) || isAsidePage(mem, r.addr) {
-		return r.size == pageSize
+		return r.size == inferior.PageSize
 	}
 	buf := make([]byte, 1<<16)
 	for at := 0; at < r.size; at += len(buf) {

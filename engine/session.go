@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/symbols"
@@ -26,6 +27,8 @@ var (
 	ErrNotStopped = tasks.ErrNotStopped
 	ErrNoProcess  = errors.New("no such process in this session")
 	ErrNoProbe    = errors.New("no such probe")
+	ErrSeccomp    = remote.ErrSeccomp
+	ErrDispatch   = remote.ErrDispatch
 	ErrEnded      = tasks.ErrEnded  // the session is over
 	ErrFailed     = tasks.ErrFailed // it could not go on; it is an ErrEnded, too
 )
@@ -33,14 +36,14 @@ var (
 // session is the local Session. Fields without a lock belong to the loop.
 type session struct {
 	*event.Queue
-	opts Options
-	isa  arch.ISA
-	loop *tasks.Set
+	opts   Options
+	isa    arch.ISA
+	loop   *tasks.Set
+	remote *remote.Caller
 
 	exits    map[int]Exit
 	newTasks int  // that came when few lines were left
 	written  bool // something into a space: see settle
-	sealed   bool // we may not suspend seccomp filters
 	lastSeal struct {
 		of   *inferior.Process
 		at   time.Time
@@ -104,6 +107,7 @@ func newSession(opts []Options) (*session, error) {
 		done: make(chan struct{}),
 	}
 	s.loop = tasks.New(s)
+	s.remote = remote.New(s.loop, s.isa)
 	if len(opts) == 1 {
 		s.opts = opts[0]
 	}

@@ -73,7 +73,7 @@ func (s *session) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferio
 // to it.
 func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) (in []*inferior.Task) {
 	inside := func(pc arch.Addr) bool {
-		return table.InArea(pc) || space.Scratch != 0 && pc >= space.Scratch && pc < space.Scratch+arch.Addr(s.scratchRoom())
+		return table.InArea(pc) || space.Scratch != 0 && pc >= space.Scratch && pc < space.Scratch+arch.Addr(s.remote.ScratchRoom())
 	}
 	for _, p := range ps {
 		stacks, _ := procfs.Maps(p.PID)

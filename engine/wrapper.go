@@ -117,7 +117,7 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 	if len(s.regions[space]) == inferior.Regions {
 		return 0, 0, errManyRegions
 	}
-	if at, err = (&room{s: s, space: space}).Map(bias+w.from, pageSize); err != nil {
+	if at, err = s.remote.Room(space).Map(bias+w.from, inferior.PageSize); err != nil {
 		return 0, 0, err
 	}
 	var b arch.Buffer
@@ -129,10 +129,10 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 		return nil
 	})
 	if err == nil { // in one: a tracer that finds the page knows it by its mark
-		page := make([]byte, pageSize)
+		page := make([]byte, inferior.PageSize)
 		copy(page, b.Code)
 		putLe64(page[inferior.PageMagic.At:], asidePageMagic)
 		err = space.Memory.Write(at, page)
 	}
-	return at, call, errors.Join(err, s.addRegion(space, region{addr: at, size: pageSize}))
+	return at, call, errors.Join(err, s.addRegion(space, region{addr: at, size: inferior.PageSize}))
 }

@@ -22,6 +22,7 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/remote"},
 	{"engine/internal/tasks"},
 	{"engine/access"},
 	{"engine/handler"},

@@ -41,7 +41,7 @@ type Task struct {
 	HeldSig       ptrace.Signo    // to be delivered when it is let go
 	Watched       bool            // has debug registers set
 	Moved         bool            // a hit's Func has changed the PC
-	Unsealed      bool            // its seccomp filters are suspended
+	Suspended     bool            // its seccomp filters are suspended
 	Dispatch      ptrace.Dispatch // which of its system calls come back to it, while that is suspended
 	Entering      bool            // its next stop is at the guard's first instruction
 	View          arch.Regs       // registers as probes see them, during a hit
@@ -212,6 +212,14 @@ func (t *Task) SetPC(pc arch.Addr) {
 	default:
 		t.pc, t.havePC, t.newPC = pc, true, true
 	}
+}
+
+// Options are the ptrace options that the task is to have.
+func (t *Task) Options() uintptr {
+	if t.TID == t.Process.PID {
+		return ptrace.Follow | ptrace.BeforeExit
+	}
+	return ptrace.Follow
 }
 
 // Flush tells the kernel of changed registers.

@@ -140,6 +140,9 @@ func (s *Set) Sharing(spaces ...*inferior.Space) (ps []*inferior.Process) {
 	return ps
 }
 
+// Decide decides a stop that came while a request waited for something else of its task.
+func (s *Set) Decide(t *inferior.Task, stop ptrace.Stop) error { return s.d.Decide(t, stop) }
+
 // Pumping reports whether a request is in progress that takes others' stops.
 func (s *Set) Pumping() bool { return s.pumping > 0 }
 

@@ -1,4 +1,4 @@
-package engine
+package remote
 
 import (
 	"cmp"
@@ -15,13 +15,16 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// room makes space for slots: it implements breakpoint.Mapper by system calls
-// in a task of the space.
-type room struct {
-	s     *session
+// Room makes room for ptracer's code in a space: it implements breakpoint.Mapper by system
+// calls in a task of the space.
+type Room struct {
+	c     *Caller
 	space *inferior.Space
 	batch *batch // under way, or nil
 }
+
+// Room is that of a space.
+func (c *Caller) Room(space *inferior.Space) *Room { return &Room{c: c, space: space} }
 
 // batch is the task that makes the calls of a Batch, and the mappings before it.
 type batch struct {
@@ -29,19 +32,17 @@ type batch struct {
 	maps []procfs.Mapping
 }
 
-const pageSize = 4096
-
 // Map implements breakpoint.Mapper.
-func (r *room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
-	err = r.s.withTask(r.s.loop.Sharing(r.space), func(t *inferior.Task) error {
-		at, err = r.s.mapNear(t, near, size, mapping{ptrace.ProtRX, ptrace.MapPrivateAnon, ^uint64(0)})
+func (r *Room) Map(near arch.Addr, size int) (at arch.Addr, err error) {
+	err = r.c.WithTask(r.c.loop.Sharing(r.space), func(t *inferior.Task) error {
+		at, err = r.c.MapNear(t, near, size, Mapping{ptrace.ProtRX, ptrace.MapPrivateAnon, ^uint64(0)})
 		return err
 	})
 	return at, err
 }
 
 // MapAt implements breakpoint.Mapper.
-func (r *room) MapAt(at arch.Addr, size int) (err error) {
+func (r *Room) MapAt(at arch.Addr, size int) (err error) {
 	if r.batch == nil {
 		return r.Batch(func() error { return r.MapAt(at, size) })
 	}
@@ -49,20 +50,20 @@ func (r *room) MapAt(at arch.Addr, size int) (err error) {
 		return breakpoint.ErrTaken
 	}
 	t := r.batch.task
-	got, err := r.s.call(t, ptrace.SysMmap, uint64(at), uint64(size), ptrace.ProtRX, ptrace.MapPrivateAnon|ptrace.MapNoReplace, ^uint64(0), 0)
+	got, err := r.c.Call(t, ptrace.SysMmap, uint64(at), uint64(size), ptrace.ProtRX, ptrace.MapPrivateAnon|ptrace.MapNoReplace, ^uint64(0), 0)
 	if err == nil && arch.Addr(got) != at {
-		_, _ = r.s.call(t, ptrace.SysMunmap, got, uint64(size)) // as below
+		_, _ = r.c.Call(t, ptrace.SysMunmap, got, uint64(size)) // as below
 		return breakpoint.ErrTaken
 	}
-	if err != nil && !ptrace.IsGone(err) && !forbids(err) {
+	if err != nil && !ptrace.IsGone(err) && !Forbids(err) {
 		return fmt.Errorf("%w: %w", breakpoint.ErrTaken, err)
 	}
 	return err
 }
 
 // Batch implements breakpoint.Mapper.
-func (r *room) Batch(f func() error) error {
-	return r.s.withTask(r.s.loop.Sharing(r.space), func(t *inferior.Task) error {
+func (r *Room) Batch(f func() error) error {
+	return r.c.WithTask(r.c.loop.Sharing(r.space), func(t *inferior.Task) error {
 		maps, err := procfs.Maps(t.Process.PID)
 		if err != nil {
 			return err
@@ -97,18 +98,21 @@ func mayGrow(maps []procfs.Mapping, at arch.Addr, size int) bool {
 	return false
 }
 
-// mapping is what is to be mapped, as mmap wants it.
-type mapping struct{ prot, flags, fd uint64 }
+// Mapping is what is to be mapped, as mmap wants it.
+type Mapping struct{ Prot, Flags, FD uint64 }
 
-// mapNear maps size bytes in t's space, near an address.
-func (s *session) mapNear(t *inferior.Task, near arch.Addr, size int, m mapping) (arch.Addr, error) {
+// Anonymous is memory of the space's own, to be read and written.
+var Anonymous = Mapping{ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0)}
+
+// MapNear maps size bytes in t's space, near an address.
+func (c *Caller) MapNear(t *inferior.Task, near arch.Addr, size int, m Mapping) (arch.Addr, error) {
 	maps, err := procfs.Maps(t.Process.PID)
 	if err != nil {
 		return 0, err
 	}
 	var last error = errNoRoom
-	for _, at := range gaps(maps, near, size, s.reach()) {
-		got, err := s.call(t, ptrace.SysMmap, uint64(at), uint64(size), m.prot, m.flags|ptrace.MapNoReplace, m.fd, 0)
+	for _, at := range gaps(maps, near, size, c.Reach()) {
+		got, err := c.Call(t, ptrace.SysMmap, uint64(at), uint64(size), m.Prot, m.Flags|ptrace.MapNoReplace, m.FD, 0)
 		if err != nil {
 			if last = err; ptrace.IsGone(err) {
 				return 0, err
@@ -118,16 +122,16 @@ func (s *session) mapNear(t *inferior.Task, near arch.Addr, size int, m mapping)
 		if arch.Addr(got) == at {
 			return at, nil
 		}
-		_, _ = s.call(t, ptrace.SysMunmap, got, uint64(size)) // a kernel before 4.17 took it as a hint
+		_, _ = c.Call(t, ptrace.SysMunmap, got, uint64(size)) // a kernel before 4.17 took it as a hint
 	}
 	return 0, last
 }
 
 var errNoRoom = errors.New("no gap in the address space near enough")
 
-// reach is how far from the probed code a slot may lie.
-func (s *session) reach() arch.Addr {
-	if s.isa.MinInst() == 4 {
+// Reach is how far from the probed code a slot may lie.
+func (c *Caller) Reach() arch.Addr {
+	if c.isa.MinInst() == 4 {
 		return 100 << 20
 	}
 	return 1 << 30
@@ -138,8 +142,8 @@ func (s *session) reach() arch.Addr {
 // of a gap that touches code or other file mappings from below is used, and
 // the far end of a gap above.
 func gaps(maps []procfs.Mapping, near arch.Addr, size int, reach arch.Addr) (at []arch.Addr) {
-	const lowest, margin, stackRoom = 0x10000, 16 * pageSize, 64 << 20
-	n := arch.Addr((size + pageSize - 1) &^ (pageSize - 1))
+	const lowest, margin, stackRoom = 0x10000, 16 * inferior.PageSize, 64 << 20
+	n := arch.Addr((size + inferior.PageSize - 1) &^ (inferior.PageSize - 1))
 	end := arch.Addr(lowest)
 	for _, m := range maps {
 		if m.Start >= 1<<56 { // the kernel's half: vsyscall; arm64 has user addresses of 48 and 52 bits
@@ -152,7 +156,7 @@ func gaps(maps []procfs.Mapping, near arch.Addr, size int, reach arch.Addr) (at 
 		} else if m.Start > end && m.Start-end >= n+2*margin {
 			at = append(at, m.Start-margin-n)
 			if end > lowest && m.Start-end > n+8<<20 { // above, but away from a heap that grows
-				at = append(at, max(end, min(near+reach/2, m.Start-margin-n))&^(pageSize-1))
+				at = append(at, max(end, min(near+reach/2, m.Start-margin-n))&^(inferior.PageSize-1))
 			}
 		}
 		end = max(end, m.End)
@@ -163,29 +167,29 @@ func gaps(maps []procfs.Mapping, near arch.Addr, size int, reach arch.Addr) (at 
 	return at[:min(len(at), 16)]
 }
 
-// withTask halts one task of ps for f, which has it make system calls; the one that
+// WithTask halts one task of ps for f, which has it make system calls; the one that
 // costs least of those that may be had to.
-func (s *session) withTask(ps []*inferior.Process, f func(*inferior.Task) error) error {
+func (c *Caller) WithTask(ps []*inferior.Process, f func(*inferior.Task) error) error {
 	var last error = ptrace.ErrGone
 	for t := range candidates(ps) {
-		if s.sealed {
-			if err := unsealed(t.TID); err != nil {
+		if c.cantSuspend {
+			if err := CheckSeccomp(t.TID); err != nil {
 				last = err
 				continue
 			}
 		}
-		start := now()
-		err := s.loop.Halt(t)
+		start := ptrace.Now()
+		err := c.loop.Halt(t)
 		if err != nil {
 			last = err
 			continue
 		}
-		if err = s.mayCall(t); err == nil {
+		if err = c.MayCall(t); err == nil {
 			err = f(t)
 		}
-		err = errors.Join(err, s.loop.Unhalt(t))
-		s.loop.Paused(now() - start)
-		if ptrace.IsGone(err) || forbids(err) {
+		err = errors.Join(err, c.loop.Unhalt(t))
+		c.loop.Paused(ptrace.Now() - start)
+		if ptrace.IsGone(err) || Forbids(err) {
 			last = err
 			continue
 		}

@@ -1,4 +1,4 @@
-package engine
+package remote
 
 import (
 	"errors"
@@ -11,14 +11,14 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// call has a halted task make one system call. We may die at any moment of
+// Call has a halted task make one system call. We may die at any moment of
 // it: the stub by itself restores the task's registers and goes on where the
 // task was, and it is never in memory that the program executes.
-func (s *session) call(t *inferior.Task, nr uint64, args ...uint64) (uint64, error) {
+func (c *Caller) Call(t *inferior.Task, nr uint64, args ...uint64) (uint64, error) {
 	var a [6]uint64
 	copy(a[:], args)
 	for range 100 { // each signal that comes in between costs a try
-		value, again, err := s.tryCall(t, nr, a)
+		value, again, err := c.tryCall(t, nr, a)
 		if err != nil {
 			return 0, fmt.Errorf("system call %d in task %d: %w", nr, t.TID, err)
 		}
@@ -33,48 +33,48 @@ func (s *session) call(t *inferior.Task, nr uint64, args ...uint64) (uint64, err
 	return 0, fmt.Errorf("system call %d in task %d: signals never cease", nr, t.TID)
 }
 
-func (s *session) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value uint64, again bool, err error) {
+func (c *Caller) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value uint64, again bool, err error) {
 	if !t.AtEvent() {
 		return 0, false, errors.New("task is not halted")
 	}
-	if err := s.learnRestart(t); err != nil {
+	if err := c.learnRestart(t); err != nil {
 		return 0, false, err
 	}
-	if err := s.unseal(t); err != nil { // before anything is changed
+	if err := c.suspendFilters(t); err != nil { // before anything is changed
 		return 0, false, err
 	}
-	defer func() { err = errors.Join(err, s.reseal(t)) }()
-	saved, err := s.callState(t)
+	defer func() { err = errors.Join(err, c.restoreFilters(t)) }()
+	saved, err := c.callState(t)
 	if err != nil {
 		return 0, false, err
 	}
-	entry, err := s.writeStub(t, &saved, nr, args)
+	entry, err := c.writeStub(t, &saved, nr, args)
 	if err != nil {
 		return 0, false, err
 	}
-	if err := undispatch(t); err != nil {
+	if err := Undispatch(t); err != nil {
 		return 0, false, err
 	}
 	t.SetRegs(&entry)
 	for _, want := range []string{"entry", "exit"} {
-		if err := s.toSyscallStop(t, &saved.Regs); err == errInterrupted && want == "entry" {
+		if err := c.toSyscallStop(t, &saved.Regs); err == errInterrupted && want == "entry" {
 			return 0, true, nil
 		} else if err != nil {
 			return 0, false, err
 		}
 	}
-	if err := s.reseal(t); err != nil {
+	if err := c.restoreFilters(t); err != nil {
 		return 0, false, err
 	}
 	r, err := t.Regs()
 	if err != nil {
 		return 0, false, err
 	}
-	value = s.isa.Result(r)
-	return value, false, s.afterCall(t, &saved.Regs)
+	value = c.isa.Result(r)
+	return value, false, c.afterCall(t, &saved.Regs)
 }
 
-func (s *session) callState(t *inferior.Task) (arch.CallState, error) {
+func (c *Caller) callState(t *inferior.Task) (arch.CallState, error) {
 	r, err := t.Regs()
 	if err != nil {
 		return arch.CallState{}, err
@@ -89,7 +89,7 @@ func (s *session) callState(t *inferior.Task) (arch.CallState, error) {
 
 // writeStub puts the stub, and a note of what it is for, into our base area, or, before
 // there is one, into the unused end of the vdso's last page, which is never executed.
-func (s *session) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
+func (c *Caller) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
 	space := t.Process.Space
 	var b arch.Buffer
 	var err error
@@ -98,35 +98,35 @@ func (s *session) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, arg
 		at, _ = space.Table.Stub()
 	} else {
 		if space.Scratch == 0 {
-			if space.Scratch, err = scratch(t.Process, s.scratchRoom()); err != nil {
+			if space.Scratch, err = scratch(t.Process, c.ScratchRoom()); err != nil {
 				return arch.Regs{}, err
 			}
 		}
 		at = space.Scratch
 	}
 	b.Reset(at + noteLen)
-	entry, err := s.isa.SyscallCode(&b, st, nr, args)
-	if err == nil && noteLen+len(b.Code) > s.scratchRoom() {
+	entry, err := c.isa.SyscallCode(&b, st, nr, args)
+	if err == nil && noteLen+len(b.Code) > c.ScratchRoom() {
 		err = fmt.Errorf("a stub of %d bytes: no room", len(b.Code))
 	}
 	if err != nil {
 		return arch.Regs{}, err
 	}
-	return entry, s.force(t, at, append(noteOf(nr, args), b.Code...))
+	return entry, c.force(t, at, append(noteOf(nr, args), b.Code...))
 }
 
-// clearScratch puts back the zeros where the first stubs have been.
-func (s *session) clearScratch(t *inferior.Task) error {
+// ClearScratch puts back the zeros where the first stubs have been.
+func (c *Caller) ClearScratch(t *inferior.Task) error {
 	space := t.Process.Space
 	if space.Scratch == 0 {
 		return nil
 	}
-	return s.force(t, space.Scratch, make([]byte, s.scratchRoom()))
+	return c.force(t, space.Scratch, make([]byte, c.ScratchRoom()))
 }
 
 // force writes by /proc/PID/mem, or where the kernel is told to forbid that
 // (proc_mem.force_override) by ptrace itself.
-func (s *session) force(t *inferior.Task, at arch.Addr, code []byte) error {
+func (c *Caller) force(t *inferior.Task, at arch.Addr, code []byte) error {
 	return t.Process.Space.Memory.Write(at, code)
 }
 
@@ -173,7 +173,7 @@ var errInterrupted = errors.New("interrupted by a signal")
 // toSyscallStop runs a task in its stub up to the next entry or exit. A signal
 // that comes first is delivered to the program as it was, and the call is to
 // be tried again.
-func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
+func (c *Caller) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 	for {
 		if err := t.Flush(); err != nil {
 			return err
@@ -181,31 +181,31 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 		if err := ptrace.Syscall(t.TID, 0); err != nil {
 			return err
 		}
-		stop, err := s.loop.Next(t)
+		stop, err := c.loop.Next(t)
 		if err != nil {
 			return err
 		}
 		switch stop.Kind {
 		case ptrace.SyscallStop:
-			return redispatch(t)
+			return Redispatch(t)
 		case ptrace.Exited, ptrace.Killed:
-			_ = s.onEnd(t, stop)
+			_ = c.loop.Decide(t, stop)
 			return ptrace.ErrGone
 		case ptrace.Signal:
 			t.SetRegs(saved)
 			t.Asked = true
-			err := s.reseal(t)
-			if err = errors.Join(err, redispatch(t)); err != nil {
+			err := c.restoreFilters(t)
+			if err = errors.Join(err, Redispatch(t)); err != nil {
 				return err
 			}
-			why, goOn := errInterrupted, func() error { return s.Decide(t, stop) }
+			why, goOn := errInterrupted, func() error { return c.loop.Decide(t, stop) }
 			if isDispatched(t, stop) { // nothing of the program's
-				why, goOn = ErrDispatch, func() error { return s.loop.Resume(t, 0) }
+				why, goOn = ErrDispatch, func() error { return c.loop.Resume(t, 0) }
 			}
 			if err := goOn(); err != nil {
 				return err
 			}
-			if err := s.loop.ToEventStop(t); err != nil {
+			if err := c.loop.ToEventStop(t); err != nil {
 				return err
 			}
 			return why
@@ -218,8 +218,8 @@ func (s *session) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 // on the svc before we see the stop, and whether it would have made the call
 // anew or restart_syscall (which knows how much of a sleep is left) is seen only
 // at the entry: so the task is let go up to there, and stopped once more.
-func (s *session) learnRestart(t *inferior.Task) error {
-	if s.isa.MinInst() == 1 || t.Settled {
+func (c *Caller) learnRestart(t *inferior.Task) error {
+	if c.isa.MinInst() == 1 || t.Settled {
 		return nil
 	}
 	for range 100 {
@@ -227,16 +227,16 @@ func (s *session) learnRestart(t *inferior.Task) error {
 		if err != nil {
 			return err
 		}
-		pc := arch.Addr(r[s.isa.PCReg()])
-		code := make([]byte, s.isa.MinInst())
+		pc := arch.Addr(r[c.isa.PCReg()])
+		code := make([]byte, c.isa.MinInst())
 		if t.Process.Space.Memory.Read(pc, code) != nil {
 			return nil
 		}
-		if inst, err := s.isa.Decode(code, pc); err != nil || inst.Kind != arch.KindSyscall {
+		if inst, err := c.isa.Decode(code, pc); err != nil || inst.Kind != arch.KindSyscall {
 			return nil
 		}
 		before := *r
-		if err := s.toSyscallStop(t, &before); err == errInterrupted {
+		if err := c.toSyscallStop(t, &before); err == errInterrupted {
 			continue
 		} else if err != nil {
 			return err
@@ -246,14 +246,14 @@ func (s *session) learnRestart(t *inferior.Task) error {
 			return err
 		}
 		nr := entry[ptrace.SyscallWord]
-		if err := s.loop.ToEventStop(t); err != nil {
+		if err := c.loop.ToEventStop(t); err != nil {
 			return err
 		}
 		after, err := t.Regs()
 		if err != nil {
 			return err
 		}
-		if arch.Addr(after[s.isa.PCReg()]) == pc {
+		if arch.Addr(after[c.isa.PCReg()]) == pc {
 			again := *after
 			again[ptrace.SyscallWord] = nr
 			t.SetRegs(&again)
@@ -267,10 +267,10 @@ func (s *session) learnRestart(t *inferior.Task) error {
 // afterCall gives a task that stands at the exit of our call its registers
 // back. The detour over an event stop lets the kernel finish what it was doing
 // for the program, the restart of an interrupted system call above all.
-func (s *session) afterCall(t *inferior.Task, saved *arch.Regs) error {
-	restarted := s.isa.Restarted(saved)
+func (c *Caller) afterCall(t *inferior.Task, saved *arch.Regs) error {
+	restarted := c.isa.Restarted(saved)
 	t.SetRegs(&restarted)
-	if err := s.loop.ToEventStop(t); err != nil {
+	if err := c.loop.ToEventStop(t); err != nil {
 		return err
 	}
 	t.SetRegs(saved)
