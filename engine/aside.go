@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
@@ -173,10 +174,10 @@ func (s *session) leaveJumps(p *inferior.Process) error {
 // taken ours away, for a trap that it met while SIGTRAP was blocked.
 func (s *session) ownHandler(p *inferior.Process) error {
 	for _, t := range p.Tasks {
-		if caught, err := catchesTrap(t.TID); caught || err != nil || !p.Guarded {
+		if caught, err := guard.CatchesTrap(t.TID); caught || err != nil || !p.Guarded {
 			return err
 		}
-		_, err := s.sigaction(t, ownAction(p))
+		_, err := s.guard.Sigaction(t, guard.OwnAction(p))
 		return err
 	}
 	return nil

@@ -151,38 +151,11 @@ func (s *session) removeGuards(ps []*inferior.Process) (some *inferior.Task, err
 	for _, p := range ps {
 		t, e := s.remote.TaskOf(p)
 		if e == nil && t != nil {
-			some, e = t, s.removeGuard(t)
+			some, e = t, s.guard.Remove(t)
 		}
 		err = errors.Join(err, e)
 	}
 	return some, err
-}
-
-// removeGuard gives the program its own SIGTRAP handler back.
-func (s *session) removeGuard(t *inferior.Task) error {
-	g := &t.Process.Space.Guard
-	if !g.Installed {
-		return nil
-	}
-	if err := s.mapGuardPage(t); err != nil {
-		return err
-	}
-	now, err := s.sigaction(t, nil)
-	if err != nil || now.Handler != g.Ours.Handler && !isReset(&now, &g.Ours) {
-		return err
-	}
-	_, err = s.sigaction(t, ownAction(t.Process))
-	return err
-}
-
-// isReset reports whether an action is the guard's without its handler: the kernel has taken
-// that for a trap that a task met with SIGTRAP blocked, and left the rest
-// (force_sig_info_to_task, kernel/signal.c). A program that asks for the default has other
-// flags, or none.
-func isReset(now, ours *ptrace.SigAction) bool {
-	was := *now
-	was.Handler = ours.Handler
-	return now.Handler == ptrace.SigDfl && was == *ours
 }
 
 // unmap takes our mappings away; the last calls run outside them. The base area is the

@@ -22,7 +22,7 @@ func (s *session) passDispatched(t *inferior.Task, site *breakpoint.Site, blocke
 	t.SetPC(site.Resume)
 	if blocked {
 		t.Hold++
-		err := s.repairGuard(t)
+		err := s.guard.Repair(t)
 		if t.Hold--; err != nil || t.State != inferior.Stopped {
 			return err
 		}

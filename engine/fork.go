@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -26,11 +27,11 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 		s.loop.Early(child) // it died at once
 		return err
 	}
-	if s.stale(parent.Space, mem) {
+	if s.guard.Stale(parent.Space, mem) {
 		s.addStale(t, child, mem, flags)
 		return nil
 	}
-	mem.Note = &s.written
+	mem.Note = &s.guard.Written
 	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard, Epoch: parent.Space.Epoch}
 	space.Table = parent.Space.Table.Clone(mem, s.remote.Room(space))
 	s.regions[space] = slices.Clone(s.regions[parent.Space])
@@ -40,7 +41,7 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	space.NoLines, space.LinesChecked, space.ThreadsNoted = parent.Space.NoLines, parent.Space.LinesChecked, parent.Space.ThreadsNoted
 	p := s.addForked(parent, child, space)
 	p.Traps, p.Guarded, p.Reguard = parent.Traps, parent.Guarded, flags&cloneCleared != 0
-	if err := s.inheritAction(p, actionOf(parent, flags)); err != nil {
+	if err := s.guard.InheritAction(p, actionOf(parent, flags)); err != nil {
 		s.warn(p, "child %d: %v", child, err)
 	}
 	for k, m := range parent.Modules {
@@ -71,29 +72,6 @@ func (s *session) addForked(parent *inferior.Process, child int, space *inferior
 func (s *session) descend(p, parent *inferior.Process) {
 	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
 	p.Follow, p.Allowed = parent.Follow, maps.Clone(parent.Allowed)
-}
-
-// stale is whether a child's copy of its parent's space may differ from what we
-// know of that.
-func (s *session) stale(parent *inferior.Space, child *ptrace.Memory) bool {
-	if parent.Guard.Data == 0 {
-		return parent.Table.Prepared()
-	}
-	var b [8]byte
-	return parent.Memory.Written || child.Read(parent.InPage(inferior.PageEpoch), b[:]) != nil || le64(b[:]) != parent.Epoch
-}
-
-// settle gives the spaces that something was written into their next number. It is
-// the last thing to be written before stops are waited for.
-func (s *session) settle() {
-	for _, p := range s.loop.Procs {
-		if space := p.Space; space.Memory.Written && space.Guard.Data != 0 {
-			space.Epoch++
-			_ = space.PutWord(inferior.PageEpoch, space.Epoch)
-		}
-		p.Space.Memory.Written = false
-	}
-	s.written = false
 }
 
 // addStale makes a child known whose copy is not what we know: until its first
@@ -137,36 +115,7 @@ func (s *session) onStale(t *inferior.Task) error {
 // actionOf is the SIGTRAP action that a child of a process begins with.
 func actionOf(parent *inferior.Process, flags uint64) ptrace.SigAction {
 	if flags&cloneCleared != 0 {
-		return ownAction(parent).Cleared()
+		return guard.OwnAction(parent).Cleared()
 	}
-	return *ownAction(parent)
-}
-
-// inheritAction gives a forked child, which has not run yet, its own action: in the copy
-// of its parent's guard, too.
-func (s *session) inheritAction(p *inferior.Process, own ptrace.SigAction) error {
-	space, g := p.Space, &p.Space.Guard
-	if was := g.Old; !g.Installed || own == was {
-		return nil
-	}
-	g.Old = own
-	g.Ours = guardAction(own, space.Table)
-	p.Reguard = true
-	return s.writeOld(space)
-}
-
-// reguard puts the guard into a child in its first stop: it has not run yet.
-func (s *session) reguard(t *inferior.Task) error {
-	p := t.Process
-	again := p.Reguard && p.Guarded
-	if p.Reguard = false; !again {
-		return nil
-	}
-	t.Hold++
-	p.Guarded = false
-	_, err := s.sigaction(t, &p.Space.Guard.Ours)
-	if t.Hold--; err == nil {
-		p.Guarded = true
-	}
-	return err
+	return *guard.OwnAction(parent)
 }

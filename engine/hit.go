@@ -94,7 +94,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 		_ = s.hit(t, site)
 		return s.deliverTrap(t, ptrace.CodeKernel)
 	}
-	blocked, err := s.checkBlocked(t)
+	blocked, err := s.guard.CheckBlocked(t)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 	}
 	if s.hit(t, site) { // the engine's own probe has moved the task on
 		if blocked {
-			return s.repairGuard(t)
+			return s.guard.Repair(t)
 		}
 		return nil
 	}
@@ -170,7 +170,7 @@ func (s *session) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) er
 // handler is put back first.
 func (s *session) goOn(t *inferior.Task, blocked bool) error {
 	if blocked {
-		if err := s.repairGuard(t); err != nil || t.State != inferior.Stopped {
+		if err := s.guard.Repair(t); err != nil || t.State != inferior.Stopped {
 			return err
 		}
 	}

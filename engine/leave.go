@@ -5,6 +5,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -44,7 +45,7 @@ func (s *session) leaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l leaving,
 				return l, err
 			}
 		}
-		if err := s.swallow(t.Process.Space, true); err != nil {
+		if err := s.guard.Swallow(t.Process.Space, true); err != nil {
 			return l, err
 		}
 		if err := t.Flush(); err != nil {
@@ -109,7 +110,7 @@ type quiet struct {
 
 // quietMask is what it blocks; the kernel does not block bitsForced.
 const (
-	quietMask  = ^uint64(bitTrap | bitsSync)
+	quietMask  = ^uint64(guard.BitTrap | guard.BitsSync)
 	bitsForced = 1<<(9-1) | 1<<(19-1) // KILL, STOP
 )
 
@@ -118,7 +119,7 @@ func (q *quiet) begin() (err error) {
 		return nil
 	}
 	if q.mask, err = ptrace.GetSigMask(q.task.TID); err == nil {
-		err = q.s.noteHand(q.task, q.mask, q.inHand)
+		err = q.s.guard.Note(q.task, q.mask, q.inHand)
 	}
 	if err == nil {
 		err, q.on = ptrace.SetSigMask(q.task.TID, quietMask), true
@@ -132,39 +133,14 @@ func (q *quiet) end() error {
 	}
 	err := ptrace.SetSigMask(q.task.TID, q.mask)
 	if q.inHand == nil { // else when it has got that
-		err = errors.Join(err, q.s.forgetHand(q.task))
+		err = errors.Join(err, q.s.guard.Forget(q.task))
 	}
 	return err
 }
 
-// noteHand tells the guard what a task is to have if we die: its mask, and a signal.
-func (s *session) noteHand(t *inferior.Task, mask uint64, info *ptrace.SigInfo) error {
-	if !ptrace.StepsOutlive {
-		return nil
-	}
-	var note [arch.GuardNoteInfo - arch.GuardNote + len(ptrace.SigInfo{})]byte
-	putLe64(note[:], uint64(t.TID))
-	putLe64(note[arch.GuardNoteMask-arch.GuardNote:], mask)
-	if info != nil {
-		putLe64(note[arch.GuardNoteSig-arch.GuardNote:], uint64(info.Signal()))
-		copy(note[arch.GuardNoteInfo-arch.GuardNote:], info[:])
-	}
-	s.noted = t
-	return t.Process.Space.Memory.Write(t.Process.Space.Table.GuardHeader()+arch.GuardNote, note[:])
-}
-
-// forgetHand takes that back: the task has what it is to have.
-func (s *session) forgetHand(t *inferior.Task) error {
-	if s.noted != t {
-		return nil
-	}
-	s.noted = nil
-	return t.Process.Space.Memory.Write(t.Process.Space.Table.GuardHeader()+arch.GuardNote, make([]byte, 8))
-}
-
 // isFault is whether a task has been stopped by a fault of its own.
 func isFault(t *inferior.Task, signal ptrace.Signo) (bool, error) {
-	if bitsSync>>(signal-1)&1 == 0 {
+	if guard.BitsSync>>(signal-1)&1 == 0 {
 		return false, nil
 	}
 	var info ptrace.SigInfo

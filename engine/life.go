@@ -7,6 +7,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
@@ -72,7 +73,7 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
 	_ = ptrace.SetOptions(t.TID, t.Options()) // it has those of the task that made it
-	if err := s.reguard(t); err != nil {
+	if err := s.guard.Reguard(t); err != nil {
 		if ptrace.IsGone(err) {
 			return err
 		}
@@ -190,7 +191,7 @@ func (s *session) onExec(t *inferior.Task) error {
 		}
 	}
 	t.Fresh = false
-	ignored := p.Space.Guard.Installed && ownAction(p).Handler == ptrace.SigIgn
+	ignored := p.Space.Guard.Installed && guard.OwnAction(p).Handler == ptrace.SigIgn
 	s.leaveSpace(p)
 	s.closing.Wait() // the old uprobes are of this process: a hit would count twice
 	mem, err := ptrace.OpenMemory(p.PID)
@@ -236,14 +237,14 @@ func (s *session) reignore(t *inferior.Task) error {
 	}
 	space := t.Process.Space
 	space.Guard.Data = arch.Addr(data)
-	_, err = s.sigaction(t, &ptrace.SigAction{Handler: ptrace.SigIgn})
+	_, err = s.guard.Sigaction(t, &ptrace.SigAction{Handler: ptrace.SigIgn})
 	space.Guard.Data = 0
 	_, err2 := s.remote.Call(t, ptrace.SysMunmap, data, inferior.PageSize)
 	return errors.Join(err, err2, s.remote.ClearScratch(t))
 }
 
 func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
-	mem.Note = &s.written
+	mem.Note = &s.guard.Written
 	space := &inferior.Space{Memory: mem, Users: 1}
 	space.Table = newTable(s.isa, mem, s.remote.Room(space))
 	p.Space, p.Allowed = space, nil
@@ -281,7 +282,7 @@ func (s *session) onEnd(t *inferior.Task, stop ptrace.Stop) error {
 
 func (s *session) forgetTask(t *inferior.Task) {
 	s.loop.Forget(t)
-	_ = s.forgetHand(t) // whose memory may be gone, too
+	_ = s.guard.Forget(t) // whose memory may be gone, too
 	space := t.Process.Space
 	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool { return k.TID == t.TID })
 }

@@ -21,7 +21,7 @@ func TestHandlerReset(t *testing.T) {
 		err := s.(*session).remote.WithTask(ps, func(task *inferior.Task) error {
 			reset := task.Process.Space.Guard.Ours
 			reset.Handler = ptrace.SigDfl
-			_, err := s.(*session).sigaction(task, &reset)
+			_, err := s.(*session).guard.Sigaction(task, &reset)
 			return err
 		})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 )
 
 // TestHardware counts by debug registers, in threads that are there and that
@@ -93,7 +94,7 @@ func TestHardwareCleared(t *testing.T) {
 	p.goOn()
 	poll(t, s, event.Hit)
 	detach(t, s)
-	if caught, err := catchesTrap(p.pid); caught || err != nil {
+	if caught, err := guard.CatchesTrap(p.pid); caught || err != nil {
 		t.Errorf("SIGTRAP caught: %v, %v", caught, err)
 	}
 	if out, status := p.end(); status != 0 || said(t, out, "calls") != 12000 {

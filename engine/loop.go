@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
@@ -41,7 +42,7 @@ func (s *session) trapPending(t *inferior.Task) bool {
 		return false
 	}
 	st, err := procfs.ReadStatus(t.TID)
-	return err == nil && st.Hex("SigPnd")&bitTrap != 0
+	return err == nil && st.Hex("SigPnd")&guard.BitTrap != 0
 }
 
 // pastTrap says whether a task is where a trap of ours would have left it.

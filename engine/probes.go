@@ -255,7 +255,7 @@ func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) erro
 			continue
 		}
 		fresh = true
-		err := s.remote.WithTask([]*inferior.Process{p}, func(t *inferior.Task) error { return s.prepare(t, near, n) })
+		err := s.remote.WithTask([]*inferior.Process{p}, func(t *inferior.Task) error { return s.guard.Prepare(t, near, n) })
 		if err != nil && (p == proc || !ptrace.IsGone(err)) {
 			return err
 		}

@@ -30,7 +30,7 @@ func (s *session) recover(p *inferior.Process) error {
 		site.Tag = &tag{plain: true}
 	}
 	s.cleaned, space.Found = true, true
-	if err := s.recoverGuard(p, table); err != nil {
+	if err := s.guard.Recover(p, table); err != nil {
 		return err
 	}
 	mark := s.markOf(space)
@@ -70,7 +70,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 		if err := s.unhaltTasks(p); err != nil {
 			return err
 		}
-		if err := s.guardAgain(p, table); err != nil {
+		if err := s.guard.Again(p, table); err != nil {
 			return err
 		}
 		stuck = s.loop.HaltAll(ps)
@@ -94,7 +94,7 @@ func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, l
 	for _, r := range list {
 		if g := &space.Guard; r.size == inferior.PageSize && g.Data == 0 && table.GuardHeader() != 0 {
 			g.Data = r.addr
-			if err := s.noteGuardPage(space, table.GuardHeader()); err != nil {
+			if err := s.guard.NotePage(space, table.GuardHeader()); err != nil {
 				return err
 			}
 			continue
@@ -159,27 +159,3 @@ const (
 	maxMerged   = 1 << 28
 	maxSearched = 1 << 17
 )
-
-// recoverGuard reads what is known of a dead tracer's guard. Whether it is installed the
-// process tells. Its page may have been given back.
-func (s *session) recoverGuard(p *inferior.Process, table *breakpoint.Table) error {
-	if table.GuardHeader() == 0 {
-		return nil
-	}
-	var b [arch.GuardSize]byte
-	if err := p.Space.Memory.Read(table.GuardHeader(), b[:]); err != nil {
-		return err
-	}
-	g := &p.Space.Guard
-	handler, _ := table.GuardHandler()
-	g.Ours = ptrace.SigAction{Handler: uint64(handler)}
-	g.Old.Handler, g.Old.Mask, g.Old.Flags = le64(b[arch.GuardOld:]), le64(b[arch.GuardOldMask:]), le64(b[arch.GuardOldFlags:])
-	g.Old.Restorer = le64(b[inferior.HeaderRestorer.At:])
-	if data := arch.Addr(le64(b[inferior.HeaderPage.At:])); isGuardPage(p.Space.Memory, data) {
-		g.Data = data
-	}
-	g.Swallow = le64(b[arch.GuardSwallow:]) != 0
-	caught, err := catchesTrap(p.PID)
-	g.Installed = caught
-	return err
-}

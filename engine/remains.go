@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
@@ -97,7 +98,7 @@ func isShared(m *procfs.Mapping) bool {
 // untouched is whether there is nothing in a mapping, or what a page of ptracer's is known
 // by: a guard's, or one with the copy of syscall()'s code.
 func untouched(mem *ptrace.Memory, r region) bool {
-	if isGuardPage(mem, r.addr) || isAsidePage(mem, r.addr) {
+	if guard.IsPage(mem, r.addr) || guard.IsAsidePage(mem, r.addr) {
 		return r.size == inferior.PageSize
 	}
 	buf := make([]byte, 1<<16)
@@ -108,23 +109,6 @@ func untouched(mem *ptrace.Memory, r region) bool {
 		}
 	}
 	return true
-}
-
-// A guard's page is known by its last word: its address alone may be that of something
-// else by now.
-const guardPageMagic = 0x6567617020737465 // "ets page"
-
-func isGuardPage(mem *ptrace.Memory, at arch.Addr) bool { return hasMark(mem, at, guardPageMagic) }
-
-// The page of a copy of syscall()'s code (wrapper.go) is known by a word of its own at
-// the same place, which comes into it with the code.
-const asidePageMagic = 0x6564697361207374 // "ts aside"
-
-func isAsidePage(mem *ptrace.Memory, at arch.Addr) bool { return hasMark(mem, at, asidePageMagic) }
-
-func hasMark(mem *ptrace.Memory, page arch.Addr, magic uint64) bool {
-	var b [8]byte
-	return page != 0 && mem.Read(page+inferior.PageMagic.At, b[:]) == nil && le64(b[:]) == magic
 }
 
 // isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.

@@ -150,7 +150,7 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 // as they are without a tracer.
 func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) error {
 	space.Skips, space.Guard.Watches = nil, false
-	if err := s.swallow(space, false); err != nil {
+	if err := s.guard.Swallow(space, false); err != nil {
 		return err
 	}
 	for _, q := range ps {
@@ -165,7 +165,7 @@ func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) er
 	}
 	for _, q := range ps {
 		for _, t := range q.Tasks {
-			if err := s.removeGuard(t); err != nil {
+			if err := s.guard.Remove(t); err != nil {
 				return err
 			}
 			break
@@ -250,36 +250,6 @@ func (s *session) markOf(space *inferior.Space) uint64 {
 		return mark
 	}
 	return 0
-}
-
-// guardAgain installs the guard for the time in which resident probes are taken
-// away: tasks are stepped out of the code behind jumps then. That is done by a
-// task that is not there.
-func (s *session) guardAgain(p *inferior.Process, table *breakpoint.Table) error {
-	space := p.Space
-	for range 1000 {
-		for _, t := range p.Tasks {
-			if err := s.loop.Halt(t); err != nil {
-				continue
-			}
-			pc, err := t.PC()
-			if err != nil || table.InArea(pc) {
-				err = errors.Join(err, s.loop.Unhalt(t))
-				if err != nil && !ptrace.IsGone(err) {
-					return err
-				}
-				continue
-			}
-			space.Table = table
-			now, err := s.sigaction(t, nil)
-			if space.Guard.Installed = err == nil && now.Handler == space.Guard.Ours.Handler; err == nil && !space.Guard.Installed {
-				err = s.installGuard(t)
-			}
-			return errors.Join(err, s.loop.Unhalt(t))
-		}
-	}
-	space.Table, space.Guard.Installed = table, false
-	return nil // it is there for the case that we die
 }
 
 // endStore removes the folder of a session that leaves nothing.

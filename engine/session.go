@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
@@ -40,16 +41,15 @@ type session struct {
 	isa    arch.ISA
 	loop   *tasks.Set
 	remote *remote.Caller
+	guard  *guard.Guard
 
 	exits    map[int]Exit
-	newTasks int  // that came when few lines were left
-	written  bool // something into a space: see settle
+	newTasks int // that came when few lines were left
 	lastSeal struct {
 		of   *inferior.Process
 		at   time.Time
 		mode int
 	}
-	noted   *inferior.Task // of whom the guard has been told what it is to have
 	started map[int]bool
 	away    map[int]*away // processes that others trace, for a while
 
@@ -108,6 +108,7 @@ func newSession(opts []Options) (*session, error) {
 	}
 	s.loop = tasks.New(s)
 	s.remote = remote.New(s.loop, s.isa)
+	s.guard = guard.New(s.loop, s.remote)
 	if len(opts) == 1 {
 		s.opts = opts[0]
 	}
@@ -130,9 +131,7 @@ func (s *session) Stray(stop ptrace.Stop) bool {
 // Idle implements tasks.Decider.
 func (s *session) Idle() {
 	s.takeLate()
-	if s.written {
-		s.settle()
-	}
+	s.guard.Settle()
 }
 
 // Exiting implements tasks.Decider.
@@ -140,11 +139,7 @@ func (s *session) Exiting(t *inferior.Task) error { return s.onExiting(t) }
 
 // Continue implements tasks.Decider.
 func (s *session) Continue(t *inferior.Task, signal ptrace.Signo) error {
-	err := s.cont(t, signal)
-	if s.noted == t {
-		err = errors.Join(err, s.forgetHand(t))
-	}
-	return err
+	return s.guard.Continue(t, signal)
 }
 
 // Warn implements tasks.Decider.

@@ -45,7 +45,7 @@ func (s *session) deliver(t *inferior.Task, signal ptrace.Signo) error {
 			return s.faultInside(t, signal, inside)
 		}
 		if signal == ptrace.SIGTRAP { // the program's own
-			err = s.swallow(t.Process.Space, false)
+			err = s.guard.Swallow(t.Process.Space, false)
 		}
 		if err := errors.Join(err, s.leaveSlot(t, true)); err != nil {
 			return err
@@ -184,7 +184,7 @@ func (s *session) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 		}
 		if t.Process.Space.Table.Was(addr) && !s.trapThere(t, addr) {
 			// The site was removed while this trap was on its way.
-			blocked, err := s.checkBlocked(t)
+			blocked, err := s.guard.CheckBlocked(t)
 			if err != nil {
 				return err
 			}
@@ -208,7 +208,7 @@ func (s *session) trapThere(t *inferior.Task, addr arch.Addr) bool {
 func (s *session) stepOver(t *inferior.Task, site *breakpoint.Site) error {
 	cell := site.Slot()
 	t.SetPC(cell)
-	if err := s.swallow(t.Process.Space, true); err != nil {
+	if err := s.guard.Swallow(t.Process.Space, true); err != nil {
 		return err
 	}
 	if err := t.Flush(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
@@ -67,7 +68,7 @@ func surviveCleared(t *testing.T, round int, path string) {
 	start.Write([]byte{'\n'})
 	// It has had its first stop when it has a handler; that is where it got it.
 	for until := time.Now().Add(pace(time.Second, 20*time.Second)); time.Now().Before(until); time.Sleep(time.Millisecond) {
-		if caught, err := catchesTrap(childOf(victim.Process.Pid)); caught && err == nil {
+		if caught, err := guard.CatchesTrap(childOf(victim.Process.Pid)); caught && err == nil {
 			break
 		}
 	}

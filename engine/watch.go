@@ -130,7 +130,7 @@ func (s *session) settings(proc *inferior.Process) (regs [ptrace.MaxDebug]ptrace
 func (s *session) setAllWatches(proc *inferior.Process) error {
 	regs, any := s.settings(proc)
 	proc.Space.Guard.Watches = any
-	if err := s.swallow(proc.Space, false); err != nil {
+	if err := s.guard.Swallow(proc.Space, false); err != nil {
 		return err
 	}
 	stuck := s.loop.HaltAll([]*inferior.Process{proc})

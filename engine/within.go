@@ -7,6 +7,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
@@ -122,7 +123,7 @@ func (s *session) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Ad
 		return s.isa.ReturnAddr(r[link]) == uint64(restorer) ||
 			slices.ContainsFunc(words, func(v uint64) bool { return s.isa.ReturnAddr(v) == uint64(restorer) })
 	}
-	own := ownAction(t.Process).Restorer
+	own := guard.OwnAction(t.Process).Restorer
 	for i, v := range words {
 		if pc := i + 1 + s.isa.UContextPC(); v != uint64(restorer) || pc+2 >= len(words) || !s.isa.UserState(words[pc+1], words[pc+2]) {
 			continue

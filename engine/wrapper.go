@@ -5,6 +5,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
@@ -84,7 +85,7 @@ func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
 	}
 	behind := m.Bias + w.behind
 	err = s.hook(p, []spot{{addr: call, name: name}}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
-		return s.answerSigaction(t, behind)
+		return s.guard.Answer(t, behind)
 	})
 	if err != nil {
 		return err
@@ -131,7 +132,7 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 	if err == nil { // in one: a tracer that finds the page knows it by its mark
 		page := make([]byte, inferior.PageSize)
 		copy(page, b.Code)
-		putLe64(page[inferior.PageMagic.At:], asidePageMagic)
+		putLe64(page[inferior.PageMagic.At:], guard.AsideMagic)
 		err = space.Memory.Write(at, page)
 	}
 	return at, call, errors.Join(err, s.addRegion(space, region{addr: at, size: inferior.PageSize}))
