@@ -129,6 +129,35 @@ func TestResidentStop(t *testing.T) {
 	}
 }
 
+// TestResidentOfUser: root leaves probes in another user's program, whose maps that user must
+// be able to open; root reads them, and takes them away.
+func TestResidentOfUser(t *testing.T) {
+	needsJumps(t)
+	if os.Getuid() != 0 {
+		skip.Missing(t, "root, to become another user")
+	}
+	p := launchAs(t, 65534, "threads", "2", "10000000000")
+	text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
+	p.goOn()
+	until(t, "glibc's handlers for threads", func() bool { return field(p.pid, "SigCgt") != caught })
+	caught = field(p.pid, "SigCgt")
+	r := leave(t, p, "work")
+	until(t, "hits", func() bool { return r.hits(t) > 1000 })
+	if list, err := Residents(); err != nil || !slices.ContainsFunc(list, func(x *Resident) bool { return x.PID == p.pid }) {
+		t.Errorf("it is not among those that have probes: %v, %v", list, err)
+	}
+	if err := r.Stop(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, p.pid, text, caught)
+	if r.hits(t) < 1000 {
+		t.Error("the hits are gone")
+	}
+	if err := r.Collect(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestResidentRefuses is what can't be had.
 func TestResidentRefuses(t *testing.T) {
 	needsJumps(t)

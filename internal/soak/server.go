@@ -26,16 +26,17 @@ type kind struct {
 	ask  func(c *client) error // one request
 	// jit: it makes code as it runs, in memory that is executable and of no file.
 	jit bool
-	// probes are locations that it has many of.
+	// probes are locations that it has many of, few one for traps: at all of them it would stand.
 	probes []string
+	few    string
 }
 
 var kinds = []kind{
-	{name: "redis", program: "redis-server", made: redisFor, ask: askRedis, probes: []string{"redis*:*", "libc:*", "libc:*alloc*"}},
-	{name: "nginx", program: "nginx", made: nginxFor, ask: askHTTP, probes: []string{"nginx:ngx_http_*", "libc:*", "libc:*send*"}},
-	{name: "go", program: "go", made: goFor, ask: askHTTP, probes: []string{"net/http.*", "runtime.*", "goserver:main.*"}},
-	{name: "node", program: "node", made: nodeFor, ask: askHTTP, jit: true, probes: []string{"libc:*", "libc:*alloc*"}},
-	{name: "java", program: "java", made: javaFor, ask: askHTTP, jit: true, probes: []string{"libjvm:JVM_*", "libc:*"}},
+	{name: "redis", program: "redis-server", made: redisFor, ask: askRedis, probes: []string{"redis*:*", "libc:*", "libc:*alloc*"}, few: "libc:*alloc"},
+	{name: "nginx", program: "nginx", made: nginxFor, ask: askHTTP, probes: []string{"nginx:ngx_http_*", "libc:*", "libc:*send*"}, few: "libc:*alloc"},
+	{name: "go", program: "go", made: goFor, ask: askHTTP, probes: []string{"net/http.*", "runtime.*", "goserver:main.*"}, few: "goserver:main.*"}, // it may have no libc
+	{name: "node", program: "node", made: nodeFor, ask: askHTTP, jit: true, probes: []string{"libc:*", "libc:*alloc*"}, few: "libc:*alloc"},
+	{name: "java", program: "java", made: javaFor, ask: askHTTP, jit: true, probes: []string{"libjvm:JVM_*", "libc:*"}, few: "libc:*alloc"},
 }
 
 // server is one that runs, with its load.

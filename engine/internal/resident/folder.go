@@ -3,6 +3,7 @@ package resident
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,7 +29,7 @@ func openFolder(path string, uid int) (*os.File, error) {
 	}
 	dir := os.NewFile(uintptr(fd), path)
 	st, err := dir.Stat()
-	if err == nil && (!ownedBy(st, uid) || st.Mode().Perm() != 0o700) {
+	if err == nil && (ownerOf(st) != uid || st.Mode().Perm() != 0o700) {
 		err = fmt.Errorf("%s: %w", path, ErrOwner)
 	}
 	if err != nil {
@@ -38,9 +39,12 @@ func openFolder(path string, uid int) (*os.File, error) {
 	return dir, nil
 }
 
-func ownedBy(st os.FileInfo, uid int) bool {
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	return ok && int(sys.Uid) == uid
+// ownerOf is the user whose a file is; -1 if that is not known.
+func ownerOf(st os.FileInfo) int {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return int(sys.Uid)
+	}
+	return -1
 }
 
 // within is the path of a file in an open folder, wherever that has gone meanwhile.
@@ -50,6 +54,23 @@ func within(dir *os.File, name string) string {
 
 // open opens a file of the store: a regular one, of its user's, of most bytes.
 func (s *Store) open(name string, flags int, most int64) (*os.File, error) {
+	return s.openOwned(name, flags, func(owner int) (int64, bool) { return most, owner == s.uid })
+}
+
+// openMaps opens a file of maps. In the reader's own folder, in which no other user makes
+// files, it is the traced process's user's, who must be able to open it; that user can make it
+// as large as can be.
+func (s *Store) openMaps(name string, flags int) (*os.File, error) {
+	return s.openOwned(name, flags, func(owner int) (most int64, ok bool) {
+		if owner == os.Geteuid() {
+			return math.MaxInt64, owner == s.uid
+		}
+		return foreignMaps, owner == s.uid || !s.foreign()
+	})
+}
+
+// openOwned opens a regular file of the store, whose owner may have it, with most bytes.
+func (s *Store) openOwned(name string, flags int, may func(owner int) (most int64, ok bool)) (*os.File, error) {
 	home, err := openFolder(filepath.Dir(s.dir), s.uid)
 	if err != nil {
 		return nil, err
@@ -66,11 +87,14 @@ func (s *Store) open(name string, flags int, most int64) (*os.File, error) {
 		return nil, err
 	}
 	st, err := f.Stat()
-	if err == nil && (!st.Mode().IsRegular() || !ownedBy(st, s.uid)) {
-		err = fmt.Errorf("%s: %w", filepath.Join(s.dir, name), ErrOwner)
-	}
-	if err == nil && st.Size() > most {
-		err = fmt.Errorf("%s: %w: more than %d bytes; user %d can read it", filepath.Join(s.dir, name), ErrLarge, most, s.uid)
+	if err == nil {
+		owner := ownerOf(st)
+		switch most, ok := may(owner); {
+		case !ok || !st.Mode().IsRegular():
+			err = fmt.Errorf("%s: %w", filepath.Join(s.dir, name), ErrOwner)
+		case st.Size() > most:
+			err = fmt.Errorf("%s: %w: more than %d bytes; user %d can read it", filepath.Join(s.dir, name), ErrLarge, most, owner)
+		}
 	}
 	if err != nil {
 		f.Close()

@@ -200,11 +200,7 @@ func (s *Store) Open(name string) (*os.File, error) {
 	if name != filepath.Base(name) {
 		return nil, fmt.Errorf("%q: %w", name, ErrNote)
 	}
-	most := int64(math.MaxInt64)
-	if s.foreign() {
-		most = foreignMaps
-	}
-	return s.open(name, os.O_RDWR, most)
+	return s.openMaps(name, os.O_RDWR)
 }
 
 // foreign is whether it is another user's than the reader's.
@@ -320,7 +316,7 @@ func mapped(pid int) *Store {
 // has is whether a mapping is of a file of the store: a process in another mount
 // namespace may have another one at the path.
 func (s *Store) has(m procfs.Mapping) bool {
-	f, err := s.open(filepath.Base(m.Path), os.O_RDONLY, math.MaxInt64)
+	f, err := s.openMaps(filepath.Base(m.Path), os.O_RDONLY)
 	if err != nil {
 		return false
 	}
