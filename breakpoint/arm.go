@@ -12,10 +12,29 @@ import (
 
 // Jumps in the place of traps, and traps in the place of jumps.
 
-// Arm puts planned jumps in the place of their traps. All tasks are halted, and
+// Arm puts planned jumps in the place of their traps. All tasks stand, and
 // none is inside what the jumps overwrite, nor comes back there: those that were
-// go on at Continue. Errors are by jump: those stay traps.
-func (t *Table) Arm(jumps []*Upgrade) []error {
+// go on at Continue. Errors are by jump: those stay traps, and without a pause all stay planned.
+func (t *Table) Arm(p Pause, jumps []*Upgrade) []error {
+	if err := p.all(); err != nil {
+		errs := make([]error, len(jumps))
+		for i, j := range jumps {
+			errs[i] = &SiteError{j.Site.Addr, err}
+		}
+		return errs
+	}
+	return t.armJumps(jumps)
+}
+
+// ArmByte is Arm for one jump that is Atomic, while tasks run.
+func (t *Table) ArmByte(j *Upgrade) error {
+	if !j.Atomic() {
+		return &SiteError{j.Site.Addr, errRuns}
+	}
+	return t.armJumps([]*Upgrade{j})[0]
+}
+
+func (t *Table) armJumps(jumps []*Upgrade) []error {
 	changes := make([]change, len(jumps))
 	veneers := make([]error, len(jumps))
 	unwritten := t.Flush()
@@ -77,8 +96,11 @@ func (t *Table) noteJump(s *Site, r *run) {
 }
 
 // Disarm puts traps in the place of jumps, of all sites that share these or lean on
-// them, which it gives back; all tasks are halted. The runs stay until Sweep.
-func (t *Table) Disarm(sites []*Site, why string) (all []*Site, err error) {
+// them, which it gives back; all tasks stand. The runs stay until Sweep.
+func (t *Table) Disarm(p Pause, sites []*Site, why string) (all []*Site, err error) {
+	if err := p.all(); err != nil {
+		return nil, err
+	}
 	sites = t.Sharing(sites)
 	list, seen := make([]*run, 0, len(sites)), make(map[*run]bool, len(sites))
 	changes := make([]change, 0, len(sites))

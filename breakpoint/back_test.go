@@ -63,7 +63,7 @@ func TestJumpBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	trapped := bytes.Clone(mem.parts[text])
-	if err := errors.Join(table.Arm(ups)...); err != nil {
+	if err := errors.Join(table.Arm(NewPause(0), ups)...); err != nil {
 		t.Fatal(err)
 	}
 	hidden := func(what string) {
@@ -121,14 +121,14 @@ func TestJumpBack(t *testing.T) {
 		copied.parts[a] = bytes.Clone(p)
 	}
 	child := table.Clone(copied, copied)
-	if err := child.Clear(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
+	if err := child.Clear(NewPause(0), child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
 		t.Errorf("a copy is not clean: %v", err)
 	}
-	if _, err := table.Disarm(sites, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) {
+	if _, err := table.Disarm(NewPause(0), sites, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) {
 		t.Errorf("they are not traps again: %v", err)
 	}
 	hidden("traps")
-	if err := table.Clear(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+	if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(mem.parts[text], before) {
 		t.Errorf("not restored: %v", err)
 	}
 }
@@ -150,7 +150,7 @@ func TestJumpBackRefused(t *testing.T) {
 	if err := table.Plan(&Upgrade{Site: sites[0], From: block + 0x40, Code: handlerCode(amd64.ISA, 1)}, 1); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("over another site: %v", err)
 	}
-	if err := table.Clear(sites[1:]); err != nil {
+	if err := table.Clear(NewPause(0), sites[1:]); err != nil {
 		t.Fatal(err)
 	}
 	up := &Upgrade{Site: sites[0], From: block + 0x40, Code: handlerCode(amd64.ISA, 1)}
@@ -177,9 +177,9 @@ func TestJumpBackOrder(t *testing.T) {
 		table := prepared(t, amd64.ISA, mem)
 		first = mem.writes
 		sites, ups, _ := trapReturns(table)
-		_ = table.Arm(ups)
-		_, _ = table.Disarm(sites[:1], "")
-		_ = table.Clear(table.Sites())
+		_ = table.Arm(NewPause(0), ups)
+		_, _ = table.Disarm(NewPause(0), sites[:1], "")
+		_ = table.Clear(NewPause(0), table.Sites())
 		return first
 	}
 	whole := withReturns()
@@ -204,7 +204,7 @@ func TestJumpBackOrder(t *testing.T) {
 				t.Errorf("killed at write %d: the code at %v is said to be % x", at, s.Addr, s.Code()[:4])
 			}
 		}
-		if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+		if err := found.Clear(NewPause(0), found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
 			t.Errorf("killed at write %d: not restored, %v\n% x\n% x", at, err, mem.parts[text][0x100:0x1e0], before[0x100:0x1e0])
 		}
 	}
@@ -291,7 +291,7 @@ func TestJumpShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	trapped := bytes.Clone(mem.parts[text])
-	if err := errors.Join(table.Arm(ups)...); err != nil {
+	if err := errors.Join(table.Arm(NewPause(0), ups)...); err != nil {
 		t.Fatal(err)
 	}
 	seen := make([]byte, len(before))
@@ -326,16 +326,16 @@ func TestJumpShared(t *testing.T) {
 	if all := child.Sharing([]*Site{child.At(sites[1].Addr)}); len(all) != 2 || !slices.Contains(all, child.At(sites[0].Addr)) {
 		t.Error("a copy's sites share nothing")
 	}
-	if err := child.Clear(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
+	if err := child.Clear(NewPause(0), child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
 		t.Errorf("a copy is not clean: %v", err)
 	}
-	if _, err := table.Disarm([]*Site{sites[1], sites[2], sites[3]}, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) || table.AnyJump() {
+	if _, err := table.Disarm(NewPause(0), []*Site{sites[1], sites[2], sites[3]}, "why"); err != nil || !bytes.Equal(mem.parts[text], trapped) || table.AnyJump() {
 		t.Errorf("they are not traps again: %v", err)
 	}
 	if len(table.old) != len(ends) {
 		t.Errorf("%d runs are left", len(table.old))
 	}
-	if err := table.Clear(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+	if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(mem.parts[text], before) {
 		t.Errorf("not restored: %v", err)
 	}
 }
@@ -346,9 +346,9 @@ func TestJumpSharedOrder(t *testing.T) {
 		table := prepared(t, amd64.ISA, mem)
 		first = mem.writes
 		sites, ups, _ := shareEnds(table)
-		_ = table.Arm(ups)
-		_, _ = table.Disarm(sites[:1], "")
-		_ = table.Clear(table.Sites())
+		_ = table.Arm(NewPause(0), ups)
+		_, _ = table.Disarm(NewPause(0), sites[:1], "")
+		_ = table.Clear(NewPause(0), table.Sites())
 		return first
 	}
 	whole := withEnds()
@@ -367,7 +367,7 @@ func TestJumpSharedOrder(t *testing.T) {
 		if !ok {
 			t.Fatalf("killed at write %d: nothing found", at)
 		}
-		if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+		if err := found.Clear(NewPause(0), found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
 			t.Errorf("killed at write %d: not restored, %v\n% x\n% x", at, err, mem.parts[text][0x100:0x150], before[0x100:0x150])
 		}
 	}

@@ -284,12 +284,16 @@ func (t *Table) enter(sites []*Site) error {
 }
 
 // Remove disarms sites. Their slots stay until Sweep: a task may be inside.
-// Where one of them is a jump, all tasks are halted. A site whose patch can't be taken
+// A jump takes a pause (Clear), unless it is Removable. A site whose patch can't be taken
 // out stays: tasks come to it.
 func (t *Table) Remove(sites []*Site) error {
 	var errs []error
 	for _, s := range sites {
 		if t.sites[s.Addr] != s {
+			continue
+		}
+		if s.run != nil && !t.Removable(s) {
+			errs = append(errs, &SiteError{s.Addr, errRuns})
 			continue
 		}
 		if s.area != nil {
@@ -307,9 +311,13 @@ func (t *Table) Remove(sites []*Site) error {
 	return errors.Join(errs...)
 }
 
-// Clear is Remove while all tasks of the space are halted: it writes what lies in one
-// page at once.
-func (t *Table) Clear(sites []*Site) error {
+// Clear is Remove in a pause: it writes what lies in one page at once. A task that is stuck
+// has its PC at a system call, which a jump displaces whole or not at all: it goes on in the
+// jump's code, which stays, or in the program's.
+func (t *Table) Clear(p Pause, sites []*Site) error {
+	if err := p.some(); err != nil {
+		return err
+	}
 	var changes []change
 	var of []*Site // of each change
 	for _, s := range sites {
@@ -408,9 +416,12 @@ func (t *Table) Unmapped(start, end arch.Addr) []*Site {
 	return gone
 }
 
-// Sweep frees the slots of removed sites. No task may have its PC in an area,
+// Sweep frees the slots of removed sites. All tasks stand, none has its PC in an area,
 // nor a trap of a removed site on its way.
-func (t *Table) Sweep() {
+func (t *Table) Sweep(p Pause) {
+	if p.all() != nil {
+		return
+	}
 	clear(t.gone)
 	for _, r := range t.old {
 		t.freeRun(r)

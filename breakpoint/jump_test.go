@@ -38,7 +38,7 @@ func jumps(t testing.TB, isa arch.ISA, table *Table, n int) (sites []*Site) {
 		}
 		ups = append(ups, up)
 	}
-	if err := errors.Join(table.Arm(ups)...); err != nil {
+	if err := errors.Join(table.Arm(NewPause(0), ups)...); err != nil {
 		t.Fatal(err)
 	}
 	return sites
@@ -71,7 +71,7 @@ func TestJump(t *testing.T) {
 				t.Errorf("jumps are seen: %v", err)
 			}
 			if n == 1 { // traps again, and jumps again
-				if _, err := table.Disarm(sites, "why"); err != nil || table.AnyJump() || sites[0].Reason != "why" {
+				if _, err := table.Disarm(NewPause(0), sites, "why"); err != nil || table.AnyJump() || sites[0].Reason != "why" {
 					t.Errorf("disarm: %v", err)
 				}
 				for _, s := range sites {
@@ -83,10 +83,10 @@ func TestJump(t *testing.T) {
 					t.Error("a task in a handler would not be known")
 				}
 			}
-			if err := table.Clear(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+			if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(mem.parts[text], before) {
 				t.Errorf("not restored: %v\n% x\n% x", err, mem.parts[text][:30], before[:30])
 			}
-			table.Sweep()
+			table.Sweep(NewPause(0))
 			if table.AnyRun() || table.AnyJump() {
 				t.Error("not swept")
 			}
@@ -108,10 +108,10 @@ func TestJumpCells(t *testing.T) {
 		areas := 0
 		for range 200 {
 			sites := jumps(t, isa, table, 30)
-			if err := table.Clear(sites); err != nil {
+			if err := table.Clear(NewPause(0), sites); err != nil {
 				t.Fatal(err)
 			}
-			table.Sweep()
+			table.Sweep(NewPause(0))
 			if addrs, _ := table.Areas(); areas == 0 {
 				areas = len(addrs)
 			} else if len(addrs) != areas {
@@ -142,7 +142,7 @@ func TestJumpInWay(t *testing.T) {
 		t.Errorf("%d jumps between jumps", len(over))
 	}
 	// And of a jump in whose way there is a site.
-	if _, err := table.Disarm(sites[:1], ""); err != nil {
+	if _, err := table.Disarm(NewPause(0), sites[:1], ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, errs := table.Insert([]Want{{Addr: text + 4}}); errs[0] != nil {
@@ -200,9 +200,9 @@ func TestJumpOrder(t *testing.T) {
 						}
 					}
 				}
-				_ = table.Arm(ups)
-				_, _ = table.Disarm(sites[:1], "")
-				_ = table.Clear(table.Sites())
+				_ = table.Arm(NewPause(0), ups)
+				_, _ = table.Disarm(NewPause(0), sites[:1], "")
+				_ = table.Clear(NewPause(0), table.Sites())
 			}
 			return first
 		}
@@ -227,7 +227,7 @@ func TestJumpOrder(t *testing.T) {
 					t.Errorf("killed at write %d: the run of %v is not known", at, s.Addr)
 				}
 			}
-			if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+			if err := found.Clear(NewPause(0), found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
 				t.Errorf("killed at write %d: not restored, %v\n% x\n% x", at, err, mem.parts[text][:32], before[:32])
 			}
 		}
@@ -249,10 +249,10 @@ func TestJumpClone(t *testing.T) {
 		if !child.AnyJump() || !child.InRun(sites[0].run.addr) {
 			t.Fatal("the child has no jumps")
 		}
-		if err := child.Clear(child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
+		if err := child.Clear(NewPause(0), child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
 			t.Errorf("the child is not clean: %v", err)
 		}
-		child.Sweep()
+		child.Sweep(NewPause(0))
 		if !table.InRun(sites[0].run.addr) || !sites[0].Jumps() || bytes.Equal(mem.parts[text], before) {
 			t.Error("the parent has lost its jumps")
 		}
@@ -267,7 +267,7 @@ func TestJumpRecoverTwice(t *testing.T) {
 		before := bytes.Clone(mem.parts[text])
 		table := prepared(t, isa, mem)
 		for len(table.areas) < 4 {
-			if err := table.Clear(table.Sites()); err != nil {
+			if err := table.Clear(NewPause(0), table.Sites()); err != nil {
 				t.Fatal(err)
 			}
 			jumps(t, isa, table, 20)
@@ -281,7 +281,7 @@ func TestJumpRecoverTwice(t *testing.T) {
 			if !ok {
 				t.Fatal("nothing found")
 			}
-			if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
+			if err := found.Clear(NewPause(0), found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
 				t.Errorf("not restored, %v\n% x\n% x", err, mem.parts[text][:32], before[:32])
 			}
 		}
@@ -317,13 +317,13 @@ func TestQuiet(t *testing.T) {
 				if err := table.Plan(up, 1); err != nil {
 					t.Fatal(err)
 				}
-				if err := errors.Join(table.Arm([]*Upgrade{up})...); err != nil || !s.Jumps() {
+				if err := errors.Join(table.Arm(NewPause(0), []*Upgrade{up})...); err != nil || !s.Jumps() {
 					t.Fatal(err)
 				}
 			}
 		}
 		jump()
-		if _, err := table.Disarm(sites, ""); err != nil {
+		if _, err := table.Disarm(NewPause(0), sites, ""); err != nil {
 			t.Error(err)
 		}
 		untouched("without its jump")
@@ -333,7 +333,7 @@ func TestQuiet(t *testing.T) {
 		if errs[0] != nil || again[0] != first {
 			t.Fatal(again, errs)
 		}
-		if _, err := table.Disarm(sites, ""); err != nil {
+		if _, err := table.Disarm(NewPause(0), sites, ""); err != nil {
 			t.Error(err)
 		}
 		for i, s := range sites {
@@ -344,7 +344,7 @@ func TestQuiet(t *testing.T) {
 				t.Errorf("%v is told to speak and is no trap: %v", s.Addr, err)
 			}
 		}
-		if err := table.Clear(sites); err != nil {
+		if err := table.Clear(NewPause(0), sites); err != nil {
 			t.Error(err)
 		}
 		untouched("removed")
@@ -357,16 +357,15 @@ func TestQuiet(t *testing.T) {
 func TestHalfJump(t *testing.T) {
 	isa := each64[0]
 	for name, undo := range map[string]func(*Table, []*Site) error{
-		"clear":  (*Table).Clear,
-		"remove": (*Table).Remove,
+		"clear": func(table *Table, sites []*Site) error { return table.Clear(NewPause(0), sites) },
 		"disarm": func(table *Table, sites []*Site) error {
-			all, err := table.Disarm(sites, "why")
+			all, err := table.Disarm(NewPause(0), sites, "why")
 			for _, s := range all {
 				if !isa.IsTrap(table.mem.(*space).find(s.Addr, 1)) {
 					t.Errorf("%v is no trap", s.Addr)
 				}
 			}
-			return errors.Join(err, table.Clear(all))
+			return errors.Join(err, table.Clear(NewPause(0), all))
 		},
 		"a dead tracer's": func(table *Table, sites []*Site) error {
 			mem := table.mem.(*space)
@@ -374,7 +373,7 @@ func TestHalfJump(t *testing.T) {
 			if !ok {
 				return errors.New("nothing found")
 			}
-			return found.Clear(found.Sites())
+			return found.Clear(NewPause(0), found.Sites())
 		},
 	} {
 		mem := newSpace(isa)

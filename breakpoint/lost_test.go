@@ -33,7 +33,7 @@ func TestLost(t *testing.T) {
 			}
 		}
 		up := &Upgrade{Site: sites[0], Code: handlerCode(isa, 1)}
-		if err := errors.Join(table.Plan(up, 1), errors.Join(table.Arm([]*Upgrade{up})...)); err != nil {
+		if err := errors.Join(table.Plan(up, 1), errors.Join(table.Arm(NewPause(0), []*Upgrade{up})...)); err != nil {
 			t.Fatal(err)
 		}
 		if lost, covered := table.Lost(sites); len(lost)+len(covered) != 0 {
@@ -50,7 +50,7 @@ func TestLost(t *testing.T) {
 		if again := table.Replant(sites); !slices.Equal(again, trap) {
 			t.Errorf("%d are planted again, with a jump", len(again))
 		}
-		if _, err := table.Disarm(sites[:1], ""); err != nil || sites[0].Jumps() {
+		if _, err := table.Disarm(NewPause(0), sites[:1], ""); err != nil || sites[0].Jumps() {
 			t.Error(err)
 		}
 		if again := table.Replant(sites[:1]); len(again) != 1 {

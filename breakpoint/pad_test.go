@@ -40,7 +40,7 @@ func TestJumpPad(t *testing.T) {
 	if table.InRun(text + 4) {
 		t.Error("half the way into a jump that is not there")
 	}
-	if err := errors.Join(table.Arm(ups)...); err != nil {
+	if err := errors.Join(table.Arm(NewPause(0), ups)...); err != nil {
 		t.Fatal(err)
 	}
 	if now := mem.find(text, 4); !bytes.Equal(now, code[:4]) {
@@ -61,7 +61,7 @@ func TestJumpPad(t *testing.T) {
 			t.Errorf("seen: % x, %v", seen, err)
 		}
 	}
-	if err := found.Clear(found.Sites()); err != nil || !bytes.Equal(mem.parts[text][:12], code) {
+	if err := found.Clear(NewPause(0), found.Sites()); err != nil || !bytes.Equal(mem.parts[text][:12], code) {
 		t.Errorf("% x is left, %v", mem.parts[text][:12], err)
 	}
 }

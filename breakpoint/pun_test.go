@@ -51,7 +51,7 @@ func pun(t *testing.T, table *Table, s *Site) *Upgrade {
 	if err := table.Plan(up, 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(table.Arm([]*Upgrade{up})...); err != nil {
+	if err := errors.Join(table.Arm(NewPause(0), []*Upgrade{up})...); err != nil {
 		t.Fatal(err)
 	}
 	return up
@@ -103,7 +103,7 @@ func TestPun(t *testing.T) {
 	if over := table.JumpsOver(lib+4, 1); len(over) != 1 || len(table.JumpsOver(lib+5, 1)) != 0 {
 		t.Error("its last bytes are nobody's")
 	}
-	if _, err := table.Disarm(sites, "why"); err != nil || mem.parts[lib][0] != 0xcc || s.Rung != Slot {
+	if _, err := table.Disarm(NewPause(0), sites, "why"); err != nil || mem.parts[lib][0] != 0xcc || s.Rung != Slot {
 		t.Errorf("%v, %v: % x", err, s.Rung, mem.parts[lib][:6])
 	}
 	again := pun(t, table, s) // where the veneer lies is given: it is the same
@@ -112,14 +112,14 @@ func TestPun(t *testing.T) {
 	} else if hit, _ := again.Hit(s.Addr); run != hit {
 		t.Errorf("it leads to %v, the run is at %v", run, hit)
 	}
-	table.Sweep()
+	table.Sweep(NewPause(0))
 	if _, _, ok := table.Locate(veneer); !ok {
 		t.Error("the veneer went with the old run")
 	}
-	if err := table.Clear(sites); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
+	if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
 		t.Errorf("%v: % x", err, mem.parts[lib][:6])
 	}
-	if table.Sweep(); len(table.veneers) != 0 {
+	if table.Sweep(NewPause(0)); len(table.veneers) != 0 {
 		t.Error("a veneer is left")
 	}
 }
@@ -138,7 +138,7 @@ func TestPunLeans(t *testing.T) {
 			if err := table.Plan(&Upgrade{Site: a, Pun: true, Code: handlerCode(amd64.ISA, 3)}, 1); !errors.Is(err, ErrOverlap) {
 				t.Errorf("over bytes that are going to change: %v", err)
 			}
-			if err := errors.Join(table.Arm([]*Upgrade{up})...); err != nil {
+			if err := errors.Join(table.Arm(NewPause(0), []*Upgrade{up})...); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -160,7 +160,7 @@ func TestPunLeans(t *testing.T) {
 			}
 			continue
 		}
-		if _, err := table.Disarm([]*Site{b}, "why"); err != nil || a.Jumps() || b.Jumps() || !bytes.Equal(mem.parts[lib], trapped) {
+		if _, err := table.Disarm(NewPause(0), []*Site{b}, "why"); err != nil || a.Jumps() || b.Jumps() || !bytes.Equal(mem.parts[lib], trapped) {
 			t.Errorf("%v: % x", err, mem.parts[lib][:20])
 		}
 	}
@@ -190,7 +190,7 @@ func TestPunRecover(t *testing.T) {
 	if err := table.Plan(jump, 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(table.Arm([]*Upgrade{jump})...); err != nil {
+	if err := errors.Join(table.Arm(NewPause(0), []*Upgrade{jump})...); err != nil {
 		t.Fatal(err)
 	}
 	pun(t, table, sites[0])
@@ -203,7 +203,7 @@ func TestPunRecover(t *testing.T) {
 	if fix, s, ok := child.Locate(veneer); !ok || s != child.At(lib) || fix.PC != lib {
 		t.Errorf("a copy's veneer: %+v, %v", fix, ok)
 	}
-	if err := child.Clear(child.Sites()); err != nil || !bytes.Equal(copied.parts[lib][:len(punned)], punned) {
+	if err := child.Clear(NewPause(0), child.Sites()); err != nil || !bytes.Equal(copied.parts[lib][:len(punned)], punned) {
 		t.Errorf("a copy is not clean: %v", err)
 	}
 	var mappings []arch.Addr
@@ -222,7 +222,7 @@ func TestPunRecover(t *testing.T) {
 	if fix, s, ok := dead.Locate(veneer); !ok || s != dead.At(lib) || fix.PC != lib || !dead.InRun(veneer) {
 		t.Errorf("its veneer: %+v, %v", fix, ok)
 	}
-	if err := dead.Clear(dead.Sites()); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
+	if err := dead.Clear(NewPause(0), dead.Sites()); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
 		t.Errorf("not clean: %v: % x", err, mem.parts[lib][:20])
 	}
 }

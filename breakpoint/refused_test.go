@@ -33,7 +33,7 @@ func TestPatchRefused(t *testing.T) {
 		if err := table.Plan(up, 1); err != nil {
 			t.Fatal(err)
 		}
-		if err := table.Arm([]*Upgrade{up})[0]; !errors.Is(err, ErrRefused) || sites[0].Jumps() {
+		if err := table.Arm(NewPause(0), []*Upgrade{up})[0]; !errors.Is(err, ErrRefused) || sites[0].Jumps() {
 			t.Errorf("jump: %v", err)
 		}
 		for range 2 {
@@ -72,15 +72,19 @@ func TestUndoRefused(t *testing.T) {
 		for _, jumps := range []bool{false, true} {
 			if jumps {
 				up := &Upgrade{Site: sites[0], Code: handlerCode(isa, 1)}
-				if err := errors.Join(table.Plan(up, 1), errors.Join(table.Arm([]*Upgrade{up})...)); err != nil {
+				if err := errors.Join(table.Plan(up, 1), errors.Join(table.Arm(NewPause(0), []*Upgrade{up})...)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			mem.seal(true)
-			if err := table.Remove(sites); !errors.Is(err, ErrRefused) || table.At(text) != sites[0] || sites[0].Jumps() != jumps {
+			remove := table.Remove
+			if jumps {
+				remove = func(sites []*Site) error { return table.Clear(NewPause(0), sites) }
+			}
+			if err := remove(sites); !errors.Is(err, ErrRefused) || table.At(text) != sites[0] || sites[0].Jumps() != jumps {
 				t.Errorf("jumps %v: %v", jumps, err)
 			}
-			if _, err := table.Disarm(sites, ""); (err != nil) != jumps || sites[0].Jumps() != jumps {
+			if _, err := table.Disarm(NewPause(0), sites, ""); (err != nil) != jumps || sites[0].Jumps() != jumps {
 				t.Errorf("jumps %v: disarm: %v", jumps, err)
 			}
 			if err := table.WriteOriginal(text, []byte{1, 2, 3, 4}); err == nil {
@@ -92,7 +96,7 @@ func TestUndoRefused(t *testing.T) {
 			}
 			mem.seal(false)
 		}
-		if err := table.Remove(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
+		if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(mem.parts[text], before) {
 			t.Errorf("taken out: %v", err)
 		}
 	})
@@ -108,10 +112,10 @@ func TestSpeakBehindJump(t *testing.T) {
 	site := block + 0x40*i + returns[i].at
 	sites, errs := table.Insert([]Want{{Addr: site, Quiet: true}})
 	up := &Upgrade{Site: sites[0], From: block + 0x40*i, Code: handlerCode(amd64.ISA, 3)}
-	if err := errors.Join(errs[0], table.Plan(up, 1), errors.Join(table.Arm([]*Upgrade{up})...), table.Speak(sites[0])); err != nil {
+	if err := errors.Join(errs[0], table.Plan(up, 1), errors.Join(table.Arm(NewPause(0), []*Upgrade{up})...), table.Speak(sites[0])); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := table.Disarm(sites, ""); err != nil {
+	if _, err := table.Disarm(NewPause(0), sites, ""); err != nil {
 		t.Fatal(err)
 	}
 	if !amd64.ISA.IsTrap(mem.find(site, 1)) {

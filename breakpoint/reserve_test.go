@@ -54,7 +54,7 @@ func oneByte(t *testing.T, table *Table, s *Site) *Upgrade {
 	if err := table.Plan(up, 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(table.Arm([]*Upgrade{up})...); err != nil {
+	if err := errors.Join(table.Arm(NewPause(0), []*Upgrade{up})...); err != nil {
 		t.Fatal(err)
 	}
 	return up
@@ -95,15 +95,15 @@ func TestOneByte(t *testing.T) {
 			if lost, _ := table.Lost(sites); len(lost) != 1 || !bytes.Equal(text, before) {
 				t.Errorf("behind a uprobe: %d lost", len(lost))
 			}
-			if _, err := table.Disarm(sites, "lost"); err != nil || !bytes.Equal(text, before) {
+			if _, err := table.Disarm(NewPause(0), sites, "lost"); err != nil || !bytes.Equal(text, before) {
 				t.Errorf("disarmed: %v, % x", err, text[:8])
 			}
 			oneByte(t, table, s)
 			leadsTo(t, mem, s)
-			if err := table.Clear(sites); err != nil || !bytes.Equal(text, before) {
+			if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(text, before) {
 				t.Errorf("cleared: %v, % x", err, text[:8])
 			}
-			if table.Sweep(); len(table.veneers) != 0 {
+			if table.Sweep(NewPause(0)); len(table.veneers) != 0 {
 				t.Errorf("%d veneers are left", len(table.veneers))
 			}
 		})

@@ -182,7 +182,7 @@ func TestInsertRemove(t *testing.T) {
 			if !table.Was(text) || table.Retired() == 0 {
 				t.Error("a trap on its way would not be known")
 			}
-			table.Sweep()
+			table.Sweep(NewPause(0))
 			if table.Was(text) || table.Retired() != 0 {
 				t.Error("not swept")
 			}
@@ -395,7 +395,7 @@ func TestMany(t *testing.T) {
 			if err := table.Remove(sites); err != nil || !bytes.Equal(mem.parts[text], before) {
 				t.Fatal("not restored", err)
 			}
-			table.Sweep()
+			table.Sweep(NewPause(0))
 		}
 	})
 }
@@ -490,7 +490,7 @@ func FuzzRecover(f *testing.F) {
 			}
 			table.Locate(addrs[0] + arch.Addr(at))
 			_ = table.Remove(table.Sites())
-			table.Sweep()
+			table.Sweep(NewPause(0))
 			if table.Len() != 0 {
 				t.Errorf("%d sites are left", table.Len())
 			}

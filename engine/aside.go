@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -95,12 +96,13 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 		return failed(errMemory)
 	}
 	s.noteLost(p.Space, p.Space.Table.Sites())
-	if s.loop.HaltAll(ps) > 0 {
+	pause := s.loop.HaltAll(ps)
+	if pause.Stuck() > 0 {
 		s.loop.UnhaltAll(p)
 		return failed(errStuck)
 	}
 	s.noteAway(p, a.keep)
-	if err := s.clear(p, a.keep); err != nil {
+	if err := s.clear(pause, p, a.keep); err != nil {
 		s.loop.UnhaltAll(p)
 		if !a.keep && s.loop.Procs[p.PID] == p { // what is gone is planted anew
 			p.Modules, p.Guarded = nil, false
@@ -118,14 +120,14 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 }
 
 // clear takes out of a halted process what is not to stay.
-func (s *session) clear(p *inferior.Process, keep bool) error {
+func (s *session) clear(pause breakpoint.Pause, p *inferior.Process, keep bool) error {
 	switch {
 	case !p.Space.Table.Prepared():
 		return nil
 	case keep:
 		return s.leaveJumps(p)
 	}
-	return s.dismantle(p.Space, []*inferior.Process{p}, 0)
+	return s.dismantle(p.Space, []*inferior.Process{p}, pause)
 }
 
 // gapAway is said of a placement in a process that another tracer has had.

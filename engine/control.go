@@ -23,7 +23,7 @@ func (s *session) Interrupt(pid int) error {
 		for _, t := range p.Tasks {
 			t.User = true
 		}
-		stuck := s.loop.HaltAll([]*inferior.Process{p})
+		stuck := s.loop.HaltAll([]*inferior.Process{p}).Stuck()
 		for _, t := range p.Tasks {
 			t.Hold, t.User = max(t.Hold-1, 0), true // those made meanwhile, too
 			if t.AtEvent() {

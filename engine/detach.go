@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
@@ -70,8 +71,7 @@ func (s *session) release(p *inferior.Process) error {
 	}
 	s.noteLost(p.Space, p.Space.Table.Sites()) // while it runs
 	start := now()
-	stuck := s.loop.HaltAll(ps)
-	err := s.dismantle(p.Space, ps, stuck)
+	err := s.dismantle(p.Space, ps, s.loop.HaltAll(ps))
 	if ptrace.IsGone(err) { // somebody has killed it meanwhile
 		err = nil
 	}
@@ -86,11 +86,11 @@ func (s *session) release(p *inferior.Process) error {
 // dismantle restores a space whose tasks are halted: text, signal handler,
 // debug registers, then our mappings, unless a task that did not stop may yet
 // come back to them.
-func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck int) error {
+func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, pause breakpoint.Pause) error {
 	if space.Table == nil {
 		return nil
 	}
-	err := space.Table.Clear(space.Table.Sites())
+	err := space.Table.Clear(pause, space.Table.Sites())
 	space.Skips = nil
 	var within error
 	if space.Table.Prepared() && unwatched(space, ps) {
@@ -123,7 +123,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, stuck
 		return err
 	}
 	space.Guard.Installed = false
-	if stuck > 0 {
+	if stuck := pause.Stuck(); stuck > 0 {
 		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, tasks.ErrBusy))
 	}
 	if within == nil && unwatched(space, ps) && len(s.within(space, space.Table, ps)) > 0 {

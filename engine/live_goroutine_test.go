@@ -20,7 +20,7 @@ func TestFindGoroutines(t *testing.T) {
 		if err := s.loop.Do(func() error {
 			proc := s.loop.Procs[p.pid]
 			m := s.modules(proc)[0]
-			return s.loop.WhileHalted(func(int) error {
+			return s.loop.WhileHalted(func(breakpoint.Pause) error {
 				want, err := goruntime.Goroutines(proc.Space.Memory, len(proc.Tasks), m)
 				if err != nil {
 					return err

@@ -328,7 +328,7 @@ func TestSignalled(t *testing.T) {
 	s := attach(t, p.pid).(*session)
 	if err := s.loop.Do(func() error {
 		proc := s.loop.Procs[p.pid]
-		return s.loop.WhileHalted(func(int) error {
+		return s.loop.WhileHalted(func(breakpoint.Pause) error {
 			r, err := s.loop.Tasks[p.pid].Regs()
 			if err != nil {
 				return err

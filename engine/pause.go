@@ -45,12 +45,12 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 // armHalted is armJumps for jumps that take a pause.
 func (s *session) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
 	c := s.comeback(space, ups)
-	err = s.loop.WhileHalted(func(stuck int) error {
+	err = s.loop.WhileHalted(func(pause breakpoint.Pause) error {
 		if len(s.loop.Sharing(space)) == 0 {
 			ups = nil
 			return ErrGone
 		}
-		if stuck > 0 {
+		if pause.Stuck() > 0 {
 			for _, up := range ups {
 				s.giveUp(space, up, errStuck)
 			}
@@ -73,7 +73,7 @@ func (s *session) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (i
 		// First: we may die in between, and no task is to find itself in the
 		// middle of a jump.
 		err := s.moveIntoRuns(space, c.at)
-		for i, err := range space.Table.Arm(ups) {
+		for i, err := range space.Table.Arm(pause, ups) {
 			if err != nil {
 				s.giveUp(space, ups[i], err)
 			}
@@ -160,11 +160,11 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 	if len(sites) == 0 {
 		return nil
 	}
-	return s.loop.WhileHalted(func(stuck int) error {
-		if stuck > 0 {
+	return s.loop.WhileHalted(func(pause breakpoint.Pause) error {
+		if pause.Stuck() > 0 {
 			return fmt.Errorf("%w: %w", errStuck, tasks.ErrBusy)
 		}
-		all, err := space.Table.Disarm(sites, why)
+		all, err := space.Table.Disarm(pause, sites, why)
 		for _, site := range all {
 			for _, pl := range site.Tag.(*tag).list {
 				pl.rung, pl.why = site.Rung, why

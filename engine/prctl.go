@@ -70,7 +70,7 @@ func (s *session) planAgain(p *inferior.Process) error {
 			jumps = append(jumps, site)
 		}
 	}
-	return s.loop.WhileHalted(func(int) error { // no task comes to the traps in between
+	return s.loop.WhileHalted(func(breakpoint.Pause) error { // no task comes to the traps in between
 		if err := s.downgrade(p.Space, jumps, ""); err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (s *session) learnDispatch(p *inferior.Process) error {
 	if err != nil || st.Hex("SigCgt")&bitSys == 0 || isGo(p) || p.Space.Dispatches {
 		return nil
 	}
-	return s.loop.WhileHalted(func(int) error {
+	return s.loop.WhileHalted(func(breakpoint.Pause) error {
 		for _, t := range p.Tasks {
 			d, err := remote.DispatchOf(t)
 			if err != nil && !ptrace.IsGone(err) {

@@ -281,7 +281,7 @@ const manyRetired = 4096
 // sweep frees the slots of removed sites, while no task is in one.
 func (s *session) sweep(space *inferior.Space) error {
 	ps := s.loop.Sharing(space)
-	stuck := s.loop.HaltAll(ps)
+	pause := s.loop.HaltAll(ps)
 	var errs []error
 	for _, p := range ps {
 		for _, t := range p.Tasks {
@@ -290,8 +290,8 @@ func (s *session) sweep(space *inferior.Space) error {
 			}
 		}
 	}
-	if stuck == 0 && errors.Join(errs...) == nil {
-		space.Table.Sweep()
+	if errors.Join(errs...) == nil {
+		space.Table.Sweep(pause) // or not, where a task is stuck
 	}
 	for _, p := range ps {
 		for _, t := range p.Tasks {

@@ -58,7 +58,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 	if !space.Resident { // else tasks are not stepped out of runs: there is no guard
 		space.Table = table
 	}
-	stuck := s.loop.HaltAll(ps)
+	pause := s.loop.HaltAll(ps)
 	if err := s.leaveOurs(space, table, ps); err != nil {
 		if err == errWithin {
 			err = errComesBack
@@ -73,16 +73,16 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 		if err := s.guard.Again(p, table); err != nil {
 			return err
 		}
-		stuck = s.loop.HaltAll(ps)
+		pause = s.loop.HaltAll(ps)
 	}
 	for _, t := range p.Tasks {
 		t.Watched = true // unknown: clear them in any case
 	}
-	err := s.dismantle(space, ps, stuck)
+	err := s.dismantle(space, ps, pause)
 	if errors.Is(err, errWithin) && space.Resident {
 		err = errors.Join(errComesBack, err)
 	}
-	if t, e := s.remote.TaskOf(p); !table.Prepared() && t != nil && stuck == 0 { // it died while it came, or went
+	if t, e := s.remote.TaskOf(p); !table.Prepared() && t != nil && pause.Stuck() == 0 { // it died while it came, or went
 		err = errors.Join(err, e, s.unmap(t))
 	}
 	return errors.Join(err, s.unhaltTasks(p))

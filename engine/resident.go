@@ -106,7 +106,7 @@ func (s *session) leave(p *inferior.Process) error {
 	ps := s.loop.Sharing(p.Space)
 	s.noteLost(p.Space, p.Space.Table.Sites())
 	err := errStuck
-	if s.loop.HaltAll(ps) == 0 {
+	if s.loop.HaltAll(ps).Stuck() == 0 {
 		err = s.makeResident(p, ps)
 	}
 	if err != nil {

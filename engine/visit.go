@@ -23,7 +23,7 @@ func (s *session) armBytes(space *inferior.Space, ups []*breakpoint.Upgrade) (le
 		return ups, err // in a pause it is seen for certain
 	}
 	for _, up := range bytes { // each by itself: what lies between them is not written
-		if err := space.Table.Arm([]*breakpoint.Upgrade{up})[0]; err != nil {
+		if err := space.Table.ArmByte(up); err != nil {
 			s.giveUp(space, up, err)
 		}
 	}

@@ -133,7 +133,7 @@ func (s *session) setAllWatches(proc *inferior.Process) error {
 	if err := s.guard.Swallow(proc.Space, false); err != nil {
 		return err
 	}
-	stuck := s.loop.HaltAll([]*inferior.Process{proc})
+	stuck := s.loop.HaltAll([]*inferior.Process{proc}).Stuck()
 	var errs []error
 	for _, t := range proc.Tasks {
 		if t.AtEvent() {

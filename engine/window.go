@@ -27,12 +27,12 @@ func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
 		if err != nil {
 			return err
 		}
-		begin := func(int) error {
+		begin := func(breakpoint.Pause) error {
 			at = now()
 			return forgetHits(list, at)
 		}
 		if onlyCounter(list) != nil {
-			return begin(0)
+			return begin(breakpoint.Pause{})
 		}
 		return s.loop.WhileHalted(begin, s.spacesOf(list)...)
 	})
@@ -153,14 +153,14 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 	for proc, own := range sites {
 		s.noteLost(proc.Space, own)
 	}
-	err = s.loop.WhileHalted(func(stuck int) error {
+	err = s.loop.WhileHalted(func(pause breakpoint.Pause) error {
 		at = now()
 		for _, p := range list {
 			p.stopCounting()
 		}
 		var errs []error
 		for proc, own := range places {
-			all, err := s.takeOut(proc, own, sites[proc], stuck)
+			all, err := s.takeOut(pause, proc, own, sites[proc])
 			sites[proc] = all
 			errs = append(errs, err)
 		}
@@ -186,7 +186,7 @@ func (s *session) retireCounter(p *probe, only *placement) (at int64, err error)
 	for _, pl := range p.places {
 		site, err := s.takeOff(pl)
 		if errs = append(errs, err); site != nil {
-			errs = append(errs, space.Table.Clear([]*breakpoint.Site{site}))
+			errs = append(errs, space.Table.Remove([]*breakpoint.Site{site}))
 		}
 	}
 	all, err := s.loop.Visit(space, func(*inferior.Task) {})
@@ -216,11 +216,11 @@ func (p *probe) stopCounting() {
 // takeOut takes placements, of one process whose tasks are halted, off their sites, which
 // it gives back with those that they share jumps with. If not all tasks are halted, or
 // jumps of others can't be taken away, nothing is.
-func (s *session) takeOut(proc *inferior.Process, places []*placement, own []*breakpoint.Site, stuck int) (all []*breakpoint.Site, err error) {
+func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places []*placement, own []*breakpoint.Site) (all []*breakpoint.Site, err error) {
 	var others []*breakpoint.Site
 	if len(own) > 0 {
 		all = proc.Space.Table.Sharing(own)
-		if others = served(all); len(others) == 0 && stuck > 0 && slices.ContainsFunc(all, (*breakpoint.Site).Jumps) {
+		if others = served(all); len(others) == 0 && pause.Stuck() > 0 && slices.ContainsFunc(all, (*breakpoint.Site).Jumps) {
 			err = fmt.Errorf("%w: %w", errStuck, tasks.ErrBusy)
 		}
 		if err = errors.Join(err, s.downgrade(proc.Space, others, "")); err != nil {
@@ -244,7 +244,7 @@ func (s *session) takeOut(proc *inferior.Process, places []*placement, own []*br
 		}
 	}
 	if len(removed) > 0 {
-		errs = append(errs, proc.Space.Table.Clear(removed))
+		errs = append(errs, proc.Space.Table.Clear(pause, removed))
 	}
 	if err = errors.Join(errs...); err == nil {
 		s.spareCounters(unused)

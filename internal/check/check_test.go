@@ -102,6 +102,10 @@ func TestRules(t *testing.T) {
 		{"a size", "engine/internal/ptrace/a.go", `import "unsafe"; func f(n int) { g(uintptr(n)) }`, ""},
 		{"a remainder", "engine/handler/interp/a.go", `import "unsafe"; func f(p *int) bool { return uintptr(unsafe.Pointer(p))%8 == 0 }`, ""},
 
+		{"halted", "engine/a.go", `import "@/breakpoint"; var _ = breakpoint.NewPause(0)`, "engine/a.go:1: halted"},
+		{"no pause", "engine/a.go", `import "@/breakpoint"; var _ = breakpoint.Pause{}`, ""},
+		{"halts", "engine/internal/tasks/a.go", `import "@/breakpoint"; var _ = breakpoint.NewPause(0)`, ""},
+
 		{"named", "engine/a.go", `import "os"; var _, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", 1))`, "engine/a.go:1: named"},
 		{"named by hand", "engine/a.go", `import "os"; var _, _ = os.ReadFile("/proc/" + strconv.Itoa(1))`, "named"},
 		{"its own", "engine/a.go", `import "os"; var _, _ = os.ReadFile("/proc/self/status")`, ""},

@@ -99,6 +99,7 @@ var rules = []rule{
 	{"lent", checkLent},
 	{"moved", checkMoved},
 	{"named", checkNamed},
+	{"halted", checkHalted},
 }
 
 type rule struct {
@@ -269,6 +270,22 @@ func isPointer(e ast.Expr, pointers map[string]bool) bool {
 		return pointers[e.Name]
 	}
 	return false
+}
+
+// halter is the one package that halts tasks.
+const halter = "engine/internal/tasks"
+
+// checkHalted holds that only what halts tasks says that they stand.
+func checkHalted(s source, tell func(int, string)) {
+	if s.pkg == halter {
+		return
+	}
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && selected(sel) == "breakpoint.NewPause" {
+			tell(s.line(sel), "only "+halter+" halts tasks, and says that they stand")
+		}
+		return true
+	})
 }
 
 // checkNamed holds that only package procfs, and the door, name another task's files in /proc.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -61,9 +62,9 @@ func (s *Set) Unhalt(t *inferior.Task) error {
 	return s.LetGo(t, signal)
 }
 
-// HaltAll stops all tasks of ps, those too that are made meanwhile; it gives
-// back how many do not stop in time. Each task is held once more.
-func (s *Set) HaltAll(ps []*inferior.Process) (stuck int) {
+// HaltAll stops all tasks of ps, those too that are made meanwhile; the pause says how many
+// do not stop in time. It lasts until they are let go: each task is held once more.
+func (s *Set) HaltAll(ps []*inferior.Process) breakpoint.Pause {
 	s.Follower.leave(false) // nobody shall wait for a thread of the idle class
 	var waiting []*inferior.Task
 	for _, p := range ps {
@@ -93,7 +94,7 @@ func (s *Set) HaltAll(ps []*inferior.Process) (stuck int) {
 	for _, p := range ps {
 		p.Hold--
 	}
-	return len(Moving(ps))
+	return breakpoint.NewPause(len(Moving(ps)))
 }
 
 // UnhaltAll ends HaltAll for one process.
@@ -162,19 +163,19 @@ func Moving(ps []*inferior.Process) (ts []*inferior.Task) {
 
 // WhileHalted runs f while all tasks of some spaces that can be are halted, and none
 // of these stands behind a jump. In such a pause of the same spaces it runs f at once.
-func (s *Set) WhileHalted(f func(stuck int) error, spaces ...*inferior.Space) error {
+func (s *Set) WhileHalted(f func(breakpoint.Pause) error, spaces ...*inferior.Space) error {
 	if len(s.standing) > 0 && !slices.ContainsFunc(spaces, func(space *inferior.Space) bool { return !slices.Contains(s.standing, space) }) {
-		return f(len(Moving(s.Sharing(spaces...))))
+		return f(breakpoint.NewPause(len(Moving(s.Sharing(spaces...)))))
 	}
 	if err := s.Pump(func() bool { return !vforks(s.Sharing(spaces...)) }); err != nil && err != ErrBusy {
 		return err
 	}
 	ps := s.Sharing(spaces...)
 	start := ptrace.Now()
-	stuck := s.HaltAll(ps)
+	pause := s.HaltAll(ps)
 	outer := s.standing
 	s.standing = spaces
-	err := f(stuck)
+	err := f(pause)
 	s.standing = outer
 	var errs []error
 	for _, p := range ps {
