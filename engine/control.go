@@ -56,7 +56,7 @@ func (s *session) InterruptTask(tid int) error {
 // stoppedEvent tells of a task that a request has stopped.
 func (s *session) stoppedEvent(t *inferior.Task) *event.Event {
 	e := &event.Event{Kind: event.Stopped, PID: t.Process.PID, TID: t.TID, Signal: int(t.HeldSig)}
-	if r, err := s.view(t); err == nil {
+	if r, err := s.xol.View(t); err == nil {
 		e.Addr = arch.Addr(r[s.isa.PCReg()])
 	}
 	return e
@@ -129,7 +129,7 @@ func (s *session) Tasks(pid int) (tasks []Task, err error) {
 			d := Task{TID: t.TID, Name: procfs.Comm(t.TID), Stopped: t.State == inferior.Stopped}
 			if d.Stopped {
 				d.Signal = int(t.HeldSig)
-				if r, err := s.view(t); err == nil {
+				if r, err := s.xol.View(t); err == nil {
 					d.PC = arch.Addr(r[s.isa.PCReg()])
 				}
 			}
@@ -146,7 +146,7 @@ func (s *session) Registers(tid int) (r arch.Regs, err error) {
 	err = s.loop.Do(func() error {
 		t, err := s.loop.Stopped(tid)
 		if err == nil {
-			r, err = s.view(t)
+			r, err = s.xol.View(t)
 		}
 		return err
 	})
@@ -160,28 +160,8 @@ func (s *session) SetRegisters(tid int, regs arch.Regs) error {
 		if err != nil {
 			return err
 		}
-		return s.setView(t, regs)
+		return s.xol.SetView(t, regs)
 	})
-}
-
-// setView sets a task's registers as the program has them: a task in a slot
-// stays there as long as its PC is not changed.
-func (s *session) setView(t *inferior.Task, regs arch.Regs) error {
-	shown, err := s.view(t)
-	if err != nil {
-		return err
-	}
-	raw, err := t.Regs()
-	if err != nil {
-		return err
-	}
-	pc, sp := s.isa.PCReg(), s.isa.SPReg()
-	if regs[pc] == shown[pc] {
-		regs[pc] = raw[pc]
-		regs[sp] -= shown[sp] - raw[sp]
-	}
-	t.SetRegs(&regs)
-	return t.Flush()
 }
 
 // ReadMemory implements Session.

@@ -57,7 +57,7 @@ func (h *opened) under(c arch.Convention) (*variant, error) {
 
 // variantAt is a handler for the function that a task stands in.
 func (s *session) variantAt(h *opened, t *inferior.Task) (*variant, error) {
-	pc, err := s.shownPC(t)
+	pc, err := s.xol.ShownPC(t)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, pause
 // leaveHere takes a halted task out of ptracer's code and debug registers: it goes on where
 // the program is.
 func (s *session) leaveHere(t *inferior.Task) error {
-	if err := s.leaveSlot(t, false); err != nil {
+	if err := s.xol.LeaveSlot(t, false); err != nil {
 		return err
 	}
 	err := s.clearWatches(t)

@@ -63,7 +63,7 @@ func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
 		ptrace.SyscallReturn(&after, ^uint64(enosys-1), site.End())
 		t.SetRegs(&after)
 	case ptrace.Trap, ptrace.Group: // it comes to the site again
-		if err := s.leaveSlot(t, true); err != nil {
+		if err := s.xol.LeaveSlot(t, true); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"github.com/ptracer/ptracer/arch"
@@ -100,7 +99,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 	}
 	s.stats.hits.Add(1)
 	s.loop.Follower.Hit(t)
-	if len(t.Process.Space.Skips) > 0 && s.skipped(t, addr) {
+	if len(t.Process.Space.Skips) > 0 && s.xol.Skipped(t, addr) {
 		return s.pass(t, site, blocked)
 	}
 	g := site.Tag.(*tag)
@@ -133,30 +132,13 @@ func (s *session) trapped(t *inferior.Task, addr arch.Addr) (bool, error) {
 	return info.Code() == ptrace.CodeBrkpt && info.Address() == addr, nil
 }
 
-// skipped says whether t comes back to a hit that has been told already.
-func (s *session) skipped(t *inferior.Task, addr arch.Addr) bool {
-	r, err := t.Regs()
-	if err != nil {
-		return false
-	}
-	space := t.Process.Space
-	i := slices.IndexFunc(space.Skips, func(k inferior.Skip) bool {
-		return k.Addr == addr && k.SP == r[s.isa.SPReg()]
-	})
-	if i < 0 {
-		return false
-	}
-	space.Skips = slices.Delete(space.Skips, i, i+1)
-	return true
-}
-
 // pass lets a task that has hit site go on by the site's rung.
 func (s *session) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
 	if site.Inst.Kind == arch.KindSyscall && t.Process.Space.Dispatches && !t.Moved {
 		return s.passDispatched(t, site, blocked)
 	}
 	if site.Rung == breakpoint.Step && !t.Moved {
-		return s.stepOver(t, site)
+		return s.xol.StepOver(t, site)
 	}
 	if t.Moved {
 		t.Moved = false

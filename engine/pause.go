@@ -115,7 +115,7 @@ func (s *session) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upg
 	now := *r
 	fix, _, inSlot := t.Process.Space.Table.Locate(pc)
 	if inSlot {
-		if now, err = s.applyFix(t, now, fix); err != nil {
+		if now, err = s.xol.Fixed(t, now, fix); err != nil {
 			return err
 		}
 	}

@@ -286,7 +286,7 @@ func (s *session) sweep(space *inferior.Space) error {
 	for _, p := range ps {
 		for _, t := range p.Tasks {
 			if t.AtEvent() {
-				errs = append(errs, s.leaveSlot(t, true))
+				errs = append(errs, s.xol.LeaveSlot(t, true))
 			}
 		}
 	}

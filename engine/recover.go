@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/xol"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -65,7 +66,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 		}
 		return errors.Join(err, s.unhaltTasks(p))
 	}
-	s.unquiet(p, table)
+	xol.Unquiet(p, table)
 	if space.Resident {
 		if err := s.unhaltTasks(p); err != nil {
 			return err
@@ -105,22 +106,6 @@ func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, l
 		return nil
 	}
 	return s.noteRegions(space)
-}
-
-// unquiet gives a halted task its signals back that a dead tracer had blocked for a step
-// which it did not come to: the guard was not asked. Nothing else blocks just those.
-func (s *session) unquiet(p *inferior.Process, table *breakpoint.Table) {
-	var note [16]byte
-	if !table.Prepared() || p.Space.Memory.Read(table.GuardHeader()+arch.GuardNote, note[:]) != nil {
-		return
-	}
-	t := p.Tasks[int(le64(note[:]))]
-	if t == nil || !t.AtEvent() {
-		return
-	}
-	if mask, err := ptrace.GetSigMask(t.TID); err == nil && mask == quietMask&^bitsForced {
-		_ = ptrace.SetSigMask(t.TID, le64(note[arch.GuardNoteMask-arch.GuardNote:]))
-	}
 }
 
 // unhaltTasks ends haltAll for one process.

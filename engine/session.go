@@ -19,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
+	"github.com/ptracer/ptracer/engine/internal/xol"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -42,6 +43,7 @@ type session struct {
 	loop   *tasks.Set
 	remote *remote.Caller
 	guard  *guard.Guard
+	xol    *xol.XOL
 
 	exits    map[int]Exit
 	newTasks int // that came when few lines were left
@@ -109,6 +111,7 @@ func newSession(opts []Options) (*session, error) {
 	s.loop = tasks.New(s)
 	s.remote = remote.New(s.loop, s.isa)
 	s.guard = guard.New(s.loop, s.remote)
+	s.xol = xol.New(s.loop, s.guard, s.isa)
 	if len(opts) == 1 {
 		s.opts = opts[0]
 	}

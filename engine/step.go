@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
 // A step that a tracer asks for is made without the CPU's single step, which on
@@ -37,24 +38,24 @@ func (s *session) Step(tid int) error {
 
 // step has a task that a tracer keeps stopped execute one instruction.
 func (s *session) step(t *inferior.Task) error {
-	at, err := s.shownPC(t)
+	at, err := s.xol.ShownPC(t)
 	if err != nil {
 		return err
 	}
 	kept := t.Kept
-	if site := t.Process.Space.Table.At(at); site != nil && site.Armed() && !s.inSlot(t) {
+	if site := t.Process.Space.Table.At(at); site != nil && site.Armed() && !xol.InSlot(t) {
 		// A hit first: it may stop, and may change where the task goes on.
 		if err := s.makeRoom(t.Process, []arch.Addr{at}, 1); err != nil {
 			return err
 		}
-		if err := s.loop.RunTo(t, func() bool { return s.inSlot(t) || t.Kept != kept || s.elsewhere(t, at) }); err != nil {
+		if err := s.loop.RunTo(t, func() bool { return xol.InSlot(t) || t.Kept != kept || s.xol.Elsewhere(t, at) }); err != nil {
 			return err
 		}
-		if t.Kept != kept || s.elsewhere(t, at) {
+		if t.Kept != kept || s.xol.Elsewhere(t, at) {
 			return nil
 		}
 	}
-	next, err := s.nextOf(t, at)
+	next, err := s.xol.Next(t, at)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 	}
 	err = s.loop.RunTo(t, func() bool { return arrived || t.Kept != kept || t.Process != p || t.Stop.Kind == ptrace.Exec })
 	if t.State == inferior.Stopped && pl.site != nil && len(pl.site.Tag.(*tag).list) == 1 {
-		err = errors.Join(err, s.leaveSlot(t, false)) // which is going to be another's
+		err = errors.Join(err, s.xol.LeaveSlot(t, false)) // which is going to be another's
 	}
 	if s.loop.Procs[p.PID] != p {
 		return err
@@ -138,36 +139,4 @@ func (s *session) jumpAgain(p *inferior.Process) error {
 		return nil
 	}
 	return err
-}
-
-// shownPC is where a stopped task is shown.
-func (s *session) shownPC(t *inferior.Task) (arch.Addr, error) {
-	r, err := s.view(t)
-	return arch.Addr(r[s.isa.PCReg()]), err
-}
-
-// inSlot is whether a stopped task stands in code of ours.
-func (s *session) inSlot(t *inferior.Task) bool {
-	pc, err := t.PC()
-	return err == nil && t.Process.Space.Table.InArea(pc)
-}
-
-// elsewhere is whether a stopped task is not shown at an address any more.
-func (s *session) elsewhere(t *inferior.Task, at arch.Addr) bool {
-	pc, err := s.shownPC(t)
-	return err == nil && pc != at
-}
-
-// nextOf is where a task goes on behind the instruction at which it is shown.
-func (s *session) nextOf(t *inferior.Task, at arch.Addr) (arch.Addr, error) {
-	table := t.Process.Space.Table
-	r, err := s.view(t)
-	if err != nil {
-		return 0, err
-	}
-	code := make([]byte, s.isa.MaxInst())
-	for len(code) > 0 && table.ReadOriginal(at, code) != nil {
-		code = code[:len(code)-1]
-	}
-	return s.isa.Next(slices.Clip(code), at, &r, table.ReadOriginal)
 }

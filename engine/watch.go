@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
+	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
 // watches are the hardware probes: for each process the same debug registers
@@ -191,7 +192,7 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 	}
 	s.stats.hits.Add(1)
 	view := *r
-	told := len(t.Process.Space.Skips) > 0 && s.skipped(t, arch.Addr(view[s.isa.PCReg()]))
+	told := len(t.Process.Space.Skips) > 0 && s.xol.Skipped(t, arch.Addr(view[s.isa.PCReg()]))
 	for i, pl := range w {
 		if pl != nil && bits>>i&1 != 0 && !t.Process.Silent && !told && !pl.probe.spec.Held {
 			s.watchHit(t, pl, &view)
@@ -227,7 +228,7 @@ func (s *session) leaveWatch(t *inferior.Task) error {
 	pc := arch.Addr(view[s.isa.PCReg()])
 	if s.watchesCode(t.Process, pc) && ptrace.TakeResume(&view) {
 		t.SetRegs(&view)
-		addSkip(t, pc, view[s.isa.SPReg()])
+		xol.AddSkip(t, pc, view[s.isa.SPReg()])
 	}
 	return nil
 }
@@ -263,7 +264,7 @@ func (s *session) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debu
 	}
 	if stop.Kind == ptrace.Signal { // came before the instruction, to which the task comes back
 		if now, err := t.PC(); err == nil && now == pc {
-			addSkip(t, pc, sp)
+			xol.AddSkip(t, pc, sp)
 		}
 	}
 	return s.Decide(t, stop)

@@ -22,6 +22,7 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/xol"},
 	{"engine/internal/guard"},
 	{"engine/internal/remote"},
 	{"engine/internal/tasks"},
