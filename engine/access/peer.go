@@ -24,7 +24,7 @@ type Peer struct {
 
 // PeerOf completes what a socket tells of a peer (SO_PEERCRED) by what its
 // process has now. Between the two the process may have executed another
-// program, with more rights, while who has connected holds the socket still: its
+// program, with more rights, while the peer holds the socket still: its
 // capabilities count only for root, whom a program gives nothing that it could not
 // have, and nothing counts where its ids differ from each other.
 func PeerOf(pid int, uid, gid uint32) (Peer, error) {
@@ -93,7 +93,7 @@ func MayTrace(p Peer, pid int) error {
 	mode, ns := procfs.Yama(), procfs.UserNamespace(pid)
 	switch {
 	case !st.Same("Uid", p.UID) || !st.Same("Gid", p.GID):
-		return no(ErrOtherUser, fmt.Sprintf("uid %s, gid %s; who asks has %d, %d", st.First("Uid"), st.First("Gid"), p.UID, p.GID), "ask as that user, or as root")
+		return no(ErrOtherUser, fmt.Sprintf("uid %s, gid %s; the client has %d, %d", st.First("Uid"), st.First("Gid"), p.UID, p.GID), "ask as that user, or as root")
 	case p.NS == "" || ns != "" && ns != p.NS:
 		return no(ErrNamespace, ns, "ask from within that namespace")
 	case st.Hex("CapPrm")&^p.Caps != 0:

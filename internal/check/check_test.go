@@ -106,6 +106,11 @@ func TestRules(t *testing.T) {
 		{"no pause", "engine/a.go", `import "@/breakpoint"; var _ = breakpoint.Pause{}`, ""},
 		{"halts", "engine/internal/tasks/a.go", `import "@/breakpoint"; var _ = breakpoint.NewPause(0)`, ""},
 
+		{"plain", "procfs/a.go", "// We wait.\npackage p", "procfs/a.go:1: plain"},
+		{"plain inside", "procfs/a.go", "func f() { g() } // nobody knows", "plain"},
+		{"plainly", "procfs/a.go", "// The tracer waits.\npackage p", ""},
+		{"not yet plain", "engine/a.go", "// We wait.\npackage p", ""},
+
 		{"named", "engine/a.go", `import "os"; var _, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", 1))`, "engine/a.go:1: named"},
 		{"named by hand", "engine/a.go", `import "os"; var _, _ = os.ReadFile("/proc/" + strconv.Itoa(1))`, "named"},
 		{"its own", "engine/a.go", `import "os"; var _, _ = os.ReadFile("/proc/self/status")`, ""},

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/token"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -101,6 +102,7 @@ var rules = []rule{
 	{"moved", checkMoved},
 	{"named", checkNamed},
 	{"halted", checkHalted},
+	{"plain", checkPlain},
 }
 
 type rule struct {
@@ -287,6 +289,29 @@ func checkHalted(s source, tell func(int, string)) {
 		}
 		return true
 	})
+}
+
+// spoken are the folders whose comments are in plain English by now: the subject is named.
+var spoken = []string{
+	"procfs", "engine/access", "engine/internal/guard", "engine/internal/inferior", "engine/internal/remote",
+	"engine/internal/tasks", "engine/internal/xol", "symbols/goruntime", "symbols/unwind",
+}
+
+// vague are words that stand for a subject that is not named.
+var vague = regexp.MustCompile(`(?i)\b(we|us|ours?|he|his|him|nobody|somebody|whoever|who)\b`)
+
+// checkPlain holds comments there to it.
+func checkPlain(s source, tell func(int, string)) {
+	if !slices.ContainsFunc(spoken, func(folder string) bool { return within(s.pkg, folder) }) {
+		return
+	}
+	for _, group := range s.file.Comments {
+		for _, c := range group.List {
+			if word := vague.FindString(c.Text); word != "" {
+				tell(s.line(c), fmt.Sprintf("a comment says %q: name the subject (the tracer, the program, the task)", word))
+			}
+		}
+	}
 }
 
 // checkNamed holds that only package procfs, and the door, name another task's files in /proc.

@@ -86,7 +86,7 @@ func read(fsys fs.FS, name string) (source, error) {
 	if err != nil {
 		return s, err
 	}
-	if s.file, err = parser.ParseFile(s.fset, name, text, parser.SkipObjectResolution); err != nil {
+	if s.file, err = parser.ParseFile(s.fset, name, text, parser.SkipObjectResolution|parser.ParseComments); err != nil {
 		return s, err
 	}
 	for _, spec := range s.file.Imports {

@@ -116,7 +116,7 @@ func Search(memory Memory, threads int, m *symbols.Module) (list []Goroutine, er
 		}
 		return nil
 	})
-	if err == nil && !found && threads > 1 { // with one thread nobody has been there to preempt
+	if err == nil && !found && threads > 1 { // with one thread there was none to preempt it
 		err = ErrUnknown
 	}
 	return list, err

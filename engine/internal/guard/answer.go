@@ -56,11 +56,11 @@ func OwnAction(p *inferior.Process) *ptrace.SigAction {
 // of a new one of the program's, if they differ.
 func (g *Guard) renew(t *inferior.Task) error {
 	st := &t.Process.Space.Guard
-	ours := Action(st.Old, t.Process.Space.Table)
-	if ours == st.Ours {
+	action := Action(st.Old, t.Process.Space.Table)
+	if action == st.Ours {
 		return g.loop.Resume(t, 0)
 	}
-	st.Ours = ours
+	st.Ours = action
 	return g.Repair(t)
 }
 

@@ -176,10 +176,10 @@ func (g *Guard) Remove(t *inferior.Task) error {
 // that for a trap that a task met with SIGTRAP blocked, and left the rest
 // (force_sig_info_to_task, kernel/signal.c). A program that asks for the default has other
 // flags, or none.
-func isReset(now, ours *ptrace.SigAction) bool {
+func isReset(now, guard *ptrace.SigAction) bool {
 	was := *now
-	was.Handler = ours.Handler
-	return now.Handler == ptrace.SigDfl && was == *ours
+	was.Handler = guard.Handler
+	return now.Handler == ptrace.SigDfl && was == *guard
 }
 
 // Recover reads what is known of a dead tracer's guard. Whether it is installed the

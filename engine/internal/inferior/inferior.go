@@ -13,12 +13,12 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// State is where a task is, as far as we know.
+// State is where a task is, as far as it is known.
 type State uint8
 
 const (
 	Running   State = iota // or on its way to a stop not yet waited for
-	Stopped                // waits for our next request
+	Stopped                // waits for the next request
 	Listening              // in a job-control stop (PTRACE_LISTEN)
 	Gone                   // ended
 )
@@ -33,8 +33,8 @@ type Task struct {
 
 	Settled       bool            // registers say how to go on with an interrupted system call (arm64)
 	Fresh         bool            // has not had its first stop
-	Asked         bool            // an Interrupt of ours has not been answered by a stop yet
-	Hold          int             // requests of ours in progress that keep it stopped
+	Asked         bool            // an Interrupt has not been answered by a stop yet
+	Hold          int             // requests in progress that keep it stopped
 	VForks        bool            // waits for its child by vfork, or is about to
 	User          bool            // a tracer keeps it stopped
 	Kept          int             // how often a probe has had it stopped
@@ -52,7 +52,7 @@ type Task struct {
 }
 
 // Skip is a hit that was told before a signal took the task out of the slot:
-// who comes back to the site at that stack pointer makes no new hit. That is
+// a task that comes back to the site at that stack pointer makes no new hit. That is
 // another task where a Go program's handler has preempted the goroutine.
 type Skip struct {
 	TID  int // that the signal took out
@@ -66,7 +66,7 @@ type Process struct {
 	Tasks   map[int]*Task
 	Space   *Space
 	Follow  bool     // its children are traced, too
-	Silent  bool     // a child we do not follow, kept only until it lets go of its parent's memory
+	Silent  bool     // a child that is not followed, kept only until it lets go of its parent's memory
 	VFork   *Process // parent whose memory it shares since vfork or clone(CLONE_VM)
 	Modules map[string]*symbols.Module
 	Name    string // comm
@@ -74,14 +74,14 @@ type Process struct {
 	Ancestors []int
 	Exit      *ptrace.Stop
 	Leaving   bool
-	Stale     bool // what was put into its parent may not be in it as we know it
+	Stale     bool // what was put into its parent may not be in it as it is known
 	Hold      int  // requests in progress that halt all its tasks, and new ones
 	// Old is the program's own SIGTRAP action where it is not the space's.
 	Old   *ptrace.SigAction
 	Traps bool // has been given a SIGTRAP of its own
 	// Allowed are those of whom it is known whether they may have probes in it.
 	Allowed map[any]bool
-	// Guarded: its SIGTRAP handler is ours. Processes that share a space have
+	// Guarded: its SIGTRAP handler is the guard. Processes that share a space have
 	// handlers of their own.
 	Guarded bool
 	// Reguard: it is to get that handler, before it runs, for it was made without
@@ -105,7 +105,7 @@ type Space struct {
 	Threads arch.Addr // its threads' table for handlers, 0: none
 	// Epoch grows with what is written into it; see fork.go of the engine.
 	Epoch  uint64
-	Stacks arch.Addr // stacks of ours for its threads, 0: none
+	Stacks arch.Addr // stacks of ptracer's for its threads, 0: none
 	// NoLines: its threads can't be told apart by what the ABI says.
 	// LinesChecked: it was looked whether they can.
 	NoLines, LinesChecked bool
@@ -115,19 +115,19 @@ type Space struct {
 	Dispatches            bool   // system calls come back to some of its tasks
 	NoTime, TimeChecked   bool   // the CPU's counter of time is forbidden to it; it was looked whether
 	Skips                 []Skip // sites that tasks come back to without a new hit
-	// Scratch is where stubs lie before and after we have a mapping of our own.
+	// Scratch is where stubs lie before and after there is a mapping for them.
 	Scratch arch.Addr
 }
 
-// Guard is what we know of the SIGTRAP handler that we put into a space's
+// Guard is what is known of the SIGTRAP handler that ptracer puts into a space's
 // process.
 type Guard struct {
 	Installed bool
-	Data      arch.Addr        // a page of ours that the tracee's kernel may write
+	Data      arch.Addr        // the page: memory that the tracee's kernel may write
 	Ours      ptrace.SigAction // as installed
 	Old       ptrace.SigAction // the program's own
 	Watches   bool             // there are watchpoints
-	Swallow   bool             // it has been told that debug traps may be ours
+	Swallow   bool             // it has been told that debug traps may be ptracer's
 }
 
 // Begin records a new stop: what was known of the registers is void.
@@ -159,7 +159,7 @@ func (t *Task) AtEvent() bool {
 	return t.State == Stopped && (t.Stop.Kind == ptrace.Trap || t.Stop.Kind == ptrace.Group)
 }
 
-// Held says whether somebody wants the task to stay stopped.
+// Held reports whether the task is to stay stopped.
 func (t *Task) Held() bool { return t.Hold > 0 || t.User }
 
 // Regs gives the general registers, to be changed only through SetRegs.

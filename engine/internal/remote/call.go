@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Call has a halted task make one system call. We may die at any moment of
+// Call has a halted task make one system call. The tracer may die at any moment of
 // it: the stub by itself restores the task's registers and goes on where the
 // task was, and it is never in memory that the program executes.
 func (c *Caller) Call(t *inferior.Task, nr uint64, args ...uint64) (uint64, error) {
@@ -87,7 +87,7 @@ func (c *Caller) callState(t *inferior.Task) (arch.CallState, error) {
 	return st, err
 }
 
-// writeStub puts the stub, and a note of what it is for, into our base area, or, before
+// writeStub puts the stub, and a note of what it is for, into the base area, or, before
 // there is one, into the unused end of the vdso's last page, which is never executed.
 func (c *Caller) writeStub(t *inferior.Task, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
 	space := t.Process.Space
@@ -142,7 +142,7 @@ func scratch(p *inferior.Process, n int) (arch.Addr, error) {
 	n = (n + 15) &^ 15
 	try := func(m procfs.Mapping) (arch.Addr, bool) {
 		if breakpoint.Ours(p.Space.Memory, m.Start) > 0 {
-			return 0, false // ours, and perhaps about to go
+			return 0, false // ptracer's, and perhaps about to go
 		}
 		buf := make([]byte, n+32) // some distance from what is used
 		at := m.End - arch.Addr(len(buf))
@@ -215,7 +215,7 @@ func (c *Caller) toSyscallStop(t *inferior.Task, saved *arch.Regs) error {
 
 // learnRestart settles how a task that was stopped inside a system call goes on
 // with it. On amd64 the registers tell. On arm64 the kernel has put the PC back
-// on the svc before we see the stop, and whether it would have made the call
+// on the svc before the tracer sees the stop, and whether it would have made the call
 // anew or restart_syscall (which knows how much of a sleep is left) is seen only
 // at the entry: so the task is let go up to there, and stopped once more.
 func (c *Caller) learnRestart(t *inferior.Task) error {
@@ -264,7 +264,7 @@ func (c *Caller) learnRestart(t *inferior.Task) error {
 	return nil
 }
 
-// afterCall gives a task that stands at the exit of our call its registers
+// afterCall gives a task that stands at the exit of such a call its registers
 // back. The detour over an event stop lets the kernel finish what it was doing
 // for the program, the restart of an interrupted system call above all.
 func (c *Caller) afterCall(t *inferior.Task, saved *arch.Regs) error {

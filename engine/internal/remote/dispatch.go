@@ -8,12 +8,12 @@ import (
 )
 
 // A task may have its own system calls come back to it as SIGSYS, but those that code
-// in a range makes (prctl(2), PR_SET_SYSCALL_USER_DISPATCH; Wine does so). Code of ours
+// in a range makes (prctl(2), PR_SET_SYSCALL_USER_DISPATCH; Wine does so). Code of ptracer's
 // is never in that range, and the kernel looks before a tracer sees the call's entry
 // (syscall_enter_from_user_mode). So it is off for each call that the tracer has a task make,
 // from before the task goes on up to the call's entry. A tracer that is killed in
 // between leaves it off, for that one task. Whatever it leaves else makes no more calls
-// of ours: on amd64 the stub goes back without one, and no other instruction set has it.
+// for the tracer: on amd64 the stub goes back without one, and no other instruction set has it.
 
 // ErrDispatch is of a task that can't be had to make system calls, for they would come
 // back to it, and the kernel can't be told otherwise.
@@ -24,7 +24,7 @@ var ErrDispatch = errors.New("the process has its own system calls come back to 
 var GetDispatch = ptrace.GetDispatch
 
 // DispatchOf is what of a stopped task's system calls comes back to it. A kernel that
-// can't tell says nothing: a call of ours shows it.
+// can't tell says nothing: a call that the tracer has it make shows it.
 func DispatchOf(t *inferior.Task) (ptrace.Dispatch, error) {
 	d, err := GetDispatch(t.TID)
 	if errors.Is(err, ptrace.ErrUnsupported) {
@@ -54,8 +54,8 @@ func Redispatch(t *inferior.Task) error {
 	return ptrace.SetDispatch(t.TID, d)
 }
 
-// isDispatched is whether the signal that a task in our stub has got is that call of
-// ours, come back to it.
+// isDispatched reports whether the signal that a task in a stub has got is the stub's call,
+// come back to it.
 func isDispatched(t *inferior.Task, stop ptrace.Stop) bool {
 	const sysUserDispatch = 2 // siginfo.h
 	var info ptrace.SigInfo

@@ -11,15 +11,15 @@ import (
 )
 
 // A task that has forbidden itself system calls (seccomp(2)) may be killed for those
-// that we have it make. Its filters are suspended for each of them where we may do
+// that the tracer has it make. Its filters are suspended for each of these where the tracer may do
 // that, and only for it: nothing of the program's runs meanwhile, and the kernel puts
-// them in force again with the end of the tracing, so that our death can't lift them
-// (__secure_computing, kernel/seccomp.c; __ptrace_unlink, kernel/ptrace.c). Where we
-// may not, a task makes no call for us, unless it lives under the very filters that we
-// live under ourselves: a container's.
+// them in force again with the end of the tracing, so that the tracer's death can't lift them
+// (__secure_computing, kernel/seccomp.c; __ptrace_unlink, kernel/ptrace.c). Where the tracer
+// may not, a task makes no call for it, unless it lives under the very filters that the
+// tracer lives under itself: a container's.
 
-// ErrSeccomp is of a process whose tasks can't be had to make the system calls that
-// probes need.
+// ErrSeccomp is returned for a process whose tasks can't make the system calls that probes
+// need.
 var ErrSeccomp = errors.New("the process has a seccomp filter of its own, which may kill it for the system calls that probes need; " +
 	"to suspend it takes CAP_SYS_ADMIN")
 
@@ -43,13 +43,13 @@ func CheckSeccomp(tid int) error {
 	if err != nil || theirs.Mode == 0 {
 		return nil // one that has gone will say so
 	}
-	if ours, err := OwnSeccomp(); err == nil && ours == theirs {
+	if own, err := OwnSeccomp(); err == nil && own == theirs {
 		return nil
 	}
 	return fmt.Errorf("task %d: %w", tid, ErrSeccomp)
 }
 
-// Forbids is whether an error is that a task can't be had to make system calls.
+// Forbids reports whether an error is that a task can't make system calls for the tracer.
 func Forbids(err error) bool { return errors.Is(err, ErrSeccomp) || errors.Is(err, ErrDispatch) }
 
 // suspendFilters suspends the filters of a stopped task, until restoreFilters. It does so whether

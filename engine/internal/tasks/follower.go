@@ -9,11 +9,11 @@ import (
 // idle CPU has to be woken, twice a hit. The tracee's affinity is its own; so
 // the session's thread follows the tracee instead, and takes the scheduling
 // class SCHED_IDLE while it does: the scheduler then counts the CPU as idle
-// and leaves a woken tracee there instead of moving it away from us
+// and leaves a woken tracee there instead of moving it away from the tracer
 // (select_idle_sibling, sched_idle_cpu in kernel/sched/fair.c).
 //
 // The tracee moves all the same now and then, to where the load balancer or a
-// wake-up by somebody else puts it; each hit is then a wake-up of another CPU
+// wake-up by another task puts it; each hit is then a wake-up of another CPU
 // until the thread follows. So a hit that took longer than the quickest is
 // followed by a look at where the tracee runs.
 //
@@ -107,7 +107,7 @@ func (m *Follower) starved(at, times int64) bool {
 	return took > times*m.before*int64(m.hits+2) && ptrace.RunDelay()-m.waited > took/2
 }
 
-// crowded says whether fewer than two CPUs are free, one of them ours. The Go
+// crowded reports whether fewer than two CPUs are free, one of them the tracer's. The Go
 // runtime's other threads, which look for work, are none that stay.
 func crowded() bool {
 	n := ptrace.Runnable()

@@ -30,7 +30,7 @@ func (s *Set) ToEventStop(t *inferior.Task) error {
 	if t.State == inferior.Gone {
 		return ptrace.ErrGone
 	}
-	s.Follower.leave(false) // nobody shall wait for a thread of the idle class
+	s.Follower.leave(false) // leave SCHED_IDLE first: other tasks must not wait for it
 	t.Asked = true
 	if err := ptrace.Interrupt(t.TID); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (s *Set) ToEventStop(t *inferior.Task) error {
 	return nil
 }
 
-// Unhalt ends a halt; the task goes on if nobody else holds it.
+// Unhalt ends a halt; the task goes on if nothing else holds it.
 func (s *Set) Unhalt(t *inferior.Task) error {
 	t.Hold = max(t.Hold-1, 0)
 	if t.State != inferior.Stopped || t.Held() {
@@ -65,7 +65,7 @@ func (s *Set) Unhalt(t *inferior.Task) error {
 // HaltAll stops all tasks of ps, those too that are made meanwhile; the pause says how many
 // do not stop in time. It lasts until they are let go: each task is held once more.
 func (s *Set) HaltAll(ps []*inferior.Process) breakpoint.Pause {
-	s.Follower.leave(false) // nobody shall wait for a thread of the idle class
+	s.Follower.leave(false) // leave SCHED_IDLE first: other tasks must not wait for it
 	var waiting []*inferior.Task
 	for _, p := range ps {
 		for _, t := range InOrder(p) {

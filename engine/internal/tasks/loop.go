@@ -12,7 +12,7 @@ func (s *Set) loop() {
 		s.d.Idle()
 		stop, err := s.wait()
 		if err != nil {
-			// ECHILD can't be while the bell lives; somebody killed it.
+			// ECHILD can't be while the bell lives: it was killed.
 			break
 		}
 		s.take(stop)
@@ -54,8 +54,8 @@ func (s *Set) everybody() {
 }
 
 // wait blocks until there is a stop. In a storm the next one is mostly there
-// already, the tracee having run in our place: then the Go scheduler need not
-// know, which otherwise gives our processor to another thread at each hit.
+// already, the tracee having run in the thread's place: then the Go scheduler need not
+// know, which otherwise gives the processor to another thread at each hit.
 func (s *Set) wait() (ptrace.Stop, error) {
 	if s.Follower.on {
 		if stop, ok, err := ptrace.Wait(-1, false); ok || err != nil {
@@ -102,8 +102,8 @@ func (s *Set) take(stop ptrace.Stop) {
 }
 
 // keep has a task that stays stopped not be told again. From then on the signal
-// that it stands at is lost if we die: the kernel must know already where the
-// task is to go on, which is not behind our trap.
+// that it stands at is lost if the tracer dies: the kernel must know already where the
+// task is to go on, which is not behind the trap.
 func (s *Set) keep(t *inferior.Task) {
 	if t.State == inferior.Stopped {
 		_ = t.Flush() // it may have been killed
@@ -113,7 +113,7 @@ func (s *Set) keep(t *inferior.Task) {
 	}
 }
 
-// Resume lets a stopped task go on, unless somebody holds it.
+// Resume lets a stopped task go on, unless something holds it.
 func (s *Set) Resume(t *inferior.Task, signal ptrace.Signo) error {
 	if t.Held() {
 		if !t.Asked {
@@ -128,7 +128,7 @@ func (s *Set) Resume(t *inferior.Task, signal ptrace.Signo) error {
 	return s.LetGo(t, signal)
 }
 
-// LetGo lets a stopped task go on, whoever holds it, to its next stop.
+// LetGo lets a stopped task go on to its next stop, also one that is held.
 func (s *Set) LetGo(t *inferior.Task, signal ptrace.Signo) error {
 	if err := t.Flush(); err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 )
 
 // Next waits for the stop of a task that goes on only for a moment: a step, or
-// a system call of ours. Others' stops wait meanwhile.
+// a system call that it makes for the tracer. Others' stops wait meanwhile.
 func (s *Set) Next(t *inferior.Task) (ptrace.Stop, error) {
 	for {
 		stop, err := s.stopOf(t)
@@ -28,8 +28,8 @@ func (s *Set) Next(t *inferior.Task) (ptrace.Stop, error) {
 	}
 }
 
-// stopOf waits for one task. The end of a process's first task is told when nobody has
-// to be told of its others' ends any more: these are looked for, too, if it takes long.
+// stopOf waits for one task. The end of a process's first task is told when no
+// end of another is left to be told: these are looked for, too, if it takes long.
 // A session whose task does not come back has failed.
 func (s *Set) stopOf(t *inferior.Task) (ptrace.Stop, error) {
 	const soon, often, seldom = 100, 50 * time.Microsecond, time.Millisecond

@@ -58,7 +58,7 @@ func (x *XOL) FinishRun(t *inferior.Task, signal ptrace.Signo) (_ ptrace.Signo, 
 }
 
 // LeaveRun steps a task that stands behind a jump through to the program's own
-// code. Signals that come meanwhile wait: where one is in our hands that they must
+// code. Signals that come meanwhile wait: where the tracer holds one that they must
 // not overtake, they are blocked from the first step on.
 func (x *XOL) LeaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l Leaving, err error) {
 	if !t.Process.Space.Table.AnyRun() {

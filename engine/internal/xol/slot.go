@@ -41,7 +41,7 @@ func (x *XOL) LeaveSlot(t *inferior.Task, skip bool) error {
 	return nil
 }
 
-// AddSkip notes that a hit has been told. Old ones that nobody came back to
+// AddSkip notes that a hit has been told. Old ones that no task came back to
 // were left by longjmp.
 func AddSkip(t *inferior.Task, addr arch.Addr, sp uint64) {
 	const most = 64

@@ -48,13 +48,13 @@ func (x *XOL) ShownPC(t *inferior.Task) (arch.Addr, error) {
 	return arch.Addr(r[x.isa.PCReg()]), err
 }
 
-// InSlot is whether a stopped task stands in code of ours.
+// InSlot reports whether a stopped task stands in code of ptracer's.
 func InSlot(t *inferior.Task) bool {
 	pc, err := t.PC()
 	return err == nil && t.Process.Space.Table.InArea(pc)
 }
 
-// Elsewhere is whether a stopped task is not shown at an address any more.
+// Elsewhere reports whether a stopped task is not shown at an address any more.
 func (x *XOL) Elsewhere(t *inferior.Task, at arch.Addr) bool {
 	pc, err := x.ShownPC(t)
 	return err == nil && pc != at
