@@ -19,7 +19,7 @@ var lookupRows = []string{"open, and one name", "another name", "all functions"}
 // addLookups adds the table of symbol look-ups, by the size of the file.
 func (r *run) addLookups() error {
 	t := r.report.Table(TableLookup, "Looking up symbols, by the size of the file", report.Nanoseconds,
-		"In a file that nobody has looked at yet; the kernel has it in memory.")
+		"In a file that has not been looked at yet; the kernel has it in memory.")
 	sizes := []int{100, manyFunctions, 200_000}
 	if r.Quick {
 		sizes = sizes[:2]

@@ -68,7 +68,7 @@ var (
 	errTwoPages = fmt.Errorf("%w: the jump would lie on two pages", ErrUnsupported)
 	errNear     = fmt.Errorf("%w: another probe lies inside the jump", ErrUnsupported)
 	errBack     = fmt.Errorf("%w: no way from there to the site", ErrUnsupported)
-	errNotOurs  = errors.New("not a trap of ours")
+	errNotOurs  = errors.New("not a trap of ptracer's")
 )
 
 // Plan gets a jump ready, for the instructions that isa.Run gives; nothing leads

@@ -62,7 +62,7 @@ func ParseRung(s string) (Rung, error) {
 
 // Why an address can't be a site.
 var (
-	ErrForeign     = errors.New("patched by somebody else") // memory differs from the file by a trap
+	ErrForeign     = errors.New("patched by another tool") // memory differs from the file by a trap
 	ErrChanged     = errors.New("memory differs from the file")
 	ErrMisaligned  = errors.New("not on an instruction boundary")
 	ErrNotMapped   = errors.New("not mapped")

@@ -29,7 +29,7 @@ var (
 
 	errUnread   = errors.New("its tracer has not been told yet that it has ended")
 	errMemory   = errors.New("another process runs in its memory")
-	errResident = fmt.Errorf("%w: resident probes are for when nobody comes back", errors.ErrUnsupported)
+	errResident = fmt.Errorf("%w: resident probes are for when no tracer comes back", errors.ErrUnsupported)
 )
 
 // away is a process that has been let go for another tracer.
@@ -345,7 +345,7 @@ func (s *session) cleanAway(a *away) error {
 			return nil
 		case errors.Is(err, errComesBack) && time.Now().Before(end):
 		case err != nil:
-			return fmt.Errorf("%w; jumps of ours stay in it, 'ptracer stop %d' takes them out", err, a.pid)
+			return fmt.Errorf("%w; ptracer's jumps stay in it, 'ptracer stop %d' takes them out", err, a.pid)
 		default:
 			return nil
 		}

@@ -113,18 +113,18 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, pause
 		return errors.Join(err, within)
 	}
 	if n := space.Table.Len(); n > 0 && !ptrace.IsGone(err) { // tasks come to what is left of them
-		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do our mappings", n, ps[0].PID))
+		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do ptracer's mappings", n, ps[0].PID))
 	}
 	some, e := s.removeGuards(ps)
 	if e != nil { // a handler stays ours
-		return errors.Join(err, fmt.Errorf("the code of %d is as it was, our mappings stay: %w", ps[0].PID, e))
+		return errors.Join(err, fmt.Errorf("the code of %d is as it was, ptracer's mappings stay: %w", ps[0].PID, e))
 	}
 	if some == nil {
 		return err
 	}
 	space.Guard.Installed = false
 	if stuck := pause.Stuck(); stuck > 0 {
-		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, our mappings stay", stuck, ps[0].PID, tasks.ErrBusy))
+		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, ptracer's mappings stay", stuck, ps[0].PID, tasks.ErrBusy))
 	}
 	if within == nil && unwatched(space, ps) && len(s.within(space, space.Table, ps)) > 0 {
 		within = errWithin // since then: a signal came during a system call of ours

@@ -324,7 +324,7 @@ func (h *opened) Read(deadline time.Time) ([]byte, error) {
 // Decode implements Handler.
 func (h *opened) Decode(record []byte) (build.Result, error) {
 	if h.in.Handler.Decode == nil {
-		return nil, fmt.Errorf("%w: nobody knows those of %s", builtin.ErrRecord, h.in.Name)
+		return nil, fmt.Errorf("%w: those of %s are not known", builtin.ErrRecord, h.in.Name)
 	}
 	return h.in.Handler.Decode(record)
 }

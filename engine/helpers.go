@@ -47,7 +47,7 @@ func (l *library) template(program *verify.Result, region arch.Addr) *compile.Te
 }
 
 // errIDs is of resident probes: nobody sees threads come and go.
-var errIDs = fmt.Errorf("%w: it tells threads' ids, which nobody keeps right without a tracer", breakpoint.ErrUnsupported)
+var errIDs = fmt.Errorf("%w: it reports thread ids, which are only kept right while a tracer is attached", breakpoint.ErrUnsupported)
 
 // libraryFor gives the code of the helpers of a handler's variant in a process's space,
 // and puts it there first if it is not there. Its maps are at region.

@@ -32,13 +32,13 @@ import (
 // Why a site stays a trap.
 var (
 	errStops      = errors.New("a probe there needs a stop")
-	errExit       = errors.New("an exit only sometimes")
+	errExit       = errors.New("a conditional exit: the jump may stay in the function")
 	errGoMiddle   = errors.New("in the middle of a Go function")
-	errGoNop      = errors.New("goroutines return to behind its first instruction")
-	errInside     = errors.New("a task is to come back to where the jump would lie")
-	errFaults     = errors.New("an instruction in it may fault, for which nobody would stand in")
+	errGoNop      = errors.New("goroutines resume at its second instruction")
+	errInside     = errors.New("a suspended thread will resume inside the overwritten bytes")
+	errFaults     = errors.New("an overwritten instruction may fault, and no tracer would be there to help")
 	errFaulted    = errors.New("an instruction that the jump displaced has faulted")
-	errTrapBehind = errors.New("a trap, which is not to stay, lies behind it")
+	errTrapBehind = errors.New("it overlaps a trap that will be removed")
 	errLong       = errors.New("a jump of full length serves as well")
 	errStuck      = errors.New("not all tasks could be halted")
 )

@@ -232,7 +232,7 @@ func (s *session) unjump(h *opened) error {
 }
 
 // errJumpThere is of a write to code at a hit.
-var errJumpThere = fmt.Errorf("%w: a jump of ours lies there, which can't be taken away during a hit", breakpoint.ErrUnsupported)
+var errJumpThere = fmt.Errorf("%w: a jump of ptracer's lies there, which can't be taken away during a hit", breakpoint.ErrUnsupported)
 
 // writeAtHit writes a process's memory while one of its tasks is at a hit.
 func writeAtHit(t *inferior.Task, addr arch.Addr, data []byte) error {

@@ -253,7 +253,7 @@ func (r *Resident) Stop(wait time.Duration) error {
 	}
 }
 
-var errComesBack = errors.New("a task is in our code, or a signal handler is to return there, and stays: so do our mappings; try again later")
+var errComesBack = errors.New("a task is in ptracer's code, or a signal handler is to return there, and stays: so do ptracer's mappings; try again later")
 
 // Clean takes out of a process what tracers have left there that were killed,
 // and resident probes, if any is found.

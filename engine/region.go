@@ -29,8 +29,8 @@ type region struct {
 
 var (
 	errManyRegions = errors.New("too many handlers share memory with the process")
-	errNamespace   = errors.New("the process has another PID namespace: it does not see our files")
-	errOtherFile   = errors.New("the process has opened another file than ours")
+	errNamespace   = errors.New("the process has another PID namespace: it does not see ptracer's files")
+	errOtherFile   = errors.New("the process has opened another file than ptracer's")
 )
 
 // share gives the place of a set in a process's memory, and maps it there first

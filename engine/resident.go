@@ -29,7 +29,7 @@ var (
 	ErrNotResident = resident.ErrNone
 
 	errOneProcess = fmt.Errorf("%w: resident probes of more than one process in a session", breakpoint.ErrUnsupported)
-	errNeedsUs    = errors.New("not without a tracer")
+	errNeedsUs    = errors.New("needs a tracer")
 	errNothing    = errors.New("nothing of it runs without a tracer")
 )
 

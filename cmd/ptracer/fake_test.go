@@ -177,7 +177,7 @@ func TestCountTellsFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "PROBE   HITS  RUNG\nx:work     3  trap+slot\n1 of 2 places hit in 2s\n" +
-		"ptracer: 2 places could not be probed: patched by somebody else (2, first x:bad)\n"
+		"ptracer: 2 places could not be probed: patched by another tool (2, first x:bad)\n"
 	if got := stderr.String(); got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}

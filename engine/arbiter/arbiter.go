@@ -114,7 +114,7 @@ type Identity struct {
 // String names a tracer to others.
 func (id Identity) String() string { return fmt.Sprintf("%s (process %d)", id.Name, id.PID) }
 
-var errResident = fmt.Errorf("resident probes: %w: they belong to nobody; trace the process directly", errors.ErrUnsupported)
+var errResident = fmt.Errorf("resident probes: %w: they belong to no tracer; trace the process directly (--direct)", errors.ErrUnsupported)
 
 // Join makes a tracer of a process, which is attached to if nobody traces it
 // yet. Buffer, Signals, Life and Follow of the options are the tracer's own.

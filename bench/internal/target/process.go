@@ -215,7 +215,7 @@ func (t *Process) await() error {
 // first waits meanwhile, as ever: should we die, the program ends.
 func (t *Process) Spin() error {
 	if t.Threads < 2 {
-		return errors.New("target: nobody to spin: the first thread waits")
+		return errors.New("target: no thread to spin: the first one waits")
 	}
 	c, s := t.control, t.control.slot(1)
 	t.order(Order{}, 0)

@@ -316,7 +316,7 @@ func (l *link) hello() error {
 	defer cancel()
 	reply, err := l.api.Hello(ctx, &wire.HelloRequest{Client: l.name, Protocol: wire.Protocol})
 	if err = wire.FromStatus(err); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, wire.ErrVersion) {
-		return fmt.Errorf("the server at %s does not speak our protocol: %w", l.info.Socket, err)
+		return fmt.Errorf("the server at %s does not speak ptracer's protocol: %w", l.info.Socket, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.info.Socket, err)

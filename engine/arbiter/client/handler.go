@@ -260,7 +260,7 @@ func (h *handle) isClosed() bool {
 // Decode implements engine.Handler.
 func (h *handle) Decode(record []byte) (build.Result, error) {
 	if h.made.Decode == nil {
-		return nil, fmt.Errorf("%w: nobody knows those of %s", builtin.ErrRecord, h.info.Name)
+		return nil, fmt.Errorf("%w: those of %s are not known", builtin.ErrRecord, h.info.Name)
 	}
 	return h.made.Decode(record)
 }

@@ -33,7 +33,7 @@ func TestVersions(t *testing.T) {
 	}{
 		"older":   {func(s *grpc.Server) { wire.RegisterArbiterServer(s, &impostor{protocol: wire.Protocol - 1}) }, "(process 77, version v9) is older than this program"},
 		"newer":   {func(s *grpc.Server) { wire.RegisterArbiterServer(s, &impostor{protocol: 99, least: wire.Protocol + 1}) }, "(process 77, version v9) is newer than this program"},
-		"another": {func(*grpc.Server) {}, "does not speak our protocol"},
+		"another": {func(*grpc.Server) {}, "does not speak ptracer's protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")

@@ -183,7 +183,7 @@ func (authInfo) AuthType() string { return "peer" }
 func (known) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, ok := c.(*connection)
 	if !ok {
-		return nil, nil, errors.New("a connection of nobody")
+		return nil, nil, errors.New("a connection without a peer")
 	}
 	return c, authInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, conn.peer, conn.refused}, nil
 }

@@ -42,7 +42,7 @@ func peerOf(c *net.UnixConn) (access.Peer, error) {
 	}
 	p := access.Peer{PID: int(cred.Pid), UID: cred.Uid, GID: cred.Gid}
 	if cred.Pid == 0 {
-		return p, fmt.Errorf("%w: who asks is not in our PID namespace", wire.ErrPeer)
+		return p, fmt.Errorf("%w: the client is in another PID namespace than the server", wire.ErrPeer)
 	}
 	found, err := access.PeerOf(p.PID, p.UID, p.GID)
 	if err != nil || pidfd >= 0 && !alive(pidfd) {

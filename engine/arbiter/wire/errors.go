@@ -130,7 +130,7 @@ func ToStatus(err error) error {
 // ErrServer is of a server that does not answer any more: it has ended, or was
 // killed, or has given up on us because we did not answer. The traced program goes
 // on.
-var ErrServer = errors.New("ptracer's server is gone, or we have not answered it for too long; the program goes on, and whoever traces it next, or 'ptracer stop PID', takes out what may be left in it")
+var ErrServer = errors.New("ptracer's server is gone, or has had no answer for too long; the program goes on, and its next tracer, or 'ptracer stop PID', takes out what may be left in it")
 
 // FromStatus makes an error of a gRPC status: errors.Is finds what it was.
 func FromStatus(err error) error {

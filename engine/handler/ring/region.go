@@ -83,7 +83,7 @@ func CreateIn(file *os.File, size int) (*Region, error) {
 }
 
 // ErrRegion is wrapped by errors about what is no region, or not a sound one.
-var ErrRegion = errors.New("not shared memory of ours")
+var ErrRegion = errors.New("not ptracer's shared memory")
 
 // Open maps a region that another process has made. The file is the region's
 // from then on, if there is no error.

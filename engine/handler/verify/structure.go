@@ -138,7 +138,7 @@ func (c *checker) nesting() error {
 	}
 	for f, d := range depth {
 		if d == 0 {
-			return c.refuseAt(c.p.Funcs[f].Start, ErrUnsafe, "nobody calls function %s: take it out", c.p.Funcs[f].Name)
+			return c.refuseAt(c.p.Funcs[f].Start, ErrUnsafe, "function %s is never called: take it out", c.p.Funcs[f].Name)
 		}
 	}
 	if c.result.Depth = depth[0]; c.result.Depth > program.MaxFrames {

@@ -36,7 +36,7 @@ import (
 // Errors about folders.
 var (
 	ErrNone  = errors.New("no probes were left in it")
-	ErrNote  = errors.New("the note of the probes that were left is not ours, or another version's: that version's 'ptracer stop' takes them out; if the process has ended, remove the directory")
+	ErrNote  = errors.New("the note of the probes that were left is not ptracer's, or another version's: that version's 'ptracer stop' takes them out; if the process has ended, remove the directory")
 	ErrOwner = errors.New("not of this user alone")
 	ErrLarge = errors.New("too large")
 )
