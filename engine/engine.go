@@ -30,15 +30,61 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// Session is a set of processes traced together.
+// Session is a set of processes traced together. Its parts are interfaces of their own: a
+// function takes the one that it needs.
 type Session interface {
+	Processes
+	Probes
+	Handlers
+	Events
+	Tasks
+	Memory
+
+	// Done is closed when the session has ended: all processes are gone or let go.
+	Done() <-chan struct{}
+	// Stats are the session's own counters.
+	Stats() Stats
+
+	// Leave ends the session as Detach does, but what works without a tracer
+	// stays in the process: probes that are jumps, and handlers in it, for
+	// OpenResident to read. The others are gone; their Placements have an error
+	// that says why. That nothing can stay is an error. Options.Resident must be
+	// set.
+	Leave() error
+	// Detach removes all that ptracer has put into the processes and lets them go on.
+	Detach() error
+	// Kill ends the processes started by this session and detaches the others.
+	Kill() error
+}
+
+// Processes are the processes of a session.
+type Processes interface {
+	// Processes lists the processes traced now.
+	Processes() []int
 	// AddProcess attaches to one more process, all its tasks.
 	AddProcess(pid int) error
-	// RemoveProcess takes all that we put into a process out of it and lets it
+	// RemoveProcess takes all that ptracer has put into a process out of it and lets it
 	// go on untraced, with those that share its memory. The session ends with
 	// its last process.
 	RemoveProcess(pid int) error
+	// Follow says whether children that a process makes from now on are traced,
+	// too; theirs follow it in that.
+	Follow(pid int, on bool) error
+	// StepAside lets another tracer have a process: it is let go, and traced again
+	// when that one has gone, or no tracer has come within wait. Its code is as in the
+	// file meanwhile, and nothing is counted, unless jumps are to be kept. Tasks that
+	// are kept stopped go on. An event.Aside and an event.Back are told; in between
+	// requests about the process are answered by ErrAside, but for this one, which
+	// says anew how long to wait for a tracer. A wait of 0 only ends one.
+	StepAside(pid int, wait time.Duration, opts ...AsideOptions) error
+	// Exit tells how a process of the session ended.
+	Exit(pid int) (Exit, bool)
+	// ISA is the instruction set of a process.
+	ISA() arch.ISA
+}
 
+// Probes are the probes of a session, and what they count.
+type Probes interface {
 	// Register plants a probe in every process of the session where its
 	// location is found, and in libraries, programs and children that come
 	// later. A location that is found nowhere is an error that wraps
@@ -46,8 +92,8 @@ type Session interface {
 	Register(ProbeSpec) (event.ProbeID, error)
 	// Unregister takes a probe out again; what it counted stays readable.
 	Unregister(event.ProbeID) error
-	// Forget gives back what an unregistered probe has had: nobody asks for its hits
-	// and places any more.
+	// Forget releases the memory of an unregistered probe. Hits and Placements no longer
+	// work for it.
 	Forget(event.ProbeID) error
 	// Begin has probes count from one moment on, which it returns (see Now): what they
 	// were hit, and what their handlers have found out, before that is forgotten; not
@@ -61,22 +107,31 @@ type Session interface {
 	// Placements lists where a probe is (or, once unregistered, was) planted,
 	// by process and address, with its hits. 0 lists all probes.
 	Placements(event.ProbeID) []Placement
+}
 
+// Handlers are the handlers that a session runs at its probes.
+type Handlers interface {
 	// OpenHandler makes a handler ready for probes of this session. It must be
 	// closed, at the session's end at the latest.
 	OpenHandler(HandlerSpec) (Handler, error)
 	// RunHandler runs a handler once, on a stopped task, with the given
 	// arguments in the place of a function's.
 	RunHandler(spec HandlerSpec, tid int, args ...uint64) (Run, error)
-	// Symbolize tells what is at an address of a process, also after its end.
-	Symbolize(pid int, addr arch.Addr) (Symbol, bool)
+}
 
+// Events are what a session tells.
+type Events interface {
 	// Poll waits for the next event. At the end of the session, when all that
 	// happened has been told, it returns ErrEnded.
 	Poll(context.Context) (event.Event, error)
 	// Events iterates over Poll until the session ends or ctx is done.
 	Events(context.Context) iter.Seq[event.Event]
+}
 
+// Tasks are the threads of a session's processes: stopped, looked at, and let go.
+type Tasks interface {
+	// Tasks lists the tasks of a process.
+	Tasks(pid int) ([]Task, error)
 	// Interrupt stops all tasks of a process and returns when they stand.
 	Interrupt(pid int) error
 	// InterruptTask stops one task and returns when it stands; the others go on.
@@ -86,8 +141,8 @@ type Session interface {
 	Resume(id int) error
 	// ResumeTask lets one stopped task go on, also one whose id is its process's.
 	// With ok it does so only if ok says so, which is asked when no stop is being
-	// decided, on the session's thread: for those who count who wants a task to
-	// stand. It may call no method of the Session.
+	// decided, on the session's thread: for callers that count on whose behalf a task
+	// stands. It may call no method of the Session.
 	ResumeTask(tid int, ok func() bool) error
 	// Step has a stopped task execute one instruction, and stand again: behind it,
 	// at a probe there that stops, or where it is about to get a signal
@@ -98,48 +153,20 @@ type Session interface {
 	Signal(id, signal int) error
 	// DropSignal takes away the signal that a stopped task is about to get.
 	DropSignal(tid int) error
-	// Tasks lists the tasks of a process.
-	Tasks(pid int) ([]Task, error)
 	// Registers reads a stopped task's registers as the program has them.
 	Registers(tid int) (arch.Regs, error)
 	// SetRegisters replaces a stopped task's registers.
 	SetRegisters(tid int, regs arch.Regs) error
+}
+
+// Memory is the memory of a session's processes.
+type Memory interface {
 	// ReadMemory reads a process's memory as if there were no probes.
 	ReadMemory(pid int, addr arch.Addr, buf []byte) error
 	// WriteMemory writes a process's memory and keeps the probes.
 	WriteMemory(pid int, addr arch.Addr, data []byte) error
-
-	// StepAside lets another tracer have a process: it is let go, and traced again
-	// when that one has gone, or no tracer has come within wait. Its code is as in the
-	// file meanwhile, and nothing is counted, unless jumps are to be kept. Tasks that
-	// are kept stopped go on. An event.Aside and an event.Back are told; in between
-	// requests about the process are answered by ErrAside, but for this one, which
-	// says anew how long to wait for somebody. A wait of 0 only ends one.
-	StepAside(pid int, wait time.Duration, opts ...AsideOptions) error
-	// Follow says whether children that a process makes from now on are traced,
-	// too; theirs follow it in that.
-	Follow(pid int, on bool) error
-	// ISA is the instruction set of a process.
-	ISA() arch.ISA
-	// Processes lists the processes traced now.
-	Processes() []int
-	// Done is closed when the session has ended: all processes are gone or let go.
-	Done() <-chan struct{}
-	// Exit tells how a process of the session ended.
-	Exit(pid int) (Exit, bool)
-	// Stats are the session's own counters.
-	Stats() Stats
-
-	// Leave ends the session as Detach does, but what works without a tracer
-	// stays in the process: probes that are jumps, and handlers in it, for
-	// OpenResident to read. The others are gone; their Placements have an error
-	// that says why. That nothing can stay is an error. Options.Resident must be
-	// set.
-	Leave() error
-	// Detach removes all that we put into the processes and lets them go on.
-	Detach() error
-	// Kill ends the processes started by this session and detaches the others.
-	Kill() error
+	// Symbolize tells what is at an address of a process, also after its end.
+	Symbolize(pid int, addr arch.Addr) (Symbol, bool)
 }
 
 // Action is what happens at a hit besides counting it.
@@ -169,7 +196,7 @@ type ProbeSpec struct {
 	PID      int    // this process and its descendants only; 0: all
 	Alone    bool   // not in the descendants of PID
 	Except   []int  // not in these processes and their descendants, but where PID is nearer
-	By       any    // who asks, for Options.Allow
+	By       any    // the client, for Options.Allow
 	Action   Action // default Count
 	Func     func(Hit)
 	// Args is how many integer arguments an event carries, up to
@@ -248,9 +275,9 @@ type Stats struct {
 	Missed uint64 // events dropped because the consumer was too slow
 	// Uncounted is hits behind jumps that are in no count: of threads that share
 	// their pointer to their own data with others, or came when there were more of
-	// them than can be told apart, and nobody was there to see it.
+	// them than can be told apart while no tracer was there to see it.
 	Uncounted uint64
-	Pause     time.Duration // the longest time a task was stopped by us while attaching, planting or detaching
+	Pause     time.Duration // the longest time a task was stopped by ptracer while attaching, planting or detaching
 }
 
 // Options of a session.
@@ -263,9 +290,9 @@ type Options struct {
 	// only, without Follow; handlers are handler.Tracee's.
 	Resident bool
 	Life     bool // tell forks, clones, execs, exits and libraries as events
-	// Allow, if it is there, says whether who has asked for a probe (ProbeSpec.By)
+	// Allow, if it is there, reports whether the client that has asked for a probe (ProbeSpec.By)
 	// may have it in a process. It is asked on the session's thread, before the
-	// first probe of his is planted there, and again when the process has executed
+	// client's first probe is planted there, and again when the process has executed
 	// another program, which may have other rights.
 	Allow func(by any, pid int) bool
 	// Handlers are those that can be opened by name; nil: the built-in ones.
@@ -276,7 +303,7 @@ type Options struct {
 type Command struct {
 	Path                  string   // looked up in PATH if it has no slash
 	Args                  []string // without the program's name
-	Env                   []string // nil: ours
+	Env                   []string // nil: the tracer's
 	Dir                   string
 	Stdin, Stdout, Stderr *os.File // nil: /dev/null
 	NoASLR                bool     // without address space randomisation
