@@ -280,25 +280,21 @@ const manyRetired = 4096
 
 // sweep frees the slots of removed sites, while no task is in one.
 func (s *session) sweep(space *inferior.Space) error {
-	ps := s.loop.Sharing(space)
-	pause := s.loop.HaltAll(ps)
-	var errs []error
-	for _, p := range ps {
-		for _, t := range p.Tasks {
-			if t.AtEvent() {
-				errs = append(errs, s.xol.LeaveSlot(t, true))
+	return s.loop.WhileHalted(func(pause breakpoint.Pause) error {
+		var errs []error
+		for _, p := range s.loop.Sharing(space) {
+			for _, t := range p.Tasks {
+				if t.AtEvent() {
+					errs = append(errs, s.xol.LeaveSlot(t, true))
+				}
 			}
 		}
-	}
-	if errors.Join(errs...) == nil {
-		space.Table.Sweep(pause) // or not, where a task is stuck
-	}
-	for _, p := range ps {
-		for _, t := range p.Tasks {
-			errs = append(errs, s.loop.Unhalt(t))
+		err := errors.Join(errs...)
+		if err == nil {
+			space.Table.Sweep(pause) // or not, where a task is stuck
 		}
-	}
-	return errors.Join(errs...)
+		return err
+	}, space)
 }
 
 // unplace takes a placement off its site, and the site out if it was the last.
