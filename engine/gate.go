@@ -90,8 +90,7 @@ func gateOf(site *breakpoint.Site) *placement {
 	return nil
 }
 
-// openGates takes away the gates before sites where somebody else wants to see every
-// task.
+// openGates takes away the gates before sites where another probe is to see every task.
 func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error {
 	var errs []error
 	for _, site := range sites {
@@ -100,7 +99,11 @@ func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error
 		}
 		if at := p.Space.Table.At(site.Addr - arch.Addr(s.isa.JumpLen())); at != nil {
 			if pl := gateOf(at); pl != nil {
-				errs = append(errs, s.downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near"), s.unplace(pl))
+				err := s.downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
+				if err == nil {
+					err = s.unplace(pl)
+				}
+				errs = append(errs, err)
 			}
 		}
 	}

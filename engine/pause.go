@@ -216,7 +216,11 @@ func (s *session) unjump(h *opened) error {
 				}
 			}
 			if sites = proc.Space.Table.Sharing(sites); len(sites) > 0 {
-				errs = append(errs, s.downgrade(proc.Space, sites, ""), s.upgrade(proc, sites))
+				err := s.downgrade(proc.Space, sites, "")
+				if err == nil {
+					err = s.upgrade(proc, sites)
+				}
+				errs = append(errs, err)
 			}
 		}
 		if err := errors.Join(errs...); err != nil {

@@ -89,6 +89,8 @@ func TestRules(t *testing.T) {
 		{"joined methods", "cmd/x/a.go", `import "errors"; func f(err error) error { return errors.Join(err, x.g(), x.y.h()) }`, "joined"},
 		{"joined with what has been", "engine/a.go", `import "errors"; func f(err error) error { return errors.Join(err, h()) }`, ""},
 		{"joined with a reason", "engine/a.go", `import ("errors"; "fmt"); func f() error { return errors.Join(fmt.Errorf("a"), errors.New("b"), h()) }`, ""},
+		{"gathered", "engine/a.go", `func f() { var errs []error; errs = append(errs, g(), h()) }`, "joined"},
+		{"gathered one by one", "engine/a.go", `func f(err error) { var errs []error; errs = append(errs, err, h()) }`, ""},
 		{"joined in a benchmark", "bench/a.go", `import "errors"; func f() error { return errors.Join(g(), h()) }`, ""},
 
 		{"lent", "engine/internal/ptrace/a.go", `import "syscall"; var _ = syscall.SysProcAttr{Credential: nil}`, "engine/internal/ptrace/a.go:1: lent"},

@@ -360,7 +360,7 @@ func checkJoined(s source, tell func(int, string)) {
 	}
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
-		if !ok || called(call) != "errors.Join" {
+		if !ok || called(call) != "errors.Join" && !gathers(call) {
 			return true
 		}
 		does := 0
@@ -370,10 +370,20 @@ func checkJoined(s source, tell func(int, string)) {
 			}
 		}
 		if does > 1 {
-			tell(s.line(call), "errors.Join of several calls: an error must stop what comes behind it; write a clean-up as a statement of its own")
+			tell(s.line(call), "errors of several calls in one: an error must stop what comes behind it; write a clean-up as a statement of its own")
 		}
 		return true
 	})
+}
+
+// gathers reports whether a call appends to a list of errors.
+func gathers(call *ast.CallExpr) bool {
+	fun, ok := call.Fun.(*ast.Ident)
+	if !ok || fun.Name != "append" || len(call.Args) == 0 {
+		return false
+	}
+	list, ok := call.Args[0].(*ast.Ident)
+	return ok && list.Name == "errs"
 }
 
 // printers are the files that write to terminals what package printable does not: where
