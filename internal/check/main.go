@@ -48,5 +48,6 @@ func check(fsys fs.FS) (breaches []breach, files int, err error) {
 			breaches = append(breaches, r.apply(s)...)
 		}
 	}
-	return append(breaches, onePicker(sources)...), len(sources), nil
+	breaches = append(breaches, onePicker(sources)...)
+	return append(breaches, small(sources)...), len(sources), nil
 }

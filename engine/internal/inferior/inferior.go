@@ -31,20 +31,25 @@ type Task struct {
 	Stop    ptrace.Stop // the stop it is in, while Stopped
 	Taken   bool        // the stop will not be told by wait again
 
-	Settled       bool            // registers say how to go on with an interrupted system call (arm64)
-	Fresh         bool            // has not had its first stop
-	Asked         bool            // an Interrupt has not been answered by a stop yet
-	Hold          int             // requests in progress that keep it stopped
-	VForks        bool            // waits for its child by vfork, or is about to
-	User          bool            // a tracer keeps it stopped
-	Kept          int             // how often a probe has had it stopped
-	HeldSig       ptrace.Signo    // to be delivered when it is let go
-	Watched       bool            // has debug registers set
-	Moved         bool            // a hit's Func has changed the PC
-	Suspended     bool            // its seccomp filters are suspended
-	Dispatch      ptrace.Dispatch // which of its system calls come back to it, while that is suspended
-	Entering      bool            // its next stop is at the guard's first instruction
-	View          arch.Regs       // registers as probes see them, during a hit
+	Settled   bool            // registers say how to go on with an interrupted system call (arm64)
+	Fresh     bool            // has not had its first stop
+	Asked     bool            // an Interrupt has not been answered by a stop yet
+	Hold      int             // requests in progress that keep it stopped
+	VForks    bool            // waits for its child by vfork, or is about to
+	User      bool            // a tracer keeps it stopped
+	Kept      int             // how often a probe has had it stopped
+	HeldSig   ptrace.Signo    // to be delivered when it is let go
+	Watched   bool            // has debug registers set
+	Moved     bool            // a hit's Func has changed the PC
+	Suspended bool            // its seccomp filters are suspended
+	Dispatch  ptrace.Dispatch // which of its system calls come back to it, while that is suspended
+	Entering  bool            // its next stop is at the guard's first instruction
+	View      arch.Regs       // registers as probes see them, during a hit
+	registers
+}
+
+// registers are what is read of the registers of a task that stands, and not written back yet.
+type registers struct {
 	regs          arch.Regs
 	have, new     bool      // regs are read; regs are changed
 	pc            arch.Addr // the program counter alone

@@ -31,45 +31,23 @@ func (s *Set) Fail(why error) { panic(failed{why}) }
 // closeFailed is close of a session that has failed; it reports whether it has. Its
 // argument is what was recovered: nil where nothing was.
 func (s *Set) closeFailed(x any) bool {
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
+	q := &s.requests
 	switch f, is := x.(failed); {
 	case is:
-		s.failure = fmt.Errorf("%w: %w", ErrFailed, f.why)
+		q.failure = fmt.Errorf("%w: %w", ErrFailed, f.why)
 	case x != nil:
 		_ = printable.Printf(os.Stderr, "ptracer: bug: %v", x)
 		_, _ = os.Stderr.Write(debug.Stack())
-		s.failure = fmt.Errorf("%w: a bug in ptracer: %v", ErrFailed, x)
-	case !closed:
-		s.failure = fmt.Errorf("%w: a probe's function has ended the goroutine that ran it", ErrFailed)
+		q.failure = fmt.Errorf("%w: a bug in ptracer: %v", ErrFailed, x)
+	case !q.isClosed():
+		q.failure = fmt.Errorf("%w: a probe's function has ended the goroutine that ran it", ErrFailed)
 	default:
 		return false
 	}
-	s.d.Failed(s.failure)
-	s.refuse()
+	s.d.Failed(q.failure)
+	q.refuse()
 	s.d.Closed()
 	return true
-}
-
-// refuse answers all requests, also those that had begun, with what has ended the session.
-func (s *Set) refuse() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for _, c := range append(s.running, s.queue...) {
-		c.err = s.ended()
-		close(c.done)
-	}
-	s.running, s.queue = nil, nil
-}
-
-// ended is the answer to a request behind the session's end.
-func (s *Set) ended() error {
-	if s.failure != nil {
-		return s.failure
-	}
-	return ErrEnded
 }
 
 // Limits of a wait for one task. What such a wait is for takes some microseconds; on a busy

@@ -17,8 +17,8 @@ func (s *Set) loop() {
 		}
 		s.take(stop)
 		s.everybody()
-		if s.asked.Load() {
-			s.obey()
+		if s.requests.asked.Load() {
+			s.requests.obey()
 		}
 		if s.Ending {
 			break
@@ -72,7 +72,7 @@ func (s *Set) take(stop ptrace.Stop) {
 		if stop.Kind == ptrace.Signal || stop.Kind == ptrace.Group || stop.Kind == ptrace.Trap {
 			_ = ptrace.Cont(stop.Task, 0)
 		}
-		s.obey()
+		s.requests.obey()
 		return
 	}
 	s.Stops.Add(1)

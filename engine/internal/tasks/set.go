@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,14 +58,7 @@ type Set struct {
 	d    Decider
 	bell *ptrace.Bell
 
-	// Requests to the thread: the only way in from other goroutines.
-	mu      sync.Mutex
-	queue   []*request
-	rung    bool
-	asked   atomic.Bool // there are requests
-	closed  bool
-	failure error      // why the thread has ended, where that is not its processes' end
-	running []*request // that the thread has taken out of the queue
+	requests requests
 
 	early    map[int]early
 	looking  bool             // for orphans among these, later
