@@ -61,7 +61,7 @@ func (s *session) keepCounts() {
 		}
 	}
 	if len(s.counters) > 0 {
-		s.stats.uncounted = s.counters[0].Set().Lost()
+		s.lostHits = s.counters[0].Set().Lost()
 	}
 	for _, c := range s.counters {
 		_ = c.Close()

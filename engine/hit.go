@@ -97,7 +97,7 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 	if err != nil {
 		return err
 	}
-	s.stats.hits.Add(1)
+	s.stopped.Add(1)
 	s.loop.Follower.Hit(t)
 	if len(t.Process.Space.Skips) > 0 && s.xol.Skipped(t, addr) {
 		return s.pass(t, site, blocked)

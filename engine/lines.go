@@ -230,7 +230,7 @@ func (s *session) leaveLines(p *inferior.Process) error {
 // uncounted is Stats.Uncounted.
 func (s *session) uncounted() (n uint64) {
 	get := func() error {
-		n = s.stats.uncounted
+		n = s.lostHits
 		if len(s.counters) > 0 {
 			n = s.counters[0].Set().Lost()
 		}

@@ -35,7 +35,8 @@ var (
 	ErrFailed     = tasks.ErrFailed // it could not go on; it is an ErrEnded, too
 )
 
-// session is the local Session. Fields without a lock belong to the loop.
+// session is the local Session. Its fields belong to the session's thread; each part below is
+// the state of one subject, whose functions alone change it.
 type session struct {
 	*event.Queue
 	opts   Options
@@ -45,69 +46,99 @@ type session struct {
 	guard  *guard.Guard
 	xol    *xol.XOL
 
-	exits    map[int]Exit
-	newTasks int // that came when few lines were left
-	lastSeal struct {
+	lives
+	planted
+	jumps
+	shared
+	hits
+	loans
+	stays
+
+	done chan struct{}
+}
+
+// lives is what is known of processes that come and go.
+type lives struct {
+	exits   map[int]Exit
+	started map[int]bool
+	cache   symbols.Cache
+	calls   map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
+	past    map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
+	// beginning: the objects that are found now have run no code yet.
+	beginning bool
+}
+
+// planted are the probes, and where they are.
+type planted struct {
+	probes   []*probe // by id-1
+	spaces   int      // how many have a number
+	watches  watches
+	ifuncs   map[ifuncKey]*ifunc
+	gates    map[*inferior.Process][]gate // that are being made
+	cut      []*kernel.Link               // see unlink
+	closing  sync.WaitGroup               // of those that are being taken away
+	nextLook int64                        // when it may be looked for lost patches again
+}
+
+// jumps are the sites that are traps, and may be jumps later.
+type jumps struct {
+	near    map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
+	crowded map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
+}
+
+// shared is what handlers and counters behind jumps find in the processes.
+type shared struct {
+	counters  []*handler.Counters // of hits behind jumps
+	spare     []*tally            // of these, those that are not used any more
+	regions   map[*inferior.Space][]region
+	unshared  map[*inferior.Space]error // why there can't be any
+	libraries map[*inferior.Space][]*library
+	newTasks  int    // that came when few lines were left
+	lostHits  uint64 // that are in no count, at the session's end
+	lastSeal  struct {
 		of   *inferior.Process
 		at   time.Time
 		mode int
 	}
-	started map[int]bool
-	away    map[int]*away // processes that others trace, for a while
+}
 
-	probes   []*probe // by id-1
-	spaces   int      // how many have a number
-	cache    symbols.Cache
-	calls    map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
-	past     map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
-	machine  interp.Machine                  // runs handlers
-	env      env
-	cut      []*kernel.Link // see unlink
-	closing  sync.WaitGroup // of those that are being taken away
-	watches  watches
-	ifuncs   map[ifuncKey]*ifunc
-	nextLook int64 // when it may be looked for lost patches again
-	// beginning: the objects that are found now have run no code yet.
-	beginning bool
-	shown     taskHit // to the Func that is running
+// hits is what serves a hit that stops.
+type hits struct {
+	machine interp.Machine // runs handlers
+	env     env
+	shown   taskHit // to the Func that is running
+	stopped atomic.Uint64
+}
 
-	counters []*handler.Counters // of hits behind jumps
-	spare    []*tally            // of these, those that nobody uses any more
-	regions  map[*inferior.Space][]region
-	unshared map[*inferior.Space]error // why there can't be any
+// loans are processes that other tracers have for a while.
+type loans struct {
+	away      map[int]*away
+	returning bool             // a process from another tracer, at present
+	late      []*inferior.Task // that are kept from a call until no request is in progress
+	// wentAside: there may be forked children, made while nothing traced them, that count on.
+	wentAside bool
+}
 
-	libraries map[*inferior.Space][]*library
-	near      map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
-	gates     map[*inferior.Process][]gate             // that are being made
-	returning bool                                     // a process from another tracer, at present
-	late      []*inferior.Task                         // that are kept from a call until no request is in progress
-	crowded   map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
-
-	store   *resident.Store // of resident probes, or nil
+// stays is what is known of resident probes.
+type stays struct {
+	store   *resident.Store // of those of this session, or nil
 	left    bool            // they have been left
 	collect bool            // they are to be taken away where they are found
 	cleaned bool            // what others have left was found
-	// wentAside: there may be forked children, made while nobody traced, that count
-	// on.
-	wentAside bool
-
-	stats struct {
-		hits      atomic.Uint64
-		uncounted uint64 // at the session's end
-	}
-	done chan struct{}
 }
 
 func newSession(opts []Options) (*session, error) {
 	if len(opts) > 1 {
 		return nil, errors.New("more than one Options")
 	}
-	s := &session{
-		isa: hostISA(), exits: map[int]Exit{}, started: map[int]bool{}, away: map[int]*away{},
-		calls: map[*symbols.File][][]arch.Addr{}, regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
-		libraries: map[*inferior.Space][]*library{}, near: map[*inferior.Process][]*breakpoint.Site{}, gates: map[*inferior.Process][]gate{}, crowded: map[*inferior.Process][]*breakpoint.Site{},
-		done: make(chan struct{}),
+	s := &session{isa: hostISA(), done: make(chan struct{}),
+		lives: lives{exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
+		jumps: jumps{near: map[*inferior.Process][]*breakpoint.Site{}, crowded: map[*inferior.Process][]*breakpoint.Site{}},
+		shared: shared{regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
+			libraries: map[*inferior.Space][]*library{}},
+		loans: loans{away: map[int]*away{}},
 	}
+	s.gates = map[*inferior.Process][]gate{}
 	s.loop = tasks.New(s)
 	s.remote = remote.New(s.loop, s.isa)
 	s.guard = guard.New(s.loop, s.remote)
@@ -235,7 +266,7 @@ func (s *session) Exit(pid int) (e Exit, ok bool) {
 
 // Stats implements Session.
 func (s *session) Stats() Stats {
-	return Stats{Stops: s.loop.Stops.Load(), Hits: s.stats.hits.Load(),
+	return Stats{Stops: s.loop.Stops.Load(), Hits: s.stopped.Load(),
 		Missed: s.Queue.Total(), Pause: s.loop.Pause(), Uncounted: s.uncounted()}
 }
 

@@ -190,7 +190,7 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 	if err != nil {
 		return true, err
 	}
-	s.stats.hits.Add(1)
+	s.stopped.Add(1)
 	view := *r
 	told := len(t.Process.Space.Skips) > 0 && s.xol.Skipped(t, arch.Addr(view[s.isa.PCReg()]))
 	for i, pl := range w {

@@ -22,7 +22,6 @@ var outgrown = map[string]int{
 	"symbols":     6000,
 
 	"engine.placement fields":               28,
-	"engine.session fields":                 43,
 	"engine/arbiter.Tracer fields":          21,
 	"engine/internal/inferior.Space fields": 21,
 
