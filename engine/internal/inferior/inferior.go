@@ -101,27 +101,32 @@ type Space struct {
 	Table  *breakpoint.Table
 	Users  int // processes
 	Guard  Guard
+	ThreadTable
 	// Resident: probes that were left in it are being taken away.
 	Resident bool
 	// Found: there was something of a dead tracer's in it, or of one that had gone:
 	// its tasks have been in ptracer's code without a tracer to keep signals from them.
-	Found   bool
-	Files   []int     // descriptors that a dead tracer had it open
-	Threads arch.Addr // its threads' table for handlers, 0: none
-	// Epoch grows with what is written into it; see fork.go of the engine.
-	Epoch  uint64
-	Stacks arch.Addr // stacks of ptracer's for its threads, 0: none
+	Found bool
+	Files []int // descriptors that a dead tracer had it open
+	// Epoch grows with what is written into it; see Guard.Settle of package guard.
+	Epoch               uint64
+	Dispatches          bool   // system calls come back to some of its tasks
+	NoTime, TimeChecked bool   // the CPU's counter of time is forbidden to it; it was looked whether
+	Skips               []Skip // sites that tasks come back to without a new hit
+	// Scratch is where stubs lie before and after there is a mapping for them.
+	Scratch arch.Addr
+}
+
+// ThreadTable is how code behind jumps tells a space's threads apart.
+type ThreadTable struct {
+	Threads arch.Addr // the table, 0: none
+	Stacks  arch.Addr // stacks of ptracer's for its threads, 0: none
 	// NoLines: its threads can't be told apart by what the ABI says.
 	// LinesChecked: it was looked whether they can.
 	NoLines, LinesChecked bool
-	ThreadsNoted          bool   // the table has what is known of its threads
-	Other                 int    // the one that has no pointer yet, by its TID; 0: none, -1: there is no telling
-	Alike                 bool   // there are tasks with the same pointer, that run beside each other
-	Dispatches            bool   // system calls come back to some of its tasks
-	NoTime, TimeChecked   bool   // the CPU's counter of time is forbidden to it; it was looked whether
-	Skips                 []Skip // sites that tasks come back to without a new hit
-	// Scratch is where stubs lie before and after there is a mapping for them.
-	Scratch arch.Addr
+	ThreadsNoted          bool // the table has what is known of its threads
+	Other                 int  // the one that has no pointer yet, by its TID; 0: none, -1: there is no telling
+	Alike                 bool // there are tasks with the same pointer, that run beside each other
 }
 
 // Guard is what is known of the SIGTRAP handler that ptracer puts into a space's
