@@ -270,8 +270,8 @@ func (s *session) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*b
 }
 
 // A jump of which only one byte is written, as a trap's is, is harmless to other tools'
-// probes and breakpoints there, and they to it (RATIONALE, "Kernel uprobes that come to a
-// jump"). So these come first, as long as there is room for where they lead.
+// probes and breakpoints there, and they to it (breakpoint/DECISIONS.md, "Kernel uprobes
+// that come to a jump"). So these come first, as long as there is room for where they lead.
 
 // reserve makes that room for those of the sites that may be such jumps, for functions
 // that others can name first.

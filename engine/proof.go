@@ -74,8 +74,8 @@ func (s *session) proveJump(p *inferior.Process, m *symbols.Module, from arch.Ad
 	// A fault is shown where the program has the instruction, which is to go on
 	// there (faultInside): by us. Where we may be gone the first instruction that does
 	// anything may fault, which is what a trap displaces, too: the stack pointer is
-	// the function's own, and Go takes the fault for one of its caller's (RATIONALE,
-	// "Jumps"). Go has no pointer to something of which only a part is there.
+	// the function's own, and Go takes the fault for one of its caller's (DECISIONS.md,
+	// "Instructions behind the first that may fault"). Go has no pointer to something of which only a part is there.
 	may := insts
 	if from == site.Addr {
 		may = behindFirst(insts)

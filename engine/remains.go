@@ -33,7 +33,7 @@ import (
 // What is only noted may not be there, or not any more, and the program may have
 // something else at that place: it is held against what it must be before it is taken
 // away. Things go in the opposite order in which they come, the base area last: it leads
-// to all others. RATIONALE.md, "Each step may be the last", has the table.
+// to all others. DECISIONS.md, "Each step may be the last", has the table.
 
 // oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
 func (s *session) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
