@@ -35,7 +35,7 @@ All places count over the same time, which the last line tells: from one moment,
 when all are planted, to another. A place that several LOCATIONs name has one
 row; "also" are its other names.
 
-With --json: {"probe","pid","hits","rung","seconds"}, one object for each place
+With --json: {"probe","pid","hits","method","seconds"}, one object for each place
 and process, with "gap" where not all of its hits could be counted and "uncounted"
 where hits of some place are in no row, and {"probe","pid","error"} for each place
 that could not be probed. With a condition or a limit (--filter to --where) it is a

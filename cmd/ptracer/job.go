@@ -80,7 +80,7 @@ func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle fun
 		if err != nil {
 			return nil, usage("%w", err)
 		}
-		spec.Rung, spec.Pending, spec.Held = opt.rung.Rung, true, len(opt.command) == 0
+		spec.Rung, spec.Pending, spec.Held = opt.method.Rung, true, len(opt.command) == 0
 		j.probes = append(j.probes, planted{spec: spec, loc: loc})
 	}
 	return j, nil
@@ -161,7 +161,7 @@ func (j *job) plant() error {
 		if err := j.begin(); err != nil {
 			return err
 		}
-		j.tellRungs()
+		j.tellMethods()
 		return nil
 	}
 	j.window.begin = engine.Now()
@@ -278,7 +278,7 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	unwritten = errors.Join(unwritten, out.close())
 	j.tellFailed()
 	j.tellGaps()
-	j.tellRungs()
+	j.tellMethods()
 	if n := j.sess.Stats().Uncounted; n > 0 {
 		j.say(uncounted, n)
 	}

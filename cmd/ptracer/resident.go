@@ -103,7 +103,7 @@ Before a debugger sets breakpoints in the process, 'ptracer stop' takes the prob
 out: a breakpoint in the middle of one, where gdb's break FUNCTION may lie, ends
 the program.
 
-With --json: for each place {"probe","pid","hits","rung"}, for each handler
+With --json: for each place {"probe","pid","hits","method"}, for each handler
 {"probe","result"}; of the list {"pid","command","planted","running","places"}.`,
 		Example: `  ptracer count -p 1234 --resident 'libc:malloc'
   ptracer read

@@ -23,7 +23,7 @@ type Line struct {
 	PID    int               `json:"pid"`
 	TID    int               `json:"tid"`
 	Hits   uint64            `json:"hits"`
-	Rung   string            `json:"rung"`
+	Rung   string            `json:"method"`
 	Count  uint64            `json:"count"`
 	Took   uint64            `json:"took"`
 	Result json.RawMessage   `json:"result"`

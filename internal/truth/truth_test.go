@@ -104,7 +104,7 @@ func TestMethod(t *testing.T) {
 		}
 	}
 	if (&Row{Rung: "auto"}).CheckMethod(&Answer{}) == nil {
-		t.Error("nothing is said of a rung, and that passes")
+		t.Error("nothing is said of a method, and that passes")
 	}
 }
 
@@ -132,12 +132,12 @@ func TestChoose(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	r := Row{Program: Program{"truth-go", Go}, Question: &Question{Verb: "count", Function: "mix", Return: true, Flags: []string{"--filter", "{e} != 0"}},
 		Where: "engine", Rung: "trap", Rounds: 8, Seed: 5, Threads: 2}
-	const want = `ptracer count --json -v --filter 'arg5 != 0' --where engine --rung trap main.mix%return -- ./truth-go 8 5 2`
+	const want = `ptracer count --json -v --filter 'arg5 != 0' --where engine --method trap main.mix%return -- ./truth-go 8 5 2`
 	if got := r.CommandLine("./truth-go"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	r.Start = Direct
-	const attached = `{ sleep 2 | ./truth-go 8 5 2 wait & }; sleep 1; ptracer count --json -v --filter 'arg5 != 0' --where engine --rung trap --direct -p $(pgrep -nf ./truth-go) main.mix%return`
+	const attached = `{ sleep 2 | ./truth-go 8 5 2 wait & }; sleep 1; ptracer count --json -v --filter 'arg5 != 0' --where engine --method trap --direct -p $(pgrep -nf ./truth-go) main.mix%return`
 	if got := r.CommandLine("./truth-go"); got != attached {
 		t.Errorf("got  %s\nwant %s", got, attached)
 	}
