@@ -277,7 +277,7 @@ func TestProbesKillsCommand(t *testing.T) {
 	if err := probes(&opt, false, f.opener(0), &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"probe":"x:work","pid":7,"address":"0x1000","method":"trap+slot","reason":"why"}` + "\n"
+	const want = `{"probe":"x:work","pid":7,"addr":"0x1000","method":"trap+slot","reason":"why"}` + "\n"
 	if stdout.String() != want || !f.called("kill") {
 		t.Errorf("printed %q, calls %q; want %q and a kill", stdout.String(), f.calls, want)
 	}
@@ -295,7 +295,7 @@ func TestDoctor(t *testing.T) {
 	}{
 		{nil, false, "ok       attach      0 & co\n", 0},
 		{[]int{1, 2}, false, "ok       attach      1 & co\nproblem  attach      2 & co\n                     what helps: pray\n", 1},
-		{[]int{2}, true, `{"topic":"attach","ok":false,"text":"2 & co","help":"pray"}` + "\n", 1},
+		{[]int{2}, true, `{"pid":2,"topic":"attach","ok":false,"text":"2 & co","help":"pray"}` + "\n", 1},
 	} {
 		var b bytes.Buffer
 		status := report(doctor(&b, c.pids, c.json, diagnose), &b)

@@ -32,7 +32,7 @@ own bytes, mostly all but one: other tools' uprobes and breakpoints there do no
 harm), trap+slot (a stop, then the displaced instruction
 elsewhere), trap+emulate (a stop, and we do what the instruction would),
 trap+step (a stop and a single step), hardware (a debug register).
-With --json: {"probe","pid","address","method","reason","error"}; with --summary,
+With --json: {"probe","pid","addr","method","reason","error"}; with --summary,
 how many places each method serves, {"method","places","share","reasons"}: places
 by reason why not a faster one.`,
 		Example: `  ptracer probes -p 1234 'libc:mem*'
@@ -53,12 +53,12 @@ by reason why not a faster one.`,
 
 // place is one line of probes.
 type place struct {
-	Probe   string `json:"probe"`
-	PID     int    `json:"pid"`
-	Address string `json:"address"`
-	Method  string `json:"method"`
-	Reason  string `json:"reason"`
-	Error   string `json:"error,omitempty"`
+	Probe  string `json:"probe"`
+	PID    int    `json:"pid"`
+	Addr   string `json:"addr"`
+	Method string `json:"method"`
+	Reason string `json:"reason"`
+	Error  string `json:"error,omitempty"`
 }
 
 // probes writes to standard output: the list is what was asked for, and no
@@ -153,7 +153,7 @@ func writeShares(w io.Writer, list []place, asJSON bool) error {
 func placesOf(placements []onePlace) []place {
 	list := make([]place, len(placements))
 	for i, p := range placements {
-		list[i] = place{Probe: p.Name, PID: p.PID, Address: p.Addr.String(), Method: methodOf(&p.Placement), Reason: p.Reason}
+		list[i] = place{Probe: p.Name, PID: p.PID, Addr: p.Addr.String(), Method: methodOf(&p.Placement), Reason: p.Reason}
 		if p.Gap != "" {
 			list[i].Reason = p.Gap
 		}
@@ -173,7 +173,7 @@ func writePlaces(w io.Writer, list []place, asJSON bool) error {
 		if p.Error != "" {
 			p.Method, p.Reason = "none", p.Error
 		}
-		cells = append(cells, []string{p.Probe, p.Address, p.Method, p.Reason})
+		cells = append(cells, []string{p.Probe, p.Addr, p.Method, p.Reason})
 	}
 	return writeTable(w, cells, -1)
 }
