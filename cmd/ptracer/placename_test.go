@@ -75,3 +75,25 @@ func TestPlaceNamesByProcess(t *testing.T) {
 		`{"probe":"main","pid":9,"hits":1,"frames":[{"binary":"shop","addr":"0x10"}]}`,
 	})
 }
+
+// TestStackNames has stacks call functions as their source does.
+func TestStackNames(t *testing.T) {
+	stacks := &builtin.StackCounts{Stacks: []builtin.Stack{{PID: 7, Count: 5, Addrs: []arch.Addr{1, 0x10}}}}
+	for _, c := range []struct {
+		json bool
+		want []string
+	}{
+		{false, []string{"[shop];shop::Cart::add(int) 5", "counted in 2s"}},
+		{true, []string{`{"probe":"x:work","pid":7,"hits":5,"frames":[{"function":"shop::Cart::add(int)","binary":"shop","addr":"0x1"},{"binary":"shop","addr":"0x10"}]}`}},
+	} {
+		s := sourcedSession(stacks)
+		got := linesOf(t, options{json: c.json, locations: []string{"work"}}, func(opt *options) {
+			result := (*handling).writeStacks
+			if !c.json {
+				result = nil
+			}
+			_ = summarize(opt, engine.HandlerSpec{}, s.open, &bytes.Buffer{}, result)
+		})
+		wantLines(t, got, c.want)
+	}
+}

@@ -96,6 +96,7 @@ func (p *profiler) mapping(pid uint32, sym engine.Symbol) *profile.Mapping {
 	return m
 }
 
+// function has the linker's name: pprof makes it readable itself, in as much detail as it is asked for.
 func (p *profiler) function(sym engine.Symbol) *profile.Function {
 	f := p.functions[sym.Path+"\x00"+sym.Function]
 	if f == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 func newStacks() *cobra.Command {
@@ -71,10 +72,14 @@ func (h *handling) named(r build.Result) {
 			case sym.Function == "":
 				return "[" + sym.Binary + "]"
 			}
-			return sym.Function
+			return sourceName(sym.Function)
 		}
 	}
 }
+
+// sourceName is a function's name as tables of places have it: that of its source in C++ or
+// Rust, not the linker's.
+func sourceName(function string) string { return symbols.Function{Name: function}.Demangled() }
 
 // stackLine is a stack in JSON.
 type stackLine struct {
@@ -114,7 +119,7 @@ func (h *handling) writeStacks(w io.Writer) error {
 			l := stackLine{Probe: names.of(h.job, i, int(st.PID)), PID: st.PID, Hits: st.Count, Frames: []frameLine{}}
 			for n, a := range st.Addrs {
 				sym, _ := h.sess.Symbolize(int(st.PID), st.At(n))
-				l.Frames = append(l.Frames, frameLine{sym.Function, sym.Binary, a.String()})
+				l.Frames = append(l.Frames, frameLine{sourceName(sym.Function), sym.Binary, a.String()})
 			}
 			lines = append(lines, l)
 		}
