@@ -35,12 +35,12 @@ All places count over the same time, which the last line tells: from one moment,
 when all are planted, to another. A place that several LOCATIONs name has one
 row; "also" are its other names.
 
-With --json: {"probe","pid","hits","rung","seconds"}, one object for each place
+With --json: {"probe","pid","hits","method","seconds"}, one object for each place
 and process, with "gap" where not all of its hits could be counted and "uncounted"
 where hits of some place are in no row, and {"probe","pid","error"} for each place
 that could not be probed. With a condition or a limit (--filter to --where) it is a
 handler that counts, and there is one number for each LOCATION:
-{"probe","result":{"hits"},"seconds"}. CONDITION is an expression as hist's --of.
+{"probe","hits","seconds"}. CONDITION is an expression as hist's --of.
 
 ` + aboutArgs,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
@@ -124,7 +124,7 @@ func (j *job) distinct() []onePlace { return distinct(j.places(), j.named()) }
 func (j *job) named() func(*engine.Placement) bool {
 	named := map[event.ProbeID]bool{}
 	for _, p := range j.probes {
-		named[p.id] = !p.loc.Every && !p.loc.IsGlob()
+		named[p.id] = !p.loc.IsPattern()
 	}
 	return func(p *engine.Placement) bool { return named[p.Probe] }
 }

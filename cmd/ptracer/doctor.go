@@ -24,7 +24,7 @@ func newDoctor() *cobra.Command {
 processes, and what would help; and which servers there are for tracers that
 share processes. It attaches to a process for that and lets go at once, if no
 server has it. Exit status 1 if there is a problem.
-With --json: {"topic","ok","text","help"}.`,
+With --json: {"pid","topic","ok","text","help"}; what is about the machine has no pid.`,
 		Example: `  ptracer doctor
   ptracer doctor 1234`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
@@ -86,9 +86,11 @@ func doctor(w io.Writer, pids []int, asJSON bool, diagnose func(int) []engine.Fi
 	if len(pids) == 0 {
 		pids = []int{0} // the machine
 	}
-	var all []engine.Finding
+	var all []finding
 	for _, pid := range pids {
-		all = append(all, diagnose(pid)...)
+		for _, f := range diagnose(pid) {
+			all = append(all, finding{pid, f})
+		}
 	}
 	if err := writeFindings(w, all, asJSON); err != nil {
 		return err
@@ -101,7 +103,13 @@ func doctor(w io.Writer, pids []int, asJSON bool, diagnose func(int) []engine.Fi
 	return nil
 }
 
-func writeFindings(w io.Writer, all []engine.Finding, asJSON bool) error {
+// finding is one of the machine, or of a process.
+type finding struct {
+	PID int `json:"pid,omitempty"`
+	engine.Finding
+}
+
+func writeFindings(w io.Writer, all []finding, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, all)
 	}

@@ -43,7 +43,7 @@ func (j *job) toEntry() (stands bool) {
 		return false
 	}
 	spec := engine.ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(entry)), PID: j.child, Action: engine.Stop}
-	if j.opt.rung.Rung == breakpoint.Hardware {
+	if j.opt.method.Rung == breakpoint.Hardware {
 		spec.Rung = breakpoint.Hardware // not a byte of the program is to change
 	}
 	id, err := j.sess.Register(spec)

@@ -119,7 +119,7 @@ func TestCountCommand(t *testing.T) {
 	f.resumed = func(f *fake) { _ = f.stop() }
 	var stderr bytes.Buffer
 	err := count(&options{locations: []string{"work"}, command: []string{"x"}}, f.opener(noSuchPID), &stderr)
-	if got, want := stderr.String(), "PROBE   HITS  RUNG\nx:work     7  trap+slot\n"; got != want {
+	if got, want := stderr.String(), "PROBE   HITS  METHOD\nx:work     7  trap+slot\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 	if got := report(err, &stderr); got != 137 {
@@ -176,7 +176,7 @@ func TestCountTellsFailures(t *testing.T) {
 	if err := count(&options{locations: []string{"x:*"}, pids: []int{7}, duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
 		t.Fatal(err)
 	}
-	const want = "PROBE   HITS  RUNG\nx:work     3  trap+slot\n1 of 2 places hit in 2s\n" +
+	const want = "PROBE   HITS  METHOD\nx:work     3  trap+slot\n1 of 2 places hit in 2s\n" +
 		"ptracer: 2 places could not be probed: patched by another tool (2, first x:bad)\n"
 	if got := stderr.String(); got != want {
 		t.Errorf("printed %q, want %q", got, want)
@@ -277,7 +277,7 @@ func TestProbesKillsCommand(t *testing.T) {
 	if err := probes(&opt, false, f.opener(0), &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"probe":"x:work","pid":7,"address":"0x1000","rung":"trap+slot","reason":"why"}` + "\n"
+	const want = `{"probe":"x:work","pid":7,"addr":"0x1000","method":"trap+slot","reason":"why"}` + "\n"
 	if stdout.String() != want || !f.called("kill") {
 		t.Errorf("printed %q, calls %q; want %q and a kill", stdout.String(), f.calls, want)
 	}
@@ -295,7 +295,7 @@ func TestDoctor(t *testing.T) {
 	}{
 		{nil, false, "ok       attach      0 & co\n", 0},
 		{[]int{1, 2}, false, "ok       attach      1 & co\nproblem  attach      2 & co\n                     what helps: pray\n", 1},
-		{[]int{2}, true, `{"topic":"attach","ok":false,"text":"2 & co","help":"pray"}` + "\n", 1},
+		{[]int{2}, true, `{"pid":2,"topic":"attach","ok":false,"text":"2 & co","help":"pray"}` + "\n", 1},
 	} {
 		var b bytes.Buffer
 		status := report(doctor(&b, c.pids, c.json, diagnose), &b)

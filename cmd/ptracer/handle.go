@@ -86,7 +86,7 @@ func (h *handling) write(w io.Writer, columns int) error {
 		}
 		h.named(r)
 		if h.opt.json {
-			if err := writeResult(w, resultLine{Probe: h.opt.locations[i], Seconds: h.seconds(), Uncounted: h.uncounted(), Unread: x.Unread()}, r); err != nil {
+			if err := writeResult(w, resultLine{Probe: h.placeName(i, 0), Seconds: h.seconds(), Uncounted: h.uncounted(), Unread: x.Unread()}, r); err != nil {
 				return err
 			}
 			continue
@@ -106,10 +106,12 @@ func (h *handling) write(w io.Writer, columns int) error {
 	return printable.Write(w, in("counted", h.seconds()))
 }
 
-// resultLine is what a location's handler has found out, in JSON.
+// resultLine is what a location's handler has found out, in JSON: hits of one that only
+// counts, else a result.
 type resultLine struct {
 	Probe   string          `json:"probe"`
-	Result  json.RawMessage `json:"result"`
+	Hits    *uint64         `json:"hits,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"`
 	Seconds float64         `json:"seconds,omitempty"`
 	// Uncounted is hits of all places together that are in no result.
 	Uncounted uint64 `json:"uncounted,omitempty"`
@@ -119,7 +121,9 @@ type resultLine struct {
 
 // writeResult writes what a location's handler found out as one object a line.
 func writeResult(w io.Writer, l resultLine, r build.Result) (err error) {
-	if l.Result, err = json.Marshal(r); err != nil {
+	if c, counts := r.(builtin.Counter); counts {
+		l.Hits = &c.Hits
+	} else if l.Result, err = json.Marshal(r); err != nil {
 		return err
 	}
 	return writeJSON(w, []resultLine{l})

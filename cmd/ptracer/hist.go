@@ -23,8 +23,8 @@ such as int32(ret), uint8(arg1).
 
 ` + aboutArgs + `
 
-With --json: {"probe","result":{"count","sum","min","max","buckets"},"seconds"},
-one object for each LOCATION, with "unread" where the memory of a condition could
+With --json: {"probe","result":{"label","count","sum","min","max","buckets":[{"lo",
+"hi","count"}]},"seconds"}, one object for each LOCATION, with "unread" where the memory of a condition could
 not be read, and "uncounted" where hits are in no result.`,
 		Example: `  ptracer hist 'libc:malloc' -- ls -l /
   ptracer hist --of 'int(ret)' 'libc:read' -- cat /etc/passwd
@@ -97,8 +97,9 @@ a call where entry and exits are jumps ('ptracer probes' tells), else two stops.
 What the probes themselves cost is in the times of calls around others. A
 condition (--filter) on ret is asked when the call is over.
 
-With --json: {"probe","result":{"count","sum","min","max","buckets","unit"},
-"seconds"}, one object for each LOCATION; see hist.`,
+With --json: {"probe","result":{"label","count","sum_ns","min_ns","max_ns",
+"buckets":[{"lo_ns","hi_ns","count"}]},"seconds"}, one object for each LOCATION; see
+hist.`,
 		Example: `  ptracer latency 'libc:read' -- cat /etc/passwd
   ptracer latency -p 1234 -d 10s --filter 'arg2 > 4096' 'libc:write'
   ptracer latency -p 1234 --resident 'libc:malloc'; sleep 60; ptracer stop 1234`,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ type job struct {
 	sess    engine.Session
 	child   int // the process of the command; 0 with -p
 	probes  []planted
+	numbers sync.Mutex // of probes: the readers of records ask for them, too
 	handle  func(*event.Event)
 	entered chan event.Event // the command stands at its first own instruction
 	drained chan struct{}    // closed when the last event has been handled
@@ -80,7 +82,7 @@ func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle fun
 		if err != nil {
 			return nil, usage("%w", err)
 		}
-		spec.Rung, spec.Pending, spec.Held = opt.rung.Rung, true, len(opt.command) == 0
+		spec.Rung, spec.Pending, spec.Held = opt.method.Rung, true, len(opt.command) == 0
 		j.probes = append(j.probes, planted{spec: spec, loc: loc})
 	}
 	return j, nil
@@ -152,7 +154,7 @@ func (j *job) plant() error {
 		if err != nil {
 			return err
 		}
-		j.probes[i].id = id
+		j.number(i, id)
 	}
 	if j.child == 0 {
 		if err := j.checkUnknown(); err != nil {
@@ -161,7 +163,7 @@ func (j *job) plant() error {
 		if err := j.begin(); err != nil {
 			return err
 		}
-		j.tellRungs()
+		j.tellMethods()
 		return nil
 	}
 	j.window.begin = engine.Now()
@@ -175,6 +177,19 @@ func (j *job) plant() error {
 		return err
 	}
 	return nil
+}
+
+// number notes a probe's number, which numberOf gives to any goroutine; 0: it has none yet.
+func (j *job) number(i int, id event.ProbeID) {
+	j.numbers.Lock()
+	defer j.numbers.Unlock()
+	j.probes[i].id = id
+}
+
+func (j *job) numberOf(i int) event.ProbeID {
+	j.numbers.Lock()
+	defer j.numbers.Unlock()
+	return j.probes[i].id
 }
 
 // consume hands the session's events to the verb.
@@ -278,7 +293,7 @@ func (j *job) conclude(why reason, out *output, result func() error) error {
 	unwritten = errors.Join(unwritten, out.close())
 	j.tellFailed()
 	j.tellGaps()
-	j.tellRungs()
+	j.tellMethods()
 	if n := j.sess.Stats().Uncounted; n > 0 {
 		j.say(uncounted, n)
 	}

@@ -270,9 +270,9 @@ func printProbes(t *testing.T, w io.Writer) {
 }
 
 func printResident(t *testing.T, w io.Writer) {
-	tell(w, writeList(w, []residentProcess{{PID: 7, Command: hostile}}, false))
+	tell(w, writeList(w, []residentProcess{{PID: 7, Comm: hostile}}, false))
 	results := []engine.ResidentResult{{Location: hostile, Result: &builtin.Histogram{Label: hostile}}, {Location: odd, Result: builtin.Counter{}}}
-	tell(w, writeResults(w, results, &tally{seconds: 1}, false))
+	tell(w, writeResults(w, results, &tally{seconds: 1}))
 	j := job{opt: watching(), stderr: w}
 	j.tellLeft(distinct(hostileSession().found["x:*"], func(*engine.Placement) bool { return true }), 1)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ type options struct {
 	duration  time.Duration
 	output    string
 	json      bool
-	rung      rungFlag
+	method    methodFlag
 	verbose   bool
 	resident  bool   // the probes are to stay in the process
 	listing   bool   // a command is not to run, only to be looked at: the result goes to standard output
@@ -28,14 +29,32 @@ type options struct {
 	command   []string // what is behind "--", with the program's name
 }
 
-// rungFlag is a breakpoint.Rung as a flag.
-type rungFlag struct{ breakpoint.Rung }
+// methodFlag is a breakpoint.Rung as a flag.
+type methodFlag struct{ breakpoint.Rung }
 
-// rungNames are what --rung offers.
-var rungNames = []string{"auto", "jump", "trap", "slot", "emulate", "step", "hardware"}
+// methodNames are what --method offers.
+var methodNames = []string{"auto", "jump", "trap", "slot", "emulate", "step", "hardware"}
 
-func (r *rungFlag) Set(s string) (err error) { r.Rung, err = breakpoint.ParseRung(s); return err }
-func (r *rungFlag) Type() string             { return "rung" }
+func (m *methodFlag) Set(s string) error {
+	r, err := breakpoint.ParseRung(s)
+	if err != nil {
+		return fmt.Errorf("unknown method %q: one of %s", s, strings.Join(methodNames, ", "))
+	}
+	m.Rung = r
+	return nil
+}
+
+func (m *methodFlag) Type() string { return "method" }
+
+// bind declares the flag, and --rung, which was its name once: scripts have it.
+func (m *methodFlag) bind(cmd *cobra.Command) {
+	f := cmd.Flags()
+	for _, name := range []string{"method", "rung"} {
+		f.Var(m, name, "how places are served: "+strings.Join(methodNames, ", "))
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(methodNames, cobra.ShellCompDirectiveNoFileComp))
+	}
+	_ = f.MarkHidden("rung")
+}
 
 // bind declares the flags that all tracing verbs have.
 func (o *options) bind(cmd *cobra.Command) {
@@ -45,8 +64,7 @@ func (o *options) bind(cmd *cobra.Command) {
 	bindOutput(f, &o.output, o.listing)
 	f.BoolVar(&o.json, "json", false, "write one JSON object a line")
 	f.BoolVar(&o.direct, "direct", false, "with -p: attach without a server, so that no other tracer can share the process")
-	f.Var(&o.rung, "rung", "how places are served: "+strings.Join(rungNames, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("rung", cobra.FixedCompletions(rungNames, cobra.ShellCompDirectiveNoFileComp))
+	o.method.bind(cmd)
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 }
 
@@ -106,8 +124,8 @@ func (o *options) check() error {
 		return usage("nothing to trace: give -p PID, or -- COMMAND")
 	case len(o.command) > 0 && len(o.pids) > 0:
 		return usage("both -p and a command: give one of them")
-	case o.where == handler.Kernel && o.rung.Rung != breakpoint.Auto:
-		return usage("both --where kernel and --rung: what the kernel runs is at a uprobe of the kernel's")
+	case o.where == handler.Kernel && o.method.Rung != breakpoint.Auto:
+		return usage("both --where kernel and --method: what the kernel runs is at a uprobe of the kernel's")
 	case o.duration < 0:
 		return usage("-d %v: a duration can't be negative", o.duration)
 	}

@@ -32,19 +32,19 @@ func newPrinter(opt *options, w io.Writer) *printer {
 
 // line is an event in JSON.
 type line struct {
-	Time    string  `json:"time"`
-	Event   string  `json:"event"`
-	PID     int     `json:"pid,omitempty"`
-	TID     int     `json:"tid,omitempty"`
-	Command string  `json:"command,omitempty"`
-	Probe   string  `json:"probe,omitempty"`
-	Args    *[]any  `json:"args,omitempty"`
-	Result  any     `json:"result,omitempty"`
-	Child   int     `json:"child,omitempty"`
-	Path    string  `json:"path,omitempty"`
-	Status  *int    `json:"status,omitempty"`
-	Signal  int     `json:"signal,omitempty"`
-	Missed  *uint64 `json:"missed,omitempty"`
+	Time   string  `json:"time"`
+	Event  string  `json:"event"`
+	PID    int     `json:"pid,omitempty"`
+	TID    int     `json:"tid,omitempty"`
+	Comm   string  `json:"comm,omitempty"`
+	Probe  string  `json:"probe,omitempty"`
+	Args   *[]any  `json:"args,omitempty"`
+	Result any     `json:"result,omitempty"`
+	Child  int     `json:"child,omitempty"`
+	Path   string  `json:"path,omitempty"`
+	Status *int    `json:"status,omitempty"`
+	Signal int     `json:"signal,omitempty"`
+	Missed *uint64 `json:"missed,omitempty"`
 }
 
 // print writes one event, if it is one that is asked for. Errors of the writer
@@ -61,7 +61,7 @@ func (p *printer) print(e *event.Event) {
 	}
 	if p.json {
 		l := p.object(e)
-		l.Time, l.Command = at.Format(time.RFC3339Nano), name
+		l.Time, l.Comm = at.Format(time.RFC3339Nano), name
 		if b, err := json.Marshal(l); err == nil {
 			_, _ = p.w.Write(append(b, '\n'))
 		}

@@ -22,19 +22,19 @@ func newProbes() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "probes [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
 		Short: "List what can be probed, and how",
-		Long: `List the places that locations stand for, with the rung that serves each and
+		Long: `List the places that locations stand for, with the method that serves each and
 why not a faster one. The probes are planted for that and taken out again at
 once. A command is started, and killed when its libraries are there: nothing of
 its own code runs.
 
-Rungs: jump (no stop at all), pun (the same, by a jump that ends in the program's
+Methods: jump (no stop at all), pun (the same, by a jump that ends in the program's
 own bytes, mostly all but one: other tools' uprobes and breakpoints there do no
 harm), trap+slot (a stop, then the displaced instruction
 elsewhere), trap+emulate (a stop, and we do what the instruction would),
 trap+step (a stop and a single step), hardware (a debug register).
-With --json: {"probe","pid","address","rung","reason","error"}; with --summary,
-how many places each rung serves, {"rung","places","share","reasons"}: places by
-reason why not a faster one.`,
+With --json: {"probe","pid","addr","method","reason","error"}; with --summary,
+how many places each method serves, {"method","places","share","reasons"}: places
+by reason why not a faster one.`,
 		Example: `  ptracer probes -p 1234 'libc:mem*'
   ptracer probes 'main+*' -- ./prog
   ptracer probes --json '*:*alloc*' -- bash
@@ -47,18 +47,18 @@ reason why not a faster one.`,
 		}),
 	}
 	opt.bind(cmd)
-	cmd.Flags().BoolVar(&summary, "summary", false, "say how many places each rung serves, instead of listing them")
+	cmd.Flags().BoolVar(&summary, "summary", false, "say how many places each method serves, instead of listing them")
 	return cmd
 }
 
 // place is one line of probes.
 type place struct {
-	Probe   string `json:"probe"`
-	PID     int    `json:"pid"`
-	Address string `json:"address"`
-	Rung    string `json:"rung"`
-	Reason  string `json:"reason"`
-	Error   string `json:"error,omitempty"`
+	Probe  string `json:"probe"`
+	PID    int    `json:"pid"`
+	Addr   string `json:"addr"`
+	Method string `json:"method"`
+	Reason string `json:"reason"`
+	Error  string `json:"error,omitempty"`
 }
 
 // probes writes to standard output: the list is what was asked for, and no
@@ -90,7 +90,7 @@ func probes(opt *options, summary bool, open opener, stdout, stderr io.Writer) e
 
 // share is one line of a summary.
 type share struct {
-	Rung    string         `json:"rung"`
+	Method  string         `json:"method"`
 	Places  int            `json:"places"`
 	Share   float64        `json:"share"` // of all places
 	Reasons map[string]int `json:"reasons"`
@@ -99,17 +99,17 @@ type share struct {
 // addresses are what differs in reasons that are the same.
 var addresses = regexp.MustCompile(`: (to|at) 0x[0-9a-f]+`)
 
-// sharesOf counts places by rung, those of the fastest first.
+// sharesOf counts places by method, those of the fastest first.
 func sharesOf(list []place) []share {
 	by := map[string]*share{}
 	for _, p := range list {
 		if p.Error != "" {
-			p.Rung, p.Reason = "none", p.Error
+			p.Method, p.Reason = "none", p.Error
 		}
-		s := by[p.Rung]
+		s := by[p.Method]
 		if s == nil {
-			s = &share{Rung: p.Rung, Reasons: map[string]int{}}
-			by[p.Rung] = s
+			s = &share{Method: p.Method, Reasons: map[string]int{}}
+			by[p.Method] = s
 		}
 		s.Places++
 		s.Share = float64(s.Places) / float64(len(list))
@@ -118,7 +118,7 @@ func sharesOf(list []place) []share {
 		}
 	}
 	rank := func(s share) int {
-		r, err := breakpoint.ParseRung(s.Rung)
+		r, err := breakpoint.ParseRung(s.Method)
 		if err != nil {
 			return 99
 		}
@@ -137,9 +137,9 @@ func writeShares(w io.Writer, list []place, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, shares)
 	}
-	cells := [][]string{{"RUNG", "PLACES", "SHARE", "WHY NOT FASTER"}}
+	cells := [][]string{{"METHOD", "PLACES", "SHARE", "WHY NOT FASTER"}}
 	for _, s := range shares {
-		cells = append(cells, []string{s.Rung, fmt.Sprint(s.Places), fmt.Sprintf("%.1f %%", 100*s.Share), ""})
+		cells = append(cells, []string{s.Method, fmt.Sprint(s.Places), fmt.Sprintf("%.1f %%", 100*s.Share), ""})
 		why := slices.SortedFunc(maps.Keys(s.Reasons), func(a, b string) int {
 			return cmp.Or(cmp.Compare(s.Reasons[b], s.Reasons[a]), cmp.Compare(a, b))
 		})
@@ -153,12 +153,12 @@ func writeShares(w io.Writer, list []place, asJSON bool) error {
 func placesOf(placements []onePlace) []place {
 	list := make([]place, len(placements))
 	for i, p := range placements {
-		list[i] = place{Probe: p.Name, PID: p.PID, Address: p.Addr.String(), Rung: rungName(&p.Placement), Reason: p.Reason}
+		list[i] = place{Probe: p.Name, PID: p.PID, Addr: p.Addr.String(), Method: methodOf(&p.Placement), Reason: p.Reason}
 		if p.Gap != "" {
 			list[i].Reason = p.Gap
 		}
 		if p.Err != nil {
-			list[i].Rung, list[i].Error = "", root(p.Err).Error()
+			list[i].Method, list[i].Error = "", root(p.Err).Error()
 		}
 	}
 	return list
@@ -168,12 +168,12 @@ func writePlaces(w io.Writer, list []place, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, list)
 	}
-	cells := [][]string{{"PROBE", "ADDRESS", "RUNG", "WHY NOT FASTER"}}
+	cells := [][]string{{"PROBE", "ADDRESS", "METHOD", "WHY NOT FASTER"}}
 	for _, p := range list {
 		if p.Error != "" {
-			p.Rung, p.Reason = "none", p.Error
+			p.Method, p.Reason = "none", p.Error
 		}
-		cells = append(cells, []string{p.Probe, p.Address, p.Rung, p.Reason})
+		cells = append(cells, []string{p.Probe, p.Addr, p.Method, p.Reason})
 	}
 	return writeTable(w, cells, -1)
 }

@@ -34,6 +34,7 @@ type locationKey struct {
 // writeProfile writes the stacks of all locations as one profile; the label
 // "probe" tells them apart.
 func (h *handling) writeProfile(w io.Writer) error {
+	names := placeNames{}
 	p := profiler{
 		symbolize: h.sess.Symbolize, functions: map[string]*profile.Function{},
 		mappings: map[mappingKey]*profile.Mapping{}, locations: map[locationKey]*profile.Location{},
@@ -42,9 +43,9 @@ func (h *handling) writeProfile(w io.Writer) error {
 			PeriodType: &profile.ValueType{Type: "calls", Unit: "count"}, Period: 1, TimeNanos: time.Now().UnixNano(),
 		},
 	}
-	if err := h.counts(func(location string, s *builtin.StackCounts) error {
+	if err := h.counts(func(i int, s *builtin.StackCounts) error {
 		for _, st := range s.Stacks {
-			p.add(location, st)
+			p.add(names.of(h.job, i, int(st.PID)), st)
 		}
 		return nil
 	}); err != nil {
@@ -53,10 +54,10 @@ func (h *handling) writeProfile(w io.Writer) error {
 	return p.out.Write(w)
 }
 
-func (p *profiler) add(location string, st builtin.Stack) {
+func (p *profiler) add(probe string, st builtin.Stack) {
 	s := &profile.Sample{
 		Value: []int64{int64(st.Count)},
-		Label: map[string][]string{"probe": {location}}, NumLabel: map[string][]int64{"pid": {int64(st.PID)}},
+		Label: map[string][]string{"probe": {probe}}, NumLabel: map[string][]int64{"pid": {int64(st.PID)}},
 	}
 	for i := range st.Addrs {
 		s.Location = append(s.Location, p.location(locationKey{st.PID, st.At(i)}))
@@ -95,6 +96,7 @@ func (p *profiler) mapping(pid uint32, sym engine.Symbol) *profile.Mapping {
 	return m
 }
 
+// function has the linker's name: pprof makes it readable itself, in as much detail as it is asked for.
 func (p *profiler) function(sym engine.Symbol) *profile.Function {
 	f := p.functions[sym.Path+"\x00"+sym.Function]
 	if f == nil {

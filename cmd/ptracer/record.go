@@ -36,10 +36,10 @@ arguments as they were at its entry, and how long it took.
 Records go through a ring that the program never waits for: a reader that is too
 slow loses records, and how many is told.
 
-With --json: {"time","pid","tid","probe","fields":{...},"took"}, took in ns; at the
-end, for each LOCATION with calls that have no record, {"probe"} and how many:
-"dropped" (the reader was slower), "faults" (memory not readable), "full" (no
-room), "lost" (left without a return), "deep" (nested too deep).`,
+With --json: {"time","pid","tid","probe","fields":{...},"took_ns"}; at the end, for
+each LOCATION with calls that have no record, {"probe"} and how many: "dropped"
+(the reader was slower), "faults" (memory not readable), "full" (no room), "lost"
+(left without a return), "deep" (nested too deep), "orphans" (without an entry).`,
 		Example: `  ptracer record --fields 'str(arg0),arg1' 'libc:fopen*' -- ls -l /
   ptracer record --fields 'int(arg0),arg2,ret' 'libc:write' -- sh -c 'echo hello'
   ptracer record -p 1234 --rate 100 --json -o calls.json 'libc:malloc'`,
@@ -106,7 +106,7 @@ func record(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	lines := sorter{out: out, json: opt.json, order: ring.Order[recorded]{Span: uint64(2 * latency)}}
+	lines := sorter{out: out, json: opt.json, names: placeNames{}, order: ring.Order[recorded]{Span: uint64(2 * latency)}}
 	readers := newReaders(lines.take)
 	h, err := startHandling(opt, open, stderr, spec, lifePrinter(opt, stderr), readers.begin)
 	if err != nil {
@@ -140,7 +140,7 @@ func (h *handling) writeUnrecorded(w io.Writer) error {
 	}
 	var lines []unrecordedLine
 	for i, x := range h.handlers {
-		l := unrecordedLine{Probe: h.opt.locations[i], Dropped: x.Lost() - h.lost[i]}
+		l := unrecordedLine{Probe: h.placeName(i, 0), Dropped: x.Lost() - h.lost[i]}
 		r, err := x.Result()
 		if err != nil {
 			return err
@@ -159,6 +159,7 @@ func (h *handling) writeUnrecorded(w io.Writer) error {
 type sorter struct {
 	out   io.Writer
 	json  bool
+	names placeNames
 	order ring.Order[recorded]
 }
 
@@ -168,10 +169,10 @@ type recorded struct {
 }
 
 func (s *sorter) take(h *handling, i int, rec []byte) {
-	location, x := h.opt.locations[i], h.handlers[i]
+	x := h.handlers[i]
 	r, err := x.Decode(rec)
 	if e, ok := r.(*builtin.Event); ok && err == nil && !h.outside(x, e.Time) {
-		s.order.Put(uint64(e.Time), recorded{location, e})
+		s.order.Put(uint64(e.Time), recorded{s.names.shown(h.job, i, int(e.PID)), e})
 		s.write(false)
 	}
 }
@@ -248,7 +249,7 @@ type recordLine struct {
 	TID    uint32          `json:"tid"`
 	Probe  string          `json:"probe"`
 	Fields json.RawMessage `json:"fields"`
-	Took   int64           `json:"took,omitempty"`
+	Took   int64           `json:"took_ns,omitempty"`
 }
 
 // writeRecord writes one line. Errors of the output are its own business.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -38,14 +39,14 @@ type residentLine struct {
 	Probe    string `json:"probe"`
 	PID      int    `json:"pid"`
 	Resident bool   `json:"resident"`
-	Reason   string `json:"reason,omitempty"`
+	Error    string `json:"error,omitempty"`
 }
 
 func residentLines(places []onePlace) (lines []residentLine) {
 	for i := range places {
 		l := residentLine{Probe: places[i].Name, PID: places[i].PID, Resident: places[i].Err == nil}
 		if !l.Resident {
-			l.Reason = places[i].Err.Error()
+			l.Error = places[i].Err.Error()
 		}
 		lines = append(lines, l)
 	}
@@ -103,8 +104,9 @@ Before a debugger sets breakpoints in the process, 'ptracer stop' takes the prob
 out: a breakpoint in the middle of one, where gdb's break FUNCTION may lie, ends
 the program.
 
-With --json: for each place {"probe","pid","hits","rung"}, for each handler
-{"probe","result"}; of the list {"pid","command","planted","running","places"}.`,
+With --json: for each place {"probe","pid","hits","method","seconds"}, for each
+handler {"probe","result","seconds"}, or with "hits" where it only counts; of the
+list {"pid","comm","planted","running","places"}.`,
 		Example: `  ptracer count -p 1234 --resident 'libc:malloc'
   ptracer read
   ptracer read 1234
@@ -248,7 +250,7 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 	t.uncounted, err = r.Uncounted()
 	if asJSON {
 		err = errors.Join(err, writeJSON(w, t.objects()))
-		return errors.Join(err, writeResults(w, results, &t, asJSON))
+		return errors.Join(err, writeResultLines(w, results, namesOf(locations, places), &t))
 	}
 	if len(t.rows) > 0 {
 		err = errors.Join(err, printable.Write(w, t.table()...))
@@ -258,7 +260,7 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 		missing = append(missing, fmt.Sprintf(uncounted, t.uncounted))
 	}
 	err = errors.Join(err, printable.Write(w, missing...))
-	return errors.Join(err, writeResults(w, results, &t, asJSON))
+	return errors.Join(err, writeResults(w, results, &t))
 }
 
 // uncounted tells of hits that are nowhere.
@@ -266,17 +268,39 @@ const uncounted = "%d hits are in no count: of threads that share their thread p
 
 func isNamed(location string) bool {
 	loc, err := symbols.ParseLocation(location)
-	return err == nil && !loc.Every && !loc.IsGlob()
+	return err == nil && !loc.IsPattern()
 }
 
-func writeResults(w io.Writer, results []engine.ResidentResult, t *tally, asJSON bool) error {
-	for _, x := range results {
-		if asJSON {
-			if err := writeResult(w, resultLine{Probe: x.Location, Seconds: t.seconds, Uncounted: t.uncounted}, x.Result); err != nil {
-				return err
-			}
-			continue
+// namesOf gives the name of each location's places, as placeName does.
+func namesOf(locations []string, places []engine.Placement) map[string]string {
+	of := map[string][]string{}
+	for _, pl := range places {
+		l := locations[pl.Probe-1]
+		of[l] = append(of[l], pl.Name)
+	}
+	names := map[string]string{}
+	for _, l := range locations {
+		names[l] = l
+		if loc, err := symbols.ParseLocation(l); err == nil {
+			names[l] = cmp.Or(loc.PlaceName(of[l]), l)
 		}
+	}
+	return names
+}
+
+// writeResultLines writes what handlers say as JSON; names are those of their locations.
+func writeResultLines(w io.Writer, results []engine.ResidentResult, names map[string]string, t *tally) error {
+	for _, x := range results {
+		l := resultLine{Probe: names[x.Location], Seconds: t.seconds, Uncounted: t.uncounted}
+		if err := writeResult(w, l, x.Result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeResults(w io.Writer, results []engine.ResidentResult, t *tally) error {
+	for _, x := range results {
 		if len(results) > 1 {
 			if err := printable.Write(w, printable.Name(x.Location)); err != nil {
 				return err
@@ -286,7 +310,7 @@ func writeResults(w io.Writer, results []engine.ResidentResult, t *tally, asJSON
 			return err
 		}
 	}
-	if asJSON || len(results) == 0 || t.seconds == 0 {
+	if len(results) == 0 || t.seconds == 0 {
 		return nil
 	}
 	return printable.Write(w, in("counted", t.seconds))
@@ -295,7 +319,7 @@ func writeResults(w io.Writer, results []engine.ResidentResult, t *tally, asJSON
 // residentProcess is a line of the list.
 type residentProcess struct {
 	PID     int       `json:"pid"`
-	Command string    `json:"command"`
+	Comm    string    `json:"comm"`
 	Planted time.Time `json:"planted"`
 	Running bool      `json:"running"`
 	Places  int       `json:"places"`
@@ -320,7 +344,7 @@ func writeList(w io.Writer, lines []residentProcess, asJSON bool) error {
 	}
 	cells := [][]string{{"PID", "COMMAND", "PLANTED", "PLACES", "STATE"}}
 	for _, l := range lines {
-		cells = append(cells, []string{strconv.Itoa(l.PID), l.Command, l.Planted.Local().Format(time.DateTime),
+		cells = append(cells, []string{strconv.Itoa(l.PID), l.Comm, l.Planted.Local().Format(time.DateTime),
 			strconv.Itoa(l.Places), map[bool]string{true: "running", false: "ended"}[l.Running]})
 	}
 	return writeTable(w, cells, 0)

@@ -146,7 +146,8 @@ func runFile(opt *options, g *guards, places []programAt, open opener, stderr io
 		return errors.Join(err, out.close())
 	}
 	h := &handling{job: j}
-	rd := newReaders(func(h *handling, i int, rec []byte) { writeRaw(out, opt.locations[i], rec, opt.json) })
+	names := placeNames{}
+	rd := newReaders(func(h *handling, i int, rec []byte) { writeRaw(out, names.shown(h.job, i, 0), rec, opt.json) })
 	j.limited(g.params(), func() []engine.Handler { return h.handlers })
 	j.ready = func(s engine.Session) error {
 		err := h.openFile(s, g, places)

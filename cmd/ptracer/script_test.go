@@ -47,7 +47,8 @@ func TestMain(m *testing.M) {
 //	probed PID           waits until it is through a server, and a probe in it was hit
 //	signal NAME PID      sends a signal
 //	untouched PID        the process is not traced and has no mapping of ours
-//	jsonl FILE KEY...    FILE has one JSON object a line, with these keys
+//	jsonl FILE KEY...    FILE has one JSON object a line, with these keys; docs/json.md has
+//	                     all names in it
 //	hits FILE PROBE N    count's table or JSON in FILE has exactly N hits
 //	matches FILE REGEXP  waits until a line of FILE matches
 //	server VAR           sets VAR to the pid of the server at $PTRACER_SOCKET
@@ -313,6 +314,10 @@ func jsonLines(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if slices.Sort(keys); !slices.Equal(keys, want) {
 			ts.Fatalf("keys are %q, want %q", keys, want)
+		}
+		missing, err := undocumented(o)
+		if ts.Check(err); len(missing) > 0 {
+			ts.Fatalf("%s does not have %q", jsonDoc, missing)
 		}
 	}
 }

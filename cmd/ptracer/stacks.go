@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/symbols"
 )
 
 func newStacks() *cobra.Command {
@@ -26,7 +27,7 @@ with --pprof, a profile is written that 'go tool pprof' opens.
 
 In the kernel (--where kernel) callers without frame pointers are missing.
 
-With --json: {"probe","pid","count","frames":[{"function","binary","addr"}]},
+With --json: {"probe","pid","hits","frames":[{"function","binary","addr"}]},
 one object a stack, innermost frame first.`,
 		Example: `  ptracer stacks 'libc:malloc' -- ls -l /
   ptracer stacks -p 1234 -d 10s -o malloc.pb.gz 'libc:malloc' && go tool pprof -top malloc.pb.gz`,
@@ -71,34 +72,38 @@ func (h *handling) named(r build.Result) {
 			case sym.Function == "":
 				return "[" + sym.Binary + "]"
 			}
-			return sym.Function
+			return sourceName(sym.Function)
 		}
 	}
 }
+
+// sourceName is a function's name as tables of places have it: that of its source in C++ or
+// Rust, not the linker's.
+func sourceName(function string) string { return symbols.Function{Name: function}.Demangled() }
 
 // stackLine is a stack in JSON.
 type stackLine struct {
 	Probe  string      `json:"probe"`
 	PID    uint32      `json:"pid"`
-	Count  uint64      `json:"count"`
+	Hits   uint64      `json:"hits"`
 	Frames []frameLine `json:"frames"`
 }
 
 type frameLine struct {
-	Function string    `json:"function,omitempty"`
-	Binary   string    `json:"binary,omitempty"`
-	Addr     arch.Addr `json:"addr"`
+	Function string `json:"function,omitempty"`
+	Binary   string `json:"binary,omitempty"`
+	Addr     string `json:"addr"`
 }
 
-// counts are the stacks of each location.
-func (h *handling) counts(each func(location string, s *builtin.StackCounts) error) error {
+// counts are the stacks of each probe.
+func (h *handling) counts(each func(i int, s *builtin.StackCounts) error) error {
 	for i, x := range h.handlers {
 		r, err := x.Result()
 		if err != nil {
 			return err
 		}
 		if s, ok := r.(*builtin.StackCounts); ok {
-			if err := each(h.opt.locations[i], s); err != nil {
+			if err := each(i, s); err != nil {
 				return err
 			}
 		}
@@ -107,13 +112,14 @@ func (h *handling) counts(each func(location string, s *builtin.StackCounts) err
 }
 
 func (h *handling) writeStacks(w io.Writer) error {
-	return h.counts(func(location string, s *builtin.StackCounts) error {
+	names := placeNames{}
+	return h.counts(func(i int, s *builtin.StackCounts) error {
 		var lines []stackLine
 		for _, st := range s.Stacks {
-			l := stackLine{Probe: location, PID: st.PID, Count: st.Count, Frames: []frameLine{}}
-			for i, a := range st.Addrs {
-				sym, _ := h.sess.Symbolize(int(st.PID), st.At(i))
-				l.Frames = append(l.Frames, frameLine{sym.Function, sym.Binary, a})
+			l := stackLine{Probe: names.of(h.job, i, int(st.PID)), PID: st.PID, Hits: st.Count, Frames: []frameLine{}}
+			for n, a := range st.Addrs {
+				sym, _ := h.sess.Symbolize(int(st.PID), st.At(n))
+				l.Frames = append(l.Frames, frameLine{sourceName(sym.Function), sym.Binary, a.String()})
 			}
 			lines = append(lines, l)
 		}

@@ -17,13 +17,13 @@ import (
 
 // row is one line of count: a place's hits, of one process or of all.
 type row struct {
-	Probe string   `json:"probe"`
-	Also  []string `json:"also,omitempty"` // other names of the place that were asked for
-	PID   int      `json:"pid"`            // 0: of all processes
-	Hits  uint64   `json:"hits"`
-	Rung  string   `json:"rung"`
-	Gap   string   `json:"gap,omitempty"` // what of the hits is not counted
-	named bool     // asked for by name, not found by a glob
+	Probe  string   `json:"probe"`
+	Also   []string `json:"also,omitempty"` // other names of the place that were asked for
+	PID    int      `json:"pid"`            // 0: of all processes
+	Hits   uint64   `json:"hits"`
+	Method string   `json:"method"`
+	Gap    string   `json:"gap,omitempty"` // what of the hits is not counted
+	named  bool     // asked for by name, not found by a glob
 }
 
 // tally is count's result.
@@ -60,7 +60,7 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 		r := &rows[at]
 		r.Hits += p.Hits
 		r.named = r.named || p.named
-		r.Rung = join(r.Rung, rungName(&p.Placement))
+		r.Method = join(r.Method, methodOf(&p.Placement))
 		if p.Gap != "" && r.Gap == "" {
 			r.Gap = p.Gap
 		}
@@ -76,8 +76,8 @@ func rowsOf(places []engine.Placement, byPID bool, named func(*engine.Placement)
 	return rows
 }
 
-// rungName is what serves a place.
-func rungName(p *engine.Placement) string {
+// methodOf is what serves a place.
+func methodOf(p *engine.Placement) string {
 	if p.Rung == breakpoint.Auto {
 		return "none" // yet: it is an IFUNC's, which has not been bound
 	}
@@ -126,9 +126,9 @@ func (t *tally) table() []string {
 	if len(keep) == 0 {
 		return []string{t.summary(true)}
 	}
-	cells := [][]string{{"PROBE", "HITS", "RUNG"}}
+	cells := [][]string{{"PROBE", "HITS", "METHOD"}}
 	for _, r := range keep {
-		cells = append(cells, []string{r.Probe, strconv.FormatUint(r.Hits, 10), r.Rung})
+		cells = append(cells, []string{r.Probe, strconv.FormatUint(r.Hits, 10), r.Method})
 	}
 	lines := align(cells, 1)
 	if len(keep) < len(t.rows) || t.seconds > 0 {

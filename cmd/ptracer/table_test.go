@@ -33,16 +33,16 @@ func TestTable(t *testing.T) {
 		want   string
 	}{
 		{"glob", all, false, `
-PROBE        HITS  RUNG
+PROBE        HITS  METHOD
 a:long_name  1200  trap+slot
 a:e            15  trap+slot
 a:f            15  trap+slot,trap+emulate
 3 of 4 places hit`},
 		{"named", all[3:4], true, `
-PROBE   HITS  RUNG
+PROBE   HITS  METHOD
 a:none     0  trap+slot`},
 		{"gaps", gaps, true, `
-PROBE    HITS  RUNG
+PROBE    HITS  METHOD
 a:f         5  trap+slot
 a:later     0  none`},
 		{"nothing hit", all[3:4], false, `
@@ -56,10 +56,10 @@ a:later     0  none`},
 		}
 	}
 	var b bytes.Buffer
-	const want = `{"probe":"a:long_name","pid":1,"hits":1200,"rung":"trap+slot","seconds":1.5,"uncounted":3}
-{"probe":"a:e","pid":1,"hits":15,"rung":"trap+slot","seconds":1.5,"uncounted":3}
-{"probe":"a:f","pid":2,"hits":10,"rung":"trap+emulate","seconds":1.5,"uncounted":3}
-{"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot","seconds":1.5,"uncounted":3}
+	const want = `{"probe":"a:long_name","pid":1,"hits":1200,"method":"trap+slot","seconds":1.5,"uncounted":3}
+{"probe":"a:e","pid":1,"hits":15,"method":"trap+slot","seconds":1.5,"uncounted":3}
+{"probe":"a:f","pid":2,"hits":10,"method":"trap+emulate","seconds":1.5,"uncounted":3}
+{"probe":"a:f","pid":1,"hits":5,"method":"trap+slot","seconds":1.5,"uncounted":3}
 `
 	result := tally{rows: rowsOf(all, true, func(*engine.Placement) bool { return false }), seconds: 1.5, uncounted: 3}
 	if err := writeJSON(&b, result.objects()); err != nil || b.String() != want {
@@ -70,8 +70,8 @@ a:later     0  none`},
 func TestGapsJSON(t *testing.T) {
 	places := []engine.Placement{{Name: "a:f", PID: 1, Hits: 5, Rung: breakpoint.Slot, Gap: "lost"}, {Name: "a:later", PID: 1, Gap: "not bound"}, {Name: "a:idle", PID: 1}}
 	var b bytes.Buffer
-	const want = `{"probe":"a:f","pid":1,"hits":5,"rung":"trap+slot","gap":"lost"}
-{"probe":"a:later","pid":1,"hits":0,"rung":"none","gap":"not bound"}
+	const want = `{"probe":"a:f","pid":1,"hits":5,"method":"trap+slot","gap":"lost"}
+{"probe":"a:later","pid":1,"hits":0,"method":"none","gap":"not bound"}
 `
 	if err := writeJSON(&b, (&tally{rows: rowsOf(places, true, func(*engine.Placement) bool { return false })}).objects()); err != nil || b.String() != want {
 		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)

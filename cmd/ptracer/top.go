@@ -32,8 +32,8 @@ are hit most often first, with who has asked for them. On a terminal it goes on
 until Ctrl-C; elsewhere, and with --once, it tells what was hit within one
 interval, and ends.
 
-With --json: {"probe","tracer","pid","processes","rate","hits"}, one object a line;
-rate is hits a second.`,
+With --json: {"probe","tracer","tracer_pid","processes","rate","hits"}, one object a
+line; rate is hits a second.`,
 		Example: `  ptracer top
   ptracer top -p 1234 --once --json`,
 		Args: cobra.NoArgs,
@@ -60,7 +60,7 @@ rate is hits a second.`,
 type hot struct {
 	Probe     string  `json:"probe"`
 	Tracer    string  `json:"tracer"`
-	PID       int     `json:"pid"` // the tracer's
+	TracerPID int     `json:"tracer_pid"`
 	Processes []int   `json:"processes"`
 	Rate      float64 `json:"rate"`
 	Hits      uint64  `json:"hits"`
@@ -136,7 +136,7 @@ func writeTop(w io.Writer, list []hot, tracers []arbiter.TracerInfo, asJSON bool
 func topLines(list []hot, tracers []arbiter.TracerInfo) []string {
 	rows := [][]string{{"HITS/S", "HITS", "PROBE", "PROCESSES", "TRACER"}}
 	for _, h := range list {
-		rows = append(rows, []string{fmt.Sprintf("%.0f", h.Rate), fmt.Sprint(h.Hits), h.Probe, numbers(h.Processes), fmt.Sprintf("%s (%d)", h.Tracer, h.PID)})
+		rows = append(rows, []string{fmt.Sprintf("%.0f", h.Rate), fmt.Sprint(h.Hits), h.Probe, numbers(h.Processes), fmt.Sprintf("%s (%d)", h.Tracer, h.TracerPID)})
 	}
 	holds := 0
 	for _, t := range tracers {

@@ -32,7 +32,10 @@ What can't be told is shown as ?, in JSON as null.
 
 A reader slower than the program loses lines, never the program time; how many
 is told. With a command Ctrl-C is the command's, and a second one ends the
-tracing. With --json numbers in hexadecimal are strings: "0x1f".`,
+tracing.
+
+With --json: {"time","event","pid","tid","comm","probe","args"}, at exits "result"
+instead; numbers in hexadecimal are strings: "0x1f".`,
 		Example: `  ptracer trace 'libc:fopen* arg0:str' -- ls -l /
   ptracer trace -p 1234 -d 10s 'libc:write arg0:int arg2:long'
   ptracer trace -p 1234 'main.work' 'main.work%return'

@@ -94,13 +94,13 @@ func TestPrinter(t *testing.T) {
 		line, json string // "" is not to be told
 	}{
 		{hit(1, 4), `? x:f(0xffffffff, -1, -2, "a\"\n", NULL)`,
-			`"event":"hit","pid":8388608,"tid":8388609,"command":"?","probe":"x:f","args":["0xffffffff",-1,-2,"a\"\n",null]}`},
+			`"event":"hit","pid":8388608,"tid":8388609,"comm":"?","probe":"x:f","args":["0xffffffff",-1,-2,"a\"\n",null]}`},
 		{hit(2, 1), `? x:f = 0xffffffff`, `"probe":"x:f","result":"0xffffffff"}`},
 		{hit(2, 0), `? x:f = ? (tail call)`, `"probe":"x:f"}`},
 		{hit(3, 4), `? x:f(-1, ?)`, `"args":[-1,null]}`},
 		{hit(4, 0), `? x:f`, `"probe":"x:f"}`},
 		{event.Event{Kind: event.Missed, Count: 12}, `... 12 events not shown: output was slower`, `"event":"missed","missed":12}`},
-		{of(event.Fork, 0), `? -- new process 9`, `"event":"fork","pid":8388608,"tid":8388608,"command":"?","child":9}`},
+		{of(event.Fork, 0), `? -- new process 9`, `"event":"fork","pid":8388608,"tid":8388608,"comm":"?","child":9}`},
 		{of(event.Clone, 0), `? -- new thread 9`, `"child":9}`},
 		{of(event.Exec, 0), `a-name-that-is- -- executes /bin/a-name-that-is-long`, `"path":"/bin/a-name-that-is-long"}`},
 		{of(event.Exit, 0), `? -- exits with status 3`, `"status":3}`},

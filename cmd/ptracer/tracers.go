@@ -25,8 +25,8 @@ they still may, and which processes they control: to which they alone may write.
 Without a server there are none; who traces a process directly, 'ptracer doctor
 PID' tells.
 
-With --json: {"id","name","pid","uid","since","processes","probes","handlers",
-"holds","controls","missed","late"}, one object a line; holds are
+With --json: {"id","tracer","tracer_pid","uid","since","processes","locations",
+"handlers","holds","controls","missed","late"}, one object a line; holds are
 {"pid","tid","since","until"}, controls {"pid","until","asked","waiting"}. Who is
 late has not let go of a thread in time, nor asked for anything since.`,
 		Example: `  ptracer tracers
@@ -67,11 +67,11 @@ func tracers(w io.Writer, pid int, asJSON bool) error {
 
 func writeTracers(w io.Writer, list []arbiter.TracerInfo, asJSON bool) error {
 	if asJSON {
-		objects := make([]any, len(list))
+		lines := make([]tracerLine, len(list))
 		for i := range list {
-			objects[i] = tracerJSON(&list[i])
+			lines[i] = tracerLineOf(&list[i])
 		}
-		return writeJSON(w, objects)
+		return writeJSON(w, lines)
 	}
 	rows := [][]string{{"TRACER", "PID", "UID", "FOR", "PROCESSES", "PROBES", "HOLDS", "CONTROLS"}}
 	for _, t := range list {
@@ -81,21 +81,46 @@ func writeTracers(w io.Writer, list []arbiter.TracerInfo, asJSON bool) error {
 	return writeTable(w, rows, -1)
 }
 
-func tracerJSON(t *arbiter.TracerInfo) map[string]any {
-	holds := []map[string]any{}
+// tracerLine is a tracer in JSON.
+type tracerLine struct {
+	ID        int           `json:"id"`
+	Tracer    string        `json:"tracer"`
+	TracerPID int           `json:"tracer_pid"`
+	UID       uint32        `json:"uid"`
+	Since     time.Time     `json:"since"`
+	Processes []int         `json:"processes"`
+	Locations []string      `json:"locations"` // of its probes
+	Handlers  int           `json:"handlers"`
+	Holds     []holdLine    `json:"holds"`
+	Controls  []controlLine `json:"controls"`
+	Missed    uint64        `json:"missed"`
+	Late      bool          `json:"late"`
+}
+
+type holdLine struct {
+	PID   int       `json:"pid"`
+	TID   int       `json:"tid"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+type controlLine struct {
+	PID     int       `json:"pid"`
+	Until   time.Time `json:"until"`
+	Asked   bool      `json:"asked"`
+	Waiting int       `json:"waiting"`
+}
+
+func tracerLineOf(t *arbiter.TracerInfo) tracerLine {
+	l := tracerLine{ID: t.ID, Tracer: t.Name, TracerPID: t.PID, UID: t.UID, Since: t.Since, Processes: t.Processes, Locations: t.Probes,
+		Handlers: t.Handlers, Holds: []holdLine{}, Controls: []controlLine{}, Missed: t.Missed, Late: t.Late}
 	for _, h := range t.Holds {
-		x := map[string]any{"pid": h.PID, "tid": h.TID, "since": h.Since}
-		if !h.Until.IsZero() {
-			x["until"] = h.Until
-		}
-		holds = append(holds, x)
+		l.Holds = append(l.Holds, holdLine{h.PID, h.TID, h.Since, h.Until})
 	}
-	controls := []map[string]any{}
 	for _, c := range t.Controls {
-		controls = append(controls, map[string]any{"pid": c.PID, "until": c.Until, "asked": c.Asked, "waiting": c.Waiting})
+		l.Controls = append(l.Controls, controlLine{c.PID, c.Until, c.Asked, c.Waiting})
 	}
-	return map[string]any{"id": t.ID, "name": t.Name, "pid": t.PID, "uid": t.UID, "since": t.Since, "processes": t.Processes,
-		"probes": t.Probes, "handlers": t.Handlers, "holds": holds, "controls": controls, "missed": t.Missed, "late": t.Late}
+	return l
 }
 
 // holdsText says which threads a tracer keeps stopped, and until when.

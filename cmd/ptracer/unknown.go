@@ -87,8 +87,8 @@ func (j *job) tellUnknown() error {
 	return nil
 }
 
-// tellRungs says how the places of each location are served, if that was asked for.
-func (j *job) tellRungs() {
+// tellMethods says how the places of each location are served, if that was asked for.
+func (j *job) tellMethods() {
 	if !j.opt.verbose {
 		return
 	}
@@ -99,15 +99,15 @@ func (j *job) tellRungs() {
 			switch {
 			case pl.Err != nil:
 				count["none"]++
-			case pl.Rung == breakpoint.Auto: // no rung of ptracer's
+			case pl.Rung == breakpoint.Auto: // no method of ptracer's
 				count["kernel"]++
 			default:
 				count[pl.Rung.String()]++
 			}
 		}
 		var parts []string
-		for _, rung := range slices.Sorted(maps.Keys(count)) {
-			parts = append(parts, fmt.Sprintf("%d by %s", count[rung], rung))
+		for _, method := range slices.Sorted(maps.Keys(count)) {
+			parts = append(parts, fmt.Sprintf("%d by %s", count[method], method))
 		}
 		j.say("%s: %s: %s", p.spec.Location, plural(len(places), "place"), strings.Join(parts, ", "))
 	}

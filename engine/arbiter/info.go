@@ -1,8 +1,11 @@
 package arbiter
 
 import (
+	"cmp"
 	"slices"
 	"time"
+
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // TracerInfo tells of a tracer.
@@ -13,7 +16,7 @@ type TracerInfo struct {
 	UID       uint32
 	Since     time.Time
 	Processes []int
-	Probes    []string // locations
+	Probes    []string // locations; beside Hits the places' name, where they have one
 	Hits      []uint64 // of these, if asked for
 	Handlers  int
 	Holds     []Hold
@@ -43,10 +46,12 @@ func (t *Tracer) Info() TracerInfo { return t.info(false) }
 func (t *Tracer) info(hits bool) TracerInfo {
 	i := TracerInfo{ID: t.nr, Name: t.id.Name, PID: t.id.PID, UID: t.id.UID, Since: t.since, Missed: t.Total(), Late: t.late.Load()}
 	for _, p := range t.live() {
-		i.Probes = append(i.Probes, p.spec.Location)
+		name := p.spec.Location
 		if hits {
+			name = t.placeName(p)
 			i.Hits = append(i.Hits, t.Hits(p.id))
 		}
+		i.Probes = append(i.Probes, name)
 	}
 	t.mu.Lock()
 	i.Processes, i.Handlers = t.processes(), len(t.handlers)
@@ -57,6 +62,19 @@ func (t *Tracer) info(hits bool) TracerInfo {
 	slices.SortFunc(i.Holds, func(x, y Hold) int { return x.TID - y.TID })
 	slices.SortFunc(i.Controls, func(x, y Control) int { return x.PID - y.PID })
 	return i
+}
+
+// placeName is the name of a probe's places, or its location.
+func (t *Tracer) placeName(p *probe) string {
+	loc, err := symbols.ParseLocation(p.spec.Location)
+	if err != nil || loc.IsPattern() {
+		return p.spec.Location
+	}
+	var names []string
+	for _, pl := range t.Placements(p.id) {
+		names = append(names, pl.Name)
+	}
+	return cmp.Or(loc.PlaceName(names), p.spec.Location)
 }
 
 // tellOf adds what a tracer has in a group.

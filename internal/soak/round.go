@@ -27,7 +27,7 @@ var acts = []act{
 	{"record", func(r *round) error {
 		return r.trace("record", "--rate", "1000", "--fields", "arg0,arg1", "-d", r.time(), r.location())
 	}},
-	{"traps", func(r *round) error { return r.trace("count", "--rung", "trap", "-d", r.time(), r.server.few) }},
+	{"traps", func(r *round) error { return r.trace("count", "--method", "trap", "-d", r.time(), r.server.few) }},
 	{"interrupted", (*round).interrupted},
 	{"killed", (*round).kill},
 	{"two", (*round).two},

@@ -23,9 +23,9 @@ type Line struct {
 	PID    int               `json:"pid"`
 	TID    int               `json:"tid"`
 	Hits   uint64            `json:"hits"`
-	Rung   string            `json:"rung"`
-	Count  uint64            `json:"count"`
-	Took   uint64            `json:"took"`
+	Unread uint64            `json:"unread"` // hits that a condition could not be told of
+	Rung   string            `json:"method"`
+	Took   uint64            `json:"took_ns"`
 	Result json.RawMessage   `json:"result"`
 	Args   []json.RawMessage `json:"args"`
 	Fields json.RawMessage   `json:"fields"`
@@ -72,7 +72,6 @@ func (a *Answer) Rungs() (rungs []string) {
 
 // numbers are the results of handlers that have one.
 type numbers struct {
-	Hits    uint64      `json:"hits"`
 	Count   uint64      `json:"count"`
 	Sum     json.Number `json:"sum"`
 	Min     json.Number `json:"min"`
@@ -81,8 +80,15 @@ type numbers struct {
 	Over    uint64      `json:"over"`
 	Lost    uint64      `json:"lost"`
 	Orphans uint64      `json:"orphans"` // exits without a known entry
-	Faults  uint64      `json:"faults"`
 	Buckets []bucket    `json:"buckets"`
+	times
+}
+
+// times are what the numbers are called that are times.
+type times struct {
+	SumNS json.Number `json:"sum_ns"`
+	MinNS json.Number `json:"min_ns"`
+	MaxNS json.Number `json:"max_ns"`
 }
 
 type bucket struct {
@@ -91,12 +97,21 @@ type bucket struct {
 	Count uint64      `json:"count"`
 }
 
-// one is the result of a handler: there is one line of it.
-func (a *Answer) one() (n numbers, err error) {
+// line is that of a handler: there is one.
+func (a *Answer) line() (l Line, err error) {
 	if len(a.Lines) != 1 {
-		return n, fmt.Errorf("%d lines of result, wanted one", len(a.Lines))
+		return l, fmt.Errorf("%d lines of result, wanted one", len(a.Lines))
 	}
-	d := json.NewDecoder(bytes.NewReader(a.Lines[0].Result))
+	return a.Lines[0], nil
+}
+
+// one is the result of a handler.
+func (a *Answer) one() (n numbers, err error) {
+	l, err := a.line()
+	if err != nil {
+		return n, err
+	}
+	d := json.NewDecoder(bytes.NewReader(l.Result))
 	d.UseNumber()
 	return n, d.Decode(&n)
 }

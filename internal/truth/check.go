@@ -22,8 +22,8 @@ func checkCount(_ *Question, calls []Call, a *Answer) error {
 
 // checkHits is of count with a condition.
 func checkHits(_ *Question, calls []Call, a *Answer) error {
-	n, err := a.one()
-	return errors.Join(err, differ("hits", n.Hits, len(calls)), differ("faults", n.Faults, 0))
+	l, err := a.line()
+	return errors.Join(err, differ("hits", l.Hits, len(calls)), differ("unread", l.Unread, 0))
 }
 
 func checkHistogram(q *Question, calls []Call, a *Answer) error {
@@ -103,10 +103,10 @@ func checkLatency(_ *Question, calls []Call, a *Answer) error {
 		leastIn, leastOut = min(leastIn, c.Inner), min(leastOut, c.Outer)
 	}
 	if n.Orphans > 0 && len(calls) >= crowd {
-		return errors.Join(differ("count and exits without an entry", n.Count+n.Orphans, len(calls)), within("sum", n.Sum, 0, outer))
+		return errors.Join(differ("count and exits without an entry", n.Count+n.Orphans, len(calls)), within("sum", n.SumNS, 0, outer))
 	}
 	return errors.Join(differ("count", n.Count, len(calls)), differ("calls without a pair", n.Lost, 0), differ("exits without an entry", n.Orphans, 0),
-		within("sum", n.Sum, inner, outer), within("min", n.Min, leastIn, leastOut), within("max", n.Max, mostIn, mostOut))
+		within("sum", n.SumNS, inner, outer), within("min", n.MinNS, leastIn, leastOut), within("max", n.MaxNS, mostIn, mostOut))
 }
 
 func within(what string, got json.Number, lo, hi uint64) error {
@@ -135,7 +135,7 @@ func notNoted(a *Answer) (n uint64) {
 func checkStacks(q *Question, calls []Call, a *Answer) error {
 	sum := notNoted(a)
 	for _, l := range a.Lines {
-		sum += l.Count
+		sum += l.Hits
 		if len(l.Frames) == 0 || !strings.Contains(l.Frames[0].Function, q.Function) {
 			return fmt.Errorf("innermost frame: wanted %s, got %v", q.Function, l.Frames)
 		}

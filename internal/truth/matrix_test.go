@@ -151,7 +151,7 @@ func (m *matrix) run(dir string, r *Row) {
 
 // methods are what is covered when a row was right.
 func (r *Row) methods() []string {
-	list := []string{r.Question.Verb + " --rung " + r.Rung}
+	list := []string{r.Question.Verb + " --method " + r.Rung}
 	if r.Where != "" {
 		list = append(list, r.Question.Verb+" --where "+r.Where)
 	}
@@ -170,7 +170,7 @@ func (m *matrix) checkCovered(core []Row) {
 			able[what] = able[what] || !isRefused(&r)
 		}
 	}
-	delete(able, "latency --rung emulate") // no function ends in what is emulated
+	delete(able, "latency --method emulate") // no function ends in what is emulated
 	for _, what := range slices.Sorted(maps.Keys(able)) {
 		if able[what] && !m.right[what] {
 			m.t.Errorf("no row of ptracer %s was right: all were refused or wrong", what)

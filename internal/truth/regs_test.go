@@ -124,7 +124,7 @@ func (p *tool) checkRegisters(t *testing.T, path, where, rung, place string, lis
 	}
 	args := []string{"record", "--json", "-v", "--where", where, "--fields", strings.Join(exprs, ","), location, "--", path}
 	if rung != "auto" {
-		args = slices.Insert(args, 1, "--rung", rung)
+		args = slices.Insert(args, 1, "--method", rung)
 	}
 	out := filepath.Join(t.TempDir(), "out")
 	o, err := p.start(context.Background(), args, out)

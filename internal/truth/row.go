@@ -104,7 +104,7 @@ func (r *Row) Expect() (Expectation, string) {
 	return Right, ""
 }
 
-// method are the rungs that serve what --rung asks for.
+// method are the rungs that serve what --method asks for.
 var method = map[string][]string{
 	"jump":     {"jump", "pun"},
 	"trap":     {"trap+slot"},
@@ -120,7 +120,7 @@ func (r *Row) CheckMethod(a *Answer) error {
 	allowed := method[r.Rung]
 	switch {
 	case len(rungs) == 0:
-		return fmt.Errorf("rung: nothing is said of it")
+		return fmt.Errorf("method: nothing is said of it")
 	case r.Where != "kernel" && notNoted(a) > 0:
 		return fmt.Errorf("%d stacks are not noted: there is room", notNoted(a))
 	case r.Where == "kernel":
@@ -130,7 +130,7 @@ func (r *Row) CheckMethod(a *Answer) error {
 	}
 	for _, rung := range rungs {
 		if !slices.Contains(allowed, rung) {
-			return fmt.Errorf("rung: wanted %s, got %s", strings.Join(allowed, " or "), strings.Join(rungs, ", "))
+			return fmt.Errorf("method: wanted %s, got %s", strings.Join(allowed, " or "), strings.Join(rungs, ", "))
 		}
 	}
 	return nil
@@ -148,7 +148,7 @@ func (r *Row) Args(program string, pid int) []string {
 		args = append(args, "--where", r.Where)
 	}
 	if r.Rung != "auto" {
-		args = append(args, "--rung", r.Rung)
+		args = append(args, "--method", r.Rung)
 	}
 	if r.Start == Direct {
 		args = append(args, "--direct")

@@ -47,7 +47,7 @@ func TestCheck(t *testing.T) {
 		hist   = `{"result":{"count":2,"sum":-13,"min":-16,"max":3,"under":1,"buckets":[{"lo":2,"hi":3,"count":1}]}}`
 		top    = `{"result":{"count":2,"sum":9223372036854775872,"min":64,"max":9223372036854775808,"buckets":[{"lo":64,"hi":127,"count":1},{"lo":128,"hi":255,"count":0},{"lo":9223372036854775808,"hi":18446744073709551615,"count":1}]}}`
 		steps  = `{"result":{"count":2,"sum":4,"min":-1,"max":5,"under":1,"over":1,"buckets":[]}}`
-		record = `{"tid":7,"fields":{"a":5,"str":"beta","ret":-2},"took":80}` + "\n" + `{"tid":8,"fields":{"a":-1,"str":"","ret":65537},"took":3}`
+		record = `{"tid":7,"fields":{"a":5,"str":"beta","ret":-2},"took_ns":80}` + "\n" + `{"tid":8,"fields":{"a":-1,"str":"","ret":65537},"took_ns":3}`
 		traced = `{"event":"hit","tid":8,"args":["0xffffffffffffffff",2,""]}` + "\n" + `{"event":"hit","tid":7,"args":["0x5",-1,"beta"]}`
 	)
 	recorded := &Question{Function: "mix", values: []string{"a", "str", "ret"}, check: checkRecords}
@@ -58,17 +58,17 @@ func TestCheck(t *testing.T) {
 		wrong  [][2]string // what makes the answer wrong
 	}{
 		{"count", &Question{Function: "mix", check: checkCount}, `{"hits":2}`, [][2]string{{"2", "4"}, {`{"hits":2}`, ""}}},
-		{"hits", &Question{Function: "mix", holds: func(c *Call) bool { return int32(c.Args[2]) < 0 }, check: checkHits}, `{"result":{"hits":1}}`,
-			[][2]string{{"1", "2"}, {`"hits":1`, `"hits":1,"faults":1`}, {`{"result":{"hits":1}}`, ""}}},
+		{"hits", &Question{Function: "mix", holds: func(c *Call) bool { return int32(c.Args[2]) < 0 }, check: checkHits}, `{"hits":1}`,
+			[][2]string{{"1", "2"}, {`"hits":1`, `"hits":1,"unread":1`}, {`{"hits":1}`, ""}}},
 		{"hist", &Question{Function: "mix", values: []string{"b"}, check: checkHistogram}, hist,
 			[][2]string{{`"count":2`, `"count":3`}, {"-13", "13"}, {"-16", "0"}, {`"max":3`, `"max":4`}, {`"under":1,`, ""}, {`"lo":2`, `"lo":1`}}},
 		{"hist, unsigned", &Question{Function: "mix", values: []string{"ue"}, check: checkHistogram}, top, [][2]string{{"5872", "5871"}, {`"lo":64`, `"lo":128`}}},
 		{"hist, linear", &Question{Function: "mix", values: []string{"a"}, linear: [3]int64{0, 4, 2}, check: checkHistogram}, steps, [][2]string{{`"over":1`, `"over":0`}}},
-		{"latency", &Question{Function: "spin", check: checkLatency}, `{"result":{"count":1,"sum":150,"min":150,"max":150}}`,
-			[][2]string{{`"count":1`, `"count":0`}, {`"sum":150`, `"sum":99`}, {`"max":150`, `"max":201`}, {`"min":150`, `"min":99`}, {`"count":1`, `"count":1,"lost":1`}}},
-		{"stacks", &Question{Function: "mix", check: checkStacks}, `{"count":2,"frames":[{"function":"mix"}]}`,
+		{"latency", &Question{Function: "spin", check: checkLatency}, `{"result":{"count":1,"sum_ns":150,"min_ns":150,"max_ns":150}}`,
+			[][2]string{{`"count":1`, `"count":0`}, {`"sum_ns":150`, `"sum_ns":99`}, {`"max_ns":150`, `"max_ns":201`}, {`"min_ns":150`, `"min_ns":99`}, {`"count":1`, `"count":1,"lost":1`}}},
+		{"stacks", &Question{Function: "mix", check: checkStacks}, `{"hits":2,"frames":[{"function":"mix"}]}`,
 			[][2]string{{"2", "1"}, {"mix", "max"}, {`{"function":"mix"}`, ""}}},
-		{"record", recorded, record, [][2]string{{"65537", "1"}, {`"beta"`, `"be"`}, {`"tid":8`, `"tid":9`}, {`"took":80`, `"took":81`}, {record, record + "\n" + record}, {record, ""}}},
+		{"record", recorded, record, [][2]string{{"65537", "1"}, {`"beta"`, `"be"`}, {`"tid":8`, `"tid":9`}, {`"took_ns":80`, `"took_ns":81`}, {record, record + "\n" + record}, {record, ""}}},
 		{"trace", &Question{Function: "mix", values: []string{"hex a", "c", "str"}, check: checkTrace}, traced,
 			[][2]string{{"0x5", "0x6"}, {"-1", "1"}, {"hit", "missed"}, {`"tid":8`, `"tid":7`}}},
 	} {
@@ -104,7 +104,7 @@ func TestMethod(t *testing.T) {
 		}
 	}
 	if (&Row{Rung: "auto"}).CheckMethod(&Answer{}) == nil {
-		t.Error("nothing is said of a rung, and that passes")
+		t.Error("nothing is said of a method, and that passes")
 	}
 }
 
@@ -132,12 +132,12 @@ func TestChoose(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	r := Row{Program: Program{"truth-go", Go}, Question: &Question{Verb: "count", Function: "mix", Return: true, Flags: []string{"--filter", "{e} != 0"}},
 		Where: "engine", Rung: "trap", Rounds: 8, Seed: 5, Threads: 2}
-	const want = `ptracer count --json -v --filter 'arg5 != 0' --where engine --rung trap main.mix%return -- ./truth-go 8 5 2`
+	const want = `ptracer count --json -v --filter 'arg5 != 0' --where engine --method trap main.mix%return -- ./truth-go 8 5 2`
 	if got := r.CommandLine("./truth-go"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	r.Start = Direct
-	const attached = `{ sleep 2 | ./truth-go 8 5 2 wait & }; sleep 1; ptracer count --json -v --filter 'arg5 != 0' --where engine --rung trap --direct -p $(pgrep -nf ./truth-go) main.mix%return`
+	const attached = `{ sleep 2 | ./truth-go 8 5 2 wait & }; sleep 1; ptracer count --json -v --filter 'arg5 != 0' --where engine --method trap --direct -p $(pgrep -nf ./truth-go) main.mix%return`
 	if got := r.CommandLine("./truth-go"); got != attached {
 		t.Errorf("got  %s\nwant %s", got, attached)
 	}

@@ -301,6 +301,10 @@ func TestTwo(t *testing.T) {
 	if err != nil || len(list) != 2 || len(list[0].Holds) != 1 || !slices.Equal(list[1].Probes, []string{"work"}) {
 		t.Errorf("%+v, %v", list, err)
 	}
+	list, err = Dialer{Socket: socket}.Hits(p.pid())
+	if err != nil || len(list) != 2 || !slices.Equal(list[1].Probes, []string{"loop:work"}) {
+		t.Errorf("with hits: %+v, %v", list, err)
+	}
 	if err := b.Control(t.Context(), p.pid(), arbiter.Ask{Time: time.Minute}); err != nil {
 		t.Error(err)
 	}

@@ -468,7 +468,7 @@ type Tracer struct {
 	Uid           uint32                 `protobuf:"varint,4,opt,name=uid,proto3" json:"uid,omitempty"`
 	Since         int64                  `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"` // Unix time, ns
 	Processes     []int32                `protobuf:"varint,6,rep,packed,name=processes,proto3" json:"processes,omitempty"`
-	Probes        []string               `protobuf:"bytes,7,rep,name=probes,proto3" json:"probes,omitempty"` // locations
+	Probes        []string               `protobuf:"bytes,7,rep,name=probes,proto3" json:"probes,omitempty"` // locations; beside hits the places' name, where they have one
 	Handlers      int32                  `protobuf:"varint,8,opt,name=handlers,proto3" json:"handlers,omitempty"`
 	Holds         []*Hold                `protobuf:"bytes,9,rep,name=holds,proto3" json:"holds,omitempty"`
 	Controls      []*Control             `protobuf:"bytes,10,rep,name=controls,proto3" json:"controls,omitempty"`

@@ -124,14 +124,15 @@ func (e *Event) Text(w io.Writer, _ int) error {
 	return printable.Write(w, string(line))
 }
 
-// MarshalJSON writes one object, the fields by name, in order, within "fields".
+// MarshalJSON writes one object, the fields by name, in order, within "fields"; times are
+// in nanoseconds, that of the monotonic clock.
 func (e *Event) MarshalJSON() ([]byte, error) {
-	out := fmt.Appendf(nil, `{"time":%d,"pid":%d,"tid":%d`, int64(e.Time), e.PID, e.TID)
+	out := fmt.Appendf(nil, `{"time_ns":%d,"pid":%d,"tid":%d`, int64(e.Time), e.PID, e.TID)
 	if e.Cookie != 0 {
 		out = fmt.Appendf(out, `,"cookie":%d`, e.Cookie)
 	}
 	if e.Took != 0 {
-		out = fmt.Appendf(out, `,"took":%d`, int64(e.Took))
+		out = fmt.Appendf(out, `,"took_ns":%d`, int64(e.Took))
 	}
 	fields, err := e.Fields()
 	if err != nil {

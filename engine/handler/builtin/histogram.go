@@ -43,6 +43,9 @@ type Bucket struct {
 	Count uint64 `json:"count"`
 }
 
+// nanoseconds is the unit of a histogram of times.
+const nanoseconds = "ns"
+
 // Histogram is the result of hist and latency. Buckets that are empty at both
 // ends are left out.
 type Histogram struct {
@@ -140,10 +143,42 @@ func (h *Histogram) Quantile(q float64) Num {
 	return h.Max
 }
 
-// MarshalJSON writes the fields under their lower-case names.
+// MarshalJSON writes the fields under their lower-case names; those that are times in
+// nanoseconds have names that say so, and then there is no unit.
 func (h *Histogram) MarshalJSON() ([]byte, error) {
+	if h.Unit == nanoseconds {
+		return json.Marshal(h.times())
+	}
 	type plain Histogram
 	return json.Marshal((*plain)(h))
+}
+
+// times is a Histogram of nanoseconds, as JSON has it.
+type times struct {
+	Label   string       `json:"label"`
+	Count   uint64       `json:"count"`
+	Sum     Num          `json:"sum_ns"`
+	Min     Num          `json:"min_ns"`
+	Max     Num          `json:"max_ns"`
+	Under   uint64       `json:"under,omitempty"`
+	Over    uint64       `json:"over,omitempty"`
+	Buckets []timeBucket `json:"buckets"`
+	Misses
+	Unpaired
+}
+
+type timeBucket struct {
+	Lo    Num    `json:"lo_ns"`
+	Hi    Num    `json:"hi_ns"`
+	Count uint64 `json:"count"`
+}
+
+func (h *Histogram) times() times {
+	t := times{h.Label, h.Count, h.Sum, h.Min, h.Max, h.Under, h.Over, []timeBucket{}, h.Misses, h.Unpaired}
+	for _, b := range h.Buckets {
+		t.Buckets = append(t.Buckets, timeBucket(b))
+	}
+	return t
 }
 
 // Text draws the buckets as bars and writes the sums below.

@@ -20,7 +20,7 @@ func Latency(ctx program.Context, s Scale, c Calls) (*build.Handler, error) {
 		f.pop(b, since, nil, miss)
 		h.add(b, since)
 	}, func(src build.Source) (build.Result, error) {
-		r, err := ReadHist(src, "latency", "ns", s, false)
+		r, err := ReadHist(src, "latency", nanoseconds, s, false)
 		if err == nil {
 			r.Misses, r.Unpaired = readMisses(src), readUnpaired(src)
 		}

@@ -64,9 +64,22 @@ const efault = 14
 
 // Stack is a call stack and how often it was seen.
 type Stack struct {
-	PID   uint32      `json:"pid"`
-	Count uint64      `json:"count"`
-	Addrs []arch.Addr `json:"addrs"` // innermost first
+	PID   uint32
+	Count uint64
+	Addrs []arch.Addr // innermost first
+}
+
+// MarshalJSON writes {"pid","hits","addrs"}, addresses as text in hexadecimal.
+func (s Stack) MarshalJSON() ([]byte, error) {
+	addrs := make([]string, len(s.Addrs))
+	for i, a := range s.Addrs {
+		addrs[i] = a.String()
+	}
+	return json.Marshal(struct {
+		PID   uint32   `json:"pid"`
+		Hits  uint64   `json:"hits"`
+		Addrs []string `json:"addrs"`
+	}{s.PID, s.Count, addrs})
 }
 
 // At is the address of frame i's instruction: of callers that of the call, not
