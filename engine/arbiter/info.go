@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -48,7 +49,7 @@ func (t *Tracer) info(hits bool) TracerInfo {
 	for _, p := range t.live() {
 		name := p.spec.Location
 		if hits {
-			name = t.placeName(p)
+			name = placeName(p.spec.Location, t.Placements(p.id))
 			i.Hits = append(i.Hits, t.Hits(p.id))
 		}
 		i.Probes = append(i.Probes, name)
@@ -65,16 +66,16 @@ func (t *Tracer) info(hits bool) TracerInfo {
 }
 
 // placeName is the name of a probe's places, or its location.
-func (t *Tracer) placeName(p *probe) string {
-	loc, err := symbols.ParseLocation(p.spec.Location)
+func placeName(location string, places []engine.Placement) string {
+	loc, err := symbols.ParseLocation(location)
 	if err != nil || loc.IsPattern() {
-		return p.spec.Location
+		return location
 	}
 	var names []string
-	for _, pl := range t.Placements(p.id) {
+	for _, pl := range places {
 		names = append(names, pl.Name)
 	}
-	return cmp.Or(loc.PlaceName(names), p.spec.Location)
+	return cmp.Or(loc.PlaceName(names), location)
 }
 
 // tellOf adds what a tracer has in a group.
