@@ -49,7 +49,7 @@ func (t *Tracer) info(hits bool) TracerInfo {
 	for _, p := range t.live() {
 		name := p.spec.Location
 		if hits {
-			name = placeName(p.spec.Location, t.Placements(p.id))
+			name = placeName(p.spec.Location, func() []engine.Placement { return t.Placements(p.id) })
 			i.Hits = append(i.Hits, t.Hits(p.id))
 		}
 		i.Probes = append(i.Probes, name)
@@ -66,13 +66,13 @@ func (t *Tracer) info(hits bool) TracerInfo {
 }
 
 // placeName is the name of a probe's places, or its location.
-func placeName(location string, places []engine.Placement) string {
+func placeName(location string, places func() []engine.Placement) string {
 	loc, err := symbols.ParseLocation(location)
 	if err != nil || loc.IsPattern() {
 		return location
 	}
 	var names []string
-	for _, pl := range places {
+	for _, pl := range places() {
 		names = append(names, pl.Name)
 	}
 	return cmp.Or(loc.PlaceName(names), location)
