@@ -25,16 +25,16 @@ func newAside() *cobra.Command {
 		Short: "Let another tracer, such as gdb, have a process for a while",
 		Long: `Let another tracer have a process that is shared through a server: the kernel
 allows one. The server lets the process go, with its code as in the file, so that
-the other one may set breakpoints anywhere. Nothing is counted meanwhile; those who
-trace the process are told, and their results say so. When the other one has gone,
-or nobody has come in time, the server is back.
+the other tracer may set breakpoints anywhere. Nothing is counted meanwhile; ptracer
+tells the tracers of the process, and their results say so. When the other tracer has
+gone, or none has come in time, the server is back.
 
 With --keep-jumps the probes that are jumps stay: they count on, and so do handlers
 that run in the program; what needs a stop is not counted. It is for a tracer that
 only looks, such as strace: a breakpoint inside a jump, where gdb's break FUNCTION
 may put one, ends the program.
 
-With a COMMAND that is run as the other tracer, and its exit status is ours. A
+With a COMMAND ptracer runs that as the other tracer, and has its exit status. A
 thread that another tracer keeps stopped is in the way.`,
 		Example: `  ptracer aside -p 1234 -- gdb -p 1234
   ptracer aside -p 1234 --wait 1m`,
@@ -52,11 +52,11 @@ thread that another tracer keeps stopped is in the way.`,
 	f.SortFlags = false
 	f.IntVarP(&pid, "pid", "p", 0, "the process `PID`")
 	f.BoolVar(&keep, "keep-jumps", false, "leave the probes that are jumps, which count on; the other tracer sets no breakpoints")
-	f.DurationVar(&wait, "wait", 10*time.Second, "come back after `TIME` if nobody has come")
+	f.DurationVar(&wait, "wait", 10*time.Second, "come back after `TIME` if no tracer has come")
 	return cmd
 }
 
-var errNobody = errors.New("nobody traces it through a server: it is free for any tracer, or 'ptracer doctor' says what is in the way")
+var errNobody = errors.New("no server traces it: it is free for any tracer, or 'ptracer doctor' says what is in the way")
 
 func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions, command []string) error {
 	d := serverOf(pid)

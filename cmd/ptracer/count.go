@@ -22,7 +22,7 @@ func newCount() *cobra.Command {
 		Long: `Count how often functions are called, and tell when it is over: when the
 program ends, after -d, or on Ctrl-C, which leaves the program as it was. The
 hits of a place are summed up over processes and threads; places that a glob
-found and nobody hit are left out, but counted in the last line. With -p on a
+found and not hit are left out, but counted in the last line. With -p on a
 terminal the table is shown while it grows; with a command only where the
 command's output goes elsewhere.
 

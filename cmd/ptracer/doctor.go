@@ -56,7 +56,7 @@ func diagnose(pid int) []engine.Finding {
 	}
 	for _, d := range servers(pid) {
 		if list, err := d.Tracers(pid); err == nil && len(list) > 0 {
-			return []engine.Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d is traced by the server at %s, for %s: who comes shares it", pid, d.Socket, tracerNames(list))}}
+			return []engine.Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d is traced by the server at %s, for %s: another tracer shares it", pid, d.Socket, tracerNames(list))}}
 		}
 	}
 	return engine.Diagnose(pid)

@@ -51,7 +51,7 @@ func (g *guards) bind(cmd *cobra.Command) {
 	f.Uint32Var(&g.rate, "rate", 0, "take `N` hits a second at the most")
 	f.Uint64Var(&g.limit, "limit", 0, "take `N` hits of each LOCATION, then end")
 	f.DurationVar(&g.life, "for", 0, "take hits for `TIME` after the first one, then end")
-	f.Var(&g.where, "where", "who runs the handler: auto, the tracee (nothing stops), the engine (it stops the thread), the kernel (it needs the right to use eBPF)")
+	f.Var(&g.where, "where", "what runs the handler: auto, the tracee (nothing stops), the engine (it stops the thread), the kernel (it needs the right to use eBPF)")
 	_ = cmd.RegisterFlagCompletionFunc("where", cobra.FixedCompletions(whereNames, cobra.ShellCompDirectiveNoFileComp))
 }
 

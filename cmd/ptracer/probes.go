@@ -30,7 +30,7 @@ its own code runs.
 Methods: jump (no stop at all), pun (the same, by a jump that ends in the program's
 own bytes, mostly all but one: other tools' uprobes and breakpoints there do no
 harm), trap+slot (a stop, then the displaced instruction
-elsewhere), trap+emulate (a stop, and we do what the instruction would),
+elsewhere), trap+emulate (a stop, and ptracer does what the instruction would),
 trap+step (a stop and a single step), hardware (a debug register).
 With --json: {"probe","pid","addr","method","reason","error"}; with --summary,
 how many places each method serves, {"method","places","share","reasons"}: places

@@ -71,7 +71,7 @@ func (j *job) tellLeft(places []onePlace, stay int) {
 	if gone > 0 {
 		of = fmt.Sprintf("%d of %s", stay, plural(len(places), "place"))
 	}
-	j.say("%s in %d stay without us: 'ptracer read %d' tells what they count, 'ptracer stop %d' takes them out", of, pid, pid, pid)
+	j.say("%s in %d stay without a tracer: 'ptracer read %d' prints what they count, 'ptracer stop %d' takes them out", of, pid, pid, pid)
 }
 
 // checkResident checks what --resident goes together with.
@@ -82,7 +82,7 @@ func (o *options) checkResident() error {
 	case len(o.pids) != 1:
 		return usage("--resident is for one running process: give one -p PID")
 	case o.follow:
-		return usage("--resident with -f: children that are forked count with their parent, others can't be followed by nobody")
+		return usage("--resident with -f: children that are forked count with their parent, others can't be followed without a tracer")
 	case o.duration != 0:
 		return usage("--resident with -d: it ends when you say 'ptracer stop %d'", o.pids[0])
 	}
@@ -96,7 +96,7 @@ func newRead() *cobra.Command {
 		Use:   "read [PID]",
 		Short: "Tell what resident probes have found out, or in which processes there are any",
 		Long: `Tell what probes have found out so far that were left in a process with
---resident. Nobody traces it meanwhile, and it does not notice. What was found
+--resident. No tracer is attached meanwhile, and the process does not notice. What was found
 out can be read after the process has ended, too, until 'ptracer stop' collects
 it. Without a PID the processes are listed.
 
@@ -140,7 +140,7 @@ func newStop() *cobra.Command {
 		Use:   "stop PID",
 		Short: "Take resident probes out of a process, and tell what they have found out",
 		Long: `Take the probes out of a process that were left in it with --resident: its
-code is then as it was, and nothing of ours is left in it. What they have found
+code is then as it was, and nothing of ptracer's is left in it. What they have found
 out is told for the last time. It does the same for what a tracer has left that
 was killed; and of a process that has ended it collects the results.
 

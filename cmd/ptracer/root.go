@@ -9,7 +9,7 @@ import (
 
 const about = `ptracer puts probes into programs, new or already running, with nothing but
 ptrace: no kernel module, no eBPF, no agent library, no restart. Counts are
-exact, the program's results do not change, and it survives our death.
+exact, the program's results do not change, and it survives ptracer's death.
 
 A LOCATION is [BINARY:]FUNCTION[+OFFSET]. BINARY is the name of the program or
 of a library ("libc" finds libc.so.6); without one the program comes before
@@ -24,7 +24,7 @@ its libraries. Both may be globs, to be quoted from the shell:
 
 A program that runs already is named with -p; a new one is started with what
 follows "--". Exit status: the command's if there is one (128+n where a signal
-n ended it), else 0; 1 for an error of ours, 2 for wrong usage, 126 or 127 for
+n ended it), else 0; 1 if ptracer failed, 2 for wrong usage, 126 or 127 for
 a command that can't be executed or found.`
 
 func newRoot() *cobra.Command {

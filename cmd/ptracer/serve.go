@@ -38,11 +38,11 @@ func newServe() *cobra.Command {
 them: 'ptracer count -p PID' and the like, and programs that use the Go package
 engine/arbiter/client or the gRPC protocol (engine/arbiter/wire/ptracer.proto).
 Verbs with -p start a server by themselves, in a session of its own; it ends when
-nobody has used it for some seconds. Started here it stays in the foreground.
+it has not been used for some seconds. Started here it stays in the foreground.
 
 A server acts with its own rights, and so for its own user, and root, alone. With
 --system it serves all users: it has a process for each (a worker) which has that
-user's rights, so that the kernel decides what who asks may do. A tracer that ends,
+user's rights, so that the kernel decides what a client may do. A tracer that ends,
 is killed, or does not answer takes its probes with it; the others', and the
 program, go on. A thread that a tracer keeps stopped goes on when it lets go, or its
 time is over. With the server's end all processes are let go; if it is killed they

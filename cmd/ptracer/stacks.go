@@ -19,7 +19,7 @@ func newStacks() *cobra.Command {
 	var most int
 	cmd := &cobra.Command{
 		Use:   "stacks [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
-		Short: "Count who calls functions: call stacks, for flame graphs and pprof",
+		Short: "Count the callers of functions: call stacks, for flame graphs and pprof",
 		Long: `Count the call stacks that functions are called from. They are written folded,
 a line a stack, outermost function first, divided by semicolons, and the count:
 what tools that draw flame graphs read. To a file whose name ends in .pb.gz, or

@@ -28,7 +28,7 @@ func newTop() *cobra.Command {
 		Use:   "top [-p PID] [flags]",
 		Short: "Show what is hit most, of all tracers' probes",
 		Long: `Show the probes of all tracers that share processes through a server, those that
-are hit most often first, with who has asked for them. On a terminal it goes on
+are hit most often first, with their tracers. On a terminal it goes on
 until Ctrl-C; elsewhere, and with --once, it tells what was hit within one
 interval, and ends.
 

@@ -19,7 +19,7 @@ func newTrace() *cobra.Command {
 		Short: "Show each call of functions, a line a call",
 		Long: `Show each call of functions: time of day, process/thread, command, place and
 integer arguments; at exits (FUNCTION%return) the result. Without debug
-information nobody knows how many arguments a function has: the first three are
+information it is not known how many arguments a function has: the first three are
 shown, or as many as --args says, or those that follow the LOCATION in the same
 word, each with how to show it:
 

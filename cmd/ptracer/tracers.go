@@ -18,17 +18,17 @@ func newTracers() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "tracers [-p PID] [flags]",
-		Short: "Show who traces what through a server",
+		Short: "Show the tracers that use a server, and what they trace",
 		Long: `Show the tracers that share processes through a server: since when, which
 processes, with how many probes, which threads they keep stopped and for how long
 they still may, and which processes they control: to which they alone may write.
-Without a server there are none; who traces a process directly, 'ptracer doctor
+Without a server there are none; which tracer has a process directly, 'ptracer doctor
 PID' tells.
 
 With --json: {"id","tracer","tracer_pid","uid","since","processes","locations",
 "handlers","holds","controls","missed","late"}, one object a line; holds are
-{"pid","tid","since","until"}, controls {"pid","until","asked","waiting"}. Who is
-late has not let go of a thread in time, nor asked for anything since.`,
+{"pid","tid","since","until"}, controls {"pid","until","asked","waiting"}. A tracer
+that is late has not let go of a thread in time, nor asked for anything since.`,
 		Example: `  ptracer tracers
   ptracer tracers -p 1234 --json`,
 		Args: cobra.NoArgs,

@@ -110,6 +110,8 @@ func TestRules(t *testing.T) {
 
 		{"plain", "procfs/a.go", "// We wait.\npackage p", "procfs/a.go:1: plain"},
 		{"plain inside", "procfs/a.go", "func f() { g() } // nobody knows", "plain"},
+		{"plain text", "cmd/ptracer/a.go", `var err = errors.New("nobody traces it")`, "plain"},
+		{"plain text elsewhere", "internal/a/a.go", `var err = errors.New("nobody traces it")`, ""},
 		{"plainly", "procfs/a.go", "// The tracer waits.\npackage p", ""},
 		{"not yet plain", "engine/a.go", "// We wait.\npackage p", ""},
 

@@ -300,8 +300,17 @@ var spoken = []string{
 // vague are words that stand for a subject that is not named.
 var vague = regexp.MustCompile(`(?i)\b(we|us|ours?|he|his|him|nobody|somebody|whoever|who)\b`)
 
-// checkPlain holds comments there to it.
+// checkPlain holds comments there to it, and texts everywhere: errors, help, warnings.
 func checkPlain(s source, tell func(int, string)) {
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		text, ok := n.(*ast.BasicLit)
+		if ok && text.Kind == token.STRING && !within(s.pkg, tools) && !within(s.pkg, "bench") && !ast.IsGenerated(s.file) {
+			if word := vague.FindString(text.Value); word != "" {
+				tell(s.line(text), fmt.Sprintf("a text says %q: name the subject (the tracer, the program, the task)", word))
+			}
+		}
+		return true
+	})
 	if !slices.ContainsFunc(spoken, func(folder string) bool { return within(s.pkg, folder) }) {
 		return
 	}
