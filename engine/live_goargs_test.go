@@ -173,7 +173,7 @@ func TestGoHandlers(t *testing.T) {
 			slice := open("distinct", builtin.Params{Exprs: []string{"load64(arg1) + load64(arg1 + 8)"}, Guards: builtin.Guards{Filter: "arg2 == 2"}}, "main.total")
 			jumps := slices.ContainsFunc(s.Placements(0), func(pl Placement) bool { return isJump(pl.Rung) })
 			if want := where == handler.Tracee && jumping; jumps != want {
-				t.Errorf("places are jumps: %v, want %v", jumps, want)
+				t.Errorf("places are jumps: %v, want %v: %+v", jumps, want, s.Placements(0))
 			}
 			p.goOn()
 			p.end()
