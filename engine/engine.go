@@ -102,7 +102,7 @@ type Probes interface {
 	Begin(ids ...event.ProbeID) (at int64, err error)
 	// Finish is Unregister for several probes at one moment, which it returns.
 	Finish(ids ...event.ProbeID) (at int64, err error)
-	// Hits is how often a probe was hit so far, in all processes.
+	// Hits is how often a probe was hit so far, in all processes; 0 for one that is Held.
 	Hits(event.ProbeID) uint64
 	// Placements lists where a probe is (or, once unregistered, was) planted,
 	// by process and address, with its hits. 0 lists all probes.
@@ -218,8 +218,8 @@ type ProbeSpec struct {
 	// and Placements are of the entry, of the exit if that is all there is.
 	Handler Handler
 	Cookie  uint64 // what the handler gets to know of its probe
-	// Held has hits that stop the program do nothing, and tell nothing, until Begin,
-	// which a probe with many others is going to be given.
+	// Held has hits do nothing that stop the program, tell nothing and count nothing, until
+	// Begin, which a probe with many others is going to be given.
 	Held bool
 }
 

@@ -423,7 +423,7 @@ func (s *session) look(f func()) {
 // Hits implements Session.
 func (s *session) Hits(id event.ProbeID) (n uint64) {
 	s.look(func() {
-		if p, err := s.probe(id); err == nil {
+		if p, err := s.probe(id); err == nil && !p.spec.Held { // which counts from Begin on
 			for _, pl := range p.places {
 				if !pl.second {
 					n += pl.count()
