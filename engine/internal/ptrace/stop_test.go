@@ -81,3 +81,18 @@ func TestEnded(t *testing.T) {
 		}
 	}
 }
+
+// TestNow: the engine's time is CLOCK_MONOTONIC.
+func TestNow(t *testing.T) {
+	early, late := int64(-1<<62), int64(1<<62)
+	for range 1000 {
+		before := Monotonic()
+		now := Now()
+		after := Monotonic()
+		early, late = max(early, before-now), min(late, after-now)
+	}
+	const most = 1000 // ns, of a clock that is read in some tens
+	if early > most || late < -most {
+		t.Errorf("it is behind by %d ns, or ahead by %d", early, -late)
+	}
+}

@@ -36,7 +36,21 @@ func Monotonic() int64 { return clock(unix.CLOCK_MONOTONIC) }
 
 var epoch = time.Now()
 
-var epochOffset = Monotonic() - int64(time.Since(epoch))
+// epochOffset is what both clocks differ by: of some tries the one that took least. This
+// process may lose the CPU between two readings, and each time of the engine's would be wrong by
+// that, beside those that handlers take in the program.
+var epochOffset = func() (offset int64) {
+	least := time.Hour
+	for range 32 {
+		before := time.Since(epoch)
+		at := Monotonic()
+		after := time.Since(epoch)
+		if took := after - before; took < least {
+			least, offset = took, at-int64(before+took/2)
+		}
+	}
+	return offset
+}()
 
 // Now is CLOCK_MONOTONIC in ns, without a system call.
 func Now() int64 { return epochOffset + int64(time.Since(epoch)) }
