@@ -72,7 +72,7 @@ func (s *session) release(p *inferior.Process) error {
 	s.noteLost(p.Space, p.Space.Table.Sites()) // while it runs
 	start := now()
 	err := s.dismantle(p.Space, ps, s.loop.HaltAll(ps))
-	if ptrace.IsGone(err) { // somebody has killed it meanwhile
+	if ptrace.IsGone(err) { // it was killed meanwhile
 		err = nil
 	}
 	for _, q := range ps {

@@ -74,7 +74,7 @@ func (r *Room) Batch(f func() error) error {
 	})
 }
 
-// mayGrow says whether anything is in a place, or may come to be there because it
+// mayGrow reports whether anything is in a place, or may come to be there because it
 // grows: the heap upwards, to twice its size at least, and stacks downwards. Allocators
 // whose heap can't grow on map memory elsewhere.
 func mayGrow(maps []procfs.Mapping, at arch.Addr, size int) bool {

@@ -98,7 +98,7 @@ func (m *Follower) watch(at int64, t *inferior.Task) {
 	}
 }
 
-// starved says whether the hits since the last look have taken longer than
+// starved reports whether the hits since the last look have taken longer than
 // outside the storm, some times as long and a hit or two more, and the thread
 // spent most of that waiting for its CPU. (It always waits while the tracee
 // runs; where a hit is slow because the tracee has moved it does not wait.)

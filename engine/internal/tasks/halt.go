@@ -189,7 +189,7 @@ func (s *Set) WhileHalted(f func(breakpoint.Pause) error, spaces ...*inferior.Sp
 	return errors.Join(append(errs, err)...)
 }
 
-// vforks is whether one of the processes waits for another, which runs in its memory
+// vforks reports whether one of the processes waits for another, which runs in its memory
 // until it executes something: held, that would have it wait for ever.
 func vforks(ps []*inferior.Process) bool {
 	for _, p := range ps {

@@ -30,7 +30,7 @@ func (s *Set) loop() {
 // through the list that ptrace_link adds to in front). Tasks that stop again as
 // soon as they go on would have the others wait for ever, and the bell, which
 // was there first. So after some stops each task is asked for by itself; and
-// whether there are commands is looked at after each stop.
+// whether there are requests is looked at after each stop.
 const turnStops = 64
 
 // everybody asks for the stops of tasks that may have been passed over, now and

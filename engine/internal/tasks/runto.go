@@ -12,7 +12,7 @@ import (
 var (
 	ErrJobStop  = errors.New("it is stopped by job control: send SIGCONT first")
 	ErrWaiting  = errors.New("it waits in a system call, or is in a signal's handler: it has been stopped there")
-	ErrStepMany = errors.New("it does not come to an end")
+	errStepMany = errors.New("it does not come to an end")
 )
 
 // stepPatience is how long an instruction may take that is no system call that
@@ -50,7 +50,7 @@ func (s *Set) RunTo(t *inferior.Task, done func() bool) error {
 			return nil
 		}
 	}
-	return ErrStepMany
+	return errStepMany
 }
 
 // LetGoHeld lets a task go that stays held: it stops again at its next stop.

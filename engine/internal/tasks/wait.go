@@ -80,6 +80,7 @@ func (s *Set) takeEnds() {
 // up after patience.
 func (s *Set) Pump(done func() bool) error { return s.PumpFor(patience, done) }
 
+// PumpFor is Pump that gives up after a time.
 func (s *Set) PumpFor(d time.Duration, done func() bool) error {
 	alarm := time.AfterFunc(d, s.bell.Ring)
 	defer alarm.Stop()
@@ -95,7 +96,7 @@ func (s *Set) PumpFor(d time.Duration, done func() bool) error {
 			return err
 		}
 		if stop.Task == s.bell.Task() {
-			_ = ptrace.Cont(stop.Task, 0) // commands wait until the present one is through
+			_ = ptrace.Cont(stop.Task, 0) // requests wait until the present one is through
 		} else {
 			s.take(stop)
 			s.everybody()

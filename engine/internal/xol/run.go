@@ -12,7 +12,7 @@ import (
 
 // A task behind a jump comes out of there before it is stopped or gets a signal.
 
-// Leaving is how leaveRun has left a task.
+// Leaving is how LeaveRun has left a task.
 type Leaving struct {
 	Moved bool         // it is in another stop now: of a step, or the fault's
 	Late  ptrace.Signo // came meanwhile and can't wait: SIGSTOP
@@ -99,7 +99,7 @@ func (x *XOL) LeaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l Leaving, err
 	return l, nil
 }
 
-// stillInRun is whether a task has to be stepped: it is in a run, and not at the
+// stillInRun reports whether a task has to be stepped: it is in a run, and not at the
 // jump back with nothing left to inject.
 func (x *XOL) stillInRun(t *inferior.Task, inject ptrace.Signo) (bool, error) {
 	table := t.Process.Space.Table
@@ -140,7 +140,7 @@ func (x *XOL) afterStep(t *inferior.Task, l *Leaving) (inject ptrace.Signo, err 
 // looks through a large map.
 const maxRunSteps = 1 << 16
 
-// isFault is whether a task has been stopped by a fault of its own.
+// isFault reports whether a task has been stopped by a fault of its own.
 func isFault(t *inferior.Task, signal ptrace.Signo) (bool, error) {
 	if guard.BitsSync>>(signal-1)&1 == 0 {
 		return false, nil

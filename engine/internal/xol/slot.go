@@ -52,7 +52,7 @@ func AddSkip(t *inferior.Task, addr arch.Addr, sp uint64) {
 	space.Skips = append(space.Skips, inferior.Skip{TID: t.TID, Addr: addr, SP: sp})
 }
 
-// Skipped says whether t comes back to a hit that has been told already.
+// Skipped reports whether t comes back to a hit that has been told already.
 func (x *XOL) Skipped(t *inferior.Task, addr arch.Addr) bool {
 	r, err := t.Regs()
 	if err != nil {
