@@ -125,6 +125,10 @@ func (b *builder) addTests(a *archive) error {
 	if err := a.file(guest.SourceDir+"/go.mod", filepath.Join(b.root, "go.mod")); err != nil {
 		return err
 	}
+	// cmd/ptracer's tests hold the documents to what ptracer prints.
+	if err := a.tree(path.Join(guest.SourceDir, "docs"), filepath.Join(b.root, "docs")); err != nil {
+		return err
+	}
 	return addTestdata(a, guest.SourceDir, b.root)
 }
 
