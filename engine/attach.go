@@ -140,7 +140,7 @@ func (s *session) start(cmd Command) error {
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return err
 	}
-	files, closeNull, err := cmd.files()
+	files, closeNull, err := filesOf(&cmd)
 	if err != nil {
 		return err
 	}
@@ -176,8 +176,8 @@ func (s *session) adoptChild(pid int) error {
 	return nil
 }
 
-// files are the descriptors of a new program, /dev/null where none is given.
-func (c *Command) files() (fds []uintptr, done func(), err error) {
+// filesOf are the descriptors of a new program, /dev/null where none is given.
+func filesOf(c *Command) (fds []uintptr, done func(), err error) {
 	var null *os.File
 	done = func() {
 		if null != nil {

@@ -28,12 +28,12 @@ func (s *session) Follow(pid int, on bool) error {
 // covers is whether a process is one that the probe was asked for, by one who
 // may.
 func (s *session) covers(p *probe, proc *inferior.Process) bool {
-	return p.spec.covers(proc) && s.allows(p.spec.By, proc)
+	return covers(&p.spec, proc) && s.allows(p.spec.By, proc)
 }
 
 // covers looks for the nearest of a process and those that it descends from of
-// which the spec says anything.
-func (spec *ProbeSpec) covers(proc *inferior.Process) bool {
+// which a spec says anything.
+func covers(spec *ProbeSpec, proc *inferior.Process) bool {
 	for i := len(proc.Ancestors); i >= 0; i-- { // the parent is the last
 		pid := proc.PID
 		if i < len(proc.Ancestors) {

@@ -9,40 +9,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
-// Hit is a stopped task at a probe, given to a ProbeSpec's Func. It is valid
-// only during the call, which runs on the session's thread and keeps all other
-// stops waiting: be quick, and call no method of the Session.
-type Hit interface {
-	PID() int             // the process's id
-	TID() int             // the thread's id
-	Probe() event.ProbeID // that was hit
-	Location() string     // the place's name, BINARY:FUNCTION[+OFF]
-	Addr() arch.Addr      // the probed address
-	Registers() arch.Regs // the task's, before the probed instruction
-	// Arg is the i-th word of integer arguments, at a function's entry, as the
-	// function's calling convention passes it: a string of Go's is two, a pointer
-	// and a length. It is 0 where that passes it in no register, and where the
-	// convention is not known, of which an event.Warning is told.
-	Arg(i int) uint64
-	// Calls is the calling convention of the function.
-	Calls() arch.Convention
-	// Result is what a function returns, at its exit: the first word. It is 0 where
-	// the convention is not known or leaves results on the stack, of which an
-	// event.Warning is told.
-	Result() uint64
-	// SetRegisters changes the task's registers before the probed instruction
-	// is executed. A changed PC makes the task go on there instead.
-	SetRegisters(r arch.Regs)
-	// ReadMemory reads the process's memory as if there were no probes.
-	ReadMemory(addr arch.Addr, buf []byte) error
-	// WriteMemory writes the process's memory.
-	WriteMemory(addr arch.Addr, data []byte) error
-	// String reads the zero-terminated string at addr, up to 256 bytes.
-	String(addr arch.Addr) string
-	// Stop keeps the task stopped until Session.Resume, after an event.Stopped.
-	Stop()
-}
-
 // taskHit is the Hit of a local session.
 type taskHit struct {
 	s       *session

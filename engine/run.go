@@ -76,13 +76,6 @@ func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *placement, 
 	}
 }
 
-// Run is what a handler did that ran on demand.
-type Run struct {
-	Return uint64   // R0
-	Output []string // what it printed, by trace_printk
-	Result build.Result
-}
-
 // RunHandler implements Session.
 func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
 	spec.Where = handler.Engine

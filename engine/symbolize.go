@@ -8,18 +8,6 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Symbol is what is known of an address of a process.
-type Symbol struct {
-	Binary   string    // file name of the object that it is in
-	Path     string    // of the object, as the process sees it
-	BuildID  string    // in hexadecimal, "" if it has none
-	Function string    // "" if nobody knows
-	Offset   arch.Addr // from the function's start, or the mapping's
-	// The mapping: from Start to End, of the file from FileOffset.
-	Start, End arch.Addr
-	FileOffset uint64
-}
-
 // Symbolize implements Session.
 func (s *session) Symbolize(pid int, addr arch.Addr) (sym Symbol, ok bool) {
 	var m *symbols.Module

@@ -28,6 +28,7 @@ var layers = [][]string{
 	{"engine/internal/remote"},
 	{"engine/internal/tasks"},
 	{"engine/access"},
+	{"engine/api"},
 	{"engine/handler"},
 	{"engine/handler/builtin"},
 	{"engine/handler/filter", "engine/handler/kernel"},

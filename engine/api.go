@@ -1,0 +1,42 @@
+package engine
+
+import "github.com/ptracer/ptracer/engine/api"
+
+// What clients say and are told: see package api.
+type (
+	Session       = api.Session
+	Processes     = api.Processes
+	Probes        = api.Probes
+	Handlers      = api.Handlers
+	Events        = api.Events
+	Tasks         = api.Tasks
+	Memory        = api.Memory
+	Action        = api.Action
+	Access        = api.Access
+	ProbeSpec     = api.ProbeSpec
+	AsideOptions  = api.AsideOptions
+	Placement     = api.Placement
+	Task          = api.Task
+	Exit          = api.Exit
+	Stats         = api.Stats
+	Options       = api.Options
+	Command       = api.Command
+	HandlerSpec   = api.HandlerSpec
+	Handler       = api.Handler
+	SharedHandler = api.SharedHandler
+	HandlerInfo   = api.HandlerInfo
+	Hit           = api.Hit
+	Run           = api.Run
+	Symbol        = api.Symbol
+)
+
+// Actions and accesses of a ProbeSpec.
+const (
+	Count     = api.ActionCount
+	Tell      = api.ActionTell
+	Stop      = api.ActionStop
+	Call      = api.ActionCall
+	Execute   = api.AccessExecute
+	Write     = api.AccessWrite
+	ReadWrite = api.AccessReadWrite
+)
