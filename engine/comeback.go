@@ -68,7 +68,7 @@ func (s *session) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *co
 			c.at[a] = up
 			c.lowest, c.highest = min(c.lowest, a), max(c.highest, a)
 		}
-		if m := moduleAt(ps[0], up.Site.Addr); mayPark(m, up) {
+		if m := ps[0].ModuleAt(up.Site.Addr); mayPark(m, up) {
 			c.parks[m] = append(c.parks[m], up)
 		}
 	}

@@ -24,7 +24,7 @@ func (s *session) noteCopies(p *inferior.Process) {
 		return
 	}
 	for _, r := range maps {
-		if r.Executable() && r.Inode != 0 && moduleAt(p, r.Start) == nil {
+		if r.Executable() && r.Inode != 0 && p.ModuleAt(r.Start) == nil {
 			s.noteCopy(p, r)
 		}
 	}

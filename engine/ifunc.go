@@ -101,7 +101,7 @@ func begins(proc *inferior.Process) bool {
 // hookResolver plants sites of ours where a resolver ends; gap says why what it gives
 // back is not seen.
 func (s *session) hookResolver(proc *inferior.Process, f *ifunc) (gap string) {
-	m := moduleAt(proc, f.at)
+	m := proc.ModuleAt(f.at)
 	if m == nil {
 		return gapResolver
 	}
@@ -116,7 +116,7 @@ func (s *session) hookResolver(proc *inferior.Process, f *ifunc) (gap string) {
 			continue
 		}
 		if at := m.Bias + x.Addr; !s.hooked(proc, at) {
-			spots = append(spots, spot{addr: at, orig: s.fileBytes(m, x.Addr), name: moduleName(m) + ":" + f.fn.Name})
+			spots = append(spots, spot{addr: at, orig: s.fileBytes(m, x.Addr), name: m.Base() + ":" + f.fn.Name})
 		}
 	}
 	if err := s.hook(proc, spots, f.onEnd(s)); err != nil {
@@ -166,7 +166,7 @@ func (s *session) chosen(proc *inferior.Process, f *ifunc) (list []arch.Addr, ot
 // the names leads: another object may have a function of that name, too, and programs
 // have stubs that stand for others' functions.
 func (s *session) implements(proc *inferior.Process, f *ifunc, at arch.Addr) bool {
-	m := moduleAt(proc, at)
+	m := proc.ModuleAt(at)
 	if m == nil || m.File != f.file && m.Path != "[vdso]" || at == f.at {
 		return false
 	}
@@ -180,7 +180,7 @@ func (s *session) implements(proc *inferior.Process, f *ifunc, at arch.Addr) boo
 // implementation is what a probe's location means in the function that implements an
 // IFUNC, where the probe is not yet, nor is going to be.
 func (s *session) implementation(p *probe, proc *inferior.Process, planned []spot, sp spot, at arch.Addr) (spots []spot) {
-	m := moduleAt(proc, at)
+	m := proc.ModuleAt(at)
 	if m == nil { // code that the program has made
 		spots = []spot{{addr: at, name: sp.name, point: p.points()[0], top: true, begins: at}}
 	}
@@ -245,7 +245,7 @@ func (p *probe) isAt(proc *inferior.Process, at arch.Addr) bool {
 
 // plantChosen plants a probe in what a resolver gives back.
 func (s *session) plantChosen(p *probe, proc *inferior.Process, f *ifunc, at arch.Addr) {
-	m := moduleAt(proc, f.at)
+	m := proc.ModuleAt(f.at)
 	if m == nil {
 		return
 	}

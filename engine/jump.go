@@ -14,7 +14,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
-	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -247,7 +246,7 @@ type noRoom struct {
 // the site's instruction only: there is nothing to prove. Puns come last: what is
 // behind them has its patches.
 func (s *session) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*breakpoint.Upgrade, error) {
-	m := moduleAt(p, site.Addr)
+	m := p.ModuleAt(site.Addr)
 	if m == nil { // code that is made as the program runs may change
 		return nil, symbols.ErrNoFunc
 	}
@@ -314,7 +313,7 @@ func (s *session) planOneByte(p *inferior.Process, site *breakpoint.Site, _ int)
 
 // oneByte reports why a site is not to be such a jump, and the module that it is in.
 func (s *session) oneByte(p *inferior.Process, site *breakpoint.Site) (*symbols.Module, error) {
-	m := moduleAt(p, site.Addr)
+	m := p.ModuleAt(site.Addr)
 	if m == nil { // code that is made as the program runs may change
 		return nil, symbols.ErrNoFunc
 	}
@@ -384,7 +383,7 @@ func (s *session) planJump(p *inferior.Process, site *breakpoint.Site, more int)
 	if p.Space.Dispatches && gateOf(site) != nil { // which makes the call itself
 		return nil, errCallInside
 	}
-	m := moduleAt(p, site.Addr)
+	m := p.ModuleAt(site.Addr)
 	from, end, err := s.findRoom(p, m, site)
 	if err != nil {
 		return nil, err
@@ -447,23 +446,4 @@ func (pl *placement) jumps() error {
 		return errStops
 	}
 	return nil
-}
-
-func moduleAt(p *inferior.Process, addr arch.Addr) *symbols.Module {
-	for _, m := range p.Modules {
-		if mapped(m, addr) {
-			return m
-		}
-		for _, c := range m.Copies {
-			if mapped(c, addr) {
-				return c
-			}
-		}
-	}
-	return nil
-}
-
-// mapped is whether an address lies in what a process has mapped executable of an object.
-func mapped(m *symbols.Module, addr arch.Addr) bool {
-	return slices.ContainsFunc(m.Ranges, func(r procfs.Mapping) bool { return r.Contains(addr) })
 }

@@ -62,7 +62,7 @@ func (s *session) lower(a *away) error {
 			continue
 		}
 		want := breakpoint.Want{Addr: pl.addr}
-		if m := moduleAt(l.of, pl.addr); m != nil {
+		if m := l.of.ModuleAt(pl.addr); m != nil {
 			want.Orig = s.fileBytes(m, pl.addr-m.Bias)
 		}
 		if pl.hook == nil {

@@ -148,22 +148,13 @@ func (s *session) leads(t *inferior.Task, known pointer) (uint64, error) {
 	switch {
 	case known.err != nil:
 		return 0, known.err
-	case known.to == 0 && hasLoader(t.Process):
+	case known.to == 0 && t.Process.HasLoader():
 		return 0, nil
 	}
 	if !leadsToItself(t.Process.Space, known.to) {
 		return 0, fmt.Errorf("task %d: %w", t.TID, errNoLines)
 	}
 	return known.to, nil
-}
-
-func hasLoader(p *inferior.Process) bool {
-	for _, m := range p.Modules {
-		if m.Loader {
-			return true
-		}
-	}
-	return false
 }
 
 // mostLines is from how many lines on that are taken, or may be by the threads that

@@ -33,9 +33,9 @@ func TestGates(t *testing.T) {
 				return fmt.Errorf("the gate at %v: jumps %v, its call %+v", site.Addr, site.Jumps(), call)
 			}
 			calls = append(calls, call)
-			m := moduleAt(proc, call.Addr)
+			m := proc.ModuleAt(call.Addr)
 			if fn, ok := m.File.FunctionAt(call.Addr - m.Bias); ok {
-				named = fmt.Sprintf("%s:%s+%d", moduleName(m), fn.Name, call.Addr-m.Bias-fn.Addr)
+				named = fmt.Sprintf("%s:%s+%d", m.Base(), fn.Name, call.Addr-m.Bias-fn.Addr)
 			}
 		}
 		return nil

@@ -83,7 +83,7 @@ func (s *session) planAgain(p *inferior.Process) error {
 func (s *session) learnDispatch(p *inferior.Process) error {
 	const bitSys = 1 << (31 - 1)
 	st, err := procfs.ReadStatus(p.PID)
-	if err != nil || st.Hex("SigCgt")&bitSys == 0 || isGo(p) || p.Space.Dispatches {
+	if err != nil || st.Hex("SigCgt")&bitSys == 0 || p.IsGo() || p.Space.Dispatches {
 		return nil
 	}
 	return s.loop.WhileHalted(func(breakpoint.Pause) error {

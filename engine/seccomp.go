@@ -44,7 +44,7 @@ func (s *session) seal(p *inferior.Process) (mode int) {
 // to tell: to read memory above all, which latency does in Go programs alone. Threads
 // find their ids in the table of threads, but where they have no pointers of their own.
 func (s *session) wouldAsk(p *inferior.Process, h *opened, need []compile.Helper) bool {
-	inGo := isGo(p)
+	inGo := p.IsGo()
 	return asksIDs(need) && (p.Space.Alike || inGo && !s.takeLines()) ||
 		slices.ContainsFunc(need, func(n compile.Helper) bool {
 			switch n.Num {
@@ -56,16 +56,6 @@ func (s *session) wouldAsk(p *inferior.Process, h *opened, need []compile.Helper
 			}
 			return false
 		})
-}
-
-// isGo is whether there is Go code in a process.
-func isGo(p *inferior.Process) bool {
-	for _, m := range p.Modules {
-		if m.File.IsGo() {
-			return true
-		}
-	}
-	return false
 }
 
 // takesTime is whether a handler's code reads the CPU's clock.

@@ -49,10 +49,10 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 	for i, found := range calls {
 		var spots []spot
 		for _, vaddr := range found {
-			if !mapped(m, m.Bias+vaddr) {
+			if !m.Mapped(m.Bias + vaddr) {
 				continue // the process has not, or not any more, all of the file's code
 			}
-			spots = append(spots, spot{addr: m.Bias + vaddr, orig: s.fileBytes(m, vaddr), name: moduleName(m) + ":" + watchedCalls[i].name})
+			spots = append(spots, spot{addr: m.Bias + vaddr, orig: s.fileBytes(m, vaddr), name: m.Base() + ":" + watchedCalls[i].name})
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
 			spots = s.gate(p, m, spots)

@@ -90,7 +90,7 @@ func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 
 // plantStep puts a site of our own where a step ends.
 func (s *session) plantStep(p *inferior.Process, at arch.Addr, f hookFunc) (*placement, error) {
-	if m := moduleAt(p, at); m != nil && s.isa.MinInst() > 1 {
+	if m := p.ModuleAt(at); m != nil && s.isa.MinInst() > 1 {
 		if fn, ok := m.File.FunctionAt(at - m.Bias); ok && at-m.Bias != fn.Addr {
 			code := make([]byte, min(fn.Size, 1<<20))
 			if m.File.Text(fn.Addr, code) == nil {

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"path/filepath"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
@@ -15,7 +13,7 @@ func (s *session) Symbolize(pid int, addr arch.Addr) (sym Symbol, ok bool) {
 	if m == nil {
 		return sym, false
 	}
-	sym = Symbol{Binary: moduleName(m), Path: m.Path, BuildID: m.File.BuildID(), Start: m.Start, End: m.End, Offset: addr - m.Start}
+	sym = Symbol{Binary: m.Base(), Path: m.Path, BuildID: m.File.BuildID(), Start: m.Start, End: m.End, Offset: addr - m.Start}
 	for _, r := range m.Ranges {
 		if r.Contains(addr) {
 			sym.Start, sym.End, sym.FileOffset = r.Start, r.End, r.Offset
@@ -63,5 +61,3 @@ func (s *session) rememberModule(pid int, m *symbols.Module) {
 		s.past[pid] = append(s.past[pid], m)
 	}
 }
-
-func moduleName(m *symbols.Module) string { return filepath.Base(m.Path) }

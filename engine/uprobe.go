@@ -32,7 +32,7 @@ const kernelReason = "a uprobe of the kernel's"
 func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) error {
 	h := p.handler
 	spots = slices.DeleteFunc(spots, func(sp spot) bool { // the kernel's probes are at what all mappings of a file show
-		m := moduleAt(proc, sp.addr)
+		m := proc.ModuleAt(sp.addr)
 		return m != nil && m.Part
 	})
 	var errs []error

@@ -78,7 +78,7 @@ func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
 	if !ok || s.hooked(p, from) {
 		return nil
 	}
-	name := moduleName(m) + ":syscall"
+	name := m.Base() + ":syscall"
 	aside, call, err := s.mapAside(p, m.Bias, w)
 	if err != nil {
 		return err
