@@ -60,13 +60,24 @@ func (s *session) keepCounts() {
 			pl.freeze()
 		}
 	}
-	if len(s.counters) > 0 {
-		s.lostHits = s.counters[0].Set().Lost()
-	}
+	s.closeCounters()
+}
+
+// closeCounters gives the memory of counters back.
+func (s *session) closeCounters() {
+	s.lostHits = s.lost()
 	for _, c := range s.counters {
 		_ = c.Close()
 	}
 	s.counters = nil
+}
+
+// lost is how many hits are in no count.
+func (s *session) lost() uint64 {
+	if len(s.counters) > 0 {
+		return s.counters[0].Set().Lost()
+	}
+	return s.lostHits
 }
 
 // ownCounter is whether only this space's tasks add to a placement's counter: no
@@ -140,7 +151,7 @@ func (s *session) moreCounters() error {
 	if len(s.counters) > 0 {
 		lines = s.counters[0].Set()
 	}
-	c, err := handler.NewCounters(ctx, lines, s.newFile())
+	c, err := handler.NewCounters(ctx, lines, s.newFile)
 	if err == nil {
 		s.counters = append(s.counters, c)
 	}
@@ -164,7 +175,7 @@ func (s *session) unplaceAll(list []*placement) (unused []*tally, err error) {
 // spareCounters keeps counters for others to whose code nothing leads any more.
 // Forked children that were made while nobody traced may count on.
 func (s *session) spareCounters(unused []*tally) {
-	if !s.opts.Resident && !s.wentAside {
+	if !s.resident && !s.wentAside {
 		s.spare = append(s.spare, unused...)
 	}
 }

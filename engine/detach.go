@@ -164,9 +164,7 @@ func (s *session) unmap(t *inferior.Task) error {
 	space := t.Process.Space
 	addrs, sizes := space.Table.Areas()
 	data := space.Guard.Data
-	regions, files := s.regions[space], space.Files
-	delete(s.regions, space)
-	delete(s.libraries, space)
+	regions, files := s.takeAll(space), space.Files
 	space.Threads, space.Stacks = 0, 0
 	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
 	space.Table = newTable(s.isa, space.Memory, s.remote.Room(space))

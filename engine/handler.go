@@ -18,8 +18,9 @@ import (
 
 // opened is the Handler of a local session.
 type opened struct {
-	s        *session
-	*variant // that it was opened as
+	of       *session
+	closing  func(*opened) error // has nothing run it any more
+	*variant                     // that it was opened as
 	// variants are those that there are; the loop's.
 	variants []*variant
 
@@ -67,7 +68,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	if spec.Where == handler.Auto && s.opts.Resident {
 		spec.Where = handler.Tracee
 	}
-	tracee := handler.InTracee{File: s.newFile()}
+	tracee := handler.InTracee{File: s.newFile}
 	if goCode {
 		tracee.Stack, tracee.Own = goStack-16, s.haveStacks() // the probe's own counter needs some, too
 	}
@@ -92,7 +93,7 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*opened, err
 	var err error
 	if spec.Share != nil {
 		of, ok := spec.Share.(*opened)
-		if !ok || of.s != s {
+		if !ok || of.of != s {
 			return nil, fmt.Errorf("%w: its maps are to be another session's", ErrHandler)
 		}
 		o.Share = of.in
@@ -110,14 +111,30 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*opened, err
 	if err != nil {
 		return nil, err
 	}
-	v := variantOf(in)
-	h := &opened{s: s, variant: v, variants: []*variant{v}, changes: in.Needs&program.Override != 0, params: o.Params, by: o.By}
+	h, err := s.newHandler(in, o)
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
 	if spec.Handler == nil && s.opts.Handlers == nil {
 		h.kind = spec.Name
 	}
+	h.closing = s.withoutHandler
+	return h, nil
+}
+
+// withoutHandler has no probe run a handler any more.
+func (s *session) withoutHandler(h *opened) error {
+	err := s.unlinkAll(h)
+	return errors.Join(err, s.unjump(h))
+}
+
+// newHandler is the handler of an instance.
+func (s *session) newHandler(in *handler.Instance, o handler.Options) (h *opened, err error) {
+	v := variantOf(in)
+	h = &opened{of: s, variant: v, variants: []*variant{v}, changes: in.Needs&program.Override != 0, params: o.Params, by: o.By}
 	h.native = h.kernel == nil && in.Where == handler.Tracee
 	if h.records, err = in.Records(); err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, err
 	}
 	h.result = in.Exit != nil && in.Exit.Reads(resultWord(o.Context.Arch))
 	return h, nil
@@ -291,8 +308,7 @@ func (h *opened) Close() error {
 	if h.closed {
 		return os.ErrClosed
 	}
-	err := h.s.unlinkAll(h)
-	err = errors.Join(err, h.s.unjump(h)) // the last hits in kernel and program are over then
+	err := h.closing(h) // the last hits in kernel and program are over then
 	var err2 error
 	if !h.kept {
 		h.last, err2 = h.read()

@@ -53,7 +53,7 @@ var errIDs = fmt.Errorf("%w: it reports thread ids, which are only kept right wh
 // and puts it there first if it is not there. Its maps are at region.
 func (s *session) libraryFor(p *inferior.Process, h *opened, v *variant, region, near arch.Addr, by finding) (*library, error) {
 	env, need := v.in.Maps.(*handler.Interpreted).Helpers(v.in.Verified, region)
-	if s.opts.Resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
+	if s.resident && h.kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
 		return nil, errIDs
 	}
 	if s.wouldAsk(p, h, need) && (p.Space.Dispatches || s.seal(p) != 0) || takesTime(need) && (s.noTime(p) || s.seal(p) == sealStrict) {
@@ -134,7 +134,7 @@ func (s *session) wiped(space *inferior.Space, at *arch.Addr, size, align uint64
 	if *at != 0 {
 		return *at, nil
 	}
-	if len(s.regions[space]) == inferior.Regions {
+	if s.full(space) {
 		return 0, errManyRegions
 	}
 	size = (size+inferior.PageSize-1)&^(inferior.PageSize-1) + align - inferior.PageSize

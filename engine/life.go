@@ -259,9 +259,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 	delete(s.gates, p)
 	delete(s.crowded, p)
 	if p.Space.Users--; p.Space.Users == 0 {
-		delete(s.regions, p.Space)
-		delete(s.unshared, p.Space)
-		delete(s.libraries, p.Space)
+		s.gone(p.Space)
 		_ = p.Space.Memory.Close()
 		p.Space.Table = newTable(s.isa, p.Space.Memory, s.remote.Room(p.Space)) // placements keep the process
 	}

@@ -221,10 +221,7 @@ func (s *session) leaveLines(p *inferior.Process) error {
 // uncounted is Stats.Uncounted.
 func (s *session) uncounted() (n uint64) {
 	get := func() error {
-		n = s.lostHits
-		if len(s.counters) > 0 {
-			n = s.counters[0].Set().Lost()
-		}
+		n = s.lost()
 		return nil
 	}
 	if errors.Is(s.loop.Do(get), ErrEnded) {

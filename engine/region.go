@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -27,6 +28,35 @@ type region struct {
 	size int
 }
 
+// gone forgets what was in a space.
+func (s *session) gone(space *inferior.Space) {
+	delete(s.regions, space)
+	delete(s.unshared, space)
+	delete(s.libraries, space)
+}
+
+// forked notes that a child's space has what its parent's has.
+func (s *session) forked(parent, child *inferior.Space) {
+	s.regions[child] = slices.Clone(s.regions[parent])
+	s.libraries[child] = slices.Clone(s.libraries[parent])
+}
+
+// takeAll forgets what was in a space, and gives the memory there.
+func (s *session) takeAll(space *inferior.Space) []region {
+	list := s.regions[space]
+	delete(s.regions, space)
+	delete(s.libraries, space)
+	return list
+}
+
+// isRegion reports whether an address is where a region of a space begins.
+func (s *session) isRegion(space *inferior.Space, addr arch.Addr) bool {
+	return slices.ContainsFunc(s.regions[space], func(r region) bool { return r.addr == addr })
+}
+
+// full reports whether a space has as many regions as there can be.
+func (s *session) full(space *inferior.Space) bool { return len(s.regions[space]) == inferior.Regions }
+
 var (
 	errManyRegions = errors.New("too many handlers share memory with the process")
 	errNamespace   = errors.New("the process has another PID namespace: it does not see ptracer's files")
@@ -49,7 +79,7 @@ func (s *session) share(p *inferior.Process, set *maps.Set, near arch.Addr) (arc
 		s.unshared[space] = errNamespace
 		return 0, errNamespace
 	}
-	if len(s.regions[space]) == inferior.Regions {
+	if s.full(space) {
 		return 0, errManyRegions
 	}
 	r := region{set: set, size: len(set.Bytes())}

@@ -71,15 +71,6 @@ func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps 
 	return list
 }
 
-func (s *session) isRegion(space *inferior.Space, addr arch.Addr) bool {
-	for _, r := range s.regions[space] {
-		if r.addr == addr {
-			return true
-		}
-	}
-	return false
-}
-
 // mappingOf is the mapping that a region is, or is a part of.
 func mappingOf(maps []procfs.Mapping, r region) *procfs.Mapping {
 	for i, m := range maps {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -51,7 +50,9 @@ func (s *session) newStore(pid int) error {
 	if errors.Is(err, fs.ErrExist) {
 		err = residentError(pid)
 	}
-	s.store = store
+	if s.store = store; store != nil {
+		s.newFile = store.NewFile
+	}
 	return err
 }
 
@@ -59,14 +60,6 @@ func (s *session) newStore(pid int) error {
 func residentError(pid int) error {
 	return &AttachError{PID: pid, Reason: ErrResident,
 		Help: fmt.Sprintf("'ptracer read %d' tells what they have found out, 'ptracer stop %d' takes them out", pid, pid)}
-}
-
-// newFile makes the files that maps lie in; nil: they lie in memory.
-func (s *session) newFile() func() (*os.File, error) {
-	if s.store == nil {
-		return nil
-	}
-	return s.store.NewFile
 }
 
 // Leave implements Session.
@@ -209,7 +202,7 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 		if h := pr.handler; h != nil && len(at.Places) > 0 {
 			if _, ok := handlers[h]; !ok {
 				handlers[h] = len(n.Handlers)
-				n.Handlers = append(n.Handlers, h.note())
+				n.Handlers = append(n.Handlers, noteOf(h))
 			}
 			at.Handler = handlers[h]
 		}
@@ -237,8 +230,8 @@ func firstError(probes []*probe) error {
 // watched is whether the processor's debug registers serve a placement.
 func (pl *placement) watched() bool { return pl.rung == breakpoint.Hardware }
 
-// note says what a handler is, for whoever reads its maps.
-func (h *opened) note() resident.Handler {
+// noteOf says what a handler is, for whoever reads its maps.
+func noteOf(h *opened) resident.Handler {
 	return resident.Handler{Name: h.kind, Version: h.in.Version, Params: h.params,
 		File: h.in.Maps.(*handler.Interpreted).Set.File().Name()}
 }

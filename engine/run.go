@@ -35,7 +35,7 @@ func (p *probe) checkHandler(s *session) error {
 		return nil
 	}
 	h, own := p.spec.Handler.(*opened)
-	if !own || h.s != s {
+	if !own || h.of != s {
 		return fmt.Errorf("%s: %w: %s: it is another session's", p.spec.Location, ErrHandler, p.spec.Handler.Info().Name)
 	}
 	p.handler = h

@@ -19,6 +19,13 @@ var errSealed = errors.New("the program has forbidden itself (seccomp, syscall u
 // amd64 no rdtsc (prctl_set_seccomp, kernel/seccomp.c).
 const sealStrict = 1
 
+// lastSeal is the seal that was looked at last.
+type lastSeal struct {
+	of   *inferior.Process
+	at   time.Time
+	mode int
+}
+
 // seal is the mode of a process's tasks that have forbidden themselves more than we
 // live under; 0 if none has. It is looked at for many sites at a time.
 func (s *session) seal(p *inferior.Process) (mode int) {

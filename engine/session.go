@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,13 +94,12 @@ type shared struct {
 	regions   map[*inferior.Space][]region
 	unshared  map[*inferior.Space]error // why there can't be any
 	libraries map[*inferior.Space][]*library
-	newTasks  int    // that came when few lines were left
-	lostHits  uint64 // that are in no count, at the session's end
-	lastSeal  struct {
-		of   *inferior.Process
-		at   time.Time
-		mode int
-	}
+	newTasks  int                      // that came when few lines were left
+	lostHits  uint64                   // that are in no count, at the session's end
+	resident  bool                     // what is found out is to stay when the session ends
+	wentAside bool                     // there may be forked children, made while nothing traced them, that count on
+	newFile   func() (*os.File, error) // makes the files that maps lie in; nil: they lie in memory
+	lastSeal  lastSeal
 }
 
 // hits is what serves a hit that stops.
@@ -115,8 +115,6 @@ type loans struct {
 	away      map[int]*away
 	returning bool             // a process from another tracer, at present
 	late      []*inferior.Task // that are kept from a call until no request is in progress
-	// wentAside: there may be forked children, made while nothing traced them, that count on.
-	wentAside bool
 }
 
 // stays is what is known of resident probes.
@@ -145,6 +143,7 @@ func newSession(opts []Options) (*session, error) {
 	s.xol = xol.New(s.loop, s.guard, s.isa)
 	if len(opts) == 1 {
 		s.opts = opts[0]
+		s.resident = s.opts.Resident
 	}
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)

@@ -115,7 +115,7 @@ func goesAside(s *session, aside arch.Addr) hookFunc {
 // is, and where in it the call.
 func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
 	space := p.Space
-	if len(s.regions[space]) == inferior.Regions {
+	if s.full(space) {
 		return 0, 0, errManyRegions
 	}
 	if at, err = s.remote.Room(space).Map(bias+w.from, inferior.PageSize); err != nil {
