@@ -121,6 +121,9 @@ func (s *session) count(pl *placement, c *tally) (err error) {
 	return nil
 }
 
+// spares is how many counters there are that nobody uses.
+func (s *session) spares() int { return len(s.spare) }
+
 // takeCounter gets a counter that nobody uses.
 func (s *session) takeCounter() (*tally, error) {
 	if n := len(s.spare); n > 0 {

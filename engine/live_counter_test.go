@@ -169,7 +169,7 @@ func TestEndedProcesses(t *testing.T) {
 				t.Errorf("%s in %d keeps its counter, or its table", pl.name, pl.proc.PID)
 			}
 		}
-		if n := len(s.(*session).spare); jumping && (n < 3 || n > len(places)/runs*2) {
+		if n := s.(*session).spares(); jumping && (n < 3 || n > len(places)/runs*2) {
 			t.Errorf("%d counters are free", n)
 		}
 	})

@@ -100,7 +100,7 @@ func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, l
 			}
 			continue
 		}
-		s.regions[space] = append(s.regions[space], r)
+		s.found(space, r)
 	}
 	if space.Guard.Data == 0 || len(list) == 0 {
 		return nil

@@ -41,6 +41,11 @@ func (s *session) forked(parent, child *inferior.Space) {
 	s.libraries[child] = slices.Clone(s.libraries[parent])
 }
 
+// found notes a region that a tracer before has left in a space.
+func (s *session) found(space *inferior.Space, r region) {
+	s.regions[space] = append(s.regions[space], r)
+}
+
 // takeAll forgets what was in a space, and gives the memory there.
 func (s *session) takeAll(space *inferior.Space) []region {
 	list := s.regions[space]
@@ -179,7 +184,7 @@ func (s *session) recoverRegions(p *inferior.Process, maps []procfs.Mapping) {
 	for i := range min(le64(b[:]), inferior.Regions) {
 		r := region{addr: arch.Addr(le64(b[8+16*i:])), size: int(le64(b[16+16*i:]))}
 		if m := mappingOf(maps, r); m != nil && (isShared(m) || m.Path == "" && (isWiped(p.PID, r) || untouched(space.Memory, r))) {
-			s.regions[space] = append(s.regions[space], r)
+			s.found(space, r)
 		}
 	}
 }

@@ -232,7 +232,7 @@ func (pl *placement) watched() bool { return pl.rung == breakpoint.Hardware }
 
 // noteOf says what a handler is, for whoever reads its maps.
 func noteOf(h *opened) resident.Handler {
-	return resident.Handler{Name: h.kind, Version: h.in.Version, Params: h.params,
+	return resident.Handler{Name: h.kind, Version: h.in.Version, Params: h.Params(),
 		File: h.in.Maps.(*handler.Interpreted).Set.File().Name()}
 }
 

@@ -1,0 +1,41 @@
+package inferior
+
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// ModuleAt is the object, or the copy of one, that has an address mapped; nil for none.
+func (p *Process) ModuleAt(addr arch.Addr) *symbols.Module {
+	for _, m := range p.Modules {
+		if m.Mapped(addr) {
+			return m
+		}
+		for _, c := range m.Copies {
+			if c.Mapped(addr) {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// IsGo reports whether there is Go code in the process.
+func (p *Process) IsGo() bool {
+	for _, m := range p.Modules {
+		if m.File.IsGo() {
+			return true
+		}
+	}
+	return false
+}
+
+// HasLoader reports whether the process has a dynamic loader.
+func (p *Process) HasLoader() bool {
+	for _, m := range p.Modules {
+		if m.Loader {
+			return true
+		}
+	}
+	return false
+}
