@@ -149,7 +149,7 @@ func (s *session) noteAway(p *inferior.Process, keep bool) {
 func (s *session) goAway(p *inferior.Process, a *away, why string) error {
 	a.pid, a.born, a.ancestors, a.follow = p.PID, born(p.PID), p.Ancestors, p.Follow
 	a.since, a.over = time.Now(), make(chan struct{})
-	s.away[p.PID], s.wentAside = a, true
+	s.away[p.PID], s.inproc.WentAside = a, true
 	err := s.let(p)
 	s.tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
 	go s.awaitReturn(a, a.lifted)

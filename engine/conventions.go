@@ -1,13 +1,11 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/handler/build"
-	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -16,57 +14,18 @@ import (
 // convention a placement's function has is decided when its place is found; what reads
 // arguments there, an event or a handler's program, is of that convention.
 
-// variant is a handler as functions of one calling convention run it. Those of one
-// handler have the same maps.
-type variant struct {
-	in     *handler.Instance
-	codes  [2]*interp.Code // by build.Point; in the engine
-	kernel *handler.Loaded // or nil
-}
-
-func variantOf(in *handler.Instance) *variant {
-	v := &variant{in: in}
-	switch x := in.Maps.(type) {
-	case *handler.Interpreted:
-		v.codes = [2]*interp.Code{x.Code(build.Entry), x.Code(build.Exit)}
-	case *handler.Loaded:
-		v.kernel = x
-	}
-	return v
-}
-
-// under is the handler for functions of a calling convention. Only the loop asks. One
-// that is closed does not run any more.
-func (h *opened) under(c arch.Convention) (*variant, error) {
-	in, err := h.in.Under(c)
-	switch {
-	case errors.Is(err, handler.ErrClosed):
-		return h.variant, nil
-	case err != nil:
-		return nil, err
-	}
-	for _, v := range h.variants {
-		if v.in == in {
-			return v, nil
-		}
-	}
-	v := variantOf(in)
-	h.variants = append(h.variants, v)
-	return v, nil
-}
-
 // variantAt is a handler for the function that a task stands in.
-func (s *session) variantAt(h *opened, t *inferior.Task) (*variant, error) {
+func (s *session) variantAt(h *inproc.Handler, t *inferior.Task) (*inproc.Variant, error) {
 	pc, err := s.xol.ShownPC(t)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range t.Process.Modules {
 		if at := m.At(pc); at != nil {
-			return h.under(s.callsInside(&probe{handler: h}, at, pc-at.Bias))
+			return h.Under(s.callsInside(&probe{handler: h}, at, pc-at.Bias))
 		}
 	}
-	return h.variant, nil
+	return h.Variant, nil
 }
 
 // callsAt is the convention of the function that a target is in. In the middle of a
@@ -102,7 +61,7 @@ func (s *session) able(p *probe, proc *inferior.Process, spots []spot) []spot {
 	var list []spot
 	for _, sp := range spots {
 		var err error
-		if sp.run, err = p.handler.under(sp.calls); err == nil {
+		if sp.run, err = p.handler.Under(sp.calls); err == nil {
 			list = append(list, sp)
 		} else if !sp.second {
 			s.place(&placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, point: sp.point, err: err})

@@ -3,9 +3,7 @@ package engine
 import (
 	"errors"
 
-	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/handler/maps"
-	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
 )
 
 // Counters of hits behind jumps. All probes of a site are hit equally often, so that
@@ -16,26 +14,17 @@ import (
 // code, and adds to its parent's counter, too, for probes that both have; who comes
 // after that gets another counter.
 
-// tally is a counter that threads of the program add to.
-type tally struct {
-	of    *handler.Counters
-	n     int
-	users int // placements
-}
-
-func (c *tally) count() uint64 { return c.of.Count(c.n) }
-
 // counter is where a placement's hits behind a jump are counted.
 type counter struct {
-	in   *tally // nil: nowhere yet
-	base uint64 // what it said when the placement came
+	in   *inproc.Tally // nil: nowhere yet
+	base uint64        // what it said when the placement came
 }
 
 func (c counter) count() uint64 {
 	if c.in == nil {
 		return 0
 	}
-	return c.in.count() - c.base
+	return c.in.Count() - c.base
 }
 
 // count is how often a placement was hit.
@@ -49,7 +38,7 @@ func (pl *placement) freeze() {
 	}
 	pl.hits.Add(pl.counter.count())
 	pl.counter = counter{}
-	c.users--
+	c.Users--
 }
 
 // keepCounts takes over what was counted behind jumps, at the session's end, and
@@ -60,24 +49,7 @@ func (s *session) keepCounts() {
 			pl.freeze()
 		}
 	}
-	s.closeCounters()
-}
-
-// closeCounters gives the memory of counters back.
-func (s *session) closeCounters() {
-	s.lostHits = s.lost()
-	for _, c := range s.counters {
-		_ = c.Close()
-	}
-	s.counters = nil
-}
-
-// lost is how many hits are in no count.
-func (s *session) lost() uint64 {
-	if len(s.counters) > 0 {
-		return s.counters[0].Set().Lost()
-	}
-	return s.lostHits
+	s.inproc.CloseCounters()
 }
 
 // ownCounter is whether only this space's tasks add to a placement's counter: no
@@ -110,75 +82,27 @@ func (s *session) newCounter(pl *placement) (err error) {
 }
 
 // count has a placement count in c; nil: in one of its own.
-func (s *session) count(pl *placement, c *tally) (err error) {
+func (s *session) count(pl *placement, c *inproc.Tally) (err error) {
 	if c == nil {
-		if c, err = s.takeCounter(); err != nil {
+		if c, err = s.inproc.TakeCounter(); err != nil {
 			return err
 		}
 	}
-	c.users++
-	pl.counter = counter{in: c, base: c.count()}
+	c.Users++
+	pl.counter = counter{in: c, base: c.Count()}
 	return nil
-}
-
-// spares is how many counters there are that nobody uses.
-func (s *session) spares() int { return len(s.spare) }
-
-// takeCounter gets a counter that nobody uses.
-func (s *session) takeCounter() (*tally, error) {
-	if n := len(s.spare); n > 0 {
-		c := s.spare[n-1]
-		s.spare = s.spare[:n-1]
-		return c, nil
-	}
-	if k := len(s.counters); k > 0 {
-		if n, ok := s.counters[k-1].Take(); ok {
-			return &tally{of: s.counters[k-1], n: n}, nil
-		}
-	}
-	if err := s.moreCounters(); err != nil {
-		return nil, err
-	}
-	c := s.counters[len(s.counters)-1]
-	n, _ := c.Take()
-	return &tally{of: c, n: n}, nil
-}
-
-// moreCounters makes a set of them.
-func (s *session) moreCounters() error {
-	ctx, err := program.ContextOf(s.isa.Name())
-	if err != nil {
-		return err
-	}
-	var lines *maps.Set // the first counters have the next free one
-	if len(s.counters) > 0 {
-		lines = s.counters[0].Set()
-	}
-	c, err := handler.NewCounters(ctx, lines, s.newFile)
-	if err == nil {
-		s.counters = append(s.counters, c)
-	}
-	return err
 }
 
 // unplaceAll takes placements off their sites, and gives back the counters that were
 // theirs only.
-func (s *session) unplaceAll(list []*placement) (unused []*tally, err error) {
+func (s *session) unplaceAll(list []*placement) (unused []*inproc.Tally, err error) {
 	var errs []error
 	for _, pl := range list {
 		c := pl.counter.in
 		errs = append(errs, s.unplace(pl))
-		if c != nil && c.users == 0 { // it was the last
+		if c != nil && c.Users == 0 { // it was the last
 			unused = append(unused, c)
 		}
 	}
 	return unused, errors.Join(errs...)
-}
-
-// spareCounters keeps counters for others to whose code nothing leads any more.
-// Forked children that were made while nobody traced may count on.
-func (s *session) spareCounters(unused []*tally) {
-	if !s.resident && !s.wentAside {
-		s.spare = append(s.spare, unused...)
-	}
 }

@@ -164,7 +164,7 @@ func (s *session) unmap(t *inferior.Task) error {
 	space := t.Process.Space
 	addrs, sizes := space.Table.Areas()
 	data := space.Guard.Data
-	regions, files := s.takeAll(space), space.Files
+	regions, files := s.inproc.TakeAll(space), space.Files
 	space.Threads, space.Stacks = 0, 0
 	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
 	space.Table = newTable(s.isa, space.Memory, s.remote.Room(space))
@@ -175,7 +175,7 @@ func (s *session) unmap(t *inferior.Task) error {
 		errs = append(errs, err)
 	}
 	for _, r := range regions {
-		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
+		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(r.Addr), uint64(r.Size))
 		errs = append(errs, err)
 	}
 	if data != 0 {

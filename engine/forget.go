@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
-	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // A session that lasts gives back what probes and handlers have had that nobody
@@ -47,14 +47,14 @@ func (s *session) forgetWho(by any) {
 // unshare takes out of all spaces what only a handler has had in them that is
 // closed, and to whose code nothing leads any more. Where a task stands in such
 // code it stays.
-func (s *session) unshare(h *opened) error {
-	x, ok := h.in.Maps.(*handler.Interpreted)
+func (s *session) unshare(h *inproc.Handler) error {
+	x, ok := h.In.Maps.(*handler.Interpreted)
 	if !ok || s.opts.Resident {
 		return nil
 	}
 	used := slices.ContainsFunc(s.probes, func(p *probe) bool {
 		y := p.handler
-		return y != nil && y != h && !y.shut && y.native && y.in.Maps.(*handler.Interpreted).Set == x.Set
+		return y != nil && y != h && !y.Shut && y.Native && y.In.Maps.(*handler.Interpreted).Set == x.Set
 	})
 	var errs []error
 	for _, p := range s.loop.Procs {
@@ -62,16 +62,16 @@ func (s *session) unshare(h *opened) error {
 		if p.Silent || s.anyInRun(space) {
 			continue
 		}
-		list := s.takeLibraries(space, h)
+		list := s.inproc.TakeLibraries(space, h)
 		if !used {
-			regions := s.takeRegions(space, x.Set)
+			regions := s.inproc.TakeRegions(space, x.Set)
 			list = append(list, regions...)
 		}
 		for _, r := range list {
-			errs = append(errs, s.unmapIn(space, r))
+			errs = append(errs, s.inproc.UnmapIn(space, r))
 		}
 		if space.Guard.Data != 0 && len(list) > 0 { // behind it: a next tracer that finds the old list looks what is there
-			errs = append(errs, s.noteRegions(space))
+			errs = append(errs, s.inproc.NoteRegions(space))
 		}
 	}
 	return errors.Join(errs...)
@@ -91,44 +91,4 @@ func (s *session) anyInRun(space *inferior.Space) bool {
 		}
 	}
 	return false
-}
-
-// takeLibraries forgets the code that a handler has called in a space.
-func (s *session) takeLibraries(space *inferior.Space, h *opened) (list []region) {
-	s.libraries[space] = slices.DeleteFunc(s.libraries[space], func(l *library) bool {
-		if !slices.Contains(h.variants, l.of) {
-			return false
-		}
-		for _, at := range l.At {
-			if addr, size, ok := space.Table.RemoveLibrary(at); ok {
-				list = append(list, region{addr: addr, size: size})
-			}
-			break
-		}
-		return true
-	})
-	return list
-}
-
-// takeRegions forgets where a set's memory is in a space.
-func (s *session) takeRegions(space *inferior.Space, set *maps.Set) (list []region) {
-	s.regions[space] = slices.DeleteFunc(s.regions[space], func(r region) bool {
-		if r.set == set {
-			list = append(list, r)
-		}
-		return r.set == set
-	})
-	return list
-}
-
-// unmapIn unmaps memory of ours. It is no error that the process has ended.
-func (s *session) unmapIn(space *inferior.Space, r region) error {
-	err := s.remote.WithTask(s.loop.Sharing(space), func(t *inferior.Task) error {
-		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(r.addr), uint64(r.size))
-		return err
-	})
-	if ptrace.IsGone(err) {
-		return nil
-	}
-	return err
 }

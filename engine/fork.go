@@ -34,7 +34,7 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	mem.Note = &s.guard.Written
 	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard, Epoch: parent.Space.Epoch}
 	space.Table = parent.Space.Table.Clone(mem, s.remote.Room(space))
-	s.forked(parent.Space, space)
+	s.inproc.Forked(parent.Space, space)
 	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
 	space.Dispatches, space.NoTime, space.TimeChecked = parent.Space.Dispatches, parent.Space.NoTime, parent.Space.TimeChecked
 	space.NoLines, space.LinesChecked, space.ThreadsNoted = parent.Space.NoLines, parent.Space.LinesChecked, parent.Space.ThreadsNoted

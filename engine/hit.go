@@ -3,6 +3,8 @@ package engine
 import (
 	"sync/atomic"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -22,8 +24,8 @@ type placement struct {
 	exit  *exitTest
 	point build.Point // which of a handler's programs runs
 	calls arch.Convention
-	run   *variant // of the probe's handler; nil: none
-	told  bool     // that its arguments are not known
+	run   *inproc.Variant // of the probe's handler; nil: none
+	told  bool            // that its arguments are not known
 	// second is the exit of a handler that has an entry: not another hit.
 	second  bool
 	top     bool                                                           // the return address is where a call leaves it
@@ -51,7 +53,7 @@ type tag struct {
 	plain bool // all of them only count
 	// shared is the counter that a placement shares with those that are there, nil:
 	// none.
-	shared *tally
+	shared *inproc.Tally
 	// faulted: an instruction behind the first has, that a jump displaced.
 	faulted bool
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -28,7 +29,7 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 	}
 	var always, sometimes []handler.Piece
 	var inside [][2]arch.Addr
-	counted := map[*tally]bool{}
+	counted := map[*inproc.Tally]bool{}
 	for _, pl := range list {
 		if pl == gate {
 			continue
@@ -116,7 +117,7 @@ var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
 
 // pieces are the programs that do what a placement does: count, where that is not
 // done for another yet and a hit there is one more, and its handler's.
-func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way, counted map[*tally]bool) (list []handler.Piece, err error) {
+func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way, counted map[*inproc.Tally]bool) (list []handler.Piece, err error) {
 	if pl.counter.in == nil && !pl.second {
 		if err := s.newCounter(pl); err != nil {
 			return nil, err
@@ -124,30 +125,30 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 	}
 	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
 	h := pl.probe.handler
-	add := func(r *verify.Result, set *maps.Set, moved int, v *variant) error {
-		at, err := s.share(p, set, pl.addr)
+	add := func(r *verify.Result, set *maps.Set, moved int, v *inproc.Variant) error {
+		at, err := s.inproc.Share(p, set, pl.addr)
 		if err != nil {
 			return err
 		}
-		var lib *library
-		by := s.finds(p, m, way, v != nil)
+		var lib *inproc.Library
+		by := s.inproc.Finds(p, m, way, v != nil)
 		switch {
 		case v != nil:
-			lib, err = s.libraryFor(p, h, v, at, pl.addr, by)
-		case by == byLine:
-			lib, err = s.claimFor(p, pl.addr)
+			lib, err = s.inproc.LibraryFor(p, h, v, at, pl.addr, by)
+		case by == inproc.ByLine:
+			lib, err = s.inproc.ClaimFor(p, pl.addr)
 		default:
-			lib, err = s.library(p, nil, pl.addr, by, helper.Env{}, nil)
+			lib, err = s.inproc.Library(p, nil, pl.addr, by, helper.Env{}, nil)
 		}
 		if err != nil {
 			return err
 		}
 		way.Helpers = lib.Stack
-		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Moved: moved, Template: lib.template(r, at)}
+		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Moved: moved, Template: lib.Template(r, at)}
 		switch by {
-		case byLine:
+		case inproc.ByLine:
 			piece.Threads = p.Space.Threads
-		case byStack:
+		case inproc.ByStack:
 			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Pool: p.Space.Stacks, Enter: lib.At[handler.TakeStack]}
 		}
 		list = append(list, piece)
@@ -155,16 +156,16 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 	}
 	if c := pl.counter.in; c != nil && !counted[c] {
 		counted[c] = true
-		count, err := c.of.Program()
+		count, err := c.Of.Program()
 		if err == nil {
-			err = add(count, c.of.Set(), c.of.Moved(c.n), nil)
+			err = add(count, c.Of.Set(), c.Of.Moved(c.N), nil)
 		}
 		if err != nil {
 			return list, err
 		}
 	}
-	if h == nil || h.shut || pl.exit != nil && pl.exit.tail && h.result {
+	if h == nil || h.Shut || pl.exit != nil && pl.exit.tail && h.ReadsResult {
 		return list, err
 	}
-	return list, add(pl.run.in.At(pl.point), pl.run.in.Maps.(*handler.Interpreted).Set, 0, pl.run)
+	return list, add(pl.run.In.At(pl.point), pl.run.In.Maps.(*handler.Interpreted).Set, 0, pl.run)
 }

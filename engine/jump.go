@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
@@ -49,7 +51,7 @@ var jumping = true
 func (p *probe) mayJump() bool {
 	spec := &p.spec
 	return spec.Rung == breakpoint.Jump ||
-		spec.Rung == breakpoint.Auto && spec.Action == Count && (p.handler == nil || p.handler.native)
+		spec.Rung == breakpoint.Auto && spec.Action == Count && (p.handler == nil || p.handler.Native)
 }
 
 // quiet is whether a probe's sites need not be traps before they are jumps: hits at
@@ -109,7 +111,7 @@ func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
 	}
 	counters, err := s.unplaceAll(list)
 	if err == nil {
-		s.spareCounters(counters)
+		s.inproc.SpareCounters(counters)
 	}
 	return err
 }
@@ -127,7 +129,7 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	for i, site := range sites {
 		list[i].site = site
 	}
-	if s.looksAtLines(p.Space) && s.fewLines(p.Space) {
+	if s.inproc.LooksAtLines(p.Space) && s.inproc.FewLines(p.Space) {
 		p.Space.NoLines = true // seen in the pause, all would be planned again
 	}
 	if err := s.reserve(p, sites); err != nil {
@@ -197,7 +199,7 @@ func (s *session) armPlanned(p *inferior.Process, sites []noRoom, plan planner) 
 			return nil, err
 		}
 		inside, err := s.armJumps(p.Space, ups)
-		if errors.Is(err, errNoLines) { // planned again, it goes without
+		if errors.Is(err, inproc.ErrNoLines) { // planned again, it goes without
 			continue
 		}
 		left = append(left, no...)
@@ -442,7 +444,7 @@ func (pl *placement) jumps() error {
 		return errStops
 	case spec().Rung != breakpoint.Auto && spec().Rung != breakpoint.Jump:
 		return errStops
-	case pl.probe.handler != nil && !pl.probe.handler.native:
+	case pl.probe.handler != nil && !pl.probe.handler.Native:
 		return errStops
 	}
 	return nil

@@ -92,7 +92,7 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if t.Hold--; t.State == inferior.Gone {
 		return nil
 	}
-	if err := s.noteThread(t); err != nil && !ptrace.IsGone(err) {
+	if err := s.inproc.NoteThread(t); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "task %d: its ids: %v", t.TID, err)
 	}
 	if err := s.setWatches(t); err != nil {
@@ -139,7 +139,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		}
 	}
 	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
-		err := s.noteAlike(t)
+		err := s.inproc.NoteAlike(t)
 		if err = errors.Join(err, s.leaveLines(parent)); err != nil {
 			s.warn(parent, "the place of its counts: %v", err)
 		}
@@ -259,7 +259,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 	delete(s.gates, p)
 	delete(s.crowded, p)
 	if p.Space.Users--; p.Space.Users == 0 {
-		s.gone(p.Space)
+		s.inproc.Gone(p.Space)
 		_ = p.Space.Memory.Close()
 		p.Space.Table = newTable(s.isa, p.Space.Memory, s.remote.Room(p.Space)) // placements keep the process
 	}

@@ -43,8 +43,8 @@ func (s *session) onVForkDone(t *inferior.Task) error {
 	if a := s.away[child]; a != nil && err == nil {
 		err = s.lower(a)
 	}
-	err = errors.Join(err, s.noteThread(t)) // its pointer is its own again
-	err = errors.Join(err, s.noteOwner(t.Process.Space, child))
+	err = errors.Join(err, s.inproc.NoteThread(t)) // its pointer is its own again
+	err = errors.Join(err, s.inproc.NoteOwner(t.Process.Space, child))
 	return errors.Join(err, s.loop.Resume(t, 0))
 }
 

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -72,7 +74,7 @@ func sameCounter(t *testing.T, s Session, id event.ProbeID) {
 		pl := s.(*session).probes[id-1].places[0]
 		for _, other := range pl.site.Tag.(*tag).list {
 			if pl.site.Jumps() && other.counter.in != pl.counter.in {
-				t.Errorf("probe %d has counter %d, probe %d %d", id, pl.counter.in.n, other.probe.id, other.counter.in.n)
+				t.Errorf("probe %d has counter %d, probe %d %d", id, pl.counter.in.N, other.probe.id, other.counter.in.N)
 			}
 		}
 	})
@@ -124,7 +126,7 @@ func TestForkedCounter(t *testing.T) {
 		t.Errorf("%d, %d hits of %d", a, b, want)
 	}
 	s.(*session).look(func() {
-		of := func(id event.ProbeID) *tally { return s.(*session).probes[id-1].places[0].counter.in }
+		of := func(id event.ProbeID) *inproc.Tally { return s.(*session).probes[id-1].places[0].counter.in }
 		if jump && of(first) != of(second) {
 			t.Errorf("counters %v, %v", of(first), of(second))
 		}
@@ -169,7 +171,7 @@ func TestEndedProcesses(t *testing.T) {
 				t.Errorf("%s in %d keeps its counter, or its table", pl.name, pl.proc.PID)
 			}
 		}
-		if n := s.(*session).spares(); jumping && (n < 3 || n > len(places)/runs*2) {
+		if n := s.(*session).inproc.Spares(); jumping && (n < 3 || n > len(places)/runs*2) {
 			t.Errorf("%d counters are free", n)
 		}
 	})

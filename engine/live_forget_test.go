@@ -46,8 +46,8 @@ func TestForget(t *testing.T) {
 			t.Fatalf("round %d: %v: %s", i, rung.Rung, rung.Reason)
 		}
 		s.(*session).look(func() {
-			if c := s.(*session).probes[count-1].places[0].counter.in; jumping && (c == nil || c.n > 8) {
-				t.Errorf("round %d: counter %d", i, c.n)
+			if c := s.(*session).probes[count-1].places[0].counter.in; jumping && (c == nil || c.N > 8) {
+				t.Errorf("round %d: counter %d", i, c.N)
 			}
 		})
 		for _, id := range []event.ProbeID{id, count} {

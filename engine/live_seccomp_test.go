@@ -398,7 +398,7 @@ func TestNewsPlace(t *testing.T) {
 		{news(1, alive, 3, dead), 16},
 		{news(1, alive, 3, 0), -1}, // that one asks
 	} {
-		if off := s.newsPlace(c.places, 2); off != c.want {
+		if off := s.inproc.NewsPlace(c.places, 2); off != c.want {
 			t.Errorf("%v: %d, want %d", c.places, off, c.want)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -57,15 +59,15 @@ func (s *session) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (i
 			return nil
 		}
 		if s.asksPointers(space) {
-			known := s.learnPointers(space)
-			if err := s.checkLines(space, known); err != nil {
+			known := s.inproc.LearnPointers(space)
+			if err := s.inproc.CheckLines(space, known); err != nil {
 				for _, up := range ups {
 					space.Table.Drop(up)
 				}
 				ups = nil
 				return err
 			}
-			if err := s.noteThreads(space, known); err != nil {
+			if err := s.inproc.NoteThreads(space, known); err != nil {
 				return err
 			}
 		}
@@ -198,12 +200,12 @@ func (s *session) makeRoom(p *inferior.Process, addrs []arch.Addr, n int) error 
 }
 
 // unjump takes a handler out of the code behind jumps; hits are counted on.
-func (s *session) unjump(h *opened) error {
-	if !h.native {
+func (s *session) unjump(h *inproc.Handler) error {
+	if !h.Native {
 		return nil
 	}
 	err := s.loop.Do(func() error {
-		h.shut = true
+		h.Shut = true
 		var errs []error
 		for _, proc := range s.loop.Procs {
 			var sites []*breakpoint.Site

@@ -3,7 +3,8 @@ package engine
 import (
 	"errors"
 
-	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -44,7 +45,7 @@ func (s *session) onArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bo
 		return false, err
 	}
 	space, args := t.Process.Space, ptrace.SyscallArgs(r)
-	if args[0] != ptrace.ArchSetFS || !space.LinesChecked || space.NoLines || leadsToItself(space, args[1]) {
+	if args[0] != ptrace.ArchSetFS || !space.LinesChecked || space.NoLines || inproc.LeadsToItself(space, args[1]) {
 		return false, nil
 	}
 	return true, s.before(t, site, s.leaveLines)
@@ -96,30 +97,4 @@ func (s *session) learnDispatch(p *inferior.Process) error {
 		}
 		return nil
 	}, p.Space)
-}
-
-// noTime is whether the CPU's counter of time is forbidden to a process. What is true of
-// one task holds for those that it has made; one that forbids it later is seen.
-func (s *session) noTime(p *inferior.Process) bool {
-	space := p.Space
-	if space.TimeChecked || !ptrace.TimeFaults || space.Guard.Data == 0 {
-		return space.NoTime
-	}
-	space.TimeChecked = true
-	at := space.InPage(inferior.PageAnswer)
-	err := s.remote.WithTask([]*inferior.Process{p}, func(t *inferior.Task) error {
-		_, err := s.remote.Call(t, ptrace.SysPrctl, ptrace.PrGetTSC, uint64(at))
-		return err
-	})
-	var b [4]byte
-	if err == nil && space.Memory.Read(at, b[:]) == nil {
-		space.NoTime = b[0] == ptrace.PrTSCFaults
-	}
-	return space.NoTime
-}
-
-// leadsToItself is whether code can go by a thread pointer: the word there is it.
-func leadsToItself(space *inferior.Space, pointer uint64) bool {
-	var b [8]byte
-	return pointer != 0 && space.Memory.Read(arch.Addr(pointer), b[:]) == nil && le64(b[:]) == pointer
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -18,7 +20,7 @@ import (
 type probe struct {
 	id      event.ProbeID
 	spec    ProbeSpec
-	handler *opened // the spec's
+	handler *inproc.Handler // the spec's
 	loc     symbols.Location
 	places  []*placement
 	gone    bool
@@ -186,7 +188,7 @@ func (s *session) plantSpots(p *probe, proc *inferior.Process, spots []spot) err
 	if spots = s.able(p, proc, spots); len(spots) == 0 {
 		return nil
 	}
-	if h := p.handler; h != nil && h.kernel != nil {
+	if h := p.handler; h != nil && h.Kernel != nil {
 		return s.plantKernel(p, proc, spots)
 	}
 	if p.spec.Rung == breakpoint.Hardware {
@@ -333,7 +335,7 @@ func (s *session) takeOff(pl *placement) (*breakpoint.Site, error) {
 	}
 	g := pl.site.Tag.(*tag)
 	g.drop(pl)
-	if c != nil && c.users == 0 && g.shared == c {
+	if c != nil && c.Users == 0 && g.shared == c {
 		g.shared = nil
 	}
 	site := pl.site
@@ -361,14 +363,14 @@ func (g *tag) drop(p *placement) {
 // they counted stays. Of those of children that nobody hit few are kept.
 func (s *session) dropPlacements(proc *inferior.Process) {
 	over := proc.Space.Users == 1 && s.away[proc.PID] == nil // nobody counts on
-	var unused []*tally
+	var unused []*inproc.Tally
 	for _, p := range s.probes {
 		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
 			if pl.proc != proc {
 				return false
 			}
 			if c := pl.counter.in; over && s.ownCounter(pl) {
-				if pl.freeze(); c.users == 0 {
+				if pl.freeze(); c.Users == 0 {
 					unused = append(unused, c)
 				}
 			}
@@ -377,7 +379,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 			return pl.count() == 0 && (pl.child || len(proc.Ancestors) > 0 && p.spare(pl))
 		})
 	}
-	s.spareCounters(unused)
+	s.inproc.SpareCounters(unused)
 	delete(s.watches, proc)
 	s.closeLater()
 }

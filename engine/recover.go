@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -39,7 +41,7 @@ func (s *session) recover(p *inferior.Process) error {
 		return ErrResident
 	}
 	space.Resident = mark != 0
-	s.recoverRegions(p, list)
+	s.inproc.RecoverRegions(p, list)
 	if err := s.keepDoubtful(space, table, s.doubtful(space, table, list)); err != nil {
 		return err
 	}
@@ -91,21 +93,21 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 
 // keepDoubtful has what only a note tells of told by more than that: the next system call's
 // note takes its place.
-func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []region) error {
+func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []inproc.Region) error {
 	for _, r := range list {
-		if g := &space.Guard; r.size == inferior.PageSize && g.Data == 0 && table.GuardHeader() != 0 {
-			g.Data = r.addr
+		if g := &space.Guard; r.Size == inferior.PageSize && g.Data == 0 && table.GuardHeader() != 0 {
+			g.Data = r.Addr
 			if err := s.guard.NotePage(space, table.GuardHeader()); err != nil {
 				return err
 			}
 			continue
 		}
-		s.found(space, r)
+		s.inproc.Found(space, r)
 	}
 	if space.Guard.Data == 0 || len(list) == 0 {
 		return nil
 	}
-	return s.noteRegions(space)
+	return s.inproc.NoteRegions(space)
 }
 
 // unhaltTasks ends haltAll for one process.

@@ -61,7 +61,7 @@ func (s *session) refused(proc *inferior.Process, site *breakpoint.Site, why err
 			continue
 		}
 		counters, err := s.unplaceAll([]*placement{pl})
-		s.spareCounters(counters)
+		s.inproc.SpareCounters(counters)
 		errs = append(errs, err)
 		pl.rung, pl.why, pl.err = breakpoint.Auto, "", why
 		p := pl.probe

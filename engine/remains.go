@@ -1,17 +1,15 @@
 package engine
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
@@ -52,7 +50,7 @@ func (s *session) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.
 // doubtful is the mapping that a dead tracer was about to make, if it is there and
 // nothing else knows of it: nothing has been written into it yet. One that was about to go
 // may have gone, and the program have one there: executable and empty that is not.
-func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []region) {
+func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []inproc.Region) {
 	places := []arch.Addr{space.Scratch}
 	if table.Prepared() {
 		at, _ := table.Stub()
@@ -60,64 +58,15 @@ func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps 
 	}
 	for _, at := range places {
 		note, ok := remote.ReadNote(space.Memory, at)
-		r := region{addr: note.Addr, size: note.Size}
-		if !ok || r.size <= 0 || table.InArea(r.addr) || r.addr == space.Guard.Data || s.isRegion(space, r.addr) {
+		r := inproc.Region{Addr: note.Addr, Size: note.Size}
+		if !ok || r.Size <= 0 || table.InArea(r.Addr) || r.Addr == space.Guard.Data || s.inproc.IsRegion(space, r.Addr) {
 			continue
 		}
-		if m := mappingOf(maps, r); m != nil && (m.Path != "" && isShared(m) || m.Path == "" && (note.Call == ptrace.SysMmap || m.Perm == "r-xp") && untouched(space.Memory, r)) {
+		if m := inproc.MappingOf(maps, r); m != nil && (m.Path != "" && inproc.IsShared(m) || m.Path == "" && (note.Call == ptrace.SysMmap || m.Perm == "r-xp") && inproc.Untouched(space.Memory, r)) {
 			list = append(list, r)
 		}
 	}
 	return list
-}
-
-// mappingOf is the mapping that a region is, or is a part of.
-func mappingOf(maps []procfs.Mapping, r region) *procfs.Mapping {
-	for i, m := range maps {
-		if r.addr >= m.Start && r.addr+arch.Addr(r.size) <= m.End {
-			return &maps[i]
-		}
-	}
-	return nil
-}
-
-// isShared is whether a mapping is of one of ptracer's files.
-func isShared(m *procfs.Mapping) bool {
-	return strings.HasSuffix(m.Perm, "s") && strings.Contains(m.Path, "ptracer")
-}
-
-// untouched is whether there is nothing in a mapping, or what a page of ptracer's is known
-// by: a guard's, or one with the copy of syscall()'s code.
-func untouched(mem *ptrace.Memory, r region) bool {
-	if guard.IsPage(mem, r.addr) || guard.IsAsidePage(mem, r.addr) {
-		return r.size == inferior.PageSize
-	}
-	buf := make([]byte, 1<<16)
-	for at := 0; at < r.size; at += len(buf) {
-		b := buf[:min(len(buf), r.size-at)]
-		if mem.Read(r.addr+arch.Addr(at), b) != nil || len(bytes.Trim(b, "\x00")) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.
-func isWiped(pid int, r region) bool {
-	f, err := os.Open(procfs.Path(pid, "smaps"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	begin := fmt.Sprintf("%08x-%08x ", uint64(r.addr), uint64(r.addr)+uint64(r.size))
-	found := false
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		flags, last := strings.CutPrefix(lines.Text(), "VmFlags:")
-		if found = found || strings.HasPrefix(lines.Text(), begin); found && last {
-			return slices.Contains(strings.Fields(flags), "wf")
-		}
-	}
-	return false
 }
 
 // oldFiles are descriptors that a dead tracer had a process open and did not have it

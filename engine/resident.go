@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -51,7 +53,7 @@ func (s *session) newStore(pid int) error {
 		err = residentError(pid)
 	}
 	if s.store = store; store != nil {
-		s.newFile = store.NewFile
+		s.inproc.NewFile = store.NewFile
 	}
 	return err
 }
@@ -153,7 +155,7 @@ func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) er
 			}
 		}
 	}
-	if err := s.nameOther(space); err != nil {
+	if err := s.inproc.NameOther(space); err != nil {
 		return err
 	}
 	for _, q := range ps {
@@ -185,7 +187,7 @@ func (s *session) traps(space *inferior.Space) (list []*breakpoint.Site) {
 // note says what stays in a process. Placements that don't get an error.
 func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 	n.Command, n.Planted = procfs.Comm(p.PID), time.Now().UTC()
-	handlers, left := map[*opened]int{}, 0
+	handlers, left := map[*inproc.Handler]int{}, 0
 	for _, pr := range s.probes {
 		at := resident.Probe{Location: pr.spec.Location, Handler: -1}
 		for _, pl := range pr.places {
@@ -196,7 +198,7 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 			case !pl.second:
 				from, patch := pl.site.Planted()
 				at.Places = append(at.Places, resident.Place{Name: pl.name, Addr: uint64(pl.addr), Before: pl.hits.Load() - pl.counter.base, Exit: pl.exit != nil,
-					File: pl.counter.in.of.Set().File().Name(), N: pl.counter.in.n, At: uint64(from), Patch: patch, Pun: pl.site.Rung == breakpoint.Pun})
+					File: pl.counter.in.Of.Set().File().Name(), N: pl.counter.in.N, At: uint64(from), Patch: patch, Pun: pl.site.Rung == breakpoint.Pun})
 			}
 		}
 		if h := pr.handler; h != nil && len(at.Places) > 0 {
@@ -231,9 +233,9 @@ func firstError(probes []*probe) error {
 func (pl *placement) watched() bool { return pl.rung == breakpoint.Hardware }
 
 // noteOf says what a handler is, for whoever reads its maps.
-func noteOf(h *opened) resident.Handler {
-	return resident.Handler{Name: h.kind, Version: h.in.Version, Params: h.Params(),
-		File: h.in.Maps.(*handler.Interpreted).Set.File().Name()}
+func noteOf(h *inproc.Handler) resident.Handler {
+	return resident.Handler{Name: h.Kind, Version: h.In.Version, Params: h.Params(),
+		File: h.In.Maps.(*handler.Interpreted).Set.File().Name()}
 }
 
 // markOf is the mark of what was found in a space, 0 if it was not left on

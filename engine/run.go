@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -21,9 +23,9 @@ var ErrHandler = errors.New("handler can't be put there")
 func (p *probe) points() []build.Point {
 	h := p.handler
 	switch {
-	case h == nil || h.in.Exit == nil:
+	case h == nil || h.In.Exit == nil:
 		return []build.Point{build.Entry}
-	case h.in.Entry == nil:
+	case h.In.Entry == nil:
 		return []build.Point{build.Exit}
 	}
 	return []build.Point{build.Entry, build.Exit}
@@ -34,20 +36,20 @@ func (p *probe) checkHandler(s *session) error {
 	if p.spec.Handler == nil {
 		return nil
 	}
-	h, own := p.spec.Handler.(*opened)
-	if !own || h.of != s {
+	h, own := p.spec.Handler.(*inproc.Handler)
+	if !own || h.Of != s.inproc {
 		return fmt.Errorf("%s: %w: %s: it is another session's", p.spec.Location, ErrHandler, p.spec.Handler.Info().Name)
 	}
 	p.handler = h
 	refuse := func(why string) error {
-		return fmt.Errorf("%s: %w: %s: %s", p.spec.Location, ErrHandler, h.in.Name, why)
+		return fmt.Errorf("%s: %w: %s: %s", p.spec.Location, ErrHandler, h.In.Name, why)
 	}
 	switch {
 	case p.spec.Action != Count:
 		return refuse("the probe has another action")
-	case h.in.Exit != nil && (p.loc.HasAddress || p.loc.Offset != 0 || p.loc.Every):
+	case h.In.Exit != nil && (p.loc.HasAddress || p.loc.Offset != 0 || p.loc.Every):
 		return refuse("it runs where a function returns; name a function")
-	case h.in.Entry != nil && p.loc.Return:
+	case h.In.Entry != nil && p.loc.Return:
 		return refuse("it runs where a function is entered; leave %return away")
 	}
 	return nil
@@ -57,20 +59,20 @@ func (p *probe) checkHandler(s *session) error {
 // the kernel only for what the program does.
 func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
 	h := p.probe.handler
-	code := p.run.codes[p.point]
-	if code == nil || p.exit != nil && p.exit.tail && h.result || !h.in.Acquire() {
+	code := p.run.Codes[p.point]
+	if code == nil || p.exit != nil && p.exit.tail && h.ReadsResult || !h.In.Acquire() {
 		return
 	}
 	s.env.enter(s, t, p, view)
 	var before arch.Regs
-	if h.changes {
+	if h.Changes {
 		before = *view
 	}
-	if _, err := s.machine.Run(code, &s.env); err != nil && h.failures.Add(1) == 1 {
-		s.warn(t.Process, "handler %s: %v", h.in.Name, err)
+	if _, err := s.machine.Run(code, &s.env); err != nil && h.Failures.Add(1) == 1 {
+		s.warn(t.Process, "handler %s: %v", h.In.Name, err)
 	}
-	h.in.Release()
-	if h.changes && *view != before {
+	h.In.Release()
+	if h.Changes && *view != before {
 		t.SetRegs(view)
 		t.Moved = arch.Addr(view[s.isa.PCReg()]) != site.Addr
 	}
@@ -83,13 +85,13 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 	if err != nil {
 		return run, err
 	}
-	h := o.(*opened)
+	h := o.(*inproc.Handler)
 	err = s.loop.Do(func() error {
 		t, err := s.loop.Stopped(tid)
 		if err != nil {
 			return err
 		}
-		v := h.variant
+		v := h.Variant
 		if len(args) == 0 { // those that the task has
 			if v, err = s.variantAt(h, t); err != nil {
 				return err
@@ -112,14 +114,14 @@ var errArgs = errors.New("more arguments than registers for them")
 
 // runOnce runs a handler as if t had called a function where it stands. The
 // arguments are for the handler only; what it changes is the task's then.
-func (s *session) runOnce(v *variant, t *inferior.Task, e *env, args []uint64) (uint64, error) {
+func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, e *env, args []uint64) (uint64, error) {
 	r, err := t.Regs()
 	if err != nil {
 		return 0, err
 	}
 	view := *r
 	for i, arg := range args {
-		word, ok := s.isa.ArgReg(v.in.Handler.Context.Calls, i)
+		word, ok := s.isa.ArgReg(v.In.Handler.Context.Calls, i)
 		if !ok {
 			return 0, fmt.Errorf("%w: %d given", errArgs, len(args))
 		}
@@ -128,7 +130,7 @@ func (s *session) runOnce(v *variant, t *inferior.Task, e *env, args []uint64) (
 	before := view
 	pc := arch.Addr(view[s.isa.PCReg()])
 	e.enter(s, t, &placement{probe: &probe{}, proc: t.Process, addr: pc}, &view)
-	r0, err := s.machine.Run(v.codes[v.in.Handler.First()], e)
+	r0, err := s.machine.Run(v.Codes[v.In.Handler.First()], e)
 	if view == before || err != nil {
 		return r0, err
 	}

@@ -3,15 +3,15 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/guard"
@@ -46,11 +46,11 @@ type session struct {
 	remote *remote.Caller
 	guard  *guard.Guard
 	xol    *xol.XOL
+	inproc *inproc.InProcess
 
 	lives
 	planted
 	jumps
-	shared
 	hits
 	loans
 	stays
@@ -87,21 +87,6 @@ type jumps struct {
 	crowded map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
 }
 
-// shared is what handlers and counters behind jumps find in the processes.
-type shared struct {
-	counters  []*handler.Counters // of hits behind jumps
-	spare     []*tally            // of these, those that are not used any more
-	regions   map[*inferior.Space][]region
-	unshared  map[*inferior.Space]error // why there can't be any
-	libraries map[*inferior.Space][]*library
-	newTasks  int                      // that came when few lines were left
-	lostHits  uint64                   // that are in no count, at the session's end
-	resident  bool                     // what is found out is to stay when the session ends
-	wentAside bool                     // there may be forked children, made while nothing traced them, that count on
-	newFile   func() (*os.File, error) // makes the files that maps lie in; nil: they lie in memory
-	lastSeal  lastSeal
-}
-
 // hits is what serves a hit that stops.
 type hits struct {
 	machine interp.Machine // runs handlers
@@ -132,8 +117,6 @@ func newSession(opts []Options) (*session, error) {
 	s := &session{isa: hostISA(), done: make(chan struct{}),
 		lives: lives{exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
 		jumps: jumps{near: map[*inferior.Process][]*breakpoint.Site{}, crowded: map[*inferior.Process][]*breakpoint.Site{}},
-		shared: shared{regions: map[*inferior.Space][]region{}, unshared: map[*inferior.Space]error{},
-			libraries: map[*inferior.Space][]*library{}},
 		loans: loans{away: map[int]*away{}},
 	}
 	s.gates = map[*inferior.Process][]gate{}
@@ -141,9 +124,10 @@ func newSession(opts []Options) (*session, error) {
 	s.remote = remote.New(s.loop, s.isa)
 	s.guard = guard.New(s.loop, s.remote)
 	s.xol = xol.New(s.loop, s.guard, s.isa)
+	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	if len(opts) == 1 {
 		s.opts = opts[0]
-		s.resident = s.opts.Resident
+		s.inproc.Resident = s.opts.Resident
 	}
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)

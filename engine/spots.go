@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -26,7 +28,7 @@ type spot struct {
 	begins arch.Addr
 	flags  bool
 	calls  arch.Convention
-	run    *variant
+	run    *inproc.Variant
 	gap    string
 	// ifunc is the resolver that is there: what that gives back is meant. Its name is
 	// binary and shown.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
@@ -314,7 +316,7 @@ func (v *steady) inArea() bool {
 		}
 		pc, _ := strconv.ParseUint(strings.TrimPrefix(words[len(words)-1], "0x"), 16, 64)
 		list, _ := procfs.Maps(v.pid)
-		if m := mappingOf(list, region{addr: arch.Addr(pc), size: 1}); m != nil && m.Path == "" && m.Perm == "r-xp" {
+		if m := inproc.MappingOf(list, inproc.Region{Addr: arch.Addr(pc), Size: 1}); m != nil && m.Path == "" && m.Perm == "r-xp" {
 			return true
 		}
 	}

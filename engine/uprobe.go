@@ -6,6 +6,8 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
@@ -37,7 +39,7 @@ func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) er
 	})
 	var errs []error
 	for _, at := range p.points() {
-		for _, v := range h.variants {
+		for _, v := range h.Variants {
 			errs = append(errs, s.attachVariant(p, proc, spots, at, v))
 		}
 	}
@@ -46,7 +48,7 @@ func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) er
 
 // attachVariant attaches one of a handler's programs, as functions of one convention run
 // it, to those of the spots that are for it.
-func (s *session) attachVariant(p *probe, proc *inferior.Process, spots []spot, at build.Point, v *variant) error {
+func (s *session) attachVariant(p *probe, proc *inferior.Process, spots []spot, at build.Point, v *inproc.Variant) error {
 	var places []*placement
 	var locs []kernel.Location
 	for _, sp := range spots {
@@ -59,7 +61,7 @@ func (s *session) attachVariant(p *probe, proc *inferior.Process, spots []spot, 
 		switch {
 		case err != nil:
 			pl.err = err
-		case sp.exit != nil && sp.exit.tail && p.handler.result:
+		case sp.exit != nil && sp.exit.tail && p.handler.ReadsResult:
 			continue // the result is not there yet
 		default:
 			places, locs = append(places, pl), append(locs, loc)
@@ -70,11 +72,11 @@ func (s *session) attachVariant(p *probe, proc *inferior.Process, spots []spot, 
 		return nil
 	}
 	index := 0
-	if at == build.Exit && v.in.Entry != nil {
+	if at == build.Exit && v.In.Entry != nil {
 		index = 1
 	}
 	return attachMost(places, locs, func(locs []kernel.Location) (*kernel.Link, error) {
-		return v.kernel.Attach(index, locs, kernel.Options{PID: proc.PID})
+		return v.Kernel.Attach(index, locs, kernel.Options{PID: proc.PID})
 	})
 }
 
@@ -165,8 +167,8 @@ func (s *session) closeLater() {
 
 // unlinkAll takes the uprobes of a handler away. At the session's end there are
 // none.
-func (s *session) unlinkAll(h *opened) error {
-	if h.kernel == nil {
+func (s *session) unlinkAll(h *inproc.Handler) error {
+	if h.Kernel == nil {
 		return nil
 	}
 	var list []*kernel.Link
@@ -195,7 +197,7 @@ func (s *session) inheritKernel(parent, child *inferior.Process) {
 		return
 	}
 	for _, p := range s.probes {
-		if h := p.handler; h == nil || h.kernel == nil || p.gone || !s.covers(p, child) {
+		if h := p.handler; h == nil || h.Kernel == nil || p.gone || !s.covers(p, child) {
 			continue
 		}
 		if err := s.plant(p, child, s.modules(child)); err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
 )
 
 // armBytes arms those of the jumps of which one byte is written, as of a trap: no task is in
@@ -46,29 +47,29 @@ func (s *session) knowsThreads(space *inferior.Space) (bool, error) {
 	if !s.asksPointers(space) {
 		return true, nil
 	}
-	known := pointers{}
-	all, err := s.loop.Visit(space, known.learn)
+	known := inproc.Pointers{}
+	all, err := s.loop.Visit(space, known.Learn)
 	if err != nil || !all {
 		return false, err
 	}
 	seen := map[uint64]bool{}
 	for t, p := range known {
-		if t.State == inferior.Gone || p.err != nil {
+		if t.State == inferior.Gone || p.Err != nil {
 			return false, nil // its pointer may be another's by now
 		}
-		if seen[p.to] && p.to != 0 {
+		if seen[p.To] && p.To != 0 {
 			return false, nil
 		}
-		seen[p.to] = true
+		seen[p.To] = true
 	}
-	if err := s.checkLines(space, known); err != nil {
+	if err := s.inproc.CheckLines(space, known); err != nil {
 		space.NoLines = false
 		return false, nil
 	}
-	return true, s.noteThreads(space, known)
+	return true, s.inproc.NoteThreads(space, known)
 }
 
 // asksPointers reports whether anything is to be learned of the pointers of a space's threads.
 func (s *session) asksPointers(space *inferior.Space) bool {
-	return s.looksAtLines(space) || space.Threads != 0 && !space.ThreadsNoted
+	return s.inproc.LooksAtLines(space) || space.Threads != 0 && !space.ThreadsNoted
 }

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
@@ -62,35 +63,21 @@ func onlyCounter(list []*probe) *placement {
 // tasks are halted, unless there is one counter only.
 func forgetHits(list []*probe, at int64) error {
 	var errs []error
-	seen := map[*opened]bool{nil: true}
+	seen := map[*inproc.Handler]bool{nil: true}
 	for _, p := range list {
 		p.spec.Held = false
 		for _, pl := range p.places {
 			pl.hits.Store(0)
 			if c := pl.counter.in; c != nil {
-				pl.counter.base = c.count()
+				pl.counter.base = c.Count()
 			}
 		}
 		if h := p.handler; !seen[h] {
 			seen[h] = true
-			errs = append(errs, h.reset(at))
+			errs = append(errs, h.Reset(at))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// reset has a handler's maps be as they were when it was opened.
-func (h *opened) reset(at int64) error {
-	if !h.in.Acquire() {
-		return nil // it is closed
-	}
-	defer h.in.Release()
-	err := h.in.Maps.Reset()
-	h.since.Store(at)
-	if x, ok := h.in.Maps.(*handler.Interpreted); ok {
-		x.SetBegun(at) // for tracers that read the maps elsewhere
-	}
-	return err
 }
 
 // Finish implements Session.
@@ -190,8 +177,8 @@ func (s *session) retireCounter(p *probe, only *placement) (at int64, err error)
 		}
 	}
 	all, err := s.loop.Visit(space, func(*inferior.Task) {})
-	if err = errors.Join(append(errs, err)...); err == nil && all && c != nil && c.users == 0 {
-		s.spareCounters([]*tally{c})
+	if err = errors.Join(append(errs, err)...); err == nil && all && c != nil && c.Users == 0 {
+		s.inproc.SpareCounters([]*inproc.Tally{c})
 	}
 	if space.Table.Retired() > manyRetired {
 		err = errors.Join(err, s.sweep(space))
@@ -208,8 +195,8 @@ func (p *probe) stopCounting() {
 			pl.site.Tag.(*tag).mark()
 		}
 	}
-	if h := p.handler; h != nil && h.kernel != nil {
-		h.keepResult()
+	if h := p.handler; h != nil && h.Kernel != nil {
+		h.KeepResult()
 	}
 }
 
@@ -231,7 +218,7 @@ func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 		}
 	}
 	var removed []*breakpoint.Site
-	var unused []*tally
+	var unused []*inproc.Tally
 	var errs []error
 	for _, pl := range places {
 		c := pl.counter.in
@@ -239,7 +226,7 @@ func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 		if errs = append(errs, err); site != nil {
 			removed = append(removed, site)
 		}
-		if c != nil && c.users == 0 { // it was the last
+		if c != nil && c.Users == 0 { // it was the last
 			unused = append(unused, c)
 		}
 	}
@@ -247,7 +234,7 @@ func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 		errs = append(errs, proc.Space.Table.Clear(pause, removed))
 	}
 	if err = errors.Join(errs...); err == nil {
-		s.spareCounters(unused)
+		s.inproc.SpareCounters(unused)
 	}
 	return all, err
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/guard"
@@ -115,8 +117,8 @@ func goesAside(s *session, aside arch.Addr) hookFunc {
 // is, and where in it the call.
 func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
 	space := p.Space
-	if s.full(space) {
-		return 0, 0, errManyRegions
+	if s.inproc.Full(space) {
+		return 0, 0, inproc.ErrManyRegions
 	}
 	if at, err = s.remote.Room(space).Map(bias+w.from, inferior.PageSize); err != nil {
 		return 0, 0, err
@@ -135,5 +137,5 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 		putLe64(page[inferior.PageMagic.At:], guard.AsideMagic)
 		err = space.Memory.Write(at, page)
 	}
-	return at, call, errors.Join(err, s.addRegion(space, region{addr: at, size: inferior.PageSize}))
+	return at, call, errors.Join(err, s.inproc.AddRegion(space, inproc.Region{Addr: at, Size: inferior.PageSize}))
 }

@@ -69,12 +69,6 @@ func (m Module) Runtime(vaddr arch.Addr) arch.Addr { return vaddr + m.Bias }
 // Modules lists the ELF objects of pid, given its mappings, by ascending
 // address. Those that can't be opened are left out, and why is told by the
 // error; files that are no ELF objects are left out silently.
-func Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
-	var c Cache
-	return c.Modules(pid, maps)
-}
-
-// Modules does what the function Modules does, with files of c.
 func (c *Cache) Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
 	var mods []Module
 	var errs []error
