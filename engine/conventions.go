@@ -64,7 +64,7 @@ func (s *session) able(p *probe, proc *inferior.Process, spots []spot) []spot {
 		if sp.run, err = p.handler.Under(sp.calls); err == nil {
 			list = append(list, sp)
 		} else if !sp.second {
-			s.place(&placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, point: sp.point, err: err})
+			s.place(&placement{probe: p, proc: proc, place: sp.place, err: err})
 		}
 	}
 	return list

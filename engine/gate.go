@@ -48,7 +48,7 @@ func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []spot) (ot
 			others = append(others, call)
 			continue
 		}
-		sites[0].Tag.(*tag).add(&placement{proc: p, name: call.name, addr: load, hook: passes, behind: call.addr + arch.Addr(inst.Len),
+		sites[0].Tag.(*tag).add(&placement{proc: p, place: place{name: call.name, addr: load}, hook: passes, behind: call.addr + arch.Addr(inst.Len),
 			site: sites[0], rung: sites[0].Rung})
 		s.gates[p] = append(s.gates[p], gate{sites[0], call})
 		s.near[p] = append(s.near[p], sites[0])

@@ -14,35 +14,40 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// placement is one probe at one site, or at one debug register.
-type placement struct {
-	probe *probe
-	proc  *inferior.Process
+// place is where a probe is in a process, and what runs there.
+type place struct {
 	name  string
 	addr  arch.Addr
-	space int // Space.ID
 	exit  *exitTest
 	point build.Point // which of a handler's programs runs
 	calls arch.Convention
 	run   *inproc.Variant // of the probe's handler; nil: none
-	told  bool            // that its arguments are not known
 	// second is the exit of a handler that has an entry: not another hit.
-	second  bool
-	top     bool                                                           // the return address is where a call leaves it
-	link    *kernel.Link                                                   // a uprobe of the kernel's serves it, and maybe others
-	hook    func(*inferior.Task, *breakpoint.Site) (moved bool, err error) // the engine's own probes
-	behind  arch.Addr                                                      // where a gate's call goes on (gate.go)
-	aside   arch.Addr                                                      // where a gate of syscall() leads to (wrapper.go), else 0
+	second bool
+	top    bool      // the return address is where a call leaves it
+	flags  bool      // which finds flags that mean something
+	begins arch.Addr // of an entry: the function's first instruction, where a stack check may be; else 0
+}
+
+// placement is one probe at one site, or at one debug register.
+type placement struct {
+	probe *probe
+	proc  *inferior.Process
+	place
+	space   int          // Space.ID
+	told    bool         // that its arguments are not known
+	link    *kernel.Link // a uprobe of the kernel's serves it, and maybe others
+	hook    hookFunc     // the engine's own probes
+	behind  arch.Addr    // where a gate's call goes on (gate.go)
+	aside   arch.Addr    // where a gate of syscall() leads to (wrapper.go), else 0
 	site    *breakpoint.Site
 	rung    breakpoint.Rung
 	why     string
 	err     error
-	over    bool      // its code is not mapped any more
-	gap     string    // what of its hits is not counted, and why
-	waits   *ifunc    // what this is to give back is where it will be
-	child   bool      // came with a fork
-	begins  arch.Addr // of an entry: the function's first instruction, where a stack check may be; else 0
-	flags   bool      // which finds flags that mean something
+	over    bool   // its code is not mapped any more
+	gap     string // what of its hits is not counted, and why
+	waits   *ifunc // what this is to give back is where it will be
+	child   bool   // came with a fork
 	hits    atomic.Uint64
 	counter counter // of hits behind a jump
 }

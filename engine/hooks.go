@@ -27,7 +27,7 @@ func (s *session) hook(p *inferior.Process, spots []spot, f hookFunc) error {
 	sites, errs := s.insert(p, wants)
 	for i, site := range sites {
 		if site != nil && !s.hooked(p, site.Addr) {
-			site.Tag.(*tag).add(&placement{proc: p, name: spots[i].name, addr: site.Addr, hook: f, site: site, rung: site.Rung})
+			site.Tag.(*tag).add(&placement{proc: p, place: place{name: spots[i].name, addr: site.Addr}, hook: f, site: site, rung: site.Rung})
 		}
 	}
 	return errors.Join(errs...)

@@ -116,10 +116,10 @@ func (s *session) hookResolver(proc *inferior.Process, f *ifunc) (gap string) {
 			continue
 		}
 		if at := m.Bias + x.Addr; !s.hooked(proc, at) {
-			spots = append(spots, spot{addr: at, orig: s.fileBytes(m, x.Addr), name: m.Base() + ":" + f.fn.Name})
+			spots = append(spots, spot{place: place{addr: at, name: m.Base() + ":" + f.fn.Name}, orig: s.fileBytes(m, x.Addr)})
 		}
 	}
-	if err := s.hook(proc, spots, f.onEnd(s)); err != nil {
+	if err := s.hook(proc, spots, s.resolved(f)); err != nil {
 		gap = fmt.Sprintf("%s (%v)", gapResolver, err)
 	}
 	return gap
@@ -182,7 +182,7 @@ func (s *session) implements(proc *inferior.Process, f *ifunc, at arch.Addr) boo
 func (s *session) implementation(p *probe, proc *inferior.Process, planned []spot, sp spot, at arch.Addr) (spots []spot) {
 	m := proc.ModuleAt(at)
 	if m == nil { // code that the program has made
-		spots = []spot{{addr: at, name: sp.name, point: p.points()[0], top: true, begins: at}}
+		spots = []spot{{place: place{addr: at, name: sp.name, point: p.points()[0], top: true, begins: at}}}
 	}
 	for _, point := range p.points() {
 		if m == nil {
@@ -214,9 +214,9 @@ func (s *session) implementation(p *probe, proc *inferior.Process, planned []spo
 // live is whether something serves a placement.
 func (pl *placement) live() bool { return !pl.over && pl.err == nil && pl.waits == nil }
 
-// onEnd is for a task at a resolver's end: probes go to what it gives back before
+// resolved is for a task at a resolver's end: probes go to what it gives back before
 // anybody can call that.
-func (f *ifunc) onEnd(s *session) hookFunc {
+func (s *session) resolved(f *ifunc) hookFunc {
 	return func(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 		at := arch.Addr(s.isa.Result(&t.View))
 		wanted := func(p *probe) bool { return !p.gone && s.covers(p, t.Process) && !p.isAt(t.Process, at) }

@@ -424,7 +424,7 @@ func jumpable(site *breakpoint.Site) error {
 		return errFaulted
 	}
 	for _, pl := range list {
-		if err := pl.jumps(); err != nil {
+		if err := needsStop(pl); err != nil {
 			return err
 		}
 	}
@@ -434,8 +434,8 @@ func jumpable(site *breakpoint.Site) error {
 	return nil
 }
 
-// jumps is whether what a placement does can be done behind a jump.
-func (pl *placement) jumps() error {
+// needsStop reports why what a placement does can't be done behind a jump.
+func needsStop(pl *placement) error {
 	spec := func() *ProbeSpec { return &pl.probe.spec }
 	switch {
 	case pl.behind != 0:

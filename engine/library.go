@@ -112,7 +112,7 @@ func (s *session) hookLoader(p *inferior.Process) {
 			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.hooked(p, m.Bias+fns[0].Addr) {
 				return
 			}
-			sp := spot{addr: m.Bias + fns[0].Addr, orig: s.fileBytes(m, fns[0].Addr), name: m.Base() + ":" + name}
+			sp := at(m.Bias+fns[0].Addr, s.fileBytes(m, fns[0].Addr), m.Base()+":"+name)
 			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)

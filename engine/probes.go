@@ -68,7 +68,7 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)
 	}
 	p := &probe{spec: spec, loc: loc}
-	if err := p.checkHandler(s); err != nil {
+	if err := s.checkHandler(p); err != nil {
 		return 0, err
 	}
 	if err := s.lookAhead(p); err != nil {
@@ -203,7 +203,7 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 		err = fmt.Errorf("probe %s in %d: %w", p.spec.Location, proc.PID, err)
 		if !ptrace.IsGone(err) {
 			for _, sp := range spots { // it has been found: that is to be known of it
-				s.place(&placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, point: sp.point, second: sp.second, err: err})
+				s.place(&placement{probe: p, proc: proc, place: sp.place, err: err})
 			}
 		}
 		return err
@@ -395,8 +395,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 		}
 		old.Tag.(*tag).shared = nil // the child adds to it, too
 		for _, pl := range old.Tag.(*tag).list {
-			c := &placement{probe: pl.probe, proc: child, name: pl.name, addr: pl.addr, exit: pl.exit,
-				point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags, calls: pl.calls, run: pl.run, hook: pl.hook, behind: pl.behind, aside: pl.aside, site: site, rung: pl.rung, why: pl.why, child: true}
+			c := &placement{probe: pl.probe, proc: child, place: pl.place, hook: pl.hook, behind: pl.behind, aside: pl.aside, site: site, rung: pl.rung, why: pl.why, child: true}
 			switch {
 			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
 				g.add(c)

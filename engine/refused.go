@@ -78,7 +78,4 @@ func (s *session) refused(proc *inferior.Process, site *breakpoint.Site, why err
 }
 
 // spot is where a placement is.
-func (pl *placement) spot() spot {
-	return spot{addr: pl.addr, name: pl.name, exit: pl.exit, why: pl.why, gap: pl.gap,
-		point: pl.point, second: pl.second, top: pl.top, begins: pl.begins, flags: pl.flags, calls: pl.calls, run: pl.run}
-}
+func (pl *placement) spot() spot { return spot{place: pl.place, why: pl.why, gap: pl.gap} }

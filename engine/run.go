@@ -32,7 +32,7 @@ func (p *probe) points() []build.Point {
 }
 
 // checkHandler refuses a handler that can't run where the probe is.
-func (p *probe) checkHandler(s *session) error {
+func (s *session) checkHandler(p *probe) error {
 	if p.spec.Handler == nil {
 		return nil
 	}
@@ -129,7 +129,7 @@ func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, e *env, args []ui
 	}
 	before := view
 	pc := arch.Addr(view[s.isa.PCReg()])
-	e.enter(s, t, &placement{probe: &probe{}, proc: t.Process, addr: pc}, &view)
+	e.enter(s, t, &placement{probe: &probe{}, proc: t.Process, place: place{addr: pc}}, &view)
 	r0, err := s.machine.Run(v.Codes[v.In.Handler.First()], e)
 	if view == before || err != nil {
 		return r0, err

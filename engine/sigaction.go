@@ -52,7 +52,7 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 			if !m.Mapped(m.Bias + vaddr) {
 				continue // the process has not, or not any more, all of the file's code
 			}
-			spots = append(spots, spot{addr: m.Bias + vaddr, orig: s.fileBytes(m, vaddr), name: m.Base() + ":" + watchedCalls[i].name})
+			spots = append(spots, at(m.Bias+vaddr, s.fileBytes(m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
 			spots = s.gate(p, m, spots)

@@ -3,8 +3,6 @@ package engine
 import (
 	"fmt"
 
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -16,30 +14,24 @@ import (
 
 // spot is one address to be planted for a probe.
 type spot struct {
-	addr arch.Addr
+	place
 	orig []byte
-	name string
-	exit *exitTest
 	why  string // why it is not quite where it was asked for
-	// See placement.
-	point  build.Point
-	second bool
-	top    bool
-	begins arch.Addr
-	flags  bool
-	calls  arch.Convention
-	run    *inproc.Variant
-	gap    string
+	gap  string
 	// ifunc is the resolver that is there: what that gives back is meant. Its name is
 	// binary and shown.
 	ifunc         *ifunc
 	binary, shown string
 }
 
+// at is a spot of ptracer's own.
+func at(addr arch.Addr, orig []byte, name string) spot {
+	return spot{place: place{addr: addr, name: name}, orig: orig}
+}
+
 // placement is a probe's at a spot, served by nothing yet.
 func (sp *spot) placement(p *probe, proc *inferior.Process) *placement {
-	return &placement{probe: p, proc: proc, name: sp.name, addr: sp.addr, exit: sp.exit, why: sp.why, gap: sp.gap,
-		point: sp.point, second: sp.second, top: sp.top, begins: sp.begins, flags: sp.flags, calls: sp.calls, run: sp.run}
+	return &placement{probe: p, proc: proc, place: sp.place, why: sp.why, gap: sp.gap}
 }
 
 // spots resolves a probe's location in objects. Without a binary's name the
@@ -137,15 +129,15 @@ func (p *probe) targets(at build.Point) symbols.Location {
 // ifuncSpot stands for what an IFUNC's resolver gives back.
 func (s *session) ifuncSpot(p *probe, m *symbols.Module, t *symbols.Target) spot {
 	binary := p.loc.NameOf(*m) + ":"
-	return spot{addr: m.Bias + t.Addr, name: binary + t.Name, ifunc: s.ifuncOf(m, t), binary: binary, shown: t.Name, point: p.points()[0]}
+	return spot{place: place{addr: m.Bias + t.Addr, name: binary + t.Name, point: p.points()[0]}, ifunc: s.ifuncOf(m, t), binary: binary, shown: t.Name}
 }
 
 func (s *session) addressSpot(p *probe, mods []*symbols.Module) spot {
-	sp := spot{addr: p.loc.Address, name: p.spec.Location}
+	sp := at(p.loc.Address, nil, p.spec.Location)
 	for _, m := range mods {
-		if at := m.At(sp.addr); at != nil && at.Has(sp.addr) {
-			sp.orig = s.fileBytes(at, sp.addr-at.Bias)
-			sp.calls = s.callsInside(p, at, sp.addr-at.Bias)
+		if m := m.At(sp.addr); m != nil && m.Has(sp.addr) {
+			sp.orig = s.fileBytes(m, sp.addr-m.Bias)
+			sp.calls = s.callsInside(p, m, sp.addr-m.Bias)
 		}
 	}
 	return sp
@@ -174,7 +166,7 @@ func (s *session) fileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
 }
 
 func (s *session) targetSpot(p *probe, m *symbols.Module, t *symbols.Target) (spot, bool) {
-	sp := spot{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Entry}
+	sp := spot{place: place{addr: m.Bias + t.Addr, name: p.loc.NameOf(*m) + ":" + t.Name, top: t.Exit != nil || t.Entry}}
 	if t.Entry {
 		sp.begins = m.Bias + t.Function.Addr
 	}

@@ -107,7 +107,7 @@ func (s *session) plantStep(p *inferior.Process, at arch.Addr, f hookFunc) (*pla
 	if errs[0] != nil {
 		return nil, errs[0]
 	}
-	pl := &placement{proc: p, addr: at, hook: f, site: sites[0], rung: sites[0].Rung}
+	pl := &placement{proc: p, place: place{addr: at}, hook: f, site: sites[0], rung: sites[0].Rung}
 	sites[0].Tag.(*tag).add(pl)
 	return pl, s.openGates(p, sites)
 }

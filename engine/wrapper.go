@@ -86,7 +86,7 @@ func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
 		return err
 	}
 	behind := m.Bias + w.behind
-	err = s.hook(p, []spot{{addr: call, name: name}}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
+	err = s.hook(p, []spot{at(call, nil, name)}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
 		return s.guard.Answer(t, behind)
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
 	}
 	sites, errs := s.insert(p, []breakpoint.Want{{Addr: from, Orig: w.code[:min(len(w.code), s.isa.MaxInst())]}})
 	if site := sites[0]; site != nil {
-		site.Tag.(*tag).add(&placement{proc: p, name: name, addr: from, hook: goesAside(s, aside), behind: behind, aside: aside,
+		site.Tag.(*tag).add(&placement{proc: p, place: place{name: name, addr: from}, hook: goesAside(s, aside), behind: behind, aside: aside,
 			site: site, rung: site.Rung})
 		s.near[p] = append(s.near[p], site)
 	}
