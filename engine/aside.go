@@ -137,9 +137,9 @@ const gapAway = "another tracer had the process for a while: hits in that time a
 // but for those of jumps that are kept.
 func (s *session) noteAway(p *inferior.Process, keep bool) {
 	for _, probe := range s.probes {
-		for _, pl := range probe.places {
-			if pl.proc == p && pl.gap == "" && !pl.over && !(keep && pl.site != nil && pl.site.Jumps()) {
-				pl.gap = gapAway
+		for _, pl := range probe.Places {
+			if pl.Proc == p && pl.Gap == "" && !pl.Over && !(keep && pl.Site != nil && pl.Site.Jumps()) {
+				pl.Gap = gapAway
 			}
 		}
 	}

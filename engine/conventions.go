@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -22,7 +24,7 @@ func (s *session) variantAt(h *inproc.Handler, t *inferior.Task) (*inproc.Varian
 	}
 	for _, m := range t.Process.Modules {
 		if at := m.At(pc); at != nil {
-			return h.Under(s.callsInside(&probe{handler: h}, at, pc-at.Bias))
+			return h.Under(s.callsInside(&probe.Probe{Handler: h}, at, pc-at.Bias))
 		}
 	}
 	return h.Variant, nil
@@ -31,8 +33,8 @@ func (s *session) variantAt(h *inproc.Handler, t *inferior.Task) (*inproc.Varian
 // callsAt is the convention of the function that a target is in. In the middle of a
 // function its arguments, if they are where they were, are in its registers; on the
 // stack they are not where they were.
-func (s *session) callsAt(p *probe, m *symbols.Module, t *symbols.Target) arch.Convention {
-	if !p.asks() || !m.File.IsGo() {
+func (s *session) callsAt(p *probe.Probe, m *symbols.Module, t *symbols.Target) arch.Convention {
+	if !p.Asks() || !m.File.IsGo() {
 		return arch.C
 	}
 	if t.Function.Name == "" {
@@ -45,26 +47,20 @@ func (s *session) callsAt(p *probe, m *symbols.Module, t *symbols.Target) arch.C
 	return c
 }
 
-// asks is whether it matters to a probe how functions are called: what accesses data
-// may be anywhere in one.
-func (p *probe) asks() bool {
-	return p.spec.Watch == Execute && (p.handler != nil || p.spec.Args > 0 || p.spec.Action == Call || p.spec.Action == Stop)
-}
-
 // able gives the spots where a probe's handler can run. At those where it asks for what
 // the calling convention does not tell, the probe gets a placement that says so.
-func (s *session) able(p *probe, proc *inferior.Process, spots []spot) []spot {
-	if p.handler == nil {
+func (s *session) able(p *probe.Probe, proc *inferior.Process, spots []probe.Target) []probe.Target {
+	if p.Handler == nil {
 		s.tellArgs(p, proc, spots)
 		return spots
 	}
-	var list []spot
+	var list []probe.Target
 	for _, sp := range spots {
 		var err error
-		if sp.run, err = p.handler.Under(sp.calls); err == nil {
+		if sp.Run, err = p.Handler.Under(sp.Calls); err == nil {
 			list = append(list, sp)
-		} else if !sp.second {
-			s.place(&placement{probe: p, proc: proc, place: sp.place, err: err})
+		} else if !sp.Second {
+			s.place(&probe.Placement{Probe: p, Proc: proc, Place: sp.Place, Err: err})
 		}
 	}
 	return list
@@ -72,13 +68,13 @@ func (s *session) able(p *probe, proc *inferior.Process, spots []spot) []spot {
 
 // tellArgs tells, once, of which functions a probe's events will not have the arguments
 // that they are to have.
-func (s *session) tellArgs(p *probe, proc *inferior.Process, spots []spot) {
-	if p.spec.Args == 0 || p.told {
+func (s *session) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe.Target) {
+	if p.Spec.Args == 0 || p.Told {
 		return
 	}
-	n, first := 0, spot{}
+	n, first := 0, probe.Target{}
 	for _, sp := range spots {
-		if !knows(sp.calls, sp.exit) {
+		if !probe.Knows(sp.Calls, sp.Exit) {
 			if n++; n == 1 {
 				first = sp
 			}
@@ -87,21 +83,16 @@ func (s *session) tellArgs(p *probe, proc *inferior.Process, spots []spot) {
 	if n == 0 {
 		return
 	}
-	p.told = true
+	p.Told = true
 	what, others := "arguments", ""
-	if first.exit != nil {
+	if first.Exit != nil {
 		what = "results"
 	}
 	if n > 1 {
 		others = fmt.Sprintf(" (nor of %d other places)", n-1)
 	}
 	s.warn(proc, "nothing says where %s has its %s, in registers or on the stack%s: hits are told without; a handler can record a register, as $%s",
-		first.name, what, others, s.isa.RegNames()[resultRegister(s.isa)])
-}
-
-// knows is whether a convention says where arguments are, or at an exit the result.
-func knows(c arch.Convention, exit *exitTest) bool {
-	return c == arch.C || c == arch.GoRegisters || c == arch.GoStack && exit == nil
+		first.Name, what, others, s.isa.RegNames()[resultRegister(s.isa)])
 }
 
 // resultRegister is the word in which functions return what fits into one.
@@ -112,9 +103,9 @@ func resultRegister(isa arch.ISA) int {
 
 // arg is argument i of the function that a task has entered, as the placement's
 // convention has it.
-func (s *session) arg(t *inferior.Task, p *placement, view *arch.Regs, i int) (uint64, bool) {
-	if p.calls != arch.GoStack || i < 0 {
-		return s.isa.Arg(p.calls, view, i)
+func (s *session) arg(t *inferior.Task, p *probe.Placement, view *arch.Regs, i int) (uint64, bool) {
+	if p.Calls != arch.GoStack || i < 0 {
+		return s.isa.Arg(p.Calls, view, i)
 	}
 	var b [8]byte
 	at := arch.Addr(view[s.isa.SPReg()] + uint64(arch.StackArg(i)))
@@ -126,8 +117,8 @@ func (s *session) arg(t *inferior.Task, p *placement, view *arch.Regs, i int) (u
 
 // textAt reads the string that a function is given as argument i, or that it returns,
 // from addr on: of Go's functions the length is the next word.
-func (s *session) textAt(t *inferior.Task, p *placement, view *arch.Regs, i int, addr arch.Addr) string {
-	if p.calls == arch.C {
+func (s *session) textAt(t *inferior.Task, p *probe.Placement, view *arch.Regs, i int, addr arch.Addr) string {
+	if p.Calls == arch.C {
 		return s.readString(t, addr)
 	}
 	n, ok := s.arg(t, p, view, i+1) // results have the registers of arguments

@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 )
 
@@ -14,39 +16,12 @@ import (
 // code, and adds to its parent's counter, too, for probes that both have; who comes
 // after that gets another counter.
 
-// counter is where a placement's hits behind a jump are counted.
-type counter struct {
-	in   *inproc.Tally // nil: nowhere yet
-	base uint64        // what it said when the placement came
-}
-
-func (c counter) count() uint64 {
-	if c.in == nil {
-		return 0
-	}
-	return c.in.Count() - c.base
-}
-
-// count is how often a placement was hit.
-func (pl *placement) count() uint64 { return pl.hits.Load() + pl.counter.count() }
-
-// freeze has a placement count no further behind a jump.
-func (pl *placement) freeze() {
-	c := pl.counter.in
-	if c == nil {
-		return
-	}
-	pl.hits.Add(pl.counter.count())
-	pl.counter = counter{}
-	c.Users--
-}
-
 // keepCounts takes over what was counted behind jumps, at the session's end, and
 // gives the memory back.
 func (s *session) keepCounts() {
 	for _, p := range s.probes {
-		for _, pl := range p.places {
-			pl.freeze()
+		for _, pl := range p.Places {
+			pl.Freeze()
 		}
 	}
 	s.inproc.CloseCounters()
@@ -54,51 +29,51 @@ func (s *session) keepCounts() {
 
 // ownCounter is whether only this space's tasks add to a placement's counter: no
 // child of it has been forked.
-func (s *session) ownCounter(pl *placement) bool {
-	if pl.counter.in == nil || pl.site == nil {
+func (s *session) ownCounter(pl *probe.Placement) bool {
+	if pl.Counter.In == nil || pl.Site == nil {
 		return false
 	}
-	g, ok := pl.site.Tag.(*tag)
-	return ok && g.shared == pl.counter.in
+	g, ok := pl.Site.Tag.(*probe.Consumers)
+	return ok && g.Shared == pl.Counter.In
 }
 
 // newCounter gives a placement a counter, while its site is a trap. What it lies in may
 // have gone while its jump was being made, for which tasks run.
-func (s *session) newCounter(pl *placement) (err error) {
-	if pl.site == nil {
+func (s *session) newCounter(pl *probe.Placement) (err error) {
+	if pl.Site == nil {
 		return ErrGone
 	}
 	// What resident probes find out is one number each. An exit that is one only
 	// sometimes is hit less often than the site.
-	if pl.sometimes() || s.opts.Resident {
+	if pl.Sometimes() || s.opts.Resident {
 		return s.count(pl, nil)
 	}
-	g := pl.site.Tag.(*tag)
-	if err := s.count(pl, g.shared); err != nil {
+	g := probe.Of(pl.Site)
+	if err := s.count(pl, g.Shared); err != nil {
 		return err
 	}
-	g.shared = pl.counter.in
+	g.Shared = pl.Counter.In
 	return nil
 }
 
 // count has a placement count in c; nil: in one of its own.
-func (s *session) count(pl *placement, c *inproc.Tally) (err error) {
+func (s *session) count(pl *probe.Placement, c *inproc.Tally) (err error) {
 	if c == nil {
 		if c, err = s.inproc.TakeCounter(); err != nil {
 			return err
 		}
 	}
 	c.Users++
-	pl.counter = counter{in: c, base: c.Count()}
+	pl.Counter = probe.Counter{In: c, Base: c.Count()}
 	return nil
 }
 
 // unplaceAll takes placements off their sites, and gives back the counters that were
 // theirs only.
-func (s *session) unplaceAll(list []*placement) (unused []*inproc.Tally, err error) {
+func (s *session) unplaceAll(list []*probe.Placement) (unused []*inproc.Tally, err error) {
 	var errs []error
 	for _, pl := range list {
-		c := pl.counter.in
+		c := pl.Counter.In
 		errs = append(errs, s.unplace(pl))
 		if c != nil && c.Users == 0 { // it was the last
 			unused = append(unused, c)

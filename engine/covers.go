@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
@@ -27,26 +29,8 @@ func (s *session) Follow(pid int, on bool) error {
 
 // covers is whether a process is one that the probe was asked for, by one who
 // may.
-func (s *session) covers(p *probe, proc *inferior.Process) bool {
-	return covers(&p.spec, proc) && s.allows(p.spec.By, proc)
-}
-
-// covers looks for the nearest of a process and those that it descends from of
-// which a spec says anything.
-func covers(spec *ProbeSpec, proc *inferior.Process) bool {
-	for i := len(proc.Ancestors); i >= 0; i-- { // the parent is the last
-		pid := proc.PID
-		if i < len(proc.Ancestors) {
-			pid = proc.Ancestors[i]
-		}
-		switch {
-		case pid == spec.PID:
-			return pid == proc.PID || !spec.Alone
-		case slices.Contains(spec.Except, pid):
-			return false
-		}
-	}
-	return spec.PID == 0
+func (s *session) covers(p *probe.Probe, proc *inferior.Process) bool {
+	return probe.Covers(&p.Spec, proc) && s.allows(p.Spec.By, proc)
 }
 
 // allows asks Options.Allow, once for each program that a process executes.
@@ -71,11 +55,11 @@ func (s *session) strip(child *inferior.Process) error {
 	if len(child.Ancestors) == 0 || child.VFork != nil || len(child.Tasks) > 1 {
 		return nil // it was not forked, or has no places of its own, or runs already
 	}
-	var list []*placement
+	var list []*probe.Placement
 	var sites []*breakpoint.Site
 	for _, site := range child.Space.Table.Sites() {
-		for _, pl := range site.Tag.(*tag).list {
-			if pl.hook == nil && (pl.probe.gone || !s.covers(pl.probe, child)) {
+		for _, pl := range probe.Of(site).List {
+			if pl.Hook == nil && (pl.Probe.Gone || !s.covers(pl.Probe, child)) {
 				list, sites = append(list, pl), append(sites, site)
 			}
 		}
@@ -84,7 +68,7 @@ func (s *session) strip(child *inferior.Process) error {
 		return nil
 	}
 	for _, pl := range list { // of probes, too, that are being registered
-		pl.probe.places = slices.DeleteFunc(pl.probe.places, func(x *placement) bool { return x == pl })
+		pl.Probe.Places = slices.DeleteFunc(pl.Probe.Places, func(x *probe.Placement) bool { return x == pl })
 	}
 	all := map[*inferior.Process][]*breakpoint.Site{child: sites}
 	errs := []error{s.withoutJumps(all)}

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols/unwind"
@@ -13,19 +14,19 @@ import (
 type env struct {
 	s     *session
 	t     *inferior.Task
-	p     *placement
+	p     *probe.Placement
 	regs  *arch.Regs
 	print func(string) // nil: an event
 	stack unwind.Walker
 }
 
-func (e *env) enter(s *session, t *inferior.Task, p *placement, regs *arch.Regs) {
+func (e *env) enter(s *session, t *inferior.Task, p *probe.Placement, regs *arch.Regs) {
 	e.s, e.t, e.p, e.regs = s, t, p, regs
 	e.stack.Begin(s.isa, t.Process.Space.Memory, t.Process.Modules)
 }
 
 // Stack gives the PC and the return addresses.
-func (e *env) Stack(buf []uint64) int { return e.stack.Walk(e.regs, e.p.top, buf) }
+func (e *env) Stack(buf []uint64) int { return e.stack.Walk(e.regs, e.p.Top, buf) }
 
 func (e *env) Regs() *arch.Regs { return e.regs }
 
@@ -40,8 +41,8 @@ func (e *env) WriteMemory(addr arch.Addr, data []byte) error {
 func (e *env) Time() uint64     { return uint64(now()) }
 func (e *env) BootTime() uint64 { return uint64(ptrace.BootTime()) }
 func (e *env) PIDTGID() uint64  { return uint64(e.t.Process.PID)<<32 | uint64(e.t.TID) }
-func (e *env) Cookie() uint64   { return e.p.probe.spec.Cookie }
-func (e *env) FuncIP() uint64   { return uint64(e.p.addr) }
+func (e *env) Cookie() uint64   { return e.p.Probe.Spec.Cookie }
+func (e *env) FuncIP() uint64   { return uint64(e.p.Addr) }
 func (e *env) CPU() int         { return max(ptrace.LastCPU(e.t.TID), 0) }
 
 func (e *env) UIDGID() uint64 {

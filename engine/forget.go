@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/engine/event"
@@ -25,18 +27,18 @@ func (s *session) Forget(id event.ProbeID) error {
 		if err != nil {
 			return err
 		}
-		if !p.gone {
+		if !p.Gone {
 			return fmt.Errorf("forget %d: %w", id, errStillThere)
 		}
-		s.probes[id-1] = &probe{id: id, spec: ProbeSpec{Location: p.spec.Location}, loc: p.loc, gone: true}
-		s.forgetWho(p.spec.By)
+		s.probes[id-1] = &probe.Probe{ID: id, Spec: ProbeSpec{Location: p.Spec.Location}, Loc: p.Loc, Gone: true}
+		s.forgetWho(p.Spec.By)
 		return nil
 	})
 }
 
 // forgetWho forgets what somebody may, if he has no probe any more.
 func (s *session) forgetWho(by any) {
-	if by == nil || slices.ContainsFunc(s.probes, func(p *probe) bool { return p.spec.By == by }) {
+	if by == nil || slices.ContainsFunc(s.probes, func(p *probe.Probe) bool { return p.Spec.By == by }) {
 		return
 	}
 	for _, p := range s.loop.Procs {
@@ -52,8 +54,8 @@ func (s *session) unshare(h *inproc.Handler) error {
 	if !ok || s.opts.Resident {
 		return nil
 	}
-	used := slices.ContainsFunc(s.probes, func(p *probe) bool {
-		y := p.handler
+	used := slices.ContainsFunc(s.probes, func(p *probe.Probe) bool {
+		y := p.Handler
 		return y != nil && y != h && !y.Shut && y.Native && y.In.Maps.(*handler.Interpreted).Set == x.Set
 	})
 	var errs []error

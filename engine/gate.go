@@ -2,7 +2,8 @@ package engine
 
 import (
 	"errors"
-	"slices"
+
+	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
@@ -22,23 +23,23 @@ import (
 // goes first: we may die in between.
 type gate struct {
 	at   *breakpoint.Site
-	call spot
+	call probe.Target
 }
 
 // gate gets gates ready for those of the calls of rt_sigaction in an object of a
 // process that can have one, and gives back the others.
-func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []spot) (others []spot) {
+func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Target) (others []probe.Target) {
 	if !jumping || s.noJumps() != nil {
 		return calls
 	}
 	for _, call := range calls {
-		load := call.addr - arch.Addr(s.isa.JumpLen())
+		load := call.Addr - arch.Addr(s.isa.JumpLen())
 		orig := s.fileBytes(m, load-m.Bias)
-		if !s.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.addr) != nil || p.Space.Table.At(load) != nil {
+		if !s.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.Addr) != nil || p.Space.Table.At(load) != nil {
 			others = append(others, call)
 			continue
 		}
-		inst, err := s.isa.Decode(call.orig, call.addr)
+		inst, err := s.isa.Decode(call.Orig, call.Addr)
 		if err != nil || inst.Kind != arch.KindSyscall {
 			others = append(others, call)
 			continue
@@ -48,8 +49,8 @@ func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []spot) (ot
 			others = append(others, call)
 			continue
 		}
-		sites[0].Tag.(*tag).add(&placement{proc: p, place: place{name: call.name, addr: load}, hook: passes, behind: call.addr + arch.Addr(inst.Len),
-			site: sites[0], rung: sites[0].Rung})
+		probe.Of(sites[0]).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: call.Name, Addr: load}, Hook: passes, Behind: call.Addr + arch.Addr(inst.Len),
+			Site: sites[0], Rung: sites[0].Rung})
 		s.gates[p] = append(s.gates[p], gate{sites[0], call})
 		s.near[p] = append(s.near[p], sites[0])
 	}
@@ -65,11 +66,11 @@ func (s *session) hookGated(p *inferior.Process) error {
 		if s.loop.Procs[p.PID] != p {
 			return ErrGone
 		}
-		errs = append(errs, s.hook(p, []spot{g.call}, s.onSigaction))
-		if pl := gateOf(g.at); pl != nil && pl.site == g.at && !g.at.Jumps() {
+		errs = append(errs, s.hook(p, []probe.Target{g.call}, s.onSigaction))
+		if pl := probe.GateOf(g.at); pl != nil && pl.Site == g.at && !g.at.Jumps() {
 			errs = append(errs, s.unplace(pl))
 		}
-		errs = append(errs, s.openGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.addr)}))
+		errs = append(errs, s.openGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.Addr)}))
 	}
 	return errors.Join(errs...)
 }
@@ -77,28 +78,15 @@ func (s *session) hookGated(p *inferior.Process) error {
 // passes is for a gate that is a trap.
 func passes(*inferior.Task, *breakpoint.Site) (bool, error) { return false, nil }
 
-// gateOf is the placement of a gate at a site, if one is there.
-func gateOf(site *breakpoint.Site) *placement {
-	g, ok := site.Tag.(*tag)
-	if !ok {
-		return nil
-	}
-	list := g.list
-	if i := slices.IndexFunc(list, func(pl *placement) bool { return pl.behind != 0 }); i >= 0 {
-		return list[i]
-	}
-	return nil
-}
-
 // openGates takes away the gates before sites where another probe is to see every task.
 func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error {
 	var errs []error
 	for _, site := range sites {
-		if site == nil || site.Tag == nil || len(site.Tag.(*tag).list) < 2 || !s.hooked(p, site.Addr) {
+		if site == nil || site.Tag == nil || len(probe.Of(site).List) < 2 || !s.hooked(p, site.Addr) {
 			continue
 		}
 		if at := p.Space.Table.At(site.Addr - arch.Addr(s.isa.JumpLen())); at != nil {
-			if pl := gateOf(at); pl != nil {
+			if pl := probe.GateOf(at); pl != nil {
 				err := s.downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
 				if err == nil {
 					err = s.unplace(pl)
@@ -111,9 +99,9 @@ func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error
 }
 
 // gateCode writes what a gate does.
-func (s *session) gateCode(b *arch.Buffer, gate *placement, p *inferior.Process) error {
-	if gate.aside != 0 {
-		return s.isa.WrapperGate(b, gate.aside)
+func (s *session) gateCode(b *arch.Buffer, gate *probe.Placement, p *inferior.Process) error {
+	if gate.Aside != 0 {
+		return s.isa.WrapperGate(b, gate.Aside)
 	}
-	return s.isa.SigactionGate(b, gate.behind, p.PID)
+	return s.isa.SigactionGate(b, gate.Behind, p.PID)
 }

@@ -1,81 +1,14 @@
 package engine
 
 import (
-	"sync/atomic"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/handler/build"
-	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
-
-// place is where a probe is in a process, and what runs there.
-type place struct {
-	name  string
-	addr  arch.Addr
-	exit  *exitTest
-	point build.Point // which of a handler's programs runs
-	calls arch.Convention
-	run   *inproc.Variant // of the probe's handler; nil: none
-	// second is the exit of a handler that has an entry: not another hit.
-	second bool
-	top    bool      // the return address is where a call leaves it
-	flags  bool      // which finds flags that mean something
-	begins arch.Addr // of an entry: the function's first instruction, where a stack check may be; else 0
-}
-
-// placement is one probe at one site, or at one debug register.
-type placement struct {
-	probe *probe
-	proc  *inferior.Process
-	place
-	space   int          // Space.ID
-	told    bool         // that its arguments are not known
-	link    *kernel.Link // a uprobe of the kernel's serves it, and maybe others
-	hook    hookFunc     // the engine's own probes
-	behind  arch.Addr    // where a gate's call goes on (gate.go)
-	aside   arch.Addr    // where a gate of syscall() leads to (wrapper.go), else 0
-	site    *breakpoint.Site
-	rung    breakpoint.Rung
-	why     string
-	err     error
-	over    bool   // its code is not mapped any more
-	gap     string // what of its hits is not counted, and why
-	waits   *ifunc // what this is to give back is where it will be
-	child   bool   // came with a fork
-	hits    atomic.Uint64
-	counter counter // of hits behind a jump
-}
-
-// tag is what a site serves: its Site.Tag.
-type tag struct {
-	list  []*placement
-	plain bool // all of them only count
-	// shared is the counter that a placement shares with those that are there, nil:
-	// none.
-	shared *inproc.Tally
-	// faulted: an instruction behind the first has, that a jump displaced.
-	faulted bool
-}
-
-func (g *tag) add(p *placement) {
-	g.list = append(g.list, p)
-	g.mark()
-}
-
-func (g *tag) mark() {
-	g.plain = true
-	for _, p := range g.list {
-		if p.hook != nil || p.exit != nil || p.probe.gone || p.probe.spec.Action != Count || p.probe.handler != nil {
-			g.plain = false
-		}
-	}
-}
 
 // onTrapSignal decides a SIGTRAP. This is the path of a hit: for a counting
 // probe it costs the requests to read the PC and the signal mask, to set the
@@ -109,11 +42,11 @@ func (s *session) onTrapSignal(t *inferior.Task) error {
 	if len(t.Process.Space.Skips) > 0 && s.xol.Skipped(t, addr) {
 		return s.pass(t, site, blocked)
 	}
-	g := site.Tag.(*tag)
-	if g.plain {
+	g := probe.Of(site)
+	if g.Plain {
 		if !t.Process.Silent {
-			for _, p := range g.list {
-				p.hits.Add(1)
+			for _, p := range g.List {
+				p.Hits.Add(1)
 			}
 		}
 		return s.pass(t, site, blocked)
@@ -175,27 +108,27 @@ func (s *session) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 	}
 	t.View = *r
 	t.View[s.isa.PCReg()] = uint64(site.Addr)
-	for _, p := range site.Tag.(*tag).list {
+	for _, p := range probe.Of(site).List {
 		switch {
-		case p.hook != nil:
-			if m, err := p.hook(t, site); m || err != nil {
+		case p.Hook != nil:
+			if m, err := p.Hook(t, site); m || err != nil {
 				moved = true
 			}
-		case t.Process.Silent, p.probe.gone, p.probe.spec.Held, p.exit != nil && !s.leaves(t, p, site.Code, &t.View):
+		case t.Process.Silent, p.Probe.Gone, p.Probe.Spec.Held, p.Exit != nil && !s.leaves(t, p, site.Code, &t.View):
 		default:
-			p.hits.Add(1)
+			p.Hits.Add(1)
 			s.act(t, site, p, &t.View)
 		}
 	}
 	return moved
 }
 
-func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
-	if p.probe.handler != nil {
+func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, view *arch.Regs) {
+	if p.Probe.Handler != nil {
 		s.handle(t, site, p, view)
 		return
 	}
-	switch p.probe.spec.Action {
+	switch p.Probe.Spec.Action {
 	case Tell:
 		e := s.hitEvent(t, p, view)
 		s.tell(&e, false)
@@ -206,21 +139,21 @@ func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, vie
 		s.tell(&e, true)
 	case Call:
 		s.shown = taskHit{s: s, t: t, p: p, regs: view, site: site}
-		p.probe.spec.Func(&s.shown)
+		p.Probe.Spec.Func(&s.shown)
 		s.shown.flush()
 	}
 }
 
 // hitEvent collects what a probe's event carries.
-func (s *session) hitEvent(t *inferior.Task, p *placement, view *arch.Regs) event.Event {
-	spec := &p.probe.spec
+func (s *session) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) event.Event {
+	spec := &p.Probe.Spec
 	e := event.Event{Kind: event.Hit, Time: now(), PID: t.Process.PID, TID: t.TID,
-		Probe: p.probe.id, Location: p.name, Addr: p.addr, Calls: p.calls}
+		Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Calls: p.Calls}
 	for i := 0; i < min(spec.Args, event.MaxArgs); i++ {
 		var v uint64
 		var ok bool
-		if p.exit != nil {
-			v, ok = s.isa.Result(view), i == 0 && !p.exit.tail && knows(p.calls, p.exit)
+		if p.Exit != nil {
+			v, ok = s.isa.Result(view), i == 0 && !p.Exit.Tail && probe.Knows(p.Calls, p.Exit)
 		} else {
 			v, ok = s.arg(t, p, view, i)
 		}

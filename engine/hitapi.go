@@ -3,6 +3,8 @@ package engine
 import (
 	"encoding/binary"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -13,7 +15,7 @@ import (
 type taskHit struct {
 	s       *session
 	t       *inferior.Task
-	p       *placement
+	p       *probe.Placement
 	site    *breakpoint.Site
 	regs    *arch.Regs
 	changed bool
@@ -26,18 +28,18 @@ func (h *taskHit) PID() int { return h.t.Process.PID }
 func (h *taskHit) TID() int { return h.t.TID }
 
 // Probe implements Hit.
-func (h *taskHit) Probe() event.ProbeID { return h.p.probe.id }
+func (h *taskHit) Probe() event.ProbeID { return h.p.Probe.ID }
 
 // Location implements Hit.
-func (h *taskHit) Location() string { return h.p.name }
+func (h *taskHit) Location() string { return h.p.Name }
 
 // Addr implements Hit.
-func (h *taskHit) Addr() arch.Addr { return h.p.addr }
+func (h *taskHit) Addr() arch.Addr { return h.p.Addr }
 
 // Arg implements Hit.
 func (h *taskHit) Arg(i int) uint64 {
 	v, ok := h.s.arg(h.t, h.p, h.regs, i)
-	if !ok && h.p.calls == arch.NotKnown {
+	if !ok && h.p.Calls == arch.NotKnown {
 		h.tellNotKnown("arguments")
 	}
 	return v
@@ -45,18 +47,18 @@ func (h *taskHit) Arg(i int) uint64 {
 
 // tellNotKnown tells once of a place that a Func asks for what is not known.
 func (h *taskHit) tellNotKnown(what string) {
-	if !h.p.told {
-		h.p.told = true
-		h.s.warn(h.t.Process, "%s: nothing says where the function has its %s, in registers or on the stack", h.p.name, what)
+	if !h.p.Told {
+		h.p.Told = true
+		h.s.warn(h.t.Process, "%s: nothing says where the function has its %s, in registers or on the stack", h.p.Name, what)
 	}
 }
 
 // Calls implements Hit.
-func (h *taskHit) Calls() arch.Convention { return h.p.calls }
+func (h *taskHit) Calls() arch.Convention { return h.p.Calls }
 
 // Result implements Hit.
 func (h *taskHit) Result() uint64 {
-	if h.p.calls == arch.GoStack || h.p.calls == arch.NotKnown {
+	if h.p.Calls == arch.GoStack || h.p.Calls == arch.NotKnown {
 		h.tellNotKnown("results")
 		return 0
 	}

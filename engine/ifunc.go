@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -17,14 +19,6 @@ import (
 // from then on. Where that has no name of its own, it is found in the words of memory
 // that have been bound already, and by sites of ours at the resolver's ends.
 
-// ifunc is a resolver, in all processes that have its file there.
-type ifunc struct {
-	at     arch.Addr // in the process
-	fn     symbols.Function
-	file   *symbols.File
-	probes []*probe // that want what it gives back
-}
-
 // ifuncKey tells resolvers apart.
 type ifuncKey struct {
 	file *symbols.File
@@ -32,14 +26,14 @@ type ifuncKey struct {
 }
 
 // ifuncOf is the resolver that a target in an object is.
-func (s *session) ifuncOf(m *symbols.Module, t *symbols.Target) *ifunc {
+func (s *session) ifuncOf(m *symbols.Module, t *symbols.Target) *probe.IFunc {
 	key := ifuncKey{m.File, m.Bias + t.Addr}
 	f := s.ifuncs[key]
 	if f == nil {
 		if s.ifuncs == nil {
-			s.ifuncs = map[ifuncKey]*ifunc{}
+			s.ifuncs = map[ifuncKey]*probe.IFunc{}
 		}
-		f = &ifunc{at: key.at, fn: t.Function, file: m.File}
+		f = &probe.IFunc{At: key.at, Fn: t.Function, File: m.File}
 		s.ifuncs[key] = f
 	}
 	return f
@@ -55,17 +49,17 @@ const (
 
 // implemented puts what implements them in the place of IFUNCs. One of which that is not
 // known gets a placement that says so, or waits for it.
-func (s *session) implemented(p *probe, proc *inferior.Process, spots []spot) (out []spot) {
-	ifuncs := slices.DeleteFunc(slices.Clone(spots), func(sp spot) bool { return sp.ifunc == nil })
+func (s *session) implemented(p *probe.Probe, proc *inferior.Process, spots []probe.Target) (out []probe.Target) {
+	ifuncs := slices.DeleteFunc(slices.Clone(spots), func(sp probe.Target) bool { return sp.IFunc == nil })
 	if len(ifuncs) == 0 {
 		return spots
 	}
-	out = slices.DeleteFunc(slices.Clone(spots), func(sp spot) bool { return sp.ifunc != nil })
+	out = slices.DeleteFunc(slices.Clone(spots), func(sp probe.Target) bool { return sp.IFunc != nil })
 	for _, sp := range ifuncs {
-		f := sp.ifunc
-		f.probes = slices.DeleteFunc(f.probes, func(p *probe) bool { return p.gone })
-		if !slices.Contains(f.probes, p) {
-			f.probes = append(f.probes, p)
+		f := sp.IFunc
+		f.Probes = slices.DeleteFunc(f.Probes, func(p *probe.Probe) bool { return p.Gone })
+		if !slices.Contains(f.Probes, p) {
+			f.Probes = append(f.Probes, p)
 		}
 		begins := s.beginning || begins(proc)
 		gap := s.hookResolver(proc, f)
@@ -80,8 +74,8 @@ func (s *session) implemented(p *probe, proc *inferior.Process, spots []spot) (o
 			if gap == "" && !begins {
 				gap = [...]string{unknown: gapResolver, unbound: gapUnbound, toNothing: ""}[bound]
 			}
-			pl := sp.placement(p, proc)
-			pl.gap, pl.waits, pl.why = gap, f, "an IFUNC: planted when its resolver has run"
+			pl := sp.Placement(p, proc)
+			pl.Gap, pl.Waits, pl.Why = gap, f, "an IFUNC: planted when its resolver has run"
 			s.place(pl)
 		}
 	}
@@ -100,23 +94,23 @@ func begins(proc *inferior.Process) bool {
 
 // hookResolver plants sites of ours where a resolver ends; gap says why what it gives
 // back is not seen.
-func (s *session) hookResolver(proc *inferior.Process, f *ifunc) (gap string) {
-	m := proc.ModuleAt(f.at)
+func (s *session) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap string) {
+	m := proc.ModuleAt(f.At)
 	if m == nil {
 		return gapResolver
 	}
-	exits, err := m.File.Exits(s.isa, f.fn)
+	exits, err := m.File.Exits(s.isa, f.Fn)
 	if err != nil || len(exits) == 0 {
 		return gapHidden
 	}
-	var spots []spot
+	var spots []probe.Target
 	for _, x := range exits {
 		if x.Kind != symbols.Return {
 			gap = gapHidden
 			continue
 		}
 		if at := m.Bias + x.Addr; !s.hooked(proc, at) {
-			spots = append(spots, spot{place: place{addr: at, name: m.Base() + ":" + f.fn.Name}, orig: s.fileBytes(m, x.Addr)})
+			spots = append(spots, probe.Target{Place: probe.Place{Addr: at, Name: m.Base() + ":" + f.Fn.Name}, Orig: s.fileBytes(m, x.Addr)})
 		}
 	}
 	if err := s.hook(proc, spots, s.resolved(f)); err != nil {
@@ -136,13 +130,13 @@ const (
 
 // chosen are the functions that a resolver has given back, as far as words of the
 // process's objects are bound to them.
-func (s *session) chosen(proc *inferior.Process, f *ifunc) (list []arch.Addr, others binding) {
-	names := f.fn.Names()
+func (s *session) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Addr, others binding) {
+	names := f.Fn.Names()
 	for _, m := range s.modules(proc) {
 		slots := m.File.Slots(names)
 		named := len(slots)
-		if m.File == f.file {
-			slots = append(slices.Clip(slots), m.File.ResolverSlots(f.fn.Addr)...)
+		if m.File == f.File {
+			slots = append(slices.Clip(slots), m.File.ResolverSlots(f.Fn.Addr)...)
 		}
 		for i, slot := range slots {
 			var b [8]byte
@@ -165,9 +159,9 @@ func (s *session) chosen(proc *inferior.Process, f *ifunc) (list []arch.Addr, ot
 // implements is whether a resolver may have given back an address that is where one of
 // the names leads: another object may have a function of that name, too, and programs
 // have stubs that stand for others' functions.
-func (s *session) implements(proc *inferior.Process, f *ifunc, at arch.Addr) bool {
+func (s *session) implements(proc *inferior.Process, f *probe.IFunc, at arch.Addr) bool {
 	m := proc.ModuleAt(at)
-	if m == nil || m.File != f.file && m.Path != "[vdso]" || at == f.at {
+	if m == nil || m.File != f.File && m.Path != "[vdso]" || at == f.At {
 		return false
 	}
 	if _, ok := m.File.Starting(at - m.Bias); ok {
@@ -179,55 +173,52 @@ func (s *session) implements(proc *inferior.Process, f *ifunc, at arch.Addr) boo
 
 // implementation is what a probe's location means in the function that implements an
 // IFUNC, where the probe is not yet, nor is going to be.
-func (s *session) implementation(p *probe, proc *inferior.Process, planned []spot, sp spot, at arch.Addr) (spots []spot) {
+func (s *session) implementation(p *probe.Probe, proc *inferior.Process, planned []probe.Target, sp probe.Target, at arch.Addr) (spots []probe.Target) {
 	m := proc.ModuleAt(at)
 	if m == nil { // code that the program has made
-		spots = []spot{{place: place{addr: at, name: sp.name, point: p.points()[0], top: true, begins: at}}}
+		spots = []probe.Target{{Place: probe.Place{Addr: at, Name: sp.Name, Point: p.Points()[0], Top: true, Begins: at}}}
 	}
-	for _, point := range p.points() {
+	for _, point := range p.Points() {
 		if m == nil {
 			break
 		}
-		targets, err := p.targets(point).Implementation(m.File, s.isa, at-m.Bias, sp.shown)
+		targets, err := p.Targets(point).Implementation(m.File, s.isa, at-m.Bias, sp.Shown)
 		if err != nil {
-			pl := sp.placement(p, proc)
-			pl.err = err
+			pl := sp.Placement(p, proc)
+			pl.Err = err
 			s.place(pl)
 			return nil
 		}
 		for i := range targets {
 			if is, ok := s.targetSpot(p, m, &targets[i]); ok {
-				is.name = sp.binary + targets[i].Name // the user who asks for it knows it by that
-				is.point, is.second = point, point != p.points()[0]
+				is.Name = sp.Binary + targets[i].Name // the user who asks for it knows it by that
+				is.Point, is.Second = point, point != p.Points()[0]
 				spots = append(spots, is)
 			}
 		}
 	}
-	return slices.DeleteFunc(spots, func(sp spot) bool {
-		return slices.ContainsFunc(planned, func(o spot) bool { return o.addr == sp.addr && o.point == sp.point }) ||
-			slices.ContainsFunc(p.places, func(pl *placement) bool {
-				return pl.proc == proc && pl.addr == sp.addr && pl.point == sp.point && pl.live()
+	return slices.DeleteFunc(spots, func(sp probe.Target) bool {
+		return slices.ContainsFunc(planned, func(o probe.Target) bool { return o.Addr == sp.Addr && o.Point == sp.Point }) ||
+			slices.ContainsFunc(p.Places, func(pl *probe.Placement) bool {
+				return pl.Proc == proc && pl.Addr == sp.Addr && pl.Point == sp.Point && pl.Live()
 			})
 	})
 }
 
-// live is whether something serves a placement.
-func (pl *placement) live() bool { return !pl.over && pl.err == nil && pl.waits == nil }
-
 // resolved is for a task at a resolver's end: probes go to what it gives back before
 // anybody can call that.
-func (s *session) resolved(f *ifunc) hookFunc {
+func (s *session) resolved(f *probe.IFunc) probe.Hook {
 	return func(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 		at := arch.Addr(s.isa.Result(&t.View))
-		wanted := func(p *probe) bool { return !p.gone && s.covers(p, t.Process) && !p.isAt(t.Process, at) }
-		if at == 0 || t.Process.Silent || !slices.ContainsFunc(f.probes, wanted) {
+		wanted := func(p *probe.Probe) bool { return !p.Gone && s.covers(p, t.Process) && !p.IsAt(t.Process, at) }
+		if at == 0 || t.Process.Silent || !slices.ContainsFunc(f.Probes, wanted) {
 			return false, nil
 		}
 		t.SetPC(site.Resume)
 		if err := s.loop.Halt(t); err != nil {
 			return true, err
 		}
-		for _, p := range slices.Clone(f.probes) {
+		for _, p := range slices.Clone(f.Probes) {
 			if wanted(p) && s.loop.Procs[t.Process.PID] == t.Process {
 				s.plantChosen(p, t.Process, f, at)
 			}
@@ -236,16 +227,9 @@ func (s *session) resolved(f *ifunc) hookFunc {
 	}
 }
 
-// isAt is whether a probe is at an address of a process.
-func (p *probe) isAt(proc *inferior.Process, at arch.Addr) bool {
-	return slices.ContainsFunc(p.places, func(pl *placement) bool {
-		return pl.proc == proc && pl.begins == at && pl.live()
-	})
-}
-
 // plantChosen plants a probe in what a resolver gives back.
-func (s *session) plantChosen(p *probe, proc *inferior.Process, f *ifunc, at arch.Addr) {
-	m := proc.ModuleAt(f.at)
+func (s *session) plantChosen(p *probe.Probe, proc *inferior.Process, f *probe.IFunc, at arch.Addr) {
+	m := proc.ModuleAt(f.At)
 	if m == nil {
 		return
 	}
@@ -253,10 +237,10 @@ func (s *session) plantChosen(p *probe, proc *inferior.Process, f *ifunc, at arc
 	if err != nil {
 		return
 	}
-	p.places = slices.DeleteFunc(p.places, func(pl *placement) bool { return pl.proc == proc && pl.waits == f })
-	var spots []spot
+	p.Places = slices.DeleteFunc(p.Places, func(pl *probe.Placement) bool { return pl.Proc == proc && pl.Waits == f })
+	var spots []probe.Target
 	for _, sp := range all {
-		if sp.ifunc == f {
+		if sp.IFunc == f {
 			spots = append(spots, s.implementation(p, proc, spots, sp, at)...)
 		}
 	}
@@ -264,6 +248,6 @@ func (s *session) plantChosen(p *probe, proc *inferior.Process, f *ifunc, at arc
 		return
 	}
 	if err := cmp.Or(s.plantSpots(p, proc, spots), s.jumpAgain(proc)); err != nil && !ptrace.IsGone(err) {
-		s.warn(proc, "%s: %v", p.spec.Location, err)
+		s.warn(proc, "%s: %v", p.Spec.Location, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -18,8 +19,8 @@ import (
 
 // codeOf is what writes what is done at a site.
 func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
-	list := site.Tag.(*tag).list
-	gate := gateOf(site)
+	list := probe.Of(site).List
+	gate := probe.GateOf(site)
 	if gate != nil && len(list) == 1 {
 		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, s.gateCode(b, gate, p) }, nil
 	}
@@ -38,8 +39,8 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 		if err != nil {
 			return nil, err
 		}
-		if pl.sometimes() {
-			sometimes, inside = append(sometimes, ps...), pl.exit.ranges
+		if pl.Sometimes() {
+			sometimes, inside = append(sometimes, ps...), pl.Exit.Ranges
 		} else {
 			always = append(always, ps...)
 		}
@@ -65,8 +66,8 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 func (s *session) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
 	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
 	var start, flags, exit, sometimes bool
-	for _, pl := range site.Tag.(*tag).list {
-		start, flags, exit, sometimes = start || pl.begins != 0, flags || pl.flags, exit || pl.exit != nil, sometimes || pl.sometimes()
+	for _, pl := range probe.Of(site).List {
+		start, flags, exit, sometimes = start || pl.Begins != 0, flags || pl.Flags, exit || pl.Exit != nil, sometimes || pl.Sometimes()
 	}
 	if start {
 		way.Flags = flags || m == nil || s.continues(m, site.Addr) // no calling convention has any at a function's start
@@ -101,9 +102,6 @@ func (s *session) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2
 	return fixes, err
 }
 
-// sometimes is whether a placement is of an exit that is none at each hit.
-func (pl *placement) sometimes() bool { return pl.exit != nil && !pl.exit.always }
-
 // redZone is what a function may use below its stack pointer, bytes (System V
 // ABI; of arm64, Go keeps the frame pointer there).
 var redZone = map[bool]int{true: 128, false: 16}[ptrace.OnePC]
@@ -117,16 +115,16 @@ var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
 
 // pieces are the programs that do what a placement does: count, where that is not
 // done for another yet and a hit there is one more, and its handler's.
-func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, way compile.Way, counted map[*inproc.Tally]bool) (list []handler.Piece, err error) {
-	if pl.counter.in == nil && !pl.second {
+func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *probe.Placement, way compile.Way, counted map[*inproc.Tally]bool) (list []handler.Piece, err error) {
+	if pl.Counter.In == nil && !pl.Second {
 		if err := s.newCounter(pl); err != nil {
 			return nil, err
 		}
 	}
-	way.Cookie, way.FuncIP = pl.probe.spec.Cookie, uint64(pl.addr)
-	h := pl.probe.handler
+	way.Cookie, way.FuncIP = pl.Probe.Spec.Cookie, uint64(pl.Addr)
+	h := pl.Probe.Handler
 	add := func(r *verify.Result, set *maps.Set, moved int, v *inproc.Variant) error {
-		at, err := s.inproc.Share(p, set, pl.addr)
+		at, err := s.inproc.Share(p, set, pl.Addr)
 		if err != nil {
 			return err
 		}
@@ -134,11 +132,11 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		by := s.inproc.Finds(p, m, way, v != nil)
 		switch {
 		case v != nil:
-			lib, err = s.inproc.LibraryFor(p, h, v, at, pl.addr, by)
+			lib, err = s.inproc.LibraryFor(p, h, v, at, pl.Addr, by)
 		case by == inproc.ByLine:
-			lib, err = s.inproc.ClaimFor(p, pl.addr)
+			lib, err = s.inproc.ClaimFor(p, pl.Addr)
 		default:
-			lib, err = s.inproc.Library(p, nil, pl.addr, by, helper.Env{}, nil)
+			lib, err = s.inproc.Library(p, nil, pl.Addr, by, helper.Env{}, nil)
 		}
 		if err != nil {
 			return err
@@ -154,7 +152,7 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 		list = append(list, piece)
 		return nil
 	}
-	if c := pl.counter.in; c != nil && !counted[c] {
+	if c := pl.Counter.In; c != nil && !counted[c] {
 		counted[c] = true
 		count, err := c.Of.Program()
 		if err == nil {
@@ -164,8 +162,8 @@ func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *placement, 
 			return list, err
 		}
 	}
-	if h == nil || h.Shut || pl.exit != nil && pl.exit.tail && h.ReadsResult {
+	if h == nil || h.Shut || pl.Exit != nil && pl.Exit.Tail && h.ReadsResult {
 		return list, err
 	}
-	return list, add(pl.run.In.At(pl.point), pl.run.In.Maps.(*handler.Interpreted).Set, 0, pl.run)
+	return list, add(pl.Run.In.At(pl.Point), pl.Run.In.Maps.(*handler.Interpreted).Set, 0, pl.Run)
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -90,7 +91,7 @@ func (s *session) insertCode(proc *inferior.Process, wants []breakpoint.Want) ([
 	sites, errs := proc.Space.Table.Insert(wants)
 	for _, site := range sites {
 		if site != nil && site.Tag == nil {
-			site.Tag = &tag{plain: true}
+			site.Tag = &probe.Consumers{Plain: true}
 		}
 	}
 	return sites, errs

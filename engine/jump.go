@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -47,26 +49,19 @@ var (
 // jumping is turned off by tests whose subject are traps.
 var jumping = true
 
-// mayJump is whether a probe's sites can be jumps, as far as it is concerned.
-func (p *probe) mayJump() bool {
-	spec := &p.spec
-	return spec.Rung == breakpoint.Jump ||
-		spec.Rung == breakpoint.Auto && spec.Action == Count && (p.handler == nil || p.handler.Native)
-}
-
 // quiet is whether a probe's sites need not be traps before they are jumps: hits at
 // traps would hold the program up while jumps are made. In a process that comes back
 // from another tracer they have been there all the time.
-func (s *session) quiet(p *probe) bool {
-	return p.mayJump() && (jumping || s.opts.Resident) && s.noJumps() == nil && !s.returning
+func (s *session) quiet(p *probe.Probe) bool {
+	return p.MayJump() && (jumping || s.opts.Resident) && s.noJumps() == nil && !s.returning
 }
 
 // upgradePlaced makes jumps of a probe's sites, where its spec lets it, and traps of
 // the others.
-func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
+func (s *session) upgradePlaced(p *probe.Probe, proc *inferior.Process, sites []*breakpoint.Site) error {
 	err := s.upgradeThose(p, proc, sites)
 	err = errors.Join(s.speak(proc, sites), err)
-	if p.spec.Rung == breakpoint.Jump {
+	if p.Spec.Rung == breakpoint.Jump {
 		err = errors.Join(err, s.onlyJumps(p, proc))
 	}
 	return err
@@ -74,13 +69,13 @@ func (s *session) upgradePlaced(p *probe, proc *inferior.Process, sites []*break
 
 // upgradeThose makes jumps of those of a probe's sites that can be, and of those that
 // have made room.
-func (s *session) upgradeThose(p *probe, proc *inferior.Process, sites []*breakpoint.Site) error {
+func (s *session) upgradeThose(p *probe.Probe, proc *inferior.Process, sites []*breakpoint.Site) error {
 	near := s.near[proc]
 	delete(s.near, proc)
 	switch {
-	case p.spec.Rung == breakpoint.Auto && !jumping && !s.opts.Resident || proc.Space.Guard.Data == 0:
+	case p.Spec.Rung == breakpoint.Auto && !jumping && !s.opts.Resident || proc.Space.Guard.Data == 0:
 		return nil
-	case p.mayJump():
+	case p.MayJump():
 		sites = slices.Concat(near, sites) // where a start has room for what is behind it, too
 	default:
 		sites = near
@@ -101,11 +96,11 @@ func (s *session) upgradeThose(p *probe, proc *inferior.Process, sites []*breakp
 
 // onlyJumps takes what could not be made a jump from a probe that wants nothing
 // else.
-func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
-	var list []*placement
-	for _, pl := range p.places {
-		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
-			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
+func (s *session) onlyJumps(p *probe.Probe, proc *inferior.Process) error {
+	var list []*probe.Placement
+	for _, pl := range p.Places {
+		if pl.Proc == proc && pl.Site != nil && !pl.Site.Jumps() {
+			pl.Err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.Why, errStops.Error()))
 			list = append(list, pl)
 		}
 	}
@@ -146,7 +141,7 @@ func (s *session) upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		return err
 	}
 	traps := slices.DeleteFunc(slices.Clone(sites), func(site *breakpoint.Site) bool {
-		return gateOf(site) != nil && len(site.Tag.(*tag).list) == 1
+		return probe.GateOf(site) != nil && len(probe.Of(site).List) == 1
 	})
 	if err := s.speak(p, s.leanedOn(p, traps)); err != nil {
 		return err
@@ -322,8 +317,8 @@ func (s *session) oneByte(p *inferior.Process, site *breakpoint.Site) (*symbols.
 	if err := jumpable(site); err != nil {
 		return nil, err
 	}
-	for _, pl := range site.Tag.(*tag).list {
-		if pl.hook != nil || pl.exit != nil || pl.probe.spec.Rung == breakpoint.Jump {
+	for _, pl := range probe.Of(site).List {
+		if pl.Hook != nil || pl.Exit != nil || pl.Probe.Spec.Rung == breakpoint.Jump {
 			return nil, errLong
 		}
 	}
@@ -361,10 +356,10 @@ func (s *session) noJumps() error {
 
 // stayTrap notes why a site is no jump.
 func (s *session) stayTrap(site *breakpoint.Site, why error) {
-	for _, pl := range site.Tag.(*tag).list {
-		pl.rung = site.Rung
-		if pl.hook == nil && site.Reason == "" && !errors.Is(why, errStops) {
-			pl.why = "no jump: " + reason(why)
+	for _, pl := range probe.Of(site).List {
+		pl.Rung = site.Rung
+		if pl.Hook == nil && site.Reason == "" && !errors.Is(why, errStops) {
+			pl.Why = "no jump: " + reason(why)
 		}
 	}
 }
@@ -382,7 +377,7 @@ func (s *session) planJump(p *inferior.Process, site *breakpoint.Site, more int)
 	if err := jumpable(site); err != nil {
 		return nil, err
 	}
-	if p.Space.Dispatches && gateOf(site) != nil { // which makes the call itself
+	if p.Space.Dispatches && probe.GateOf(site) != nil { // which makes the call itself
 		return nil, errCallInside
 	}
 	m := p.ModuleAt(site.Addr)
@@ -419,8 +414,8 @@ func (s *session) upgradeOf(p *inferior.Process, m *symbols.Module, site *breakp
 
 // jumpable is whether what is done at a site can be done behind a jump.
 func jumpable(site *breakpoint.Site) error {
-	list := site.Tag.(*tag).list
-	if site.Tag.(*tag).faulted {
+	list := probe.Of(site).List
+	if probe.Of(site).Faulted {
 		return errFaulted
 	}
 	for _, pl := range list {
@@ -435,16 +430,16 @@ func jumpable(site *breakpoint.Site) error {
 }
 
 // needsStop reports why what a placement does can't be done behind a jump.
-func needsStop(pl *placement) error {
-	spec := func() *ProbeSpec { return &pl.probe.spec }
+func needsStop(pl *probe.Placement) error {
+	spec := func() *ProbeSpec { return &pl.Probe.Spec }
 	switch {
-	case pl.behind != 0:
+	case pl.Behind != 0:
 		return nil
-	case pl.hook != nil, spec().Action != Count:
+	case pl.Hook != nil, spec().Action != Count:
 		return errStops
 	case spec().Rung != breakpoint.Auto && spec().Rung != breakpoint.Jump:
 		return errStops
-	case pl.probe.handler != nil && !pl.probe.handler.Native:
+	case pl.Probe.Handler != nil && !pl.Probe.Handler.Native:
 		return errStops
 	}
 	return nil

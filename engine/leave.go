@@ -3,13 +3,14 @@ package engine
 import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // faultInside gives a task the signal of a fault that it is shown in the middle
 // of a jump, where it may come back: the jump is gone when it goes on.
 func (s *session) faultInside(t *inferior.Task, signal ptrace.Signo, site *breakpoint.Site) error {
-	site.Tag.(*tag).faulted = true
+	probe.Of(site).Faulted = true
 	t.HeldSig = signal // it gets it on its way to the halt
 	return s.downgrade(t.Process.Space, []*breakpoint.Site{site}, "no jump: "+errFaulted.Error())
 }

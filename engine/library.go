@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -79,10 +81,10 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 		}
 	}
 	for _, pr := range s.probes {
-		if pr.loc.HasAddress && pr.loc.Binary == "" && !m.Main {
+		if pr.Loc.HasAddress && pr.Loc.Binary == "" && !m.Main {
 			continue // planted with the main program
 		}
-		if err := s.plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.places) == 0 && !pr.spec.Pending {
+		if err := s.plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.Places) == 0 && !pr.Spec.Pending {
 			continue // told once all libraries are there
 		}
 	}
@@ -91,8 +93,8 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 func (s *session) unloaded(p *inferior.Process, m *symbols.Module) {
 	s.rememberModule(p.PID, m)
 	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
-		for _, pl := range site.Tag.(*tag).list {
-			pl.site, pl.over = nil, true
+		for _, pl := range probe.Of(site).List {
+			pl.Site, pl.Over = nil, true
 		}
 	}
 	s.lifeEvent(&event.Event{Kind: event.Unload, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
@@ -112,8 +114,8 @@ func (s *session) hookLoader(p *inferior.Process) {
 			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.hooked(p, m.Bias+fns[0].Addr) {
 				return
 			}
-			sp := at(m.Bias+fns[0].Addr, s.fileBytes(m, fns[0].Addr), m.Base()+":"+name)
-			if err := s.hook(p, []spot{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
+			sp := probe.At(m.Bias+fns[0].Addr, s.fileBytes(m, fns[0].Addr), m.Base()+":"+name)
+			if err := s.hook(p, []probe.Target{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)
 			}

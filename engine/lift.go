@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -20,7 +22,7 @@ type lifted struct {
 	of     *inferior.Process
 	space  *inferior.Space
 	image  string // the child's program meanwhile
-	places []*placement
+	places []*probe.Placement
 }
 
 // lift takes the traps out of the memory that a child shares with its parent.
@@ -29,7 +31,7 @@ func (s *session) lift(a *away, child *inferior.Process) error {
 	l := &lifted{of: child.VFork, space: space, image: procfs.Image(child.PID)}
 	sites := s.traps(space)
 	for _, site := range sites {
-		l.places = append(l.places, site.Tag.(*tag).list...)
+		l.places = append(l.places, probe.Of(site).List...)
 	}
 	a.lifted = l
 	return space.Table.Remove(sites)
@@ -56,24 +58,24 @@ func (s *session) lower(a *away) error {
 		return nil
 	}
 	var wants []breakpoint.Want
-	var places []*placement
+	var places []*probe.Placement
 	for _, pl := range l.places {
-		if pl.hook == nil && (pl.probe.gone || pl.site == nil) {
+		if pl.Hook == nil && (pl.Probe.Gone || pl.Site == nil) {
 			continue
 		}
-		want := breakpoint.Want{Addr: pl.addr}
-		if m := l.of.ModuleAt(pl.addr); m != nil {
-			want.Orig = s.fileBytes(m, pl.addr-m.Bias)
+		want := breakpoint.Want{Addr: pl.Addr}
+		if m := l.of.ModuleAt(pl.Addr); m != nil {
+			want.Orig = s.fileBytes(m, pl.Addr-m.Bias)
 		}
-		if pl.hook == nil {
-			want.Rung = pl.probe.spec.Rung
+		if pl.Hook == nil {
+			want.Rung = pl.Probe.Spec.Rung
 		}
 		wants, places = append(wants, want), append(places, pl)
 	}
 	sites, errs := s.insert(l.of, wants)
 	for i, pl := range places {
-		if pl.site, pl.err = sites[i], errs[i]; pl.site != nil {
-			pl.site.Tag.(*tag).add(pl)
+		if pl.Site, pl.Err = sites[i], errs[i]; pl.Site != nil {
+			probe.Of(pl.Site).Add(pl)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

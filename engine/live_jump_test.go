@@ -623,8 +623,8 @@ func TestUpgradeOfGone(t *testing.T) {
 		proc := s.loop.Procs[p.pid]
 		var sites []*breakpoint.Site
 		for _, pr := range s.probes {
-			for _, pl := range pr.places {
-				sites, pl.site = append(sites, pl.site), nil
+			for _, pl := range pr.Places {
+				sites, pl.Site = append(sites, pl.Site), nil
 			}
 		}
 		return s.upgrade(proc, sites)

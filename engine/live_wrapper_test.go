@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/breakpoint"
 )
 
@@ -20,8 +22,8 @@ func TestWrapperGate(t *testing.T) {
 		err := se.loop.Do(func() error {
 			proc := se.loop.Procs[p.pid]
 			for _, site := range proc.Space.Table.Sites() {
-				pl := gateOf(site)
-				if pl == nil || pl.aside == 0 {
+				pl := probe.GateOf(site)
+				if pl == nil || pl.Aside == 0 {
 					continue
 				}
 				gates = append(gates, site)

@@ -3,6 +3,8 @@ package engine
 import (
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -33,13 +35,13 @@ func (s *session) noteLost(space *inferior.Space, sites []*breakpoint.Site) []*b
 // of nothing or of what says less.
 func noteGap(sites []*breakpoint.Site, gap string, less ...string) {
 	for _, site := range sites {
-		g, ok := site.Tag.(*tag)
+		g, ok := site.Tag.(*probe.Consumers)
 		if !ok { // a dead tracer's, which is being taken out
 			continue
 		}
-		for _, pl := range g.list {
-			if pl.gap == "" || slices.Contains(less, pl.gap) {
-				pl.gap = gap
+		for _, pl := range g.List {
+			if pl.Gap == "" || slices.Contains(less, pl.Gap) {
+				pl.Gap = gap
 			}
 		}
 	}
@@ -93,9 +95,9 @@ func (s *session) replant(p *inferior.Process, lost []*breakpoint.Site) error {
 		return err
 	}
 	for _, site := range p.Space.Table.Replant(append(lost, jumps...)) {
-		for _, pl := range site.Tag.(*tag).list {
-			if pl.gap == gapLost {
-				pl.gap = gapAgain
+		for _, pl := range probe.Of(site).List {
+			if pl.Gap == gapLost {
+				pl.Gap = gapAgain
 			}
 		}
 	}

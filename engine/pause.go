@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -36,8 +38,8 @@ func (s *session) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (in
 			if !site.Jumps() {
 				continue
 			}
-			for _, pl := range site.Tag.(*tag).list {
-				pl.rung, pl.why = site.Rung, site.Reason
+			for _, pl := range probe.Of(site).List {
+				pl.Rung, pl.Why = site.Rung, site.Reason
 			}
 		}
 	}
@@ -150,8 +152,8 @@ func (s *session) forgetSkips(space *inferior.Space, at map[arch.Addr]*breakpoin
 		if site == nil || !slices.Contains(up.Sites(), site) {
 			return false
 		}
-		for _, pl := range site.Tag.(*tag).list {
-			pl.hits.Add(^uint64(0))
+		for _, pl := range probe.Of(site).List {
+			pl.Hits.Add(^uint64(0))
 		}
 		return true
 	})
@@ -168,8 +170,8 @@ func (s *session) downgrade(space *inferior.Space, sites []*breakpoint.Site, why
 		}
 		all, err := space.Table.Disarm(pause, sites, why)
 		for _, site := range all {
-			for _, pl := range site.Tag.(*tag).list {
-				pl.rung, pl.why = site.Rung, why
+			for _, pl := range probe.Of(site).List {
+				pl.Rung, pl.Why = site.Rung, why
 			}
 		}
 		return err
@@ -210,8 +212,8 @@ func (s *session) unjump(h *inproc.Handler) error {
 		for _, proc := range s.loop.Procs {
 			var sites []*breakpoint.Site
 			for _, site := range proc.Space.Table.Sites() {
-				for _, pl := range site.Tag.(*tag).list {
-					if pl.hook == nil && pl.probe.handler == h && site.Jumps() {
+				for _, pl := range probe.Of(site).List {
+					if pl.Hook == nil && pl.Probe.Handler == h && site.Jumps() {
 						sites = append(sites, site)
 						break
 					}
@@ -249,18 +251,6 @@ func writeAtHit(t *inferior.Task, addr arch.Addr, data []byte) error {
 	return table.WriteOriginal(addr, data)
 }
 
-// sites are where a probe is, by process.
-func (p *probe) sites() map[*inferior.Process][]*breakpoint.Site {
-	list, seen := map[*inferior.Process][]*breakpoint.Site{}, map[*breakpoint.Site]bool{}
-	for _, pl := range p.places {
-		if pl.site != nil && !seen[pl.site] {
-			seen[pl.site] = true
-			list[pl.proc] = append(list[pl.proc], pl.site)
-		}
-	}
-	return list
-}
-
 // withoutJumps makes traps of those of a probe's sites that are jumps: the probe
 // is going to be taken from them.
 func (s *session) withoutJumps(all map[*inferior.Process][]*breakpoint.Site) error {
@@ -290,7 +280,7 @@ func (s *session) restoreJumps(all map[*inferior.Process][]*breakpoint.Site) err
 		var left []*breakpoint.Site
 		seen := map[*breakpoint.Site]bool{}
 		for _, site := range slices.Concat(sites, s.crowded[proc]) {
-			if !seen[site] && proc.Space.Table.At(site.Addr) == site && len(site.Tag.(*tag).list) > 0 && !site.Jumps() {
+			if !seen[site] && proc.Space.Table.At(site.Addr) == site && len(probe.Of(site).List) > 0 && !site.Jumps() {
 				left = append(left, site)
 			}
 			seen[site] = true

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -15,45 +17,6 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
 )
-
-// probe is what a tracer asked for, and everywhere it is.
-type probe struct {
-	id      event.ProbeID
-	spec    ProbeSpec
-	handler *inproc.Handler // the spec's
-	loc     symbols.Location
-	places  []*placement
-	gone    bool
-	found   bool // its location has been found somewhere
-	told    bool // that events lack arguments
-	spots   map[*symbols.File]foundSpots
-	ahead   map[*symbols.File][]symbols.Target // what lookAhead has found
-	unhit   map[unhit]bool                     // of these one is kept, see spare
-}
-
-// unhit is what is worth to be known of a place that nobody hit.
-type unhit struct {
-	name   string
-	failed bool
-}
-
-// spare is whether an ended process's place that nobody hit need not be kept: a
-// build has hundreds of processes, with thousands of such each. Of those of one name
-// one is kept, and all where a location names just them.
-func (p *probe) spare(pl *placement) bool {
-	if !p.loc.Every && !p.loc.IsGlob() {
-		return false
-	}
-	u := unhit{pl.name, pl.err != nil}
-	if p.unhit[u] {
-		return true
-	}
-	if p.unhit == nil {
-		p.unhit = map[unhit]bool{}
-	}
-	p.unhit[u] = true
-	return false
-}
 
 // Register implements Session.
 func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
@@ -67,7 +30,7 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if spec.Args > event.MaxArgs {
 		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)
 	}
-	p := &probe{spec: spec, loc: loc}
+	p := &probe.Probe{Spec: spec, Loc: loc}
 	if err := s.checkHandler(p); err != nil {
 		return 0, err
 	}
@@ -76,15 +39,15 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	}
 	err = s.loop.Do(func() error {
 		err := s.register(p)
-		p.ahead = nil
+		p.Ahead = nil
 		return err
 	})
-	return p.id, err
+	return p.ID, err
 }
 
 // lookAhead resolves a location outside the session's thread, so that symbols
 // are read while nothing waits for us.
-func (s *session) lookAhead(p *probe) error {
+func (s *session) lookAhead(p *probe.Probe) error {
 	var mods []*symbols.Module
 	if err := s.loop.Do(func() error {
 		for _, proc := range s.loop.Procs {
@@ -97,24 +60,24 @@ func (s *session) lookAhead(p *probe) error {
 		return err
 	}
 	for _, m := range mods {
-		if !p.loc.MatchesBinary(*m) || p.loc.HasAddress {
+		if !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
 			continue
 		}
-		if p.asks() {
+		if p.Asks() {
 			m.File.Convention(symbols.Function{})
 		}
-		if p.ahead[m.File] != nil {
+		if p.Ahead[m.File] != nil {
 			continue
 		}
-		found, _ := p.loc.Resolve(m.File, s.isa)
+		found, _ := p.Loc.Resolve(m.File, s.isa)
 		if len(found) == 0 {
 			continue
 		}
-		if p.ahead == nil {
-			p.ahead = map[*symbols.File][]symbols.Target{}
+		if p.Ahead == nil {
+			p.Ahead = map[*symbols.File][]symbols.Target{}
 		}
-		p.ahead[m.File] = found
-		if p.mayJump() && jumping && s.noJumps() == nil {
+		p.Ahead[m.File] = found
+		if p.MayJump() && jumping && s.noJumps() == nil {
 			m.File.Survey(s.isa)
 			goruntime.List(m) // not first in a pause
 		}
@@ -122,7 +85,7 @@ func (s *session) lookAhead(p *probe) error {
 	return nil
 }
 
-func (s *session) register(p *probe) error {
+func (s *session) register(p *probe.Probe) error {
 	var errs []error
 	for _, proc := range s.loop.Procs {
 		if !proc.Silent {
@@ -136,21 +99,21 @@ func (s *session) register(p *probe) error {
 	}
 	planted := 0
 	var first error
-	for _, pl := range p.places {
-		if pl.err == nil {
+	for _, pl := range p.Places {
+		if pl.Err == nil {
 			planted++
 		} else if first == nil {
-			first = pl.err
+			first = pl.Err
 		}
 	}
 	switch {
-	case planted > 0 || p.spec.Pending && first == nil:
+	case planted > 0 || p.Spec.Pending && first == nil:
 	case first != nil:
-		return fmt.Errorf("%s: %w", p.spec.Location, first)
+		return fmt.Errorf("%s: %w", p.Spec.Location, first)
 	case len(errs) > 0:
 		return errors.Join(errs...)
 	}
-	p.id = event.ProbeID(len(s.probes) + 1)
+	p.ID = event.ProbeID(len(s.probes) + 1)
 	s.probes = append(s.probes, p)
 	return nil
 }
@@ -168,15 +131,15 @@ func (s *session) modules(proc *inferior.Process) (mods []*symbols.Module) {
 }
 
 // plant puts p into the given objects of a process.
-func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module) error {
-	if p.gone || proc.Silent || !s.covers(p, proc) {
+func (s *session) plant(p *probe.Probe, proc *inferior.Process, mods []*symbols.Module) error {
+	if p.Gone || proc.Silent || !s.covers(p, proc) {
 		return nil
 	}
 	spots, err := s.spots(p, mods)
 	if len(spots) == 0 {
 		return err
 	}
-	p.found = true
+	p.Found = true
 	if spots = s.implemented(p, proc, spots); len(spots) == 0 || s.loop.Procs[proc.PID] != proc {
 		return nil
 	}
@@ -184,26 +147,26 @@ func (s *session) plant(p *probe, proc *inferior.Process, mods []*symbols.Module
 }
 
 // plantSpots puts p where it is to be, by what serves it.
-func (s *session) plantSpots(p *probe, proc *inferior.Process, spots []spot) error {
+func (s *session) plantSpots(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
 	if spots = s.able(p, proc, spots); len(spots) == 0 {
 		return nil
 	}
-	if h := p.handler; h != nil && h.Kernel != nil {
+	if h := p.Handler; h != nil && h.Kernel != nil {
 		return s.plantKernel(p, proc, spots)
 	}
-	if p.spec.Rung == breakpoint.Hardware {
+	if p.Spec.Rung == breakpoint.Hardware {
 		return s.plantWatch(p, proc, spots)
 	}
 	return s.plantSites(p, proc, spots)
 }
 
 // plantSites arms the sites of all spots, with one pause of one task at most.
-func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) error {
-	if err := s.guardSpace(proc, spots[0].addr, len(spots)); err != nil {
-		err = fmt.Errorf("probe %s in %d: %w", p.spec.Location, proc.PID, err)
+func (s *session) plantSites(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
+	if err := s.guardSpace(proc, spots[0].Addr, len(spots)); err != nil {
+		err = fmt.Errorf("probe %s in %d: %w", p.Spec.Location, proc.PID, err)
 		if !ptrace.IsGone(err) {
 			for _, sp := range spots { // it has been found: that is to be known of it
-				s.place(&placement{probe: p, proc: proc, place: sp.place, err: err})
+				s.place(&probe.Placement{Probe: p, Proc: proc, Place: sp.Place, Err: err})
 			}
 		}
 		return err
@@ -211,21 +174,21 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	wants := make([]breakpoint.Want, len(spots))
 	quiet := s.quiet(p)
 	for i, sp := range spots {
-		wants[i] = breakpoint.Want{Addr: sp.addr, Orig: sp.orig, Rung: p.spec.Rung, Quiet: quiet}
+		wants[i] = breakpoint.Want{Addr: sp.Addr, Orig: sp.Orig, Rung: p.Spec.Rung, Quiet: quiet}
 	}
 	sites, errs := s.insert(proc, wants)
 	for i, sp := range spots {
-		pl := sp.placement(p, proc)
-		pl.err = errs[i]
-		if errs[i] != nil && p.debugServes(errs[i]) {
-			if pl.err = s.watchInstead(p, proc, sp, errs[i]); pl.err == nil {
+		pl := sp.Placement(p, proc)
+		pl.Err = errs[i]
+		if errs[i] != nil && p.DebugServes(errs[i]) {
+			if pl.Err = s.watchInstead(p, proc, sp, errs[i]); pl.Err == nil {
 				continue
 			}
 		}
 		if site := sites[i]; site != nil {
-			pl.site, pl.rung = site, site.Rung
-			if pl.why == "" {
-				pl.why = site.Reason
+			pl.Site, pl.Rung = site, site.Rung
+			if pl.Why == "" {
+				pl.Why = site.Reason
 			}
 		}
 		s.place(pl)
@@ -234,17 +197,17 @@ func (s *session) plantSites(p *probe, proc *inferior.Process, spots []spot) err
 	return errors.Join(err, s.upgradePlaced(p, proc, sites)) // of the others
 }
 
-func (s *session) place(pl *placement) {
-	space := pl.proc.Space
+func (s *session) place(pl *probe.Placement) {
+	space := pl.Proc.Space
 	if space.ID == 0 {
 		s.spaces++
 		space.ID = s.spaces
 	}
-	pl.space = space.ID
-	if pl.site != nil {
-		pl.site.Tag.(*tag).add(pl)
+	pl.Space = space.ID
+	if pl.Site != nil {
+		probe.Of(pl.Site).Add(pl)
 	}
-	pl.probe.places = append(pl.probe.places, pl)
+	pl.Probe.Places = append(pl.Probe.Places, pl)
 }
 
 // guardSpace makes sure that all processes of a space survive our death before
@@ -300,19 +263,19 @@ func (s *session) sweep(space *inferior.Space) error {
 }
 
 // unplace takes a placement off its site, and the site out if it was the last.
-func (s *session) unplace(pl *placement) error {
+func (s *session) unplace(pl *probe.Placement) error {
 	site, err := s.takeOff(pl)
 	if site == nil {
 		return err
 	}
-	table := pl.proc.Space.Table
+	table := pl.Proc.Space.Table
 	var leaning []*breakpoint.Site
 	for _, other := range table.Sharing([]*breakpoint.Site{site}) {
 		if other != site && other.Jumps() {
 			leaning = append(leaning, other)
 		}
 	}
-	if err := s.downgrade(pl.proc.Space, leaning, "another probe was near"); err != nil {
+	if err := s.downgrade(pl.Proc.Space, leaning, "another probe was near"); err != nil {
 		return err // jumps lean on what the site has displaced
 	}
 	return table.Remove([]*breakpoint.Site{site})
@@ -320,43 +283,30 @@ func (s *session) unplace(pl *placement) error {
 
 // takeOff takes a placement off its site, which it gives back if nothing is there any
 // more: it is to be removed.
-func (s *session) takeOff(pl *placement) (*breakpoint.Site, error) {
-	if pl.rung == breakpoint.Hardware {
+func (s *session) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
+	if pl.Rung == breakpoint.Hardware {
 		return nil, s.removeWatch(pl)
 	}
-	if pl.link != nil {
+	if pl.Link != nil {
 		s.unlink(pl)
 		return nil, nil
 	}
-	c := pl.counter.in
-	pl.freeze() // others may count on there, and a process that another tracer has
-	if pl.site == nil || pl.site.Tag == nil {
+	c := pl.Counter.In
+	pl.Freeze() // others may count on there, and a process that another tracer has
+	if pl.Site == nil || pl.Site.Tag == nil {
 		return nil, nil
 	}
-	g := pl.site.Tag.(*tag)
-	g.drop(pl)
-	if c != nil && c.Users == 0 && g.shared == c {
-		g.shared = nil
+	g := probe.Of(pl.Site)
+	g.Drop(pl)
+	if c != nil && c.Users == 0 && g.Shared == c {
+		g.Shared = nil
 	}
-	site := pl.site
-	pl.site = nil
-	if s.loop.Procs[pl.proc.PID] != pl.proc || len(g.list) > 0 {
+	site := pl.Site
+	pl.Site = nil
+	if s.loop.Procs[pl.Proc.PID] != pl.Proc || len(g.List) > 0 {
 		return nil, nil
 	}
 	return site, nil
-}
-
-// drop takes a placement out of a new list: somebody may be walking the old one.
-// Sites that are gone keep their tags, which hold nothing then.
-func (g *tag) drop(p *placement) {
-	var rest []*placement
-	for _, q := range g.list {
-		if q != p {
-			rest = append(rest, q)
-		}
-	}
-	g.list = rest
-	g.mark()
 }
 
 // dropPlacements forgets where probes are in a space that goes away; what
@@ -365,18 +315,18 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 	over := proc.Space.Users == 1 && s.away[proc.PID] == nil // nobody counts on
 	var unused []*inproc.Tally
 	for _, p := range s.probes {
-		p.places = slices.DeleteFunc(p.places, func(pl *placement) bool {
-			if pl.proc != proc {
+		p.Places = slices.DeleteFunc(p.Places, func(pl *probe.Placement) bool {
+			if pl.Proc != proc {
 				return false
 			}
-			if c := pl.counter.in; over && s.ownCounter(pl) {
-				if pl.freeze(); c.Users == 0 {
+			if c := pl.Counter.In; over && s.ownCounter(pl) {
+				if pl.Freeze(); c.Users == 0 {
 					unused = append(unused, c)
 				}
 			}
-			pl.site, pl.over = nil, true
+			pl.Site, pl.Over = nil, true
 			s.unlink(pl)
-			return pl.count() == 0 && (pl.child || len(proc.Ancestors) > 0 && p.spare(pl))
+			return pl.Count() == 0 && (pl.Child || len(proc.Ancestors) > 0 && p.Spare(pl))
 		})
 	}
 	s.inproc.SpareCounters(unused)
@@ -387,18 +337,18 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 // inherit gives a forked child's sites the placements of the parent's.
 func (s *session) inherit(parent, child *inferior.Process) {
 	for _, site := range child.Space.Table.Sites() {
-		g := &tag{plain: true}
+		g := &probe.Consumers{Plain: true}
 		site.Tag = g
 		old := parent.Space.Table.At(site.Addr)
 		if child.Leaving || old == nil || old.Tag == nil {
 			continue // it is let go before it executes anything
 		}
-		old.Tag.(*tag).shared = nil // the child adds to it, too
-		for _, pl := range old.Tag.(*tag).list {
-			c := &placement{probe: pl.probe, proc: child, place: pl.place, hook: pl.hook, behind: pl.behind, aside: pl.aside, site: site, rung: pl.rung, why: pl.why, child: true}
+		probe.Of(old).Shared = nil // the child adds to it, too
+		for _, pl := range probe.Of(old).List {
+			c := &probe.Placement{Probe: pl.Probe, Proc: child, Place: pl.Place, Hook: pl.Hook, Behind: pl.Behind, Aside: pl.Aside, Site: site, Rung: pl.Rung, Why: pl.Why, Child: true}
 			switch {
-			case pl.hook != nil, pl.probe.gone, !s.covers(pl.probe, child): // see strip
-				g.add(c)
+			case pl.Hook != nil, pl.Probe.Gone, !s.covers(pl.Probe, child): // see strip
+				g.Add(c)
 			default:
 				s.place(c)
 			}
@@ -406,7 +356,7 @@ func (s *session) inherit(parent, child *inferior.Process) {
 	}
 }
 
-func (s *session) probe(id event.ProbeID) (*probe, error) {
+func (s *session) probe(id event.ProbeID) (*probe.Probe, error) {
 	if id < 1 || int(id) > len(s.probes) {
 		return nil, fmt.Errorf("%d: %w", id, ErrNoProbe)
 	}
@@ -424,10 +374,10 @@ func (s *session) look(f func()) {
 // Hits implements Session.
 func (s *session) Hits(id event.ProbeID) (n uint64) {
 	s.look(func() {
-		if p, err := s.probe(id); err == nil && !p.spec.Held { // which counts from Begin on
-			for _, pl := range p.places {
-				if !pl.second {
-					n += pl.count()
+		if p, err := s.probe(id); err == nil && !p.Spec.Held { // which counts from Begin on
+			for _, pl := range p.Places {
+				if !pl.Second {
+					n += pl.Count()
 				}
 			}
 		}
@@ -440,15 +390,15 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 	_ = s.loop.Do(func() error { s.lookForLost(); return nil })
 	s.look(func() {
 		for _, p := range s.probes {
-			if id != 0 && p.id != id {
+			if id != 0 && p.ID != id {
 				continue
 			}
-			for _, pl := range p.places {
-				if pl.second && pl.err == nil {
+			for _, pl := range p.Places {
+				if pl.Second && pl.Err == nil {
 					continue
 				}
-				all = append(all, Placement{Probe: p.id, PID: pl.proc.PID, Name: pl.name, Addr: pl.addr,
-					Rung: pl.rung, Reason: pl.why, Gap: pl.gap, Err: pl.err, Hits: pl.count(), Space: pl.space, Exit: pl.exit != nil})
+				all = append(all, Placement{Probe: p.ID, PID: pl.Proc.PID, Name: pl.Name, Addr: pl.Addr,
+					Rung: pl.Rung, Reason: pl.Why, Gap: pl.Gap, Err: pl.Err, Hits: pl.Count(), Space: pl.Space, Exit: pl.Exit != nil})
 			}
 		}
 	})

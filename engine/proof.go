@@ -3,6 +3,8 @@ package engine
 import (
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -22,7 +24,7 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 		}
 	}
 	end, err = s.proveJump(p, m, site.Addr, site, p.Space.Table.CodeAt(site))
-	if err == nil || site.Tag.(*tag).list[0].begins != 0 || m == nil || oneEach {
+	if err == nil || probe.Of(site).List[0].Begins != 0 || m == nil || oneEach {
 		return site.Addr, end, err
 	}
 	for _, at := range m.File.Block(s.isa, site.Addr-m.Bias, breakpoint.MaxBack) {
@@ -40,9 +42,9 @@ func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpo
 
 // stackCheck is where Go's stack check begins that is before a site, if there is one.
 func stackCheck(site *breakpoint.Site) (arch.Addr, bool) {
-	for _, pl := range site.Tag.(*tag).list {
-		if pl.begins != 0 {
-			return pl.begins, pl.begins != site.Addr && site.Addr-pl.begins <= breakpoint.MaxBack
+	for _, pl := range probe.Of(site).List {
+		if pl.Begins != 0 {
+			return pl.Begins, pl.Begins != site.Addr && site.Addr-pl.Begins <= breakpoint.MaxBack
 		}
 	}
 	return 0, false

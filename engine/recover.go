@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -30,7 +32,7 @@ func (s *session) recover(p *inferior.Process) error {
 	}
 	table, _ := breakpoint.Recover(s.isa, space.Memory, s.remote.Room(space), areas)
 	for _, site := range table.Sites() { // tasks run into them until they are halted
-		site.Tag = &tag{plain: true}
+		site.Tag = &probe.Consumers{Plain: true}
 	}
 	s.cleaned, space.Found = true, true
 	if err := s.guard.Recover(p, table); err != nil {

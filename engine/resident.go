@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -189,19 +191,19 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 	n.Command, n.Planted = procfs.Comm(p.PID), time.Now().UTC()
 	handlers, left := map[*inproc.Handler]int{}, 0
 	for _, pr := range s.probes {
-		at := resident.Probe{Location: pr.spec.Location, Handler: -1}
-		for _, pl := range pr.places {
+		at := resident.Probe{Location: pr.Spec.Location, Handler: -1}
+		for _, pl := range pr.Places {
 			switch {
-			case pl.proc != p || pl.err != nil || pl.site == nil && !pl.watched():
-			case pl.site == nil || !pl.site.Jumps():
-				pl.err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.why, errStops.Error()))
-			case !pl.second:
-				from, patch := pl.site.Planted()
-				at.Places = append(at.Places, resident.Place{Name: pl.name, Addr: uint64(pl.addr), Before: pl.hits.Load() - pl.counter.base, Exit: pl.exit != nil,
-					File: pl.counter.in.Of.Set().File().Name(), N: pl.counter.in.N, At: uint64(from), Patch: patch, Pun: pl.site.Rung == breakpoint.Pun})
+			case pl.Proc != p || pl.Err != nil || pl.Site == nil && !pl.Watched():
+			case pl.Site == nil || !pl.Site.Jumps():
+				pl.Err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.Why, errStops.Error()))
+			case !pl.Second:
+				from, patch := pl.Site.Planted()
+				at.Places = append(at.Places, resident.Place{Name: pl.Name, Addr: uint64(pl.Addr), Before: pl.Hits.Load() - pl.Counter.Base, Exit: pl.Exit != nil,
+					File: pl.Counter.In.Of.Set().File().Name(), N: pl.Counter.In.N, At: uint64(from), Patch: patch, Pun: pl.Site.Rung == breakpoint.Pun})
 			}
 		}
-		if h := pr.handler; h != nil && len(at.Places) > 0 {
+		if h := pr.Handler; h != nil && len(at.Places) > 0 {
 			if _, ok := handlers[h]; !ok {
 				handlers[h] = len(n.Handlers)
 				n.Handlers = append(n.Handlers, noteOf(h))
@@ -218,19 +220,16 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 }
 
 // firstError is that of the first place that has one.
-func firstError(probes []*probe) error {
+func firstError(probes []*probe.Probe) error {
 	for _, p := range probes {
-		for _, pl := range p.places {
-			if pl.err != nil {
-				return fmt.Errorf("%s: %w", pl.name, pl.err)
+		for _, pl := range p.Places {
+			if pl.Err != nil {
+				return fmt.Errorf("%s: %w", pl.Name, pl.Err)
 			}
 		}
 	}
 	return nil
 }
-
-// watched is whether the processor's debug registers serve a placement.
-func (pl *placement) watched() bool { return pl.rung == breakpoint.Hardware }
 
 // noteOf says what a handler is, for whoever reads its maps.
 func noteOf(h *inproc.Handler) resident.Handler {

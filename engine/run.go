@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
@@ -18,38 +19,25 @@ import (
 // together.
 var ErrHandler = errors.New("handler can't be put there")
 
-// points are where a probe's programs run: where it is hit first comes first.
-// Of a probe without a handler that is its location, as it was said.
-func (p *probe) points() []build.Point {
-	h := p.handler
-	switch {
-	case h == nil || h.In.Exit == nil:
-		return []build.Point{build.Entry}
-	case h.In.Entry == nil:
-		return []build.Point{build.Exit}
-	}
-	return []build.Point{build.Entry, build.Exit}
-}
-
 // checkHandler refuses a handler that can't run where the probe is.
-func (s *session) checkHandler(p *probe) error {
-	if p.spec.Handler == nil {
+func (s *session) checkHandler(p *probe.Probe) error {
+	if p.Spec.Handler == nil {
 		return nil
 	}
-	h, own := p.spec.Handler.(*inproc.Handler)
+	h, own := p.Spec.Handler.(*inproc.Handler)
 	if !own || h.Of != s.inproc {
-		return fmt.Errorf("%s: %w: %s: it is another session's", p.spec.Location, ErrHandler, p.spec.Handler.Info().Name)
+		return fmt.Errorf("%s: %w: %s: it is another session's", p.Spec.Location, ErrHandler, p.Spec.Handler.Info().Name)
 	}
-	p.handler = h
+	p.Handler = h
 	refuse := func(why string) error {
-		return fmt.Errorf("%s: %w: %s: %s", p.spec.Location, ErrHandler, h.In.Name, why)
+		return fmt.Errorf("%s: %w: %s: %s", p.Spec.Location, ErrHandler, h.In.Name, why)
 	}
 	switch {
-	case p.spec.Action != Count:
+	case p.Spec.Action != Count:
 		return refuse("the probe has another action")
-	case h.In.Exit != nil && (p.loc.HasAddress || p.loc.Offset != 0 || p.loc.Every):
+	case h.In.Exit != nil && (p.Loc.HasAddress || p.Loc.Offset != 0 || p.Loc.Every):
 		return refuse("it runs where a function returns; name a function")
-	case h.In.Entry != nil && p.loc.Return:
+	case h.In.Entry != nil && p.Loc.Return:
 		return refuse("it runs where a function is entered; leave %return away")
 	}
 	return nil
@@ -57,10 +45,10 @@ func (s *session) checkHandler(p *probe) error {
 
 // handle runs a handler for a task that has hit. It allocates nothing, and asks
 // the kernel only for what the program does.
-func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *placement, view *arch.Regs) {
-	h := p.probe.handler
-	code := p.run.Codes[p.point]
-	if code == nil || p.exit != nil && p.exit.tail && h.ReadsResult || !h.In.Acquire() {
+func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, view *arch.Regs) {
+	h := p.Probe.Handler
+	code := p.Run.Codes[p.Point]
+	if code == nil || p.Exit != nil && p.Exit.Tail && h.ReadsResult || !h.In.Acquire() {
 		return
 	}
 	s.env.enter(s, t, p, view)
@@ -129,7 +117,7 @@ func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, e *env, args []ui
 	}
 	before := view
 	pc := arch.Addr(view[s.isa.PCReg()])
-	e.enter(s, t, &placement{probe: &probe{}, proc: t.Process, place: place{addr: pc}}, &view)
+	e.enter(s, t, &probe.Placement{Probe: &probe.Probe{}, Proc: t.Process, Place: probe.Place{Addr: pc}}, &view)
 	r0, err := s.machine.Run(v.Codes[v.In.Handler.First()], e)
 	if view == before || err != nil {
 		return r0, err
@@ -145,6 +133,6 @@ func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, e *env, args []ui
 }
 
 // printed tells what a handler at a probe printed.
-func (s *session) printed(t *inferior.Task, p *placement, text string) {
-	s.tell(&event.Event{Kind: event.Print, PID: t.Process.PID, TID: t.TID, Probe: p.probe.id, Location: p.name, Addr: p.addr, Text: text}, false)
+func (s *session) printed(t *inferior.Task, p *probe.Placement, text string) {
+	s.tell(&event.Event{Kind: event.Print, PID: t.Process.PID, TID: t.TID, Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Text: text}, false)
 }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -71,10 +73,10 @@ type lives struct {
 
 // planted are the probes, and where they are.
 type planted struct {
-	probes   []*probe // by id-1
-	spaces   int      // how many have a number
+	probes   []*probe.Probe // by id-1
+	spaces   int            // how many have a number
 	watches  watches
-	ifuncs   map[ifuncKey]*ifunc
+	ifuncs   map[ifuncKey]*probe.IFunc
 	gates    map[*inferior.Process][]gate // that are being made
 	cut      []*kernel.Link               // see unlink
 	closing  sync.WaitGroup               // of those that are being taken away

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -27,8 +29,8 @@ var watchedCalls = [...]struct {
 	{ptrace.WatchedPrctl, "prctl"}, {ptrace.WatchedArchPrctl, "arch_prctl"}}
 
 // onWatchedCall are what is done at them.
-func (s *session) onWatchedCall(i int) hookFunc {
-	return [len(watchedCalls)]hookFunc{s.onSigaction, s.onPtrace, s.onClone, s.onPrctl, s.onArchPrctl}[i]
+func (s *session) onWatchedCall(i int) probe.Hook {
+	return [len(watchedCalls)]probe.Hook{s.onSigaction, s.onPtrace, s.onClone, s.onPrctl, s.onArchPrctl}[i]
 }
 
 // hookCalls plants the sites in all objects of a process.
@@ -47,12 +49,12 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 	calls, err := s.callsIn(m)
 	errs := []error{err}
 	for i, found := range calls {
-		var spots []spot
+		var spots []probe.Target
 		for _, vaddr := range found {
 			if !m.Mapped(m.Bias + vaddr) {
 				continue // the process has not, or not any more, all of the file's code
 			}
-			spots = append(spots, at(m.Bias+vaddr, s.fileBytes(m, vaddr), m.Base()+":"+watchedCalls[i].name))
+			spots = append(spots, probe.At(m.Bias+vaddr, s.fileBytes(m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
 			spots = s.gate(p, m, spots)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -69,7 +71,7 @@ func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 		if u != t {
 			return false, nil
 		}
-		if arrived = true; len(site.Tag.(*tag).list) > 1 {
+		if arrived = true; len(probe.Of(site).List) > 1 {
 			return false, nil // a probe's, too: it has been hit
 		}
 		t.SetPC(site.Addr)
@@ -79,7 +81,7 @@ func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 		return err
 	}
 	err = s.loop.RunTo(t, func() bool { return arrived || t.Kept != kept || t.Process != p || t.Stop.Kind == ptrace.Exec })
-	if t.State == inferior.Stopped && pl.site != nil && len(pl.site.Tag.(*tag).list) == 1 {
+	if t.State == inferior.Stopped && pl.Site != nil && len(probe.Of(pl.Site).List) == 1 {
 		err = errors.Join(err, s.xol.LeaveSlot(t, false)) // which is going to be another's
 	}
 	if s.loop.Procs[p.PID] != p {
@@ -89,7 +91,7 @@ func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 }
 
 // plantStep puts a site of our own where a step ends.
-func (s *session) plantStep(p *inferior.Process, at arch.Addr, f hookFunc) (*placement, error) {
+func (s *session) plantStep(p *inferior.Process, at arch.Addr, f probe.Hook) (*probe.Placement, error) {
 	if m := p.ModuleAt(at); m != nil && s.isa.MinInst() > 1 {
 		if fn, ok := m.File.FunctionAt(at - m.Bias); ok && at-m.Bias != fn.Addr {
 			code := make([]byte, min(fn.Size, 1<<20))
@@ -107,8 +109,8 @@ func (s *session) plantStep(p *inferior.Process, at arch.Addr, f hookFunc) (*pla
 	if errs[0] != nil {
 		return nil, errs[0]
 	}
-	pl := &placement{proc: p, place: place{addr: at}, hook: f, site: sites[0], rung: sites[0].Rung}
-	sites[0].Tag.(*tag).add(pl)
+	pl := &probe.Placement{Proc: p, Place: probe.Place{Addr: at}, Hook: f, Site: sites[0], Rung: sites[0].Rung}
+	probe.Of(sites[0]).Add(pl)
 	return pl, s.openGates(p, sites)
 }
 

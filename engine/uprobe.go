@@ -6,6 +6,8 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -31,14 +33,14 @@ const kernelReason = "a uprobe of the kernel's"
 // a function returns they are at its own returns: the kernel's way, to change
 // return addresses on the stack, is not survived by Go programs, nor by C++
 // exceptions.
-func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) error {
-	h := p.handler
-	spots = slices.DeleteFunc(spots, func(sp spot) bool { // the kernel's probes are at what all mappings of a file show
-		m := proc.ModuleAt(sp.addr)
+func (s *session) plantKernel(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
+	h := p.Handler
+	spots = slices.DeleteFunc(spots, func(sp probe.Target) bool { // the kernel's probes are at what all mappings of a file show
+		m := proc.ModuleAt(sp.Addr)
 		return m != nil && m.Part
 	})
 	var errs []error
-	for _, at := range p.points() {
+	for _, at := range p.Points() {
 		for _, v := range h.Variants {
 			errs = append(errs, s.attachVariant(p, proc, spots, at, v))
 		}
@@ -48,20 +50,20 @@ func (s *session) plantKernel(p *probe, proc *inferior.Process, spots []spot) er
 
 // attachVariant attaches one of a handler's programs, as functions of one convention run
 // it, to those of the spots that are for it.
-func (s *session) attachVariant(p *probe, proc *inferior.Process, spots []spot, at build.Point, v *inproc.Variant) error {
-	var places []*placement
+func (s *session) attachVariant(p *probe.Probe, proc *inferior.Process, spots []probe.Target, at build.Point, v *inproc.Variant) error {
+	var places []*probe.Placement
 	var locs []kernel.Location
 	for _, sp := range spots {
-		if sp.point != at || sp.run != v {
+		if sp.Point != at || sp.Run != v {
 			continue
 		}
-		pl := sp.placement(p, proc)
-		pl.why = kernelReason
+		pl := sp.Placement(p, proc)
+		pl.Why = kernelReason
 		loc, err := s.kernelLocation(p, proc, sp)
 		switch {
 		case err != nil:
-			pl.err = err
-		case sp.exit != nil && sp.exit.tail && p.handler.ReadsResult:
+			pl.Err = err
+		case sp.Exit != nil && sp.Exit.Tail && p.Handler.ReadsResult:
 			continue // the result is not there yet
 		default:
 			places, locs = append(places, pl), append(locs, loc)
@@ -89,56 +91,56 @@ const notSupp = syscall.Errno(524)
 
 // attachMost attaches uprobes to those of the places where the kernel can have
 // one: it refuses all for the sake of one, and does not say which.
-func attachMost(places []*placement, locs []kernel.Location, attach func([]kernel.Location) (*kernel.Link, error)) error {
+func attachMost(places []*probe.Placement, locs []kernel.Location, attach func([]kernel.Location) (*kernel.Link, error)) error {
 	link, err := attach(locs)
 	switch n := len(locs); {
 	case err == nil:
-		places[0].link = link // the others go with it
+		places[0].Link = link // the others go with it
 		return nil
 	case errors.Is(err, notSupp) && n > 1:
 		err := attachMost(places[:n/2], locs[:n/2], attach)
 		return errors.Join(err, attachMost(places[n/2:], locs[n/2:], attach))
 	case errors.Is(err, notSupp):
-		places[0].err = errInstruction
+		places[0].Err = errInstruction
 		return nil
 	}
 	for _, pl := range places {
-		pl.err = err
+		pl.Err = err
 	}
 	return err
 }
 
 // kernelLocation is a place as the kernel wants it: a file, and an offset in it.
-func (s *session) kernelLocation(p *probe, proc *inferior.Process, sp spot) (kernel.Location, error) {
-	if sp.exit != nil && !sp.exit.always {
+func (s *session) kernelLocation(p *probe.Probe, proc *inferior.Process, sp probe.Target) (kernel.Location, error) {
+	if sp.Exit != nil && !sp.Exit.Always {
 		return kernel.Location{}, errConditional
 	}
-	if !kernel.CanProbe(sp.orig) {
+	if !kernel.CanProbe(sp.Orig) {
 		return kernel.Location{}, errInstruction
 	}
-	if site := proc.Space.Table.At(sp.addr); site != nil && site.Rung != breakpoint.Hardware {
+	if site := proc.Space.Table.At(sp.Addr); site != nil && site.Rung != breakpoint.Hardware {
 		return kernel.Location{}, errOccupied
 	}
-	if ptrace.DebugBefore && s.watchesCode(proc, sp.addr) { // see errUprobe
+	if ptrace.DebugBefore && s.watchesCode(proc, sp.Addr) { // see errUprobe
 		return kernel.Location{}, errOccupied
 	}
 	for _, m := range proc.Modules {
 		for _, r := range m.Ranges {
-			if r.Contains(sp.addr) && r.Inode != 0 {
-				return kernel.Location{Path: procfs.MapFile(proc.PID, r), Offset: uint64(sp.addr-r.Start) + r.Offset, Cookie: p.spec.Cookie}, nil
+			if r.Contains(sp.Addr) && r.Inode != 0 {
+				return kernel.Location{Path: procfs.MapFile(proc.PID, r), Offset: uint64(sp.Addr-r.Start) + r.Offset, Cookie: p.Spec.Cookie}, nil
 			}
 		}
 	}
-	return kernel.Location{}, fmt.Errorf("%s: %w: the kernel puts probes into files only", sp.addr, symbols.ErrNotFound)
+	return kernel.Location{}, fmt.Errorf("%s: %w: the kernel puts probes into files only", sp.Addr, symbols.ErrNotFound)
 }
 
 // unlink takes a placement's uprobe from it. To take it away takes the kernel 0.1
 // s, for which nobody shall wait who has tasks stopped: that is for whoever calls
 // links next.
-func (s *session) unlink(pl *placement) {
-	if pl.link != nil {
-		s.cut = append(s.cut, pl.link)
-		pl.link = nil
+func (s *session) unlink(pl *probe.Placement) {
+	if pl.Link != nil {
+		s.cut = append(s.cut, pl.Link)
+		pl.Link = nil
 	}
 }
 
@@ -174,8 +176,8 @@ func (s *session) unlinkAll(h *inproc.Handler) error {
 	var list []*kernel.Link
 	err := s.loop.Do(func() error {
 		for _, p := range s.probes {
-			for _, pl := range p.places {
-				if p.handler == h {
+			for _, pl := range p.Places {
+				if p.Handler == h {
 					s.unlink(pl)
 				}
 			}
@@ -197,11 +199,11 @@ func (s *session) inheritKernel(parent, child *inferior.Process) {
 		return
 	}
 	for _, p := range s.probes {
-		if h := p.handler; h == nil || h.Kernel == nil || p.gone || !s.covers(p, child) {
+		if h := p.Handler; h == nil || h.Kernel == nil || p.Gone || !s.covers(p, child) {
 			continue
 		}
 		if err := s.plant(p, child, s.modules(child)); err != nil {
-			s.warn(child, "%s: %v", p.spec.Location, err)
+			s.warn(child, "%s: %v", p.Spec.Location, err)
 		}
 	}
 }

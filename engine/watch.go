@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
@@ -15,7 +17,7 @@ import (
 
 // watches are the hardware probes: for each process the same debug registers
 // in all its tasks, set while they stand, and in new tasks at their first stop.
-type watches map[*inferior.Process]*[ptrace.MaxDebug]*placement
+type watches map[*inferior.Process]*[ptrace.MaxDebug]*probe.Placement
 
 // ErrDebug is of a process that has no debug register left.
 var ErrDebug = errors.New("all debug registers of the process are in use")
@@ -24,29 +26,29 @@ var ErrDebug = errors.New("all debug registers of the process are in use")
 var errForeignFull = fmt.Errorf("%w (another debugger's trap, or a uprobe, lies there), and %w", breakpoint.ErrForeign, ErrDebug)
 
 // plantWatch puts a probe into debug registers.
-func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) error {
+func (s *session) plantWatch(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
 	if s.watches == nil {
 		s.watches = watches{}
 	}
 	w := s.watches[proc]
 	if w == nil {
-		w = new([ptrace.MaxDebug]*placement)
+		w = new([ptrace.MaxDebug]*probe.Placement)
 		s.watches[proc] = w
 	}
 	var added []int
 	for _, sp := range spots {
 		i := freeWatch(w)
 		if i < 0 {
-			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, ErrDebug), s.dropWatches(proc, added))
+			return errors.Join(fmt.Errorf("probe at %s: %w", sp.Addr, ErrDebug), s.dropWatches(proc, added))
 		}
-		if ptrace.DebugBefore && p.spec.Watch == Execute && isUprobe(proc.Space, sp.addr) {
-			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, errUprobe), s.dropWatches(proc, added))
+		if ptrace.DebugBefore && p.Spec.Watch == Execute && isUprobe(proc.Space, sp.Addr) {
+			return errors.Join(fmt.Errorf("probe at %s: %w", sp.Addr, errUprobe), s.dropWatches(proc, added))
 		}
-		w[i] = sp.placement(p, proc)
-		w[i].rung = breakpoint.Hardware
+		w[i] = sp.Placement(p, proc)
+		w[i].Rung = breakpoint.Hardware
 		added = append(added, i)
 	}
-	if err := s.guardSpace(proc, spots[0].addr, 1); err != nil {
+	if err := s.guardSpace(proc, spots[0].Addr, 1); err != nil {
 		return errors.Join(err, s.dropWatches(proc, added))
 	}
 	if err := s.setAllWatches(proc); err != nil {
@@ -76,7 +78,7 @@ func isUprobe(space *inferior.Space, addr arch.Addr) bool {
 func (s *session) watchesCode(proc *inferior.Process, addr arch.Addr) bool {
 	if w := s.watches[proc]; w != nil {
 		for _, pl := range w {
-			if pl != nil && pl.addr == addr && pl.probe.spec.Watch == Execute {
+			if pl != nil && pl.Addr == addr && pl.Probe.Spec.Watch == Execute {
 				return true
 			}
 		}
@@ -84,7 +86,7 @@ func (s *session) watchesCode(proc *inferior.Process, addr arch.Addr) bool {
 	return false
 }
 
-func freeWatch(w *[ptrace.MaxDebug]*placement) int {
+func freeWatch(w *[ptrace.MaxDebug]*probe.Placement) int {
 	for i, pl := range w {
 		if pl == nil {
 			return i
@@ -100,11 +102,11 @@ func (s *session) dropWatches(proc *inferior.Process, which []int) error {
 	return s.setAllWatches(proc)
 }
 
-func (s *session) removeWatch(pl *placement) error {
-	w := s.watches[pl.proc]
+func (s *session) removeWatch(pl *probe.Placement) error {
+	w := s.watches[pl.Proc]
 	for i := range w {
 		if w[i] == pl {
-			return s.dropWatches(pl.proc, []int{i})
+			return s.dropWatches(pl.Proc, []int{i})
 		}
 	}
 	return nil
@@ -119,7 +121,7 @@ func (s *session) settings(proc *inferior.Process) (regs [ptrace.MaxDebug]ptrace
 	kinds := [...]ptrace.DebugKind{Execute: ptrace.DebugExecute, Write: ptrace.DebugWrite, ReadWrite: ptrace.DebugReadWrite}
 	for i, pl := range w {
 		if pl != nil {
-			regs[i] = ptrace.Debug{Addr: pl.addr, Len: max(pl.probe.spec.Len, 1), Kind: kinds[pl.probe.spec.Watch]}
+			regs[i] = ptrace.Debug{Addr: pl.Addr, Len: max(pl.Probe.Spec.Len, 1), Kind: kinds[pl.Probe.Spec.Watch]}
 			any = true
 		}
 	}
@@ -194,7 +196,7 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 	view := *r
 	told := len(t.Process.Space.Skips) > 0 && s.xol.Skipped(t, arch.Addr(view[s.isa.PCReg()]))
 	for i, pl := range w {
-		if pl != nil && bits>>i&1 != 0 && !t.Process.Silent && !told && !pl.probe.spec.Held {
+		if pl != nil && bits>>i&1 != 0 && !t.Process.Silent && !told && !pl.Probe.Spec.Held {
 			s.watchHit(t, pl, &view)
 		}
 	}
@@ -204,13 +206,13 @@ func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err
 	return true, s.loop.Resume(t, 0)
 }
 
-func (s *session) watchHit(t *inferior.Task, pl *placement, view *arch.Regs) {
+func (s *session) watchHit(t *inferior.Task, pl *probe.Placement, view *arch.Regs) {
 	site := breakpoint.Site{Addr: arch.Addr(view[s.isa.PCReg()])}
 	code := func() []byte { return t.Process.Space.Table.CodeAt(&site) }
-	if pl.exit != nil && !s.leaves(t, pl, code, view) {
+	if pl.Exit != nil && !s.leaves(t, pl, code, view) {
 		return
 	}
-	pl.hits.Add(1)
+	pl.Hits.Add(1)
 	s.act(t, &site, pl, view)
 }
 

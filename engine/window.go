@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -42,16 +44,16 @@ func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
 
 // onlyCounter is the one place of some probes, which only count behind a jump: with nothing
 // to compare it with, and no handler that may be under way, there is no need for a pause.
-func onlyCounter(list []*probe) *placement {
-	if len(list) != 1 || list[0].handler != nil {
+func onlyCounter(list []*probe.Probe) *probe.Placement {
+	if len(list) != 1 || list[0].Handler != nil {
 		return nil
 	}
-	var only *placement
-	for _, pl := range list[0].places {
-		if pl.over || pl.err != nil {
+	var only *probe.Placement
+	for _, pl := range list[0].Places {
+		if pl.Over || pl.Err != nil {
 			continue
 		}
-		if only != nil || pl.site == nil || !pl.site.Jumps() {
+		if only != nil || pl.Site == nil || !pl.Site.Jumps() {
 			return nil
 		}
 		only = pl
@@ -61,18 +63,18 @@ func onlyCounter(list []*probe) *placement {
 
 // forgetHits has probes begin with no hits, and their handlers with nothing found out. The
 // tasks are halted, unless there is one counter only.
-func forgetHits(list []*probe, at int64) error {
+func forgetHits(list []*probe.Probe, at int64) error {
 	var errs []error
 	seen := map[*inproc.Handler]bool{nil: true}
 	for _, p := range list {
-		p.spec.Held = false
-		for _, pl := range p.places {
-			pl.hits.Store(0)
-			if c := pl.counter.in; c != nil {
-				pl.counter.base = c.Count()
+		p.Spec.Held = false
+		for _, pl := range p.Places {
+			pl.Hits.Store(0)
+			if c := pl.Counter.In; c != nil {
+				pl.Counter.Base = c.Count()
 			}
 		}
-		if h := p.handler; !seen[h] {
+		if h := p.Handler; !seen[h] {
 			seen[h] = true
 			errs = append(errs, h.Reset(at))
 		}
@@ -88,7 +90,7 @@ func (s *session) Finish(ids ...event.ProbeID) (at int64, err error) {
 		if err != nil {
 			return err
 		}
-		at, err = s.retire(slices.DeleteFunc(list, func(p *probe) bool { return p.gone && len(p.sites()) == 0 }))
+		at, err = s.retire(slices.DeleteFunc(list, func(p *probe.Probe) bool { return p.Gone && len(p.Sites()) == 0 }))
 		links = s.links()
 		return err
 	})
@@ -96,7 +98,7 @@ func (s *session) Finish(ids ...event.ProbeID) (at int64, err error) {
 }
 
 // probesOf finds probes by their numbers.
-func (s *session) probesOf(ids []event.ProbeID) (list []*probe, err error) {
+func (s *session) probesOf(ids []event.ProbeID) (list []*probe.Probe, err error) {
 	for _, id := range ids {
 		p, err := s.probe(id)
 		if err != nil {
@@ -108,13 +110,13 @@ func (s *session) probesOf(ids []event.ProbeID) (list []*probe, err error) {
 }
 
 // spacesOf are the spaces that probes are in.
-func (s *session) spacesOf(list []*probe) (spaces []*inferior.Space) {
+func (s *session) spacesOf(list []*probe.Probe) (spaces []*inferior.Space) {
 	seen := map[*inferior.Space]bool{}
 	for _, p := range list {
-		for _, pl := range p.places {
-			if s.loop.Procs[pl.proc.PID] == pl.proc && !seen[pl.proc.Space] {
-				seen[pl.proc.Space] = true
-				spaces = append(spaces, pl.proc.Space)
+		for _, pl := range p.Places {
+			if s.loop.Procs[pl.Proc.PID] == pl.Proc && !seen[pl.Proc.Space] {
+				seen[pl.Proc.Space] = true
+				spaces = append(spaces, pl.Proc.Space)
 			}
 		}
 	}
@@ -123,18 +125,18 @@ func (s *session) spacesOf(list []*probe) (spaces []*inferior.Space) {
 
 // retire takes probes out of all processes at one moment, which it tells. Where tasks
 // can't be halted the sites stay as they are; what comes to them is not counted.
-func (s *session) retire(list []*probe) (at int64, err error) {
-	if pl := onlyCounter(list); pl != nil && len(pl.site.Tag.(*tag).list) == 1 && pl.proc.Space.Table.Removable(pl.site) {
+func (s *session) retire(list []*probe.Probe) (at int64, err error) {
+	if pl := onlyCounter(list); pl != nil && len(probe.Of(pl.Site).List) == 1 && pl.Proc.Space.Table.Removable(pl.Site) {
 		return s.retireCounter(list[0], pl)
 	}
 	sites := map[*inferior.Process][]*breakpoint.Site{}
-	places := map[*inferior.Process][]*placement{}
+	places := map[*inferior.Process][]*probe.Placement{}
 	for _, p := range list {
-		for proc, own := range p.sites() {
+		for proc, own := range p.Sites() {
 			sites[proc] = append(sites[proc], own...)
 		}
-		for _, pl := range p.places {
-			places[pl.proc] = append(places[pl.proc], pl)
+		for _, pl := range p.Places {
+			places[pl.Proc] = append(places[pl.Proc], pl)
 		}
 	}
 	for proc, own := range sites {
@@ -143,7 +145,7 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 	err = s.loop.WhileHalted(func(pause breakpoint.Pause) error {
 		at = now()
 		for _, p := range list {
-			p.stopCounting()
+			p.StopCounting()
 		}
 		var errs []error
 		for proc, own := range places {
@@ -164,13 +166,13 @@ func (s *session) retire(list []*probe) (at int64, err error) {
 
 // retireCounter is retire for the only place of a probe, without a pause. Tasks may be behind
 // its jump, and count there: each of them is seen elsewhere before that counter is another's.
-func (s *session) retireCounter(p *probe, only *placement) (at int64, err error) {
-	space, c := only.proc.Space, only.counter.in
-	s.noteLost(space, []*breakpoint.Site{only.site})
+func (s *session) retireCounter(p *probe.Probe, only *probe.Placement) (at int64, err error) {
+	space, c := only.Proc.Space, only.Counter.In
+	s.noteLost(space, []*breakpoint.Site{only.Site})
 	at = now()
-	p.stopCounting()
+	p.StopCounting()
 	var errs []error
-	for _, pl := range p.places {
+	for _, pl := range p.Places {
 		site, err := s.takeOff(pl)
 		if errs = append(errs, err); site != nil {
 			errs = append(errs, space.Table.Remove([]*breakpoint.Site{site}))
@@ -186,24 +188,10 @@ func (s *session) retireCounter(p *probe, only *placement) (at int64, err error)
 	return at, err
 }
 
-// stopCounting has a probe count no further at traps. What a
-// handler in the kernel has found out is read now: its links are taken away later.
-func (p *probe) stopCounting() {
-	p.gone, p.spots = true, nil
-	for _, pl := range p.places {
-		if pl.site != nil && pl.site.Tag != nil {
-			pl.site.Tag.(*tag).mark()
-		}
-	}
-	if h := p.handler; h != nil && h.Kernel != nil {
-		h.KeepResult()
-	}
-}
-
 // takeOut takes placements, of one process whose tasks are halted, off their sites, which
 // it gives back with those that they share jumps with. If not all tasks are halted, or
 // jumps of others can't be taken away, nothing is.
-func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places []*placement, own []*breakpoint.Site) (all []*breakpoint.Site, err error) {
+func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places []*probe.Placement, own []*breakpoint.Site) (all []*breakpoint.Site, err error) {
 	var others []*breakpoint.Site
 	if len(own) > 0 {
 		all = proc.Space.Table.Sharing(own)
@@ -212,7 +200,7 @@ func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 		}
 		if err = errors.Join(err, s.downgrade(proc.Space, others, "")); err != nil {
 			for _, pl := range places {
-				pl.freeze()
+				pl.Freeze()
 			}
 			return nil, err
 		}
@@ -221,7 +209,7 @@ func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 	var unused []*inproc.Tally
 	var errs []error
 	for _, pl := range places {
-		c := pl.counter.in
+		c := pl.Counter.In
 		site, err := s.takeOff(pl)
 		if errs = append(errs, err); site != nil {
 			removed = append(removed, site)
@@ -242,7 +230,7 @@ func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 // served are those of the sites that are jumps for a probe which is not gone.
 func served(sites []*breakpoint.Site) (list []*breakpoint.Site) {
 	for _, site := range sites {
-		if site.Jumps() && slices.ContainsFunc(site.Tag.(*tag).list, func(pl *placement) bool { return pl.hook != nil || !pl.probe.gone }) {
+		if site.Jumps() && slices.ContainsFunc(probe.Of(site).List, func(pl *probe.Placement) bool { return pl.Hook != nil || !pl.Probe.Gone }) {
 			list = append(list, site)
 		}
 	}

@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 
+	"github.com/ptracer/ptracer/engine/internal/probe"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -86,7 +88,7 @@ func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
 		return err
 	}
 	behind := m.Bias + w.behind
-	err = s.hook(p, []spot{at(call, nil, name)}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
+	err = s.hook(p, []probe.Target{probe.At(call, nil, name)}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
 		return s.guard.Answer(t, behind)
 	})
 	if err != nil {
@@ -94,15 +96,15 @@ func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
 	}
 	sites, errs := s.insert(p, []breakpoint.Want{{Addr: from, Orig: w.code[:min(len(w.code), s.isa.MaxInst())]}})
 	if site := sites[0]; site != nil {
-		site.Tag.(*tag).add(&placement{proc: p, place: place{name: name, addr: from}, hook: goesAside(s, aside), behind: behind, aside: aside,
-			site: site, rung: site.Rung})
+		probe.Of(site).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: name, Addr: from}, Hook: goesAside(s, aside), Behind: behind, Aside: aside,
+			Site: site, Rung: site.Rung})
 		s.near[p] = append(s.near[p], site)
 	}
 	return errs[0]
 }
 
 // goesAside is for such a gate that is a trap.
-func goesAside(s *session, aside arch.Addr) hookFunc {
+func goesAside(s *session, aside arch.Addr) probe.Hook {
 	return func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
 		r, err := t.Regs()
 		if err != nil || ptrace.NumberOf(r) != ptrace.SysRtSigaction || ptrace.Signo(ptrace.SyscallArgs(r)[0]) != ptrace.SIGTRAP {

@@ -17,26 +17,6 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Under is the handler for functions of a calling convention. Only the loop asks. One
-// that is closed does not run any more.
-func (h *Handler) Under(c arch.Convention) (*Variant, error) {
-	in, err := h.In.Under(c)
-	switch {
-	case errors.Is(err, handler.ErrClosed):
-		return h.Variant, nil
-	case err != nil:
-		return nil, err
-	}
-	for _, v := range h.Variants {
-		if v.In == in {
-			return v, nil
-		}
-	}
-	v := variantOf(in)
-	h.Variants = append(h.Variants, v)
-	return v, nil
-}
-
 // Handler is the Handler of a local session.
 type Handler struct {
 	Of       *InProcess
@@ -62,6 +42,26 @@ type Handler struct {
 	last     build.Result // since it was closed, or kept
 	limits   []builtin.LimitState
 	unread   uint64
+}
+
+// Under is the handler for functions of a calling convention. Only the loop asks. One
+// that is closed does not run any more.
+func (h *Handler) Under(c arch.Convention) (*Variant, error) {
+	in, err := h.In.Under(c)
+	switch {
+	case errors.Is(err, handler.ErrClosed):
+		return h.Variant, nil
+	case err != nil:
+		return nil, err
+	}
+	for _, v := range h.Variants {
+		if v.In == in {
+			return v, nil
+		}
+	}
+	v := variantOf(in)
+	h.Variants = append(h.Variants, v)
+	return v, nil
 }
 
 // NewHandler is the handler of an instance.

@@ -136,7 +136,7 @@ func (x *InProcess) noteIDs(space *inferior.Space, pointer, ids uint64) error {
 	var news [helper.NewsSize]byte
 	binary.LittleEndian.PutUint64(news[:], pointer)
 	binary.LittleEndian.PutUint64(news[8:], ids)
-	off := x.NewsPlace(places[:], pointer)
+	off := x.newsPlace(places[:], pointer)
 	if off < 0 {
 		return x.noteOther(space, nil)
 	}
@@ -156,9 +156,9 @@ func (x *InProcess) noteIDs(space *inferior.Space, pointer, ids uint64) error {
 	return nil
 }
 
-// NewsPlace is where in the places of a pointer there is news of it, or may be: where
+// newsPlace is where in the places of a pointer there is news of it, or may be: where
 // there is none yet, or of a thread that has gone; -1 if nowhere.
-func (x *InProcess) NewsPlace(places []byte, pointer uint64) int {
+func (x *InProcess) newsPlace(places []byte, pointer uint64) int {
 	free := -1
 	for off := 0; off < len(places); off += helper.NewsSize {
 		is, ids := binary.LittleEndian.Uint64(places[off:]), binary.LittleEndian.Uint64(places[off+8:])
