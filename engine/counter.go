@@ -45,7 +45,7 @@ func (s *session) newCounter(pl *probe.Placement) (err error) {
 	}
 	// What resident probes find out is one number each. An exit that is one only
 	// sometimes is hit less often than the site.
-	if pl.Sometimes() || s.opts.Resident {
+	if pl.Sometimes() || s.inproc.Resident {
 		return s.count(pl, nil)
 	}
 	g := probe.Of(pl.Site)

@@ -52,7 +52,7 @@ func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Tar
 		probe.Of(sites[0]).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: call.Name, Addr: load}, Hook: passes, Behind: call.Addr + arch.Addr(inst.Len),
 			Site: sites[0], Rung: sites[0].Rung})
 		s.gates[p] = append(s.gates[p], gate{sites[0], call})
-		s.near[p] = append(s.near[p], sites[0])
+		s.addNear(p, sites[0])
 	}
 	return others
 }

@@ -53,7 +53,7 @@ var jumping = true
 // traps would hold the program up while jumps are made. In a process that comes back
 // from another tracer they have been there all the time.
 func (s *session) quiet(p *probe.Probe) bool {
-	return p.MayJump() && (jumping || s.opts.Resident) && s.noJumps() == nil && !s.returning
+	return p.MayJump() && (jumping || s.inproc.Resident) && s.noJumps() == nil && !s.returning
 }
 
 // upgradePlaced makes jumps of a probe's sites, where its spec lets it, and traps of
@@ -70,10 +70,9 @@ func (s *session) upgradePlaced(p *probe.Probe, proc *inferior.Process, sites []
 // upgradeThose makes jumps of those of a probe's sites that can be, and of those that
 // have made room.
 func (s *session) upgradeThose(p *probe.Probe, proc *inferior.Process, sites []*breakpoint.Site) error {
-	near := s.near[proc]
-	delete(s.near, proc)
+	near := s.takeNear(proc)
 	switch {
-	case p.Spec.Rung == breakpoint.Auto && !jumping && !s.opts.Resident || proc.Space.Guard.Data == 0:
+	case p.Spec.Rung == breakpoint.Auto && !jumping && !s.inproc.Resident || proc.Space.Guard.Data == 0:
 		return nil
 	case p.MayJump():
 		sites = slices.Concat(near, sites) // where a start has room for what is behind it, too
@@ -92,6 +91,27 @@ func (s *session) upgradeThose(p *probe.Probe, proc *inferior.Process, sites []*
 		return err
 	}
 	return s.hookGated(proc)
+}
+
+// addNear notes a site of a process that is to be a jump when what is planned next is.
+func (s *session) addNear(p *inferior.Process, site *breakpoint.Site) {
+	s.near[p] = append(s.near[p], site)
+}
+
+// anyNear reports whether sites of a process are to be jumps, or have made room.
+func (s *session) anyNear(p *inferior.Process) bool { return len(s.near[p]) > 0 }
+
+// takeNear gives these sites, and forgets them.
+func (s *session) takeNear(p *inferior.Process) []*breakpoint.Site {
+	list := s.near[p]
+	delete(s.near, p)
+	return list
+}
+
+// forgetSites forgets what is known of the sites of a process.
+func (s *session) forgetSites(p *inferior.Process) {
+	delete(s.near, p)
+	delete(s.crowded, p)
 }
 
 // onlyJumps takes what could not be made a jump from a probe that wants nothing
@@ -254,7 +274,7 @@ func (s *session) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*b
 		return nil, errCallInside
 	}
 	jump := arch.Addr(s.isa.JumpLen())
-	if s.opts.Resident && slices.ContainsFunc(p.Space.Table.Within(site.End(), site.Addr+jump), func(x *breakpoint.Site) bool { return !x.Jumps() }) {
+	if s.inproc.Resident && slices.ContainsFunc(p.Space.Table.Within(site.End(), site.Addr+jump), func(x *breakpoint.Site) bool { return !x.Jumps() }) {
 		return nil, errTrapBehind
 	}
 	code, err := s.codeOf(p, m, site)

@@ -255,9 +255,8 @@ func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
 	s.dropPlacements(p)
-	delete(s.near, p)
 	delete(s.gates, p)
-	delete(s.crowded, p)
+	s.forgetSites(p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		s.inproc.Gone(p.Space)
 		_ = p.Space.Memory.Close()

@@ -87,7 +87,7 @@ func (s *session) proveJump(p *inferior.Process, m *symbols.Module, from arch.Ad
 	switch {
 	case p.Space.Dispatches && slices.ContainsFunc(insts, func(in arch.Inst) bool { return in.Kind == arch.KindSyscall }):
 		return 0, errCallInside
-	case (isGo || s.opts.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults && !(isGo && in.Follows) }):
+	case (isGo || s.inproc.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults && !(isGo && in.Follows) }):
 		return 0, errFaults
 	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop && insts[1].Kind == arch.KindCall:
 		return 0, errGoNop // runtime.goexit, also where nobody names it

@@ -41,7 +41,7 @@ func (s *session) speak(proc *inferior.Process, sites []*breakpoint.Site) error 
 		if err := proc.Space.Table.Speak(site); ptrace.IsGone(err) {
 			errs = append(errs, err)
 		} else if err != nil {
-			errs = append(errs, s.refused(proc, site, err))
+			errs = append(errs, s.refusedAt(proc, site, err))
 		}
 	}
 	return errors.Join(errs...)

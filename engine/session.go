@@ -85,6 +85,9 @@ type planted struct {
 
 // jumps are the sites that are traps, and may be jumps later.
 type jumps struct {
+	// refusedAt is told of a site that the kernel does not let be patched, and why.
+	refusedAt func(*inferior.Process, *breakpoint.Site, error) error
+	returning bool // a process from another tracer, at present
 	near    map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
 	crowded map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
 }
@@ -100,7 +103,6 @@ type hits struct {
 // loans are processes that other tracers have for a while.
 type loans struct {
 	away      map[int]*away
-	returning bool             // a process from another tracer, at present
 	late      []*inferior.Task // that are kept from a call until no request is in progress
 }
 
@@ -127,6 +129,7 @@ func newSession(opts []Options) (*session, error) {
 	s.guard = guard.New(s.loop, s.remote)
 	s.xol = xol.New(s.loop, s.guard, s.isa)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
+	s.refusedAt = s.refused
 	if len(opts) == 1 {
 		s.opts = opts[0]
 		s.inproc.Resident = s.opts.Resident

@@ -118,7 +118,7 @@ func (s *session) plantStep(p *inferior.Process, at arch.Addr, f probe.Hook) (*p
 // gates that no probe's have taken with them, when no task of the process is kept stopped
 // any more.
 func (s *session) jumpAgain(p *inferior.Process) error {
-	if len(s.near[p]) == 0 || !jumping {
+	if !s.anyNear(p) || !jumping {
 		return nil
 	}
 	for _, t := range p.Tasks {
@@ -127,12 +127,11 @@ func (s *session) jumpAgain(p *inferior.Process) error {
 		}
 	}
 	var sites []*breakpoint.Site
-	for _, site := range s.near[p] {
+	for _, site := range s.takeNear(p) {
 		if site.Armed() && !site.Jumps() && !slices.Contains(sites, site) {
 			sites = append(sites, site)
 		}
 	}
-	delete(s.near, p)
 	err := s.upgrade(p, sites)
 	if err == nil {
 		err = s.hookGated(p)
