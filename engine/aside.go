@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/guard"
@@ -99,7 +101,7 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 	pause := s.loop.HaltAll(ps)
 	if pause.Stuck() > 0 {
 		s.loop.UnhaltAll(p)
-		return failed(errStuck)
+		return failed(jump.ErrStuck)
 	}
 	s.noteAway(p, a.keep)
 	if err := s.clear(pause, p, a.keep); err != nil {
@@ -273,9 +275,9 @@ func (s *session) comeBack(a *away) error {
 		return ErrTraced
 	}
 	delete(s.away, a.pid)
-	s.returning = true
+	s.jump.Returning = true
 	err := s.attach(a.pid, a)
-	s.returning = false
+	s.jump.Returning = false
 	if err != nil {
 		s.away[a.pid] = a
 		if ptrace.IsGone(err) {

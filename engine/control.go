@@ -182,7 +182,7 @@ func (s *session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := s.makeRoom(p, []arch.Addr{addr}, len(data)); err != nil {
+		if err := s.jump.MakeRoom(p, []arch.Addr{addr}, len(data)); err != nil {
 			return err
 		}
 		return p.Space.Table.WriteOriginal(addr, data)

@@ -71,7 +71,7 @@ func (s *session) strip(child *inferior.Process) error {
 		pl.Probe.Places = slices.DeleteFunc(pl.Probe.Places, func(x *probe.Placement) bool { return x == pl })
 	}
 	all := map[*inferior.Process][]*breakpoint.Site{child: sites}
-	errs := []error{s.withoutJumps(all)}
+	errs := []error{s.jump.WithoutJumps(all)}
 	_, err := s.unplaceAll(list)
-	return errors.Join(append(errs, err, s.restoreJumps(all))...)
+	return errors.Join(append(errs, err, s.jump.RestoreJumps(all))...)
 }

@@ -14,9 +14,6 @@ import (
 // come back. So it is entered from there with that off, too, and from its entry on it is
 // the program's: it goes on, or is made again, where the program has it.
 
-// errCallInside is why no jump displaces such a call: the tracer does not see a hit of a jump.
-var errCallInside = errors.New("a system call in it would come back to the program (PR_SET_SYSCALL_USER_DISPATCH)")
-
 // passDispatched is pass at a system call in a space where some come back.
 func (s *session) passDispatched(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
 	t.SetPC(site.Resume)

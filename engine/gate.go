@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/arch"
@@ -29,7 +31,7 @@ type gate struct {
 // gate gets gates ready for those of the calls of rt_sigaction in an object of a
 // process that can have one, and gives back the others.
 func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Target) (others []probe.Target) {
-	if !jumping || s.noJumps() != nil {
+	if !jump.Enabled || s.jump.NoJumps() != nil {
 		return calls
 	}
 	for _, call := range calls {
@@ -52,7 +54,7 @@ func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Tar
 		probe.Of(sites[0]).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: call.Name, Addr: load}, Hook: passes, Behind: call.Addr + arch.Addr(inst.Len),
 			Site: sites[0], Rung: sites[0].Rung})
 		s.gates[p] = append(s.gates[p], gate{sites[0], call})
-		s.addNear(p, sites[0])
+		s.jump.AddNear(p, sites[0])
 	}
 	return others
 }
@@ -87,7 +89,7 @@ func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error
 		}
 		if at := p.Space.Table.At(site.Addr - arch.Addr(s.isa.JumpLen())); at != nil {
 			if pl := probe.GateOf(at); pl != nil {
-				err := s.downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
+				err := s.jump.Downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
 				if err == nil {
 					err = s.unplace(pl)
 				}
@@ -96,12 +98,4 @@ func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// gateCode writes what a gate does.
-func (s *session) gateCode(b *arch.Buffer, gate *probe.Placement, p *inferior.Process) error {
-	if gate.Aside != 0 {
-		return s.isa.WrapperGate(b, gate.Aside)
-	}
-	return s.isa.SigactionGate(b, gate.Behind, p.PID)
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/engine/handler"
@@ -40,7 +42,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	}
 	tracee := handler.InTracee{File: s.inproc.NewFile}
 	if goCode {
-		tracee.Stack, tracee.Own = goStack-16, s.inproc.HaveStacks() // the probe's own counter needs some, too
+		tracee.Stack, tracee.Own = jump.GoStack-16, s.inproc.HaveStacks() // the probe's own counter needs some, too
 	}
 	by := handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
 	if spec.By != nil {

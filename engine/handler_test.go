@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
 
@@ -692,7 +694,7 @@ func TestThrow(t *testing.T) {
 		const rounds = 400
 		p := launch(t, "throw", strconv.Itoa(rounds))
 		s := attach(t, p.pid)
-		if where == handler.Tracee && jumping { // the unwinder, too
+		if where == handler.Tracee && jump.Enabled { // the unwinder, too
 			register(t, s, ProbeSpec{Location: "throw:*"})
 			register(t, s, ProbeSpec{Location: "throw:*%return"})
 		}

@@ -81,7 +81,7 @@ func (s *session) insertCode(proc *inferior.Process, wants []breakpoint.Want) ([
 	for i, w := range wants {
 		addrs[i] = w.Addr
 	}
-	if err := s.makeRoom(proc, addrs, 1); err != nil {
+	if err := s.jump.MakeRoom(proc, addrs, 1); err != nil {
 		errs := make([]error, len(wants))
 		for i := range errs {
 			errs[i] = err

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
@@ -12,7 +13,7 @@ import (
 func (s *session) faultInside(t *inferior.Task, signal ptrace.Signo, site *breakpoint.Site) error {
 	probe.Of(site).Faulted = true
 	t.HeldSig = signal // it gets it on its way to the halt
-	return s.downgrade(t.Process.Space, []*breakpoint.Site{site}, "no jump: "+errFaulted.Error())
+	return s.jump.Downgrade(t.Process.Space, []*breakpoint.Site{site}, "no jump: "+jump.ErrFaulted.Error())
 }
 
 // outOfRun is leaveRun for a task in an event stop, which it is to be in again

@@ -98,7 +98,7 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if err := s.setWatches(t); err != nil {
 		s.warn(p, "task %d: hardware probes: %v", t.TID, err)
 	}
-	if err := s.watchLines(t); err != nil && !ptrace.IsGone(err) {
+	if err := s.jump.WatchLines(t); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "task %d: the place of its counts: %v", t.TID, err)
 	}
 	return s.loop.ResumeStopped(t)
@@ -140,7 +140,7 @@ func (s *session) onNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	}
 	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
 		err := s.inproc.NoteAlike(t)
-		if err = errors.Join(err, s.leaveLines(parent)); err != nil {
+		if err = errors.Join(err, s.jump.LeaveLines(parent)); err != nil {
 			s.warn(parent, "the place of its counts: %v", err)
 		}
 	}
@@ -256,7 +256,7 @@ func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
 	s.dropPlacements(p)
 	delete(s.gates, p)
-	s.forgetSites(p)
+	s.jump.ForgetSites(p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		s.inproc.Gone(p.Space)
 		_ = p.Space.Memory.Close()

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
@@ -173,7 +175,7 @@ func TestEndedProcesses(t *testing.T) {
 				t.Errorf("%s in %d keeps its counter, or its table", pl.Name, pl.Proc.PID)
 			}
 		}
-		if n := s.(*session).inproc.Spares(); jumping && (n < 3 || n > len(places)/runs*2) {
+		if n := s.(*session).inproc.Spares(); jump.Enabled && (n < 3 || n > len(places)/runs*2) {
 			t.Errorf("%d counters are free", n)
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/event"
 )
 
@@ -42,11 +44,11 @@ func TestForget(t *testing.T) {
 		if n, want := s.Hits(count), s.Hits(always)-before; n > want+1 || want > n+1 {
 			t.Fatalf("round %d: %d hits of %d", i, n, want)
 		}
-		if jumping && !isJump(rung.Rung) {
+		if jump.Enabled && !isJump(rung.Rung) {
 			t.Fatalf("round %d: %v: %s", i, rung.Rung, rung.Reason)
 		}
 		s.(*session).look(func() {
-			if c := s.(*session).probes[count-1].Places[0].Counter.In; jumping && (c == nil || c.N > 8) {
+			if c := s.(*session).probes[count-1].Places[0].Counter.In; jump.Enabled && (c == nil || c.N > 8) {
 				t.Errorf("round %d: counter %d", i, c.N)
 			}
 		})

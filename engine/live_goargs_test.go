@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/arch"
@@ -172,7 +174,7 @@ func TestGoHandlers(t *testing.T) {
 			stack := open("record", builtin.Params{Exprs: []string{"str(arg1)", "arg2"}}, assembly)
 			slice := open("distinct", builtin.Params{Exprs: []string{"load64(arg1) + load64(arg1 + 8)"}, Guards: builtin.Guards{Filter: "arg2 == 2"}}, "main.total")
 			jumps := slices.ContainsFunc(s.Placements(0), func(pl Placement) bool { return isJump(pl.Rung) })
-			if want := where == handler.Tracee && jumping; jumps != want {
+			if want := where == handler.Tracee && jump.Enabled; jumps != want {
 				t.Errorf("places are jumps: %v, want %v: %+v", jumps, want, s.Placements(0))
 			}
 			p.goOn()

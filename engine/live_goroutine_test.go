@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/symbols/goruntime"
@@ -106,7 +108,7 @@ func TestGoGaps(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if changed == 0 && jumping && hostISA().MinInst() == 1 {
+	if changed == 0 && jump.Enabled && hostISA().MinInst() == 1 {
 		t.Error("no jump ends behind its function")
 	}
 }

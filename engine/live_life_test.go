@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -49,7 +51,7 @@ func TestLife(t *testing.T) {
 				switch {
 				case follow:
 					hits = c.all
-				case rung == breakpoint.Auto && jumping && (args[0] == "clonevm" || args[0] == "vfork"):
+				case rung == breakpoint.Auto && jump.Enabled && (args[0] == "clonevm" || args[0] == "vfork"):
 					hits = c.all // who runs in the process's memory jumps there, too
 				case args[0] == "vfork":
 					hits = c.own / 2

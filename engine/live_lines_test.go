@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -88,7 +90,7 @@ func TestNoLines(t *testing.T) {
 			register(t, s, ProbeSpec{Location: c.where})
 			local := s.(*session)
 			if err := local.loop.Do(func() error {
-				if space := local.loop.Procs[p.pid].Space; local.inproc.TakeLines() && jumping && space.LinesChecked == (space.NoLines || c.without) {
+				if space := local.loop.Procs[p.pid].Space; local.inproc.TakeLines() && jump.Enabled && space.LinesChecked == (space.NoLines || c.without) {
 					t.Errorf("checked %v, without %v", space.LinesChecked, space.NoLines)
 				}
 				return nil

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/internal/fixture"
@@ -84,7 +86,7 @@ func TestLeakSanitizer(t *testing.T) {
 				if numbers.ReplaceAllString(out, "N") != numbers.ReplaceAllString(string(want), "N") || code != cmd.ProcessState.ExitCode() {
 					t.Errorf("status %d, want %d, %s, want %s", code, cmd.ProcessState.ExitCode(), out, want)
 				}
-				if n := s.Hits(1); n < 1000 || rung == breakpoint.Auto && jumping && n != said(t, out, "calls") {
+				if n := s.Hits(1); n < 1000 || rung == breakpoint.Auto && jump.Enabled && n != said(t, out, "calls") {
 					t.Errorf("%d hits", n)
 				}
 				// The second time it may still be away.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
@@ -342,7 +344,7 @@ func TestSignalled(t *testing.T) {
 				code := make([]byte, len(call))
 				return proc.Space.Memory.Read(arch.Addr(v)-arch.Addr(len(call)), code) == nil && bytes.Equal(code, call)
 			}
-			places := unwind.Signalled(s.isa, stackWords(proc.Space, stacks, arch.Addr(r[s.isa.SPReg()]), 256<<10))
+			places := unwind.Signalled(s.isa, jump.StackWords(proc.Space, stacks, arch.Addr(r[s.isa.SPReg()]), 256<<10))
 			if !slices.ContainsFunc(places, behindCall) || s.isa.MinInst() == 1 && len(places) != 1 {
 				t.Errorf("%#x", places)
 			}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -27,7 +29,7 @@ func TestWrapperGate(t *testing.T) {
 					continue
 				}
 				gates = append(gates, site)
-				if site.Jumps() != jumping {
+				if site.Jumps() != jump.Enabled {
 					return fmt.Errorf("the gate at %v jumps: %v, %s", site.Addr, site.Jumps(), site.Reason)
 				}
 			}

@@ -91,7 +91,7 @@ func (s *session) replant(p *inferior.Process, lost []*breakpoint.Site) error {
 			jumps = append(jumps, site)
 		}
 	}
-	if err := s.downgrade(p.Space, jumps, "the program's page was replaced"); err != nil || s.loop.Procs[p.PID] != p {
+	if err := s.jump.Downgrade(p.Space, jumps, "the program's page was replaced"); err != nil || s.loop.Procs[p.PID] != p {
 		return err
 	}
 	for _, site := range p.Space.Table.Replant(append(lost, jumps...)) {
@@ -101,7 +101,7 @@ func (s *session) replant(p *inferior.Process, lost []*breakpoint.Site) error {
 			}
 		}
 	}
-	if err := s.upgrade(p, jumps); err != nil {
+	if err := s.jump.Upgrade(p, jumps); err != nil {
 		return err
 	}
 	return s.jumpAgain(p)

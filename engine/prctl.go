@@ -35,7 +35,7 @@ func (s *session) onPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 	default:
 		return false, nil
 	}
-	return true, s.before(t, site, s.planAgain)
+	return true, s.before(t, site, s.jump.PlanAgain)
 }
 
 // onArchPrctl is in front of the calls by which a thread sets its pointer.
@@ -48,7 +48,7 @@ func (s *session) onArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bo
 	if args[0] != ptrace.ArchSetFS || !space.LinesChecked || space.NoLines || inproc.LeadsToItself(space, args[1]) {
 		return false, nil
 	}
-	return true, s.before(t, site, s.leaveLines)
+	return true, s.before(t, site, s.jump.LeaveLines)
 }
 
 // before does something to a task's process while the task stands at a hook's site,
@@ -61,22 +61,6 @@ func (s *session) before(t *inferior.Task, site *breakpoint.Site, f func(*inferi
 		return err
 	}
 	return errors.Join(err, s.passCall(t, site))
-}
-
-// planAgain plans all jumps of a process's space again, by what is known of it now.
-func (s *session) planAgain(p *inferior.Process) error {
-	var jumps []*breakpoint.Site
-	for _, site := range p.Space.Table.Sites() {
-		if site.Jumps() {
-			jumps = append(jumps, site)
-		}
-	}
-	return s.loop.WhileHalted(func(breakpoint.Pause) error { // no task comes to the traps in between
-		if err := s.downgrade(p.Space, jumps, ""); err != nil {
-			return err
-		}
-		return s.upgrade(p, jumps)
-	}, p.Space)
 }
 
 // learnDispatch finds out whether system calls come back to a task of a process at the

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
@@ -77,7 +79,7 @@ func (s *session) lookAhead(p *probe.Probe) error {
 			p.Ahead = map[*symbols.File][]symbols.Target{}
 		}
 		p.Ahead[m.File] = found
-		if p.MayJump() && jumping && s.noJumps() == nil {
+		if p.MayJump() && jump.Enabled && s.jump.NoJumps() == nil {
 			m.File.Survey(s.isa)
 			goruntime.List(m) // not first in a pause
 		}
@@ -172,7 +174,7 @@ func (s *session) plantSites(p *probe.Probe, proc *inferior.Process, spots []pro
 		return err
 	}
 	wants := make([]breakpoint.Want, len(spots))
-	quiet := s.quiet(p)
+	quiet := s.jump.Quiet(p)
 	for i, sp := range spots {
 		wants[i] = breakpoint.Want{Addr: sp.Addr, Orig: sp.Orig, Rung: p.Spec.Rung, Quiet: quiet}
 	}
@@ -275,7 +277,7 @@ func (s *session) unplace(pl *probe.Placement) error {
 			leaning = append(leaning, other)
 		}
 	}
-	if err := s.downgrade(pl.Proc.Space, leaning, "another probe was near"); err != nil {
+	if err := s.jump.Downgrade(pl.Proc.Space, leaning, "another probe was near"); err != nil {
 		return err // jumps lean on what the site has displaced
 	}
 	return table.Remove([]*breakpoint.Site{site})
@@ -319,7 +321,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 			if pl.Proc != proc {
 				return false
 			}
-			if c := pl.Counter.In; over && s.ownCounter(pl) {
+			if c := pl.Counter.In; over && s.jump.OwnCounter(pl) {
 				if pl.Freeze(); c.Users == 0 {
 					unused = append(unused, c)
 				}

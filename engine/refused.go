@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
-	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // Where the code can't be patched, as in memory that is shared (the kernel answers EIO),
@@ -18,7 +19,7 @@ import (
 // watchInstead puts a debug register where a site could not be planted.
 func (s *session) watchInstead(p *probe.Probe, proc *inferior.Process, sp probe.Target, why error) error {
 	if sp.Why == "" {
-		sp.Why = reason(why)
+		sp.Why = jump.Reason(why)
 	}
 	err := s.plantWatch(p, proc, []probe.Target{sp})
 	switch {
@@ -28,23 +29,6 @@ func (s *session) watchInstead(p *probe.Probe, proc *inferior.Process, sp probe.
 		return fmt.Errorf("probe at %s: %w", sp.Addr, errForeignFull)
 	}
 	return fmt.Errorf("%w, and %w", why, ErrDebug)
-}
-
-// speak plants the traps of sites that have been quiet. The placements of one that the
-// kernel refuses go elsewhere, or are told why they are nowhere.
-func (s *session) speak(proc *inferior.Process, sites []*breakpoint.Site) error {
-	var errs []error
-	for _, site := range sites {
-		if s.loop.Procs[proc.PID] != proc {
-			break
-		}
-		if err := proc.Space.Table.Speak(site); ptrace.IsGone(err) {
-			errs = append(errs, err)
-		} else if err != nil {
-			errs = append(errs, s.refusedAt(proc, site, err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // refused takes its placements off a site that the kernel does not let be patched.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
@@ -102,7 +104,7 @@ func (s *session) leaveAll() error {
 func (s *session) leave(p *inferior.Process) error {
 	ps := s.loop.Sharing(p.Space)
 	s.noteLost(p.Space, p.Space.Table.Sites())
-	err := errStuck
+	err := jump.ErrStuck
 	if s.loop.HaltAll(ps).Stuck() == 0 {
 		err = s.makeResident(p, ps)
 	}
@@ -196,7 +198,7 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 			switch {
 			case pl.Proc != p || pl.Err != nil || pl.Site == nil && !pl.Watched():
 			case pl.Site == nil || !pl.Site.Jumps():
-				pl.Err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.Why, errStops.Error()))
+				pl.Err = fmt.Errorf("%w: %s", errNeedsUs, cmp.Or(pl.Why, jump.ErrStops.Error()))
 			case !pl.Second:
 				from, patch := pl.Site.Planted()
 				at.Places = append(at.Places, resident.Place{Name: pl.Name, Addr: uint64(pl.Addr), Before: pl.Hits.Load() - pl.Counter.Base, Exit: pl.Exit != nil,

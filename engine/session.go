@@ -7,12 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
@@ -49,10 +50,10 @@ type session struct {
 	guard  *guard.Guard
 	xol    *xol.XOL
 	inproc *inproc.InProcess
+	jump   *jump.Jumps
 
 	lives
 	planted
-	jumps
 	hits
 	loans
 	stays
@@ -83,15 +84,6 @@ type planted struct {
 	nextLook int64                        // when it may be looked for lost patches again
 }
 
-// jumps are the sites that are traps, and may be jumps later.
-type jumps struct {
-	// refusedAt is told of a site that the kernel does not let be patched, and why.
-	refusedAt func(*inferior.Process, *breakpoint.Site, error) error
-	returning bool // a process from another tracer, at present
-	near    map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
-	crowded map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
-}
-
 // hits is what serves a hit that stops.
 type hits struct {
 	machine interp.Machine // runs handlers
@@ -102,8 +94,8 @@ type hits struct {
 
 // loans are processes that other tracers have for a while.
 type loans struct {
-	away      map[int]*away
-	late      []*inferior.Task // that are kept from a call until no request is in progress
+	away map[int]*away
+	late []*inferior.Task // that are kept from a call until no request is in progress
 }
 
 // stays is what is known of resident probes.
@@ -120,7 +112,6 @@ func newSession(opts []Options) (*session, error) {
 	}
 	s := &session{isa: hostISA(), done: make(chan struct{}),
 		lives: lives{exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
-		jumps: jumps{near: map[*inferior.Process][]*breakpoint.Site{}, crowded: map[*inferior.Process][]*breakpoint.Site{}},
 		loans: loans{away: map[int]*away{}},
 	}
 	s.gates = map[*inferior.Process][]gate{}
@@ -129,7 +120,7 @@ func newSession(opts []Options) (*session, error) {
 	s.guard = guard.New(s.loop, s.remote)
 	s.xol = xol.New(s.loop, s.guard, s.isa)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
-	s.refusedAt = s.refused
+	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, s.refused)
 	if len(opts) == 1 {
 		s.opts = opts[0]
 		s.inproc.Resident = s.opts.Resident

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/arch"
@@ -47,7 +49,7 @@ func (s *session) step(t *inferior.Task) error {
 	kept := t.Kept
 	if site := t.Process.Space.Table.At(at); site != nil && site.Armed() && !xol.InSlot(t) {
 		// A hit first: it may stop, and may change where the task goes on.
-		if err := s.makeRoom(t.Process, []arch.Addr{at}, 1); err != nil {
+		if err := s.jump.MakeRoom(t.Process, []arch.Addr{at}, 1); err != nil {
 			return err
 		}
 		if err := s.loop.RunTo(t, func() bool { return xol.InSlot(t) || t.Kept != kept || s.xol.Elsewhere(t, at) }); err != nil {
@@ -118,7 +120,7 @@ func (s *session) plantStep(p *inferior.Process, at arch.Addr, f probe.Hook) (*p
 // gates that no probe's have taken with them, when no task of the process is kept stopped
 // any more.
 func (s *session) jumpAgain(p *inferior.Process) error {
-	if !s.anyNear(p) || !jumping {
+	if !s.jump.AnyNear(p) || !jump.Enabled {
 		return nil
 	}
 	for _, t := range p.Tasks {
@@ -127,12 +129,12 @@ func (s *session) jumpAgain(p *inferior.Process) error {
 		}
 	}
 	var sites []*breakpoint.Site
-	for _, site := range s.takeNear(p) {
+	for _, site := range s.jump.TakeNear(p) {
 		if site.Armed() && !site.Jumps() && !slices.Contains(sites, site) {
 			sites = append(sites, site)
 		}
 	}
-	err := s.upgrade(p, sites)
+	err := s.jump.Upgrade(p, sites)
 	if err == nil {
 		err = s.hookGated(p)
 	}

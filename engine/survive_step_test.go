@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
@@ -68,7 +70,7 @@ func plantOnce(pid int, where string) error {
 		return err
 	}
 	_, err = s.Register(ProbeSpec{Location: where})
-	if h, err2 := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee}); err2 == nil && jumping {
+	if h, err2 := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee}); err2 == nil && jump.Enabled {
 		_, err2 = s.Register(ProbeSpec{Location: where, Handler: h})
 		err = errors.Join(err, err2)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
@@ -155,7 +157,7 @@ func (s *session) retire(list []*probe.Probe) (at int64, err error) {
 		}
 		return errors.Join(errs...)
 	}, s.spacesOf(list)...)
-	errs := []error{err, s.restoreJumps(sites)}
+	errs := []error{err, s.jump.RestoreJumps(sites)}
 	for _, proc := range s.loop.Procs {
 		if proc.Space.Table.Retired() > manyRetired {
 			errs = append(errs, s.sweep(proc.Space))
@@ -196,9 +198,9 @@ func (s *session) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 	if len(own) > 0 {
 		all = proc.Space.Table.Sharing(own)
 		if others = served(all); len(others) == 0 && pause.Stuck() > 0 && slices.ContainsFunc(all, (*breakpoint.Site).Jumps) {
-			err = fmt.Errorf("%w: %w", errStuck, tasks.ErrBusy)
+			err = fmt.Errorf("%w: %w", jump.ErrStuck, tasks.ErrBusy)
 		}
-		if err = errors.Join(err, s.downgrade(proc.Space, others, "")); err != nil {
+		if err = errors.Join(err, s.jump.Downgrade(proc.Space, others, "")); err != nil {
 			for _, pl := range places {
 				pl.Freeze()
 			}

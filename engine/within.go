@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/jump"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/guard"
@@ -104,7 +106,7 @@ func (s *session) returns(t *inferior.Task, table *breakpoint.Table, stacks []pr
 	if isGo {
 		most = goruntime.SignalStack
 	}
-	words := stackWords(t.Process.Space, stacks, sp, most)
+	words := jump.StackWords(t.Process.Space, stacks, sp, most)
 	places := unwind.Signalled(s.isa, words)
 	if isGo {
 		places = unwind.Interrupted(s.isa, words, sp)

@@ -98,7 +98,7 @@ func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
 	if site := sites[0]; site != nil {
 		probe.Of(site).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: name, Addr: from}, Hook: goesAside(s, aside), Behind: behind, Aside: aside,
 			Site: site, Rung: site.Rung})
-		s.addNear(p, site)
+		s.jump.AddNear(p, site)
 	}
 	return errs[0]
 }

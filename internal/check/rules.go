@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/jump"},
 	{"engine/internal/probe"},
 	{"engine/internal/inproc"},
 	{"engine/internal/xol"},

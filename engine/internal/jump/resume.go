@@ -1,4 +1,4 @@
-package engine
+package jump
 
 import (
 	"fmt"
@@ -20,12 +20,12 @@ import (
 // free are the jumps in the middle of which no task is going to come back: what
 // a signal has interrupted there lies on its stack, or its goroutine's. Where one
 // is, the site is inside.
-func (s *session) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
+func (j *Jumps) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
 	if c.highest == 0 {
 		return ups, nil
 	}
-	for _, p := range s.loop.Sharing(space) {
-		s.eachStack(p, c.look, c.unknown)
+	for _, p := range j.loop.Sharing(space) {
+		j.eachStack(p, c.look, c.unknown)
 	}
 	for _, up := range ups {
 		switch err := c.why[up]; {
@@ -37,7 +37,7 @@ func (s *session) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upg
 			fallthrough
 		default:
 			c.forget(up)
-			s.giveUp(space, up, err)
+			j.giveUp(space, up, err)
 		}
 	}
 	return list, inside
@@ -54,10 +54,10 @@ type comeback struct {
 	why             map[*breakpoint.Upgrade]error
 }
 
-func (s *session) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
+func (j *Jumps) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
 	c := &comeback{at: make(map[arch.Addr]*breakpoint.Upgrade, 3*len(ups)), lowest: math.MaxUint64,
 		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
-	ps := s.loop.Sharing(space)
+	ps := j.loop.Sharing(space)
 	if len(ps) == 0 {
 		return c
 	}
@@ -104,7 +104,7 @@ func (c *comeback) unknown(m *symbols.Module, err error) {
 
 // eachStack looks at what is in use of the stacks of a process's halted tasks and
 // of its goroutines; unknown is for Go modules that do not tell these.
-func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
+func (j *Jumps) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
 	var list []goruntime.Goroutine
 	isGo := false
 	for _, m := range p.Modules {
@@ -124,14 +124,14 @@ func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unkn
 		if err != nil {
 			continue
 		}
-		sp := arch.Addr(r[s.isa.SPReg()])
+		sp := arch.Addr(r[j.isa.SPReg()])
 		sps = append(sps, sp)
 		switch {
 		case slices.ContainsFunc(list, func(g goruntime.Goroutine) bool { return g.Has(sp) }):
 		case isGo:
-			look(unwind.Interrupted(s.isa, stackWords(p.Space, stacks, sp, goruntime.SignalStack), sp))
+			look(unwind.Interrupted(j.isa, StackWords(p.Space, stacks, sp, goruntime.SignalStack), sp))
 		default:
-			look(stackWords(p.Space, stacks, sp, 256<<10))
+			look(StackWords(p.Space, stacks, sp, 256<<10))
 		}
 	}
 	for i := range list {
@@ -139,9 +139,9 @@ func (s *session) eachStack(p *inferior.Process, look func(words []uint64), unkn
 	}
 }
 
-// stackWords are the words of the stack that sp lies in, from there to its end,
+// StackWords are the words of the stack that sp lies in, from there to its end,
 // as far as a signal's frame can be: most bytes.
-func stackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most int) []uint64 {
+func StackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most int) []uint64 {
 	sp &^= 7
 	for _, m := range maps {
 		if sp >= m.Start && sp < m.End {
@@ -149,4 +149,16 @@ func stackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most
 		}
 	}
 	return nil
+}
+
+// Goroutines that Go's runtime has preempted by a signal come back to where that
+// was, on any thread, later: in the middle of what a jump is to displace, too.
+// The runtime does that to no goroutine in the stack check that most functions
+// begin with (cmd/internal/obj, StartUnsafePoint); of others, the goroutines'
+// stacks are looked at.
+
+// mayPark reports whether goroutines may be parked in the middle of what a jump of a
+// module displaces.
+func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
+	return m != nil && m.File.IsGo() && up.Splits() && !goruntime.BeginsWithCheck(up.Displaced())
 }

@@ -1,13 +1,12 @@
-package engine
+package jump
 
 import (
 	"slices"
 
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -16,23 +15,23 @@ import (
 // findRoom finds where a site's jump can lie: at the site, or before it, where the
 // instructions there lead to the site and have the room that the site has not; and
 // where what it displaces ends.
-func (s *session) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
-	oneEach := s.isa.JumpLen() == s.isa.MinInst()
+func (j *Jumps) findRoom(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (from, end arch.Addr, err error) {
+	oneEach := j.isa.JumpLen() == j.isa.MinInst()
 	if at, ok := stackCheck(site); ok && !oneEach { // there no goroutine is parked (mayPark)
-		if end, err := s.proveBefore(p, m, at, site); err == nil {
+		if end, err := j.proveBefore(p, m, at, site); err == nil {
 			return at, end, nil
 		}
 	}
-	end, err = s.proveJump(p, m, site.Addr, site, p.Space.Table.CodeAt(site))
+	end, err = j.proveJump(p, m, site.Addr, site, p.Space.Table.CodeAt(site))
 	if err == nil || probe.Of(site).List[0].Begins != 0 || m == nil || oneEach {
 		return site.Addr, end, err
 	}
-	for _, at := range m.File.Block(s.isa, site.Addr-m.Bias, breakpoint.MaxBack) {
+	for _, at := range m.File.Block(j.isa, site.Addr-m.Bias, breakpoint.MaxBack) {
 		from := at + m.Bias
-		if int(site.End()-from) < s.isa.JumpLen() {
+		if int(site.End()-from) < j.isa.JumpLen() {
 			continue
 		}
-		if end, err2 := s.proveBefore(p, m, from, site); err2 == nil {
+		if end, err2 := j.proveBefore(p, m, from, site); err2 == nil {
 			return from, end, nil
 		}
 		break // what lies further back has what is against this, too
@@ -51,19 +50,19 @@ func stackCheck(site *breakpoint.Site) (arch.Addr, bool) {
 }
 
 // proveBefore is proveJump for a jump that lies before its site.
-func (s *session) proveBefore(p *inferior.Process, m *symbols.Module, from arch.Addr, site *breakpoint.Site) (end arch.Addr, err error) {
+func (j *Jumps) proveBefore(p *inferior.Process, m *symbols.Module, from arch.Addr, site *breakpoint.Site) (end arch.Addr, err error) {
 	code := make([]byte, int(site.End()-from))
 	if err := p.Space.Table.ReadOriginal(from, code); err != nil {
 		return 0, err
 	}
-	return s.proveJump(p, m, from, site, code)
+	return j.proveJump(p, m, from, site, code)
 }
 
 // proveJump proves that nothing leads behind the start of what a jump displaces
 // that lies at from, up to the site's instruction, and says where that ends.
-func (s *session) proveJump(p *inferior.Process, m *symbols.Module, from arch.Addr, site *breakpoint.Site, code []byte) (end arch.Addr, err error) {
-	n := max(s.isa.JumpLen(), int(site.Addr-from)+1)
-	insts, err := s.isa.Run(code, from, n)
+func (j *Jumps) proveJump(p *inferior.Process, m *symbols.Module, from arch.Addr, site *breakpoint.Site, code []byte) (end arch.Addr, err error) {
+	n := max(j.isa.JumpLen(), int(site.Addr-from)+1)
+	insts, err := j.isa.Run(code, from, n)
 	if err != nil {
 		return 0, err
 	}
@@ -87,25 +86,25 @@ func (s *session) proveJump(p *inferior.Process, m *symbols.Module, from arch.Ad
 	switch {
 	case p.Space.Dispatches && slices.ContainsFunc(insts, func(in arch.Inst) bool { return in.Kind == arch.KindSyscall }):
 		return 0, errCallInside
-	case (isGo || s.inproc.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults && !(isGo && in.Follows) }):
+	case (isGo || j.inproc.Resident) && slices.ContainsFunc(may, func(in arch.Inst) bool { return in.Faults && !(isGo && in.Follows) }):
 		return 0, errFaults
 	case isGo && len(insts) > 1 && insts[0].Kind == arch.KindNop && insts[1].Kind == arch.KindCall:
 		return 0, errGoNop // runtime.goexit, also where nobody names it
-	case m == nil && len(insts) == 1 && s.isa.MinInst() == 4:
+	case m == nil && len(insts) == 1 && j.isa.MinInst() == 4:
 		return end, nil
 	case m == nil:
 		return 0, symbols.ErrNoFunc
 	}
 	at := from - m.Bias
-	if s.isa.MinInst() == 4 {
-		return end, m.File.Undisturbed(s.isa, at, n, nil) // nothing computed leads there: see Run
+	if j.isa.MinInst() == 4 {
+		return end, m.File.Undisturbed(j.isa, at, n, nil) // nothing computed leads there: see Run
 	}
 	var inner []arch.Addr
 	for _, in := range insts[:len(insts)-1] {
 		at += arch.Addr(in.Len)
 		inner = append(inner, at)
 	}
-	return end, m.File.Undisturbed(s.isa, from-m.Bias, n, inner)
+	return end, m.File.Undisturbed(j.isa, from-m.Bias, n, inner)
 }
 
 // behindFirst are the instructions behind the first that does anything.
@@ -127,7 +126,7 @@ func behind(insts []arch.Inst, n int) []arch.Inst {
 }
 
 // continues is whether a function's start is somewhere in the middle of another.
-func (s *session) continues(m *symbols.Module, site arch.Addr) bool {
+func (j *Jumps) continues(m *symbols.Module, site arch.Addr) bool {
 	fn, ok := m.File.FunctionAt(site - m.Bias)
-	return !ok || m.File.Continues(s.isa, fn)
+	return !ok || m.File.Continues(j.isa, fn)
 }

@@ -1,4 +1,4 @@
-package engine
+package jump
 
 import (
 	"github.com/ptracer/ptracer/arch"
@@ -15,16 +15,24 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
+// gateCode writes what a gate does.
+func (j *Jumps) gateCode(b *arch.Buffer, gate *probe.Placement, p *inferior.Process) error {
+	if gate.Aside != 0 {
+		return j.isa.WrapperGate(b, gate.Aside)
+	}
+	return j.isa.SigactionGate(b, gate.Behind, p.PID)
+}
+
 // What runs behind jumps: the code of a site's probes.
 
 // codeOf is what writes what is done at a site.
-func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
+func (j *Jumps) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
 	list := probe.Of(site).List
 	gate := probe.GateOf(site)
 	if gate != nil && len(list) == 1 {
-		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, s.gateCode(b, gate, p) }, nil
+		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, j.gateCode(b, gate, p) }, nil
 	}
-	way, err := s.wayAt(m, site)
+	way, err := j.wayAt(m, site)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +43,7 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 		if pl == gate {
 			continue
 		}
-		ps, err := s.pieces(p, m, pl, way, counted)
+		ps, err := j.pieces(p, m, pl, way, counted)
 		if err != nil {
 			return nil, err
 		}
@@ -53,24 +61,24 @@ func (s *session) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoin
 			}
 		}
 		if gate != nil {
-			return nil, s.gateCode(b, gate, p)
+			return nil, j.gateCode(b, gate, p)
 		}
 		if len(sometimes) == 0 {
 			return nil, nil
 		}
-		return s.whenLeaving(b, site, inside, sometimes)
+		return j.whenLeaving(b, site, inside, sometimes)
 	}, nil
 }
 
 // wayAt says on what way code runs at a site.
-func (s *session) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
+func (j *Jumps) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
 	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
 	var start, flags, exit, sometimes bool
 	for _, pl := range probe.Of(site).List {
 		start, flags, exit, sometimes = start || pl.Begins != 0, flags || pl.Flags, exit || pl.Exit != nil, sometimes || pl.Sometimes()
 	}
 	if start {
-		way.Flags = flags || m == nil || s.continues(m, site.Addr) // no calling convention has any at a function's start
+		way.Flags = flags || m == nil || j.continues(m, site.Addr) // no calling convention has any at a function's start
 	}
 	if m == nil || !m.File.IsGo() {
 		return way, nil
@@ -81,15 +89,15 @@ func (s *session) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, 
 	case sometimes && site.Inst.Kind == arch.KindJumpIndirect:
 		return way, errExit // to tell takes more of the stack than there may be
 	}
-	way.Stack, way.Skip = goStack, goSkip
+	way.Stack, way.Skip = GoStack, goSkip
 	return way, nil
 }
 
 // whenLeaving writes pieces in front of a jump that are for when it leaves its
 // function. How long the code is that tells does not depend on what it skips.
-func (s *session) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]arch.Addr, pieces []handler.Piece) ([]arch.Fix, error) {
+func (j *Jumps) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]arch.Addr, pieces []handler.Piece) ([]arch.Fix, error) {
 	start := len(b.Code)
-	if _, err := s.isa.Leaves(b, site.Code(), site.Addr, inside, 0); err != nil {
+	if _, err := j.isa.Leaves(b, site.Code(), site.Addr, inside, 0); err != nil {
 		return nil, err
 	}
 	code, err := handler.Native(pieces, b.PC())
@@ -97,7 +105,7 @@ func (s *session) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2
 		return nil, err
 	}
 	b.Code = b.Code[:start]
-	fixes, err := s.isa.Leaves(b, site.Code(), site.Addr, inside, len(code))
+	fixes, err := j.isa.Leaves(b, site.Code(), site.Addr, inside, len(code))
 	b.Bytes(code...)
 	return fixes, err
 }
@@ -106,37 +114,37 @@ func (s *session) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2
 // ABI; of arm64, Go keeps the frame pointer there).
 var redZone = map[bool]int{true: 128, false: 16}[ptrace.OnePC]
 
-// goStack is how much of a goroutine's stack is taken: functions may begin, and
+// GoStack is how much of a goroutine's stack is taken: functions may begin, and
 // end, with next to nothing left of it. There nothing lies below the stack pointer,
 // but for arm64's frame pointer.
-const goStack = 64
+const GoStack = 64
 
 var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
 
 // pieces are the programs that do what a placement does: count, where that is not
 // done for another yet and a hit there is one more, and its handler's.
-func (s *session) pieces(p *inferior.Process, m *symbols.Module, pl *probe.Placement, way compile.Way, counted map[*inproc.Tally]bool) (list []handler.Piece, err error) {
+func (j *Jumps) pieces(p *inferior.Process, m *symbols.Module, pl *probe.Placement, way compile.Way, counted map[*inproc.Tally]bool) (list []handler.Piece, err error) {
 	if pl.Counter.In == nil && !pl.Second {
-		if err := s.newCounter(pl); err != nil {
+		if err := j.newCounter(pl); err != nil {
 			return nil, err
 		}
 	}
 	way.Cookie, way.FuncIP = pl.Probe.Spec.Cookie, uint64(pl.Addr)
 	h := pl.Probe.Handler
 	add := func(r *verify.Result, set *maps.Set, moved int, v *inproc.Variant) error {
-		at, err := s.inproc.Share(p, set, pl.Addr)
+		at, err := j.inproc.Share(p, set, pl.Addr)
 		if err != nil {
 			return err
 		}
 		var lib *inproc.Library
-		by := s.inproc.Finds(p, m, way, v != nil)
+		by := j.inproc.Finds(p, m, way, v != nil)
 		switch {
 		case v != nil:
-			lib, err = s.inproc.LibraryFor(p, h, v, at, pl.Addr, by)
+			lib, err = j.inproc.LibraryFor(p, h, v, at, pl.Addr, by)
 		case by == inproc.ByLine:
-			lib, err = s.inproc.ClaimFor(p, pl.Addr)
+			lib, err = j.inproc.ClaimFor(p, pl.Addr)
 		default:
-			lib, err = s.inproc.Library(p, nil, pl.Addr, by, helper.Env{}, nil)
+			lib, err = j.inproc.Library(p, nil, pl.Addr, by, helper.Env{}, nil)
 		}
 		if err != nil {
 			return err
