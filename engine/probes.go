@@ -154,7 +154,7 @@ func (s *session) plantSpots(p *probe.Probe, proc *inferior.Process, spots []pro
 		return nil
 	}
 	if h := p.Handler; h != nil && h.Kernel != nil {
-		return s.plantKernel(p, proc, spots)
+		return s.plantKernel(p, proc, spots, s.place)
 	}
 	if p.Spec.Rung == breakpoint.Hardware {
 		return s.plantWatch(p, proc, spots)
@@ -287,7 +287,7 @@ func (s *session) unplace(pl *probe.Placement) error {
 // more: it is to be removed.
 func (s *session) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 	if pl.Rung == breakpoint.Hardware {
-		return nil, s.removeWatch(pl)
+		return nil, s.removeWatches(pl.Proc, pl)
 	}
 	if pl.Link != nil {
 		s.unlink(pl)
@@ -332,7 +332,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 		})
 	}
 	s.inproc.SpareCounters(unused)
-	delete(s.watches, proc)
+	s.forgetWatches(proc)
 	s.closeLater()
 }
 

@@ -76,7 +76,7 @@ type lives struct {
 type planted struct {
 	probes   []*probe.Probe // by id-1
 	spaces   int            // how many have a number
-	watches  watches
+	watches  map[*inferior.Process]*watches
 	ifuncs   map[ifuncKey]*probe.IFunc
 	gates    map[*inferior.Process][]gate // that are being made
 	cut      []*kernel.Link               // see unlink
@@ -114,6 +114,7 @@ func newSession(opts []Options) (*session, error) {
 		lives: lives{exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
 		loans: loans{away: map[int]*away{}},
 	}
+	s.watches = map[*inferior.Process]*watches{}
 	s.gates = map[*inferior.Process][]gate{}
 	s.loop = tasks.New(s)
 	s.remote = remote.New(s.loop, s.isa)
@@ -171,7 +172,7 @@ func (s *session) End(fell bool) {
 	if s.past == nil {
 		_ = s.cache.Close() // else symbols are still to be read: the files close themselves
 	}
-	s.closing.Wait()
+	s.waitLinks()
 	s.endStore()
 	s.Queue.End()
 	if !fell {

@@ -32,8 +32,8 @@ const kernelReason = "a uprobe of the kernel's"
 // plantKernel attaches a handler in the kernel, by uprobes of one process. Where
 // a function returns they are at its own returns: the kernel's way, to change
 // return addresses on the stack, is not survived by Go programs, nor by C++
-// exceptions.
-func (s *session) plantKernel(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
+// exceptions. Each placement is given to place.
+func (s *session) plantKernel(p *probe.Probe, proc *inferior.Process, spots []probe.Target, place func(*probe.Placement)) error {
 	h := p.Handler
 	spots = slices.DeleteFunc(spots, func(sp probe.Target) bool { // the kernel's probes are at what all mappings of a file show
 		m := proc.ModuleAt(sp.Addr)
@@ -42,7 +42,7 @@ func (s *session) plantKernel(p *probe.Probe, proc *inferior.Process, spots []pr
 	var errs []error
 	for _, at := range p.Points() {
 		for _, v := range h.Variants {
-			errs = append(errs, s.attachVariant(p, proc, spots, at, v))
+			errs = append(errs, s.attachVariant(p, proc, spots, at, v, place))
 		}
 	}
 	return errors.Join(errs...)
@@ -50,7 +50,7 @@ func (s *session) plantKernel(p *probe.Probe, proc *inferior.Process, spots []pr
 
 // attachVariant attaches one of a handler's programs, as functions of one convention run
 // it, to those of the spots that are for it.
-func (s *session) attachVariant(p *probe.Probe, proc *inferior.Process, spots []probe.Target, at build.Point, v *inproc.Variant) error {
+func (s *session) attachVariant(p *probe.Probe, proc *inferior.Process, spots []probe.Target, at build.Point, v *inproc.Variant, place func(*probe.Placement)) error {
 	var places []*probe.Placement
 	var locs []kernel.Location
 	for _, sp := range spots {
@@ -68,7 +68,7 @@ func (s *session) attachVariant(p *probe.Probe, proc *inferior.Process, spots []
 		default:
 			places, locs = append(places, pl), append(locs, loc)
 		}
-		s.place(pl)
+		place(pl)
 	}
 	if len(locs) == 0 {
 		return nil
@@ -166,6 +166,9 @@ func (s *session) closeLater() {
 		s.closing.Go(func() { _ = closeLinks(list) })
 	}
 }
+
+// waitLinks returns when these are away.
+func (s *session) waitLinks() { s.closing.Wait() }
 
 // unlinkAll takes the uprobes of a handler away. At the session's end there are
 // none.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
@@ -15,9 +16,9 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
-// watches are the hardware probes: for each process the same debug registers
-// in all its tasks, set while they stand, and in new tasks at their first stop.
-type watches map[*inferior.Process]*[ptrace.MaxDebug]*probe.Placement
+// watches are what serves a process's debug registers, the same in all its tasks: they are set
+// while these stand, and in new tasks at their first stop.
+type watches [ptrace.MaxDebug]*probe.Placement
 
 // ErrDebug is of a process that has no debug register left.
 var ErrDebug = errors.New("all debug registers of the process are in use")
@@ -27,37 +28,43 @@ var errForeignFull = fmt.Errorf("%w (another debugger's trap, or a uprobe, lies 
 
 // plantWatch puts a probe into debug registers.
 func (s *session) plantWatch(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
-	if s.watches == nil {
-		s.watches = watches{}
+	added, err := s.takeWatches(p, proc, spots)
+	if err == nil {
+		err = s.guardSpace(proc, spots[0].Addr, 1)
 	}
+	if err == nil {
+		err = s.setAllWatches(proc)
+	}
+	if err != nil {
+		return errors.Join(err, s.removeWatches(proc, added...))
+	}
+	for _, pl := range added {
+		s.place(pl)
+	}
+	return nil
+}
+
+// takeWatches notes which debug registers of a process are to serve a probe. With an error it is
+// those that it has noted.
+func (s *session) takeWatches(p *probe.Probe, proc *inferior.Process, spots []probe.Target) (added []*probe.Placement, err error) {
 	w := s.watches[proc]
 	if w == nil {
-		w = new([ptrace.MaxDebug]*probe.Placement)
+		w = new(watches)
 		s.watches[proc] = w
 	}
-	var added []int
 	for _, sp := range spots {
-		i := freeWatch(w)
-		if i < 0 {
-			return errors.Join(fmt.Errorf("probe at %s: %w", sp.Addr, ErrDebug), s.dropWatches(proc, added))
-		}
-		if ptrace.DebugBefore && p.Spec.Watch == Execute && isUprobe(proc.Space, sp.Addr) {
-			return errors.Join(fmt.Errorf("probe at %s: %w", sp.Addr, errUprobe), s.dropWatches(proc, added))
+		i := slices.Index(w[:], nil)
+		switch {
+		case i < 0:
+			return added, fmt.Errorf("probe at %s: %w", sp.Addr, ErrDebug)
+		case ptrace.DebugBefore && p.Spec.Watch == Execute && isUprobe(proc.Space, sp.Addr):
+			return added, fmt.Errorf("probe at %s: %w", sp.Addr, errUprobe)
 		}
 		w[i] = sp.Placement(p, proc)
 		w[i].Rung = breakpoint.Hardware
-		added = append(added, i)
+		added = append(added, w[i])
 	}
-	if err := s.guardSpace(proc, spots[0].Addr, 1); err != nil {
-		return errors.Join(err, s.dropWatches(proc, added))
-	}
-	if err := s.setAllWatches(proc); err != nil {
-		return errors.Join(err, s.dropWatches(proc, added))
-	}
-	for _, i := range added {
-		s.place(w[i])
-	}
-	return nil
+	return added, nil
 }
 
 // errUprobe is of an instruction that a debug register can't serve: a task that was
@@ -86,30 +93,31 @@ func (s *session) watchesCode(proc *inferior.Process, addr arch.Addr) bool {
 	return false
 }
 
-func freeWatch(w *[ptrace.MaxDebug]*probe.Placement) int {
-	for i, pl := range w {
-		if pl == nil {
-			return i
-		}
+// removeWatches takes placements out of a process's debug registers.
+func (s *session) removeWatches(proc *inferior.Process, list ...*probe.Placement) error {
+	w := s.watches[proc]
+	if w == nil {
+		return nil
 	}
-	return -1
-}
-
-func (s *session) dropWatches(proc *inferior.Process, which []int) error {
-	for _, i := range which {
-		s.watches[proc][i] = nil
+	for i := range w {
+		if w[i] != nil && slices.Contains(list, w[i]) {
+			w[i] = nil
+		}
 	}
 	return s.setAllWatches(proc)
 }
 
-func (s *session) removeWatch(pl *probe.Placement) error {
-	w := s.watches[pl.Proc]
-	for i := range w {
-		if w[i] == pl {
-			return s.dropWatches(pl.Proc, []int{i})
-		}
+// forgetWatches forgets what serves a process's debug registers.
+func (s *session) forgetWatches(proc *inferior.Process) { delete(s.watches, proc) }
+
+// watchesHit are what serves the debug registers of a task, these, and of which the task has met
+// what they wait for.
+func (s *session) watchesHit(t *inferior.Task, info *ptrace.SigInfo) (w *watches, regs [ptrace.MaxDebug]ptrace.Debug, bits uint8, err error) {
+	regs, any := s.settings(t.Process)
+	if any {
+		bits, err = ptrace.DebugHit(t.TID, info, &regs)
 	}
-	return nil
+	return s.watches[t.Process], regs, bits, err
 }
 
 // settings are the debug registers that a process's tasks should have.
@@ -176,15 +184,7 @@ func (s *session) clearWatches(t *inferior.Task) error {
 
 // onWatch tells the hits of debug registers.
 func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err error) {
-	w := s.watches[t.Process]
-	if w == nil {
-		return false, nil
-	}
-	regs, any := s.settings(t.Process)
-	if !any {
-		return false, nil
-	}
-	bits, err := ptrace.DebugHit(t.TID, info, &regs)
+	w, regs, bits, err := s.watchesHit(t, info)
 	if err != nil || bits == 0 {
 		return false, err
 	}
