@@ -141,7 +141,7 @@ func (s *session) leaveHere(t *inferior.Task) error {
 	if err := s.xol.LeaveSlot(t, false); err != nil {
 		return err
 	}
-	err := s.clearWatches(t)
+	err := s.watch.Clear(t)
 	return errors.Join(err, t.Flush())
 }
 

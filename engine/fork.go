@@ -104,7 +104,7 @@ func (s *session) onStale(t *inferior.Task) error {
 		return s.release(p)
 	}
 	s.rescan(p)
-	err := s.setWatches(t)
+	err := s.watch.Set(t)
 	return errors.Join(err, s.loop.Unhalt(t))
 }
 

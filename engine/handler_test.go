@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/watch"
+
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/cilium/ebpf/asm"
@@ -523,7 +525,7 @@ func TestKernelBesideTraps(t *testing.T) {
 	switch {
 	case !ptrace.DebugBefore && err != nil:
 		t.Fatal(err)
-	case ptrace.DebugBefore && !errors.Is(err, errUprobe):
+	case ptrace.DebugBefore && !errors.Is(err, watch.ErrUprobe):
 		t.Errorf("beside a uprobe: %v", err)
 	}
 	watch := register(t, s, ProbeSpec{Location: "run", Rung: breakpoint.Hardware})

@@ -95,7 +95,7 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 	if err := s.inproc.NoteThread(t); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "task %d: its ids: %v", t.TID, err)
 	}
-	if err := s.setWatches(t); err != nil {
+	if err := s.watch.Set(t); err != nil {
 		s.warn(p, "task %d: hardware probes: %v", t.TID, err)
 	}
 	if err := s.jump.WatchLines(t); err != nil && !ptrace.IsGone(err) {

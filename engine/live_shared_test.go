@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/watch"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
@@ -66,7 +68,7 @@ func TestSharedRefused(t *testing.T) {
 	for {
 		id, err := s.Register(ProbeSpec{Location: inShared})
 		if err != nil {
-			if !errors.Is(err, breakpoint.ErrRefused) || !errors.Is(err, ErrDebug) {
+			if !errors.Is(err, breakpoint.ErrRefused) || !errors.Is(err, watch.ErrDebug) {
 				t.Errorf("all in use: %v", err)
 			}
 			break

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/watch"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -40,7 +42,7 @@ func TestHardwareFull(t *testing.T) {
 	p := launch(t, "hot", "sha256", "2")
 	s := attach(t, p.pid)
 	id := register(t, s, ProbeSpec{Location: "sha256", Rung: breakpoint.Hardware})
-	if _, err := s.Register(ProbeSpec{Location: "sha256+*", Rung: breakpoint.Hardware}); !errors.Is(err, ErrDebug) {
+	if _, err := s.Register(ProbeSpec{Location: "sha256+*", Rung: breakpoint.Hardware}); !errors.Is(err, watch.ErrDebug) {
 		t.Errorf("error %v", err)
 	}
 	more := register(t, s, ProbeSpec{Location: "compare", Rung: breakpoint.Hardware})
@@ -74,7 +76,7 @@ func TestForeignFull(t *testing.T) {
 	id = register(t, s, ProbeSpec{Location: "sha256+*"})
 	full := 0
 	for _, pl := range s.Placements(id)[:many] {
-		if errors.Is(pl.Err, ErrDebug) && errors.Is(pl.Err, breakpoint.ErrForeign) {
+		if errors.Is(pl.Err, watch.ErrDebug) && errors.Is(pl.Err, breakpoint.ErrForeign) {
 			full++
 		} else if pl.Err != nil || pl.Rung != breakpoint.Hardware {
 			t.Errorf("%+v", pl)

@@ -287,7 +287,7 @@ func (s *session) unplace(pl *probe.Placement) error {
 // more: it is to be removed.
 func (s *session) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 	if pl.Rung == breakpoint.Hardware {
-		return nil, s.removeWatches(pl.Proc, pl)
+		return nil, s.watch.Remove(pl.Proc, pl)
 	}
 	if pl.Link != nil {
 		s.unlink(pl)
@@ -332,7 +332,7 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 		})
 	}
 	s.inproc.SpareCounters(unused)
-	s.forgetWatches(proc)
+	s.watch.Forget(proc)
 	s.closeLater()
 }
 

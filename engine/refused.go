@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/watch"
+
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/ptracer/ptracer/engine/internal/probe"
@@ -23,12 +25,12 @@ func (s *session) watchInstead(p *probe.Probe, proc *inferior.Process, sp probe.
 	}
 	err := s.plantWatch(p, proc, []probe.Target{sp})
 	switch {
-	case !errors.Is(err, ErrDebug):
+	case !errors.Is(err, watch.ErrDebug):
 		return err
 	case errors.Is(why, breakpoint.ErrForeign):
-		return fmt.Errorf("probe at %s: %w", sp.Addr, errForeignFull)
+		return fmt.Errorf("probe at %s: %w", sp.Addr, watch.ErrForeignFull)
 	}
-	return fmt.Errorf("%w, and %w", why, ErrDebug)
+	return fmt.Errorf("%w, and %w", why, watch.ErrDebug)
 }
 
 // refused takes its placements off a site that the kernel does not let be patched.

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/watch"
+
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/ptracer/ptracer/engine/internal/probe"
@@ -35,6 +37,7 @@ var (
 	ErrNoProbe    = errors.New("no such probe")
 	ErrSeccomp    = remote.ErrSeccomp
 	ErrDispatch   = remote.ErrDispatch
+	ErrDebug      = watch.ErrDebug
 	ErrEnded      = tasks.ErrEnded  // the session is over
 	ErrFailed     = tasks.ErrFailed // it could not go on; it is an ErrEnded, too
 )
@@ -51,6 +54,7 @@ type session struct {
 	xol    *xol.XOL
 	inproc *inproc.InProcess
 	jump   *jump.Jumps
+	watch  *watch.Registers
 
 	lives
 	planted
@@ -76,7 +80,6 @@ type lives struct {
 type planted struct {
 	probes   []*probe.Probe // by id-1
 	spaces   int            // how many have a number
-	watches  map[*inferior.Process]*watches
 	ifuncs   map[ifuncKey]*probe.IFunc
 	gates    map[*inferior.Process][]gate // that are being made
 	cut      []*kernel.Link               // see unlink
@@ -114,12 +117,12 @@ func newSession(opts []Options) (*session, error) {
 		lives: lives{exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
 		loans: loans{away: map[int]*away{}},
 	}
-	s.watches = map[*inferior.Process]*watches{}
 	s.gates = map[*inferior.Process][]gate{}
 	s.loop = tasks.New(s)
 	s.remote = remote.New(s.loop, s.isa)
 	s.guard = guard.New(s.loop, s.remote)
 	s.xol = xol.New(s.loop, s.guard, s.isa)
+	s.watch = watch.New(s.loop, s.guard)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, s.refused)
 	if len(opts) == 1 {

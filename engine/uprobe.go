@@ -121,7 +121,7 @@ func (s *session) kernelLocation(p *probe.Probe, proc *inferior.Process, sp prob
 	if site := proc.Space.Table.At(sp.Addr); site != nil && site.Rung != breakpoint.Hardware {
 		return kernel.Location{}, errOccupied
 	}
-	if ptrace.DebugBefore && s.watchesCode(proc, sp.Addr) { // see errUprobe
+	if ptrace.DebugBefore && s.watch.Code(proc, sp.Addr) { // see errUprobe
 		return kernel.Location{}, errOccupied
 	}
 	for _, m := range proc.Modules {
