@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
+
 	"github.com/ptracer/ptracer/engine/internal/watch"
 
 	"github.com/ptracer/ptracer/engine/internal/jump"
@@ -517,7 +519,7 @@ func TestKernelBesideTraps(t *testing.T) {
 	trap := register(t, s, ProbeSpec{Location: "step"})
 	h := openHandler(t, s, HandlerSpec{Name: "count", Where: handler.Kernel})
 	defer h.Close()
-	if _, err := s.Register(ProbeSpec{Location: "step", Handler: h}); !errors.Is(err, errOccupied) {
+	if _, err := s.Register(ProbeSpec{Location: "step", Handler: h}); !errors.Is(err, uprobe.ErrOccupied) {
 		t.Errorf("beside a trap: %v", err)
 	}
 	register(t, s, ProbeSpec{Location: "leaf", Handler: h})
@@ -529,7 +531,7 @@ func TestKernelBesideTraps(t *testing.T) {
 		t.Errorf("beside a uprobe: %v", err)
 	}
 	watch := register(t, s, ProbeSpec{Location: "run", Rung: breakpoint.Hardware})
-	if _, err := s.Register(ProbeSpec{Location: "run", Handler: h}); ptrace.DebugBefore && !errors.Is(err, errOccupied) {
+	if _, err := s.Register(ProbeSpec{Location: "run", Handler: h}); ptrace.DebugBefore && !errors.Is(err, uprobe.ErrOccupied) {
 		t.Errorf("beside a debug register: %v", err)
 	}
 	p.goOn()

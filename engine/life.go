@@ -193,7 +193,7 @@ func (s *session) onExec(t *inferior.Task) error {
 	t.Fresh = false
 	ignored := p.Space.Guard.Installed && guard.OwnAction(p).Handler == ptrace.SigIgn
 	s.leaveSpace(p)
-	s.waitLinks() // the old uprobes are of this process: a hit would count twice
+	s.uprobe.Wait() // the old uprobes are of this process: a hit would count twice
 	mem, err := ptrace.OpenMemory(p.PID)
 	if err != nil {
 		return err

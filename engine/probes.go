@@ -154,7 +154,7 @@ func (s *session) plantSpots(p *probe.Probe, proc *inferior.Process, spots []pro
 		return nil
 	}
 	if h := p.Handler; h != nil && h.Kernel != nil {
-		return s.plantKernel(p, proc, spots, s.place)
+		return s.uprobe.Plant(p, proc, spots, s.place)
 	}
 	if p.Spec.Rung == breakpoint.Hardware {
 		return s.plantWatch(p, proc, spots)
@@ -290,7 +290,7 @@ func (s *session) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 		return nil, s.watch.Remove(pl.Proc, pl)
 	}
 	if pl.Link != nil {
-		s.unlink(pl)
+		s.uprobe.Cut(pl)
 		return nil, nil
 	}
 	c := pl.Counter.In
@@ -327,13 +327,13 @@ func (s *session) dropPlacements(proc *inferior.Process) {
 				}
 			}
 			pl.Site, pl.Over = nil, true
-			s.unlink(pl)
+			s.uprobe.Cut(pl)
 			return pl.Count() == 0 && (pl.Child || len(proc.Ancestors) > 0 && p.Spare(pl))
 		})
 	}
 	s.inproc.SpareCounters(unused)
 	s.watch.Forget(proc)
-	s.closeLater()
+	s.uprobe.CloseLater()
 }
 
 // inherit gives a forked child's sites the placements of the parent's.

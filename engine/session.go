@@ -3,9 +3,10 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 
 	"github.com/ptracer/ptracer/engine/internal/watch"
 
@@ -18,7 +19,6 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/interp"
-	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -55,6 +55,7 @@ type session struct {
 	inproc *inproc.InProcess
 	jump   *jump.Jumps
 	watch  *watch.Registers
+	uprobe *uprobe.Links
 
 	lives
 	planted
@@ -82,8 +83,6 @@ type planted struct {
 	spaces   int            // how many have a number
 	ifuncs   map[ifuncKey]*probe.IFunc
 	gates    map[*inferior.Process][]gate // that are being made
-	cut      []*kernel.Link               // see unlink
-	closing  sync.WaitGroup               // of those that are being taken away
 	nextLook int64                        // when it may be looked for lost patches again
 }
 
@@ -123,6 +122,7 @@ func newSession(opts []Options) (*session, error) {
 	s.guard = guard.New(s.loop, s.remote)
 	s.xol = xol.New(s.loop, s.guard, s.isa)
 	s.watch = watch.New(s.loop, s.guard)
+	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, s.refused)
 	if len(opts) == 1 {
@@ -175,7 +175,7 @@ func (s *session) End(fell bool) {
 	if s.past == nil {
 		_ = s.cache.Close() // else symbols are still to be read: the files close themselves
 	}
-	s.waitLinks()
+	s.uprobe.Wait()
 	s.endStore()
 	s.Queue.End()
 	if !fell {

@@ -2,173 +2,14 @@ package engine
 
 import (
 	"errors"
-	"fmt"
-	"slices"
-	"syscall"
 
-	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
-	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
-	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/procfs"
-	"github.com/ptracer/ptracer/symbols"
 )
-
-// errConditional is of an exit that is one only sometimes.
-var errConditional = errors.New("a jump that may leave the function or not: the kernel can't ask")
-
-// errOccupied is of a place with a trap of ours: the kernel would take it for its
-// own, and we would not hear of its hits any more.
-var errOccupied = errors.New("a probe that stops is there already: run the handler in the engine")
-
-// kernelReason is why there is no rung: the kernel has its own.
-const kernelReason = "a uprobe of the kernel's"
-
-// plantKernel attaches a handler in the kernel, by uprobes of one process. Where
-// a function returns they are at its own returns: the kernel's way, to change
-// return addresses on the stack, is not survived by Go programs, nor by C++
-// exceptions. Each placement is given to place.
-func (s *session) plantKernel(p *probe.Probe, proc *inferior.Process, spots []probe.Target, place func(*probe.Placement)) error {
-	h := p.Handler
-	spots = slices.DeleteFunc(spots, func(sp probe.Target) bool { // the kernel's probes are at what all mappings of a file show
-		m := proc.ModuleAt(sp.Addr)
-		return m != nil && m.Part
-	})
-	var errs []error
-	for _, at := range p.Points() {
-		for _, v := range h.Variants {
-			errs = append(errs, s.attachVariant(p, proc, spots, at, v, place))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// attachVariant attaches one of a handler's programs, as functions of one convention run
-// it, to those of the spots that are for it.
-func (s *session) attachVariant(p *probe.Probe, proc *inferior.Process, spots []probe.Target, at build.Point, v *inproc.Variant, place func(*probe.Placement)) error {
-	var places []*probe.Placement
-	var locs []kernel.Location
-	for _, sp := range spots {
-		if sp.Point != at || sp.Run != v {
-			continue
-		}
-		pl := sp.Placement(p, proc)
-		pl.Why = kernelReason
-		loc, err := s.kernelLocation(p, proc, sp)
-		switch {
-		case err != nil:
-			pl.Err = err
-		case sp.Exit != nil && sp.Exit.Tail && p.Handler.ReadsResult:
-			continue // the result is not there yet
-		default:
-			places, locs = append(places, pl), append(locs, loc)
-		}
-		place(pl)
-	}
-	if len(locs) == 0 {
-		return nil
-	}
-	index := 0
-	if at == build.Exit && v.In.Entry != nil {
-		index = 1
-	}
-	return attachMost(places, locs, func(locs []kernel.Location) (*kernel.Link, error) {
-		return v.Kernel.Attach(index, locs, kernel.Options{PID: proc.PID})
-	})
-}
-
-// errInstruction is of a place where the kernel has no uprobe.
-var errInstruction = errors.New("the kernel can't put a uprobe on this instruction")
-
-// notSupp is the kernel's own ENOTSUPP, which libraries do not know
-// (include/linux/errno.h).
-const notSupp = syscall.Errno(524)
-
-// attachMost attaches uprobes to those of the places where the kernel can have
-// one: it refuses all for the sake of one, and does not say which.
-func attachMost(places []*probe.Placement, locs []kernel.Location, attach func([]kernel.Location) (*kernel.Link, error)) error {
-	link, err := attach(locs)
-	switch n := len(locs); {
-	case err == nil:
-		places[0].Link = link // the others go with it
-		return nil
-	case errors.Is(err, notSupp) && n > 1:
-		err := attachMost(places[:n/2], locs[:n/2], attach)
-		return errors.Join(err, attachMost(places[n/2:], locs[n/2:], attach))
-	case errors.Is(err, notSupp):
-		places[0].Err = errInstruction
-		return nil
-	}
-	for _, pl := range places {
-		pl.Err = err
-	}
-	return err
-}
-
-// kernelLocation is a place as the kernel wants it: a file, and an offset in it.
-func (s *session) kernelLocation(p *probe.Probe, proc *inferior.Process, sp probe.Target) (kernel.Location, error) {
-	if sp.Exit != nil && !sp.Exit.Always {
-		return kernel.Location{}, errConditional
-	}
-	if !kernel.CanProbe(sp.Orig) {
-		return kernel.Location{}, errInstruction
-	}
-	if site := proc.Space.Table.At(sp.Addr); site != nil && site.Rung != breakpoint.Hardware {
-		return kernel.Location{}, errOccupied
-	}
-	if ptrace.DebugBefore && s.watch.Code(proc, sp.Addr) { // see errUprobe
-		return kernel.Location{}, errOccupied
-	}
-	for _, m := range proc.Modules {
-		for _, r := range m.Ranges {
-			if r.Contains(sp.Addr) && r.Inode != 0 {
-				return kernel.Location{Path: procfs.MapFile(proc.PID, r), Offset: uint64(sp.Addr-r.Start) + r.Offset, Cookie: p.Spec.Cookie}, nil
-			}
-		}
-	}
-	return kernel.Location{}, fmt.Errorf("%s: %w: the kernel puts probes into files only", sp.Addr, symbols.ErrNotFound)
-}
-
-// unlink takes a placement's uprobe from it. To take it away takes the kernel 0.1
-// s, for which nobody shall wait who has tasks stopped: that is for whoever calls
-// links next.
-func (s *session) unlink(pl *probe.Placement) {
-	if pl.Link != nil {
-		s.cut = append(s.cut, pl.Link)
-		pl.Link = nil
-	}
-}
-
-// links are the uprobes that were taken from placements, to be taken away.
-func (s *session) links() (list []*kernel.Link) {
-	list, s.cut = s.cut, nil
-	return list
-}
-
-// closeLinks takes uprobes away.
-func closeLinks(list []*kernel.Link) error {
-	var errs []error
-	for _, l := range list {
-		errs = append(errs, l.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// closeLater takes away the uprobes of processes that are gone or let go. The
-// session is not over before that is done.
-func (s *session) closeLater() {
-	if list := s.links(); len(list) > 0 {
-		s.closing.Go(func() { _ = closeLinks(list) })
-	}
-}
-
-// waitLinks returns when these are away.
-func (s *session) waitLinks() { s.closing.Wait() }
 
 // unlinkAll takes the uprobes of a handler away. At the session's end there are
 // none.
@@ -181,18 +22,18 @@ func (s *session) unlinkAll(h *inproc.Handler) error {
 		for _, p := range s.probes {
 			for _, pl := range p.Places {
 				if p.Handler == h {
-					s.unlink(pl)
+					s.uprobe.Cut(pl)
 				}
 			}
 		}
-		list = s.links()
+		list = s.uprobe.Take()
 		return nil
 	})
 	if errors.Is(err, ErrEnded) {
 		<-s.done
 		return nil
 	}
-	return errors.Join(err, closeLinks(list))
+	return errors.Join(err, uprobe.Close(list))
 }
 
 // inheritKernel gives a forked child uprobes of its own: the kernel's are for

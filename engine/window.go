@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
+
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/ptracer/ptracer/engine/internal/probe"
@@ -93,10 +95,10 @@ func (s *session) Finish(ids ...event.ProbeID) (at int64, err error) {
 			return err
 		}
 		at, err = s.retire(slices.DeleteFunc(list, func(p *probe.Probe) bool { return p.Gone && len(p.Sites()) == 0 }))
-		links = s.links()
+		links = s.uprobe.Take()
 		return err
 	})
-	return at, errors.Join(err, closeLinks(links))
+	return at, errors.Join(err, uprobe.Close(links))
 }
 
 // probesOf finds probes by their numbers.

@@ -23,6 +23,8 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/uprobe"},
+	{"engine/internal/watch"},
 	{"engine/internal/jump"},
 	{"engine/internal/probe"},
 	{"engine/internal/inproc"},
