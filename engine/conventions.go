@@ -91,7 +91,7 @@ func (s *session) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe
 	if n > 1 {
 		others = fmt.Sprintf(" (nor of %d other places)", n-1)
 	}
-	s.warn(proc, "nothing says where %s has its %s, in registers or on the stack%s: hits are told without; a handler can record a register, as $%s",
+	s.loop.Warn(proc, "nothing says where %s has its %s, in registers or on the stack%s: hits are told without; a handler can record a register, as $%s",
 		first.Name, what, others, s.isa.RegNames()[resultRegister(s.isa)])
 }
 

@@ -33,14 +33,14 @@ func (s *session) covers(p *probe.Probe, proc *inferior.Process) bool {
 	return probe.Covers(&p.Spec, proc) && s.allows(p.Spec.By, proc)
 }
 
-// allows asks Options.Allow, once for each program that a process executes.
+// allows asks the client's server (Options.Allow), once for each program that a process executes.
 func (s *session) allows(by any, proc *inferior.Process) bool {
-	if s.opts.Allow == nil || by == nil {
+	if s.allow == nil || by == nil {
 		return true
 	}
 	ok, known := proc.Allowed[by]
 	if !known {
-		ok = s.opts.Allow(by, proc.PID)
+		ok = s.allow(by, proc.PID)
 		if proc.Allowed == nil {
 			proc.Allowed = map[any]bool{}
 		}

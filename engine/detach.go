@@ -98,7 +98,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, pause
 	}
 	var some *inferior.Task
 	for _, p := range ps {
-		s.dropPlacements(p)
+		s.dropPlacements(p, s.away[p.PID] != nil)
 		for _, t := range p.Tasks {
 			if !t.AtEvent() {
 				continue

@@ -51,7 +51,7 @@ func (s *session) forgetWho(by any) {
 // code it stays.
 func (s *session) unshare(h *inproc.Handler) error {
 	x, ok := h.In.Maps.(*handler.Interpreted)
-	if !ok || s.opts.Resident {
+	if !ok || s.inproc.Resident {
 		return nil
 	}
 	used := slices.ContainsFunc(s.probes, func(p *probe.Probe) bool {

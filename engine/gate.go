@@ -26,11 +26,12 @@ import (
 type gate struct {
 	at   *breakpoint.Site
 	call probe.Target
+	hook probe.Hook // of the call
 }
 
 // gate gets gates ready for those of the calls of rt_sigaction in an object of a
 // process that can have one, and gives back the others.
-func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Target) (others []probe.Target) {
+func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Target, hook probe.Hook) (others []probe.Target) {
 	if !jump.Enabled || s.jump.NoJumps() != nil {
 		return calls
 	}
@@ -53,7 +54,7 @@ func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Tar
 		}
 		probe.Of(sites[0]).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: call.Name, Addr: load}, Hook: passes, Behind: call.Addr + arch.Addr(inst.Len),
 			Site: sites[0], Rung: sites[0].Rung})
-		s.gates[p] = append(s.gates[p], gate{sites[0], call})
+		s.gates[p] = append(s.gates[p], gate{sites[0], call, hook})
 		s.jump.AddNear(p, sites[0])
 	}
 	return others
@@ -68,7 +69,7 @@ func (s *session) hookGated(p *inferior.Process) error {
 		if s.loop.Procs[p.PID] != p {
 			return ErrGone
 		}
-		errs = append(errs, s.hook(p, []probe.Target{g.call}, s.onSigaction))
+		errs = append(errs, s.hook(p, []probe.Target{g.call}, g.hook))
 		if pl := probe.GateOf(g.at); pl != nil && pl.Site == g.at && !g.at.Jumps() {
 			errs = append(errs, s.unplace(pl))
 		}

@@ -132,7 +132,7 @@ const (
 // process's objects are bound to them.
 func (s *session) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Addr, others binding) {
 	names := f.Fn.Names()
-	for _, m := range s.modules(proc) {
+	for _, m := range proc.Objects() {
 		slots := m.File.Slots(names)
 		named := len(slots)
 		if m.File == f.File {
@@ -248,6 +248,6 @@ func (s *session) plantChosen(p *probe.Probe, proc *inferior.Process, f *probe.I
 		return
 	}
 	if err := cmp.Or(s.plantSpots(p, proc, spots), s.jumpAgain(proc)); err != nil && !ptrace.IsGone(err) {
-		s.warn(proc, "%s: %v", p.Spec.Location, err)
+		s.loop.Warn(proc, "%s: %v", p.Spec.Location, err)
 	}
 }

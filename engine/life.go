@@ -254,7 +254,7 @@ func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 // leaveSpace lets a process go of its space; the last one closes it.
 func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
-	s.dropPlacements(p)
+	s.dropPlacements(p, s.away[p.PID] != nil)
 	delete(s.gates, p)
 	s.jump.ForgetSites(p)
 	if p.Space.Users--; p.Space.Users == 0 {

@@ -21,7 +21,7 @@ func TestFindGoroutines(t *testing.T) {
 	for range pace(50, 5) {
 		if err := s.loop.Do(func() error {
 			proc := s.loop.Procs[p.pid]
-			m := s.modules(proc)[0]
+			m := proc.Objects()[0]
 			return s.loop.WhileHalted(func(breakpoint.Pause) error {
 				want, err := goruntime.Goroutines(proc.Space.Memory, len(proc.Tasks), m)
 				if err != nil {
@@ -79,7 +79,7 @@ func TestGoGaps(t *testing.T) {
 	changed := 0
 	if err := s.loop.Do(func() error {
 		proc := s.loop.Procs[p.pid]
-		m := s.modules(proc)[0]
+		m := proc.Objects()[0]
 		fns, err := m.File.Functions()
 		if err != nil {
 			return err

@@ -79,7 +79,7 @@ func mainModule(t *testing.T, s Session) (m *symbols.Module) {
 	t.Helper()
 	if err := s.(*session).loop.Do(func() error {
 		for _, p := range s.(*session).loop.Procs {
-			m = s.(*session).modules(p)[0]
+			m = p.Objects()[0]
 		}
 		return nil
 	}); err != nil {

@@ -77,7 +77,7 @@ func (s *session) lookForLost() {
 			continue
 		}
 		if err := s.replant(p, lost); err != nil && !ptrace.IsGone(err) {
-			s.warn(p, "probes that were lost: %v", err)
+			s.loop.Warn(p, "probes that were lost: %v", err)
 		}
 	}
 	s.nextLook = now() + lookRarely*(now()-start)

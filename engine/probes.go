@@ -94,7 +94,7 @@ func (s *session) register(p *probe.Probe) error {
 			s.hookLoader(proc)
 			s.hookGoTracer(proc)
 		}
-		err := s.plant(p, proc, s.modules(proc))
+		err := s.plant(p, proc, proc.Objects())
 		if err = errors.Join(err, s.jumpAgain(proc)); err != nil { // of others' sites, too
 			errs = append(errs, err)
 		}
@@ -118,18 +118,6 @@ func (s *session) register(p *probe.Probe) error {
 	p.ID = event.ProbeID(len(s.probes) + 1)
 	s.probes = append(s.probes, p)
 	return nil
-}
-
-// modules lists a process's objects, the main program first.
-func (s *session) modules(proc *inferior.Process) (mods []*symbols.Module) {
-	for _, m := range proc.Modules {
-		if m.Main {
-			mods = append([]*symbols.Module{m}, mods...)
-		} else {
-			mods = append(mods, m)
-		}
-	}
-	return mods
 }
 
 // plant puts p into the given objects of a process.
@@ -233,7 +221,7 @@ func (s *session) guardSpace(proc *inferior.Process, near arch.Addr, n int) erro
 	if err := s.learnDispatch(proc); err != nil {
 		return err
 	}
-	return s.hookCalls(proc)
+	return s.onGuard(proc)
 }
 
 // Unregister implements Session.
@@ -313,8 +301,8 @@ func (s *session) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 
 // dropPlacements forgets where probes are in a space that goes away; what
 // they counted stays. Of those of children that nobody hit few are kept.
-func (s *session) dropPlacements(proc *inferior.Process) {
-	over := proc.Space.Users == 1 && s.away[proc.PID] == nil // nobody counts on
+func (s *session) dropPlacements(proc *inferior.Process, lent bool) {
+	over := proc.Space.Users == 1 && !lent // no task counts on
 	var unused []*inproc.Tally
 	for _, p := range s.probes {
 		p.Places = slices.DeleteFunc(p.Places, func(pl *probe.Placement) bool {

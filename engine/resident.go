@@ -140,7 +140,7 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	}
 	s.left = true
 	for _, q := range ps {
-		s.dropPlacements(q)
+		s.dropPlacements(q, s.away[q.PID] != nil)
 	}
 	return s.mark(space, residentMagic)
 }

@@ -73,13 +73,16 @@ type lives struct {
 	cache   symbols.Cache
 	calls   map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
 	past    map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
-	// beginning: the objects that are found now have run no code yet.
-	beginning bool
 }
 
 // planted are the probes, and where they are.
 type planted struct {
 	probes   []*probe.Probe // by id-1
+	// onGuard plants the sites that a process has from its first guard on.
+	onGuard func(*inferior.Process) error
+	allow   func(by any, pid int) bool // Options.Allow
+	// beginning: the objects that are found now have run no code yet.
+	beginning bool
 	spaces   int            // how many have a number
 	ifuncs   map[ifuncKey]*probe.IFunc
 	gates    map[*inferior.Process][]gate // that are being made
@@ -124,10 +127,12 @@ func newSession(opts []Options) (*session, error) {
 	s.watch = watch.New(s.loop, s.guard)
 	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
+	s.onGuard = s.hookCalls
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, s.refused)
 	if len(opts) == 1 {
 		s.opts = opts[0]
 		s.inproc.Resident = s.opts.Resident
+		s.allow = s.opts.Allow
 	}
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)

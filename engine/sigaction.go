@@ -57,7 +57,7 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 			spots = append(spots, probe.At(m.Bias+vaddr, s.fileBytes(m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
-			spots = s.gate(p, m, spots)
+			spots = s.gate(p, m, spots, s.onWatchedCall(i))
 		}
 		errs = append(errs, s.hook(p, spots, s.onWatchedCall(i)))
 	}

@@ -46,8 +46,8 @@ func (s *session) inheritKernel(parent, child *inferior.Process) {
 		if h := p.Handler; h == nil || h.Kernel == nil || p.Gone || !s.covers(p, child) {
 			continue
 		}
-		if err := s.plant(p, child, s.modules(child)); err != nil {
-			s.warn(child, "%s: %v", p.Spec.Location, err)
+		if err := s.plant(p, child, child.Objects()); err != nil {
+			s.loop.Warn(child, "%s: %v", p.Spec.Location, err)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (s *session) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 	}
 	for _, p := range ps {
 		stacks, _ := procfs.Maps(p.PID)
-		isGo := slices.ContainsFunc(s.modules(p), func(m *symbols.Module) bool { return m.File.IsGo() })
+		isGo := slices.ContainsFunc(p.Objects(), func(m *symbols.Module) bool { return m.File.IsGo() })
 		for _, t := range p.Tasks {
 			pc, err := t.PC()
 			if err != nil || !t.AtEvent() {

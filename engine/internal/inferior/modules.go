@@ -39,3 +39,15 @@ func (p *Process) HasLoader() bool {
 	}
 	return false
 }
+
+// Objects are those of the process, the main program first.
+func (p *Process) Objects() (list []*symbols.Module) {
+	for _, m := range p.Modules {
+		if m.Main {
+			list = append([]*symbols.Module{m}, list...)
+		} else {
+			list = append(list, m)
+		}
+	}
+	return list
+}
