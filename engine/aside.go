@@ -97,7 +97,7 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 	case len(ps) > 1:
 		return failed(errMemory)
 	}
-	s.noteLost(p.Space, p.Space.Table.Sites())
+	s.plant.NoteLost(p.Space, p.Space.Table.Sites())
 	pause := s.loop.HaltAll(ps)
 	if pause.Stuck() > 0 {
 		s.loop.UnhaltAll(p)
@@ -138,7 +138,7 @@ const gapAway = "another tracer had the process for a while: hits in that time a
 // noteAway notes at the placements of a process that hits are not counted for a while,
 // but for those of jumps that are kept.
 func (s *session) noteAway(p *inferior.Process, keep bool) {
-	for _, probe := range s.probes {
+	for _, probe := range s.plant.Probes {
 		for _, pl := range probe.Places {
 			if pl.Proc == p && pl.Gap == "" && !pl.Over && !(keep && pl.Site != nil && pl.Site.Jumps()) {
 				pl.Gap = gapAway

@@ -70,7 +70,7 @@ func (s *session) Resume(id int) error {
 			for _, t := range p.Tasks {
 				errs = append(errs, s.resumeUser(t))
 			}
-			return errors.Join(append(errs, s.jumpAgain(p))...)
+			return errors.Join(append(errs, s.plant.JumpAgain(p))...)
 		}
 		return s.resumeTask(id)
 	})
@@ -99,7 +99,7 @@ func (s *session) resumeTask(tid int) error {
 	if err := s.resumeUser(t); err != nil {
 		return err
 	}
-	return s.jumpAgain(t.Process)
+	return s.plant.JumpAgain(t.Process)
 }
 
 func (s *session) resumeUser(t *inferior.Task) error {

@@ -69,7 +69,7 @@ func (s *session) release(p *inferior.Process) error {
 			ps = append(ps, q)
 		}
 	}
-	s.noteLost(p.Space, p.Space.Table.Sites()) // while it runs
+	s.plant.NoteLost(p.Space, p.Space.Table.Sites()) // while it runs
 	start := now()
 	err := s.dismantle(p.Space, ps, s.loop.HaltAll(ps))
 	if ptrace.IsGone(err) { // it was killed meanwhile
@@ -98,7 +98,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, pause
 	}
 	var some *inferior.Task
 	for _, p := range ps {
-		s.dropPlacements(p, s.away[p.PID] != nil)
+		s.plant.DropPlacements(p, s.away[p.PID] != nil)
 		for _, t := range p.Tasks {
 			if !t.AtEvent() {
 				continue

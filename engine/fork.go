@@ -46,8 +46,8 @@ func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
 	for k, m := range parent.Modules {
 		p.Modules[k] = m
 	}
-	s.inherit(parent, p)
-	s.inheritKernel(parent, p)
+	s.plant.Inherit(parent, p)
+	s.plant.InheritKernel(parent, p)
 	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 	for _, k := range parent.Space.Skips {
 		if k.TID == t.TID {

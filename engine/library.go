@@ -38,7 +38,7 @@ func (s *session) rescan(p *inferior.Process) {
 	if len(fresh) == 0 {
 		return
 	}
-	if err := s.jumpAgain(p); err != nil { // once for all of them: it may take a pause
+	if err := s.plant.JumpAgain(p); err != nil { // once for all of them: it may take a pause
 		s.warn(p, "jumps in what it has loaded: %v", err)
 	}
 }
@@ -71,7 +71,7 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 	if !m.Main {
 		s.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
 	}
-	if s.opts.Life || len(s.probes) > 0 {
+	if s.opts.Life || len(s.plant.Probes) > 0 {
 		s.hookLoader(p) // not before somebody asks: an attach alone changes nothing
 		s.hookGoTracer(p)
 	}
@@ -80,11 +80,11 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 			s.warn(p, "%s: %v", m.Path, err)
 		}
 	}
-	for _, pr := range s.probes {
+	for _, pr := range s.plant.Probes {
 		if pr.Loc.HasAddress && pr.Loc.Binary == "" && !m.Main {
 			continue // planted with the main program
 		}
-		if err := s.plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.Places) == 0 && !pr.Spec.Pending {
+		if err := s.plant.Plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.Places) == 0 && !pr.Spec.Pending {
 			continue // told once all libraries are there
 		}
 	}
@@ -111,11 +111,11 @@ func (s *session) hookLoader(p *inferior.Process) {
 			if err != nil || len(fns) == 0 {
 				continue
 			}
-			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.hooked(p, m.Bias+fns[0].Addr) {
+			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.plant.Hooked(p, m.Bias+fns[0].Addr) {
 				return
 			}
-			sp := probe.At(m.Bias+fns[0].Addr, s.fileBytes(m, fns[0].Addr), m.Base()+":"+name)
-			if err := s.hook(p, []probe.Target{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
+			sp := probe.At(m.Bias+fns[0].Addr, s.plant.FileBytes(m, fns[0].Addr), m.Base()+":"+name)
+			if err := s.plant.Hook(p, []probe.Target{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)
 			}
@@ -131,8 +131,8 @@ func (s *session) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool,
 	if err := s.loop.Halt(t); err != nil {
 		return true, err
 	}
-	s.beginning = true
+	s.plant.Beginning = true
 	s.rescan(t.Process)
-	s.beginning = false
+	s.plant.Beginning = false
 	return true, s.loop.Unhalt(t)
 }

@@ -86,7 +86,7 @@ func (s *session) onFirstStop(t *inferior.Task) error {
 		return s.release(p)
 	}
 	t.Hold++ // until it has what it is to have
-	if err := s.strip(p); err != nil && !ptrace.IsGone(err) {
+	if err := s.plant.Strip(p); err != nil && !ptrace.IsGone(err) {
 		s.warn(p, "child %d: %v", p.PID, err)
 	}
 	if t.Hold--; t.State == inferior.Gone {
@@ -212,9 +212,9 @@ func (s *session) onExec(t *inferior.Task) error {
 	if ignored {
 		err = s.reignore(t)
 	}
-	s.beginning = true
+	s.plant.Beginning = true
 	s.rescan(p)
-	s.beginning = false
+	s.plant.Beginning = false
 	t.Hold--
 	if t.State == inferior.Gone {
 		return err
@@ -254,8 +254,8 @@ func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 // leaveSpace lets a process go of its space; the last one closes it.
 func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
-	s.dropPlacements(p, s.away[p.PID] != nil)
-	delete(s.gates, p)
+	s.plant.DropPlacements(p, s.away[p.PID] != nil)
+	s.plant.ForgetGates(p)
 	s.jump.ForgetSites(p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		s.inproc.Gone(p.Space)

@@ -65,14 +65,14 @@ func (s *session) lower(a *away) error {
 		}
 		want := breakpoint.Want{Addr: pl.Addr}
 		if m := l.of.ModuleAt(pl.Addr); m != nil {
-			want.Orig = s.fileBytes(m, pl.Addr-m.Bias)
+			want.Orig = s.plant.FileBytes(m, pl.Addr-m.Bias)
 		}
 		if pl.Hook == nil {
 			want.Rung = pl.Probe.Spec.Rung
 		}
 		wants, places = append(wants, want), append(places, pl)
 	}
-	sites, errs := s.insert(l.of, wants)
+	sites, errs := s.plant.Insert(l.of, wants)
 	for i, pl := range places {
 		if pl.Site, pl.Err = sites[i], errs[i]; pl.Site != nil {
 			probe.Of(pl.Site).Add(pl)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/internal/plant"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
@@ -128,7 +130,7 @@ func TestLateCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.Done()
-	if pl := s.Placements(work); len(pl) != 1 || pl[0].Hits != 100 || pl[0].Gap != gapCopy {
+	if pl := s.Placements(work); len(pl) != 1 || pl[0].Hits != 100 || pl[0].Gap != plant.GapCopy {
 		t.Errorf("%+v", pl)
 	}
 	if pl := s.Placements(other); len(pl) != 1 || pl[0].Hits != 1 || pl[0].Gap != "" {

@@ -75,7 +75,7 @@ func TestSharedCounter(t *testing.T) {
 func sameCounter(t *testing.T, s Session, id event.ProbeID) {
 	t.Helper()
 	s.(*session).look(func() {
-		pl := s.(*session).probes[id-1].Places[0]
+		pl := s.(*session).plant.Probes[id-1].Places[0]
 		for _, other := range probe.Of(pl.Site).List {
 			if pl.Site.Jumps() && other.Counter.In != pl.Counter.In {
 				t.Errorf("probe %d has counter %d, probe %d %d", id, pl.Counter.In.N, other.Probe.ID, other.Counter.In.N)
@@ -130,7 +130,7 @@ func TestForkedCounter(t *testing.T) {
 		t.Errorf("%d, %d hits of %d", a, b, want)
 	}
 	s.(*session).look(func() {
-		of := func(id event.ProbeID) *inproc.Tally { return s.(*session).probes[id-1].Places[0].Counter.In }
+		of := func(id event.ProbeID) *inproc.Tally { return s.(*session).plant.Probes[id-1].Places[0].Counter.In }
 		if jump && of(first) != of(second) {
 			t.Errorf("counters %v, %v", of(first), of(second))
 		}
@@ -161,12 +161,12 @@ func TestEndedProcesses(t *testing.T) {
 	until(t, "hits", func() bool { return s.Hits(work) == 7*runs })
 	until(t, "the ends", func() (ended bool) {
 		s.(*session).look(func() {
-			ended = !slices.ContainsFunc(s.(*session).probes[all-1].Places, func(pl *probe.Placement) bool { return s.(*session).loop.Procs[pl.Proc.PID] == pl.Proc })
+			ended = !slices.ContainsFunc(s.(*session).plant.Probes[all-1].Places, func(pl *probe.Placement) bool { return s.(*session).loop.Procs[pl.Proc.PID] == pl.Proc })
 		})
 		return ended
 	})
 	s.(*session).look(func() {
-		places := s.(*session).probes[all-1].Places
+		places := s.(*session).plant.Probes[all-1].Places
 		if n := len(places); n < 3*runs {
 			t.Errorf("%d places", n)
 		}

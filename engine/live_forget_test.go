@@ -48,7 +48,7 @@ func TestForget(t *testing.T) {
 			t.Fatalf("round %d: %v: %s", i, rung.Rung, rung.Reason)
 		}
 		s.(*session).look(func() {
-			if c := s.(*session).probes[count-1].Places[0].Counter.In; jump.Enabled && (c == nil || c.N > 8) {
+			if c := s.(*session).plant.Probes[count-1].Places[0].Counter.In; jump.Enabled && (c == nil || c.N > 8) {
 				t.Errorf("round %d: counter %d", i, c.N)
 			}
 		})

@@ -624,7 +624,7 @@ func TestUpgradeOfGone(t *testing.T) {
 	err := s.loop.Do(func() error {
 		proc := s.loop.Procs[p.pid]
 		var sites []*breakpoint.Site
-		for _, pr := range s.probes {
+		for _, pr := range s.plant.Probes {
 			for _, pl := range pr.Places {
 				sites, pl.Site = append(sites, pl.Site), nil
 			}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/plant"
+
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/ptracer/ptracer/arch"
@@ -359,7 +361,7 @@ func TestSignalled(t *testing.T) {
 // and that has gone: that is said beside its count, also behind Stop.
 func TestResidentGaps(t *testing.T) {
 	needsJumps(t)
-	for _, c := range []struct{ put, gap string }{{"", ""}, {"trap", gapUnder}, {"code", gapLost}} {
+	for _, c := range []struct{ put, gap string }{{"", ""}, {"trap", plant.GapUnder}, {"code", plant.GapLost}} {
 		p := launch(t, "loop", "100000000", "50")
 		mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.pid), os.O_RDWR, 0)
 		if err != nil {

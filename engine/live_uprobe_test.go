@@ -11,6 +11,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/ptracer/ptracer/engine/internal/plant"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/arch"
@@ -164,7 +166,7 @@ func beside(t *testing.T, p *running, place func() Placement, u *kernelProbe, sa
 	if !same {
 		until(t, "hits beside the uprobe", func() bool { return p.lives() && place().Hits >= was.Hits+20 })
 	} else if jump {
-		until(t, "a word on the uprobe", func() bool { return place().Gap == gapUnder })
+		until(t, "a word on the uprobe", func() bool { return place().Gap == plant.GapUnder })
 	}
 	u.goes()
 	until(t, "hits behind the uprobe", func() bool { return p.lives() && place().Hits >= was.Hits+50 })

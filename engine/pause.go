@@ -42,7 +42,7 @@ func (s *session) unjump(h *inproc.Handler) error {
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}
-		return s.unshare(h)
+		return s.plant.Unshare(h)
 	})
 	if errors.Is(err, ErrEnded) {
 		<-s.done

@@ -8,8 +8,6 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/engine/internal/remote"
-	"github.com/ptracer/ptracer/procfs"
 )
 
 // A program may ask the kernel for something under which code behind jumps would harm
@@ -61,24 +59,4 @@ func (s *session) before(t *inferior.Task, site *breakpoint.Site, f func(*inferi
 		return err
 	}
 	return errors.Join(err, s.passCall(t, site))
-}
-
-// learnDispatch finds out whether system calls come back to a task of a process at the
-// attach. Where SIGSYS has no handler they don't, and Go's runtime takes every signal.
-func (s *session) learnDispatch(p *inferior.Process) error {
-	const bitSys = 1 << (31 - 1)
-	st, err := procfs.ReadStatus(p.PID)
-	if err != nil || st.Hex("SigCgt")&bitSys == 0 || p.IsGo() || p.Space.Dispatches {
-		return nil
-	}
-	return s.loop.WhileHalted(func(breakpoint.Pause) error {
-		for _, t := range p.Tasks {
-			d, err := remote.DispatchOf(t)
-			if err != nil && !ptrace.IsGone(err) {
-				return err
-			}
-			p.Space.Dispatches = p.Space.Dispatches || d.On()
-		}
-		return nil
-	}, p.Space)
 }

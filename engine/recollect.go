@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/plant"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -132,8 +134,8 @@ func (r *Resident) gaps() map[uint64]string {
 			if _, err := mem.ReadAt(now, int64(pl.At)); err != nil || bytes.Equal(now, pl.Patch) {
 				continue
 			}
-			if gaps[pl.At] = gapLost; breakpoint.Covered(hostISA(), pl.Patch, now) {
-				gaps[pl.At] = gapUnder
+			if gaps[pl.At] = plant.GapLost; breakpoint.Covered(hostISA(), pl.Patch, now) {
+				gaps[pl.At] = plant.GapUnder
 			}
 		}
 	}

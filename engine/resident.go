@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/plant"
+
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/ptracer/ptracer/engine/internal/probe"
@@ -103,7 +105,7 @@ func (s *session) leaveAll() error {
 // leave lets a process go with its jumps; without them if that is not to be.
 func (s *session) leave(p *inferior.Process) error {
 	ps := s.loop.Sharing(p.Space)
-	s.noteLost(p.Space, p.Space.Table.Sites())
+	s.plant.NoteLost(p.Space, p.Space.Table.Sites())
 	err := jump.ErrStuck
 	if s.loop.HaltAll(ps).Stuck() == 0 {
 		err = s.makeResident(p, ps)
@@ -122,7 +124,7 @@ func (s *session) leave(p *inferior.Process) error {
 // the last thing: who finds none takes away the rest.
 func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) error {
 	space := p.Space
-	if err := forgetHits(s.probes, now()); err != nil { // all count from now on
+	if err := plant.ForgetHits(s.plant.Probes, now()); err != nil { // all count from now on
 		return err
 	}
 	note, err := s.note(p)
@@ -140,7 +142,7 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	}
 	s.left = true
 	for _, q := range ps {
-		s.dropPlacements(q, s.away[q.PID] != nil)
+		s.plant.DropPlacements(q, s.away[q.PID] != nil)
 	}
 	return s.mark(space, residentMagic)
 }
@@ -192,7 +194,7 @@ func (s *session) traps(space *inferior.Space) (list []*breakpoint.Site) {
 func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 	n.Command, n.Planted = procfs.Comm(p.PID), time.Now().UTC()
 	handlers, left := map[*inproc.Handler]int{}, 0
-	for _, pr := range s.probes {
+	for _, pr := range s.plant.Probes {
 		at := resident.Probe{Location: pr.Spec.Location, Handler: -1}
 		for _, pl := range pr.Places {
 			switch {
@@ -216,7 +218,7 @@ func (s *session) note(p *inferior.Process) (n resident.Note, err error) {
 		n.Probes = append(n.Probes, at)
 	}
 	if left == 0 {
-		return n, errors.Join(errNothing, firstError(s.probes))
+		return n, errors.Join(errNothing, firstError(s.plant.Probes))
 	}
 	return n, nil
 }

@@ -6,13 +6,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/plant"
+
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 
 	"github.com/ptracer/ptracer/engine/internal/watch"
 
 	"github.com/ptracer/ptracer/engine/internal/jump"
-
-	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
@@ -56,9 +57,9 @@ type session struct {
 	jump   *jump.Jumps
 	watch  *watch.Registers
 	uprobe *uprobe.Links
+	plant  *plant.Planter
 
 	lives
-	planted
 	hits
 	loans
 	stays
@@ -73,20 +74,6 @@ type lives struct {
 	cache   symbols.Cache
 	calls   map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
 	past    map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
-}
-
-// planted are the probes, and where they are.
-type planted struct {
-	probes   []*probe.Probe // by id-1
-	// onGuard plants the sites that a process has from its first guard on.
-	onGuard func(*inferior.Process) error
-	allow   func(by any, pid int) bool // Options.Allow
-	// beginning: the objects that are found now have run no code yet.
-	beginning bool
-	spaces   int            // how many have a number
-	ifuncs   map[ifuncKey]*probe.IFunc
-	gates    map[*inferior.Process][]gate // that are being made
-	nextLook int64                        // when it may be looked for lost patches again
 }
 
 // hits is what serves a hit that stops.
@@ -119,7 +106,9 @@ func newSession(opts []Options) (*session, error) {
 		lives: lives{exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
 		loans: loans{away: map[int]*away{}},
 	}
-	s.gates = map[*inferior.Process][]gate{}
+	if len(opts) == 1 {
+		s.opts = opts[0]
+	}
 	s.loop = tasks.New(s)
 	s.remote = remote.New(s.loop, s.isa)
 	s.guard = guard.New(s.loop, s.remote)
@@ -127,13 +116,12 @@ func newSession(opts []Options) (*session, error) {
 	s.watch = watch.New(s.loop, s.guard)
 	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
-	s.onGuard = s.hookCalls
-	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, s.refused)
-	if len(opts) == 1 {
-		s.opts = opts[0]
-		s.inproc.Resident = s.opts.Resident
-		s.allow = s.opts.Allow
-	}
+	s.inproc.Resident = s.opts.Resident
+	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
+		return s.plant.Refused(p, site, why)
+	})
+	s.plant = plant.New(plant.Below{Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
+		Jump: s.jump, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.hookCalls, s.opts.Allow)
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)
 	go s.loop.Run(ready)
@@ -173,7 +161,7 @@ func (s *session) Failed(why error) {
 }
 
 // Closed implements tasks.Decider.
-func (s *session) Closed() { s.keepCounts() }
+func (s *session) Closed() { s.plant.KeepCounts() }
 
 // End implements tasks.Decider: what is left to do behind the last process.
 func (s *session) End(fell bool) {

@@ -54,14 +54,14 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 			if !m.Mapped(m.Bias + vaddr) {
 				continue // the process has not, or not any more, all of the file's code
 			}
-			spots = append(spots, probe.At(m.Bias+vaddr, s.fileBytes(m, vaddr), m.Base()+":"+watchedCalls[i].name))
+			spots = append(spots, probe.At(m.Bias+vaddr, s.plant.FileBytes(m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
-			spots = s.gate(p, m, spots, s.onWatchedCall(i))
+			spots = s.plant.Gate(p, m, spots, s.onWatchedCall(i))
 		}
-		errs = append(errs, s.hook(p, spots, s.onWatchedCall(i)))
+		errs = append(errs, s.plant.Hook(p, spots, s.onWatchedCall(i)))
 	}
-	return errors.Join(append(errs, s.hookWrapper(p, m))...)
+	return errors.Join(append(errs, s.plant.HookWrapper(p, m))...)
 }
 
 // siteReach is from the load of a call's number to the call's end at most: see

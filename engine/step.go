@@ -3,9 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
@@ -69,7 +66,7 @@ func (s *session) step(t *inferior.Task) error {
 // stepTo lets a task run to where its next instruction is.
 func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 	p, kept, arrived := t.Process, t.Kept, false
-	pl, err := s.plantStep(p, next, func(u *inferior.Task, site *breakpoint.Site) (bool, error) {
+	pl, err := s.plant.PlantStep(p, next, func(u *inferior.Task, site *breakpoint.Site) (bool, error) {
 		if u != t {
 			return false, nil
 		}
@@ -89,57 +86,5 @@ func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 	if s.loop.Procs[p.PID] != p {
 		return err
 	}
-	return errors.Join(err, s.unplace(pl))
-}
-
-// plantStep puts a site of our own where a step ends.
-func (s *session) plantStep(p *inferior.Process, at arch.Addr, f probe.Hook) (*probe.Placement, error) {
-	if m := p.ModuleAt(at); m != nil && s.isa.MinInst() > 1 {
-		if fn, ok := m.File.FunctionAt(at - m.Bias); ok && at-m.Bias != fn.Addr {
-			code := make([]byte, min(fn.Size, 1<<20))
-			if m.File.Text(fn.Addr, code) == nil {
-				if _, inside := s.isa.Exclusive(code, fn.Addr, at-m.Bias); inside {
-					return nil, fmt.Errorf("%w: put a probe behind it", breakpoint.ErrExclusive)
-				}
-			}
-		}
-	}
-	if err := s.guardSpace(p, at, 1); err != nil {
-		return nil, err
-	}
-	sites, errs := s.insert(p, []breakpoint.Want{{Addr: at}})
-	if errs[0] != nil {
-		return nil, errs[0]
-	}
-	pl := &probe.Placement{Proc: p, Place: probe.Place{Addr: at}, Hook: f, Site: sites[0], Rung: sites[0].Rung}
-	probe.Of(sites[0]).Add(pl)
-	return pl, s.openGates(p, sites)
-}
-
-// jumpAgain makes jumps again of the sites that have made room for steps, and of
-// gates that no probe's have taken with them, when no task of the process is kept stopped
-// any more.
-func (s *session) jumpAgain(p *inferior.Process) error {
-	if !s.jump.AnyNear(p) || !jump.Enabled {
-		return nil
-	}
-	for _, t := range p.Tasks {
-		if t.User {
-			return nil
-		}
-	}
-	var sites []*breakpoint.Site
-	for _, site := range s.jump.TakeNear(p) {
-		if site.Armed() && !site.Jumps() && !slices.Contains(sites, site) {
-			sites = append(sites, site)
-		}
-	}
-	err := s.jump.Upgrade(p, sites)
-	if err == nil {
-		err = s.hookGated(p)
-	}
-	if ptrace.IsGone(err) {
-		return nil
-	}
-	return err
+	return errors.Join(err, s.plant.Unplace(pl))
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/arch"
@@ -11,24 +9,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
-
-// plantWatch puts a probe into debug registers.
-func (s *session) plantWatch(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
-	added, err := s.watch.Take(p, proc, spots)
-	if err == nil {
-		err = s.guardSpace(proc, spots[0].Addr, 1)
-	}
-	if err == nil {
-		err = s.watch.SetAll(proc)
-	}
-	if err != nil {
-		return errors.Join(err, s.watch.Remove(proc, added...))
-	}
-	for _, pl := range added {
-		s.place(pl)
-	}
-	return nil
-}
 
 // onWatch tells the hits of debug registers.
 func (s *session) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err error) {

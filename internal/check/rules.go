@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/plant"},
 	{"engine/internal/uprobe"},
 	{"engine/internal/watch"},
 	{"engine/internal/jump"},

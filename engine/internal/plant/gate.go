@@ -1,15 +1,13 @@
-package engine
+package plant
 
 import (
 	"errors"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -29,51 +27,54 @@ type gate struct {
 	hook probe.Hook // of the call
 }
 
-// gate gets gates ready for those of the calls of rt_sigaction in an object of a
+// Gate gets gates ready for those of the calls of rt_sigaction in an object of a
 // process that can have one, and gives back the others.
-func (s *session) gate(p *inferior.Process, m *symbols.Module, calls []probe.Target, hook probe.Hook) (others []probe.Target) {
-	if !jump.Enabled || s.jump.NoJumps() != nil {
+func (r *Planter) Gate(p *inferior.Process, m *symbols.Module, calls []probe.Target, hook probe.Hook) (others []probe.Target) {
+	if !jump.Enabled || r.jump.NoJumps() != nil {
 		return calls
 	}
 	for _, call := range calls {
-		load := call.Addr - arch.Addr(s.isa.JumpLen())
-		orig := s.fileBytes(m, load-m.Bias)
-		if !s.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.Addr) != nil || p.Space.Table.At(load) != nil {
+		load := call.Addr - arch.Addr(r.isa.JumpLen())
+		orig := r.FileBytes(m, load-m.Bias)
+		if !r.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.Addr) != nil || p.Space.Table.At(load) != nil {
 			others = append(others, call)
 			continue
 		}
-		inst, err := s.isa.Decode(call.Orig, call.Addr)
+		inst, err := r.isa.Decode(call.Orig, call.Addr)
 		if err != nil || inst.Kind != arch.KindSyscall {
 			others = append(others, call)
 			continue
 		}
-		sites, _ := s.insert(p, []breakpoint.Want{{Addr: load, Orig: orig, Quiet: true}})
+		sites, _ := r.Insert(p, []breakpoint.Want{{Addr: load, Orig: orig, Quiet: true}})
 		if sites[0] == nil {
 			others = append(others, call)
 			continue
 		}
 		probe.Of(sites[0]).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: call.Name, Addr: load}, Hook: passes, Behind: call.Addr + arch.Addr(inst.Len),
 			Site: sites[0], Rung: sites[0].Rung})
-		s.gates[p] = append(s.gates[p], gate{sites[0], call, hook})
-		s.jump.AddNear(p, sites[0])
+		r.gates[p] = append(r.gates[p], gate{sites[0], call, hook})
+		r.jump.AddNear(p, sites[0])
 	}
 	return others
 }
 
+// ForgetGates forgets the gates that are being made in a process.
+func (r *Planter) ForgetGates(p *inferior.Process) { delete(r.gates, p) }
+
 // hookGated plants the sites behind gates, when these are there, or can't be.
-func (s *session) hookGated(p *inferior.Process) error {
-	gates := s.gates[p]
-	delete(s.gates, p)
+func (r *Planter) hookGated(p *inferior.Process) error {
+	gates := r.gates[p]
+	delete(r.gates, p)
 	var errs []error
 	for _, g := range gates {
-		if s.loop.Procs[p.PID] != p {
-			return ErrGone
+		if r.loop.Procs[p.PID] != p {
+			return ptrace.ErrGone
 		}
-		errs = append(errs, s.hook(p, []probe.Target{g.call}, g.hook))
+		errs = append(errs, r.Hook(p, []probe.Target{g.call}, g.hook))
 		if pl := probe.GateOf(g.at); pl != nil && pl.Site == g.at && !g.at.Jumps() {
-			errs = append(errs, s.unplace(pl))
+			errs = append(errs, r.Unplace(pl))
 		}
-		errs = append(errs, s.openGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.Addr)}))
+		errs = append(errs, r.openGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.Addr)}))
 	}
 	return errors.Join(errs...)
 }
@@ -82,17 +83,17 @@ func (s *session) hookGated(p *inferior.Process) error {
 func passes(*inferior.Task, *breakpoint.Site) (bool, error) { return false, nil }
 
 // openGates takes away the gates before sites where another probe is to see every task.
-func (s *session) openGates(p *inferior.Process, sites []*breakpoint.Site) error {
+func (r *Planter) openGates(p *inferior.Process, sites []*breakpoint.Site) error {
 	var errs []error
 	for _, site := range sites {
-		if site == nil || site.Tag == nil || len(probe.Of(site).List) < 2 || !s.hooked(p, site.Addr) {
+		if site == nil || site.Tag == nil || len(probe.Of(site).List) < 2 || !r.Hooked(p, site.Addr) {
 			continue
 		}
-		if at := p.Space.Table.At(site.Addr - arch.Addr(s.isa.JumpLen())); at != nil {
+		if at := p.Space.Table.At(site.Addr - arch.Addr(r.isa.JumpLen())); at != nil {
 			if pl := probe.GateOf(at); pl != nil {
-				err := s.jump.Downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
+				err := r.jump.Downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
 				if err == nil {
-					err = s.unplace(pl)
+					err = r.Unplace(pl)
 				}
 				errs = append(errs, err)
 			}

@@ -1,15 +1,15 @@
-package engine
+package plant
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
-
-	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -26,15 +26,15 @@ type ifuncKey struct {
 }
 
 // ifuncOf is the resolver that a target in an object is.
-func (s *session) ifuncOf(m *symbols.Module, t *symbols.Target) *probe.IFunc {
+func (r *Planter) ifuncOf(m *symbols.Module, t *symbols.Target) *probe.IFunc {
 	key := ifuncKey{m.File, m.Bias + t.Addr}
-	f := s.ifuncs[key]
+	f := r.ifuncs[key]
 	if f == nil {
-		if s.ifuncs == nil {
-			s.ifuncs = map[ifuncKey]*probe.IFunc{}
+		if r.ifuncs == nil {
+			r.ifuncs = map[ifuncKey]*probe.IFunc{}
 		}
 		f = &probe.IFunc{At: key.at, Fn: t.Function, File: m.File}
-		s.ifuncs[key] = f
+		r.ifuncs[key] = f
 	}
 	return f
 }
@@ -49,7 +49,7 @@ const (
 
 // implemented puts what implements them in the place of IFUNCs. One of which that is not
 // known gets a placement that says so, or waits for it.
-func (s *session) implemented(p *probe.Probe, proc *inferior.Process, spots []probe.Target) (out []probe.Target) {
+func (r *Planter) implemented(p *probe.Probe, proc *inferior.Process, spots []probe.Target) (out []probe.Target) {
 	ifuncs := slices.DeleteFunc(slices.Clone(spots), func(sp probe.Target) bool { return sp.IFunc == nil })
 	if len(ifuncs) == 0 {
 		return spots
@@ -61,14 +61,14 @@ func (s *session) implemented(p *probe.Probe, proc *inferior.Process, spots []pr
 		if !slices.Contains(f.Probes, p) {
 			f.Probes = append(f.Probes, p)
 		}
-		begins := s.beginning || begins(proc)
-		gap := s.hookResolver(proc, f)
-		if s.loop.Procs[proc.PID] != proc {
+		begins := r.Beginning || begins(proc)
+		gap := r.hookResolver(proc, f)
+		if r.loop.Procs[proc.PID] != proc {
 			return nil
 		}
-		chosen, bound := s.chosen(proc, f)
+		chosen, bound := r.chosen(proc, f)
 		for _, at := range chosen {
-			out = append(out, s.implementation(p, proc, out, sp, at)...)
+			out = append(out, r.implementation(p, proc, out, sp, at)...)
 		}
 		if len(chosen) == 0 {
 			if gap == "" && !begins {
@@ -76,7 +76,7 @@ func (s *session) implemented(p *probe.Probe, proc *inferior.Process, spots []pr
 			}
 			pl := sp.Placement(p, proc)
 			pl.Gap, pl.Waits, pl.Why = gap, f, "an IFUNC: planted when its resolver has run"
-			s.place(pl)
+			r.place(pl)
 		}
 	}
 	return out
@@ -94,12 +94,12 @@ func begins(proc *inferior.Process) bool {
 
 // hookResolver plants sites of ours where a resolver ends; gap says why what it gives
 // back is not seen.
-func (s *session) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap string) {
+func (r *Planter) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap string) {
 	m := proc.ModuleAt(f.At)
 	if m == nil {
 		return gapResolver
 	}
-	exits, err := m.File.Exits(s.isa, f.Fn)
+	exits, err := m.File.Exits(r.isa, f.Fn)
 	if err != nil || len(exits) == 0 {
 		return gapHidden
 	}
@@ -109,11 +109,11 @@ func (s *session) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap stri
 			gap = gapHidden
 			continue
 		}
-		if at := m.Bias + x.Addr; !s.hooked(proc, at) {
-			spots = append(spots, probe.Target{Place: probe.Place{Addr: at, Name: m.Base() + ":" + f.Fn.Name}, Orig: s.fileBytes(m, x.Addr)})
+		if at := m.Bias + x.Addr; !r.Hooked(proc, at) {
+			spots = append(spots, probe.Target{Place: probe.Place{Addr: at, Name: m.Base() + ":" + f.Fn.Name}, Orig: r.FileBytes(m, x.Addr)})
 		}
 	}
-	if err := s.hook(proc, spots, s.resolved(f)); err != nil {
+	if err := r.Hook(proc, spots, r.resolved(f)); err != nil {
 		gap = fmt.Sprintf("%s (%v)", gapResolver, err)
 	}
 	return gap
@@ -130,7 +130,7 @@ const (
 
 // chosen are the functions that a resolver has given back, as far as words of the
 // process's objects are bound to them.
-func (s *session) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Addr, others binding) {
+func (r *Planter) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Addr, others binding) {
 	names := f.Fn.Names()
 	for _, m := range proc.Objects() {
 		slots := m.File.Slots(names)
@@ -143,12 +143,12 @@ func (s *session) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Ad
 			if proc.Space.Memory.Read(m.Bias+slot.Addr, b[:]) != nil {
 				continue
 			}
-			switch v := arch.Addr(le64(b[:])); {
+			switch v := arch.Addr(binary.LittleEndian.Uint64(b[:])); {
 			case v == 0 && i >= named: // bound before anything runs
 				others = max(others, toNothing)
 			case v == 0, v == arch.Addr(slot.First), v == arch.Addr(slot.First)+m.Bias:
 				others = max(others, unbound)
-			case !slices.Contains(list, v) && s.implements(proc, f, v):
+			case !slices.Contains(list, v) && r.implements(proc, f, v):
 				list = append(list, v)
 			}
 		}
@@ -159,7 +159,7 @@ func (s *session) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Ad
 // implements is whether a resolver may have given back an address that is where one of
 // the names leads: another object may have a function of that name, too, and programs
 // have stubs that stand for others' functions.
-func (s *session) implements(proc *inferior.Process, f *probe.IFunc, at arch.Addr) bool {
+func (r *Planter) implements(proc *inferior.Process, f *probe.IFunc, at arch.Addr) bool {
 	m := proc.ModuleAt(at)
 	if m == nil || m.File != f.File && m.Path != "[vdso]" || at == f.At {
 		return false
@@ -173,7 +173,7 @@ func (s *session) implements(proc *inferior.Process, f *probe.IFunc, at arch.Add
 
 // implementation is what a probe's location means in the function that implements an
 // IFUNC, where the probe is not yet, nor is going to be.
-func (s *session) implementation(p *probe.Probe, proc *inferior.Process, planned []probe.Target, sp probe.Target, at arch.Addr) (spots []probe.Target) {
+func (r *Planter) implementation(p *probe.Probe, proc *inferior.Process, planned []probe.Target, sp probe.Target, at arch.Addr) (spots []probe.Target) {
 	m := proc.ModuleAt(at)
 	if m == nil { // code that the program has made
 		spots = []probe.Target{{Place: probe.Place{Addr: at, Name: sp.Name, Point: p.Points()[0], Top: true, Begins: at}}}
@@ -182,15 +182,15 @@ func (s *session) implementation(p *probe.Probe, proc *inferior.Process, planned
 		if m == nil {
 			break
 		}
-		targets, err := p.Targets(point).Implementation(m.File, s.isa, at-m.Bias, sp.Shown)
+		targets, err := p.Targets(point).Implementation(m.File, r.isa, at-m.Bias, sp.Shown)
 		if err != nil {
 			pl := sp.Placement(p, proc)
 			pl.Err = err
-			s.place(pl)
+			r.place(pl)
 			return nil
 		}
 		for i := range targets {
-			if is, ok := s.targetSpot(p, m, &targets[i]); ok {
+			if is, ok := r.targetSpot(p, m, &targets[i]); ok {
 				is.Name = sp.Binary + targets[i].Name // the user who asks for it knows it by that
 				is.Point, is.Second = point, point != p.Points()[0]
 				spots = append(spots, is)
@@ -207,33 +207,33 @@ func (s *session) implementation(p *probe.Probe, proc *inferior.Process, planned
 
 // resolved is for a task at a resolver's end: probes go to what it gives back before
 // anybody can call that.
-func (s *session) resolved(f *probe.IFunc) probe.Hook {
+func (r *Planter) resolved(f *probe.IFunc) probe.Hook {
 	return func(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
-		at := arch.Addr(s.isa.Result(&t.View))
-		wanted := func(p *probe.Probe) bool { return !p.Gone && s.covers(p, t.Process) && !p.IsAt(t.Process, at) }
+		at := arch.Addr(r.isa.Result(&t.View))
+		wanted := func(p *probe.Probe) bool { return !p.Gone && r.covers(p, t.Process) && !p.IsAt(t.Process, at) }
 		if at == 0 || t.Process.Silent || !slices.ContainsFunc(f.Probes, wanted) {
 			return false, nil
 		}
 		t.SetPC(site.Resume)
-		if err := s.loop.Halt(t); err != nil {
+		if err := r.loop.Halt(t); err != nil {
 			return true, err
 		}
 		for _, p := range slices.Clone(f.Probes) {
-			if wanted(p) && s.loop.Procs[t.Process.PID] == t.Process {
-				s.plantChosen(p, t.Process, f, at)
+			if wanted(p) && r.loop.Procs[t.Process.PID] == t.Process {
+				r.plantChosen(p, t.Process, f, at)
 			}
 		}
-		return true, s.loop.Unhalt(t)
+		return true, r.loop.Unhalt(t)
 	}
 }
 
 // plantChosen plants a probe in what a resolver gives back.
-func (s *session) plantChosen(p *probe.Probe, proc *inferior.Process, f *probe.IFunc, at arch.Addr) {
+func (r *Planter) plantChosen(p *probe.Probe, proc *inferior.Process, f *probe.IFunc, at arch.Addr) {
 	m := proc.ModuleAt(f.At)
 	if m == nil {
 		return
 	}
-	all, err := s.moduleSpots(p, m)
+	all, err := r.moduleSpots(p, m)
 	if err != nil {
 		return
 	}
@@ -241,13 +241,13 @@ func (s *session) plantChosen(p *probe.Probe, proc *inferior.Process, f *probe.I
 	var spots []probe.Target
 	for _, sp := range all {
 		if sp.IFunc == f {
-			spots = append(spots, s.implementation(p, proc, spots, sp, at)...)
+			spots = append(spots, r.implementation(p, proc, spots, sp, at)...)
 		}
 	}
 	if len(spots) == 0 {
 		return
 	}
-	if err := cmp.Or(s.plantSpots(p, proc, spots), s.jumpAgain(proc)); err != nil && !ptrace.IsGone(err) {
-		s.loop.Warn(proc, "%s: %v", p.Spec.Location, err)
+	if err := cmp.Or(r.plantSpots(p, proc, spots), r.JumpAgain(proc)); err != nil && !ptrace.IsGone(err) {
+		r.loop.Warn(proc, "%s: %v", p.Spec.Location, err)
 	}
 }

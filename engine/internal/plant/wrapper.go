@@ -1,16 +1,15 @@
-package engine
+package plant
 
 import (
+	"encoding/binary"
 	"errors"
-
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -31,7 +30,7 @@ type wrapper struct {
 }
 
 // wrapperIn finds that of an object, if there is one.
-func (s *session) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
+func (r *Planter) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 	fns, err := m.File.Lookup("syscall")
 	if err != nil || len(fns) == 0 || m.File.IsGo() {
 		return w, false
@@ -45,15 +44,15 @@ func (s *session) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 	var list []arch.Inst
 	takes := false
 	for at, rest := fn.Addr, code; len(rest) > 0; {
-		inst, err := s.isa.Decode(rest, at)
+		inst, err := r.isa.Decode(rest, at)
 		if err != nil || inst.Len > len(rest) {
 			return w, false
 		}
-		takes = takes || s.isa.TakesNumber(rest)
+		takes = takes || r.isa.TakesNumber(rest)
 		list = append(list, inst)
 		switch inst.Kind {
 		case arch.KindSyscall:
-			w = s.gatePlace(fn.Addr, code, list, at)
+			w = r.gatePlace(fn.Addr, code, list, at)
 			return w, takes && w.run != nil
 		case arch.KindOther, arch.KindNop:
 		default:
@@ -65,46 +64,46 @@ func (s *session) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 }
 
 // gatePlace gives a gate the last instructions before a call that have room for a jump.
-func (s *session) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call arch.Addr) wrapper {
+func (r *Planter) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call arch.Addr) wrapper {
 	from := call
 	for i := len(list) - 2; i >= 0; i-- {
-		if from -= arch.Addr(list[i].Len); call-from >= arch.Addr(s.isa.JumpLen()) {
+		if from -= arch.Addr(list[i].Len); call-from >= arch.Addr(r.isa.JumpLen()) {
 			return wrapper{from: from, call: call, behind: call + arch.Addr(list[len(list)-1].Len), run: list[i:], code: code[from-base:]}
 		}
 	}
 	return wrapper{}
 }
 
-// hookWrapper puts the gate there, when there is what it leads to.
-func (s *session) hookWrapper(p *inferior.Process, m *symbols.Module) error {
-	w, ok := s.wrapperIn(m)
+// HookWrapper puts the gate there, when there is what it leads to.
+func (r *Planter) HookWrapper(p *inferior.Process, m *symbols.Module) error {
+	w, ok := r.wrapperIn(m)
 	from := m.Bias + w.from
-	if !ok || s.hooked(p, from) {
+	if !ok || r.Hooked(p, from) {
 		return nil
 	}
 	name := m.Base() + ":syscall"
-	aside, call, err := s.mapAside(p, m.Bias, w)
+	aside, call, err := r.mapAside(p, m.Bias, w)
 	if err != nil {
 		return err
 	}
 	behind := m.Bias + w.behind
-	err = s.hook(p, []probe.Target{probe.At(call, nil, name)}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
-		return s.guard.Answer(t, behind)
+	err = r.Hook(p, []probe.Target{probe.At(call, nil, name)}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
+		return r.guard.Answer(t, behind)
 	})
 	if err != nil {
 		return err
 	}
-	sites, errs := s.insert(p, []breakpoint.Want{{Addr: from, Orig: w.code[:min(len(w.code), s.isa.MaxInst())]}})
+	sites, errs := r.Insert(p, []breakpoint.Want{{Addr: from, Orig: w.code[:min(len(w.code), r.isa.MaxInst())]}})
 	if site := sites[0]; site != nil {
-		probe.Of(site).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: name, Addr: from}, Hook: goesAside(s, aside), Behind: behind, Aside: aside,
+		probe.Of(site).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: name, Addr: from}, Hook: goesAside(r, aside), Behind: behind, Aside: aside,
 			Site: site, Rung: site.Rung})
-		s.jump.AddNear(p, site)
+		r.jump.AddNear(p, site)
 	}
 	return errs[0]
 }
 
 // goesAside is for such a gate that is a trap.
-func goesAside(s *session, aside arch.Addr) probe.Hook {
+func goesAside(s *Planter, aside arch.Addr) probe.Hook {
 	return func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
 		r, err := t.Regs()
 		if err != nil || ptrace.NumberOf(r) != ptrace.SysRtSigaction || ptrace.Signo(ptrace.SyscallArgs(r)[0]) != ptrace.SIGTRAP {
@@ -117,17 +116,17 @@ func goesAside(s *session, aside arch.Addr) probe.Hook {
 
 // mapAside puts the copy of a wrapper's last instructions near it, and says where that
 // is, and where in it the call.
-func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
+func (r *Planter) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
 	space := p.Space
-	if s.inproc.Full(space) {
+	if r.inproc.Full(space) {
 		return 0, 0, inproc.ErrManyRegions
 	}
-	if at, err = s.remote.Room(space).Map(bias+w.from, inferior.PageSize); err != nil {
+	if at, err = r.remote.Room(space).Map(bias+w.from, inferior.PageSize); err != nil {
 		return 0, 0, err
 	}
 	var b arch.Buffer
 	b.Reset(at)
-	_, err = s.isa.RelocateRun(&b, w.code, bias+w.from, w.run, func(i int) error {
+	_, err = r.isa.RelocateRun(&b, w.code, bias+w.from, w.run, func(i int) error {
 		if i == len(w.run)-1 {
 			call = b.PC()
 		}
@@ -136,8 +135,8 @@ func (s *session) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 	if err == nil { // in one: a tracer that finds the page knows it by its mark
 		page := make([]byte, inferior.PageSize)
 		copy(page, b.Code)
-		putLe64(page[inferior.PageMagic.At:], guard.AsideMagic)
+		binary.LittleEndian.PutUint64(page[inferior.PageMagic.At:], guard.AsideMagic)
 		err = space.Memory.Write(at, page)
 	}
-	return at, call, errors.Join(err, s.inproc.AddRegion(space, inproc.Region{Addr: at, Size: inferior.PageSize}))
+	return at, call, errors.Join(err, r.inproc.AddRegion(space, inproc.Region{Addr: at, Size: inferior.PageSize}))
 }
