@@ -114,7 +114,7 @@ func (s *session) hookLoader(p *inferior.Process) {
 			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.plant.Hooked(p, m.Bias+fns[0].Addr) {
 				return
 			}
-			sp := probe.At(m.Bias+fns[0].Addr, s.plant.FileBytes(m, fns[0].Addr), m.Base()+":"+name)
+			sp := probe.At(m.Bias+fns[0].Addr, inferior.Bytes(s.isa, m, fns[0].Addr), m.Base()+":"+name)
 			if err := s.plant.Hook(p, []probe.Target{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)

@@ -65,7 +65,7 @@ func (s *session) lower(a *away) error {
 		}
 		want := breakpoint.Want{Addr: pl.Addr}
 		if m := l.of.ModuleAt(pl.Addr); m != nil {
-			want.Orig = s.plant.FileBytes(m, pl.Addr-m.Bias)
+			want.Orig = inferior.Bytes(s.isa, m, pl.Addr-m.Bias)
 		}
 		if pl.Hook == nil {
 			want.Rung = pl.Probe.Spec.Rung

@@ -54,7 +54,7 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 			if !m.Mapped(m.Bias + vaddr) {
 				continue // the process has not, or not any more, all of the file's code
 			}
-			spots = append(spots, probe.At(m.Bias+vaddr, s.plant.FileBytes(m, vaddr), m.Base()+":"+watchedCalls[i].name))
+			spots = append(spots, probe.At(m.Bias+vaddr, inferior.Bytes(s.isa, m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
 			spots = s.plant.Gate(p, m, spots, s.onWatchedCall(i))

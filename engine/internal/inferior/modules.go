@@ -51,3 +51,15 @@ func (p *Process) Objects() (list []*symbols.Module) {
 	}
 	return list
 }
+
+// Bytes are those of an object's file at an address of the file, as many as an instruction may
+// have, or as there are; nil for none.
+func Bytes(isa arch.ISA, m *symbols.Module, vaddr arch.Addr) []byte {
+	for n := isa.MaxInst(); n > 0; n-- {
+		buf := make([]byte, n)
+		if m.File.Text(vaddr, buf) == nil {
+			return buf
+		}
+	}
+	return nil
+}

@@ -171,7 +171,7 @@ func (r *Planter) addressSpot(p *probe.Probe, mods []*symbols.Module) probe.Targ
 	sp := probe.At(p.Loc.Address, nil, p.Spec.Location)
 	for _, m := range mods {
 		if m := m.At(sp.Addr); m != nil && m.Has(sp.Addr) {
-			sp.Orig = r.FileBytes(m, sp.Addr-m.Bias)
+			sp.Orig = inferior.Bytes(r.isa, m, sp.Addr-m.Bias)
 			sp.Calls = r.CallsInside(p, m, sp.Addr-m.Bias)
 		}
 	}
@@ -190,16 +190,6 @@ func (r *Planter) CallsInside(p *probe.Probe, m *symbols.Module, vaddr arch.Addr
 	return r.callsAt(p, m, &symbols.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(r.isa, fn)})
 }
 
-func (r *Planter) FileBytes(m *symbols.Module, vaddr arch.Addr) []byte {
-	for n := r.isa.MaxInst(); n > 0; n-- {
-		buf := make([]byte, n)
-		if m.File.Text(vaddr, buf) == nil {
-			return buf
-		}
-	}
-	return nil
-}
-
 func (r *Planter) targetSpot(p *probe.Probe, m *symbols.Module, t *symbols.Target) (probe.Target, bool) {
 	sp := probe.Target{Place: probe.Place{Addr: m.Bias + t.Addr, Name: p.Loc.NameOf(*m) + ":" + t.Name, Top: t.Exit != nil || t.Entry}}
 	if t.Entry {
@@ -216,7 +206,7 @@ func (r *Planter) targetSpot(p *probe.Probe, m *symbols.Module, t *symbols.Targe
 	if t.Resolver {
 		sp.Gap = gapPart
 	}
-	sp.Orig = r.FileBytes(m, vaddr)
+	sp.Orig = inferior.Bytes(r.isa, m, vaddr)
 	if t.Exit != nil {
 		sp.Exit = r.exitTest(m, t)
 	}

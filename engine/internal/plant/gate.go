@@ -35,7 +35,7 @@ func (r *Planter) Gate(p *inferior.Process, m *symbols.Module, calls []probe.Tar
 	}
 	for _, call := range calls {
 		load := call.Addr - arch.Addr(r.isa.JumpLen())
-		orig := r.FileBytes(m, load-m.Bias)
+		orig := inferior.Bytes(r.isa, m, load-m.Bias)
 		if !r.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.Addr) != nil || p.Space.Table.At(load) != nil {
 			others = append(others, call)
 			continue
@@ -72,7 +72,7 @@ func (r *Planter) hookGated(p *inferior.Process) error {
 		}
 		errs = append(errs, r.Hook(p, []probe.Target{g.call}, g.hook))
 		if pl := probe.GateOf(g.at); pl != nil && pl.Site == g.at && !g.at.Jumps() {
-			errs = append(errs, r.Unplace(pl))
+			errs = append(errs, r.take(pl))
 		}
 		errs = append(errs, r.openGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.Addr)}))
 	}
@@ -93,7 +93,7 @@ func (r *Planter) openGates(p *inferior.Process, sites []*breakpoint.Site) error
 			if pl := probe.GateOf(at); pl != nil {
 				err := r.jump.Downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
 				if err == nil {
-					err = r.Unplace(pl)
+					err = r.take(pl)
 				}
 				errs = append(errs, err)
 			}

@@ -69,3 +69,26 @@ func (r *Planter) Hooked(p *inferior.Process, addr arch.Addr) bool {
 	}
 	return false
 }
+
+// take takes a placement of the engine's own off its site, and the site out if it was the last.
+func (r *Planter) take(pl *probe.Placement) error {
+	site := pl.Leave()
+	if site == nil || r.loop.Procs[pl.Proc.PID] != pl.Proc {
+		return nil
+	}
+	return r.removeSite(pl.Proc.Space, site)
+}
+
+// removeSite takes a site out. Jumps that lean on what it has displaced are traps first.
+func (r *Planter) removeSite(space *inferior.Space, site *breakpoint.Site) error {
+	var leaning []*breakpoint.Site
+	for _, other := range space.Table.Sharing([]*breakpoint.Site{site}) {
+		if other != site && other.Jumps() {
+			leaning = append(leaning, other)
+		}
+	}
+	if err := r.jump.Downgrade(space, leaning, "another probe was near"); err != nil {
+		return err
+	}
+	return space.Table.Remove([]*breakpoint.Site{site})
+}

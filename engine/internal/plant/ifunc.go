@@ -110,7 +110,7 @@ func (r *Planter) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap stri
 			continue
 		}
 		if at := m.Bias + x.Addr; !r.Hooked(proc, at) {
-			spots = append(spots, probe.Target{Place: probe.Place{Addr: at, Name: m.Base() + ":" + f.Fn.Name}, Orig: r.FileBytes(m, x.Addr)})
+			spots = append(spots, probe.Target{Place: probe.Place{Addr: at, Name: m.Base() + ":" + f.Fn.Name}, Orig: inferior.Bytes(r.isa, m, x.Addr)})
 		}
 	}
 	if err := r.Hook(proc, spots, r.resolved(f)); err != nil {

@@ -123,17 +123,7 @@ func (r *Planter) Unplace(pl *probe.Placement) error {
 	if site == nil {
 		return err
 	}
-	table := pl.Proc.Space.Table
-	var leaning []*breakpoint.Site
-	for _, other := range table.Sharing([]*breakpoint.Site{site}) {
-		if other != site && other.Jumps() {
-			leaning = append(leaning, other)
-		}
-	}
-	if err := r.jump.Downgrade(pl.Proc.Space, leaning, "another probe was near"); err != nil {
-		return err // jumps lean on what the site has displaced
-	}
-	return table.Remove([]*breakpoint.Site{site})
+	return r.removeSite(pl.Proc.Space, site)
 }
 
 // takeOff takes a placement off its site, which it gives back if nothing is there any
@@ -146,19 +136,8 @@ func (r *Planter) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 		r.uprobe.Cut(pl)
 		return nil, nil
 	}
-	c := pl.Counter.In
-	pl.Freeze() // others may count on there, and a process that another tracer has
-	if pl.Site == nil || pl.Site.Tag == nil {
-		return nil, nil
-	}
-	g := probe.Of(pl.Site)
-	g.Drop(pl)
-	if c != nil && c.Users == 0 && g.Shared == c {
-		g.Shared = nil
-	}
-	site := pl.Site
-	pl.Site = nil
-	if r.loop.Procs[pl.Proc.PID] != pl.Proc || len(g.List) > 0 {
+	site := pl.Leave()
+	if r.loop.Procs[pl.Proc.PID] != pl.Proc {
 		return nil, nil
 	}
 	return site, nil

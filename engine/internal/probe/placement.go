@@ -87,3 +87,23 @@ func (pl *Placement) Freeze() {
 	pl.Counter = Counter{}
 	c.Users--
 }
+
+// Leave takes a placement off its site, which it gives back if nothing is there any more.
+// What it has counted stays; others may count on there, and a process that another tracer has.
+func (pl *Placement) Leave() *breakpoint.Site {
+	c := pl.Counter.In
+	pl.Freeze()
+	if pl.Site == nil || pl.Site.Tag == nil {
+		return nil
+	}
+	g, site := Of(pl.Site), pl.Site
+	g.Drop(pl)
+	if c != nil && c.Users == 0 && g.Shared == c {
+		g.Shared = nil
+	}
+	pl.Site = nil
+	if len(g.List) > 0 {
+		return nil
+	}
+	return site
+}
