@@ -63,7 +63,7 @@ func (s *session) hookGoTracer(p *inferior.Process) {
 		if len(at) == 0 {
 			continue
 		}
-		if err := s.plant.GuardSpace(p, m.Bias+at[0], len(at)); err != nil && !ptrace.IsGone(err) && !errors.Is(err, remote.ErrSeccomp) {
+		if err := s.hook.GuardSpace(p, m.Bias+at[0], len(at)); err != nil && !ptrace.IsGone(err) && !errors.Is(err, remote.ErrSeccomp) {
 			s.warn(p, "processes that it traces will not be let go for it: %v", err)
 		}
 		return

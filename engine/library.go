@@ -111,11 +111,11 @@ func (s *session) hookLoader(p *inferior.Process) {
 			if err != nil || len(fns) == 0 {
 				continue
 			}
-			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.plant.Hooked(p, m.Bias+fns[0].Addr) {
+			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && s.hook.Hooked(p, m.Bias+fns[0].Addr) {
 				return
 			}
 			sp := probe.At(m.Bias+fns[0].Addr, inferior.Bytes(s.isa, m, fns[0].Addr), m.Base()+":"+name)
-			if err := s.plant.Hook(p, []probe.Target{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
+			if err := s.hook.Hook(p, []probe.Target{sp}, s.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
 				// Who may not be had to map memory hardly loads libraries; his probes say so.
 				s.warn(p, "libraries loaded later will not be seen: %v", err)
 			}

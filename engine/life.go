@@ -255,7 +255,7 @@ func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
 	s.plant.DropPlacements(p, s.away[p.PID] != nil)
-	s.plant.ForgetGates(p)
+	s.hook.ForgetGates(p)
 	s.jump.ForgetSites(p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		s.inproc.Gone(p.Space)

@@ -72,7 +72,7 @@ func (s *session) lower(a *away) error {
 		}
 		wants, places = append(wants, want), append(places, pl)
 	}
-	sites, errs := s.plant.Insert(l.of, wants)
+	sites, errs := s.hook.Insert(l.of, wants)
 	for i, pl := range places {
 		if pl.Site, pl.Err = sites[i], errs[i]; pl.Site != nil {
 			probe.Of(pl.Site).Add(pl)

@@ -31,7 +31,7 @@ func TestGates(t *testing.T) {
 				continue
 			}
 			call := proc.Space.Table.At(site.End())
-			if !site.Jumps() || call == nil || call.End() != pl.Behind || !se.plant.Hooked(proc, call.Addr) {
+			if !site.Jumps() || call == nil || call.End() != pl.Behind || !se.hook.Hooked(proc, call.Addr) {
 				return fmt.Errorf("the gate at %v: jumps %v, its call %+v", site.Addr, site.Jumps(), call)
 			}
 			calls = append(calls, call)
@@ -53,7 +53,7 @@ func TestGates(t *testing.T) {
 		for _, pl := range se.Placements(id) {
 			if err := se.loop.Do(func() error {
 				at := se.loop.Procs[pid].Space.Table.At(pl.Addr - arch.Addr(se.isa.JumpLen()))
-				if call := se.loop.Procs[pid].Space.Table.At(pl.Addr); at != nil && probe.GateOf(at) != nil || call == nil || !se.plant.Hooked(se.loop.Procs[pid], pl.Addr) {
+				if call := se.loop.Procs[pid].Space.Table.At(pl.Addr); at != nil && probe.GateOf(at) != nil || call == nil || !se.hook.Hooked(se.loop.Procs[pid], pl.Addr) {
 					return fmt.Errorf("%v has a gate: %+v, %+v", pl.Addr, at, call)
 				}
 				return nil

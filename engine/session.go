@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/hook"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
@@ -57,6 +58,7 @@ type session struct {
 	jump   *jump.Jumps
 	watch  *watch.Registers
 	uprobe *uprobe.Links
+	hook   *hook.Hooks
 	plant  *plant.Planter
 
 	lives
@@ -120,8 +122,9 @@ func newSession(opts []Options) (*session, error) {
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
 		return s.plant.Refused(p, site, why)
 	})
+	s.hook = hook.New(s.loop, s.remote, s.guard, s.inproc, s.jump, s.isa, s.hookCalls)
 	s.plant = plant.New(plant.Below{Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
-		Jump: s.jump, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.hookCalls, s.opts.Allow)
+		Jump: s.jump, Hook: s.hook, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)
 	go s.loop.Run(ready)

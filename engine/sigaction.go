@@ -57,11 +57,11 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 			spots = append(spots, probe.At(m.Bias+vaddr, inferior.Bytes(s.isa, m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
-			spots = s.plant.Gate(p, m, spots, s.onWatchedCall(i))
+			spots = s.hook.Gate(p, m, spots, s.onWatchedCall(i))
 		}
-		errs = append(errs, s.plant.Hook(p, spots, s.onWatchedCall(i)))
+		errs = append(errs, s.hook.Hook(p, spots, s.onWatchedCall(i)))
 	}
-	return errors.Join(append(errs, s.plant.HookWrapper(p, m))...)
+	return errors.Join(append(errs, s.hook.HookWrapper(p, m))...)
 }
 
 // siteReach is from the load of a call's number to the call's end at most: see

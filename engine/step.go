@@ -66,7 +66,7 @@ func (s *session) step(t *inferior.Task) error {
 // stepTo lets a task run to where its next instruction is.
 func (s *session) stepTo(t *inferior.Task, next arch.Addr) error {
 	p, kept, arrived := t.Process, t.Kept, false
-	pl, err := s.plant.PlantStep(p, next, func(u *inferior.Task, site *breakpoint.Site) (bool, error) {
+	pl, err := s.hook.PlantStep(p, next, func(u *inferior.Task, site *breakpoint.Site) (bool, error) {
 		if u != t {
 			return false, nil
 		}

@@ -24,6 +24,8 @@ var layers = [][]string{
 	{"engine"},
 	{"engine/internal/resident"},
 	{"engine/internal/plant"},
+	{"engine/internal/hook"},
+	{"engine/internal/find"},
 	{"engine/internal/uprobe"},
 	{"engine/internal/watch"},
 	{"engine/internal/jump"},

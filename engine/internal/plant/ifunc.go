@@ -109,11 +109,11 @@ func (r *Planter) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap stri
 			gap = gapHidden
 			continue
 		}
-		if at := m.Bias + x.Addr; !r.Hooked(proc, at) {
+		if at := m.Bias + x.Addr; !r.hook.Hooked(proc, at) {
 			spots = append(spots, probe.Target{Place: probe.Place{Addr: at, Name: m.Base() + ":" + f.Fn.Name}, Orig: inferior.Bytes(r.isa, m, x.Addr)})
 		}
 	}
-	if err := r.Hook(proc, spots, r.resolved(f)); err != nil {
+	if err := r.hook.Hook(proc, spots, r.resolved(f)); err != nil {
 		gap = fmt.Sprintf("%s (%v)", gapResolver, err)
 	}
 	return gap

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/hook"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/guard"
@@ -19,7 +21,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/engine/internal/watch"
 	"github.com/ptracer/ptracer/engine/internal/xol"
-	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -37,15 +38,13 @@ type Planter struct {
 	jump   *jump.Jumps
 	watch  *watch.Registers
 	uprobe *uprobe.Links
+	hook   *hook.Hooks
 	isa    arch.ISA
-	// onGuard plants the sites that a process has from its first guard on.
-	onGuard func(*inferior.Process) error
-	allow   func(by any, pid int) bool
+	allow  func(by any, pid int) bool
 
 	spaces   int // how many have a number
 	ifuncs   map[ifuncKey]*probe.IFunc
-	gates    map[*inferior.Process][]gate // that are being made
-	nextLook int64                        // when it may be looked for lost patches again
+	nextLook int64 // when it may be looked for lost patches again
 }
 
 // Below is what a Planter works with.
@@ -56,17 +55,17 @@ type Below struct {
 	XOL    *xol.XOL
 	InProc *inproc.InProcess
 	Jump   *jump.Jumps
+	Hook   *hook.Hooks
 	Watch  *watch.Registers
 	Uprobe *uprobe.Links
 	ISA    arch.ISA
 }
 
-// New is a session's, which has no probes. When a process gets its first guard onGuard is called;
-// allow says whether a client may have probes in a process (api.Options.Allow), nil: all may.
-func New(b Below, onGuard func(*inferior.Process) error, allow func(by any, pid int) bool) *Planter {
+// New is a session's, which has no probes. What allow does not allow a client is not planted for it
+// in that process (api.Options.Allow); nil: all is.
+func New(b Below, allow func(by any, pid int) bool) *Planter {
 	return &Planter{loop: b.Loop, remote: b.Remote, guard: b.Guard, xol: b.XOL, inproc: b.InProc, jump: b.Jump,
-		watch: b.Watch, uprobe: b.Uprobe, isa: b.ISA, onGuard: onGuard, allow: allow,
-		ifuncs: map[ifuncKey]*probe.IFunc{}, gates: map[*inferior.Process][]gate{}}
+		hook: b.Hook, watch: b.Watch, uprobe: b.Uprobe, isa: b.ISA, allow: allow, ifuncs: map[ifuncKey]*probe.IFunc{}}
 }
 
 // InheritKernel gives a forked child uprobes of its own: the kernel's are for
@@ -89,7 +88,7 @@ func (r *Planter) InheritKernel(parent, child *inferior.Process) {
 func (r *Planter) plantWatch(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
 	added, err := r.watch.Take(p, proc, spots)
 	if err == nil {
-		err = r.GuardSpace(proc, spots[0].Addr, 1)
+		err = r.hook.GuardSpace(proc, spots[0].Addr, 1)
 	}
 	if err == nil {
 		err = r.watch.SetAll(proc)
@@ -101,115 +100,6 @@ func (r *Planter) plantWatch(p *probe.Probe, proc *inferior.Process, spots []pro
 		r.place(pl)
 	}
 	return nil
-}
-
-// Insert arms sites, but for those that would not lie in code. An address can be anything's: a
-// symbol may lie anywhere, and so may an address that a user gives.
-func (r *Planter) Insert(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
-	refused := r.notCode(proc, wants)
-	if len(refused) == 0 {
-		return r.insertCode(proc, wants)
-	}
-	sites, errs := make([]*breakpoint.Site, len(wants)), make([]error, len(wants))
-	var code []breakpoint.Want
-	var of []int // of each of these, its place in wants
-	for i, w := range wants {
-		if errs[i] = refused[w.Addr]; errs[i] == nil {
-			code, of = append(code, w), append(of, i)
-		}
-	}
-	if len(code) == 0 {
-		return sites, errs
-	}
-	armed, failed := r.insertCode(proc, code)
-	for n, i := range of {
-		sites[i], errs[i] = armed[n], failed[n]
-	}
-	return sites, errs
-}
-
-// notCode tells of which addresses it is not known that they are code, and why. What is not
-// mapped is found out when it is read.
-func (r *Planter) notCode(proc *inferior.Process, wants []breakpoint.Want) map[arch.Addr]error {
-	var known []procfs.Mapping
-	for _, m := range proc.Modules {
-		known = append(known, m.Ranges...)
-		for _, c := range m.Copies {
-			known = append(known, c.Ranges...)
-		}
-	}
-	var others []arch.Addr
-	for _, w := range wants {
-		if mappingAt(known, w.Addr) == nil {
-			others = append(others, w.Addr)
-		}
-	}
-	if len(others) == 0 {
-		return nil
-	}
-	all, err := procfs.Maps(proc.PID)
-	refused := map[arch.Addr]error{}
-	for _, a := range others {
-		if err != nil {
-			refused[a] = &breakpoint.SiteError{Addr: a, Err: err}
-		} else if m := mappingAt(all, a); m != nil && !m.Executable() {
-			refused[a] = &breakpoint.SiteError{Addr: a, Err: breakpoint.ErrNotCode}
-		}
-	}
-	return refused
-}
-
-// mappingAt is the mapping that an address lies in.
-func mappingAt(list []procfs.Mapping, a arch.Addr) *procfs.Mapping {
-	for i := range list {
-		if list[i].Contains(a) {
-			return &list[i]
-		}
-	}
-	return nil
-}
-
-// insertCode arms sites; tasks may run into them as soon as it starts, so their
-// tags must be there before: Insert's last pass runs after tagging.
-func (r *Planter) insertCode(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
-	addrs := make([]arch.Addr, len(wants))
-	for i, w := range wants {
-		addrs[i] = w.Addr
-	}
-	if err := r.jump.MakeRoom(proc, addrs, 1); err != nil {
-		errs := make([]error, len(wants))
-		for i := range errs {
-			errs[i] = err
-		}
-		return make([]*breakpoint.Site, len(wants)), errs
-	}
-	sites, errs := proc.Space.Table.Insert(wants)
-	for _, site := range sites {
-		if site != nil && site.Tag == nil {
-			site.Tag = &probe.Consumers{Plain: true}
-		}
-	}
-	return sites, errs
-}
-
-// learnDispatch finds out whether system calls come back to a task of a process at the
-// attach. Where SIGSYS has no handler they don't, and Go's runtime takes every signal.
-func (r *Planter) learnDispatch(p *inferior.Process) error {
-	const bitSys = 1 << (31 - 1)
-	st, err := procfs.ReadStatus(p.PID)
-	if err != nil || st.Hex("SigCgt")&bitSys == 0 || p.IsGo() || p.Space.Dispatches {
-		return nil
-	}
-	return r.loop.WhileHalted(func(breakpoint.Pause) error {
-		for _, t := range p.Tasks {
-			d, err := remote.DispatchOf(t)
-			if err != nil && !ptrace.IsGone(err) {
-				return err
-			}
-			p.Space.Dispatches = p.Space.Dispatches || d.On()
-		}
-		return nil
-	}, p.Space)
 }
 
 // Plant puts p into the given objects of a process.
@@ -244,7 +134,7 @@ func (r *Planter) plantSpots(p *probe.Probe, proc *inferior.Process, spots []pro
 
 // plantSites arms the sites of all spots, with one pause of one task at most.
 func (r *Planter) plantSites(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
-	if err := r.GuardSpace(proc, spots[0].Addr, len(spots)); err != nil {
+	if err := r.hook.GuardSpace(proc, spots[0].Addr, len(spots)); err != nil {
 		err = fmt.Errorf("probe %s in %d: %w", p.Spec.Location, proc.PID, err)
 		if !ptrace.IsGone(err) {
 			for _, sp := range spots { // it has been found: that is to be known of it
@@ -258,7 +148,7 @@ func (r *Planter) plantSites(p *probe.Probe, proc *inferior.Process, spots []pro
 	for i, sp := range spots {
 		wants[i] = breakpoint.Want{Addr: sp.Addr, Orig: sp.Orig, Rung: p.Spec.Rung, Quiet: quiet}
 	}
-	sites, errs := r.Insert(proc, wants)
+	sites, errs := r.hook.Insert(proc, wants)
 	for i, sp := range spots {
 		pl := sp.Placement(p, proc)
 		pl.Err = errs[i]
@@ -275,7 +165,7 @@ func (r *Planter) plantSites(p *probe.Probe, proc *inferior.Process, spots []pro
 		}
 		r.place(pl)
 	}
-	err := r.openGates(proc, sites)
+	err := r.hook.OpenGates(proc, sites)
 	return errors.Join(err, r.upgradePlaced(p, proc, sites)) // of the others
 }
 
@@ -290,30 +180,6 @@ func (r *Planter) place(pl *probe.Placement) {
 		probe.Of(pl.Site).Add(pl)
 	}
 	pl.Probe.Places = append(pl.Probe.Places, pl)
-}
-
-// GuardSpace makes sure that all processes of a space survive our death before
-// its first trap is planted: a parent, too, that waits for its vfork child and
-// can be halted only when that is over.
-func (r *Planter) GuardSpace(proc *inferior.Process, near arch.Addr, n int) error {
-	fresh := false
-	for _, p := range r.loop.Sharing(proc.Space) {
-		if p.Guarded {
-			continue
-		}
-		fresh = true
-		err := r.remote.WithTask([]*inferior.Process{p}, func(t *inferior.Task) error { return r.guard.Prepare(t, near, n) })
-		if err != nil && (p == proc || !ptrace.IsGone(err)) {
-			return err
-		}
-	}
-	if !fresh {
-		return nil
-	}
-	if err := r.learnDispatch(proc); err != nil {
-		return err
-	}
-	return r.onGuard(proc)
 }
 
 // Inherit gives a forked child's sites the placements of the parent's.

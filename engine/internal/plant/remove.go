@@ -123,7 +123,7 @@ func (r *Planter) Unplace(pl *probe.Placement) error {
 	if site == nil {
 		return err
 	}
-	return r.removeSite(pl.Proc.Space, site)
+	return r.hook.RemoveSite(pl.Proc.Space, site)
 }
 
 // takeOff takes a placement off its site, which it gives back if nothing is there any

@@ -33,7 +33,7 @@ func (r *Planter) JumpAgain(p *inferior.Process) error {
 	}
 	err := r.jump.Upgrade(p, sites)
 	if err == nil {
-		err = r.hookGated(p)
+		err = r.hook.HookGated(p)
 	}
 	if ptrace.IsGone(err) {
 		return nil
@@ -75,7 +75,7 @@ func (r *Planter) upgradeThose(p *probe.Probe, proc *inferior.Process, sites []*
 	if err := r.jump.Upgrade(proc, list); err != nil {
 		return err
 	}
-	return r.hookGated(proc)
+	return r.hook.HookGated(proc)
 }
 
 // onlyJumps takes what could not be made a jump from a probe that wants nothing

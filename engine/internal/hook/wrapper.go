@@ -1,4 +1,4 @@
-package plant
+package hook
 
 import (
 	"encoding/binary"
@@ -30,7 +30,7 @@ type wrapper struct {
 }
 
 // wrapperIn finds that of an object, if there is one.
-func (r *Planter) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
+func (h *Hooks) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 	fns, err := m.File.Lookup("syscall")
 	if err != nil || len(fns) == 0 || m.File.IsGo() {
 		return w, false
@@ -44,15 +44,15 @@ func (r *Planter) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 	var list []arch.Inst
 	takes := false
 	for at, rest := fn.Addr, code; len(rest) > 0; {
-		inst, err := r.isa.Decode(rest, at)
+		inst, err := h.isa.Decode(rest, at)
 		if err != nil || inst.Len > len(rest) {
 			return w, false
 		}
-		takes = takes || r.isa.TakesNumber(rest)
+		takes = takes || h.isa.TakesNumber(rest)
 		list = append(list, inst)
 		switch inst.Kind {
 		case arch.KindSyscall:
-			w = r.gatePlace(fn.Addr, code, list, at)
+			w = h.gatePlace(fn.Addr, code, list, at)
 			return w, takes && w.run != nil
 		case arch.KindOther, arch.KindNop:
 		default:
@@ -64,10 +64,10 @@ func (r *Planter) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 }
 
 // gatePlace gives a gate the last instructions before a call that have room for a jump.
-func (r *Planter) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call arch.Addr) wrapper {
+func (h *Hooks) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call arch.Addr) wrapper {
 	from := call
 	for i := len(list) - 2; i >= 0; i-- {
-		if from -= arch.Addr(list[i].Len); call-from >= arch.Addr(r.isa.JumpLen()) {
+		if from -= arch.Addr(list[i].Len); call-from >= arch.Addr(h.isa.JumpLen()) {
 			return wrapper{from: from, call: call, behind: call + arch.Addr(list[len(list)-1].Len), run: list[i:], code: code[from-base:]}
 		}
 	}
@@ -75,35 +75,35 @@ func (r *Planter) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call 
 }
 
 // HookWrapper puts the gate there, when there is what it leads to.
-func (r *Planter) HookWrapper(p *inferior.Process, m *symbols.Module) error {
-	w, ok := r.wrapperIn(m)
+func (h *Hooks) HookWrapper(p *inferior.Process, m *symbols.Module) error {
+	w, ok := h.wrapperIn(m)
 	from := m.Bias + w.from
-	if !ok || r.Hooked(p, from) {
+	if !ok || h.Hooked(p, from) {
 		return nil
 	}
 	name := m.Base() + ":syscall"
-	aside, call, err := r.mapAside(p, m.Bias, w)
+	aside, call, err := h.mapAside(p, m.Bias, w)
 	if err != nil {
 		return err
 	}
 	behind := m.Bias + w.behind
-	err = r.Hook(p, []probe.Target{probe.At(call, nil, name)}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
-		return r.guard.Answer(t, behind)
+	err = h.Hook(p, []probe.Target{probe.At(call, nil, name)}, func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
+		return h.guard.Answer(t, behind)
 	})
 	if err != nil {
 		return err
 	}
-	sites, errs := r.Insert(p, []breakpoint.Want{{Addr: from, Orig: w.code[:min(len(w.code), r.isa.MaxInst())]}})
+	sites, errs := h.Insert(p, []breakpoint.Want{{Addr: from, Orig: w.code[:min(len(w.code), h.isa.MaxInst())]}})
 	if site := sites[0]; site != nil {
-		probe.Of(site).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: name, Addr: from}, Hook: goesAside(r, aside), Behind: behind, Aside: aside,
+		probe.Of(site).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: name, Addr: from}, Hook: goesAside(h, aside), Behind: behind, Aside: aside,
 			Site: site, Rung: site.Rung})
-		r.jump.AddNear(p, site)
+		h.jump.AddNear(p, site)
 	}
 	return errs[0]
 }
 
 // goesAside is for such a gate that is a trap.
-func goesAside(s *Planter, aside arch.Addr) probe.Hook {
+func goesAside(s *Hooks, aside arch.Addr) probe.Hook {
 	return func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
 		r, err := t.Regs()
 		if err != nil || ptrace.NumberOf(r) != ptrace.SysRtSigaction || ptrace.Signo(ptrace.SyscallArgs(r)[0]) != ptrace.SIGTRAP {
@@ -116,17 +116,17 @@ func goesAside(s *Planter, aside arch.Addr) probe.Hook {
 
 // mapAside puts the copy of a wrapper's last instructions near it, and says where that
 // is, and where in it the call.
-func (r *Planter) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
+func (h *Hooks) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
 	space := p.Space
-	if r.inproc.Full(space) {
+	if h.inproc.Full(space) {
 		return 0, 0, inproc.ErrManyRegions
 	}
-	if at, err = r.remote.Room(space).Map(bias+w.from, inferior.PageSize); err != nil {
+	if at, err = h.remote.Room(space).Map(bias+w.from, inferior.PageSize); err != nil {
 		return 0, 0, err
 	}
 	var b arch.Buffer
 	b.Reset(at)
-	_, err = r.isa.RelocateRun(&b, w.code, bias+w.from, w.run, func(i int) error {
+	_, err = h.isa.RelocateRun(&b, w.code, bias+w.from, w.run, func(i int) error {
 		if i == len(w.run)-1 {
 			call = b.PC()
 		}
@@ -138,5 +138,5 @@ func (r *Planter) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, 
 		binary.LittleEndian.PutUint64(page[inferior.PageMagic.At:], guard.AsideMagic)
 		err = space.Memory.Write(at, page)
 	}
-	return at, call, errors.Join(err, r.inproc.AddRegion(space, inproc.Region{Addr: at, Size: inferior.PageSize}))
+	return at, call, errors.Join(err, h.inproc.AddRegion(space, inproc.Region{Addr: at, Size: inferior.PageSize}))
 }

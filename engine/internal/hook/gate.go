@@ -1,4 +1,4 @@
-package plant
+package hook
 
 import (
 	"errors"
@@ -29,52 +29,52 @@ type gate struct {
 
 // Gate gets gates ready for those of the calls of rt_sigaction in an object of a
 // process that can have one, and gives back the others.
-func (r *Planter) Gate(p *inferior.Process, m *symbols.Module, calls []probe.Target, hook probe.Hook) (others []probe.Target) {
-	if !jump.Enabled || r.jump.NoJumps() != nil {
+func (h *Hooks) Gate(p *inferior.Process, m *symbols.Module, calls []probe.Target, hook probe.Hook) (others []probe.Target) {
+	if !jump.Enabled || h.jump.NoJumps() != nil {
 		return calls
 	}
 	for _, call := range calls {
-		load := call.Addr - arch.Addr(r.isa.JumpLen())
-		orig := inferior.Bytes(r.isa, m, load-m.Bias)
-		if !r.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.Addr) != nil || p.Space.Table.At(load) != nil {
+		load := call.Addr - arch.Addr(h.isa.JumpLen())
+		orig := inferior.Bytes(h.isa, m, load-m.Bias)
+		if !h.isa.LoadsNumber(orig, ptrace.SysRtSigaction) || p.Space.Table.At(call.Addr) != nil || p.Space.Table.At(load) != nil {
 			others = append(others, call)
 			continue
 		}
-		inst, err := r.isa.Decode(call.Orig, call.Addr)
+		inst, err := h.isa.Decode(call.Orig, call.Addr)
 		if err != nil || inst.Kind != arch.KindSyscall {
 			others = append(others, call)
 			continue
 		}
-		sites, _ := r.Insert(p, []breakpoint.Want{{Addr: load, Orig: orig, Quiet: true}})
+		sites, _ := h.Insert(p, []breakpoint.Want{{Addr: load, Orig: orig, Quiet: true}})
 		if sites[0] == nil {
 			others = append(others, call)
 			continue
 		}
 		probe.Of(sites[0]).Add(&probe.Placement{Proc: p, Place: probe.Place{Name: call.Name, Addr: load}, Hook: passes, Behind: call.Addr + arch.Addr(inst.Len),
 			Site: sites[0], Rung: sites[0].Rung})
-		r.gates[p] = append(r.gates[p], gate{sites[0], call, hook})
-		r.jump.AddNear(p, sites[0])
+		h.gates[p] = append(h.gates[p], gate{sites[0], call, hook})
+		h.jump.AddNear(p, sites[0])
 	}
 	return others
 }
 
 // ForgetGates forgets the gates that are being made in a process.
-func (r *Planter) ForgetGates(p *inferior.Process) { delete(r.gates, p) }
+func (h *Hooks) ForgetGates(p *inferior.Process) { delete(h.gates, p) }
 
-// hookGated plants the sites behind gates, when these are there, or can't be.
-func (r *Planter) hookGated(p *inferior.Process) error {
-	gates := r.gates[p]
-	delete(r.gates, p)
+// HookGated plants the sites behind gates, when these are there, or can't be.
+func (h *Hooks) HookGated(p *inferior.Process) error {
+	gates := h.gates[p]
+	delete(h.gates, p)
 	var errs []error
 	for _, g := range gates {
-		if r.loop.Procs[p.PID] != p {
+		if h.loop.Procs[p.PID] != p {
 			return ptrace.ErrGone
 		}
-		errs = append(errs, r.Hook(p, []probe.Target{g.call}, g.hook))
+		errs = append(errs, h.Hook(p, []probe.Target{g.call}, g.hook))
 		if pl := probe.GateOf(g.at); pl != nil && pl.Site == g.at && !g.at.Jumps() {
-			errs = append(errs, r.take(pl))
+			errs = append(errs, h.take(pl))
 		}
-		errs = append(errs, r.openGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.Addr)}))
+		errs = append(errs, h.OpenGates(p, []*breakpoint.Site{p.Space.Table.At(g.call.Addr)}))
 	}
 	return errors.Join(errs...)
 }
@@ -82,18 +82,18 @@ func (r *Planter) hookGated(p *inferior.Process) error {
 // passes is for a gate that is a trap.
 func passes(*inferior.Task, *breakpoint.Site) (bool, error) { return false, nil }
 
-// openGates takes away the gates before sites where another probe is to see every task.
-func (r *Planter) openGates(p *inferior.Process, sites []*breakpoint.Site) error {
+// OpenGates takes away the gates before sites where another probe is to see every task.
+func (h *Hooks) OpenGates(p *inferior.Process, sites []*breakpoint.Site) error {
 	var errs []error
 	for _, site := range sites {
-		if site == nil || site.Tag == nil || len(probe.Of(site).List) < 2 || !r.Hooked(p, site.Addr) {
+		if site == nil || site.Tag == nil || len(probe.Of(site).List) < 2 || !h.Hooked(p, site.Addr) {
 			continue
 		}
-		if at := p.Space.Table.At(site.Addr - arch.Addr(r.isa.JumpLen())); at != nil {
+		if at := p.Space.Table.At(site.Addr - arch.Addr(h.isa.JumpLen())); at != nil {
 			if pl := probe.GateOf(at); pl != nil {
-				err := r.jump.Downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
+				err := h.jump.Downgrade(p.Space, []*breakpoint.Site{at}, "another probe was near")
 				if err == nil {
-					err = r.take(pl)
+					err = h.take(pl)
 				}
 				errs = append(errs, err)
 			}
