@@ -21,7 +21,7 @@ func (s *session) variantAt(h *inproc.Handler, t *inferior.Task) (*inproc.Varian
 	}
 	for _, m := range t.Process.Modules {
 		if at := m.At(pc); at != nil {
-			return h.Under(s.plant.CallsInside(&probe.Probe{Handler: h}, at, pc-at.Bias))
+			return h.Under(s.find.CallsInside(&probe.Probe{Handler: h}, at, pc-at.Bias))
 		}
 	}
 	return h.Variant, nil

@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
+	"github.com/ptracer/ptracer/engine/internal/find"
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/google/go-cmp/cmp"
@@ -317,7 +316,7 @@ func TestNotKnown(t *testing.T) {
 	if n := len(s.Placements(mixed)); n < 2 || !slices.ContainsFunc(s.Placements(mixed), func(pl Placement) bool { return errors.Is(pl.Err, build.ErrNotKnown) }) {
 		t.Errorf("of %d places all are known", n)
 	}
-	result := "$" + s.ISA().RegNames()[plant.ResultRegister(s.ISA())]
+	result := "$" + s.ISA().RegNames()[find.ResultRegister(s.ISA())]
 	register(t, s, ProbeSpec{Location: "runtime.memmove", Handler: hist(result)})
 	register(t, s, ProbeSpec{Location: assembly, Handler: openHandler(t, s, HandlerSpec{Name: "latency"})})
 	told := map[event.ProbeID]int{}

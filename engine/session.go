@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/find"
 	"github.com/ptracer/ptracer/engine/internal/hook"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 
@@ -59,6 +60,7 @@ type session struct {
 	watch  *watch.Registers
 	uprobe *uprobe.Links
 	hook   *hook.Hooks
+	find   *find.Finder
 	plant  *plant.Planter
 
 	lives
@@ -123,8 +125,9 @@ func newSession(opts []Options) (*session, error) {
 		return s.plant.Refused(p, site, why)
 	})
 	s.hook = hook.New(s.loop, s.remote, s.guard, s.inproc, s.jump, s.isa, s.hookCalls)
+	s.find = find.New(s.isa)
 	s.plant = plant.New(plant.Below{Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
-		Jump: s.jump, Hook: s.hook, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
+		Jump: s.jump, Hook: s.hook, Find: s.find, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)
 	go s.loop.Run(ready)

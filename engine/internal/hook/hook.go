@@ -1,4 +1,4 @@
-// package hook has sites of the engine's own: at system calls that it answers, in the dynamic
+// Package hook has sites of the engine's own: at system calls that it answers, in the dynamic
 // loader, where a resolver ends. It guards a space before its first site, and inserts sites.
 package hook
 

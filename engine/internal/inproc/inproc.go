@@ -1,4 +1,4 @@
-// package inproc is what handlers and counters behind jumps find in a traced program: memory that
+// Package inproc is what handlers and counters behind jumps find in a traced program: memory that
 // the tracer shares with it, counters, the table of its threads, and the code of helpers. A region
 // is mapped once in a space, for all that use it.
 package inproc

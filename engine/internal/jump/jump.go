@@ -1,4 +1,4 @@
-// package jump makes jumps of sites: it proves that a jump is safe there (proof.go), writes what
+// Package jump makes jumps of sites: it proves that a jump is safe there (proof.go), writes what
 // it leads to (code.go), and has it come and go in a pause of all tasks of the space (pause.go),
 // where no task will come back to the middle of what it displaces (resume.go).
 package jump

@@ -19,32 +19,12 @@ import (
 // from then on. Where that has no name of its own, it is found in the words of memory
 // that have been bound already, and by sites of ours at the resolver's ends.
 
-// ifuncKey tells resolvers apart.
-type ifuncKey struct {
-	file *symbols.File
-	at   arch.Addr
-}
-
-// ifuncOf is the resolver that a target in an object is.
-func (r *Planter) ifuncOf(m *symbols.Module, t *symbols.Target) *probe.IFunc {
-	key := ifuncKey{m.File, m.Bias + t.Addr}
-	f := r.ifuncs[key]
-	if f == nil {
-		if r.ifuncs == nil {
-			r.ifuncs = map[ifuncKey]*probe.IFunc{}
-		}
-		f = &probe.IFunc{At: key.at, Fn: t.Function, File: m.File}
-		r.ifuncs[key] = f
-	}
-	return f
-}
-
 // What is said of an IFUNC the calls of which are not counted.
 const (
 	gapResolver = "the resolver of an IFUNC, which runs once: what it has chosen is not known, calls of that are not counted"
 	gapUnbound  = "an IFUNC that no call has bound yet: calls by pointers that were taken before are not counted"
-	gapPart     = "an instruction of an IFUNC's resolver, which runs once: calls of what it has chosen are not counted"
-	gapHidden   = "the resolver of an IFUNC, which ends by a jump: what it chooses is not seen, calls of that are not counted"
+
+	gapHidden = "the resolver of an IFUNC, which ends by a jump: what it chooses is not seen, calls of that are not counted"
 )
 
 // implemented puts what implements them in the place of IFUNCs. One of which that is not
@@ -190,7 +170,7 @@ func (r *Planter) implementation(p *probe.Probe, proc *inferior.Process, planned
 			return nil
 		}
 		for i := range targets {
-			if is, ok := r.targetSpot(p, m, &targets[i]); ok {
+			if is, ok := r.find.TargetSpot(p, m, &targets[i]); ok {
 				is.Name = sp.Binary + targets[i].Name // the user who asks for it knows it by that
 				is.Point, is.Second = point, point != p.Points()[0]
 				spots = append(spots, is)
@@ -233,7 +213,7 @@ func (r *Planter) plantChosen(p *probe.Probe, proc *inferior.Process, f *probe.I
 	if m == nil {
 		return
 	}
-	all, err := r.moduleSpots(p, m)
+	all, err := r.find.ModuleSpots(p, m)
 	if err != nil {
 		return
 	}

@@ -1,10 +1,12 @@
-// package plant puts probes where they are to be, by what serves them there, and takes them out
+// Package plant puts probes where they are to be, by what serves them there, and takes them out
 // again: it finds their places, inserts sites, and has sites of the engine's own.
 package plant
 
 import (
 	"errors"
 	"fmt"
+
+	"github.com/ptracer/ptracer/engine/internal/find"
 
 	"github.com/ptracer/ptracer/engine/internal/hook"
 
@@ -39,11 +41,11 @@ type Planter struct {
 	watch  *watch.Registers
 	uprobe *uprobe.Links
 	hook   *hook.Hooks
+	find   *find.Finder
 	isa    arch.ISA
 	allow  func(by any, pid int) bool
 
-	spaces   int // how many have a number
-	ifuncs   map[ifuncKey]*probe.IFunc
+	spaces   int   // how many have a number
 	nextLook int64 // when it may be looked for lost patches again
 }
 
@@ -56,6 +58,7 @@ type Below struct {
 	InProc *inproc.InProcess
 	Jump   *jump.Jumps
 	Hook   *hook.Hooks
+	Find   *find.Finder
 	Watch  *watch.Registers
 	Uprobe *uprobe.Links
 	ISA    arch.ISA
@@ -65,7 +68,7 @@ type Below struct {
 // in that process (api.Options.Allow); nil: all is.
 func New(b Below, allow func(by any, pid int) bool) *Planter {
 	return &Planter{loop: b.Loop, remote: b.Remote, guard: b.Guard, xol: b.XOL, inproc: b.InProc, jump: b.Jump,
-		hook: b.Hook, watch: b.Watch, uprobe: b.Uprobe, isa: b.ISA, allow: allow, ifuncs: map[ifuncKey]*probe.IFunc{}}
+		hook: b.Hook, find: b.Find, watch: b.Watch, uprobe: b.Uprobe, isa: b.ISA, allow: allow}
 }
 
 // InheritKernel gives a forked child uprobes of its own: the kernel's are for
@@ -107,7 +110,7 @@ func (r *Planter) Plant(p *probe.Probe, proc *inferior.Process, mods []*symbols.
 	if p.Gone || proc.Silent || !r.covers(p, proc) {
 		return nil
 	}
-	spots, err := r.spots(p, mods)
+	spots, err := r.find.Spots(p, mods)
 	if len(spots) == 0 {
 		return err
 	}

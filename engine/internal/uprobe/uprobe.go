@@ -1,4 +1,4 @@
-// package uprobe has the kernel's uprobes serve probes whose handlers run in the kernel.
+// Package uprobe has the kernel's uprobes serve probes whose handlers run in the kernel.
 package uprobe
 
 import (

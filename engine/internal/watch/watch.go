@@ -1,4 +1,4 @@
-// package watch has the processor's debug registers serve probes: they stop a task at an
+// Package watch has the processor's debug registers serve probes: they stop a task at an
 // instruction, or at an access to data, where no code is to be changed.
 package watch
 
