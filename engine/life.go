@@ -23,7 +23,7 @@ func (s *session) onTrap(t *inferior.Task) error {
 		t.Asked = false
 		return s.onFirstStop(t)
 	}
-	if err := restart(t); err != nil {
+	if err := t.Restart(); err != nil {
 		return err
 	}
 	if t.Held() && s.trapPending(t) {
@@ -37,18 +37,6 @@ func (s *session) onTrap(t *inferior.Task) error {
 		return err
 	}
 	return s.loop.Resume(t, 0)
-}
-
-// restart has a system call that a stop has ended begin again when the task goes on.
-func restart(t *inferior.Task) error {
-	r, err := t.Regs()
-	if err != nil {
-		return err
-	}
-	if again := *r; ptrace.Restart(&again) {
-		t.SetRegs(&again)
-	}
-	return nil
 }
 
 // onGroup leaves a job-control stop in force: the task listens for its end.

@@ -85,9 +85,7 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 				return err
 			}
 		}
-		var e env
-		e.print = func(text string) { run.Output = append(run.Output, text) }
-		run.Return, err = s.runOnce(v, t, &e, args)
+		run.Return, err = s.runOnce(v, t, func(text string) { run.Output = append(run.Output, text) }, args)
 		return err
 	})
 	if err2 := h.Close(); err == nil {
@@ -101,8 +99,8 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 var errArgs = errors.New("more arguments than registers for them")
 
 // runOnce runs a handler as if t had called a function where it stands. The
-// arguments are for the handler only; what it changes is the task's then.
-func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, e *env, args []uint64) (uint64, error) {
+// arguments are for the handler only, and what it prints is given to print; what it changes is the task's then.
+func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, print func(string), args []uint64) (uint64, error) {
 	r, err := t.Regs()
 	if err != nil {
 		return 0, err
@@ -117,8 +115,9 @@ func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, e *env, args []ui
 	}
 	before := view
 	pc := arch.Addr(view[s.isa.PCReg()])
+	e := env{print: print}
 	e.enter(s, t, &probe.Placement{Probe: &probe.Probe{}, Proc: t.Process, Place: probe.Place{Addr: pc}}, &view)
-	r0, err := s.machine.Run(v.Codes[v.In.Handler.First()], e)
+	r0, err := s.machine.Run(v.Codes[v.In.Handler.First()], &e)
 	if view == before || err != nil {
 		return r0, err
 	}

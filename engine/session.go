@@ -86,6 +86,7 @@ type hits struct {
 	env     env
 	shown   taskHit // to the Func that is running
 	stopped atomic.Uint64
+	signals bool // are told
 }
 
 // loans are processes that other tracers have for a while.
@@ -113,6 +114,8 @@ func newSession(opts []Options) (*session, error) {
 	if len(opts) == 1 {
 		s.opts = opts[0]
 	}
+	s.Queue = event.NewQueue(s.opts.Buffer)
+	s.Clock = ptrace.Now
 	s.loop = tasks.New(s)
 	s.remote = remote.New(s.loop, s.isa)
 	s.guard = guard.New(s.loop, s.remote)
@@ -121,6 +124,7 @@ func newSession(opts []Options) (*session, error) {
 	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	s.inproc.Resident = s.opts.Resident
+	s.signals = s.opts.Signals
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
 		return s.plant.Refused(p, site, why)
 	})
@@ -128,7 +132,6 @@ func newSession(opts []Options) (*session, error) {
 	s.find = find.New(s.isa)
 	s.plant = plant.New(plant.Below{Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
 		Jump: s.jump, Hook: s.hook, Find: s.find, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
-	s.Queue = event.NewQueue(s.opts.Buffer)
 	ready := make(chan error)
 	go s.loop.Run(ready)
 	return s, <-ready
@@ -190,12 +193,7 @@ func (s *session) End(fell bool) {
 	}()
 }
 
-func (s *session) tell(e *event.Event, urgent bool) {
-	if e.Time == 0 {
-		e.Time = now()
-	}
-	s.Put(e, urgent)
-}
+func (s *session) tell(e *event.Event, urgent bool) { s.Tell(e, urgent) }
 
 func (s *session) warn(p *inferior.Process, format string, args ...any) {
 	e := event.Event{Kind: event.Warning, Text: fmt.Sprintf(format, args...)}

@@ -21,10 +21,10 @@ func (s *session) onSignal(t *inferior.Task, stop ptrace.Stop) error {
 		}
 		return s.onTrapSignal(t)
 	}
-	if err := restart(t); err != nil { // no handler may run: the signal is ignored
+	if err := t.Restart(); err != nil { // no handler may run: the signal is ignored
 		return err
 	}
-	if s.opts.Signals && !t.Process.Silent {
+	if s.signals && !t.Process.Silent {
 		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(stop.Signal)}
 		s.tell(&e, false)
 	}
@@ -78,7 +78,7 @@ func (s *session) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 			return s.goOn(t, blocked)
 		}
 	}
-	if s.opts.Signals && !t.Process.Silent {
+	if s.signals && !t.Process.Silent {
 		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(ptrace.SIGTRAP)}
 		s.tell(&e, false)
 	}
