@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/hit"
+
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 
 	"github.com/ptracer/ptracer/engine/internal/watch"
@@ -429,7 +431,7 @@ func TestRunHandler(t *testing.T) {
 	if err != nil || run.Result.(*builtin.Histogram).Count != 1 || run.Result.(*builtin.Histogram).Max.Bits != 9 {
 		t.Errorf("%+v, %v", run.Result, err)
 	}
-	if _, err := s.RunHandler(spec, p.pid, make([]uint64, 20)...); !errors.Is(err, errArgs) {
+	if _, err := s.RunHandler(spec, p.pid, make([]uint64, 20)...); !errors.Is(err, hit.ErrArgs) {
 		t.Errorf("20 arguments: %v", err)
 	}
 	if err := s.Resume(p.pid); err != nil {

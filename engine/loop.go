@@ -12,7 +12,7 @@ import (
 func (s *session) Decide(t *inferior.Task, stop ptrace.Stop) error {
 	switch stop.Kind {
 	case ptrace.Signal:
-		return s.onSignal(t, stop)
+		return s.hit.OnSignal(t, stop)
 	case ptrace.Trap:
 		return s.onTrap(t)
 	case ptrace.Group:

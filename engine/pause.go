@@ -2,15 +2,12 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
-	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
 // unjump takes a handler out of the code behind jumps; hits are counted on.
@@ -49,16 +46,4 @@ func (s *session) unjump(h *inproc.Handler) error {
 		return nil
 	}
 	return err
-}
-
-// errJumpThere is of a write to code at a hit.
-var errJumpThere = fmt.Errorf("%w: a jump of ptracer's lies there, which can't be taken away during a hit", breakpoint.ErrUnsupported)
-
-// writeAtHit writes a process's memory while one of its tasks is at a hit.
-func writeAtHit(t *inferior.Task, addr arch.Addr, data []byte) error {
-	table := t.Process.Space.Table
-	if len(table.JumpsOver(addr, len(data))) > 0 {
-		return errJumpThere
-	}
-	return table.WriteOriginal(addr, data)
 }

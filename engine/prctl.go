@@ -58,5 +58,5 @@ func (s *session) before(t *inferior.Task, site *breakpoint.Site, f func(*inferi
 	if t.Hold--; t.State != inferior.Stopped {
 		return err
 	}
-	return errors.Join(err, s.passCall(t, site))
+	return errors.Join(err, s.hit.PassCall(t, site))
 }

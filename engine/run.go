@@ -8,11 +8,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 
-	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
 // ErrHandler is wrapped by errors about a probe and its handler that do not go
@@ -43,29 +39,6 @@ func (s *session) checkHandler(p *probe.Probe) error {
 	return nil
 }
 
-// handle runs a handler for a task that has hit. It allocates nothing, and asks
-// the kernel only for what the program does.
-func (s *session) handle(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, view *arch.Regs) {
-	h := p.Probe.Handler
-	code := p.Run.Codes[p.Point]
-	if code == nil || p.Exit != nil && p.Exit.Tail && h.ReadsResult || !h.In.Acquire() {
-		return
-	}
-	s.env.enter(s, t, p, view)
-	var before arch.Regs
-	if h.Changes {
-		before = *view
-	}
-	if _, err := s.machine.Run(code, &s.env); err != nil && h.Failures.Add(1) == 1 {
-		s.warn(t.Process, "handler %s: %v", h.In.Name, err)
-	}
-	h.In.Release()
-	if h.Changes && *view != before {
-		t.SetRegs(view)
-		t.Moved = arch.Addr(view[s.isa.PCReg()]) != site.Addr
-	}
-}
-
 // RunHandler implements Session.
 func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
 	spec.Where = handler.Engine
@@ -81,11 +54,11 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 		}
 		v := h.Variant
 		if len(args) == 0 { // those that the task has
-			if v, err = s.variantAt(h, t); err != nil {
+			if v, err = s.hit.VariantAt(h, t); err != nil {
 				return err
 			}
 		}
-		run.Return, err = s.runOnce(v, t, func(text string) { run.Output = append(run.Output, text) }, args)
+		run.Return, err = s.hit.RunOnce(v, t, func(text string) { run.Output = append(run.Output, text) }, args)
 		return err
 	})
 	if err2 := h.Close(); err == nil {
@@ -93,45 +66,4 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 	}
 	run.Result, _ = h.Result()
 	return run, err
-}
-
-// errArgs is of a run with more arguments than there are registers for.
-var errArgs = errors.New("more arguments than registers for them")
-
-// runOnce runs a handler as if t had called a function where it stands. The
-// arguments are for the handler only, and what it prints is given to print; what it changes is the task's then.
-func (s *session) runOnce(v *inproc.Variant, t *inferior.Task, print func(string), args []uint64) (uint64, error) {
-	r, err := t.Regs()
-	if err != nil {
-		return 0, err
-	}
-	view := *r
-	for i, arg := range args {
-		word, ok := s.isa.ArgReg(v.In.Handler.Context.Calls, i)
-		if !ok {
-			return 0, fmt.Errorf("%w: %d given", errArgs, len(args))
-		}
-		view[word] = arg
-	}
-	before := view
-	pc := arch.Addr(view[s.isa.PCReg()])
-	e := env{print: print}
-	e.enter(s, t, &probe.Placement{Probe: &probe.Probe{}, Proc: t.Process, Place: probe.Place{Addr: pc}}, &view)
-	r0, err := s.machine.Run(v.Codes[v.In.Handler.First()], &e)
-	if view == before || err != nil {
-		return r0, err
-	}
-	now := *r
-	for i := range now {
-		if view[i] != before[i] {
-			now[i] = view[i]
-		}
-	}
-	t.SetRegs(&now)
-	return r0, nil
-}
-
-// printed tells what a handler at a probe printed.
-func (s *session) printed(t *inferior.Task, p *probe.Placement, text string) {
-	s.tell(&event.Event{Kind: event.Print, PID: t.Process.PID, TID: t.TID, Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Text: text}, false)
 }

@@ -3,8 +3,9 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
+
+	"github.com/ptracer/ptracer/engine/internal/hit"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/find"
@@ -21,7 +22,6 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/engine/handler/interp"
 	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -62,9 +62,9 @@ type session struct {
 	hook   *hook.Hooks
 	find   *find.Finder
 	plant  *plant.Planter
+	hit    *hit.Hits
 
 	lives
-	hits
 	loans
 	stays
 
@@ -78,15 +78,6 @@ type lives struct {
 	cache   symbols.Cache
 	calls   map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
 	past    map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
-}
-
-// hits is what serves a hit that stops.
-type hits struct {
-	machine interp.Machine // runs handlers
-	env     env
-	shown   taskHit // to the Func that is running
-	stopped atomic.Uint64
-	signals bool // are told
 }
 
 // loans are processes that other tracers have for a while.
@@ -124,7 +115,6 @@ func newSession(opts []Options) (*session, error) {
 	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	s.inproc.Resident = s.opts.Resident
-	s.signals = s.opts.Signals
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
 		return s.plant.Refused(p, site, why)
 	})
@@ -132,6 +122,8 @@ func newSession(opts []Options) (*session, error) {
 	s.find = find.New(s.isa)
 	s.plant = plant.New(plant.Below{Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
 		Jump: s.jump, Hook: s.hook, Find: s.find, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
+	s.hit = hit.New(hit.Below{Queue: s.Queue, Loop: s.loop, Guard: s.guard, XOL: s.xol, Jump: s.jump, Find: s.find,
+		Watch: s.watch, ISA: s.isa}, s.opts.Signals)
 	ready := make(chan error)
 	go s.loop.Run(ready)
 	return s, <-ready
@@ -246,7 +238,7 @@ func (s *session) Exit(pid int) (e Exit, ok bool) {
 
 // Stats implements Session.
 func (s *session) Stats() Stats {
-	return Stats{Stops: s.loop.Stops.Load(), Hits: s.stopped.Load(),
+	return Stats{Stops: s.loop.Stops.Load(), Hits: s.hit.Stopped.Load(),
 		Missed: s.Queue.Total(), Pause: s.loop.Pause(), Uncounted: s.uncounted()}
 }
 

@@ -1,4 +1,4 @@
-package engine
+package hit
 
 import (
 	"github.com/ptracer/ptracer/arch"
@@ -12,7 +12,7 @@ import (
 // env is where a handler runs in the engine: a stopped task at a probe. It is
 // an interp.Env.
 type env struct {
-	s     *session
+	s     *Hits
 	t     *inferior.Task
 	p     *probe.Placement
 	regs  *arch.Regs
@@ -20,7 +20,7 @@ type env struct {
 	stack unwind.Walker
 }
 
-func (e *env) enter(s *session, t *inferior.Task, p *probe.Placement, regs *arch.Regs) {
+func (e *env) enter(s *Hits, t *inferior.Task, p *probe.Placement, regs *arch.Regs) {
 	e.s, e.t, e.p, e.regs = s, t, p, regs
 	e.stack.Begin(s.isa, t.Process.Space.Memory, t.Process.Modules)
 }
@@ -38,12 +38,17 @@ func (e *env) WriteMemory(addr arch.Addr, data []byte) error {
 	return writeAtHit(e.t, addr, data)
 }
 
-func (e *env) Time() uint64     { return uint64(now()) }
+func (e *env) Time() uint64 { return uint64(ptrace.Now()) }
+
 func (e *env) BootTime() uint64 { return uint64(ptrace.BootTime()) }
-func (e *env) PIDTGID() uint64  { return uint64(e.t.Process.PID)<<32 | uint64(e.t.TID) }
-func (e *env) Cookie() uint64   { return e.p.Probe.Spec.Cookie }
-func (e *env) FuncIP() uint64   { return uint64(e.p.Addr) }
-func (e *env) CPU() int         { return max(ptrace.LastCPU(e.t.TID), 0) }
+
+func (e *env) PIDTGID() uint64 { return uint64(e.t.Process.PID)<<32 | uint64(e.t.TID) }
+
+func (e *env) Cookie() uint64 { return e.p.Probe.Spec.Cookie }
+
+func (e *env) FuncIP() uint64 { return uint64(e.p.Addr) }
+
+func (e *env) CPU() int { return max(ptrace.LastCPU(e.t.TID), 0) }
 
 func (e *env) UIDGID() uint64 {
 	st, err := procfs.ReadStatus(e.t.TID)

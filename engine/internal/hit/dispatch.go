@@ -1,4 +1,4 @@
-package engine
+package hit
 
 import (
 	"errors"
@@ -15,23 +15,23 @@ import (
 // the program's: it goes on, or is made again, where the program has it.
 
 // passDispatched is pass at a system call in a space where some come back.
-func (s *session) passDispatched(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
+func (x *Hits) passDispatched(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
 	t.SetPC(site.Resume)
 	if blocked {
 		t.Hold++
-		err := s.guard.Repair(t)
+		err := x.guard.Repair(t)
 		if t.Hold--; err != nil || t.State != inferior.Stopped {
 			return err
 		}
 	}
-	return s.passCall(t, site)
+	return x.PassCall(t, site)
 }
 
-// passCall lets a task that stands at the slot of a system call go on.
-func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
+// PassCall lets a task that stands at the slot of a system call go on.
+func (x *Hits) PassCall(t *inferior.Task, site *breakpoint.Site) error {
 	d, err := remote.DispatchOf(t)
-	if err != nil || !t.Process.Space.Dispatches || !s.lets(t, d, site.End()) {
-		return errors.Join(err, s.loop.Resume(t, 0))
+	if err != nil || !t.Process.Space.Dispatches || !x.lets(t, d, site.End()) {
+		return errors.Join(err, x.loop.Resume(t, 0))
 	}
 	if err := remote.Undispatch(t); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
 	if err := ptrace.Syscall(t.TID, 0); err != nil {
 		return errors.Join(err, remote.Redispatch(t))
 	}
-	stop, err := s.loop.Next(t)
+	stop, err := x.loop.Next(t)
 	if err != nil {
 		return err
 	}
@@ -60,16 +60,16 @@ func (s *session) passCall(t *inferior.Task, site *breakpoint.Site) error {
 		ptrace.SyscallReturn(&after, ^uint64(enosys-1), site.End())
 		t.SetRegs(&after)
 	case ptrace.Trap, ptrace.Group: // it comes to the site again
-		if err := s.xol.LeaveSlot(t, true); err != nil {
+		if err := x.xol.LeaveSlot(t, true); err != nil {
 			return err
 		}
 	}
-	return s.Decide(t, stop)
+	return x.loop.Decide(t, stop)
 }
 
 // lets is whether a task's call that ends at an address would be made: by the range,
 // or by the byte that the program says it with.
-func (s *session) lets(t *inferior.Task, d ptrace.Dispatch, end arch.Addr) bool {
+func (x *Hits) lets(t *inferior.Task, d ptrace.Dispatch, end arch.Addr) bool {
 	if !d.On() || uint64(end)-d.Offset < d.Len {
 		return d.On()
 	}
