@@ -10,7 +10,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/probe"
-	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // VariantAt is a handler for the function that a task stands in.
