@@ -26,14 +26,14 @@ func (s *session) onTrap(t *inferior.Task) error {
 	if err := t.Restart(); err != nil {
 		return err
 	}
-	if t.Held() && s.trapPending(t) {
+	if t.Held() && s.hit.TrapPending(t) {
 		// Not interrupted again: that would come before the trap once more.
 		// The signal's stop does it.
 		t.Asked = true
 		return s.loop.LetGo(t, 0)
 	}
 	t.Asked = false
-	if done, err := s.outOfRun(t); done || err != nil {
+	if done, err := s.hit.OutOfRun(t); done || err != nil {
 		return err
 	}
 	return s.loop.Resume(t, 0)
@@ -41,7 +41,7 @@ func (s *session) onTrap(t *inferior.Task) error {
 
 // onGroup leaves a job-control stop in force: the task listens for its end.
 func (s *session) onGroup(t *inferior.Task) error {
-	if t.Held() && !t.Fresh && s.trapPending(t) {
+	if t.Held() && !t.Fresh && s.hit.TrapPending(t) {
 		t.Asked = true // it comes back to a group stop behind its trap
 		return s.loop.LetGo(t, 0)
 	}
@@ -50,7 +50,7 @@ func (s *session) onGroup(t *inferior.Task) error {
 		return s.onFirstStop(t)
 	}
 	if t.Held() { // others listen, and get out when they go on
-		if done, err := s.outOfRun(t); done || err != nil {
+		if done, err := s.hit.OutOfRun(t); done || err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,7 @@ var watchedCalls = [...]struct {
 
 // onWatchedCall are what is done at them.
 func (s *session) onWatchedCall(i int) probe.Hook {
-	return [len(watchedCalls)]probe.Hook{s.onSigaction, s.onPtrace, s.onClone, s.onPrctl, s.onArchPrctl}[i]
+	return [len(watchedCalls)]probe.Hook{s.onSigaction, s.onPtrace, s.onClone, s.hit.OnPrctl, s.hit.OnArchPrctl}[i]
 }
 
 // hookCalls plants the sites in all objects of a process.

@@ -17,7 +17,7 @@ const (
 // outgrown are the packages and types that are larger, with what they have: they may only
 // shrink.
 var outgrown = map[string]int{
-	"engine":      5380,
+	"engine":      4500,
 	"cmd/ptracer": 5500,
 	"symbols":     6000,
 

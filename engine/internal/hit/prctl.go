@@ -1,12 +1,11 @@
-package engine
+package hit
 
 import (
 	"errors"
 
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
@@ -19,7 +18,7 @@ import (
 // looked for once.
 
 // onPrctl is in front of the prctl calls of a program.
-func (s *session) onPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+func (x *Hits) OnPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil || site.Rung != breakpoint.Slot {
 		return false, err
@@ -33,11 +32,11 @@ func (s *session) onPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 	default:
 		return false, nil
 	}
-	return true, s.before(t, site, s.jump.PlanAgain)
+	return true, x.before(t, site, x.jump.PlanAgain)
 }
 
-// onArchPrctl is in front of the calls by which a thread sets its pointer.
-func (s *session) onArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+// OnArchPrctl is in front of the calls by which a thread sets its pointer.
+func (x *Hits) OnArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil || site.Rung != breakpoint.Slot {
 		return false, err
@@ -46,17 +45,17 @@ func (s *session) onArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bo
 	if args[0] != ptrace.ArchSetFS || !space.LinesChecked || space.NoLines || inproc.LeadsToItself(space, args[1]) {
 		return false, nil
 	}
-	return true, s.before(t, site, s.jump.LeaveLines)
+	return true, x.before(t, site, x.jump.LeaveLines)
 }
 
 // before does something to a task's process while the task stands at a hook's site,
 // and lets it go on to the call.
-func (s *session) before(t *inferior.Task, site *breakpoint.Site, f func(*inferior.Process) error) error {
+func (x *Hits) before(t *inferior.Task, site *breakpoint.Site, f func(*inferior.Process) error) error {
 	t.SetPC(site.Resume) // should the tracer die meanwhile
 	t.Hold++
 	err := f(t.Process)
 	if t.Hold--; t.State != inferior.Stopped {
 		return err
 	}
-	return errors.Join(err, s.hit.PassCall(t, site))
+	return errors.Join(err, x.PassCall(t, site))
 }
