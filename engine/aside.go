@@ -151,7 +151,7 @@ func (s *session) noteAway(p *inferior.Process, keep bool) {
 func (s *session) goAway(p *inferior.Process, a *away, why string) error {
 	a.pid, a.born, a.ancestors, a.follow = p.PID, born(p.PID), p.Ancestors, p.Follow
 	a.since, a.over = time.Now(), make(chan struct{})
-	s.away[p.PID], s.inproc.WentAside = a, true
+	s.away[p.PID], s.lent[p.PID], s.inproc.WentAside = a, true, true
 	err := s.let(p)
 	s.tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
 	go s.awaitReturn(a, a.lifted)
@@ -171,7 +171,7 @@ func (s *session) leaveJumps(p *inferior.Process) error {
 	if err := s.withoutGuard(p.Space, ps); err != nil {
 		return err
 	}
-	return s.mark(p.Space, asideMagic)
+	return p.Space.PutWord(inferior.PageOwner, inferior.MarkAside)
 }
 
 // ownHandler gives a program its own SIGTRAP handler back where the kernel has
@@ -274,12 +274,12 @@ func (s *session) comeBack(a *away) error {
 	if traced, _ := a.look(); traced { // since it was seen to be free
 		return ErrTraced
 	}
-	delete(s.away, a.pid)
+	s.forgetAway(a)
 	s.jump.Returning = true
-	err := s.attach(a.pid, a)
+	err := s.attach(a.pid, &back{a.ancestors, a.follow})
 	s.jump.Returning = false
 	if err != nil {
-		s.away[a.pid] = a
+		s.away[a.pid], s.lent[a.pid] = a, true
 		if ptrace.IsGone(err) {
 			return s.leftAway(a)
 		}
@@ -290,6 +290,11 @@ func (s *session) comeBack(a *away) error {
 	}
 	s.tell(&event.Event{Kind: event.Back, PID: a.pid, TID: a.pid, Text: fmt.Sprintf("traced again after %v", time.Since(a.since).Round(time.Millisecond))}, true)
 	return nil
+}
+
+func (s *session) forgetAway(a *away) {
+	delete(s.away, a.pid)
+	delete(s.lent, a.pid)
 }
 
 // onAway takes what wait tells of a child of ours that another traces.
@@ -324,16 +329,16 @@ func (s *session) leftAway(a *away) error {
 // a child of ours only.
 func (s *session) endAway(a *away, how *ptrace.Stop) {
 	if s.away[a.pid] == a {
-		delete(s.away, a.pid)
+		s.forgetAway(a)
 		close(a.over)
 		_ = s.lower(a)
-		s.exited(a.pid, how, s.opts.Life)
+		s.exited(a.pid, how, s.tells)
 	}
 }
 
 // cleanAway takes what is ours out of a process that another has, or has had.
 func (s *session) cleanAway(a *away) error {
-	delete(s.away, a.pid)
+	s.forgetAway(a)
 	close(a.over)
 	_ = s.lower(a)
 	s.checkEnd()

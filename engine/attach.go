@@ -26,10 +26,16 @@ func (s *session) AddProcess(pid int) error {
 	return s.loop.Do(func() error { return s.attach(pid, nil) })
 }
 
+// back is what a process had that comes back.
+type back struct {
+	ancestors []int
+	follow    bool
+}
+
 // attach seizes every task of a process, in passes until one finds nothing
 // new. No task is stopped by it, unless the process is one that we come back to.
-func (s *session) attach(pid int, back *away) error {
-	if s.loop.Procs[pid] != nil || s.away[pid] != nil {
+func (s *session) attach(pid int, back *back) error {
+	if s.loop.Procs[pid] != nil || s.lent[pid] {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
 	mem, err := ptrace.OpenMemory(procfs.LiveTask(pid))
@@ -57,14 +63,14 @@ func (s *session) attach(pid int, back *away) error {
 	switch err = s.recover(p); {
 	case errors.Is(err, ErrResident):
 		s.abandon(p)
-		return residentError(pid)
+		return access.Resident(pid)
 	case errors.Is(err, errComesBack):
 		s.abandon(p)
 		return fmt.Errorf("attach to %d: %w", pid, err)
 	case err != nil && !ptrace.IsGone(err) && !errors.Is(err, os.ErrNotExist): // else its end is told next
 		s.warn(p, "clean up after an earlier tracer: %v", err)
 	}
-	if err := s.newStore(pid); err != nil {
+	if err := s.attached(pid); err != nil {
 		s.abandon(p)
 		return err
 	}
@@ -146,7 +152,7 @@ func (s *session) start(cmd Command) error {
 	}
 	defer closeNull()
 	c := ptrace.Command{Path: path, Args: append([]string{cmd.Path}, cmd.Args...), Env: cmd.Env,
-		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR, Ignored: ignoredAtStart()}
+		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR, Ignored: ptrace.IgnoredAtStart()}
 	return s.loop.Do(func() error {
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
@@ -162,7 +168,7 @@ func (s *session) adoptChild(pid int) error {
 		ptrace.Reap(pid)
 		return err
 	}
-	if err := s.newStore(pid); err != nil {
+	if err := s.attached(pid); err != nil {
 		ptrace.Reap(pid)
 		return err
 	}

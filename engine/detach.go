@@ -98,7 +98,7 @@ func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, pause
 	}
 	var some *inferior.Task
 	for _, p := range ps {
-		s.plant.DropPlacements(p, s.away[p.PID] != nil)
+		s.plant.DropPlacements(p, s.lent[p.PID])
 		for _, t := range p.Tasks {
 			if !t.AtEvent() {
 				continue

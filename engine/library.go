@@ -71,7 +71,7 @@ func (s *session) loaded(p *inferior.Process, m *symbols.Module) {
 	if !m.Main {
 		s.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
 	}
-	if s.opts.Life || len(s.plant.Probes) > 0 {
+	if s.tells || len(s.plant.Probes) > 0 {
 		s.hookLoader(p) // not before somebody asks: an attach alone changes nothing
 		s.hookGoTracer(p)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func (s *session) addProcess(pid int, space *inferior.Space) *inferior.Process {
-	return s.loop.AddProcess(pid, procfs.Comm(pid), space, s.opts.Follow)
+	return s.loop.AddProcess(pid, procfs.Comm(pid), space, s.follow)
 }
 
 // onTrap is the stop that an Interrupt asked for, or a new task's first.
@@ -242,7 +242,7 @@ func (s *session) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 // leaveSpace lets a process go of its space; the last one closes it.
 func (s *session) leaveSpace(p *inferior.Process) {
 	s.remember(p)
-	s.plant.DropPlacements(p, s.away[p.PID] != nil)
+	s.plant.DropPlacements(p, s.lent[p.PID])
 	s.hook.ForgetGates(p)
 	s.jump.ForgetSites(p)
 	if p.Space.Users--; p.Space.Users == 0 {
@@ -275,7 +275,7 @@ func (s *session) forgetTask(t *inferior.Task) {
 func (s *session) endProcess(p *inferior.Process) {
 	s.leaveSpace(p)
 	delete(s.loop.Procs, p.PID)
-	s.exited(p.PID, p.Exit, s.opts.Life && !p.Silent)
+	s.exited(p.PID, p.Exit, s.tells && !p.Silent)
 }
 
 // exited notes how a process has ended, if that is known.
@@ -298,11 +298,11 @@ func (s *session) exited(pid int, how *ptrace.Stop, tell bool) {
 
 // checkEnd ends the session when its last process has gone.
 func (s *session) checkEnd() {
-	s.loop.Ending = s.loop.Ending || len(s.loop.Procs)+len(s.away) == 0
+	s.loop.Ending = s.loop.Ending || len(s.loop.Procs)+len(s.lent) == 0
 }
 
 func (s *session) lifeEvent(e *event.Event, p *inferior.Process) {
-	if s.opts.Life && !p.Silent {
+	if s.tells && !p.Silent {
 		s.tell(e, true)
 	}
 }

@@ -38,8 +38,8 @@ func (s *session) recover(p *inferior.Process) error {
 	if err := s.guard.Recover(p, table); err != nil {
 		return err
 	}
-	mark := s.markOf(space)
-	if mark == residentMagic && !s.collect {
+	mark := space.Mark()
+	if mark == inferior.MarkResident && !s.collect {
 		return ErrResident
 	}
 	space.Resident = mark != 0

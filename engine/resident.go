@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 
 	"github.com/ptracer/ptracer/engine/internal/jump"
@@ -31,19 +32,13 @@ import (
 var (
 	// ErrResident is of a process that can't be attached to because there are
 	// resident probes in it.
-	ErrResident = errors.New("there are resident probes in it")
+	ErrResident = access.ErrResident
 	// ErrNotResident is of a process in which there are none.
 	ErrNotResident = resident.ErrNone
 
 	errOneProcess = fmt.Errorf("%w: resident probes of more than one process in a session", breakpoint.ErrUnsupported)
 	errNeedsUs    = errors.New("needs a tracer")
 	errNothing    = errors.New("nothing of it runs without a tracer")
-)
-
-// Marks in the guard's page (inferior.PageOwner) that say why what is there stays.
-const (
-	residentMagic = 0x746e656469736572 // "resident"
-	asideMagic    = 0x6564697361206f67 // "go aside": a session's, which is to come back
 )
 
 // newStore makes the folder for what a process's probes find out.
@@ -56,18 +51,12 @@ func (s *session) newStore(pid int) error {
 	}
 	store, err := resident.Create(pid)
 	if errors.Is(err, fs.ErrExist) {
-		err = residentError(pid)
+		err = access.Resident(pid)
 	}
 	if s.store = store; store != nil {
 		s.inproc.NewFile = store.NewFile
 	}
 	return err
-}
-
-// residentError says what to do about resident probes.
-func residentError(pid int) error {
-	return &AttachError{PID: pid, Reason: ErrResident,
-		Help: fmt.Sprintf("'ptracer read %d' tells what they have found out, 'ptracer stop %d' takes them out", pid, pid)}
 }
 
 // Leave implements Session.
@@ -142,9 +131,9 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	}
 	s.left = true
 	for _, q := range ps {
-		s.plant.DropPlacements(q, s.away[q.PID] != nil)
+		s.plant.DropPlacements(q, s.lent[q.PID])
 	}
-	return s.mark(space, residentMagic)
+	return space.PutWord(inferior.PageOwner, inferior.MarkResident)
 }
 
 // withoutGuard leaves halted tasks, and the signal handlers of their processes,
@@ -173,11 +162,6 @@ func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) er
 		}
 	}
 	return nil
-}
-
-// mark says in the guard's page whose what stays in a space is.
-func (s *session) mark(space *inferior.Space, magic uint64) error {
-	return space.PutWord(inferior.PageOwner, magic)
 }
 
 // traps are a space's sites that are no jumps.
@@ -239,15 +223,6 @@ func firstError(probes []*probe.Probe) error {
 func noteOf(h *inproc.Handler) resident.Handler {
 	return resident.Handler{Name: h.Kind, Version: h.In.Version, Params: h.Params(),
 		File: h.In.Maps.(*handler.Interpreted).Set.File().Name()}
-}
-
-// markOf is the mark of what was found in a space, 0 if it was not left on
-// purpose.
-func (s *session) markOf(space *inferior.Space) uint64 {
-	if mark, ok := space.Word(inferior.PageOwner); ok && (mark == residentMagic || mark == asideMagic) {
-		return mark
-	}
-	return 0
 }
 
 // endStore removes the folder of a session that leaves nothing.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine/internal/hit"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/find"
@@ -73,11 +74,22 @@ type session struct {
 
 // lives is what is known of processes that come and go.
 type lives struct {
-	exits   map[int]Exit
-	started map[int]bool
-	cache   symbols.Cache
-	calls   map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
-	past    map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
+	// lent are the processes that have been let go, and are to come back.
+	lent map[int]bool
+	// collect: resident probes are to be taken away where they are found.
+	collect bool
+	cleaned bool // what others have left was found
+	follow  bool // children are traced, too
+	tells   bool // of what is known of processes
+	// hooks are what is done at the watched calls.
+	hooks [len(watchedCalls)]probe.Hook
+	// attached is called when a process has been attached to, before it gets any probe.
+	attached func(pid int) error
+	exits    map[int]Exit
+	started  map[int]bool
+	cache    symbols.Cache
+	calls    map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
+	past     map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
 }
 
 // loans are processes that other tracers have for a while.
@@ -88,10 +100,8 @@ type loans struct {
 
 // stays is what is known of resident probes.
 type stays struct {
-	store   *resident.Store // of those of this session, or nil
-	left    bool            // they have been left
-	collect bool            // they are to be taken away where they are found
-	cleaned bool            // what others have left was found
+	store *resident.Store // of those of this session, or nil
+	left  bool            // they have been left
 }
 
 func newSession(opts []Options) (*session, error) {
@@ -99,7 +109,7 @@ func newSession(opts []Options) (*session, error) {
 		return nil, errors.New("more than one Options")
 	}
 	s := &session{isa: hostISA(), done: make(chan struct{}),
-		lives: lives{exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
+		lives: lives{lent: map[int]bool{}, exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
 		loans: loans{away: map[int]*away{}},
 	}
 	if len(opts) == 1 {
@@ -115,6 +125,8 @@ func newSession(opts []Options) (*session, error) {
 	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	s.inproc.Resident = s.opts.Resident
+	s.follow, s.tells = s.opts.Follow, s.opts.Life
+	s.attached = s.newStore
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
 		return s.plant.Refused(p, site, why)
 	})
@@ -124,6 +136,7 @@ func newSession(opts []Options) (*session, error) {
 		Jump: s.jump, Hook: s.hook, Find: s.find, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
 	s.hit = hit.New(hit.Below{Queue: s.Queue, Loop: s.loop, Guard: s.guard, XOL: s.xol, Jump: s.jump, Find: s.find,
 		Watch: s.watch, ISA: s.isa}, s.opts.Signals)
+	s.hooks = [...]probe.Hook{s.onSigaction, s.onPtrace, s.onClone, s.hit.OnPrctl, s.hit.OnArchPrctl}
 	ready := make(chan error)
 	go s.loop.Run(ready)
 	return s, <-ready

@@ -21,17 +21,14 @@ import (
 // A program that sets or asks for SIGTRAP's handler must neither lose the guard
 // nor see it: calls of rt_sigaction that are about SIGTRAP are answered by us.
 
-// watchedCalls are the system calls that have sites of ours.
-var watchedCalls = [...]struct {
+type watchedCall struct {
 	number uint64
 	name   string
-}{{ptrace.SysRtSigaction, "rt_sigaction"}, {ptrace.SysPtrace, "ptrace"}, {ptrace.SysClone, "clone"},
-	{ptrace.WatchedPrctl, "prctl"}, {ptrace.WatchedArchPrctl, "arch_prctl"}}
-
-// onWatchedCall are what is done at them.
-func (s *session) onWatchedCall(i int) probe.Hook {
-	return [len(watchedCalls)]probe.Hook{s.onSigaction, s.onPtrace, s.onClone, s.hit.OnPrctl, s.hit.OnArchPrctl}[i]
 }
+
+// watchedCalls are the system calls that have sites of ours.
+var watchedCalls = [...]watchedCall{{ptrace.SysRtSigaction, "rt_sigaction"}, {ptrace.SysPtrace, "ptrace"}, {ptrace.SysClone, "clone"},
+	{ptrace.WatchedPrctl, "prctl"}, {ptrace.WatchedArchPrctl, "arch_prctl"}}
 
 // hookCalls plants the sites in all objects of a process.
 func (s *session) hookCalls(p *inferior.Process) error {
@@ -57,9 +54,9 @@ func (s *session) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 			spots = append(spots, probe.At(m.Bias+vaddr, inferior.Bytes(s.isa, m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
 		if watchedCalls[i].number == ptrace.SysRtSigaction {
-			spots = s.hook.Gate(p, m, spots, s.onWatchedCall(i))
+			spots = s.hook.Gate(p, m, spots, s.hooks[i])
 		}
-		errs = append(errs, s.hook.Hook(p, spots, s.onWatchedCall(i)))
+		errs = append(errs, s.hook.Hook(p, spots, s.hooks[i]))
 	}
 	return errors.Join(append(errs, s.hook.HookWrapper(p, m))...)
 }

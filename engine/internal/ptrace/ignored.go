@@ -1,4 +1,4 @@
-package engine
+package ptrace
 
 import (
 	"bytes"
@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
 // A program inherits which signals are ignored. Go's runtime puts handlers on most of
@@ -22,9 +21,9 @@ import (
 // SIGHUP, SIGINT and some that it has no handler on (os/signal.Ignored). So the
 // variable is read, by the symbol table of this process's own file.
 
-// ignoredAtStart are the signals that were ignored when this process started, bit n-1
+// IgnoredAtStart are the signals that were ignored when this process started, bit n-1
 // for signal n. A process whose file has no symbols knows of some only.
-var ignoredAtStart = sync.OnceValue(func() (mask uint64) {
+var IgnoredAtStart = sync.OnceValue(func() (mask uint64) {
 	const sigIgn, signals = 1, 64
 	was := runtimeSignals(1 + signals)
 	for n := 1; n <= signals; n++ {
@@ -48,7 +47,7 @@ func runtimeSignals(n int) []uint64 {
 	if !ok || !found {
 		return nil
 	}
-	mem, err := ptrace.OpenMemory(os.Getpid())
+	mem, err := OpenMemory(os.Getpid())
 	if err != nil {
 		return nil
 	}
@@ -59,7 +58,7 @@ func runtimeSignals(n int) []uint64 {
 	}
 	words := make([]uint64, n)
 	for i := range words {
-		words[i] = le64(b[8*i:])
+		words[i] = binary.LittleEndian.Uint64(b[8*i:])
 	}
 	return words
 }
@@ -79,7 +78,7 @@ func symbolValue(f *elf.File, name string) (uint64, bool) {
 	}
 	for ; len(syms) >= elf.Sym64Size; syms = syms[elf.Sym64Size:] {
 		if binary.LittleEndian.Uint32(syms) == uint32(at+1) {
-			return le64(syms[8:]), true
+			return binary.LittleEndian.Uint64(syms[8:]), true
 		}
 	}
 	return 0, false
