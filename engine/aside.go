@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/life"
+
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -108,7 +110,7 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 		s.loop.UnhaltAll(p)
 		if !a.keep && s.loop.Procs[p.PID] == p { // what is gone is planted anew
 			p.Modules, p.Guarded = nil, false
-			s.rescan(p)
+			s.life.Rescan(p)
 		}
 		return failed(err)
 	}
@@ -129,7 +131,7 @@ func (s *session) clear(pause breakpoint.Pause, p *inferior.Process, keep bool) 
 	case keep:
 		return s.leaveJumps(p)
 	}
-	return s.dismantle(p.Space, []*inferior.Process{p}, pause)
+	return s.life.Dismantle(p.Space, []*inferior.Process{p}, pause)
 }
 
 // gapAway is said of a placement in a process that another tracer has had.
@@ -151,8 +153,8 @@ func (s *session) noteAway(p *inferior.Process, keep bool) {
 func (s *session) goAway(p *inferior.Process, a *away, why string) error {
 	a.pid, a.born, a.ancestors, a.follow = p.PID, born(p.PID), p.Ancestors, p.Follow
 	a.since, a.over = time.Now(), make(chan struct{})
-	s.away[p.PID], s.lent[p.PID], s.inproc.WentAside = a, true, true
-	err := s.let(p)
+	s.away[p.PID], s.life.Lent[p.PID], s.inproc.WentAside = a, true, true
+	err := s.life.Let(p)
 	s.tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
 	go s.awaitReturn(a, a.lifted)
 	return err
@@ -162,13 +164,13 @@ func (s *session) goAway(p *inferior.Process, a *away, why string) error {
 // last thing, as for resident probes.
 func (s *session) leaveJumps(p *inferior.Process) error {
 	ps := []*inferior.Process{p}
-	if err := p.Space.Table.Remove(s.traps(p.Space)); err != nil {
+	if err := p.Space.Table.Remove(s.life.Traps(p.Space)); err != nil {
 		return err
 	}
 	if err := s.ownHandler(p); err != nil {
 		return err
 	}
-	if err := s.withoutGuard(p.Space, ps); err != nil {
+	if err := s.life.WithoutGuard(p.Space, ps); err != nil {
 		return err
 	}
 	return p.Space.PutWord(inferior.PageOwner, inferior.MarkAside)
@@ -276,10 +278,10 @@ func (s *session) comeBack(a *away) error {
 	}
 	s.forgetAway(a)
 	s.jump.Returning = true
-	err := s.attach(a.pid, &back{a.ancestors, a.follow})
+	err := s.life.Attach(a.pid, &life.Back{Ancestors: a.ancestors, Follow: a.follow})
 	s.jump.Returning = false
 	if err != nil {
-		s.away[a.pid], s.lent[a.pid] = a, true
+		s.away[a.pid], s.life.Lent[a.pid] = a, true
 		if ptrace.IsGone(err) {
 			return s.leftAway(a)
 		}
@@ -294,7 +296,7 @@ func (s *session) comeBack(a *away) error {
 
 func (s *session) forgetAway(a *away) {
 	delete(s.away, a.pid)
-	delete(s.lent, a.pid)
+	delete(s.life.Lent, a.pid)
 }
 
 // onAway takes what wait tells of a child of ours that another traces.
@@ -312,7 +314,7 @@ func (s *session) leftAway(a *away) error {
 	if stop, told := s.loop.Early(a.pid); told {
 		s.onAway(a, stop)
 	}
-	if s.away[a.pid] == a && s.started[a.pid] {
+	if s.away[a.pid] == a && s.life.Started[a.pid] {
 		stop, ok, err := ptrace.Wait(a.pid, false)
 		switch {
 		case ok && err == nil:
@@ -332,7 +334,7 @@ func (s *session) endAway(a *away, how *ptrace.Stop) {
 		s.forgetAway(a)
 		close(a.over)
 		_ = s.lower(a)
-		s.exited(a.pid, how, s.tells)
+		s.life.Exited(a.pid, how, false)
 	}
 }
 
@@ -341,7 +343,7 @@ func (s *session) cleanAway(a *away) error {
 	s.forgetAway(a)
 	close(a.over)
 	_ = s.lower(a)
-	s.checkEnd()
+	s.life.CheckEnd()
 	if !a.stays {
 		return nil
 	}
@@ -350,7 +352,7 @@ func (s *session) cleanAway(a *away) error {
 		switch {
 		case ptrace.IsGone(err):
 			return nil
-		case errors.Is(err, errComesBack) && time.Now().Before(end):
+		case errors.Is(err, life.ErrComesBack) && time.Now().Before(end):
 		case err != nil:
 			return fmt.Errorf("%w; ptracer's jumps stay in it, 'ptracer stop %d' takes them out", err, a.pid)
 		default:

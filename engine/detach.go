@@ -2,12 +2,8 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 
-	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
 // Detach implements Session.
@@ -16,7 +12,7 @@ func (s *session) Detach() error {
 		var errs []error
 		for len(s.loop.Procs) > 0 {
 			for _, p := range s.loop.Procs {
-				errs = append(errs, s.release(p))
+				errs = append(errs, s.life.Release(p))
 				break
 			}
 		}
@@ -43,14 +39,14 @@ func (s *session) RemoveProcess(pid int) error {
 		if err != nil {
 			return err
 		}
-		return s.release(p)
+		return s.life.Release(p)
 	})
 }
 
 // Kill implements Session.
 func (s *session) Kill() error {
 	_ = s.loop.Do(func() error {
-		for pid := range s.started {
+		for pid := range s.life.Started {
 			if s.loop.Procs[pid] != nil {
 				_ = ptrace.Kill(pid)
 			}
@@ -58,152 +54,4 @@ func (s *session) Kill() error {
 		return nil
 	})
 	return s.Detach()
-}
-
-// release removes everything of ours from a process and lets it go. The
-// processes that share its space go with it: they could not run without us.
-func (s *session) release(p *inferior.Process) error {
-	var ps []*inferior.Process
-	for _, q := range s.loop.Procs {
-		if q.Space == p.Space {
-			ps = append(ps, q)
-		}
-	}
-	s.plant.NoteLost(p.Space, p.Space.Table.Sites()) // while it runs
-	start := now()
-	err := s.dismantle(p.Space, ps, s.loop.HaltAll(ps))
-	if ptrace.IsGone(err) { // it was killed meanwhile
-		err = nil
-	}
-	for _, q := range ps {
-		err = errors.Join(err, s.let(q))
-	}
-	s.loop.Paused(now() - start)
-	s.checkEnd()
-	return err
-}
-
-// dismantle restores a space whose tasks are halted: text, signal handler,
-// debug registers, then our mappings, unless a task that did not stop may yet
-// come back to them.
-func (s *session) dismantle(space *inferior.Space, ps []*inferior.Process, pause breakpoint.Pause) error {
-	if space.Table == nil {
-		return nil
-	}
-	err := space.Table.Clear(pause, space.Table.Sites())
-	space.Skips = nil
-	var within error
-	if space.Table.Prepared() && unwatched(space, ps) {
-		within = s.leaveOurs(space, space.Table, ps)
-	}
-	var some *inferior.Task
-	for _, p := range ps {
-		s.plant.DropPlacements(p, s.lent[p.PID])
-		for _, t := range p.Tasks {
-			if !t.AtEvent() {
-				continue
-			}
-			some = t
-			if e := s.leaveHere(t); e != nil && !ptrace.IsGone(e) { // it may be in a slot
-				within = errors.Join(within, e)
-			}
-		}
-	}
-	if some == nil || !space.Table.Prepared() {
-		return errors.Join(err, within)
-	}
-	if n := space.Table.Len(); n > 0 && !ptrace.IsGone(err) { // tasks come to what is left of them
-		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do ptracer's mappings", n, ps[0].PID))
-	}
-	some, e := s.removeGuards(ps)
-	if e != nil { // a handler stays ours
-		return errors.Join(err, fmt.Errorf("the code of %d is as it was, ptracer's mappings stay: %w", ps[0].PID, e))
-	}
-	if some == nil {
-		return err
-	}
-	space.Guard.Installed = false
-	if stuck := pause.Stuck(); stuck > 0 {
-		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, ptracer's mappings stay", stuck, ps[0].PID, tasks.ErrBusy))
-	}
-	if within == nil && unwatched(space, ps) && len(s.within(space, space.Table, ps)) > 0 {
-		within = errWithin // since then: a signal came during a system call of ours
-	}
-	if within != nil {
-		return errors.Join(err, within)
-	}
-	return errors.Join(err, s.unmap(some))
-}
-
-// leaveHere takes a halted task out of ptracer's code and debug registers: it goes on where
-// the program is.
-func (s *session) leaveHere(t *inferior.Task) error {
-	if err := s.xol.LeaveSlot(t, false); err != nil {
-		return err
-	}
-	err := s.watch.Clear(t)
-	return errors.Join(err, t.Flush())
-}
-
-// removeGuards gives halted processes their own SIGTRAP handlers back: each has its own.
-// It gives one of the tasks that it has had make system calls.
-func (s *session) removeGuards(ps []*inferior.Process) (some *inferior.Task, err error) {
-	for _, p := range ps {
-		t, e := s.remote.TaskOf(p)
-		if e == nil && t != nil {
-			some, e = t, s.guard.Remove(t)
-		}
-		err = errors.Join(err, e)
-	}
-	return some, err
-}
-
-// unmap takes our mappings away; the last calls run outside them. The base area is the
-// last one: a tracer that finds it finds all that is left.
-func (s *session) unmap(t *inferior.Task) error {
-	space := t.Process.Space
-	addrs, sizes := space.Table.Areas()
-	data := space.Guard.Data
-	regions, files := s.inproc.TakeAll(space), space.Files
-	space.Threads, space.Stacks = 0, 0
-	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
-	space.Table = newTable(s.isa, space.Memory, s.remote.Room(space))
-	space.Guard, space.Files = inferior.Guard{}, nil
-	var errs []error
-	for _, fd := range files {
-		_, err := s.remote.Call(t, ptrace.SysClose, uint64(fd))
-		errs = append(errs, err)
-	}
-	for _, r := range regions {
-		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(r.Addr), uint64(r.Size))
-		errs = append(errs, err)
-	}
-	if data != 0 {
-		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(data), inferior.PageSize)
-		errs = append(errs, err)
-	}
-	for i := len(addrs) - 1; i >= 0; i-- {
-		_, err := s.remote.Call(t, ptrace.SysMunmap, uint64(addrs[i]), uint64(sizes[i]))
-		errs = append(errs, err)
-	}
-	return errors.Join(append(errs, s.remote.ClearScratch(t))...)
-}
-
-// let detaches from all tasks of a process, whose stops it ends.
-func (s *session) let(p *inferior.Process) error {
-	var errs []error
-	for _, t := range tasks.InOrder(p) {
-		if t.State == inferior.Stopped {
-			err := t.Flush()
-			err = errors.Join(err, ptrace.Detach(t.TID, t.HeldSig)) // it goes on in any case
-			if err != nil && !ptrace.IsGone(err) {
-				errs = append(errs, err)
-			}
-		}
-		t.State = inferior.Gone
-		delete(s.loop.Tasks, t.TID)
-	}
-	s.leaveSpace(p)
-	delete(s.loop.Procs, p.PID)
-	return errors.Join(errs...)
 }

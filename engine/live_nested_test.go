@@ -177,7 +177,7 @@ func TestGoCalls(t *testing.T) {
 		}
 		defer f.Close()
 		s := &session{isa: hostISA()}
-		if at := s.goCallsIn(&symbols.Module{File: f}); len(at) != want {
+		if at := s.life.GoCallsIn(&symbols.Module{File: f}); len(at) != want {
 			t.Errorf("%s: %v", name, at)
 		}
 	}

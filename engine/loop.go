@@ -12,21 +12,21 @@ func (s *session) Decide(t *inferior.Task, stop ptrace.Stop) error {
 	case ptrace.Signal:
 		return s.hit.OnSignal(t, stop)
 	case ptrace.Trap:
-		return s.onTrap(t)
+		return s.life.OnTrap(t)
 	case ptrace.Group:
-		return s.onGroup(t)
+		return s.life.OnGroup(t)
 	case ptrace.SyscallStop:
 		return s.loop.Resume(t, 0)
 	case ptrace.Clone, ptrace.Fork, ptrace.VFork:
-		return s.onNewTask(t, stop.Kind)
+		return s.life.OnNewTask(t, stop.Kind)
 	case ptrace.VForkDone:
 		return s.onVForkDone(t)
 	case ptrace.Exec:
-		return s.onExec(t)
+		return s.life.OnExec(t)
 	case ptrace.Exit:
-		return s.onExiting(t)
+		return s.life.OnExiting(t)
 	case ptrace.Exited, ptrace.Killed:
-		return s.onEnd(t, stop)
+		return s.life.OnEnd(t, stop)
 	default:
 		return s.loop.Resume(t, 0)
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
-	"github.com/ptracer/ptracer/symbols"
 )
 
 // Programs that trace. One that we trace may want another tracer: a debugger's
@@ -126,7 +125,7 @@ func (s *session) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 	p := t.Process
 	const why = "its parent traces it (PTRACE_TRACEME)"
 	switch {
-	case s.started[p.PID]: // by us: it would be ours, and stand for ever
+	case s.life.Started[p.PID]: // by us: it would be ours, and stand for ever
 		r, err := t.Regs()
 		if err != nil {
 			return err
@@ -182,12 +181,4 @@ func (s *session) onClone(t *inferior.Task, site *breakpoint.Site) (moved bool, 
 	}
 	t.SetPC(site.Resume)
 	return true, s.loop.Resume(t, 0)
-}
-
-// hasClone is whether an object is, or contains, a libc or Go's runtime. Their
-// clones are traced, and are made while signals are blocked, where a trap of ours
-// is not survived if we die.
-func hasClone(m *symbols.Module) bool {
-	fns, err := m.File.Lookup("clone")
-	return m.File.IsGo() || err == nil && len(fns) > 0
 }

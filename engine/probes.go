@@ -84,8 +84,8 @@ func (s *session) register(p *probe.Probe) error {
 	var errs []error
 	for _, proc := range s.loop.Procs {
 		if !proc.Silent {
-			s.hookLoader(proc)
-			s.hookGoTracer(proc)
+			s.life.HookLoader(proc)
+			s.life.HookGoTracer(proc)
 		}
 		err := s.plant.Plant(p, proc, proc.Objects())
 		if err = errors.Join(err, s.plant.JumpAgain(proc)); err != nil { // of others' sites, too

@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/life"
+
 	"github.com/ptracer/ptracer/engine/internal/plant"
 
 	"github.com/ptracer/ptracer/arch"
@@ -249,13 +251,11 @@ func (r *Resident) Stop(wait time.Duration) error {
 	r.found = r.gaps()
 	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		_, err := Clean(r.pid)
-		if !errors.Is(err, errComesBack) || time.Now().After(end) {
+		if !errors.Is(err, life.ErrComesBack) || time.Now().After(end) {
 			return err
 		}
 	}
 }
-
-var errComesBack = errors.New("a task is in ptracer's code, or a signal handler is to return there, and stays: so do ptracer's mappings; try again later")
 
 // Clean takes out of a process what tracers have left there that were killed,
 // and resident probes, if any is found.
@@ -267,10 +267,10 @@ func Clean(pid int) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.collect = true
+	s.life.Collect = true
 	err = s.AddProcess(pid)
 	err = errors.Join(err, s.Detach())
-	return s.cleaned, err
+	return s.life.Cleaned, err
 }
 
 // Collect removes what was found out. Of a process that still runs with probes

@@ -19,7 +19,6 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
-	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -83,7 +82,7 @@ func (s *session) leaveAll() error {
 			if s.store != nil && p.PID == s.store.PID() && p.Space.Table != nil {
 				errs = append(errs, s.leave(p))
 			} else {
-				errs = append(errs, s.release(p))
+				errs = append(errs, s.life.Release(p))
 			}
 			break
 		}
@@ -100,12 +99,12 @@ func (s *session) leave(p *inferior.Process) error {
 		err = s.makeResident(p, ps)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("leave %d: %w", p.PID, err), s.release(p))
+		return errors.Join(fmt.Errorf("leave %d: %w", p.PID, err), s.life.Release(p))
 	}
 	for _, q := range ps {
-		err = errors.Join(err, s.let(q))
+		err = errors.Join(err, s.life.Let(q))
 	}
-	s.checkEnd()
+	s.life.CheckEnd()
 	return err
 }
 
@@ -120,10 +119,10 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	if err != nil {
 		return err
 	}
-	if err := space.Table.Remove(s.traps(space)); err != nil {
+	if err := space.Table.Remove(s.life.Traps(space)); err != nil {
 		return err
 	}
-	if err := s.withoutGuard(space, ps); err != nil {
+	if err := s.life.WithoutGuard(space, ps); err != nil {
 		return err
 	}
 	if err := s.store.Save(note); err != nil {
@@ -131,47 +130,9 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	}
 	s.left = true
 	for _, q := range ps {
-		s.plant.DropPlacements(q, s.lent[q.PID])
+		s.plant.DropPlacements(q, s.life.Lent[q.PID])
 	}
 	return space.PutWord(inferior.PageOwner, inferior.MarkResident)
-}
-
-// withoutGuard leaves halted tasks, and the signal handlers of their processes,
-// as they are without a tracer.
-func (s *session) withoutGuard(space *inferior.Space, ps []*inferior.Process) error {
-	space.Skips, space.Guard.Watches = nil, false
-	if err := s.guard.Swallow(space, false); err != nil {
-		return err
-	}
-	for _, q := range ps {
-		for _, t := range q.Tasks {
-			if err := s.leaveHere(t); err != nil && !ptrace.IsGone(err) {
-				return err
-			}
-		}
-	}
-	if err := s.inproc.NameOther(space); err != nil {
-		return err
-	}
-	for _, q := range ps {
-		for _, t := range q.Tasks {
-			if err := s.guard.Remove(t); err != nil {
-				return err
-			}
-			break
-		}
-	}
-	return nil
-}
-
-// traps are a space's sites that are no jumps.
-func (s *session) traps(space *inferior.Space) (list []*breakpoint.Site) {
-	for _, site := range space.Table.Sites() {
-		if !site.Jumps() {
-			list = append(list, site)
-		}
-	}
-	return list
 }
 
 // note says what stays in a process. Placements that don't get an error.

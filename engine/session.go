@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/life"
+
 	"github.com/ptracer/ptracer/engine/internal/hit"
-	"github.com/ptracer/ptracer/engine/internal/probe"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/find"
@@ -30,7 +31,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/engine/internal/xol"
-	"github.com/ptracer/ptracer/symbols"
 )
 
 // Errors of a session; those of the kernel come as *ptrace.Error inside.
@@ -64,32 +64,12 @@ type session struct {
 	find   *find.Finder
 	plant  *plant.Planter
 	hit    *hit.Hits
+	life   *life.Life
 
-	lives
 	loans
 	stays
 
 	done chan struct{}
-}
-
-// lives is what is known of processes that come and go.
-type lives struct {
-	// lent are the processes that have been let go, and are to come back.
-	lent map[int]bool
-	// collect: resident probes are to be taken away where they are found.
-	collect bool
-	cleaned bool // what others have left was found
-	follow  bool // children are traced, too
-	tells   bool // of what is known of processes
-	// hooks are what is done at the watched calls.
-	hooks [len(watchedCalls)]probe.Hook
-	// attached is called when a process has been attached to, before it gets any probe.
-	attached func(pid int) error
-	exits    map[int]Exit
-	started  map[int]bool
-	cache    symbols.Cache
-	calls    map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
-	past     map[int][]*symbols.Module       // objects of processes that were, while handlers may ask for them
 }
 
 // loans are processes that other tracers have for a while.
@@ -109,7 +89,6 @@ func newSession(opts []Options) (*session, error) {
 		return nil, errors.New("more than one Options")
 	}
 	s := &session{isa: hostISA(), done: make(chan struct{}),
-		lives: lives{lent: map[int]bool{}, exits: map[int]Exit{}, started: map[int]bool{}, calls: map[*symbols.File][][]arch.Addr{}},
 		loans: loans{away: map[int]*away{}},
 	}
 	if len(opts) == 1 {
@@ -125,18 +104,18 @@ func newSession(opts []Options) (*session, error) {
 	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	s.inproc.Resident = s.opts.Resident
-	s.follow, s.tells = s.opts.Follow, s.opts.Life
-	s.attached = s.newStore
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
 		return s.plant.Refused(p, site, why)
 	})
-	s.hook = hook.New(s.loop, s.remote, s.guard, s.inproc, s.jump, s.isa, s.hookCalls)
+	s.hook = hook.New(s.loop, s.remote, s.guard, s.inproc, s.jump, s.isa, func(p *inferior.Process) error { return s.life.HookCalls(p) })
 	s.find = find.New(s.isa)
 	s.plant = plant.New(plant.Below{Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
 		Jump: s.jump, Hook: s.hook, Find: s.find, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
 	s.hit = hit.New(hit.Below{Queue: s.Queue, Loop: s.loop, Guard: s.guard, XOL: s.xol, Jump: s.jump, Find: s.find,
 		Watch: s.watch, ISA: s.isa}, s.opts.Signals)
-	s.hooks = [...]probe.Hook{s.onSigaction, s.onPtrace, s.onClone, s.hit.OnPrctl, s.hit.OnArchPrctl}
+	s.life = life.New(life.Below{Queue: s.Queue, Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
+		Jump: s.jump, Watch: s.watch, Uprobe: s.uprobe, Hook: s.hook, Plant: s.plant, Hit: s.hit, ISA: s.isa},
+		life.Options{Follow: s.opts.Follow, Tell: s.opts.Life, OnPtrace: s.onPtrace, OnClone: s.onClone, Attached: s.newStore})
 	ready := make(chan error)
 	go s.loop.Run(ready)
 	return s, <-ready
@@ -158,8 +137,11 @@ func (s *session) Idle() {
 	s.guard.Settle()
 }
 
+// Orphan implements tasks.Decider.
+func (s *session) Orphan(task int) { s.life.Orphan(task) }
+
 // Exiting implements tasks.Decider.
-func (s *session) Exiting(t *inferior.Task) error { return s.onExiting(t) }
+func (s *session) Exiting(t *inferior.Task) error { return s.life.OnExiting(t) }
 
 // Continue implements tasks.Decider.
 func (s *session) Continue(t *inferior.Task, signal ptrace.Signo) error {
@@ -179,8 +161,8 @@ func (s *session) Closed() { s.plant.KeepCounts() }
 
 // End implements tasks.Decider: what is left to do behind the last process.
 func (s *session) End(fell bool) {
-	if s.past == nil {
-		_ = s.cache.Close() // else symbols are still to be read: the files close themselves
+	if s.life.Past == nil {
+		_ = s.life.Cache.Close() // else symbols are still to be read: the files close themselves
 	}
 	s.uprobe.Wait()
 	s.endStore()
@@ -241,7 +223,7 @@ func (s *session) Processes() (pids []int) {
 
 // Exit implements Session.
 func (s *session) Exit(pid int) (e Exit, ok bool) {
-	get := func() error { e, ok = s.exits[pid]; return nil }
+	get := func() error { e, ok = s.life.Exits[pid]; return nil }
 	if errors.Is(s.loop.Do(get), ErrEnded) {
 		<-s.done // the loop has let go of its fields
 		_ = get()

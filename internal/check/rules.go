@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/life"},
 	{"engine/internal/hit"},
 	{"engine/internal/plant"},
 	{"engine/internal/hook"},

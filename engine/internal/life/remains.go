@@ -1,4 +1,4 @@
-package engine
+package life
 
 import (
 	"fmt"
@@ -6,11 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/procfs"
@@ -34,12 +33,12 @@ import (
 // to all others. DECISIONS.md, "Each step may be the last", has the table.
 
 // oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
-func (s *session) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
+func (x *Life) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
 	for _, m := range maps {
 		if !m.Executable() || m.Path == "[vsyscall]" {
 			continue
 		}
-		at := m.End - arch.Addr(s.remote.ScratchRoom())
+		at := m.End - arch.Addr(x.remote.ScratchRoom())
 		if _, ok := remote.ReadNote(space.Memory, at); ok && at > m.Start {
 			return at
 		}
@@ -50,7 +49,7 @@ func (s *session) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.
 // doubtful is the mapping that a dead tracer was about to make, if it is there and
 // nothing else knows of it: nothing has been written into it yet. One that was about to go
 // may have gone, and the program have one there: executable and empty that is not.
-func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []inproc.Region) {
+func (x *Life) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []inproc.Region) {
 	places := []arch.Addr{space.Scratch}
 	if table.Prepared() {
 		at, _ := table.Stub()
@@ -59,7 +58,7 @@ func (s *session) doubtful(space *inferior.Space, table *breakpoint.Table, maps 
 	for _, at := range places {
 		note, ok := remote.ReadNote(space.Memory, at)
 		r := inproc.Region{Addr: note.Addr, Size: note.Size}
-		if !ok || r.Size <= 0 || table.InArea(r.Addr) || r.Addr == space.Guard.Data || s.inproc.IsRegion(space, r.Addr) {
+		if !ok || r.Size <= 0 || table.InArea(r.Addr) || r.Addr == space.Guard.Data || x.inproc.IsRegion(space, r.Addr) {
 			continue
 		}
 		if m := inproc.MappingOf(maps, r); m != nil && (m.Path != "" && inproc.IsShared(m) || m.Path == "" && (note.Call == ptrace.SysMmap || m.Perm == "r-xp") && inproc.Untouched(space.Memory, r)) {

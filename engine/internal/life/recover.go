@@ -1,55 +1,56 @@
-package engine
+package life
 
 import (
 	"errors"
 	"maps"
 	"slices"
 
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/xol"
 	"github.com/ptracer/ptracer/procfs"
 )
 
+var ErrComesBack = errors.New("a task is in ptracer's code, or a signal handler is to return there, and stays: so do ptracer's mappings; try again later")
+
 // recover finds what a tracer left that died in this process, and cleans it:
 // patches, slots, guard, debug registers. Each of its steps may be the last, like those
 // of the dead one: remains.go.
-func (s *session) recover(p *inferior.Process) error {
+func (x *Life) recover(p *inferior.Process) error {
 	list, err := procfs.Maps(p.PID)
 	if err != nil {
 		return err
 	}
-	space, areas := p.Space, oldAreas(p, list)
-	space.Scratch = s.oldScratch(space, list)
+	space, areas := p.Space, OldAreas(p, list)
+	space.Scratch = x.oldScratch(space, list)
 	if len(areas) == 0 && space.Scratch == 0 {
 		return nil
 	}
-	table, _ := breakpoint.Recover(s.isa, space.Memory, s.remote.Room(space), areas)
+	table, _ := breakpoint.Recover(x.isa, space.Memory, x.remote.Room(space), areas)
 	for _, site := range table.Sites() { // tasks run into them until they are halted
 		site.Tag = &probe.Consumers{Plain: true}
 	}
-	s.cleaned, space.Found = true, true
-	if err := s.guard.Recover(p, table); err != nil {
+	x.Cleaned, space.Found = true, true
+	if err := x.guard.Recover(p, table); err != nil {
 		return err
 	}
 	mark := space.Mark()
-	if mark == inferior.MarkResident && !s.collect {
-		return ErrResident
+	if mark == inferior.MarkResident && !x.Collect {
+		return access.ErrResident
 	}
 	space.Resident = mark != 0
-	s.inproc.RecoverRegions(p, list)
-	if err := s.keepDoubtful(space, table, s.doubtful(space, table, list)); err != nil {
+	x.inproc.RecoverRegions(p, list)
+	if err := x.keepDoubtful(space, table, x.doubtful(space, table, list)); err != nil {
 		return err
 	}
 	space.Files = oldFiles(p)
-	p.Modules, _, _ = s.readModules(p) // whether it is a Go program
-	err = s.clean(p, table)
+	p.Modules, _, _ = x.readModules(p) // whether it is a Go program
+	err = x.clean(p, table)
 	if p.Space == space { // it has not executed another program meanwhile
 		p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // there is nothing of ours any more
 	}
@@ -58,72 +59,72 @@ func (s *session) recover(p *inferior.Process) error {
 
 // clean takes what recover has found out of a process. Its own system calls need the
 // places where the dead one's may not be over yet: tasks come out of these first.
-func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
+func (x *Life) clean(p *inferior.Process, table *breakpoint.Table) error {
 	space, ps := p.Space, []*inferior.Process{p}
 	if !space.Resident { // else tasks are not stepped out of runs: there is no guard
 		space.Table = table
 	}
-	pause := s.loop.HaltAll(ps)
-	if err := s.leaveOurs(space, table, ps); err != nil {
+	pause := x.loop.HaltAll(ps)
+	if err := x.leaveOurs(space, table, ps); err != nil {
 		if err == errWithin {
-			err = errComesBack
+			err = ErrComesBack
 		}
-		return errors.Join(err, s.unhaltTasks(p))
+		return errors.Join(err, x.unhaltTasks(p))
 	}
 	xol.Unquiet(p, table)
 	if space.Resident {
-		if err := s.unhaltTasks(p); err != nil {
+		if err := x.unhaltTasks(p); err != nil {
 			return err
 		}
-		if err := s.guard.Again(p, table); err != nil {
+		if err := x.guard.Again(p, table); err != nil {
 			return err
 		}
-		pause = s.loop.HaltAll(ps)
+		pause = x.loop.HaltAll(ps)
 	}
 	for _, t := range p.Tasks {
 		t.Watched = true // unknown: clear them in any case
 	}
-	err := s.dismantle(space, ps, pause)
+	err := x.Dismantle(space, ps, pause)
 	if errors.Is(err, errWithin) && space.Resident {
-		err = errors.Join(errComesBack, err)
+		err = errors.Join(ErrComesBack, err)
 	}
-	if t, e := s.remote.TaskOf(p); !table.Prepared() && t != nil && pause.Stuck() == 0 { // it died while it came, or went
-		err = errors.Join(err, e, s.unmap(t))
+	if t, e := x.remote.TaskOf(p); !table.Prepared() && t != nil && pause.Stuck() == 0 { // it died while it came, or went
+		err = errors.Join(err, e, x.unmap(t))
 	}
-	return errors.Join(err, s.unhaltTasks(p))
+	return errors.Join(err, x.unhaltTasks(p))
 }
 
 // keepDoubtful has what only a note tells of told by more than that: the next system call's
 // note takes its place.
-func (s *session) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []inproc.Region) error {
+func (x *Life) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []inproc.Region) error {
 	for _, r := range list {
 		if g := &space.Guard; r.Size == inferior.PageSize && g.Data == 0 && table.GuardHeader() != 0 {
 			g.Data = r.Addr
-			if err := s.guard.NotePage(space, table.GuardHeader()); err != nil {
+			if err := x.guard.NotePage(space, table.GuardHeader()); err != nil {
 				return err
 			}
 			continue
 		}
-		s.inproc.Found(space, r)
+		x.inproc.Found(space, r)
 	}
 	if space.Guard.Data == 0 || len(list) == 0 {
 		return nil
 	}
-	return s.inproc.NoteRegions(space)
+	return x.inproc.NoteRegions(space)
 }
 
 // unhaltTasks ends haltAll for one process.
-func (s *session) unhaltTasks(p *inferior.Process) (err error) {
+func (x *Life) unhaltTasks(p *inferior.Process) (err error) {
 	for _, t := range slices.Collect(maps.Values(p.Tasks)) {
-		if e := s.loop.Unhalt(t); !ptrace.IsGone(e) {
+		if e := x.loop.Unhalt(t); !ptrace.IsGone(e) {
 			err = errors.Join(err, e)
 		}
 	}
 	return err
 }
 
-// oldAreas are the areas of ours that are mapped in a process.
-func oldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
+// OldAreas are the areas of ours that are mapped in a process.
+func OldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
 	left := maxSearched
 	for _, m := range maps {
 		if m.Perm != "r-xp" || m.Path != "" {

@@ -1,4 +1,4 @@
-package engine
+package life
 
 import (
 	"errors"
@@ -20,92 +20,92 @@ import (
 
 // onFork takes a child with a copy of the parent's space: sites, slots and
 // guard are in the copy already.
-func (s *session) onFork(t *inferior.Task, child int, flags uint64) error {
+func (x *Life) onFork(t *inferior.Task, child int, flags uint64) error {
 	parent := t.Process
 	mem, err := ptrace.OpenMemory(child)
 	if err != nil {
-		s.loop.Early(child) // it died at once
+		x.loop.Early(child) // it died at once
 		return err
 	}
-	if s.guard.Stale(parent.Space, mem) {
-		s.addStale(t, child, mem, flags)
+	if x.guard.Stale(parent.Space, mem) {
+		x.addStale(t, child, mem, flags)
 		return nil
 	}
-	mem.Note = &s.guard.Written
+	mem.Note = &x.guard.Written
 	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard, Epoch: parent.Space.Epoch}
-	space.Table = parent.Space.Table.Clone(mem, s.remote.Room(space))
-	s.inproc.Forked(parent.Space, space)
+	space.Table = parent.Space.Table.Clone(mem, x.remote.Room(space))
+	x.inproc.Forked(parent.Space, space)
 	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
 	space.Dispatches, space.NoTime, space.TimeChecked = parent.Space.Dispatches, parent.Space.NoTime, parent.Space.TimeChecked
 	space.NoLines, space.LinesChecked, space.ThreadsNoted = parent.Space.NoLines, parent.Space.LinesChecked, parent.Space.ThreadsNoted
-	p := s.addForked(parent, child, space)
+	p := x.addForked(parent, child, space)
 	p.Traps, p.Guarded, p.Reguard = parent.Traps, parent.Guarded, flags&cloneCleared != 0
-	if err := s.guard.InheritAction(p, actionOf(parent, flags)); err != nil {
-		s.warn(p, "child %d: %v", child, err)
+	if err := x.guard.InheritAction(p, actionOf(parent, flags)); err != nil {
+		x.loop.Warn(p, "child %d: %v", child, err)
 	}
 	for k, m := range parent.Modules {
 		p.Modules[k] = m
 	}
-	s.plant.Inherit(parent, p)
-	s.plant.InheritKernel(parent, p)
-	s.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
+	x.plant.Inherit(parent, p)
+	x.plant.InheritKernel(parent, p)
+	x.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 	for _, k := range parent.Space.Skips {
 		if k.TID == t.TID {
 			space.Skips = append(space.Skips, inferior.Skip{TID: child, Addr: k.Addr, SP: k.SP})
 		}
 	}
-	s.loop.TakeEarly(s.loop.Add(p, child, true))
+	x.loop.TakeEarly(x.loop.Add(p, child, true))
 	return nil
 }
 
 // addForked makes a forked child known.
-func (s *session) addForked(parent *inferior.Process, child int, space *inferior.Space) *inferior.Process {
-	p := s.addProcess(child, space)
-	s.descend(p, parent)
+func (x *Life) addForked(parent *inferior.Process, child int, space *inferior.Space) *inferior.Process {
+	p := x.addProcess(child, space)
+	x.descend(p, parent)
 	p.Leaving = parent.Silent || !parent.Follow
 	p.Silent, p.Name = p.Leaving, parent.Name
 	return p
 }
 
 // descend gives a new process what it has from its parent.
-func (s *session) descend(p, parent *inferior.Process) {
+func (x *Life) descend(p, parent *inferior.Process) {
 	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
 	p.Follow, p.Allowed = parent.Follow, maps.Clone(parent.Allowed)
 }
 
 // addStale makes a child known whose copy is not what we know: until its first
 // stop, in which it is cleaned.
-func (s *session) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flags uint64) {
-	p := s.addForked(t.Process, child, &inferior.Space{})
-	s.newSpace(p, mem)
+func (x *Life) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flags uint64) {
+	p := x.addForked(t.Process, child, &inferior.Space{})
+	x.newSpace(p, mem)
 	p.Stale = true
 	if parent := t.Process; flags&cloneCleared != 0 && parent.Guarded { // the guard is in its copy
 		own := actionOf(parent, flags)
 		p.Old, p.Guarded, p.Reguard = &own, true, true
 		p.Space.Guard.Data, p.Space.Guard.Ours = parent.Space.Guard.Data, parent.Space.Guard.Ours
 	}
-	s.lifeEvent(&event.Event{Kind: event.Fork, PID: t.Process.PID, TID: t.TID, Child: child}, p)
-	s.loop.TakeEarly(s.loop.Add(p, child, true))
+	x.lifeEvent(&event.Event{Kind: event.Fork, PID: t.Process.PID, TID: t.TID, Child: child}, p)
+	x.loop.TakeEarly(x.loop.Add(p, child, true))
 }
 
 // onStale is such a child's first stop.
-func (s *session) onStale(t *inferior.Task) error {
+func (x *Life) onStale(t *inferior.Task) error {
 	p := t.Process
 	p.Stale = false
 	t.Hold++ // all the time
-	if err := s.recover(p); err != nil && !ptrace.IsGone(err) {
-		s.warn(p, "clean child %d: %v", p.PID, err)
+	if err := x.recover(p); err != nil && !ptrace.IsGone(err) {
+		x.loop.Warn(p, "clean child %d: %v", p.PID, err)
 	}
 	if t.State == inferior.Gone {
 		return ptrace.ErrGone
 	}
 	p.Old = nil // the kernel has it
 	if p.Leaving {
-		return s.release(p)
+		return x.Release(p)
 	}
-	s.rescan(p)
-	err := s.watch.Set(t)
-	return errors.Join(err, s.loop.Unhalt(t))
+	x.Rescan(p)
+	err := x.watch.Set(t)
+	return errors.Join(err, x.loop.Unhalt(t))
 }
 
 // A child of clone3 may be made without handlers (CLONE_CLEAR_SIGHAND): it has no guard,

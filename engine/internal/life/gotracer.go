@@ -1,4 +1,4 @@
-package engine
+package life
 
 import (
 	"errors"
@@ -24,8 +24,8 @@ var goTraces = []string{"syscall.ptrace", "syscall.ptracePtr", "golang.org/x/sys
 var goCallers = []string{"internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6",
 	"internal/runtime/syscall/linux.Syscall6.abi0", "internal/runtime/syscall.Syscall6.abi0", "runtime/internal/syscall.Syscall6.abi0"}
 
-// goCallsIn are the instructions by which a Go program that traces makes its calls.
-func (s *session) goCallsIn(m *symbols.Module) (at []arch.Addr) {
+// GoCallsIn are the instructions by which a Go program that traces makes its calls.
+func (x *Life) GoCallsIn(m *symbols.Module) (at []arch.Addr) {
 	has := func(name string) bool {
 		fns, err := m.File.Lookup(name)
 		return err == nil && len(fns) > 0
@@ -36,13 +36,13 @@ func (s *session) goCallsIn(m *symbols.Module) (at []arch.Addr) {
 	for _, name := range goCallers {
 		fns, _ := m.File.Lookup(name)
 		for _, fn := range fns {
-			starts, _ := m.File.Instructions(s.isa, fn)
+			starts, _ := m.File.Instructions(x.isa, fn)
 			for _, start := range starts {
-				code := make([]byte, min(uint64(s.isa.MaxInst()), uint64(fn.Addr)+fn.Size-uint64(start)))
+				code := make([]byte, min(uint64(x.isa.MaxInst()), uint64(fn.Addr)+fn.Size-uint64(start)))
 				if m.File.Text(start, code) != nil {
 					continue
 				}
-				if inst, err := s.isa.Decode(code, start); err == nil && inst.Kind == arch.KindSyscall {
+				if inst, err := x.isa.Decode(code, start); err == nil && inst.Kind == arch.KindSyscall {
 					at = append(at, start)
 				}
 			}
@@ -51,20 +51,20 @@ func (s *session) goCallsIn(m *symbols.Module) (at []arch.Addr) {
 	return at
 }
 
-// hookGoTracer has a Go program's calls watched though no probe of a tracer's is in it: in
+// HookGoTracer has a Go program's calls watched though no probe of a tracer's is in it: in
 // those that it traces there may be. Others have a site in their loader, and so the guard
 // and the watched calls.
-func (s *session) hookGoTracer(p *inferior.Process) {
+func (x *Life) HookGoTracer(p *inferior.Process) {
 	if !p.Follow || p.Space.Guard.Installed {
 		return
 	}
 	for _, m := range p.Modules {
-		at := s.goCallsIn(m)
+		at := x.GoCallsIn(m)
 		if len(at) == 0 {
 			continue
 		}
-		if err := s.hook.GuardSpace(p, m.Bias+at[0], len(at)); err != nil && !ptrace.IsGone(err) && !errors.Is(err, remote.ErrSeccomp) {
-			s.warn(p, "processes that it traces will not be let go for it: %v", err)
+		if err := x.hook.GuardSpace(p, m.Bias+at[0], len(at)); err != nil && !ptrace.IsGone(err) && !errors.Is(err, remote.ErrSeccomp) {
+			x.loop.Warn(p, "processes that it traces will not be let go for it: %v", err)
 		}
 		return
 	}

@@ -1,0 +1,174 @@
+package life
+
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// The dynamic loader calls an empty function whenever it has mapped or is
+// about to unmap objects (r_brk of struct r_debug, <link.h>). A site of our own
+// there tells us in time: before the constructors of a new library run.
+var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
+
+// Rescan reads what a process has mapped now; probes are planted in objects
+// that are new and forgotten in those that have gone.
+func (x *Life) Rescan(p *inferior.Process) {
+	now, fresh, ok := x.readModules(p)
+	if !ok {
+		return
+	}
+	for key, m := range p.Modules {
+		if now[key] == nil {
+			x.unloaded(p, m)
+		}
+	}
+	p.Modules = now
+	for _, m := range fresh {
+		x.loaded(p, m)
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	if err := x.plant.JumpAgain(p); err != nil { // once for all of them: it may take a pause
+		x.loop.Warn(p, "jumps in what it has loaded: %v", err)
+	}
+}
+
+// readModules reads the objects that a process has, and which of them are new.
+func (x *Life) readModules(p *inferior.Process) (now map[string]*symbols.Module, fresh []*symbols.Module, ok bool) {
+	maps, err := procfs.Maps(p.PID)
+	if err != nil {
+		return nil, nil, false
+	}
+	mods, err := x.Cache.Modules(p.PID, maps)
+	if err != nil && len(mods) == 0 {
+		x.loop.Warn(p, "read objects of %d: %v", p.PID, err)
+	}
+	now = map[string]*symbols.Module{}
+	for i := range mods {
+		m := &mods[i]
+		key := fmt.Sprintf("%x-%s", m.Start, m.Path)
+		if old := p.Modules[key]; old != nil {
+			m = old
+		} else {
+			fresh = append(fresh, m)
+		}
+		now[key] = m
+	}
+	return now, fresh, true
+}
+
+func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {
+	if !m.Main {
+		x.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+	}
+	if x.tells || len(x.plant.Probes) > 0 {
+		x.HookLoader(p) // not before somebody asks: an attach alone changes nothing
+		x.HookGoTracer(p)
+	}
+	if p.Space.Guard.Installed {
+		if err := x.hookCallsIn(p, m); err != nil && !ptrace.IsGone(err) {
+			x.loop.Warn(p, "%s: %v", m.Path, err)
+		}
+	}
+	for _, pr := range x.plant.Probes {
+		if pr.Loc.HasAddress && pr.Loc.Binary == "" && !m.Main {
+			continue // planted with the main program
+		}
+		if err := x.plant.Plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.Places) == 0 && !pr.Spec.Pending {
+			continue // told once all libraries are there
+		}
+	}
+}
+
+func (x *Life) unloaded(p *inferior.Process, m *symbols.Module) {
+	x.rememberModule(p.PID, m)
+	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
+		for _, pl := range probe.Of(site).List {
+			pl.Site, pl.Over = nil, true
+		}
+	}
+	x.lifeEvent(&event.Event{Kind: event.Unload, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+}
+
+// HookLoader plants our own site in the process's dynamic loader, once.
+func (x *Life) HookLoader(p *inferior.Process) {
+	for _, m := range p.Modules {
+		if m.Main || !m.Loader {
+			continue
+		}
+		for _, name := range loaderHooks {
+			fns, err := m.File.Lookup(name)
+			if err != nil || len(fns) == 0 {
+				continue
+			}
+			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && x.hook.Hooked(p, m.Bias+fns[0].Addr) {
+				return
+			}
+			sp := probe.At(m.Bias+fns[0].Addr, inferior.Bytes(x.isa, m, fns[0].Addr), m.Base()+":"+name)
+			if err := x.hook.Hook(p, []probe.Target{sp}, x.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
+				// Who may not be had to map memory hardly loads libraries; his probes say so.
+				x.loop.Warn(p, "libraries loaded later will not be seen: %v", err)
+			}
+			return
+		}
+	}
+}
+
+// onLoader looks at a process's objects anew while the thread that changed
+// them stands.
+func (x *Life) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	t.SetPC(site.Resume)
+	if err := x.loop.Halt(t); err != nil {
+		return true, err
+	}
+	x.plant.Beginning = true
+	x.Rescan(t.Process)
+	x.plant.Beginning = false
+	return true, x.loop.Unhalt(t)
+}
+
+// ModuleAt is the object at an address: of the process as it is, or as it was
+// last.
+func (x *Life) ModuleAt(pid int, addr arch.Addr) *symbols.Module {
+	if p := x.loop.Procs[pid]; p != nil {
+		for _, m := range p.Modules {
+			if at := m.At(addr); at != nil {
+				return at
+			}
+		}
+	}
+	past := x.Past[pid]
+	for i := len(past) - 1; i >= 0; i-- {
+		if at := past[i].At(addr); at != nil {
+			return at
+		}
+	}
+	return nil
+}
+
+// manyPast bounds what is remembered of one process: one that maps and unmaps
+// libraries all the time.
+const manyPast = 4096
+
+// remember keeps the objects of a process that ends, or gets a new program.
+func (x *Life) remember(p *inferior.Process) {
+	for _, m := range p.Modules {
+		x.rememberModule(p.PID, m)
+	}
+}
+
+func (x *Life) rememberModule(pid int, m *symbols.Module) {
+	if x.Past != nil && len(x.Past[pid]) < manyPast {
+		x.Past[pid] = append(x.Past[pid], m)
+	}
+}
