@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/life"
 
 	"github.com/ptracer/ptracer/engine/internal/jump"
@@ -61,23 +62,58 @@ func awayFor(wait time.Duration) *away {
 // StepAside implements Session.
 func (s *session) StepAside(pid int, wait time.Duration, opts ...AsideOptions) error {
 	return s.loop.Do(func() error {
-		if a := s.away[pid]; a != nil {
-			a.wait.Store(int64(time.Since(a.since) + wait))
-			return nil
-		}
-		if wait <= 0 { // it is back already
+		if s.waitAgain(pid, wait) || wait <= 0 { // or it is back already
 			return nil
 		}
 		p, err := s.process(pid)
 		if err != nil {
 			return err
 		}
-		a := awayFor(wait)
+		keep := false
 		for _, o := range opts {
-			a.keep = o.KeepJumps
+			keep = o.KeepJumps
 		}
-		return s.stepAside(p, a, "as asked for")
+		return s.lend(p, wait, keep)
 	})
+}
+
+// waitAgain says anew how long to wait for a tracer of a process that is lent. It reports whether
+// the process is lent.
+func (s *session) waitAgain(pid int, wait time.Duration) bool {
+	a := s.away[pid]
+	if a != nil {
+		a.wait.Store(int64(time.Since(a.since) + wait))
+	}
+	return a != nil
+}
+
+// lend lets another tracer have a process, if one comes in time. Jumps are kept, or are not.
+func (s *session) lend(p *inferior.Process, wait time.Duration, keep bool) error {
+	a := awayFor(wait)
+	a.keep = keep
+	return s.stepAside(p, a, "as asked for")
+}
+
+// endLoans ends all loans: what is ptracer's is taken out of the processes.
+func (s *session) endLoans() error {
+	var errs []error
+	for _, a := range s.away {
+		errs = append(errs, s.cleanAway(a))
+	}
+	return errors.Join(errs...)
+}
+
+// endLoan ends that of a process.
+func (s *session) endLoan(pid int) error { return s.cleanAway(s.away[pid]) }
+
+// stray takes a stop of a process that is lent, and is a child of this one still. It reports
+// whether it is of one.
+func (s *session) stray(stop ptrace.Stop) bool {
+	a := s.away[stop.Task]
+	if a != nil {
+		s.onAway(a, stop)
+	}
+	return a != nil
 }
 
 // toldSoon is how long a stop that has come may take to be told.
@@ -94,7 +130,7 @@ func (s *session) stepAside(p *inferior.Process, a *away, why string) error {
 	}
 	ps := s.loop.Sharing(p.Space)
 	switch {
-	case s.opts.Resident:
+	case s.inproc.Resident:
 		return failed(errResident)
 	case len(ps) > 1:
 		return failed(errMemory)
@@ -131,7 +167,7 @@ func (s *session) clear(pause breakpoint.Pause, p *inferior.Process, keep bool) 
 	case keep:
 		return s.leaveJumps(p)
 	}
-	return s.life.Dismantle(p.Space, []*inferior.Process{p}, pause)
+	return s.clean.Dismantle(p.Space, []*inferior.Process{p}, pause)
 }
 
 // gapAway is said of a placement in a process that another tracer has had.
@@ -164,13 +200,13 @@ func (s *session) goAway(p *inferior.Process, a *away, why string) error {
 // last thing, as for resident probes.
 func (s *session) leaveJumps(p *inferior.Process) error {
 	ps := []*inferior.Process{p}
-	if err := p.Space.Table.Remove(s.life.Traps(p.Space)); err != nil {
+	if err := p.Space.Table.Remove(s.clean.Traps(p.Space)); err != nil {
 		return err
 	}
 	if err := s.ownHandler(p); err != nil {
 		return err
 	}
-	if err := s.life.WithoutGuard(p.Space, ps); err != nil {
+	if err := s.clean.WithoutGuard(p.Space, ps); err != nil {
 		return err
 	}
 	return p.Space.PutWord(inferior.PageOwner, inferior.MarkAside)
@@ -198,7 +234,7 @@ func (s *session) awaitReturn(a *away, l *lifted) {
 		select {
 		case <-a.over:
 			return
-		case <-s.done:
+		case <-s.over:
 			return
 		case <-time.After(a.pause()):
 		}
@@ -348,11 +384,11 @@ func (s *session) cleanAway(a *away) error {
 		return nil
 	}
 	for end := time.Now().Add(returnPatience); ; time.Sleep(20 * time.Millisecond) {
-		_, err := Clean(a.pid)
+		_, err := s.reclaim(a.pid)
 		switch {
 		case ptrace.IsGone(err):
 			return nil
-		case errors.Is(err, life.ErrComesBack) && time.Now().Before(end):
+		case errors.Is(err, clean.ErrComesBack) && time.Now().Before(end):
 		case err != nil:
 			return fmt.Errorf("%w; ptracer's jumps stay in it, 'ptracer stop %d' takes them out", err, a.pid)
 		default:

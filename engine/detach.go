@@ -16,9 +16,7 @@ func (s *session) Detach() error {
 				break
 			}
 		}
-		for _, a := range s.away {
-			errs = append(errs, s.cleanAway(a))
-		}
+		errs = append(errs, s.endLoans())
 		s.loop.Ending = true
 		return errors.Join(errs...)
 	})
@@ -32,8 +30,8 @@ func (s *session) Detach() error {
 // RemoveProcess implements Session.
 func (s *session) RemoveProcess(pid int) error {
 	return s.loop.Do(func() error {
-		if a := s.away[pid]; a != nil {
-			return s.cleanAway(a)
+		if s.life.Lent[pid] {
+			return s.endLoan(pid)
 		}
 		p, err := s.process(pid)
 		if err != nil {

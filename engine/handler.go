@@ -26,8 +26,8 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	}
 	var goCode bool
 	if err := s.loop.Do(func() error {
-		if s.life.Past == nil {
-			s.life.Past = map[int][]*symbols.Module{}
+		if s.objects.Past == nil {
+			s.objects.Past = map[int][]*symbols.Module{}
 		}
 		goCode = s.allGo()
 		return nil

@@ -29,7 +29,7 @@ type lifted struct {
 func (s *session) lift(a *away, child *inferior.Process) error {
 	space := child.Space
 	l := &lifted{of: child.VFork, space: space, image: procfs.Image(child.PID)}
-	sites := s.life.Traps(space)
+	sites := s.clean.Traps(space)
 	for _, site := range sites {
 		l.places = append(l.places, probe.Of(site).List...)
 	}

@@ -60,7 +60,7 @@ func TestStepAside(t *testing.T) {
 	poll(t, s, event.Back)
 	until(t, "hits again", func() bool { return s.Hits(trap) > sleeps && s.Hits(late) > 0 })
 	detach(t, s)
-	if err := p.stopped(func() { clean(t, p.pid, text, field(p.pid, "SigCgt")) }); err != nil {
+	if err := p.stopped(func() { isClean(t, p.pid, text, field(p.pid, "SigCgt")) }); err != nil {
 		t.Error(err)
 	}
 	out, status := p.end()
@@ -111,7 +111,7 @@ func TestStepAsideClean(t *testing.T) {
 	if e := poll(t, s, event.Aside); !strings.Contains(e.Text, "nothing is counted meanwhile") {
 		t.Errorf("told %q", e.Text)
 	}
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	release := otherTracer(t, p.pid)
 	release()
 	if err := s.StepAside(p.pid, 0); err != nil { // it may not have been seen
@@ -198,7 +198,7 @@ func TestStepAsideEnds(t *testing.T) {
 					t.Error("nothing has stayed")
 				}
 				detach(t, attach(t, p.pid)) // which cleans up
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 				p.goOn()
 			}
 			if out, status := p.end(); status != 0 || said(t, out, "calls") != 10 {

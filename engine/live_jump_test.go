@@ -145,7 +145,7 @@ func TestJumpsComeAndGo(t *testing.T) {
 		}
 	}
 	detach(t, s)
-	clean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
+	isClean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
 	if m := mapsOf(t, p.pid); strings.Contains(m, "ptracer") {
 		t.Errorf("memory of ours is left:\n%s", m)
 	}

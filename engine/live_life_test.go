@@ -153,7 +153,7 @@ func TestReleased(t *testing.T) {
 				child = childOf(p.pid)
 				return child != 0 && inRead(child)
 			})
-			clean(t, child, text, caught)
+			isClean(t, child, text, caught)
 			p.goOn()
 			if out, status := p.end(); status != 0 || !strings.Contains(out, "status 0") {
 				t.Errorf("%q, status %d", out, status)

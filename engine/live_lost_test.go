@@ -79,7 +79,7 @@ func TestLostKept(t *testing.T) {
 				if pl := s.Placements(id); rung != breakpoint.Hardware && pl[0].Gap != plant.GapLost {
 					t.Errorf("%+v", pl)
 				}
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 				p.goOn()
 				p.goOn()
 				if out, status := p.end(); status != 0 || !strings.HasSuffix(out, "calls 30\n") {

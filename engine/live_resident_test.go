@@ -116,7 +116,7 @@ func TestResidentStop(t *testing.T) {
 					}
 					t.Fatal(err)
 				}
-				if clean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {
+				if isClean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {
 					t.Fatal("it is still there")
 				}
 				if r.hits(t) < 1000 {
@@ -153,7 +153,7 @@ func TestResidentOfUser(t *testing.T) {
 	if err := r.Stop(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	if r.hits(t) < 1000 {
 		t.Error("the hits are gone")
 	}

@@ -93,7 +93,7 @@ func TestSharedLeft(t *testing.T) {
 	s := attach(t, p.pid)
 	register(t, s, ProbeSpec{Location: inShared})
 	detach(t, s)
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	p.goOn()
 	if out, status := p.end(); status != 0 || said(t, out, "bad") != 0 {
 		t.Errorf("%q, status %d", out, status)

@@ -153,7 +153,7 @@ func uprobeComes(t *testing.T, name string, rung breakpoint.Rung, off arch.Addr)
 	beside(t, p, place, newUprobe(t, p.pid, fixture.Path(t, name), "work", off), patched)
 	detach(t, s)
 	p.lives()
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	return true
 }
 

@@ -10,8 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/life"
-
+	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 
 	"github.com/ptracer/ptracer/arch"
@@ -251,7 +250,7 @@ func (r *Resident) Stop(wait time.Duration) error {
 	r.found = r.gaps()
 	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		_, err := Clean(r.pid)
-		if !errors.Is(err, life.ErrComesBack) || time.Now().After(end) {
+		if !errors.Is(err, clean.ErrComesBack) || time.Now().After(end) {
 			return err
 		}
 	}
@@ -267,10 +266,10 @@ func Clean(pid int) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.life.Collect = true
+	s.clean.Collect = true
 	err = s.AddProcess(pid)
 	err = errors.Join(err, s.Detach())
-	return s.life.Cleaned, err
+	return s.clean.Cleaned, err
 }
 
 // Collect removes what was found out. Of a process that still runs with probes

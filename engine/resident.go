@@ -119,10 +119,10 @@ func (s *session) makeResident(p *inferior.Process, ps []*inferior.Process) erro
 	if err != nil {
 		return err
 	}
-	if err := space.Table.Remove(s.life.Traps(space)); err != nil {
+	if err := space.Table.Remove(s.clean.Traps(space)); err != nil {
 		return err
 	}
-	if err := s.life.WithoutGuard(space, ps); err != nil {
+	if err := s.clean.WithoutGuard(space, ps); err != nil {
 		return err
 	}
 	if err := s.store.Save(note); err != nil {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/life"
+	"github.com/ptracer/ptracer/engine/internal/objects"
 
 	"github.com/ptracer/ptracer/engine/internal/hit"
 
@@ -50,21 +52,23 @@ var (
 // the state of one subject, whose functions alone change it.
 type session struct {
 	*event.Queue
-	opts   Options
-	isa    arch.ISA
-	loop   *tasks.Set
-	remote *remote.Caller
-	guard  *guard.Guard
-	xol    *xol.XOL
-	inproc *inproc.InProcess
-	jump   *jump.Jumps
-	watch  *watch.Registers
-	uprobe *uprobe.Links
-	hook   *hook.Hooks
-	find   *find.Finder
-	plant  *plant.Planter
-	hit    *hit.Hits
-	life   *life.Life
+	opts    Options
+	isa     arch.ISA
+	loop    *tasks.Set
+	remote  *remote.Caller
+	guard   *guard.Guard
+	xol     *xol.XOL
+	inproc  *inproc.InProcess
+	jump    *jump.Jumps
+	watch   *watch.Registers
+	uprobe  *uprobe.Links
+	hook    *hook.Hooks
+	find    *find.Finder
+	plant   *plant.Planter
+	hit     *hit.Hits
+	life    *life.Life
+	objects *objects.Objects
+	clean   *clean.Cleaner
 
 	loans
 	stays
@@ -76,6 +80,9 @@ type session struct {
 type loans struct {
 	away map[int]*away
 	late []*inferior.Task // that are kept from a call until no request is in progress
+	over <-chan struct{}
+	// reclaim takes out of a process what this session has left in it.
+	reclaim func(pid int) (found bool, err error)
 }
 
 // stays is what is known of resident probes.
@@ -113,7 +120,10 @@ func newSession(opts []Options) (*session, error) {
 		Jump: s.jump, Hook: s.hook, Find: s.find, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
 	s.hit = hit.New(hit.Below{Queue: s.Queue, Loop: s.loop, Guard: s.guard, XOL: s.xol, Jump: s.jump, Find: s.find,
 		Watch: s.watch, ISA: s.isa}, s.opts.Signals)
-	s.life = life.New(life.Below{Queue: s.Queue, Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
+	s.objects = objects.New(s.loop)
+	s.clean = clean.New(clean.Below{Objects: s.objects, Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
+		Watch: s.watch, Plant: s.plant, ISA: s.isa})
+	s.life = life.New(life.Below{Queue: s.Queue, Objects: s.objects, Clean: s.clean, Loop: s.loop, Remote: s.remote, Guard: s.guard, InProc: s.inproc,
 		Jump: s.jump, Watch: s.watch, Uprobe: s.uprobe, Hook: s.hook, Plant: s.plant, Hit: s.hit, ISA: s.isa},
 		life.Options{Follow: s.opts.Follow, Tell: s.opts.Life, OnPtrace: s.onPtrace, OnClone: s.onClone, Attached: s.newStore})
 	ready := make(chan error)
@@ -124,11 +134,7 @@ func newSession(opts []Options) (*session, error) {
 // Stray implements tasks.Decider: a stop of a process that is lent to another tracer, and is a
 // child of this one still.
 func (s *session) Stray(stop ptrace.Stop) bool {
-	a := s.away[stop.Task]
-	if a != nil {
-		s.onAway(a, stop)
-	}
-	return a != nil
+	return s.stray(stop)
 }
 
 // Idle implements tasks.Decider.
@@ -161,8 +167,8 @@ func (s *session) Closed() { s.plant.KeepCounts() }
 
 // End implements tasks.Decider: what is left to do behind the last process.
 func (s *session) End(fell bool) {
-	if s.life.Past == nil {
-		_ = s.life.Cache.Close() // else symbols are still to be read: the files close themselves
+	if s.objects.Past == nil {
+		_ = s.objects.Cache.Close() // else symbols are still to be read: the files close themselves
 	}
 	s.uprobe.Wait()
 	s.endStore()
@@ -213,7 +219,7 @@ func (s *session) Processes() (pids []int) {
 				pids = append(pids, pid)
 			}
 		}
-		for pid := range s.away {
+		for pid := range s.life.Lent {
 			pids = append(pids, pid)
 		}
 		return nil
@@ -241,7 +247,7 @@ func (s *session) process(pid int) (*inferior.Process, error) {
 	if p := s.loop.Procs[pid]; p != nil && !p.Silent {
 		return p, nil
 	}
-	if s.away[pid] != nil {
+	if s.life.Lent[pid] {
 		return nil, fmt.Errorf("process %d: %w", pid, ErrAside)
 	}
 	return nil, fmt.Errorf("%d: %w", pid, ErrNoProcess)

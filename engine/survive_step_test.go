@@ -203,7 +203,7 @@ func (v *steady) clean(when string) {
 	v.t.Helper()
 	v.hold()
 	defer v.tell('r')
-	clean(v.t, v.pid, v.text, v.caught)
+	isClean(v.t, v.pid, v.text, v.caught)
 	now := mapsOf(v.t, v.pid)
 	if v.where == "work" && now != v.maps || strings.Contains(now, "memfd:ptracer") {
 		v.t.Errorf("%s: mappings that were not there:\n%s", when, newLines(v.maps, now))

@@ -8,7 +8,7 @@ import (
 // Symbolize implements Session.
 func (s *session) Symbolize(pid int, addr arch.Addr) (sym Symbol, ok bool) {
 	var m *symbols.Module
-	s.look(func() { m = s.life.ModuleAt(pid, addr) })
+	s.look(func() { m = s.objects.At(pid, addr) })
 	if m == nil {
 		return sym, false
 	}

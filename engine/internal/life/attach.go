@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/ptracer/ptracer/engine/internal/clean"
+
 	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -45,17 +47,17 @@ func (x *Life) Attach(pid int, back *Back) error {
 		x.loop.HaltAll([]*inferior.Process{p}) // until the new probes have taken the place of those that stayed
 		defer x.loop.UnhaltAll(p)
 	}
-	switch err = x.recover(p); {
+	switch err = x.clean.Recover(p); {
 	case errors.Is(err, access.ErrResident):
 		x.abandon(p)
 		return access.Resident(pid)
-	case errors.Is(err, ErrComesBack):
+	case errors.Is(err, clean.ErrComesBack):
 		x.abandon(p)
 		return fmt.Errorf("attach to %d: %w", pid, err)
 	case err != nil && !ptrace.IsGone(err) && !errors.Is(err, os.ErrNotExist): // else its end is told next
 		x.loop.Warn(p, "clean up after an earlier tracer: %v", err)
 	}
-	if err := x.attached(pid); err != nil {
+	if err := x.o.Attached(pid); err != nil {
 		x.abandon(p)
 		return err
 	}
@@ -130,7 +132,7 @@ func (x *Life) AdoptChild(pid int) error {
 		ptrace.Reap(pid)
 		return err
 	}
-	if err := x.attached(pid); err != nil {
+	if err := x.o.Attached(pid); err != nil {
 		ptrace.Reap(pid)
 		return err
 	}

@@ -93,7 +93,7 @@ func (x *Life) onStale(t *inferior.Task) error {
 	p := t.Process
 	p.Stale = false
 	t.Hold++ // all the time
-	if err := x.recover(p); err != nil && !ptrace.IsGone(err) {
+	if err := x.clean.Recover(p); err != nil && !ptrace.IsGone(err) {
 		x.loop.Warn(p, "clean child %d: %v", p.PID, err)
 	}
 	if t.State == inferior.Gone {

@@ -9,6 +9,10 @@ import (
 	"os"
 	"slices"
 
+	"github.com/ptracer/ptracer/engine/internal/clean"
+
+	"github.com/ptracer/ptracer/engine/internal/objects"
+
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/api"
 	"github.com/ptracer/ptracer/engine/event"
@@ -25,7 +29,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/engine/internal/watch"
-	"github.com/ptracer/ptracer/engine/internal/xol"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -34,50 +37,45 @@ import (
 type Life struct {
 	Exits   map[int]api.Exit
 	Started map[int]bool // by the session
-	Cache   symbols.Cache
-	Past    map[int][]*symbols.Module // objects of processes that were, while handlers may ask for them; else nil
 	// Lent are the processes that have been let go, and are to come back.
 	Lent map[int]bool
-	// Collect: resident probes are to be taken away where they are found.
-	Collect bool
-	Cleaned bool // what others have left was found
 
-	queue  *event.Queue
-	loop   *tasks.Set
-	remote *remote.Caller
-	guard  *guard.Guard
-	xol    *xol.XOL
-	inproc *inproc.InProcess
-	jump   *jump.Jumps
-	watch  *watch.Registers
-	uprobe *uprobe.Links
-	hook   *hook.Hooks
-	plant  *plant.Planter
-	hit    *hit.Hits
-	isa    arch.ISA
+	queue   *event.Queue
+	objects *objects.Objects
+	loop    *tasks.Set
+	remote  *remote.Caller
+	guard   *guard.Guard
+	inproc  *inproc.InProcess
+	jump    *jump.Jumps
+	watch   *watch.Registers
+	uprobe  *uprobe.Links
+	hook    *hook.Hooks
+	plant   *plant.Planter
+	hit     *hit.Hits
+	clean   *clean.Cleaner
+	isa     arch.ISA
 
-	follow   bool // children are traced, too
-	tells    bool // of what is known of processes
-	attached func(pid int) error
-	hooks    [len(watchedCalls)]probe.Hook   // what is done at these
-	calls    map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
+	o     Options
+	hooks [len(watchedCalls)]probe.Hook   // what is done at these
+	calls map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
 }
 
 // Below is what Life works with.
 type Below struct {
-	Queue  *event.Queue
-	Loop   *tasks.Set
-	Remote *remote.Caller
-	Guard  *guard.Guard
-	XOL    *xol.XOL
-	InProc *inproc.InProcess
-	Jump   *jump.Jumps
-	Watch  *watch.Registers
-	Uprobe *uprobe.Links
-	Hook   *hook.Hooks
-	Plant  *plant.Planter
-	Hit    *hit.Hits
-	ISA    arch.ISA
+	Queue   *event.Queue
+	Objects *objects.Objects
+	Loop    *tasks.Set
+	Remote  *remote.Caller
+	Guard   *guard.Guard
+	InProc  *inproc.InProcess
+	Jump    *jump.Jumps
+	Watch   *watch.Registers
+	Uprobe  *uprobe.Links
+	Hook    *hook.Hooks
+	Plant   *plant.Planter
+	Hit     *hit.Hits
+	Clean   *clean.Cleaner
+	ISA     arch.ISA
 }
 
 // Options of a session's Life.
@@ -93,15 +91,15 @@ type Options struct {
 // New is a session's, which has no processes.
 func New(b Below, o Options) *Life {
 	x := &Life{Exits: map[int]api.Exit{}, Started: map[int]bool{}, Lent: map[int]bool{},
-		queue: b.Queue, loop: b.Loop, remote: b.Remote, guard: b.Guard, xol: b.XOL, inproc: b.InProc, jump: b.Jump,
-		watch: b.Watch, uprobe: b.Uprobe, hook: b.Hook, plant: b.Plant, hit: b.Hit, isa: b.ISA,
-		follow: o.Follow, tells: o.Tell, attached: o.Attached, calls: map[*symbols.File][][]arch.Addr{}}
+		queue: b.Queue, objects: b.Objects, loop: b.Loop, remote: b.Remote, guard: b.Guard, inproc: b.InProc, jump: b.Jump,
+		watch: b.Watch, uprobe: b.Uprobe, hook: b.Hook, plant: b.Plant, hit: b.Hit, clean: b.Clean, isa: b.ISA,
+		o: o, calls: map[*symbols.File][][]arch.Addr{}}
 	x.hooks = [...]probe.Hook{x.onSigaction, o.OnPtrace, o.OnClone, b.Hit.OnPrctl, b.Hit.OnArchPrctl}
 	return x
 }
 
 func (x *Life) addProcess(pid int, space *inferior.Space) *inferior.Process {
-	return x.loop.AddProcess(pid, procfs.Comm(pid), space, x.follow)
+	return x.loop.AddProcess(pid, procfs.Comm(pid), space, x.o.Follow)
 }
 
 // OnTrap is the stop that an Interrupt asked for, or a new task's first.
@@ -320,14 +318,14 @@ func (x *Life) reignore(t *inferior.Task) error {
 
 // leaveSpace lets a process go of its space; the last one closes it.
 func (x *Life) leaveSpace(p *inferior.Process) {
-	x.remember(p)
+	x.objects.Remember(p)
 	x.plant.DropPlacements(p, x.Lent[p.PID])
 	x.hook.ForgetGates(p)
 	x.jump.ForgetSites(p)
 	if p.Space.Users--; p.Space.Users == 0 {
 		x.inproc.Gone(p.Space)
 		_ = p.Space.Memory.Close()
-		p.Space.Table = newTable(x.isa, p.Space.Memory, x.remote.Room(p.Space)) // placements keep the process
+		p.Space.Table = clean.NewTable(x.isa, p.Space.Memory, x.remote.Room(p.Space)) // placements keep the process
 	}
 }
 
@@ -369,7 +367,7 @@ func (x *Life) Exited(pid int, how *ptrace.Stop, silent bool) {
 	} else {
 		e.Text = "how it has ended is not known: another tracer had it"
 	}
-	if x.tells && !silent {
+	if x.o.Tell && !silent {
 		x.queue.Tell(&e, true)
 	}
 	x.CheckEnd()
@@ -381,7 +379,7 @@ func (x *Life) CheckEnd() {
 }
 
 func (x *Life) lifeEvent(e *event.Event, p *inferior.Process) {
-	if x.tells && !p.Silent {
+	if x.o.Tell && !p.Silent {
 		x.queue.Tell(e, true)
 	}
 }

@@ -1,16 +1,12 @@
 package life
 
 import (
-	"fmt"
-
-	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
-	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -22,7 +18,7 @@ var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
 // Rescan reads what a process has mapped now; probes are planted in objects
 // that are new and forgotten in those that have gone.
 func (x *Life) Rescan(p *inferior.Process) {
-	now, fresh, ok := x.readModules(p)
+	now, fresh, ok := x.objects.Read(p)
 	if !ok {
 		return
 	}
@@ -43,35 +39,11 @@ func (x *Life) Rescan(p *inferior.Process) {
 	}
 }
 
-// readModules reads the objects that a process has, and which of them are new.
-func (x *Life) readModules(p *inferior.Process) (now map[string]*symbols.Module, fresh []*symbols.Module, ok bool) {
-	maps, err := procfs.Maps(p.PID)
-	if err != nil {
-		return nil, nil, false
-	}
-	mods, err := x.Cache.Modules(p.PID, maps)
-	if err != nil && len(mods) == 0 {
-		x.loop.Warn(p, "read objects of %d: %v", p.PID, err)
-	}
-	now = map[string]*symbols.Module{}
-	for i := range mods {
-		m := &mods[i]
-		key := fmt.Sprintf("%x-%s", m.Start, m.Path)
-		if old := p.Modules[key]; old != nil {
-			m = old
-		} else {
-			fresh = append(fresh, m)
-		}
-		now[key] = m
-	}
-	return now, fresh, true
-}
-
 func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {
 	if !m.Main {
 		x.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
 	}
-	if x.tells || len(x.plant.Probes) > 0 {
+	if x.o.Tell || len(x.plant.Probes) > 0 {
 		x.HookLoader(p) // not before somebody asks: an attach alone changes nothing
 		x.HookGoTracer(p)
 	}
@@ -91,7 +63,7 @@ func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {
 }
 
 func (x *Life) unloaded(p *inferior.Process, m *symbols.Module) {
-	x.rememberModule(p.PID, m)
+	x.objects.RememberModule(p.PID, m)
 	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
 		for _, pl := range probe.Of(site).List {
 			pl.Site, pl.Over = nil, true
@@ -135,40 +107,4 @@ func (x *Life) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool, er
 	x.Rescan(t.Process)
 	x.plant.Beginning = false
 	return true, x.loop.Unhalt(t)
-}
-
-// ModuleAt is the object at an address: of the process as it is, or as it was
-// last.
-func (x *Life) ModuleAt(pid int, addr arch.Addr) *symbols.Module {
-	if p := x.loop.Procs[pid]; p != nil {
-		for _, m := range p.Modules {
-			if at := m.At(addr); at != nil {
-				return at
-			}
-		}
-	}
-	past := x.Past[pid]
-	for i := len(past) - 1; i >= 0; i-- {
-		if at := past[i].At(addr); at != nil {
-			return at
-		}
-	}
-	return nil
-}
-
-// manyPast bounds what is remembered of one process: one that maps and unmaps
-// libraries all the time.
-const manyPast = 4096
-
-// remember keeps the objects of a process that ends, or gets a new program.
-func (x *Life) remember(p *inferior.Process) {
-	for _, m := range p.Modules {
-		x.rememberModule(p.PID, m)
-	}
-}
-
-func (x *Life) rememberModule(pid int, m *symbols.Module) {
-	if x.Past != nil && len(x.Past[pid]) < manyPast {
-		x.Past[pid] = append(x.Past[pid], m)
-	}
 }

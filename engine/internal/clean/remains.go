@@ -1,4 +1,4 @@
-package life
+package clean
 
 import (
 	"fmt"
@@ -33,12 +33,12 @@ import (
 // to all others. DECISIONS.md, "Each step may be the last", has the table.
 
 // oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
-func (x *Life) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
+func (c *Cleaner) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
 	for _, m := range maps {
 		if !m.Executable() || m.Path == "[vsyscall]" {
 			continue
 		}
-		at := m.End - arch.Addr(x.remote.ScratchRoom())
+		at := m.End - arch.Addr(c.remote.ScratchRoom())
 		if _, ok := remote.ReadNote(space.Memory, at); ok && at > m.Start {
 			return at
 		}
@@ -49,7 +49,7 @@ func (x *Life) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Add
 // doubtful is the mapping that a dead tracer was about to make, if it is there and
 // nothing else knows of it: nothing has been written into it yet. One that was about to go
 // may have gone, and the program have one there: executable and empty that is not.
-func (x *Life) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []inproc.Region) {
+func (c *Cleaner) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []inproc.Region) {
 	places := []arch.Addr{space.Scratch}
 	if table.Prepared() {
 		at, _ := table.Stub()
@@ -58,7 +58,7 @@ func (x *Life) doubtful(space *inferior.Space, table *breakpoint.Table, maps []p
 	for _, at := range places {
 		note, ok := remote.ReadNote(space.Memory, at)
 		r := inproc.Region{Addr: note.Addr, Size: note.Size}
-		if !ok || r.Size <= 0 || table.InArea(r.Addr) || r.Addr == space.Guard.Data || x.inproc.IsRegion(space, r.Addr) {
+		if !ok || r.Size <= 0 || table.InArea(r.Addr) || r.Addr == space.Guard.Data || c.inproc.IsRegion(space, r.Addr) {
 			continue
 		}
 		if m := inproc.MappingOf(maps, r); m != nil && (m.Path != "" && inproc.IsShared(m) || m.Path == "" && (note.Call == ptrace.SysMmap || m.Perm == "r-xp") && inproc.Untouched(space.Memory, r)) {

@@ -1,4 +1,4 @@
-package life
+package clean
 
 import (
 	"encoding/binary"
@@ -30,27 +30,27 @@ var errWithin = errors.New("a task is in ptracer's code, or is to return there: 
 // handlers that return into ptracer's code: they go on for a moment, by themselves. They are not
 // stepped: the trap of a step, which a dead tracer does not take, kills a task in the guard,
 // where SIGTRAP is blocked.
-func (x *Life) leaveOurs(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) error {
+func (c *Cleaner) leaveOurs(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) error {
 	const soon, late = 50 * time.Microsecond, 2 * time.Second
 	for d, end := soon, time.Now().Add(late); ; d = min(2*d, late/16) {
-		in := x.within(space, table, ps)
+		in := c.within(space, table, ps)
 		if len(in) == 0 {
 			return nil
 		}
 		if time.Now().After(end) {
 			return errWithin
 		}
-		if err := x.goOnFor(d, ps, in); err != nil {
+		if err := c.goOnFor(d, ps, in); err != nil {
 			return err
 		}
-		if len(x.loop.Sharing(space)) == 0 { // it has ended, or executed another program
+		if len(c.loop.Sharing(space)) == 0 { // it has ended, or executed another program
 			return ptrace.ErrGone
 		}
 	}
 }
 
 // goOnFor lets some of the halted tasks of ps go on for a time.
-func (x *Life) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferior.Task) error {
+func (c *Cleaner) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferior.Task) error {
 	for _, p := range ps {
 		p.Hold++ // threads that begin stand
 		defer func() { p.Hold-- }()
@@ -59,24 +59,24 @@ func (x *Life) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferior.T
 		signal := t.HeldSig
 		t.HeldSig, t.Settled = 0, false
 		t.Asked = true // a job-control stop does not keep it either
-		if err := x.loop.LetGo(t, signal); err != nil && !ptrace.IsGone(err) {
+		if err := c.loop.LetGo(t, signal); err != nil && !ptrace.IsGone(err) {
 			return err
 		}
 	}
-	err := x.loop.LetRun(d)
+	err := c.loop.LetRun(d)
 	for _, t := range in {
 		if t.State != inferior.Gone && !t.AtEvent() {
-			x.loop.Ask(t)
+			c.loop.Ask(t)
 		}
 	}
-	return errors.Join(err, x.loop.Await(in, func() bool { return len(tasks.Moving(ps)) == 0 }))
+	return errors.Join(err, c.loop.Await(in, func() bool { return len(tasks.Moving(ps)) == 0 }))
 }
 
 // within are the halted tasks that leave ptracer's code by themselves, or are going to return
 // to it.
-func (x *Life) within(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) (in []*inferior.Task) {
+func (c *Cleaner) within(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) (in []*inferior.Task) {
 	inside := func(pc arch.Addr) bool {
-		return table.InArea(pc) || space.Scratch != 0 && pc >= space.Scratch && pc < space.Scratch+arch.Addr(x.remote.ScratchRoom())
+		return table.InArea(pc) || space.Scratch != 0 && pc >= space.Scratch && pc < space.Scratch+arch.Addr(c.remote.ScratchRoom())
 	}
 	for _, p := range ps {
 		stacks, _ := procfs.Maps(p.PID)
@@ -87,7 +87,7 @@ func (x *Life) within(space *inferior.Space, table *breakpoint.Table, ps []*infe
 				continue
 			}
 			_, _, inSlot := table.Locate(pc)
-			if inside(pc) && !inSlot && !table.InRun(pc) || x.returns(t, table, stacks, isGo, inside) {
+			if inside(pc) && !inSlot && !table.InRun(pc) || c.returns(t, table, stacks, isGo, inside) {
 				in = append(in, t)
 			}
 		}
@@ -97,37 +97,37 @@ func (x *Life) within(space *inferior.Space, table *breakpoint.Table, ps []*infe
 
 // returns is whether a signal handler of a task is going to return into ptracer's code. Go's
 // runtime parks no goroutine there: it knows no function of it.
-func (x *Life) returns(t *inferior.Task, table *breakpoint.Table, stacks []procfs.Mapping, isGo bool, inside func(arch.Addr) bool) bool {
+func (c *Cleaner) returns(t *inferior.Task, table *breakpoint.Table, stacks []procfs.Mapping, isGo bool, inside func(arch.Addr) bool) bool {
 	r, err := t.Regs()
 	if err != nil {
 		return false
 	}
-	sp, most := arch.Addr(r[x.isa.SPReg()]), 256<<10
+	sp, most := arch.Addr(r[c.isa.SPReg()]), 256<<10
 	if isGo {
 		most = goruntime.SignalStack
 	}
 	words := jump.StackWords(t.Process.Space, stacks, sp, most)
-	places := unwind.Signalled(x.isa, words)
+	places := unwind.Signalled(c.isa, words)
 	if isGo {
-		places = unwind.Interrupted(x.isa, words, sp)
+		places = unwind.Interrupted(c.isa, words, sp)
 	}
 	if slices.ContainsFunc(places, func(v uint64) bool { return inside(arch.Addr(v)) }) {
 		return true
 	}
-	return table.Prepared() && table.GuardHeader() != 0 && x.restores(t, table, sp&^7, words, r)
+	return table.Prepared() && table.GuardHeader() != 0 && c.restores(t, table, sp&^7, words, r)
 }
 
 // restores is whether the program's own SIGTRAP handler, which the guard has called,
 // returns by the guard's restorer. On amd64 it is given the program's own to return by.
-func (x *Life) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Addr, words []uint64, r *arch.Regs) bool {
+func (c *Cleaner) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Addr, words []uint64, r *arch.Regs) bool {
 	_, restorer := table.GuardHandler()
-	if link := x.isa.LinkReg(); link >= 0 {
-		return x.isa.ReturnAddr(r[link]) == uint64(restorer) ||
-			slices.ContainsFunc(words, func(v uint64) bool { return x.isa.ReturnAddr(v) == uint64(restorer) })
+	if link := c.isa.LinkReg(); link >= 0 {
+		return c.isa.ReturnAddr(r[link]) == uint64(restorer) ||
+			slices.ContainsFunc(words, func(v uint64) bool { return c.isa.ReturnAddr(v) == uint64(restorer) })
 	}
 	own := guard.OwnAction(t.Process).Restorer
 	for i, v := range words {
-		if pc := i + 1 + x.isa.UContextPC(); v != uint64(restorer) || pc+2 >= len(words) || !x.isa.UserState(words[pc+1], words[pc+2]) {
+		if pc := i + 1 + c.isa.UContextPC(); v != uint64(restorer) || pc+2 >= len(words) || !c.isa.UserState(words[pc+1], words[pc+2]) {
 			continue
 		}
 		var b [8]byte
