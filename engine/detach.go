@@ -16,7 +16,7 @@ func (s *session) Detach() error {
 				break
 			}
 		}
-		errs = append(errs, s.endLoans())
+		errs = append(errs, s.aside.EndLoans())
 		s.loop.Ending = true
 		return errors.Join(errs...)
 	})
@@ -31,7 +31,7 @@ func (s *session) Detach() error {
 func (s *session) RemoveProcess(pid int) error {
 	return s.loop.Do(func() error {
 		if s.life.Lent[pid] {
-			return s.endLoan(pid)
+			return s.aside.EndLoan(pid)
 		}
 		p, err := s.process(pid)
 		if err != nil {

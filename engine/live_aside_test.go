@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/aside"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
@@ -45,7 +47,7 @@ func TestStepAside(t *testing.T) {
 	if err := s.StepAside(p.pid, hangs, AsideOptions{KeepJumps: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Tasks(p.pid); !errors.Is(err, ErrAside) {
+	if _, err := s.Tasks(p.pid); !errors.Is(err, aside.ErrAside) {
 		t.Errorf("asked meanwhile: %v", err)
 	}
 	late := register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Slot, Pending: true})
@@ -127,7 +129,7 @@ func TestStepAsideClean(t *testing.T) {
 		places := s.Placements(id)
 		gaps := 0
 		for _, pl := range places {
-			if pl.Gap == gapAway {
+			if pl.Gap == aside.GapAway {
 				gaps++
 			}
 		}

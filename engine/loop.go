@@ -20,7 +20,7 @@ func (s *session) Decide(t *inferior.Task, stop ptrace.Stop) error {
 	case ptrace.Clone, ptrace.Fork, ptrace.VFork:
 		return s.life.OnNewTask(t, stop.Kind)
 	case ptrace.VForkDone:
-		return s.onVForkDone(t)
+		return s.aside.OnVForkDone(t)
 	case ptrace.Exec:
 		return s.life.OnExec(t)
 	case ptrace.Exit:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/aside"
+
 	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/life"
 	"github.com/ptracer/ptracer/engine/internal/objects"
@@ -69,20 +71,11 @@ type session struct {
 	life    *life.Life
 	objects *objects.Objects
 	clean   *clean.Cleaner
+	aside   *aside.Aside
 
-	loans
 	stays
 
 	done chan struct{}
-}
-
-// loans are processes that other tracers have for a while.
-type loans struct {
-	away map[int]*away
-	late []*inferior.Task // that are kept from a call until no request is in progress
-	over <-chan struct{}
-	// reclaim takes out of a process what this session has left in it.
-	reclaim func(pid int) (found bool, err error)
 }
 
 // stays is what is known of resident probes.
@@ -95,9 +88,7 @@ func newSession(opts []Options) (*session, error) {
 	if len(opts) > 1 {
 		return nil, errors.New("more than one Options")
 	}
-	s := &session{isa: hostISA(), done: make(chan struct{}),
-		loans: loans{away: map[int]*away{}},
-	}
+	s := &session{isa: hostISA(), done: make(chan struct{})}
 	if len(opts) == 1 {
 		s.opts = opts[0]
 	}
@@ -125,7 +116,12 @@ func newSession(opts []Options) (*session, error) {
 		Watch: s.watch, Plant: s.plant, ISA: s.isa})
 	s.life = life.New(life.Below{Queue: s.Queue, Objects: s.objects, Clean: s.clean, Loop: s.loop, Remote: s.remote, Guard: s.guard, InProc: s.inproc,
 		Jump: s.jump, Watch: s.watch, Uprobe: s.uprobe, Hook: s.hook, Plant: s.plant, Hit: s.hit, ISA: s.isa},
-		life.Options{Follow: s.opts.Follow, Tell: s.opts.Life, OnPtrace: s.onPtrace, OnClone: s.onClone, Attached: s.newStore})
+		life.Options{Follow: s.opts.Follow, Tell: s.opts.Life,
+			OnPtrace: func(t *inferior.Task, site *breakpoint.Site) (bool, error) { return s.aside.OnPtrace(t, site) },
+			OnClone:  func(t *inferior.Task, site *breakpoint.Site) (bool, error) { return s.aside.OnClone(t, site) },
+			Attached: s.newStore})
+	s.aside = aside.New(aside.Below{Queue: s.Queue, Loop: s.loop, Guard: s.guard, InProc: s.inproc, Jump: s.jump, Hook: s.hook,
+		Plant: s.plant, Clean: s.clean, Life: s.life, ISA: s.isa}, s.done, Clean)
 	ready := make(chan error)
 	go s.loop.Run(ready)
 	return s, <-ready
@@ -134,12 +130,12 @@ func newSession(opts []Options) (*session, error) {
 // Stray implements tasks.Decider: a stop of a process that is lent to another tracer, and is a
 // child of this one still.
 func (s *session) Stray(stop ptrace.Stop) bool {
-	return s.stray(stop)
+	return s.aside.Stray(stop)
 }
 
 // Idle implements tasks.Decider.
 func (s *session) Idle() {
-	s.takeLate()
+	s.aside.TakeLate()
 	s.guard.Settle()
 }
 
@@ -248,7 +244,7 @@ func (s *session) process(pid int) (*inferior.Process, error) {
 		return p, nil
 	}
 	if s.life.Lent[pid] {
-		return nil, fmt.Errorf("process %d: %w", pid, ErrAside)
+		return nil, fmt.Errorf("process %d: %w", pid, aside.ErrAside)
 	}
 	return nil, fmt.Errorf("%d: %w", pid, ErrNoProcess)
 }

@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/aside"},
 	{"engine/internal/life"},
 	{"engine/internal/clean"},
 	{"engine/internal/hit"},

@@ -1,12 +1,11 @@
-package engine
+package aside
 
 import (
 	"errors"
 
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -26,10 +25,10 @@ type lifted struct {
 }
 
 // lift takes the traps out of the memory that a child shares with its parent.
-func (s *session) lift(a *away, child *inferior.Process) error {
+func (x *Aside) lift(a *away, child *inferior.Process) error {
 	space := child.Space
 	l := &lifted{of: child.VFork, space: space, image: procfs.Image(child.PID)}
-	sites := s.clean.Traps(space)
+	sites := x.clean.Traps(space)
 	for _, site := range sites {
 		l.places = append(l.places, probe.Of(site).List...)
 	}
@@ -37,24 +36,24 @@ func (s *session) lift(a *away, child *inferior.Process) error {
 	return space.Table.Remove(sites)
 }
 
-// onVForkDone is where a child has left the memory of its parent, before that goes
+// OnVForkDone is where a child has left the memory of its parent, before that goes
 // on: children that it forks next have what it has.
-func (s *session) onVForkDone(t *inferior.Task) error {
+func (x *Aside) OnVForkDone(t *inferior.Task) error {
 	t.VForks = false
 	child, err := ptrace.EventMessage(t.TID, ptrace.VForkDone)
-	if a := s.away[child]; a != nil && err == nil {
-		err = s.lower(a)
+	if a := x.away[child]; a != nil && err == nil {
+		err = x.lower(a)
 	}
-	err = errors.Join(err, s.inproc.NoteThread(t)) // its pointer is its own again
-	err = errors.Join(err, s.inproc.NoteOwner(t.Process.Space, child))
-	return errors.Join(err, s.loop.Resume(t, 0))
+	err = errors.Join(err, x.inproc.NoteThread(t)) // its pointer is its own again
+	err = errors.Join(err, x.inproc.NoteOwner(t.Process.Space, child))
+	return errors.Join(err, x.loop.Resume(t, 0))
 }
 
 // lower puts lifted traps back, where probes still want them.
-func (s *session) lower(a *away) error {
+func (x *Aside) lower(a *away) error {
 	l := a.lifted
 	a.lifted = nil
-	if l == nil || s.loop.Procs[l.of.PID] != l.of || l.of.Space != l.space {
+	if l == nil || x.loop.Procs[l.of.PID] != l.of || l.of.Space != l.space {
 		return nil
 	}
 	var wants []breakpoint.Want
@@ -65,21 +64,21 @@ func (s *session) lower(a *away) error {
 		}
 		want := breakpoint.Want{Addr: pl.Addr}
 		if m := l.of.ModuleAt(pl.Addr); m != nil {
-			want.Orig = inferior.Bytes(s.isa, m, pl.Addr-m.Bias)
+			want.Orig = inferior.Bytes(x.isa, m, pl.Addr-m.Bias)
 		}
 		if pl.Hook == nil {
 			want.Rung = pl.Probe.Spec.Rung
 		}
 		wants, places = append(wants, want), append(places, pl)
 	}
-	sites, errs := s.hook.Insert(l.of, wants)
+	sites, errs := x.hook.Insert(l.of, wants)
 	for i, pl := range places {
 		if pl.Site, pl.Err = sites[i], errs[i]; pl.Site != nil {
 			probe.Of(pl.Site).Add(pl)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		s.warn(l.of, "probes that were lifted for a child: %v", err)
+		x.loop.Warn(l.of, "probes that were lifted for a child: %v", err)
 	}
 	return nil
 }
