@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 
@@ -36,31 +37,32 @@ type Resident struct {
 	store   *resident.Store
 	note    resident.Note
 	found   map[uint64]string // what gaps said before Stop
+	isa     arch.ISA
+	reclaim func(pid int) (found bool, err error) // takes out of a process what is ptracer's
 }
 
-// OpenResident finds what was left in a process, or in that which has forked it.
-// The error wraps ErrNotResident where there is nothing.
-func OpenResident(pid int) (*Resident, error) {
+// findResident finds what was left in a process, or in that which has forked it.
+func findResident(pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
 	store, err := resident.Find(pid)
 	if err != nil {
 		return nil, err
 	}
-	return openResident(store, pid)
+	return openResident(store, pid, isa, reclaim)
 }
 
-func openResident(store *resident.Store, pid int) (*Resident, error) {
+func openResident(store *resident.Store, pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
 	n, err := store.Load()
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
-	return &Resident{PID: store.PID(), Command: n.Command, Planted: n.Planted, pid: pid, store: store, note: n}, nil
+	return &Resident{PID: store.PID(), Command: n.Command, Planted: n.Planted, pid: pid, store: store, note: n, isa: isa, reclaim: reclaim}, nil
 }
 
-// Residents are all that we may read.
-func Residents() (list []*Resident, err error) {
+// allResidents are all that may be read.
+func allResidents(isa arch.ISA, reclaim func(pid int) (bool, error)) (list []*Resident, err error) {
 	stores, err := resident.List()
 	for _, store := range stores {
-		r, err2 := openResident(store, store.PID())
+		r, err2 := openResident(store, store.PID(), isa, reclaim)
 		if err2 != nil {
 			err = errors.Join(err, err2)
 			continue
@@ -135,7 +137,7 @@ func (r *Resident) gaps() map[uint64]string {
 			if _, err := mem.ReadAt(now, int64(pl.At)); err != nil || bytes.Equal(now, pl.Patch) {
 				continue
 			}
-			if gaps[pl.At] = plant.GapLost; breakpoint.Covered(hostISA(), pl.Patch, now) {
+			if gaps[pl.At] = plant.GapLost; breakpoint.Covered(r.isa, pl.Patch, now) {
 				gaps[pl.At] = plant.GapUnder
 			}
 		}
@@ -195,7 +197,7 @@ type ResidentResult struct {
 func (r *Resident) Results() ([]ResidentResult, error) { return unlessShortened(r.results) }
 
 func (r *Resident) results() (list []ResidentResult, err error) {
-	ctx, err := program.ContextOf(hostISA().Name())
+	ctx, err := program.ContextOf(r.isa.Name())
 	if err != nil {
 		return nil, err
 	}
@@ -249,27 +251,11 @@ func (r *Resident) Stop(wait time.Duration) error {
 	}
 	r.found = r.gaps()
 	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
-		_, err := Clean(r.pid)
+		_, err := r.reclaim(r.pid)
 		if !errors.Is(err, clean.ErrComesBack) || time.Now().After(end) {
 			return err
 		}
 	}
-}
-
-// Clean takes out of a process what tracers have left there that were killed,
-// and resident probes, if any is found.
-func Clean(pid int) (found bool, err error) {
-	if err := refuse(pid); err != nil {
-		return false, err
-	}
-	s, err := newSession(nil)
-	if err != nil {
-		return false, err
-	}
-	s.clean.Collect = true
-	err = s.AddProcess(pid)
-	err = errors.Join(err, s.Detach())
-	return s.clean.Cleaned, err
 }
 
 // Collect removes what was found out. Of a process that still runs with probes
@@ -279,7 +265,7 @@ func (r *Resident) Collect() error {
 		return nil
 	}
 	if r.Running() {
-		return fmt.Errorf("process %d: %w", r.PID, ErrResident)
+		return fmt.Errorf("process %d: %w", r.PID, access.ErrResident)
 	}
 	return r.store.Remove()
 }

@@ -27,14 +27,7 @@ import (
 // process, which counts and runs handlers by itself, into files that are read
 // later (recollect.go). What needs a tracer goes: traps, and the guard with them.
 
-// Errors about resident probes.
 var (
-	// ErrResident is of a process that can't be attached to because there are
-	// resident probes in it.
-	ErrResident = access.ErrResident
-	// ErrNotResident is of a process in which there are none.
-	ErrNotResident = resident.ErrNone
-
 	errOneProcess = fmt.Errorf("%w: resident probes of more than one process in a session", breakpoint.ErrUnsupported)
 	errNeedsUs    = errors.New("needs a tracer")
 	errNothing    = errors.New("nothing of it runs without a tracer")
@@ -42,10 +35,10 @@ var (
 
 // newStore makes the folder for what a process's probes find out.
 func (s *session) newStore(pid int) error {
-	if !s.opts.Resident {
+	if !s.inproc.Resident {
 		return nil
 	}
-	if s.opts.Follow || s.store != nil {
+	if s.followed || s.store != nil {
 		return errOneProcess
 	}
 	store, err := resident.Create(pid)
@@ -55,23 +48,6 @@ func (s *session) newStore(pid int) error {
 	if s.store = store; store != nil {
 		s.inproc.NewFile = store.NewFile
 	}
-	return err
-}
-
-// Leave implements Session.
-func (s *session) Leave() error {
-	if !s.opts.Resident {
-		err := fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported)
-		return errors.Join(err, s.Detach())
-	}
-	err := s.loop.Do(func() error {
-		err := s.leaveAll()
-		if s.loop.Ending = true; err == nil && !s.left {
-			err = ErrGone // it has ended meanwhile
-		}
-		return err
-	})
-	<-s.done
 	return err
 }
 

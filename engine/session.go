@@ -46,6 +46,7 @@ var (
 	ErrSeccomp    = remote.ErrSeccomp
 	ErrDispatch   = remote.ErrDispatch
 	ErrDebug      = watch.ErrDebug
+	ErrAside      = aside.ErrAside
 	ErrEnded      = tasks.ErrEnded  // the session is over
 	ErrFailed     = tasks.ErrFailed // it could not go on; it is an ErrEnded, too
 )
@@ -80,8 +81,9 @@ type session struct {
 
 // stays is what is known of resident probes.
 type stays struct {
-	store *resident.Store // of those of this session, or nil
-	left  bool            // they have been left
+	store    *resident.Store // of those of this session, or nil
+	left     bool            // they have been left
+	followed bool            // children are traced, too
 }
 
 func newSession(opts []Options) (*session, error) {
@@ -102,6 +104,7 @@ func newSession(opts []Options) (*session, error) {
 	s.uprobe = uprobe.New(s.watch)
 	s.inproc = inproc.New(s.loop, s.remote, s.isa)
 	s.inproc.Resident = s.opts.Resident
+	s.followed = s.opts.Follow
 	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
 		return s.plant.Refused(p, site, why)
 	})

@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/access"
+	"github.com/ptracer/ptracer/engine/internal/resident"
+)
+
+// Errors about resident probes.
+var (
+	// ErrResident is of a process that can't be attached to because there are
+	// resident probes in it.
+	ErrResident = access.ErrResident
+	// ErrNotResident is of a process in which there are none.
+	ErrNotResident = resident.ErrNone
+)
+
+// Leave implements Session.
+func (s *session) Leave() error {
+	if !s.opts.Resident {
+		err := fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported)
+		return errors.Join(err, s.Detach())
+	}
+	err := s.loop.Do(func() error {
+		err := s.leaveAll()
+		if s.loop.Ending = true; err == nil && !s.left {
+			err = ErrGone // it has ended meanwhile
+		}
+		return err
+	})
+	<-s.done
+	return err
+}
+
+// OpenResident finds what was left in a process, or in that which has forked it.
+// The error wraps ErrNotResident where there is nothing.
+func OpenResident(pid int) (*Resident, error) { return findResident(pid, hostISA(), Clean) }
+
+// Residents are all that the caller may read.
+func Residents() ([]*Resident, error) { return allResidents(hostISA(), Clean) }
+
+// Clean takes out of a process what tracers have left there that were killed,
+// and resident probes, if any is found.
+func Clean(pid int) (found bool, err error) {
+	if err := refuse(pid); err != nil {
+		return false, err
+	}
+	s, err := newSession(nil)
+	if err != nil {
+		return false, err
+	}
+	s.clean.Collect = true
+	err = s.AddProcess(pid)
+	err = errors.Join(err, s.Detach())
+	return s.clean.Cleaned, err
+}
