@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/ptracer/ptracer/engine/api"
+import (
+	"github.com/ptracer/ptracer/engine/api"
+	"github.com/ptracer/ptracer/engine/internal/resident"
+)
 
 // What clients say and are told: see package api.
 type (
@@ -28,6 +31,9 @@ type (
 	Hit           = api.Hit
 	Run           = api.Run
 	Symbol        = api.Symbol
+
+	Resident       = resident.Resident
+	ResidentResult = resident.ResidentResult
 )
 
 // Actions and accesses of a ProbeSpec.

@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/ptracer/ptracer/engine/internal/resident"
+
 // Which processes a probe is for.
 
 // Follow implements Session.
@@ -10,7 +12,7 @@ func (s *session) Follow(pid int, on bool) error {
 		case err != nil:
 			return err
 		case on && s.opts.Resident:
-			return errOneProcess
+			return resident.ErrOneProcess
 		}
 		p.Follow = on
 		return nil

@@ -114,7 +114,7 @@ func TestLinesOfForks(t *testing.T) {
 		r := leave(t, p, "work")
 		p.goOn()
 		_, status := p.end()
-		if hits := r.hits(t); hits != 2*calls*uint64(children) || status != 0 {
+		if hits := residentHits(t, r); hits != 2*calls*uint64(children) || status != 0 {
 			t.Errorf("%d hits of %d children, status %d", hits, children, status)
 		}
 	})

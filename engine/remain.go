@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ptracer/ptracer/engine/internal/resident"
+
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/access"
-	"github.com/ptracer/ptracer/engine/internal/resident"
 )
 
 // Errors about resident probes.
@@ -25,8 +26,8 @@ func (s *session) Leave() error {
 		return errors.Join(err, s.Detach())
 	}
 	err := s.loop.Do(func() error {
-		err := s.leaveAll()
-		if s.loop.Ending = true; err == nil && !s.left {
+		err := s.resident.LeaveAll()
+		if s.loop.Ending = true; err == nil && !s.resident.Left {
 			err = ErrGone // it has ended meanwhile
 		}
 		return err
@@ -37,10 +38,10 @@ func (s *session) Leave() error {
 
 // OpenResident finds what was left in a process, or in that which has forked it.
 // The error wraps ErrNotResident where there is nothing.
-func OpenResident(pid int) (*Resident, error) { return findResident(pid, hostISA(), Clean) }
+func OpenResident(pid int) (*resident.Resident, error) { return resident.Open(pid, hostISA(), Clean) }
 
 // Residents are all that the caller may read.
-func Residents() ([]*Resident, error) { return allResidents(hostISA(), Clean) }
+func Residents() ([]*resident.Resident, error) { return resident.All(hostISA(), Clean) }
 
 // Clean takes out of a process what tracers have left there that were killed,
 // and resident probes, if any is found.

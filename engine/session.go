@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/internal/resident"
+
 	"github.com/ptracer/ptracer/engine/internal/aside"
 
 	"github.com/ptracer/ptracer/engine/internal/clean"
@@ -13,8 +15,6 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/hit"
 
-	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/internal/find"
 	"github.com/ptracer/ptracer/engine/internal/hook"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 
@@ -32,7 +32,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
-	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
@@ -55,35 +54,26 @@ var (
 // the state of one subject, whose functions alone change it.
 type session struct {
 	*event.Queue
-	opts    Options
-	isa     arch.ISA
-	loop    *tasks.Set
-	remote  *remote.Caller
-	guard   *guard.Guard
-	xol     *xol.XOL
-	inproc  *inproc.InProcess
-	jump    *jump.Jumps
-	watch   *watch.Registers
-	uprobe  *uprobe.Links
-	hook    *hook.Hooks
-	find    *find.Finder
-	plant   *plant.Planter
-	hit     *hit.Hits
-	life    *life.Life
-	objects *objects.Objects
-	clean   *clean.Cleaner
-	aside   *aside.Aside
-
-	stays
+	opts     Options
+	isa      arch.ISA
+	loop     *tasks.Set
+	remote   *remote.Caller
+	guard    *guard.Guard
+	xol      *xol.XOL
+	inproc   *inproc.InProcess
+	jump     *jump.Jumps
+	watch    *watch.Registers
+	uprobe   *uprobe.Links
+	hook     *hook.Hooks
+	plant    *plant.Planter
+	hit      *hit.Hits
+	life     *life.Life
+	objects  *objects.Objects
+	clean    *clean.Cleaner
+	aside    *aside.Aside
+	resident *resident.Stays
 
 	done chan struct{}
-}
-
-// stays is what is known of resident probes.
-type stays struct {
-	store    *resident.Store // of those of this session, or nil
-	left     bool            // they have been left
-	followed bool            // children are traced, too
 }
 
 func newSession(opts []Options) (*session, error) {
@@ -94,37 +84,7 @@ func newSession(opts []Options) (*session, error) {
 	if len(opts) == 1 {
 		s.opts = opts[0]
 	}
-	s.Queue = event.NewQueue(s.opts.Buffer)
-	s.Clock = ptrace.Now
-	s.loop = tasks.New(s)
-	s.remote = remote.New(s.loop, s.isa)
-	s.guard = guard.New(s.loop, s.remote)
-	s.xol = xol.New(s.loop, s.guard, s.isa)
-	s.watch = watch.New(s.loop, s.guard)
-	s.uprobe = uprobe.New(s.watch)
-	s.inproc = inproc.New(s.loop, s.remote, s.isa)
-	s.inproc.Resident = s.opts.Resident
-	s.followed = s.opts.Follow
-	s.jump = jump.New(s.loop, s.remote, s.xol, s.inproc, s.isa, func(p *inferior.Process, site *breakpoint.Site, why error) error {
-		return s.plant.Refused(p, site, why)
-	})
-	s.hook = hook.New(s.loop, s.remote, s.guard, s.inproc, s.jump, s.isa, func(p *inferior.Process) error { return s.life.HookCalls(p) })
-	s.find = find.New(s.isa)
-	s.plant = plant.New(plant.Below{Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
-		Jump: s.jump, Hook: s.hook, Find: s.find, Watch: s.watch, Uprobe: s.uprobe, ISA: s.isa}, s.opts.Allow)
-	s.hit = hit.New(hit.Below{Queue: s.Queue, Loop: s.loop, Guard: s.guard, XOL: s.xol, Jump: s.jump, Find: s.find,
-		Watch: s.watch, ISA: s.isa}, s.opts.Signals)
-	s.objects = objects.New(s.loop)
-	s.clean = clean.New(clean.Below{Objects: s.objects, Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol, InProc: s.inproc,
-		Watch: s.watch, Plant: s.plant, ISA: s.isa})
-	s.life = life.New(life.Below{Queue: s.Queue, Objects: s.objects, Clean: s.clean, Loop: s.loop, Remote: s.remote, Guard: s.guard, InProc: s.inproc,
-		Jump: s.jump, Watch: s.watch, Uprobe: s.uprobe, Hook: s.hook, Plant: s.plant, Hit: s.hit, ISA: s.isa},
-		life.Options{Follow: s.opts.Follow, Tell: s.opts.Life,
-			OnPtrace: func(t *inferior.Task, site *breakpoint.Site) (bool, error) { return s.aside.OnPtrace(t, site) },
-			OnClone:  func(t *inferior.Task, site *breakpoint.Site) (bool, error) { return s.aside.OnClone(t, site) },
-			Attached: s.newStore})
-	s.aside = aside.New(aside.Below{Queue: s.Queue, Loop: s.loop, Guard: s.guard, InProc: s.inproc, Jump: s.jump, Hook: s.hook,
-		Plant: s.plant, Clean: s.clean, Life: s.life, ISA: s.isa}, s.done, Clean)
+	s.wire()
 	ready := make(chan error)
 	go s.loop.Run(ready)
 	return s, <-ready
@@ -170,7 +130,7 @@ func (s *session) End(fell bool) {
 		_ = s.objects.Cache.Close() // else symbols are still to be read: the files close themselves
 	}
 	s.uprobe.Wait()
-	s.endStore()
+	s.resident.EndStore()
 	s.Queue.End()
 	if !fell {
 		close(s.done)

@@ -1,4 +1,4 @@
-package engine
+package resident
 
 import (
 	"bytes"
@@ -10,19 +10,18 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/access"
-	"github.com/ptracer/ptracer/engine/internal/clean"
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/access"
+	"github.com/ptracer/ptracer/engine/api"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
-	"github.com/ptracer/ptracer/engine/internal/resident"
+	"github.com/ptracer/ptracer/engine/internal/clean"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -34,33 +33,33 @@ type Resident struct {
 	Command string
 	Planted time.Time
 	pid     int // whose it was looked for
-	store   *resident.Store
-	note    resident.Note
+	Store   *Store
+	Note    Note
 	found   map[uint64]string // what gaps said before Stop
 	isa     arch.ISA
 	reclaim func(pid int) (found bool, err error) // takes out of a process what is ptracer's
 }
 
-// findResident finds what was left in a process, or in that which has forked it.
-func findResident(pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
-	store, err := resident.Find(pid)
+// Open finds what was left in a process, or in that which has forked it.
+func Open(pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
+	store, err := Find(pid)
 	if err != nil {
 		return nil, err
 	}
 	return openResident(store, pid, isa, reclaim)
 }
 
-func openResident(store *resident.Store, pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
+func openResident(store *Store, pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
 	n, err := store.Load()
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
-	return &Resident{PID: store.PID(), Command: n.Command, Planted: n.Planted, pid: pid, store: store, note: n, isa: isa, reclaim: reclaim}, nil
+	return &Resident{PID: store.PID(), Command: n.Command, Planted: n.Planted, pid: pid, Store: store, Note: n, isa: isa, reclaim: reclaim}, nil
 }
 
-// allResidents are all that may be read.
-func allResidents(isa arch.ISA, reclaim func(pid int) (bool, error)) (list []*Resident, err error) {
-	stores, err := resident.List()
+// All are all that may be read.
+func All(isa arch.ISA, reclaim func(pid int) (bool, error)) (list []*Resident, err error) {
+	stores, err := List()
 	for _, store := range stores {
 		r, err2 := openResident(store, store.PID(), isa, reclaim)
 		if err2 != nil {
@@ -75,16 +74,16 @@ func allResidents(isa arch.ISA, reclaim func(pid int) (bool, error)) (list []*Re
 // Running is whether the process is there, with the probes in it: it may have
 // ended, or have executed another program.
 func (r *Resident) Running() bool {
-	return (r.pid != r.PID || r.store.Alive()) && resident.Mapped(r.pid) == r.store.Dir()
+	return (r.pid != r.PID || r.Store.Alive()) && Mapped(r.pid) == r.Store.Dir()
 }
 
 // Placements are the places of its probes, with their hits so far, and what of these the
 // process's code says to be missing, as far as that may be read.
-func (r *Resident) Placements() ([]Placement, error) {
-	return unlessShortened(r.placements)
+func (r *Resident) Placements() ([]api.Placement, error) {
+	return UnlessShortened(r.placements)
 }
 
-func (r *Resident) placements() (all []Placement, err error) {
+func (r *Resident) placements() (all []api.Placement, err error) {
 	sets, inUse := map[string]*maps.Set{}, map[string][]int{}
 	defer func() {
 		for _, set := range sets {
@@ -92,27 +91,27 @@ func (r *Resident) placements() (all []Placement, err error) {
 		}
 	}()
 	gaps := r.gaps()
-	for i, p := range r.note.Probes {
+	for i, p := range r.Note.Probes {
 		for _, pl := range p.Places {
 			name := filepath.Base(pl.File)
 			if sets[name] == nil {
-				set, err := openMaps(r.store, name)
+				set, err := openMaps(r.Store, name)
 				if err != nil {
 					return nil, err
 				}
 				if sets[name] = set; set.Len() == 0 {
-					return nil, fmt.Errorf("%s of %s: %w", name, r.store.Dir(), resident.ErrNote)
+					return nil, fmt.Errorf("%s of %s: %w", name, r.Store.Dir(), ErrNote)
 				}
 				inUse[name] = set.Map(0).InUse()
 			}
-			all = append(all, Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr), Exit: pl.Exit,
+			all = append(all, api.Placement{Probe: event.ProbeID(i + 1), PID: r.PID, Name: pl.Name, Addr: arch.Addr(pl.Addr), Exit: pl.Exit,
 				Rung: rungOf(pl), Gap: gaps[pl.At], Hits: pl.Before + handler.CountIn(sets[name], pl.N, inUse[name])})
 		}
 	}
 	return all, nil
 }
 
-func rungOf(pl resident.Place) breakpoint.Rung {
+func rungOf(pl Place) breakpoint.Rung {
 	if pl.Pun {
 		return breakpoint.Pun
 	}
@@ -131,7 +130,7 @@ func (r *Resident) gaps() map[uint64]string {
 		return gaps // what may not be read is not known
 	}
 	defer mem.Close()
-	for _, p := range r.note.Probes {
+	for _, p := range r.Note.Probes {
 		for _, pl := range p.Places {
 			now := make([]byte, len(pl.Patch))
 			if _, err := mem.ReadAt(now, int64(pl.At)); err != nil || bytes.Equal(now, pl.Patch) {
@@ -146,18 +145,18 @@ func (r *Resident) gaps() map[uint64]string {
 }
 
 // Uncounted is how many hits are in no count: see Stats.Uncounted.
-func (r *Resident) Uncounted() (uint64, error) { return unlessShortened(r.uncounted) }
+func (r *Resident) Uncounted() (uint64, error) { return UnlessShortened(r.uncounted) }
 
 func (r *Resident) uncounted() (n uint64, err error) {
 	seen := map[string]bool{}
-	for _, p := range r.note.Probes {
+	for _, p := range r.Note.Probes {
 		for _, pl := range p.Places {
 			name := filepath.Base(pl.File)
 			if seen[name] {
 				continue
 			}
 			seen[name] = true
-			set, err := openMaps(r.store, name)
+			set, err := openMaps(r.Store, name)
 			if err != nil {
 				return n, err
 			}
@@ -172,7 +171,7 @@ func (r *Resident) uncounted() (n uint64, err error) {
 
 // Locations are what its probes were asked for; probe i+1 is of Locations[i].
 func (r *Resident) Locations() (list []string) {
-	for _, p := range r.note.Probes {
+	for _, p := range r.Note.Probes {
 		list = append(list, p.Location)
 	}
 	return list
@@ -180,7 +179,7 @@ func (r *Resident) Locations() (list []string) {
 
 // Places is how many places its probes have.
 func (r *Resident) Places() (n int) {
-	for _, p := range r.note.Probes {
+	for _, p := range r.Note.Probes {
 		n += len(p.Places)
 	}
 	return n
@@ -194,18 +193,18 @@ type ResidentResult struct {
 }
 
 // Results are those of its handlers.
-func (r *Resident) Results() ([]ResidentResult, error) { return unlessShortened(r.results) }
+func (r *Resident) Results() ([]ResidentResult, error) { return UnlessShortened(r.results) }
 
 func (r *Resident) results() (list []ResidentResult, err error) {
 	ctx, err := program.ContextOf(r.isa.Name())
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range r.note.Probes {
+	for _, p := range r.Note.Probes {
 		if p.Handler < 0 {
 			continue
 		}
-		h := r.note.Handlers[p.Handler]
+		h := r.Note.Handlers[p.Handler]
 		result, err := r.read(ctx, h)
 		if err != nil {
 			return nil, fmt.Errorf("%s of %s: %w", cmp.Or(h.Name, "the handler"), p.Location, err)
@@ -216,8 +215,8 @@ func (r *Resident) results() (list []ResidentResult, err error) {
 }
 
 // read reads a handler's maps as the handler would. They are gone behind it.
-func (r *Resident) read(ctx program.Context, h resident.Handler) (result build.Result, err error) {
-	set, err := openMaps(r.store, filepath.Base(h.File))
+func (r *Resident) read(ctx program.Context, h Handler) (result build.Result, err error) {
+	set, err := openMaps(r.Store, filepath.Base(h.File))
 	if err != nil {
 		return nil, err
 	}
@@ -267,19 +266,19 @@ func (r *Resident) Collect() error {
 	if r.Running() {
 		return fmt.Errorf("process %d: %w", r.PID, access.ErrResident)
 	}
-	return r.store.Remove()
+	return r.Store.Remove()
 }
 
-var errShortened = errors.New("the file of the results has become shorter meanwhile: its owner has written to it")
+var ErrShortened = errors.New("the file of the results has become shorter meanwhile: its owner has written to it")
 
-// unlessShortened runs f, which reads files that their owner may shorten at any time: what
+// UnlessShortened runs f, which reads files that their owner may shorten at any time: what
 // is mapped of them is gone then, and that is an error.
-func unlessShortened[T any](f func() (T, error)) (v T, err error) {
+func UnlessShortened[T any](f func() (T, error)) (v T, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		r := recover()
 		if _, fault := r.(interface{ Addr() uintptr }); fault {
-			err = errShortened
+			err = ErrShortened
 		} else if r != nil {
 			panic(r)
 		}
@@ -288,7 +287,7 @@ func unlessShortened[T any](f func() (T, error)) (v T, err error) {
 }
 
 // openMaps opens the maps in a file of a store.
-func openMaps(store *resident.Store, name string) (*maps.Set, error) {
+func openMaps(store *Store, name string) (*maps.Set, error) {
 	f, err := store.Open(name)
 	if err != nil {
 		return nil, err
