@@ -12,14 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/hit"
-
-	"github.com/ptracer/ptracer/engine/internal/uprobe"
-
-	"github.com/ptracer/ptracer/engine/internal/watch"
-
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
 
@@ -30,7 +22,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/hit"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 

@@ -7,9 +7,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 )
 
 // TestForget has a session that lasts while probes and handlers come and go: what

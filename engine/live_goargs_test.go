@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/find"
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/arch"
@@ -23,6 +20,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/find"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 

@@ -8,12 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 )

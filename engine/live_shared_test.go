@@ -4,11 +4,10 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/watch"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 )
 
 // inShared is the function that the fixture "shared" has in memory where no patch can be.

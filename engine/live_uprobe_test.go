@@ -11,12 +11,11 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"

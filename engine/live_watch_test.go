@@ -7,14 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/watch"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/guard"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 )
 
 // TestHardware counts by debug registers, in threads that are there and that

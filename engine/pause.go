@@ -3,11 +3,9 @@ package engine
 import (
 	"errors"
 
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
 // unjump takes a handler out of the code behind jumps; hits are counted on.

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ptracer/ptracer/engine/internal/resident"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/access"
+	"github.com/ptracer/ptracer/engine/internal/resident"
 )
 
 // Errors about resident probes.

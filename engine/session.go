@@ -5,34 +5,25 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/resident"
-
-	"github.com/ptracer/ptracer/engine/internal/aside"
-
-	"github.com/ptracer/ptracer/engine/internal/clean"
-	"github.com/ptracer/ptracer/engine/internal/life"
-	"github.com/ptracer/ptracer/engine/internal/objects"
-
-	"github.com/ptracer/ptracer/engine/internal/hit"
-
-	"github.com/ptracer/ptracer/engine/internal/hook"
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
-	"github.com/ptracer/ptracer/engine/internal/uprobe"
-
-	"github.com/ptracer/ptracer/engine/internal/watch"
-
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/aside"
+	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/guard"
+	"github.com/ptracer/ptracer/engine/internal/hit"
+	"github.com/ptracer/ptracer/engine/internal/hook"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/life"
+	"github.com/ptracer/ptracer/engine/internal/objects"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 

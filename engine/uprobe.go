@@ -3,11 +3,9 @@ package engine
 import (
 	"errors"
 
-	"github.com/ptracer/ptracer/engine/internal/uprobe"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 )
 
 // unlinkAll takes the uprobes of a handler away. At the session's end there are

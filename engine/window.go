@@ -4,15 +4,12 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
-	"github.com/ptracer/ptracer/engine/internal/uprobe"
-
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/plant"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 )
 
 // The window of probes: the time over which they count. Probes are planted one after

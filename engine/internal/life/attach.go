@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/ptracer/ptracer/engine/internal/clean"
-
 	"github.com/ptracer/ptracer/engine/access"
+	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"

@@ -89,7 +89,7 @@ func (x *Life) callsIn(m *symbols.Module) ([][]arch.Addr, error) {
 	})
 	for i, c := range watchedCalls {
 		if c.number == ptrace.SysPtrace {
-			found[i] = append(found[i], x.GoCallsIn(m)...)
+			found[i] = append(found[i], x.goCallsIn(m)...)
 		}
 		slices.Sort(found[i]) // what lies where two windows meet is found twice
 		found[i] = slices.Compact(found[i])

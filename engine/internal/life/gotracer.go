@@ -24,8 +24,8 @@ var goTraces = []string{"syscall.ptrace", "syscall.ptracePtr", "golang.org/x/sys
 var goCallers = []string{"internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6",
 	"internal/runtime/syscall/linux.Syscall6.abi0", "internal/runtime/syscall.Syscall6.abi0", "runtime/internal/syscall.Syscall6.abi0"}
 
-// GoCallsIn are the instructions by which a Go program that traces makes its calls.
-func (x *Life) GoCallsIn(m *symbols.Module) (at []arch.Addr) {
+// goCallsIn are the instructions by which a Go program that traces makes its calls.
+func (x *Life) goCallsIn(m *symbols.Module) (at []arch.Addr) {
 	has := func(name string) bool {
 		fns, err := m.File.Lookup(name)
 		return err == nil && len(fns) > 0
@@ -59,7 +59,7 @@ func (x *Life) HookGoTracer(p *inferior.Process) {
 		return
 	}
 	for _, m := range p.Modules {
-		at := x.GoCallsIn(m)
+		at := x.goCallsIn(m)
 		if len(at) == 0 {
 			continue
 		}

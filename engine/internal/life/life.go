@@ -9,19 +9,17 @@ import (
 	"os"
 	"slices"
 
-	"github.com/ptracer/ptracer/engine/internal/clean"
-
-	"github.com/ptracer/ptracer/engine/internal/objects"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/api"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/hit"
 	"github.com/ptracer/ptracer/engine/internal/hook"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/objects"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/engine/internal/find"
-
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ptracer/ptracer/engine/internal/find"
-
-	"github.com/ptracer/ptracer/engine/internal/hook"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/find"
 	"github.com/ptracer/ptracer/engine/internal/guard"
+	"github.com/ptracer/ptracer/engine/internal/hook"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/jump"
