@@ -7,9 +7,12 @@ import (
 	"sync"
 
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -27,7 +30,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 		if s.objects.Past == nil {
 			s.objects.Past = map[int][]*symbols.Module{}
 		}
-		goCode = s.allGo()
+		goCode = allGo(s.loop.Procs)
 		return nil
 	}); err != nil {
 		return nil, err
@@ -92,19 +95,13 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*inproc.Hand
 	return h, nil
 }
 
-// withoutHandler has no probe run a handler any more.
-func (s *session) withoutHandler(h *inproc.Handler) error {
-	err := s.unlinkAll(h)
-	return errors.Join(err, s.unjump(h))
-}
-
 var builtins = sync.OnceValue(handler.New)
 
 // allGo is whether all that is traced are Go programs: their goroutines are
 // what calls are of, not their threads.
-func (s *session) allGo() bool {
+func allGo(procs map[int]*inferior.Process) bool {
 	n := 0
-	for _, p := range s.loop.Procs {
+	for _, p := range procs {
 		for _, m := range p.Modules {
 			if m.Main {
 				n++
@@ -115,4 +112,48 @@ func (s *session) allGo() bool {
 		}
 	}
 	return n > 0
+}
+
+// RunHandler implements Session.
+func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
+	spec.Where = handler.Engine
+	o, err := s.OpenHandler(spec)
+	if err != nil {
+		return run, err
+	}
+	h := o.(*inproc.Handler)
+	err = s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
+		if err != nil {
+			return err
+		}
+		v := h.Variant
+		if len(args) == 0 { // those that the task has
+			if v, err = s.hit.VariantAt(h, t); err != nil {
+				return err
+			}
+		}
+		run.Return, err = s.hit.RunOnce(v, t, func(text string) { run.Output = append(run.Output, text) }, args)
+		return err
+	})
+	if err2 := h.Close(); err == nil {
+		err = err2
+	}
+	run.Result, _ = h.Result()
+	return run, err
+}
+
+// withoutHandler has no probe run a handler any more: its last hits in the kernel and in programs
+// are over then. At the session's end there are none.
+func (s *session) withoutHandler(h *inproc.Handler) error {
+	var links []*kernel.Link
+	err := s.loop.Do(func() (err error) {
+		links, err = s.plant.WithoutHandler(h)
+		return err
+	})
+	if errors.Is(err, ErrEnded) {
+		<-s.done
+		return nil
+	}
+	return errors.Join(err, uprobe.Close(links))
 }

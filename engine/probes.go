@@ -3,10 +3,16 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
 )
@@ -164,4 +170,107 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 		}
 	})
 	return all
+}
+
+// The window of probes: the time over which they count. Probes are planted one after
+// the other, which takes seconds where there are many; so that their numbers can be
+// compared, Begin and Finish cut all of them at one moment each, in a pause of all tasks
+// that come to them. In that pause no task stands in code of ptracer's (whileHalted):
+// a handler has run for a hit, or has not. One place that only counts needs no pause
+// (onlyCounter).
+
+// Begin implements Session.
+func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
+	err = s.loop.Do(func() error {
+		list, err := s.probesOf(ids)
+		if err != nil {
+			return err
+		}
+		begin := func(breakpoint.Pause) error {
+			at = now()
+			return plant.ForgetHits(list, at)
+		}
+		if plant.OnlyCounter(list) != nil {
+			return begin(breakpoint.Pause{})
+		}
+		return s.loop.WhileHalted(begin, s.plant.SpacesOf(list)...)
+	})
+	return at, err
+}
+
+// Finish implements Session.
+func (s *session) Finish(ids ...event.ProbeID) (at int64, err error) {
+	var links []*kernel.Link
+	err = s.loop.Do(func() error {
+		list, err := s.probesOf(ids)
+		if err != nil {
+			return err
+		}
+		at, err = s.plant.Retire(slices.DeleteFunc(list, func(p *probe.Probe) bool { return p.Gone && len(p.Sites()) == 0 }))
+		links = s.uprobe.Take()
+		return err
+	})
+	return at, errors.Join(err, uprobe.Close(links))
+}
+
+// probesOf finds probes by their numbers.
+func (s *session) probesOf(ids []event.ProbeID) (list []*probe.Probe, err error) {
+	for _, id := range ids {
+		p, err := s.probe(id)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// A session that lasts gives back what probes and handlers have had that nobody
+// asks for any more: counters, memory that is mapped in the program, and the
+// helpers' code there.
+
+var errStillThere = errors.New("the probe has not been unregistered")
+
+// Forget implements Session.
+func (s *session) Forget(id event.ProbeID) error {
+	return s.loop.Do(func() error {
+		p, err := s.probe(id)
+		if err != nil {
+			return err
+		}
+		if !p.Gone {
+			return fmt.Errorf("forget %d: %w", id, errStillThere)
+		}
+		s.plant.Probes[id-1] = &probe.Probe{ID: id, Spec: ProbeSpec{Location: p.Spec.Location}, Loc: p.Loc, Gone: true}
+		s.plant.ForgetWho(p.Spec.By)
+		return nil
+	})
+}
+
+// ErrHandler is wrapped by errors about a probe and its handler that do not go
+// together.
+var ErrHandler = errors.New("handler can't be put there")
+
+// checkHandler refuses a handler that can't run where the probe is.
+func (s *session) checkHandler(p *probe.Probe) error {
+	if p.Spec.Handler == nil {
+		return nil
+	}
+	h, own := p.Spec.Handler.(*inproc.Handler)
+	if !own || h.Of != s.inproc {
+		return fmt.Errorf("%s: %w: %s: it is another session's", p.Spec.Location, ErrHandler, p.Spec.Handler.Info().Name)
+	}
+	p.Handler = h
+	refuse := func(why string) error {
+		return fmt.Errorf("%s: %w: %s: %s", p.Spec.Location, ErrHandler, h.In.Name, why)
+	}
+	switch {
+	case p.Spec.Action != Count:
+		return refuse("the probe has another action")
+	case h.In.Exit != nil && (p.Loc.HasAddress || p.Loc.Offset != 0 || p.Loc.Every):
+		return refuse("it runs where a function returns; name a function")
+	case h.In.Entry != nil && p.Loc.Return:
+		return refuse("it runs where a function is entered; leave %return away")
+	}
+	return nil
 }

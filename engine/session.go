@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
@@ -12,7 +11,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/guard"
 	"github.com/ptracer/ptracer/engine/internal/hit"
 	"github.com/ptracer/ptracer/engine/internal/hook"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/life"
@@ -81,71 +79,6 @@ func newSession(opts []Options) (*session, error) {
 	return s, <-ready
 }
 
-// Stray implements tasks.Decider: a stop of a process that is lent to another tracer, and is a
-// child of this one still.
-func (s *session) Stray(stop ptrace.Stop) bool {
-	return s.aside.Stray(stop)
-}
-
-// Idle implements tasks.Decider.
-func (s *session) Idle() {
-	s.aside.TakeLate()
-	s.guard.Settle()
-}
-
-// Orphan implements tasks.Decider.
-func (s *session) Orphan(task int) { s.life.Orphan(task) }
-
-// Exiting implements tasks.Decider.
-func (s *session) Exiting(t *inferior.Task) error { return s.life.OnExiting(t) }
-
-// Continue implements tasks.Decider.
-func (s *session) Continue(t *inferior.Task, signal ptrace.Signo) error {
-	return s.guard.Continue(t, signal)
-}
-
-// Warn implements tasks.Decider.
-func (s *session) Warn(p *inferior.Process, format string, args ...any) { s.warn(p, format, args...) }
-
-// Failed implements tasks.Decider.
-func (s *session) Failed(why error) {
-	s.tell(&event.Event{Kind: event.Failed, Text: why.Error()}, true)
-}
-
-// Closed implements tasks.Decider.
-func (s *session) Closed() { s.plant.KeepCounts() }
-
-// End implements tasks.Decider: what is left to do behind the last process.
-func (s *session) End(fell bool) {
-	if s.objects.Past == nil {
-		_ = s.objects.Cache.Close() // else symbols are still to be read: the files close themselves
-	}
-	s.uprobe.Wait()
-	s.resident.EndStore()
-	s.Queue.End()
-	if !fell {
-		close(s.done)
-		return
-	}
-	tid := ptrace.ThreadID()
-	go func() {
-		for ptrace.HasThread(tid) {
-			time.Sleep(time.Millisecond)
-		}
-		close(s.done)
-	}()
-}
-
-func (s *session) tell(e *event.Event, urgent bool) { s.Tell(e, urgent) }
-
-func (s *session) warn(p *inferior.Process, format string, args ...any) {
-	e := event.Event{Kind: event.Warning, Text: fmt.Sprintf(format, args...)}
-	if p != nil {
-		e.PID = p.PID
-	}
-	s.tell(&e, false)
-}
-
 // now is ptrace.Now.
 func now() int64 { return ptrace.Now() }
 
@@ -161,44 +94,9 @@ func (s *session) ISA() arch.ISA { return s.isa }
 // Done implements Session.
 func (s *session) Done() <-chan struct{} { return s.done }
 
-// Processes implements Session.
-func (s *session) Processes() (pids []int) {
-	_ = s.loop.Do(func() error {
-		for pid, p := range s.loop.Procs {
-			if !p.Silent {
-				pids = append(pids, pid)
-			}
-		}
-		for pid := range s.life.Lent {
-			pids = append(pids, pid)
-		}
-		return nil
-	})
-	return pids
-}
-
-// Exit implements Session.
-func (s *session) Exit(pid int) (e Exit, ok bool) {
-	get := func() error { e, ok = s.life.Exits[pid]; return nil }
-	if errors.Is(s.loop.Do(get), ErrEnded) {
-		<-s.done // the loop has let go of its fields
-		_ = get()
-	}
-	return e, ok
-}
-
 // Stats implements Session.
 func (s *session) Stats() Stats {
-	return Stats{Stops: s.loop.Stops.Load(), Hits: s.hit.Stopped.Load(),
-		Missed: s.Queue.Total(), Pause: s.loop.Pause(), Uncounted: s.uncounted()}
-}
-
-func (s *session) process(pid int) (*inferior.Process, error) {
-	if p := s.loop.Procs[pid]; p != nil && !p.Silent {
-		return p, nil
-	}
-	if s.life.Lent[pid] {
-		return nil, fmt.Errorf("process %d: %w", pid, aside.ErrAside)
-	}
-	return nil, fmt.Errorf("%d: %w", pid, ErrNoProcess)
+	stats := Stats{Stops: s.loop.Stops.Load(), Hits: s.hit.Stopped.Load(), Missed: s.Queue.Total(), Pause: s.loop.Pause()}
+	s.look(func() { stats.Uncounted = s.inproc.Lost() })
+	return stats
 }

@@ -29,7 +29,7 @@ import (
 func (s *session) wire() {
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	s.Clock = ptrace.Now
-	s.loop = tasks.New(s)
+	s.loop = tasks.New(decider{s})
 	s.remote = remote.New(s.loop, s.isa)
 	s.guard = guard.New(s.loop, s.remote)
 	s.xol = xol.New(s.loop, s.guard, s.isa)

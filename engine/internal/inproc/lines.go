@@ -15,6 +15,13 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
+// Lines: a thread of a traced program counts in words of its own (package maps,
+// Lines), which it finds by its pointer to its own data. That is right where no two
+// threads have the same one, and where the word that it points to is the pointer
+// itself, as code reads it there: so it is in programs whose threads are a libc's.
+// It is looked at when the first such code is planted, in the pause for that, and
+// at each thread that comes. Where it is not so, code goes by CPUs, atomically.
+
 // ErrNoLines is of a space in which threads can't be told apart, or not all of them.
 var ErrNoLines = errors.New("a thread's pointer is not what the ABI says, or there are too many threads")
 

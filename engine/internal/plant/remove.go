@@ -6,6 +6,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/probe"
@@ -46,10 +47,10 @@ func (r *Planter) ForgetWho(by any) {
 	}
 }
 
-// Unshare takes out of all spaces what only a handler has had in them that is
+// unshare takes out of all spaces what only a handler has had in them that is
 // closed, and to whose code nothing leads any more. Where a task stands in such
 // code it stays.
-func (r *Planter) Unshare(h *inproc.Handler) error {
+func (r *Planter) unshare(h *inproc.Handler) error {
 	x, ok := h.In.Maps.(*handler.Interpreted)
 	if !ok || r.inproc.Resident {
 		return nil
@@ -166,4 +167,49 @@ func (r *Planter) DropPlacements(proc *inferior.Process, lent bool) {
 	r.inproc.SpareCounters(unused)
 	r.watch.Forget(proc)
 	r.uprobe.CloseLater()
+}
+
+// WithoutHandler takes a handler out of the code behind jumps, where hits are counted on, and gives
+// the uprobes of one that runs in the kernel, to be closed.
+func (r *Planter) WithoutHandler(h *inproc.Handler) (links []*kernel.Link, err error) {
+	if h.Kernel != nil {
+		for _, p := range r.Probes {
+			for _, pl := range p.Places {
+				if p.Handler == h {
+					r.uprobe.Cut(pl)
+				}
+			}
+		}
+		return r.uprobe.Take(), nil
+	}
+	if !h.Native {
+		return nil, nil
+	}
+	h.Shut = true
+	var errs []error
+	for _, proc := range r.loop.Procs {
+		sites := proc.Space.Table.Sharing(jumpsOf(proc.Space, h))
+		if len(sites) == 0 {
+			continue
+		}
+		err := r.jump.Downgrade(proc.Space, sites, "")
+		if err == nil {
+			err = r.jump.Upgrade(proc, sites)
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return nil, r.unshare(h)
+}
+
+// jumpsOf are the sites of a space that are jumps and have a handler run.
+func jumpsOf(space *inferior.Space, h *inproc.Handler) (sites []*breakpoint.Site) {
+	for _, site := range space.Table.Sites() {
+		if site.Jumps() && slices.ContainsFunc(probe.Of(site).List, func(pl *probe.Placement) bool { return pl.Hook == nil && pl.Probe.Handler == h }) {
+			sites = append(sites, site)
+		}
+	}
+	return sites
 }

@@ -27,7 +27,7 @@ func (s *session) Interrupt(pid int) error {
 		for _, t := range p.Tasks {
 			t.Hold, t.User = max(t.Hold-1, 0), true // those made meanwhile, too
 			if t.AtEvent() {
-				s.tell(s.stoppedEvent(t), true)
+				s.Tell(s.stoppedEvent(t), true)
 			}
 		}
 		if stuck > 0 {
@@ -48,7 +48,7 @@ func (s *session) InterruptTask(tid int) error {
 			return fmt.Errorf("interrupt task %d: %w", tid, err)
 		}
 		t.Hold, t.User = max(t.Hold-1, 0), true
-		s.tell(s.stoppedEvent(t), true)
+		s.Tell(s.stoppedEvent(t), true)
 		return nil
 	})
 }
@@ -186,5 +186,65 @@ func (s *session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
 			return err
 		}
 		return p.Space.Table.WriteOriginal(addr, data)
+	})
+}
+
+// Step implements Session.
+func (s *session) Step(tid int) error {
+	return s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
+		if err == nil && !t.User {
+			err = ErrNotStopped
+		}
+		if err == nil {
+			err = s.plant.Step(t)
+		}
+		if err != nil {
+			return fmt.Errorf("step task %d: %w", tid, err)
+		}
+		s.Tell(s.stoppedEvent(t), true)
+		return nil
+	})
+}
+
+// Signals that tracers send, and those that they take away.
+
+var (
+	errSignal   = errors.New("not a signal's number")
+	errNoSignal = errors.New("it is not about to get a signal")
+)
+
+// lastSignal is SIGRTMAX.
+const lastSignal = 64
+
+// Signal implements Session.
+func (s *session) Signal(id, signal int) error {
+	if signal < 1 || signal > lastSignal {
+		return fmt.Errorf("signal %d: %w", signal, errSignal)
+	}
+	return s.loop.Do(func() error {
+		if p, err := s.process(id); err == nil {
+			return ptrace.SendAll(p.PID, ptrace.Signo(signal))
+		}
+		t, err := s.loop.Task(id)
+		if err != nil {
+			return err
+		}
+		return ptrace.Send(t.Process.PID, t.TID, ptrace.Signo(signal))
+	})
+}
+
+// DropSignal implements Session.
+func (s *session) DropSignal(tid int) error {
+	return s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
+		if err != nil {
+			return err
+		}
+		if !t.User || t.HeldSig == 0 {
+			return fmt.Errorf("task %d: %w", tid, errNoSignal)
+		}
+		t.HeldSig = 0
+		return nil
 	})
 }
