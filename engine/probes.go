@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Register implements Session.
@@ -88,6 +89,7 @@ func (s *session) register(p *probe.Probe) error {
 			s.life.HookGoTracer(proc)
 		}
 		err := s.plant.Plant(p, proc, proc.Objects())
+		s.plant.PlaceUnread(p, proc, proc.Unread)
 		if err = errors.Join(err, s.plant.JumpAgain(proc)); err != nil { // of others' sites, too
 			errs = append(errs, err)
 		}
@@ -97,7 +99,7 @@ func (s *session) register(p *probe.Probe) error {
 	for _, pl := range p.Places {
 		if pl.Err == nil {
 			planted++
-		} else if first == nil {
+		} else if first == nil && !(p.Spec.Pending && errors.Is(pl.Err, objfile.ErrUnread)) {
 			first = pl.Err
 		}
 	}

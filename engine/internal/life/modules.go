@@ -1,8 +1,6 @@
 package life
 
 import (
-	"fmt"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -10,7 +8,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
-	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -22,49 +19,29 @@ var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
 // Rescan reads what a process has mapped now; probes are planted in objects
 // that are new and forgotten in those that have gone.
 func (x *Life) Rescan(p *inferior.Process) {
-	now, fresh, ok := x.readModules(p)
-	if !ok {
+	now, err := p.Look(&x.Cache)
+	if err != nil {
+		if !inferior.IsEnded(err) {
+			x.loop.Warn(p, "what is loaded now is not known: %v", err)
+		}
 		return
 	}
 	for key, m := range p.Modules {
-		if now[key] == nil {
+		if now.Modules[key] == nil {
 			x.unloaded(p, m)
 		}
 	}
-	p.Modules = now
-	for _, m := range fresh {
+	p.Modules = now.Modules
+	for _, m := range now.Fresh {
 		x.loaded(p, m)
 	}
-	if len(fresh) == 0 {
+	x.plant.NoteUnread(p, now.Unread, now.Over)
+	if len(now.Fresh) == 0 {
 		return
 	}
 	if err := x.plant.JumpAgain(p); err != nil { // once for all of them: it may take a pause
 		x.loop.Warn(p, "jumps in what it has loaded: %v", err)
 	}
-}
-
-// readModules reads the objects that a process has, and which of them are new.
-func (x *Life) readModules(p *inferior.Process) (now map[string]*symbols.Module, fresh []*symbols.Module, ok bool) {
-	maps, err := procfs.Maps(p.PID)
-	if err != nil {
-		return nil, nil, false
-	}
-	mods, err := x.Cache.Modules(p.PID, maps)
-	if err != nil && len(mods) == 0 {
-		x.loop.Warn(p, "read objects of %d: %v", p.PID, err)
-	}
-	now = map[string]*symbols.Module{}
-	for i := range mods {
-		m := &mods[i]
-		key := fmt.Sprintf("%x-%s", m.Start, m.Path)
-		if old := p.Modules[key]; old != nil {
-			m = old
-		} else {
-			fresh = append(fresh, m)
-		}
-		now[key] = m
-	}
-	return now, fresh, true
 }
 
 func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {

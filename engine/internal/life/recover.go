@@ -49,7 +49,8 @@ func (x *Life) recover(p *inferior.Process) error {
 		return err
 	}
 	space.Files = oldFiles(p)
-	p.Modules, _, _ = x.readModules(p) // whether it is a Go program
+	seen, _ := p.Look(&x.Cache) // whether it is a Go program
+	p.Modules, p.Unread = seen.Modules, nil
 	err = x.clean(p, table)
 	if p.Space == space { // it has not executed another program meanwhile
 		p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // there is nothing of ours any more
