@@ -17,6 +17,7 @@ func (x *Life) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 	space.Table = newTable(x.isa, mem, x.remote.Room(space))
 	p.Space, p.Allowed = space, nil
 	clear(p.Modules)
+	p.Unread = nil
 }
 
 // WithoutGuard leaves halted tasks, and the signal handlers of their processes,
