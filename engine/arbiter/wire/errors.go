@@ -18,6 +18,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // domain is that of our errors' reasons.
@@ -76,6 +77,7 @@ var reasons = []struct {
 	{"HANDLER_NAME", handler.ErrName, codes.InvalidArgument},
 	{"HANDLER_UNSUPPORTED", handler.ErrUnsupported, codes.Unimplemented},
 	{"NOT_FOUND", symbols.ErrNotFound, codes.NotFound},
+	{"UNREAD", objfile.ErrUnread, codes.FailedPrecondition},
 	{"REFUSED", breakpoint.ErrRefused, codes.FailedPrecondition},
 	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},
 	{"PERMISSION", ErrPeer, codes.PermissionDenied},

@@ -2,6 +2,7 @@ package life
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -24,8 +25,12 @@ func (x *Life) onFork(t *inferior.Task, child int, flags uint64) error {
 	parent := t.Process
 	mem, err := ptrace.OpenMemory(child)
 	if err != nil {
-		x.loop.Early(child) // it died at once
-		return err
+		if inferior.IsEnded(err) { // it died at once
+			x.loop.Early(child)
+			return err
+		}
+		x.loop.LetLoose(child)
+		return fmt.Errorf("it is not traced: %w", inferior.Unopened(child, "mem", err))
 	}
 	if x.guard.Stale(parent.Space, mem) {
 		x.addStale(t, child, mem, flags)

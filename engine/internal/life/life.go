@@ -267,6 +267,14 @@ func (x *Life) OnExec(t *inferior.Task) error {
 	x.uprobe.Wait() // the old uprobes are of this process: a hit would count twice
 	mem, err := ptrace.OpenMemory(p.PID)
 	if err != nil {
+		if !inferior.IsEnded(err) { // else its end is told next
+			x.loop.Warn(p, "the program that %d has executed is not traced: %v", p.PID, inferior.Unopened(p.PID, "mem", err))
+			t.State, p.VFork = inferior.Gone, nil
+			delete(x.loop.Tasks, t.TID)
+			delete(x.loop.Procs, p.PID)
+			err = ptrace.Detach(t.TID, 0) // there is nothing of ptracer's in it
+			x.CheckEnd()
+		}
 		return err
 	}
 	p.VFork, p.Old, p.Traps, p.Guarded, p.Name = nil, nil, false, false, procfs.Comm(p.PID)
@@ -398,6 +406,9 @@ func (x *Life) OnExiting(t *inferior.Task) error {
 func (x *Life) Orphan(task int) {
 	mem, err := ptrace.OpenMemory(task)
 	if err != nil {
+		if !inferior.IsEnded(err) {
+			x.loop.LetLoose(task)
+		}
 		return
 	}
 	p := x.addProcess(task, &inferior.Space{})
