@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -32,7 +33,7 @@ func (s *session) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upg
 		case err == nil:
 			list = append(list, up)
 			continue
-		case err == errInside:
+		case errors.Is(err, errInside):
 			inside = append(inside, up.Site)
 			fallthrough
 		default:

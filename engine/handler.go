@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -279,7 +280,7 @@ func (h *opened) Params() builtin.Params { return h.params }
 func (h *opened) File() (*os.File, error) {
 	x, ok := h.in.Maps.(*handler.Interpreted)
 	if !ok {
-		return nil, fmt.Errorf("maps of %s: %w: they are the kernel's", h.in.Name, errors.ErrUnsupported)
+		return nil, fmt.Errorf("maps of %s: %w", h.in.Name, failure.Unsupportedf("they are the kernel's"))
 	}
 	return x.File(), nil
 }

@@ -2,11 +2,9 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/compile"
 	"github.com/ptracer/ptracer/engine/handler/helper"
@@ -16,6 +14,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Helpers in the program: the code that handlers behind jumps call lies once in a
@@ -47,7 +46,7 @@ func (l *library) template(program *verify.Result, region arch.Addr) *compile.Te
 }
 
 // errIDs is of resident probes: nobody sees threads come and go.
-var errIDs = fmt.Errorf("%w: it reports thread ids, which are only kept right while a tracer is attached", breakpoint.ErrUnsupported)
+var errIDs = failure.Unsupportedf("it reports thread ids, which are only kept right while a tracer is attached")
 
 // libraryFor gives the code of the helpers of a handler's variant in a process's space,
 // and puts it there first if it is not there. Its maps are at region.

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
@@ -104,7 +104,7 @@ func (s *session) onlyJumps(p *probe, proc *inferior.Process) error {
 	var list []*placement
 	for _, pl := range p.places {
 		if pl.proc == proc && pl.site != nil && !pl.site.Jumps() {
-			pl.err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.why, errStops.Error()))
+			pl.err = failure.Unsupportedf("%s", cmp.Or(pl.why, errStops.Error()))
 			list = append(list, pl)
 		}
 	}

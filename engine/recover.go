@@ -61,7 +61,7 @@ func (s *session) clean(p *inferior.Process, table *breakpoint.Table) error {
 	}
 	pause := s.loop.HaltAll(ps)
 	if err := s.leaveOurs(space, table, ps); err != nil {
-		if err == errWithin {
+		if errors.Is(err, errWithin) {
 			err = errComesBack
 		}
 		return errors.Join(err, s.unhaltTasks(p))

@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/resident"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -22,13 +23,10 @@ import (
 
 // Errors about resident probes.
 var (
-	// ErrResident is of a process that can't be attached to because there are
-	// resident probes in it.
-	ErrResident = errors.New("there are resident probes in it")
-	// ErrNotResident is of a process in which there are none.
-	ErrNotResident = resident.ErrNone
+	ErrResident    = errors.New("there are resident probes in it") // which keep it from being attached to
+	ErrNotResident = resident.ErrNone                              // there are none
 
-	errOneProcess = fmt.Errorf("%w: resident probes of more than one process in a session", breakpoint.ErrUnsupported)
+	errOneProcess = failure.Unsupportedf("resident probes of more than one process in a session")
 	errNeedsUs    = errors.New("needs a tracer")
 	errNothing    = errors.New("nothing of it runs without a tracer")
 )
@@ -72,8 +70,7 @@ func (s *session) newFile() func() (*os.File, error) {
 // Leave implements Session.
 func (s *session) Leave() error {
 	if !s.opts.Resident {
-		err := fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported)
-		return errors.Join(err, s.Detach())
+		return errors.Join(&failure.Unsupported{What: "to leave probes in a process", Needs: "Options.Resident"}, s.Detach())
 	}
 	err := s.loop.Do(func() error {
 		err := s.leaveAll()

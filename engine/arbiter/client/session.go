@@ -18,6 +18,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Session is a tracer at a server. It lasts until Close, so that what was found
@@ -303,7 +304,7 @@ func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
 			}
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		s.notice(wire.FromStatus(err))
 	}
 	return all
@@ -374,7 +375,7 @@ func (s *Session) StepAside(pid int, wait time.Duration, opts ...engine.AsideOpt
 // Follow implements engine.Session: a tracer at a server follows children, or not,
 // from its beginning.
 func (s *Session) Follow(int, bool) error {
-	return fmt.Errorf("follow: %w by a server for a tracer that is there: attach with Options.Follow", errors.ErrUnsupported)
+	return &failure.Unsupported{What: "to follow a process's children, by a server, for a tracer that is there", Needs: "Options.Follow when it attaches"}
 }
 
 // Tasks implements engine.Session.
@@ -474,7 +475,7 @@ func (s *Session) Stats() engine.Stats {
 
 // Leave implements engine.Session: it can't be had here.
 func (s *Session) Leave() error {
-	return fmt.Errorf("resident probes: %w by a server", errors.ErrUnsupported)
+	return &failure.Unsupported{What: "resident probes, by a server", Needs: direct}
 }
 
 // Detach implements engine.Session.
