@@ -89,7 +89,7 @@ func (s *session) callsAt(p *probe, m *symbols.Module, t *symbols.Target) arch.C
 // asks is whether it matters to a probe how functions are called: what accesses data
 // may be anywhere in one.
 func (p *probe) asks() bool {
-	return p.spec.Watch == Execute && (p.handler != nil || p.spec.Args > 0 || p.spec.Action == Call || p.spec.Action == Stop)
+	return p.spec.Watch == AccessExecute && (p.handler != nil || p.spec.Args > 0 || p.spec.Action == ActionCall || p.spec.Action == ActionStop)
 }
 
 // able gives the spots where a probe's handler can run. At those where it asks for what

@@ -173,19 +173,19 @@ type Memory interface {
 type Action uint8
 
 const (
-	Count Action = iota // nothing
-	Tell                // an event.Hit with time, address and arguments
-	Stop                // the task stops until Resume; an event.Stopped
-	Call                // Func runs on the stopped task
+	ActionCount Action = iota // nothing
+	ActionTell                // an event.Hit with time, address and arguments
+	ActionStop                // the task stops until Resume; an event.Stopped
+	ActionCall                // Func runs on the stopped task
 )
 
 // Access is what a hardware probe waits for.
 type Access uint8
 
 const (
-	Execute   Access = iota // an instruction's execution
-	Write                   // a write to data
-	ReadWrite               // a read of or write to data
+	AccessExecute   Access = iota // an instruction's execution
+	AccessWrite                   // a write to data
+	AccessReadWrite               // a read of or write to data
 )
 
 // ProbeSpec says what to probe and what to do there.
@@ -211,10 +211,10 @@ type ProbeSpec struct {
 	Strings uint8
 	Rung    breakpoint.Rung
 	Watch   Access // with Rung Hardware and data: what for
-	Len     int    // with Watch Write or ReadWrite: 1, 2, 4 or 8 bytes
+	Len     int    // with AccessWrite or AccessReadWrite: 1, 2, 4 or 8 bytes
 	Pending bool   // no error if the location is found nowhere yet
 	// Handler runs at each hit: its entry program at Location, its exit
-	// program where the function there returns. Action is Count then, and Hits
+	// program where the function there returns. Action is ActionCount then, and Hits
 	// and Placements are of the entry, of the exit if that is all there is.
 	Handler Handler
 	Cookie  uint64 // what the handler gets to know of its probe

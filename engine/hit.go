@@ -64,7 +64,7 @@ func (g *tag) add(p *placement) {
 func (g *tag) mark() {
 	g.plain = true
 	for _, p := range g.list {
-		if p.hook != nil || p.exit != nil || p.probe.gone || p.probe.spec.Action != Count || p.probe.handler != nil {
+		if p.hook != nil || p.exit != nil || p.probe.gone || p.probe.spec.Action != ActionCount || p.probe.handler != nil {
 			g.plain = false
 		}
 	}
@@ -189,15 +189,15 @@ func (s *session) act(t *inferior.Task, site *breakpoint.Site, p *placement, vie
 		return
 	}
 	switch p.probe.spec.Action {
-	case Tell:
+	case ActionTell:
 		e := s.hitEvent(t, p, view)
 		s.tell(&e, false)
-	case Stop:
+	case ActionStop:
 		t.Keep()
 		e := s.hitEvent(t, p, view)
 		e.Kind = event.Stopped
 		s.tell(&e, true)
-	case Call:
+	case ActionCall:
 		s.shown = taskHit{s: s, t: t, p: p, regs: view, site: site}
 		p.probe.spec.Func(&s.shown)
 		s.shown.flush()

@@ -50,7 +50,7 @@ var jumping = true
 func (p *probe) mayJump() bool {
 	spec := &p.spec
 	return spec.Rung == breakpoint.Jump ||
-		spec.Rung == breakpoint.Auto && spec.Action == Count && (p.handler == nil || p.handler.native)
+		spec.Rung == breakpoint.Auto && spec.Action == ActionCount && (p.handler == nil || p.handler.native)
 }
 
 // quiet is whether a probe's sites need not be traps before they are jumps: hits at
@@ -439,7 +439,7 @@ func (pl *placement) jumps() error {
 	switch {
 	case pl.behind != 0:
 		return nil
-	case pl.hook != nil, spec().Action != Count:
+	case pl.hook != nil, spec().Action != ActionCount:
 		return errStops
 	case spec().Rung != breakpoint.Auto && spec().Rung != breakpoint.Jump:
 		return errStops

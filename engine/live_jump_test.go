@@ -196,7 +196,7 @@ func TestJumpReasons(t *testing.T) {
 	if found == 0 && jumping && s.ISA().MinInst() == 1 {
 		t.Error("no reasons")
 	}
-	if _, err := s.Register(ProbeSpec{Location: "step", Action: Tell, Rung: breakpoint.Jump}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := s.Register(ProbeSpec{Location: "step", Action: ActionTell, Rung: breakpoint.Jump}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a jump that stops: %v", err)
 	}
 	p.goOn()
@@ -227,7 +227,7 @@ func TestJumpReturns(t *testing.T) {
 // next to it, and go again: each call counts once for each.
 func TestJumpBesideTrap(t *testing.T) {
 	for _, spec := range []ProbeSpec{
-		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
+		{Location: "step", Action: ActionTell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
 	} {
 		p := launch(t, "calls", "2", "300")
 		s := attach(t, p.pid)

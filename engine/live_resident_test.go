@@ -165,7 +165,7 @@ func TestResidentRefuses(t *testing.T) {
 	if err := s.Leave(); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a session that was not made for it: %v", err)
 	}
-	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: Tell}} {
+	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: ActionTell}} {
 		s = attach(t, p.pid, Options{Resident: true})
 		id := register(t, s, spec)
 		if err := s.Leave(); !errors.Is(err, errNothing) {

@@ -59,8 +59,8 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if err != nil {
 		return 0, err
 	}
-	if spec.Action == Call && spec.Func == nil {
-		return 0, errors.New("probe with Action Call has no Func")
+	if spec.Action == ActionCall && spec.Func == nil {
+		return 0, errors.New("a probe with ActionCall has no Func")
 	}
 	if spec.Args > event.MaxArgs {
 		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)

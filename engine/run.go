@@ -43,7 +43,7 @@ func (p *probe) checkHandler(s *session) error {
 		return fmt.Errorf("%s: %w: %s: %s", p.spec.Location, ErrHandler, h.in.Name, why)
 	}
 	switch {
-	case p.spec.Action != Count:
+	case p.spec.Action != ActionCount:
 		return refuse("the probe has another action")
 	case h.in.Exit != nil && (p.loc.HasAddress || p.loc.Offset != 0 || p.loc.Every):
 		return refuse("it runs where a function returns; name a function")

@@ -39,7 +39,7 @@ func (s *session) plantWatch(p *probe, proc *inferior.Process, spots []spot) err
 		if i < 0 {
 			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, ErrDebug), s.dropWatches(proc, added))
 		}
-		if ptrace.DebugBefore && p.spec.Watch == Execute && isUprobe(proc.Space, sp.addr) {
+		if ptrace.DebugBefore && p.spec.Watch == AccessExecute && isUprobe(proc.Space, sp.addr) {
 			return errors.Join(fmt.Errorf("probe at %s: %w", sp.addr, errUprobe), s.dropWatches(proc, added))
 		}
 		w[i] = sp.placement(p, proc)
@@ -76,7 +76,7 @@ func isUprobe(space *inferior.Space, addr arch.Addr) bool {
 func (s *session) watchesCode(proc *inferior.Process, addr arch.Addr) bool {
 	if w := s.watches[proc]; w != nil {
 		for _, pl := range w {
-			if pl != nil && pl.addr == addr && pl.probe.spec.Watch == Execute {
+			if pl != nil && pl.addr == addr && pl.probe.spec.Watch == AccessExecute {
 				return true
 			}
 		}
@@ -116,7 +116,7 @@ func (s *session) settings(proc *inferior.Process) (regs [ptrace.MaxDebug]ptrace
 	if w == nil {
 		return regs, false
 	}
-	kinds := [...]ptrace.DebugKind{Execute: ptrace.DebugExecute, Write: ptrace.DebugWrite, ReadWrite: ptrace.DebugReadWrite}
+	kinds := [...]ptrace.DebugKind{AccessExecute: ptrace.DebugExecute, AccessWrite: ptrace.DebugWrite, AccessReadWrite: ptrace.DebugReadWrite}
 	for i, pl := range w {
 		if pl != nil {
 			regs[i] = ptrace.Debug{Addr: pl.addr, Len: max(pl.probe.spec.Len, 1), Kind: kinds[pl.probe.spec.Watch]}

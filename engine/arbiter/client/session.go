@@ -215,8 +215,8 @@ func (s *Session) probe(id event.ProbeID) *wire.ProbeRequest {
 
 // Register implements engine.Session.
 func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
-	if spec.Action == engine.Call && spec.Func == nil {
-		return 0, errors.New("probe with Action Call has no Func")
+	if spec.Action == engine.ActionCall && spec.Func == nil {
+		return 0, errors.New("a probe with ActionCall has no Func")
 	}
 	if known(spec.PID) != nil {
 		return 0, fmt.Errorf("%s: process %d: %w", spec.Location, spec.PID, engine.ErrNoProcess)
@@ -230,7 +230,7 @@ func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 		}
 		r.Handler = h.number
 	}
-	if spec.Action != engine.Call {
+	if spec.Action != engine.ActionCall {
 		reply, err := call(s.api.Register, r)
 		return event.ProbeID(reply.GetProbe()), err
 	}

@@ -76,14 +76,14 @@ func ToEvent(m *Event) event.Event {
 // Bounds of what a probe may be asked for with.
 const maxLocation, maxExcept = 4096, 1024
 
-var watches = map[engine.Access]string{engine.Execute: "execute", engine.Write: "write", engine.ReadWrite: "readwrite"}
+var watches = map[engine.Access]string{engine.AccessExecute: "execute", engine.AccessWrite: "write", engine.AccessReadWrite: "readwrite"}
 
 // FromSpec makes a message of a probe's spec, but for its Func and its handler.
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 	m := &RegisterRequest{Location: text(s.Location), Pid: Narrow(s.PID), Action: RegisterRequest_Action(s.Action), Args: Narrow(s.Args),
 		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: Narrow(s.Len), Pending: s.Pending, Cookie: s.Cookie,
 		Alone: s.Alone, Except: narrow(s.Except), Held: s.Held}
-	if s.Action == engine.Call {
+	if s.Action == engine.ActionCall {
 		m.Action = RegisterRequest_STOP
 	}
 	return m

@@ -57,8 +57,8 @@ func TestEvents(t *testing.T) {
 func TestSpecs(t *testing.T) {
 	for _, s := range []engine.ProbeSpec{
 		{Location: "work"},
-		{Location: "*:*", PID: 7, Alone: true, Except: []int{1, 2}, Action: engine.Tell, Args: 3, Strings: 5, Pending: true, Cookie: 1 << 63},
-		{Location: "*0x10", Action: engine.Stop, Rung: breakpoint.Hardware, Watch: engine.ReadWrite, Len: 8},
+		{Location: "*:*", PID: 7, Alone: true, Except: []int{1, 2}, Action: engine.ActionTell, Args: 3, Strings: 5, Pending: true, Cookie: 1 << 63},
+		{Location: "*0x10", Action: engine.ActionStop, Rung: breakpoint.Hardware, Watch: engine.AccessReadWrite, Len: 8},
 	} {
 		got, err := ToSpec(sent(t, FromSpec(&s), &RegisterRequest{}))
 		if d := cmp.Diff(s, got); d != "" || err != nil {
@@ -121,7 +121,7 @@ func TestTexts(t *testing.T) {
 
 // FuzzSpec has whatever comes for a probe's spec be one, or be refused.
 func FuzzSpec(f *testing.F) {
-	spec := engine.ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Watch: engine.Write, Len: 4}
+	spec := engine.ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Watch: engine.AccessWrite, Len: 4}
 	b, _ := proto.Marshal(FromSpec(&spec))
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
