@@ -22,7 +22,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/hit"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -423,7 +427,7 @@ func TestRunHandler(t *testing.T) {
 	if err != nil || run.Result.(*builtin.Histogram).Count != 1 || run.Result.(*builtin.Histogram).Max.Bits != 9 {
 		t.Errorf("%+v, %v", run.Result, err)
 	}
-	if _, err := s.RunHandler(spec, p.pid, make([]uint64, 20)...); !errors.Is(err, errArgs) {
+	if _, err := s.RunHandler(spec, p.pid, make([]uint64, 20)...); !errors.Is(err, hit.ErrArgs) {
 		t.Errorf("20 arguments: %v", err)
 	}
 	if err := s.Resume(p.pid); err != nil {
@@ -513,7 +517,7 @@ func TestKernelBesideTraps(t *testing.T) {
 	trap := register(t, s, ProbeSpec{Location: "step"})
 	h := openHandler(t, s, HandlerSpec{Name: "count", Where: handler.Kernel})
 	defer h.Close()
-	if _, err := s.Register(ProbeSpec{Location: "step", Handler: h}); !errors.Is(err, errOccupied) {
+	if _, err := s.Register(ProbeSpec{Location: "step", Handler: h}); !errors.Is(err, uprobe.ErrOccupied) {
 		t.Errorf("beside a trap: %v", err)
 	}
 	register(t, s, ProbeSpec{Location: "leaf", Handler: h})
@@ -521,11 +525,11 @@ func TestKernelBesideTraps(t *testing.T) {
 	switch {
 	case !ptrace.DebugBefore && err != nil:
 		t.Fatal(err)
-	case ptrace.DebugBefore && !errors.Is(err, errUprobe):
+	case ptrace.DebugBefore && !errors.Is(err, watch.ErrUprobe):
 		t.Errorf("beside a uprobe: %v", err)
 	}
 	watch := register(t, s, ProbeSpec{Location: "run", Rung: breakpoint.Hardware})
-	if _, err := s.Register(ProbeSpec{Location: "run", Handler: h}); ptrace.DebugBefore && !errors.Is(err, errOccupied) {
+	if _, err := s.Register(ProbeSpec{Location: "run", Handler: h}); ptrace.DebugBefore && !errors.Is(err, uprobe.ErrOccupied) {
 		t.Errorf("beside a debug register: %v", err)
 	}
 	p.goOn()
@@ -692,7 +696,7 @@ func TestThrow(t *testing.T) {
 		const rounds = 400
 		p := launch(t, "throw", strconv.Itoa(rounds))
 		s := attach(t, p.pid)
-		if where == handler.Tracee && jumping { // the unwinder, too
+		if where == handler.Tracee && jump.Enabled { // the unwinder, too
 			register(t, s, ProbeSpec{Location: "throw:*"})
 			register(t, s, ProbeSpec{Location: "throw:*%return"})
 		}

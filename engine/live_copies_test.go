@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
@@ -128,7 +129,7 @@ func TestLateCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.Done()
-	if pl := s.Placements(work); len(pl) != 1 || pl[0].Hits != 100 || pl[0].Gap != gapCopy {
+	if pl := s.Placements(work); len(pl) != 1 || pl[0].Hits != 100 || pl[0].Gap != plant.GapCopy {
 		t.Errorf("%+v", pl)
 	}
 	if pl := s.Placements(other); len(pl) != 1 || pl[0].Hits != 1 || pl[0].Gap != "" {

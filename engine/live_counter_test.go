@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
@@ -69,10 +72,10 @@ func TestSharedCounter(t *testing.T) {
 func sameCounter(t *testing.T, s Session, id event.ProbeID) {
 	t.Helper()
 	s.(*session).look(func() {
-		pl := s.(*session).probes[id-1].places[0]
-		for _, other := range pl.site.Tag.(*tag).list {
-			if pl.site.Jumps() && other.counter.in != pl.counter.in {
-				t.Errorf("probe %d has counter %d, probe %d %d", id, pl.counter.in.n, other.probe.id, other.counter.in.n)
+		pl := s.(*session).plant.Probes[id-1].Places[0]
+		for _, other := range probe.Of(pl.Site).List {
+			if pl.Site.Jumps() && other.Counter.In != pl.Counter.In {
+				t.Errorf("probe %d has counter %d, probe %d %d", id, pl.Counter.In.N, other.Probe.ID, other.Counter.In.N)
 			}
 		}
 	})
@@ -124,7 +127,7 @@ func TestForkedCounter(t *testing.T) {
 		t.Errorf("%d, %d hits of %d", a, b, want)
 	}
 	s.(*session).look(func() {
-		of := func(id event.ProbeID) *tally { return s.(*session).probes[id-1].places[0].counter.in }
+		of := func(id event.ProbeID) *inproc.Tally { return s.(*session).plant.Probes[id-1].Places[0].Counter.In }
 		if jump && of(first) != of(second) {
 			t.Errorf("counters %v, %v", of(first), of(second))
 		}
@@ -155,21 +158,21 @@ func TestEndedProcesses(t *testing.T) {
 	until(t, "hits", func() bool { return s.Hits(work) == 7*runs })
 	until(t, "the ends", func() (ended bool) {
 		s.(*session).look(func() {
-			ended = !slices.ContainsFunc(s.(*session).probes[all-1].places, func(pl *placement) bool { return s.(*session).loop.Procs[pl.proc.PID] == pl.proc })
+			ended = !slices.ContainsFunc(s.(*session).plant.Probes[all-1].Places, func(pl *probe.Placement) bool { return s.(*session).loop.Procs[pl.Proc.PID] == pl.Proc })
 		})
 		return ended
 	})
 	s.(*session).look(func() {
-		places := s.(*session).probes[all-1].places
+		places := s.(*session).plant.Probes[all-1].Places
 		if n := len(places); n < 3*runs {
 			t.Errorf("%d places", n)
 		}
 		for _, pl := range places {
-			if pl.counter.in != nil || pl.site != nil || pl.proc.Space.Table.Len() != 0 {
-				t.Errorf("%s in %d keeps its counter, or its table", pl.name, pl.proc.PID)
+			if pl.Counter.In != nil || pl.Site != nil || pl.Proc.Space.Table.Len() != 0 {
+				t.Errorf("%s in %d keeps its counter, or its table", pl.Name, pl.Proc.PID)
 			}
 		}
-		if n := len(s.(*session).spare); jumping && (n < 3 || n > len(places)/runs*2) {
+		if n := s.(*session).inproc.Spares(); jump.Enabled && (n < 3 || n > len(places)/runs*2) {
 			t.Errorf("%d counters are free", n)
 		}
 	})

@@ -73,7 +73,7 @@ func TestFail(t *testing.T) {
 				t.Error(err)
 			}
 			if state := procfs.State(p.pid); state != 0 && state != 'Z' {
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 			}
 			if out, status := p.end(); out != want || status != 0 {
 				t.Errorf("the program said %q, status %d; alone %q", out, status, want)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 )
 
 // TestForget has a session that lasts while probes and handlers come and go: what
@@ -42,12 +43,12 @@ func TestForget(t *testing.T) {
 		if n, want := s.Hits(count), s.Hits(always)-before; n > want+1 || want > n+1 {
 			t.Fatalf("round %d: %d hits of %d", i, n, want)
 		}
-		if jumping && !isJump(rung.Rung) {
+		if jump.Enabled && !isJump(rung.Rung) {
 			t.Fatalf("round %d: %v: %s", i, rung.Rung, rung.Reason)
 		}
 		s.(*session).look(func() {
-			if c := s.(*session).probes[count-1].places[0].counter.in; jumping && (c == nil || c.n > 8) {
-				t.Errorf("round %d: counter %d", i, c.n)
+			if c := s.(*session).plant.Probes[count-1].Places[0].Counter.In; jump.Enabled && (c == nil || c.N > 8) {
+				t.Errorf("round %d: counter %d", i, c.N)
 			}
 		})
 		for _, id := range []event.ProbeID{id, count} {

@@ -7,6 +7,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
 // TestGates finds the gates before calls of rt_sigaction, with the site behind each; a
@@ -24,18 +25,18 @@ func TestGates(t *testing.T) {
 	err := se.loop.Do(func() error {
 		proc := se.loop.Procs[p.pid]
 		for _, site := range proc.Space.Table.Sites() {
-			pl := gateOf(site)
-			if pl == nil || pl.aside != 0 {
+			pl := probe.GateOf(site)
+			if pl == nil || pl.Aside != 0 {
 				continue
 			}
 			call := proc.Space.Table.At(site.End())
-			if !site.Jumps() || call == nil || call.End() != pl.behind || !se.hooked(proc, call.Addr) {
+			if !site.Jumps() || call == nil || call.End() != pl.Behind || !se.hook.Hooked(proc, call.Addr) {
 				return fmt.Errorf("the gate at %v: jumps %v, its call %+v", site.Addr, site.Jumps(), call)
 			}
 			calls = append(calls, call)
-			m := moduleAt(proc, call.Addr)
+			m := proc.ModuleAt(call.Addr)
 			if fn, ok := m.File.FunctionAt(call.Addr - m.Bias); ok {
-				named = fmt.Sprintf("%s:%s+%d", moduleName(m), fn.Name, call.Addr-m.Bias-fn.Addr)
+				named = fmt.Sprintf("%s:%s+%d", m.Base(), fn.Name, call.Addr-m.Bias-fn.Addr)
 			}
 		}
 		return nil
@@ -51,7 +52,7 @@ func TestGates(t *testing.T) {
 		for _, pl := range se.Placements(id) {
 			if err := se.loop.Do(func() error {
 				at := se.loop.Procs[pid].Space.Table.At(pl.Addr - arch.Addr(se.isa.JumpLen()))
-				if call := se.loop.Procs[pid].Space.Table.At(pl.Addr); at != nil && gateOf(at) != nil || call == nil || !se.hooked(se.loop.Procs[pid], pl.Addr) {
+				if call := se.loop.Procs[pid].Space.Table.At(pl.Addr); at != nil && probe.GateOf(at) != nil || call == nil || !se.hook.Hooked(se.loop.Procs[pid], pl.Addr) {
 					return fmt.Errorf("%v has a gate: %+v, %+v", pl.Addr, at, call)
 				}
 				return nil

@@ -20,6 +20,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/find"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -172,7 +174,7 @@ func TestGoHandlers(t *testing.T) {
 			stack := open("record", builtin.Params{Exprs: []string{"str(arg1)", "arg2"}}, assembly)
 			slice := open("distinct", builtin.Params{Exprs: []string{"load64(arg1) + load64(arg1 + 8)"}, Guards: builtin.Guards{Filter: "arg2 == 2"}}, "main.total")
 			jumps := slices.ContainsFunc(s.Placements(0), func(pl Placement) bool { return isJump(pl.Rung) })
-			if want := where == handler.Tracee && jumping; jumps != want {
+			if want := where == handler.Tracee && jump.Enabled; jumps != want {
 				t.Errorf("places are jumps: %v, want %v: %+v", jumps, want, s.Placements(0))
 			}
 			p.goOn()
@@ -313,7 +315,7 @@ func TestNotKnown(t *testing.T) {
 	if n := len(s.Placements(mixed)); n < 2 || !slices.ContainsFunc(s.Placements(mixed), func(pl Placement) bool { return errors.Is(pl.Err, build.ErrNotKnown) }) {
 		t.Errorf("of %d places all are known", n)
 	}
-	result := "$" + s.ISA().RegNames()[resultRegister(s.ISA())]
+	result := "$" + s.ISA().RegNames()[find.ResultRegister(s.ISA())]
 	register(t, s, ProbeSpec{Location: "runtime.memmove", Handler: hist(result)})
 	register(t, s, ProbeSpec{Location: assembly, Handler: openHandler(t, s, HandlerSpec{Name: "latency"})})
 	told := map[event.ProbeID]int{}

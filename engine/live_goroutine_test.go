@@ -6,6 +6,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/symbols/goruntime"
 )
 
@@ -19,7 +20,7 @@ func TestFindGoroutines(t *testing.T) {
 	for range pace(50, 5) {
 		if err := s.loop.Do(func() error {
 			proc := s.loop.Procs[p.pid]
-			m := s.modules(proc)[0]
+			m := proc.Objects()[0]
 			return s.loop.WhileHalted(func(breakpoint.Pause) error {
 				want, err := goruntime.Goroutines(proc.Space.Memory, len(proc.Tasks), m)
 				if err != nil {
@@ -77,7 +78,7 @@ func TestGoGaps(t *testing.T) {
 	changed := 0
 	if err := s.loop.Do(func() error {
 		proc := s.loop.Procs[p.pid]
-		m := s.modules(proc)[0]
+		m := proc.Objects()[0]
 		fns, err := m.File.Functions()
 		if err != nil {
 			return err
@@ -106,7 +107,7 @@ func TestGoGaps(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if changed == 0 && jumping && hostISA().MinInst() == 1 {
+	if changed == 0 && jump.Enabled && hostISA().MinInst() == 1 {
 		t.Error("no jump ends behind its function")
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -42,7 +43,7 @@ func needsJumps(t *testing.T) {
 func needsJumping(t *testing.T) {
 	t.Helper()
 	needsJumps(t)
-	if !jumping {
+	if !jump.Enabled {
 		skip.Missing(t, "jumps")
 	}
 }
@@ -129,7 +130,7 @@ func TestJumpsComeAndGo(t *testing.T) {
 	p.goOn()
 	for range pace(50, 5) {
 		id := register(t, s, ProbeSpec{Location: "work"})
-		if !jumping {
+		if !jump.Enabled {
 			break
 		}
 		until(t, "hits", func() bool { return s.Hits(id) > 1000 })
@@ -143,7 +144,7 @@ func TestJumpsComeAndGo(t *testing.T) {
 		}
 	}
 	detach(t, s)
-	clean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
+	isClean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
 	if m := mapsOf(t, p.pid); strings.Contains(m, "ptracer") {
 		t.Errorf("memory of ours is left:\n%s", m)
 	}
@@ -189,11 +190,11 @@ func TestJumpReasons(t *testing.T) {
 		if pl.Rung != breakpoint.Jump && strings.HasPrefix(pl.Reason, "no jump: ") {
 			found++
 		}
-		if pl.Rung > breakpoint.Pun && pl.Reason == "" && jumping {
+		if pl.Rung > breakpoint.Pun && pl.Reason == "" && jump.Enabled {
 			t.Errorf("%s: %v, and nobody says why", pl.Name, pl.Rung)
 		}
 	}
-	if found == 0 && jumping && s.ISA().MinInst() == 1 {
+	if found == 0 && jump.Enabled && s.ISA().MinInst() == 1 {
 		t.Error("no reasons")
 	}
 	if _, err := s.Register(ProbeSpec{Location: "step", Action: ActionTell, Rung: breakpoint.Jump}); !errors.Is(err, errors.ErrUnsupported) {
@@ -237,7 +238,7 @@ func TestJumpBesideTrap(t *testing.T) {
 		if err := s.Unregister(second); err != nil {
 			t.Fatal(err)
 		}
-		if pl := s.Placements(first)[0]; !isJump(pl.Rung) && canJump() && jumping {
+		if pl := s.Placements(first)[0]; !isJump(pl.Rung) && canJump() && jump.Enabled {
 			t.Errorf("%+v has gone, and the first is still %v: %s", spec, pl.Rung, pl.Reason)
 		}
 		second = register(t, s, spec)
@@ -375,7 +376,7 @@ func TestTraceeHandlerCloses(t *testing.T) {
 		t.Errorf("the result changes after Close: %v, %v", last, again)
 	}
 	for _, pl := range s.Placements(id) {
-		if !isJump(pl.Rung) && jumping {
+		if !isJump(pl.Rung) && jump.Enabled {
 			t.Errorf("%v: %s", pl.Rung, pl.Reason)
 		}
 	}
@@ -418,7 +419,7 @@ func TestJumpsAgainstTraps(t *testing.T) {
 	for _, location := range []string{"libsqlite3*:*", "libsqlite3*:*%return", "libsqlite3*:* libsqlite3*:*%return"} {
 		want, _ := count(location, breakpoint.Slot)
 		got, jumps := count(location, breakpoint.Auto)
-		if d := cmp.Diff(want, got); d != "" || len(want) < 100 || jumping && jumps < len(want)/10 {
+		if d := cmp.Diff(want, got); d != "" || len(want) < 100 || jump.Enabled && jumps < len(want)/10 {
 			t.Errorf("%s: %d places hit, %d jumps, traps and jumps differ: %s", location, len(want), jumps, d)
 		}
 		t.Logf("%s: %d places hit, %d jumps", location, len(want), jumps)
@@ -450,7 +451,7 @@ func goAll(t *testing.T, name, rounds string, even []string) {
 		t.Fatal(err)
 	}
 	all := name + ":*"
-	if !jumping { // it would take a minute
+	if !jump.Enabled { // it would take a minute
 		all, even = name+":main.*", even[:1]
 	}
 	for range pace(2, 1) {
@@ -494,7 +495,7 @@ func timeAll(t *testing.T, path, rounds, all, often, want string) map[string]uin
 	ended := register(t, s, ProbeSpec{Location: all + "%return", Pending: true})
 	h := openHandler(t, s, HandlerSpec{Name: "latency"})
 	timed := h.Info().Where == handler.Tracee // else it would take minutes
-	if jumping && !timed && haveStacks() {
+	if jump.Enabled && !timed && haveStacks() {
 		t.Errorf("calls are timed in the %v: %s", h.Info().Where, h.Info().Why)
 	}
 	if timed {
@@ -529,7 +530,7 @@ func TestGoGrows(t *testing.T) {
 		s := attach(t, p.pid)
 		body := register(t, s, ProbeSpec{Location: "main.deep", Rung: rung})
 		first := register(t, s, ProbeSpec{Location: "main.deep+0", Rung: rung})
-		if pl := s.Placements(body); rung == breakpoint.Auto && jumping && !isJump(pl[0].Rung) {
+		if pl := s.Placements(body); rung == breakpoint.Auto && jump.Enabled && !isJump(pl[0].Rung) {
 			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
 		}
 		p.goOn()
@@ -553,7 +554,7 @@ func TestGoFaults(t *testing.T) {
 		p := launch(t, "gopanic", rounds)
 		s := attach(t, p.pid, Options{Resident: resident})
 		id := register(t, s, ProbeSpec{Location: "main.touch"})
-		if pl := s.Placements(id); jumping && !isJump(pl[0].Rung) {
+		if pl := s.Placements(id); jump.Enabled && !isJump(pl[0].Rung) {
 			t.Errorf("%v: %s", pl[0].Rung, pl[0].Reason)
 		}
 		if resident {
@@ -600,7 +601,7 @@ func goPreempt(t *testing.T, name string) {
 	}
 	for _, pl := range s.Placements(id) {
 		// On amd64 it saves the flags in its third instruction, which no jump displaces.
-		if pl.Hits > 0 && jumping && hostISA().MinInst() == 4 && !isJump(pl.Rung) {
+		if pl.Hits > 0 && jump.Enabled && hostISA().MinInst() == 4 && !isJump(pl.Rung) {
 			t.Errorf("%+v", pl)
 		}
 	}
@@ -613,21 +614,21 @@ func goPreempt(t *testing.T, name string) {
 // process has ended while memory for them was asked for, which lets tasks run.
 func TestUpgradeOfGone(t *testing.T) {
 	needsJumping(t)
-	jumping = false
-	defer func() { jumping = true }()
+	jump.Enabled = false
+	defer func() { jump.Enabled = true }()
 	p := launch(t, "threads", "3", "1000", "0")
 	s := attach(t, p.pid).(*session)
 	register(t, s, ProbeSpec{Location: "work"})
-	jumping = true
+	jump.Enabled = true
 	err := s.loop.Do(func() error {
 		proc := s.loop.Procs[p.pid]
 		var sites []*breakpoint.Site
-		for _, pr := range s.probes {
-			for _, pl := range pr.places {
-				sites, pl.site = append(sites, pl.site), nil
+		for _, pr := range s.plant.Probes {
+			for _, pl := range pr.Places {
+				sites, pl.Site = append(sites, pl.Site), nil
 			}
 		}
-		return s.upgrade(proc, sites)
+		return s.jump.Upgrade(proc, sites)
 	})
 	if !ptrace.IsGone(err) {
 		t.Errorf("%v, not that it is gone", err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -49,7 +50,7 @@ func TestLife(t *testing.T) {
 				switch {
 				case follow:
 					hits = c.all
-				case rung == breakpoint.Auto && jumping && (args[0] == "clonevm" || args[0] == "vfork"):
+				case rung == breakpoint.Auto && jump.Enabled && (args[0] == "clonevm" || args[0] == "vfork"):
 					hits = c.all // who runs in the process's memory jumps there, too
 				case args[0] == "vfork":
 					hits = c.own / 2
@@ -151,7 +152,7 @@ func TestReleased(t *testing.T) {
 				child = childOf(p.pid)
 				return child != 0 && inRead(child)
 			})
-			clean(t, child, text, caught)
+			isClean(t, child, text, caught)
 			p.goOn()
 			if out, status := p.end(); status != 0 || !strings.Contains(out, "status 0") {
 				t.Errorf("%q, status %d", out, status)

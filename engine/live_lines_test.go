@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -88,7 +89,7 @@ func TestNoLines(t *testing.T) {
 			register(t, s, ProbeSpec{Location: c.where})
 			local := s.(*session)
 			if err := local.loop.Do(func() error {
-				if space := local.loop.Procs[p.pid].Space; local.takeLines() && jumping && space.LinesChecked == (space.NoLines || c.without) {
+				if space := local.loop.Procs[p.pid].Space; local.inproc.TakeLines() && jump.Enabled && space.LinesChecked == (space.NoLines || c.without) {
 					t.Errorf("checked %v, without %v", space.LinesChecked, space.NoLines)
 				}
 				return nil
@@ -112,7 +113,7 @@ func TestLinesOfForks(t *testing.T) {
 		r := leave(t, p, "work")
 		p.goOn()
 		_, status := p.end()
-		if hits := r.hits(t); hits != 2*calls*uint64(children) || status != 0 {
+		if hits := residentHits(t, r); hits != 2*calls*uint64(children) || status != 0 {
 			t.Errorf("%d hits of %d children, status %d", hits, children, status)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -40,7 +41,7 @@ func TestLostEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-s.Done()
-			checkLost(t, s, id, rung, gapLost)
+			checkLost(t, s, id, rung, plant.GapLost)
 		})
 		t.Run(name+"/attached", func(t *testing.T) {
 			p := launch(t, "replace", "10")
@@ -51,7 +52,7 @@ func TestLostEnd(t *testing.T) {
 				t.Errorf("%q, status %d", out, status)
 			}
 			<-s.Done()
-			checkLost(t, s, id, rung, gapLost)
+			checkLost(t, s, id, rung, plant.GapLost)
 		})
 	}
 }
@@ -74,10 +75,10 @@ func TestLostKept(t *testing.T) {
 					}
 				}
 				detach(t, s)
-				if pl := s.Placements(id); rung != breakpoint.Hardware && pl[0].Gap != gapLost {
+				if pl := s.Placements(id); rung != breakpoint.Hardware && pl[0].Gap != plant.GapLost {
 					t.Errorf("%+v", pl)
 				}
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 				p.goOn()
 				p.goOn()
 				if out, status := p.end(); status != 0 || !strings.HasSuffix(out, "calls 30\n") {
@@ -116,7 +117,7 @@ func TestLostAgain(t *testing.T) {
 			was := s.Placements(id)[0].Rung
 			p.goOn()
 			asleep(t, p.pid, s, id, 10)
-			gap := gapAgain
+			gap := plant.GapAgain
 			if rung == breakpoint.Hardware {
 				gap = ""
 			}

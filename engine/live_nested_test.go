@@ -12,9 +12,9 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
-	"github.com/ptracer/ptracer/symbols"
 )
 
 // runs has a command run under a session, from its start.
@@ -84,7 +84,7 @@ func TestLeakSanitizer(t *testing.T) {
 				if numbers.ReplaceAllString(out, "N") != numbers.ReplaceAllString(string(want), "N") || code != cmd.ProcessState.ExitCode() {
 					t.Errorf("status %d, want %d, %s, want %s", code, cmd.ProcessState.ExitCode(), out, want)
 				}
-				if n := s.Hits(1); n < 1000 || rung == breakpoint.Auto && jumping && n != said(t, out, "calls") {
+				if n := s.Hits(1); n < 1000 || rung == breakpoint.Auto && jump.Enabled && n != said(t, out, "calls") {
 					t.Errorf("%d hits", n)
 				}
 				// The second time it may still be away.
@@ -163,20 +163,5 @@ func TestGoTracer(t *testing.T) {
 	}
 	if texts := told(t, s, event.Warning); len(texts) != 0 {
 		t.Errorf("told %q", texts)
-	}
-}
-
-// TestGoCalls has sites on the calls of Go programs only where these trace.
-func TestGoCalls(t *testing.T) {
-	for name, want := range map[string]int{"gotracer": 1, "gowork": 0} {
-		f, err := symbols.Open(fixture.Path(t, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		s := &session{isa: hostISA()}
-		if at := s.goCallsIn(&symbols.Module{File: f}); len(at) != want {
-			t.Errorf("%s: %v", name, at)
-		}
 	}
 }

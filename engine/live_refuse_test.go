@@ -260,7 +260,7 @@ func TestRecover(t *testing.T) {
 			s := attach(t, p.pid)
 			id := register(t, s, ProbeSpec{Location: k.where})
 			detach(t, s)
-			clean(t, p.pid, text, caught)
+			isClean(t, p.pid, text, caught)
 			p.goOn()
 			if out, status := p.end(); out != want || status != 0 || s.Hits(id) != 0 {
 				t.Errorf("%q, status %d, want %q", out, status, want)

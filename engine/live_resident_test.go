@@ -18,6 +18,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
@@ -58,8 +60,8 @@ func left(t testing.TB, p *running, s Session) *Resident {
 
 func (p *running) killed() { _ = syscall.Kill(p.pid, syscall.SIGKILL) }
 
-// hits are all hits of what was left.
-func (r *Resident) hits(t testing.TB) (n uint64) {
+// residentHits are all hits of what was left.
+func residentHits(t testing.TB, r *Resident) (n uint64) {
 	t.Helper()
 	places, err := r.Placements()
 	if err != nil {
@@ -76,7 +78,7 @@ func (r *Resident) hits(t testing.TB) (n uint64) {
 func TestResident(t *testing.T) {
 	eachJumpProgram(t, func(t *testing.T, p *running, where string) func() uint64 {
 		r := leave(t, p, where)
-		return func() uint64 { return r.hits(t) }
+		return func() uint64 { return residentHits(t, r) }
 	})
 }
 
@@ -100,7 +102,7 @@ func TestResidentStop(t *testing.T) {
 			}
 			for range pace(20, 4) {
 				r := leave(t, p, c.where)
-				until(t, "hits", func() bool { return r.hits(t) > 1000 })
+				until(t, "hits", func() bool { return residentHits(t, r) > 1000 })
 				if err := r.Collect(); !errors.Is(err, ErrResident) {
 					t.Fatalf("collected while it runs: %v", err)
 				}
@@ -111,10 +113,10 @@ func TestResidentStop(t *testing.T) {
 					}
 					t.Fatal(err)
 				}
-				if clean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {
+				if isClean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {
 					t.Fatal("it is still there")
 				}
-				if r.hits(t) < 1000 {
+				if residentHits(t, r) < 1000 {
 					t.Error("the hits are gone")
 				}
 				if err := r.Collect(); err != nil {
@@ -141,15 +143,15 @@ func TestResidentOfUser(t *testing.T) {
 	until(t, "glibc's handlers for threads", func() bool { return field(p.pid, "SigCgt") != caught })
 	caught = field(p.pid, "SigCgt")
 	r := leave(t, p, "work")
-	until(t, "hits", func() bool { return r.hits(t) > 1000 })
+	until(t, "hits", func() bool { return residentHits(t, r) > 1000 })
 	if list, err := Residents(); err != nil || !slices.ContainsFunc(list, func(x *Resident) bool { return x.PID == p.pid }) {
 		t.Errorf("it is not among those that have probes: %v, %v", list, err)
 	}
 	if err := r.Stop(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	clean(t, p.pid, text, caught)
-	if r.hits(t) < 1000 {
+	isClean(t, p.pid, text, caught)
+	if residentHits(t, r) < 1000 {
 		t.Error("the hits are gone")
 	}
 	if err := r.Collect(); err != nil {
@@ -168,10 +170,10 @@ func TestResidentRefuses(t *testing.T) {
 	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: ActionTell}} {
 		s = attach(t, p.pid, Options{Resident: true})
 		id := register(t, s, spec)
-		if err := s.Leave(); !errors.Is(err, errNothing) {
+		if err := s.Leave(); !errors.Is(err, resident.ErrNothing) {
 			t.Errorf("%+v: %v", spec, err)
 		}
-		if pl := s.Placements(id); len(pl) != 1 || !errors.Is(pl[0].Err, errNeedsUs) {
+		if pl := s.Placements(id); len(pl) != 1 || !errors.Is(pl[0].Err, resident.ErrNeedsUs) {
 			t.Errorf("%+v: placements %+v", spec, pl)
 		}
 	}
@@ -189,8 +191,8 @@ func TestResidentRefuses(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	p.goOn()
-	if out, status := p.end(); status != 0 || r.hits(t) != 10 {
-		t.Errorf("%d hits, %q, status %d", r.hits(t), out, status)
+	if out, status := p.end(); status != 0 || residentHits(t, r) != 10 {
+		t.Errorf("%d hits, %q, status %d", residentHits(t, r), out, status)
 	}
 }
 
@@ -229,8 +231,8 @@ func TestResidentHandlers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !strings.Contains(b.String(), "800 values") || !strings.Contains(b.String(), "400 hits") || !strings.Contains(b.String(), "1600 values") || r.hits(t) != 1600+1600 {
-		t.Errorf("%d hits\n%s", r.hits(t), b.String())
+	if !strings.Contains(b.String(), "800 values") || !strings.Contains(b.String(), "400 hits") || !strings.Contains(b.String(), "1600 values") || residentHits(t, r) != 1600+1600 {
+		t.Errorf("%d hits\n%s", residentHits(t, r), b.String())
 	}
 }
 
@@ -245,14 +247,14 @@ func TestResidentGDB(t *testing.T) {
 	p := launch(t, "threads", "2", "100000000000")
 	r := leave(t, p, "work")
 	p.goOn()
-	until(t, "hits", func() bool { return r.hits(t) > 1000 })
+	until(t, "hits", func() bool { return residentHits(t, r) > 1000 })
 	out, err := exec.Command(gdb, "-nx", "-batch", "-ex", "set debuginfod enabled off", "-p", strconv.Itoa(p.pid),
 		"-ex", "break work", "-ex", "continue", "-ex", "bt", "-ex", "detach").CombinedOutput()
 	if err != nil || !regexp.MustCompile(`(?m)^#0 .*work`).Match(out) || !regexp.MustCompile(`(?m)^#\d .*clone|start_thread`).Match(out) {
 		t.Errorf("gdb: %v\n%s", err, out)
 	}
-	n := r.hits(t)
-	until(t, "hits after gdb", func() bool { return r.hits(t) > n+1000 })
+	n := residentHits(t, r)
+	until(t, "hits after gdb", func() bool { return residentHits(t, r) > n+1000 })
 	if err := r.Stop(10 * time.Second); err != nil {
 		t.Error(err)
 	}
@@ -341,7 +343,7 @@ func TestSignalled(t *testing.T) {
 				code := make([]byte, len(call))
 				return proc.Space.Memory.Read(arch.Addr(v)-arch.Addr(len(call)), code) == nil && bytes.Equal(code, call)
 			}
-			places := unwind.Signalled(s.isa, stackWords(proc.Space, stacks, arch.Addr(r[s.isa.SPReg()]), 256<<10))
+			places := unwind.Signalled(s.isa, jump.StackWords(proc.Space, stacks, arch.Addr(r[s.isa.SPReg()]), 256<<10))
 			if !slices.ContainsFunc(places, behindCall) || s.isa.MinInst() == 1 && len(places) != 1 {
 				t.Errorf("%#x", places)
 			}
@@ -356,7 +358,7 @@ func TestSignalled(t *testing.T) {
 // and that has gone: that is said beside its count, also behind Stop.
 func TestResidentGaps(t *testing.T) {
 	needsJumps(t)
-	for _, c := range []struct{ put, gap string }{{"", ""}, {"trap", gapUnder}, {"code", gapLost}} {
+	for _, c := range []struct{ put, gap string }{{"", ""}, {"trap", plant.GapUnder}, {"code", plant.GapLost}} {
 		p := launch(t, "loop", "100000000", "50")
 		mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.pid), os.O_RDWR, 0)
 		if err != nil {
@@ -364,7 +366,7 @@ func TestResidentGaps(t *testing.T) {
 		}
 		defer mem.Close()
 		r := leave(t, p, "work") // before it goes on: nothing is hit
-		pl := r.note.Probes[0].Places[0]
+		pl := r.Note.Probes[0].Places[0]
 		code := slices.Clone(pl.Patch)
 		switch c.put {
 		case "trap":
@@ -396,7 +398,7 @@ func TestResidentSpoiled(t *testing.T) {
 	needsJumps(t)
 	p := launch(t, "loop", "100000000", "1000")
 	r := leave(t, p, "loop:work")
-	path := filepath.Join(r.store.Dir(), "maps-1")
+	path := filepath.Join(r.Store.Dir(), "maps-1")
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -409,7 +411,7 @@ func TestResidentSpoiled(t *testing.T) {
 	if _, err := r.Placements(); !errors.Is(err, resident.ErrNote) {
 		t.Errorf("no maps: %v", err)
 	}
-	_, err = unlessShortened(func() (byte, error) {
+	_, err = resident.UnlessShortened(func() (byte, error) {
 		mem, err := syscall.Mmap(int(f.Fd()), 0, 1, syscall.PROT_READ, syscall.MAP_SHARED)
 		if err != nil {
 			t.Fatal(err)
@@ -420,7 +422,7 @@ func TestResidentSpoiled(t *testing.T) {
 		}
 		return mem[0], nil
 	})
-	if !errors.Is(err, errShortened) {
+	if !errors.Is(err, resident.ErrShortened) {
 		t.Errorf("shortened: %v", err)
 	}
 }

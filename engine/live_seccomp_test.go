@@ -16,9 +16,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
-	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/remote"
-	"github.com/ptracer/ptracer/engine/internal/tasks"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
@@ -372,34 +370,5 @@ func TestSealedMany(t *testing.T) {
 	}
 	if err := h.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestNewsPlace is about where the table of threads has room for news.
-func TestNewsPlace(t *testing.T) {
-	s := &session{loop: tasks.New(nil)}
-	s.loop.Tasks[7] = &inferior.Task{}
-	news := func(list ...uint64) (b []byte) { // pointer, ids, ...
-		b = make([]byte, 8*len(list))
-		for i, v := range list {
-			putLe64(b[8*i:], v)
-		}
-		return b
-	}
-	const alive, dead = 5<<32 | 7, 5<<32 | 8
-	for _, c := range []struct {
-		places []byte
-		want   int
-	}{
-		{news(0, 0, 0, 0), 0},
-		{news(1, alive, 0, 0), 16},
-		{news(0, 0, 2, alive), 16},
-		{news(1, dead, 2, 0), 16},
-		{news(1, alive, 3, dead), 16},
-		{news(1, alive, 3, 0), -1}, // that one asks
-	} {
-		if off := s.newsPlace(c.places, 2); off != c.want {
-			t.Errorf("%v: %d, want %d", c.places, off, c.want)
-		}
 	}
 }

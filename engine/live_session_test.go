@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -210,7 +211,7 @@ func TestCallSkips(t *testing.T) {
 			} else {
 				var ret [8]byte
 				fail = h.ReadMemory(addrOf(r[s.ISA().SPReg()]), ret[:])
-				r[10], r[16] = 7, le64(ret[:])
+				r[10], r[16] = 7, binary.LittleEndian.Uint64(ret[:])
 				r[s.ISA().SPReg()] += 8
 			}
 			h.SetRegisters(r)

@@ -7,6 +7,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 )
 
 // inShared is the function that the fixture "shared" has in memory where no patch can be.
@@ -66,7 +67,7 @@ func TestSharedRefused(t *testing.T) {
 	for {
 		id, err := s.Register(ProbeSpec{Location: inShared})
 		if err != nil {
-			if !errors.Is(err, breakpoint.ErrRefused) || !errors.Is(err, ErrDebug) {
+			if !errors.Is(err, breakpoint.ErrRefused) || !errors.Is(err, watch.ErrDebug) {
 				t.Errorf("all in use: %v", err)
 			}
 			break
@@ -91,7 +92,7 @@ func TestSharedLeft(t *testing.T) {
 	s := attach(t, p.pid)
 	register(t, s, ProbeSpec{Location: inShared})
 	detach(t, s)
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	p.goOn()
 	if out, status := p.end(); status != 0 || said(t, out, "bad") != 0 {
 		t.Errorf("%q, status %d", out, status)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os/exec"
 	"testing"
@@ -79,7 +80,7 @@ func mainModule(t *testing.T, s Session) (m *symbols.Module) {
 	t.Helper()
 	if err := s.(*session).loop.Do(func() error {
 		for _, p := range s.(*session).loop.Procs {
-			m = s.(*session).modules(p)[0]
+			m = p.Objects()[0]
 		}
 		return nil
 	}); err != nil {
@@ -142,7 +143,7 @@ func jumpsTo(h Hit, at arch.Addr) (arch.Addr, bool) {
 	case x86asm.Mem:
 		var p [8]byte
 		err := h.ReadMemory(arch.Addr(reg(a.Base)+reg(a.Index)*uint64(a.Scale)+uint64(a.Disp)), p[:])
-		return arch.Addr(le64(p[:])), err == nil && a.Base != x86asm.RIP
+		return arch.Addr(binary.LittleEndian.Uint64(p[:])), err == nil && a.Base != x86asm.RIP
 	}
 	return 0, false
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -133,7 +134,7 @@ const hangs = 100 * time.Second
 // pace is n, or less where a hit takes long: on an emulated CPU, as in the arm64 lane, and
 // at the traps that stand in for jumps in the race detector's.
 func pace[T any](n, slow T) T {
-	if runtime.GOARCH == "arm64" || !jumping {
+	if runtime.GOARCH == "arm64" || !jump.Enabled {
 		return slow
 	}
 	return n

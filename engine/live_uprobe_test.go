@@ -15,20 +15,21 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// uprobe is one of the kernel's, on a place in a file, in one process. It counts.
-type uprobe struct {
+// kernelProbe is one of the kernel's, on a place in a file, in one process. It counts.
+type kernelProbe struct {
 	t  testing.TB
 	fd int
 }
 
 // newUprobe plants one at an offset from a function.
-func newUprobe(t testing.TB, pid int, path, function string, off arch.Addr) *uprobe {
+func newUprobe(t testing.TB, pid int, path, function string, off arch.Addr) *kernelProbe {
 	t.Helper()
 	kind, err := os.ReadFile("/sys/bus/event_source/devices/uprobe/type")
 	if err != nil {
@@ -48,12 +49,12 @@ func newUprobe(t testing.TB, pid int, path, function string, off arch.Addr) *upr
 	if err != nil {
 		skip.Missing(t, fmt.Sprintf("the right to use uprobes (%v)", err))
 	}
-	u := &uprobe{t, fd}
+	u := &kernelProbe{t, fd}
 	t.Cleanup(u.goes)
 	return u
 }
 
-func (u *uprobe) hits() uint64 {
+func (u *kernelProbe) hits() uint64 {
 	var b [8]byte
 	if _, err := unix.Read(u.fd, b[:]); err != nil {
 		u.t.Fatal(err)
@@ -61,7 +62,7 @@ func (u *uprobe) hits() uint64 {
 	return binary.NativeEndian.Uint64(b[:])
 }
 
-func (u *uprobe) goes() {
+func (u *kernelProbe) goes() {
 	if u.fd >= 0 {
 		unix.Close(u.fd)
 		u.fd = -1
@@ -151,12 +152,12 @@ func uprobeComes(t *testing.T, name string, rung breakpoint.Rung, off arch.Addr)
 	beside(t, p, place, newUprobe(t, p.pid, fixture.Path(t, name), "work", off), patched)
 	detach(t, s)
 	p.lives()
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	return true
 }
 
 // beside has a uprobe count beside a probe, at the same place or not, and go.
-func beside(t *testing.T, p *running, place func() Placement, u *uprobe, same bool) {
+func beside(t *testing.T, p *running, place func() Placement, u *kernelProbe, same bool) {
 	t.Helper()
 	until(t, "the uprobe's hits", func() bool { return p.lives() && u.hits() >= 20 })
 	was := place()
@@ -164,7 +165,7 @@ func beside(t *testing.T, p *running, place func() Placement, u *uprobe, same bo
 	if !same {
 		until(t, "hits beside the uprobe", func() bool { return p.lives() && place().Hits >= was.Hits+20 })
 	} else if jump {
-		until(t, "a word on the uprobe", func() bool { return place().Gap == gapUnder })
+		until(t, "a word on the uprobe", func() bool { return place().Gap == plant.GapUnder })
 	}
 	u.goes()
 	until(t, "hits behind the uprobe", func() bool { return p.lives() && place().Hits >= was.Hits+50 })

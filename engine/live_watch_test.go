@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/guard"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 )
 
 // TestHardware counts by debug registers, in threads that are there and that
@@ -40,7 +41,7 @@ func TestHardwareFull(t *testing.T) {
 	p := launch(t, "hot", "sha256", "2")
 	s := attach(t, p.pid)
 	id := register(t, s, ProbeSpec{Location: "sha256", Rung: breakpoint.Hardware})
-	if _, err := s.Register(ProbeSpec{Location: "sha256+*", Rung: breakpoint.Hardware}); !errors.Is(err, ErrDebug) {
+	if _, err := s.Register(ProbeSpec{Location: "sha256+*", Rung: breakpoint.Hardware}); !errors.Is(err, watch.ErrDebug) {
 		t.Errorf("error %v", err)
 	}
 	more := register(t, s, ProbeSpec{Location: "compare", Rung: breakpoint.Hardware})
@@ -74,7 +75,7 @@ func TestForeignFull(t *testing.T) {
 	id = register(t, s, ProbeSpec{Location: "sha256+*"})
 	full := 0
 	for _, pl := range s.Placements(id)[:many] {
-		if errors.Is(pl.Err, ErrDebug) && errors.Is(pl.Err, breakpoint.ErrForeign) {
+		if errors.Is(pl.Err, watch.ErrDebug) && errors.Is(pl.Err, breakpoint.ErrForeign) {
 			full++
 		} else if pl.Err != nil || pl.Rung != breakpoint.Hardware {
 			t.Errorf("%+v", pl)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
 // TestWrapperGate finds the gate in the syscall() of each libc: a jump, behind which a
@@ -20,12 +22,12 @@ func TestWrapperGate(t *testing.T) {
 		err := se.loop.Do(func() error {
 			proc := se.loop.Procs[p.pid]
 			for _, site := range proc.Space.Table.Sites() {
-				pl := gateOf(site)
-				if pl == nil || pl.aside == 0 {
+				pl := probe.GateOf(site)
+				if pl == nil || pl.Aside == 0 {
 					continue
 				}
 				gates = append(gates, site)
-				if site.Jumps() != jumping {
+				if site.Jumps() != jump.Enabled {
 					return fmt.Errorf("the gate at %v jumps: %v, %s", site.Addr, site.Jumps(), site.Reason)
 				}
 			}

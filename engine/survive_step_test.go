@@ -17,6 +17,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -66,7 +68,7 @@ func plantOnce(pid int, where string) error {
 		return err
 	}
 	_, err = s.Register(ProbeSpec{Location: where})
-	if h, err2 := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee}); err2 == nil && jumping {
+	if h, err2 := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee}); err2 == nil && jump.Enabled {
 		_, err2 = s.Register(ProbeSpec{Location: where, Handler: h})
 		err = errors.Join(err, err2)
 	}
@@ -199,7 +201,7 @@ func (v *steady) clean(when string) {
 	v.t.Helper()
 	v.hold()
 	defer v.tell('r')
-	clean(v.t, v.pid, v.text, v.caught)
+	isClean(v.t, v.pid, v.text, v.caught)
 	now := mapsOf(v.t, v.pid)
 	if v.where == "work" && now != v.maps || strings.Contains(now, "memfd:ptracer") {
 		v.t.Errorf("%s: mappings that were not there:\n%s", when, newLines(v.maps, now))
@@ -314,7 +316,7 @@ func (v *steady) inArea() bool {
 		}
 		pc, _ := strconv.ParseUint(strings.TrimPrefix(words[len(words)-1], "0x"), 16, 64)
 		list, _ := procfs.Maps(v.pid)
-		if m := mappingOf(list, region{addr: arch.Addr(pc), size: 1}); m != nil && m.Path == "" && m.Perm == "r-xp" {
+		if m := inproc.MappingOf(list, inproc.Region{Addr: arch.Addr(pc), Size: 1}); m != nil && m.Path == "" && m.Perm == "r-xp" {
 			return true
 		}
 	}

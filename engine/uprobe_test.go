@@ -2,54 +2,15 @@ package engine
 
 import (
 	"errors"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/internal/skip"
 )
-
-// The kernel refuses all places for the sake of one: the others are attached all
-// the same, and nobody is tried again for another error.
-func TestAttachMost(t *testing.T) {
-	for _, bad := range [][]uint64{nil, {0}, {6}, {2, 3}, {0, 1, 2, 3, 4, 5, 6}} {
-		places, locs := make([]*placement, 7), make([]kernel.Location, 7)
-		for i := range places {
-			places[i], locs[i].Offset = &placement{}, uint64(i)
-		}
-		attached := map[uint64]int{}
-		err := attachMost(places, locs, func(list []kernel.Location) (*kernel.Link, error) {
-			for _, l := range list {
-				if slices.Contains(bad, l.Offset) {
-					return nil, notSupp
-				}
-			}
-			for _, l := range list {
-				attached[l.Offset]++
-			}
-			return &kernel.Link{}, nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
-		for i, pl := range places {
-			isBad := slices.Contains(bad, uint64(i))
-			if isBad != errors.Is(pl.err, errInstruction) || !isBad && attached[uint64(i)] != 1 {
-				t.Errorf("%v: place %d: %v, attached %d times", bad, i, pl.err, attached[uint64(i)])
-			}
-		}
-	}
-	n := 0
-	places := []*placement{{}, {}}
-	err := attachMost(places, make([]kernel.Location, 2), func([]kernel.Location) (*kernel.Link, error) { n++; return nil, syscall.EPERM })
-	if !errors.Is(err, syscall.EPERM) || n != 1 || !errors.Is(places[1].err, syscall.EPERM) {
-		t.Errorf("%v after %d tries, %v", err, n, places[1].err)
-	}
-}
 
 // TestKernelEveryInstruction has uprobes on all instructions of hot functions where
 // the kernel can have one: the program does what it does without, and as many hits
@@ -77,7 +38,7 @@ func TestKernelEveryInstruction(t *testing.T) {
 				switch {
 				case pl.Err == nil:
 					sum += ours[pl.Name]
-				case !errors.Is(pl.Err, errInstruction):
+				case !errors.Is(pl.Err, uprobe.ErrInstruction):
 					t.Errorf("%s: %v", pl.Name, pl.Err)
 				}
 			}

@@ -49,8 +49,16 @@ func (m *Module) At(a arch.Addr) *Module {
 // Has reports whether an address can be of the object's code. Of a Part that is what is
 // mapped: what lies elsewhere is something else's.
 func (m *Module) Has(a arch.Addr) bool {
-	return !m.Part || slices.ContainsFunc(m.Ranges, func(r procfs.Mapping) bool { return r.Contains(a) })
+	return !m.Part || m.Mapped(a)
 }
+
+// Mapped reports whether an address lies in what is mapped of the file.
+func (m *Module) Mapped(a arch.Addr) bool {
+	return slices.ContainsFunc(m.Ranges, func(r procfs.Mapping) bool { return r.Contains(a) })
+}
+
+// Base is the last element of the file's path.
+func (m *Module) Base() string { return filepath.Base(m.Path) }
 
 // Vaddr is the address in the file of one in the process.
 func (m Module) Vaddr(a arch.Addr) arch.Addr { return a - m.Bias }
@@ -61,12 +69,6 @@ func (m Module) Runtime(vaddr arch.Addr) arch.Addr { return vaddr + m.Bias }
 // Modules lists the ELF objects of pid, given its mappings, by ascending
 // address. Those that can't be opened are left out, and why is told by the
 // error; files that are no ELF objects are left out silently.
-func Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
-	var c Cache
-	return c.Modules(pid, maps)
-}
-
-// Modules does what the function Modules does, with files of c.
 func (c *Cache) Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
 	var mods []Module
 	var errs []error

@@ -230,7 +230,7 @@ func TestModulesOfGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Wait()
-	mods, err := Modules(pid, maps)
+	mods, err := new(Cache).Modules(pid, maps)
 	if err == nil || len(mods) != 0 {
 		t.Errorf("%v, %v", mods, err)
 	}

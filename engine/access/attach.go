@@ -28,6 +28,7 @@ var (
 	ErrNamespace  = failure.Kind("it runs in another user namespace", fs.ErrPermission)
 	ErrWaited     = errors.New("this process waits for it already, and would get its stops")
 	ErrMachine    = failure.Kind("not of this CPU's instruction set", errors.ErrUnsupported)
+	ErrResident   = errors.New("there are resident probes in it")
 	ErrFollowed   = errors.New("ptracer itself is being traced, and its children with it")
 )
 
@@ -130,6 +131,12 @@ func ExplainOwn(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%s): end that tracer, or have it not follow children", ErrFollowed, byWhom(tracer))
+}
+
+// Resident says what to do about resident probes that are in a process.
+func Resident(pid int) error {
+	return &Error{PID: pid, Reason: ErrResident,
+		Help: fmt.Sprintf("'ptracer read %d' tells what they have found out, 'ptracer stop %d' takes them out", pid, pid)}
 }
 
 // Explain turns the kernel's refusal into a reason and a remedy.

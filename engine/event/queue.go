@@ -20,6 +20,9 @@ const lag = 2 * time.Millisecond
 // consumers. It is bounded: the thread never waits, what does not fit is counted
 // and told.
 type Queue struct {
+	// Clock is what Tell takes the time from, ns.
+	Clock func() int64
+
 	mu      sync.Mutex
 	ring    []Event // grows up to most
 	head, n int
@@ -47,6 +50,14 @@ func (q *Queue) grow() {
 		ring[i] = q.ring[(q.head+i)%len(q.ring)]
 	}
 	q.ring, q.head = ring, 0
+}
+
+// Tell is Put for an event of now, if it has no time yet.
+func (q *Queue) Tell(e *Event, urgent bool) {
+	if e.Time == 0 {
+		e.Time = q.Clock()
+	}
+	q.Put(e, urgent)
 }
 
 // Put adds a copy of e; urgent wakes the consumer at once. A stop is never

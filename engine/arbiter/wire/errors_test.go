@@ -56,7 +56,7 @@ var exported = map[string]error{
 
 	"access.ErrCapability": access.ErrCapability, "access.ErrCycle": access.ErrCycle, "access.ErrFollowed": access.ErrFollowed,
 	"access.ErrKernel": access.ErrKernel, "access.ErrMachine": access.ErrMachine, "access.ErrNamespace": access.ErrNamespace,
-	"access.ErrOtherUser": access.ErrOtherUser, "access.ErrSelf": access.ErrSelf, "access.ErrTraced": access.ErrTraced,
+	"access.ErrOtherUser": access.ErrOtherUser, "access.ErrResident": access.ErrResident, "access.ErrSelf": access.ErrSelf, "access.ErrTraced": access.ErrTraced,
 	"access.ErrUndumpable": access.ErrUndumpable, "access.ErrWaited": access.ErrWaited, "access.ErrYama": access.ErrYama,
 	"access.ErrZombie": access.ErrZombie, "event.ErrEnded": event.ErrEnded,
 

@@ -247,3 +247,15 @@ func (t *Task) Flush() error {
 
 // Leader is the task whose id is the process's, or nil if it has exited first.
 func (p *Process) Leader() *Task { return p.Tasks[p.PID] }
+
+// Restart has a system call that a stop has ended begin again when the task goes on.
+func (t *Task) Restart() error {
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	if again := *r; ptrace.Restart(&again) {
+		t.SetRegs(&again)
+	}
+	return nil
+}

@@ -31,6 +31,20 @@ var (
 	PageMagic    = Part{PageSize - 8, 8}      // that it is such a page
 )
 
+// Marks of PageOwner: why what is in a space stays there.
+const (
+	MarkResident = 0x746e656469736572 // "resident": its probes outlive their tracer
+	MarkAside    = 0x6564697361206f67 // "go aside": a session's, which is to come back
+)
+
+// Mark is the mark of a space, 0 for none.
+func (s *Space) Mark() uint64 {
+	if mark, ok := s.Word(PageOwner); ok && (mark == MarkResident || mark == MarkAside) {
+		return mark
+	}
+	return 0
+}
+
 // Regions is how many regions the page has room for.
 const Regions = 128
 

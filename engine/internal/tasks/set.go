@@ -77,6 +77,9 @@ func New(d Decider) *Set {
 		early: map[int]early{}, placed: make(chan struct{})}
 }
 
+// Warn tells of what goes wrong.
+func (s *Set) Warn(p *inferior.Process, format string, args ...any) { s.d.Warn(p, format, args...) }
+
 // Add makes a task known. A fresh one has not had its first stop.
 func (s *Set) Add(p *inferior.Process, tid int, fresh bool) *inferior.Task {
 	t := &inferior.Task{TID: tid, Process: p, Fresh: fresh, Hold: p.Hold}

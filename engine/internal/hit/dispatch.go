@@ -1,0 +1,79 @@
+package hit
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
+)
+
+// A site on a system call of the program's own has that in its slot, from where it would
+// come back. So it is entered from there with that off, too, and from its entry on it is
+// the program's: it goes on, or is made again, where the program has it.
+
+// passDispatched is pass at a system call in a space where some come back.
+func (x *Hits) passDispatched(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
+	t.SetPC(site.Resume)
+	if blocked {
+		t.Hold++
+		err := x.guard.Repair(t)
+		if t.Hold--; err != nil || t.State != inferior.Stopped {
+			return err
+		}
+	}
+	return x.PassCall(t, site)
+}
+
+// PassCall lets a task that stands at the slot of a system call go on.
+func (x *Hits) PassCall(t *inferior.Task, site *breakpoint.Site) error {
+	d, err := remote.DispatchOf(t)
+	if err != nil || !t.Process.Space.Dispatches || !x.lets(t, d, site.End()) {
+		return errors.Join(err, x.loop.Resume(t, 0))
+	}
+	if err := remote.Undispatch(t); err != nil {
+		return err
+	}
+	if err := t.Flush(); err != nil {
+		return errors.Join(err, remote.Redispatch(t))
+	}
+	if err := ptrace.Syscall(t.TID, 0); err != nil {
+		return errors.Join(err, remote.Redispatch(t))
+	}
+	stop, err := x.loop.Next(t)
+	if err != nil {
+		return err
+	}
+	if err := remote.Redispatch(t); err != nil && !ptrace.IsGone(err) {
+		return err
+	}
+	switch stop.Kind {
+	case ptrace.SyscallStop:
+		r, err := t.Regs()
+		if err != nil {
+			return err
+		}
+		const enosys = 38 // what its entry has as the result
+		after := *r
+		ptrace.SyscallReturn(&after, ^uint64(enosys-1), site.End())
+		t.SetRegs(&after)
+	case ptrace.Trap, ptrace.Group: // it comes to the site again
+		if err := x.xol.LeaveSlot(t, true); err != nil {
+			return err
+		}
+	}
+	return x.loop.Decide(t, stop)
+}
+
+// lets is whether a task's call that ends at an address would be made: by the range,
+// or by the byte that the program says it with.
+func (x *Hits) lets(t *inferior.Task, d ptrace.Dispatch, end arch.Addr) bool {
+	if !d.On() || uint64(end)-d.Offset < d.Len {
+		return d.On()
+	}
+	const allow = 0 // SYSCALL_DISPATCH_FILTER_ALLOW
+	var b [1]byte
+	return d.Selector != 0 && t.Process.Space.Memory.Read(arch.Addr(d.Selector), b[:]) == nil && b[0] == allow
+}

@@ -1,0 +1,72 @@
+package hit
+
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/unwind"
+)
+
+// env is where a handler runs in the engine: a stopped task at a probe. It is
+// an interp.Env.
+type env struct {
+	s     *Hits
+	t     *inferior.Task
+	p     *probe.Placement
+	regs  *arch.Regs
+	print func(string) // nil: an event
+	stack unwind.Walker
+}
+
+func (e *env) enter(s *Hits, t *inferior.Task, p *probe.Placement, regs *arch.Regs) {
+	e.s, e.t, e.p, e.regs = s, t, p, regs
+	e.stack.Begin(s.isa, t.Process.Space.Memory, t.Process.Modules)
+}
+
+// Stack gives the PC and the return addresses.
+func (e *env) Stack(buf []uint64) int { return e.stack.Walk(e.regs, e.p.Top, buf) }
+
+func (e *env) Regs() *arch.Regs { return e.regs }
+
+func (e *env) ReadMemory(addr arch.Addr, buf []byte) error {
+	return e.t.Process.Space.Table.ReadOriginal(addr, buf)
+}
+
+func (e *env) WriteMemory(addr arch.Addr, data []byte) error {
+	return writeAtHit(e.t, addr, data)
+}
+
+func (e *env) Time() uint64 { return uint64(ptrace.Now()) }
+
+func (e *env) BootTime() uint64 { return uint64(ptrace.BootTime()) }
+
+func (e *env) PIDTGID() uint64 { return uint64(e.t.Process.PID)<<32 | uint64(e.t.TID) }
+
+func (e *env) Cookie() uint64 { return e.p.Probe.Spec.Cookie }
+
+func (e *env) FuncIP() uint64 { return uint64(e.p.Addr) }
+
+func (e *env) CPU() int { return max(ptrace.LastCPU(e.t.TID), 0) }
+
+func (e *env) UIDGID() uint64 {
+	st, err := procfs.ReadStatus(e.t.TID)
+	if err != nil {
+		return 0
+	}
+	return uint64(uint32(st.Number("Gid")))<<32 | uint64(uint32(st.Number("Uid")))
+}
+
+func (e *env) Comm() (name [16]byte) {
+	copy(name[:15], procfs.Comm(e.t.TID))
+	return name
+}
+
+func (e *env) Print(text string) {
+	if e.print != nil {
+		e.print(text)
+		return
+	}
+	e.s.printed(e.t, e.p, text)
+}

@@ -1,0 +1,236 @@
+// Package hit decides what a trap or a signal of a task is, tells or handles the hits of probes,
+// and has the task go on.
+package hit
+
+import (
+	"sync/atomic"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/api"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler/interp"
+	"github.com/ptracer/ptracer/engine/internal/find"
+	"github.com/ptracer/ptracer/engine/internal/guard"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
+	"github.com/ptracer/ptracer/engine/internal/watch"
+	"github.com/ptracer/ptracer/engine/internal/xol"
+)
+
+// Hits serves the hits of a session's probes that stop.
+type Hits struct {
+	Stopped atomic.Uint64 // hits that stopped a task
+
+	queue *event.Queue
+	loop  *tasks.Set
+	guard *guard.Guard
+	xol   *xol.XOL
+	jump  *jump.Jumps
+	find  *find.Finder
+	watch *watch.Registers
+	isa   arch.ISA
+
+	signals bool           // are told
+	machine interp.Machine // runs handlers
+	env     env
+	shown   taskHit // to the Func that is running
+}
+
+// Below is what Hits works with.
+type Below struct {
+	Queue *event.Queue
+	Loop  *tasks.Set
+	Guard *guard.Guard
+	XOL   *xol.XOL
+	Jump  *jump.Jumps
+	Find  *find.Finder
+	Watch *watch.Registers
+	ISA   arch.ISA
+}
+
+// New is a session's; signals says whether signals are told as events.
+func New(b Below, signals bool) *Hits {
+	return &Hits{queue: b.Queue, loop: b.Loop, guard: b.Guard, xol: b.XOL, jump: b.Jump, find: b.Find, watch: b.Watch,
+		isa: b.ISA, signals: signals}
+}
+
+// onTrapSignal decides a SIGTRAP. This is the path of a hit: for a counting
+// probe it costs the requests to read the PC and the signal mask, to set the
+// PC, and to go on; and one for the siginfo where the PC alone does not tell.
+func (x *Hits) onTrapSignal(t *inferior.Task) error {
+	table := t.Process.Space.Table
+	pc, err := t.PC()
+	if err != nil {
+		return err
+	}
+	addr := x.isa.TrapPC(pc)
+	site := table.At(addr)
+	if site == nil || site.Rung == breakpoint.Hardware {
+		return x.onOtherTrap(t, pc)
+	}
+	if site.Ambiguous {
+		if ours, err := x.trapped(t, addr); err != nil || !ours {
+			return x.onOtherTrap(t, pc)
+		}
+	}
+	if site.Inst.Kind == arch.KindTrap {
+		_ = x.hit(t, site)
+		return x.deliverTrap(t, ptrace.CodeKernel)
+	}
+	blocked, err := x.guard.CheckBlocked(t)
+	if err != nil {
+		return err
+	}
+	x.Stopped.Add(1)
+	x.loop.Follower.Hit(t)
+	if len(t.Process.Space.Skips) > 0 && x.xol.Skipped(t, addr) {
+		return x.pass(t, site, blocked)
+	}
+	g := probe.Of(site)
+	if g.Plain {
+		if !t.Process.Silent {
+			for _, p := range g.List {
+				p.Hits.Add(1)
+			}
+		}
+		return x.pass(t, site, blocked)
+	}
+	if x.hit(t, site) { // the engine's own probe has moved the task on
+		if blocked {
+			return x.guard.Repair(t)
+		}
+		return nil
+	}
+	return x.pass(t, site, blocked)
+}
+
+// trapped asks the kernel whether t's SIGTRAP is that of our instruction at addr.
+func (x *Hits) trapped(t *inferior.Task, addr arch.Addr) (bool, error) {
+	var info ptrace.SigInfo
+	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
+		return false, err
+	}
+	if ptrace.OnePC { // amd64: int3
+		return info.Code() == ptrace.CodeKernel, nil
+	}
+	return info.Code() == ptrace.CodeBrkpt && info.Address() == addr, nil
+}
+
+// pass lets a task that has hit site go on by the site's rung.
+func (x *Hits) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
+	if site.Inst.Kind == arch.KindSyscall && t.Process.Space.Dispatches && !t.Moved {
+		return x.passDispatched(t, site, blocked)
+	}
+	if site.Rung == breakpoint.Step && !t.Moved {
+		return x.xol.StepOver(t, site)
+	}
+	if t.Moved {
+		t.Moved = false
+	} else {
+		t.SetPC(site.Resume)
+	}
+	return x.goOn(t, blocked)
+}
+
+// goOn resumes a task behind a trap of ptracer's. Where it had SIGTRAP blocked the guard's
+// handler is put back first.
+func (x *Hits) goOn(t *inferior.Task, blocked bool) error {
+	if blocked {
+		if err := x.guard.Repair(t); err != nil || t.State != inferior.Stopped {
+			return err
+		}
+	}
+	return x.loop.Resume(t, 0)
+}
+
+// hit tells a hit to the probes of a site; moved means that one of the
+// engine's own has resumed the task.
+func (x *Hits) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
+	r, err := t.Regs()
+	if err != nil {
+		return ptrace.IsGone(err)
+	}
+	t.View = *r
+	t.View[x.isa.PCReg()] = uint64(site.Addr)
+	for _, p := range probe.Of(site).List {
+		switch {
+		case p.Hook != nil:
+			if m, err := p.Hook(t, site); m || err != nil {
+				moved = true
+			}
+		case t.Process.Silent, p.Probe.Gone, p.Probe.Spec.Held, p.Exit != nil && !x.leaves(t, p, site.Code, &t.View):
+		default:
+			p.Hits.Add(1)
+			x.act(t, site, p, &t.View)
+		}
+	}
+	return moved
+}
+
+func (x *Hits) act(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, view *arch.Regs) {
+	if p.Probe.Handler != nil {
+		x.handle(t, site, p, view)
+		return
+	}
+	switch p.Probe.Spec.Action {
+	case api.ActionTell:
+		e := x.hitEvent(t, p, view)
+		x.queue.Tell(&e, false)
+	case api.ActionStop:
+		t.Keep()
+		e := x.hitEvent(t, p, view)
+		e.Kind = event.Stopped
+		x.queue.Tell(&e, true)
+	case api.ActionCall:
+		x.shown = taskHit{s: x, t: t, p: p, regs: view, site: site}
+		p.Probe.Spec.Func(&x.shown)
+		x.shown.flush()
+	}
+}
+
+// hitEvent collects what a probe's event carries.
+func (x *Hits) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) event.Event {
+	spec := &p.Probe.Spec
+	e := event.Event{Kind: event.Hit, Time: ptrace.Now(), PID: t.Process.PID, TID: t.TID,
+		Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Calls: p.Calls}
+	for i := 0; i < min(spec.Args, event.MaxArgs); i++ {
+		var v uint64
+		var ok bool
+		if p.Exit != nil {
+			v, ok = x.isa.Result(view), i == 0 && !p.Exit.Tail && probe.Knows(p.Calls, p.Exit)
+		} else {
+			v, ok = x.arg(t, p, view, i)
+		}
+		if !ok {
+			break
+		}
+		e.Args[i], e.NArgs = v, i+1
+	}
+	if spec.Strings != 0 {
+		e.Strings = make([]string, e.NArgs)
+		for i := range e.Strings {
+			if spec.Strings>>i&1 != 0 {
+				e.Strings[i] = x.textAt(t, p, view, i, arch.Addr(e.Args[i]))
+			}
+		}
+	}
+	return e
+}
+
+// maxString is how much of a string an event carries.
+const maxString = 256
+
+func (x *Hits) readString(t *inferior.Task, addr arch.Addr) string {
+	buf := make([]byte, maxString)
+	n, _ := t.Process.Space.Memory.ReadSome(addr, buf)
+	for i, c := range buf[:n] {
+		if c == 0 {
+			return string(buf[:i])
+		}
+	}
+	return string(buf[:n])
+}

@@ -1,0 +1,101 @@
+package hit
+
+import (
+	"errors"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+)
+
+// FaultInside gives a task the signal of a fault that it is shown in the middle
+// of a jump, where it may come back: the jump is gone when it goes on.
+func (x *Hits) FaultInside(t *inferior.Task, signal ptrace.Signo, site *breakpoint.Site) error {
+	probe.Of(site).Faulted = true
+	t.HeldSig = signal // it gets it on its way to the halt
+	return x.jump.Downgrade(t.Process.Space, []*breakpoint.Site{site}, "no jump: "+jump.ErrFaulted.Error())
+}
+
+// OnSignal decides a signal-delivery-stop. All signals but our own traps go to
+// the program with their siginfo, without asking anybody.
+func (x *Hits) OnSignal(t *inferior.Task, stop ptrace.Stop) error {
+	entering := t.Entering
+	t.Entering = false
+	if stop.Signal == ptrace.SIGTRAP {
+		if entering {
+			return x.onEntered(t)
+		}
+		return x.onTrapSignal(t)
+	}
+	if err := t.Restart(); err != nil { // no handler may run: the signal is ignored
+		return err
+	}
+	if x.signals && !t.Process.Silent {
+		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(stop.Signal)}
+		x.queue.Tell(&e, false)
+	}
+	return x.deliver(t, stop.Signal)
+}
+
+// deliver passes a signal on. A task that stands in a slot is first put where
+// the program would be, so that no signal frame ever shows a slot.
+func (x *Hits) deliver(t *inferior.Task, signal ptrace.Signo) error {
+	if t.Process.Space.Table.Prepared() {
+		var inside *breakpoint.Site
+		var err error
+		if signal, inside, err = x.xol.FinishRun(t, signal); err != nil {
+			return err
+		}
+		if inside != nil {
+			return x.FaultInside(t, signal, inside)
+		}
+		if signal == ptrace.SIGTRAP { // the program's own
+			err = x.guard.Swallow(t.Process.Space, false)
+		}
+		if err := errors.Join(err, x.xol.LeaveSlot(t, true)); err != nil {
+			return err
+		}
+	}
+	if err := x.leaveWatch(t); err != nil {
+		return err
+	}
+	return x.loop.Resume(t, signal)
+}
+
+// onOtherTrap decides a SIGTRAP that is not at an armed trap of ours.
+func (x *Hits) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
+	var info ptrace.SigInfo
+	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
+		return err
+	}
+	addr := x.isa.TrapPC(pc)
+	switch info.Code() {
+	case ptrace.CodeHwbkpt, ptrace.CodeBrkpt, ptrace.CodeTrace, ptrace.CodeKernel:
+		if hit, err := x.onWatch(t, &info); hit || err != nil {
+			return err
+		}
+		if t.Process.Space.Table.Was(addr) && !x.trapThere(t, addr) {
+			// The site was removed while this trap was on its way.
+			blocked, err := x.guard.CheckBlocked(t)
+			if err != nil {
+				return err
+			}
+			t.SetPC(addr)
+			return x.goOn(t, blocked)
+		}
+	}
+	if x.signals && !t.Process.Silent {
+		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(ptrace.SIGTRAP)}
+		x.queue.Tell(&e, false)
+	}
+	return x.deliverTrap(t, info.Code())
+}
+
+func (x *Hits) trapThere(t *inferior.Task, addr arch.Addr) bool {
+	code := make([]byte, len(x.isa.Trap()))
+	return t.Process.Space.Memory.Read(addr, code) == nil && x.isa.IsTrap(code)
+}

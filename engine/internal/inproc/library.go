@@ -1,0 +1,179 @@
+package inproc
+
+import (
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/helper"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/failure"
+)
+
+// Helpers in the program: the code that handlers behind jumps call lies once in a
+// space for each handler, and the table of threads, by which they tell ids without
+// asking the kernel, once for all.
+
+// Library is the code that a handler calls in a space; none, of one that calls nothing.
+type Library struct {
+	of *Variant // nil: all
+	by finding
+	at arch.Addr // where it was wanted
+	*helper.Library
+	// templates are the programs that call it, on the maps at a place.
+	templates map[template]*compile.Template
+}
+
+type template struct {
+	program *verify.Result
+	region  arch.Addr
+}
+
+// Template is that of a program that calls the library.
+func (l *Library) Template(program *verify.Result, region arch.Addr) *compile.Template {
+	key := template{program, region}
+	if l.templates[key] == nil {
+		l.templates[key] = &compile.Template{}
+	}
+	return l.templates[key]
+}
+
+// errIDs is of resident probes: nobody sees threads come and go.
+var errIDs = failure.Unsupportedf("it reports thread ids, which are only kept right while a tracer is attached")
+
+// LibraryFor gives the code of the helpers of a handler's variant in a process's space,
+// and puts it there first if it is not there. Its maps are at region.
+func (x *InProcess) LibraryFor(p *inferior.Process, h *Handler, v *Variant, region, near arch.Addr, by finding) (*Library, error) {
+	env, need := v.In.Maps.(*handler.Interpreted).Helpers(v.In.Verified, region)
+	if x.Resident && h.Kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
+		return nil, errIDs
+	}
+	if x.wouldAsk(p, h, need) && (p.Space.Dispatches || x.seal(p) != 0) || takesTime(need) && (x.noTime(p) || x.seal(p) == sealStrict) {
+		return nil, errSealed
+	}
+	var err error
+	switch by {
+	case ByLine:
+		need = append(need, handler.ClaimLine)
+		env.Self = true
+		env.Lines, err = x.linesAt(p, near)
+	case ByStack:
+		need = append(need, handler.TakeStack)
+		if env.Stacks, err = x.stacks(p.Space); err == nil {
+			env.Lines, err = x.linesAt(p, near)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch env.Lost = env.Lines + maps.OffLost; {
+	case !x.TakeLines():
+		env.Lines = 0
+	case env.Lines != 0:
+		env.Owners = x.counters[0].Owners(env.Lines)
+	}
+	return x.Library(p, v, near, by, env, need)
+}
+
+// Library gives the code that a handler calls, or that all do if there is none.
+func (x *InProcess) Library(p *inferior.Process, of *Variant, near arch.Addr, by finding, env helper.Env, need []compile.Helper) (*Library, error) {
+	for _, l := range x.libraries[p.Space] {
+		if l.of == of && l.by == by && distance(l.at, near) < x.remote.Reach() {
+			return l, nil
+		}
+	}
+	l := &Library{of: of, by: by, at: near, Library: &helper.Library{}, templates: map[template]*compile.Template{}}
+	if len(need) == 0 {
+		x.libraries[p.Space] = append(x.libraries[p.Space], l)
+		return l, nil
+	}
+	var err error
+	if env.Threads, err = x.threads(p.Space); err != nil {
+		return nil, err
+	}
+	err = p.Space.Table.AddLibrary(near, func(at arch.Addr) (code []byte, err error) {
+		if l.Library, err = env.Make(need, at); err == nil {
+			code = l.Code
+		}
+		return code, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	x.libraries[p.Space] = append(x.libraries[p.Space], l)
+	return l, nil
+}
+
+// stacks gives the place of a space's stacks for threads: where each has its own, the
+// first is for those that look for theirs.
+func (x *InProcess) stacks(space *inferior.Space) (arch.Addr, error) {
+	if x.TakeLines() {
+		return x.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize, compile.OwnStackSize)
+	}
+	const pool = compile.PoolStacks * compile.PoolStack
+	return x.wiped(space, &space.Stacks, pool, pool)
+}
+
+// wiped maps memory in a space that a child begins with empty, unless it is there
+// already, at a multiple of align.
+func (x *InProcess) wiped(space *inferior.Space, at *arch.Addr, size, align uint64) (arch.Addr, error) {
+	if *at != 0 {
+		return *at, nil
+	}
+	if x.Full(space) {
+		return 0, ErrManyRegions
+	}
+	size = (size+inferior.PageSize-1)&^(inferior.PageSize-1) + align - inferior.PageSize
+	err := x.remote.WithTask(x.loop.Sharing(space), func(t *inferior.Task) error {
+		addr, err := x.remote.MapNear(t, space.Table.GuardHeader(), int(size), remote.Anonymous)
+		if err != nil {
+			return err
+		}
+		if err := x.AddRegion(space, Region{Addr: addr, Size: int(size)}); err != nil {
+			return err
+		}
+		if _, err = x.remote.Call(t, ptrace.SysMadvise, uint64(addr), size, ptrace.WipeOnFork); err == nil {
+			*at = (addr + arch.Addr(align) - 1) &^ (arch.Addr(align) - 1)
+		}
+		return err
+	})
+	return *at, err
+}
+
+// asksIDs is whether a handler's code tells threads apart by the table of
+// threads, which we keep right.
+func asksIDs(need []compile.Helper) bool {
+	return slices.ContainsFunc(need, func(h compile.Helper) bool {
+		switch h.Num {
+		case program.FnCurrentPIDTGID, program.FnRingbufReserve, program.FnRingbufOutput, program.FnPerfEventOutput:
+			return true
+		}
+		return false
+	})
+}
+
+// linesAt is where a process has the set with the next free line: the first counters.
+func (x *InProcess) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, error) {
+	if len(x.counters) == 0 { // what ends calls may come first, and does not count
+		if err := x.moreCounters(); err != nil {
+			return 0, err
+		}
+	}
+	return x.Share(p, x.counters[0].Set(), near)
+}
+
+// ClaimFor gives the code by which threads find their lines first.
+func (x *InProcess) ClaimFor(p *inferior.Process, near arch.Addr) (*Library, error) {
+	lines, err := x.linesAt(p, near)
+	if err != nil {
+		return nil, err
+	}
+	env, need := x.counters[0].Claim(lines)
+	return x.Library(p, nil, near, ByLine, env, need)
+}

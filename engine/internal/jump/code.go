@@ -1,0 +1,177 @@
+package jump
+
+import (
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/compile"
+	"github.com/ptracer/ptracer/engine/handler/helper"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// gateCode writes what a gate does.
+func (j *Jumps) gateCode(b *arch.Buffer, gate *probe.Placement, p *inferior.Process) error {
+	if gate.Aside != 0 {
+		return j.isa.WrapperGate(b, gate.Aside)
+	}
+	return j.isa.SigactionGate(b, gate.Behind, p.PID)
+}
+
+// What runs behind jumps: the code of a site's probes.
+
+// codeOf is what writes what is done at a site.
+func (j *Jumps) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
+	list := probe.Of(site).List
+	gate := probe.GateOf(site)
+	if gate != nil && len(list) == 1 {
+		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, j.gateCode(b, gate, p) }, nil
+	}
+	way, err := j.wayAt(m, site)
+	if err != nil {
+		return nil, err
+	}
+	var always, sometimes []handler.Piece
+	var inside [][2]arch.Addr
+	counted := map[*inproc.Tally]bool{}
+	for _, pl := range list {
+		if pl == gate {
+			continue
+		}
+		ps, err := j.pieces(p, m, pl, way, counted)
+		if err != nil {
+			return nil, err
+		}
+		if pl.Sometimes() {
+			sometimes, inside = append(sometimes, ps...), pl.Exit.Ranges
+		} else {
+			always = append(always, ps...)
+		}
+	}
+	return func(b *arch.Buffer) ([]arch.Fix, error) {
+		if len(always) > 0 {
+			code, err := handler.Native(always, b.PC())
+			if b.Bytes(code...); err != nil {
+				return nil, err
+			}
+		}
+		if gate != nil {
+			return nil, j.gateCode(b, gate, p)
+		}
+		if len(sometimes) == 0 {
+			return nil, nil
+		}
+		return j.whenLeaving(b, site, inside, sometimes)
+	}, nil
+}
+
+// wayAt says on what way code runs at a site.
+func (j *Jumps) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
+	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
+	var start, flags, exit, sometimes bool
+	for _, pl := range probe.Of(site).List {
+		start, flags, exit, sometimes = start || pl.Begins != 0, flags || pl.Flags, exit || pl.Exit != nil, sometimes || pl.Sometimes()
+	}
+	if start {
+		way.Flags = flags || m == nil || j.continues(m, site.Addr) // no calling convention has any at a function's start
+	}
+	if m == nil || !m.File.IsGo() {
+		return way, nil
+	}
+	switch {
+	case !start && !exit:
+		return way, errGoMiddle
+	case sometimes && site.Inst.Kind == arch.KindJumpIndirect:
+		return way, errExit // to tell takes more of the stack than there may be
+	}
+	way.Stack, way.Skip = GoStack, goSkip
+	return way, nil
+}
+
+// whenLeaving writes pieces in front of a jump that are for when it leaves its
+// function. How long the code is that tells does not depend on what it skips.
+func (j *Jumps) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]arch.Addr, pieces []handler.Piece) ([]arch.Fix, error) {
+	start := len(b.Code)
+	if _, err := j.isa.Leaves(b, site.Code(), site.Addr, inside, 0); err != nil {
+		return nil, err
+	}
+	code, err := handler.Native(pieces, b.PC())
+	if err != nil {
+		return nil, err
+	}
+	b.Code = b.Code[:start]
+	fixes, err := j.isa.Leaves(b, site.Code(), site.Addr, inside, len(code))
+	b.Bytes(code...)
+	return fixes, err
+}
+
+// redZone is what a function may use below its stack pointer, bytes (System V
+// ABI; of arm64, Go keeps the frame pointer there).
+var redZone = map[bool]int{true: 128, false: 16}[ptrace.OnePC]
+
+// GoStack is how much of a goroutine's stack is taken: functions may begin, and
+// end, with next to nothing left of it. There nothing lies below the stack pointer,
+// but for arm64's frame pointer.
+const GoStack = 64
+
+var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
+
+// pieces are the programs that do what a placement does: count, where that is not
+// done for another yet and a hit there is one more, and its handler's.
+func (j *Jumps) pieces(p *inferior.Process, m *symbols.Module, pl *probe.Placement, way compile.Way, counted map[*inproc.Tally]bool) (list []handler.Piece, err error) {
+	if pl.Counter.In == nil && !pl.Second {
+		if err := j.newCounter(pl); err != nil {
+			return nil, err
+		}
+	}
+	way.Cookie, way.FuncIP = pl.Probe.Spec.Cookie, uint64(pl.Addr)
+	h := pl.Probe.Handler
+	add := func(r *verify.Result, set *maps.Set, moved int, v *inproc.Variant) error {
+		at, err := j.inproc.Share(p, set, pl.Addr)
+		if err != nil {
+			return err
+		}
+		var lib *inproc.Library
+		by := j.inproc.Finds(p, m, way, v != nil)
+		switch {
+		case v != nil:
+			lib, err = j.inproc.LibraryFor(p, h, v, at, pl.Addr, by)
+		case by == inproc.ByLine:
+			lib, err = j.inproc.ClaimFor(p, pl.Addr)
+		default:
+			lib, err = j.inproc.Library(p, nil, pl.Addr, by, helper.Env{}, nil)
+		}
+		if err != nil {
+			return err
+		}
+		way.Helpers = lib.Stack
+		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Moved: moved, Template: lib.Template(r, at)}
+		switch by {
+		case inproc.ByLine:
+			piece.Threads = p.Space.Threads
+		case inproc.ByStack:
+			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Pool: p.Space.Stacks, Enter: lib.At[handler.TakeStack]}
+		}
+		list = append(list, piece)
+		return nil
+	}
+	if c := pl.Counter.In; c != nil && !counted[c] {
+		counted[c] = true
+		count, err := c.Of.Program()
+		if err == nil {
+			err = add(count, c.Of.Set(), c.Of.Moved(c.N), nil)
+		}
+		if err != nil {
+			return list, err
+		}
+	}
+	if h == nil || h.Shut || pl.Exit != nil && pl.Exit.Tail && h.ReadsResult {
+		return list, err
+	}
+	return list, add(pl.Run.In.At(pl.Point), pl.Run.In.Maps.(*handler.Interpreted).Set, 0, pl.Run)
+}

@@ -1,0 +1,165 @@
+package jump
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/unwind"
+)
+
+// Where halted tasks will go on that a signal has interrupted: it lies on their
+// stacks.
+
+// free are the jumps in the middle of which no task is going to come back: what
+// a signal has interrupted there lies on its stack, or its goroutine's. Where one
+// is, the site is inside.
+func (j *Jumps) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
+	if c.highest == 0 {
+		return ups, nil
+	}
+	for _, p := range j.loop.Sharing(space) {
+		j.eachStack(p, c.look, c.unknown)
+	}
+	for _, up := range ups {
+		switch err := c.why[up]; {
+		case err == nil:
+			list = append(list, up)
+			continue
+		case errors.Is(err, errInside):
+			inside = append(inside, up.Site)
+			fallthrough
+		default:
+			c.forget(up)
+			j.giveUp(space, up, err)
+		}
+	}
+	return list, inside
+}
+
+// comeback is what is looked for on stacks: places in the middle of what jumps
+// are to displace, and, once found, why these can't be. It is made before tasks are
+// halted for it.
+type comeback struct {
+	// at has the jumps by what they displace, their own places included.
+	at              map[arch.Addr]*breakpoint.Upgrade
+	lowest, highest arch.Addr
+	parks           map[*symbols.Module][]*breakpoint.Upgrade // of Go modules, where goroutines may be parked
+	why             map[*breakpoint.Upgrade]error
+}
+
+func (j *Jumps) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
+	c := &comeback{at: make(map[arch.Addr]*breakpoint.Upgrade, 3*len(ups)), lowest: math.MaxUint64,
+		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
+	ps := j.loop.Sharing(space)
+	if len(ps) == 0 {
+		return c
+	}
+	for _, up := range ups {
+		c.at[up.From] = up
+		inner := up.Displaces()
+		for _, a := range inner {
+			c.at[a] = up
+			c.lowest, c.highest = min(c.lowest, a), max(c.highest, a)
+		}
+		if m := ps[0].ModuleAt(up.Site.Addr); mayPark(m, up) {
+			c.parks[m] = append(c.parks[m], up)
+		}
+	}
+	return c
+}
+
+func (c *comeback) look(words []uint64) {
+	for _, v := range words {
+		a := arch.Addr(v)
+		if a < c.lowest || a > c.highest {
+			continue
+		}
+		if up := c.at[a]; up != nil && a != up.From {
+			c.why[up] = errInside
+		}
+	}
+}
+
+// forget is for a jump that is not made.
+func (c *comeback) forget(up *breakpoint.Upgrade) {
+	delete(c.at, up.From)
+	for _, a := range up.Displaces() {
+		delete(c.at, a)
+	}
+}
+
+// unknown is for a module whose goroutines can't be looked at.
+func (c *comeback) unknown(m *symbols.Module, err error) {
+	for _, up := range c.parks[m] {
+		c.why[up] = fmt.Errorf("a goroutine may be parked where the jump would lie: %w", err)
+	}
+}
+
+// eachStack looks at what is in use of the stacks of a process's halted tasks and
+// of its goroutines; unknown is for Go modules that do not tell these.
+func (j *Jumps) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
+	var list []goruntime.Goroutine
+	isGo := false
+	for _, m := range p.Modules {
+		if !m.File.IsGo() {
+			continue
+		}
+		gs, err := goruntime.Goroutines(p.Space.Memory, len(p.Tasks), m)
+		list = append(list, gs...)
+		if isGo = true; err != nil {
+			unknown(m, err)
+		}
+	}
+	var sps []arch.Addr
+	stacks, _ := procfs.Maps(p.PID)
+	for _, t := range p.Tasks {
+		r, err := t.Regs()
+		if err != nil {
+			continue
+		}
+		sp := arch.Addr(r[j.isa.SPReg()])
+		sps = append(sps, sp)
+		switch {
+		case slices.ContainsFunc(list, func(g goruntime.Goroutine) bool { return g.Has(sp) }):
+		case isGo:
+			look(unwind.Interrupted(j.isa, StackWords(p.Space, stacks, sp, goruntime.SignalStack), sp))
+		default:
+			look(StackWords(p.Space, stacks, sp, 256<<10))
+		}
+	}
+	for i := range list {
+		look(list[i].Words(p.Space.Memory, sps))
+	}
+}
+
+// StackWords are the words of the stack that sp lies in, from there to its end,
+// as far as a signal's frame can be: most bytes.
+func StackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most int) []uint64 {
+	sp &^= 7
+	for _, m := range maps {
+		if sp >= m.Start && sp < m.End {
+			return unwind.Words(space.Memory, sp, min(m.End, sp+arch.Addr(most)))
+		}
+	}
+	return nil
+}
+
+// Goroutines that Go's runtime has preempted by a signal come back to where that
+// was, on any thread, later: in the middle of what a jump is to displace, too.
+// The runtime does that to no goroutine in the stack check that most functions
+// begin with (cmd/internal/obj, StartUnsafePoint); of others, the goroutines'
+// stacks are looked at.
+
+// mayPark reports whether goroutines may be parked in the middle of what a jump of a
+// module displaces.
+func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
+	return m != nil && m.File.IsGo() && up.Splits() && !goruntime.BeginsWithCheck(up.Displaced())
+}

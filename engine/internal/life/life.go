@@ -1,0 +1,407 @@
+// Package life has processes, threads and libraries come and go: a process is attached to, begins
+// another program, forks, ends, and is let go as it was; and what a tracer has left that died is
+// taken out.
+package life
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/api"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/clean"
+	"github.com/ptracer/ptracer/engine/internal/guard"
+	"github.com/ptracer/ptracer/engine/internal/hit"
+	"github.com/ptracer/ptracer/engine/internal/hook"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/objects"
+	"github.com/ptracer/ptracer/engine/internal/plant"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/engine/internal/tasks"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
+	"github.com/ptracer/ptracer/engine/internal/watch"
+	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// Life knows the processes of a session that come and go.
+type Life struct {
+	Exits   map[int]api.Exit
+	Started map[int]bool // by the session
+	// Lent are the processes that have been let go, and are to come back.
+	Lent map[int]bool
+
+	queue   *event.Queue
+	objects *objects.Objects
+	loop    *tasks.Set
+	remote  *remote.Caller
+	guard   *guard.Guard
+	inproc  *inproc.InProcess
+	jump    *jump.Jumps
+	watch   *watch.Registers
+	uprobe  *uprobe.Links
+	hook    *hook.Hooks
+	plant   *plant.Planter
+	hit     *hit.Hits
+	clean   *clean.Cleaner
+	isa     arch.ISA
+
+	o     Options
+	hooks [len(watchedCalls)]probe.Hook   // what is done at these
+	calls map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
+}
+
+// Below is what Life works with.
+type Below struct {
+	Queue   *event.Queue
+	Objects *objects.Objects
+	Loop    *tasks.Set
+	Remote  *remote.Caller
+	Guard   *guard.Guard
+	InProc  *inproc.InProcess
+	Jump    *jump.Jumps
+	Watch   *watch.Registers
+	Uprobe  *uprobe.Links
+	Hook    *hook.Hooks
+	Plant   *plant.Planter
+	Hit     *hit.Hits
+	Clean   *clean.Cleaner
+	ISA     arch.ISA
+}
+
+// Options of a session's Life.
+type Options struct {
+	Follow bool // children are traced, too
+	Tell   bool // forks, execs, exits and libraries as events
+	// OnPtrace and OnClone are done before calls of ptrace, and of clone without a libc.
+	OnPtrace, OnClone probe.Hook
+	// Attached is called when a process has been attached to, before it gets any probe.
+	Attached func(pid int) error
+}
+
+// New is a session's, which has no processes.
+func New(b Below, o Options) *Life {
+	x := &Life{Exits: map[int]api.Exit{}, Started: map[int]bool{}, Lent: map[int]bool{},
+		queue: b.Queue, objects: b.Objects, loop: b.Loop, remote: b.Remote, guard: b.Guard, inproc: b.InProc, jump: b.Jump,
+		watch: b.Watch, uprobe: b.Uprobe, hook: b.Hook, plant: b.Plant, hit: b.Hit, clean: b.Clean, isa: b.ISA,
+		o: o, calls: map[*symbols.File][][]arch.Addr{}}
+	x.hooks = [...]probe.Hook{x.onSigaction, o.OnPtrace, o.OnClone, b.Hit.OnPrctl, b.Hit.OnArchPrctl}
+	return x
+}
+
+func (x *Life) addProcess(pid int, space *inferior.Space) *inferior.Process {
+	return x.loop.AddProcess(pid, procfs.Comm(pid), space, x.o.Follow)
+}
+
+// OnTrap is the stop that an Interrupt asked for, or a new task's first.
+func (x *Life) OnTrap(t *inferior.Task) error {
+	if t.Fresh {
+		t.Asked = false
+		return x.onFirstStop(t)
+	}
+	if err := t.Restart(); err != nil {
+		return err
+	}
+	if t.Held() && x.hit.TrapPending(t) {
+		// Not interrupted again: that would come before the trap once more.
+		// The signal's stop does it.
+		t.Asked = true
+		return x.loop.LetGo(t, 0)
+	}
+	t.Asked = false
+	if done, err := x.hit.OutOfRun(t); done || err != nil {
+		return err
+	}
+	return x.loop.Resume(t, 0)
+}
+
+// OnGroup leaves a job-control stop in force: the task listens for its end.
+func (x *Life) OnGroup(t *inferior.Task) error {
+	if t.Held() && !t.Fresh && x.hit.TrapPending(t) {
+		t.Asked = true // it comes back to a group stop behind its trap
+		return x.loop.LetGo(t, 0)
+	}
+	t.Asked = false
+	if t.Fresh {
+		return x.onFirstStop(t)
+	}
+	if t.Held() { // others listen, and get out when they go on
+		if done, err := x.hit.OutOfRun(t); done || err != nil {
+			return err
+		}
+	}
+	return x.loop.Resume(t, 0)
+}
+
+func (x *Life) onFirstStop(t *inferior.Task) error {
+	t.Fresh = false
+	p := t.Process
+	_ = ptrace.SetOptions(t.TID, t.Options()) // it has those of the task that made it
+	if err := x.guard.Reguard(t); err != nil {
+		if ptrace.IsGone(err) {
+			return err
+		}
+		x.loop.Warn(p, "child %d: the guard: %v", p.PID, err)
+	}
+	if p.Stale {
+		return x.onStale(t)
+	}
+	if p.Leaving && len(p.Tasks) == 1 {
+		return x.Release(p)
+	}
+	t.Hold++ // until it has what it is to have
+	if err := x.plant.Strip(p); err != nil && !ptrace.IsGone(err) {
+		x.loop.Warn(p, "child %d: %v", p.PID, err)
+	}
+	if t.Hold--; t.State == inferior.Gone {
+		return nil
+	}
+	if err := x.inproc.NoteThread(t); err != nil && !ptrace.IsGone(err) {
+		x.loop.Warn(p, "task %d: its ids: %v", t.TID, err)
+	}
+	if err := x.watch.Set(t); err != nil {
+		x.loop.Warn(p, "task %d: hardware probes: %v", t.TID, err)
+	}
+	if err := x.jump.WatchLines(t); err != nil && !ptrace.IsGone(err) {
+		x.loop.Warn(p, "task %d: the place of its counts: %v", t.TID, err)
+	}
+	return x.loop.ResumeStopped(t)
+}
+
+// OnNewTask takes a new thread or process into the session, under whatever
+// name the kernel reported it.
+func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
+	child, err := ptrace.EventMessage(t.TID, kind)
+	if err != nil {
+		return err
+	}
+	parent := t.Process
+	t.VForks = kind == ptrace.VFork
+	flags, err := cloneFlags(t, kind)
+	if err != nil && procfs.Group(child) == parent.PID { // killed meanwhile
+		flags = cloneThread | cloneVM
+	}
+	switch {
+	case flags&cloneThread != 0:
+		x.loop.TakeEarly(x.loop.Add(parent, child, true))
+		x.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
+	case flags&cloneVM != 0:
+		p := x.addProcess(child, parent.Space)
+		x.descend(p, parent)
+		p.VFork, p.Silent, p.Name, p.Guarded = parent, parent.Silent || !parent.Follow, parent.Name, parent.Guarded
+		if flags&cloneSighand == 0 {
+			own := actionOf(parent, flags)
+			p.Old, p.Reguard = &own, flags&cloneCleared != 0
+		} else {
+			p.Old = parent.Old // it has its parent's handlers, also those that come
+		}
+		x.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
+		x.loop.TakeEarly(x.loop.Add(p, child, true))
+	default:
+		if err := x.onFork(t, child, flags); err != nil {
+			x.loop.Warn(parent, "child %d: %v", child, err)
+		}
+	}
+	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
+		err := x.inproc.NoteAlike(t)
+		if err = errors.Join(err, x.jump.LeaveLines(parent)); err != nil {
+			x.loop.Warn(parent, "the place of its counts: %v", err)
+		}
+	}
+	return x.loop.ResumeStopped(t)
+}
+
+// Flags of clone(2), from sched.h.
+const (
+	cloneVM      = 0x100
+	cloneSighand = 0x800
+	cloneVFork   = 0x4000
+	cloneThread  = 0x10000
+	cloneSetTLS  = 0x80000
+	cloneCleared = 0x100000000 // CLONE_CLEAR_SIGHAND, of clone3
+)
+
+// cloneFlags reads from the parent's system call what the new task shares with
+// it. The kernel's event does not tell, and the child may have died already. The error
+// is of a parent that was killed meanwhile.
+func cloneFlags(t *inferior.Task, kind ptrace.Kind) (uint64, error) {
+	r, err := t.Regs()
+	if err != nil {
+		return 0, err
+	}
+	nr, arg := ptrace.SyscallOf(r)
+	switch nr {
+	case ptrace.SysClone3:
+		var b [8]byte
+		err := t.Process.Space.Memory.Read(arch.Addr(arg), b[:])
+		return binary.LittleEndian.Uint64(b[:]), err
+	case ptrace.SysClone:
+		return arg, nil
+	}
+	if kind == ptrace.VFork {
+		return cloneVM | cloneVFork, nil
+	}
+	return 0, nil
+}
+
+// OnExec gives a process its new program: a new space, and of its tasks only
+// the leader, whichever of them made the call.
+func (x *Life) OnExec(t *inferior.Task) error {
+	p := t.Process
+	for tid, other := range p.Tasks {
+		if other != t {
+			x.forgetTask(other)
+			delete(x.loop.Tasks, tid)
+		}
+	}
+	t.Fresh = false
+	ignored := p.Space.Guard.Installed && guard.OwnAction(p).Handler == ptrace.SigIgn
+	x.leaveSpace(p)
+	x.uprobe.Wait() // the old uprobes are of this process: a hit would count twice
+	mem, err := ptrace.OpenMemory(p.PID)
+	if err != nil {
+		return err
+	}
+	p.VFork, p.Old, p.Traps, p.Guarded, p.Name = nil, nil, false, false, procfs.Comm(p.PID)
+	x.newSpace(p, mem)
+	path, _ := os.Readlink(procfs.Path(p.PID, "exe"))
+	if p.Silent || p.Leaving {
+		if ignored {
+			err = x.reignore(t)
+		}
+		return errors.Join(err, x.Release(p))
+	}
+	x.lifeEvent(&event.Event{Kind: event.Exec, PID: p.PID, TID: t.TID, Path: path}, p)
+	t.Hold++
+	if ignored {
+		err = x.reignore(t)
+	}
+	x.plant.Beginning = true
+	x.Rescan(p)
+	x.plant.Beginning = false
+	t.Hold--
+	if t.State == inferior.Gone {
+		return err
+	}
+	if err2 := x.loop.Resume(t, 0); err == nil {
+		err = err2
+	}
+	return err
+}
+
+// reignore gives the new program the ignored SIGTRAP it would have inherited
+// had our handler not stood in its place.
+func (x *Life) reignore(t *inferior.Task) error {
+	if err := x.loop.ToEventStop(t); err != nil {
+		return err
+	}
+	data, err := x.remote.Call(t, ptrace.SysMmap, 0, inferior.PageSize, ptrace.ProtRW, ptrace.MapPrivateAnon, ^uint64(0), 0)
+	if err != nil {
+		return err
+	}
+	space := t.Process.Space
+	space.Guard.Data = arch.Addr(data)
+	_, err = x.guard.Sigaction(t, &ptrace.SigAction{Handler: ptrace.SigIgn})
+	space.Guard.Data = 0
+	_, err2 := x.remote.Call(t, ptrace.SysMunmap, data, inferior.PageSize)
+	return errors.Join(err, err2, x.remote.ClearScratch(t))
+}
+
+// leaveSpace lets a process go of its space; the last one closes it.
+func (x *Life) leaveSpace(p *inferior.Process) {
+	x.objects.Remember(p)
+	x.plant.DropPlacements(p, x.Lent[p.PID])
+	x.hook.ForgetGates(p)
+	x.jump.ForgetSites(p)
+	if p.Space.Users--; p.Space.Users == 0 {
+		x.inproc.Gone(p.Space)
+		_ = p.Space.Memory.Close()
+		p.Space.Table = clean.NewTable(x.isa, p.Space.Memory, x.remote.Room(p.Space)) // placements keep the process
+	}
+}
+
+// OnEnd is a task's end; the last task's is the process's.
+func (x *Life) OnEnd(t *inferior.Task, stop ptrace.Stop) error {
+	p := t.Process
+	if t.TID == p.PID || p.Exit == nil {
+		p.Exit = &stop // the leader's is the process's, and comes last
+	}
+	x.forgetTask(t)
+	if len(p.Tasks) == 0 {
+		x.endProcess(p)
+	}
+	return nil
+}
+
+func (x *Life) forgetTask(t *inferior.Task) {
+	x.loop.Forget(t)
+	_ = x.guard.Forget(t) // whose memory may be gone, too
+	space := t.Process.Space
+	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool { return k.TID == t.TID })
+}
+
+func (x *Life) endProcess(p *inferior.Process) {
+	x.leaveSpace(p)
+	delete(x.loop.Procs, p.PID)
+	x.Exited(p.PID, p.Exit, p.Silent)
+}
+
+// Exited notes how a process has ended, if that is known. A silent one is not told of.
+func (x *Life) Exited(pid int, how *ptrace.Stop, silent bool) {
+	e := event.Event{Kind: event.Exit, PID: pid, TID: pid}
+	if how != nil {
+		end := api.Exit{Status: how.Status}
+		if how.Kind == ptrace.Killed {
+			end = api.Exit{Signal: int(how.Signal)}
+		}
+		x.Exits[pid], e.Status, e.Signal = end, end.Status, end.Signal
+	} else {
+		e.Text = "how it has ended is not known: another tracer had it"
+	}
+	if x.o.Tell && !silent {
+		x.queue.Tell(&e, true)
+	}
+	x.CheckEnd()
+}
+
+// CheckEnd ends the session when its last process has gone.
+func (x *Life) CheckEnd() {
+	x.loop.Ending = x.loop.Ending || len(x.loop.Procs)+len(x.Lent) == 0
+}
+
+func (x *Life) lifeEvent(e *event.Event, p *inferior.Process) {
+	if x.o.Tell && !p.Silent {
+		x.queue.Tell(e, true)
+	}
+}
+
+// OnExiting is a task that is about to end, which can't be held.
+func (x *Life) OnExiting(t *inferior.Task) error {
+	space := t.Process.Space
+	if t.TID == t.Process.PID && !t.Process.Silent {
+		x.plant.NoteLost(space, space.Table.Sites())
+		x.plant.NoteCopies(t.Process)
+	}
+	t.State = inferior.Running
+	return ptrace.Cont(t.TID, 0)
+}
+
+// Orphan takes what there is of ptracer's out of an orphan, as of what a dead tracer has
+// left, and lets it go.
+func (x *Life) Orphan(task int) {
+	mem, err := ptrace.OpenMemory(task)
+	if err != nil {
+		return
+	}
+	p := x.addProcess(task, &inferior.Space{})
+	x.newSpace(p, mem)
+	p.Stale, p.Leaving, p.Silent, p.Follow = true, true, true, false
+	x.loop.TakeEarly(x.loop.Add(p, task, true))
+}

@@ -1,0 +1,110 @@
+package life
+
+import (
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/symbols"
+)
+
+// The dynamic loader calls an empty function whenever it has mapped or is
+// about to unmap objects (r_brk of struct r_debug, <link.h>). A site of our own
+// there tells us in time: before the constructors of a new library run.
+var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
+
+// Rescan reads what a process has mapped now; probes are planted in objects
+// that are new and forgotten in those that have gone.
+func (x *Life) Rescan(p *inferior.Process) {
+	now, fresh, ok := x.objects.Read(p)
+	if !ok {
+		return
+	}
+	for key, m := range p.Modules {
+		if now[key] == nil {
+			x.unloaded(p, m)
+		}
+	}
+	p.Modules = now
+	for _, m := range fresh {
+		x.loaded(p, m)
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	if err := x.plant.JumpAgain(p); err != nil { // once for all of them: it may take a pause
+		x.loop.Warn(p, "jumps in what it has loaded: %v", err)
+	}
+}
+
+func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {
+	if !m.Main {
+		x.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+	}
+	if x.o.Tell || len(x.plant.Probes) > 0 {
+		x.HookLoader(p) // not before somebody asks: an attach alone changes nothing
+		x.HookGoTracer(p)
+	}
+	if p.Space.Guard.Installed {
+		if err := x.hookCallsIn(p, m); err != nil && !ptrace.IsGone(err) {
+			x.loop.Warn(p, "%s: %v", m.Path, err)
+		}
+	}
+	for _, pr := range x.plant.Probes {
+		if pr.Loc.HasAddress && pr.Loc.Binary == "" && !m.Main {
+			continue // planted with the main program
+		}
+		if err := x.plant.Plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.Places) == 0 && !pr.Spec.Pending {
+			continue // told once all libraries are there
+		}
+	}
+}
+
+func (x *Life) unloaded(p *inferior.Process, m *symbols.Module) {
+	x.objects.RememberModule(p.PID, m)
+	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
+		for _, pl := range probe.Of(site).List {
+			pl.Site, pl.Over = nil, true
+		}
+	}
+	x.lifeEvent(&event.Event{Kind: event.Unload, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+}
+
+// HookLoader plants our own site in the process's dynamic loader, once.
+func (x *Life) HookLoader(p *inferior.Process) {
+	for _, m := range p.Modules {
+		if m.Main || !m.Loader {
+			continue
+		}
+		for _, name := range loaderHooks {
+			fns, err := m.File.Lookup(name)
+			if err != nil || len(fns) == 0 {
+				continue
+			}
+			if p.Space.Table.At(m.Bias+fns[0].Addr) != nil && x.hook.Hooked(p, m.Bias+fns[0].Addr) {
+				return
+			}
+			sp := probe.At(m.Bias+fns[0].Addr, inferior.Bytes(x.isa, m, fns[0].Addr), m.Base()+":"+name)
+			if err := x.hook.Hook(p, []probe.Target{sp}, x.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
+				// Who may not be had to map memory hardly loads libraries; his probes say so.
+				x.loop.Warn(p, "libraries loaded later will not be seen: %v", err)
+			}
+			return
+		}
+	}
+}
+
+// onLoader looks at a process's objects anew while the thread that changed
+// them stands.
+func (x *Life) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
+	t.SetPC(site.Resume)
+	if err := x.loop.Halt(t); err != nil {
+		return true, err
+	}
+	x.plant.Beginning = true
+	x.Rescan(t.Process)
+	x.plant.Beginning = false
+	return true, x.loop.Unhalt(t)
+}

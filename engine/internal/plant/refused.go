@@ -1,0 +1,56 @@
+package plant
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/engine/internal/watch"
+)
+
+// Where the code can't be patched, as in memory that is shared (the kernel answers EIO),
+// or under another debugger's trap, a debug register serves the probe if one is free.
+
+// watchInstead puts a debug register where a site could not be planted.
+func (r *Planter) watchInstead(p *probe.Probe, proc *inferior.Process, sp probe.Target, why error) error {
+	if sp.Why == "" {
+		sp.Why = jump.Reason(why)
+	}
+	err := r.plantWatch(p, proc, []probe.Target{sp})
+	switch {
+	case !errors.Is(err, watch.ErrDebug):
+		return err
+	case errors.Is(why, breakpoint.ErrForeign):
+		return fmt.Errorf("probe at %s: %w", sp.Addr, watch.ErrForeignFull)
+	}
+	return fmt.Errorf("%w, and %w", why, watch.ErrDebug)
+}
+
+// Refused takes its placements off a site that the kernel does not let be patched.
+func (r *Planter) Refused(proc *inferior.Process, site *breakpoint.Site, why error) error {
+	var errs []error
+	for _, pl := range slices.Clone(probe.Of(site).List) {
+		if pl.Hook != nil {
+			errs = append(errs, why)
+			continue
+		}
+		counters, err := r.unplaceAll([]*probe.Placement{pl})
+		r.inproc.SpareCounters(counters)
+		errs = append(errs, err)
+		pl.Rung, pl.Why, pl.Err = breakpoint.Auto, "", why
+		p := pl.Probe
+		if !p.DebugServes(why) {
+			continue
+		}
+		if pl.Err = r.watchInstead(p, proc, pl.Target(), why); pl.Err == nil {
+			instead := p.Places[len(p.Places)-1]
+			instead.Hits.Add(pl.Count())
+			p.Places = slices.DeleteFunc(p.Places, func(other *probe.Placement) bool { return other == pl })
+		}
+	}
+	return errors.Join(errs...)
+}
