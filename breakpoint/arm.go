@@ -113,7 +113,7 @@ func (t *Table) Disarm(p Pause, sites []*Site, why string) (all []*Site, err err
 	}
 	var failed []error
 	for i, err := range t.exchange(changes) {
-		if err != nil && err != errNotOurs {
+		if err != nil && !errors.Is(err, errNotOurs) {
 			failed = append(failed, &SiteError{list[i].sites[0].Addr, err})
 			continue
 		}

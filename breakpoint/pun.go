@@ -2,10 +2,10 @@ package breakpoint
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // A pun is a jump with less room than it needs: its last bytes are the program's
@@ -14,7 +14,7 @@ import (
 // page is mapped, with a veneer: a jump from there to the run. Veneers lie in
 // mappings as libraries do.
 
-var errNoPun = fmt.Errorf("%w: no room for a jump, and none where its last bytes lead", ErrUnsupported)
+var errNoPun = failure.Unsupportedf("no room for a jump, and none where its last bytes lead")
 
 // maxPuns is how many mappings there may be for veneers: a process has 65,530 in all
 // (vm.max_map_count), and each costs two pages.

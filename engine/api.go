@@ -38,11 +38,11 @@ type (
 
 // Actions and accesses of a ProbeSpec.
 const (
-	Count     = api.ActionCount
-	Tell      = api.ActionTell
-	Stop      = api.ActionStop
-	Call      = api.ActionCall
-	Execute   = api.AccessExecute
-	Write     = api.AccessWrite
-	ReadWrite = api.AccessReadWrite
+	ActionCount     = api.ActionCount
+	ActionTell      = api.ActionTell
+	ActionStop      = api.ActionStop
+	ActionCall      = api.ActionCall
+	AccessExecute   = api.AccessExecute
+	AccessWrite     = api.AccessWrite
+	AccessReadWrite = api.AccessReadWrite
 )

@@ -37,10 +37,10 @@ func Example_events() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.Call, Func: steer}); err != nil {
+	if _, err := s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.ActionCall, Func: steer}); err != nil {
 		log.Fatal(err)
 	}
-	_, _ = s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.Tell})
+	_, _ = s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.ActionTell})
 	pid := s.Processes()[0]
 	_ = s.Resume(pid)
 	for e := range s.Events(context.Background()) {

@@ -367,7 +367,7 @@ func TestHandlerRefused(t *testing.T) {
 	for want, spec := range map[string]ProbeSpec{
 		"name a function":     {Location: "step+0x4", Handler: latency},
 		"leave %return away":  {Location: "step%return", Handler: latency},
-		"another action":      {Location: "step", Handler: count, Action: Tell},
+		"another action":      {Location: "step", Handler: count, Action: ActionTell},
 		"another session's":   {Location: "step", Handler: openHandler(t, attach(t, launch(t, "calls").pid), HandlerSpec{Name: "count"})},
 		"no function nothing": {Location: "nothing", Handler: count},
 	} {

@@ -2,12 +2,12 @@ package engine
 
 import (
 	"debug/elf"
-	"fmt"
 	"runtime"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/arch/amd64"
 	"github.com/ptracer/ptracer/arch/arm64"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // ISAFor picks the instruction set of an ELF machine: the one place in the
@@ -18,7 +18,7 @@ func ISAFor(m elf.Machine) (arch.ISA, error) {
 			return isa, nil
 		}
 	}
-	return nil, fmt.Errorf("%v programs: %w", m, arch.ErrUnsupported)
+	return nil, failure.Unsupportedf("programs for %v", m)
 }
 
 func hostISA() arch.ISA {

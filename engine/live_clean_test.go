@@ -140,7 +140,7 @@ func TestClean(t *testing.T) {
 			}
 			s := attach(t, p.pid)
 			hit := make(chan struct{}, 1)
-			id := register(t, s, ProbeSpec{Location: k.where, Action: Call, Func: func(Hit) {
+			id := register(t, s, ProbeSpec{Location: k.where, Action: ActionCall, Func: func(Hit) {
 				select {
 				case hit <- struct{}{}:
 				default:

@@ -44,7 +44,7 @@ func TestSharedCounter(t *testing.T) {
 		if i%5 < 3 || len(in) == 0 {
 			spec := ProbeSpec{Location: "work"}
 			if i%15 == 0 {
-				spec.Action = Tell // all are at a trap as long as it is there
+				spec.Action = ActionTell // all are at a trap as long as it is there
 			}
 			in = append(in, joined{id: register(t, s, spec), at: all})
 		} else {

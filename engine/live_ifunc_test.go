@@ -12,7 +12,7 @@ import (
 )
 
 // ifuncSpecs are probes of each kind.
-var ifuncSpecs = map[string]ProbeSpec{"count": {}, "trap": {Rung: breakpoint.Slot}, "hardware": {Rung: breakpoint.Hardware}, "tell": {Action: Tell}}
+var ifuncSpecs = map[string]ProbeSpec{"count": {}, "trap": {Rung: breakpoint.Slot}, "hardware": {Rung: breakpoint.Hardware}, "tell": {Action: ActionTell}}
 
 // chosenNames are the functions of a fixture that are IFUNCs.
 func chosenNames(program string) []string {

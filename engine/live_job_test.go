@@ -93,7 +93,7 @@ func TestStopped(t *testing.T) {
 func TestKilled(t *testing.T) {
 	p := launch(t, "threads", "4", "100")
 	s := attach(t, p.pid, Options{Life: true})
-	register(t, s, ProbeSpec{Location: "work", Action: Stop})
+	register(t, s, ProbeSpec{Location: "work", Action: ActionStop})
 	p.goOn()
 	stop := poll(t, s, event.Stopped)
 	p.signal(syscall.SIGKILL)

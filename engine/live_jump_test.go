@@ -197,7 +197,7 @@ func TestJumpReasons(t *testing.T) {
 	if found == 0 && jump.Enabled && s.ISA().MinInst() == 1 {
 		t.Error("no reasons")
 	}
-	if _, err := s.Register(ProbeSpec{Location: "step", Action: Tell, Rung: breakpoint.Jump}); !errors.Is(err, breakpoint.ErrUnsupported) {
+	if _, err := s.Register(ProbeSpec{Location: "step", Action: ActionTell, Rung: breakpoint.Jump}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a jump that stops: %v", err)
 	}
 	p.goOn()
@@ -228,7 +228,7 @@ func TestJumpReturns(t *testing.T) {
 // next to it, and go again: each call counts once for each.
 func TestJumpBesideTrap(t *testing.T) {
 	for _, spec := range []ProbeSpec{
-		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
+		{Location: "step", Action: ActionTell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
 	} {
 		p := launch(t, "calls", "2", "300")
 		s := attach(t, p.pid)
@@ -322,7 +322,7 @@ func TestTraceeHandlers(t *testing.T) {
 	_, reference := results(t, handler.Engine, specs)
 	probe := launch(t, "calls")
 	s := attach(t, probe.pid)
-	if _, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee}); errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+	if _, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee}); errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
 		skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 	} else if err != nil {
 		t.Fatal(err)
@@ -355,7 +355,7 @@ func TestTraceeHandlerCloses(t *testing.T) {
 	p := launch(t, "threads", "2", fmt.Sprint(pace(1000000000, 100000000)))
 	s := attach(t, p.pid)
 	h, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee})
-	if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+	if errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
 		skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 	} else if err != nil {
 		t.Fatal(err)

@@ -204,7 +204,7 @@ func comeAndGo(s Session, turn int) error {
 			return err
 		}
 		defer h.Close()
-		spec.Action, spec.Handler = Count, h
+		spec.Action, spec.Handler = ActionCount, h
 	}
 	id, err := s.Register(spec)
 	if err != nil {

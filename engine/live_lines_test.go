@@ -57,7 +57,7 @@ func TestAlike(t *testing.T) {
 		p := launch(t, "lines", how, fmt.Sprint(calls))
 		s := attach(t, p.pid, Options{Follow: true})
 		h, err := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee})
-		if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+		if errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
 			skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 		} else if err != nil {
 			t.Fatal(err)

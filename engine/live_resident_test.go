@@ -17,7 +17,6 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/plant"
@@ -165,10 +164,10 @@ func TestResidentRefuses(t *testing.T) {
 	needsJumps(t)
 	p := launch(t, "calls", "1", "10")
 	s := attach(t, p.pid)
-	if err := s.Leave(); !errors.Is(err, breakpoint.ErrUnsupported) {
+	if err := s.Leave(); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a session that was not made for it: %v", err)
 	}
-	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: Tell}} {
+	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: ActionTell}} {
 		s = attach(t, p.pid, Options{Resident: true})
 		id := register(t, s, spec)
 		if err := s.Leave(); !errors.Is(err, resident.ErrNothing) {
@@ -178,7 +177,7 @@ func TestResidentRefuses(t *testing.T) {
 			t.Errorf("%+v: placements %+v", spec, pl)
 		}
 	}
-	if _, err := Attach(p.pid, Options{Resident: true, Follow: true}); !errors.Is(err, breakpoint.ErrUnsupported) {
+	if _, err := Attach(p.pid, Options{Resident: true, Follow: true}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("with children: %v", err)
 	}
 	if _, err := OpenResident(p.pid); !errors.Is(err, ErrNotResident) {
@@ -207,7 +206,7 @@ func TestResidentHandlers(t *testing.T) {
 		{Name: "count", Params: builtin.Params{Guards: builtin.Guards{Every: 2}}},
 	} {
 		h, err := s.OpenHandler(spec)
-		if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+		if errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
 			skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 		} else if err != nil {
 			t.Fatal(err)

@@ -146,7 +146,7 @@ func TestSeccompRefused(t *testing.T) {
 			text, mapped := textOf(t, p.pid), mapsOf(t, p.pid)
 			s := attach(t, p.pid)
 			loseRight(t, s)
-			for _, spec := range []ProbeSpec{{Location: "work"}, {Location: "work", Pending: true}, {Location: "libc:write", Action: Tell}} {
+			for _, spec := range []ProbeSpec{{Location: "work"}, {Location: "work", Pending: true}, {Location: "libc:write", Action: ActionTell}} {
 				if id, err := s.Register(spec); !errors.Is(err, remote.ErrSeccomp) {
 					t.Errorf("%v: probe %d, %v", spec, id, err)
 				}
@@ -180,7 +180,7 @@ func TestSeccompLater(t *testing.T) {
 				register(t, s, ProbeSpec{Location: "work"})
 				p.goOn()
 				waitSealed(t, p.pid)
-				id, err := s.Register(ProbeSpec{Location: "work", Action: Tell}) // in what is there already
+				id, err := s.Register(ProbeSpec{Location: "work", Action: ActionTell}) // in what is there already
 				if err != nil && right {
 					t.Errorf("probe %d: %v", id, err)
 				}

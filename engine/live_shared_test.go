@@ -18,7 +18,7 @@ const memfd = "/memfd:shared"
 // TestShared has probes in shared memory, which the kernel does not let be changed: they
 // are served by debug registers, and the memory is as the program left it.
 func TestShared(t *testing.T) {
-	for name, spec := range map[string]ProbeSpec{"count": {}, "tell": {Action: Tell, Args: 1}, "handler": {Cookie: 1}} {
+	for name, spec := range map[string]ProbeSpec{"count": {}, "tell": {Action: ActionTell, Args: 1}, "handler": {Cookie: 1}} {
 		t.Run(name, func(t *testing.T) {
 			p := launch(t, "shared", "500")
 			s := attach(t, p.pid)
@@ -37,7 +37,7 @@ func TestShared(t *testing.T) {
 				t.Error("the memory is changed")
 			}
 			p.goOn()
-			if spec.Action == Tell {
+			if spec.Action == ActionTell {
 				if e := poll(t, s, event.Hit); e.Args[0] != 0 {
 					t.Errorf("%+v", e)
 				}

@@ -46,7 +46,7 @@ func watchTables(t *testing.T, path string, args []string) {
 	m := mainModule(t, s)
 	jumps, known, unknown := 0, 0, map[string]bool{}
 	for _, at := range tableJumps(t, m, s.ISA()) {
-		_, err := s.Register(ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(at+m.Bias)), Action: Call, Func: func(h Hit) {
+		_, err := s.Register(ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(at+m.Bias)), Action: ActionCall, Func: func(h Hit) {
 			to, ok := jumpsTo(h, at+m.Bias)
 			if !ok {
 				return

@@ -24,8 +24,8 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if err != nil {
 		return 0, err
 	}
-	if spec.Action == Call && spec.Func == nil {
-		return 0, errors.New("probe with Action Call has no Func")
+	if spec.Action == ActionCall && spec.Func == nil {
+		return 0, errors.New("a probe with ActionCall has no Func")
 	}
 	if spec.Args > event.MaxArgs {
 		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)
@@ -267,7 +267,7 @@ func (s *session) checkHandler(p *probe.Probe) error {
 		return fmt.Errorf("%s: %w: %s: %s", p.Spec.Location, ErrHandler, h.In.Name, why)
 	}
 	switch {
-	case p.Spec.Action != Count:
+	case p.Spec.Action != ActionCount:
 		return refuse("the probe has another action")
 	case h.In.Exit != nil && (p.Loc.HasAddress || p.Loc.Offset != 0 || p.Loc.Every):
 		return refuse("it runs where a function returns; name a function")

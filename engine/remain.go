@@ -2,11 +2,10 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/internal/resident"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Errors about resident probes.
@@ -21,7 +20,7 @@ var (
 // Leave implements Session.
 func (s *session) Leave() error {
 	if !s.opts.Resident {
-		err := fmt.Errorf("%w: the session was not made for it (Options.Resident)", breakpoint.ErrUnsupported)
+		err := &failure.Unsupported{What: "to leave probes in a process", Needs: "Options.Resident"}
 		return errors.Join(err, s.Detach())
 	}
 	err := s.loop.Do(func() error {

@@ -23,20 +23,34 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/engine/internal/watch"
 	"github.com/ptracer/ptracer/engine/internal/xol"
+	"github.com/ptracer/ptracer/failure"
 )
 
-// Errors of a session; those of the kernel come as *ptrace.Error inside.
+// Errors of a session, for errors.Is. What can't be done at all, by ptracer, this CPU or this
+// kernel, is an errors.ErrUnsupported.
 var (
-	ErrGone       = ptrace.ErrGone // the task or process has ended
-	ErrNotStopped = tasks.ErrNotStopped
-	ErrNoProcess  = errors.New("no such process in this session")
-	ErrNoProbe    = errors.New("no such probe")
-	ErrSeccomp    = remote.ErrSeccomp
-	ErrDispatch   = remote.ErrDispatch
-	ErrDebug      = watch.ErrDebug
-	ErrAside      = aside.ErrAside
-	ErrEnded      = tasks.ErrEnded  // the session is over
-	ErrFailed     = tasks.ErrFailed // it could not go on; it is an ErrEnded, too
+	ErrGone         = ptrace.ErrGone         // the task or process has ended
+	ErrNotPermitted = ptrace.ErrNotPermitted // it is fs.ErrPermission
+	ErrNotMapped    = ptrace.ErrNotMapped    // there is no memory at that address
+	ErrNotStopped   = tasks.ErrNotStopped
+	ErrBusy         = tasks.ErrBusy    // the task does not stop
+	ErrJobStop      = tasks.ErrJobStop // job control keeps it from a step
+	ErrWaiting      = tasks.ErrWaiting // so does what it waits for
+	ErrNoProcess    = errors.New("no such process in this session")
+	ErrNoProbe      = errors.New("no such probe")
+	ErrSeccomp      = remote.ErrSeccomp
+	ErrDispatch     = remote.ErrDispatch
+	ErrDebug        = watch.ErrDebug
+	ErrAside        = aside.ErrAside
+	ErrEnded        = tasks.ErrEnded  // the session is over
+	ErrFailed       = tasks.ErrFailed // it could not go on; it is an ErrEnded, too
+)
+
+// Types of errors, for errors.As; AttachError is another.
+type (
+	RequestError = ptrace.Error        // a request of ptrace(2) that the kernel has refused
+	MemoryError  = ptrace.MemoryError  // an access to a process's memory that has failed
+	Unsupported  = failure.Unsupported // what can't be done, and what it would take
 )
 
 // session is the local Session. Its fields belong to the session's thread; each part below is

@@ -39,7 +39,7 @@ func freezeAndDie() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
 	s, err := Attach(pid)
 	if err == nil {
-		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv), Rung: breakpoint.Slot, Action: Call, Func: func(Hit) {
+		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv), Rung: breakpoint.Slot, Action: ActionCall, Func: func(Hit) {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}})

@@ -25,7 +25,7 @@ func stopForever() {
 			return
 		}
 		for _, loc := range strings.Split(os.Getenv(probesEnv), " ") {
-			_, _ = s.Register(ProbeSpec{Location: loc, Action: Stop, Pending: true})
+			_, _ = s.Register(ProbeSpec{Location: loc, Action: ActionStop, Pending: true})
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		for e := range s.Events(ctx) {

@@ -43,6 +43,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -114,7 +115,7 @@ type Identity struct {
 // String names a tracer to others.
 func (id Identity) String() string { return fmt.Sprintf("%s (process %d)", id.Name, id.PID) }
 
-var errResident = fmt.Errorf("resident probes: %w: they belong to no tracer; trace the process directly (--direct)", errors.ErrUnsupported)
+var errResident = &failure.Unsupported{What: "resident probes belong to no tracer that shares a process", Needs: "a session of its own (--direct)"}
 
 // Join makes a tracer of a process, which is attached to if nobody traces it
 // yet. Buffer, Signals, Life and Follow of the options are the tracer's own.

@@ -146,10 +146,10 @@ func (p *probe) plant(pid int, pending bool) error {
 		}
 	}
 	switch spec.Action {
-	case engine.Stop:
-		spec.Action = engine.Call
+	case engine.ActionStop:
+		spec.Action = engine.ActionCall
 		spec.Func = func(h engine.Hit) { shown{h, p, g}.Stop() }
-	case engine.Call:
+	case engine.ActionCall:
 		if f := spec.Func; f != nil {
 			spec.Func = func(h engine.Hit) { f(shown{h, p, g}) }
 		}

@@ -95,7 +95,7 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	case "register":
 		spec := engine.ProbeSpec{Location: r.Text, Pending: r.Force}
 		if r.Stop {
-			spec.Action = engine.Stop
+			spec.Action = engine.ActionStop
 		}
 		var id event.ProbeID
 		id, err = s.Register(spec)

@@ -35,6 +35,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // SocketEnv names the environment's variable that says where the server's socket
@@ -77,6 +78,9 @@ type Dialer struct {
 	Start func(socket string) error
 }
 
+// direct is what it takes to have what a server does not do.
+const direct = "a session of its own (--direct)"
+
 // ErrNoServer is of a socket at which no server answers.
 var ErrNoServer = errors.New("no ptracer server answers")
 
@@ -95,7 +99,7 @@ func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
 	}
 	opts = append(opts, engine.Options{})
 	if o := opts[0]; o.Resident || o.Handlers != nil || o.Allow != nil {
-		return nil, fmt.Errorf("resident probes, and handlers and rights of one's own: %w by a server", errors.ErrUnsupported)
+		return nil, &failure.Unsupported{What: "resident probes, and handlers and rights of one's own, by a server", Needs: direct}
 	}
 	for end := time.Now().Add(ending); ; time.Sleep(ending / 500) {
 		s, err := d.attach(pid, opts[0])

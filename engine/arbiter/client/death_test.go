@@ -99,7 +99,7 @@ func TestServerDies(t *testing.T) {
 	p := launch(t, "threads", "2", "1200000", "1000")
 	s := dial(t, socket, p.pid())
 	register(t, s, engine.ProbeSpec{Location: "work"})
-	register(t, s, engine.ProbeSpec{Location: "libc:usleep", Action: engine.Stop})
+	register(t, s, engine.ProbeSpec{Location: "libc:usleep", Action: engine.ActionStop})
 	p.goOn()
 	if e, err := s.Poll(context.Background()); err != nil || e.Kind != event.Stopped {
 		t.Fatalf("%+v, %v", e, err)

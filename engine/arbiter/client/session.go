@@ -18,6 +18,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Session is a tracer at a server. It lasts until Close, so that what was found
@@ -214,8 +215,8 @@ func (s *Session) probe(id event.ProbeID) *wire.ProbeRequest {
 
 // Register implements engine.Session.
 func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
-	if spec.Action == engine.Call && spec.Func == nil {
-		return 0, errors.New("probe with Action Call has no Func")
+	if spec.Action == engine.ActionCall && spec.Func == nil {
+		return 0, errors.New("a probe with ActionCall has no Func")
 	}
 	if known(spec.PID) != nil {
 		return 0, fmt.Errorf("%s: process %d: %w", spec.Location, spec.PID, engine.ErrNoProcess)
@@ -229,7 +230,7 @@ func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 		}
 		r.Handler = h.number
 	}
-	if spec.Action != engine.Call {
+	if spec.Action != engine.ActionCall {
 		reply, err := call(s.api.Register, r)
 		return event.ProbeID(reply.GetProbe()), err
 	}
@@ -303,7 +304,7 @@ func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
 			}
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		s.notice(wire.FromStatus(err))
 	}
 	return all
@@ -374,7 +375,7 @@ func (s *Session) StepAside(pid int, wait time.Duration, opts ...engine.AsideOpt
 // Follow implements engine.Session: a tracer at a server follows children, or not,
 // from its beginning.
 func (s *Session) Follow(int, bool) error {
-	return fmt.Errorf("follow: %w by a server for a tracer that is there: attach with Options.Follow", errors.ErrUnsupported)
+	return &failure.Unsupported{What: "to follow a process's children, by a server, for a tracer that is there", Needs: "Options.Follow when it attaches"}
 }
 
 // Tasks implements engine.Session.
@@ -474,7 +475,7 @@ func (s *Session) Stats() engine.Stats {
 
 // Leave implements engine.Session: it can't be had here.
 func (s *Session) Leave() error {
-	return fmt.Errorf("resident probes: %w by a server", errors.ErrUnsupported)
+	return &failure.Unsupported{What: "resident probes, by a server", Needs: direct}
 }
 
 // Detach implements engine.Session.

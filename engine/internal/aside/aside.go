@@ -22,6 +22,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -81,7 +82,7 @@ var (
 
 	errUnread   = errors.New("its tracer has not been told yet that it has ended")
 	errMemory   = errors.New("another process runs in its memory")
-	errResident = fmt.Errorf("%w: resident probes are for when no tracer comes back", errors.ErrUnsupported)
+	errResident = failure.Unsupportedf("resident probes are for when no tracer comes back")
 )
 
 // away is a process that has been let go for another tracer.
@@ -154,7 +155,7 @@ func (x *Aside) stepAside(p *inferior.Process, a *away, why string) error {
 	// A child that has just executed something may not have been told of yet, while its
 	// parent, which waited for that, attaches to it.
 	alone := func() bool { return len(x.loop.Sharing(p.Space)) <= 1 }
-	if err := x.loop.PumpFor(toldSoon, alone); err != nil && err != tasks.ErrBusy {
+	if err := x.loop.PumpFor(toldSoon, alone); err != nil && !errors.Is(err, tasks.ErrBusy) {
 		return failed(err)
 	}
 	ps := x.loop.Sharing(p.Space)

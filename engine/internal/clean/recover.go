@@ -111,7 +111,7 @@ func (c *Cleaner) clean(p *inferior.Process, table *breakpoint.Table) error {
 	}
 	pause := c.loop.HaltAll(ps)
 	if err := c.leaveOurs(space, table, ps); err != nil {
-		if err == errWithin {
+		if errors.Is(err, errWithin) {
 			err = ErrComesBack
 		}
 		return errors.Join(err, c.unhaltTasks(p))

@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Handler is the Handler of a local session.
@@ -135,7 +136,7 @@ func (h *Handler) Params() builtin.Params { return h.params }
 func (h *Handler) File() (*os.File, error) {
 	x, ok := h.In.Maps.(*handler.Interpreted)
 	if !ok {
-		return nil, fmt.Errorf("maps of %s: %w: they are the kernel's", h.In.Name, errors.ErrUnsupported)
+		return nil, fmt.Errorf("maps of %s: %w", h.In.Name, failure.Unsupportedf("they are the kernel's"))
 	}
 	return x.File(), nil
 }

@@ -1,11 +1,9 @@
 package inproc
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/compile"
 	"github.com/ptracer/ptracer/engine/handler/helper"
@@ -15,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Helpers in the program: the code that handlers behind jumps call lies once in a
@@ -46,7 +45,7 @@ func (l *Library) Template(program *verify.Result, region arch.Addr) *compile.Te
 }
 
 // errIDs is of resident probes: nobody sees threads come and go.
-var errIDs = fmt.Errorf("%w: it reports thread ids, which are only kept right while a tracer is attached", breakpoint.ErrUnsupported)
+var errIDs = failure.Unsupportedf("it reports thread ids, which are only kept right while a tracer is attached")
 
 // LibraryFor gives the code of the helpers of a handler's variant in a process's space,
 // and puts it there first if it is not there. Its maps are at region.

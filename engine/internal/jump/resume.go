@@ -1,6 +1,7 @@
 package jump
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -32,7 +33,7 @@ func (j *Jumps) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgra
 		case err == nil:
 			list = append(list, up)
 			continue
-		case err == errInside:
+		case errors.Is(err, errInside):
 			inside = append(inside, up.Site)
 			fallthrough
 		default:

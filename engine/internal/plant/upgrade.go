@@ -3,7 +3,6 @@ package plant
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -11,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // JumpAgain makes jumps again of the sites that have made room for steps, and of
@@ -84,7 +84,7 @@ func (r *Planter) onlyJumps(p *probe.Probe, proc *inferior.Process) error {
 	var list []*probe.Placement
 	for _, pl := range p.Places {
 		if pl.Proc == proc && pl.Site != nil && !pl.Site.Jumps() {
-			pl.Err = fmt.Errorf("%w: %s", breakpoint.ErrUnsupported, cmp.Or(pl.Why, jump.ErrStops.Error()))
+			pl.Err = failure.Unsupportedf("%s", cmp.Or(pl.Why, jump.ErrStops.Error()))
 			list = append(list, pl)
 		}
 	}

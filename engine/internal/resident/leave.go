@@ -20,6 +20,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -58,7 +59,7 @@ func New(b Below, follow bool) *Stays {
 // later (recollect.go). What needs a tracer goes: traps, and the guard with them.
 
 var (
-	ErrOneProcess = fmt.Errorf("%w: resident probes of more than one process in a session", breakpoint.ErrUnsupported)
+	ErrOneProcess = failure.Unsupportedf("resident probes of more than one process in a session")
 	ErrNeedsUs    = errors.New("needs a tracer")
 	ErrNothing    = errors.New("nothing of it runs without a tracer")
 )
