@@ -44,8 +44,11 @@ func (o *Objects) At(pid int, addr arch.Addr) *symbols.Module {
 // libraries all the time.
 const manyPast = 4096
 
-// Remember keeps the objects of a process that ends, or gets a new program.
-func (o *Objects) Remember(p *inferior.Process) {
+// Forked implements inferior.Room.
+func (o *Objects) Forked(parent, child *inferior.Process) {}
+
+// Left implements inferior.Room: it keeps the objects of a process that ends, or gets a new program.
+func (o *Objects) Left(p *inferior.Process, _ bool) {
 	for _, m := range p.Modules {
 		o.RememberModule(p.PID, m)
 	}
