@@ -50,7 +50,7 @@ func (o probing) open(p *target.Process, s target.Site) (contender.Probe, error)
 	if o.handler == "latency" && s.Off != 0 {
 		return nil, errNoCall
 	}
-	session, err := engine.Attach(p.PID)
+	session, err := engine.Attach(context.Background(), p.PID)
 	if err != nil {
 		return nil, err
 	}

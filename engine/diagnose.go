@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -40,7 +41,7 @@ func Diagnose(pid int) []Finding {
 		return diagnoseProcess(pid)
 	}
 	return access.Machine(func() error {
-		s, err := Start(Command{Path: "/proc/self/exe"})
+		s, err := Start(context.Background(), Command{Path: "/proc/self/exe"})
 		if err == nil {
 			_ = s.Kill()
 		}
@@ -66,7 +67,7 @@ func diagnoseProcess(pid int) []Finding {
 // trial attaches and lets go at once; the process does not stop for it but for
 // the moment of detaching. What is in the way of probes is another matter.
 func trial(pid int) (sealed, err error) {
-	opened, err := Attach(pid)
+	opened, err := Attach(context.Background(), pid)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 // Package engine traces running programs: a Session puts probes into them and
 // tells what happens.
 //
-//	s, err := engine.Attach(pid)            // or engine.Start(engine.Command{...})
+//	s, err := engine.Attach(ctx, pid)       // or engine.Start(ctx, engine.Command{...})
 //	p, err := s.Register(engine.ProbeSpec{Location: "libc:malloc"})
 //	...
 //	fmt.Println(s.Hits(p))
@@ -18,10 +18,21 @@
 // ptrace(2), and Diagnose says which of them is in the way.
 package engine
 
+import (
+	"context"
+	"fmt"
+
+	"github.com/ptracer/ptracer/engine/access"
+)
+
 // Attach traces a running process. It neither stops nor notices. A child of the
 // calling process is not to be waited for meanwhile, as exec.Cmd.Wait does: the
 // kernel tells that wait of the stops, too, and each is told once (ErrWaited).
-func Attach(pid int, opts ...Options) (Session, error) {
+//
+// If ctx is done before Attach is, the process is let go, with nothing of ptracer's in it,
+// and the error wraps ctx.Err(); the step that has begun is ended first. ctx does not end the
+// session.
+func Attach(ctx context.Context, pid int, opts ...Options) (Session, error) {
 	if err := refuse(pid); err != nil {
 		return nil, err
 	}
@@ -29,7 +40,11 @@ func Attach(pid int, opts ...Options) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.AddProcess(pid); err != nil {
+	err = s.loop.Do(func() error { return s.life.Attach(ctx, pid, nil) })
+	if err == nil && ctx.Err() != nil {
+		err = access.Explain(pid, ctx.Err())
+	}
+	if err != nil {
 		s.Detach()
 		return nil, err
 	}
@@ -37,14 +52,19 @@ func Attach(pid int, opts ...Options) (Session, error) {
 }
 
 // Start runs a program stopped before its first instruction; Resume(pid)
-// lets it go once the probes are registered.
-func Start(cmd Command, opts ...Options) (Session, error) {
+// lets it go once the probes are registered. If ctx is done before Start is, the program is
+// killed before it has executed anything, and the error wraps ctx.Err(). ctx does not end the
+// session.
+func Start(ctx context.Context, cmd Command, opts ...Options) (Session, error) {
 	s, err := newSession(opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.start(cmd); err != nil {
-		s.Detach()
+	if err = s.start(ctx, cmd); err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("start %s: %w", cmd.Path, ctx.Err())
+	}
+	if err != nil {
+		s.Kill()
 		return nil, err
 	}
 	return s, nil

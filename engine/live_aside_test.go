@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -245,7 +246,7 @@ func init() { tracers["aside"] = asideForever }
 // asideForever steps aside, and waits to be killed.
 func asideForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err == nil {
 		_, err = s.Register(ProbeSpec{Location: "work"})
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func TestNotCode(t *testing.T) {
 // TestLateCopy has the program map the copy when its probe is there: the calls that are not
 // counted are told of, at that place only.
 func TestLateCopy(t *testing.T) {
-	s, err := Start(Command{Path: fixture.Path(t, "copies"), Args: []string{"100"}})
+	s, err := Start(context.Background(), Command{Path: fixture.Path(t, "copies"), Args: []string{"100"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"slices"
@@ -146,7 +147,7 @@ func TestEndedProcesses(t *testing.T) {
 		skip.Missing(t, "sh")
 	}
 	script := strings.Repeat(fixture.Path(t, "loop")+" 7 >/dev/null; ", runs) + fixture.Path(t, "sleeper")
-	s, err := Start(Command{Path: sh, Args: []string{"-c", script}}, Options{Follow: true})
+	s, err := Start(context.Background(), Command{Path: sh, Args: []string{"-c", script}}, Options{Follow: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"strings"
@@ -51,7 +52,7 @@ func TestIfunc(t *testing.T) {
 // started starts a program that stands before its first instruction.
 func started(t *testing.T, path string, args ...string) (Session, int) {
 	t.Helper()
-	s, err := Start(Command{Path: path, Args: args, Stderr: os.Stderr})
+	s, err := Start(context.Background(), Command{Path: path, Args: args, Stderr: os.Stderr})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"syscall"
@@ -135,7 +136,7 @@ func TestSleeps(t *testing.T) {
 // disturb attaches, plants, interrupts, resumes and detaches; false when the
 // process has gone.
 func disturb(t *testing.T, pid int) bool {
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err != nil {
 		return false
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -391,7 +392,7 @@ func TestJumpsAgainstTraps(t *testing.T) {
 		skip.Missing(t, "sqlite3")
 	}
 	count := func(locations string, rung breakpoint.Rung) (hits map[string]uint64, jumps int) {
-		s, err := Start(Command{Path: path, Args: []string{":memory:",
+		s, err := Start(context.Background(), Command{Path: path, Args: []string{":memory:",
 			"create table t(a, b text); insert into t values (1,'x'),(2,'yy'),(3,'zzz'); create index i on t(b); " +
 				"select sum(a), group_concat(b, '-'), count(*) from t where b like '%y%' or a > 1 group by length(b) order by 1 desc;"}})
 		if err != nil {
@@ -477,7 +478,7 @@ func startInto(t *testing.T, path string, args ...string) (Session, string) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	s, err := Start(Command{Path: path, Args: args, Stdout: file})
+	s, err := Start(context.Background(), Command{Path: path, Args: args, Stdout: file})
 	if err != nil {
 		t.Fatal(err)
 	}

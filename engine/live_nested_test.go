@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +26,7 @@ func runs(t *testing.T, o Options, probes []ProbeSpec, path string, args ...stri
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s, err = Start(Command{Path: path, Args: args, Stdout: f, Stderr: f}, o)
+	s, err = Start(context.Background(), Command{Path: path, Args: args, Stdout: f, Stderr: f}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -177,14 +178,14 @@ func TestResidentRefuses(t *testing.T) {
 			t.Errorf("%+v: placements %+v", spec, pl)
 		}
 	}
-	if _, err := Attach(p.pid, Options{Resident: true, Follow: true}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := Attach(context.Background(), p.pid, Options{Resident: true, Follow: true}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("with children: %v", err)
 	}
 	if _, err := OpenResident(p.pid); !errors.Is(err, ErrNotResident) {
 		t.Errorf("found: %v", err)
 	}
 	r := leave(t, p, "step")
-	if _, err := Attach(p.pid); !errors.Is(err, ErrResident) {
+	if _, err := Attach(context.Background(), p.pid); !errors.Is(err, ErrResident) {
 		t.Errorf("attached: %v", err)
 	}
 	if n := len(r.Locations()); n != 1 || r.Command != "calls" || time.Since(r.Planted) > time.Hour {
@@ -282,7 +283,7 @@ func residentForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
 	fmt.Println("go")
 	for n := 0; ; n++ {
-		s, err := Attach(pid, Options{Resident: true})
+		s, err := Attach(context.Background(), pid, Options{Resident: true})
 		if err != nil {
 			return
 		}

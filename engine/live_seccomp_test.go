@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -122,7 +123,7 @@ func TestSeccomp(t *testing.T) {
 
 				p = sealed(t, name, how, n) // it comes and goes
 				text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
-				s, err := Attach(p.pid)
+				s, err := Attach(context.Background(), p.pid)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -170,7 +171,7 @@ func TestSeccompLater(t *testing.T) {
 				}
 				p := launch(t, "sandbox", how, "100", "hold")
 				text := textOf(t, p.pid)
-				s, err := Attach(p.pid)
+				s, err := Attach(context.Background(), p.pid)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -248,7 +249,7 @@ func filtered() {
 		for seal, _ := remote.SeccompOf(p.pid); how == "kill" && seal.Filters < 2; seal, _ = remote.SeccompOf(p.pid) {
 			time.Sleep(time.Millisecond)
 		}
-		s, err := Attach(p.pid)
+		s, err := Attach(context.Background(), p.pid)
 		if err != nil {
 			fmt.Println(err)
 			return

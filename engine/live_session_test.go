@@ -83,7 +83,7 @@ func TestStart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := Start(Command{Path: fixture.Path(t, k.fixture), Args: []string{"2", "100"}, Stdout: w}, Options{Life: true})
+			s, err := Start(context.Background(), Command{Path: fixture.Path(t, k.fixture), Args: []string{"2", "100"}, Stdout: w}, Options{Life: true})
 			w.Close()
 			defer r.Close()
 			if err != nil {
@@ -101,11 +101,11 @@ func TestStart(t *testing.T) {
 			}
 		})
 	}
-	if s, err := Start(Command{Path: "/nowhere/at/all"}); err == nil {
+	if s, err := Start(context.Background(), Command{Path: "/nowhere/at/all"}); err == nil {
 		t.Error("started nothing")
 		detach(t, s)
 	}
-	if s, err := Start(Command{Path: "/etc/passwd"}); err == nil {
+	if s, err := Start(context.Background(), Command{Path: "/etc/passwd"}); err == nil {
 		t.Error("started a text")
 		detach(t, s)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"os/exec"
@@ -35,7 +36,7 @@ func TestTableTargets(t *testing.T) {
 }
 
 func watchTables(t *testing.T, path string, args []string) {
-	s, err := Start(Command{Path: path, Args: args})
+	s, err := Start(context.Background(), Command{Path: path, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,12 +22,12 @@ func (s *session) AddProcess(pid int) error {
 	if err := refuse(pid); err != nil {
 		return err
 	}
-	return s.loop.Do(func() error { return s.life.Attach(pid, nil) })
+	return s.loop.Do(func() error { return s.life.Attach(context.Background(), pid, nil) })
 }
 
 // start launches a program; it stands, held for the tracer, before its first
 // instruction.
-func (s *session) start(cmd Command) error {
+func (s *session) start(ctx context.Context, cmd Command) error {
 	path, err := exec.LookPath(cmd.Path)
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return err
@@ -39,6 +40,9 @@ func (s *session) start(cmd Command) error {
 	c := ptrace.Command{Path: path, Args: append([]string{cmd.Path}, cmd.Args...), Env: cmd.Env,
 		Dir: cmd.Dir, Files: files, NoASLR: cmd.NoASLR, Ignored: ptrace.IgnoredAtStart()}
 	return s.loop.Do(func() error {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("start %s: %w", cmd.Path, err)
+		}
 		pid, err := ptrace.Launch(c, ptrace.Follow|ptrace.BeforeExit)
 		if err != nil {
 			return access.ExplainOwn(err)

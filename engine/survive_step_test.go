@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ func init() { tracers["once"], tracers["freeze"] = traceOnce, freezeAndDie }
 // trap, and the task stands at the guard's first instruction.
 func freezeAndDie() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err == nil {
 		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv), Rung: breakpoint.Slot, Action: ActionCall, Func: func(Hit) {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
@@ -63,7 +64,7 @@ func traceOnce() {
 }
 
 func plantOnce(pid int, where string) error {
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err != nil {
 		return err
 	}
@@ -174,7 +175,7 @@ func (v *steady) check(when string) {
 	v.t.Helper()
 	first := v.hold() // it goes on
 	v.tell('r')
-	s, err := Attach(v.pid)
+	s, err := Attach(context.Background(), v.pid)
 	if err != nil {
 		v.t.Fatalf("%s: %v; it has%s\n%s", when, err, where(v.pid), newLines(v.maps, mapsOf(v.t, v.pid)))
 	}

@@ -20,7 +20,7 @@ func stopForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
 	fmt.Println("go")
 	for n := 0; ; n++ {
-		s, err := Attach(pid)
+		s, err := Attach(context.Background(), pid)
 		if err != nil {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -58,7 +59,7 @@ const (
 
 // opener starts or attaches what options name; tests have one of their own.
 // child is the process of the command, 0 where there is none.
-type opener func(*options, engine.Options) (sess engine.Session, child int, err error)
+type opener func(context.Context, *options, engine.Options) (sess engine.Session, child int, err error)
 
 // startJob attaches or starts, plants the probes, and lets a command run. What
 // is known to be found nowhere is an error, before the command's own code runs.
@@ -89,7 +90,12 @@ func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle fun
 }
 
 func (j *job) start(open opener) error {
-	sess, child, err := open(j.opt, engine.Options{Follow: j.opt.follow, Life: true, Resident: j.opt.resident})
+	ctx, stop := untilSignal()
+	defer stop()
+	sess, child, err := open(ctx, j.opt, engine.Options{Follow: j.opt.follow, Life: true, Resident: j.opt.resident})
+	if err != nil && ctx.Err() != nil {
+		return errEarly
+	}
 	if err != nil {
 		return err
 	}
@@ -109,17 +115,20 @@ func (j *job) start(open opener) error {
 	return nil
 }
 
+// errEarly is the error of a job that a signal ends before there is anything to print.
+var errEarly = errors.New("a signal came before the program was traced")
+
 // open is the opener of the real thing.
-func open(opt *options, eo engine.Options) (engine.Session, int, error) {
+func open(ctx context.Context, opt *options, eo engine.Options) (engine.Session, int, error) {
 	if len(opt.command) > 0 {
-		sess, err := engine.Start(engine.Command{Path: opt.command[0], Args: opt.command[1:],
+		sess, err := engine.Start(ctx, engine.Command{Path: opt.command[0], Args: opt.command[1:],
 			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, eo)
 		if err != nil {
 			return nil, 0, startFailure(opt.command[0], err)
 		}
 		return sess, sess.Processes()[0], nil
 	}
-	sess, err := attach(opt, eo)
+	sess, err := attach(ctx, opt, eo)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -136,15 +145,27 @@ func open(opt *options, eo engine.Options) (engine.Session, int, error) {
 // middle of everything; caught, it is an error of a write.
 func catch() chan os.Signal {
 	c := make(chan os.Signal, 4)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			signal.Notify(c, s)
-		}
+	if list := endings(); len(list) > 0 { // none is all
+		signal.Notify(c, list...)
 	}
 	if !signal.Ignored(syscall.SIGPIPE) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 	return c
+}
+
+// endings are the signals that end a job, without those that are ignored.
+func endings() []os.Signal {
+	return slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
+}
+
+// untilSignal is a context that such a signal ends.
+func untilSignal() (context.Context, context.CancelFunc) {
+	list := endings()
+	if len(list) == 0 {
+		return context.WithCancel(context.Background())
+	}
+	return signal.NotifyContext(context.Background(), list...)
 }
 
 // plant registers all probes and lets the command run.

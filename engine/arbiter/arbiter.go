@@ -35,6 +35,7 @@ package arbiter
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -90,7 +91,9 @@ type Arbiter struct {
 // New makes an arbiter that traces nothing yet.
 func New(o Options) *Arbiter {
 	if o.Attach == nil {
-		o.Attach = func(pid int, eo engine.Options) (engine.Session, error) { return engine.Attach(pid, eo) }
+		o.Attach = func(pid int, eo engine.Options) (engine.Session, error) {
+			return engine.Attach(context.Background(), pid, eo)
+		}
 	}
 	if o.ProcessOf == nil {
 		o.ProcessOf = procfs.Group

@@ -89,7 +89,7 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	switch r.Op {
 	case "attach":
 		// In a user namespace of its own root is nobody.
-		a.s, err = Dialer{Socket: r.Socket, Name: r.Text, Trust: []int{65534}}.Attach(r.ID)
+		a.s, err = Dialer{Socket: r.Socket, Name: r.Text, Trust: []int{65534}}.Attach(context.Background(), r.ID)
 	case "add":
 		err = s.AddProcess(r.ID)
 	case "register":

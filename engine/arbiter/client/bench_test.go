@@ -23,7 +23,7 @@ import (
 func eachWay(b *testing.B, f func(b *testing.B, attach func(pid int) engine.Session)) {
 	b.Run("direct", func(b *testing.B) {
 		f(b, func(pid int) engine.Session {
-			s, err := engine.Attach(pid)
+			s, err := engine.Attach(context.Background(), pid)
 			if err != nil {
 				b.Fatal(err)
 			}

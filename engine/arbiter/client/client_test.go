@@ -48,7 +48,7 @@ func serveAt(t testing.TB, socket string, all bool, o server.Options) string {
 
 func dial(t testing.TB, socket string, pid int, o ...engine.Options) *Session {
 	t.Helper()
-	s, err := Dialer{Socket: socket, Name: t.Name()}.Attach(pid, o...)
+	s, err := Dialer{Socket: socket, Name: t.Name()}.Attach(context.Background(), pid, o...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func dial(t testing.TB, socket string, pid int, o ...engine.Options) *Session {
 func ways(t *testing.T, f func(t *testing.T, attach func(pid int, o ...engine.Options) engine.Session)) {
 	t.Run("direct", func(t *testing.T) {
 		f(t, func(pid int, o ...engine.Options) engine.Session {
-			s, err := engine.Attach(pid, o...)
+			s, err := engine.Attach(context.Background(), pid, o...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -352,7 +352,7 @@ func register(t testing.TB, s engine.Session, spec engine.ProbeSpec) event.Probe
 func TestAttach(t *testing.T) {
 	t.Setenv(SocketEnv, serve(t, server.Options{}))
 	p := launch(t, "loop", "50", "0")
-	s, err := Attach(p.pid())
+	s, err := Attach(context.Background(), p.pid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("%d hits of 50", n)
 	}
 	t.Setenv(SocketEnv, filepath.Join(t.TempDir(), "none"))
-	if _, err := Attach(os.Getpid()); !errors.Is(err, ErrNoServer) {
+	if _, err := Attach(context.Background(), os.Getpid()); !errors.Is(err, ErrNoServer) {
 		t.Errorf("without a server: %v", err)
 	}
 }

@@ -124,11 +124,11 @@ func TestServerDies(t *testing.T) {
 	if err := s.Detach(); err != nil {
 		t.Errorf("detached from a server that is gone: %v", err)
 	}
-	if _, err := (Dialer{Socket: socket}).Attach(p.pid()); !errors.Is(err, ErrNoServer) {
+	if _, err := (Dialer{Socket: socket}).Attach(context.Background(), p.pid()); !errors.Is(err, ErrNoServer) {
 		t.Errorf("attached: %v", err)
 	}
 	d := Dialer{Socket: socket, Start: func(string) error { serveApart(t, socket); return nil }}
-	s, err := d.Attach(p.pid())
+	s, err := d.Attach(context.Background(), p.pid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"syscall"
 
 	"github.com/ptracer/ptracer/engine"
@@ -24,7 +25,7 @@ func more(a *agent, r request, b *answer) error {
 		b.N = uint64(len(list))
 		return err
 	case "token":
-		c, err := Dialer{Socket: r.Socket}.dial()
+		c, err := Dialer{Socket: r.Socket}.dial(context.Background())
 		if err != nil {
 			return err
 		}

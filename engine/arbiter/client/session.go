@@ -43,16 +43,20 @@ type Session struct {
 
 var _ engine.Session = (*Session)(nil)
 
-// join makes a tracer and waits until it is one.
-func join(l *link, pid int, name string, o engine.Options) (*Session, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := l.api.Join(ctx, &wire.JoinRequest{Pid: wire.Narrow(pid), Name: strings.ToValidUTF8(name, "?"), Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: wire.Narrow(o.Buffer)})
+// join makes a tracer and waits until it is one, as long as ctx lets it.
+func join(ctx context.Context, l *link, pid int, name string, o engine.Options) (*Session, error) {
+	life, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, cancel)
+	stream, err := l.api.Join(life, &wire.JoinRequest{Pid: wire.Narrow(pid), Name: strings.ToValidUTF8(name, "?"), Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: wire.Narrow(o.Buffer)})
 	var told *wire.Told
 	if err == nil {
 		told, err = stream.Recv()
 	}
 	if err == nil && told.Joined == nil {
 		err = io.ErrUnexpectedEOF
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
 	}
 	if err != nil {
 		cancel()

@@ -3,6 +3,7 @@
 package aside
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -345,7 +346,7 @@ func (x *Aside) comeBack(a *away) error {
 	}
 	x.forgetAway(a)
 	x.jump.Returning = true
-	err := x.life.Attach(a.pid, &life.Back{Ancestors: a.ancestors, Follow: a.follow})
+	err := x.life.Attach(context.Background(), a.pid, &life.Back{Ancestors: a.ancestors, Follow: a.follow})
 	x.jump.Returning = false
 	if err != nil {
 		x.away[a.pid], x.life.Lent[a.pid] = a, true

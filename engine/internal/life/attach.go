@@ -1,6 +1,7 @@
 package life
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,8 +20,9 @@ type Back struct {
 }
 
 // Attach seizes every task of a process, in passes until one finds nothing
-// new. No task is stopped by it, unless the process is one that we come back to.
-func (x *Life) Attach(pid int, back *Back) error {
+// new. No task is stopped by it, unless the process is one that comes back. If ctx is
+// done before all are seized, they are let go.
+func (x *Life) Attach(ctx context.Context, pid int, back *Back) error {
 	if x.loop.Procs[pid] != nil || x.Lent[pid] {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
 	}
@@ -30,7 +32,7 @@ func (x *Life) Attach(pid int, back *Back) error {
 	}
 	p := x.addProcess(pid, &inferior.Space{})
 	x.newSpace(p, mem)
-	if err := x.seizeAll(p); err != nil {
+	if err := x.seizeAll(ctx, p); err != nil {
 		x.abandon(p)
 		return access.Explain(pid, err)
 	}
@@ -64,7 +66,7 @@ func (x *Life) Attach(pid int, back *Back) error {
 	return nil
 }
 
-func (x *Life) seizeAll(p *inferior.Process) error {
+func (x *Life) seizeAll(ctx context.Context, p *inferior.Process) error {
 	for {
 		tids, err := procfs.Tasks(p.PID)
 		if err != nil {
@@ -74,6 +76,9 @@ func (x *Life) seizeAll(p *inferior.Process) error {
 		for _, tid := range tids {
 			if p.Tasks[tid] != nil {
 				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
 			}
 			err := ptrace.Seize(tid, (&inferior.Task{TID: tid, Process: p}).Options())
 			if errors.Is(err, ptrace.ErrNotPermitted) && x.comesByItself(p, tid) {
@@ -92,7 +97,7 @@ func (x *Life) seizeAll(p *inferior.Process) error {
 			if len(p.Tasks) == 0 {
 				return ptrace.ErrGone
 			}
-			return nil
+			return ctx.Err()
 		}
 	}
 }
