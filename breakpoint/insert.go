@@ -235,7 +235,7 @@ func (t *Table) serveStep(s *Site, why string, more int) error {
 }
 
 // cellBytes is a whole cell: the slot's code, what the trap displaces, its length.
-func (t *Table) cellBytes(s *Site, code []byte) []byte {
+func (t *room) cellBytes(s *Site, code []byte) []byte {
 	cell := make([]byte, cellSize)
 	copy(cell, code)
 	n := copy(cell[cellOrig:cellOrig+8], s.code[:len(t.isa.Trap())])
@@ -388,7 +388,7 @@ func (t *Table) disarm(s *Site) error {
 }
 
 // restore writes code where a patch of ours is.
-func (t *Table) restore(addr arch.Addr, patch, code []byte) error {
+func (t *room) restore(addr arch.Addr, patch, code []byte) error {
 	if len(patch) == 0 {
 		return nil
 	}

@@ -28,17 +28,17 @@ func (p piece) end() arch.Addr { return p.addr + arch.Addr(p.to-p.from) }
 const stageGap = 256
 
 // stage has data written to one of our mappings by the next Flush.
-func (t *Table) stage(addr arch.Addr, data []byte) {
+func (t *room) stage(addr arch.Addr, data []byte) {
 	p := piece{addr, len(t.staged.data), len(t.staged.data) + len(data)}
 	t.staged.list, t.staged.data = append(t.staged.list, p), append(t.staged.data, data...)
 }
 
 // expect makes room for n bytes that are going to be staged.
-func (t *Table) expect(n int) { t.staged.data = slices.Grow(t.staged.data, n) }
+func (t *room) expect(n int) { t.staged.data = slices.Grow(t.staged.data, n) }
 
 // Flush writes what has been staged by Plan. An error means that our mappings, or the
 // whole space, are gone.
-func (t *Table) Flush() error {
+func (t *room) Flush() error {
 	if len(t.staged.list) == 0 {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (t *Table) Flush() error {
 
 // writePieces writes those of the pieces that list names, by address, which lie close
 // together and end at end.
-func (t *Table) writePieces(st *staged, list []int, end arch.Addr) error {
+func (t *room) writePieces(st *staged, list []int, end arch.Addr) error {
 	from := st.list[list[0]].addr
 	out, gaps := make([]byte, end-from), false
 	for at, i := from, 0; i < len(list) && !gaps; i++ {

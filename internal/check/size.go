@@ -22,7 +22,6 @@ var outgrown = map[string]int{
 
 	"engine/arbiter.Tracer fields": 21,
 
-	"breakpoint.Table methods":             98,
 	"engine/arbiter.Tracer methods":        69,
 	"engine/arbiter/server.Server methods": 62,
 	"symbols.File methods":                 58,
