@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Register implements Session.
@@ -92,6 +93,7 @@ func (s *session) register(p *probe.Probe) error {
 			s.life.HookGoTracer(proc)
 		}
 		err := s.plant.Plant(p, proc, proc.Objects())
+		s.plant.PlaceUnread(p, proc, proc.Unread)
 		if err = errors.Join(err, s.plant.JumpAgain(proc)); err != nil { // of others' sites, too
 			errs = append(errs, err)
 		}
@@ -101,7 +103,7 @@ func (s *session) register(p *probe.Probe) error {
 	for _, pl := range p.Places {
 		if pl.Err == nil {
 			planted++
-		} else if first == nil {
+		} else if first == nil && !(p.Spec.Pending && errors.Is(pl.Err, objfile.ErrUnread)) {
 			first = pl.Err
 		}
 	}

@@ -40,7 +40,7 @@ func (s *session) wire() {
 	s.clean = clean.New(clean.Below{Objects: s.objects, Loop: s.loop, Remote: s.remote, Guard: s.guard, XOL: s.xol,
 		InProc: s.inproc, Watch: s.watch, Plant: s.plant, ISA: s.isa})
 	s.life = life.New(life.Below{Queue: s.Queue, Objects: s.objects, Clean: s.clean, Loop: s.loop, Remote: s.remote,
-		Guard: s.guard, InProc: s.inproc, Jump: s.jump, Watch: s.watch, Uprobe: s.uprobe, Hook: s.hook, Plant: s.plant,
+		Guard: s.guard, InProc: s.inproc, Jump: s.jump, Watch: s.watch, Hook: s.hook, Plant: s.plant,
 		Hit: s.hit, ISA: s.isa}, life.Options{Follow: s.opts.Follow, Tell: s.opts.Life,
 		OnPtrace: func(t *inferior.Task, site *breakpoint.Site) (bool, error) { return s.aside.OnPtrace(t, site) },
 		OnClone:  func(t *inferior.Task, site *breakpoint.Site) (bool, error) { return s.aside.OnClone(t, site) },

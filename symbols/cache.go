@@ -6,8 +6,10 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Cache keeps Files, so that each object is opened and parsed once however
@@ -24,6 +26,10 @@ type version struct {
 	dev, ino uint64
 	size     int64
 	mtime    int64
+}
+
+func versionOf(st *syscall.Stat_t) version {
+	return version{uint64(st.Dev), st.Ino, st.Size, st.Mtim.Nano()}
 }
 
 // Close closes the files: tables that were read stay, others can't be any
@@ -62,17 +68,23 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 	if m.Inode == 0 {
 		return c.openMemory(p, m)
 	}
+	if f := c.have(p, m); f != nil {
+		return f, nil
+	}
 	r, err := p.openMapped(m)
 	if err != nil {
 		return nil, err
 	}
-	st, ok := stat(r)
-	if !ok || !isELF(r) {
+	st, err := objfile.Stat(r)
+	if err == nil {
+		err = mustBeELF(r)
+	}
+	if err != nil {
 		r.Close()
-		return nil, errNotELF
+		return nil, err
 	}
 	taken := false
-	f, err := c.get(version{st.Dev, st.Ino, st.Size, st.Mtim.Nano()}, func() (*File, error) {
+	f, err := c.get(versionOf(st), func() (*File, error) {
 		taken = true
 		f, err := openFile(r, m.Path)
 		if err == nil {
@@ -84,6 +96,18 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 		r.Close()
 	}
 	return f, err
+}
+
+// have is the File of what is mapped at m, nil if it is not there yet. Nothing is opened: who
+// has no descriptors left still knows what was opened before.
+func (c *Cache) have(p process, m procfs.Mapping) *File {
+	v, ok := p.seen(m)
+	if !ok {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.files[v]
 }
 
 // rootOf is the prefix under which a process's paths are to be found, "" if

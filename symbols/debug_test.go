@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 )
 
@@ -122,26 +121,6 @@ func TestMiniDebugInfo(t *testing.T) {
 	}
 }
 
-func TestUnpackErrors(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x")
-	if err := os.WriteFile(path, []byte(strings.Repeat("hello world ", 1000)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "xz", path)
-	b, err := os.ReadFile(path + ".xz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if plain, err := unpack(b, maxMini); err != nil || len(plain) != 12000 {
-		t.Errorf("%d bytes, %v", len(plain), err)
-	}
-	for n := range len(b) - 40 {
-		if plain, err := unpack(b[:n], maxMini); err == nil {
-			t.Errorf("the first %d of %d bytes give %d", n, len(b), len(plain))
-		}
-	}
-}
-
 // allocated is how much memory f takes, be it given back meanwhile or not.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
@@ -194,17 +173,4 @@ func TestKept(t *testing.T) {
 	if fns, err := f.Lookup("helper"); err != nil || len(fns) != 0 {
 		t.Errorf("helper, for which there is no memory: %+v, %v", fns, err)
 	}
-}
-
-func FuzzUnpack(f *testing.F) {
-	b, err := os.ReadFile(filepath.Join("testdata", "hello.xz"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if plain, err := unpack(b, 1<<16); err == nil && len(plain) > 1<<16 {
-			t.Error("too much")
-		}
-	})
 }

@@ -2,33 +2,45 @@ package symbols
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"path/filepath"
 	"strings"
+
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // debugDirs are where distributions put separate debug files.
 var debugDirs = []string{"/usr/lib/debug"}
 
 // debugFile finds the symbols of a separate debug file: by build-id, or by the
-// name and checksum in .gnu_debuglink.
-func (f *File) debugFile() (*symtab, bool) {
+// name and checksum in .gnu_debuglink. What lies where it may be and could not be read is told,
+// if there is no other.
+func (f *File) debugFile() (*symtab, error) {
+	why := errNoTable
 	id := f.obj.buildID()
 	link, sum := f.obj.debugLink()
 	for _, path := range f.debugPaths(id, link) {
 		for _, root := range []string{f.root, ""} {
-			if t, ok := f.openDebug(filepath.Join(root, path), id, sum); ok {
-				return t, true
+			at := filepath.Join(root, path)
+			t, err := openDebug(f.obj, at, id, sum)
+			if err == nil {
+				return t, nil
+			}
+			if !errors.Is(err, errNoTable) && errors.Is(why, errNoTable) {
+				why = &objfile.UnreadError{Path: at, Err: err}
 			}
 			if f.root == "" {
 				break
 			}
 		}
 	}
-	return nil, false
+	return nil, why
 }
 
 // debugPaths are the places to look, in gdb's order.
@@ -74,31 +86,37 @@ func (o *object) debugLink() (name string, sum uint32) {
 // openDebug reads the symbols of a debug file if it is the right one: it has
 // the same build-id, or where there is none the checksum. The table is copied
 // to memory, so that no further file stays open.
-func (f *File) openDebug(path, id string, sum uint32) (*symtab, bool) {
-	r, err := openRegular(path)
+func openDebug(main *object, path, id string, sum uint32) (*symtab, error) {
+	r, err := objfile.Open(path)
+	if objfile.IsMissing(err) {
+		return nil, errNoTable
+	}
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	defer r.Close()
 	st, err := r.Stat()
 	if err != nil {
-		return nil, false
+		return nil, err
+	}
+	if err := mustBeELF(r); err != nil {
+		return nil, err
 	}
 	o, err := newObject(r, st.Size())
-	if err != nil || o.machine != f.obj.machine {
-		return nil, false
+	if err != nil {
+		return nil, err
 	}
-	if _, ok := o.section(".symtab"); !ok {
-		return nil, false
+	if _, ok := o.section(".symtab"); !ok || o.machine != main.machine {
+		return nil, errNoTable
 	}
 	if theirs := o.buildID(); id != "" && theirs != "" {
 		if id != theirs {
-			return nil, false
+			return nil, errNoTable
 		}
-	} else if !checksum(r, st.Size(), sum) {
-		return nil, false
+	} else if same, err := checksum(r, st.Size(), sum); !same {
+		return nil, cmp.Or(err, errNoTable)
 	}
-	return resident(o, f.obj)
+	return resident(o, main)
 }
 
 // maxChecked is the largest file that is read for its checksum alone. What is larger has a
@@ -106,29 +124,37 @@ func (f *File) openDebug(path, id string, sum uint32) (*symtab, bool) {
 const maxChecked = 4 << 30
 
 // checksum reports whether a file has the given CRC-32.
-func checksum(r io.ReaderAt, size int64, sum uint32) bool {
+func checksum(r io.ReaderAt, size int64, sum uint32) (bool, error) {
 	if size > maxChecked {
-		return false
+		return false, fmt.Errorf("checksum of %d bytes: %w", size, ErrBudget)
 	}
 	h := crc32.NewIEEE()
 	if _, err := io.Copy(h, io.NewSectionReader(r, 0, size)); err != nil {
-		return false
+		return false, err
 	}
-	return h.Sum32() == sum
+	return h.Sum32() == sum, nil
 }
 
 // resident is the .symtab of o, with what it needs in memory.
-func resident(o, main *object) (*symtab, bool) {
+func resident(o, main *object) (*symtab, error) {
 	t, ok := newSymtab(o, main, ".symtab")
-	if !ok || t.strs.typ == elf.SHT_NOBITS || !o.dense(t.syms.off, t.syms.size) || !o.dense(t.strs.off, t.strs.size) ||
-		main.budget.keep(t.syms.size+t.strs.size) != nil {
-		return nil, false
+	if !ok || t.strs.typ == elf.SHT_NOBITS {
+		return nil, errNoTable
+	}
+	if !o.dense(t.syms.off, t.syms.size) || !o.dense(t.strs.off, t.strs.size) {
+		return nil, fmt.Errorf("%w: a table that is a hole", ErrFormat)
+	}
+	if err := main.budget.keep(t.syms.size + t.strs.size); err != nil {
+		return nil, err
 	}
 	all := make([]byte, t.syms.size+t.strs.size)
-	if o.fill(all[:t.syms.size], t.syms.off) != nil || o.fill(all[t.syms.size:], t.strs.off) != nil {
-		return nil, false
+	if err := o.fill(all[:t.syms.size], t.syms.off); err != nil {
+		return nil, err
+	}
+	if err := o.fill(all[t.syms.size:], t.strs.off); err != nil {
+		return nil, err
 	}
 	t.o = &object{r: bytes.NewReader(all), size: int64(len(all)), sections: o.sections}
 	t.syms.off, t.strs.off = 0, t.syms.size
-	return t, true
+	return t, nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // ErrNotFound is wrapped by errors that say a name or an address is nowhere.
@@ -35,11 +36,15 @@ type File struct {
 	last      lastCode
 	lastText  lastText
 	variables sync.Map // arch.Addr by name
+	unread    unread
 }
 
 // Open opens the ELF object at path.
 func Open(path string) (*File, error) {
-	r, err := openRegular(path)
+	r, err := objfile.Open(path)
+	if errors.Is(err, objfile.ErrNotRegular) {
+		return nil, fmt.Errorf("%w: %w", err, ErrFormat)
+	}
 	if err != nil {
 		return nil, err
 	}

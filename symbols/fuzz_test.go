@@ -128,7 +128,7 @@ func FuzzDebugFile(f *testing.F) {
 			return
 		}
 		main.obj.budget = new(budget)
-		if s, ok := resident(o, main.obj); ok {
+		if s, err := resident(o, main.obj); err == nil {
 			_ = s.each(func(symbol) {})
 			_ = s.named("work", true, func(s string) bool { return s == "work" }, func(symbol) {})
 			_ = s.near([]uint64{0, 0x1000}, func(symbol) {})

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // manyLookups is how many names are looked up one by one before the whole
@@ -79,10 +80,15 @@ func (f *File) each(ask func(source) error) error {
 			errs = append(errs, err)
 		}
 	}
-	if len(errs) < len(list) {
-		return nil
+	if len(errs) == len(list) {
+		return errors.Join(errs...)
 	}
-	return errors.Join(errs...)
+	for _, err := range errs {
+		if !errors.Is(err, errCrowded) {
+			f.unread.note(&objfile.UnreadError{Path: f.name, Err: err})
+		}
+	}
+	return nil
 }
 
 // lookupReadable finds mangled names by what they read like.

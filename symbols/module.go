@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Module is an ELF object mapped into a process.
@@ -67,11 +67,9 @@ func (m Module) Vaddr(a arch.Addr) arch.Addr { return a - m.Bias }
 func (m Module) Runtime(vaddr arch.Addr) arch.Addr { return vaddr + m.Bias }
 
 // Modules lists the ELF objects of pid, given its mappings, by ascending
-// address. Those that can't be opened are left out, and why is told by the
-// error; files that are no ELF objects are left out silently.
-func (c *Cache) Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
-	var mods []Module
-	var errs []error
+// address. Those that can't be read are left out, and are told apart; files that
+// are no ELF objects are left out silently.
+func (c *Cache) Modules(pid int, maps []procfs.Mapping) (mods []Module, unread []*objfile.UnreadError) {
 	failed := map[fileID]bool{}
 	p := newProcess(pid)
 	for _, m := range maps {
@@ -82,7 +80,7 @@ func (c *Cache) Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
 			continue
 		}
 		if len(mods) == maxModules {
-			errs = append(errs, fmt.Errorf("%d has more than %d objects mapped: %w", pid, maxModules, ErrBudget))
+			unread = append(unread, &objfile.UnreadError{Err: fmt.Errorf("%d has more than %d objects mapped: %w", pid, maxModules, ErrBudget)})
 			break
 		}
 		mod, err := c.module(p, m)
@@ -91,13 +89,22 @@ func (c *Cache) Modules(pid int, maps []procfs.Mapping) ([]Module, error) {
 			continue
 		}
 		failed[idOf(m)] = true
-		if !errors.Is(err, errNotELF) && !errors.Is(err, errNotRegular) {
-			errs = append(errs, fmt.Errorf("%s in %d: %w", m.Path, pid, err))
+		if !errors.Is(err, errNotELF) && !errors.Is(err, objfile.ErrNotRegular) {
+			unread = append(unread, &objfile.UnreadError{Path: m.Path, Deleted: m.Deleted, Err: err})
 		}
 	}
 	mods = gather(mods, maps)
 	p.mark(mods)
-	return mods, errors.Join(errs...)
+	return mods, unread
+}
+
+// MappedIn reports whether mappings have the module where it was found: what can't be opened
+// any more, or has another name, is there all the same.
+func (m *Module) MappedIn(maps []procfs.Mapping) bool {
+	is := m.Ranges[0]
+	return slices.ContainsFunc(maps, func(now procfs.Mapping) bool {
+		return now.Start == is.Start && now.Dev == is.Dev && now.Inode == is.Inode && now.Executable()
+	})
 }
 
 // gather finds out which modules are Parts, mapped where the beginning of their object is not,
@@ -206,10 +213,4 @@ func (o *object) extent() (start, end arch.Addr) {
 		}
 	}
 	return start, max(start, end)
-}
-
-// isLoaderName knows dynamic loaders by their file name.
-func isLoaderName(path string) bool {
-	base := filepath.Base(path)
-	return strings.HasPrefix(base, "ld-") && strings.Contains(base, ".so") || base == "ld.so"
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // process is what /proc says about a process as a whole.
@@ -62,7 +63,7 @@ func (p process) mark(mods []Module) {
 		if !found && (m.Path == p.exe || m.Path+" (deleted)" == p.exe) {
 			m.Main, found = true, true
 		}
-		m.Loader = m.Loader || p.base == 0 && isLoaderName(m.Path)
+		m.Loader = m.Loader || p.base == 0 && objfile.IsLoaderName(m.Path)
 		if m.Main {
 			m.Called = calledNames(p, m.Path)
 		}
@@ -102,40 +103,48 @@ func (m Module) firstVaddr() arch.Addr {
 	return start
 }
 
-// openMapped opens the very file that is mapped at m: by the link that the kernel has for
-// the mapping, which only some may follow, else by its path as the process sees it, or the
-// program's link, if the same file is there.
-func (p process) openMapped(m procfs.Mapping) (*os.File, error) {
-	exact := p.path(fmt.Sprintf("map_files/%x-%x", uint64(m.Start), uint64(m.End)))
-	paths := []string{exact}
+// waysTo are the paths by which the file that is mapped at m may be had: the link that the
+// kernel has for the mapping, which only some may follow; its path as the process sees it, or
+// the program's link, if the same file is there.
+func (p process) waysTo(m procfs.Mapping) []string {
+	paths := []string{p.path(fmt.Sprintf("map_files/%x-%x", uint64(m.Start), uint64(m.End)))}
 	if !m.Deleted && filepath.IsAbs(m.Path) {
 		paths = append(paths, p.path("root")+m.Path)
 	}
 	if name := m.Path; name == p.exe || name+" (deleted)" == p.exe {
 		paths = append(paths, p.path("exe"))
 	}
+	return paths
+}
+
+// openMapped opens the very file that is mapped at m.
+func (p process) openMapped(m procfs.Mapping) (*os.File, error) {
 	var errs []error
-	for _, path := range paths {
-		f, err := openRegular(path)
-		if err == nil && path != exact && !IsFileOf(f, m) {
+	for i, path := range p.waysTo(m) {
+		f, err := objfile.Open(path)
+		if err == nil && i > 0 && !objfile.IsFileOf(f, m) {
 			f.Close()
-			err = fmt.Errorf("%s: another file by now: %w", path, ErrNotFound)
+			err = objfile.ErrReplaced
 		}
 		if err == nil {
 			return f, nil
 		}
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, objfile.Cause(errs)
 }
 
-func stat(f *os.File) (*syscall.Stat_t, bool) {
-	st, err := f.Stat()
-	if err != nil {
-		return nil, false
+// seen is the version of the file that is mapped at m, where stat(2) tells it: it needs no
+// descriptor.
+func (p process) seen(m procfs.Mapping) (v version, ok bool) {
+	for i, path := range p.waysTo(m) {
+		var st syscall.Stat_t
+		if syscall.Stat(path, &st) != nil || i > 0 && (st.Ino != m.Inode || objfile.Device(uint64(st.Dev)) != m.Dev) {
+			continue
+		}
+		return versionOf(&st), true
 	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	return sys, ok
+	return version{}, false
 }
 
 // maxVDSO is more than the kernel's code for processes has.
@@ -158,9 +167,20 @@ func (p process) memory(m procfs.Mapping) ([]byte, error) {
 	return b, nil
 }
 
+func mustBeELF(r io.ReaderAt) error {
+	is, err := isELF(r)
+	if err == nil && !is {
+		err = errNotELF
+	}
+	return err
+}
+
 // isELF looks at the first bytes.
-func isELF(r io.ReaderAt) bool {
+func isELF(r io.ReaderAt) (bool, error) {
 	var magic [4]byte
-	n, _ := r.ReadAt(magic[:], 0)
-	return n == 4 && string(magic[:]) == "\x7fELF"
+	n, err := r.ReadAt(magic[:], 0)
+	if n < len(magic) && err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return n == len(magic) && string(magic[:]) == "\x7fELF", nil
 }

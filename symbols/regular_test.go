@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // TestNotRegular opens what is no file: it is refused at once, and not opened.
@@ -20,12 +21,11 @@ func TestNotRegular(t *testing.T) {
 	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Symlink("/dev/tty", link)); err != nil {
 		t.Fatal(err)
 	}
-	f := &File{obj: &object{}}
 	for _, path := range []string{fifo, link, "/dev/zero", dir} {
 		if _, err := Open(path); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", path, err)
 		}
-		if _, ok := f.openDebug(path, "", 0); ok {
+		if _, err := openDebug(&object{}, path, "", 0); !errors.Is(err, errNoTable) {
 			t.Errorf("%s was taken for a debug file", path)
 		}
 	}
@@ -54,15 +54,15 @@ func TestOtherDevice(t *testing.T) {
 	pid, _ := start(t, exec.Command("unshare", "-m", "sh", "-c", script, "sh", dir, path), 1)
 	m := mappingOf(t, pid, filepath.Join(dir, "main"))
 	for name, want := range map[string]bool{"exe": true, "root" + m.Path: false} {
-		f, err := openRegular(fmt.Sprintf("/proc/%d/%s", pid, name))
+		f, err := objfile.Open(fmt.Sprintf("/proc/%d/%s", pid, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		st, ok := stat(f)
-		if !ok || st.Ino != m.Inode {
+		st, err := objfile.Stat(f)
+		if err != nil || st.Ino != m.Inode {
 			t.Errorf("%s has inode %d, the mapped one %d", name, st.Ino, m.Inode)
 		}
-		if got := IsFileOf(f, m); got != want {
+		if got := objfile.IsFileOf(f, m); got != want {
 			t.Errorf("%s is the mapped file: %v, want %v", name, got, want)
 		}
 		f.Close()
@@ -86,11 +86,11 @@ func TestStacked(t *testing.T) {
 	}
 	m := mappingOf(t, pid, filepath.Join(dir, "all/main"))
 	for name, want := range map[string]bool{"main": true, "other": false} {
-		f, err := openRegular(fmt.Sprintf("/proc/%d/root%s/all/%s", pid, dir, name))
+		f, err := objfile.Open(fmt.Sprintf("/proc/%d/root%s/all/%s", pid, dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := IsFileOf(f, m); got != want {
+		if got := objfile.IsFileOf(f, m); got != want {
 			t.Errorf("%s is the mapped file: %v, want %v", name, got, want)
 		}
 		f.Close()

@@ -1,5 +1,10 @@
 package symbols
 
+import "errors"
+
+// errNoTable says that there is no further table, or none of this file.
+var errNoTable = errors.New("no table")
+
 // findSources lists where this file's functions are named. A full .symtab is
 // enough; without it everything else is looked at that may say more than
 // .dynsym.
@@ -19,11 +24,13 @@ func (f *File) findSources() []source {
 	if ok {
 		return list
 	}
-	if m, ok := f.miniDebug(); ok {
-		list = append(list, m)
-	}
-	if s, ok := f.debugFile(); ok {
-		list = append(list, s)
+	for _, open := range []func() (*symtab, error){f.miniDebug, f.debugFile} {
+		switch t, err := open(); {
+		case err == nil:
+			list = append(list, t)
+		case !errors.Is(err, errNoTable):
+			f.unread.note(err)
+		}
 	}
 	if g, ok := newGoTable(f.obj); ok {
 		list = append(list, g)

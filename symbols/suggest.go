@@ -27,6 +27,9 @@ func (e *NotFoundError) Error() string {
 	if names := e.Suggestions(); len(names) > 0 {
 		s += "; did you mean " + strings.Join(names, ", ") + "?"
 	}
+	if err := e.file.Unread(); err != nil {
+		s += "; some names are not known: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
 	return s
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Function is a function of a File: everything that has one address.
@@ -79,6 +80,9 @@ func (f *File) readTable() (*table, error) {
 	t := f.newTable(all)
 	if len(t.functions) == 0 {
 		return t, errors.Join(errs...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		f.unread.note(&objfile.UnreadError{Path: f.name, Err: err})
 	}
 	t.index()
 	return t, nil

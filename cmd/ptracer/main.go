@@ -60,7 +60,11 @@ func report(err error, stderr io.Writer) int {
 	case !errors.As(err, &f): // only the parser of the command line gives errors of no type of ours
 		f = &failure{statusUsage, err}
 	}
-	for _, line := range printable.Lines(f.err) { // joined errors have a line each
+	lines := printable.Lines(f.err) // joined errors have a line each
+	if text := strings.Join(lines, ""); errors.Is(f.err, syscall.EMFILE) && !strings.Contains(text, "ulimit -n") {
+		lines[len(lines)-1] += " (raise 'ulimit -n')"
+	}
+	for _, line := range lines {
 		say(stderr, "%s", line)
 	}
 	if f.status == statusUsage {

@@ -1,22 +1,27 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // checkUnknown looks for locations that are nowhere now. It is an error unless
-// they can still come: in a library or program that is named and not loaded.
+// they can still come: in a library or program that is named and not loaded. So it is
+// where they may be in what could not be read.
 func (j *job) checkUnknown() error {
-	var errs []error
+	errs := j.unread()
 	for _, p := range j.unplaced() {
 		spec := p.spec
 		spec.Pending = false
@@ -28,13 +33,28 @@ func (j *job) checkUnknown() error {
 			errs = append(errs, err)
 		case p.loc.Binary == "":
 			errs = append(errs, fmt.Errorf("%w (if it is to come later, name its library or program: 'LIB:%s')", err, spec.Location))
-		case j.loaded(p.loc):
-			errs = append(errs, err)
-		case j.child == 0:
-			j.say("%s: %s is not loaded: waiting for it", spec.Location, p.loc.Binary)
+		default:
+			is, unknown := j.loaded(p.loc)
+			if is || unknown != nil {
+				errs = append(errs, cmp.Or(unknown, err))
+			} else if j.child == 0 {
+				j.say("%s: %s is not loaded: waiting for it", spec.Location, p.loc.Binary)
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unread says which locations have no places but those that failed because something could not
+// be read.
+func (j *job) unread() (errs []error) {
+	for _, p := range j.probes {
+		places := j.sess.Placements(p.id)
+		if len(places) > 0 && !slices.ContainsFunc(places, func(pl engine.Placement) bool { return !errors.Is(pl.Err, objfile.ErrUnread) }) {
+			errs = append(errs, fmt.Errorf("%s: %w", p.spec.Location, places[0].Err))
+		}
+	}
+	return errs
 }
 
 // unplaced are the probes that have not been planted anywhere.
@@ -49,22 +69,22 @@ func (j *job) unplaced() (list []planted) {
 
 // loaded says whether a location's binary, named in full, is in a process: what
 // is not found there will not be found later.
-func (j *job) loaded(loc symbols.Location) bool {
+func (j *job) loaded(loc symbols.Location) (is bool, err error) {
 	if strings.ContainsAny(loc.Binary, "*?") {
-		return false
+		return false, nil
 	}
 	for _, pid := range j.sess.Processes() {
-		maps, err := procfs.Maps(pid)
-		if err != nil {
-			continue
+		maps, e := procfs.Maps(pid)
+		if e != nil && !errors.Is(e, fs.ErrNotExist) && !errors.Is(e, syscall.ESRCH) {
+			err = fmt.Errorf("%s: it is not known what is loaded: %w", loc.Binary, e)
 		}
 		for _, m := range maps {
 			if m.Path != "" && loc.MatchesBinary(symbols.Module{Path: m.Path}) {
-				return true
+				return true, nil
 			}
 		}
 	}
-	return false
+	return false, err
 }
 
 // errNothing is the result where no location was ever found.

@@ -58,6 +58,7 @@ var layers = [][]string{
 	{"symbols/goruntime"},
 	{"symbols/unwind"},
 	{"breakpoint", "symbols"},
+	{"symbols/objfile", "symbols/xz"},
 	{"arch/amd64", "arch/arm64"},
 	{"procfs"},
 	{"arch", "printable"},

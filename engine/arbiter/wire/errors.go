@@ -25,6 +25,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // domain is that of our errors' reasons.
@@ -96,6 +97,9 @@ var reasons = []struct {
 	{"MAPS_TOO_LARGE", maps.ErrTooLarge, codes.ResourceExhausted},
 	{"NO_TEXT", symbols.ErrNoText, codes.NotFound}, // which is an ErrNotFound
 	{"NOT_FOUND", symbols.ErrNotFound, codes.NotFound},
+	{"NOT_REGULAR", objfile.ErrNotRegular, codes.FailedPrecondition},
+	{"REPLACED", objfile.ErrReplaced, codes.FailedPrecondition},
+	{"UNREAD", objfile.ErrUnread, codes.FailedPrecondition},
 	{"NO_EXITS", symbols.ErrNoExits, codes.NotFound},
 	{"INSIDE", symbols.ErrInside, codes.InvalidArgument},
 	{"BEYOND", symbols.ErrBeyond, codes.InvalidArgument},

@@ -32,6 +32,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // exported are the errors that clients compare with, by package and name.
@@ -72,13 +73,15 @@ var exported = map[string]error{
 
 	"symbols.ErrBeyond": symbols.ErrBeyond, "symbols.ErrBudget": symbols.ErrBudget, "symbols.ErrFormat": symbols.ErrFormat,
 	"symbols.ErrInside": symbols.ErrInside, "symbols.ErrNoExits": symbols.ErrNoExits, "symbols.ErrNoText": symbols.ErrNoText,
-	"symbols.ErrNotFound": symbols.ErrNotFound,
+	"symbols.ErrNotFound": symbols.ErrNotFound, "objfile.ErrNotRegular": objfile.ErrNotRegular, "objfile.ErrReplaced": objfile.ErrReplaced,
+	"objfile.ErrUnread": objfile.ErrUnread,
 }
 
 // local are exported errors that no answer of a server has, and why.
 var local = map[string]string{
 	"amd64.ErrInvalid": "of decoding", "amd64.ErrTruncated": "of decoding",
 	"symbols.ErrNoFunc": "why a place is no jump: a text of Placement", "symbols.ErrTable": "the same", "symbols.ErrTarget": "the same",
+	"xz.ErrDamaged": "why an embedded symbol table can't be read: a text", "xz.ErrTooLarge": "the same",
 	"goruntime.ErrMany": "the same", "goruntime.ErrUnknown": "the same",
 	"build.ErrBuild": "a client's own handler, before it is sent", "build.ErrNotKnown": "the same",
 	"builtin.ErrRecord": "reading records, which is the client's", "filter.ErrFault": "the same", "ring.ErrRegion": "the same",

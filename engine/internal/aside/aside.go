@@ -221,6 +221,7 @@ func (x *Aside) goAway(p *inferior.Process, a *away, why string) error {
 	a.pid, a.born, a.ancestors, a.follow = p.PID, born(p.PID), p.Ancestors, p.Follow
 	a.since, a.over = time.Now(), make(chan struct{})
 	x.away[p.PID], x.life.Lent[p.PID], x.inproc.WentAside = a, true, true
+	p.Lent = true
 	err := x.life.Let(p)
 	x.queue.Tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
 	go x.awaitReturn(a, a.lifted)

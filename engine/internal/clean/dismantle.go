@@ -26,7 +26,8 @@ func (c *Cleaner) Dismantle(space *inferior.Space, ps []*inferior.Process, pause
 	}
 	var some *inferior.Task
 	for _, p := range ps {
-		c.plant.DropPlacements(p, false)
+		c.plant.Left(p, p.Space.Users == 1)
+		c.watch.Left(p, p.Space.Users == 1)
 		for _, t := range p.Tasks {
 			if !t.AtEvent() {
 				continue

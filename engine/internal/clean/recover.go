@@ -93,7 +93,8 @@ func (c *Cleaner) Recover(p *inferior.Process) error {
 		return err
 	}
 	space.Files = oldFiles(p)
-	p.Modules, _, _ = c.objects.Read(p) // whether it is a Go program
+	seen, _ := p.Look(&c.objects.Cache) // whether it is a Go program
+	p.Modules, p.Unread = seen.Modules, nil
 	err = c.clean(p, table)
 	if p.Space == space { // it has not executed another program meanwhile
 		p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // there is nothing of ours any more

@@ -58,8 +58,11 @@ func (h *Hooks) Gate(p *inferior.Process, m *symbols.Module, calls []probe.Targe
 	return others
 }
 
-// ForgetGates forgets the gates that are being made in a process.
-func (h *Hooks) ForgetGates(p *inferior.Process) { delete(h.gates, p) }
+// Forked implements inferior.Room.
+func (h *Hooks) Forked(parent, child *inferior.Process) {}
+
+// Left implements inferior.Room: it forgets the gates that are being made in a process.
+func (h *Hooks) Left(p *inferior.Process, _ bool) { delete(h.gates, p) }
 
 // HookGated plants the sites behind gates, when these are there, or can't be.
 func (h *Hooks) HookGated(p *inferior.Process) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // State is where a task is, as far as it is known.
@@ -74,11 +75,13 @@ type Process struct {
 	Silent  bool     // a child that is not followed, kept only until it lets go of its parent's memory
 	VFork   *Process // parent whose memory it shares since vfork or clone(CLONE_VM)
 	Modules map[string]*symbols.Module
-	Name    string // comm
+	Unread  []*objfile.UnreadError // objects that it has mapped as well
+	Name    string                 // comm
 	// Ancestors are the traced processes that it descends from.
 	Ancestors []int
 	Exit      *ptrace.Stop
 	Leaving   bool
+	Lent      bool // it is let go for another tracer, and what counts by itself counts on
 	Stale     bool // what was put into its parent may not be in it as it is known
 	Hold      int  // requests in progress that halt all its tasks, and new ones
 	// Old is the program's own SIGTRAP action where it is not the space's.

@@ -73,17 +73,19 @@ type Region struct {
 	Size int
 }
 
-// Gone forgets what was in a space.
-func (x *InProcess) Gone(space *inferior.Space) {
-	delete(x.regions, space)
-	delete(x.unshared, space)
-	delete(x.libraries, space)
+// Left implements inferior.Room.
+func (x *InProcess) Left(p *inferior.Process, last bool) {
+	if last {
+		delete(x.regions, p.Space)
+		delete(x.unshared, p.Space)
+		delete(x.libraries, p.Space)
+	}
 }
 
-// Forked notes that a child's space has what its parent's has.
-func (x *InProcess) Forked(parent, child *inferior.Space) {
-	x.regions[child] = slices.Clone(x.regions[parent])
-	x.libraries[child] = slices.Clone(x.libraries[parent])
+// Forked implements inferior.Room.
+func (x *InProcess) Forked(parent, child *inferior.Process) {
+	x.regions[child.Space] = slices.Clone(x.regions[parent.Space])
+	x.libraries[child.Space] = slices.Clone(x.libraries[parent.Space])
 }
 
 // Found notes a region that a tracer before has left in a space.

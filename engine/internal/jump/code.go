@@ -16,11 +16,11 @@ import (
 )
 
 // gateCode writes what a gate does.
-func (j *Jumps) gateCode(b *arch.Buffer, gate *probe.Placement, p *inferior.Process) error {
+func gateCode(isa arch.ISA, b *arch.Buffer, gate *probe.Placement, p *inferior.Process) error {
 	if gate.Aside != 0 {
-		return j.isa.WrapperGate(b, gate.Aside)
+		return isa.WrapperGate(b, gate.Aside)
 	}
-	return j.isa.SigactionGate(b, gate.Behind, p.PID)
+	return isa.SigactionGate(b, gate.Behind, p.PID)
 }
 
 // What runs behind jumps: the code of a site's probes.
@@ -30,7 +30,7 @@ func (j *Jumps) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.
 	list := probe.Of(site).List
 	gate := probe.GateOf(site)
 	if gate != nil && len(list) == 1 {
-		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, j.gateCode(b, gate, p) }, nil
+		return func(b *arch.Buffer) ([]arch.Fix, error) { return nil, gateCode(j.isa, b, gate, p) }, nil
 	}
 	way, err := j.wayAt(m, site)
 	if err != nil {
@@ -61,7 +61,7 @@ func (j *Jumps) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.
 			}
 		}
 		if gate != nil {
-			return nil, j.gateCode(b, gate, p)
+			return nil, gateCode(j.isa, b, gate, p)
 		}
 		if len(sometimes) == 0 {
 			return nil, nil

@@ -72,8 +72,11 @@ func (j *Jumps) TakeNear(p *inferior.Process) []*breakpoint.Site {
 	return list
 }
 
-// ForgetSites forgets what is known of the sites of a process.
-func (j *Jumps) ForgetSites(p *inferior.Process) {
+// Forked implements inferior.Room.
+func (j *Jumps) Forked(parent, child *inferior.Process) {}
+
+// Left implements inferior.Room: it forgets which sites of a process are to be jumps.
+func (j *Jumps) Left(p *inferior.Process, _ bool) {
 	delete(j.near, p)
 	delete(j.crowded, p)
 }

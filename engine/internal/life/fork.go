@@ -2,6 +2,7 @@ package life
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -24,20 +25,20 @@ func (x *Life) onFork(t *inferior.Task, child int, flags uint64) error {
 	parent := t.Process
 	mem, err := ptrace.OpenMemory(child)
 	if err != nil {
-		x.loop.Early(child) // it died at once
-		return err
+		if inferior.IsEnded(err) { // it died at once
+			x.loop.Early(child)
+			return err
+		}
+		x.loop.LetLoose(child)
+		return fmt.Errorf("it is not traced: %w", inferior.Unopened(child, "mem", err))
 	}
 	if x.guard.Stale(parent.Space, mem) {
 		x.addStale(t, child, mem, flags)
 		return nil
 	}
 	mem.Note = &x.guard.Written
-	space := &inferior.Space{Memory: mem, Guard: parent.Space.Guard, Epoch: parent.Space.Epoch}
+	space := parent.Space.Fork(mem)
 	space.Table = parent.Space.Table.Clone(mem, x.remote.Room(space))
-	x.inproc.Forked(parent.Space, space)
-	space.Threads, space.Stacks = parent.Space.Threads, parent.Space.Stacks
-	space.Dispatches, space.NoTime, space.TimeChecked = parent.Space.Dispatches, parent.Space.NoTime, parent.Space.TimeChecked
-	space.NoLines, space.LinesChecked, space.ThreadsNoted = parent.Space.NoLines, parent.Space.LinesChecked, parent.Space.ThreadsNoted
 	p := x.addForked(parent, child, space)
 	p.Traps, p.Guarded, p.Reguard = parent.Traps, parent.Guarded, flags&cloneCleared != 0
 	if err := x.guard.InheritAction(p, actionOf(parent, flags)); err != nil {
@@ -46,8 +47,9 @@ func (x *Life) onFork(t *inferior.Task, child int, flags uint64) error {
 	for k, m := range parent.Modules {
 		p.Modules[k] = m
 	}
-	x.plant.Inherit(parent, p)
-	x.plant.InheritKernel(parent, p)
+	for _, room := range x.rooms {
+		room.Forked(parent, p)
+	}
 	x.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 	for _, k := range parent.Space.Skips {
 		if k.TID == t.TID {

@@ -25,7 +25,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/engine/internal/remote"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
-	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/engine/internal/watch"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
@@ -46,10 +45,10 @@ type Life struct {
 	inproc  *inproc.InProcess
 	jump    *jump.Jumps
 	watch   *watch.Registers
-	uprobe  *uprobe.Links
 	hook    *hook.Hooks
 	plant   *plant.Planter
 	hit     *hit.Hits
+	rooms   []inferior.Room
 	clean   *clean.Cleaner
 	isa     arch.ISA
 
@@ -68,7 +67,6 @@ type Below struct {
 	InProc  *inproc.InProcess
 	Jump    *jump.Jumps
 	Watch   *watch.Registers
-	Uprobe  *uprobe.Links
 	Hook    *hook.Hooks
 	Plant   *plant.Planter
 	Hit     *hit.Hits
@@ -90,7 +88,7 @@ type Options struct {
 func New(b Below, o Options) *Life {
 	x := &Life{Exits: map[int]api.Exit{}, Started: map[int]bool{}, Lent: map[int]bool{},
 		queue: b.Queue, objects: b.Objects, loop: b.Loop, remote: b.Remote, guard: b.Guard, inproc: b.InProc, jump: b.Jump,
-		watch: b.Watch, uprobe: b.Uprobe, hook: b.Hook, plant: b.Plant, hit: b.Hit, clean: b.Clean, isa: b.ISA,
+		watch: b.Watch, hook: b.Hook, plant: b.Plant, hit: b.Hit, rooms: []inferior.Room{b.Objects, b.Plant, b.Watch, b.Hook, b.Jump, b.InProc}, clean: b.Clean, isa: b.ISA,
 		o: o, calls: map[*symbols.File][][]arch.Addr{}}
 	x.hooks = [...]probe.Hook{x.onSigaction, o.OnPtrace, o.OnClone, b.Hit.OnPrctl, b.Hit.OnArchPrctl}
 	return x
@@ -264,9 +262,17 @@ func (x *Life) OnExec(t *inferior.Task) error {
 	t.Fresh = false
 	ignored := p.Space.Guard.Installed && guard.OwnAction(p).Handler == ptrace.SigIgn
 	x.leaveSpace(p)
-	x.uprobe.Wait() // the old uprobes are of this process: a hit would count twice
+	x.plant.WaitLinks() // the old uprobes are of this process: a hit would count twice
 	mem, err := ptrace.OpenMemory(p.PID)
 	if err != nil {
+		if !inferior.IsEnded(err) { // else its end is told next
+			x.loop.Warn(p, "the program that %d has executed is not traced: %v", p.PID, inferior.Unopened(p.PID, "mem", err))
+			t.State, p.VFork = inferior.Gone, nil
+			delete(x.loop.Tasks, t.TID)
+			delete(x.loop.Procs, p.PID)
+			err = ptrace.Detach(t.TID, 0) // there is nothing of ptracer's in it
+			x.CheckEnd()
+		}
 		return err
 	}
 	p.VFork, p.Old, p.Traps, p.Guarded, p.Name = nil, nil, false, false, procfs.Comm(p.PID)
@@ -316,12 +322,11 @@ func (x *Life) reignore(t *inferior.Task) error {
 
 // leaveSpace lets a process go of its space; the last one closes it.
 func (x *Life) leaveSpace(p *inferior.Process) {
-	x.objects.Remember(p)
-	x.plant.DropPlacements(p, x.Lent[p.PID])
-	x.hook.ForgetGates(p)
-	x.jump.ForgetSites(p)
-	if p.Space.Users--; p.Space.Users == 0 {
-		x.inproc.Gone(p.Space)
+	last := p.Space.Users == 1
+	for _, room := range x.rooms {
+		room.Left(p, last)
+	}
+	if p.Space.Users--; last {
 		_ = p.Space.Memory.Close()
 		p.Space.Table = clean.NewTable(x.isa, p.Space.Memory, x.remote.Room(p.Space)) // placements keep the process
 	}
@@ -398,6 +403,9 @@ func (x *Life) OnExiting(t *inferior.Task) error {
 func (x *Life) Orphan(task int) {
 	mem, err := ptrace.OpenMemory(task)
 	if err != nil {
+		if !inferior.IsEnded(err) {
+			x.loop.LetLoose(task)
+		}
 		return
 	}
 	p := x.addProcess(task, &inferior.Space{})

@@ -18,20 +18,24 @@ var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
 // Rescan reads what a process has mapped now; probes are planted in objects
 // that are new and forgotten in those that have gone.
 func (x *Life) Rescan(p *inferior.Process) {
-	now, fresh, ok := x.objects.Read(p)
-	if !ok {
+	now, err := p.Look(&x.objects.Cache)
+	if err != nil {
+		if !inferior.IsEnded(err) {
+			x.loop.Warn(p, "what is loaded now is not known: %v", err)
+		}
 		return
 	}
 	for key, m := range p.Modules {
-		if now[key] == nil {
+		if now.Modules[key] == nil {
 			x.unloaded(p, m)
 		}
 	}
-	p.Modules = now
-	for _, m := range fresh {
+	p.Modules = now.Modules
+	for _, m := range now.Fresh {
 		x.loaded(p, m)
 	}
-	if len(fresh) == 0 {
+	x.plant.NoteUnread(p, now.Unread, now.Over)
+	if len(now.Fresh) == 0 {
 		return
 	}
 	if err := x.plant.JumpAgain(p); err != nil { // once for all of them: it may take a pause

@@ -12,4 +12,5 @@ func (x *Life) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 	space.Table = clean.NewTable(x.isa, mem, x.remote.Room(space))
 	p.Space, p.Allowed = space, nil
 	clear(p.Modules)
+	p.Unread = nil
 }

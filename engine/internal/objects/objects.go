@@ -3,12 +3,9 @@
 package objects
 
 import (
-	"fmt"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/tasks"
-	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 )
 
@@ -23,30 +20,6 @@ type Objects struct {
 
 // New is a session's.
 func New(loop *tasks.Set) *Objects { return &Objects{loop: loop} }
-
-// Read reads the objects that a process has, and which of them are new.
-func (o *Objects) Read(p *inferior.Process) (now map[string]*symbols.Module, fresh []*symbols.Module, ok bool) {
-	maps, err := procfs.Maps(p.PID)
-	if err != nil {
-		return nil, nil, false
-	}
-	mods, err := o.Cache.Modules(p.PID, maps)
-	if err != nil && len(mods) == 0 {
-		o.loop.Warn(p, "read objects of %d: %v", p.PID, err)
-	}
-	now = map[string]*symbols.Module{}
-	for i := range mods {
-		m := &mods[i]
-		key := fmt.Sprintf("%x-%s", m.Start, m.Path)
-		if old := p.Modules[key]; old != nil {
-			m = old
-		} else {
-			fresh = append(fresh, m)
-		}
-		now[key] = m
-	}
-	return now, fresh, true
-}
 
 // At is the object at an address: of the process as it is, or as it was
 // last.
@@ -71,8 +44,11 @@ func (o *Objects) At(pid int, addr arch.Addr) *symbols.Module {
 // libraries all the time.
 const manyPast = 4096
 
-// Remember keeps the objects of a process that ends, or gets a new program.
-func (o *Objects) Remember(p *inferior.Process) {
+// Forked implements inferior.Room.
+func (o *Objects) Forked(parent, child *inferior.Process) {}
+
+// Left implements inferior.Room: it keeps the objects of a process that ends, or gets a new program.
+func (o *Objects) Left(p *inferior.Process, _ bool) {
 	for _, m := range p.Modules {
 		o.RememberModule(p.PID, m)
 	}

@@ -69,9 +69,9 @@ func New(b Below, allow func(by any, pid int) bool) *Planter {
 		hook: b.Hook, find: b.Find, watch: b.Watch, uprobe: b.Uprobe, isa: b.ISA, allow: allow}
 }
 
-// InheritKernel gives a forked child uprobes of its own: the kernel's are for
+// inheritKernel gives a forked child uprobes of its own: the kernel's are for
 // one process.
-func (r *Planter) InheritKernel(parent, child *inferior.Process) {
+func (r *Planter) inheritKernel(parent, child *inferior.Process) {
 	if child.Leaving {
 		return
 	}
@@ -183,8 +183,14 @@ func (r *Planter) place(pl *probe.Placement) {
 	pl.Probe.Places = append(pl.Probe.Places, pl)
 }
 
-// Inherit gives a forked child's sites the placements of the parent's.
-func (r *Planter) Inherit(parent, child *inferior.Process) {
+// Forked implements inferior.Room.
+func (r *Planter) Forked(parent, child *inferior.Process) {
+	r.inherit(parent, child)
+	r.inheritKernel(parent, child)
+}
+
+// inherit gives a forked child's sites the placements of the parent's.
+func (r *Planter) inherit(parent, child *inferior.Process) {
 	for _, site := range child.Space.Table.Sites() {
 		g := &probe.Consumers{Plain: true}
 		site.Tag = g

@@ -144,10 +144,10 @@ func (r *Planter) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 	return site, nil
 }
 
-// DropPlacements forgets where probes are in a space that goes away; what
+// Left implements inferior.Room: it forgets where probes are in a space that goes away; what
 // they counted stays. Of those of children that nobody hit few are kept.
-func (r *Planter) DropPlacements(proc *inferior.Process, lent bool) {
-	over := proc.Space.Users == 1 && !lent // no task counts on
+func (r *Planter) Left(proc *inferior.Process, last bool) {
+	over := last && !proc.Lent // no task counts on
 	var unused []*inproc.Tally
 	for _, p := range r.Probes {
 		p.Places = slices.DeleteFunc(p.Places, func(pl *probe.Placement) bool {
@@ -165,7 +165,6 @@ func (r *Planter) DropPlacements(proc *inferior.Process, lent bool) {
 		})
 	}
 	r.inproc.SpareCounters(unused)
-	r.watch.Forget(proc)
 	r.uprobe.CloseLater()
 }
 
@@ -213,3 +212,6 @@ func jumpsOf(space *inferior.Space, h *inproc.Handler) (sites []*breakpoint.Site
 	}
 	return sites
 }
+
+// WaitLinks returns when no uprobe of a process that has left counts any more.
+func (r *Planter) WaitLinks() { r.uprobe.Wait() }

@@ -137,7 +137,7 @@ func (x *Stays) makeResident(p *inferior.Process, ps []*inferior.Process) error 
 	}
 	x.Left = true
 	for _, q := range ps {
-		x.plant.DropPlacements(q, x.life.Lent[q.PID])
+		x.plant.Left(q, q.Space.Users == 1)
 	}
 	return space.PutWord(inferior.PageOwner, inferior.MarkResident)
 }

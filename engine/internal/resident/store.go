@@ -30,7 +30,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/procfs"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Errors about folders.
@@ -321,7 +321,7 @@ func (s *Store) has(m procfs.Mapping) bool {
 		return false
 	}
 	defer f.Close()
-	return symbols.IsFileOf(f, m)
+	return objfile.IsFileOf(f, m)
 }
 
 // List are the folders with a note that this process may look into and that are believed, by

@@ -77,7 +77,7 @@ func (s *Set) take(stop ptrace.Stop) {
 	}
 	s.Stops.Add(1)
 	t := s.Tasks[stop.Task]
-	if t == nil && s.d.Stray(stop) {
+	if t == nil && (s.loose.let(stop) || s.d.Stray(stop)) {
 		return
 	}
 	if p := s.Procs[stop.Task]; t == nil && p != nil && stop.Kind == ptrace.Exec {

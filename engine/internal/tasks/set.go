@@ -61,6 +61,7 @@ type Set struct {
 	requests requests
 
 	early    map[int]early
+	loose    loose
 	looking  bool             // for orphans among these, later
 	ends     []ptrace.Stop    // of tasks, seen by stopOf
 	deciding []*inferior.Task // whose stops are being decided, nested
@@ -74,7 +75,7 @@ type Set struct {
 // New makes a set without tasks; its thread is where Run is called.
 func New(d Decider) *Set {
 	return &Set{Tasks: map[int]*inferior.Task{}, Procs: map[int]*inferior.Process{}, d: d,
-		early: map[int]early{}, placed: make(chan struct{})}
+		early: map[int]early{}, loose: loose{}, placed: make(chan struct{})}
 }
 
 // Warn tells of what goes wrong.

@@ -103,8 +103,11 @@ func (r *Registers) Remove(proc *inferior.Process, list ...*probe.Placement) err
 	return r.SetAll(proc)
 }
 
-// Forget forgets what serves a process's debug registers.
-func (r *Registers) Forget(proc *inferior.Process) { delete(r.of, proc) }
+// Forked implements inferior.Room: a child has no debug registers set.
+func (r *Registers) Forked(parent, child *inferior.Process) {}
+
+// Left implements inferior.Room.
+func (r *Registers) Left(p *inferior.Process, _ bool) { delete(r.of, p) }
 
 // Hit are what serves the debug registers of a task, these, and of which the task has met
 // what they wait for.

@@ -1,4 +1,6 @@
-package symbols
+// Package objfile opens what is to be read as an object: nothing but regular files, whoever has put
+// what there, and the very file that is mapped. What could not be opened or read is told with the reason.
+package objfile
 
 import (
 	"errors"
@@ -14,17 +16,17 @@ import (
 // What is read lies where the traced program says, or whoever has made it: it may be
 // anything, and under another's name.
 
-// errNotRegular is wrapped by errors about what is no file but a FIFO, a device, a folder.
-var errNotRegular = fmt.Errorf("not a regular file: %w", ErrFormat)
+// ErrNotRegular is wrapped by errors about what is no file but a FIFO, a device, a folder.
+var ErrNotRegular = errors.New("not a regular file")
 
 // oPath is O_PATH of open(2), the same on all architectures: what lies there is found and
 // not opened.
 const oPath = 0x200000
 
-// openRegular opens a regular file for reading. Anything else is not opened at all: a FIFO
+// Open opens a regular file for reading. Anything else is not opened at all: a FIFO
 // keeps the caller waiting, and a device may do something. Nor is a file waited for whose
 // owner has a lease on it (fcntl(2)).
-func openRegular(path string) (*os.File, error) {
+func Open(path string) (*os.File, error) {
 	at, err := openFD(path, oPath)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
@@ -35,7 +37,7 @@ func openRegular(path string) (*os.File, error) {
 		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return nil, fmt.Errorf("%s: %w", path, errNotRegular)
+		return nil, fmt.Errorf("%s: %w", path, ErrNotRegular)
 	}
 	fd, err := openFD(fmt.Sprintf("/proc/self/fd/%d", at), syscall.O_RDONLY|syscall.O_NONBLOCK)
 	if err != nil {
@@ -52,13 +54,22 @@ func openFD(path string, flags int) (fd int, err error) {
 	}
 }
 
+// Stat is what fstat(2) says of a file.
+func Stat(f *os.File) (*syscall.Stat_t, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return st.Sys().(*syscall.Stat_t), nil // so it is on Linux
+}
+
 // IsFileOf reports whether f is the file that is mapped at m.
 func IsFileOf(f *os.File, m procfs.Mapping) bool {
-	st, ok := stat(f)
-	if !ok {
+	st, err := Stat(f)
+	if err != nil {
 		return false
 	}
-	if st.Ino == m.Inode && device(uint64(st.Dev)) == m.Dev {
+	if st.Ino == m.Inode && Device(uint64(st.Dev)) == m.Dev {
 		return true
 	}
 	// File systems that lie on others or in parts of one (overlayfs, btrfs) have other
@@ -67,8 +78,8 @@ func IsFileOf(f *os.File, m procfs.Mapping) bool {
 	return err == nil && dev == m.Dev && inode == m.Inode
 }
 
-// device is a device's number as /proc/PID/maps has it (new_encode_dev, linux/kdev_t.h).
-func device(dev uint64) string {
+// Device is a device's number as /proc/PID/maps has it (new_encode_dev, linux/kdev_t.h).
+func Device(dev uint64) string {
 	major, minor := dev>>8&0xfff|dev>>32&^0xfff, dev&0xff|dev>>12&^0xff
 	return fmt.Sprintf("%02x:%02x", major&0xffffffff, minor&0xffffffff)
 }
@@ -96,5 +107,5 @@ func mappedAs(f *os.File) (dev string, inode uint64, err error) {
 			return m.Dev, m.Inode, nil
 		}
 	}
-	return "", 0, fmt.Errorf("mapping of %s: %w", f.Name(), ErrNotFound)
+	return "", 0, fmt.Errorf("mapping of %s: %w", f.Name(), os.ErrNotExist)
 }
