@@ -5,7 +5,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/resident"
 )
 
-// What clients say and are told: see package api.
+// The types of package api, which documents them.
 type (
 	Session       = api.Session
 	Processes     = api.Processes
@@ -36,7 +36,7 @@ type (
 	ResidentResult = resident.ResidentResult
 )
 
-// Actions and accesses of a ProbeSpec.
+// The actions and accesses of a ProbeSpec.
 const (
 	ActionCount     = api.ActionCount
 	ActionTell      = api.ActionTell

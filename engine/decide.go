@@ -9,10 +9,11 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// decider is a session as its thread asks it: it implements tasks.Decider.
+// decider is the session as package tasks sees it. It implements tasks.Decider.
 type decider struct{ *session }
 
-// Decide is the table of what a stop leads to; each case is one line.
+// Decide is the table of stops: each kind of stop has one line, which names the room that decides
+// it.
 func (s decider) Decide(t *inferior.Task, stop ptrace.Stop) error {
 	switch stop.Kind {
 	case ptrace.Signal:
@@ -38,27 +39,30 @@ func (s decider) Decide(t *inferior.Task, stop ptrace.Stop) error {
 	}
 }
 
-// Stray takes a stop of a process that is lent to another tracer, and is a child of this one still.
+// Stray takes a stop of a child that is lent to another tracer. It reports whether the stop is of
+// such a child.
 func (s decider) Stray(stop ptrace.Stop) bool { return s.aside.Stray(stop) }
 
-// Idle lets tasks go that were kept from a call, and writes what is known of spaces into them.
+// Idle runs before the thread waits. It lets tasks go that were kept from a system call, and writes
+// the spaces' epochs.
 func (s decider) Idle() {
 	s.aside.TakeLate()
 	s.guard.Settle()
 }
 
-// Orphan cleans an orphan and lets it go.
+// Orphan takes ptracer's code out of a child whose parent has died before its event, and lets the
+// child go.
 func (s decider) Orphan(task int) { s.life.Orphan(task) }
 
-// Exiting looks at a process that is about to end.
+// Exiting decides the stop of a task that is about to end.
 func (s decider) Exiting(t *inferior.Task) error { return s.life.OnExiting(t) }
 
-// Continue lets a task run on.
+// Continue lets a task go on with a signal, 0 for none.
 func (s decider) Continue(t *inferior.Task, signal ptrace.Signo) error {
 	return s.guard.Continue(t, signal)
 }
 
-// Warn tells of what goes wrong.
+// Warn tells an event.Warning, of the process p or, with nil, of the session.
 func (s decider) Warn(p *inferior.Process, format string, args ...any) {
 	e := event.Event{Kind: event.Warning, Text: fmt.Sprintf(format, args...)}
 	if p != nil {
@@ -67,18 +71,19 @@ func (s decider) Warn(p *inferior.Process, format string, args ...any) {
 	s.Tell(&e, false)
 }
 
-// Failed tells why the session has ended.
+// Failed tells that the session could not go on, and why.
 func (s decider) Failed(why error) {
 	s.Tell(&event.Event{Kind: event.Failed, Text: why.Error()}, true)
 }
 
-// Closed keeps what was counted.
+// Closed runs when no request is taken any more. It keeps the counts for readers that come later.
 func (s decider) Closed() { s.plant.KeepCounts() }
 
-// End does what is left to do behind the last process.
+// End runs last on the session's thread. If the session fell (it failed, or its goroutine ended),
+// Done is closed when the thread has gone: the kernel lets go of its tasks then.
 func (s decider) End(fell bool) {
 	if s.objects.Past == nil {
-		_ = s.objects.Cache.Close() // else symbols are still to be read: the files close themselves
+		_ = s.objects.Cache.Close() // with Past, symbols are still read: the files are closed by the garbage collector
 	}
 	s.uprobe.Wait()
 	s.resident.EndStore()

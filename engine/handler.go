@@ -16,7 +16,7 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// everything is what a session's own tracer may do with handlers.
+// everything is what a tracer of its own session may do with handlers.
 const everything = program.ReadMemory | program.WriteMemory | program.Override
 
 // OpenHandler implements Session.
@@ -43,7 +43,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	}
 	tracee := handler.InTracee{File: s.inproc.NewFile}
 	if goCode {
-		tracee.Stack, tracee.Own = jump.GoStack-16, s.inproc.HaveStacks() // the probe's own counter needs some, too
+		tracee.Stack, tracee.Own = jump.GoStack-16, s.inproc.HaveStacks() // 16 bytes are for the probe's own counter
 	}
 	by := handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
 	if spec.By != nil {
@@ -61,6 +61,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	return h, nil
 }
 
+// openHandler makes a handler of the registry's, or of a value, ready for this session.
 func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*inproc.Handler, error) {
 	var in *handler.Instance
 	var err error
@@ -97,8 +98,8 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*inproc.Hand
 
 var builtins = sync.OnceValue(handler.New)
 
-// allGo is whether all that is traced are Go programs: their goroutines are
-// what calls are of, not their threads.
+// allGo reports whether all traced programs are Go programs. The calls of such programs are told
+// apart by goroutine, not by thread.
 func allGo(procs map[int]*inferior.Process) bool {
 	n := 0
 	for _, p := range procs {
@@ -128,7 +129,7 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 			return err
 		}
 		v := h.Variant
-		if len(args) == 0 { // those that the task has
+		if len(args) == 0 { // the task's own arguments: where they are depends on its function
 			if v, err = s.hit.VariantAt(h, t); err != nil {
 				return err
 			}
@@ -143,8 +144,8 @@ func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run
 	return run, err
 }
 
-// withoutHandler has no probe run a handler any more: its last hits in the kernel and in programs
-// are over then. At the session's end there are none.
+// withoutHandler takes a handler away from all probes. When it returns, the last run of the handler
+// is over, in the kernel and in programs. After the session's end there is nothing to do.
 func (s *session) withoutHandler(h *inproc.Handler) error {
 	var links []*kernel.Link
 	err := s.loop.Do(func() (err error) {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"os"
 	"strings"
@@ -69,7 +68,7 @@ func TestUnreadAgain(t *testing.T) {
 // the reason; once the object can be read it has the right one.
 func TestUnread(t *testing.T) {
 	p := launch(t, "loop", "100")
-	sess, err := Attach(context.Background(), p.pid)
+	sess, err := Attach(t.Context(), p.pid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,8 +45,7 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	return p.ID, err
 }
 
-// lookAhead resolves a location outside the session's thread, so that symbols
-// are read while nothing waits for us.
+// lookAhead resolves a location outside the session's thread: symbols are read while no task waits.
 func (s *session) lookAhead(p *probe.Probe) error {
 	var mods []*symbols.Module
 	if err := s.loop.Do(func() error {
@@ -79,12 +78,13 @@ func (s *session) lookAhead(p *probe.Probe) error {
 		p.Ahead[m.File] = found
 		if p.MayJump() && jump.Enabled && s.jump.NoJumps() == nil {
 			m.File.Survey(s.isa)
-			goruntime.List(m) // not first in a pause
+			goruntime.List(m) // finds the list of goroutines now, not in a pause
 		}
 	}
 	return nil
 }
 
+// register plants a probe in all processes and gives it its id.
 func (s *session) register(p *probe.Probe) error {
 	var errs []error
 	for _, proc := range s.loop.Procs {
@@ -94,7 +94,7 @@ func (s *session) register(p *probe.Probe) error {
 		}
 		err := s.plant.Plant(p, proc, proc.Objects())
 		s.plant.PlaceUnread(p, proc, proc.Unread)
-		if err = errors.Join(err, s.plant.JumpAgain(proc)); err != nil { // of others' sites, too
+		if err = errors.Join(err, s.plant.JumpAgain(proc)); err != nil { // makes jumps of sites of other probes, too
 			errs = append(errs, err)
 		}
 	}
@@ -125,6 +125,7 @@ func (s *session) Unregister(id event.ProbeID) error {
 	return err
 }
 
+// probe returns the probe of an id.
 func (s *session) probe(id event.ProbeID) (*probe.Probe, error) {
 	if id < 1 || int(id) > len(s.plant.Probes) {
 		return nil, fmt.Errorf("%d: %w", id, ErrNoProbe)
@@ -132,7 +133,7 @@ func (s *session) probe(id event.ProbeID) (*probe.Probe, error) {
 	return s.plant.Probes[id-1], nil
 }
 
-// look runs f where the session's fields may be read, also after its end.
+// look runs f where the session's fields may be read: on the session's thread, or after its end.
 func (s *session) look(f func()) {
 	if errors.Is(s.loop.Do(func() error { f(); return nil }), ErrEnded) {
 		<-s.done
@@ -143,7 +144,7 @@ func (s *session) look(f func()) {
 // Hits implements Session.
 func (s *session) Hits(id event.ProbeID) (n uint64) {
 	s.look(func() {
-		if p, err := s.probe(id); err == nil && !p.Spec.Held { // which counts from Begin on
+		if p, err := s.probe(id); err == nil && !p.Spec.Held { // a held probe counts from Begin on
 			for _, pl := range p.Places {
 				if !pl.Second {
 					n += pl.Count()
@@ -174,12 +175,11 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 	return all
 }
 
-// The window of probes: the time over which they count. Probes are planted one after
-// the other, which takes seconds where there are many; so that their numbers can be
-// compared, Begin and Finish cut all of them at one moment each, in a pause of all tasks
-// that come to them. In that pause no task stands in code of ptracer's (whileHalted):
-// a handler has run for a hit, or has not. One place that only counts needs no pause
-// (onlyCounter).
+// The window of a set of probes is the time over which they count. Probes are planted one after the
+// other, which takes seconds where there are many. Begin and Finish make the numbers comparable:
+// each cuts all of the probes at one moment, in a pause of all tasks that can come to them. In a
+// pause no task stands in a run (tasks.Set.WhileHalted): the handler of a hit has run, or has not
+// begun. One placement that only counts needs no pause (plant.OnlyCounter).
 
 // Begin implements Session.
 func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {
@@ -215,7 +215,7 @@ func (s *session) Finish(ids ...event.ProbeID) (at int64, err error) {
 	return at, errors.Join(err, uprobe.Close(links))
 }
 
-// probesOf finds probes by their numbers.
+// probesOf returns the probes of these ids.
 func (s *session) probesOf(ids []event.ProbeID) (list []*probe.Probe, err error) {
 	for _, id := range ids {
 		p, err := s.probe(id)
@@ -227,9 +227,8 @@ func (s *session) probesOf(ids []event.ProbeID) (list []*probe.Probe, err error)
 	return list, nil
 }
 
-// A session that lasts gives back what probes and handlers have had that nobody
-// asks for any more: counters, memory that is mapped in the program, and the
-// helpers' code there.
+// A long session gives back what probes and handlers no longer need: counters, memory that is
+// mapped in the program, and the helpers' code there.
 
 var errStillThere = errors.New("the probe has not been unregistered")
 
@@ -249,11 +248,10 @@ func (s *session) Forget(id event.ProbeID) error {
 	})
 }
 
-// ErrHandler is wrapped by errors about a probe and its handler that do not go
-// together.
+// ErrHandler is wrapped by errors about a probe and a handler that do not go together.
 var ErrHandler = errors.New("handler can't be put there")
 
-// checkHandler refuses a handler that can't run where the probe is.
+// checkHandler returns an error if a probe's handler can't run where the probe is.
 func (s *session) checkHandler(p *probe.Probe) error {
 	if p.Spec.Handler == nil {
 		return nil

@@ -25,8 +25,7 @@ func (s *session) AddProcess(pid int) error {
 	return s.loop.Do(func() error { return s.life.Attach(context.Background(), pid, nil) })
 }
 
-// start launches a program; it stands, held for the tracer, before its first
-// instruction.
+// start starts a program. It stands before its first instruction until Resume.
 func (s *session) start(ctx context.Context, cmd Command) error {
 	path, err := exec.LookPath(cmd.Path)
 	if err != nil && !errors.Is(err, exec.ErrDot) {
@@ -51,7 +50,8 @@ func (s *session) start(ctx context.Context, cmd Command) error {
 	})
 }
 
-// filesOf are the descriptors of a new program, /dev/null where none is given.
+// filesOf returns the descriptors of a new program: /dev/null where the command names no file. done
+// closes what was opened.
 func filesOf(c *Command) (fds []uintptr, done func(), err error) {
 	var null *os.File
 	done = func() {
@@ -139,7 +139,7 @@ func (s *session) Follow(pid int, on bool) error {
 // StepAside implements Session.
 func (s *session) StepAside(pid int, wait time.Duration, opts ...AsideOptions) error {
 	return s.loop.Do(func() error {
-		if s.aside.WaitAgain(pid, wait) || wait <= 0 { // or it is back already
+		if s.aside.WaitAgain(pid, wait) || wait <= 0 { // a wait of 0 for a process that is back has nothing to do
 			return nil
 		}
 		p, err := s.process(pid)
@@ -174,12 +174,13 @@ func (s *session) Processes() (pids []int) {
 func (s *session) Exit(pid int) (e Exit, ok bool) {
 	get := func() error { e, ok = s.life.Exits[pid]; return nil }
 	if errors.Is(s.loop.Do(get), ErrEnded) {
-		<-s.done // the loop has let go of its fields
+		<-s.done // the thread has ended: this goroutine may read the fields
 		_ = get()
 	}
 	return e, ok
 }
 
+// process returns a process that clients may ask about.
 func (s *session) process(pid int) (*inferior.Process, error) {
 	if p := s.loop.Procs[pid]; p != nil && !p.Silent {
 		return p, nil

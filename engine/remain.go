@@ -8,12 +8,11 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Errors about resident probes.
+// The errors about resident probes.
 var (
-	// ErrResident is of a process that can't be attached to because there are
-	// resident probes in it.
+	// ErrResident says that a process can't be attached because resident probes are in it.
 	ErrResident = access.ErrResident
-	// ErrNotResident is of a process in which there are none.
+	// ErrNotResident says that no resident probes are in a process.
 	ErrNotResident = resident.ErrNone
 )
 
@@ -26,7 +25,7 @@ func (s *session) Leave() error {
 	err := s.loop.Do(func() error {
 		err := s.resident.LeaveAll()
 		if s.loop.Ending = true; err == nil && !s.resident.Left {
-			err = ErrGone // it has ended meanwhile
+			err = ErrGone // the process has ended meanwhile
 		}
 		return err
 	})
@@ -34,15 +33,15 @@ func (s *session) Leave() error {
 	return err
 }
 
-// OpenResident finds what was left in a process, or in that which has forked it.
-// The error wraps ErrNotResident where there is nothing.
+// OpenResident returns the resident probes of a process, or of the process that has forked it. The
+// error wraps ErrNotResident if there are none.
 func OpenResident(pid int) (*resident.Resident, error) { return resident.Open(pid, hostISA(), Clean) }
 
-// Residents are all that the caller may read.
+// Residents returns all resident probes that the caller may read.
 func Residents() ([]*resident.Resident, error) { return resident.All(hostISA(), Clean) }
 
-// Clean takes out of a process what tracers have left there that were killed,
-// and resident probes, if any is found.
+// Clean takes out of a process what killed tracers have left there, and resident probes. found
+// reports whether there was anything.
 func Clean(pid int) (found bool, err error) {
 	if err := refuse(pid); err != nil {
 		return false, err

@@ -43,7 +43,7 @@ var (
 	ErrDebug        = watch.ErrDebug
 	ErrAside        = aside.ErrAside
 	ErrEnded        = tasks.ErrEnded  // the session is over
-	ErrFailed       = tasks.ErrFailed // it could not go on; it is an ErrEnded, too
+	ErrFailed       = tasks.ErrFailed // the session could not go on; it is an ErrEnded, too
 )
 
 // Types of errors, for errors.As; AttachError is another.
@@ -53,8 +53,8 @@ type (
 	Unsupported  = failure.Unsupported // what can't be done, and what it would take
 )
 
-// session is the local Session. Its fields belong to the session's thread; each part below is
-// the state of one subject, whose functions alone change it.
+// session is the local Session. Its fields belong to the session's thread. Each room has the state
+// of one subject, which only its own functions change.
 type session struct {
 	*event.Queue
 	opts     Options
@@ -76,7 +76,7 @@ type session struct {
 	aside    *aside.Aside
 	resident *resident.Stays
 
-	done chan struct{}
+	done chan struct{} // closed when the session has ended
 }
 
 func newSession(opts []Options) (*session, error) {
@@ -93,13 +93,13 @@ func newSession(opts []Options) (*session, error) {
 	return s, <-ready
 }
 
-// now is ptrace.Now.
+// now returns Now.
 func now() int64 { return ptrace.Now() }
 
-// Now is the time that events are told with: CLOCK_MONOTONIC, in ns.
+// Now returns the time of events: CLOCK_MONOTONIC, in ns.
 func Now() int64 { return ptrace.Now() }
 
-// Wall is the time of day at an event's Time.
+// Wall returns the time of day at an event's Time, in ns.
 func Wall(ns int64) time.Time { return ptrace.Wall(ns) }
 
 // ISA implements Session.

@@ -25,7 +25,7 @@ func (s *session) Interrupt(pid int) error {
 		}
 		stuck := s.loop.HaltAll([]*inferior.Process{p}).Stuck()
 		for _, t := range p.Tasks {
-			t.Hold, t.User = max(t.Hold-1, 0), true // those made meanwhile, too
+			t.Hold, t.User = max(t.Hold-1, 0), true // of tasks that were made meanwhile, too
 			if t.AtEvent() {
 				s.Tell(s.stoppedEvent(t), true)
 			}
@@ -53,7 +53,7 @@ func (s *session) InterruptTask(tid int) error {
 	})
 }
 
-// stoppedEvent tells of a task that a request has stopped.
+// stoppedEvent returns the event about a task that a request has stopped.
 func (s *session) stoppedEvent(t *inferior.Task) *event.Event {
 	e := &event.Event{Kind: event.Stopped, PID: t.Process.PID, TID: t.TID, Signal: int(t.HeldSig)}
 	if r, err := s.xol.View(t); err == nil {
@@ -86,8 +86,8 @@ func (s *session) ResumeTask(tid int, ok func() bool) error {
 	})
 }
 
-// resumeTask lets a task go on. One that has not come to stand yet (it waits
-// uninterruptibly) does not stop then.
+// resumeTask lets a task go on. A task that an interrupt has not stopped yet, because it waits
+// uninterruptibly, will not stop for it any more.
 func (s *session) resumeTask(tid int) error {
 	t, err := s.loop.Task(tid)
 	if err != nil {
@@ -102,6 +102,8 @@ func (s *session) resumeTask(tid int) error {
 	return s.plant.JumpAgain(t.Process)
 }
 
+// resumeUser ends the stop that a tracer has asked for. The task goes on unless something else
+// holds it.
 func (s *session) resumeUser(t *inferior.Task) error {
 	if !t.User {
 		return nil
@@ -207,14 +209,14 @@ func (s *session) Step(tid int) error {
 	})
 }
 
-// Signals that tracers send, and those that they take away.
+// Signals that tracers send, and pending ones that tracers take away.
 
 var (
 	errSignal   = errors.New("not a signal's number")
 	errNoSignal = errors.New("it is not about to get a signal")
 )
 
-// lastSignal is SIGRTMAX.
+// lastSignal is SIGRTMAX, the highest signal number.
 const lastSignal = 64
 
 // Signal implements Session.

@@ -24,8 +24,10 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
-// wire makes a session's rooms, from the bottom up: each is given those that it works with. What is
-// above is asked by four functions: Decider's (of stops), Refused, HookCalls, and life.Options'.
+// wire makes a session's rooms from the bottom up. Each room is given the rooms that it works with.
+// A room asks what is above it by a function: tasks by Decider, jump by refused (plant.Refused),
+// hook by onGuard (life.HookCalls), life by its Options (aside and resident). aside and resident
+// clean a process by Clean, which opens a session of its own.
 func (s *session) wire() {
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	s.Clock = ptrace.Now
@@ -51,7 +53,7 @@ func (s *session) wire() {
 		Clean: s.clean, Life: s.life}, s.opts.Follow)
 }
 
-// wireProbes makes those that probes are planted by, and hit.
+// wireProbes makes the rooms that plant probes, and the one that serves their hits.
 func (s *session) wireProbes() {
 	found := find.New(s.isa)
 	s.watch = watch.New(s.loop, s.guard)
