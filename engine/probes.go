@@ -232,15 +232,15 @@ func (s *session) probesOf(ids []event.ProbeID) (list []*probe.Probe, err error)
 
 var errStillThere = errors.New("the probe has not been unregistered")
 
-// Forget implements Session.
-func (s *session) Forget(id event.ProbeID) error {
+// Release implements Session.
+func (s *session) Release(id event.ProbeID) error {
 	return s.loop.Do(func() error {
 		p, err := s.probe(id)
 		if err != nil {
 			return err
 		}
 		if !p.Gone {
-			return fmt.Errorf("forget %d: %w", id, errStillThere)
+			return fmt.Errorf("release %d: %w", id, errStillThere)
 		}
 		s.plant.Probes[id-1] = &probe.Probe{ID: id, Spec: ProbeSpec{Location: p.Spec.Location}, Loc: p.Loc, Gone: true}
 		s.plant.ForgetWho(p.Spec.By)

@@ -74,9 +74,9 @@ type Probes interface {
 	Register(ProbeSpec) (event.ProbeID, error)
 	// Unregister takes a probe out. What it has counted stays readable.
 	Unregister(event.ProbeID) error
-	// Forget releases the memory of an unregistered probe. Hits and Placements no longer work for
+	// Release gives back the memory of an unregistered probe. Hits and Placements no longer work for
 	// it.
-	Forget(event.ProbeID) error
+	Release(event.ProbeID) error
 	// Begin makes probes count from one moment on, which it returns in ns (see Now). What they and
 	// their handlers have counted before is forgotten. Records and events are not: they have their
 	// own time. All tasks that can come to the probes stand meanwhile.

@@ -276,8 +276,8 @@ func (s *Session) probes(ids []event.ProbeID) *wire.ProbesRequest {
 	return r
 }
 
-// Forget implements engine.Session.
-func (s *Session) Forget(id event.ProbeID) error {
+// Release implements engine.Session.
+func (s *Session) Release(id event.ProbeID) error {
 	_, err := call(s.api.Forget, s.probe(id))
 	return err
 }
