@@ -171,7 +171,7 @@ func (f *fake) Finish(ids ...event.ProbeID) (int64, error) {
 	return 1, nil
 }
 
-func (f *fake) Forget(id event.ProbeID) error {
+func (f *fake) Release(id event.ProbeID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.probes[id-1].gone {
