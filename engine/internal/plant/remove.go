@@ -143,7 +143,7 @@ func (r *Planter) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 	return site, nil
 }
 
-// DropPlacements ends the placements of a process whose space goes away. Their counts stay. Of
+// DropPlacements ends the placements of a process that loses its space. Their counts stay. Of
 // children, placements without a hit are forgotten, but for some (probe.Spare).
 func (r *Planter) DropPlacements(proc *inferior.Process, lent bool) {
 	over := proc.Space.Users == 1 && !lent // no task goes on counting
