@@ -21,7 +21,7 @@ type HandlerSpec struct {
 	// By is the client that asks, with its rights over the process. nil is the user that this
 	// program runs as, with all rights.
 	By    *handler.Peer
-	Share Handler // another handler, whose maps and executor it uses; it must be closed after this one
+	Share Handler // another handler: this one uses its maps and executor, and must be closed before it
 }
 
 // Handler is a handler that a session has opened. All probes with it write to one set of maps. Its
@@ -57,7 +57,7 @@ type Handler interface {
 	Close() error
 }
 
-// SharedHandler is a Handler whose maps lie in memory that other processes can map: one of a local
+// SharedHandler is a Handler with maps in memory that other processes can map: a handler of a local
 // session that does not run in the kernel.
 type SharedHandler interface {
 	Handler

@@ -75,10 +75,10 @@ func New(b Below, over <-chan struct{}, reclaim func(pid int) (found bool, err e
 
 // Lending. A process can be let go for another tracer, and taken back. All of ptracer's is taken
 // out: a debugger may put its breakpoint into the middle of a jump. If the caller asks for it, or
-// if the other tracer only looks, jumps and what they lead to stay and go on counting, with a mark
-// that says whose they are. Only what needs a tracer goes: traps, debug registers and the guard.
-// When the process comes back, jumps that have stayed are cleaned up like a dead tracer's and
-// planted anew, in one pause.
+// if the other tracer only looks, jumps and what they lead to stay and go on counting, with the
+// mark of a lent process. Only what needs a tracer goes: traps, debug registers and the guard. When
+// the process comes back, jumps that have stayed are cleaned up like a dead tracer's and planted
+// anew, in one pause.
 
 // The errors about processes that other tracers have for a while.
 var (
@@ -102,7 +102,7 @@ type away struct {
 	wait      atomic.Int64  // how long to wait for a tracer from since on, in ns
 	tracer    int           // the process that is going to trace it, 0: not known
 	maker     int           // the task that makes the tracer, 0: none
-	lifted    *lifted       // traps of its parent, in whose memory it runs; nil: none
+	lifted    *lifted       // traps that are out of its parent's memory, in which it runs; nil: none
 	over      chan struct{} // closed when the loan ends
 }
 

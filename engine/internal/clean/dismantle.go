@@ -11,9 +11,9 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
-// Dismantle takes all of ptracer's out of a space whose tasks are halted: patches, the guard, debug
-// registers, then the mappings. The mappings stay if a task that did not stop may come back to
-// them, and the error says so.
+// Dismantle takes all of ptracer's out of a space: patches, the guard, debug registers, then the
+// mappings. The space's tasks are halted. The mappings stay if a task that did not stop may come
+// back to them, and the error says so.
 func (c *Cleaner) Dismantle(space *inferior.Space, ps []*inferior.Process, pause breakpoint.Pause) error {
 	if space.Table == nil {
 		return nil

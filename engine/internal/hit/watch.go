@@ -33,7 +33,7 @@ func (x *Hits) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err er
 	return true, x.loop.Resume(t, 0)
 }
 
-// watchHit serves one placement whose debug register was hit.
+// watchHit serves a hit of one placement's debug register.
 func (x *Hits) watchHit(t *inferior.Task, pl *probe.Placement, view *arch.Regs) {
 	site := breakpoint.Site{Addr: arch.Addr(view[x.isa.PCReg()])}
 	code := func() []byte { return t.Process.Space.Table.CodeAt(&site) }
@@ -44,8 +44,9 @@ func (x *Hits) watchHit(t *inferior.Task, pl *probe.Placement, view *arch.Regs) 
 	x.act(t, &site, pl, view)
 }
 
-// leaveWatch prepares a task for a signal's handler. If the task stands at an instruction whose hit
-// has been served, it will come back to the instruction, and that is not another hit.
+// leaveWatch prepares a task for a signal's handler. If the hit of the instruction at which the
+// task stands has been served, the task will come back to the instruction, and that is not another
+// hit.
 func (x *Hits) leaveWatch(t *inferior.Task) error {
 	if !t.Watched {
 		return nil

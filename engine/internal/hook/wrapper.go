@@ -63,8 +63,8 @@ func (h *Hooks) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 	return w, false
 }
 
-// gatePlace returns the wrapper whose gate displaces the last instructions before the call that
-// have room for a jump.
+// gatePlace returns the wrapper with a gate that displaces the last instructions before the call
+// that have room for a jump.
 func (h *Hooks) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call arch.Addr) wrapper {
 	from := call
 	for i := len(list) - 2; i >= 0; i-- {

@@ -18,7 +18,7 @@ import (
 // Lines. A thread of a traced program counts in words of its own, its line (package maps, Lines).
 // It finds its line by its thread pointer, the pointer to its own data. This is right if no two
 // threads have the same pointer, and if the word that it points to is the pointer itself, because
-// the code reads it from there. So it is in programs whose threads are a libc's. The tracer checks
+// the code reads it from there. So it is in programs with a libc's threads. The tracer checks
 // it in the pause in which the first such code is planted, and for each thread that comes later. If
 // it is not so, threads count by CPU, with atomic instructions.
 

@@ -40,7 +40,7 @@ func (x *InProcess) NoteThread(t *inferior.Task) error {
 }
 
 // noteOther writes the ids that hold for threads of which the table has no news, if there is only
-// one such thread: a program that begins has one, whose pointer the dynamic loader or the libc sets
+// one such thread. A program that begins has one: the dynamic loader or the libc sets its pointer
 // later. Threads that come later have their pointers from their beginning. With t nil, or more such
 // threads, the ids are 0: threads ask the kernel.
 func (x *InProcess) noteOther(space *inferior.Space, t *inferior.Task) error {

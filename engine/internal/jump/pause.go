@@ -95,8 +95,8 @@ func (j *Jumps) giveUp(space *inferior.Space, up *breakpoint.Upgrade, why error)
 }
 
 // moveIntoRuns moves the tasks that would go on in the middle of a jump into its run. These are
-// tasks that stand there, and tasks in the slot of a trap that was there before, whose site may be
-// gone. The hits of the latter have been served.
+// tasks that stand there, and tasks in the slot of a trap that was there before; the trap's site
+// may be gone. The hits of the latter have been served.
 func (j *Jumps) moveIntoRuns(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) error {
 	j.forgetSkips(space, at)
 	var errs []error

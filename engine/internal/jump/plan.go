@@ -23,10 +23,10 @@ import (
 // jump, and so cannot turn the dispatch off.
 var errCallInside = errors.New("a system call in it would come back to the program (PR_SET_SYSCALL_USER_DISPATCH)")
 
-// The fast path. A site whose probes all only count, or have handlers that run in the program,
-// becomes a jump if that is proved to be safe. The jump leads to a run: code that counts, runs the
-// handlers, executes what the jump displaces, and jumps back. No task stops. The counters lie in
-// memory that tracer and program share.
+// The fast path. A site becomes a jump if all its probes only count, or have handlers that run in
+// the program, and if the jump is proved to be safe. The jump leads to a run: code that counts,
+// runs the handlers, executes what the jump displaces, and jumps back. No task stops. The counters
+// lie in memory that tracer and program share.
 //
 // Jumps are written and removed while all tasks of the space are halted and none of them stands in
 // what is overwritten. A task in a run that is to stop, or is to get a signal, is first stepped to
@@ -362,8 +362,8 @@ func (j *Jumps) planJump(p *inferior.Process, site *breakpoint.Site, more int) (
 	return up, p.Space.Table.Plan(up, more)
 }
 
-// upgradeOf returns the upgrade of a site whose jump displaces what lies between from and end.
-// Other sites there that can be jumps are served by it, too.
+// upgradeOf returns the upgrade of a site, with a jump that displaces what lies between from and
+// end. Other sites there that can be jumps are served by it, too.
 func (j *Jumps) upgradeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site, from, end arch.Addr) (up *breakpoint.Upgrade, err error) {
 	up = &breakpoint.Upgrade{Site: site, From: from}
 	if up.Code, err = j.codeOf(p, m, site); err != nil {

@@ -49,7 +49,7 @@ type comeback struct {
 	// at has the jumps by the addresses that they displace, their own included.
 	at              map[arch.Addr]*breakpoint.Upgrade
 	lowest, highest arch.Addr
-	parks           map[*symbols.Module][]*breakpoint.Upgrade // the jumps in whose middle goroutines may be parked, by Go module
+	parks           map[*symbols.Module][]*breakpoint.Upgrade // the jumps that goroutines may be parked in, by Go module
 	why             map[*breakpoint.Upgrade]error             // why a jump can't be made
 }
 
@@ -104,7 +104,7 @@ func (c *comeback) unknown(m *symbols.Module, err error) {
 }
 
 // eachStack calls look with the words of all stacks of a process's halted tasks and goroutines that
-// are in use. It calls unknown for Go modules whose goroutines can't be found.
+// are in use. It calls unknown for Go modules that do not tell their goroutines.
 func (j *Jumps) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
 	var list []goruntime.Goroutine
 	isGo := false

@@ -397,8 +397,8 @@ func (x *Life) lifeEvent(e *event.Event, p *inferior.Process) {
 	}
 }
 
-// OnExiting decides the stop of a task that is about to end. The task can't be held. The memory of
-// a process whose first task ends is looked at for lost patches.
+// OnExiting decides the stop of a task that is about to end. The task can't be held. If it is the
+// first of a process, the process's memory is looked at for lost patches.
 func (x *Life) OnExiting(t *inferior.Task) error {
 	space := t.Process.Space
 	if t.TID == t.Process.PID && !t.Process.Silent {

@@ -27,8 +27,8 @@ func (r *Planter) able(p *probe.Probe, proc *inferior.Process, spots []probe.Tar
 	return list
 }
 
-// tellArgs warns, once for a probe, of functions whose arguments the probe asks for and that
-// nothing tells.
+// tellArgs warns, once for a probe, of the functions at which the arguments that the probe asks for
+// are not known.
 func (r *Planter) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe.Target) {
 	if p.Spec.Args == 0 || p.Told {
 		return

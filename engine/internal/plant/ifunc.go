@@ -19,7 +19,7 @@ import (
 // function has no name of its own, the tracer knows it from words of memory that are bound already,
 // and from hooks at the resolver's returns.
 
-// The gaps of an IFUNC whose calls are not counted, or not all of them.
+// The gaps of an IFUNC: its calls, or some of them, are not counted.
 const (
 	gapResolver = "the resolver of an IFUNC, which runs once: what it has chosen is not known, calls of that are not counted"
 	gapUnbound  = "an IFUNC that no call has bound yet: calls by pointers that were taken before are not counted"

@@ -14,10 +14,10 @@ import (
 // that are there at the attach have probes. Later ones are not told, like any mmap: they are looked
 // for where results are read, and at the process's end.
 
-// GapCopy is the gap of a placement whose code the program has mapped once more.
+// GapCopy is the gap of a placement if the program has mapped its code once more.
 const GapCopy = "the program has mapped this code once more since the probe was planted: calls of that copy are not counted"
 
-// NoteCopies notes GapCopy at placements of a process whose code has a copy without probes.
+// NoteCopies notes GapCopy at placements of a process if their code has a copy without probes.
 func (r *Planter) NoteCopies(p *inferior.Process) {
 	if len(r.Probes) == 0 {
 		return
@@ -33,7 +33,7 @@ func (r *Planter) NoteCopies(p *inferior.Process) {
 	}
 }
 
-// noteCopy notes GapCopy at placements whose code the mapping of shows.
+// noteCopy notes GapCopy at placements in code that the mapping of shows.
 func (r *Planter) noteCopy(p *inferior.Process, of procfs.Mapping) {
 	for _, m := range p.Modules {
 		for _, r := range m.Ranges {
@@ -54,7 +54,7 @@ func (r *Planter) noteCopy(p *inferior.Process, of procfs.Mapping) {
 // The tracer looks where results are read, when probes go, and when the process goes. A process
 // that has ended has no memory, so its first task stops before its end.
 
-// The gaps of a placement whose patch was not there all the time.
+// The gaps of a placement if its patch was not there all the time.
 const (
 	GapLost  = "lost: the code there was replaced, by the program or by a kernel uprobe that has gone; hits since then are not counted"
 	GapUnder = "another tool's breakpoint, as a kernel uprobe's, was over the probe: hits meanwhile are not counted"
@@ -62,7 +62,7 @@ const (
 )
 
 // NoteLost notes at placements of sites that their patch is gone, or that another tool's trap is
-// over it. It returns the sites whose patch is gone.
+// over it. It returns the sites that have lost their patch.
 func (r *Planter) NoteLost(space *inferior.Space, sites []*breakpoint.Site) []*breakpoint.Site {
 	lost, covered := space.Table.Lost(sites)
 	noteGap(covered, GapUnder)

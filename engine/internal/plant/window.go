@@ -133,9 +133,9 @@ func (r *Planter) retireCounter(p *probe.Probe, only *probe.Placement) (at int64
 	return at, err
 }
 
-// takeOut takes placements of one process, whose tasks are halted, off their sites. It returns
-// those sites, with the sites that share jumps with them. If not all tasks are halted, or the jumps
-// of others can't be taken away, nothing is changed.
+// takeOut takes placements of one process off their sites. The process's tasks are halted. It
+// returns those sites, with the sites that share jumps with them. If not all tasks are halted, or
+// the jumps of others can't be taken away, nothing is changed.
 func (r *Planter) takeOut(pause breakpoint.Pause, proc *inferior.Process, places []*probe.Placement, own []*breakpoint.Site) (all []*breakpoint.Site, err error) {
 	var others []*breakpoint.Site
 	if len(own) > 0 {

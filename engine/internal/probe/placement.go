@@ -59,7 +59,7 @@ type Placement struct {
 	Err     error         // why nothing serves it
 	Over    bool          // its code is no longer mapped
 	Gap     string        // which of its hits are not counted, and why
-	Waits   *IFunc        // the resolver whose result it waits for; nil: none
+	Waits   *IFunc        // the resolver that it waits for; nil: none
 	Child   bool          // a forked child has it from its parent
 	Hits    atomic.Uint64 // those at stops, and those of jumps that are gone
 	Counter Counter       // of hits behind a jump

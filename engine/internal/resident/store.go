@@ -154,7 +154,7 @@ func home() (string, error) {
 	return dir, f.Close()
 }
 
-// sweep removes folders without a note whose processes have ended.
+// sweep removes folders without a note, of processes that have ended.
 func sweep(home string) {
 	list, _ := os.ReadDir(home)
 	for _, e := range list {
@@ -292,7 +292,7 @@ func Find(pid int) (*Store, error) {
 	return list[len(list)-1], nil
 }
 
-// Mapped returns the path of the folder whose files a process has mapped, or "".
+// Mapped returns the path of a folder if a process has mapped files of it, or "".
 func Mapped(pid int) string {
 	if s := mapped(pid); s != nil {
 		return s.dir
