@@ -56,7 +56,7 @@ func asPeer(p access.Peer) handler.Peer {
 }
 
 // OpenHandler implements wire.ArbiterServer.
-func (s *Server) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (*wire.OpenHandlerReply, error) {
+func (s handling) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (*wire.OpenHandlerReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (t *tracer) open(spec engine.HandlerSpec, where string) (engine.Handler, er
 }
 
 // CloseHandler implements wire.ArbiterServer.
-func (s *Server) CloseHandler(ctx context.Context, r *wire.HandlerRequest) (*wire.Empty, error) {
+func (s handling) CloseHandler(ctx context.Context, r *wire.HandlerRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error {
 		h, err := t.handler(r.Handler)
 		if err != nil {
@@ -152,7 +152,7 @@ func (s *Server) handler(ctx context.Context, token string, n int32) (*tracer, *
 }
 
 // HandlerState implements wire.ArbiterServer.
-func (s *Server) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wire.HandlerStateReply, error) {
+func (s handling) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wire.HandlerStateReply, error) {
 	_, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func (s *Server) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wir
 }
 
 // TakeRecords implements wire.ArbiterServer.
-func (s *Server) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*wire.TakeRecordsReply, error) {
+func (s handling) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*wire.TakeRecordsReply, error) {
 	t, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func (s *Server) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*
 
 // RunHandler implements wire.ArbiterServer: what the handler finds out is in the
 // maps of the one that is named, which has the same programs.
-func (s *Server) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wire.RunHandlerReply, error) {
+func (s handling) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wire.RunHandlerReply, error) {
 	t, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
