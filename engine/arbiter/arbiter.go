@@ -145,7 +145,7 @@ func (a *Arbiter) enter(id Identity, o engine.Options) (*Tracer, error) {
 		return nil, ErrClosed
 	}
 	t := newTracer(a, a.ids+1, id, o)
-	if err := a.take(id.UID, t.cost()); err != nil {
+	if err := a.take(id.UID, costOf(t)); err != nil {
 		return nil, err
 	}
 	a.ids++

@@ -181,7 +181,7 @@ func (g *group) tell(pid int, kind event.Kind, tid int, format string, args ...a
 	}
 }
 
-// note tells one tracer something.
-func (t *Tracer) note(kind event.Kind, pid, tid int, format string, args ...any) {
+// note tells a tracer something.
+func note(t *Tracer, kind event.Kind, pid, tid int, format string, args ...any) {
 	t.Put(&event.Event{Kind: kind, Time: engine.Now(), PID: pid, TID: tid, Text: fmt.Sprintf(format, args...)}, true)
 }

@@ -22,8 +22,8 @@ type openHandler struct {
 	shut atomic.Bool // by the tracer's end
 }
 
-// own is a handler of the tracer's.
-func (t *Tracer) own(h engine.Handler) (*openHandler, error) {
+// ownHandler is a handler of the tracer's.
+func ownHandler(t *Tracer, h engine.Handler) (*openHandler, error) {
 	o, ok := h.(*openHandler)
 	if !ok || o.t != t {
 		return nil, fmt.Errorf("%w: it is another tracer's", engine.ErrHandler)
@@ -46,7 +46,7 @@ func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
 		return nil, engine.ErrEnded
 	}
 	if spec.Share != nil {
-		of, err := t.own(spec.Share)
+		of, err := ownHandler(t, spec.Share)
 		if err != nil {
 			return nil, err
 		}
@@ -91,16 +91,6 @@ func sizeOf(h engine.Handler) int64 {
 		return 0
 	}
 	return fi.Size()
-}
-
-// keeps puts a handler on the tracer's list, unless that has ended.
-func (t *Tracer) keeps(o *openHandler) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.ended {
-		t.handlers = append(t.handlers, o)
-	}
-	return !t.ended
 }
 
 var errShared = failure.Unsupportedf("a handler of this kind is not shared")

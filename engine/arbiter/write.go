@@ -63,7 +63,7 @@ func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (r
 		return run, err
 	}
 	if spec.Share != nil {
-		of, err := t.own(spec.Share)
+		of, err := ownHandler(t, spec.Share)
 		if err != nil {
 			return run, err
 		}
