@@ -81,8 +81,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestAllow has one who may have probes in a process until it executes another
-// program, and one who may throughout.
+// TestAllow has one client that may have probes in a process until the process executes another
+// program, and one that may have them throughout.
 func TestAllow(t *testing.T) {
 	p := launch(t, "life", "exec", "1", "50")
 	var mu sync.Mutex

@@ -329,7 +329,7 @@ func TestLibraries(t *testing.T) {
 	if status != 0 || said(t, out, "sum") != 4*(21+7*49*50/2) {
 		t.Errorf("%q, status %d", out, status)
 	}
-	// 3 calls of the constructor, 50 of ours, each time
+	// 3 calls of the constructor and 50 of the program, each time
 	if got := s.Hits(id); got != 4*53 {
 		t.Errorf("%d hits, want %d", got, 4*53)
 	}

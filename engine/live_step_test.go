@@ -197,7 +197,7 @@ func TestSignals(t *testing.T) {
 	for _, drop := range []bool{true, false} {
 		p := launch(t, "loop", "3", "1")
 		s := attach(t, p.pid, Options{Signals: true})
-		register(t, s, ProbeSpec{Location: "work"}) // what a task does for us meets signals, too
+		register(t, s, ProbeSpec{Location: "work"}) // a task's calls for the tracer meet signals, too
 		if err := s.Interrupt(p.pid); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestSignals(t *testing.T) {
 		if err := s.Resume(p.pid); err != nil {
 			t.Error(err)
 		}
-		if drop { // else there is nobody to go on
+		if drop { // else the program has been killed
 			p.goOn()
 		}
 		if _, status := p.end(); (status == 0) != drop {

@@ -155,12 +155,12 @@ type Memory interface {
 type Options struct {
 	Follow  bool // trace the children of traced processes, too
 	Buffer  int  // how many events are kept for a slow client; default 65536
-	Signals bool // tell signals as events
+	Signals bool // signals are told as events
 	// Resident is for probes that are to stay in a process when the session ends (Session.Leave):
 	// their results lie in files. The session has one process then, without Follow, and its
 	// handlers run in the program (handler.Tracee).
 	Resident bool
-	Life     bool // tell forks, clones, execs, exits and libraries as events
+	Life     bool // forks, clones, execs, exits and libraries are told as events
 	// Allow, if it is not nil, reports whether the client that has asked for a probe (ProbeSpec.By)
 	// may have it in a process. It is called on the session's thread, before the client's first
 	// probe is planted there, and again when the process has executed another program, which may

@@ -157,8 +157,8 @@ const toldSoon = 200 * time.Millisecond
 // stepAside lets a process go for another tracer. With an error the process is as it was.
 func (x *Aside) stepAside(p *inferior.Process, a *away, why string) error {
 	failed := func(err error) error { return fmt.Errorf("step aside from %d: %w", p.PID, err) }
-	// A child that has just executed something may not have been told of yet, while its
-	// parent, which waited for that, attaches to it.
+	// The exec event of a vfork child may not have been told yet, while the parent, which
+	// has waited for the exec, attaches to the child.
 	alone := func() bool { return len(x.loop.Sharing(p.Space)) <= 1 }
 	if err := x.loop.PumpFor(toldSoon, alone); err != nil && !errors.Is(err, tasks.ErrBusy) {
 		return failed(err)

@@ -181,8 +181,8 @@ func OldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
 		if m.Perm != "r-xp" || m.Path != "" {
 			continue
 		}
-		// Those side by side are shown as one; among them may be some that nothing
-		// had been written into yet.
+		// The kernel shows mappings side by side as one. Nothing may have been written into
+		// some of them yet.
 		for at := m.Start; at < m.End && at-m.Start < maxMerged && left > 0; left-- {
 			size := breakpoint.Ours(p.Space.Memory, at)
 			if size > 0 {

@@ -110,8 +110,7 @@ func (x *Hits) onTrapSignal(t *inferior.Task) error {
 	return x.pass(t, site, blocked)
 }
 
-// trapped reports whether a task's SIGTRAP is that of the trap at addr. The kernel knows it by the
-// siginfo.
+// trapped reports whether a task's SIGTRAP is that of the trap at addr. The siginfo tells.
 func (x *Hits) trapped(t *inferior.Task, addr arch.Addr) (bool, error) {
 	var info ptrace.SigInfo
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {

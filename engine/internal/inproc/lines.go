@@ -31,8 +31,8 @@ type finding uint8
 
 const (
 	nothing finding = iota
-	ByLine
-	ByStack
+	ByLine          // a line, and nothing else
+	ByStack         // a stack of ptracer's, which has a line
 )
 
 // Finds returns what threads find at a place of m. The dynamic loader's own code runs before there

@@ -109,6 +109,7 @@ func (x *InProcess) Full(space *inferior.Space) bool {
 	return len(x.regions[space]) == inferior.Regions
 }
 
+// ErrManyRegions says that a space has no room for one more region (Full).
 var (
 	ErrManyRegions = errors.New("too many handlers share memory with the process")
 	errNamespace   = errors.New("the process has another PID namespace: it does not see ptracer's files")

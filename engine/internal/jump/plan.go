@@ -50,8 +50,8 @@ var (
 var Enabled = true
 
 // Quiet reports whether a probe's sites need no traps before they are jumps: hits at traps would
-// hold the program up while jumps are made. In a process that comes back from another tracer the
-// jumps have been there all the time.
+// hold the program up while jumps are made. In a process that comes back from another tracer they
+// need traps: its jumps may have counted all the time, and no hit may be missed.
 func (j *Jumps) Quiet(p *probe.Probe) bool {
 	return p.MayJump() && (Enabled || j.inproc.Resident) && j.NoJumps() == nil && !j.Returning
 }
