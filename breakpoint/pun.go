@@ -48,8 +48,8 @@ func (t *Table) pun(j *Upgrade, r *run) error {
 	if r.veneer == 0 {
 		return errNoPun
 	}
+	r.leans = &leans{shared: jump[own:]}
 	t.claim(r, r.veneer)
-	r.shared = jump[own:]
 	if own == 1 {
 		t.catchStrays(r, jump)
 	}

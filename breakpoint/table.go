@@ -28,6 +28,7 @@ type Table struct {
 	planned addrSet
 	plans   int // how many jumps those are
 	staged  staged
+	page    []byte // of the program's code, at an exchange
 }
 
 // New makes an empty table.
@@ -107,13 +108,13 @@ func (t *Table) Stub() (arch.Addr, int) {
 
 func (t *Table) mapArea(near arch.Addr, prefix, n int) (*area, error) {
 	n = min(max(n, minCells), maxCells/2)
-	size := layout(0, prefix, n).size
+	size := sizeOf(prefix, n)
 	addr, err := t.mapper.Map(near, size)
 	if err != nil {
 		return nil, fmt.Errorf("room for slots near %s: %w", near, err)
 	}
 	// What rounding left over becomes cells.
-	for layout(0, prefix, n+1).size == size {
+	for sizeOf(prefix, n+1) == size {
 		n++
 	}
 	return layout(addr, prefix, n), nil

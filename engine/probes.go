@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ptracer/ptracer/engine/internal/jump"
 
@@ -158,6 +159,7 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 			if id != 0 && p.ID != id {
 				continue
 			}
+			all = slices.Grow(all, len(p.Places))
 			for _, pl := range p.Places {
 				if pl.Second && pl.Err == nil {
 					continue

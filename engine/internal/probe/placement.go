@@ -26,38 +26,39 @@ func (c Counter) count() uint64 {
 
 // Place is where a probe is in a process, and what runs there.
 type Place struct {
-	Name  string
-	Addr  arch.Addr
-	Exit  *ExitTest
-	Point build.Point // which of a handler's programs runs
-	Calls arch.Convention
-	Run   *inproc.Variant // of the probe's handler; nil: none
+	Name   string
+	Addr   arch.Addr
+	Exit   *ExitTest
+	Run    *inproc.Variant // of the probe's handler; nil: none
+	Begins arch.Addr       // of an entry: the function's first instruction, where a stack check may be; else 0
+	Point  build.Point     // which of a handler's programs runs
+	Calls  arch.Convention
 	// Second is the exit of a handler that has an entry: not another hit.
 	Second bool
-	Top    bool      // the return address is where a call leaves it
-	Flags  bool      // which finds flags that mean something
-	Begins arch.Addr // of an entry: the function's first instruction, where a stack check may be; else 0
+	Top    bool // the return address is where a call leaves it
+	Flags  bool // which finds flags that mean something
 }
 
-// Placement is one probe at one site, or at one debug register.
+// Placement is one probe at one site, or at one debug register. There may be a hundred thousand: what is small
+// stands together.
 type Placement struct {
 	Probe *Probe
 	Proc  *inferior.Process
 	Place
-	Space   int          // Space.ID
+	Rung    breakpoint.Rung
 	Told    bool         // that its arguments are not known
+	Over    bool         // its code is not mapped any more
+	Child   bool         // came with a fork
+	Space   int          // Space.ID
 	Link    *kernel.Link // a uprobe of the kernel's serves it, and maybe others
 	Hook    Hook         // the engine's own probes
 	Behind  arch.Addr    // where a gate's call goes on (gate.go)
 	Aside   arch.Addr    // where a gate of syscall() leads to (wrapper.go), else 0
 	Site    *breakpoint.Site
-	Rung    breakpoint.Rung
 	Why     string
 	Err     error
-	Over    bool   // its code is not mapped any more
 	Gap     string // what of its hits is not counted, and why
 	Waits   *IFunc // what this is to give back is where it will be
-	Child   bool   // came with a fork
 	Hits    atomic.Uint64
 	Counter Counter // of hits behind a jump
 }
