@@ -163,6 +163,7 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 			if id != 0 && p.ID != id {
 				continue
 			}
+			all = slices.Grow(all, len(p.Places))
 			for _, pl := range p.Places {
 				if pl.Second && pl.Err == nil {
 					continue

@@ -85,7 +85,7 @@ func (f *File) each(ask func(source) error) error {
 	}
 	for _, err := range errs {
 		if !errors.Is(err, errCrowded) {
-			f.unread.note(&objfile.UnreadError{Path: f.name, Err: err})
+			f.unread.Note(&objfile.UnreadError{Path: f.name, Err: err})
 		}
 	}
 	return nil
@@ -203,7 +203,7 @@ func (f *File) lookupWhole(name string, want func(Function) bool) ([]Function, e
 			found = append(found, fn)
 		}
 	}
-	for _, i := range t.names[name] {
+	for _, i := range t.names.of(name) {
 		add(i)
 	}
 	part := mangledPart(name)

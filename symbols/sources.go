@@ -29,7 +29,7 @@ func (f *File) findSources() []source {
 		case err == nil:
 			list = append(list, t)
 		case !errors.Is(err, errNoTable):
-			f.unread.note(err)
+			f.unread.Note(err)
 		}
 	}
 	if g, ok := newGoTable(f.obj); ok {

@@ -13,7 +13,9 @@ type service struct {
 }
 
 // later answers calls of clients that are newer than the server.
-type later struct{ wire.UnimplementedArbiterServer }
+type later struct {
+	wire.UnimplementedArbiterServer
+}
 
 type (
 	joining  struct{ *Server } // coming, and who is there (server.go)

@@ -117,7 +117,9 @@ func (r *Planter) Plant(p *probe.Probe, proc *inferior.Process, mods []*symbols.
 	if len(spots) == 0 {
 		return err
 	}
-	p.Found = true
+	if p.Found = true; len(r.loop.Procs) == 1 {
+		p.Ahead = nil // no other process asks for it
+	}
 	if spots = r.implemented(p, proc, spots); len(spots) == 0 || r.loop.Procs[proc.PID] != proc {
 		return nil
 	}
