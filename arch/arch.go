@@ -146,7 +146,7 @@ type ISA interface {
 	// Relocate writes to b code that does at b's address what the one
 	// instruction at the start of code does at address from, and then goes
 	// on at the program's next instruction. It fails with an error that
-	// wraps ErrUnsupported if there is no such code.
+	// wraps errors.ErrUnsupported if there is no such code.
 	Relocate(b *Buffer, code []byte, from Addr) (Slot, error)
 	// JumpLen is the length of a jump, MaxJump that of the longest that is
 	// planted at a site, with a landing pad in front.
@@ -154,7 +154,7 @@ type ISA interface {
 	MaxJump() int
 	// Jump is what is planted at from, where there is code, to lead to to: a
 	// jump, behind the landing pad that code may start with. It fails with an
-	// error that wraps ErrUnsupported if to is out of its reach.
+	// error that wraps errors.ErrUnsupported if to is out of its reach.
 	Jump(code []byte, from, to Addr) ([]byte, error)
 	// Puns are the places, lo to hi, to which a jump at from can lead of which
 	// only the first own bytes are planted: behind those it is what code, the
@@ -169,7 +169,7 @@ type ISA interface {
 	// Run decodes the instructions at the start of code, which lies at at,
 	// up to the one with which they are n bytes or more, or behind which there
 	// is nothing but padding: they can be displaced together by a jump. It
-	// fails, by an error that says why and wraps ErrUnsupported, if one before
+	// fails, by an error that says why and wraps errors.ErrUnsupported, if one before
 	// the last may not go on behind itself, but for conditional jumps. Those
 	// that may fault are marked (Inst.Faults): whoever came back to one behind
 	// the first would find the jump's bytes there. A landing pad of indirect
@@ -184,7 +184,7 @@ type ISA interface {
 	// code, which lies at from, is going to lead out of a function, and n bytes
 	// further if not: if it is not taken, or, of an indirect one, leads into one
 	// of the ranges. It keeps all registers, flags and the red zone. It fails
-	// with an error that wraps ErrUnsupported if there is no such code.
+	// with an error that wraps errors.ErrUnsupported if there is no such code.
 	Leaves(b *Buffer, code []byte, from Addr, inside [][2]Addr, n int) ([]Fix, error)
 	// Next is the address of the instruction executed after the one at the
 	// start of code, given the registers before it. It reads memory only
@@ -221,7 +221,7 @@ type ISA interface {
 	// call: one about a signal other than SIGTRAP it makes, and one in another process
 	// than that with an id while SIGTRAP is blocked, and goes on behind; what is left goes
 	// on behind the gate. It keeps all but what system calls change, and amd64's flags,
-	// which no compiler keeps over one. It fails with an error that wraps ErrUnsupported
+	// which no compiler keeps over one. It fails with an error that wraps errors.ErrUnsupported
 	// if behind is out of reach.
 	SigactionGate(b *Buffer, behind Addr, pid int) error
 
@@ -231,7 +231,7 @@ type ISA interface {
 	// WrapperGate writes code to lie before a system call whose number and first argument
 	// are there: an rt_sigaction call about SIGTRAP goes to aside, all others go on
 	// behind it. It keeps all registers but amd64's and arm64's flags. It fails with an
-	// error that wraps ErrUnsupported if aside is out of reach.
+	// error that wraps errors.ErrUnsupported if aside is out of reach.
 	WrapperGate(b *Buffer, aside Addr) error
 
 	// Guard is the signal handler that lets a tracee outlive its tracer.

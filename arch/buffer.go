@@ -1,12 +1,6 @@
 package arch
 
-import (
-	"encoding/binary"
-	"errors"
-)
-
-// ErrUnsupported is wrapped by errors that say an instruction has no answer.
-var ErrUnsupported = errors.New("unsupported")
+import "encoding/binary"
 
 // Buffer collects code that is to lie at Addr.
 type Buffer struct {

@@ -151,7 +151,7 @@ func TestLeavesBranch(t *testing.T) {
 	}{{amd64.ISA, []byte{0xe3, 0x10}}, {amd64.ISA, []byte{0xe2, 0x10}}, {amd64.ISA, []byte{0xc3}}, {amd64.ISA, []byte{0xff, 0xe4}}, {amd64.ISA, []byte{0xff, 0x28}},
 		{amd64.ISA, nil}, {arm64.ISA, []byte{0xc0, 0x03, 0x5f, 0xd6}}, {arm64.ISA, nil}} {
 		var b arch.Buffer
-		if _, err := c.isa.Leaves(&b, c.code, 0x1000, nil, 0x28); err == nil || c.code != nil && !errors.Is(err, arch.ErrUnsupported) {
+		if _, err := c.isa.Leaves(&b, c.code, 0x1000, nil, 0x28); err == nil || c.code != nil && !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s % x: % x, %v", c.isa.Name(), c.code, b.Code, err)
 		}
 	}

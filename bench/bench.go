@@ -14,7 +14,6 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/contender"
 	"github.com/ptracer/ptracer/bench/internal/target"
 	"github.com/ptracer/ptracer/bench/report"
-	"github.com/ptracer/ptracer/engine/handler/kernel"
 )
 
 // How long runs take, if nobody says otherwise.
@@ -196,8 +195,8 @@ func (r *run) install(k target.Kind) (*target.Program, error) {
 // reason is an error on one line, as a table shows it.
 func reason(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	for _, class := range []error{contender.ErrMissing, kernel.ErrUnsupported} {
-		text = strings.TrimPrefix(text, class.Error()+": ")
+	for _, class := range []string{contender.ErrMissing.Error(), "unsupported", "handlers in the kernel"} {
+		text = strings.TrimPrefix(text, class+": ")
 	}
 	if errors.Is(err, os.ErrPermission) && !strings.Contains(text, "right") && !strings.Contains(text, "root") {
 		text = "no right: " + text

@@ -95,7 +95,7 @@ func (c *command) counted(ctx context.Context, w counting) (v []float64, err err
 		return nil, errors.New("it does not run alone")
 	}
 	begin := time.Now()
-	s, err := engine.Start(engine.Command{Path: c.path, Args: c.args})
+	s, err := engine.Start(context.Background(), engine.Command{Path: c.path, Args: c.args})
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ type visitor struct {
 
 // ourVisit attaches, and plants one probe.
 func ourVisit(p *target.Process) (leave func() error, err error) {
-	s, err := engine.Attach(p.PID)
+	s, err := engine.Attach(context.Background(), p.PID)
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func watched(p *target.Process, f func() error) (took, gap time.Duration, err er
 // engineBegin attaches the engine; a handler, if one is named, runs at each probe.
 func engineBegin(name string) func(p *target.Process) (planting, error) {
 	return func(p *target.Process) (planting, error) {
-		s, err := engine.Attach(p.PID)
+		s, err := engine.Attach(context.Background(), p.PID)
 		if err != nil {
 			return planting{}, err
 		}

@@ -50,7 +50,7 @@ func (o probing) open(p *target.Process, s target.Site) (contender.Probe, error)
 	if o.handler == "latency" && s.Off != 0 {
 		return nil, errNoCall
 	}
-	session, err := engine.Attach(p.PID)
+	session, err := engine.Attach(context.Background(), p.PID)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (o probing) plant(e *engineProbe, p *target.Process, s target.Site) (err er
 		}
 	}
 	spec := engine.ProbeSpec{Location: s.Location(), Rung: o.rung, Action: o.action}
-	if o.action == engine.Tell {
+	if o.action == engine.ActionTell {
 		spec.Args = 2
 		e.reading.Go(e.listen)
 	}

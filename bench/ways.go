@@ -101,7 +101,7 @@ func engineWays() []*way {
 		{name: "ptracer latency", group: ours, probe: tracee("latency")},
 		{name: "ptracer user program", group: ours, probe: tracee(userProgram)},
 		{name: rowStop, group: ours, probe: probing{rung: breakpoint.Slot}.open},
-		{name: "ptracer stop, event told", group: ours, probe: probing{rung: breakpoint.Slot, action: engine.Tell}.open},
+		{name: "ptracer stop, event told", group: ours, probe: probing{rung: breakpoint.Slot, action: engine.ActionTell}.open},
 		{name: "ptracer stop, program on one CPU", full: true, group: ours, probe: probing{rung: breakpoint.Slot, pin: true}.open},
 		{name: "ptracer stop, debug register", full: true, group: ours, probe: probing{rung: breakpoint.Hardware}.open},
 		{name: "ptracer hist, in the engine", group: ours, probe: probing{where: handler.Engine, handler: "hist", exprs: []string{"arg0"}}.open},

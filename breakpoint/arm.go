@@ -113,7 +113,7 @@ func (t *Table) Disarm(p Pause, sites []*Site, why string) (all []*Site, err err
 	}
 	var failed []error
 	for i, err := range t.exchange(changes) {
-		if err != nil && err != errNotOurs {
+		if err != nil && !errors.Is(err, errNotOurs) {
 			failed = append(failed, &SiteError{list[i].sites[0].Addr, err})
 			continue
 		}
@@ -159,16 +159,6 @@ func (t *Table) Sharing(sites []*Site) (all []*Site) {
 	return all
 }
 
-// Within lists the sites in [from, to), by address.
-func (t *Table) Within(from, to arch.Addr) (list []*Site) {
-	for a := from; a < to; a++ {
-		if s := t.sites[a]; s != nil {
-			list = append(list, s)
-		}
-	}
-	return list
-}
-
 // Planned says whether a jump that displaces what is at an address has been planned
 // and is not armed.
 func (t *Table) Planned(addr arch.Addr) bool { return t.planned.any(addr, addr+1) }
@@ -200,7 +190,7 @@ func (c *change) is(now []byte) bool {
 // exchange makes changes, each whole or not at all; errors are by change. Those
 // of one page are written at once: each write is a system call for which all
 // tasks wait. What lies between them is written as it was read just before.
-func (t *Table) exchange(changes []change) []error {
+func (t *room) exchange(changes []change) []error {
 	errs := make([]error, len(changes))
 	order := make([]int, len(changes))
 	for i := range order {
@@ -219,7 +209,7 @@ func (t *Table) exchange(changes []change) []error {
 }
 
 // exchangePage makes those of the changes that list names, in ascending order.
-func (t *Table) exchangePage(changes []change, list []int, errs []error) {
+func (t *room) exchangePage(changes []change, list []int, errs []error) {
 	first, n := changes[list[0]], 0
 	for _, i := range list { // the last to begin is not always the last to end
 		n = max(n, int(changes[i].addr-first.addr)+max(len(changes[i].old), len(changes[i].now)))
@@ -256,7 +246,7 @@ func (t *Table) exchangePage(changes []change, list []int, errs []error) {
 }
 
 // retire takes a site's run out of use.
-func (t *Table) retire(s *Site) {
+func (t *index) retire(s *Site) {
 	if r := s.run; r != nil {
 		s.run = nil
 		t.jumps--
@@ -266,11 +256,8 @@ func (t *Table) retire(s *Site) {
 	}
 }
 
-// AnyJump says whether any site is armed by a jump.
-func (t *Table) AnyJump() bool { return t.jumps > 0 }
-
 // AnyRun says whether a task can stand in a run.
-func (t *Table) AnyRun() bool { return t.jumps > 0 || len(t.old) > 0 }
+func (t *index) AnyRun() bool { return t.jumps > 0 || len(t.old) > 0 }
 
 // InRun says whether pc lies in a run, also in one that nothing leads to any
 // more, or at a jump behind its landing pad, which is half the way: a task there has
@@ -282,9 +269,4 @@ func (t *Table) InRun(pc arch.Addr) bool {
 		}
 	}
 	return t.inLibrary(pc) || t.behindPad(pc)
-}
-
-func (t *Table) behindPad(pc arch.Addr) bool {
-	s := t.sites[pc-arch.Addr(t.isa.MaxJump()-t.isa.JumpLen())]
-	return s != nil && s.run != nil && s.run.from == s.Addr && len(s.run.patch) > t.isa.JumpLen()
 }

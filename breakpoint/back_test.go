@@ -147,7 +147,7 @@ func TestJumpBackRefused(t *testing.T) {
 			t.Errorf("from %v: planned", from)
 		}
 	}
-	if err := table.Plan(&Upgrade{Site: sites[0], From: block + 0x40, Code: handlerCode(amd64.ISA, 1)}, 1); !errors.Is(err, ErrUnsupported) {
+	if err := table.Plan(&Upgrade{Site: sites[0], From: block + 0x40, Code: handlerCode(amd64.ISA, 1)}, 1); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("over another site: %v", err)
 	}
 	if err := table.Clear(NewPause(0), sites[1:]); err != nil {

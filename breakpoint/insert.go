@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Want is a site asked for.
@@ -144,11 +145,11 @@ func (t *Table) serve(s *Site, rung Rung, more int) error {
 			return nil
 		}
 		if rung == Emulate {
-			return errors.Join(ErrUnsupported, errors.New("this instruction is not emulated"))
+			return failure.Unsupportedf("this instruction is not emulated")
 		}
 	}
 	err := t.serveSlot(s, more)
-	if err == nil || rung == Slot || !errors.Is(err, arch.ErrUnsupported) {
+	if err == nil || rung == Slot || !errors.As(err, new(fixed)) {
 		return err
 	}
 	return t.serveStep(s, err.Error(), more)
@@ -175,6 +176,12 @@ func (t *Table) serveEmulate(s *Site, more int) bool {
 	return true
 }
 
+// fixed is the error of an instruction that can't be executed elsewhere. An error of the
+// mapper's, which may be an errors.ErrUnsupported, too, is none.
+type fixed struct{ error }
+
+func (e fixed) Unwrap() error { return e.error }
+
 func (t *Table) serveSlot(s *Site, more int) error {
 	a, err := t.areaFor(s.Addr, more)
 	if err != nil {
@@ -184,10 +191,13 @@ func (t *Table) serveSlot(s *Site, more int) error {
 	t.buf.Reset(a.cell(i))
 	slot, err := t.isa.Relocate(&t.buf, s.Code(), s.Addr)
 	if err == nil && len(t.buf.Code) > cellCode {
-		err = errors.Join(ErrUnsupported, errors.New("slot too long"))
+		err = failure.Unsupportedf("slot too long")
 	}
 	if err != nil {
 		a.give(i)
+		if errors.Is(err, errors.ErrUnsupported) {
+			err = fixed{err}
+		}
 		return err
 	}
 	t.stage(a.cell(i), t.cellBytes(s, t.buf.Code))
@@ -207,7 +217,7 @@ func (t *Table) serveStep(s *Site, why string, more int) error {
 	case err == nil:
 		s.Rung, s.Reason = Step, why
 		return nil
-	case !errors.Is(err, arch.ErrUnsupported):
+	case !errors.As(err, new(fixed)):
 		return err
 	}
 	a, err := t.areaFor(s.Addr, more)
@@ -225,7 +235,7 @@ func (t *Table) serveStep(s *Site, why string, more int) error {
 }
 
 // cellBytes is a whole cell: the slot's code, what the trap displaces, its length.
-func (t *Table) cellBytes(s *Site, code []byte) []byte {
+func (t *room) cellBytes(s *Site, code []byte) []byte {
 	cell := make([]byte, cellSize)
 	copy(cell, code)
 	n := copy(cell[cellOrig:cellOrig+8], s.code[:len(t.isa.Trap())])
@@ -330,7 +340,7 @@ func (t *Table) Clear(p Pause, sites []*Site) error {
 	var errs []error
 	stays := map[*Site]bool{}
 	for i, err := range t.exchange(changes) {
-		if err != nil && err != errNotOurs && !errors.Is(err, ErrNotMapped) {
+		if err != nil && !errors.Is(err, errNotOurs) && !errors.Is(err, ErrNotMapped) {
 			errs = append(errs, &SiteError{of[i].Addr, &refused{err}})
 			stays[of[i]] = true
 		}
@@ -378,7 +388,7 @@ func (t *Table) disarm(s *Site) error {
 }
 
 // restore writes code where a patch of ours is.
-func (t *Table) restore(addr arch.Addr, patch, code []byte) error {
+func (t *room) restore(addr arch.Addr, patch, code []byte) error {
 	if len(patch) == 0 {
 		return nil
 	}

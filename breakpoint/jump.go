@@ -2,10 +2,10 @@ package breakpoint
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Upgrade is a jump asked for in the place of a site's trap.
@@ -65,9 +65,9 @@ const MaxBack = 32
 
 // Reasons why a site can't be a jump.
 var (
-	errTwoPages = fmt.Errorf("%w: the jump would lie on two pages", ErrUnsupported)
-	errNear     = fmt.Errorf("%w: another probe lies inside the jump", ErrUnsupported)
-	errBack     = fmt.Errorf("%w: no way from there to the site", ErrUnsupported)
+	errTwoPages = failure.Unsupportedf("the jump would lie on two pages")
+	errNear     = failure.Unsupportedf("another probe lies inside the jump")
+	errBack     = failure.Unsupportedf("no way from there to the site")
 	errNotOurs  = errors.New("not a trap of ptracer's")
 )
 

@@ -149,7 +149,7 @@ func TestJumpInWay(t *testing.T) {
 		t.Fatal(errs[0])
 	}
 	up := &Upgrade{Site: sites[0], Code: handlerCode(isa, 1)}
-	if err := table.Plan(up, 1); !errors.Is(err, ErrUnsupported) || sites[0].Jumps() {
+	if err := table.Plan(up, 1); !errors.Is(err, errors.ErrUnsupported) || sites[0].Jumps() {
 		t.Errorf("a jump over a site: %v", err)
 	}
 }

@@ -30,7 +30,7 @@ func (l library) contains(pc arch.Addr) bool {
 
 // AddLibrary maps code near an address. make makes it to lie at an address; its
 // length may depend on that a little.
-func (t *Table) AddLibrary(near arch.Addr, make func(at arch.Addr) ([]byte, error)) error {
+func (t *room) AddLibrary(near arch.Addr, make func(at arch.Addr) ([]byte, error)) error {
 	const slack = 256
 	code, err := make(near)
 	if err != nil {
@@ -53,7 +53,7 @@ func (t *Table) AddLibrary(near arch.Addr, make func(at arch.Addr) ([]byte, erro
 }
 
 // addLibrary notes a mapping, here and there.
-func (t *Table) addLibrary(l library) error {
+func (t *room) addLibrary(l library) error {
 	t.libs = append(t.libs, l)
 	return t.mem.Write(l.addr, binary.LittleEndian.AppendUint64(bytes.Clone(libMagic), uint64(l.size)))
 }
@@ -73,7 +73,7 @@ func readLibrary(mem Memory, addr arch.Addr) (l library, ok bool) {
 
 // RemoveLibrary forgets the mapping that an address is in: nothing leads there any
 // more, and no task is there. It is the caller's to unmap.
-func (t *Table) RemoveLibrary(at arch.Addr) (addr arch.Addr, size int, ok bool) {
+func (t *room) RemoveLibrary(at arch.Addr) (addr arch.Addr, size int, ok bool) {
 	for i, l := range t.libs {
 		if l.contains(at) && !l.puns {
 			t.libs = slices.Delete(t.libs, i, i+1)

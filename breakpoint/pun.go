@@ -2,10 +2,10 @@ package breakpoint
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // A pun is a jump with less room than it needs: its last bytes are the program's
@@ -14,7 +14,13 @@ import (
 // page is mapped, with a veneer: a jump from there to the run. Veneers lie in
 // mappings as libraries do.
 
-var errNoPun = fmt.Errorf("%w: no room for a jump, and none where its last bytes lead", ErrUnsupported)
+var errNoPun = failure.Unsupportedf("no room for a jump, and none where its last bytes lead")
+
+// puns are the veneers of a space's puns.
+type puns struct {
+	room
+	veneers map[arch.Addr]*run // by where they lie, in libs
+}
 
 // maxPuns is how many mappings there may be for veneers: a process has 65,530 in all
 // (vm.max_map_count), and each costs two pages.
@@ -35,7 +41,7 @@ func (r *run) pun() bool { return r.veneer != 0 }
 
 // pun makes a run's jump one that has no more room than the run's instruction: of one byte,
 // where that leads to a free place, for it is the harmless one.
-func (t *Table) pun(j *Upgrade, r *run) error {
+func (t *puns) pun(j *Upgrade, r *run) error {
 	jump := make([]byte, t.isa.JumpLen())
 	if err := t.mem.Read(r.from, jump); err != nil {
 		return err
@@ -62,7 +68,7 @@ func (t *Table) pun(j *Upgrade, r *run) error {
 
 // veneerFor finds room for the veneer of a run's jump that has some bytes of its own, in
 // what is mapped or else, where that may be, anew; 0: there is none.
-func (t *Table) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr) {
+func (t *puns) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr) {
 	lo, hi, ok := t.isa.Puns(jump, r.from, own)
 	if !ok {
 		return 0
@@ -76,7 +82,7 @@ func (t *Table) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr
 // catchStrays has a pun of one byte lead to its run, too, when another tool has a trap at
 // one of the instructions in its last bytes: that is another displacement. The program
 // comes to that trap behind the run.
-func (t *Table) catchStrays(r *run, jump []byte) {
+func (t *puns) catchStrays(r *run, jump []byte) {
 	for _, to := range t.strays(r.code, jump, r.from) {
 		if at := t.mappedVeneer(r, to, to); at != 0 && !slices.Contains(r.veneers(), at) {
 			t.claim(r, at)
@@ -87,7 +93,7 @@ func (t *Table) catchStrays(r *run, jump []byte) {
 
 // strays are where a jump leads that lies over code at an address, when one of that
 // code's instructions in it, but the first, is a trap.
-func (t *Table) strays(code, jump []byte, from arch.Addr) (to []arch.Addr) {
+func (t *room) strays(code, jump []byte, from arch.Addr) (to []arch.Addr) {
 	trap := t.isa.Trap()
 	for at := 0; at < len(jump); {
 		in, err := t.isa.Decode(code[at:], from+arch.Addr(at))
@@ -108,7 +114,7 @@ func (t *Table) strays(code, jump []byte, from arch.Addr) (to []arch.Addr) {
 
 // claim makes a veneer a run's. It is written at once, or, where one of an older run was,
 // when no task can be in that (lead).
-func (t *Table) claim(r *run, at arch.Addr) {
+func (t *puns) claim(r *run, at arch.Addr) {
 	if t.veneers[at] == nil {
 		t.stage(at, t.veneer(at, r.addr))
 	} else {
@@ -119,7 +125,7 @@ func (t *Table) claim(r *run, at arch.Addr) {
 
 // mappedVeneer finds room for a veneer of a run between two addresses, in what is mapped;
 // 0: there is none.
-func (t *Table) mappedVeneer(r *run, lo, hi arch.Addr) arch.Addr {
+func (t *puns) mappedVeneer(r *run, lo, hi arch.Addr) arch.Addr {
 	size := arch.Addr(len(t.isa.FarJump(0)))
 	for _, l := range t.libs {
 		if !l.puns {
@@ -135,7 +141,7 @@ func (t *Table) mappedVeneer(r *run, lo, hi arch.Addr) arch.Addr {
 }
 
 // newVeneer maps room for a veneer between two addresses; 0: there is none.
-func (t *Table) newVeneer(lo, hi arch.Addr) arch.Addr {
+func (t *puns) newVeneer(lo, hi arch.Addr) arch.Addr {
 	n := 0
 	for _, l := range t.libs {
 		if l.puns {
@@ -157,14 +163,14 @@ func (t *Table) newVeneer(lo, hi arch.Addr) arch.Addr {
 }
 
 // veneerPages is the library that a veneer at an address needs.
-func (t *Table) veneerPages(at arch.Addr) library {
+func (t *room) veneerPages(at arch.Addr) library {
 	l := library{addr: (at - libHead) &^ (pageSize - 1), puns: true}
 	l.size = roundUp(int(at+arch.Addr(len(t.isa.FarJump(0)))-l.addr), pageSize)
 	return l
 }
 
 // freeVeneer says whether a run's veneer may lie at an address.
-func (t *Table) freeVeneer(r *run, at, size arch.Addr) bool {
+func (t *puns) freeVeneer(r *run, at, size arch.Addr) bool {
 	for a := at - size + 1; a < at+size; a++ {
 		if old := t.veneers[a]; old != nil && (a != at || old.from != r.from || old.sites[0].run == old) {
 			return false
@@ -197,7 +203,7 @@ func (r *run) veneers() []arch.Addr {
 
 // lead writes a pun's veneers where those of an older run were. All tasks are halted, and
 // none is in them.
-func (t *Table) lead(r *run) error {
+func (t *puns) lead(r *run) error {
 	for _, at := range r.led {
 		if err := t.mem.Write(at, t.veneer(at, r.addr)); err != nil {
 			return err
@@ -208,7 +214,7 @@ func (t *Table) lead(r *run) error {
 
 // veneer is the code of one: a direct jump where that reaches, for CPUs take longer for
 // one whose target they read (a counted call took 32 ns on a Xeon, and takes 25).
-func (t *Table) veneer(at, to arch.Addr) []byte {
+func (t *room) veneer(at, to arch.Addr) []byte {
 	if jump, err := t.isa.Jump(nil, at, to); err == nil {
 		return jump
 	}
@@ -217,7 +223,7 @@ func (t *Table) veneer(at, to arch.Addr) []byte {
 
 // recoverVeneer finds the veneer to which the jump leads that a dead tracer left,
 // if it leads to the run from there.
-func (t *Table) recoverVeneer(r *run, jump []byte) arch.Addr {
+func (t *puns) recoverVeneer(r *run, jump []byte) arch.Addr {
 	in, err := t.isa.Decode(jump, r.from)
 	if err != nil || in.Kind != arch.KindJump || !t.inLibrary(in.Target) {
 		return 0

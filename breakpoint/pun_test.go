@@ -175,7 +175,7 @@ func TestPunWithoutRoom(t *testing.T) {
 	}
 	mem.parts[lo&^0xfff] = make([]byte, 0x2000)
 	up := &Upgrade{Site: sites[0], Pun: true, Code: handlerCode(amd64.ISA, 3)}
-	if err := table.Plan(up, 1); !errors.Is(err, ErrUnsupported) || mem.parts[lib][0] != 0xcc {
+	if err := table.Plan(up, 1); !errors.Is(err, errors.ErrUnsupported) || mem.parts[lib][0] != 0xcc {
 		t.Errorf("%v", err)
 	}
 	if len(table.veneers) != 0 || table.Planned(lib) {

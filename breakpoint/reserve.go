@@ -73,7 +73,7 @@ func (t *Table) Reserved(s *Site) bool {
 
 // mapFirst maps the first of several libraries, and gives those that are left to do: its
 // halves, where a part of it has no room.
-func (t *Table) mapFirst(todo []library) ([]library, error) {
+func (t *room) mapFirst(todo []library) ([]library, error) {
 	l, rest := todo[0], todo[1:]
 	err := t.mapper.MapAt(l.addr, l.size)
 	switch {

@@ -62,16 +62,15 @@ func ParseRung(s string) (Rung, error) {
 
 // Why an address can't be a site.
 var (
-	ErrForeign     = errors.New("patched by another tool") // memory differs from the file by a trap
-	ErrChanged     = errors.New("memory differs from the file")
-	ErrMisaligned  = errors.New("not on an instruction boundary")
-	ErrNotMapped   = errors.New("not mapped")
-	ErrNotCode     = errors.New("not executable: a trap there would change the program's data")
-	ErrExclusive   = errors.New("inside an exclusive-access sequence")
-	ErrOverlap     = errors.New("inside the jump of another site")
-	ErrTaken       = errors.New("no room for a mapping at that address")
-	ErrRefused     = errors.New("the kernel refuses to change the code there, as it does in shared memory")
-	ErrUnsupported = arch.ErrUnsupported
+	ErrForeign    = errors.New("patched by another tool") // memory differs from the file by a trap
+	ErrChanged    = errors.New("memory differs from the file")
+	ErrMisaligned = errors.New("not on an instruction boundary")
+	ErrNotMapped  = errors.New("not mapped")
+	ErrNotCode    = errors.New("not executable: a trap there would change the program's data")
+	ErrExclusive  = errors.New("inside an exclusive-access sequence")
+	ErrOverlap    = errors.New("inside the jump of another site")
+	ErrTaken      = errors.New("no room for a mapping at that address")
+	ErrRefused    = errors.New("the kernel refuses to change the code there, as it does in shared memory")
 )
 
 // SiteError says why an address can't be a site.

@@ -33,7 +33,7 @@ func (p piece) end() arch.Addr { return p.addr + arch.Addr(p.to-p.from) }
 const stageGap = 256
 
 // stage has data written to one of our mappings by the next Flush.
-func (t *Table) stage(addr arch.Addr, data []byte) {
+func (t *room) stage(addr arch.Addr, data []byte) {
 	if len(t.staged.data)+len(data) > mostStaged {
 		st := t.staged
 		t.staged = staged{list: st.list[:0], data: st.data[:0], err: t.Flush()}
@@ -43,11 +43,11 @@ func (t *Table) stage(addr arch.Addr, data []byte) {
 }
 
 // expect makes room for n bytes that are going to be staged.
-func (t *Table) expect(n int) { t.staged.data = slices.Grow(t.staged.data, min(n, mostStaged)) }
+func (t *room) expect(n int) { t.staged.data = slices.Grow(t.staged.data, min(n, mostStaged)) }
 
 // Flush writes what has been staged by Plan. An error means that our mappings, or the
 // whole space, are gone.
-func (t *Table) Flush() error {
+func (t *room) Flush() error {
 	st := t.staged
 	t.staged = staged{}
 	if st.err != nil {
@@ -74,7 +74,7 @@ func (t *Table) Flush() error {
 
 // writePieces writes those of the pieces that list names, by address, which lie close
 // together and end at end.
-func (t *Table) writePieces(st *staged, list []int, end arch.Addr) error {
+func (t *room) writePieces(st *staged, list []int, end arch.Addr) error {
 	from := st.list[list[0]].addr
 	out, gaps := make([]byte, end-from), false
 	for at, i := from, 0; i < len(list) && !gaps; i++ {

@@ -222,7 +222,7 @@ func TestWrite(t *testing.T) {
 				from, n := rand.IntN(30)/unit*unit, (1+rand.IntN(12)+unit-1)/unit*unit
 				data := bytes.Repeat(map[int][]byte{1: {0x90}, 4: {0x1f, 0x20, 0x03, 0xd5}}[unit], n/unit)
 				copy(model[from:], data)
-				if err := table.WriteOriginal(text+arch.Addr(from), data); err != nil && !errors.Is(err, ErrUnsupported) && !decodes(err) {
+				if err := table.WriteOriginal(text+arch.Addr(from), data); err != nil && !errors.Is(err, errors.ErrUnsupported) && !decodes(err) {
 					t.Fatal(err)
 				}
 				seen := make([]byte, len(model))
@@ -330,7 +330,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%v: %v, want %v", addr, errs[0], want)
 		}
 	}
-	if _, errs := table.Insert([]Want{{Addr: text, Rung: Emulate}}); !errors.Is(errs[0], ErrUnsupported) {
+	if _, errs := table.Insert([]Want{{Addr: text, Rung: Emulate}}); !errors.Is(errs[0], errors.ErrUnsupported) {
 		t.Errorf("emulated stp: %v", errs[0])
 	}
 	if table.Len() != 0 {

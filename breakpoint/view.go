@@ -1,24 +1,8 @@
 package breakpoint
 
 import (
-	"sort"
-
 	"github.com/ptracer/ptracer/arch"
 )
-
-// overlapping lists the armed sites whose patch may lie in [addr, addr+n).
-func (t *Table) overlapping(addr arch.Addr, n int) []*Site {
-	all, size, back := t.Sites(), arch.Addr(len(t.isa.Trap())), arch.Addr(0)
-	if t.jumps > 0 {
-		size, back = arch.Addr(t.isa.MaxJump()), MaxBack
-	}
-	from := sort.Search(len(all), func(i int) bool { return all[i].Addr+size > addr })
-	to := sort.Search(len(all), func(i int) bool { return all[i].Addr >= addr+arch.Addr(n)+back })
-	if from >= to {
-		return nil
-	}
-	return all[from:to]
-}
 
 // ReadOriginal reads the program's memory as if there were no patches.
 func (t *Table) ReadOriginal(addr arch.Addr, buf []byte) error {
@@ -133,18 +117,4 @@ func (t *Table) Locate(pc arch.Addr) (fix arch.Fix, site *Site, ok bool) {
 		return arch.Fix{PC: r.from, Before: true, Reg: -1}, r.sites[0], true
 	}
 	return arch.Fix{}, nil, false
-}
-
-// JumpsOver lists the sites whose jump lies on, or displaces, any of n bytes at addr.
-func (t *Table) JumpsOver(addr arch.Addr, n int) (list []*Site) {
-	if t.jumps == 0 {
-		return nil
-	}
-	back := t.isa.MaxJump() - 1 + t.isa.MaxInst()
-	for a := addr - arch.Addr(back); a < addr+arch.Addr(n+MaxBack); a++ {
-		if s := t.sites[a]; s != nil && s.run != nil && s.run.from < addr+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > addr {
-			list = append(list, s)
-		}
-	}
-	return list
 }

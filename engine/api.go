@@ -1,8 +1,11 @@
 package engine
 
-import "github.com/ptracer/ptracer/engine/api"
+import (
+	"github.com/ptracer/ptracer/engine/api"
+	"github.com/ptracer/ptracer/engine/internal/resident"
+)
 
-// What clients say and are told: see package api.
+// The types of package api, which documents them.
 type (
 	Session       = api.Session
 	Processes     = api.Processes
@@ -28,15 +31,18 @@ type (
 	Hit           = api.Hit
 	Run           = api.Run
 	Symbol        = api.Symbol
+
+	Resident       = resident.Resident
+	ResidentResult = resident.ResidentResult
 )
 
-// Actions and accesses of a ProbeSpec.
+// The actions and accesses of a ProbeSpec.
 const (
-	Count     = api.ActionCount
-	Tell      = api.ActionTell
-	Stop      = api.ActionStop
-	Call      = api.ActionCall
-	Execute   = api.AccessExecute
-	Write     = api.AccessWrite
-	ReadWrite = api.AccessReadWrite
+	ActionCount     = api.ActionCount
+	ActionTell      = api.ActionTell
+	ActionStop      = api.ActionStop
+	ActionCall      = api.ActionCall
+	AccessExecute   = api.AccessExecute
+	AccessWrite     = api.AccessWrite
+	AccessReadWrite = api.AccessReadWrite
 )

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func BenchmarkThreads(b *testing.B) {
 			var pause int64
 			for range b.N {
 				start := time.Now()
-				s, err := Attach(p.pid)
+				s, err := Attach(context.Background(), p.pid)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Why a process can't be attached.
+// The reasons why a process can't be attached, for errors.Is.
 var (
 	ErrTraced     = access.ErrTraced
 	ErrCycle      = access.ErrCycle
@@ -27,20 +28,20 @@ var (
 	ErrFollowed   = access.ErrFollowed
 )
 
-// AttachError says why a process can't be attached, and what would help.
+// AttachError is the error of a refused attach: it says why, and what would help.
 type AttachError = access.Error
 
 // Finding is one line of a diagnosis.
 type Finding = access.Finding
 
-// Diagnose says what stands in the way of tracing: on this machine with pid 0,
-// else of this process.
+// Diagnose lists what stands in the way of tracing a process, or, with pid 0, any process of this
+// machine.
 func Diagnose(pid int) []Finding {
 	if pid != 0 {
 		return diagnoseProcess(pid)
 	}
 	return access.Machine(func() error {
-		s, err := Start(Command{Path: "/proc/self/exe"})
+		s, err := Start(context.Background(), Command{Path: "/proc/self/exe"})
 		if err == nil {
 			_ = s.Kill()
 		}
@@ -48,7 +49,7 @@ func Diagnose(pid int) []Finding {
 	})
 }
 
-// refuse finds what makes an attach impossible or harmful.
+// refuse returns an error if an attach to a process is impossible or does harm.
 func refuse(pid int) error { return access.Refuse(pid, hostISA().Machine()) }
 
 func diagnoseProcess(pid int) []Finding {
@@ -63,10 +64,10 @@ func diagnoseProcess(pid int) []Finding {
 	return append([]Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d (%s) can be traced", pid, procfs.Comm(pid))}}, sealFindings(pid, sealed)...)
 }
 
-// trial attaches and lets go at once; the process does not stop for it but for
-// the moment of detaching. What is in the way of probes is another matter.
+// trial attaches to a process and lets it go at once. The process stands only for the moment of the
+// detach. sealed says why the process could not be probed; err why it can't be attached.
 func trial(pid int) (sealed, err error) {
-	opened, err := Attach(pid)
+	opened, err := Attach(context.Background(), pid)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +84,8 @@ func trial(pid int) (sealed, err error) {
 const seccompHelp = "run as root (CAP_SYS_ADMIN), outside of containers; with that the filter is suspended for those calls, " +
 	"if the kernel has CONFIG_CHECKPOINT_RESTORE and the tracer no filter itself"
 
-// sealFindings are about a process that has forbidden itself system calls; sealed is
-// what is in the way of having it make ptracer's.
+// sealFindings returns the findings about a process that has forbidden itself system calls. sealed
+// is the error of an attempt to have it make a call for the tracer.
 func sealFindings(pid int, sealed error) []Finding {
 	f := Finding{Topic: "seccomp", OK: true, Text: "its filter is suspended for the system calls that probes need"}
 	switch {

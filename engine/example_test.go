@@ -17,7 +17,7 @@ var listing = engine.Command{Path: os.Args[0], Args: []string{"-test.list=^none$
 
 // Count how often a program calls a function.
 func Example() {
-	s, err := engine.Start(listing)
+	s, err := engine.Start(context.Background(), listing)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -33,14 +33,14 @@ func Example() {
 
 // Look at each call, and steer the program: here it ends with another status.
 func Example_events() {
-	s, err := engine.Start(listing)
+	s, err := engine.Start(context.Background(), listing)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.Call, Func: steer}); err != nil {
+	if _, err := s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.ActionCall, Func: steer}); err != nil {
 		log.Fatal(err)
 	}
-	_, _ = s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.Tell})
+	_, _ = s.Register(engine.ProbeSpec{Location: "os.Exit", Action: engine.ActionTell})
 	pid := s.Processes()[0]
 	_ = s.Resume(pid)
 	for e := range s.Events(context.Background()) {
@@ -65,7 +65,7 @@ func steer(h engine.Hit) {
 // A histogram of a function's argument: nothing stops but for as long as a
 // verified program looks at a register.
 func Example_handler() {
-	s, err := engine.Start(listing)
+	s, err := engine.Start(context.Background(), listing)
 	if err != nil {
 		log.Fatal(err)
 	}

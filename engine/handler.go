@@ -6,16 +6,17 @@ import (
 	"os"
 	"sync"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// everything is what a session's own tracer may do with handlers.
+// everything is what a tracer of its own session may do with handlers.
 const everything = program.ReadMemory | program.WriteMemory | program.Override
 
 // OpenHandler implements Session.
@@ -26,10 +27,10 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	}
 	var goCode bool
 	if err := s.loop.Do(func() error {
-		if s.life.Past == nil {
-			s.life.Past = map[int][]*symbols.Module{}
+		if s.objects.Past == nil {
+			s.objects.Past = map[int][]*symbols.Module{}
 		}
-		goCode = s.allGo()
+		goCode = allGo(s.loop.Procs)
 		return nil
 	}); err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	}
 	tracee := handler.InTracee{File: s.inproc.NewFile}
 	if goCode {
-		tracee.Stack, tracee.Own = jump.GoStack-16, s.inproc.HaveStacks() // the probe's own counter needs some, too
+		tracee.Stack, tracee.Own = jump.GoStack-16, s.inproc.HaveStacks() // 16 bytes are for the probe's own counter
 	}
 	by := handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
 	if spec.By != nil {
@@ -60,6 +61,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	return h, nil
 }
 
+// openHandler makes a handler of the registry's, or of a value, ready for this session.
 func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*inproc.Handler, error) {
 	var in *handler.Instance
 	var err error
@@ -94,19 +96,13 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*inproc.Hand
 	return h, nil
 }
 
-// withoutHandler has no probe run a handler any more.
-func (s *session) withoutHandler(h *inproc.Handler) error {
-	err := s.unlinkAll(h)
-	return errors.Join(err, s.unjump(h))
-}
-
 var builtins = sync.OnceValue(handler.New)
 
-// allGo is whether all that is traced are Go programs: their goroutines are
-// what calls are of, not their threads.
-func (s *session) allGo() bool {
+// allGo reports whether all traced programs are Go programs. The calls of such programs are told
+// apart by goroutine, not by thread.
+func allGo(procs map[int]*inferior.Process) bool {
 	n := 0
-	for _, p := range s.loop.Procs {
+	for _, p := range procs {
 		for _, m := range p.Modules {
 			if m.Main {
 				n++
@@ -117,4 +113,48 @@ func (s *session) allGo() bool {
 		}
 	}
 	return n > 0
+}
+
+// RunHandler implements Session.
+func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
+	spec.Where = handler.Engine
+	o, err := s.OpenHandler(spec)
+	if err != nil {
+		return run, err
+	}
+	h := o.(*inproc.Handler)
+	err = s.loop.Do(func() error {
+		t, err := s.loop.Stopped(tid)
+		if err != nil {
+			return err
+		}
+		v := h.Variant
+		if len(args) == 0 { // the task's own arguments: where they are depends on its function
+			if v, err = s.hit.VariantAt(h, t); err != nil {
+				return err
+			}
+		}
+		run.Return, err = s.hit.RunOnce(v, t, func(text string) { run.Output = append(run.Output, text) }, args)
+		return err
+	})
+	if err2 := h.Close(); err == nil {
+		err = err2
+	}
+	run.Result, _ = h.Result()
+	return run, err
+}
+
+// withoutHandler takes a handler away from all probes. When it returns, the last run of the handler
+// is over, in the kernel and in programs. After the session's end there is nothing to do.
+func (s *session) withoutHandler(h *inproc.Handler) error {
+	var links []*kernel.Link
+	err := s.loop.Do(func() (err error) {
+		links, err = s.plant.WithoutHandler(h)
+		return err
+	})
+	if errors.Is(err, ErrEnded) {
+		<-s.done
+		return nil
+	}
+	return errors.Join(err, uprobe.Close(links))
 }

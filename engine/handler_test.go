@@ -12,14 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/hit"
-
-	"github.com/ptracer/ptracer/engine/internal/uprobe"
-
-	"github.com/ptracer/ptracer/engine/internal/watch"
-
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
 
@@ -30,7 +22,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/hit"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/internal/uprobe"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -371,7 +367,7 @@ func TestHandlerRefused(t *testing.T) {
 	for want, spec := range map[string]ProbeSpec{
 		"name a function":     {Location: "step+0x4", Handler: latency},
 		"leave %return away":  {Location: "step%return", Handler: latency},
-		"another action":      {Location: "step", Handler: count, Action: Tell},
+		"another action":      {Location: "step", Handler: count, Action: ActionTell},
 		"another session's":   {Location: "step", Handler: openHandler(t, attach(t, launch(t, "calls").pid), HandlerSpec{Name: "count"})},
 		"no function nothing": {Location: "nothing", Handler: count},
 	} {

@@ -6,9 +6,8 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/ptracer/ptracer/engine/internal/life"
-
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/internal/clean"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -35,7 +34,7 @@ func TestEndlessCode(t *testing.T) {
 	defer syscall.Munmap(mem)
 	at := arch.Addr(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))
 	list := []procfs.Mapping{{Start: at, End: at + size, Perm: "r-xp"}}
-	if areas := life.OldAreas(own(t), list); len(areas) != 0 {
+	if areas := clean.OldAreas(own(t), list); len(areas) != 0 {
 		t.Errorf("%d areas where nothing is", len(areas))
 	}
 }

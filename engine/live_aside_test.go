@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/aside"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -45,7 +47,7 @@ func TestStepAside(t *testing.T) {
 	if err := s.StepAside(p.pid, hangs, AsideOptions{KeepJumps: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Tasks(p.pid); !errors.Is(err, ErrAside) {
+	if _, err := s.Tasks(p.pid); !errors.Is(err, aside.ErrAside) {
 		t.Errorf("asked meanwhile: %v", err)
 	}
 	late := register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Slot, Pending: true})
@@ -60,7 +62,7 @@ func TestStepAside(t *testing.T) {
 	poll(t, s, event.Back)
 	until(t, "hits again", func() bool { return s.Hits(trap) > sleeps && s.Hits(late) > 0 })
 	detach(t, s)
-	if err := p.stopped(func() { clean(t, p.pid, text, field(p.pid, "SigCgt")) }); err != nil {
+	if err := p.stopped(func() { isClean(t, p.pid, text, field(p.pid, "SigCgt")) }); err != nil {
 		t.Error(err)
 	}
 	out, status := p.end()
@@ -111,7 +113,7 @@ func TestStepAsideClean(t *testing.T) {
 	if e := poll(t, s, event.Aside); !strings.Contains(e.Text, "nothing is counted meanwhile") {
 		t.Errorf("told %q", e.Text)
 	}
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	release := otherTracer(t, p.pid)
 	release()
 	if err := s.StepAside(p.pid, 0); err != nil { // it may not have been seen
@@ -127,7 +129,7 @@ func TestStepAsideClean(t *testing.T) {
 		places := s.Placements(id)
 		gaps := 0
 		for _, pl := range places {
-			if pl.Gap == gapAway {
+			if pl.Gap == aside.GapAway {
 				gaps++
 			}
 		}
@@ -198,7 +200,7 @@ func TestStepAsideEnds(t *testing.T) {
 					t.Error("nothing has stayed")
 				}
 				detach(t, attach(t, p.pid)) // which cleans up
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 				p.goOn()
 			}
 			if out, status := p.end(); status != 0 || said(t, out, "calls") != 10 {
@@ -244,7 +246,7 @@ func init() { tracers["aside"] = asideForever }
 // asideForever steps aside, and waits to be killed.
 func asideForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err == nil {
 		_, err = s.Register(ProbeSpec{Location: "work"})
 	}

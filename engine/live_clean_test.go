@@ -71,8 +71,8 @@ func textOf(t testing.TB, pid int) map[string]string {
 	return text
 }
 
-// clean fails the test if there is anything of ours in a process.
-func clean(t testing.TB, pid int, text map[string]string, caught string) {
+// isClean fails the test if there is anything of ours in a process.
+func isClean(t testing.TB, pid int, text map[string]string, caught string) {
 	t.Helper()
 	now := textOf(t, pid)
 	for path, want := range text {
@@ -133,14 +133,14 @@ func TestClean(t *testing.T) {
 					t.Error("the test does not see what it looks for")
 				}
 				detach(t, s)
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 				if now := mapsOf(t, p.pid); now != maps {
 					t.Errorf("maps were\n%sare\n%s", maps, now)
 				}
 			}
 			s := attach(t, p.pid)
 			hit := make(chan struct{}, 1)
-			id := register(t, s, ProbeSpec{Location: k.where, Action: Call, Func: func(Hit) {
+			id := register(t, s, ProbeSpec{Location: k.where, Action: ActionCall, Func: func(Hit) {
 				select {
 				case hit <- struct{}{}:
 				default:
@@ -149,7 +149,7 @@ func TestClean(t *testing.T) {
 			p.goOn()
 			<-hit
 			detach(t, s)
-			if err := p.stopped(func() { clean(t, p.pid, text, caught) }); err != nil {
+			if err := p.stopped(func() { isClean(t, p.pid, text, caught) }); err != nil {
 				t.Log(err)
 			}
 			out, status := p.end()

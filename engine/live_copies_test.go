@@ -1,18 +1,18 @@
 package engine
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
@@ -118,7 +118,7 @@ func TestNotCode(t *testing.T) {
 // TestLateCopy has the program map the copy when its probe is there: the calls that are not
 // counted are told of, at that place only.
 func TestLateCopy(t *testing.T) {
-	s, err := Start(Command{Path: fixture.Path(t, "copies"), Args: []string{"100"}})
+	s, err := Start(context.Background(), Command{Path: fixture.Path(t, "copies"), Args: []string{"100"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"slices"
@@ -8,13 +9,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 )
@@ -47,13 +45,13 @@ func TestSharedCounter(t *testing.T) {
 		if i%5 < 3 || len(in) == 0 {
 			spec := ProbeSpec{Location: "work"}
 			if i%15 == 0 {
-				spec.Action = Tell // all are at a trap as long as it is there
+				spec.Action = ActionTell // all are at a trap as long as it is there
 			}
 			in = append(in, joined{id: register(t, s, spec), at: all})
 		} else {
 			j := in[i%len(in)]
 			in = append(in[:i%len(in)], in[i%len(in)+1:]...)
-			if j.had = all - j.at; s.Unregister(j.id) != nil || i%2 == 0 && s.Forget(j.id) != nil {
+			if j.had = all - j.at; s.Unregister(j.id) != nil || i%2 == 0 && s.Release(j.id) != nil {
 				t.Fatal("it can't be taken away")
 			} else if i%2 != 0 {
 				out = append(out, j)
@@ -149,7 +147,7 @@ func TestEndedProcesses(t *testing.T) {
 		skip.Missing(t, "sh")
 	}
 	script := strings.Repeat(fixture.Path(t, "loop")+" 7 >/dev/null; ", runs) + fixture.Path(t, "sleeper")
-	s, err := Start(Command{Path: sh, Args: []string{"-c", script}}, Options{Follow: true})
+	s, err := Start(context.Background(), Command{Path: sh, Args: []string{"-c", script}}, Options{Follow: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func TestCovers(t *testing.T) {
 				}
 				with := spec(func(*ProbeSpec) {})
 				alone := spec(func(ps *ProbeSpec) { ps.Alone = true })
-				spec(func(ps *ProbeSpec) { ps.Alone, ps.Action = true, Tell })
+				spec(func(ps *ProbeSpec) { ps.Alone, ps.Action = true, ActionTell })
 				never := spec(func(ps *ProbeSpec) { ps.PID, ps.Except, ps.Pending = 0, []int{p.pid}, true })
 				p.goOn()
 				if _, status := p.end(); status != 0 {
@@ -58,7 +58,7 @@ func TestFollow(t *testing.T) {
 	p := launch(t, "forker", "fork", "3", "50")
 	s := attach(t, p.pid, Options{Life: true})
 	id := register(t, s, ProbeSpec{Location: "work"})
-	leaf := register(t, s, ProbeSpec{Location: "leaf", Action: Stop}) // in the parent, behind each fork
+	leaf := register(t, s, ProbeSpec{Location: "leaf", Action: ActionStop}) // in the parent, behind each fork
 	if err := s.Follow(1, true); err == nil {
 		t.Error("a process of nobody's")
 	}

@@ -61,7 +61,7 @@ func TestDispatch(t *testing.T) {
 			t.Errorf("%+v, then %+v", before, after)
 		}
 		detach(t, s)
-		clean(t, p.pid, text, caught)
+		isClean(t, p.pid, text, caught)
 	}
 	s := attach(t, p.pid)
 	id := register(t, s, ProbeSpec{Location: "work"})
@@ -87,7 +87,7 @@ func TestDispatchUnknown(t *testing.T) {
 	if f := Diagnose(p.pid); len(f) != 2 || f[1].OK || f[1].Topic != "dispatch" {
 		t.Errorf("%+v", f)
 	}
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	endsDispatching(t, p)
 }
 

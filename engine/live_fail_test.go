@@ -38,7 +38,7 @@ func TestFail(t *testing.T) {
 			counted := register(t, other, ProbeSpec{Location: "calls:step"})
 			p := launch(t, "calls", "3", "300")
 			text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
-			s, err := Attach(p.pid)
+			s, err := Attach(context.Background(), p.pid)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestFail(t *testing.T) {
 				t.Error(err)
 			}
 			if state := procfs.State(p.pid); state != 0 && state != 'Z' {
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 			}
 			if out, status := p.end(); out != want || status != 0 {
 				t.Errorf("the program said %q, status %d; alone %q", out, status, want)
@@ -94,7 +94,7 @@ func TestFailHits(t *testing.T) {
 		if !ptrace.Exists(p.pid) {
 			break
 		}
-		s, err := Attach(p.pid, Options{Follow: true})
+		s, err := Attach(context.Background(), p.pid, Options{Follow: true})
 		if err != nil {
 			break // it has ended
 		}

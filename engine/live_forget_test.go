@@ -7,9 +7,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 )
 
 // TestForget has a session that lasts while probes and handlers come and go: what
@@ -32,7 +31,7 @@ func TestForget(t *testing.T) {
 		id := register(t, s, ProbeSpec{Location: "work", Handler: h})
 		count := register(t, s, ProbeSpec{Location: "work"})
 		before, rung := s.Hits(always), s.Placements(count)[0]
-		if err := s.Forget(count); !errors.Is(err, errStillThere) {
+		if err := s.Release(count); !errors.Is(err, errStillThere) {
 			t.Fatal(err)
 		}
 		if err := s.Resume(p.pid); err != nil {
@@ -53,7 +52,7 @@ func TestForget(t *testing.T) {
 			}
 		})
 		for _, id := range []event.ProbeID{id, count} {
-			if err := errors.Join(s.Unregister(id), s.Forget(id)); err != nil {
+			if err := errors.Join(s.Unregister(id), s.Release(id)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
 // TestGates finds the gates before calls of rt_sigaction, with the site behind each; a

@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/find"
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/arch"
@@ -23,6 +20,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/find"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -81,7 +80,7 @@ func TestGoArguments(t *testing.T) {
 	s := attach(t, p.pid, Options{Life: true})
 	ids := map[event.ProbeID]int{}
 	for i, c := range goCalls {
-		ids[register(t, s, ProbeSpec{Location: c.where, Action: Tell, Args: c.args, Strings: c.strings})] = i
+		ids[register(t, s, ProbeSpec{Location: c.where, Action: ActionTell, Args: c.args, Strings: c.strings})] = i
 	}
 	p.goOn()
 	p.end()
@@ -110,7 +109,7 @@ func TestGoHits(t *testing.T) {
 	var mu sync.Mutex // the Funcs run in the session's thread
 	var got []string
 	add := func(where string, calls arch.Convention, show func(h Hit) string) {
-		register(t, s, ProbeSpec{Location: where, Action: Call, Func: func(h Hit) {
+		register(t, s, ProbeSpec{Location: where, Action: ActionCall, Func: func(h Hit) {
 			if h.Calls() != calls {
 				t.Errorf("%s is called as %v", where, h.Calls())
 			}
@@ -231,7 +230,7 @@ func TestGoHandlers(t *testing.T) {
 func TestGoRunHandler(t *testing.T) {
 	p := launch(t, "goargs", "2")
 	s := attach(t, p.pid)
-	id := register(t, s, ProbeSpec{Location: "main.ints", Action: Stop})
+	id := register(t, s, ProbeSpec{Location: "main.ints", Action: ActionStop})
 	p.goOn()
 	for i := range 2 {
 		e := poll(t, s, event.Stopped)
@@ -321,9 +320,9 @@ func TestNotKnown(t *testing.T) {
 	register(t, s, ProbeSpec{Location: assembly, Handler: openHandler(t, s, HandlerSpec{Name: "latency"})})
 	told := map[event.ProbeID]int{}
 	for _, where := range []string{assembly + "%return", assembly + "+" + middle(t, s)} {
-		told[register(t, s, ProbeSpec{Location: where, Action: Tell, Args: 1, Strings: 1})] = 0
+		told[register(t, s, ProbeSpec{Location: where, Action: ActionTell, Args: 1, Strings: 1})] = 0
 	}
-	register(t, s, ProbeSpec{Location: assembly + "%return", Action: Call, Func: func(h Hit) {
+	register(t, s, ProbeSpec{Location: assembly + "%return", Action: ActionCall, Func: func(h Hit) {
 		if v := h.Result(); v != 0 {
 			t.Errorf("a result of %#x", v)
 		}

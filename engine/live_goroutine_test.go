@@ -4,10 +4,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/symbols/goruntime"
 )
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"strings"
@@ -12,7 +13,7 @@ import (
 )
 
 // ifuncSpecs are probes of each kind.
-var ifuncSpecs = map[string]ProbeSpec{"count": {}, "trap": {Rung: breakpoint.Slot}, "hardware": {Rung: breakpoint.Hardware}, "tell": {Action: Tell}}
+var ifuncSpecs = map[string]ProbeSpec{"count": {}, "trap": {Rung: breakpoint.Slot}, "hardware": {Rung: breakpoint.Hardware}, "tell": {Action: ActionTell}}
 
 // chosenNames are the functions of a fixture that are IFUNCs.
 func chosenNames(program string) []string {
@@ -51,7 +52,7 @@ func TestIfunc(t *testing.T) {
 // started starts a program that stands before its first instruction.
 func started(t *testing.T, path string, args ...string) (Session, int) {
 	t.Helper()
-	s, err := Start(Command{Path: path, Args: args, Stderr: os.Stderr})
+	s, err := Start(context.Background(), Command{Path: path, Args: args, Stderr: os.Stderr})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"syscall"
@@ -93,7 +94,7 @@ func TestStopped(t *testing.T) {
 func TestKilled(t *testing.T) {
 	p := launch(t, "threads", "4", "100")
 	s := attach(t, p.pid, Options{Life: true})
-	register(t, s, ProbeSpec{Location: "work", Action: Stop})
+	register(t, s, ProbeSpec{Location: "work", Action: ActionStop})
 	p.goOn()
 	stop := poll(t, s, event.Stopped)
 	p.signal(syscall.SIGKILL)
@@ -135,7 +136,7 @@ func TestSleeps(t *testing.T) {
 // disturb attaches, plants, interrupts, resumes and detaches; false when the
 // process has gone.
 func disturb(t *testing.T, pid int) bool {
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err != nil {
 		return false
 	}

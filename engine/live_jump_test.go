@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -21,6 +20,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -145,7 +145,7 @@ func TestJumpsComeAndGo(t *testing.T) {
 		}
 	}
 	detach(t, s)
-	clean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
+	isClean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
 	if m := mapsOf(t, p.pid); strings.Contains(m, "ptracer") {
 		t.Errorf("memory of ours is left:\n%s", m)
 	}
@@ -198,7 +198,7 @@ func TestJumpReasons(t *testing.T) {
 	if found == 0 && jump.Enabled && s.ISA().MinInst() == 1 {
 		t.Error("no reasons")
 	}
-	if _, err := s.Register(ProbeSpec{Location: "step", Action: Tell, Rung: breakpoint.Jump}); !errors.Is(err, breakpoint.ErrUnsupported) {
+	if _, err := s.Register(ProbeSpec{Location: "step", Action: ActionTell, Rung: breakpoint.Jump}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a jump that stops: %v", err)
 	}
 	p.goOn()
@@ -229,7 +229,7 @@ func TestJumpReturns(t *testing.T) {
 // next to it, and go again: each call counts once for each.
 func TestJumpBesideTrap(t *testing.T) {
 	for _, spec := range []ProbeSpec{
-		{Location: "step", Action: Tell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
+		{Location: "step", Action: ActionTell}, {Location: "step+*"}, {Location: "step+*", Rung: breakpoint.Slot}, {Location: "step", Rung: breakpoint.Slot}, {Location: "step"},
 	} {
 		p := launch(t, "calls", "2", "300")
 		s := attach(t, p.pid)
@@ -323,7 +323,7 @@ func TestTraceeHandlers(t *testing.T) {
 	_, reference := results(t, handler.Engine, specs)
 	probe := launch(t, "calls")
 	s := attach(t, probe.pid)
-	if _, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee}); errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+	if _, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee}); errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
 		skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 	} else if err != nil {
 		t.Fatal(err)
@@ -356,7 +356,7 @@ func TestTraceeHandlerCloses(t *testing.T) {
 	p := launch(t, "threads", "2", fmt.Sprint(pace(1000000000, 100000000)))
 	s := attach(t, p.pid)
 	h, err := s.OpenHandler(HandlerSpec{Name: "count", Where: handler.Tracee})
-	if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+	if errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
 		skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 	} else if err != nil {
 		t.Fatal(err)
@@ -392,7 +392,7 @@ func TestJumpsAgainstTraps(t *testing.T) {
 		skip.Missing(t, "sqlite3")
 	}
 	count := func(locations string, rung breakpoint.Rung) (hits map[string]uint64, jumps int) {
-		s, err := Start(Command{Path: path, Args: []string{":memory:",
+		s, err := Start(context.Background(), Command{Path: path, Args: []string{":memory:",
 			"create table t(a, b text); insert into t values (1,'x'),(2,'yy'),(3,'zzz'); create index i on t(b); " +
 				"select sum(a), group_concat(b, '-'), count(*) from t where b like '%y%' or a > 1 group by length(b) order by 1 desc;"}})
 		if err != nil {
@@ -478,7 +478,7 @@ func startInto(t *testing.T, path string, args ...string) (Session, string) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	s, err := Start(Command{Path: path, Args: args, Stdout: file})
+	s, err := Start(context.Background(), Command{Path: path, Args: args, Stdout: file})
 	if err != nil {
 		t.Fatal(err)
 	}

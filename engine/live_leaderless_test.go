@@ -23,7 +23,7 @@ func TestLeaderless(t *testing.T) {
 		id := register(t, s, ProbeSpec{Location: "work"})
 		if program == "" {
 			detach(t, s)
-			clean(t, p.pid, text, caught)
+			isClean(t, p.pid, text, caught)
 			s = attach(t, p.pid, Options{Life: true})
 			id = register(t, s, ProbeSpec{Location: "work"})
 		}

@@ -8,12 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -153,7 +152,7 @@ func TestReleased(t *testing.T) {
 				child = childOf(p.pid)
 				return child != 0 && inRead(child)
 			})
-			clean(t, child, text, caught)
+			isClean(t, child, text, caught)
 			p.goOn()
 			if out, status := p.end(); status != 0 || !strings.Contains(out, "status 0") {
 				t.Errorf("%q, status %d", out, status)
@@ -205,7 +204,7 @@ func comeAndGo(s Session, turn int) error {
 			return err
 		}
 		defer h.Close()
-		spec.Action, spec.Handler = Count, h
+		spec.Action, spec.Handler = ActionCount, h
 	}
 	id, err := s.Register(spec)
 	if err != nil {

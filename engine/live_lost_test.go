@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -79,7 +78,7 @@ func TestLostKept(t *testing.T) {
 				if pl := s.Placements(id); rung != breakpoint.Hardware && pl[0].Gap != plant.GapLost {
 					t.Errorf("%+v", pl)
 				}
-				clean(t, p.pid, text, caught)
+				isClean(t, p.pid, text, caught)
 				p.goOn()
 				p.goOn()
 				if out, status := p.end(); status != 0 || !strings.HasSuffix(out, "calls 30\n") {

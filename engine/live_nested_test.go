@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,13 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
-	"github.com/ptracer/ptracer/symbols"
 )
 
 // runs has a command run under a session, from its start.
@@ -27,7 +26,7 @@ func runs(t *testing.T, o Options, probes []ProbeSpec, path string, args ...stri
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s, err = Start(Command{Path: path, Args: args, Stdout: f, Stderr: f}, o)
+	s, err = Start(context.Background(), Command{Path: path, Args: args, Stdout: f, Stderr: f}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,20 +164,5 @@ func TestGoTracer(t *testing.T) {
 	}
 	if texts := told(t, s, event.Warning); len(texts) != 0 {
 		t.Errorf("told %q", texts)
-	}
-}
-
-// TestGoCalls has sites on the calls of Go programs only where these trace.
-func TestGoCalls(t *testing.T) {
-	for name, want := range map[string]int{"gotracer": 1, "gowork": 0} {
-		f, err := symbols.Open(fixture.Path(t, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		s := &session{isa: hostISA()}
-		if at := s.life.GoCallsIn(&symbols.Module{File: f}); len(at) != want {
-			t.Errorf("%s: %v", name, at)
-		}
 	}
 }

@@ -30,7 +30,7 @@ func TestPads(t *testing.T) {
 			}
 		}
 		for range 2 { // traps, jumps again
-			extra := register(t, s, ProbeSpec{Location: "leaf", Action: Tell})
+			extra := register(t, s, ProbeSpec{Location: "leaf", Action: ActionTell})
 			if err := s.Unregister(extra); err != nil {
 				t.Fatal(err)
 			}

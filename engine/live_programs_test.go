@@ -88,7 +88,7 @@ func probed(t *testing.T, c realProgram, dir string) (printed string, exit Exit,
 		t.Fatal(err)
 	}
 	defer out.Close()
-	s, err := Start(Command{Path: c.argv[0], Args: c.argv[1:], Dir: dir, Stdout: out}, Options{Follow: true})
+	s, err := Start(context.Background(), Command{Path: c.argv[0], Args: c.argv[1:], Dir: dir, Stdout: out}, Options{Follow: true})
 	if err != nil {
 		t.Fatal(err)
 	}

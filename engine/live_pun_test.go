@@ -67,7 +67,7 @@ func TestPunsClean(t *testing.T) {
 		}
 		until(t, "hits", func() bool { return s.Hits(in) > 1000 && s.Hits(out) > 1000 })
 		detach(t, s)
-		clean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
+		isClean(t, p.pid, text, "0000000100000000") // glibc's own, for threads
 	}
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func init() {
 // tryOnce says how an attach went.
 func tryOnce() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err == nil {
 		err = s.Detach()
 	}
@@ -42,7 +43,7 @@ func mayTrace() {
 // holdForever traces a process until its standard input ends.
 func holdForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	fmt.Println(err)
 	os.Stdin.Read(make([]byte, 1))
 	if err == nil {
@@ -60,7 +61,7 @@ func tracer(part string, victim int) *exec.Cmd {
 
 func refused(t *testing.T, pid int, want error, detail string) {
 	t.Helper()
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err == nil {
 		s.Detach()
 		t.Fatalf("attached to %d; want %v", pid, want)
@@ -85,7 +86,7 @@ func TestRefused(t *testing.T) {
 	p := launch(t, "threads", "2", "0")
 	if tids, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", os.Getpid())); len(tids) > 1 {
 		tid, _ := strconv.Atoi(tids[len(tids)-1].Name())
-		if s, err := Attach(tid); err == nil {
+		if s, err := Attach(context.Background(), tid); err == nil {
 			s.Detach()
 			t.Error("attached to a thread of ours")
 		}
@@ -173,7 +174,7 @@ func cycleBack() {
 		return
 	}
 	out.Read(make([]byte, 100))
-	_, err := Attach(hold.Process.Pid)
+	_, err := Attach(context.Background(), hold.Process.Pid)
 	fmt.Println(err)
 	in.Close()
 	hold.Wait()
@@ -260,7 +261,7 @@ func TestRecover(t *testing.T) {
 			s := attach(t, p.pid)
 			id := register(t, s, ProbeSpec{Location: k.where})
 			detach(t, s)
-			clean(t, p.pid, text, caught)
+			isClean(t, p.pid, text, caught)
 			p.goOn()
 			if out, status := p.end(); out != want || status != 0 || s.Hits(id) != 0 {
 				t.Errorf("%q, status %d, want %q", out, status, want)
@@ -274,7 +275,7 @@ func init() { tracers["plant"] = plantAndWait }
 // plantAndWait plants and waits to be killed.
 func plantAndWait() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err == nil {
 		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv)})
 	}

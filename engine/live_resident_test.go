@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,14 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
-	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/resident"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
@@ -63,8 +61,8 @@ func left(t testing.TB, p *running, s Session) *Resident {
 
 func (p *running) killed() { _ = syscall.Kill(p.pid, syscall.SIGKILL) }
 
-// hits are all hits of what was left.
-func (r *Resident) hits(t testing.TB) (n uint64) {
+// residentHits are all hits of what was left.
+func residentHits(t testing.TB, r *Resident) (n uint64) {
 	t.Helper()
 	places, err := r.Placements()
 	if err != nil {
@@ -81,7 +79,7 @@ func (r *Resident) hits(t testing.TB) (n uint64) {
 func TestResident(t *testing.T) {
 	eachJumpProgram(t, func(t *testing.T, p *running, where string) func() uint64 {
 		r := leave(t, p, where)
-		return func() uint64 { return r.hits(t) }
+		return func() uint64 { return residentHits(t, r) }
 	})
 }
 
@@ -105,7 +103,7 @@ func TestResidentStop(t *testing.T) {
 			}
 			for range pace(20, 4) {
 				r := leave(t, p, c.where)
-				until(t, "hits", func() bool { return r.hits(t) > 1000 })
+				until(t, "hits", func() bool { return residentHits(t, r) > 1000 })
 				if err := r.Collect(); !errors.Is(err, ErrResident) {
 					t.Fatalf("collected while it runs: %v", err)
 				}
@@ -116,10 +114,10 @@ func TestResidentStop(t *testing.T) {
 					}
 					t.Fatal(err)
 				}
-				if clean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {
+				if isClean(t, p.pid, text, caught); r.Running() || strings.Contains(mapsOf(t, p.pid), "ptracer") {
 					t.Fatal("it is still there")
 				}
-				if r.hits(t) < 1000 {
+				if residentHits(t, r) < 1000 {
 					t.Error("the hits are gone")
 				}
 				if err := r.Collect(); err != nil {
@@ -146,15 +144,15 @@ func TestResidentOfUser(t *testing.T) {
 	until(t, "glibc's handlers for threads", func() bool { return field(p.pid, "SigCgt") != caught })
 	caught = field(p.pid, "SigCgt")
 	r := leave(t, p, "work")
-	until(t, "hits", func() bool { return r.hits(t) > 1000 })
+	until(t, "hits", func() bool { return residentHits(t, r) > 1000 })
 	if list, err := Residents(); err != nil || !slices.ContainsFunc(list, func(x *Resident) bool { return x.PID == p.pid }) {
 		t.Errorf("it is not among those that have probes: %v, %v", list, err)
 	}
 	if err := r.Stop(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	clean(t, p.pid, text, caught)
-	if r.hits(t) < 1000 {
+	isClean(t, p.pid, text, caught)
+	if residentHits(t, r) < 1000 {
 		t.Error("the hits are gone")
 	}
 	if err := r.Collect(); err != nil {
@@ -167,35 +165,35 @@ func TestResidentRefuses(t *testing.T) {
 	needsJumps(t)
 	p := launch(t, "calls", "1", "10")
 	s := attach(t, p.pid)
-	if err := s.Leave(); !errors.Is(err, breakpoint.ErrUnsupported) {
+	if err := s.Leave(); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a session that was not made for it: %v", err)
 	}
-	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: Tell}} {
+	for _, spec := range []ProbeSpec{{Location: "step", Rung: breakpoint.Slot}, {Location: "step", Action: ActionTell}} {
 		s = attach(t, p.pid, Options{Resident: true})
 		id := register(t, s, spec)
-		if err := s.Leave(); !errors.Is(err, errNothing) {
+		if err := s.Leave(); !errors.Is(err, resident.ErrNothing) {
 			t.Errorf("%+v: %v", spec, err)
 		}
-		if pl := s.Placements(id); len(pl) != 1 || !errors.Is(pl[0].Err, errNeedsUs) {
+		if pl := s.Placements(id); len(pl) != 1 || !errors.Is(pl[0].Err, resident.ErrNeedsUs) {
 			t.Errorf("%+v: placements %+v", spec, pl)
 		}
 	}
-	if _, err := Attach(p.pid, Options{Resident: true, Follow: true}); !errors.Is(err, breakpoint.ErrUnsupported) {
+	if _, err := Attach(context.Background(), p.pid, Options{Resident: true, Follow: true}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("with children: %v", err)
 	}
 	if _, err := OpenResident(p.pid); !errors.Is(err, ErrNotResident) {
 		t.Errorf("found: %v", err)
 	}
 	r := leave(t, p, "step")
-	if _, err := Attach(p.pid); !errors.Is(err, ErrResident) {
+	if _, err := Attach(context.Background(), p.pid); !errors.Is(err, ErrResident) {
 		t.Errorf("attached: %v", err)
 	}
 	if n := len(r.Locations()); n != 1 || r.Command != "calls" || time.Since(r.Planted) > time.Hour {
 		t.Errorf("%+v", r)
 	}
 	p.goOn()
-	if out, status := p.end(); status != 0 || r.hits(t) != 10 {
-		t.Errorf("%d hits, %q, status %d", r.hits(t), out, status)
+	if out, status := p.end(); status != 0 || residentHits(t, r) != 10 {
+		t.Errorf("%d hits, %q, status %d", residentHits(t, r), out, status)
 	}
 }
 
@@ -209,7 +207,7 @@ func TestResidentHandlers(t *testing.T) {
 		{Name: "count", Params: builtin.Params{Guards: builtin.Guards{Every: 2}}},
 	} {
 		h, err := s.OpenHandler(spec)
-		if errors.Is(err, handler.ErrUnsupported) && s.ISA().Name() == "arm64" {
+		if errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
 			skip.Missing(t, "handlers with values for each CPU, in arm64 programs")
 		} else if err != nil {
 			t.Fatal(err)
@@ -234,8 +232,8 @@ func TestResidentHandlers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !strings.Contains(b.String(), "800 values") || !strings.Contains(b.String(), "400 hits") || !strings.Contains(b.String(), "1600 values") || r.hits(t) != 1600+1600 {
-		t.Errorf("%d hits\n%s", r.hits(t), b.String())
+	if !strings.Contains(b.String(), "800 values") || !strings.Contains(b.String(), "400 hits") || !strings.Contains(b.String(), "1600 values") || residentHits(t, r) != 1600+1600 {
+		t.Errorf("%d hits\n%s", residentHits(t, r), b.String())
 	}
 }
 
@@ -250,14 +248,14 @@ func TestResidentGDB(t *testing.T) {
 	p := launch(t, "threads", "2", "100000000000")
 	r := leave(t, p, "work")
 	p.goOn()
-	until(t, "hits", func() bool { return r.hits(t) > 1000 })
+	until(t, "hits", func() bool { return residentHits(t, r) > 1000 })
 	out, err := exec.Command(gdb, "-nx", "-batch", "-ex", "set debuginfod enabled off", "-p", strconv.Itoa(p.pid),
 		"-ex", "break work", "-ex", "continue", "-ex", "bt", "-ex", "detach").CombinedOutput()
 	if err != nil || !regexp.MustCompile(`(?m)^#0 .*work`).Match(out) || !regexp.MustCompile(`(?m)^#\d .*clone|start_thread`).Match(out) {
 		t.Errorf("gdb: %v\n%s", err, out)
 	}
-	n := r.hits(t)
-	until(t, "hits after gdb", func() bool { return r.hits(t) > n+1000 })
+	n := residentHits(t, r)
+	until(t, "hits after gdb", func() bool { return residentHits(t, r) > n+1000 })
 	if err := r.Stop(10 * time.Second); err != nil {
 		t.Error(err)
 	}
@@ -285,7 +283,7 @@ func residentForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
 	fmt.Println("go")
 	for n := 0; ; n++ {
-		s, err := Attach(pid, Options{Resident: true})
+		s, err := Attach(context.Background(), pid, Options{Resident: true})
 		if err != nil {
 			return
 		}
@@ -369,7 +367,7 @@ func TestResidentGaps(t *testing.T) {
 		}
 		defer mem.Close()
 		r := leave(t, p, "work") // before it goes on: nothing is hit
-		pl := r.note.Probes[0].Places[0]
+		pl := r.Note.Probes[0].Places[0]
 		code := slices.Clone(pl.Patch)
 		switch c.put {
 		case "trap":
@@ -401,7 +399,7 @@ func TestResidentSpoiled(t *testing.T) {
 	needsJumps(t)
 	p := launch(t, "loop", "100000000", "1000")
 	r := leave(t, p, "loop:work")
-	path := filepath.Join(r.store.Dir(), "maps-1")
+	path := filepath.Join(r.Store.Dir(), "maps-1")
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -414,7 +412,7 @@ func TestResidentSpoiled(t *testing.T) {
 	if _, err := r.Placements(); !errors.Is(err, resident.ErrNote) {
 		t.Errorf("no maps: %v", err)
 	}
-	_, err = unlessShortened(func() (byte, error) {
+	_, err = resident.UnlessShortened(func() (byte, error) {
 		mem, err := syscall.Mmap(int(f.Fd()), 0, 1, syscall.PROT_READ, syscall.MAP_SHARED)
 		if err != nil {
 			t.Fatal(err)
@@ -425,7 +423,7 @@ func TestResidentSpoiled(t *testing.T) {
 		}
 		return mem[0], nil
 	})
-	if !errors.Is(err, errShortened) {
+	if !errors.Is(err, resident.ErrShortened) {
 		t.Errorf("shortened: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -122,7 +123,7 @@ func TestSeccomp(t *testing.T) {
 
 				p = sealed(t, name, how, n) // it comes and goes
 				text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
-				s, err := Attach(p.pid)
+				s, err := Attach(context.Background(), p.pid)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -146,7 +147,7 @@ func TestSeccompRefused(t *testing.T) {
 			text, mapped := textOf(t, p.pid), mapsOf(t, p.pid)
 			s := attach(t, p.pid)
 			loseRight(t, s)
-			for _, spec := range []ProbeSpec{{Location: "work"}, {Location: "work", Pending: true}, {Location: "libc:write", Action: Tell}} {
+			for _, spec := range []ProbeSpec{{Location: "work"}, {Location: "work", Pending: true}, {Location: "libc:write", Action: ActionTell}} {
 				if id, err := s.Register(spec); !errors.Is(err, remote.ErrSeccomp) {
 					t.Errorf("%v: probe %d, %v", spec, id, err)
 				}
@@ -170,7 +171,7 @@ func TestSeccompLater(t *testing.T) {
 				}
 				p := launch(t, "sandbox", how, "100", "hold")
 				text := textOf(t, p.pid)
-				s, err := Attach(p.pid)
+				s, err := Attach(context.Background(), p.pid)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -180,7 +181,7 @@ func TestSeccompLater(t *testing.T) {
 				register(t, s, ProbeSpec{Location: "work"})
 				p.goOn()
 				waitSealed(t, p.pid)
-				id, err := s.Register(ProbeSpec{Location: "work", Action: Tell}) // in what is there already
+				id, err := s.Register(ProbeSpec{Location: "work", Action: ActionTell}) // in what is there already
 				if err != nil && right {
 					t.Errorf("probe %d: %v", id, err)
 				}
@@ -248,7 +249,7 @@ func filtered() {
 		for seal, _ := remote.SeccompOf(p.pid); how == "kill" && seal.Filters < 2; seal, _ = remote.SeccompOf(p.pid) {
 			time.Sleep(time.Millisecond)
 		}
-		s, err := Attach(p.pid)
+		s, err := Attach(context.Background(), p.pid)
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -59,7 +60,7 @@ func TestManyProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	late := register(t, s, ProbeSpec{Location: "work", Action: Tell})
+	late := register(t, s, ProbeSpec{Location: "work", Action: ActionTell})
 	if got := len(s.Processes()); got != 4 {
 		t.Errorf("%d processes", got)
 	}
@@ -82,7 +83,7 @@ func TestStart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := Start(Command{Path: fixture.Path(t, k.fixture), Args: []string{"2", "100"}, Stdout: w}, Options{Life: true})
+			s, err := Start(context.Background(), Command{Path: fixture.Path(t, k.fixture), Args: []string{"2", "100"}, Stdout: w}, Options{Life: true})
 			w.Close()
 			defer r.Close()
 			if err != nil {
@@ -100,11 +101,11 @@ func TestStart(t *testing.T) {
 			}
 		})
 	}
-	if s, err := Start(Command{Path: "/nowhere/at/all"}); err == nil {
+	if s, err := Start(context.Background(), Command{Path: "/nowhere/at/all"}); err == nil {
 		t.Error("started nothing")
 		detach(t, s)
 	}
-	if s, err := Start(Command{Path: "/etc/passwd"}); err == nil {
+	if s, err := Start(context.Background(), Command{Path: "/etc/passwd"}); err == nil {
 		t.Error("started a text")
 		detach(t, s)
 	}
@@ -162,7 +163,7 @@ func registerStorm(t *testing.T, rung breakpoint.Rung, calls uint64) {
 func TestStopAndSet(t *testing.T) {
 	p := launch(t, "loop", "5")
 	s := attach(t, p.pid)
-	id := register(t, s, ProbeSpec{Location: "work", Action: Stop, Args: 1})
+	id := register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: 1})
 	addr := s.Placements(id)[0].Addr
 	p.goOn()
 	isa := s.ISA()
@@ -198,7 +199,7 @@ func TestCallSkips(t *testing.T) {
 		p := launch(t, "loop", "5")
 		s := attach(t, p.pid)
 		var fail error
-		register(t, s, ProbeSpec{Location: "work", Action: Call, Func: func(h Hit) {
+		register(t, s, ProbeSpec{Location: "work", Action: ActionCall, Func: func(h Hit) {
 			r := h.Registers()
 			if !skip {
 				r[argWord[s.ISA().Name()]] += 100
@@ -210,7 +211,7 @@ func TestCallSkips(t *testing.T) {
 			} else {
 				var ret [8]byte
 				fail = h.ReadMemory(addrOf(r[s.ISA().SPReg()]), ret[:])
-				r[10], r[16] = 7, le64(ret[:])
+				r[10], r[16] = 7, binary.LittleEndian.Uint64(ret[:])
 				r[s.ISA().SPReg()] += 8
 			}
 			h.SetRegisters(r)
@@ -236,7 +237,7 @@ var argWord = map[string]int{"amd64": 14, "arm64": 0}
 func TestSlowConsumer(t *testing.T) {
 	p := launch(t, "threads", "2", "300")
 	s := attach(t, p.pid, Options{Buffer: 50})
-	id := register(t, s, ProbeSpec{Location: "work", Action: Tell})
+	id := register(t, s, ProbeSpec{Location: "work", Action: ActionTell})
 	p.goOn()
 	p.end()
 	<-s.Done()
@@ -299,7 +300,7 @@ func TestWrongRequests(t *testing.T) {
 		"Unregister": s.Unregister(77), "Interrupt": s.Interrupt(1), "Resume": s.Resume(1), "Tasks": tasks,
 		"Registers": regs, "SetRegisters": s.SetRegisters(1, [34]uint64{}),
 		"ReadMemory": s.ReadMemory(p.pid, 16, make([]byte, 8)), "WriteMemory": s.WriteMemory(p.pid, 16, make([]byte, 8)),
-		"AddProcess": s.AddProcess(p.pid), "no Func": second(s.Register(ProbeSpec{Location: "work", Action: Call})),
+		"AddProcess": s.AddProcess(p.pid), "no Func": second(s.Register(ProbeSpec{Location: "work", Action: ActionCall})),
 		"arguments": second(s.Register(ProbeSpec{Location: "work", Args: 100})),
 	} {
 		if err == nil {
@@ -353,7 +354,7 @@ func TestTurns(t *testing.T) {
 	var mu sync.Mutex
 	hits := map[int]int{}
 	p.goOn()
-	id := register(t, s, ProbeSpec{Location: "work", Action: Call, Func: func(h Hit) {
+	id := register(t, s, ProbeSpec{Location: "work", Action: ActionCall, Func: func(h Hit) {
 		mu.Lock()
 		hits[h.TID()]++
 		mu.Unlock()

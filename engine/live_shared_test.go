@@ -4,11 +4,10 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/watch"
-
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 )
 
 // inShared is the function that the fixture "shared" has in memory where no patch can be.
@@ -19,7 +18,7 @@ const memfd = "/memfd:shared"
 // TestShared has probes in shared memory, which the kernel does not let be changed: they
 // are served by debug registers, and the memory is as the program left it.
 func TestShared(t *testing.T) {
-	for name, spec := range map[string]ProbeSpec{"count": {}, "tell": {Action: Tell, Args: 1}, "handler": {Cookie: 1}} {
+	for name, spec := range map[string]ProbeSpec{"count": {}, "tell": {Action: ActionTell, Args: 1}, "handler": {Cookie: 1}} {
 		t.Run(name, func(t *testing.T) {
 			p := launch(t, "shared", "500")
 			s := attach(t, p.pid)
@@ -38,7 +37,7 @@ func TestShared(t *testing.T) {
 				t.Error("the memory is changed")
 			}
 			p.goOn()
-			if spec.Action == Tell {
+			if spec.Action == ActionTell {
 				if e := poll(t, s, event.Hit); e.Args[0] != 0 {
 					t.Errorf("%+v", e)
 				}
@@ -93,7 +92,7 @@ func TestSharedLeft(t *testing.T) {
 	s := attach(t, p.pid)
 	register(t, s, ProbeSpec{Location: inShared})
 	detach(t, s)
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	p.goOn()
 	if out, status := p.end(); status != 0 || said(t, out, "bad") != 0 {
 		t.Errorf("%q, status %d", out, status)

@@ -31,7 +31,7 @@ func TestStep(t *testing.T) {
 			p := launch(t, "loop", "20")
 			s := attach(t, p.pid)
 			all := register(t, s, ProbeSpec{Location: "work+*", Rung: rung})
-			stop := register(t, s, ProbeSpec{Location: "work", Action: Stop})
+			stop := register(t, s, ProbeSpec{Location: "work", Action: ActionStop})
 			at := s.Placements(all)
 			p.goOn()
 			for range 5 {
@@ -78,8 +78,8 @@ func TestStepFar(t *testing.T) {
 	want, _ := alone(t, "loop", "3", "1")
 	p := launch(t, "loop", "3", "1")
 	s := attach(t, p.pid)
-	register(t, s, ProbeSpec{Location: "work", Action: Stop})
-	sleep := register(t, s, ProbeSpec{Location: "libc:usleep", Action: Stop})
+	register(t, s, ProbeSpec{Location: "work", Action: ActionStop})
+	sleep := register(t, s, ProbeSpec{Location: "libc:usleep", Action: ActionStop})
 	p.goOn()
 	e := poll(t, s, event.Stopped)
 	for n := 0; ; n++ {

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"encoding/binary"
 	"fmt"
 	"os/exec"
 	"testing"
@@ -34,7 +36,7 @@ func TestTableTargets(t *testing.T) {
 }
 
 func watchTables(t *testing.T, path string, args []string) {
-	s, err := Start(Command{Path: path, Args: args})
+	s, err := Start(context.Background(), Command{Path: path, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +47,7 @@ func watchTables(t *testing.T, path string, args []string) {
 	m := mainModule(t, s)
 	jumps, known, unknown := 0, 0, map[string]bool{}
 	for _, at := range tableJumps(t, m, s.ISA()) {
-		_, err := s.Register(ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(at+m.Bias)), Action: Call, Func: func(h Hit) {
+		_, err := s.Register(ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(at+m.Bias)), Action: ActionCall, Func: func(h Hit) {
 			to, ok := jumpsTo(h, at+m.Bias)
 			if !ok {
 				return
@@ -142,7 +144,7 @@ func jumpsTo(h Hit, at arch.Addr) (arch.Addr, bool) {
 	case x86asm.Mem:
 		var p [8]byte
 		err := h.ReadMemory(arch.Addr(reg(a.Base)+reg(a.Index)*uint64(a.Scale)+uint64(a.Disp)), p[:])
-		return arch.Addr(le64(p[:])), err == nil && a.Base != x86asm.RIP
+		return arch.Addr(binary.LittleEndian.Uint64(p[:])), err == nil && a.Base != x86asm.RIP
 	}
 	return 0, false
 }

@@ -16,9 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -165,7 +164,7 @@ func alone(t testing.TB, name string, args ...string) (out string, status int) {
 // attach is Attach that fails the test, and detaches at its end.
 func attach(t testing.TB, pid int, opts ...Options) Session {
 	t.Helper()
-	s, err := Attach(pid, opts...)
+	s, err := Attach(context.Background(), pid, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func TestUnreadAgain(t *testing.T) {
 			spec.Location = "loop:work"
 			work := register(t, s, spec)
 			s.look(func() {
-				if err := s.life.Cache.Close(); err != nil { // else it knows what it has opened
+				if err := s.objects.Cache.Close(); err != nil { // else it knows what it has opened
 					t.Error(err)
 				}
 				proc := s.loop.Procs[p.pid]
@@ -68,14 +68,14 @@ func TestUnreadAgain(t *testing.T) {
 // the reason; once the object can be read it has the right one.
 func TestUnread(t *testing.T) {
 	p := launch(t, "loop", "100")
-	sess, err := Attach(p.pid)
+	sess, err := Attach(t.Context(), p.pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sess.Detach()
 	s := sess.(*session)
 	s.look(func() {
-		if err := s.life.Cache.Close(); err != nil {
+		if err := s.objects.Cache.Close(); err != nil {
 			t.Error(err)
 		}
 		clear(s.loop.Procs[p.pid].Modules)

@@ -11,12 +11,11 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/ptracer/ptracer/engine/internal/plant"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
@@ -153,7 +152,7 @@ func uprobeComes(t *testing.T, name string, rung breakpoint.Rung, off arch.Addr)
 	beside(t, p, place, newUprobe(t, p.pid, fixture.Path(t, name), "work", off), patched)
 	detach(t, s)
 	p.lives()
-	clean(t, p.pid, text, caught)
+	isClean(t, p.pid, text, caught)
 	return true
 }
 

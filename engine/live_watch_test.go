@@ -7,14 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/watch"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/guard"
+	"github.com/ptracer/ptracer/engine/internal/watch"
 )
 
 // TestHardware counts by debug registers, in threads that are there and that
@@ -92,7 +91,7 @@ func TestForeignFull(t *testing.T) {
 func TestHardwareCleared(t *testing.T) {
 	p := launch(t, "threads", "4", "3000", "50000")
 	s := attach(t, p.pid)
-	register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Action: Tell})
+	register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Action: ActionTell})
 	p.goOn()
 	poll(t, s, event.Hit)
 	detach(t, s)
@@ -106,13 +105,13 @@ func TestHardwareCleared(t *testing.T) {
 
 // TestWatch waits for writes to and accesses of data.
 func TestWatch(t *testing.T) {
-	for access, least := range map[Access]uint64{Write: 20, ReadWrite: 20} {
+	for access, least := range map[Access]uint64{AccessWrite: 20, AccessReadWrite: 20} {
 		t.Run(fmt.Sprint(access), func(t *testing.T) {
 			p := launch(t, "storm", "plain", "20", "0")
 			s := attach(t, p.pid)
 			// The address of the counter is work's first argument.
 			var addr arch.Addr
-			register(t, s, ProbeSpec{Location: "work", Action: Stop, Args: 1})
+			register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: 1})
 			p.goOn()
 			e := poll(t, s, event.Stopped)
 			addr = arch.Addr(e.Args[0])

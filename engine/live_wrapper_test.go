@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/internal/jump"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
 // TestWrapperGate finds the gate in the syscall() of each libc: a jump, behind which a

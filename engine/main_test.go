@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/engine/internal/jump"
-
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/leak"
 )

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,7 +80,7 @@ func gdbStack(t *testing.T, gdb, at, path string, args []string) (stack []string
 // firstStack is the stack at the first call.
 func firstStack(t *testing.T, at, path string, args []string) (stack []string) {
 	t.Helper()
-	s, err := Start(Command{Path: path, Args: args, NoASLR: true})
+	s, err := Start(context.Background(), Command{Path: path, Args: args, NoASLR: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,7 +21,7 @@ func init() { tracers["traps"] = trapForever }
 // trapForever has traps in a process and its children until it is killed.
 func trapForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid, Options{Follow: true})
+	s, err := Attach(context.Background(), pid, Options{Follow: true})
 	if err == nil {
 		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv), Rung: breakpoint.Slot})
 	}

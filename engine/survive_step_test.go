@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,13 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/engine/internal/jump"
-
-	"github.com/ptracer/ptracer/engine/internal/inproc"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/internal/inproc"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/skip"
@@ -39,9 +38,9 @@ func init() { tracers["once"], tracers["freeze"] = traceOnce, freezeAndDie }
 // trap, and the task stands at the guard's first instruction.
 func freezeAndDie() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err == nil {
-		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv), Rung: breakpoint.Slot, Action: Call, Func: func(Hit) {
+		_, err = s.Register(ProbeSpec{Location: os.Getenv(probesEnv), Rung: breakpoint.Slot, Action: ActionCall, Func: func(Hit) {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}})
@@ -65,7 +64,7 @@ func traceOnce() {
 }
 
 func plantOnce(pid int, where string) error {
-	s, err := Attach(pid)
+	s, err := Attach(context.Background(), pid)
 	if err != nil {
 		return err
 	}
@@ -176,7 +175,7 @@ func (v *steady) check(when string) {
 	v.t.Helper()
 	first := v.hold() // it goes on
 	v.tell('r')
-	s, err := Attach(v.pid)
+	s, err := Attach(context.Background(), v.pid)
 	if err != nil {
 		v.t.Fatalf("%s: %v; it has%s\n%s", when, err, where(v.pid), newLines(v.maps, mapsOf(v.t, v.pid)))
 	}
@@ -203,7 +202,7 @@ func (v *steady) clean(when string) {
 	v.t.Helper()
 	v.hold()
 	defer v.tell('r')
-	clean(v.t, v.pid, v.text, v.caught)
+	isClean(v.t, v.pid, v.text, v.caught)
 	now := mapsOf(v.t, v.pid)
 	if v.where == "work" && now != v.maps || strings.Contains(now, "memfd:ptracer") {
 		v.t.Errorf("%s: mappings that were not there:\n%s", when, newLines(v.maps, now))

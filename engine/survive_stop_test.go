@@ -20,12 +20,12 @@ func stopForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
 	fmt.Println("go")
 	for n := 0; ; n++ {
-		s, err := Attach(pid)
+		s, err := Attach(context.Background(), pid)
 		if err != nil {
 			return
 		}
 		for _, loc := range strings.Split(os.Getenv(probesEnv), " ") {
-			_, _ = s.Register(ProbeSpec{Location: loc, Action: Stop, Pending: true})
+			_, _ = s.Register(ProbeSpec{Location: loc, Action: ActionStop, Pending: true})
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		for e := range s.Events(ctx) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -34,7 +35,7 @@ func cycleForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
 	fmt.Println("go")
 	for n := 0; ; n++ {
-		s, err := Attach(pid, Options{Follow: n%2 == 0})
+		s, err := Attach(context.Background(), pid, Options{Follow: n%2 == 0})
 		if err != nil {
 			if os.Getenv("PTRACER_TEST_VERBOSE") != "" {
 				fmt.Fprintln(os.Stderr, err)
@@ -59,7 +60,7 @@ func latencyForever() {
 	pid, _ := strconv.Atoi(os.Getenv(victimEnv))
 	fmt.Println("go")
 	for n := 0; ; n++ {
-		s, err := Attach(pid, Options{Follow: true})
+		s, err := Attach(context.Background(), pid, Options{Follow: true})
 		if err != nil {
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // ErrFormat is wrapped by errors about files that are no ELF objects, or
@@ -81,8 +82,7 @@ func newObject(r io.ReaderAt, size int64) (*object, error) {
 		return nil, fmt.Errorf("%w: no ELF magic", ErrFormat)
 	}
 	if elf.Class(h[elf.EI_CLASS]) != elf.ELFCLASS64 || elf.Data(h[elf.EI_DATA]) != elf.ELFDATA2LSB {
-		return nil, fmt.Errorf("%w: %v %v, not 64-bit little-endian: %w", ErrFormat,
-			elf.Class(h[elf.EI_CLASS]), elf.Data(h[elf.EI_DATA]), arch.ErrUnsupported)
+		return nil, fmt.Errorf("%w: %w", ErrFormat, failure.Unsupportedf("%v %v, not 64-bit little-endian", elf.Class(h[elf.EI_CLASS]), elf.Data(h[elf.EI_DATA])))
 	}
 	le := binary.LittleEndian
 	o.typ, o.machine = elf.Type(le.Uint16(h[16:])), elf.Machine(le.Uint16(h[18:]))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // ExitKind says how control leaves a function.
@@ -110,7 +111,7 @@ func (f *File) Instructions(isa arch.ISA, fn Function) ([]arch.Addr, error) {
 // overlaps a branch's target behind an instruction that never goes on.
 func (f *File) disassemble(isa arch.ISA, r Range) (code, error) {
 	if r.End < r.Start || r.End-r.Start > maxFunction {
-		return nil, fmt.Errorf("%s: function of %d bytes: %w", f.name, r.End-r.Start, arch.ErrUnsupported)
+		return nil, fmt.Errorf("%s: %w", f.name, failure.Unsupportedf("a function of %d bytes", r.End-r.Start))
 	}
 	b := make([]byte, r.End-r.Start)
 	if err := f.Text(r.Start, b); err != nil {

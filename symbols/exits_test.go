@@ -166,7 +166,7 @@ func TestResolve(t *testing.T) {
 func resolveErrors(t *testing.T, f *File) {
 	for text, want := range map[string]error{
 		"plane": ErrNotFound, "pl?ne": ErrNotFound, "*0": ErrNoText, "plain+1000000": ErrBeyond, "plain+1": ErrInside,
-		"never%return": ErrNoExits, "a.c:12": arch.ErrUnsupported, "helper@0x1": ErrNotFound,
+		"never%return": ErrNoExits, "a.c:12": errors.ErrUnsupported, "helper@0x1": ErrNotFound,
 	} {
 		l, err := ParseLocation(text)
 		if err != nil {

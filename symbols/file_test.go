@@ -287,7 +287,7 @@ func TestOpenErrors(t *testing.T) {
 	for path, want := range map[string]error{
 		write("empty", ""): ErrFormat,
 		write("text", strings.Repeat("hello world\n", 100)):            ErrFormat,
-		write("32", "\x7fELF\x01\x01\x01"+strings.Repeat("\x00", 100)): arch.ErrUnsupported,
+		write("32", "\x7fELF\x01\x01\x01"+strings.Repeat("\x00", 100)): errors.ErrUnsupported,
 		dir:                        ErrFormat,
 		filepath.Join(dir, "gone"): os.ErrNotExist,
 		"/dev/null":                ErrFormat,

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Target is one address that a location means in a file.
@@ -28,12 +29,9 @@ type Target struct {
 
 // Errors that Resolve's errors wrap, beside ErrNotFound.
 var (
-	// ErrNoExits says that a function never ends by an instruction of its own.
-	ErrNoExits = errors.New("no exits")
-	// ErrInside says that an offset is in the middle of an instruction.
-	ErrInside = errors.New("inside an instruction")
-	// ErrBeyond says that an offset is behind the function's end.
-	ErrBeyond = errors.New("beyond the end of the function")
+	ErrNoExits = errors.New("no exits")                       // a function never ends by an instruction of its own
+	ErrInside  = errors.New("inside an instruction")          // an offset is in the middle of one
+	ErrBeyond  = errors.New("beyond the end of the function") // an offset is
 )
 
 // Resolve finds the addresses that l means in f, BINARY aside, by ascending
@@ -47,7 +45,7 @@ var (
 func (l Location) Resolve(f *File, isa arch.ISA) ([]Target, error) {
 	switch {
 	case l.File != "":
-		return nil, fmt.Errorf("%s: locations by source line: %w", l, arch.ErrUnsupported)
+		return nil, failure.Unsupportedf("locations by source line: %s", l)
 	case l.HasAddress:
 		return l.address(f)
 	}

@@ -24,7 +24,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, code []byte) {
 		in, err := ISA.Decode(code, 0x1000)
-		if err != nil && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTruncated) && !errors.Is(err, arch.ErrUnsupported) {
+		if err != nil && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTruncated) && !errors.Is(err, errors.ErrUnsupported) {
 			t.Fatalf("an error of no kind: %v", err)
 		}
 		if err == nil && (in.Len < 1 || in.Len > maxInst || in.Len > len(code)) {
@@ -38,7 +38,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if err != nil {
-			if !errors.Is(err, arch.ErrUnsupported) {
+			if !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("% x is %v: %v", code[:other.Len], other, err)
 			}
 			return

@@ -2,9 +2,9 @@ package amd64
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 const (
@@ -56,7 +56,7 @@ func (isa) SigactionGate(b *arch.Buffer, behind arch.Addr, pid int) error {
 	b.Bytes(0xb8, sysRTSigaction, 0, 0, 0, 0x0f, 0x05) // mov eax, 13; syscall
 	end := b.PC() + jumpLen
 	if !reaches(end, behind) {
-		return fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, behind, b.PC())
+		return failure.Unsupportedf("%v is out of a jump's reach from %v", behind, b.PC())
 	}
 	b.Bytes(opJmp)
 	b.Uint32(uint32(behind - end))
@@ -74,7 +74,7 @@ func (isa) WrapperGate(b *arch.Buffer, aside arch.Addr) error {
 	b.Bytes(0x83, 0xff, sigTrap)        // cmp edi, 5
 	end := b.PC() + 6
 	if !reaches(end, aside) {
-		return fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, aside, b.PC())
+		return failure.Unsupportedf("%v is out of a jump's reach from %v", aside, b.PC())
 	}
 	b.Bytes(0x0f, 0x84) // je aside
 	b.Uint32(uint32(aside - end))

@@ -20,7 +20,7 @@ func TestSigactionGate(t *testing.T) {
 	if got := hex.EncodeToString(b.Code); got != want {
 		t.Errorf("%s\nnot\n%s", got, want)
 	}
-	if err := ISA.SigactionGate(&b, 1<<40, 1); !errors.Is(err, arch.ErrUnsupported) {
+	if err := ISA.SigactionGate(&b, 1<<40, 1); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("out of reach: %v", err)
 	}
 	for code, ok := range map[string]bool{"b80d000000": true, "b80e000000": false, "b80d0000": false, "48c7c00d000000": false} {
@@ -40,7 +40,7 @@ func TestWrapperGate(t *testing.T) {
 	if got := hex.EncodeToString(b.Code); got != want {
 		t.Errorf("%s\nnot\n%s", got, want)
 	}
-	if err := ISA.WrapperGate(&b, 1<<40); !errors.Is(err, arch.ErrUnsupported) {
+	if err := ISA.WrapperGate(&b, 1<<40); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("out of reach: %v", err)
 	}
 	for code, ok := range map[string]bool{"4889f8": true, "89f8": true, "4889f7": false, "48": false} {

@@ -2,9 +2,9 @@ package amd64
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Where leavesRoom bytes below the stack pointer keep what Leaves changes: behind
@@ -29,7 +29,7 @@ func (isa) Leaves(b *arch.Buffer, code []byte, from arch.Addr, inside [][2]arch.
 		b.Uint32(uint32(n))
 		return nil, nil
 	case k != arch.KindJumpIndirect || in.op != opGroup5 || in.reg() != group5Jmp || in.opsize || in.addrsize:
-		return nil, fmt.Errorf("%w: where this jump leads can't be told before", arch.ErrUnsupported)
+		return nil, failure.Unsupportedf("where this jump leads can't be told before")
 	}
 	return leavesIndirect(b, in, code[:in.len], from, inside, n)
 }
@@ -89,7 +89,7 @@ func leavesIndirect(b *arch.Buffer, in inst, code []byte, from arch.Addr, inside
 func loadTarget(b *arch.Buffer, in inst, code []byte, from arch.Addr) error {
 	if !in.memory() {
 		if in.rm() == numRSP && in.rexB() == 0 {
-			return fmt.Errorf("%w: a jump to the stack pointer", arch.ErrUnsupported)
+			return failure.Unsupportedf("a jump to the stack pointer")
 		}
 		b.Bytes(0x48|in.rexB(), 0x8b, 0xc0|in.rm())
 		return nil
@@ -104,7 +104,7 @@ func loadTarget(b *arch.Buffer, in inst, code []byte, from arch.Addr) error {
 		end := b.PC() + 4
 		disp := int64(from) + int64(len(code)) + int64(in.disp) - int64(end)
 		if disp != int64(int32(disp)) {
-			return fmt.Errorf("%w: operand out of reach of the slot", arch.ErrUnsupported)
+			return failure.Unsupportedf("operand out of reach of the slot")
 		}
 		b.Uint32(uint32(disp))
 	case in.rm() == numRSP && in.hasSIB && in.sib&7 == numRSP && in.rexB() == 0:

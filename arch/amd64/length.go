@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // ErrInvalid is wrapped by errors about bytes that are no instruction.
@@ -290,7 +290,7 @@ func vectorFormat(first byte, table opmap, op byte) byte {
 // operands reads what the format says; see formatsOne.
 func (c *cursor) operands(format byte) {
 	if (format == 'j' || format == 'J') && c.narrow() {
-		c.fail(fmt.Errorf("%w: branch of 16 bits: % x", arch.ErrUnsupported, c.code[:c.pos]))
+		c.fail(failure.Unsupportedf("branch of 16 bits: % x", c.code[:c.pos]))
 	}
 	switch format {
 	case '.':

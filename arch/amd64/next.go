@@ -2,9 +2,9 @@ package amd64
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Flags in eflags.
@@ -38,9 +38,9 @@ func (isa) Next(code []byte, at arch.Addr, r *arch.Regs, read arch.Reader) (arch
 	case arch.KindBranch:
 		switch {
 		case in.xbegin():
-			return 0, fmt.Errorf("%w: next of xbegin", arch.ErrUnsupported)
+			return 0, failure.Unsupportedf("next of xbegin")
 		case in.rep != 0 && in.table == mapOne && in.op&0xfe == 0xe0: // with f2, Zen 4 was seen to take loope with ZF clear
-			return 0, fmt.Errorf("%w: next of loop with a repeat prefix", arch.ErrUnsupported)
+			return 0, failure.Unsupportedf("next of loop with a repeat prefix")
 		}
 		if in.taken(r) {
 			return in.target(code, at), nil
@@ -114,9 +114,9 @@ func (in *inst) loops(r *arch.Regs) bool {
 func (in *inst) indirect(next arch.Addr, r *arch.Regs, read arch.Reader) (arch.Addr, error) {
 	switch {
 	case in.reg() == group5CallFar || in.reg() == group5JmpFar:
-		return 0, fmt.Errorf("%w: next of a far jump", arch.ErrUnsupported)
+		return 0, failure.Unsupportedf("next of a far jump")
 	case in.narrow():
-		return 0, fmt.Errorf("%w: next of a branch of 16 bits", arch.ErrUnsupported)
+		return 0, failure.Unsupportedf("next of a branch of 16 bits")
 	case in.mod() == 3:
 		return arch.Addr(r[encoded[in.rm()|in.rexB()<<3]]), nil
 	}
@@ -126,7 +126,7 @@ func (in *inst) indirect(next arch.Addr, r *arch.Regs, read arch.Reader) (arch.A
 // returns is where a near return leads; the others change segments too.
 func (in *inst) returns(r *arch.Regs, read arch.Reader) (arch.Addr, error) {
 	if in.op&0xfe != 0xc2 || in.narrow() {
-		return 0, fmt.Errorf("%w: next of a return that is not near", arch.ErrUnsupported)
+		return 0, failure.Unsupportedf("next of a return that is not near")
 	}
 	return readAddr(read, arch.Addr(r[regRSP]))
 }

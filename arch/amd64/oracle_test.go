@@ -151,7 +151,7 @@ func (l listed) ripTarget() (arch.Addr, bool) {
 // undecided reports whether objdump and the CPU, or the CPUs, are of two minds.
 func (l listed) undecided(in inst, err error) bool {
 	switch {
-	case errors.Is(err, arch.ErrUnsupported): // 16-bit branches differ by vendor
+	case errors.Is(err, errors.ErrUnsupported): // 16-bit branches differ by vendor
 		return strings.Contains(fmt.Sprintf("% x ", l.code), "66 ")
 	case err != nil && bytes.Contains(l.code[:min(4, len(l.code))], []byte{0xf0}): // lock, of nothing
 		return true

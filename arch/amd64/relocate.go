@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Relocate keeps to code that needs no scratch register, no flag and no stack
@@ -62,10 +63,10 @@ func (r *relocation) write() error {
 	case arch.KindSyscall:
 		return r.syscall()
 	case arch.KindTrap:
-		return fmt.Errorf("%w: a trap of the program", arch.ErrUnsupported)
+		return failure.Unsupportedf("a trap of the program")
 	}
 	if r.table == map0F && r.op == 0x01 && r.modrm == 0xd7 {
-		return fmt.Errorf("%w: enclu takes its own address", arch.ErrUnsupported)
+		return failure.Unsupportedf("enclu takes its own address")
 	}
 	if err := r.copy(); err != nil {
 		return err
@@ -102,7 +103,7 @@ func (r *relocation) copy() error {
 func (r *relocation) newDisp(end arch.Addr) (int32, error) {
 	disp := int64(r.next) + int64(r.disp) - int64(end)
 	if !r.addrsize && disp != int64(int32(disp)) {
-		return 0, fmt.Errorf("%w: operand out of reach of the slot", arch.ErrUnsupported)
+		return 0, failure.Unsupportedf("operand out of reach of the slot")
 	}
 	return int32(disp), nil
 }
@@ -158,9 +159,9 @@ func (r *relocation) shortBranch() []byte {
 func (r *relocation) callIndirect() error {
 	switch {
 	case r.reg() == group5CallFar:
-		return fmt.Errorf("%w: far call", arch.ErrUnsupported)
+		return failure.Unsupportedf("far call")
 	case r.narrow():
-		return fmt.Errorf("%w: call of 16 bits", arch.ErrUnsupported)
+		return failure.Unsupportedf("call of 16 bits")
 	case r.usesRSP():
 		return r.callThroughStack()
 	}
@@ -202,11 +203,11 @@ func (r *relocation) callThroughStack() error {
 	indexed := r.mod() != 3 && (r.sib>>3&7 != numRSP || r.rexX() != 0)
 	switch {
 	case r.mod() == 3:
-		return fmt.Errorf("%w: call to the stack pointer", arch.ErrUnsupported)
+		return failure.Unsupportedf("call to the stack pointer")
 	case indexed && r.disp < 0, r.disp < 0 && r.disp > -16:
-		return fmt.Errorf("%w: the return address would overwrite the operand", arch.ErrUnsupported)
+		return failure.Unsupportedf("the return address would overwrite the operand")
 	case r.disp > math.MaxInt32-8:
-		return fmt.Errorf("%w: displacement cannot grow", arch.ErrUnsupported)
+		return failure.Unsupportedf("displacement cannot grow")
 	}
 	r.pushUndone()
 	r.b.Bytes(r.code[:r.modrmAt]...)
@@ -219,7 +220,7 @@ func (r *relocation) callThroughStack() error {
 // instruction itself does.
 func (r *relocation) syscall() error {
 	if r.table == map0F && r.op == 0x34 {
-		return fmt.Errorf("%w: sysenter", arch.ErrUnsupported)
+		return failure.Unsupportedf("sysenter")
 	}
 	r.b.Bytes(r.code...)
 	if r.table == map0F {

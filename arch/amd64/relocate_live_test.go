@@ -228,7 +228,7 @@ func (s *sandbox) check(r *rand.Rand, tr *trial) (supported bool, err error) {
 	want := s.inPlace(tr)
 	for _, at := range []arch.Addr{sandNear + arch.Addr(r.IntN(0x1000)), sandFar + arch.Addr(r.IntN(0x1000))} {
 		got, err := s.inSlot(tr, &want, at)
-		if errors.Is(err, arch.ErrUnsupported) {
+		if errors.Is(err, errors.ErrUnsupported) {
 			continue
 		}
 		if err == nil {
@@ -260,7 +260,7 @@ func (s *sandbox) checkNext(tr *trial, want *state) error {
 	}
 	regs := tr.start.regs
 	got, err := ISA.Next(tr.code, from, &regs, read)
-	if errors.Is(err, arch.ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}
 	if err == nil && uint64(got) != want.regs[regRIP] {
@@ -302,7 +302,7 @@ var liveUnsupported = []string{
 func TestRelocateUnsupported(t *testing.T) {
 	for _, code := range liveUnsupported {
 		b := arch.Buffer{Addr: sandNear}
-		if _, err := ISA.Relocate(&b, []byte(code), from); !errors.Is(err, arch.ErrUnsupported) {
+		if _, err := ISA.Relocate(&b, []byte(code), from); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("% x: %v", code, err)
 		}
 	}

@@ -42,7 +42,7 @@ func TestRelocateGolden(t *testing.T) {
 		if err == nil {
 			got = fmt.Sprintf("% x; %s", b.Code, fixesText(slot.Fixes))
 			checkFixes(t, b.Code, slot)
-		} else if !errors.Is(err, arch.ErrUnsupported) {
+		} else if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("% x: %v", c.code, err)
 		}
 		if !strings.HasPrefix(got, c.want) {

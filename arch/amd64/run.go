@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // jumpLen is the length of jmp rel32.
@@ -18,7 +19,7 @@ func (isa) MaxJump() int { return jumpLen }
 func (isa) Jump(_ []byte, from, to arch.Addr) ([]byte, error) {
 	end := from + jumpLen
 	if !reaches(end, to) {
-		return nil, fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, to, from)
+		return nil, failure.Unsupportedf("%v is out of a jump's reach from %v", to, from)
 	}
 	b := make([]byte, jumpLen)
 	b[0] = opJmp
@@ -41,13 +42,13 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 		last := got+in.len >= n || ends(d.Kind) && padding(code[got+in.len:], n-got-in.len)
 		switch {
 		case d.Kind == arch.KindTrap, d.Kind == arch.KindSyscall:
-			return nil, fmt.Errorf("%w: a system call or trap would be displaced", arch.ErrUnsupported)
+			return nil, failure.Unsupportedf("a system call or trap would be displaced")
 		case !last && d.Kind != arch.KindOther && d.Kind != arch.KindNop && !in.branchesOut():
-			return nil, fmt.Errorf("%w: a jump, call or return %d bytes in, with %d to be displaced", arch.ErrUnsupported, got, n)
+			return nil, failure.Unsupportedf("a jump, call or return %d bytes in, with %d to be displaced", got, n)
 		case in.table == mapOne && !in.vector && (in.op == 0x9c || in.op == 0x9d):
-			return nil, fmt.Errorf("%w: flags are pushed or popped, which a task that is stepped shows", arch.ErrUnsupported)
+			return nil, failure.Unsupportedf("flags are pushed or popped, which a task that is stepped shows")
 		case got > 0 && d.Kind == arch.KindBranch && in.xbegin():
-			return nil, fmt.Errorf("%w: a transaction begins %d bytes in", arch.ErrUnsupported, got)
+			return nil, failure.Unsupportedf("a transaction begins %d bytes in", got)
 		}
 		d.Faults, d.Follows = !in.harmless(d.Kind), read.follow(&in)
 		list = append(list, d)
@@ -57,7 +58,7 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 	}
 	for _, d := range list {
 		if d.Kind == arch.KindBranch && d.Target > at && d.Target < at+arch.Addr(got) {
-			return nil, fmt.Errorf("%w: a branch in it leads to what would be displaced with it", arch.ErrUnsupported)
+			return nil, failure.Unsupportedf("a branch in it leads to what would be displaced with it")
 		}
 	}
 	return list, nil
@@ -96,7 +97,7 @@ func (r *relocation) branchOut() error {
 	target, long := r.target(r.code, r.from), r.longBranch()
 	end := r.b.PC() + arch.Addr(len(long)+4)
 	if !reaches(end, target) {
-		return fmt.Errorf("%w: a branch's target out of reach of the slot", arch.ErrUnsupported)
+		return failure.Unsupportedf("a branch's target out of reach of the slot")
 	}
 	r.b.Bytes(long...)
 	r.b.Uint32(uint32(target - end))
@@ -185,7 +186,7 @@ func opcodes(ranges ...byte) (set [256]bool) {
 
 func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.Inst, before func(i int) error) (arch.Slot, error) {
 	if len(run) == 0 {
-		return arch.Slot{}, fmt.Errorf("%w: no instruction", arch.ErrUnsupported)
+		return arch.Slot{}, failure.Unsupportedf("no instruction")
 	}
 	w := slotWriter{b: b, start: len(b.Code)}
 	for i, at := 0, 0; i < len(run); i++ {

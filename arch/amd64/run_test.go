@@ -80,7 +80,7 @@ func TestRun(t *testing.T) {
 func TestJump(t *testing.T) {
 	for to, ok := range map[arch.Addr]bool{0x1000: true, 0x1005 + 1<<31 - 1: true, 0x1005 + 1<<31: false} {
 		b, err := ISA.Jump(nil, 0x1000, to)
-		if ok != (err == nil) || err != nil && !errors.Is(err, arch.ErrUnsupported) {
+		if ok != (err == nil) || err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			t.Fatalf("to %v: %v", to, err)
 		}
 		if in, err := ISA.Decode(append(b, 0x90), 0x1000); ok && (err != nil || in.Target != to || in.Len != ISA.JumpLen()) {
@@ -148,7 +148,7 @@ func (s *sandbox) checkRun(r *rand.Rand, base *arch.Regs, text []byte, list []ar
 	tr.start.regs[regEFlags] &^= 1 << 18
 	b := arch.Buffer{Addr: sandNear + arch.Addr(r.IntN(0x1000))}
 	slot, err := ISA.RelocateRun(&b, code, from, list, nil)
-	if errors.Is(err, arch.ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) {
 		return nil // an operand out of reach
 	}
 	if err != nil {

@@ -1,9 +1,8 @@
 package arm64
 
 import (
-	"fmt"
-
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // LoadsNumber implements arch.ISA: movz w8 or x8, #nr.
@@ -56,7 +55,7 @@ func (isa) SigactionGate(b *arch.Buffer, behind arch.Addr, pid int) error {
 	b.Uint32(svc)
 	delta := int64(behind - b.PC())
 	if delta < -branchReach || delta >= branchReach {
-		return fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, behind, b.PC())
+		return failure.Unsupportedf("%v is out of a jump's reach from %v", behind, b.PC())
 	}
 	b.Uint32(encBranch(delta))
 	restore()
@@ -76,7 +75,7 @@ func (isa) WrapperGate(b *arch.Buffer, aside arch.Addr) error {
 	b.Uint32(0x54000041) // b.ne on
 	delta := int64(aside - b.PC())
 	if delta < -branchReach || delta >= branchReach {
-		return fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, aside, b.PC())
+		return failure.Unsupportedf("%v is out of a jump's reach from %v", aside, b.PC())
 	}
 	b.Uint32(encBranch(delta))
 	return nil

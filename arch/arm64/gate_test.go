@@ -44,7 +44,7 @@ func TestSigactionGate(t *testing.T) {
 	if w := binary.LittleEndian.Uint32(b.Code[len(b.Code)-4:]); w != 0x910143ff { // add sp, sp, #80
 		t.Errorf("ends with %08x", w)
 	}
-	if err := ISA.SigactionGate(&b, 1<<40, 1); !errors.Is(err, arch.ErrUnsupported) {
+	if err := ISA.SigactionGate(&b, 1<<40, 1); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("out of reach: %v", err)
 	}
 	for code, ok := range map[string]bool{"c81080d2": true, "c8108052": true, "e81080d2": false, "c810": false} {
@@ -64,7 +64,7 @@ func TestWrapperGate(t *testing.T) {
 	if got := hex.EncodeToString(b.Code); got != want {
 		t.Errorf("%s\nnot\n%s", got, want)
 	}
-	if err := ISA.WrapperGate(&b, 1<<40); !errors.Is(err, arch.ErrUnsupported) {
+	if err := ISA.WrapperGate(&b, 1<<40); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("out of reach: %v", err)
 	}
 	for code, ok := range map[string]bool{"e803002a": true, "e80300aa": true, "e003012a": false} {

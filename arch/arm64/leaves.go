@@ -1,9 +1,8 @@
 package arm64
 
 import (
-	"fmt"
-
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 func (isa) Leaves(b *arch.Buffer, code []byte, from arch.Addr, inside [][2]arch.Addr, n int) ([]arch.Fix, error) {
@@ -20,7 +19,7 @@ func (isa) Leaves(b *arch.Buffer, code []byte, from arch.Addr, inside [][2]arch.
 		leavesIndirect(b, w>>5&31, inside, n)
 		return nil, nil
 	}
-	return nil, fmt.Errorf("%w: where this jump leads can't be told before", arch.ErrUnsupported)
+	return nil, failure.Unsupportedf("where this jump leads can't be told before")
 }
 
 // leavesIndirect compares where br leads with the ranges. Below the stack pointer

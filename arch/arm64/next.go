@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // userMask takes the pointer authentication code off a user address: it lies
@@ -13,7 +14,7 @@ import (
 // to an address that faults instead.
 const userMask = 1<<48 - 1
 
-var errEnd = fmt.Errorf("%w: nothing is executed after it", arch.ErrUnsupported)
+var errEnd = failure.Unsupportedf("nothing is executed after it")
 
 // Next follows conditions and registers. A system call's next instruction is
 // the one behind it, but for rt_sigreturn, whose frame says it.

@@ -133,7 +133,7 @@ func TestNextSigreturn(t *testing.T) {
 
 func TestNextErrors(t *testing.T) {
 	for _, w := range []uint32{trap, 0, 0xd4400000} {
-		if _, err := ISA.Next(bytesOf(w), 0, &arch.Regs{}, noMemory); !errors.Is(err, arch.ErrUnsupported) {
+		if _, err := ISA.Next(bytesOf(w), 0, &arch.Regs{}, noMemory); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%08x: %v", w, err)
 		}
 	}

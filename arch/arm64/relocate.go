@@ -6,14 +6,15 @@ import (
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 var (
-	errReach  = fmt.Errorf("%w: out of reach of a branch", arch.ErrUnsupported)
-	errTrap   = fmt.Errorf("%w: the program's own trap", arch.ErrUnsupported)
-	errSelf   = fmt.Errorf("%w: calls through the register that gets the return address", arch.ErrUnsupported)
-	errSigned = fmt.Errorf("%w: authenticates its own address", arch.ErrUnsupported)
-	errCopy   = fmt.Errorf("%w: must stand behind the start of its memory copy", arch.ErrUnsupported)
+	errReach  = failure.Unsupportedf("out of reach of a branch")
+	errTrap   = failure.Unsupportedf("the program's own trap")
+	errSelf   = failure.Unsupportedf("calls through the register that gets the return address")
+	errSigned = failure.Unsupportedf("authenticates its own address")
+	errCopy   = failure.Unsupportedf("must stand behind the start of its memory copy")
 	errCell   = errors.New("slot is not at a multiple of 4")
 )
 

@@ -94,7 +94,7 @@ func TestRelocateErrors(t *testing.T) {
 	} {
 		b := &arch.Buffer{Addr: tt.slot - 4, Code: make([]byte, 4)}
 		_, err := ISA.Relocate(b, bytesOf(tt.word), testFrom)
-		if !errors.Is(err, tt.want) || !errors.Is(err, arch.ErrUnsupported) || len(b.Code) != 4 {
+		if !errors.Is(err, tt.want) || !errors.Is(err, errors.ErrUnsupported) || len(b.Code) != 4 {
 			t.Errorf("%s: %v, %d bytes", tt.text, err, len(b.Code))
 		}
 	}
@@ -224,7 +224,7 @@ func checkSlot(w uint32, from arch.Addr, regs arch.Regs) error {
 	b := &arch.Buffer{Addr: from + 0x123450}
 	slot, err := ISA.Relocate(b, bytesOf(w), from)
 	if err != nil {
-		if !errors.Is(err, arch.ErrUnsupported) || len(b.Code) != 0 {
+		if !errors.Is(err, errors.ErrUnsupported) || len(b.Code) != 0 {
 			return fmt.Errorf("%d bytes, %w", len(b.Code), err)
 		}
 		return nil

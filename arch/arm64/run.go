@@ -2,9 +2,9 @@ package arm64
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 func (isa) JumpLen() int { return instLen }
@@ -17,7 +17,7 @@ func (isa) Jump(code []byte, from, to arch.Addr) ([]byte, error) {
 	}
 	delta := int64(to - from - arch.Addr(len(b)))
 	if delta < -branchReach || delta >= branchReach || delta%instLen != 0 {
-		return nil, fmt.Errorf("%w: %v is out of a jump's reach from %v", arch.ErrUnsupported, to, from)
+		return nil, failure.Unsupportedf("%v is out of a jump's reach from %v", to, from)
 	}
 	return binary.LittleEndian.AppendUint32(b, encBranch(delta)), nil
 }
@@ -39,9 +39,9 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 	}
 	switch {
 	case n > most*instLen:
-		return nil, fmt.Errorf("%w: %d bytes to be displaced", arch.ErrUnsupported, n)
+		return nil, failure.Unsupportedf("%d bytes to be displaced", n)
 	case most > 1 && landingPad(code[instLen:]):
-		return nil, fmt.Errorf("%w: two landing pads of indirect branches", arch.ErrUnsupported)
+		return nil, failure.Unsupportedf("two landing pads of indirect branches")
 	}
 	return list, nil
 }
@@ -51,7 +51,7 @@ func one(code []byte, i int, at arch.Addr) (arch.Inst, error) {
 	off := min(i*instLen, len(code))
 	in, err := isa{}.Decode(code[off:], at+arch.Addr(off))
 	if err == nil && (in.Kind == arch.KindTrap || in.Kind == arch.KindSyscall) {
-		err = fmt.Errorf("%w: a system call or trap would be displaced", arch.ErrUnsupported)
+		err = failure.Unsupportedf("a system call or trap would be displaced")
 	}
 	if err == nil {
 		w, _ := word(code[off:], 0)
@@ -113,7 +113,7 @@ func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.I
 		for i := range len(run) - 1 {
 			w, err := word(code, from)
 			if form := classify(w); err != nil || form != formOther && form != formNop {
-				return arch.Slot{}, fmt.Errorf("%w: %08x in a run", arch.ErrUnsupported, w)
+				return arch.Slot{}, failure.Unsupportedf("%08x in a run", w)
 			}
 			if err := before(i); err != nil {
 				return arch.Slot{}, err

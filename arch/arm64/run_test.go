@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 		0xd4000001: false, // svc
 	} {
 		list, err := ISA.Run(code32(w), 0x1000, ISA.JumpLen())
-		if ok != (err == nil) || err != nil && !errors.Is(err, arch.ErrUnsupported) {
+		if ok != (err == nil) || err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%08x: %v", w, err)
 		}
 		if err != nil {
@@ -44,7 +44,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%08x: %+v", w, slot)
 		}
 	}
-	if _, err := ISA.Run(code32(0xd503201f, 0xd503201f), 0, 8); !errors.Is(err, arch.ErrUnsupported) {
+	if _, err := ISA.Run(code32(0xd503201f, 0xd503201f), 0, 8); !errors.Is(err, errors.ErrUnsupported) {
 		t.Error(err)
 	}
 	if _, err := ISA.Run([]byte{1}, 0, 4); err == nil {
@@ -83,7 +83,7 @@ func TestRunPad(t *testing.T) {
 				t.Errorf("%08x: %+v", pad, f)
 			}
 		}
-		if _, err := ISA.Run(code32(pad, 0xd503245f), 0, 4); !errors.Is(err, arch.ErrUnsupported) {
+		if _, err := ISA.Run(code32(pad, 0xd503245f), 0, 4); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%08x: two pads: %v", pad, err)
 		}
 		if _, err := ISA.Run(code[:4], 0, 4); err == nil {

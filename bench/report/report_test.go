@@ -154,7 +154,7 @@ func TestSVG(t *testing.T) {
 		t.Fatal(err)
 	}
 	for d := xml.NewDecoder(&b); ; {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)

@@ -68,7 +68,7 @@ func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions,
 		return fmt.Errorf("process %d: %w", pid, errNobody)
 	}
 	d.Name = "ptracer aside"
-	s, err := d.Attach(pid)
+	s, err := d.Attach(context.Background(), pid)
 	if err != nil {
 		return err
 	}

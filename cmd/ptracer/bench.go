@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -155,13 +152,6 @@ func (o *benchOptions) report(stderr io.Writer, measure func(context.Context, be
 	}
 	defer f.Close()
 	return benchreport.Read(f)
-}
-
-// untilSignal is a context that a signal ends which ends programs. One that was
-// ignored when we came stays so (nohup).
-func untilSignal() (context.Context, context.CancelFunc) {
-	list := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
-	return signal.NotifyContext(context.Background(), slices.DeleteFunc(list, signal.Ignored)...)
 }
 
 // write writes the report in the way that was asked for.

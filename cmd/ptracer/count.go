@@ -78,7 +78,7 @@ func count(opt *options, open opener, stderr io.Writer) error {
 	}
 	specs := make([]engine.ProbeSpec, len(opt.locations))
 	for i, l := range opt.locations {
-		specs[i] = engine.ProbeSpec{Location: l, Action: engine.Count}
+		specs[i] = engine.ProbeSpec{Location: l, Action: engine.ActionCount}
 	}
 	life := func(*event.Event) {}
 	if opt.verbose {

@@ -42,7 +42,7 @@ func (j *job) toEntry() (stands bool) {
 		resume()
 		return false
 	}
-	spec := engine.ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(entry)), PID: j.child, Action: engine.Stop}
+	spec := engine.ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(entry)), PID: j.child, Action: engine.ActionStop}
 	if j.opt.method.Rung == breakpoint.Hardware {
 		spec.Rung = breakpoint.Hardware // not a byte of the program is to change
 	}

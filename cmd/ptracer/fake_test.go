@@ -41,7 +41,7 @@ func newFake() *fake {
 
 // opener gives the fake to a verb; child is the process of a command.
 func (f *fake) opener(child int) opener {
-	return func(*options, engine.Options) (engine.Session, int, error) { return f, child, nil }
+	return func(context.Context, *options, engine.Options) (engine.Session, int, error) { return f, child, nil }
 }
 
 func (f *fake) note(format string, args ...any) {

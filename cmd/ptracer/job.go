@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -58,7 +60,7 @@ const (
 
 // opener starts or attaches what options name; tests have one of their own.
 // child is the process of the command, 0 where there is none.
-type opener func(*options, engine.Options) (sess engine.Session, child int, err error)
+type opener func(context.Context, *options, engine.Options) (sess engine.Session, child int, err error)
 
 // startJob attaches or starts, plants the probes, and lets a command run. What
 // is known to be found nowhere is an error, before the command's own code runs.
@@ -89,7 +91,12 @@ func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle fun
 }
 
 func (j *job) start(open opener) error {
-	sess, child, err := open(j.opt, engine.Options{Follow: j.opt.follow, Life: true, Resident: j.opt.resident})
+	ctx, stop := untilSignal()
+	defer stop()
+	sess, child, err := open(ctx, j.opt, engine.Options{Follow: j.opt.follow, Life: true, Resident: j.opt.resident})
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("a signal came before the program was traced: %w", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -110,16 +117,16 @@ func (j *job) start(open opener) error {
 }
 
 // open is the opener of the real thing.
-func open(opt *options, eo engine.Options) (engine.Session, int, error) {
+func open(ctx context.Context, opt *options, eo engine.Options) (engine.Session, int, error) {
 	if len(opt.command) > 0 {
-		sess, err := engine.Start(engine.Command{Path: opt.command[0], Args: opt.command[1:],
+		sess, err := engine.Start(ctx, engine.Command{Path: opt.command[0], Args: opt.command[1:],
 			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, eo)
 		if err != nil {
 			return nil, 0, startFailure(opt.command[0], err)
 		}
 		return sess, sess.Processes()[0], nil
 	}
-	sess, err := attach(opt, eo)
+	sess, err := attach(ctx, opt, eo)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -136,15 +143,21 @@ func open(opt *options, eo engine.Options) (engine.Session, int, error) {
 // middle of everything; caught, it is an error of a write.
 func catch() chan os.Signal {
 	c := make(chan os.Signal, 4)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			signal.Notify(c, s)
-		}
-	}
+	signal.Notify(c, endings()...)
 	if !signal.Ignored(syscall.SIGPIPE) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 	return c
+}
+
+// endings are those of these signals; SIGKILL, which has no effect, for an empty list means all.
+func endings() []os.Signal {
+	return slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL}, signal.Ignored)
+}
+
+// untilSignal is a context that such a signal ends.
+func untilSignal() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), endings()...)
 }
 
 // plant registers all probes and lets the command run.

@@ -183,7 +183,9 @@ func hostileSession() *named {
 	return &named{fake: f}
 }
 
-func (n *named) open(*options, engine.Options) (engine.Session, int, error) { return n, 0, nil }
+func (n *named) open(context.Context, *options, engine.Options) (engine.Session, int, error) {
+	return n, 0, nil
+}
 
 func (n *named) Symbolize(int, arch.Addr) (engine.Symbol, bool) {
 	return engine.Symbol{Binary: hostile, Path: hostile, Function: hostile + ";"}, true

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,9 @@ import (
 // sourced is a session whose functions have names of C++.
 type sourced struct{ *named }
 
-func (s sourced) open(*options, engine.Options) (engine.Session, int, error) { return s, 0, nil }
+func (s sourced) open(context.Context, *options, engine.Options) (engine.Session, int, error) {
+	return s, 0, nil
+}
 
 func (s sourced) Symbolize(_ int, at arch.Addr) (engine.Symbol, bool) {
 	return engine.Symbol{Binary: "shop", Function: map[arch.Addr]string{1: "_ZN4shop4Cart3addEi"}[at]}, true

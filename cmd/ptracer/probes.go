@@ -70,7 +70,7 @@ func probes(opt *options, summary bool, open opener, stdout, stderr io.Writer) e
 	}
 	specs := make([]engine.ProbeSpec, len(opt.locations))
 	for i, l := range opt.locations {
-		specs[i] = engine.ProbeSpec{Location: l, Action: engine.Count}
+		specs[i] = engine.ProbeSpec{Location: l, Action: engine.ActionCount}
 	}
 	j, err := startJob(opt, open, stderr, specs, func(*event.Event) {})
 	if err != nil {

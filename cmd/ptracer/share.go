@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,19 +22,19 @@ const systemSocket = "/run/ptracer/socket"
 
 // attach attaches to the first of a verb's processes, by a server that others can
 // share, which may have to be started; what a server can't do is done directly.
-func attach(opt *options, eo engine.Options) (engine.Session, error) {
+func attach(ctx context.Context, opt *options, eo engine.Options) (engine.Session, error) {
 	pid := opt.pids[0]
 	if opt.direct || opt.resident || opt.where == handler.Kernel {
-		s, err := engine.Attach(pid, eo)
+		s, err := engine.Attach(ctx, pid, eo)
 		return s, sharedError(pid, err)
 	}
 	d := serverOf(pid)
 	d.Name, d.Start = opt.name, startServer
-	s, err := d.Attach(pid, eo)
+	s, err := d.Attach(ctx, pid, eo)
 	var unreachable *noServer
 	if errors.As(err, &unreachable) {
 		say(os.Stderr, "%v: no other tracer can share the process", err)
-		return engine.Attach(pid, eo)
+		return engine.Attach(ctx, pid, eo)
 	}
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,7 +87,7 @@ func TestDistinct(t *testing.T) {
 	exit := at(2, "a:f%return", 1, 1, 16, 5)
 	exit.Exit = true
 	failed := at(3, "a:f", 1, 1, 16, 0)
-	failed.Err = breakpoint.ErrUnsupported
+	failed.Err = errors.ErrUnsupported
 	for name, c := range map[string]struct {
 		places []engine.Placement
 		globs  []event.ProbeID

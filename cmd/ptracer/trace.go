@@ -71,7 +71,7 @@ func trace(opt *options, args int, open opener, stderr io.Writer) error {
 			return usage("%w", err)
 		}
 		shows[i] = sh
-		specs[i] = engine.ProbeSpec{Location: loc, Action: engine.Tell, Args: sh.count(), Strings: sh.strings()}
+		specs[i] = engine.ProbeSpec{Location: loc, Action: engine.ActionTell, Args: sh.count(), Strings: sh.strings()}
 	}
 	out, err := openOutput(opt.output, stderr)
 	if err != nil {

@@ -4,27 +4,30 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Why a process can't be attached.
+// Why a process can't be attached. Where the kernel does not permit it, the error is an
+// fs.ErrPermission, too.
 var (
 	ErrTraced     = errors.New("already traced")
 	ErrCycle      = errors.New("it traces ptracer, directly or through others")
 	ErrSelf       = errors.New("it is this process itself")
 	ErrKernel     = errors.New("it is a kernel thread")
 	ErrZombie     = errors.New("it has ended and waits for its parent (zombie)")
-	ErrYama       = errors.New("forbidden by Yama (kernel.yama.ptrace_scope)")
-	ErrOtherUser  = errors.New("it runs as another user")
-	ErrCapability = errors.New("it has capabilities that ptracer lacks")
-	ErrUndumpable = errors.New("it is not dumpable (set-uid, or by prctl)")
-	ErrNamespace  = errors.New("it runs in another user namespace")
+	ErrYama       = failure.Kind("forbidden by Yama (kernel.yama.ptrace_scope)", fs.ErrPermission)
+	ErrOtherUser  = failure.Kind("it runs as another user", fs.ErrPermission)
+	ErrCapability = failure.Kind("it has capabilities that ptracer lacks", fs.ErrPermission)
+	ErrUndumpable = failure.Kind("it is not dumpable (set-uid, or by prctl)", fs.ErrPermission)
+	ErrNamespace  = failure.Kind("it runs in another user namespace", fs.ErrPermission)
 	ErrWaited     = errors.New("this process waits for it already, and would get its stops")
-	ErrMachine    = errors.New("not of this CPU's instruction set")
+	ErrMachine    = failure.Kind("not of this CPU's instruction set", errors.ErrUnsupported)
 	ErrResident   = errors.New("there are resident probes in it")
 	ErrFollowed   = errors.New("ptracer itself is being traced, and its children with it")
 )
@@ -141,7 +144,7 @@ func Explain(pid int, err error) error {
 	if errors.Is(err, ptrace.ErrGone) {
 		return &Error{pid, ptrace.ErrGone, "it ended meanwhile", ""}
 	}
-	if !errors.Is(err, ptrace.ErrNotPermitted) && !errors.Is(err, os.ErrPermission) {
+	if !errors.Is(err, ptrace.ErrNotPermitted) {
 		return &Error{PID: pid, Reason: err}
 	}
 	st, e := procfs.ReadStatus(pid)

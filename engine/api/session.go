@@ -1,5 +1,6 @@
-// Package api is a session as its clients see it: its interfaces, what they ask for, and what they
-// are told. Package engine has the local session; package client of the arbiter that of a server.
+// Package api is a session as its clients see it: the interfaces, what clients ask for, and what
+// they are told. Package engine implements it for a session of this program, engine/arbiter/client
+// for a session of a server. The package has no code that traces.
 package api
 
 import (
@@ -13,8 +14,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// Session is a set of processes traced together. Its parts are interfaces of their own: a
-// function takes the one that it needs.
+// Session is a set of processes that are traced together. Its parts are interfaces of their own: a
+// function takes the part that it needs.
 type Session interface {
 	Processes
 	Probes
@@ -23,151 +24,149 @@ type Session interface {
 	Tasks
 	Memory
 
-	// Done is closed when the session has ended: all processes are gone or let go.
+	// Done returns a channel that is closed when the session has ended: all its processes have
+	// ended or are let go.
 	Done() <-chan struct{}
-	// Stats are the session's own counters.
+	// Stats returns the session's own counters.
 	Stats() Stats
 
-	// Leave ends the session as Detach does, but what works without a tracer
-	// stays in the process: probes that are jumps, and handlers in it, for
-	// OpenResident to read. The others are gone; their Placements have an error
-	// that says why. That nothing can stay is an error. Options.Resident must be
-	// set.
+	// Leave ends the session as Detach does, but leaves in the process what works without a tracer:
+	// probes that are jumps, and their handlers. OpenResident reads them. The other probes are
+	// taken out, and their Placements have an error that says why. It is an error if nothing can
+	// stay. Options.Resident must be set.
 	Leave() error
-	// Detach removes all that ptracer has put into the processes and lets them go on.
+	// Detach takes out of all processes what ptracer has put into them, and lets them go on.
 	Detach() error
-	// Kill ends the processes started by this session and detaches the others.
+	// Kill kills the processes that this session has started and detaches from the others.
 	Kill() error
 }
 
 // Processes are the processes of a session.
 type Processes interface {
-	// Processes lists the processes traced now.
+	// Processes returns the ids of the processes that are traced now, or lent.
 	Processes() []int
-	// AddProcess attaches to one more process, all its tasks.
+	// AddProcess attaches to all tasks of one more process.
 	AddProcess(pid int) error
-	// RemoveProcess takes all that ptracer has put into a process out of it and lets it
-	// go on untraced, with those that share its memory. The session ends with
-	// its last process.
+	// RemoveProcess takes out of a process what ptracer has put into it and lets it go on untraced,
+	// with the processes that share its memory. The session ends with its last process.
 	RemoveProcess(pid int) error
-	// Follow says whether children that a process makes from now on are traced,
-	// too; theirs follow it in that.
+	// Follow sets whether children that a process makes from now on are traced, too. Children
+	// inherit the setting.
 	Follow(pid int, on bool) error
-	// StepAside lets another tracer have a process: it is let go, and traced again
-	// when that one has gone, or no tracer has come within wait. Its code is as in the
-	// file meanwhile, and nothing is counted, unless jumps are to be kept. Tasks that
-	// are kept stopped go on. An event.Aside and an event.Back are told; in between
-	// requests about the process are answered by ErrAside, but for this one, which
-	// says anew how long to wait for a tracer. A wait of 0 only ends one.
+	// StepAside lends a process to another tracer. The session lets the process go, and traces it
+	// again when the other tracer has gone, or when none has come within wait. Meanwhile the code
+	// is that of the file and nothing is counted, unless KeepJumps is set. Tasks that were kept
+	// stopped go on. An event.Aside is told at the beginning and an event.Back at the end. In
+	// between requests about the process fail with ErrAside. Another StepAside sets anew how long
+	// to wait; a wait of 0 ends the wait.
 	StepAside(pid int, wait time.Duration, opts ...AsideOptions) error
-	// Exit tells how a process of the session ended.
+	// Exit returns how a process of the session ended, if that is known.
 	Exit(pid int) (Exit, bool)
-	// ISA is the instruction set of a process.
+	// ISA returns the instruction set of the session's processes.
 	ISA() arch.ISA
 }
 
 // Probes are the probes of a session, and what they count.
 type Probes interface {
-	// Register plants a probe in every process of the session where its
-	// location is found, and in libraries, programs and children that come
-	// later. A location that is found nowhere is an error that wraps
-	// symbols.ErrNotFound, unless ProbeSpec.Pending is set.
+	// Register plants a probe in every process of the session in which its location is found, and
+	// in libraries, programs and children that come later. If the location is found nowhere, the
+	// error wraps symbols.ErrNotFound, unless ProbeSpec.Pending is set.
 	Register(ProbeSpec) (event.ProbeID, error)
-	// Unregister takes a probe out again; what it counted stays readable.
+	// Unregister takes a probe out. What it has counted stays readable.
 	Unregister(event.ProbeID) error
-	// Forget releases the memory of an unregistered probe. Hits and Placements no longer
-	// work for it.
-	Forget(event.ProbeID) error
-	// Begin has probes count from one moment on, which it returns (see Now): what they
-	// were hit, and what their handlers have found out, before that is forgotten; not
-	// their records and events, which have their own time. All tasks that come to the
-	// probes stand meanwhile.
+	// Release gives back the memory of an unregistered probe. Hits and Placements no longer work for
+	// it.
+	Release(event.ProbeID) error
+	// Begin makes probes count from one moment on, which it returns in ns (see Now). What they and
+	// their handlers have counted before is forgotten. Records and events are not: they have their
+	// own time. All tasks that can come to the probes stand meanwhile.
 	Begin(ids ...event.ProbeID) (at int64, err error)
-	// Finish is Unregister for several probes at one moment, which it returns.
+	// Finish unregisters several probes at one moment, which it returns in ns.
 	Finish(ids ...event.ProbeID) (at int64, err error)
-	// Hits is how often a probe was hit so far, in all processes; 0 for one that is Held.
+	// Hits returns how often a probe was hit so far, in all processes. It is 0 for a probe that is
+	// Held.
 	Hits(event.ProbeID) uint64
-	// Placements lists where a probe is (or, once unregistered, was) planted,
-	// by process and address, with its hits. 0 lists all probes.
+	// Placements returns where a probe is, or was when it was unregistered, with the hits of each
+	// placement. 0 stands for all probes.
 	Placements(event.ProbeID) []Placement
 }
 
 // Handlers are the handlers that a session runs at its probes.
 type Handlers interface {
-	// OpenHandler makes a handler ready for probes of this session. It must be
-	// closed, at the session's end at the latest.
+	// OpenHandler makes a handler ready for probes of this session. The caller must close it, at
+	// the session's end at the latest.
 	OpenHandler(HandlerSpec) (Handler, error)
-	// RunHandler runs a handler once, on a stopped task, with the given
-	// arguments in the place of a function's.
+	// RunHandler runs a handler once, on a stopped task. args stand for a function's arguments;
+	// without any the task's own are used.
 	RunHandler(spec HandlerSpec, tid int, args ...uint64) (Run, error)
 }
 
 // Events are what a session tells.
 type Events interface {
-	// Poll waits for the next event. At the end of the session, when all that
-	// happened has been told, it returns ErrEnded.
+	// Poll returns the next event, and waits for it. When the session has ended and all events have
+	// been told, the error is ErrEnded.
 	Poll(context.Context) (event.Event, error)
 	// Events iterates over Poll until the session ends or ctx is done.
 	Events(context.Context) iter.Seq[event.Event]
 }
 
-// Tasks are the threads of a session's processes: stopped, looked at, and let go.
+// Tasks are the threads of a session's processes.
 type Tasks interface {
-	// Tasks lists the tasks of a process.
+	// Tasks returns the tasks of a process.
 	Tasks(pid int) ([]Task, error)
 	// Interrupt stops all tasks of a process and returns when they stand.
 	Interrupt(pid int) error
-	// InterruptTask stops one task and returns when it stands; the others go on.
+	// InterruptTask stops one task and returns when it stands. The other tasks go on.
 	InterruptTask(tid int) error
-	// Resume lets a stopped task, or with a process id all of a process's
-	// stopped tasks, go on.
+	// Resume lets a stopped task go on. With a process's id it lets all stopped tasks of the
+	// process go on.
 	Resume(id int) error
-	// ResumeTask lets one stopped task go on, also one whose id is its process's.
-	// With ok it does so only if ok says so, which is asked when no stop is being
-	// decided, on the session's thread: for callers that count on whose behalf a task
-	// stands. It may call no method of the Session.
+	// ResumeTask lets one stopped task go on, also one that has its process's id. If ok is not nil,
+	// the task goes on only if ok returns true. ok is called on the session's thread while no stop
+	// is decided, and may call no method of the Session: it is for callers that count the clients
+	// for which a task stands.
 	ResumeTask(tid int, ok func() bool) error
-	// Step has a stopped task execute one instruction, and stand again: behind it,
-	// at a probe there that stops, or where it is about to get a signal
-	// (Task.Signal), which it gets when it goes on: the signal's handler is not
-	// stepped into. Other tasks are as they were.
+	// Step makes a stopped task execute one instruction and stand again. The task stands behind the
+	// instruction, at a probe there that stops, or where it is about to get a signal (Task.Signal):
+	// it gets the signal when it goes on, and the signal's handler is not stepped into. Other tasks
+	// stay as they are.
 	Step(tid int) error
 	// Signal sends a signal to a process, or to a task that is not its first.
 	Signal(id, signal int) error
 	// DropSignal takes away the signal that a stopped task is about to get.
 	DropSignal(tid int) error
-	// Registers reads a stopped task's registers as the program has them.
+	// Registers returns a stopped task's registers as the program has them.
 	Registers(tid int) (arch.Regs, error)
-	// SetRegisters replaces a stopped task's registers.
+	// SetRegisters sets a stopped task's registers.
 	SetRegisters(tid int, regs arch.Regs) error
 }
 
 // Memory is the memory of a session's processes.
 type Memory interface {
-	// ReadMemory reads a process's memory as if there were no probes.
+	// ReadMemory fills buf with a process's memory as if there were no probes.
 	ReadMemory(pid int, addr arch.Addr, buf []byte) error
-	// WriteMemory writes a process's memory and keeps the probes.
+	// WriteMemory writes data into a process's memory and keeps the probes.
 	WriteMemory(pid int, addr arch.Addr, data []byte) error
-	// Symbolize tells what is at an address of a process, also after its end.
+	// Symbolize returns what is at an address of a process, also after the process's end.
 	Symbolize(pid int, addr arch.Addr) (Symbol, bool)
 }
 
-// Options of a session.
+// Options are the options of a session.
 type Options struct {
-	Follow  bool // trace the children of traced processes too
-	Buffer  int  // events kept for a slow consumer; default 65536
+	Follow  bool // trace the children of traced processes, too
+	Buffer  int  // how many events are kept for a slow client; default 65536
 	Signals bool // tell signals as events
-	// Resident is for probes that are to stay in a process when the session
-	// ends (Session.Leave): what they find out lies in files. Of one process
-	// only, without Follow; handlers are handler.Tracee's.
+	// Resident is for probes that are to stay in a process when the session ends (Session.Leave):
+	// their results lie in files. The session has one process then, without Follow, and its
+	// handlers run in the program (handler.Tracee).
 	Resident bool
 	Life     bool // tell forks, clones, execs, exits and libraries as events
-	// Allow, if it is there, reports whether the client that has asked for a probe (ProbeSpec.By)
-	// may have it in a process. It is asked on the session's thread, before the
-	// client's first probe is planted there, and again when the process has executed
-	// another program, which may have other rights.
+	// Allow, if it is not nil, reports whether the client that has asked for a probe (ProbeSpec.By)
+	// may have it in a process. It is called on the session's thread, before the client's first
+	// probe is planted there, and again when the process has executed another program, which may
+	// have other rights.
 	Allow func(by any, pid int) bool
-	// Handlers are those that can be opened by name; nil: the built-in ones.
+	// Handlers are the handlers that can be opened by name; nil: the built-in ones.
 	Handlers *handler.Registry
 }
 

@@ -35,6 +35,7 @@ package arbiter
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -43,6 +44,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -89,7 +91,9 @@ type Arbiter struct {
 // New makes an arbiter that traces nothing yet.
 func New(o Options) *Arbiter {
 	if o.Attach == nil {
-		o.Attach = func(pid int, eo engine.Options) (engine.Session, error) { return engine.Attach(pid, eo) }
+		o.Attach = func(pid int, eo engine.Options) (engine.Session, error) {
+			return engine.Attach(context.Background(), pid, eo)
+		}
 	}
 	if o.ProcessOf == nil {
 		o.ProcessOf = procfs.Group
@@ -114,7 +118,7 @@ type Identity struct {
 // String names a tracer to others.
 func (id Identity) String() string { return fmt.Sprintf("%s (process %d)", id.Name, id.PID) }
 
-var errResident = fmt.Errorf("resident probes: %w: they belong to no tracer; trace the process directly (--direct)", errors.ErrUnsupported)
+var errResident = &failure.Unsupported{What: "resident probes belong to no tracer that shares a process", Needs: "a session of its own (--direct)"}
 
 // Join makes a tracer of a process, which is attached to if nobody traces it
 // yet. Buffer, Signals, Life and Follow of the options are the tracer's own.

@@ -69,7 +69,7 @@ func told(tr *Tracer) map[event.Kind]int {
 func TestOwnEvents(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b", engine.Options{Life: true})
-	tell := func(l string) engine.ProbeSpec { return engine.ProbeSpec{Location: l, Action: engine.Tell} }
+	tell := func(l string) engine.ProbeSpec { return engine.ProbeSpec{Location: l, Action: engine.ActionTell} }
 	a1 := register(t, a, tell("one"))
 	register(t, b, tell("other"))
 	b2 := register(t, b, tell("one"))
@@ -163,10 +163,10 @@ func TestFollowing(t *testing.T) {
 	w := newWorld(Options{})
 	a := join(t, w.Arbiter, 10, "a", engine.Options{Life: true})
 	f := w.of(10)
-	p := register(t, a, engine.ProbeSpec{Location: "one", Action: engine.Tell})
+	p := register(t, a, engine.ProbeSpec{Location: "one", Action: engine.ActionTell})
 	f.fork(10, 18) // which nobody follows
 	b := join(t, w.Arbiter, 10, "b", engine.Options{Life: true, Follow: true})
-	q := register(t, b, engine.ProbeSpec{Location: "one", Action: engine.Stop})
+	q := register(t, b, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	f.fork(10, 20)
 	f.hit(20, 20, "one")
 	if e := next(t, b, event.Fork); e.Child != 20 {
@@ -196,7 +196,7 @@ func TestSeveral(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 30, "b")
 	c := join(t, w.Arbiter, 10, "c", engine.Options{Life: true})
-	p := register(t, c, engine.ProbeSpec{Location: "one", Action: engine.Stop})
+	p := register(t, c, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	for _, pid := range []int{30, 50} {
 		if err := c.AddProcess(pid); err != nil {
 			t.Fatal(err)
@@ -276,7 +276,7 @@ func TestExpelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := register(t, a, engine.ProbeSpec{Location: "one"})
-	q := register(t, b, engine.ProbeSpec{Location: "one", Action: engine.Stop})
+	q := register(t, b, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	f := w.of(10)
 	f.hit(10, 11, "one")
 	private.Store(true)
@@ -396,7 +396,7 @@ func lives(t *testing.T, w *world, seed uint64) {
 			t.Error(err)
 			return
 		}
-		if _, err := tr.Register(engine.ProbeSpec{Location: "one", Action: pick(r, []engine.Action{engine.Stop, engine.Tell, engine.Count})}); err != nil {
+		if _, err := tr.Register(engine.ProbeSpec{Location: "one", Action: pick(r, []engine.Action{engine.ActionStop, engine.ActionTell, engine.ActionCount})}); err != nil {
 			t.Error(err)
 		}
 		for range r.IntN(20) {

@@ -171,7 +171,7 @@ func (f *fake) Finish(ids ...event.ProbeID) (int64, error) {
 	return 1, nil
 }
 
-func (f *fake) Forget(id event.ProbeID) error {
+func (f *fake) Release(id event.ProbeID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.probes[id-1].gone {
@@ -268,11 +268,11 @@ func (f *fake) hit(pid, tid int, location string) bool {
 		p.hits++
 		h := &fakeHit{f: f, pid: pid, tid: tid, p: p}
 		switch p.spec.Action {
-		case engine.Tell:
+		case engine.ActionTell:
 			f.Put(h.event(event.Hit), false)
-		case engine.Call:
+		case engine.ActionCall:
 			p.spec.Func(h)
-		case engine.Stop:
+		case engine.ActionStop:
 			panic("a stop that nobody counts")
 		}
 	}

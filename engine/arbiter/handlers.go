@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // openHandler is a handler that a tracer has opened, in one of its groups.
@@ -102,12 +103,14 @@ func (t *Tracer) keeps(o *openHandler) bool {
 	return !t.ended
 }
 
+var errShared = failure.Unsupportedf("a handler of this kind is not shared")
+
 // File implements engine.SharedHandler.
 func (o *openHandler) File() (*os.File, error) {
 	if sh, ok := o.Handler.(engine.SharedHandler); ok {
 		return sh.File()
 	}
-	return nil, errors.ErrUnsupported
+	return nil, errShared
 }
 
 // Params implements engine.SharedHandler.
@@ -123,7 +126,7 @@ func (o *openHandler) Take(pos uint64) (uint64, error) {
 	if sh, ok := o.Handler.(engine.SharedHandler); ok {
 		return sh.Take(pos)
 	}
-	return 0, errors.ErrUnsupported
+	return 0, errShared
 }
 
 // MayRead implements engine.SharedHandler.
@@ -131,7 +134,7 @@ func (o *openHandler) MayRead(by handler.Peer) error {
 	if sh, ok := o.Handler.(engine.SharedHandler); ok {
 		return sh.MayRead(by)
 	}
-	return errors.ErrUnsupported
+	return errShared
 }
 
 // Close implements engine.Handler.

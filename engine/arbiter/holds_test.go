@@ -14,8 +14,8 @@ import (
 func TestHolds(t *testing.T) {
 	w := newWorld(Options{})
 	a, b, c := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b"), join(t, w.Arbiter, 10, "c")
-	register(t, a, engine.ProbeSpec{Location: "one", Action: engine.Stop})
-	register(t, b, engine.ProbeSpec{Location: "one", Action: engine.Call, Func: func(h engine.Hit) { h.Stop() }})
+	register(t, a, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
+	register(t, b, engine.ProbeSpec{Location: "one", Action: engine.ActionCall, Func: func(h engine.Hit) { h.Stop() }})
 	f := w.of(10)
 	f.hit(10, 11, "one")
 	next(t, a, event.Stopped)
@@ -47,7 +47,7 @@ func TestHolds(t *testing.T) {
 func TestHoldEnds(t *testing.T) {
 	w := newWorld(Options{HoldLimit: time.Millisecond})
 	a, b := join(t, w.Arbiter, 10, "sleepy"), join(t, w.Arbiter, 10, "b")
-	register(t, a, engine.ProbeSpec{Location: "one", Action: engine.Stop})
+	register(t, a, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	w.of(10).hit(10, 10, "one")
 	if e := next(t, b, event.Warning); !strings.Contains(e.Text, "sleepy (process 1) has held task 10 for 1ms") || !w.of(10).running(10) {
 		t.Errorf("told %q, running %v", e.Text, w.of(10).running(10))

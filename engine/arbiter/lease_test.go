@@ -265,7 +265,7 @@ func TestSameResult(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
 	for i, tr := range []*Tracer{a, b} {
-		register(t, tr, engine.ProbeSpec{Location: "one", Action: engine.Call, Func: func(h engine.Hit) { h.SetRegisters(arch.Regs{uint64(i + 1)}) }})
+		register(t, tr, engine.ProbeSpec{Location: "one", Action: engine.ActionCall, Func: func(h engine.Hit) { h.SetRegisters(arch.Regs{uint64(i + 1)}) }})
 	}
 	f := w.of(10)
 	for range 2 {

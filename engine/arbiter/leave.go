@@ -52,7 +52,7 @@ func (g *group) disown(id event.ProbeID) {
 	over := g.ending
 	g.mu.Unlock()
 	if !over {
-		_ = g.s.Forget(id) // it may be over meanwhile
+		_ = g.s.Release(id) // it may be over meanwhile
 	}
 }
 

@@ -147,7 +147,7 @@ func (m *model) leave(tr *modelTracer) {
 func (m *model) register(tr *modelTracer, place string) {
 	if tr.stops[place] == 0 {
 		m.note("%d stops at %s", tr.nr, place)
-		tr.stops[place] = register(m.t, tr.Tracer, engine.ProbeSpec{Location: place, Action: engine.Stop})
+		tr.stops[place] = register(m.t, tr.Tracer, engine.ProbeSpec{Location: place, Action: engine.ActionStop})
 	}
 }
 

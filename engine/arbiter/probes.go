@@ -146,10 +146,10 @@ func (p *probe) plant(pid int, pending bool) error {
 		}
 	}
 	switch spec.Action {
-	case engine.Stop:
-		spec.Action = engine.Call
+	case engine.ActionStop:
+		spec.Action = engine.ActionCall
 		spec.Func = func(h engine.Hit) { shown{h, p, g}.Stop() }
-	case engine.Call:
+	case engine.ActionCall:
 		if f := spec.Func; f != nil {
 			spec.Func = func(h engine.Hit) { f(shown{h, p, g}) }
 		}
@@ -367,8 +367,8 @@ func (t *Tracer) partsOf(ids []event.ProbeID) (map[*group][]event.ProbeID, error
 	return all, nil
 }
 
-// Forget implements engine.Session.
-func (t *Tracer) Forget(id event.ProbeID) error {
+// Release implements engine.Session.
+func (t *Tracer) Release(id event.ProbeID) error {
 	p, parts, err := t.probe(id)
 	if err != nil {
 		return err
@@ -381,7 +381,7 @@ func (t *Tracer) Forget(id event.ProbeID) error {
 	}
 	t.mu.Unlock()
 	if !gone {
-		return fmt.Errorf("forget %d: %w", id, errStillThere)
+		return fmt.Errorf("release %d: %w", id, errStillThere)
 	}
 	for _, x := range parts {
 		x.g.disown(x.id)

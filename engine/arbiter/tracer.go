@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Tracer is one of those who share sessions: an engine.Session of its own.
@@ -297,7 +298,7 @@ func (t *Tracer) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
 // Follow implements engine.Session: a tracer follows children, or not, from its
 // beginning.
 func (t *Tracer) Follow(int, bool) error {
-	return fmt.Errorf("follow: %w for a tracer that is there: join with Options.Follow", errors.ErrUnsupported)
+	return &failure.Unsupported{What: "to follow a process's children, for a tracer that is there", Needs: "Options.Follow when it joins"}
 }
 
 // Leave implements engine.Session: what is shared can't be left behind.

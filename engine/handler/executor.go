@@ -9,6 +9,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Where is the executor that a handler runs in.
@@ -39,7 +40,7 @@ func ParseWhere(name string) (Where, error) {
 			return Where(i), nil
 		}
 	}
-	return Auto, fmt.Errorf("%w: executor %q: there are %s", ErrUnsupported, name, strings.Join(whereNames[:], ", "))
+	return Auto, failure.Unsupportedf("executor %q: there are %s", name, strings.Join(whereNames[:], ", "))
 }
 
 // cheapest is the order that Auto tries.
@@ -101,7 +102,7 @@ func (w Where) offers(p *program.Program) error {
 			if h != nil {
 				name = h.Name
 			}
-			return fmt.Errorf("%w: no helper %s there", ErrUnsupported, name)
+			return failure.Unsupportedf("no helper %s there", name)
 		}
 	}
 	return nil
@@ -135,7 +136,7 @@ func (w Where) worse(h *build.Handler) error {
 func (e Executors) try(w Where, h *Verified) (Maps, error) {
 	x := e.at(w)
 	if x == nil {
-		return nil, fmt.Errorf("%w: not there", ErrUnsupported)
+		return nil, failure.Unsupportedf("not there")
 	}
 	for _, p := range []*program.Program{h.Handler.Entry, h.Handler.Exit} {
 		if err := w.offers(p); err != nil {

@@ -20,20 +20,21 @@ package handler
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Classes of errors, for errors.Is; those of the verifier and of the executors
-// come through as they are.
+// come through as they are. What can't be done is an errors.ErrUnsupported.
 var (
-	ErrNotFound    = errors.New("no such handler")
-	ErrExists      = errors.New("there is a handler of that name")
-	ErrName        = errors.New("not a name for a handler")
-	ErrPermission  = errors.New("not permitted")
-	ErrUnsupported = errors.New("unsupported")
-	ErrClosed      = errors.New("closed")
+	ErrNotFound   = errors.New("no such handler")
+	ErrExists     = errors.New("there is a handler of that name")
+	ErrName       = errors.New("not a name for a handler")
+	ErrPermission = failure.Kind("not permitted", fs.ErrPermission)
+	ErrClosed     = errors.New("closed")
 )
 
 // Error is what went wrong with a handler.

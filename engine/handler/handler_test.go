@@ -161,7 +161,7 @@ func TestRegister(t *testing.T) {
 		{"a b", returns(t, "good", 1), Access{}, ErrName, "1 to 64"},
 		{"../x", returns(t, "good", 1), Access{}, ErrName, "1 to 64"},
 		{strings.Repeat("x", 65), returns(t, "good", 1), Access{}, ErrName, "1 to 64"},
-		{"mode", returns(t, "good", 1), Access{Mode: 0o1000}, ErrUnsupported, "mode"},
+		{"mode", returns(t, "good", 1), Access{Mode: 0o1000}, errors.ErrUnsupported, "mode"},
 		{"bad", bad, Access{}, verify.ErrUnsafe, "bad: instruction"},
 		{"writes", writes, Access{}, verify.ErrRights, "override"},
 		{"writes", writes, Access{Rights: program.Override}, nil, ""},
@@ -272,7 +272,7 @@ func TestOpenRights(t *testing.T) {
 	}
 	in.Close()
 	o.Context = context(t, "arm64")
-	if _, err := r.Open("mine", Options{By: root, Context: o.Context}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "amd64") {
+	if _, err := r.Open("mine", Options{By: root, Context: o.Context}); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "amd64") {
 		t.Error(err)
 	}
 	if _, err := r.Open("nothing", o); !errors.Is(err, ErrNotFound) {
@@ -393,7 +393,7 @@ func TestWhere(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, w, err)
 		}
 	}
-	if _, err := ParseWhere("moon"); !errors.Is(err, ErrUnsupported) {
+	if _, err := ParseWhere("moon"); !errors.Is(err, errors.ErrUnsupported) {
 		t.Error(err)
 	}
 }

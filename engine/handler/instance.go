@@ -2,7 +2,6 @@ package handler
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Options say how a handler is opened.
@@ -112,7 +112,7 @@ func (v *version) prepare(o Options, how func(builtin.Kind, program.Context, bui
 			return nil, err
 		}
 	case h.Context.Arch != o.Context.Arch:
-		return nil, fmt.Errorf("%w: it is for %s, the process runs %s", ErrUnsupported, h.Context.Arch, o.Context.Arch)
+		return nil, failure.Unsupportedf("it is for %s, the process runs %s", h.Context.Arch, o.Context.Arch)
 	case o.Params.Guards == (builtin.Guards{}):
 		return v.verified, nil
 	default:
@@ -185,11 +185,11 @@ type sharer interface {
 // share gives a handler the instance's maps, and holds on to the instance.
 func (in *Instance) share(h *Verified) (Maps, error) {
 	if !slices.EqualFunc(h.Handler.Maps(), in.Handler.Maps(), sameMap) {
-		return nil, fmt.Errorf("%w: other maps than those of %s", ErrUnsupported, in.Name)
+		return nil, failure.Unsupportedf("other maps than those of %s", in.Name)
 	}
 	s, ok := in.Maps.(sharer)
 	if !ok || !in.Acquire() {
-		return nil, fmt.Errorf("%w: the maps of %s can't be shared", ErrUnsupported, in.Name)
+		return nil, failure.Unsupportedf("the maps of %s can't be shared", in.Name)
 	}
 	maps, err := s.share(h)
 	if err != nil {

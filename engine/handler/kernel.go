@@ -1,8 +1,6 @@
 package handler
 
 import (
-	"fmt"
-
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -43,7 +41,7 @@ func (l *Loaded) share(h *Verified) (Maps, error) {
 // Open hands a handler's programs to the kernel.
 func (InKernel) Open(h *Verified) (Maps, error) {
 	if err := kernel.Available(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+		return nil, err
 	}
 	// The kernel would give a single handler all memory there is.
 	if err := maps.Fit(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs()}); err != nil {

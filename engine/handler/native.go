@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
 	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // InTracee is the executor in the traced program itself: machine code on the
@@ -41,7 +41,8 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 	}
 	x := m.(*Interpreted)
 	if err := x.native(h, e); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsupported, err), m.Close())
+		err = unsupported(err)
+		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
@@ -133,9 +134,17 @@ type Piece struct {
 	Template *compile.Template
 }
 
+// unsupported is why programs have no code.
+func unsupported(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return &failure.Unsupported{Err: err}
+}
+
 // errAtomics is of CPUs whose atomic additions are loops: a thread that is
 // stepped through one never comes to its end.
-var errAtomics = fmt.Errorf("%w: the CPU has no atomic instructions (LSE)", ErrUnsupported)
+var errAtomics = failure.Unsupportedf("the CPU has no atomic instructions (LSE)")
 
 // NativeAvailable is why programs of a context have no machine code here at all,
 // nil if they have.

@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Registry holds handlers by name. New makes one with the built-in ones in it.
@@ -198,7 +199,7 @@ func newVersion(name string, h *build.Handler, a Access) (*version, error) {
 		a.Mode = DefaultMode
 	}
 	if a.Mode&^0o777 != 0 {
-		return nil, fmt.Errorf("%w: mode %#o", ErrUnsupported, uint16(a.Mode))
+		return nil, failure.Unsupportedf("mode %#o", uint16(a.Mode))
 	}
 	checked, err := check(h, a.Rights)
 	if err != nil {

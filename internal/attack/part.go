@@ -116,7 +116,7 @@ func (a *attacker) user() {
 		}
 		if a.s == nil {
 			_ = a.held("attach", pid, func() (err error) {
-				a.s, err = client.Dialer{Socket: a.socket, Name: "attacker", Trust: []int{65534}}.Attach(pid, engine.Options{Follow: a.r.IntN(2) == 0, Life: true})
+				a.s, err = client.Dialer{Socket: a.socket, Name: "attacker", Trust: []int{65534}}.Attach(context.Background(), pid, engine.Options{Follow: a.r.IntN(2) == 0, Life: true})
 				return err
 			})
 			continue

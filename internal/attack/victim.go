@@ -85,7 +85,7 @@ func (w *world) countOnce(ctx context.Context, uid uint32, d time.Duration) erro
 // count is the part that counts the calls of a program until that ends.
 func (a *attacker) count() {
 	pid := a.pids[0]
-	s, err := client.Dialer{Socket: a.socket, Name: "victim"}.Attach(pid, engine.Options{Life: true})
+	s, err := client.Dialer{Socket: a.socket, Name: "victim"}.Attach(context.Background(), pid, engine.Options{Life: true})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -108,6 +108,12 @@ func TestRules(t *testing.T) {
 		{"no pause", "engine/a.go", `import "@/breakpoint"; var _ = breakpoint.Pause{}`, ""},
 		{"halts", "engine/internal/tasks/a.go", `import "@/breakpoint"; var _ = breakpoint.NewPause(0)`, ""},
 
+		{"compared", "engine/a.go", `import "io"; func f(err error) bool { return err == io.EOF }`, "engine/a.go:1: compared"},
+		{"compared with one of its own", "internal/a/a.go", `func f(err error) bool { return errOdd != err }`, "compared"},
+		{"compared with another's", "engine/a.go", `func f(err error) bool { return err == tasks.ErrBusy }`, "compared"},
+		{"compared with nothing", "engine/a.go", `func f(err error) bool { return errOdd == nil && err == unix.EINTR && err2 != err }`, ""},
+		{"compared for errors.Is", "engine/a.go", `func (e *E) Is(target error) bool { return target == ErrBusy }`, ""},
+
 		{"plain", "procfs/a.go", "// We wait.\npackage p", "procfs/a.go:1: plain"},
 		{"plain inside", "procfs/a.go", "func f() { g() } // nobody knows", "plain"},
 		{"plain text", "cmd/ptracer/a.go", `var err = errors.New("nobody traces it")`, "plain"},

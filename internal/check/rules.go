@@ -23,7 +23,9 @@ var layers = [][]string{
 	{"engine/arbiter"},
 	{"engine"},
 	{"engine/internal/resident"},
+	{"engine/internal/aside"},
 	{"engine/internal/life"},
+	{"engine/internal/clean"},
 	{"engine/internal/hit"},
 	{"engine/internal/plant"},
 	{"engine/internal/hook"},
@@ -36,6 +38,7 @@ var layers = [][]string{
 	{"engine/internal/xol"},
 	{"engine/internal/guard"},
 	{"engine/internal/remote"},
+	{"engine/internal/objects"},
 	{"engine/internal/tasks"},
 	{"engine/access"},
 	{"engine/api"},
@@ -59,6 +62,7 @@ var layers = [][]string{
 	{"arch/amd64", "arch/arm64"},
 	{"procfs"},
 	{"arch", "printable"},
+	{"failure"},
 }
 
 // tools holds what is not part of the product: tests' helpers and programs.
@@ -114,6 +118,7 @@ var rules = []rule{
 	{"moved", checkMoved},
 	{"named", checkNamed},
 	{"halted", checkHalted},
+	{"compared", checkCompared},
 	{"plain", checkPlain},
 }
 
@@ -370,7 +375,7 @@ func checkPure(s source, tell func(int, string)) {
 }
 
 // made are the calls that make an error of what has happened, and do nothing.
-var made = []string{"fmt.Errorf", "errors.New", "errors.Join"}
+var made = []string{"fmt.Errorf", "errors.New", "errors.Join", "failure.Unsupportedf"}
 
 // checkJoined holds that no statement does two things whose errors it joins: the second is
 // done though the first has failed. What must be done all the same is a statement of its
@@ -405,6 +410,42 @@ func gathers(call *ast.CallExpr) bool {
 	}
 	list, ok := call.Args[0].(*ast.Ident)
 	return ok && list.Name == "errs"
+}
+
+// classed are the names of errors that others wrap.
+var classed = regexp.MustCompile(`^([Ee]rr[A-Z]\w*|io\.EOF|context\.(Canceled|DeadlineExceeded)|\w+\.Err[A-Z]\w*)$`)
+
+// checkCompared holds that errors are told apart by errors.Is: what wraps one is none to ==.
+// The methods by which errors.Is asks compare.
+func checkCompared(s source, tell func(int, string)) {
+	const why = "is compared by errors.Is: an error that wraps it is the same"
+	for _, d := range s.file.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.Name == "Is" {
+			continue
+		}
+		ast.Inspect(d, func(n ast.Node) bool {
+			b, ok := n.(*ast.BinaryExpr)
+			if !ok || b.Op != token.EQL && b.Op != token.NEQ || isNil(b.X) || isNil(b.Y) {
+				return true
+			}
+			for _, e := range []ast.Expr{b.X, b.Y} {
+				if name := nameOf(e); classed.MatchString(name) {
+					tell(s.line(e), name+" "+why)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func isNil(e ast.Expr) bool { return nameOf(e) == "nil" }
+
+// nameOf is an expression's text, as far as it is NAME or PACKAGE.NAME.
+func nameOf(e ast.Expr) string {
+	if id, ok := e.(*ast.Ident); ok {
+		return id.Name
+	}
+	return selected(e)
 }
 
 // printers are the files that write to terminals what package printable does not: where

@@ -115,7 +115,7 @@ func (r *result) read(console io.Reader) error {
 	for !r.ended {
 		text, err := in.ReadString('\n')
 		r.line(strings.TrimRight(text, "\r\n"))
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			r.unfinished()
 			return nil
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,7 +86,7 @@ func (m mapping) unchanged(pid int, mem io.ReaderAt) error {
 	defer f.Close()
 	want, got := make([]byte, m.end-m.start), make([]byte, m.end-m.start)
 	n, err := f.ReadAt(want, int64(m.off))
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if _, err := mem.ReadAt(got[:n], int64(m.start)); err != nil {

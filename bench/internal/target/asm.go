@@ -3,8 +3,9 @@ package target
 import (
 	"debug/elf"
 	"encoding/binary"
-	"errors"
 	"fmt"
+
+	"github.com/ptracer/ptracer/failure"
 )
 
 // reg is a register of the portable instructions. Each instruction set has a
@@ -89,7 +90,7 @@ func setOf(goarch string) (func(*assembler) instructions, error) {
 	case "arm64":
 		return func(a *assembler) instructions { return arm64{a} }, nil
 	}
-	return nil, fmt.Errorf("target: %w: no program for %s", errors.ErrUnsupported, goarch)
+	return nil, fmt.Errorf("target: %w", failure.Unsupportedf("no program for %s", goarch))
 }
 
 // fixup is a place in the code that depends on where a label lies.

@@ -89,13 +89,13 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	switch r.Op {
 	case "attach":
 		// In a user namespace of its own root is nobody.
-		a.s, err = Dialer{Socket: r.Socket, Name: r.Text, Trust: []int{65534}}.Attach(r.ID)
+		a.s, err = Dialer{Socket: r.Socket, Name: r.Text, Trust: []int{65534}}.Attach(context.Background(), r.ID)
 	case "add":
 		err = s.AddProcess(r.ID)
 	case "register":
 		spec := engine.ProbeSpec{Location: r.Text, Pending: r.Force}
 		if r.Stop {
-			spec.Action = engine.Stop
+			spec.Action = engine.ActionStop
 		}
 		var id event.ProbeID
 		id, err = s.Register(spec)

@@ -23,7 +23,7 @@ import (
 func eachWay(b *testing.B, f func(b *testing.B, attach func(pid int) engine.Session)) {
 	b.Run("direct", func(b *testing.B) {
 		f(b, func(pid int) engine.Session {
-			s, err := engine.Attach(pid)
+			s, err := engine.Attach(context.Background(), pid)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func BenchmarkStop(b *testing.B) {
 		b.Run("told", func(b *testing.B) {
 			p := launch(b, "loop", strconv.Itoa(b.N))
 			s := attach(p.pid())
-			register(b, s, engine.ProbeSpec{Location: "work", Action: engine.Stop})
+			register(b, s, engine.ProbeSpec{Location: "work", Action: engine.ActionStop})
 			b.ResetTimer()
 			p.goOn()
 			for range b.N {
@@ -87,7 +87,7 @@ func BenchmarkStop(b *testing.B) {
 			p := launch(b, "loop", strconv.Itoa(b.N))
 			s := attach(p.pid())
 			var calls atomic.Int64
-			register(b, s, engine.ProbeSpec{Location: "work", Action: engine.Call, Func: func(engine.Hit) { calls.Add(1) }})
+			register(b, s, engine.ProbeSpec{Location: "work", Action: engine.ActionCall, Func: func(engine.Hit) { calls.Add(1) }})
 			b.ResetTimer()
 			finish(b, p)
 			if calls.Load() != int64(b.N) {
@@ -148,7 +148,7 @@ func BenchmarkEvents(b *testing.B) {
 	for _, n := range []int{1, 8, 64} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			p := launch(b, "loop", strconv.Itoa(b.N))
-			list, _ := tracers(b, n, p, engine.ProbeSpec{Location: "work", Action: engine.Tell, Args: 1})
+			list, _ := tracers(b, n, p, engine.ProbeSpec{Location: "work", Action: engine.ActionTell, Args: 1})
 			var told atomic.Int64
 			var all sync.WaitGroup
 			b.ResetTimer()

@@ -1,7 +1,7 @@
 // Package client traces processes through ptracer's server (package server), and
 // so beside other tracers:
 //
-//	s, err := client.Attach(pid)    // where engine.Attach(pid) was
+//	s, err := client.Attach(ctx, pid)    // where engine.Attach(ctx, pid) was
 //
 // A Session is an engine.Session. What it can't do is said by errors that wrap
 // errors.ErrUnsupported: resident probes, and handlers in the kernel. A
@@ -35,6 +35,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // SocketEnv names the environment's variable that says where the server's socket
@@ -77,16 +78,21 @@ type Dialer struct {
 	Start func(socket string) error
 }
 
+// direct is what it takes to have what a server does not do.
+const direct = "a session of its own (--direct)"
+
 // ErrNoServer is of a socket at which no server answers.
 var ErrNoServer = errors.New("no ptracer server answers")
 
 // Attach traces a running process through the server at the default socket.
-func Attach(pid int, opts ...engine.Options) (*Session, error) {
-	return Dialer{}.Attach(pid, opts...)
+func Attach(ctx context.Context, pid int, opts ...engine.Options) (*Session, error) {
+	return Dialer{}.Attach(ctx, pid, opts...)
 }
 
-// Attach traces a running process.
-func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
+// Attach traces a running process. If ctx is done before Attach is, the server lets go of the
+// process, when its own attach is through, and the error wraps ctx.Err(). ctx does not end the
+// session.
+func (d Dialer) Attach(ctx context.Context, pid int, opts ...engine.Options) (*Session, error) {
 	if len(opts) > 1 {
 		return nil, errors.New("more than one Options")
 	}
@@ -95,10 +101,13 @@ func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
 	}
 	opts = append(opts, engine.Options{})
 	if o := opts[0]; o.Resident || o.Handlers != nil || o.Allow != nil {
-		return nil, fmt.Errorf("resident probes, and handlers and rights of one's own: %w by a server", errors.ErrUnsupported)
+		return nil, &failure.Unsupported{What: "resident probes, and handlers and rights of one's own, by a server", Needs: direct}
 	}
 	for end := time.Now().Add(ending); ; time.Sleep(ending / 500) {
-		s, err := d.attach(pid, opts[0])
+		s, err := d.attach(ctx, pid, opts[0])
+		if err != nil && ctx.Err() != nil {
+			return nil, &engine.AttachError{PID: pid, Reason: ctx.Err()}
+		}
 		ends := errors.Is(err, arbiter.ErrClosed) || errors.Is(err, wire.ErrServer)
 		if !ends || d.Start == nil || time.Now().After(end) {
 			return s, err
@@ -110,12 +119,12 @@ func (d Dialer) Attach(pid int, opts ...engine.Options) (*Session, error) {
 // another can be started.
 const ending = 5 * time.Second
 
-func (d Dialer) attach(pid int, o engine.Options) (*Session, error) {
-	c, err := d.dialFor(pid)
+func (d Dialer) attach(ctx context.Context, pid int, o engine.Options) (*Session, error) {
+	c, err := d.dialFor(ctx, pid)
 	if err != nil {
 		return nil, err
 	}
-	s, err := join(c, pid, d.name(), o)
+	s, err := join(ctx, c, pid, d.name(), o)
 	if err != nil {
 		c.conn.Close()
 		return nil, err
@@ -135,7 +144,7 @@ type ServerInfo struct {
 
 // Server tells of the server that answers.
 func (d Dialer) Server() (ServerInfo, error) {
-	c, err := d.dial()
+	c, err := d.dial(context.Background())
 	if err != nil {
 		return ServerInfo{}, err
 	}
@@ -150,7 +159,7 @@ func (d Dialer) Tracers(pid int) ([]arbiter.TracerInfo, error) { return d.tracer
 func (d Dialer) Hits(pid int) ([]arbiter.TracerInfo, error) { return d.tracers(pid, true) }
 
 func (d Dialer) tracers(pid int, hits bool) (list []arbiter.TracerInfo, err error) {
-	c, err := d.dial()
+	c, err := d.dial(context.Background())
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +194,10 @@ type link struct {
 
 // dial connects to a server, which may have to be started, and learns whether it
 // speaks our protocol.
-func (d Dialer) dial() (*link, error) {
+func (d Dialer) dial(ctx context.Context) (*link, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	socket := d.Socket
 	if socket == "" {
 		socket = DefaultSocket()
@@ -201,23 +213,23 @@ func (d Dialer) dial() (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, l.open(c)
+	return l, l.open(ctx, c)
 }
 
 // dialFor connects to who serves a process: at a server for all users that is, for root,
 // the worker of the process's user.
-func (d Dialer) dialFor(pid int) (*link, error) {
-	l, err := d.dial()
+func (d Dialer) dialFor(ctx context.Context, pid int) (*link, error) {
+	l, err := d.dial(ctx)
 	if err != nil || !l.forRoot() {
 		return l, err
 	}
-	names, err := l.ask(fmt.Sprintf("PTRACER WORKER %d", pid))
+	names, err := l.ask(ctx, fmt.Sprintf("PTRACER WORKER %d", pid))
 	if err == nil && len(names) != 1 {
 		err = fmt.Errorf("%s: the server has no worker for process %d", l.info.Socket, pid)
 	}
 	var of *link
 	if err == nil {
-		of, err = l.worker(names[0])
+		of, err = l.worker(ctx, names[0])
 	}
 	if of != l {
 		l.conn.Close()
@@ -229,7 +241,7 @@ func (d Dialer) dialFor(pid int) (*link, error) {
 func (l *link) forRoot() bool { return l.info.Worker != "" && os.Getuid() == 0 }
 
 // worker is a link to a worker of the server's; l, if that is it.
-func (l *link) worker(name string) (*link, error) {
+func (l *link) worker(ctx context.Context, name string) (*link, error) {
 	if name == "" || name == l.info.Worker {
 		return l, nil
 	}
@@ -238,7 +250,7 @@ func (l *link) worker(name string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return of, of.open(c)
+	return of, of.open(ctx, c)
 }
 
 // workers calls f with a link to each worker of a server for all users where it is root who
@@ -248,12 +260,12 @@ func (l *link) workers(f func(*link) error) error {
 	if !l.forRoot() {
 		return f(l)
 	}
-	names, err := l.ask("PTRACER WORKERS")
+	names, err := l.ask(context.Background(), "PTRACER WORKERS")
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		of, err := l.worker(name)
+		of, err := l.worker(context.Background(), name)
 		if err == nil {
 			err = f(of)
 			if of != l {
@@ -268,7 +280,7 @@ func (l *link) workers(f func(*link) error) error {
 }
 
 // ask asks a server for all users; the answer has a name a line.
-func (l *link) ask(question string) ([]string, error) {
+func (l *link) ask(ctx context.Context, question string) ([]string, error) {
 	plain := &link{info: l.info, trust: l.trust}
 	c, err := plain.knock()
 	if err != nil {
@@ -276,6 +288,7 @@ func (l *link) ask(question string) ([]string, error) {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(l.patience))
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })()
 	if _, err := c.Write([]byte(question + "\n")); err != nil {
 		return nil, err
 	}
@@ -283,8 +296,9 @@ func (l *link) ask(question string) ([]string, error) {
 	return strings.Fields(string(b)), err
 }
 
-// open begins to speak the protocol; the link owns the connection.
-func (l *link) open(c *net.UnixConn) error {
+// open begins to speak the protocol; the link owns the connection. ctx is for the first words
+// alone.
+func (l *link) open(ctx context.Context, c *net.UnixConn) error {
 	first := make(chan net.Conn, 1) // the one that has been let in
 	first <- c
 	conn, err := grpc.NewClient("passthrough:///ptracer",
@@ -303,7 +317,7 @@ func (l *link) open(c *net.UnixConn) error {
 		return err
 	}
 	l.conn, l.api = conn, wire.NewArbiterClient(conn)
-	if err := l.hello(); err != nil {
+	if err := l.hello(ctx); err != nil {
 		conn.Close()
 		return err
 	}
@@ -311,8 +325,8 @@ func (l *link) open(c *net.UnixConn) error {
 }
 
 // hello learns who the server is, and whether we understand each other.
-func (l *link) hello() error {
-	ctx, cancel := context.WithTimeout(context.Background(), l.patience)
+func (l *link) hello(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	reply, err := l.api.Hello(ctx, &wire.HelloRequest{Client: l.name, Protocol: wire.Protocol})
 	if err = wire.FromStatus(err); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, wire.ErrVersion) {

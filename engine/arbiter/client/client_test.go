@@ -48,7 +48,7 @@ func serveAt(t testing.TB, socket string, all bool, o server.Options) string {
 
 func dial(t testing.TB, socket string, pid int, o ...engine.Options) *Session {
 	t.Helper()
-	s, err := Dialer{Socket: socket, Name: t.Name()}.Attach(pid, o...)
+	s, err := Dialer{Socket: socket, Name: t.Name()}.Attach(context.Background(), pid, o...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func dial(t testing.TB, socket string, pid int, o ...engine.Options) *Session {
 func ways(t *testing.T, f func(t *testing.T, attach func(pid int, o ...engine.Options) engine.Session)) {
 	t.Run("direct", func(t *testing.T) {
 		f(t, func(pid int, o ...engine.Options) engine.Session {
-			s, err := engine.Attach(pid, o...)
+			s, err := engine.Attach(context.Background(), pid, o...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,9 +80,9 @@ func TestSame(t *testing.T) {
 		p := launch(t, "loop", "50", "0")
 		s := attach(p.pid(), engine.Options{Life: true})
 		count := register(t, s, engine.ProbeSpec{Location: "work"})
-		tell := register(t, s, engine.ProbeSpec{Location: "work", Action: engine.Tell, Args: 1})
+		tell := register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionTell, Args: 1})
 		calls := uint64(0)
-		call := register(t, s, engine.ProbeSpec{Location: "work", Action: engine.Call, Func: func(h engine.Hit) {
+		call := register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionCall, Func: func(h engine.Hit) {
 			if h.Location() != "loop:work" || h.PID() != p.pid() || h.Probe() != 3 {
 				t.Errorf("hit of %s by %d, probe %d", h.Location(), h.PID(), h.Probe())
 			}
@@ -148,7 +148,7 @@ func TestSteer(t *testing.T) {
 			other = attach(p.pid())
 			register(t, other, engine.ProbeSpec{Location: "work"})
 		}
-		register(t, s, engine.ProbeSpec{Location: "work", Action: engine.Stop, Args: 1})
+		register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionStop, Args: 1})
 		p.goOn()
 		for range 20 {
 			steer(t, s)
@@ -291,7 +291,7 @@ func TestTwo(t *testing.T) {
 	if o := b.Others(); len(o) != 1 || o[0].Name != t.Name() || o[0].PID != os.Getpid() {
 		t.Errorf("others: %+v", o)
 	}
-	register(t, a, engine.ProbeSpec{Location: "work", Action: engine.Stop})
+	register(t, a, engine.ProbeSpec{Location: "work", Action: engine.ActionStop})
 	n := register(t, b, engine.ProbeSpec{Location: "work"})
 	p.goOn()
 	if _, err := a.Poll(context.Background()); err != nil {
@@ -352,7 +352,7 @@ func register(t testing.TB, s engine.Session, spec engine.ProbeSpec) event.Probe
 func TestAttach(t *testing.T) {
 	t.Setenv(SocketEnv, serve(t, server.Options{}))
 	p := launch(t, "loop", "50", "0")
-	s, err := Attach(p.pid())
+	s, err := Attach(context.Background(), p.pid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("%d hits of 50", n)
 	}
 	t.Setenv(SocketEnv, filepath.Join(t.TempDir(), "none"))
-	if _, err := Attach(os.Getpid()); !errors.Is(err, ErrNoServer) {
+	if _, err := Attach(context.Background(), os.Getpid()); !errors.Is(err, ErrNoServer) {
 		t.Errorf("without a server: %v", err)
 	}
 }

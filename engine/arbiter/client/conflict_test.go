@@ -41,7 +41,7 @@ func stopAt(t *testing.T, s *Session) event.Event {
 func TestSameReturn(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	for _, s := range []*Session{a, b} {
-		register(t, s, engine.ProbeSpec{Location: "work%return", Action: engine.Stop})
+		register(t, s, engine.ProbeSpec{Location: "work%return", Action: engine.ActionStop})
 	}
 	p.goOn()
 	stop := stopAt(t, a)

@@ -99,7 +99,7 @@ func TestServerDies(t *testing.T) {
 	p := launch(t, "threads", "2", "1200000", "1000")
 	s := dial(t, socket, p.pid())
 	register(t, s, engine.ProbeSpec{Location: "work"})
-	register(t, s, engine.ProbeSpec{Location: "libc:usleep", Action: engine.Stop})
+	register(t, s, engine.ProbeSpec{Location: "libc:usleep", Action: engine.ActionStop})
 	p.goOn()
 	if e, err := s.Poll(context.Background()); err != nil || e.Kind != event.Stopped {
 		t.Fatalf("%+v, %v", e, err)
@@ -124,11 +124,11 @@ func TestServerDies(t *testing.T) {
 	if err := s.Detach(); err != nil {
 		t.Errorf("detached from a server that is gone: %v", err)
 	}
-	if _, err := (Dialer{Socket: socket}).Attach(p.pid()); !errors.Is(err, ErrNoServer) {
+	if _, err := (Dialer{Socket: socket}).Attach(context.Background(), p.pid()); !errors.Is(err, ErrNoServer) {
 		t.Errorf("attached: %v", err)
 	}
 	d := Dialer{Socket: socket, Start: func(string) error { serveApart(t, socket); return nil }}
-	s, err := d.Attach(p.pid())
+	s, err := d.Attach(context.Background(), p.pid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestNothingLeft(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, spec := range []engine.ProbeSpec{{Location: "work", Handler: h}, {Location: "work", Action: engine.Tell}, {Location: "libc:usleep"}} {
+		for _, spec := range []engine.ProbeSpec{{Location: "work", Handler: h}, {Location: "work", Action: engine.ActionTell}, {Location: "libc:usleep"}} {
 			if _, err := tr.Register(spec); err != nil {
 				t.Fatal(err)
 			}

@@ -24,7 +24,7 @@ func TestGoArguments(t *testing.T) {
 		s := attach(p.pid(), engine.Options{Life: true})
 		var got []string
 		call := func(where string, show func(h engine.Hit) string) {
-			register(t, s, engine.ProbeSpec{Location: where, Action: engine.Call, Func: func(h engine.Hit) {
+			register(t, s, engine.ProbeSpec{Location: where, Action: engine.ActionCall, Func: func(h engine.Hit) {
 				got = append(got, fmt.Sprint(h.Calls(), " ", show(h)))
 			}})
 		}
@@ -37,7 +37,7 @@ func TestGoArguments(t *testing.T) {
 			}
 			return string(text)
 		})
-		tell := register(t, s, engine.ProbeSpec{Location: "main.(*box).put", Action: engine.Tell, Args: 3, Strings: 1 << 2})
+		tell := register(t, s, engine.ProbeSpec{Location: "main.(*box).put", Action: engine.ActionTell, Args: 3, Strings: 1 << 2})
 		rec, err := s.OpenHandler(engine.HandlerSpec{Name: "record", Where: handler.Engine, Params: builtin.Params{Exprs: []string{"str(arg0)", "ret"}}})
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // handle is a handler that the server has opened for us. Its maps are mapped
@@ -46,7 +47,7 @@ var _ engine.Handler = (*handle)(nil)
 // OpenHandler implements engine.Session.
 func (s *Session) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
 	if spec.Where == handler.Kernel {
-		return nil, fmt.Errorf("%w: handlers in the kernel, by a server", handler.ErrUnsupported)
+		return nil, failure.Unsupportedf("handlers in the kernel, by a server")
 	}
 	r := &wire.OpenHandlerRequest{Token: s.token, Name: spec.Name, Where: spec.Where.String(), Context: s.isa.Name()}
 	if spec.Handler != nil {

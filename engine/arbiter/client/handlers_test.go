@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -80,7 +81,7 @@ var errWritable = errors.New("the maps that it may read can be opened for writin
 
 // reopen tries to have maps for writing that were given for reading.
 func reopen(r *Registry, o Opened) error {
-	of, err := r.worker(o.Worker)
+	of, err := r.worker(context.Background(), o.Worker)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -30,13 +31,13 @@ func TestQuotas(t *testing.T) {
 	quota := arbiter.Quota{Tracers: 2, Probes: 3, Places: 20, Handlers: 2, Memory: 2 * (1 << 20)}
 	socket := serve(t, server.Options{Options: arbiter.Options{Quota: quota}})
 	small := engine.Options{Buffer: 256}
-	if _, err := (Dialer{Socket: socket}).Attach(p.pid(), engine.Options{Buffer: 1 << 16}); err == nil {
+	if _, err := (Dialer{Socket: socket}).Attach(context.Background(), p.pid(), engine.Options{Buffer: 1 << 16}); err == nil {
 		t.Error("a queue of 65,536 events")
 	} else {
 		over(t, err, "bytes")
 	}
 	a, b := dial(t, socket, p.pid(), small), dial(t, socket, p.pid(), small)
-	_, err := (Dialer{Socket: socket}).Attach(p.pid(), small)
+	_, err := (Dialer{Socket: socket}).Attach(context.Background(), p.pid(), small)
 	over(t, err, "2 tracers")
 
 	for range 3 {
@@ -72,7 +73,7 @@ func TestQuotas(t *testing.T) {
 		t.Error(err)
 	}
 	until(t, "a tracer's end", func() bool {
-		c, err := Dialer{Socket: socket}.Attach(p.pid(), small)
+		c, err := Dialer{Socket: socket}.Attach(context.Background(), p.pid(), small)
 		if err == nil {
 			err = c.Close()
 		}
@@ -127,7 +128,7 @@ func TestCrowd(t *testing.T) {
 	// The place of one that said nonsense is free again: those that say nothing take it.
 	until(t, "one more is refused", func() bool {
 		come("")
-		c, err := Dialer{Socket: socket}.Attach(p.pid())
+		c, err := Dialer{Socket: socket}.Attach(context.Background(), p.pid())
 		if err == nil {
 			_ = c.Close()
 		}
@@ -137,7 +138,7 @@ func TestCrowd(t *testing.T) {
 		c.Close()
 	}
 	until(t, "others can come", func() bool {
-		c, err := Dialer{Socket: socket}.Attach(p.pid())
+		c, err := Dialer{Socket: socket}.Attach(context.Background(), p.pid())
 		if err == nil {
 			err = c.Close()
 		}

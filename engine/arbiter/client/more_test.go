@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"syscall"
 
 	"github.com/ptracer/ptracer/engine"
@@ -11,7 +12,7 @@ import (
 func more(a *agent, r request, b *answer) error {
 	switch r.Op {
 	case "tell":
-		id, err := a.s.Register(engine.ProbeSpec{Location: r.Text, Action: engine.Tell, Strings: 1, Args: 1})
+		id, err := a.s.Register(engine.ProbeSpec{Location: r.Text, Action: engine.ActionTell, Strings: 1, Args: 1})
 		b.N = uint64(id)
 		return err
 	case "places":
@@ -24,7 +25,7 @@ func more(a *agent, r request, b *answer) error {
 		b.N = uint64(len(list))
 		return err
 	case "token":
-		c, err := Dialer{Socket: r.Socket}.dial()
+		c, err := Dialer{Socket: r.Socket}.dial(context.Background())
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"syscall"
@@ -18,9 +19,9 @@ func TestLongNumbers(t *testing.T) {
 	const more = 1 << 32
 	socket := serve(t, server.Options{})
 	p, q := launch(t, "loop", "1000000", "100"), launch(t, "loop", "1", "0")
-	if s, err := (Dialer{Socket: socket}).Attach(p.pid() + more); !errors.Is(err, engine.ErrGone) {
+	if s, err := (Dialer{Socket: socket}).Attach(context.Background(), p.pid()+more); !errors.Is(err, engine.ErrGone) {
 		t.Errorf("attach: %v %v", s, err)
-	} else if _, direct := engine.Attach(p.pid() + more); direct == nil || err.Error() != direct.Error() {
+	} else if _, direct := engine.Attach(context.Background(), p.pid()+more); direct == nil || err.Error() != direct.Error() {
 		t.Errorf("attach: %v; directly: %v", err, direct)
 	}
 	s := dial(t, socket, p.pid())

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ type Registry struct{ *link }
 
 // Registry is that of the server.
 func (d Dialer) Registry() (*Registry, error) {
-	c, err := d.dial()
+	c, err := d.dial(context.Background())
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func (r *Registry) Read(o Opened, arch string) (result build.Result, err error) 
 			return nil, fmt.Errorf("handler %s: its parameters: %w", o.Name, err)
 		}
 	}
-	of, err := r.worker(o.Worker)
+	of, err := r.worker(context.Background(), o.Worker)
 	if err != nil {
 		return nil, err
 	}

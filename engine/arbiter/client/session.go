@@ -18,6 +18,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Session is a tracer at a server. It lasts until Close, so that what was found
@@ -42,16 +43,20 @@ type Session struct {
 
 var _ engine.Session = (*Session)(nil)
 
-// join makes a tracer and waits until it is one.
-func join(l *link, pid int, name string, o engine.Options) (*Session, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := l.api.Join(ctx, &wire.JoinRequest{Pid: wire.Narrow(pid), Name: strings.ToValidUTF8(name, "?"), Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: wire.Narrow(o.Buffer)})
+// join makes a tracer and waits until it is one, as long as ctx lets it.
+func join(ctx context.Context, l *link, pid int, name string, o engine.Options) (*Session, error) {
+	life, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, cancel)
+	stream, err := l.api.Join(life, &wire.JoinRequest{Pid: wire.Narrow(pid), Name: strings.ToValidUTF8(name, "?"), Follow: o.Follow, Signals: o.Signals, Life: o.Life, Buffer: wire.Narrow(o.Buffer)})
 	var told *wire.Told
 	if err == nil {
 		told, err = stream.Recv()
 	}
 	if err == nil && told.Joined == nil {
 		err = io.ErrUnexpectedEOF
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
 	}
 	if err != nil {
 		cancel()
@@ -214,8 +219,8 @@ func (s *Session) probe(id event.ProbeID) *wire.ProbeRequest {
 
 // Register implements engine.Session.
 func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
-	if spec.Action == engine.Call && spec.Func == nil {
-		return 0, errors.New("probe with Action Call has no Func")
+	if spec.Action == engine.ActionCall && spec.Func == nil {
+		return 0, errors.New("a probe with ActionCall has no Func")
 	}
 	if known(spec.PID) != nil {
 		return 0, fmt.Errorf("%s: process %d: %w", spec.Location, spec.PID, engine.ErrNoProcess)
@@ -229,7 +234,7 @@ func (s *Session) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 		}
 		r.Handler = h.number
 	}
-	if spec.Action != engine.Call {
+	if spec.Action != engine.ActionCall {
 		reply, err := call(s.api.Register, r)
 		return event.ProbeID(reply.GetProbe()), err
 	}
@@ -271,8 +276,8 @@ func (s *Session) probes(ids []event.ProbeID) *wire.ProbesRequest {
 	return r
 }
 
-// Forget implements engine.Session.
-func (s *Session) Forget(id event.ProbeID) error {
+// Release implements engine.Session.
+func (s *Session) Release(id event.ProbeID) error {
 	_, err := call(s.api.Forget, s.probe(id))
 	return err
 }
@@ -303,7 +308,7 @@ func (s *Session) Placements(id event.ProbeID) (all []engine.Placement) {
 			}
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		s.notice(wire.FromStatus(err))
 	}
 	return all
@@ -374,7 +379,7 @@ func (s *Session) StepAside(pid int, wait time.Duration, opts ...engine.AsideOpt
 // Follow implements engine.Session: a tracer at a server follows children, or not,
 // from its beginning.
 func (s *Session) Follow(int, bool) error {
-	return fmt.Errorf("follow: %w by a server for a tracer that is there: attach with Options.Follow", errors.ErrUnsupported)
+	return &failure.Unsupported{What: "to follow a process's children, by a server, for a tracer that is there", Needs: "Options.Follow when it attaches"}
 }
 
 // Tasks implements engine.Session.
@@ -474,7 +479,7 @@ func (s *Session) Stats() engine.Stats {
 
 // Leave implements engine.Session: it can't be had here.
 func (s *Session) Leave() error {
-	return fmt.Errorf("resident probes: %w by a server", errors.ErrUnsupported)
+	return &failure.Unsupported{What: "resident probes, by a server", Needs: direct}
 }
 
 // Detach implements engine.Session.

@@ -46,7 +46,7 @@ func TestVersions(t *testing.T) {
 			end := make(chan error)
 			go func() { end <- s.Serve(l) }()
 			defer func() { s.Stop(); <-end }()
-			_, err = Dialer{Socket: socket}.Attach(1)
+			_, err = Dialer{Socket: socket}.Attach(context.Background(), 1)
 			if !errors.Is(err, wire.ErrVersion) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), socket) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
@@ -57,7 +57,7 @@ func TestVersions(t *testing.T) {
 // TestOldClient is one that is older than the server wants.
 func TestOldClient(t *testing.T) {
 	d := Dialer{Socket: serve(t, server.Options{Version: "v10"})}
-	c, err := d.dial()
+	c, err := d.dial(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func TestWindow(t *testing.T) {
 		ids := []event.ProbeID{register(t, s, engine.ProbeSpec{Location: "work"})}
 		until(t, "hits", func() bool { return s.Hits(ids[0]) > 20 })
 		ids = append(ids, register(t, s, engine.ProbeSpec{Location: "work", Handler: hist, Held: true}),
-			register(t, s, engine.ProbeSpec{Location: "work", Action: engine.Tell, Held: true}))
+			register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionTell, Held: true}))
 		begin, err := s.Begin(ids...)
 		if err != nil || hist.Since() != begin {
 			t.Fatalf("begin: %v; the histogram is since %d, not %d", err, hist.Since(), begin)

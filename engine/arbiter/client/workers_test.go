@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -19,7 +20,7 @@ import (
 // workerAt is the process that serves root for a process.
 func workerAt(t testing.TB, socket string, pid int) ServerInfo {
 	t.Helper()
-	l, err := Dialer{Socket: socket}.dialFor(pid)
+	l, err := Dialer{Socket: socket}.dialFor(context.Background(), pid)
 	if err != nil {
 		t.Fatal(err)
 	}

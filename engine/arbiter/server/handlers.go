@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Requests about handlers that a tracer opens.
@@ -117,7 +118,7 @@ func (t *tracer) open(spec engine.HandlerSpec, where string) (engine.Handler, er
 	}
 	switch spec.Where {
 	case handler.Kernel:
-		return nil, fmt.Errorf("%w: handlers in the kernel: trace the process directly (--direct)", handler.ErrUnsupported)
+		return nil, failure.Unsupportedf("handlers in the kernel: trace the process directly (--direct)")
 	case handler.Auto:
 		spec.Where = handler.Tracee
 		if h, err := t.OpenHandler(spec); err == nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Handlers by name, and the maps of those that are at work: who may do what with
@@ -244,7 +245,7 @@ func (s *Server) byID(text string) (*tracer, error) {
 func readable(h engine.Handler, p access.Peer) (*os.File, error) {
 	sh, ok := h.(engine.SharedHandler)
 	if !ok {
-		return nil, handler.ErrUnsupported
+		return nil, failure.Unsupportedf("a handler of this kind has no file")
 	}
 	f, err := sh.File()
 	if err != nil {

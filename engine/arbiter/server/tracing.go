@@ -123,7 +123,7 @@ func (s *Server) moment(ctx context.Context, r *wire.ProbesRequest, f func(*trac
 
 // Forget implements wire.ArbiterServer.
 func (s *Server) Forget(ctx context.Context, r *wire.ProbeRequest) (*wire.Empty, error) {
-	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Forget(event.ProbeID(r.Probe)) })
+	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Release(event.ProbeID(r.Probe)) })
 }
 
 // Hits implements wire.ArbiterServer.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -16,6 +18,11 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
+	"github.com/ptracer/ptracer/engine/handler/filter"
+	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/objfile"
@@ -25,7 +32,7 @@ import (
 const domain = "ptracer"
 
 // ErrPeer is of a peer that may not do to a process what it asked for.
-var ErrPeer = errors.New("not permitted")
+var ErrPeer = failure.Kind("not permitted", fs.ErrPermission)
 
 // ErrToken is of a request in the name of a tracer that there is not.
 var ErrToken = errors.New("no such tracer")
@@ -34,8 +41,8 @@ var ErrToken = errors.New("no such tracer")
 var ErrVersion = errors.New("of another version")
 
 // reasons are the errors that can be told apart on the other side: their names
-// there, and the codes that they come under. An error has the first reason that
-// it wraps.
+// there, and the codes that they come under. What an error is, is all of them that it
+// wraps; its code is the first one's.
 var reasons = []struct {
 	name string
 	err  error
@@ -52,6 +59,10 @@ var reasons = []struct {
 	{"ENDED", engine.ErrEnded, codes.FailedPrecondition},
 	{"NO_PROCESS", engine.ErrNoProcess, codes.NotFound},
 	{"NO_PROBE", engine.ErrNoProbe, codes.NotFound},
+	{"NOT_MAPPED", engine.ErrNotMapped, codes.InvalidArgument},
+	{"BUSY", engine.ErrBusy, codes.FailedPrecondition},
+	{"JOB_STOP", engine.ErrJobStop, codes.FailedPrecondition},
+	{"WAITING", engine.ErrWaiting, codes.FailedPrecondition},
 	{"NOT_STOPPED", engine.ErrNotStopped, codes.FailedPrecondition},
 	{"TRACED", engine.ErrTraced, codes.FailedPrecondition},
 	{"CYCLE", engine.ErrCycle, codes.FailedPrecondition},
@@ -64,7 +75,9 @@ var reasons = []struct {
 	{"CAPABILITY", engine.ErrCapability, codes.PermissionDenied},
 	{"UNDUMPABLE", engine.ErrUndumpable, codes.PermissionDenied},
 	{"NAMESPACE", engine.ErrNamespace, codes.PermissionDenied},
+	{"FOLLOWED", engine.ErrFollowed, codes.FailedPrecondition},
 	{"MACHINE", engine.ErrMachine, codes.Unimplemented},
+	{"NOT_RESIDENT", engine.ErrNotResident, codes.NotFound},
 	{"RESIDENT", engine.ErrResident, codes.FailedPrecondition},
 	{"SECCOMP", engine.ErrSeccomp, codes.FailedPrecondition},
 	{"DISPATCH", engine.ErrDispatch, codes.FailedPrecondition},
@@ -75,26 +88,66 @@ var reasons = []struct {
 	{"HANDLER_PERMISSION", handler.ErrPermission, codes.PermissionDenied},
 	{"HANDLER_EXISTS", handler.ErrExists, codes.AlreadyExists},
 	{"HANDLER_NAME", handler.ErrName, codes.InvalidArgument},
-	{"HANDLER_UNSUPPORTED", handler.ErrUnsupported, codes.Unimplemented},
+	{"HANDLER_CLOSED", handler.ErrClosed, codes.FailedPrecondition},
+	{"FILTER", filter.ErrSyntax, codes.InvalidArgument},
+	{"PROGRAM", program.ErrInvalid, codes.InvalidArgument},
+	{"UNSAFE", verify.ErrUnsafe, codes.InvalidArgument},
+	{"HANDLER_RIGHTS", verify.ErrRights, codes.PermissionDenied},
+	{"COMPLEX", verify.ErrComplex, codes.InvalidArgument},
+	{"MAPS_TOO_LARGE", maps.ErrTooLarge, codes.ResourceExhausted},
+	{"NO_TEXT", symbols.ErrNoText, codes.NotFound}, // which is an ErrNotFound
 	{"NOT_FOUND", symbols.ErrNotFound, codes.NotFound},
+	{"NOT_REGULAR", objfile.ErrNotRegular, codes.FailedPrecondition},
+	{"REPLACED", objfile.ErrReplaced, codes.FailedPrecondition},
 	{"UNREAD", objfile.ErrUnread, codes.FailedPrecondition},
+	{"NO_EXITS", symbols.ErrNoExits, codes.NotFound},
+	{"INSIDE", symbols.ErrInside, codes.InvalidArgument},
+	{"BEYOND", symbols.ErrBeyond, codes.InvalidArgument},
+	{"FORMAT", symbols.ErrFormat, codes.InvalidArgument},
+	{"BUDGET", symbols.ErrBudget, codes.ResourceExhausted},
 	{"REFUSED", breakpoint.ErrRefused, codes.FailedPrecondition},
 	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},
+	{"CHANGED", breakpoint.ErrChanged, codes.FailedPrecondition},
+	{"MISALIGNED", breakpoint.ErrMisaligned, codes.InvalidArgument},
+	{"SITE_NOT_MAPPED", breakpoint.ErrNotMapped, codes.InvalidArgument},
+	{"NOT_CODE", breakpoint.ErrNotCode, codes.InvalidArgument},
+	{"EXCLUSIVE", breakpoint.ErrExclusive, codes.FailedPrecondition},
+	{"OVERLAP", breakpoint.ErrOverlap, codes.FailedPrecondition},
+	{"TAKEN", breakpoint.ErrTaken, codes.ResourceExhausted},
 	{"PERMISSION", ErrPeer, codes.PermissionDenied},
 	{"TOKEN", ErrToken, codes.Unauthenticated},
 	{"VERSION", ErrVersion, codes.FailedPrecondition},
 	{"MESSAGE", ErrMessage, codes.InvalidArgument},
 	{"UNSUPPORTED", errors.ErrUnsupported, codes.Unimplemented},
+	{"HANDLER_UNSUPPORTED", errors.ErrUnsupported, codes.Unimplemented}, // of older servers
 	{"FILE_CLOSED", os.ErrClosed, codes.FailedPrecondition},
+	{"NOT_PERMITTED", fs.ErrPermission, codes.PermissionDenied},
+	{"NOT_EXIST", fs.ErrNotExist, codes.NotFound},
+	{"PROCESS_DONE", os.ErrProcessDone, codes.NotFound},
 }
 
-func reasonOf(err error) string {
+// classOf is the code of an error, and the names of all reasons that it wraps.
+func classOf(err error) (code codes.Code, names []string) {
+	code = codes.Unknown
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {
-			return r.name
+			if len(names) == 0 {
+				code = r.code
+			}
+			names = append(names, r.name)
 		}
 	}
-	return ""
+	return code, names
+}
+
+// classes are the reasons of names, as far as they are known here.
+func classes(names []string) (list []error) {
+	for _, r := range reasons {
+		if slices.Contains(names, r.name) {
+			list = append(list, r.err)
+		}
+	}
+	return list
 }
 
 // message is an error's text, in which all ends of lines are its own: what the names in
@@ -113,18 +166,15 @@ func ToStatus(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	code, reason, message := codes.Unknown, reasonOf(err), message(err)
-	for _, r := range reasons {
-		if r.name == reason {
-			code = r.code
-		}
+	code, _ := classOf(err)
+	text := message(err)
+	reason, metadata := pack(err)
+	if reason == "" && metadata == nil {
+		return status.Error(code, text)
 	}
-	if reason == "" {
-		return status.Error(code, message)
-	}
-	s, err2 := status.New(code, message).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: domain})
+	s, err2 := status.New(code, text).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: domain, Metadata: metadata})
 	if err2 != nil {
-		return status.Error(code, message)
+		return status.Error(code, text)
 	}
 	return s.Err()
 }
@@ -134,7 +184,7 @@ func ToStatus(err error) error {
 // on.
 var ErrServer = errors.New("ptracer's server is gone, or has had no answer for too long; the program goes on, and its next tracer, or 'ptracer stop PID', takes out what may be left in it")
 
-// FromStatus makes an error of a gRPC status: errors.Is finds what it was.
+// FromStatus makes an error of a gRPC status: errors.Is and errors.As find what it was.
 func FromStatus(err error) error {
 	s, ok := status.FromError(err)
 	if err == nil || !ok {
@@ -142,14 +192,14 @@ func FromStatus(err error) error {
 	}
 	for _, d := range s.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == domain {
-			return remote(s.Message(), info.Reason)
+			return unpack(s.Message(), info.Reason, info.Metadata)
 		}
 	}
 	switch s.Code() {
 	case codes.Unavailable:
 		return ErrServer
 	case codes.Unimplemented:
-		return &remoteError{s.Message(), ErrVersion}
+		return &remoteError{s.Message(), []error{ErrVersion}}
 	case codes.Canceled:
 		return context.Canceled
 	case codes.DeadlineExceeded:
@@ -161,20 +211,11 @@ func FromStatus(err error) error {
 // remoteError is an error of the other side.
 type remoteError struct {
 	text string
-	is   error // nil: of no name
+	is   []error // what errors.Is and errors.As find
 }
 
-func (e *remoteError) Error() string { return e.text }
-func (e *remoteError) Unwrap() error { return e.is }
+func (e *remoteError) Error() string   { return e.text }
+func (e *remoteError) Unwrap() []error { return e.is }
 
 // Lines are those of message.
 func (e *remoteError) Lines() []string { return strings.Split(e.text, "\n") }
-
-func remote(text, reason string) error {
-	for _, r := range reasons {
-		if r.name == reason {
-			return &remoteError{text, r.err}
-		}
-	}
-	return &remoteError{text, nil}
-}

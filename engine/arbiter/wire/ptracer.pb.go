@@ -1957,9 +1957,10 @@ type Placement struct {
 	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
 	ErrorReason   string                 `protobuf:"bytes,8,opt,name=error_reason,json=errorReason,proto3" json:"error_reason,omitempty"` // as ErrorInfo's
 	Hits          uint64                 `protobuf:"varint,9,opt,name=hits,proto3" json:"hits,omitempty"`
-	Space         int32                  `protobuf:"varint,10,opt,name=space,proto3" json:"space,omitempty"` // numbers address spaces
-	Gap           string                 `protobuf:"bytes,11,opt,name=gap,proto3" json:"gap,omitempty"`      // what of its hits could not be counted
-	Exit          bool                   `protobuf:"varint,12,opt,name=exit,proto3" json:"exit,omitempty"`   // the function's exit, not an instruction as such
+	Space         int32                  `protobuf:"varint,10,opt,name=space,proto3" json:"space,omitempty"`                                                                                                               // numbers address spaces
+	Gap           string                 `protobuf:"bytes,11,opt,name=gap,proto3" json:"gap,omitempty"`                                                                                                                    // what of its hits could not be counted
+	Exit          bool                   `protobuf:"varint,12,opt,name=exit,proto3" json:"exit,omitempty"`                                                                                                                 // the function's exit, not an instruction as such
+	ErrorMetadata map[string]string      `protobuf:"bytes,13,rep,name=error_metadata,json=errorMetadata,proto3" json:"error_metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // as ErrorInfo's: see forms.go
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2076,6 +2077,13 @@ func (x *Placement) GetExit() bool {
 		return x.Exit
 	}
 	return false
+}
+
+func (x *Placement) GetErrorMetadata() map[string]string {
+	if x != nil {
+		return x.ErrorMetadata
+	}
+	return nil
 }
 
 type OpenHandlerRequest struct {
@@ -4230,7 +4238,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x0fPlacementsReply\x125\n" +
 	"\n" +
 	"placements\x18\x01 \x03(\v2\x15.ptracer.v1.PlacementR\n" +
-	"placements\"\x90\x02\n" +
+	"placements\"\xa3\x03\n" +
 	"\tPlacement\x12\x14\n" +
 	"\x05probe\x18\x01 \x01(\x05R\x05probe\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
@@ -4244,7 +4252,11 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x05space\x18\n" +
 	" \x01(\x05R\x05space\x12\x10\n" +
 	"\x03gap\x18\v \x01(\tR\x03gap\x12\x12\n" +
-	"\x04exit\x18\f \x01(\bR\x04exit\"\xf0\x01\n" +
+	"\x04exit\x18\f \x01(\bR\x04exit\x12O\n" +
+	"\x0eerror_metadata\x18\r \x03(\v2(.ptracer.v1.Placement.ErrorMetadataEntryR\rerrorMetadata\x1a@\n" +
+	"\x12ErrorMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf0\x01\n" +
 	"\x12OpenHandlerRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
@@ -4457,7 +4469,7 @@ func file_ptracer_proto_rawDescGZIP() []byte {
 }
 
 var file_ptracer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_ptracer_proto_goTypes = []any{
 	(Event_Kind)(0),                // 0: ptracer.v1.Event.Kind
 	(RegisterRequest_Action)(0),    // 1: ptracer.v1.RegisterRequest.Action
@@ -4518,6 +4530,7 @@ var file_ptracer_proto_goTypes = []any{
 	(*ControlRequest)(nil),         // 56: ptracer.v1.ControlRequest
 	(*SignalRequest)(nil),          // 57: ptracer.v1.SignalRequest
 	(*StepAsideRequest)(nil),       // 58: ptracer.v1.StepAsideRequest
+	nil,                            // 59: ptracer.v1.Placement.ErrorMetadataEntry
 }
 var file_ptracer_proto_depIdxs = []int32{
 	7,  // 0: ptracer.v1.TracersReply.tracers:type_name -> ptracer.v1.Tracer
@@ -4529,107 +4542,108 @@ var file_ptracer_proto_depIdxs = []int32{
 	0,  // 6: ptracer.v1.Event.kind:type_name -> ptracer.v1.Event.Kind
 	1,  // 7: ptracer.v1.RegisterRequest.action:type_name -> ptracer.v1.RegisterRequest.Action
 	28, // 8: ptracer.v1.PlacementsReply.placements:type_name -> ptracer.v1.Placement
-	30, // 9: ptracer.v1.OpenHandlerRequest.entry:type_name -> ptracer.v1.Program
-	30, // 10: ptracer.v1.OpenHandlerRequest.exit:type_name -> ptracer.v1.Program
-	31, // 11: ptracer.v1.Program.maps:type_name -> ptracer.v1.Map
-	32, // 12: ptracer.v1.Map.contents:type_name -> ptracer.v1.Content
-	38, // 13: ptracer.v1.ListHandlersReply.handlers:type_name -> ptracer.v1.NamedHandler
-	39, // 14: ptracer.v1.ListHandlersReply.opened:type_name -> ptracer.v1.OpenedHandler
-	30, // 15: ptracer.v1.RegisterHandlerRequest.entry:type_name -> ptracer.v1.Program
-	30, // 16: ptracer.v1.RegisterHandlerRequest.exit:type_name -> ptracer.v1.Program
-	38, // 17: ptracer.v1.GetHandlerReply.handler:type_name -> ptracer.v1.NamedHandler
-	30, // 18: ptracer.v1.GetHandlerReply.entry:type_name -> ptracer.v1.Program
-	30, // 19: ptracer.v1.GetHandlerReply.exit:type_name -> ptracer.v1.Program
-	48, // 20: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
-	3,  // 21: ptracer.v1.Arbiter.Hello:input_type -> ptracer.v1.HelloRequest
-	5,  // 22: ptracer.v1.Arbiter.Tracers:input_type -> ptracer.v1.TracersRequest
-	10, // 23: ptracer.v1.Arbiter.Join:input_type -> ptracer.v1.JoinRequest
-	13, // 24: ptracer.v1.Arbiter.Detach:input_type -> ptracer.v1.TracerRequest
-	14, // 25: ptracer.v1.Arbiter.AddProcess:input_type -> ptracer.v1.ProcessRequest
-	14, // 26: ptracer.v1.Arbiter.RemoveProcess:input_type -> ptracer.v1.ProcessRequest
-	13, // 27: ptracer.v1.Arbiter.Processes:input_type -> ptracer.v1.TracerRequest
-	14, // 28: ptracer.v1.Arbiter.Exit:input_type -> ptracer.v1.ProcessRequest
-	13, // 29: ptracer.v1.Arbiter.Stats:input_type -> ptracer.v1.TracerRequest
-	24, // 30: ptracer.v1.Arbiter.Register:input_type -> ptracer.v1.RegisterRequest
-	16, // 31: ptracer.v1.Arbiter.Unregister:input_type -> ptracer.v1.ProbeRequest
-	17, // 32: ptracer.v1.Arbiter.Begin:input_type -> ptracer.v1.ProbesRequest
-	17, // 33: ptracer.v1.Arbiter.Finish:input_type -> ptracer.v1.ProbesRequest
-	16, // 34: ptracer.v1.Arbiter.Forget:input_type -> ptracer.v1.ProbeRequest
-	16, // 35: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
-	16, // 36: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
-	29, // 37: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
-	19, // 38: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
-	19, // 39: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
-	45, // 40: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
-	34, // 41: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
-	36, // 42: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
-	41, // 43: ptracer.v1.Arbiter.GetHandler:input_type -> ptracer.v1.GetHandlerRequest
-	40, // 44: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	40, // 45: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	43, // 46: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
-	14, // 47: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
-	15, // 48: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
-	15, // 49: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
-	15, // 50: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
-	14, // 51: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
-	15, // 52: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
-	51, // 53: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
-	54, // 54: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
-	50, // 55: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
-	53, // 56: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
-	15, // 57: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
-	57, // 58: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
-	15, // 59: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
-	58, // 60: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
-	56, // 61: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
-	14, // 62: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
-	4,  // 63: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
-	6,  // 64: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
-	11, // 65: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
-	2,  // 66: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
-	2,  // 67: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
-	2,  // 68: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
-	20, // 69: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
-	21, // 70: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
-	22, // 71: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
-	25, // 72: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
-	2,  // 73: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
-	18, // 74: ptracer.v1.Arbiter.Begin:output_type -> ptracer.v1.MomentReply
-	18, // 75: ptracer.v1.Arbiter.Finish:output_type -> ptracer.v1.MomentReply
-	2,  // 76: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
-	26, // 77: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
-	27, // 78: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
-	33, // 79: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
-	2,  // 80: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
-	44, // 81: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
-	46, // 82: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
-	35, // 83: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
-	37, // 84: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
-	42, // 85: ptracer.v1.Arbiter.GetHandler:output_type -> ptracer.v1.GetHandlerReply
-	2,  // 86: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
-	2,  // 87: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
-	2,  // 88: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
-	2,  // 89: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
-	2,  // 90: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
-	2,  // 91: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
-	2,  // 92: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
-	47, // 93: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
-	49, // 94: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
-	52, // 95: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
-	55, // 96: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
-	2,  // 97: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
-	2,  // 98: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
-	2,  // 99: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
-	2,  // 100: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
-	2,  // 101: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
-	2,  // 102: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
-	2,  // 103: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
-	2,  // 104: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
-	63, // [63:105] is the sub-list for method output_type
-	21, // [21:63] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	59, // 9: ptracer.v1.Placement.error_metadata:type_name -> ptracer.v1.Placement.ErrorMetadataEntry
+	30, // 10: ptracer.v1.OpenHandlerRequest.entry:type_name -> ptracer.v1.Program
+	30, // 11: ptracer.v1.OpenHandlerRequest.exit:type_name -> ptracer.v1.Program
+	31, // 12: ptracer.v1.Program.maps:type_name -> ptracer.v1.Map
+	32, // 13: ptracer.v1.Map.contents:type_name -> ptracer.v1.Content
+	38, // 14: ptracer.v1.ListHandlersReply.handlers:type_name -> ptracer.v1.NamedHandler
+	39, // 15: ptracer.v1.ListHandlersReply.opened:type_name -> ptracer.v1.OpenedHandler
+	30, // 16: ptracer.v1.RegisterHandlerRequest.entry:type_name -> ptracer.v1.Program
+	30, // 17: ptracer.v1.RegisterHandlerRequest.exit:type_name -> ptracer.v1.Program
+	38, // 18: ptracer.v1.GetHandlerReply.handler:type_name -> ptracer.v1.NamedHandler
+	30, // 19: ptracer.v1.GetHandlerReply.entry:type_name -> ptracer.v1.Program
+	30, // 20: ptracer.v1.GetHandlerReply.exit:type_name -> ptracer.v1.Program
+	48, // 21: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
+	3,  // 22: ptracer.v1.Arbiter.Hello:input_type -> ptracer.v1.HelloRequest
+	5,  // 23: ptracer.v1.Arbiter.Tracers:input_type -> ptracer.v1.TracersRequest
+	10, // 24: ptracer.v1.Arbiter.Join:input_type -> ptracer.v1.JoinRequest
+	13, // 25: ptracer.v1.Arbiter.Detach:input_type -> ptracer.v1.TracerRequest
+	14, // 26: ptracer.v1.Arbiter.AddProcess:input_type -> ptracer.v1.ProcessRequest
+	14, // 27: ptracer.v1.Arbiter.RemoveProcess:input_type -> ptracer.v1.ProcessRequest
+	13, // 28: ptracer.v1.Arbiter.Processes:input_type -> ptracer.v1.TracerRequest
+	14, // 29: ptracer.v1.Arbiter.Exit:input_type -> ptracer.v1.ProcessRequest
+	13, // 30: ptracer.v1.Arbiter.Stats:input_type -> ptracer.v1.TracerRequest
+	24, // 31: ptracer.v1.Arbiter.Register:input_type -> ptracer.v1.RegisterRequest
+	16, // 32: ptracer.v1.Arbiter.Unregister:input_type -> ptracer.v1.ProbeRequest
+	17, // 33: ptracer.v1.Arbiter.Begin:input_type -> ptracer.v1.ProbesRequest
+	17, // 34: ptracer.v1.Arbiter.Finish:input_type -> ptracer.v1.ProbesRequest
+	16, // 35: ptracer.v1.Arbiter.Forget:input_type -> ptracer.v1.ProbeRequest
+	16, // 36: ptracer.v1.Arbiter.Hits:input_type -> ptracer.v1.ProbeRequest
+	16, // 37: ptracer.v1.Arbiter.Placements:input_type -> ptracer.v1.ProbeRequest
+	29, // 38: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
+	19, // 39: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
+	19, // 40: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
+	45, // 41: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
+	34, // 42: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
+	36, // 43: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
+	41, // 44: ptracer.v1.Arbiter.GetHandler:input_type -> ptracer.v1.GetHandlerRequest
+	40, // 45: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	40, // 46: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	43, // 47: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
+	14, // 48: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
+	15, // 49: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
+	15, // 50: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
+	15, // 51: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
+	14, // 52: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
+	15, // 53: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
+	51, // 54: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
+	54, // 55: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
+	50, // 56: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
+	53, // 57: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
+	15, // 58: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
+	57, // 59: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
+	15, // 60: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
+	58, // 61: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
+	56, // 62: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
+	14, // 63: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
+	4,  // 64: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
+	6,  // 65: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
+	11, // 66: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
+	2,  // 67: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
+	2,  // 68: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
+	2,  // 69: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
+	20, // 70: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
+	21, // 71: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
+	22, // 72: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
+	25, // 73: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
+	2,  // 74: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
+	18, // 75: ptracer.v1.Arbiter.Begin:output_type -> ptracer.v1.MomentReply
+	18, // 76: ptracer.v1.Arbiter.Finish:output_type -> ptracer.v1.MomentReply
+	2,  // 77: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
+	26, // 78: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
+	27, // 79: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
+	33, // 80: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
+	2,  // 81: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
+	44, // 82: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
+	46, // 83: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
+	35, // 84: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
+	37, // 85: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
+	42, // 86: ptracer.v1.Arbiter.GetHandler:output_type -> ptracer.v1.GetHandlerReply
+	2,  // 87: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
+	2,  // 88: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
+	2,  // 89: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
+	2,  // 90: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
+	2,  // 91: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
+	2,  // 92: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
+	2,  // 93: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
+	47, // 94: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
+	49, // 95: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
+	52, // 96: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
+	55, // 97: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
+	2,  // 98: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
+	2,  // 99: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
+	2,  // 100: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
+	2,  // 101: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
+	2,  // 102: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
+	2,  // 103: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
+	2,  // 104: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
+	2,  // 105: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
+	64, // [64:106] is the sub-list for method output_type
+	22, // [22:64] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_ptracer_proto_init() }
@@ -4643,7 +4657,7 @@ func file_ptracer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ptracer_proto_rawDesc), len(file_ptracer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

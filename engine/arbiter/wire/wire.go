@@ -76,14 +76,14 @@ func ToEvent(m *Event) event.Event {
 // Bounds of what a probe may be asked for with.
 const maxLocation, maxExcept = 4096, 1024
 
-var watches = map[engine.Access]string{engine.Execute: "execute", engine.Write: "write", engine.ReadWrite: "readwrite"}
+var watches = map[engine.Access]string{engine.AccessExecute: "execute", engine.AccessWrite: "write", engine.AccessReadWrite: "readwrite"}
 
 // FromSpec makes a message of a probe's spec, but for its Func and its handler.
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 	m := &RegisterRequest{Location: text(s.Location), Pid: Narrow(s.PID), Action: RegisterRequest_Action(s.Action), Args: Narrow(s.Args),
 		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: Narrow(s.Len), Pending: s.Pending, Cookie: s.Cookie,
 		Alone: s.Alone, Except: narrow(s.Except), Held: s.Held}
-	if s.Action == engine.Call {
+	if s.Action == engine.ActionCall {
 		m.Action = RegisterRequest_STOP
 	}
 	return m
@@ -123,7 +123,8 @@ func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 func FromPlacement(p *engine.Placement) *Placement {
 	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Gap: text(p.Gap), Hits: p.Hits, Space: int32(p.Space), Exit: p.Exit}
 	if p.Err != nil {
-		m.Error, m.ErrorReason = message(p.Err), reasonOf(p.Err)
+		m.Error = message(p.Err)
+		m.ErrorReason, m.ErrorMetadata = pack(p.Err)
 	}
 	return m
 }
@@ -133,7 +134,7 @@ func ToPlacement(m *Placement) engine.Placement {
 	p := engine.Placement{Probe: event.ProbeID(m.Probe), PID: int(m.Pid), Name: m.Name, Addr: arch.Addr(m.Addr), Reason: m.Reason, Gap: m.Gap, Hits: m.Hits, Space: int(m.Space), Exit: m.Exit}
 	p.Rung, _ = breakpoint.ParseRung(m.Rung)
 	if m.Error != "" {
-		p.Err = remote(m.Error, m.ErrorReason)
+		p.Err = unpack(m.Error, m.ErrorReason, m.ErrorMetadata)
 	}
 	return p
 }

@@ -10,8 +10,6 @@
 package clock
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -24,10 +22,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/engine/handler/maps"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // errCounter is of machines whose counter is no clock.
-var errCounter = fmt.Errorf("the CPU's counter of time is no clock here: %w", errors.ErrUnsupported)
+var errCounter = failure.Unsupportedf("the CPU's counter of time is no clock here")
 
 // Available is why there are no clocks on this machine, nil if there are: on
 // amd64 the counters of all CPUs have to go alike, at one rate, always, as those

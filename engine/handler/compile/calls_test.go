@@ -66,7 +66,7 @@ func TestMissingHelper(t *testing.T) {
 	for _, arch := range archs {
 		_, err := Compile(accepted(arch, list(call(program.FnKtimeGetNS), exit()), nil), Target{Result: true})
 		var e *Error
-		if !errors.Is(err, ErrUnsupported) || !errors.As(err, &e) || e.Insn != 0 || !strings.Contains(err.Error(), "ktime_get_ns (5)") {
+		if !errors.Is(err, errors.ErrUnsupported) || !errors.As(err, &e) || e.Insn != 0 || !strings.Contains(err.Error(), "ktime_get_ns (5)") {
 			t.Errorf("%s: %v", arch, err)
 		}
 	}

@@ -103,10 +103,6 @@ const (
 	FrameWords  = plan.FrameWords
 )
 
-// ErrUnsupported is wrapped by errors that say what of a program has no code:
-// an instruction, or a helper that the target lacks.
-var ErrUnsupported = plan.ErrUnsupported
-
 // Wrapper makes the code of FnClaim around the helper that finds an entry, to lie
 // at base; of amd64. WrapperStack is what it needs of the stack itself, in bytes.
 func Wrapper(base, helper arch.Addr) []byte { return amd64.Wrapper(base, helper) }

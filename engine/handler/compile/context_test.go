@@ -126,8 +126,8 @@ func TestInlineContext(t *testing.T) {
 				way.PC = 0x123456789a
 				err := r.readsContext(read(words), words, way, rnd)
 				switch {
-				case len(words) == 1 && none[words[0]] || name == "by pointer" && errors.Is(err, ErrUnsupported):
-					if !errors.Is(err, ErrUnsupported) {
+				case len(words) == 1 && none[words[0]] || name == "by pointer" && errors.Is(err, errors.ErrUnsupported):
+					if !errors.Is(err, errors.ErrUnsupported) {
 						t.Errorf("%s, word %d: %v, want it refused", name, words[0], err)
 					}
 				case err != nil:

@@ -166,7 +166,7 @@ func TestInlineRefused(t *testing.T) {
 		"stack":  {histInsns(5), Way{Skip: 128, Stack: 200}},
 	} {
 		for _, isa := range []string{"amd64", "arm64"} {
-			if _, err := Inline([]Part{{Result: accepted(isa, c.insns, slots), Target: target, Way: c.way}}, target.Base); !errors.Is(err, ErrUnsupported) {
+			if _, err := Inline([]Part{{Result: accepted(isa, c.insns, slots), Target: target, Way: c.way}}, target.Base); !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("%s, %s: %v", name, isa, err)
 			}
 		}

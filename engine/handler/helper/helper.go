@@ -24,6 +24,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
 	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Env is what helpers are made for.
@@ -99,7 +100,7 @@ func mapOf(r *verify.Result, i int) int {
 }
 
 // Make makes the code of helpers, to lie at base. Errors wrap
-// compile.ErrUnsupported, where one can't be had.
+// a failure.Unsupported, where one can't be had.
 func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 	l := &Library{At: map[compile.Helper]arch.Addr{}}
 	for _, h := range e.dependencies(need) {
@@ -226,7 +227,7 @@ func (e *Env) source(h compile.Helper) (*code, error) {
 		return e.process(), nil
 	case compile.FnEntry:
 		if e.Context.Arch == "amd64" && e.Features&compile.FSBase == 0 {
-			return nil, fmt.Errorf("%w: no instruction tells the thread's pointer (fsgsbase)", compile.ErrUnsupported)
+			return nil, failure.Unsupportedf("no instruction tells the thread's pointer (fsgsbase)")
 		}
 		return e.entry(), nil
 	case compile.FnClaim, compile.FnStack:
@@ -285,7 +286,7 @@ func (e *Env) withMap(h compile.Helper) (*code, error) {
 func (e *Env) withHash(h compile.Helper, l layout.Layout) (*code, error) {
 	const longest = 256
 	if l.KeySize > longest {
-		return nil, fmt.Errorf("%w: keys of %d bytes", compile.ErrUnsupported, l.KeySize)
+		return nil, failure.Unsupportedf("keys of %d bytes", l.KeySize)
 	}
 	c := newHash(l)
 	switch h.Num {
@@ -327,7 +328,7 @@ func unsupported(h compile.Helper) error {
 	if known := program.Helpers[h.Num]; known != nil {
 		name = known.Name
 	}
-	return fmt.Errorf("%w: no machine code for %s", compile.ErrUnsupported, name)
+	return failure.Unsupportedf("no machine code for %s", name)
 }
 
 var errUses = errors.New("helper: a stack of more than there is")

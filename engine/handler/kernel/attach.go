@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
+	"github.com/ptracer/ptracer/failure"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,7 +77,7 @@ func (in *Instance) Attach(i int, at []Location, o Options) (*Link, error) {
 // were text files to make probes with before, which outlive who made them.
 func uprobePMU() error {
 	if _, err := os.Stat("/sys/bus/event_source/devices/uprobe/type"); err != nil {
-		return fmt.Errorf("%w: no uprobe PMU: %w", ErrUnsupported, err)
+		return &failure.Unsupported{What: "handlers in the kernel: no uprobe PMU", Needs: "Linux 4.17", Err: err}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/ptracer/ptracer/failure"
 	"golang.org/x/sys/unix"
 )
 
@@ -78,20 +79,17 @@ func uprobes(p *ebpf.Program) error {
 
 // refused says why the kernel refused what.
 func refused(what string, err error) error {
-	why := ""
+	u := &failure.Unsupported{What: "handlers in the kernel: " + what, Err: err}
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		why = "no right: needs CAP_BPF and CAP_PERFMON, or root of the machine"
+		u.Needs = "CAP_BPF and CAP_PERFMON, or root of the machine"
 		if mode := lockdown(); mode != "" {
-			why += "; the kernel is locked down (" + mode + ")"
+			u.Needs += ", and a kernel that is not locked down (" + mode + ")"
 		}
 	case errors.Is(err, unix.ENOSYS) || errors.Is(err, ebpf.ErrNotSupported):
-		why = "the kernel was built without it"
+		u.Needs = "a kernel that was built with it"
 	}
-	if why == "" {
-		return fmt.Errorf("%w: %s: %w", ErrUnsupported, what, err)
-	}
-	return fmt.Errorf("%w: %s: %s: %w", ErrUnsupported, what, why, err)
+	return u
 }
 
 // lockdown is the kernel's mode of lockdown, "" without.

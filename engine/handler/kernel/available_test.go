@@ -19,7 +19,7 @@ const askEnv = "PTRACER_ASK_AVAILABLE"
 func TestMain(m *testing.M) {
 	if os.Getenv(askEnv) != "" {
 		err := Available()
-		fmt.Printf("%t %v\n", errors.Is(err, ErrUnsupported), err)
+		fmt.Printf("%t %v\n", errors.Is(err, errors.ErrUnsupported), err)
 		return
 	}
 	leak.Main(m)
@@ -45,7 +45,7 @@ func TestAvailableToNobody(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if !strings.HasPrefix(string(out), "true ") || !strings.Contains(string(out), "no right") {
+	if !strings.HasPrefix(string(out), "true ") || !strings.Contains(string(out), "needs CAP_BPF") {
 		t.Errorf("%s", out)
 	}
 }

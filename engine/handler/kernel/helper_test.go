@@ -27,7 +27,7 @@ func has(t *testing.T, kind ebpf.ProgramType, h *program.Helper) bool {
 	if log == "" {
 		t.Errorf("%s as %v: %v", h.Name, kind, err)
 	}
-	return !errors.Is(err, ErrUnsupported)
+	return !errors.Is(err, errors.ErrUnsupported)
 }
 
 // TestHelpers: a uprobe program has all that the table says the kernel has;

@@ -12,20 +12,16 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/cilium/ebpf"
+	"github.com/ptracer/ptracer/failure"
 )
 
-// ErrUnsupported is wrapped by all errors that say that this machine's kernel
-// does not do what was asked, whatever the program.
-var ErrUnsupported = errors.New("kernel executor: unsupported")
-
-// reason adds ErrUnsupported to errors that are the machine's, not the
-// program's.
+// reason makes a failure.Unsupported of errors that are the machine's, not the program's: its
+// kernel does not do what was asked, whatever the program.
 func reason(err error) error {
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		return &failure.Unsupported{What: "handlers in the kernel", Err: err}
 	}
 	return err
 }

@@ -213,7 +213,7 @@ func TestLoadRefused(t *testing.T) {
 	bad := assemble(t, "bad", nil, asm.LoadMem(asm.R0, asm.R1, 4096, asm.DWord), asm.Return())
 	_, err := Load(bad)
 	var v *ebpf.VerifierError
-	if !errors.As(err, &v) || errors.Is(err, ErrUnsupported) {
+	if !errors.As(err, &v) || errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
 	if _, err := Load(); err == nil {

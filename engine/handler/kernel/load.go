@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Instance is a handler in the kernel: programs that share maps. One goroutine
@@ -32,14 +33,14 @@ type loaded struct{ one, many *ebpf.Program }
 // refusal, with its log.
 func Load(programs ...*program.Program) (*Instance, error) {
 	if len(programs) == 0 {
-		return nil, errors.New("kernel executor: no program")
+		return nil, errors.New("handlers in the kernel: no program")
 	}
 	for _, p := range programs {
 		if err := program.Validate(p); err != nil {
 			return nil, err
 		}
 		if !reflect.DeepEqual(p.Maps, programs[0].Maps) {
-			return nil, fmt.Errorf("kernel executor: %s and %s have different maps", programs[0].Name, p.Name)
+			return nil, fmt.Errorf("handlers in the kernel: %s and %s have different maps", programs[0].Name, p.Name)
 		}
 	}
 	maps, err := openMaps(programs[0].Maps)
@@ -61,7 +62,7 @@ func (in *Instance) Share(programs ...*program.Program) (*Instance, error) {
 			return nil, err
 		}
 		if !reflect.DeepEqual(p.Maps, in.programs[0].Maps) {
-			return nil, fmt.Errorf("kernel executor: %s and %s have different maps", in.programs[0].Name, p.Name)
+			return nil, fmt.Errorf("handlers in the kernel: %s and %s have different maps", in.programs[0].Name, p.Name)
 		}
 	}
 	return (&Instance{maps: in.maps, borrowed: true}).add(programs)
@@ -196,7 +197,7 @@ func load(p *program.Program, maps []*ebpf.Map, as as) (*ebpf.Program, error) {
 	return k, nil
 }
 
-// noHelper adds ErrUnsupported where the verifier says that there is no such
+// noHelper adds failure.Unsupported where the verifier says that there is no such
 // helper: the form has none that some kernel has not, but an older one may lack
 // it, and a locked down one has no probe_write_user.
 func noHelper(err error) error {
@@ -206,7 +207,7 @@ func noHelper(err error) error {
 	}
 	for _, line := range v.Log {
 		if strings.Contains(line, "unknown func") || strings.Contains(line, "cannot use helper") {
-			return fmt.Errorf("%w: this kernel does not let programs call it: %w", ErrUnsupported, err)
+			return &failure.Unsupported{What: "this kernel does not let programs call it", Err: err}
 		}
 	}
 	return err

@@ -33,7 +33,7 @@ func (m *Map) reset() error {
 			keys = append(keys, append([]byte(nil), key...))
 		}
 		for _, key := range keys {
-			if err := m.Delete(key); err != nil && err != ErrNotFound {
+			if err := m.Delete(key); err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
 		}

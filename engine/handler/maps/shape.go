@@ -7,6 +7,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/ring"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // A map's header: words of 8 bytes, a name, and counters on a cache line of
@@ -102,7 +103,7 @@ func shapeOf(m *program.Map, cpus, lines, start int) (shape, error) {
 		}
 		sh.end = start + ring.HeaderSize + sh.entries
 	default:
-		return sh, fmt.Errorf("%w: map %q: %v", program.ErrUnsupported, m.Name, m.Type)
+		return sh, failure.Unsupportedf("map %q: %v", m.Name, m.Type)
 	}
 	sh.end = align(sh.end, lineSize)
 	return sh, nil

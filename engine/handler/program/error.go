@@ -5,15 +5,10 @@ import (
 	"fmt"
 )
 
-// Classes of errors.
-var (
-	// ErrInvalid is a program that is none: instructions that do not exist,
-	// jumps to nowhere.
-	ErrInvalid = errors.New("no valid program")
-	// ErrUnsupported is a program that the kernel may be able to run, and
-	// nobody here is.
-	ErrUnsupported = errors.New("unsupported")
-)
+// ErrInvalid is a program that is none: instructions that do not exist, jumps to nowhere. The
+// error of one that the kernel may be able to run, and no executor here, is a
+// failure.Unsupported.
+var ErrInvalid = errors.New("no valid program")
 
 // Error is why a program was refused, and where.
 type Error struct {
@@ -21,8 +16,7 @@ type Error struct {
 	Section string // of the object file, "" if there is none
 	Insn    int    // index, -1: not about an instruction
 	Text    string // the instruction there
-	Reason  string
-	Err     error // class, for errors.Is
+	Err     error  // the reason: an ErrInvalid or a *failure.Unsupported
 }
 
 func (e *Error) Error() string {
@@ -33,15 +27,20 @@ func (e *Error) Error() string {
 	if e.Insn >= 0 {
 		at = fmt.Sprintf("%s: instruction %d (%s)", at, e.Insn, e.Text)
 	}
-	return fmt.Sprintf("%s: %v: %s", at, e.Err, e.Reason)
+	return fmt.Sprintf("%s: %v", at, e.Err)
 }
 
-// Unwrap gives the class.
+// Unwrap gives the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
+// invalid makes an ErrInvalid of a text.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
 // refuse makes the error for instruction i, -1 for the whole program.
-func (p *Program) refuse(i int, class error, format string, args ...any) error {
-	e := &Error{Program: p.Name, Section: p.Section, Insn: i, Reason: fmt.Sprintf(format, args...), Err: class}
+func (p *Program) refuse(i int, why error) error {
+	e := &Error{Program: p.Name, Section: p.Section, Insn: i, Err: why}
 	if i >= 0 && i < len(p.Insns) {
 		e.Text = p.Text(i)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // FromAsm makes a program of instructions as cilium/ebpf has them, the form in
@@ -37,13 +38,13 @@ func FromSpec(spec *ebpf.ProgramSpec, specs map[string]*ebpf.MapSpec) (*Program,
 func fromSpec(spec *ebpf.ProgramSpec, maps []Map) (*Program, error) {
 	p := &Program{Name: spec.Name, Section: spec.SectionName, License: spec.License, Maps: maps}
 	if spec.Type != ebpf.Kprobe {
-		return nil, p.refuse(-1, ErrUnsupported, "type %v; programs for uprobe, uretprobe and kprobe sections can be handlers", spec.Type)
+		return nil, p.refuse(-1, failure.Unsupportedf("type %v; programs for uprobe, uretprobe and kprobe sections can be handlers", spec.Type))
 	}
 	if strings.Contains(spec.SectionName, ".session") {
-		return nil, p.refuse(-1, ErrUnsupported, "a session of entry and return; use two programs")
+		return nil, p.refuse(-1, failure.Unsupportedf("a session of entry and return; use two programs"))
 	}
 	if spec.ByteOrder != nil && spec.ByteOrder != binary.LittleEndian {
-		return nil, p.refuse(-1, ErrUnsupported, "big endian")
+		return nil, p.refuse(-1, failure.Unsupportedf("big endian"))
 	}
 	r := reader{Program: p}
 	return r.read(spec.Instructions)
@@ -80,7 +81,7 @@ func fromMapSpec(name string, s *ebpf.MapSpec) (Map, error) {
 		Flags: s.Flags &^ readOnly, ReadOnly: s.Flags&readOnly != 0,
 	}
 	refuse := func(format string, args ...any) (Map, error) {
-		return m, &Error{Program: "map " + name, Insn: -1, Reason: fmt.Sprintf(format, args...), Err: ErrUnsupported}
+		return m, &Error{Program: "map " + name, Insn: -1, Err: failure.Unsupportedf(format, args...)}
 	}
 	switch {
 	case mapTypes[m.Type] == "":
@@ -170,7 +171,7 @@ func (r *reader) place(insns asm.Instructions) error {
 			continue
 		}
 		if _, ok := r.symbols[name]; ok {
-			return r.refuse(-1, ErrInvalid, "symbol %s is there twice", name)
+			return r.refuse(-1, invalid("symbol %s is there twice", name))
 		}
 		r.symbols[name] = int(it.Offset)
 		r.names[int(it.Offset)] = name
@@ -185,26 +186,26 @@ func (r *reader) convert(in asm.Instruction) error {
 		r.sources = append(r.sources, make([]string, at+1-len(r.sources))...)
 		r.sources[at] = s.String()
 	}
-	refuse := func(class error, format string, args ...any) error {
-		e := r.refuse(-1, class, format, args...).(*Error)
+	refuse := func(why error) error {
+		e := r.refuse(-1, why).(*Error)
 		e.Insn, e.Text = at, fmt.Sprint(in)
 		return e
 	}
 	if err := r.foreign(&in); err != "" {
-		return refuse(ErrUnsupported, "%s", err)
+		return refuse(failure.Unsupportedf("%s", err))
 	}
 	if err := r.resolve(&in, at); err != "" {
-		return refuse(ErrInvalid, "%s", err)
+		return refuse(invalid("%s", err))
 	}
 	if !fits(&in) {
-		return refuse(ErrInvalid, "%d does not fit into 32 bits", in.Constant)
+		return refuse(invalid("%d does not fit into 32 bits", in.Constant))
 	}
 	if op := in.OpCode.AtomicOp(); op != asm.InvalidAtomic {
 		in.Constant = int64(op >> 8) // Marshal, as of v0.22.0, makes an addition of every one that asm has built
 	}
 	var b bytes.Buffer
 	if _, err := in.Marshal(&b, binary.LittleEndian); err != nil {
-		return refuse(ErrInvalid, "%v", err)
+		return refuse(invalid("%v", err))
 	}
 	for raw := b.Bytes(); len(raw) >= InsnSize; raw = raw[InsnSize:] {
 		r.Insns = append(r.Insns, decode(raw))

@@ -74,7 +74,7 @@ func TestFromAsmRefuses(t *testing.T) {
 		"jump to 9, which is not in its f": {asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource), Offset: 8}, ret},
 	} {
 		_, err := FromAsm("bad", insns, nil)
-		if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrUnsupported) {
+		if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, ErrInvalid) && !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
@@ -123,7 +123,7 @@ func TestFromSpecRefuses(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
-	if _, err := FromSpec(&ebpf.ProgramSpec{Name: "p", Type: ebpf.XDP, Instructions: insns}, nil); !errors.Is(err, ErrUnsupported) {
+	if _, err := FromSpec(&ebpf.ProgramSpec{Name: "p", Type: ebpf.XDP, Instructions: insns}, nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("another type: %v", err)
 	}
 }

@@ -19,7 +19,7 @@ func (p *Program) findFuncs(names map[int]string) error {
 	for i := 0; i < len(p.Insns); i++ {
 		to, ok := p.Callee(i)
 		if ok && (to < 0 || to >= len(p.Insns)) {
-			return p.refuse(i, ErrInvalid, "function outside of the program: it would start at %d", to)
+			return p.refuse(i, invalid("function outside of the program: it would start at %d", to))
 		}
 		starts[to] = starts[to] || ok
 		if p.Insns[i].Wide() {

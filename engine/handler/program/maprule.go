@@ -1,6 +1,6 @@
 package program
 
-import "fmt"
+import "github.com/ptracer/ptracer/failure"
 
 // mapRule is what the kernel wants of a map's sizes; 0: any.
 type mapRule struct {
@@ -27,31 +27,31 @@ const (
 
 // Check says why a map can't be made on any machine: an *Error.
 func (m *Map) Check() error {
-	refuse := func(class error, why string) error {
-		return &Error{Program: "map " + m.Name, Insn: -1, Reason: why, Err: class}
+	refuse := func(why error) error {
+		return &Error{Program: "map " + m.Name, Insn: -1, Err: why}
 	}
 	rule, ok := mapRules[m.Type]
 	switch {
 	case !ok:
-		return refuse(ErrUnsupported, m.Type.String())
+		return refuse(failure.Unsupportedf("%v", m.Type))
 	case rule.none && (m.KeySize != 0 || m.ValueSize != 0):
-		return refuse(ErrInvalid, "it has neither keys nor values")
+		return refuse(invalid("it has neither keys nor values"))
 	case rule.key != 0 && m.KeySize != rule.key, !rule.none && (m.KeySize == 0 || m.KeySize > maxKey):
-		return refuse(ErrInvalid, fmt.Sprintf("a key of %d bytes", m.KeySize))
+		return refuse(invalid("a key of %d bytes", m.KeySize))
 	case rule.value != 0 && m.ValueSize != rule.value, !rule.none && (m.ValueSize == 0 || m.ValueSize > maxValue):
-		return refuse(ErrInvalid, fmt.Sprintf("a value of %d bytes", m.ValueSize))
+		return refuse(invalid("a value of %d bytes", m.ValueSize))
 	case rule.entries && m.MaxEntries == 0:
-		return refuse(ErrInvalid, "no entries")
+		return refuse(invalid("no entries"))
 	case m.Type == RingBuf && (m.MaxEntries < page || m.MaxEntries&(m.MaxEntries-1) != 0):
-		return refuse(ErrInvalid, fmt.Sprintf("%d bytes are no power of two, a page at least", m.MaxEntries))
+		return refuse(invalid("%d bytes are no power of two, a page at least", m.MaxEntries))
 	case m.Type == StackTrace && (m.ValueSize%8 != 0 || m.ValueSize > maxStack*8):
-		return refuse(ErrInvalid, fmt.Sprintf("%d bytes are no up to %d addresses", m.ValueSize, maxStack))
+		return refuse(invalid("%d bytes are no up to %d addresses", m.ValueSize, maxStack))
 	case m.ReadOnly && m.Type != Array:
-		return refuse(ErrInvalid, "read only is for constants in an array")
+		return refuse(invalid("read only is for constants in an array"))
 	}
 	for _, kv := range m.Contents {
 		if rule.none || len(kv.Key) != int(m.KeySize) || len(kv.Value) != int(m.ValueSize) {
-			return refuse(ErrInvalid, "an initial entry of another size")
+			return refuse(invalid("an initial entry of another size"))
 		}
 	}
 	return nil

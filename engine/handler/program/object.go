@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // maxSection bounds what an object file may make us set aside for a section:
@@ -23,7 +24,7 @@ const maxSection = 1 << 26
 //
 // Programs for uprobes, uretprobes, kprobes and kretprobes are read; what these
 // may not have, since executors here can't know the kernel, is refused by an
-// *Error that wraps ErrUnsupported and names section, instruction and what:
+// *Error that wraps a failure.Unsupported and names section, instruction and what:
 // relocations against the kernel's types (CO-RE), kernel functions and
 // variables, tail calls, and other helpers and maps than there are here.
 func Load(r io.ReaderAt) (programs []*Program, err error) {
@@ -32,11 +33,10 @@ func Load(r io.ReaderAt) (programs []*Program, err error) {
 	}
 	c, err := loadCollection(r)
 	if err != nil {
-		class := ErrInvalid
 		if errors.Is(err, ebpf.ErrNotSupported) {
-			class = ErrUnsupported
+			return nil, fmt.Errorf("object file: %w", &failure.Unsupported{Err: err})
 		}
-		return nil, fmt.Errorf("object file: %w: %w", class, err)
+		return nil, fmt.Errorf("object file: %w: %w", ErrInvalid, err)
 	}
 	if len(c.Programs) == 0 {
 		return nil, fmt.Errorf("object file: %w: no programs", ErrInvalid)

@@ -139,7 +139,7 @@ func TestLoadRefused(t *testing.T) {
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".bpf.o")
 		_, err := object(t, "bad/"+name)
-		if !errors.Is(err, ErrUnsupported) && !errors.Is(err, ErrInvalid) {
+		if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -185,7 +185,7 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		programs, err := Load(bytes.NewReader(raw))
 		if err != nil {
-			if !errors.Is(err, ErrUnsupported) && !errors.Is(err, ErrInvalid) {
+			if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, ErrInvalid) {
 				t.Errorf("an error of no class: %v", err)
 			}
 			return

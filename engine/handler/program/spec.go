@@ -34,7 +34,7 @@ func (p *Program) Spec() (*ebpf.ProgramSpec, error) {
 		if it.Ins.IsLoadFromMap() {
 			m := int(int32(it.Ins.Constant))
 			if m < 0 || m >= len(p.Maps) {
-				return nil, p.refuse(i, ErrInvalid, "map %d of %d", m, len(p.Maps))
+				return nil, p.refuse(i, invalid("map %d of %d", m, len(p.Maps)))
 			}
 			*it.Ins = it.Ins.WithReference(p.MapName(m))
 		}

@@ -1,6 +1,10 @@
 package program
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ptracer/ptracer/failure"
+)
 
 // Validate checks a program's structure: instructions exist and have nothing in
 // fields that mean nothing (RFC 9669), functions are a partition and do not
@@ -17,22 +21,21 @@ func Validate(p *Program) error {
 		}
 	}
 	if len(p.Insns) == 0 {
-		return p.refuse(-1, ErrInvalid, "no instructions")
+		return p.refuse(-1, invalid("no instructions"))
 	}
 	v := validator{Program: p, kinds: make([]uint8, len(p.Insns))}
 	if reason := v.cut(); reason != "" {
-		return p.refuse(-1, ErrInvalid, "%s", reason)
+		return p.refuse(-1, invalid("%s", reason))
 	}
 	for i := 0; i < len(p.Insns); i++ {
 		if what := kernelOnly[p.Insns[i].Op]; what != "" {
-			return p.refuse(i, ErrUnsupported, "%s", what)
+			return p.refuse(i, failure.Unsupportedf("%s", what))
 		}
-		class, reason := ErrInvalid, v.fields(i)
-		if reason == "" {
-			reason, class = v.refers(i)
+		if reason := v.fields(i); reason != "" {
+			return p.refuse(i, invalid("%s", reason))
 		}
-		if reason != "" {
-			return p.refuse(i, class, "%s", reason)
+		if err := v.refers(i); err != nil {
+			return p.refuse(i, err)
 		}
 		if p.Insns[i].Wide() {
 			i++
@@ -119,7 +122,7 @@ func (v *validator) wide(i int) string {
 
 // refers checks what instruction i refers to: other instructions, maps,
 // helpers.
-func (v *validator) refers(i int) (reason string, class error) {
+func (v *validator) refers(i int) error {
 	in := v.Insns[i]
 	if i > 0 && v.kinds[i]&start != 0 {
 		v.f++
@@ -130,20 +133,22 @@ func (v *validator) refers(i int) (reason string, class error) {
 	}
 	if to, ok := v.Callee(i); ok {
 		if to < 0 || to >= len(v.Insns) || v.kinds[to]&start == 0 {
-			return fmt.Sprintf("no function starts at %d", to), ErrInvalid
+			return invalid("no function starts at %d", to)
 		}
 	} else if in.IsCall() && Helpers[in.Imm] == nil {
-		return fmt.Sprintf("helper %d", in.Imm), ErrUnsupported
+		return failure.Unsupportedf("helper %d", in.Imm)
 	}
 	switch {
 	case in.IsJump() && !v.within(in.Target(i)):
-		return fmt.Sprintf("jump to %d, which is not in its function", in.Target(i)), ErrInvalid
+		return invalid("jump to %d, which is not in its function", in.Target(i))
 	case i+width == v.End(v.f) && !in.IsExit() && !in.Always():
-		return "the function's last instruction is neither exit nor jump", ErrInvalid
+		return invalid("the function's last instruction is neither exit nor jump")
 	case in.Wide() && (in.Src == PseudoMap || in.Src == PseudoMapValue):
-		return v.mapLoad(i), ErrInvalid
+		if reason := v.mapLoad(i); reason != "" {
+			return invalid("%s", reason)
+		}
 	}
-	return "", ErrInvalid
+	return nil
 }
 
 // within is whether a jump in the function at hand may lead to an index.

@@ -114,7 +114,7 @@ func FuzzFromBytes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p, err := FromBytes("fuzz", raw, maps)
 		if err != nil {
-			if !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrUnsupported) {
+			if !errors.Is(err, ErrInvalid) && !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("an error of no class: %v", err)
 			}
 			return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Bounds that Options leaves open.
@@ -47,7 +48,7 @@ func (c *checker) options() error {
 	want, err := program.ContextOf(c.o.Context.Arch)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w: %w", c.p.Name, program.ErrUnsupported, err)
+		return fmt.Errorf("%s: %w", c.p.Name, &failure.Unsupported{Err: err})
 	case c.o.Context.Size != want.Size:
 		return fmt.Errorf("%s: %w: a context of %d bytes, on %s it has %d", c.p.Name, program.ErrInvalid, c.o.Context.Size, want.Arch, want.Size)
 	case len(c.p.Insns) > c.o.MaxInsns:

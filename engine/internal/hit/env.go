@@ -9,23 +9,24 @@ import (
 	"github.com/ptracer/ptracer/symbols/unwind"
 )
 
-// env is where a handler runs in the engine: a stopped task at a probe. It is
-// an interp.Env.
+// env is the stopped task at a probe for which a handler runs in the engine. It implements
+// interp.Env.
 type env struct {
 	s     *Hits
 	t     *inferior.Task
 	p     *probe.Placement
 	regs  *arch.Regs
-	print func(string) // nil: an event
+	print func(string) // what gets the handler's text; nil: it is told as an event
 	stack unwind.Walker
 }
 
+// enter sets the task, the placement and the registers for the next run.
 func (e *env) enter(s *Hits, t *inferior.Task, p *probe.Placement, regs *arch.Regs) {
 	e.s, e.t, e.p, e.regs = s, t, p, regs
 	e.stack.Begin(s.isa, t.Process.Space.Memory, t.Process.Modules)
 }
 
-// Stack gives the PC and the return addresses.
+// Stack fills buf with the PC and the return addresses, and returns how many there are.
 func (e *env) Stack(buf []uint64) int { return e.stack.Walk(e.regs, e.p.Top, buf) }
 
 func (e *env) Regs() *arch.Regs { return e.regs }

@@ -81,6 +81,7 @@ type Process struct {
 	Ancestors []int
 	Exit      *ptrace.Stop
 	Leaving   bool
+	Lent      bool // it is let go for another tracer, and what counts by itself counts on
 	Stale     bool // what was put into its parent may not be in it as it is known
 	Hold      int  // requests in progress that halt all its tasks, and new ones
 	// Old is the program's own SIGTRAP action where it is not the space's.

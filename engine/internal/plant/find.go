@@ -4,13 +4,12 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/engine/internal/find"
-
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// able gives the spots where a probe's handler can run. At those where it asks for what
-// the calling convention does not tell, the probe gets a placement that says so.
+// able returns those of the targets at which a probe's handler can run. Where the calling
+// convention does not tell what the handler asks for, the probe gets a placement with the error.
 func (r *Planter) able(p *probe.Probe, proc *inferior.Process, spots []probe.Target) []probe.Target {
 	if p.Handler == nil {
 		r.tellArgs(p, proc, spots)
@@ -28,8 +27,8 @@ func (r *Planter) able(p *probe.Probe, proc *inferior.Process, spots []probe.Tar
 	return list
 }
 
-// tellArgs tells, once, of which functions a probe's events will not have the arguments
-// that they are to have.
+// tellArgs warns, once for a probe, of functions whose arguments the probe asks for and that
+// nothing tells.
 func (r *Planter) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe.Target) {
 	if p.Spec.Args == 0 || p.Told {
 		return

@@ -6,13 +6,14 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/handler"
+	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// KeepCounts takes over what was counted behind jumps, at the session's end, and
-// gives the memory back.
+// KeepCounts adds up what was counted behind jumps, at the session's end, and frees the counters'
+// memory.
 func (r *Planter) KeepCounts() {
 	for _, p := range r.Probes {
 		for _, pl := range p.Places {
@@ -22,21 +23,21 @@ func (r *Planter) KeepCounts() {
 	r.inproc.CloseCounters()
 }
 
-// unplaceAll takes placements off their sites, and gives back the counters that were
-// theirs only.
+// unplaceAll takes placements off their sites. It returns the counters that no placement uses any
+// more.
 func (r *Planter) unplaceAll(list []*probe.Placement) (unused []*inproc.Tally, err error) {
 	var errs []error
 	for _, pl := range list {
 		c := pl.Counter.In
 		errs = append(errs, r.Unplace(pl))
-		if c != nil && c.Users == 0 { // it was the last
+		if c != nil && c.Users == 0 { // the placement was the last
 			unused = append(unused, c)
 		}
 	}
 	return unused, errors.Join(errs...)
 }
 
-// ForgetWho forgets what somebody may, if he has no probe any more.
+// ForgetWho forgets what a client may, if it has no probe any more.
 func (r *Planter) ForgetWho(by any) {
 	if by == nil || slices.ContainsFunc(r.Probes, func(p *probe.Probe) bool { return p.Spec.By == by }) {
 		return
@@ -46,10 +47,9 @@ func (r *Planter) ForgetWho(by any) {
 	}
 }
 
-// Unshare takes out of all spaces what only a handler has had in them that is
-// closed, and to whose code nothing leads any more. Where a task stands in such
-// code it stays.
-func (r *Planter) Unshare(h *inproc.Handler) error {
+// unshare unmaps what only a closed handler has had in spaces, when nothing leads to its code any
+// more. Where a task stands in such code, the mappings stay.
+func (r *Planter) unshare(h *inproc.Handler) error {
 	x, ok := h.In.Maps.(*handler.Interpreted)
 	if !ok || r.inproc.Resident {
 		return nil
@@ -72,15 +72,15 @@ func (r *Planter) Unshare(h *inproc.Handler) error {
 		for _, x := range list {
 			errs = append(errs, r.inproc.UnmapIn(space, x))
 		}
-		if space.Guard.Data != 0 && len(list) > 0 { // behind it: a next tracer that finds the old list looks what is there
+		if space.Guard.Data != 0 && len(list) > 0 { // last: a next tracer that finds the old list checks what is mapped there
 			errs = append(errs, r.inproc.NoteRegions(space))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// anyInRun is whether a task of a space stands behind a jump: one that was stopped
-// there when that was planted.
+// anyInRun reports whether a task of a space stands in a run, as a task does that was stopped there
+// when the jump was planted.
 func (r *Planter) anyInRun(space *inferior.Space) bool {
 	for _, p := range r.loop.Sharing(space) {
 		for _, t := range p.Tasks {
@@ -95,10 +95,10 @@ func (r *Planter) anyInRun(space *inferior.Space) bool {
 	return false
 }
 
-// manyRetired is how many slots of removed sites may wait to be used again.
+// manyRetired is how many slots of removed sites may wait for a sweep.
 const manyRetired = 4096
 
-// sweep frees the slots of removed sites, while no task is in one.
+// sweep frees the slots of removed sites, in a pause. Tasks are moved out of them.
 func (r *Planter) sweep(space *inferior.Space) error {
 	return r.loop.WhileHalted(func(pause breakpoint.Pause) error {
 		var errs []error
@@ -111,13 +111,13 @@ func (r *Planter) sweep(space *inferior.Space) error {
 		}
 		err := errors.Join(errs...)
 		if err == nil {
-			space.Table.Sweep(pause) // or not, where a task is stuck
+			space.Table.Sweep(pause) // it frees none if a task is stuck
 		}
 		return err
 	}, space)
 }
 
-// Unplace takes a placement off its site, and the site out if it was the last.
+// Unplace takes a placement off its site, and removes the site if no placement is left there.
 func (r *Planter) Unplace(pl *probe.Placement) error {
 	site, err := r.takeOff(pl)
 	if site == nil {
@@ -126,8 +126,8 @@ func (r *Planter) Unplace(pl *probe.Placement) error {
 	return r.hook.RemoveSite(pl.Proc.Space, site)
 }
 
-// takeOff takes a placement off its site, which it gives back if nothing is there any
-// more: it is to be removed.
+// takeOff takes a placement off what serves it. It returns the site if no placement is left there:
+// the caller removes it.
 func (r *Planter) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 	if pl.Rung == breakpoint.Hardware {
 		return nil, r.watch.Remove(pl.Proc, pl)
@@ -143,10 +143,10 @@ func (r *Planter) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 	return site, nil
 }
 
-// DropPlacements forgets where probes are in a space that goes away; what
-// they counted stays. Of those of children that nobody hit few are kept.
-func (r *Planter) DropPlacements(proc *inferior.Process, lent bool) {
-	over := proc.Space.Users == 1 && !lent // no task counts on
+// Left implements inferior.Room: it forgets where probes are in a space that goes away; what
+// they counted stays. Of children, placements without a hit are forgotten, but for some (probe.Spare).
+func (r *Planter) Left(proc *inferior.Process, last bool) {
+	over := last && !proc.Lent // no task counts on
 	var unused []*inproc.Tally
 	for _, p := range r.Probes {
 		p.Places = slices.DeleteFunc(p.Places, func(pl *probe.Placement) bool {
@@ -164,6 +164,53 @@ func (r *Planter) DropPlacements(proc *inferior.Process, lent bool) {
 		})
 	}
 	r.inproc.SpareCounters(unused)
-	r.watch.Forget(proc)
 	r.uprobe.CloseLater()
 }
+
+// WithoutHandler takes a handler out of the runs of all jumps, which go on counting. It returns the
+// uprobes of a handler in the kernel, which the caller closes.
+func (r *Planter) WithoutHandler(h *inproc.Handler) (links []*kernel.Link, err error) {
+	if h.Kernel != nil {
+		for _, p := range r.Probes {
+			for _, pl := range p.Places {
+				if p.Handler == h {
+					r.uprobe.Cut(pl)
+				}
+			}
+		}
+		return r.uprobe.Take(), nil
+	}
+	if !h.Native {
+		return nil, nil
+	}
+	h.Shut = true
+	var errs []error
+	for _, proc := range r.loop.Procs {
+		sites := proc.Space.Table.Sharing(jumpsOf(proc.Space, h))
+		if len(sites) == 0 {
+			continue
+		}
+		err := r.jump.Downgrade(proc.Space, sites, "")
+		if err == nil {
+			err = r.jump.Upgrade(proc, sites)
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return nil, r.unshare(h)
+}
+
+// jumpsOf returns the sites of a space that are jumps and run a handler.
+func jumpsOf(space *inferior.Space, h *inproc.Handler) (sites []*breakpoint.Site) {
+	for _, site := range space.Table.Sites() {
+		if site.Jumps() && slices.ContainsFunc(probe.Of(site).List, func(pl *probe.Placement) bool { return pl.Hook == nil && pl.Probe.Handler == h }) {
+			sites = append(sites, site)
+		}
+	}
+	return sites
+}
+
+// WaitLinks returns when no uprobe of a process that has left counts any more.
+func (r *Planter) WaitLinks() { r.uprobe.Wait() }

@@ -8,26 +8,28 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 )
 
-// Consumers is what a site serves: its Site.Tag.
+// Consumers are the placements that a site serves. They are the site's Tag.
 type Consumers struct {
 	List  []*Placement
-	Plain bool // all of them only count
-	// Shared is the counter that a placement shares with those that are there, nil:
-	// none.
+	Plain bool // all placements only count, without a handler or an exit's test
+	// Shared is the counter behind the site's jump that a new placement shares with those that are
+	// there; nil if there is none to share.
 	Shared *inproc.Tally
-	// Faulted: an instruction behind the first has faulted, that a jump displaced.
+	// Faulted says that the site's jump displaced an instruction behind the first that has faulted:
+	// the site stays a trap.
 	Faulted bool
 }
 
-// Of are the consumers of a site that has been inserted.
+// Of returns the consumers of a site. The site must have been inserted, which gives it a Tag.
 func Of(site *breakpoint.Site) *Consumers { return site.Tag.(*Consumers) }
 
-// Add adds a placement.
+// Add adds a placement to the site.
 func (g *Consumers) Add(p *Placement) {
 	g.List = append(g.List, p)
 	g.mark()
 }
 
+// mark computes Plain anew.
 func (g *Consumers) mark() {
 	g.Plain = true
 	for _, p := range g.List {
@@ -37,8 +39,8 @@ func (g *Consumers) mark() {
 	}
 }
 
-// Drop takes a placement out of a new list: a loop may be walking the old one.
-// Sites that are gone keep their consumers, which are none then.
+// Drop takes a placement off the site. It makes a new list, because a loop may be walking the old
+// one. A site that has been removed keeps its Consumers, with an empty list.
 func (g *Consumers) Drop(p *Placement) {
 	var rest []*Placement
 	for _, q := range g.List {
@@ -50,7 +52,7 @@ func (g *Consumers) Drop(p *Placement) {
 	g.mark()
 }
 
-// GateOf is the placement of a gate at a site, if one is there.
+// GateOf returns the placement of a gate at a site, or nil.
 func GateOf(site *breakpoint.Site) *Placement {
 	g, ok := site.Tag.(*Consumers)
 	if !ok {

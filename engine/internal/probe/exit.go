@@ -4,15 +4,16 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// Knows is whether a convention says where arguments are, or at an exit the result.
+// Knows reports whether a calling convention says where a function's arguments are, or, at an exit,
+// where its result is.
 func Knows(c arch.Convention, exit *ExitTest) bool {
 	return c == arch.C || c == arch.GoRegisters || c == arch.GoStack && exit == nil
 }
 
-// ExitTest decides at a hit whether a jump leaves its function: an indirect
-// one may be a switch, a conditional one may not be taken.
+// ExitTest decides at a hit whether a jump leaves its function. An indirect jump may be a switch,
+// and a conditional jump may not be taken.
 type ExitTest struct {
-	Tail   bool // a jump to another function: the result is not there yet
-	Always bool
-	Ranges [][2]arch.Addr // of the function, in the process
+	Tail   bool           // the exit is a jump to another function, which has not computed the result yet
+	Always bool           // each hit is an exit; Ranges says nothing then
+	Ranges [][2]arch.Addr // where the function's code lies in the process, start and end
 }

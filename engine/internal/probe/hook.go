@@ -1,5 +1,8 @@
-// Package probe has the words of a probe: what a tracer asked for (Probe), an address that was found
-// for it (Target), what it is at that address (Placement), and what a site serves (Consumers).
+// Package probe has the types of a probe: what a tracer asked for (Probe), an address that was
+// found for it (Target), the probe at that address of a process (Placement), and the placements of
+// a site (Consumers). A variable of type Target is called a spot.
+//
+// The package decides nothing and changes no process. Its values belong to the session's thread.
 package probe
 
 import (
@@ -7,6 +10,6 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
-// Hook is what is done at a site of the engine's own. It reports whether it has resumed the task,
-// or has set where the task goes on.
+// Hook is the function that runs when a task comes to a site of the engine's own. It reports
+// whether it has let the task go on, or has set where the task goes on.
 type Hook func(*inferior.Task, *breakpoint.Site) (moved bool, err error)

@@ -5,10 +5,11 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// IFunc is a resolver, in all processes that have its file there.
+// IFunc is the resolver of an IFUNC symbol. It is the same for all processes that have the file at
+// the same address.
 type IFunc struct {
-	At     arch.Addr // in the process
+	At     arch.Addr // where the resolver lies in the process
 	Fn     symbols.Function
 	File   *symbols.File
-	Probes []*Probe // that want what it gives back
+	Probes []*Probe // that are to be planted in the function that it returns
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 )
 
-// Counter is where a placement's hits behind a jump are counted.
+// Counter says which counter has the hits of a placement behind a jump.
 type Counter struct {
-	In   *inproc.Tally // nil: nowhere yet
-	Base uint64        // what it said when the placement came
+	In   *inproc.Tally // the counter; nil: none yet
+	Base uint64        // the counter's value when the placement came to it
 }
 
+// count returns the hits since the placement came.
 func (c Counter) count() uint64 {
 	if c.In == nil {
 		return 0
@@ -24,61 +25,62 @@ func (c Counter) count() uint64 {
 	return c.In.Count() - c.Base
 }
 
-// Place is where a probe is in a process, and what runs there.
+// Place says where a probe is in a process, and what runs there.
 type Place struct {
 	Name   string
 	Addr   arch.Addr
 	Exit   *ExitTest
-	Run    *inproc.Variant // of the probe's handler; nil: none
-	Begins arch.Addr       // of an entry: the function's first instruction, where a stack check may be; else 0
-	Point  build.Point     // which of a handler's programs runs
+	Run    *inproc.Variant // the handler as it is compiled for Calls; nil: the probe has none
+	Begins arch.Addr       // at a function's entry: its first instruction, before Go's stack check; else 0
+	Point  build.Point     // which of the handler's programs runs there
 	Calls  arch.Convention
-	// Second is the exit of a handler that has an entry: not another hit.
+	// Second says that the place is the exit of a handler that has an entry, too: what comes there
+	// is not another hit.
 	Second bool
-	Top    bool // the return address is where a call leaves it
-	Flags  bool // which finds flags that mean something
+	Top    bool // the return address is still where the call has put it
+	Flags  bool // the function reads flags that its caller has set
 }
 
-// Placement is one probe at one site, or at one debug register. There may be a hundred thousand: what is small
-// stands together.
+// Placement is a probe at one address of one process. A site, a debug register or a uprobe serves
+// it. There may be a hundred thousand: what is small stands together.
 type Placement struct {
 	Probe *Probe
 	Proc  *inferior.Process
 	Place
 	Rung    breakpoint.Rung
-	Told    bool         // that its arguments are not known
-	Over    bool         // its code is not mapped any more
-	Child   bool         // came with a fork
-	Space   int          // Space.ID
-	Link    *kernel.Link // a uprobe of the kernel's serves it, and maybe others
-	Hook    Hook         // the engine's own probes
-	Behind  arch.Addr    // where a gate's call goes on (gate.go)
-	Aside   arch.Addr    // where a gate of syscall() leads to (wrapper.go), else 0
+	Told    bool         // the user has been warned that its arguments are not known
+	Over    bool         // its code is no longer mapped
+	Child   bool         // a forked child has it from its parent
+	Space   int          // the address space's number (inferior.Space.ID)
+	Link    *kernel.Link // the uprobe that serves it, and maybe others; nil: none
+	Hook    Hook         // of a site of the engine's own; nil: a tracer's probe
+	Behind  arch.Addr    // of a gate (package hook): where the program goes on behind the call; else 0
+	Aside   arch.Addr    // of a gate in libc's syscall(): the copy to which it sends calls; else 0
 	Site    *breakpoint.Site
-	Why     string
-	Err     error
-	Gap     string // what of its hits is not counted, and why
-	Waits   *IFunc // what this is to give back is where it will be
-	Hits    atomic.Uint64
-	Counter Counter // of hits behind a jump
+	Why     string        // why no faster method serves it
+	Err     error         // why nothing serves it
+	Gap     string        // which of its hits are not counted, and why
+	Waits   *IFunc        // the resolver whose result it waits for; nil: none
+	Hits    atomic.Uint64 // those at stops, and those of jumps that are gone
+	Counter Counter       // of hits behind a jump
 }
 
-// Live is whether something serves a placement.
+// Live reports whether something serves a placement.
 func (pl *Placement) Live() bool { return !pl.Over && pl.Err == nil && pl.Waits == nil }
 
-// Sometimes is whether a placement is of an exit that is none at each hit.
+// Sometimes reports whether a placement is at an exit that is not taken at each hit.
 func (pl *Placement) Sometimes() bool { return pl.Exit != nil && !pl.Exit.Always }
 
-// Target is where a placement is.
+// Target returns the placement's address as a target, to plant it anew.
 func (pl *Placement) Target() Target { return Target{Place: pl.Place, Why: pl.Why, Gap: pl.Gap} }
 
-// Watched is whether the processor's debug registers serve a placement.
+// Watched reports whether a debug register serves a placement.
 func (pl *Placement) Watched() bool { return pl.Rung == breakpoint.Hardware }
 
-// Count is how often a placement was hit.
+// Count returns how often a placement was hit.
 func (pl *Placement) Count() uint64 { return pl.Hits.Load() + pl.Counter.count() }
 
-// Freeze has a placement count no further behind a jump.
+// Freeze ends the counting of a placement behind a jump. What was counted is added to Hits.
 func (pl *Placement) Freeze() {
 	c := pl.Counter.In
 	if c == nil {
@@ -89,8 +91,9 @@ func (pl *Placement) Freeze() {
 	c.Users--
 }
 
-// Leave takes a placement off its site, which it gives back if nothing is there any more.
-// What it has counted stays; others may count on there, and a process that another tracer has.
+// Leave takes a placement off its site. It returns the site if no placement is left there, else
+// nil. What the placement has counted stays. Its counter may go on: others count in it, or a
+// process that is lent to another tracer.
 func (pl *Placement) Leave() *breakpoint.Site {
 	c := pl.Counter.In
 	pl.Freeze()

@@ -15,29 +15,29 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Probe is what a tracer asked for, and everywhere it is.
+// Probe is what a tracer asked for, with all its placements.
 type Probe struct {
 	ID      event.ProbeID
 	Spec    api.ProbeSpec
-	Handler *inproc.Handler // the spec's
+	Handler *inproc.Handler // Spec.Handler; nil: none
 	Loc     symbols.Location
 	Places  []*Placement
-	Gone    bool
-	Found   bool // its location has been found somewhere
-	Told    bool // that events lack arguments
+	Gone    bool // it has been unregistered
+	Found   bool // its location has been found in some process
+	Told    bool // the user has been warned that events lack arguments
 	Spots   map[*symbols.File]Found
-	Ahead   map[*symbols.File][]symbols.Target // what lookAhead has found
-	unhit   map[unhit]bool                     // of these one is kept, see spare
+	Ahead   map[*symbols.File][]symbols.Target // targets that were found before the request (engine: lookAhead)
+	unhit   map[unhit]bool                     // the kinds of places without a hit of which one is kept: see Spare
 }
 
-// Asks is whether it matters to a probe how functions are called: what accesses data
-// may be anywhere in one.
+// Asks reports whether a probe has to know the calling convention of the function at its location.
+// A probe that waits for an access to data does not: the access may be anywhere in a function.
 func (p *Probe) Asks() bool {
 	return p.Spec.Watch == api.AccessExecute && (p.Handler != nil || p.Spec.Args > 0 || p.Spec.Action == api.ActionCall || p.Spec.Action == api.ActionStop)
 }
 
-// Covers looks for the nearest of a process and those that it descends from of
-// which a spec says anything.
+// Covers reports whether a spec is for a process. The spec may name a process or except it; what it
+// says of the nearest ancestor counts, the process itself first.
 func Covers(spec *api.ProbeSpec, proc *inferior.Process) bool {
 	for i := len(proc.Ancestors); i >= 0; i-- { // the parent is the last
 		pid := proc.PID
@@ -54,21 +54,22 @@ func Covers(spec *api.ProbeSpec, proc *inferior.Process) bool {
 	return spec.PID == 0
 }
 
-// IsAt is whether a probe is at an address of a process.
+// IsAt reports whether a probe is at the entry of the function that begins at an address of a
+// process.
 func (p *Probe) IsAt(proc *inferior.Process, at arch.Addr) bool {
 	return slices.ContainsFunc(p.Places, func(pl *Placement) bool {
 		return pl.Proc == proc && pl.Begins == at && pl.Live()
 	})
 }
 
-// MayJump is whether a probe's sites can be jumps, as far as it is concerned.
+// MayJump reports whether a probe's sites may be jumps. Other probes at a site may forbid it.
 func (p *Probe) MayJump() bool {
 	spec := &p.Spec
 	return spec.Rung == breakpoint.Jump ||
 		spec.Rung == breakpoint.Auto && spec.Action == api.ActionCount && (p.Handler == nil || p.Handler.Native)
 }
 
-// Sites are where a probe is, by process.
+// Sites returns the sites of a probe by process, each once.
 func (p *Probe) Sites() map[*inferior.Process][]*breakpoint.Site {
 	list, seen := map[*inferior.Process][]*breakpoint.Site{}, map[*breakpoint.Site]bool{}
 	for _, pl := range p.Places {
@@ -80,15 +81,15 @@ func (p *Probe) Sites() map[*inferior.Process][]*breakpoint.Site {
 	return list
 }
 
-// unhit is what is worth to be known of a place that nobody hit.
+// unhit tells apart the placements without a hit of which one is worth keeping.
 type unhit struct {
 	name   string
 	failed bool
 }
 
-// Spare is whether an ended process's place that nobody hit need not be kept: a
-// build has hundreds of processes, with thousands of such each. Of those of one name
-// one is kept, and all where a location names just them.
+// Spare reports whether a placement without a hit can be forgotten when its process has ended. A
+// build has hundreds of processes with thousands of such placements each. One of each name is kept,
+// and all where the location names one function.
 func (p *Probe) Spare(pl *Placement) bool {
 	if !p.Loc.Every && !p.Loc.IsGlob() {
 		return false
@@ -104,15 +105,16 @@ func (p *Probe) Spare(pl *Placement) bool {
 	return false
 }
 
-// DebugServes is whether a debug register may serve what could not be planted for a
-// reason. Who asked for a trap or a jump gets no other thing where the kernel refuses it.
+// DebugServes reports whether a debug register may serve a target that could not be planted for the
+// reason why. If the kernel has refused the patch, this holds only where the spec leaves the method
+// open.
 func (p *Probe) DebugServes(why error) bool {
 	return errors.Is(why, breakpoint.ErrForeign) ||
 		errors.Is(why, breakpoint.ErrRefused) && p.Spec.Rung == breakpoint.Auto && !ptrace.IsGone(why)
 }
 
-// Points are where a probe's programs run: where it is hit first comes first.
-// Of a probe without a handler that is its location, as it was said.
+// Points returns the points at which a probe's programs run, in the order in which a call comes to
+// them. A probe without a handler has one, its location as it was given.
 func (p *Probe) Points() []build.Point {
 	h := p.Handler
 	switch {
@@ -124,15 +126,15 @@ func (p *Probe) Points() []build.Point {
 	return []build.Point{build.Entry, build.Exit}
 }
 
-// Targets is where a probe's location has one of its programs run.
+// Targets returns the location at which the program of a point runs.
 func (p *Probe) Targets(at build.Point) symbols.Location {
 	loc := p.Loc
 	loc.Return = loc.Return || at == build.Exit
 	return loc
 }
 
-// StopCounting has a probe count no further at traps. What a
-// handler in the kernel has found out is read now: its links are taken away later.
+// StopCounting ends a probe's counting at traps. The result of a handler in the kernel is read now,
+// because its uprobes are taken away later.
 func (p *Probe) StopCounting() {
 	p.Gone, p.Spots = true, nil
 	for _, pl := range p.Places {

@@ -146,8 +146,8 @@ func KeepGoing(pid int) {
 		if kind := Decode(pid, info.waitStatus()).Kind; errno != 0 || kind == Exited || kind == Killed {
 			return
 		}
-		_ = unix.Kill(pid, unix.SIGCONT)
 		for waitid(pid, &info, unix.WSTOPPED|unix.WNOHANG, false) == unix.EINTR {
 		}
+		_ = unix.Kill(pid, unix.SIGCONT) // last: else the report that is taken might be a later stop's
 	}
 }

@@ -3,6 +3,7 @@ package ptrace
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -11,8 +12,8 @@ import (
 // What an Error can be asked for by errors.Is.
 var (
 	ErrGone         = errors.New("task is gone")             // ESRCH: died, or not stopped
-	ErrNotPermitted = errors.New("not permitted")            // EPERM, EACCES
-	ErrUnsupported  = errors.New("not supported by kernel")  // EIO, ENOSYS, EOPNOTSUPP, EINVAL
+	ErrNotPermitted = fs.ErrPermission                       // EPERM, EACCES
+	ErrNotKnown     = errors.New("not known to the kernel")  // EIO, ENOSYS, EOPNOTSUPP, EINVAL: of a request that it may not know
 	ErrNoTask       = errors.New("no task left to wait for") // ECHILD
 	ErrNotMapped    = errors.New("address is not mapped")    // EFAULT, EIO of /proc/PID/mem
 )
@@ -36,10 +37,8 @@ func (e *Error) Is(target error) bool {
 	switch e.Errno {
 	case unix.ESRCH:
 		return target == ErrGone
-	case unix.EPERM, unix.EACCES:
-		return target == ErrNotPermitted
 	case unix.EIO, unix.ENOSYS, unix.EOPNOTSUPP, unix.EINVAL:
-		return target == ErrUnsupported
+		return target == ErrNotKnown
 	case unix.ECHILD:
 		return target == ErrNoTask
 	}

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"syscall"
 
-	"github.com/ptracer/ptracer/arch"
 	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
 // Hold starts a process of a user's that has a file of the tracer's as its

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/ptracer/ptracer/arch"
 	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
 // Memory is /proc/PID/mem: one address space, read and written whatever its

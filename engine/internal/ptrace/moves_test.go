@@ -4,8 +4,9 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/ptracer/ptracer/arch"
 	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
 // TestStackMoves has the stack of the thread that traces grow at each place of a request:

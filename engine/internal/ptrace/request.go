@@ -3,8 +3,9 @@ package ptrace
 import (
 	"unsafe"
 
-	"github.com/ptracer/ptracer/arch"
 	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
 // Requests that golang.org/x/sys lacks names for on some architectures.

@@ -10,8 +10,9 @@ import (
 	"syscall"
 	"unsafe"
 
-	"github.com/ptracer/ptracer/arch"
 	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
 // The stub is a program of a hundred bytes, built here and run from memory.

@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ptracer/ptracer/internal/skip"
 	"golang.org/x/sys/unix"
+
+	"github.com/ptracer/ptracer/internal/skip"
 )
 
 // A kernel that lets nobody execute memory gets the stub as a file, which is

@@ -57,7 +57,7 @@ func (c *Caller) tryCall(t *inferior.Task, nr uint64, args [6]uint64) (value uin
 	}
 	t.SetRegs(&entry)
 	for _, want := range []string{"entry", "exit"} {
-		if err := c.toSyscallStop(t, &saved.Regs); err == errInterrupted && want == "entry" {
+		if err := c.toSyscallStop(t, &saved.Regs); errors.Is(err, errInterrupted) && want == "entry" {
 			return 0, true, nil
 		} else if err != nil {
 			return 0, false, err
@@ -236,7 +236,7 @@ func (c *Caller) learnRestart(t *inferior.Task) error {
 			return nil
 		}
 		before := *r
-		if err := c.toSyscallStop(t, &before); err == errInterrupted {
+		if err := c.toSyscallStop(t, &before); errors.Is(err, errInterrupted) {
 			continue
 		} else if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // A task may have its own system calls come back to it as SIGSYS, but those that code
@@ -17,8 +18,10 @@ import (
 
 // ErrDispatch is of a task that can't be had to make system calls, for they would come
 // back to it, and the kernel can't be told otherwise.
-var ErrDispatch = errors.New("the process has its own system calls come back to it as SIGSYS (PR_SET_SYSCALL_USER_DISPATCH), " +
-	"those that probes need, too; to suspend that takes Linux 6.4")
+var ErrDispatch error = &failure.Unsupported{
+	What:  "the process has its own system calls come back to it as SIGSYS (PR_SET_SYSCALL_USER_DISPATCH), those that probes need, too",
+	Needs: "Linux 6.4, to suspend that",
+}
 
 // GetDispatch is replaced by tests, which have no older kernel.
 var GetDispatch = ptrace.GetDispatch
@@ -27,7 +30,7 @@ var GetDispatch = ptrace.GetDispatch
 // can't tell says nothing: a call that the tracer has it make shows it.
 func DispatchOf(t *inferior.Task) (ptrace.Dispatch, error) {
 	d, err := GetDispatch(t.TID)
-	if errors.Is(err, ptrace.ErrUnsupported) {
+	if errors.Is(err, ptrace.ErrNotKnown) {
 		return ptrace.Dispatch{}, nil
 	}
 	return d, err
@@ -65,7 +68,7 @@ func isDispatched(t *inferior.Task, stop ptrace.Stop) bool {
 // Try has a halted task make a call without effect where it is not known
 // whether its calls come back to it.
 func (c *Caller) Try(t *inferior.Task) error {
-	if _, err := GetDispatch(t.TID); !errors.Is(err, ptrace.ErrUnsupported) {
+	if _, err := GetDispatch(t.TID); !errors.Is(err, ptrace.ErrNotKnown) {
 		return err
 	}
 	_, err := c.Call(t, ptrace.SysGetpid)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/procfs"
 )
 
@@ -20,8 +21,10 @@ import (
 
 // ErrSeccomp is returned for a process whose tasks can't make the system calls that probes
 // need.
-var ErrSeccomp = errors.New("the process has a seccomp filter of its own, which may kill it for the system calls that probes need; " +
-	"to suspend it takes CAP_SYS_ADMIN")
+var ErrSeccomp error = &failure.Unsupported{
+	What:  "the process has a seccomp filter of its own, which may kill it for the system calls that probes need",
+	Needs: "CAP_SYS_ADMIN, to suspend it",
+}
 
 // Seccomp is what a task has forbidden itself, as proc_pid_status(5) tells it. Linux
 // before 5.9 does not tell how many filters there are.

@@ -167,7 +167,7 @@ func (s *Set) WhileHalted(f func(breakpoint.Pause) error, spaces ...*inferior.Sp
 	if len(s.standing) > 0 && !slices.ContainsFunc(spaces, func(space *inferior.Space) bool { return !slices.Contains(s.standing, space) }) {
 		return f(breakpoint.NewPause(len(Moving(s.Sharing(spaces...)))))
 	}
-	if err := s.Pump(func() bool { return !vforks(s.Sharing(spaces...)) }); err != nil && err != ErrBusy {
+	if err := s.Pump(func() bool { return !vforks(s.Sharing(spaces...)) }); err != nil && !errors.Is(err, ErrBusy) {
 		return err
 	}
 	ps := s.Sharing(spaces...)

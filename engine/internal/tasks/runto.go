@@ -35,7 +35,7 @@ func (s *Set) RunTo(t *inferior.Task, done func() bool) error {
 			return err
 		}
 		err := s.PumpFor(stepPatience, func() bool { return t.State == inferior.Stopped || t.State == inferior.Gone })
-		if err == ErrBusy {
+		if errors.Is(err, ErrBusy) {
 			if err := s.Halt(t); err != nil {
 				return errors.Join(ErrWaiting, err)
 			}

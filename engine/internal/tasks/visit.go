@@ -54,7 +54,7 @@ func (s *Set) Visit(space *inferior.Space, f func(*inferior.Task)) (all bool, er
 			}
 		}
 		s.Paused(ptrace.Now() - start)
-		if err != nil && err != ErrBusy {
+		if err != nil && !errors.Is(err, ErrBusy) {
 			errs = append(errs, err)
 		}
 		if err := errors.Join(errs...); err != nil {

@@ -112,11 +112,11 @@ func (s *Set) PumpFor(d time.Duration, done func() bool) error {
 // that they do not even run it is more patient than with tasks that can't stop.
 func (s *Set) Await(tasks []*inferior.Task, done func() bool) error {
 	err := s.PumpFor(impatience, done)
-	if err != ErrBusy || allWaitForChild(tasks) {
+	if !errors.Is(err, ErrBusy) || allWaitForChild(tasks) {
 		return err
 	}
 	for range 5 {
-		if err := s.Pump(done); err != ErrBusy {
+		if err := s.Pump(done); !errors.Is(err, ErrBusy) {
 			return err
 		}
 		for _, t := range tasks {

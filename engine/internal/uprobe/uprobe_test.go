@@ -6,9 +6,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ptracer/ptracer/engine/internal/probe"
-
 	"github.com/ptracer/ptracer/engine/handler/kernel"
+	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
 // The kernel refuses all places for the sake of one: the others are attached all

@@ -1,10 +1,8 @@
 package amd64
 
 import (
-	"fmt"
-
-	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Words of arch.Regs that are no general registers.
@@ -179,7 +177,7 @@ func (a *way) framed() error {
 	}
 	const known = 1<<wordIP | 1<<wordSP | 1<<plan.FrameFuncIP | 1<<plan.FrameCookie
 	if rest := a.code.Reads &^ (gpWords | known); rest != 0 {
-		return fmt.Errorf("%w: it reads words %#x of the context", arch.ErrUnsupported, uint64(rest))
+		return failure.Unsupportedf("it reads words %#x of the context", uint64(rest))
 	}
 	return nil
 }

@@ -1,10 +1,8 @@
 package arm64
 
 import (
-	"fmt"
-
-	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Words of arch.Regs that are no general registers.
@@ -48,7 +46,7 @@ func onOwn(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err
 	}
 	a.Labels[skip] = len(a.Code) + length + saved
 	if !a.Link() {
-		return nil, nil, fmt.Errorf("%w: code of %d bytes", arch.ErrUnsupported, length)
+		return nil, nil, failure.Unsupportedf("code of %d bytes", length)
 	}
 	return a.Code, b.Code, w.Check(code, a.size)
 }
@@ -115,7 +113,7 @@ func (a *way) in() error {
 		return nil
 	}
 	if !fits(int64(a.size), 12) {
-		return fmt.Errorf("%w: a frame of %d bytes", arch.ErrUnsupported, a.size)
+		return failure.Unsupportedf("a frame of %d bytes", a.size)
 	}
 	a.addTo(sp, sp, int64(-a.size))
 	own := int64(0)
@@ -145,7 +143,7 @@ func (a *way) in() error {
 	}
 	const general = 1<<sp - 1
 	if rest := a.code.Reads &^ (general | a.constants()); rest != 0 {
-		return fmt.Errorf("%w: it reads words %#x of the context", arch.ErrUnsupported, uint64(rest))
+		return failure.Unsupportedf("it reads words %#x of the context", uint64(rest))
 	}
 	return nil
 }

@@ -7,10 +7,8 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/handler/program"
+	"github.com/ptracer/ptracer/failure"
 )
-
-// ErrUnsupported is wrapped by errors that say what of a program has no code.
-var ErrUnsupported = arch.ErrUnsupported
 
 // Target is what code is made for: where it and the maps will lie, what it may
 // call, and how it is entered.
@@ -201,18 +199,17 @@ func (c *Code) Move(from, to arch.Addr, data int) *Code {
 type Error struct {
 	Program string
 	Insn    int
-	Why     string
-	Err     error
+	Err     error // the reason
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: instruction %d: %s: %v", e.Program, e.Insn, e.Why, e.Err)
+	return fmt.Sprintf("%s: instruction %d: %v", e.Program, e.Insn, e.Err)
 }
 
-// Unwrap gives the class.
+// Unwrap gives the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Refuse is the error that instruction i of p has no code.
 func Refuse(p *program.Program, i int, format string, args ...any) error {
-	return &Error{p.Name, i, fmt.Sprintf(format, args...), ErrUnsupported}
+	return &Error{p.Name, i, failure.Unsupportedf(format, args...)}
 }

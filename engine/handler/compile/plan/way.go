@@ -1,9 +1,8 @@
 package plan
 
 import (
-	"fmt"
-
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
 )
 
 // Way is where inlined code runs: between two instructions of the program, on
@@ -65,9 +64,9 @@ func (w *Way) Check(c *Code, size int) error {
 	}
 	switch {
 	case c.Writes != 0:
-		return fmt.Errorf("%w: it changes registers", ErrUnsupported)
+		return failure.Unsupportedf("it changes registers")
 	case most > 0 && need > most:
-		return fmt.Errorf("%w: it needs %d bytes of stack, there may be %d", ErrUnsupported, need, most)
+		return failure.Unsupportedf("it needs %d bytes of stack, there may be %d", need, most)
 	}
 	return nil
 }
