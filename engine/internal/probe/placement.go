@@ -60,7 +60,7 @@ type Placement struct {
 	Why     string        // why no faster method serves it
 	Err     error         // why nothing serves it
 	Gap     string        // which of its hits are not counted, and why
-	Waits   *IFunc        // the resolver that it waits for; nil: none
+	Waits   *IFunc        // the resolver whose result it waits for; nil: none
 	Hits    atomic.Uint64 // those at stops, and those of jumps that are gone
 	Counter Counter       // of hits behind a jump
 }
