@@ -17,6 +17,7 @@ type (
 	Action        = api.Action
 	Access        = api.Access
 	ProbeSpec     = api.ProbeSpec
+	Arg           = api.Arg
 	AsideOptions  = api.AsideOptions
 	Placement     = api.Placement
 	Task          = api.Task

@@ -163,7 +163,7 @@ func registerStorm(t *testing.T, rung breakpoint.Rung, calls uint64) {
 func TestStopAndSet(t *testing.T) {
 	p := launch(t, "loop", "5")
 	s := attach(t, p.pid)
-	id := register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: 1})
+	id := register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: make([]Arg, 1)})
 	addr := s.Placements(id)[0].Addr
 	p.goOn()
 	isa := s.ISA()
@@ -301,7 +301,7 @@ func TestWrongRequests(t *testing.T) {
 		"Registers": regs, "SetRegisters": s.SetRegisters(1, [34]uint64{}),
 		"ReadMemory": s.ReadMemory(p.pid, 16, make([]byte, 8)), "WriteMemory": s.WriteMemory(p.pid, 16, make([]byte, 8)),
 		"AddProcess": s.AddProcess(p.pid), "no Func": second(s.Register(ProbeSpec{Location: "work", Action: ActionCall})),
-		"arguments": second(s.Register(ProbeSpec{Location: "work", Args: 100})),
+		"arguments": second(s.Register(ProbeSpec{Location: "work", Args: make([]Arg, 100)})),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", what)

@@ -111,7 +111,7 @@ func TestWatch(t *testing.T) {
 			s := attach(t, p.pid)
 			// The address of the counter is work's first argument.
 			var addr arch.Addr
-			register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: 1})
+			register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: make([]Arg, 1)})
 			p.goOn()
 			e := poll(t, s, event.Stopped)
 			addr = arch.Addr(e.Args[0])

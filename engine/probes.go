@@ -27,8 +27,8 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if spec.Action == ActionCall && spec.Func == nil {
 		return 0, errors.New("a probe with ActionCall has no Func")
 	}
-	if spec.Args > event.MaxArgs {
-		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)
+	if len(spec.Args) > event.MaxArgs {
+		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", len(spec.Args), event.MaxArgs)
 	}
 	p := &probe.Probe{Spec: spec, Loc: loc}
 	if err := s.checkHandler(p); err != nil {

@@ -200,7 +200,7 @@ func (x *Hits) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) e
 	spec := &p.Probe.Spec
 	e := event.Event{Kind: event.Hit, Time: ptrace.Now(), PID: t.Process.PID, TID: t.TID,
 		Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Calls: p.Calls}
-	for i := 0; i < min(spec.Args, event.MaxArgs); i++ {
+	for i := range spec.Args {
 		var v uint64
 		var ok bool
 		if p.Exit != nil {
@@ -213,13 +213,14 @@ func (x *Hits) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) e
 		}
 		e.Args[i], e.NArgs = v, i+1
 	}
-	if spec.Strings != 0 {
-		e.Strings = make([]string, e.NArgs)
-		for i := range e.Strings {
-			if spec.Strings>>i&1 != 0 {
-				e.Strings[i] = x.textAt(t, p, view, i, arch.Addr(e.Args[i]))
-			}
+	for i, arg := range spec.Args[:e.NArgs] {
+		if !arg.Text {
+			continue
 		}
+		if e.Strings == nil {
+			e.Strings = make([]string, e.NArgs)
+		}
+		e.Strings[i] = x.textAt(t, p, view, i, arch.Addr(e.Args[i]))
 	}
 	return e
 }

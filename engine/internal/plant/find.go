@@ -30,7 +30,7 @@ func (r *Planter) able(p *probe.Probe, proc *inferior.Process, spots []probe.Tar
 // tellArgs warns, once for a probe, of the functions at which the arguments that the probe asks for
 // are not known.
 func (r *Planter) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe.Target) {
-	if p.Spec.Args == 0 || p.Told {
+	if len(p.Spec.Args) == 0 || p.Told {
 		return
 	}
 	n, first := 0, probe.Target{}
