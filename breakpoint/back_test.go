@@ -171,7 +171,7 @@ func TestJumpBackRefused(t *testing.T) {
 	}
 }
 
-// TestJumpBackOrder is killed at every write: whoever comes after cleans up.
+// TestJumpBackOrder dies at every write: a later tracer cleans up.
 func TestJumpBackOrder(t *testing.T) {
 	run := func(mem *space) (first int) {
 		table := prepared(t, amd64.ISA, mem)
@@ -340,7 +340,7 @@ func TestJumpShared(t *testing.T) {
 	}
 }
 
-// TestJumpSharedOrder is killed at every write: whoever comes after cleans up.
+// TestJumpSharedOrder dies at every write: a later tracer cleans up.
 func TestJumpSharedOrder(t *testing.T) {
 	run := func(mem *space) (first int) {
 		table := prepared(t, amd64.ISA, mem)

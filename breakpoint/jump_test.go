@@ -44,8 +44,8 @@ func jumps(t testing.TB, isa arch.ISA, table *Table, n int) (sites []*Site) {
 	return sites
 }
 
-// TestJump arms jumps, which lead to the handlers and on to what they displace;
-// nobody sees them, and what they displaced comes back.
+// TestJump arms jumps, which lead to the handlers and on to the displaced instructions. Reads do
+// not show the jumps, and the displaced code is restored.
 func TestJump(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		for _, n := range []int{0, 1, 40, 200} {
@@ -141,7 +141,7 @@ func TestJumpInWay(t *testing.T) {
 	if over := table.JumpsOver(text+6, 2); len(over) != 0 {
 		t.Errorf("%d jumps between jumps", len(over))
 	}
-	// And of a jump in whose way there is a site.
+	// And of a jump with a site in its way.
 	if _, err := table.Disarm(NewPause(0), sites[:1], ""); err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +179,7 @@ func TestJumpRefused(t *testing.T) {
 	}
 }
 
-// TestJumpOrder is killed at every write: whoever comes after finds each patch
-// and cleans it.
+// TestJumpOrder dies at every write: a later tracer finds each patch and removes it.
 func TestJumpOrder(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		run := func(mem *space) (first int) {
@@ -288,8 +287,8 @@ func TestJumpRecoverTwice(t *testing.T) {
 	})
 }
 
-// TestQuiet has sites at which nothing is planted but their jumps; they are traps when
-// somebody wants to see more, or when they are told to speak.
+// TestQuiet has sites with nothing planted but their jumps. They become traps when another caller
+// asks for a stop there, or when Speak is called.
 func TestQuiet(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -329,7 +328,7 @@ func TestQuiet(t *testing.T) {
 		untouched("without its jump")
 		jump()
 		first := sites[0]
-		again, errs := table.Insert([]Want{{Addr: first.Addr}}) // somebody who wants a stop
+		again, errs := table.Insert([]Want{{Addr: first.Addr}}) // another caller asks for a stop
 		if errs[0] != nil || again[0] != first {
 			t.Fatal(again, errs)
 		}

@@ -39,7 +39,7 @@ func TestLost(t *testing.T) {
 		if lost, covered := table.Lost(sites); len(lost)+len(covered) != 0 {
 			t.Errorf("%d are lost", len(lost))
 		}
-		copy(mem.parts[text], isa.Trap()) // somebody else's
+		copy(mem.parts[text], isa.Trap()) // another tool's trap
 		if lost, covered := table.Lost(sites); len(lost) != 0 || !slices.Equal(covered, sites[:1]) {
 			t.Errorf("another's trap is over one: %d are lost, over %d is one", len(lost), len(covered))
 		}

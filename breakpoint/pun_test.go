@@ -124,7 +124,7 @@ func TestPun(t *testing.T) {
 	}
 }
 
-// TestPunLeans has patches of ours behind a pun, which goes with each of them.
+// TestPunLeans has patches of ptracer's behind a pun, which is removed with each of them.
 func TestPunLeans(t *testing.T) {
 	for _, jump := range []bool{false, true} {
 		mem, table, sites := punSpace(t, 13, 14)

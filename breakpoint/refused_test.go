@@ -102,8 +102,8 @@ func TestUndoRefused(t *testing.T) {
 	})
 }
 
-// TestSpeakBehindJump has a quiet site speak whose jump lies wholly before it: without
-// the jump it is a trap.
+// TestSpeakBehindJump calls Speak for a quiet site that its jump lies wholly before. Without the
+// jump the site is a trap.
 func TestSpeakBehindJump(t *testing.T) {
 	mem := withReturns()
 	table := prepared(t, amd64.ISA, mem)

@@ -237,8 +237,7 @@ func TestWrite(t *testing.T) {
 	})
 }
 
-// decodes says whether an error is that of a site whose new bytes are no
-// instruction.
+// decodes reports whether an error means that a site's new bytes are no instruction.
 func decodes(err error) bool {
 	var s *SiteError
 	return errors.As(err, &s)
@@ -290,7 +289,7 @@ func TestForeign(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
 		orig := bytes.Clone(code[isa].bytes[:isa.MaxInst()])
-		copy(mem.parts[text], isa.Trap()) // somebody else's
+		copy(mem.parts[text], isa.Trap()) // another tool's trap
 		table := prepared(t, isa, mem)
 		now := bytes.Clone(mem.parts[text])
 		_, errs := table.Insert([]Want{{Addr: text, Orig: orig}})
@@ -304,7 +303,7 @@ func TestForeign(t *testing.T) {
 	})
 }
 
-// TestKept leaves alone what somebody else has put in our trap's place.
+// TestKept leaves alone what another tool has put in place of the trap.
 func TestKept(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
