@@ -17,8 +17,8 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// A kernel that lets nobody execute memory gets the stub as a file, which is
-// gone as soon as it runs.
+// A kernel that forbids executing memory gets the stub as a file, which is deleted as soon as the
+// stub runs.
 func TestStubFromFile(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
