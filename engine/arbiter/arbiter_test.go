@@ -100,8 +100,8 @@ func TestOwnEvents(t *testing.T) {
 	}
 }
 
-// TestComing asks who traces a process that is being attached to: that is waited
-// for, as the process is seen to be traced.
+// TestComing asks for the tracers of a process that is being attached to: the answer waits for the
+// attach, since the process shows as traced.
 func TestComing(t *testing.T) {
 	w := newWorld(Options{})
 	attach, asked := w.opts.Attach, make(chan []TracerInfo, 1)
@@ -164,7 +164,7 @@ func TestFollowing(t *testing.T) {
 	a := join(t, w.Arbiter, 10, "a", engine.Options{Life: true})
 	f := w.of(10)
 	p := register(t, a, engine.ProbeSpec{Location: "one", Action: engine.ActionTell})
-	f.fork(10, 18) // which nobody follows
+	f.fork(10, 18) // no tracer follows it
 	b := join(t, w.Arbiter, 10, "b", engine.Options{Life: true, Follow: true})
 	q := register(t, b, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	f.fork(10, 20)

@@ -17,10 +17,10 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// fake is a session whose programs do what a test says. Like the real one it
+// fake is a session with programs that do what a test says. Like the real one it
 // has one thread, and calls Funcs on it.
 type fake struct {
-	engine.Session // what nobody here asks for
+	engine.Session // for methods that no test here calls
 	*event.Queue
 	mu        sync.Mutex // is the thread
 	procs     map[int][]int
@@ -71,7 +71,7 @@ func (f *fake) Symbolize(pid int, _ arch.Addr) (engine.Symbol, bool) {
 	return engine.Symbol{Function: "work"}, f.had(pid)
 }
 
-// had is whether a process has been in the session.
+// had reports whether a process has been in the session.
 func (f *fake) had(pid int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

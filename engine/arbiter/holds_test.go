@@ -110,8 +110,8 @@ func TestHoldBusy(t *testing.T) {
 	}
 }
 
-// TestHoldAside steps aside from a process: who holds a task of it is in the way,
-// and holds end when it is gone.
+// TestHoldAside steps aside from a process: a tracer that holds a task of it prevents that, and
+// holds end when the process is gone.
 func TestHoldAside(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")

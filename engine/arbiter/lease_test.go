@@ -83,8 +83,8 @@ func TestImplicit(t *testing.T) {
 	}
 }
 
-// TestPassed has control passed on to those who wait for it, in their order, and
-// the holder be told who asks.
+// TestPassed passes control on to the waiters, in their order, and tells the holder which tracer
+// asks.
 func TestPassed(t *testing.T) {
 	w := newWorld(Options{})
 	a, b, c := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b"), join(t, w.Arbiter, 10, "c")
@@ -236,7 +236,7 @@ func TestWriters(t *testing.T) {
 	}
 }
 
-// TestWritersStay has a handler that writes keep control until somebody asks.
+// TestWritersStay has a handler that writes keep control until another tracer asks.
 func TestWritersStay(t *testing.T) {
 	w := newWorld(Options{ControlLimit: time.Millisecond})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")

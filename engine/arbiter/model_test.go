@@ -13,9 +13,9 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// TestModel has random tracers do random things, one after the other, and
-// compares what comes of it with a model: who is stopped, who holds what, who has
-// control, what each has counted, and what is planted.
+// TestModel has random tracers do random things, one after the other, and compares the result with
+// a model: which tasks are stopped, which tracer holds what, which has control, what each has
+// counted, and what is planted.
 func TestModel(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { newModel(t, seed).run(300) })

@@ -88,7 +88,7 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	s := a.s
 	switch r.Op {
 	case "attach":
-		// In a user namespace of its own root is nobody.
+		// Root's id in a user namespace of its own is 65534 outside.
 		a.s, err = Dialer{Socket: r.Socket, Name: r.Text, Trust: []int{65534}}.Attach(context.Background(), r.ID)
 	case "add":
 		err = s.AddProcess(r.ID)
@@ -250,7 +250,7 @@ func serverPart() {
 	}
 }
 
-// newFront is a server for all users whose workers are this program.
+// newFront is a server for all users that has this program as its workers.
 func newFront() *server.Front {
 	return server.NewFront(server.FrontOptions{Command: []string{"/proc/self/exe"}, Env: append(os.Environ(), partEnv+"=worker")})
 }

@@ -63,8 +63,8 @@ func BenchmarkRequest(b *testing.B) {
 	})
 }
 
-// BenchmarkStop is what a hit takes that stops the program until its tracer, who is
-// told, lets it go, and what one takes at which the tracer's function is called.
+// BenchmarkStop measures a hit that stops the program until its tracer, which is told, resumes it,
+// and a hit that calls the tracer's function.
 func BenchmarkStop(b *testing.B) {
 	eachWay(b, func(b *testing.B, attach func(int) engine.Session) {
 		b.Run("told", func(b *testing.B) {

@@ -326,7 +326,7 @@ func TestTwo(t *testing.T) {
 	}
 }
 
-// TestIdle has a server end that nobody uses.
+// TestIdle has an unused server end.
 func TestIdle(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := server.Listen(socket, false)

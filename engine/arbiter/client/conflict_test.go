@@ -36,8 +36,8 @@ func stopAt(t *testing.T, s *Session) event.Event {
 	return event.Event{}
 }
 
-// TestSameReturn has two tracers change what a function returns: the first to write
-// has control until it lets go, the other is told whose it is, and may write then.
+// TestSameReturn has two tracers change what a function returns: the first to write has control
+// until it releases the task, the other is told which tracer has it, and may write afterwards.
 func TestSameReturn(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	for _, s := range []*Session{a, b} {
@@ -75,8 +75,7 @@ func TestSameReturn(t *testing.T) {
 	}
 }
 
-// TestFullRegisters has debug registers be taken by two tracers, and a third one
-// be told by whom.
+// TestFullRegisters has two tracers take the debug registers, and a third one is told which ones.
 func TestFullRegisters(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	watch := engine.ProbeSpec{Location: "work", Rung: breakpoint.Hardware}
@@ -98,8 +97,8 @@ func TestFullRegisters(t *testing.T) {
 	}
 }
 
-// TestKill has one tracer end the process: the other is told by whom, and how it
-// has ended.
+// TestKill has one tracer end the process: the other is told which one, and how the process has
+// ended.
 func TestKill(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	if err := b.Control(t.Context(), p.pid(), arbiter.Ask{}); err != nil {

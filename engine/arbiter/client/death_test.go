@@ -53,8 +53,8 @@ func TestClientDies(t *testing.T) {
 	}
 }
 
-// TestHangs has a tracer be stopped while it is told more than goes into any
-// buffer: nobody waits for it, and it is thrown out.
+// TestHangs stops a tracer while it is sent more than fits into any buffer: the program does not
+// wait for it, and the server drops it.
 func TestHangs(t *testing.T) {
 	socket := serve(t, server.Options{Hang: 2 * time.Second})
 	p := launch(t, "threads", "2", "30000", "10")
@@ -90,9 +90,9 @@ func TestHangs(t *testing.T) {
 	})
 }
 
-// TestServerDies kills a server that has probes in a program, and one of its tasks
-// stopped: the program goes on to its right end; tracers are told; who comes next
-// finds a server, or starts one, and cleans up.
+// TestServerDies kills a server that has probes in a program, and one of its tasks stopped: the
+// program goes on to its right end; tracers are told; the next tracer finds a server, or starts
+// one, and cleans up.
 func TestServerDies(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd, _ := serveApart(t, socket)

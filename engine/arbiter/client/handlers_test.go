@@ -20,7 +20,7 @@ import (
 	"github.com/ptracer/ptracer/internal/fixture"
 )
 
-// counting is a handler of somebody's own, which counts.
+// counting is a user's own handler, which counts.
 func counting(isa string) *build.Handler {
 	ctx, err := program.ContextOf(isa)
 	if err != nil {
@@ -59,7 +59,7 @@ func handlers(a *agent, r request, b *answer) error {
 			b.Told[fmt.Sprint(o.Tracer, " ", o.Name)]++
 		}
 		return err
-	case "read handler": // of the user whose id that is
+	case "read handler": // of the user with that id
 		_, open, err := c.List()
 		if err != nil {
 			return err

@@ -30,8 +30,8 @@ func launch(t testing.TB, name string, args ...string) *running {
 	return launchAs(t, nil, nil, append([]string{fixture.Path(t, name)}, args...)...)
 }
 
-// launchAs does it with other attributes and with more open files: those of the
-// fixture, which is not our child.
+// launchAs does it with other attributes and with more open files, those of the fixture, which is
+// not a child of this process.
 func launchAs(t testing.TB, as *syscall.SysProcAttr, files []*os.File, command ...string) *running {
 	t.Helper()
 	p := &running{cmd: exec.Command(fixture.Path(t, "start"), append(command, "wait")...), done: make(chan error, 1)}

@@ -16,7 +16,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// over is whether an error says that something is more than one may have.
+// over checks that an error says that something is more than a user may have.
 func over(t *testing.T, err error, what string) {
 	t.Helper()
 	if !errors.Is(err, arbiter.ErrQuota) || !strings.Contains(err.Error(), what) {

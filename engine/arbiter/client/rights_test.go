@@ -16,14 +16,14 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// nobody and other are users that have nothing.
+// Two users that have nothing.
 const nobody, other = 65534, 65533
 
 func as(uid uint32) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 }
 
-// inNamespace is a root of a user namespace of its own, who is nobody outside.
+// inNamespace is a root of a user namespace of its own, without any user outside.
 func inNamespace() *syscall.SysProcAttr {
 	one := []syscall.SysProcIDMap{{ContainerID: 0, HostID: nobody, Size: 1}}
 	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: one, GidMappings: one, Credential: &syscall.Credential{}}
@@ -169,9 +169,9 @@ func TestOthersProcess(t *testing.T) {
 	}
 }
 
-// TestSetuid has a process execute a program that is root's. Traced through a server for all
-// users it runs without that privilege, also where root's tracer is beside: so the kernel has it
-// for whom a tracer without rights traces.
+// TestSetuid has a process execute a program that is root's. Traced through a server for all users
+// it runs without that privilege, even if root's tracer shares it: the kernel withholds the
+// privilege from a process with a tracer that lacks it.
 func TestSetuid(t *testing.T) {
 	socket := serveAll(t)
 	id, err := exec.LookPath("id")

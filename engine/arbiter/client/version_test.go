@@ -24,8 +24,8 @@ func (i *impostor) Hello(context.Context, *wire.HelloRequest) (*wire.HelloReply,
 	return &wire.HelloReply{Version: "v9", Protocol: i.protocol, Least: i.least, Pid: 77}, nil
 }
 
-// TestVersions meets servers that are older and newer than we are, and what is none
-// of ours.
+// TestVersions meets servers that are older and newer than the client, and a server that is not
+// ptracer's.
 func TestVersions(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(*grpc.Server)

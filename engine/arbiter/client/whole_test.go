@@ -26,12 +26,11 @@ func rounds(few int) int {
 	return few
 }
 
-// TestWhole has random tracers, some of them processes of their own, do random
-// things to a program that makes a call when it is told to, and die at random:
-// killed, hung up, stopped for ever. After each step all that can be seen is held
-// against a model: which thread stands, who holds it, who controls the process,
-// what each tracer has counted and was told, what the program has done. A seed is
-// what a failure is told with: PTRACER_TEST_SEED has it run again.
+// TestWhole has random tracers, some of them processes of their own, do random things to a program
+// that makes a call when it is told to, and end at random: killed, disconnected, stopped for ever.
+// After each step all that is visible is compared with a model: which threads are stopped, which
+// tracers hold them, which tracer controls the process, what each tracer has counted and was told,
+// what the program has done. A failure prints its seed; PTRACER_TEST_SEED repeats it.
 func TestWhole(t *testing.T) {
 	first, n := uint64(1), rounds(3)
 	if seed, err := strconv.ParseUint(os.Getenv("PTRACER_TEST_SEED"), 10, 64); err == nil {

@@ -117,8 +117,8 @@ func TestWorkerKilled(t *testing.T) {
 	}
 }
 
-// TestRootsWorker traces what a user may not: root's own processes and those that are not
-// dumpable are root's, and its worker serves nobody else.
+// TestRootsWorker traces what a user may not: root's own processes and those that are not dumpable
+// are root's, and root's worker serves no other user.
 func TestRootsWorker(t *testing.T) {
 	socket := serveAll(t)
 	loop := fixture.Path(t, "loop")
@@ -180,8 +180,8 @@ func TestFrontEnds(t *testing.T) {
 	}
 }
 
-// TestWorkerIdle has a worker end when it has nothing to do, and one that comes to its end
-// serve who comes then: nobody notices.
+// TestWorkerIdle has a worker end when it has nothing to do, and an ending one serve a client that
+// arrives then: no client notices.
 func TestWorkerIdle(t *testing.T) {
 	t.Setenv("PTRACER_TEST_IDLE", "1ms")
 	socket := serveAll(t)
