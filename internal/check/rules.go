@@ -310,13 +310,7 @@ func checkHalted(s source, tell func(int, string)) {
 
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
-	"breakpoint", "engine/access", "engine/api", "engine/arbiter", "engine/handler", "engine/internal/aside",
-	"engine/internal/clean", "engine/internal/find", "engine/internal/guard", "engine/internal/hit",
-	"engine/internal/hook", "engine/internal/inferior", "engine/internal/inproc", "engine/internal/jump",
-	"engine/internal/life", "engine/internal/objects", "engine/internal/plant", "engine/internal/probe",
-	"engine/internal/ptrace", "engine/internal/remote", "engine/internal/resident", "engine/internal/tasks",
-	"engine/internal/uprobe", "engine/internal/watch", "engine/internal/xol", "procfs", "symbols/goruntime",
-	"symbols/unwind",
+	"breakpoint", "engine", "failure", "printable", "procfs", "symbols/goruntime", "symbols/unwind",
 }
 
 // vague are words that stand for a subject that is not named.
