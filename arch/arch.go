@@ -253,7 +253,6 @@ const (
 	// 0: none; its own mask; the signal that the tracer holds, 0: none, and that signal's siginfo.
 	// On an instruction set where a program survives a step without a tracer, the handler restores
 	// them.
-	// gives them back.
 	GuardNote     = 64
 	GuardNoteMask = 72
 	GuardNoteSig  = 80

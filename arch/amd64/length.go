@@ -220,7 +220,7 @@ func (c *cursor) escaped() {
 	}
 }
 
-// vectorPrefix reads the rest of a VEX, EVEX or XOP prefix. It stores the bits for REX inverted.
+// vectorPrefix reads the rest of a VEX, EVEX or XOP prefix. These have the bits of REX inverted.
 func (c *cursor) vectorPrefix(first byte) {
 	if c.opsize || c.rep != 0 || c.lock || c.rex != 0 {
 		c.invalid()

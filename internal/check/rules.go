@@ -310,7 +310,7 @@ func checkHalted(s source, tell func(int, string)) {
 
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
-	"arch", "breakpoint", "engine", "failure", "printable", "procfs", "symbols/goruntime", "symbols/unwind",
+	"arch", "bench", "breakpoint", "engine", "failure", "printable", "procfs", "symbols/goruntime", "symbols/unwind",
 }
 
 // vague are words that stand for a subject that is not named.
