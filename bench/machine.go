@@ -32,7 +32,7 @@ func machine(root, pinned string) report.Machine {
 	return m
 }
 
-// file returns the first line of a file and all other lines, "" if it can't be read.
+// file returns the contents of a file without surrounding space, "" if it can't be read.
 func file(root, name string) string {
 	b, _ := os.ReadFile(filepath.Join(root, name))
 	return strings.TrimSpace(string(b))
@@ -81,7 +81,8 @@ func product(root string) string {
 	return "(" + strings.Join(words, " ") + ")"
 }
 
-// mitigations returns the flaws of the CPU that the kernel mitigates.
+// mitigations returns the flaws of the CPU that the kernel mitigates, and those that it is still
+// vulnerable to.
 func mitigations(root string) (names []string) {
 	dir := "sys/devices/system/cpu/vulnerabilities"
 	entries, _ := os.ReadDir(filepath.Join(root, dir))

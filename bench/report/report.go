@@ -34,7 +34,7 @@ type Machine struct {
 	Arch        string   `json:"arch"`
 	CPUs        int      `json:"cpus"` // CPUs that the run may use
 	Kernel      string   `json:"kernel"`
-	Virtual     string   `json:"virtual"`     // the hypervisor, or "no sign of one"
+	Virtual     string   `json:"virtual"`     // the hypervisor, or "no sign of a hypervisor"
 	Mitigations []string `json:"mitigations"` // against the CPU's flaws; they cost time
 	Governor    string   `json:"governor"`
 	Load        string   `json:"load"` // of other processes, when the run began
