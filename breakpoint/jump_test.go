@@ -10,10 +10,10 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// jumpable are offsets in the test's code that jumps are put at.
+// jumpable are offsets in the test's code where jumps are planted.
 var jumpable = map[string][]int{"amd64": {0, 8, 13}, "arm64": {0, 4, 12, 16, 28}}
 
-// handlerCode is what stands for a handler: instructions that do nothing.
+// handlerCode stands for a handler: instructions without effect.
 func handlerCode(isa arch.ISA, n int) func(*arch.Buffer) ([]arch.Fix, error) {
 	nop := map[int][]byte{1: {0x90}, 4: {0x1f, 0x20, 0x03, 0xd5}}[isa.MinInst()]
 	return func(b *arch.Buffer) ([]arch.Fix, error) { b.Bytes(bytes.Repeat(nop, n)...); return nil, nil }
@@ -100,7 +100,7 @@ func handlerNop(isa arch.ISA) []byte {
 	return b.Code
 }
 
-// TestJumpCells uses cells again.
+// TestJumpCells reuses cells.
 func TestJumpCells(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -121,7 +121,7 @@ func TestJumpCells(t *testing.T) {
 	})
 }
 
-// TestJumpInWay is of sites that lie in what a jump displaces.
+// TestJumpInWay has sites among the instructions that a jump displaces.
 func TestJumpInWay(t *testing.T) {
 	isa := each64[0]
 	mem := newSpace(isa)
@@ -154,7 +154,7 @@ func TestJumpInWay(t *testing.T) {
 	}
 }
 
-// TestJumpRefused asks for jumps that can't be.
+// TestJumpRefused asks for impossible jumps.
 func TestJumpRefused(t *testing.T) {
 	isa := each64[0]
 	mem := newSpace(isa)
@@ -189,7 +189,7 @@ func TestJumpOrder(t *testing.T) {
 			for _, off := range jumpable[isa.Name()] {
 				wants = append(wants, Want{Addr: text + arch.Addr(off)})
 			}
-			for range 3 { // again, while tasks may stand in the cells of before
+			for range 3 { // again, while tasks may be inside the earlier cells
 				sites, _ := table.Insert(wants)
 				var ups []*Upgrade
 				for _, s := range sites {
@@ -233,7 +233,7 @@ func TestJumpOrder(t *testing.T) {
 	})
 }
 
-// TestJumpClone forks: what one does the other does not see.
+// TestJumpClone forks: changes in one space do not show in the other.
 func TestJumpClone(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -258,8 +258,8 @@ func TestJumpClone(t *testing.T) {
 	})
 }
 
-// TestJumpRecoverTwice recovers sites that were removed and came again: what is left
-// of them before is in the index still, before or behind what is armed.
+// TestJumpRecoverTwice recovers sites that were removed and inserted again: their earlier entries
+// are still in the index, before or behind the armed ones.
 func TestJumpRecoverTwice(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -350,9 +350,9 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
-// TestHalfJump has kernel uprobes come to jumps and go: the first byte of each is the
-// program's again, what is behind it is not. All that takes jumps away restores it, also
-// after the tracer's death.
+// TestHalfJump has kernel uprobes placed on jumps and removed: the first byte of each is the
+// program's again, the bytes behind it are not. Every operation that removes jumps restores the
+// code, also after the tracer's death.
 func TestHalfJump(t *testing.T) {
 	isa := each64[0]
 	for name, undo := range map[string]func(*Table, []*Site) error{

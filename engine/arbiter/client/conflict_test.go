@@ -24,7 +24,7 @@ func two(t *testing.T, fixture string, args ...string) (p *running, a, b *Sessio
 	return p, dial(t, socket, p.pid()), dial(t, socket, p.pid())
 }
 
-// stopAt has a tracer's probe stop the program, and gives the stop.
+// stopAt makes a tracer's probe stop the program, and returns the stop.
 func stopAt(t *testing.T, s *Session) event.Event {
 	t.Helper()
 	for e := range s.Events(t.Context()) {
@@ -122,8 +122,8 @@ func TestKill(t *testing.T) {
 	t.Error("nobody was told")
 }
 
-// TestConsistent has one tracer write memory that another reads, again and again:
-// what is read was written at once.
+// TestConsistent has one tracer write memory that another reads repeatedly: each read returns the
+// bytes of a single write.
 func TestConsistent(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	if err := errors.Join(a.Interrupt(p.pid()), b.Interrupt(p.pid())); err != nil {
@@ -158,8 +158,8 @@ func TestConsistent(t *testing.T) {
 	}
 }
 
-// TestAside lets another tracer have the process: both tracers are told, and when it
-// is back both count again.
+// TestAside lets another tracer have the process: both tracers are told, and when the process is
+// back both count again.
 func TestAside(t *testing.T) {
 	p, a, b := two(t, "threads", "2", "600000", "1000")
 	count := register(t, b, engine.ProbeSpec{Location: "libc:usleep", Rung: breakpoint.Slot})

@@ -15,9 +15,9 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// TestClientDies has a tracer that holds a task, controls the process and has a
-// probe be killed, hang up, or be stopped for ever: what it had goes, the others
-// and the program go on.
+// TestClientDies has a tracer that holds a task, controls the process and has a probe killed,
+// disconnected, or stopped for ever: all that it had ends, the other tracers and the program
+// continue.
 func TestClientDies(t *testing.T) {
 	for _, how := range []string{"killed", "closed", "stopped"} {
 		t.Run(how, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestHangs(t *testing.T) {
 	if n := other.Hits(count); n != 60000 {
 		t.Errorf("%d hits", n)
 	}
-	const least = 100 // of 60,000: where stops are slow it is thrown out meanwhile, and what is left are jumps
+	const least = 100 // of 60,000: where stops are slow the server drops it meanwhile, and only jumps are left
 	if st := other.Stats(); st.Hits < least {
 		t.Errorf("%+v: it was not told anything", st)
 	}
@@ -145,8 +145,8 @@ func TestServerDies(t *testing.T) {
 	}
 }
 
-// TestServerEnds has a server end as it should: tracers are told, and the program
-// has nothing in it any more.
+// TestServerEnds has a server end normally: tracers are told, and nothing of ptracer's is left in
+// the program.
 func TestServerEnds(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd, in := serveApart(t, socket)

@@ -54,7 +54,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestOldClient is one that is older than the server wants.
+// TestOldClient has a client that is older than the server accepts.
 func TestOldClient(t *testing.T) {
 	d := Dialer{Socket: serve(t, server.Options{Version: "v10"})}
 	c, err := d.dial(context.Background())

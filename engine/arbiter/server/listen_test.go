@@ -109,7 +109,7 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// TestMakeFolder finds a link, and folders that others may write to, in the place of a folder.
+// TestMakeFolder finds a link, and folders that other users may write to, in place of the folder.
 func TestMakeFolder(t *testing.T) {
 	dir := t.TempDir()
 	there := filepath.Join(dir, "there")
