@@ -10,7 +10,7 @@ import (
 	"github.com/ptracer/ptracer/arch/arm64"
 )
 
-// TestDwarfReg names the registers of DWARF as the ABIs do.
+// TestDwarfReg names DWARF's registers as the ABIs do.
 func TestDwarfReg(t *testing.T) {
 	var arm []string
 	for i := range 31 {
@@ -37,7 +37,7 @@ func TestDwarfReg(t *testing.T) {
 	}
 }
 
-// TestReturnAddr takes signatures out of return addresses.
+// TestReturnAddr removes signatures from return addresses.
 func TestReturnAddr(t *testing.T) {
 	for _, c := range []struct {
 		isa     arch.ISA

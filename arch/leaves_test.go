@@ -13,8 +13,8 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// leaving is a jump, run with registers of a program's: word is the one that it
-// looks at, or -1, at the distance of memory that it looks at.
+// leaving is a jump, run with a program's registers: word is the register that it reads, or -1 if
+// it reads memory at the distance mem.
 type leaving struct {
 	name string
 	code []byte
@@ -54,7 +54,7 @@ var markAt = map[string]int{"amd64": -512, "arm64": -256}
 
 const stack = 1 << 20
 
-// TestLeavesIndirect runs what tells where an indirect jump leads.
+// TestLeavesIndirect runs the code that finds out where an indirect jump leads.
 func TestLeavesIndirect(t *testing.T) {
 	m, err := native.New()
 	if err != nil {
@@ -128,7 +128,7 @@ func runLeaving(t *testing.T, m *native.Machine, isa arch.ISA, l leaving, inside
 	}
 }
 
-// TestLeavesBranch looks at the branches over what is for when they are taken.
+// TestLeavesBranch checks the branch over the code for a taken jump.
 func TestLeavesBranch(t *testing.T) {
 	for _, c := range []struct {
 		isa        arch.ISA

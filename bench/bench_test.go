@@ -20,7 +20,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// tiny is a run in which a measurement takes no longer than it must.
+// tiny is a run with the shortest possible measurements.
 func tiny(t *testing.T, o Options) *run {
 	t.Helper()
 	r, err := newRun(o)
@@ -32,12 +32,11 @@ func tiny(t *testing.T, o Options) *run {
 	return r
 }
 
-// someSites are those at which all are tried: a start, a place behind which there
-// is no room, one in a loop.
+// someSites are the sites for all ways: a start, a place without room behind it, one in a loop.
 var someSites = []string{"push", "ret", "loop"}
 
-// TestExact has each way count a few hits at each site, exactly: what has no
-// figure has a reason that is known.
+// TestExact has each way count a few hits at each site, exactly: a missing figure has a known
+// reason.
 func TestExact(t *testing.T) {
 	r := tiny(t, Options{})
 	for _, w := range r.ways() {
@@ -75,7 +74,7 @@ type few struct{ none }
 
 func (few) Hits() (uint64, error) { return 5, nil }
 
-// TestLost: a way that has lost hits has no figure, unless that is its nature.
+// TestLost: a way that has lost hits has no figure, unless it is known to lose some.
 func TestLost(t *testing.T) {
 	r := tiny(t, Options{})
 	s, _ := r.hits.Site(threadSite)
@@ -96,7 +95,7 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestTables makes one round of all tables, as small as they get.
+// TestTables makes one round of all tables, as small as possible.
 func TestTables(t *testing.T) {
 	o := Options{Quick: true, Rounds: 1, Time: time.Minute, Sites: []string{"push"}, Ways: []string{rowBare, rowCount, rowLimit},
 		Command: []string{fixture.Path(t, "loop"), "3"}, Functions: "loop:*"}
@@ -141,13 +140,13 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// excused reports whether a way may lack a figure: the kernel's for want of rights or of
-// a newer kernel, jumps on an arm64 CPU without LSE.
+// excused reports whether a way may lack a figure: the kernel's without rights or on an old kernel,
+// jumps on an arm64 CPU without LSE.
 func excused(group, why string) bool {
 	return group == kernels || strings.Contains(why, "no atomic instructions (LSE)")
 }
 
-// TestRefused: what can't be measured is said before anything is.
+// TestRefused: impossible options are refused before anything runs.
 func TestRefused(t *testing.T) {
 	for _, o := range []Options{
 		{Tables: []string{"hits"}}, {Ways: []string{"["}}, {Sites: []string{"mov"}}, {Time: -1}, {Threads: 5000},
@@ -234,7 +233,7 @@ func TestReason(t *testing.T) {
 	}
 }
 
-// TestChart: without the usual sites what there is is drawn.
+// TestChart: without the usual sites the available ones are drawn.
 func TestChart(t *testing.T) {
 	var r report.Report
 	if c := Chart(&r); len(c.Columns) != 0 {

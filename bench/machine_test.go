@@ -26,7 +26,7 @@ func tree(t *testing.T, files map[string]string) string {
 	return root
 }
 
-// TestMachine reads what kernels tell of machines: a guest, a board, nothing.
+// TestMachine reads the kernel's descriptions of machines: a guest, a board, none.
 func TestMachine(t *testing.T) {
 	const flaws = "sys/devices/system/cpu/vulnerabilities/"
 	for _, c := range []struct {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// fakeRun is a plan with a clock that jobs move.
+// fakeRun is a plan with a clock that jobs advance.
 type fakeRun struct {
 	plan
 	clock  time.Time
@@ -25,7 +25,7 @@ func newFake(budget time.Duration) *fakeRun {
 	return f
 }
 
-// add adds a job that takes a time; errs are what it ends with, one a run.
+// add adds a job that takes a given time; errs are its results, one per run.
 func (f *fakeRun) add(name string, guess, takes time.Duration, errs ...error) *job {
 	j := &job{what: name, guess: guess,
 		run: func(_ context.Context, round int) (err error) {
@@ -48,7 +48,7 @@ func (f *fakeRun) check(t *testing.T, log string, rounds int, failed ...string) 
 	}
 }
 
-// TestRounds: jobs are interleaved, as often as fits; some less often.
+// TestRounds: jobs are interleaved, as often as there is time for; some less often.
 func TestRounds(t *testing.T) {
 	f := newFake(10 * time.Second)
 	f.add("a", time.Second, 2*time.Second)
@@ -68,8 +68,7 @@ func TestRounds(t *testing.T) {
 	f.check(t, "a0 a1 a2", 3)
 }
 
-// TestProgress: in the second round it is known how many there will be, and how
-// long they take.
+// TestProgress: from the second round on the number of rounds and their length are known.
 func TestProgress(t *testing.T) {
 	f := newFake(10 * time.Second)
 	f.add("a", time.Second, 2*time.Second)
@@ -85,7 +84,7 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestNoTime: what does not fit into the first round is told, for each job.
+// TestNoTime: jobs that do not fit into the first round are reported, each of them.
 func TestNoTime(t *testing.T) {
 	f := newFake(3 * time.Second)
 	f.add("a", time.Second, 2*time.Second)
@@ -99,7 +98,7 @@ func TestNoTime(t *testing.T) {
 	}
 }
 
-// TestInterrupted: what was measured stays, and the rest has a reason.
+// TestInterrupted: figures measured so far stay, and the rest has a reason.
 func TestInterrupted(t *testing.T) {
 	f := newFake(time.Hour)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -124,8 +123,7 @@ func TestInterrupted(t *testing.T) {
 	f.check(t, "", 1, "a: no time: interrupted in round 1, after 0 of 1 measurements")
 }
 
-// TestFailing: a way that is not there is not asked again; one that was there
-// once is.
+// TestFailing: a way that is not available is not tried again; one that was available once is.
 func TestFailing(t *testing.T) {
 	f := newFake(time.Hour)
 	f.most = 3

@@ -47,7 +47,7 @@ func stopped(t *testing.T, hits int, watch func(run func())) {
 	}
 }
 
-// TestAllocations: a hit that stops takes no memory.
+// TestAllocations: a hit that stops does not allocate.
 func TestAllocations(t *testing.T) {
 	const hits = 2000
 	var before, after runtime.MemStats
@@ -61,7 +61,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// TestRequests: a hit that stops takes no more than so many ptrace requests.
+// TestRequests: a hit that stops makes at most a fixed number of ptrace requests.
 func TestRequests(t *testing.T) {
 	const hits, most = 2000, 6.0
 	stopped(t, hits, func(run func()) {
@@ -115,7 +115,7 @@ func (c counters) sum(t *testing.T) (n uint64) {
 	return n
 }
 
-// tracepointID is the number of a tracepoint, which tracefs knows.
+// tracepointID returns the number of a tracepoint, which tracefs knows.
 func tracepointID(t *testing.T, name string) uint64 {
 	t.Helper()
 	dir := "/sys/kernel/tracing"

@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// entries are starts of functions as compilers make them, one after the other.
+// entries are typical starts of functions, one after the other.
 var entries = [][]byte{
 	{0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x48, 0x89, 0xe5},             // endbr64; push %rbp; mov %rsp, %rbp
 	{0x55, 0x48, 0x89, 0xe5, 0x41, 0x57, 0x41, 0x56},             // push; mov; push %r15; push %r14
@@ -25,7 +25,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkRelocate is one instruction to a slot.
+// BenchmarkRelocate measures the relocation of one instruction.
 func BenchmarkRelocate(b *testing.B) {
 	b.ReportAllocs()
 	var buf arch.Buffer
@@ -37,7 +37,7 @@ func BenchmarkRelocate(b *testing.B) {
 	}
 }
 
-// BenchmarkRun is what a jump displaces: found, and moved.
+// BenchmarkRun measures finding and moving the instructions that a jump displaces.
 func BenchmarkRun(b *testing.B) {
 	b.ReportAllocs()
 	var buf arch.Buffer

@@ -17,7 +17,7 @@ var seeds = []string{
 	"\x8f\xe9\x78\x81\xc0", "\x66\x0f\x3a\x0f\xc1\x08", "\x67\xe3\x10", "\x48\xb8\x01\x02\x03\x04\x05\x06\x07\x08", "\xc7\xf8\x00\x01\x00\x00",
 }
 
-// FuzzDecode holds the decoder against another where that one decodes too.
+// FuzzDecode compares the decoder with another one where that one decodes, too.
 func FuzzDecode(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
@@ -53,8 +53,8 @@ func FuzzDecode(f *testing.F) {
 // never means memory.
 var obsolete = regexp.MustCompile(`MOV (CS,|[TCD]R|.*, [TCD]R)`)
 
-// strange reports what x86asm does not know as the CPU does: vector prefixes,
-// a prefix behind REX, lock of nothing.
+// strange reports whether x86asm is known to decode code differently from the CPU: vector prefixes,
+// a prefix behind REX, lock without a locked operation.
 func strange(code []byte) bool {
 	c := cursor{code: code}
 	c.prefixes()
@@ -73,7 +73,7 @@ func strange(code []byte) bool {
 	return false
 }
 
-// FuzzRelocate checks what holds for every slot.
+// FuzzRelocate checks conditions that every slot satisfies.
 func FuzzRelocate(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s), uint64(0x401000), uint64(0x500000))
@@ -98,8 +98,8 @@ func FuzzRelocate(f *testing.F) {
 	})
 }
 
-// checkFixes wants a fix at each boundary: from one to the next there is one
-// instruction, and the last one does not come back.
+// checkFixes requires a fix at each boundary: there is one instruction between two fixes, and the
+// last one does not return.
 func checkFixes(t *testing.T, code []byte, slot arch.Slot) {
 	t.Helper()
 	for i, f := range slot.Fixes {
@@ -115,7 +115,7 @@ func checkFixes(t *testing.T, code []byte, slot arch.Slot) {
 	}
 }
 
-// FuzzNext only wants an answer or an error.
+// FuzzNext requires a result or an error.
 func FuzzNext(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s), uint64(0x1000))

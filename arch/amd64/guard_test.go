@@ -42,7 +42,7 @@ func TestGuardLayout(t *testing.T) {
 	}
 }
 
-// TestGuardAssembled holds the bytes against the source they came from.
+// TestGuardAssembled compares the bytes with their source.
 func TestGuardAssembled(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		skip.Missing(t, "an assembler for amd64")
@@ -73,7 +73,7 @@ func TestGuardAssembled(t *testing.T) {
 	}
 }
 
-// TestGuardRuns lets real traps happen.
+// TestGuardRuns raises real traps.
 func TestGuardRuns(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		skip.Missing(t, "an amd64 CPU")
@@ -93,7 +93,7 @@ func TestGuardRuns(t *testing.T) {
 		{"swallow", false}, {"ignored-sent", false}, {"default-pc", false},
 		{"default-int3", true}, {"default-freed", true}, {"default-sent", true}, {"default-step", true},
 		{"default-thread", true}, {"ignored-int3", true}, {"ignored-step", true},
-		// What no handler can help: the kernel does not ask one.
+		// A case that no handler can solve: the kernel does not call one.
 		{"blocked-int3", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// binaries are what the decoder is to agree with objdump about, as far as
-// they are on the machine.
+// binaries are the programs that the decoder and objdump must agree about, if they exist on the
+// machine.
 var binaries = []string{
 	"/bin/bash",
 	"/usr/lib/x86_64-linux-gnu/libc.so.6",
@@ -50,11 +50,11 @@ func TestDecodeBinaries(t *testing.T) {
 	}
 }
 
-// cell is room for one instruction between instructions that go on, so that
-// whatever objdump makes of one does not shift the next.
+// cell is space for one instruction between plain instructions, so that objdump's decoding of one
+// can't shift the next.
 const cell = 32
 
-// testSeed is the environment's, to look further than the suite does.
+// testSeed is read from the environment, for tests beyond the usual ones.
 func testSeed() uint64 {
 	if seed, err := strconv.ParseUint(os.Getenv("PTRACER_SEED"), 10, 64); err == nil {
 		return seed
@@ -95,7 +95,7 @@ func randomInst(r *rand.Rand) []byte {
 	return code
 }
 
-// TestDecodeRandom compares with objdump on what no compiler writes.
+// TestDecodeRandom compares with objdump on code that no compiler writes.
 func TestDecodeRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(testSeed(), 1))
 	var code []byte

@@ -22,8 +22,8 @@ type listed struct {
 	text string // less prefixes
 }
 
-// objdump calls each with every instruction that objdump is sure of. It reads
-// a file, and with raw bytes in it: from address 0, no headers.
+// objdump calls each with every instruction that objdump decodes with certainty. It reads a file,
+// or one with raw bytes: from address 0, without headers.
 func objdump(t testing.TB, file string, raw bool, each func(listed)) {
 	t.Helper()
 	path, err := exec.LookPath("objdump")
@@ -148,7 +148,7 @@ func (l listed) ripTarget() (arch.Addr, bool) {
 	return arch.Addr(a), err == nil
 }
 
-// undecided reports whether objdump and the CPU, or the CPUs, are of two minds.
+// undecided reports whether objdump and the CPU, or different CPUs, disagree.
 func (l listed) undecided(in inst, err error) bool {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported): // 16-bit branches differ by vendor
@@ -171,7 +171,7 @@ func (l listed) undecided(in inst, err error) bool {
 	return false
 }
 
-// differs says where the decoder and objdump are of two minds.
+// differs returns where the decoder and objdump disagree.
 func (l listed) differs() string {
 	p, err := parse(l.code)
 	if l.undecided(p, err) {

@@ -7,7 +7,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// TestPuns holds what Puns says to what the jumps decode to.
+// TestPuns compares the result of Puns with the decoded jumps.
 func TestPuns(t *testing.T) {
 	r := liveRand()
 	for range 10000 {
@@ -45,7 +45,7 @@ func TestPuns(t *testing.T) {
 	}
 }
 
-// TestFarJump jumps anywhere, and changes nothing else.
+// TestFarJump jumps to any address, and changes nothing else.
 func TestFarJump(t *testing.T) {
 	s := newSandbox(t)
 	for _, to := range []arch.Addr{sandCode + 0x100, 0x10000, 0x7fff00000000} {

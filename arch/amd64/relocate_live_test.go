@@ -15,10 +15,10 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// from is where the tested instruction lies in the program.
+// from is the address of the tested instruction in the program.
 const from = sandCode + 0x800
 
-// state is all that an instruction can change.
+// state is everything that an instruction can change.
 type state struct {
 	regs   arch.Regs
 	xstate []byte
@@ -26,17 +26,17 @@ type state struct {
 	signal unix.Signal // SIGTRAP: done; else it faulted
 }
 
-// trial is one instruction with one start.
+// trial is one instruction with one initial state.
 type trial struct {
 	code  []byte
 	kind  arch.Kind
 	start state
 }
 
-// newTrial prepares registers that make memory operands likely to exist, and
-// an operand relative to rip that does.
-// errMode is of sysenter: where the CPU has it (Intel's), the kernel comes back in 32-bit
-// mode, in which there are other registers to be read.
+// newTrial prepares registers with which memory operands probably exist, and an operand relative to
+// rip that does exist.
+// errMode is returned for sysenter: on Intel's CPUs the kernel returns in 32-bit mode, where ptrace
+// reads other registers.
 var errMode = errors.New("it leaves 64-bit mode")
 
 func newTrial(r *rand.Rand, s *sandbox, base *arch.Regs, code []byte) (trial, error) {
@@ -123,8 +123,8 @@ func (s *sandbox) inPlace(tr *trial) state {
 	return s.get(signal)
 }
 
-// inSlot executes the instruction in a slot until it has left that, and looks
-// at every boundary whether the fix shows the task as it would have been.
+// inSlot executes the instruction in a slot until it has left the slot, and checks at every
+// boundary whether the fix shows the task as it would have been.
 func (s *sandbox) inSlot(tr *trial, want *state, at arch.Addr) (state, error) {
 	s.t.Helper()
 	b := arch.Buffer{Addr: at}
@@ -167,8 +167,7 @@ func findFix(fixes []arch.Fix, off int) *arch.Fix {
 	return nil
 }
 
-// hidePush takes what a call that faulted pushed, below the stack pointer,
-// from the comparison.
+// hidePush removes from the comparison what a faulting call has pushed below the stack pointer.
 func hidePush(got, want *state, fix *arch.Fix) {
 	top := got.regs[regRSP] - sandData
 	if fix.SP == 8 && top >= 8 && top <= sandSize {
@@ -176,7 +175,7 @@ func hidePush(got, want *state, fix *arch.Fix) {
 	}
 }
 
-// checkFix compares a task inside a slot with the one it is to be shown as.
+// checkFix compares a task inside a slot with the state that the fix must show.
 func checkFix(tr *trial, got, want *state, fix *arch.Fix) error {
 	if fix.PC == from && fix.Before {
 		start := tr.start.regs
@@ -220,8 +219,8 @@ func different(kind arch.Kind, got, want *state) error {
 	return differentRegs(&got.regs, &want.regs)
 }
 
-// check runs the trial in place and in slots near and far. It reports whether
-// the instruction was comparable at all.
+// check runs the trial in place and in slots near and far. It reports whether the instruction could
+// be compared.
 func (s *sandbox) check(r *rand.Rand, tr *trial) (supported bool, err error) {
 	s.t.Helper()
 	want := s.inPlace(tr)
@@ -244,7 +243,7 @@ func (s *sandbox) check(r *rand.Rand, tr *trial) (supported bool, err error) {
 	return supported, s.checkNext(tr, &want)
 }
 
-// checkNext compares Next with where the instruction went.
+// checkNext compares Next with where the instruction has continued.
 func (s *sandbox) checkNext(tr *trial, want *state) error {
 	if want.signal != unix.SIGTRAP {
 		return nil
@@ -271,7 +270,7 @@ func (s *sandbox) checkNext(tr *trial, want *state) error {
 	return nil
 }
 
-// liveTable is one instruction of every way to be relocated.
+// liveTable has an instruction for every way of relocation.
 var liveTable = []string{
 	"\x90", "\xf3\x0f\x1e\xfa", "\x0f\x1f\x44\x00\x00", "\x66\x90", "\xf3\x90",
 	"\x55", "\x5d", "\x5c", "\x54", "\xc9", "\x9c", "\xc8\x10\x00\x00", "\x8f\x44\x24\x08", "\xff\x74\x24\x08",
@@ -292,7 +291,7 @@ var liveTable = []string{
 	"\xf0\x48\xff\x00", "\x48\x0f\xb1\x0e", "\x9b", "\xdd\x06", "\x48\xa1\x00\x00\x00\x18\x00\x00\x00\x00", "\x67\xa1\x00\x00\x00\x18",
 }
 
-// liveUnsupported is what must be refused.
+// liveUnsupported has instructions that must be refused.
 var liveUnsupported = []string{
 	"\xcc", "\xf1", "\xcd\x03", "\xff\xd4", "\xff\x54\x24\xf8", "\xff\x54\x24\xf1", "\xff\x54\xc4\xf0", "\xff\x94\x24\xf8\xff\xff\x7f",
 	"\xff\x18", "\x66\xff\xd0", "\x66\xe8\x00\x00\x00\x00", "\x66\xeb\x00", "\x66\x0f\x84\x00\x00\x00\x00", "\x0f\x34", "\x0f\x01\xd7",
@@ -350,8 +349,8 @@ func textOf(t *testing.T, file string) []byte {
 	return text
 }
 
-// TestRelocateSampled takes instructions from real programs, each opcode with
-// each ModRM at most a few times.
+// TestRelocateSampled takes instructions from real programs, each opcode with each ModRM at most a
+// few times.
 func TestRelocateSampled(t *testing.T) {
 	s, r := newSandbox(t), liveRand()
 	base := s.regs()

@@ -16,7 +16,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// TestRun is what can be displaced by a jump, and what not.
+// TestRun checks which instructions a jump can displace.
 func TestRun(t *testing.T) {
 	for code, want := range map[string]string{
 		"\x55\x48\x89\xe5\x41\x57":                 "1 3 2",
@@ -76,7 +76,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestJump goes as far as a jump can.
+// TestJump tries jumps up to their full range.
 func TestJump(t *testing.T) {
 	for to, ok := range map[arch.Addr]bool{0x1000: true, 0x1005 + 1<<31 - 1: true, 0x1005 + 1<<31: false} {
 		b, err := ISA.Jump(nil, 0x1000, to)
@@ -89,9 +89,9 @@ func TestJump(t *testing.T) {
 	}
 }
 
-// TestRunSampled takes runs of instructions of real programs. Stepped in place
-// and behind a jump they do the same; none behind the first faults; and at every
-// boundary a task is shown where it would be.
+// TestRunSampled takes runs of instructions of real programs. Stepped in place and behind a jump
+// they have the same effect; none behind the first faults; and at every boundary a task is shown
+// where it would be.
 func TestRunSampled(t *testing.T) {
 	s, r := newSandbox(t), liveRand()
 	base := s.regs()
@@ -216,7 +216,7 @@ func (s *sandbox) stepRun(tr *trial, code []byte, list []arch.Inst) (state, arch
 	return s.get(unix.SIGTRAP), list[len(list)-1].Kind, nil
 }
 
-// FuzzRun displaces anything.
+// FuzzRun displaces random code.
 func FuzzRun(f *testing.F) {
 	f.Add([]byte("\x55\x48\x89\xe5\x41\x57"))
 	f.Add([]byte("\x49\x3b\x66\x10\x0f\x86\x01\x02\x00\x00"))

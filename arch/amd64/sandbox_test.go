@@ -16,8 +16,8 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// Where the sandbox has memory: the program's code and data, a slot in reach
-// of them, and one that is not.
+// Addresses of the sandbox's memory: the program's code and data, a slot in reach of them, and a
+// slot out of reach.
 const (
 	sandCode = 0x10000000
 	sandData = 0x18000000
@@ -32,8 +32,8 @@ const (
 	ntXState   = 0x202
 )
 
-// sandbox is a stopped process that executes one instruction after another
-// where and with what the test says.
+// sandbox is a stopped process that executes single instructions in the place and state that a test
+// sets.
 type sandbox struct {
 	t      testing.TB
 	pid    int
@@ -73,8 +73,7 @@ func newSandbox(t *testing.T) *sandbox {
 	return s
 }
 
-// clear unmaps all else, so that nothing an instruction writes outlives its
-// trial.
+// clear unmaps everything else, so that an instruction's writes have no effect on later trials.
 func (s *sandbox) clear() {
 	regs := s.regs()
 	regs[regRIP] = sandCode
@@ -87,8 +86,8 @@ func (s *sandbox) clear() {
 	}
 }
 
-// syscall runs a system call by SyscallCode's stub, checks that the stub gives
-// back the registers, and wants the result.
+// syscall makes a system call with SyscallCode's stub, checks that the stub restores the registers,
+// and checks the result.
 func (s *sandbox) syscall(nr, want uint64, args ...uint64) {
 	s.t.Helper()
 	before := s.regs()
@@ -151,7 +150,7 @@ func (s *sandbox) wait() unix.WaitStatus {
 	}
 }
 
-// step executes one instruction and says by what signal it ended: SIGTRAP.
+// step executes one instruction and returns the signal that it ended with: SIGTRAP.
 func (s *sandbox) step() unix.Signal {
 	s.t.Helper()
 	s.ptrace(unix.PTRACE_SINGLESTEP, 0, 0)

@@ -32,8 +32,7 @@ func TestRestarted(t *testing.T) {
 	}
 }
 
-// TestSyscallCode: what the stub does is for the sandbox to show; here is
-// what it is told to come back to.
+// TestSyscallCode checks where the stub returns to; the sandbox tests show its effect.
 func TestSyscallCode(t *testing.T) {
 	var st arch.CallState
 	st.Regs[regOrigRAX], st.Regs[regRIP] = 35, 0x1002

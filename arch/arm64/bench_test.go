@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// entries are first instructions of functions as compilers make them.
+// entries are typical first instructions of functions.
 var entries = [][]byte{
 	bytesOf(0xd503245f, 0xa9bf7bfd), // bti c, stp
 	bytesOf(0xa9bf7bfd),             // stp x29, x30, [sp, #-16]!
@@ -25,7 +25,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkRelocate is one instruction to a slot.
+// BenchmarkRelocate measures the relocation of one instruction.
 func BenchmarkRelocate(b *testing.B) {
 	b.ReportAllocs()
 	var buf arch.Buffer
@@ -37,7 +37,7 @@ func BenchmarkRelocate(b *testing.B) {
 	}
 }
 
-// BenchmarkRun is what a jump displaces: found, and moved.
+// BenchmarkRun measures finding and moving the instructions that a jump displaces.
 func BenchmarkRun(b *testing.B) {
 	b.ReportAllocs()
 	var buf arch.Buffer

@@ -9,7 +9,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// bytesOf are the bytes of instructions.
+// bytesOf returns the bytes of instructions.
 func bytesOf(words ...uint32) []byte {
 	var code []byte
 	for _, w := range words {
@@ -124,7 +124,7 @@ func TestRegisters(t *testing.T) {
 	}
 }
 
-// interesting gives words of which most are of the groups that matter.
+// interesting returns words, most of them in the groups that matter.
 func interesting(r *rand.Rand) uint32 {
 	group := patterns[r.IntN(16)]
 	if len(group) == 0 {

@@ -2,7 +2,7 @@ package arm64
 
 import "testing"
 
-// TestFlagsLive has instructions with their words as the assembler gives them.
+// TestFlagsLive has instructions as words from the assembler.
 func TestFlagsLive(t *testing.T) {
 	const reads = 0xd53b4200 // mrs x0, nzcv
 	for text, w := range map[string]uint32{

@@ -11,8 +11,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// TestSigactionGate follows the branches: what is not about SIGTRAP, or in another
-// process, makes the call; the rest goes on behind.
+// TestSigactionGate follows the branches: a call about another signal than SIGTRAP, or in another
+// process, is made in the gate; any other continues behind it.
 func TestSigactionGate(t *testing.T) {
 	b := arch.Buffer{Addr: 0x1000}
 	if err := ISA.SigactionGate(&b, 0x2000, 0x12345); err != nil {

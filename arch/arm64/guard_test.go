@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// TestGuardSource assembles the guard's source and compares.
+// TestGuardSource assembles the guard's source and compares the result.
 func TestGuardSource(t *testing.T) {
 	for _, tool := range []string{"as", "objcopy", "nm"} {
 		if _, err := exec.LookPath("aarch64-linux-gnu-" + tool); err != nil {

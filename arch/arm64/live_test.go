@@ -12,7 +12,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// Where live tests put their things: literals reach 1 MiB around code.
+// Addresses of the live tests: literals reach 1 MiB around code.
 const (
 	liveBase  = arch.Addr(0x7000000000)
 	liveSize  = 4 << 20
@@ -44,8 +44,8 @@ func TestLiveSyscall(t *testing.T) {
 	}
 }
 
-// TestLiveSyscallAltStack wants rt_sigreturn to leave the alternate signal
-// stack, of which its frame says nothing, as it is.
+// TestLiveSyscallAltStack requires rt_sigreturn to keep the alternate signal stack, which its frame
+// does not mention.
 func TestLiveSyscallAltStack(t *testing.T) {
 	const nrSigaltstack, size = 132, 16384
 	c := newMapped(t)
@@ -89,7 +89,7 @@ type outcome struct {
 	data  string
 }
 
-// diff says where o and want differ.
+// diff returns where o and want differ.
 func (o outcome) diff(want outcome) string {
 	var d strings.Builder
 	if o.sig != want.sig {
@@ -125,8 +125,8 @@ func (c *tracee) inPlace(w uint32, regs arch.Regs, fp []byte) outcome {
 	return c.outcome(c.step())
 }
 
-// inSlot executes w in a slot, and compares what each fix shows on the way
-// with the states before and after.
+// inSlot executes w in a slot, and compares what each fix shows on the way with the states before
+// and after.
 func (c *tracee) inSlot(w uint32, regs arch.Regs, fp []byte, before, after outcome) (outcome, error) {
 	b := &arch.Buffer{Addr: liveSlot}
 	slot, err := ISA.Relocate(b, bytesOf(w), liveCode)
@@ -164,7 +164,7 @@ func (c *tracee) inSlot(w uint32, regs arch.Regs, fp []byte, before, after outco
 	return outcome{}, fmt.Errorf("does not leave its slot")
 }
 
-// shown is what the program is to see of o.
+// shown returns what the program must see of o.
 func (c *tracee) shown(o outcome, fix arch.Fix) outcome {
 	o.regs[regPC] = uint64(fix.Where(&o.regs))
 	if fix.Reg >= 0 {
@@ -254,7 +254,7 @@ func TestLiveRelocate(t *testing.T) {
 	}
 }
 
-// TestLiveCopy executes what is copied, and what raises a signal.
+// TestLiveCopy executes instructions that are copied, and those that raise a signal.
 func TestLiveCopy(t *testing.T) {
 	c := newMapped(t)
 	r := rand.New(rand.NewPCG(17, 18))
@@ -367,8 +367,8 @@ func TestLiveBTI(t *testing.T) {
 	}
 }
 
-// TestLiveExclusive runs a loop with its ldxr in a slot: a jump, unlike a
-// trap, leaves the monitor alone.
+// TestLiveExclusive runs a loop with its ldxr in a slot: a jump does not clear the monitor, as a
+// trap does.
 func TestLiveExclusive(t *testing.T) {
 	c := newMapped(t)
 	b := &arch.Buffer{Addr: liveSlot}

@@ -11,7 +11,7 @@ import (
 // movz is mov xREG, #imm.
 func movz(reg uint32, imm uint16) uint32 { return 0xd2800000 | uint32(imm)<<5 | reg }
 
-// Programs end with a status that says which way they came.
+// Programs end with a status that says which path they took.
 var (
 	exit42   = []uint32{movz(0, 42), movz(8, nrExitGroup), svc}
 	exit7    = []uint32{movz(0, 7), movz(8, nrExitGroup), svc}
@@ -20,8 +20,8 @@ var (
 		movz(8, 178), svc, 0xaa0003e1, 0xaa0903e0, // gettid; mov x1, x0; mov x0, x9
 		movz(2, 5), movz(8, nrTgkill), svc,
 	}
-	// oldHandler goes on behind the trap, if signal, siginfo and ucontext are
-	// in their places; else it exits with 3.
+	// oldHandler continues behind the trap if signal, siginfo and ucontext are in their places;
+	// otherwise it exits with 3.
 	oldHandler = []uint32{
 		0x7100141f, 0x54000101, // cmp w0, #5; b.ne bad
 		0xb9400023, 0x7100147f, 0x540000a1, // ldr w3, [x1]; cmp w3, #5; b.ne bad
@@ -66,7 +66,7 @@ func guarded(t *testing.T, old, swallow arch.Addr) *tracee {
 	return c
 }
 
-// run lets the tracee go, without a tracer, from liveCode to its end.
+// run detaches from the tracee, which runs from liveCode to its end.
 func (c *tracee) run(code, slot []uint32) syscall.WaitStatus {
 	c.write(liveCode, bytesOf(code...))
 	c.write(liveSlot, bytesOf(slot...))
@@ -124,7 +124,7 @@ func TestLiveGuard(t *testing.T) {
 	}
 }
 
-// TestLiveGuardHardware leaves a hardware breakpoint behind.
+// TestLiveGuardHardware leaves a hardware breakpoint set.
 func TestLiveGuardHardware(t *testing.T) {
 	c := guarded(t, 0, 1)
 	const enabledUser4 = 0xf<<5 | 2<<1 | 1 // byte address select, EL0, enable

@@ -13,7 +13,7 @@ var errRead = errors.New("no memory")
 
 func noMemory(arch.Addr, []byte) error { return errRead }
 
-// flagsOf are the flags that cmp a, b leaves.
+// flagsOf returns the flags after cmp a, b.
 func flagsOf(a, b uint64) uint64 {
 	var flags uint64
 	d := a - b
@@ -32,7 +32,7 @@ func flagsOf(a, b uint64) uint64 {
 	return flags
 }
 
-// TestNextConditions compares numbers of which Go knows the order.
+// TestNextConditions compares numbers for which Go's comparison is known.
 func TestNextConditions(t *testing.T) {
 	numbers := []uint64{0, 1, 2, 1 << 31, 1<<63 - 1, 1 << 63, 1<<63 + 1, 1<<64 - 1}
 	for _, a := range numbers {
@@ -67,7 +67,7 @@ func TestNextConditions(t *testing.T) {
 	}
 }
 
-// checkNext wants a branch by 128 bytes to be taken or not.
+// checkNext requires a branch by 128 bytes to be taken, or not.
 func checkNext(t *testing.T, w uint32, r *arch.Regs, taken bool) {
 	t.Helper()
 	const at = 0x7000
@@ -142,7 +142,7 @@ func TestNextErrors(t *testing.T) {
 	}
 }
 
-// TestNextAgrees wants Next to know each direct target that Decode knows.
+// TestNextAgrees requires Next to know each direct target that Decode knows.
 func TestNextAgrees(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 50_000 {

@@ -21,7 +21,7 @@ import (
 
 const objdump = "aarch64-linux-gnu-objdump"
 
-// kindOf is the kind of each mnemonic that goes on elsewhere than behind itself.
+// kindOf is the kind of each mnemonic that may continue elsewhere than behind itself.
 var kindOf = map[string]arch.Kind{
 	"nop": arch.KindNop, "yield": arch.KindNop, "dgh": arch.KindNop,
 	"b": arch.KindJump, "bl": arch.KindCall,
@@ -36,7 +36,7 @@ var kindOf = map[string]arch.Kind{
 	"dcps1": arch.KindInvalid, "dcps2": arch.KindInvalid, "dcps3": arch.KindInvalid,
 }
 
-// mnemonicKind is the kind of an instruction in a disassembler's words.
+// mnemonicKind is the kind of an instruction as a disassembler writes it.
 func mnemonicKind(mnemonic, operands string) arch.Kind {
 	if strings.HasPrefix(mnemonic, "b.") || strings.HasPrefix(mnemonic, "bc.") {
 		return arch.KindBranch
@@ -213,7 +213,7 @@ func TestDecodeAgainstXArch(t *testing.T) {
 	}
 }
 
-// TestRelocateLibc relocates all of a real library.
+// TestRelocateLibc relocates a whole real library.
 func TestRelocateLibc(t *testing.T) {
 	f, err := elf.Open("/usr/aarch64-linux-gnu/lib/libc.so.6")
 	if err != nil {

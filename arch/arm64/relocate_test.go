@@ -17,7 +17,7 @@ const (
 	testSlot = arch.Addr(0x41000000)
 )
 
-// TestRelocate has the words of each slot.
+// TestRelocate checks the words of each slot.
 func TestRelocate(t *testing.T) {
 	const from, cell = testFrom, testSlot
 	back := func(off int, to arch.Addr) uint32 { return encBranch(int64(to - cell - arch.Addr(off))) }
@@ -111,16 +111,15 @@ func TestRelocateErrors(t *testing.T) {
 	}
 }
 
-// state is what the instructions of a slot can change: loads that do not go
-// to a general register, and instructions that are just copied, are written
-// down as what they did.
+// state is the state that the instructions of a slot can change: loads to other than general
+// registers, and copied instructions, are recorded as their effect.
 type state struct {
 	regs  arch.Regs
 	stack uint64 // the 8 bytes at sp - 16
 	did   string
 }
 
-// memory is what the toy CPU finds at an address.
+// memory returns what the toy CPU finds at an address.
 func memory(a uint64) uint64 { return a*0x9e3779b97f4a7c15 + 1 }
 
 func (s *state) set(reg uint32, v uint64) {
@@ -144,7 +143,7 @@ func (s *state) load(v, opc, reg uint32, addr uint64) {
 	}
 }
 
-// original executes w at from, in x/arch's understanding of what it refers to.
+// original executes w at from, with its operands as x/arch decodes them.
 func (s *state) original(w uint32, from arch.Addr) {
 	f, old := classify(w), s.regs
 	next, _ := ISA.Next(bytesOf(w), from, &old, noMemory)
@@ -206,7 +205,7 @@ func (s *state) loadFrom(w uint32) {
 	}
 }
 
-// fixed is s as the program is to see it at a boundary.
+// fixed returns s as the program must see it at a boundary.
 func (s state) fixed(f arch.Fix) state {
 	pc := f.Where(&s.regs)
 	if f.Reg >= 0 {
@@ -218,8 +217,8 @@ func (s state) fixed(f arch.Fix) state {
 	return s
 }
 
-// checkSlot runs w at from and in a slot from the same state and compares: at
-// the end, and at each boundary on the way.
+// checkSlot runs w at from and in a slot from the same state, and compares at the end and at each
+// boundary.
 func checkSlot(w uint32, from arch.Addr, regs arch.Regs) error {
 	b := &arch.Buffer{Addr: from + 0x123450}
 	slot, err := ISA.Relocate(b, bytesOf(w), from)
@@ -310,7 +309,7 @@ func FuzzRelocate(f *testing.F) {
 	})
 }
 
-// TestFixesAscend wants a fix for each instruction of a slot, and no other.
+// TestFixesAscend requires a fix for each instruction of a slot, and no others.
 func TestFixesAscend(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	for range 20_000 {

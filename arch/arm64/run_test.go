@@ -16,7 +16,7 @@ func code32(w ...uint32) (b []byte) {
 	return b
 }
 
-// TestRun is what a jump can be put in the place of.
+// TestRun checks which instructions a jump can replace.
 func TestRun(t *testing.T) {
 	for w, ok := range map[uint32]bool{
 		0xa9bf7bfd: true,  // stp x29, x30, [sp, #-16]!
@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestRunPad displaces landing pads together with what is behind them.
+// TestRunPad displaces landing pads together with the instruction behind them.
 func TestRunPad(t *testing.T) {
 	const next = 0xa9bf7bfd // stp x29, x30, [sp, #-16]!
 	for pad, undo := range map[uint32]uint32{0xd503233f: 0xd50323bf, 0xd503237f: 0xd50323ff, 0xd503245f: 0, 0xd503249f: 0, 0xd50324df: 0} {
@@ -92,7 +92,7 @@ func TestRunPad(t *testing.T) {
 	}
 }
 
-// TestFaults is which instructions behind landing pads may fault.
+// TestFaults checks which instructions behind landing pads may fault.
 func TestFaults(t *testing.T) {
 	for w, want := range map[uint32]bool{
 		0xa9bf7bfd: false, // stp x29, x30, [sp, #-16]!
@@ -113,7 +113,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestJump goes as far as a jump can.
+// TestJump tries jumps up to their full range.
 func TestJump(t *testing.T) {
 	const from = 0x10000000
 	for to, ok := range map[arch.Addr]bool{from: true, from + 128<<20 - 4: true, from + 128<<20: false, from - 128<<20: true, from - 128<<20 - 4: false, from + 2: false} {

@@ -39,9 +39,8 @@ const (
 	nrMmap      = 222
 )
 
-// tracee is a process stopped before its first instruction, that never
-// executes anything but what the tests write: this test binary is only what
-// it was made of. All its methods want the thread that made it.
+// tracee is a process stopped before its first instruction, that never executes anything but what
+// the tests write; its program is this test binary. The thread that made it must call its methods.
 type tracee struct {
 	testing.TB
 	pid int
@@ -194,8 +193,8 @@ func (c *tracee) step() syscall.Signal {
 	return s.StopSignal()
 }
 
-// call makes a system call through SyscallCode, with the stub at scratch, and
-// lets the stub give back the state by itself; it checks that it does.
+// call makes a system call through SyscallCode, with the stub at scratch, and lets the stub restore
+// the state by itself; it checks that the stub does.
 func (c *tracee) call(scratch arch.Addr, nr uint64, args ...uint64) uint64 {
 	c.Helper()
 	st := arch.CallState{Regs: c.regs(), FP: c.fp(), SigMask: c.sigMask()}
@@ -233,7 +232,7 @@ func (c *tracee) call(scratch arch.Addr, nr uint64, args ...uint64) uint64 {
 	return ISA.Result(&result)
 }
 
-// mmap maps fresh memory that can be written and executed.
+// mmap maps new memory that can be written and executed.
 func (c *tracee) mmap(at arch.Addr, size uint64) {
 	c.Helper()
 	scratch := (arch.Addr(c.regs()[regPC]) + 15) &^ 15 // its own first instructions, which it won't need

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// sample is a report with one of everything.
+// sample is a report with one of each part.
 func sample() *Report {
 	r := &Report{
 		Version: "v1.2", Command: "ptracer bench --quick", Date: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
@@ -92,7 +92,7 @@ func TestGoldens(t *testing.T) {
 	golden(t, "chart.svg", func(w io.Writer) error { return r.SVG(w, chart) })
 }
 
-// TestJSON: what is read back is written as before, in every way.
+// TestJSON: a report that is read back is written the same, in every form.
 func TestJSON(t *testing.T) {
 	r := sample()
 	var b bytes.Buffer
@@ -123,7 +123,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestBenchstat holds each line to the format (golang.org/design/14313).
+// TestBenchstat compares each line with the format (golang.org/design/14313).
 func TestBenchstat(t *testing.T) {
 	var b bytes.Buffer
 	if err := sample().Benchstat(&b); err != nil {
@@ -145,7 +145,7 @@ func TestBenchstat(t *testing.T) {
 	}
 }
 
-// TestSVG: it is well formed, and no bar leaves the page.
+// TestSVG: the drawing is well formed, and no bar leaves the page.
 func TestSVG(t *testing.T) {
 	var b bytes.Buffer
 	r := sample()
@@ -188,7 +188,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// TestRatio: rounds are paired, and a ratio that says nothing is refused.
+// TestRatio: rounds are paired, and a meaningless ratio is refused.
 func TestRatio(t *testing.T) {
 	var r Report
 	tb := r.Table("t", "", Nanoseconds)
@@ -217,8 +217,8 @@ func TestRatio(t *testing.T) {
 	}
 }
 
-// TestRatioNoise: one round of five in which there is nothing to be divided by
-// does no harm, two do; and whatever comes out can be written.
+// TestRatioNoise: one round of five with a divisor of 0 has no effect, two do; and every result can
+// be written.
 func TestRatioNoise(t *testing.T) {
 	for n := 1; n < 14; n++ {
 		for lost := range n + 1 {

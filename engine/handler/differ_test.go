@@ -32,7 +32,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// rounds is how many random programs are tried: PTRACER_RANDOM, or few.
+// rounds is the number of random programs: PTRACER_RANDOM, or few.
 func rounds(few int) uint64 {
 	if n, err := strconv.ParseUint(os.Getenv("PTRACER_RANDOM"), 0, 64); err == nil {
 		return n
@@ -53,7 +53,7 @@ func check(t testing.TB, p *program.Program) (*verify.Result, error) {
 	return verify.Check(p, verify.Options{Context: ctx, Rights: program.ReadMemory | program.WriteMemory | program.Override})
 }
 
-// env is a thread with registers only.
+// env is a thread with nothing but registers.
 type env struct{ regs arch.Regs }
 
 func (e *env) Regs() *arch.Regs                    { return &e.regs }
@@ -70,7 +70,7 @@ func (e *env) Cookie() uint64                      { return 1 }
 func (e *env) FuncIP() uint64                      { return 1 }
 func (e *env) Print(string)                        {}
 
-// outcome is what a run leaves behind.
+// outcome is the result of a run.
 type outcome struct {
 	r0      uint64
 	maps    string
@@ -99,7 +99,7 @@ func contentsOf(entries func(i int) func(func([]byte, [][]byte) bool)) string {
 	return strings.Join(all, "\n")
 }
 
-// context is random registers, and as bytes.
+// context is random registers, also as bytes.
 func randomContext(rnd *rand.Rand) (regs arch.Regs, raw []byte) {
 	for i := range randprog.ContextWords {
 		regs[i] = rnd.Uint64() >> rnd.IntN(64)
@@ -143,7 +143,7 @@ func records(r *ring.Ring) string {
 	return b.String()
 }
 
-// inKernel runs it by BPF_PROG_TEST_RUN.
+// inKernel runs it with BPF_PROG_TEST_RUN.
 func inKernel(t testing.TB, p *program.Program, raw [][]byte) (out []outcome, err error) {
 	t.Helper()
 	k, err := kernel.LoadTest(p)
@@ -173,8 +173,8 @@ func inKernel(t testing.TB, p *program.Program, raw [][]byte) (out []outcome, er
 	}
 }
 
-// compiled runs it as machine code, on maps of its own; what it calls is machine
-// code, too, or answered in Go.
+// compiled runs it as machine code, on maps of its own; helpers are machine code, too, or
+// implemented in Go.
 func compiled(t testing.TB, m *native.Machine, r *verify.Result, contexts []arch.Regs, whole bool) (out []outcome, err error) {
 	t.Helper()
 	set, err := maps.New(r.Program.Maps, maps.Options{CPUs: runtime.NumCPU()})
@@ -220,7 +220,7 @@ func compiled(t testing.TB, m *native.Machine, r *verify.Result, contexts []arch
 	return out, nil
 }
 
-// library puts the helpers that a program calls beside it.
+// library puts the helpers that a program calls beside the program.
 func library(t testing.TB, m *native.Machine, set *maps.Set, region arch.Addr, r *verify.Result) map[compile.Helper]arch.Addr {
 	t.Helper()
 	const place, threads = 256 << 10, 3 << 20
@@ -289,8 +289,8 @@ func result(err error) uint64 {
 	return 0
 }
 
-// onOneCPU keeps the test on one CPU until the function it returns is called:
-// runs that follow each other find in per-CPU maps what the one before left.
+// onOneCPU keeps the test on one CPU until the returned function is called: consecutive runs then
+// see the same value in per-CPU maps.
 func onOneCPU(t *testing.T) (leave func()) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -343,7 +343,7 @@ func TestExecutorsAgree(t *testing.T) {
 		if withKernel {
 			got, err := inKernel(t, p, raw)
 			if refused := new(ebpf.VerifierError); errors.As(err, &refused) {
-				continue // TestVerifiersAgree is about that
+				continue // TestVerifiersAgree covers that
 			}
 			compare(t, seed, "the kernel", p, got, want, err)
 			inBoth++
@@ -382,9 +382,9 @@ func text(p *program.Program) string {
 	return b.String()
 }
 
-// prune takes out what the verifier has shown never to run: it folds divisions,
-// swaps of bytes and operations of a register with itself, and so knows some
-// branches that the kernel's does not.
+// prune removes instructions that the verifier has shown never to run: it folds divisions, byte
+// swaps and operations of a register with itself, and so decides some branches that the kernel's
+// verifier does not.
 func prune(r *verify.Result) *program.Program {
 	old := r.Program
 	p := *old

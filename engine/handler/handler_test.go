@@ -19,13 +19,13 @@ import (
 	"github.com/ptracer/ptracer/internal/toy"
 )
 
-// fake is an executor: a toy, or a reason not to.
+// fake is an executor: a toy, or one that refuses with a reason.
 type fake struct {
 	err    error
 	opened atomic.Int64
 }
 
-// fakeMaps are a toy's.
+// fakeMaps are a toy's maps.
 type fakeMaps struct {
 	*toy.Machine
 	mu  *atomic.Int64 // how many are open
@@ -59,7 +59,7 @@ func context(t testing.TB, arch string) program.Context {
 	return c
 }
 
-// returns is a handler that counts and returns n.
+// returns makes a handler that counts and returns n.
 func returns(t testing.TB, name string, n int32, more ...func(b *build.Builder)) *build.Handler {
 	t.Helper()
 	ctx := context(t, "amd64")
@@ -325,11 +325,11 @@ func TestReplaceAndRemove(t *testing.T) {
 	if err := r.Replace("h", returns(t, "h", 2), owner); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
-	// Both go on, each with its own.
+	// Both continue, each with its own handler.
 	if a, b := hit(t, first), hit(t, second); a != 1 || b != 2 || first.Version != 1 || second.Version != 2 {
 		t.Errorf("%d and %d", a, b)
 	}
-	// The maps are there as long as a hit is.
+	// The maps exist until the hit has ended.
 	if !second.Acquire() {
 		t.Fatal("closed")
 	}

@@ -16,8 +16,8 @@ import (
 	"runtime"
 )
 
-// benchNative is what a handler's programs take as a hit passes through them, with
-// the way in and out, less what "nothing" takes.
+// benchNative measures a handler's programs at a hit, with the entry and exit code, minus the time
+// for "nothing".
 func benchNative(b *testing.B, h *build.Handler) {
 	m, err := native.New()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// TestUnder: for functions of other calling conventions there are programs of their own
-// where they differ, on the same maps, and none where they ask for what is not told.
+// TestUnder: functions of other calling conventions get programs of their own, on the same maps, if
+// these differ, and none if they need something that the convention does not define.
 func TestUnder(t *testing.T) {
 	r := New()
 	for _, c := range []struct {

@@ -53,7 +53,7 @@ func run(t *testing.T, p *program.Program, m *toy.Machine, regs *arch.Regs) (r0 
 	return r0
 }
 
-// What the layouts say is what the instruction sets say.
+// The layouts agree with the instruction sets.
 func TestLayout(t *testing.T) {
 	for _, isa := range []arch.ISA{amd64.ISA, arm64.ISA} {
 		ctx := context(t, isa.Name())
@@ -199,7 +199,7 @@ func TestMapsAndAtomics(t *testing.T) {
 	}
 }
 
-// The copy of the context goes where nothing needs it.
+// The copy of the context is removed if it is not needed.
 func TestDropContext(t *testing.T) {
 	b := New("x", context(t, "amd64"))
 	b.Return(3)
@@ -268,7 +268,7 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// R7ForTest is a register that Var would hand out.
+// R7ForTest returns a register that Var would return.
 const R7ForTest = asm.R7
 
 func TestMistakes(t *testing.T) {

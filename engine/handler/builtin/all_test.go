@@ -45,13 +45,13 @@ func ofGo(c program.Context, calls arch.Convention, kind string, p Params) (*bui
 	return Kinds[i].MakeFor(c, p)
 }
 
-// made is a handler and how it is called in tests.
+// made is a handler and its name in tests.
 type made struct {
 	name string
 	make func(t testing.TB, ctx program.Context) (*build.Handler, error)
 }
 
-// all are handlers in all the ways that they are built.
+// all are handlers built in all possible ways.
 var all = []made{
 	{"count", func(t testing.TB, c program.Context) (*build.Handler, error) { return Count(c, build.Entry) }},
 	{"hist", func(t testing.TB, c program.Context) (*build.Handler, error) {
@@ -123,7 +123,7 @@ var all = []made{
 	}},
 }
 
-// guarded puts one of each guard in front of a handler, and two of some.
+// guarded puts one guard of each kind in front of a handler, and two of some.
 func guarded(t testing.TB, h *build.Handler) (*build.Handler, error) {
 	for _, g := range []func(*build.Handler) (*build.Handler, error){
 		func(h *build.Handler) (*build.Handler, error) { return Limit(h, 100, time.Minute) },

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the goldens")
 
-// words are where contexts have what.
+// words are the places of registers in contexts.
 type words struct {
 	args       []int
 	ret, sp, g int
@@ -88,8 +88,7 @@ func (r *rig) run(at build.Point, regs map[int]uint64) {
 	r.steps = steps
 }
 
-// enter is a hit at the entry, leave one at the exit; both with the stack at
-// r.sp.
+// enter is a hit at the entry, leave one at the exit; both with the stack pointer r.sp.
 func (r *rig) enter(args ...uint64) {
 	r.t.Helper()
 	regs := map[int]uint64{r.words.sp: r.sp, r.g: 0x5000}
@@ -175,7 +174,7 @@ func TestHistLog2(t *testing.T) {
 	})
 }
 
-// Each value is in the bucket that says so.
+// Each value is in the right bucket.
 func TestBuckets(t *testing.T) {
 	scales := []Scale{{}, linear(t, -50, 50, 10), linear(t, 0, 64, 16), linear(t, 5, 6, 1), linear(t, -1<<63, 1<<63-1, 1<<60)}
 	for _, e := range []string{"arg0", "uint64(arg0)"} {
@@ -248,7 +247,7 @@ func TestHistEmpty(t *testing.T) {
 func TestLatency(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) { return Latency(c, Scale{}, Calls{Depth: 4}) }, func(r *rig) {
 		call := func(depth int) {}
-		call = func(depth int) { // takes 100 ns, and what it calls
+		call = func(depth int) { // takes 100 ns plus the nested calls
 			r.sp -= 0x40
 			r.enter()
 			r.hit.Time += 100
@@ -309,7 +308,7 @@ func TestLatencyUnwound(t *testing.T) {
 	})
 }
 
-// A goroutine goes on in another thread, its stack elsewhere.
+// A goroutine continues in another thread, with its stack moved.
 func TestLatencyGo(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) { return Latency(c, Scale{}, Calls{Go: true}) }, func(r *rig) {
 		r.write(0x5008, binary.LittleEndian.AppendUint64(nil, 0x9000))
@@ -557,7 +556,7 @@ func TestGuards(t *testing.T) {
 	})
 }
 
-// Several guards in front of two programs leave the handler what it was.
+// Several guards in front of two programs do not change the handler.
 func TestGuardsOfTwo(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
 		h, err := Latency(c, Scale{}, Calls{If: expr(t, "int(ret) < 0")})

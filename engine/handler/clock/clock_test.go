@@ -11,8 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/maps"
 )
 
-// TestAdjust has a clock that is wrong be right after the next pause, without a
-// jump.
+// TestAdjust: a wrong clock is right after the next pause, without a jump.
 func TestAdjust(t *testing.T) {
 	const hz = 3 // cycles a nanosecond
 	at := func(nanos uint64) sample { return sample{1000 + hz*nanos, 5000 + nanos} }
@@ -37,7 +36,7 @@ func TestAdjust(t *testing.T) {
 	}
 }
 
-// TestKeep has one set's clock kept.
+// TestKeep keeps one set's clock.
 func TestKeep(t *testing.T) {
 	if Available() != nil {
 		t.Log(Available())

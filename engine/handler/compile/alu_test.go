@@ -10,7 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// oracle is what an ALU instruction gives, after RFC 9669.
+// oracle is a reference implementation of ALU instructions, after RFC 9669.
 func oracle(in insn, dst, src uint64) uint64 {
 	wide := in.Class() == program.ClassAlu64
 	fn := in.Op & program.OpMask
@@ -105,14 +105,13 @@ func oracle32(fn uint8, signed bool, a, b uint32) uint32 {
 	return uint32(oracle64(fn, false, uint64(a), uint64(b)))
 }
 
-// edges are operands where arithmetic has corners.
+// edges are operands at borders of arithmetic.
 var edges = []uint64{
 	0, 1, 2, 3, 31, 32, 33, 63, 64, 0x7f, 0x80, 0xff, 0x8000, 0xffff, math.MaxInt32, 1 << 31, math.MaxUint32, 1 << 32,
 	math.MaxInt64, 1 << 63, math.MaxUint64, math.MaxUint64 - 1, 0x123456789abcdef0, 0xffffffff80000000, 0x80000000ffffffff,
 }
 
-// aluForms are all ALU instructions, with registers and immediates to be
-// filled in.
+// aluForms are all ALU instructions, without their registers and immediates.
 func aluForms() (forms []insn) {
 	for _, class := range []uint8{program.ClassAlu, program.ClassAlu64} {
 		for fn := uint8(0); fn <= program.AluArsh; fn += 0x10 {
@@ -146,15 +145,14 @@ func aluForms() (forms []insn) {
 	return forms
 }
 
-// registersOf are pairs of registers worth trying: those that the machines'
-// instructions make a difference of, and both the same.
+// registersOf are interesting pairs of registers: those that the machines' instructions treat in
+// special ways, and a register with itself.
 var registersOf = [][2]uint8{{0, 0}, {0, 1}, {1, 0}, {3, 4}, {4, 3}, {3, 0}, {0, 3}, {4, 4}, {4, 6}, {6, 4}, {3, 3}, {7, 9}, {5, 8}, {6, 3}, {8, 0}}
 
 var oneValue = []program.Map{{Name: "v", Type: program.Array, KeySize: 4, ValueSize: 128, MaxEntries: 1}}
 
-// TestALU runs every ALU instruction on every pair of edges. Operands come
-// from a map's value, so that nothing of them is known, and all registers are
-// looked at.
+// TestALU runs every ALU instruction on every pair of edges. Operands come from a map's value, so
+// that nothing of them is known, and all registers are checked.
 func TestALU(t *testing.T) {
 	r := newRunner(t)
 	n := 0

@@ -10,7 +10,7 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// bench runs inlined code so many times, in Go's loop.
+// bench runs inlined code n times, in Go's loop.
 func (r *runner) bench(code *Code, n int) {
 	r.t.Helper()
 	h, err := r.m.Handler(code, false)
@@ -29,7 +29,7 @@ func benchRegs() arch.Regs {
 	return regs
 }
 
-// BenchmarkCompile is how long the compiler takes for 100 instructions.
+// BenchmarkCompile measures the compiler with 100 instructions.
 func BenchmarkCompile(b *testing.B) {
 	for _, arch := range archs {
 		insns := histInsns(3)
@@ -50,8 +50,8 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
-// BenchmarkRun is what handlers take, repeated within machine code so that the
-// way in and out is not counted: "nothing" is the loop.
+// BenchmarkRun measures handlers, repeated inside machine code so that entry and exit are not
+// included: "nothing" is the loop.
 func BenchmarkRun(b *testing.B) {
 	for _, c := range []struct {
 		name  string

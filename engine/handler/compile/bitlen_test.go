@@ -37,7 +37,7 @@ func TestBitLen(t *testing.T) {
 		for _, c := range []struct {
 			what  string
 			code  []insn
-			keep  uint8 // is looked at
+			keep  uint8 // is checked
 			whole bool
 		}{
 			{"the search", search, n, true},
@@ -67,7 +67,7 @@ func TestBitLen(t *testing.T) {
 	}
 }
 
-// interpreted is what a register is behind arithmetic on v.
+// interpreted returns the value of a register after arithmetic on v.
 func interpreted(code []insn, regs [4]uint8, keep uint8, v uint64) uint64 {
 	var at [10]uint64
 	at[regs[3]] = v

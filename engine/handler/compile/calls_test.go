@@ -12,8 +12,8 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// TestHelpers calls helpers: arguments arrive, the result comes back, R6 to R9
-// and the stack outlive the call.
+// TestHelpers calls helpers: arguments arrive, the result comes back, R6 to R9 and the stack are
+// kept.
 func TestHelpers(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(9, 9)))
@@ -40,8 +40,8 @@ func TestHelpers(t *testing.T) {
 	}
 }
 
-// TestHelperFar calls helpers from code that believes to lie out of their
-// reach: nothing else in it depends on where it lies.
+// TestHelperFar calls helpers from code for an address out of their reach: nothing else in the code
+// depends on its address.
 func TestHelperFar(t *testing.T) {
 	r := newRunner(t)
 	r.help = func(num int32, args [5]uint64) uint64 { return args[0] + args[4] }
@@ -72,7 +72,7 @@ func TestMissingHelper(t *testing.T) {
 	}
 }
 
-// TestRefused is for what is no program of the verifier's.
+// TestRefused has invalid results of a verifier.
 func TestRefused(t *testing.T) {
 	for name, code := range map[string][]insn{
 		"no instructions":        nil,
@@ -111,8 +111,8 @@ func keyed(known bool, key int32) []insn {
 	return list(code, mov(2, 10), addK(2, -4), loadMap(1, 0), call(program.FnMapLookup))
 }
 
-// TestLookup looks up in arrays with keys known and not, in range and not,
-// with and without the test of the result that makes one operation of both.
+// TestLookup looks up in arrays with known and unknown keys, in and out of range, with and without
+// the test of the result that is fused with the lookup.
 func TestLookup(t *testing.T) {
 	r := newRunner(t)
 	for _, stride := range []int{8, 16, 24, 40, 4096} {
@@ -199,9 +199,8 @@ func TestBump(t *testing.T) {
 	}
 }
 
-// TestFunctions calls functions of the program: R6 to R9 and the caller's
-// stack are kept, each has a stack of its own, arguments may point to the
-// caller's.
+// TestFunctions calls functions of the program: R6 to R9 and the caller's stack are kept, each
+// function has a stack of its own, arguments may point to the caller's.
 func TestFunctions(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(9, 9)))
@@ -225,8 +224,8 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
-// TestLoop is bpf_loop: how often it goes round, what the function is given,
-// that it may stop, what is refused.
+// TestLoop tests bpf_loop: the number of rounds, the function's arguments, the early end, invalid
+// arguments.
 func TestLoop(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(9, 9)))
@@ -242,7 +241,7 @@ func TestLoop(t *testing.T) {
 			main := list(st(program.SizeDW, 10, -8, int32(c.stop)), st(program.SizeDW, 10, -16, 0), movK(6, 5),
 				load64(1, c.n), loadFunc(2, 0), mov(3, 10), addK(3, -16), movK(4, int32(c.flags)))
 			at := 5
-			if !known { // what is known is lost at the head of a loop that is never gone round
+			if !known { // facts are lost at the head of a loop, even if the loop never repeats
 				main = list(main, ldx(program.SizeDW, 7, 1, 0), movK(7, 1), jumpK(program.ClassJmp, program.JmpEq, 6, 6, -2))
 				main[len(main)-3] = movK(8, 0)
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// whole is a map of one value with room for each word of a context.
+// whole is a map of one value with space for each word of a context.
 var whole = []program.Map{{Name: "regs", Type: program.Array, KeySize: 4, ValueSize: 8 * uint32(len(arch.Regs{})), MaxEntries: 1}}
 
 // contextReads are ways in which a program reads words of its context: each stores
@@ -72,13 +72,13 @@ func contextReads0(words []int) []insn {
 	return list(code, movK(0, 0), exit())
 }
 
-// readLate changes R0 and R2 to R8 by change, then reads through R9.
+// readLate changes R0 and R2 to R8 with change, then reads through R9.
 func readLate(words []int, change func(r uint8) []insn) []insn {
 	code := list(mov(9, 1))
 	for _, r := range []uint8{0, 1, 2, 3, 4, 5, 6, 7, 8} {
 		code = list(code, change(r))
 	}
-	for _, w := range words { // what was changed is used, or it would be left out
+	for _, w := range words { // the changed registers are used, or the change would be removed
 		for _, r := range []uint8{0, 1, 2, 3, 4, 5, 6, 7} {
 			code = list(code, alu(program.ClassAlu64, program.AluOr, 8, r))
 		}
@@ -87,13 +87,13 @@ func readLate(words []int, change func(r uint8) []insn) []insn {
 	return list(code, jumpK(program.ClassJmp, program.JmpEq, 8, 12345, 1), movK(0, 0), movK(0, 0), exit())
 }
 
-// noWord are words of a context that inlined code can't have, by instruction set: no
-// way in makes them.
+// noWord are words of a context that inlined code can't have, by instruction set: no entry code
+// provides them.
 var noWord = map[string][]int{"amd64": {15, 17, 18, 20}, "arm64": {33}} // orig_ax, cs, flags, ss; pstate
 
-// TestInlineContext holds what inlined code reads of its context against the registers
-// that the thread has: each word by itself and all together, in each way of reading,
-// with and without flags to be kept, a red zone, and counters beside it.
+// TestInlineContext compares what inlined code reads of its context with the thread's registers:
+// each word by itself and all together, in each way of reading, with and without flags to keep, a
+// red zone, and counters beside it.
 func TestInlineContext(t *testing.T) {
 	context, err := program.ContextOf(host)
 	if err != nil {
@@ -106,7 +106,7 @@ func TestInlineContext(t *testing.T) {
 	var lists [][]int
 	var all []int
 	for w := range context.Size / 8 {
-		if native.Foreign(w) { // the way to the code has changed it
+		if native.Foreign(w) { // the code at the entry has changed it
 			continue
 		}
 		lists = append(lists, []int{w})

@@ -12,14 +12,14 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// cpuTarget is a target that knows the number of the CPU: of the machine, or
-// one that is found where a thread's rseq would be.
+// cpuTarget is a target that knows the number of the CPU: the machine's, or a number in place of a
+// thread's rseq.
 func (r *runner) cpuTarget(t Target) Target {
 	t.RSeq = int(uint64(r.at)+native.FrameAt+4096) - threadPointer(r)
 	return t
 }
 
-// TestPerCPU counts on whatever CPU this is, by each way to know its number.
+// TestPerCPU counts on the present CPU, with each way to read its number.
 func TestPerCPU(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -9,9 +9,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// FuzzCompile gives the compilers any instructions, most of which no verifier
-// would accept: they must not crash, and must be of one mind for either
-// instruction set about what is an instruction.
+// FuzzCompile gives the compilers random instructions, most of which no verifier would accept: they
+// must not crash, and both instruction sets must agree on what is an instruction.
 func FuzzCompile(f *testing.F) {
 	for _, g := range goldens() {
 		f.Add(encode(g.insns), uint8(0))

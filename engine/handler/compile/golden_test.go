@@ -27,7 +27,7 @@ type golden struct {
 	facts  func(*verify.Result)
 }
 
-// The goldens' places: the code, the maps in reach of it, helpers near by.
+// The goldens' addresses: the code, the maps in reach of it, helpers near by.
 const (
 	goldenBase   = 0x10000000
 	goldenRegion = 0x10200000
@@ -83,7 +83,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// diff tells the first line that differs.
+// diff returns the first line that differs.
 func diff(t *testing.T, name, want, got string) {
 	t.Helper()
 	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
@@ -102,8 +102,8 @@ func diff(t *testing.T, name, want, got string) {
 	}
 }
 
-// listing is code as text, each instruction with its bytes, and what it says
-// of itself.
+// listing returns code as text, each instruction with its bytes, and what the code says about
+// itself.
 func listing(arch string, c *Code) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "clobbers %s, reads %s, writes %s, flags %v, locals %d, stack %d\n",
@@ -174,8 +174,8 @@ func goldens() (list []golden) {
 	return append(list, handlerGoldens()...)
 }
 
-// opaque makes registers unknown to the compiler, and what is done to dst
-// needed: a program of one instruction between.
+// opaque makes registers unknown to the compiler, and the result in dst needed: a program of one
+// instruction between.
 func opaque(name string, in ...insn) golden {
 	return golden{name: name, target: Target{Result: true},
 		insns: list(ldx(program.SizeDW, 2, 1, 0), ldx(program.SizeDW, 0, 1, 8), in, exit())}
@@ -222,8 +222,8 @@ func jumpGoldens() (l []golden) {
 	return append(l, operandGoldens()...)
 }
 
-// operandGoldens have what was loaded needed by the next instruction only, and flags
-// of what was computed.
+// operandGoldens have loaded values that only the next instruction needs, and flags of computed
+// values.
 func operandGoldens() []golden {
 	add, sub := uint8(program.AluAdd), uint8(program.AluSub)
 	return []golden{

@@ -16,9 +16,8 @@ func hasFeatures() bool {
 // threadPointer is not needed: an instruction gives the number of the CPU.
 func threadPointer(*runner) int { return 0 }
 
-// callLoop is code at base that calls what is behind it, at the offset that is
-// returned, rbp times and then goes to where r12 says: registers that compiled
-// code leaves alone.
+// callLoop is code at base that calls the code behind it, at the returned offset, rbp times and
+// then jumps to the address in r12: compiled code keeps these registers.
 func callLoop(arch.Addr) ([]byte, arch.Addr) {
 	return []byte{
 		0xe8, 0x08, 0, 0, 0, // call behind

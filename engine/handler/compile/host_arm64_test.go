@@ -14,7 +14,7 @@ func hasFeatures() bool {
 	return err == nil && strings.Contains(string(info), " atomics")
 }
 
-// threadPointer is that of the thread that runs r's code.
+// threadPointer is the thread pointer of the thread that runs r's code.
 func threadPointer(r *runner) int {
 	mrs := []byte{0x40, 0xd0, 0x3b, 0xd5} // mrs x0, tpidr_el0
 	if err := r.m.Load(append(mrs, native.Jump(r.m.Base()+4, r.m.Exit())...)); err != nil {
@@ -26,9 +26,8 @@ func threadPointer(r *runner) int {
 	return int(regs[0])
 }
 
-// callLoop is code at base that calls what is behind it, at the offset that is
-// returned, x23 times and then goes to where x24 says: registers that compiled
-// code leaves alone.
+// callLoop is code at base that calls the code behind it, at the returned offset, x23 times and
+// then jumps to the address in x24: compiled code keeps these registers.
 func callLoop(arch.Addr) ([]byte, arch.Addr) {
 	return []byte{
 		0x04, 0, 0, 0x94, // bl behind

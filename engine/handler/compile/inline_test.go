@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// inlines are programs as they are put into the middle of others' code.
+// inlines are programs in the form in which they are inlined.
 type inlined struct {
 	name  string
 	maps  []program.Map
@@ -34,8 +34,8 @@ var inlines = []inlined{
 
 var flagsWord = map[string]int{"amd64": 18, "arm64": 33}
 
-// TestInline runs programs in the middle of code: what they find is what they
-// find when they have a frame made for them, and the thread notices nothing.
+// TestInline runs programs in the middle of other code: their results are those with a frame, and
+// the thread's state is unchanged.
 func TestInline(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(4, 4))
 	r := newRunner(t)
@@ -103,8 +103,8 @@ func sameMoved(p Part) error {
 	return err
 }
 
-// through goes through code as a thread does, and looks whether it leaves what
-// is below the stack pointer and above alone.
+// through runs code as a thread does, and checks that it does not change memory below and above its
+// part of the stack.
 func (r *runner) through(code []byte, regs arch.Regs) (in, out arch.Regs) {
 	r.t.Helper()
 	const sp, red = native.FrameAt, 128
@@ -136,7 +136,7 @@ func sums(b []byte) []byte {
 	return sum[:]
 }
 
-// TestInlineRedZone keeps what lies below the stack pointer.
+// TestInlineRedZone keeps the memory below the stack pointer.
 func TestInlineRedZone(t *testing.T) {
 	r := newRunner(t)
 	for _, c := range inlines {
@@ -155,7 +155,7 @@ func TestInlineRedZone(t *testing.T) {
 	}
 }
 
-// TestInlineRefused are programs that can't run there.
+// TestInlineRefused has programs that can't be inlined.
 func TestInlineRefused(t *testing.T) {
 	target := Target{Base: 0x10000, Region: 0x20000, Maps: make([]Map, 1), Helpers: map[Helper]arch.Addr{{Num: program.FnKtimeGetNS, Map: NoMap}: 0x30000}}
 	for name, c := range map[string]struct {
@@ -173,13 +173,13 @@ func TestInlineRefused(t *testing.T) {
 	}
 }
 
-// together are programs that add 1 somewhere, the last one if a register is
-// what it is in the thread.
+// together are programs that each add 1 somewhere, the last one if a register has the thread's
+// value.
 var together = append(inlines[:4:4], inlined{"filter", counters, list(ldx(program.SizeDW, 3, 1, filterWord[host]),
 	loadValue(1, 0, 0), movK(2, 1), jumpK(program.ClassJmp, program.JmpNe, 3, filterValue, 1),
 	atomic(program.SizeDW, 1, 2, 0, program.AluAdd), movK(0, 0), exit())})
 
-// Where the first argument is, and what.
+// The place of the first argument, and its value.
 var filterWord = map[string]int16{"amd64": 8 * 14, "arm64": 0}
 
 const filterValue = 0x1234567

@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// compares is what a conditional jump does, after RFC 9669.
+// compares is a reference implementation of conditional jumps, after RFC 9669.
 func compares(in insn, a, b uint64) bool {
 	if in.Op&program.SrcMask == program.SrcK {
 		b = uint64(int64(in.Imm))
@@ -127,12 +127,12 @@ func TestDecided(t *testing.T) {
 	}
 }
 
-// TestFar has jumps over more than a short one reaches, both ways.
+// TestFar has jumps further than a short one reaches, in both directions.
 func TestFar(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(3, 4)))
 	for _, n := range []int{1, 10, 20, 30, 35, 40, 41, 42, 43, 44, 45, 50, 70, 200, 3000} {
-		// Three times round: from the start to the end, back into the middle.
+		// Three rounds: from the start to the end, back into the middle.
 		fill := make([]insn, n)
 		for i := range fill {
 			fill[i] = aluK(program.ClassAlu64, program.AluXor, 0, 0x55)

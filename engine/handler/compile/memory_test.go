@@ -12,7 +12,7 @@ import (
 
 var sizes = map[uint8]int{program.SizeB: 1, program.SizeH: 2, program.SizeW: 4, program.SizeDW: 8}
 
-// narrowed is what a load of n bytes of v gives.
+// narrowed returns the result of a load of n bytes of v.
 func narrowed(v uint64, n int, signed bool) uint64 {
 	shift := 64 - 8*uint(n)
 	if signed {
@@ -21,14 +21,13 @@ func narrowed(v uint64, n int, signed bool) uint64 {
 	return v << shift >> shift
 }
 
-// pointerTo loads a pointer to the map's value into dst so that nothing is
-// known of it: the address lies in the value itself.
+// pointerTo loads a pointer to the map's value into dst so that nothing is known of it: the address
+// is stored in the value itself.
 func pointerTo(dst uint8) []insn {
 	return list(loadValue(dst, 0, 120), ldx(program.SizeDW, dst, dst, 0))
 }
 
-// TestLoads has loads of every size from what is known and what is not, into
-// all registers.
+// TestLoads has loads of every size from known and unknown addresses, into all registers.
 func TestLoads(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(5, 6)))
@@ -138,7 +137,7 @@ func TestStack(t *testing.T) {
 	}
 }
 
-// TestAtomics has every atomic operation with registers that matter.
+// TestAtomics has every atomic operation with the registers that make a difference.
 func TestAtomics(t *testing.T) {
 	r := newRunner(t)
 	value := r.region()[64:]
@@ -218,7 +217,7 @@ func testAtomic(t *testing.T, r *runner, value []byte, a atomicCase, old, arg ui
 	}
 }
 
-// want is what memory, R0, the source and the base hold behind the operation.
+// want returns the expected memory, R0, source and base behind the operation.
 func (a atomicCase) want(old, arg, compare, at uint64) [4]uint64 {
 	n := sizes[a.size]
 	wantR0, wantSrc, wantBase := compare, arg, at
@@ -262,7 +261,7 @@ func (a atomicCase) want(old, arg, compare, at uint64) [4]uint64 {
 	return [4]uint64{old&^mask | now&mask, wantR0, wantSrc, wantBase}
 }
 
-// TestAcquireRelease has loads and stores with an order.
+// TestAcquireRelease has loads and stores with acquire and release order.
 func TestAcquireRelease(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(5, 6)))
@@ -332,8 +331,7 @@ func TestContextLate(t *testing.T) {
 			}
 		}
 		r.result(accepted(host, list(mov(6, 1), change, ldx(program.SizeDW, 0, 6, off), exit()), nil), &regs, regs[w])
-		// The second time round, registers are changed; not by constants,
-		// which would be seen through.
+		// In the second round registers are changed, but not by constants, which fold would know.
 		code := list(mov(6, 1), movK(7, 0), ldx(program.SizeDW, 0, 6, off))
 		want := regs[w]
 		for _, k := range []uint8{2, 3, 4, 5, 8, 9} {
@@ -352,7 +350,7 @@ func TestContextLate(t *testing.T) {
 	}
 }
 
-// TestContextWrite changes words of the context; the thread has them then.
+// TestContextWrite changes words of the context; the thread's registers then have the values.
 func TestContextWrite(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(7, 8)))

@@ -31,7 +31,7 @@ type generator struct {
 
 func (g *generator) add(in ...insn) { g.code = append(g.code, in...) }
 
-// number is a register that may be set.
+// number returns a register that may be set.
 func (g *generator) number() uint8 {
 	if g.loop {
 		return uint8(g.IntN(firstFree - 1))
@@ -88,7 +88,7 @@ func (g *generator) step() {
 	}
 }
 
-// at is a base and an offset of memory that the program has.
+// at returns a base and an offset of memory that the program has.
 func (g *generator) at(size int, aligned bool) (base uint8, off int16) {
 	off = int16(g.IntN(stackPiece - size + 1))
 	if aligned {
@@ -103,7 +103,7 @@ func (g *generator) at(size int, aligned bool) (base uint8, off int16) {
 	return 9, off
 }
 
-// fact notes what the verifier would know of an access that is added next.
+// fact records the verifier's facts about the next access.
 func (g *generator) fact(base uint8, off int16) {
 	f := verify.Fact{Reached: true, Map: -1, Region: verify.Stack, Fixed: true, Off: int(off)}
 	switch base {
@@ -260,7 +260,7 @@ func (g *generator) program() *verify.Result {
 	return r
 }
 
-// plain interprets such a program on the value and gives R0.
+// plain interprets such a program on the value and returns R0.
 func plain(p *program.Program, region []byte, base uint64, clock uint64) (uint64, error) {
 	var regs [11]uint64
 	var stack [program.StackSize]byte
@@ -322,7 +322,7 @@ func plain(p *program.Program, region []byte, base uint64, clock uint64) (uint64
 	}
 }
 
-// plainWide is what a load of 64 bits gives.
+// plainWide returns the result of a load of 64 bits.
 func plainWide(in insn, high int32, base uint64) uint64 {
 	switch in.Src {
 	case program.PseudoMapValue:
@@ -333,7 +333,7 @@ func plainWide(in insn, high int32, base uint64) uint64 {
 	return uint64(uint32(in.Imm)) | uint64(high)<<32
 }
 
-// plainAtomic is what an atomic operation leaves in memory.
+// plainAtomic returns what an atomic operation stores.
 func plainAtomic(in insn, old uint64, regs *[11]uint64) uint64 {
 	n := in.Size()
 	src := regs[in.Src]
@@ -359,7 +359,7 @@ func plainAtomic(in insn, old uint64, regs *[11]uint64) uint64 {
 	return src
 }
 
-// rounds is how many random programs are tried: PTRACER_RANDOM, or few.
+// rounds is the number of random programs: PTRACER_RANDOM, or few.
 func rounds(t *testing.T, few int) int {
 	if n, err := strconv.Atoi(os.Getenv("PTRACER_RANDOM")); err == nil {
 		return n
@@ -370,7 +370,7 @@ func rounds(t *testing.T, few int) int {
 	return few
 }
 
-// aTime is what random programs are told by the one helper that they call.
+// aTime is the result of the one helper that random programs call.
 func aTime(int32, [5]uint64) uint64 { return 0x123456789 }
 
 // TestRandom runs random programs, compiled and interpreted.

@@ -21,7 +21,7 @@ type runner struct {
 	cookie uint64
 }
 
-// Where the maps are in the machine's data.
+// Offsets of the maps in the machine's data.
 const (
 	regionAt   = 0
 	regionSize = 1 << 20
@@ -51,7 +51,7 @@ func (r *runner) helpers(nums ...int32) map[Helper]arch.Addr {
 	return h
 }
 
-// target is one that says where this runner has the maps.
+// target is a target for this runner's maps.
 func (r *runner) target(t Target) Target {
 	t.Base, t.Result = r.m.Base(), true
 	if t.Region == 0 {
@@ -73,8 +73,8 @@ const emulated = runtime.GOARCH == "arm64"
 
 var cases int
 
-// left out are all cases but one in n where the CPU is emulated; n has nothing
-// to do with how many cases there are of a kind.
+// leftOut reports whether to leave out a case: all but one in n where the CPU is emulated; n is chosen
+// so that it shares no factor with the number of cases of a kind.
 func leftOut(n int) bool {
 	cases++
 	return emulated && cases%n != 0
@@ -97,8 +97,8 @@ func (r *runner) load(res *verify.Result, t Target) *Code {
 	return code
 }
 
-// run runs what was loaded in a thread with registers regs, and gives R0 and
-// the thread's registers behind it.
+// run runs the loaded code in a thread with registers regs, and returns R0 and the thread's
+// registers afterwards.
 func (r *runner) run(regs *arch.Regs) (uint64, arch.Regs, error) {
 	hit := native.Hit{Regs: *regs, Cookie: r.cookie, FuncIP: 0xf00d, Help: r.help}
 	r0, err := r.h.Run(&hit)
@@ -125,7 +125,7 @@ func (r *runner) variants() map[string]Target {
 	return all
 }
 
-// result compiles res for each variant and wants r0 from all.
+// result compiles res for each variant and expects r0 from all.
 func (r *runner) result(res *verify.Result, regs *arch.Regs, want uint64) {
 	r.t.Helper()
 	for name, t := range r.variants() {

@@ -131,7 +131,7 @@ func TestCaret(t *testing.T) {
 	}
 }
 
-// What was parsed and written again is the same.
+// An expression that was parsed and written parses to the same.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"arg0 > 4096 && arg1 == 2", `str(arg1) =~ "foo*" || !(comm == "a\x02")`, "int8(ret) / -3u % 'x'",

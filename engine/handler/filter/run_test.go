@@ -81,7 +81,7 @@ func newHit(isa arch.ISA, regs ...uint64) *hit {
 	return h
 }
 
-// set makes argument i, or with -1 the result, v.
+// set sets argument i, or with -1 the result, to v.
 func (h *hit) set(i int, v uint64) {
 	for w := range h.regs {
 		was := h.regs[w]
@@ -94,7 +94,7 @@ func (h *hit) set(i int, v uint64) {
 	}
 }
 
-// context is what a program is given.
+// context is the context for a program.
 func (h *hit) context(t testing.TB) program.Context {
 	c, err := program.ContextOf(h.isa.Name())
 	if err != nil {
@@ -253,7 +253,7 @@ func TestRegisters(t *testing.T) {
 	}
 }
 
-// A simple condition costs no more than it must.
+// A simple condition costs only the necessary instructions.
 func TestCode(t *testing.T) {
 	for in, most := range map[string]int{
 		"arg0 > 4096 && arg1 == 2": 10, // two loads, two jumps, a copy of the context, results, exit
@@ -294,7 +294,7 @@ func random(r *rand.Rand, depth int) string {
 	return "(" + sub() + pick(" + ", " - ", " * ", " / ", " % ", " & ", " &^ ", " | ", " ^ ", " << ", " >> ") + sub() + ")"
 }
 
-// values that things go wrong at.
+// values at borders.
 var values = []uint64{0, 1, 2, 7, 63, 64, 255, 1 << 31, 1<<31 - 1, 1 << 32, 1 << 63, 1<<63 - 1, minus(1), minus(2), text}
 
 func randomHit(r *rand.Rand, isa arch.ISA) *hit {
@@ -425,8 +425,8 @@ func TestKernel(t *testing.T) {
 	}
 }
 
-// inGo makes a hit of a function of Go's: its arguments are 7, a string, -3 and others, in
-// registers or on the stack, and so are its results.
+// inGo makes a hit of a Go function: its arguments are 7, a string, -3 and others, in registers or
+// on the stack, and so are its results.
 func inGo(isa arch.ISA, c arch.Convention) *hit {
 	h := newHit(isa)
 	h.calls = c
@@ -434,7 +434,7 @@ func inGo(isa arch.ISA, c arch.Convention) *hit {
 	return h
 }
 
-// words makes the first arguments these, as the hit's convention has them.
+// words sets the first arguments, according to the hit's convention.
 func (h *hit) words(words ...uint64) {
 	const sp = 0x9000
 	isa, c := h.isa, h.calls
@@ -461,7 +461,7 @@ func TestRunGo(t *testing.T) {
 		{`str(arg1) == "foobar"`, 1}, {`str(arg1) == "fooba"`, 0}, {`str(arg1) == "foobarx"`, 0}, {`str(arg1) != "foobaz"`, 1},
 		{`str(arg1) =~ "foo*"`, 1}, {`str(arg1) =~ "foobar*"`, 1}, {`str(arg1) =~ "foobarx*"`, 0}, {`str(arg1) =~ "*"`, 1}, {`str(arg1) == ""`, 0},
 		{`str(arg0) == "toolong"`, 0}, // arg1 is no length of 7: nothing is read
-		{`str(arg0) =~ "x*"`, 0},      // nothing is there
+		{`str(arg0) =~ "x*"`, 0},      // nothing is mapped there
 		{`str(arg1 + 3) == "bar"`, 1}, // an address alone: up to a 0
 		{`str(arg1) == "foobar" && arg0 == 7 && load8(arg1) == 'f'`, 1},
 	} {
@@ -497,7 +497,7 @@ func TestRunGo(t *testing.T) {
 	}
 }
 
-// TestRunGoResult: a string that is returned is two words.
+// TestRunGoResult: a returned string is two words.
 func TestRunGoResult(t *testing.T) {
 	for _, isa := range isas {
 		h := newHit(isa)

@@ -30,14 +30,14 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// Where things are in a Machine's data.
+// Offsets in a Machine's data.
 const (
 	threadsAt = 3 << 20
 	argsAt    = 64 << 10
 	stackAt   = 1 << 20
 )
 
-// rig is helpers for a set of maps, in memory of the test's.
+// rig is helpers for a set of maps, in the test's memory.
 type rig struct {
 	t   testing.TB
 	m   *native.Machine
@@ -56,7 +56,7 @@ func newRig(t testing.TB, specs []program.Map, need ...compile.Helper) *rig {
 	return rigFor(t, set, need...)
 }
 
-// rigFor is another Machine on the same maps.
+// rigFor makes another Machine on the same maps.
 func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	t.Helper()
 	m, err := native.New()
@@ -85,7 +85,7 @@ func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	return &rig{t, m, set, env, lib}
 }
 
-// call calls a helper; registers that callers keep are held to it.
+// call calls a helper, and checks the registers that helpers keep.
 func (r *rig) call(num int32, m int, args ...uint64) uint64 {
 	r.t.Helper()
 	at, ok := r.lib.At[compile.Helper{Num: num, Map: m}]
@@ -99,7 +99,7 @@ func (r *rig) call(num int32, m int, args ...uint64) uint64 {
 	return result
 }
 
-// put writes bytes for a helper to find, and gives their address.
+// put writes bytes for a helper to read, and returns their address.
 func (r *rig) put(i int, b []byte) uint64 {
 	data, at := r.m.Data()
 	copy(data[argsAt+4096*i:], b)
@@ -129,7 +129,7 @@ var shapes = []program.Map{
 	{Name: "cpus", Type: program.PerCPUArray, KeySize: 4, ValueSize: 70, MaxEntries: 6},
 }
 
-// onOneCPU keeps the test's thread where it is until the test's end.
+// onOneCPU keeps the test's thread on its CPU until the test's end.
 func onOneCPU(t *testing.T) (cpu int) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -149,8 +149,8 @@ func onOneCPU(t *testing.T) (cpu int) {
 	return cpu
 }
 
-// TestMaps does the same random things to two sets of maps, by machine code and
-// by package maps: each answers the same, and holds the same in the end.
+// TestMaps does the same random operations on two sets of maps, with machine code and with package
+// maps: the results are the same, and so are the contents at the end.
 func TestMaps(t *testing.T) {
 	cpu := onOneCPU(t)
 	var need []compile.Helper
@@ -218,8 +218,8 @@ func TestMaps(t *testing.T) {
 	}
 }
 
-// line is which value this thread takes of a map with one for each CPU, by the
-// hash of its pointer.
+// line returns which value this thread uses in a map with one for each CPU, by the hash of its
+// pointer.
 func line(r *rig) int {
 	r.call(program.FnCurrentPIDTGID, compile.NoMap)
 	for off := 64; off < helper.ThreadsSize; off += 64 {
@@ -248,8 +248,8 @@ func dump(m *maps.Map) (list []string) {
 	return list
 }
 
-// TestTogether has threads in machine code and goroutines in package maps work on
-// the same maps: what is counted is exact, and nothing is lost or there twice.
+// TestTogether has threads in machine code and goroutines in package maps work on the same maps:
+// counts are exact, and no entry is lost or duplicated.
 func TestTogether(t *testing.T) {
 	const each, keys = 20000, 16
 	for _, spec := range []program.Map{
@@ -315,7 +315,7 @@ func TestTogether(t *testing.T) {
 		if used != uint64(len(seen)) {
 			t.Errorf("%s: %d entries, %d are counted", spec.Name, len(seen), used)
 		}
-		// All room can be had again.
+		// All nodes can be used again.
 		for k := range uint64(keys) {
 			key := binary.LittleEndian.AppendUint64(nil, k)
 			key = append(key, make([]byte, spec.KeySize-8)...)
@@ -326,8 +326,8 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// TestRing writes records of all sizes while they are read: none is lost that was
-// not counted, none is another's.
+// TestRing writes records of all sizes while they are read: each record arrives or was counted as
+// dropped, and none is mixed up with another.
 func TestRing(t *testing.T) {
 	each := 30000
 	if runtime.GOARCH == "arm64" { // an emulated CPU, as in the arm64 lane
@@ -399,8 +399,8 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// TestThreads: ids are the kernel's, asked for once; a child's begin anew where
-// the memory does.
+// TestThreads: ids are the kernel's, and are asked for once; a child's entries are empty if its
+// memory is.
 func TestThreads(t *testing.T) {
 	r := newRig(t, nil, none(program.FnCurrentPIDTGID), none(program.FnCurrentUIDGID), none(program.FnCurrentComm), none(program.FnPrandomU32))
 	data, _ := r.m.Data()
@@ -444,7 +444,7 @@ func TestThreads(t *testing.T) {
 	if slots[0] != list[0] {
 		t.Errorf("%#x is at %d, not %d", pointer, list[0], slots[0])
 	}
-	// As long as it is there, it is believed; where it is not, the next is looked at.
+	// A matching entry is used; if it does not match, the next one is tried.
 	binary.LittleEndian.PutUint64(data[threadsAt+slots[0]+8:], 42)
 	if got := r.call(program.FnCurrentPIDTGID, compile.NoMap); got != 42 {
 		t.Errorf("%#x", got)
@@ -453,7 +453,7 @@ func TestThreads(t *testing.T) {
 	if got := r.call(program.FnCurrentPIDTGID, compile.NoMap); got != want {
 		t.Errorf("forgotten: %#x, not %#x", got, want)
 	}
-	for i, off := range slots { // others have all places but the last, then that, too
+	for i, off := range slots { // other threads have all places but the last, then that, too
 		binary.LittleEndian.PutUint64(data[threadsAt+off:], uint64(i+1))
 		if got := r.call(program.FnCurrentPIDTGID, compile.NoMap); got != want {
 			t.Errorf("with %d others: %#x, not %#x", i+1, got, want)
@@ -489,7 +489,7 @@ func TestThreads(t *testing.T) {
 
 func none(num int32) compile.Helper { return compile.Helper{Num: num, Map: compile.NoMap} }
 
-// TestMemory reads what there is and what there is not.
+// TestMemory reads mapped and unmapped memory.
 func TestMemory(t *testing.T) {
 	r := newRig(t, nil, none(program.FnProbeReadUser), none(program.FnProbeReadUserStr), none(program.FnStrncmp))
 	page := syscall.Getpagesize()
@@ -553,7 +553,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestTime is the clock's arithmetic; the counter goes on between the calls.
+// TestTime checks the clock's arithmetic; the counter advances between the calls.
 func TestTime(t *testing.T) {
 	r := newRig(t, []program.Map{{Name: "a", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}}, none(program.FnKtimeGetNS), none(program.FnKtimeGetBootNS))
 	r.set.SetClock(0, 1000, 0) // it stands
@@ -568,7 +568,7 @@ func TestTime(t *testing.T) {
 		t.Errorf("%d, then at half the rate %d", a, b)
 	}
 	r.set.SetClock(0, 9, 0)
-	r.set.SetClock(1<<62, 1000, 1<<20) // it is to hold only then
+	r.set.SetClock(1<<62, 1000, 1<<20) // it applies only from then on
 	if got := r.call(program.FnKtimeGetNS, compile.NoMap); got != 9 {
 		t.Errorf("%d by the older line", got)
 	}
@@ -595,8 +595,8 @@ func handlerBoot() uint64 {
 	return uint64(t.Nano())
 }
 
-// TestOwn looks up what belongs to the thread: it is found, also where it was
-// found before, and never another's.
+// TestOwn looks up the entry of the thread: it is found, also where it was found before, and never
+// another thread's.
 func TestOwn(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -623,7 +623,7 @@ func TestOwn(t *testing.T) {
 			_ = m.Delete(key)
 		case 1:
 			_ = m.Update(key, value, maps.Any, 0)
-		case 2: // others come and go, in its room, too
+		case 2: // other entries come and go, also in its node
 			other := binary.LittleEndian.AppendUint64(nil, uint64(rnd.IntN(9)))
 			if _, ok := m.Lookup(other, 0); ok {
 				_ = m.Delete(other)
@@ -647,7 +647,7 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// TestEntry has threads take entries and lines, also when there are none left.
+// TestEntry has threads take entries and lines, also when none are left.
 func TestEntry(t *testing.T) {
 	set, err := maps.New([]program.Map{{Name: "a", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}}, maps.Options{CPUs: 2, Lines: true})
 	if err != nil {
@@ -666,7 +666,7 @@ func TestEntry(t *testing.T) {
 	thread := func() {
 		done := make(chan bool)
 		all.Go(func() {
-			runtime.LockOSThread() // until all are done: no two have one pointer
+			runtime.LockOSThread() // until all are done: no two threads have the same pointer
 			defer runtime.UnlockOSThread()
 			entry := r.call(compile.FnEntry, compile.NoMap)
 			if ids := r.call(program.FnCurrentPIDTGID, compile.NoMap); ids != uint64(os.Getpid())<<32|uint64(syscall.Gettid()) {
@@ -707,7 +707,7 @@ const (
 	ownStackSP   = 512 << 10 // where that is in the rig's data
 )
 
-// newOwnStack makes one that stores the program's stack pointer and the time.
+// newOwnStack makes a program that stores the program's stack pointer and the time.
 func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
 	t.Helper()
 	r := newRig(t, []program.Map{{Name: "a", Type: program.Array, KeySize: 4, ValueSize: 16, MaxEntries: 1}})
@@ -753,8 +753,8 @@ func newOwnStack(t *testing.T, ctx program.Context) *ownStack {
 	return &ownStack{r, r.env.Stacks, rand.New(rand.NewPCG(5, 5))}
 }
 
-// run goes through it once, as a thread with any registers; lost says that it is
-// the first time that there is no stack.
+// run runs it once, in a thread with random registers; lost says that this is the first time
+// without a stack.
 func (o *ownStack) run(lost bool) {
 	t := o.t
 	t.Helper()
@@ -817,7 +817,7 @@ func TestOwnStack(t *testing.T) {
 	if used := -(free - uint64(o.stacks)) % compile.OwnStackSize; used != 0 {
 		t.Errorf("%d bytes of the stack were not given back", used)
 	}
-	for n := range uint64(3) { // handlers that are interrupted
+	for n := range uint64(3) { // interrupted handlers
 		level := free - 4096*(n+1)
 		binary.LittleEndian.PutUint64(entry[compile.ThreadStack:], level)
 		o.run(n == 2)
@@ -827,8 +827,7 @@ func TestOwnStack(t *testing.T) {
 	}
 }
 
-// testPool is TestOwnStack where stacks are a pool's: the first that is free is
-// taken, and given back.
+// testPool is TestOwnStack with a pool of stacks: the first free one is taken, and released.
 func testPool(o *ownStack) {
 	o.set.SetClock(0, 77, 0)
 	for range 5 {
@@ -846,7 +845,7 @@ func testPool(o *ownStack) {
 		o.t.Errorf("not all stacks were given back: %d", words())
 	}
 	first := int(data+ownStackSP-ownStackRoom) >> 11 % (compile.PoolStacks / 2)
-	for i := first; i < compile.PoolStacks; i++ { // those that are interrupted
+	for i := first; i < compile.PoolStacks; i++ { // interrupted handlers
 		binary.LittleEndian.PutUint64(memory[o.stacks-data+arch.Addr((i+1)*compile.PoolStack-16):], 1)
 		before := words()
 		o.run(i == compile.PoolStacks-1)

@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// realMaps are maps as the engine gives them.
+// realMaps are maps in the engine's form.
 type realMaps struct{ *maps.Set }
 
 func (s realMaps) Map(i int) Map {
@@ -69,7 +69,7 @@ func call(helper int32) func(b *build.Builder) {
 	}
 }
 
-// TestHelpers calls what tells of the thread and its memory.
+// TestHelpers calls the helpers that describe the thread and its memory.
 func TestHelpers(t *testing.T) {
 	page := make([]byte, 4096)
 	copy(page[4096-10:], "some text\x00")
@@ -185,7 +185,7 @@ func TestWrites(t *testing.T) {
 	}
 }
 
-// TestPrint holds formats to what the kernel's printk makes of them.
+// TestPrint compares the formatting with the kernel's printk.
 func TestPrint(t *testing.T) {
 	for _, c := range []struct {
 		format, want string
@@ -224,8 +224,7 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-// TestRings writes records in each of the ways there are, into the ring that is
-// meant.
+// TestRings writes records in each possible way, into the intended ring.
 func TestRings(t *testing.T) {
 	_, set := run(t, &fake{}, func(b *build.Builder) {
 		one := b.Map(program.Map{Name: "one", Type: program.RingBuf, MaxEntries: 4096})
@@ -235,7 +234,7 @@ func TestRings(t *testing.T) {
 		b.StoreImm(s, 1, asm.DWord)
 		b.Output(one, s)
 		full := b.NewLabel()
-		for i := range 2 { // one is given up, one is written
+		for i := range 2 { // one is discarded, one is submitted
 			b.Reserve(two, 16, full)
 			rec := b.Var()
 			b.Move(rec, build.R0)

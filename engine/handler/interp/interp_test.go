@@ -16,7 +16,7 @@ import (
 
 type insns = []program.Insn
 
-// Instructions, by the names of their parts.
+// Instructions, named after their parts.
 func alu64(op, src uint8, dst, reg uint8, off int16, imm int32) program.Insn {
 	return program.Insn{Op: program.ClassAlu64 | op | src, Dst: dst, Src: reg, Off: off, Imm: imm}
 }
@@ -113,7 +113,7 @@ func (b *both) allEdges(t testing.TB) {
 	}
 }
 
-// TestALU holds each operation, in all its forms, against the kernel.
+// TestALU compares each operation, in all its forms, with the kernel.
 func TestALU(t *testing.T) {
 	ops := []struct {
 		op   uint8
@@ -155,7 +155,7 @@ func TestALU(t *testing.T) {
 	}
 }
 
-// TestJumps holds each condition against the kernel.
+// TestJumps compares each condition with the kernel.
 func TestJumps(t *testing.T) {
 	for op := uint8(program.JmpEq); op <= program.JmpSle; op += 0x10 {
 		if op == program.JmpCall || op == program.JmpExit {
@@ -170,7 +170,7 @@ func TestJumps(t *testing.T) {
 	}
 }
 
-// TestMemory holds loads, stores and atomics of each size against the kernel.
+// TestMemory compares loads, stores and atomics of each size with the kernel.
 func TestMemory(t *testing.T) {
 	const at = -16
 	begin := append(operands[:2:2], stx(program.SizeDW, program.ModeMem, 10, 2, at, 0), set(0, 5))
@@ -199,7 +199,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestCalls: functions of the program, their frames, what outlives a call.
+// TestCalls: functions of the program, their frames, and the registers that calls keep.
 func TestCalls(t *testing.T) {
 	p := prog(append(operands[:2:2], mov(6, 3), stx(program.SizeDW, program.ModeMem, 10, 2, -8, 0), mov(1, 2),
 		program.Insn{Op: program.ClassJmp | program.JmpCall, Src: program.CallFunc, Imm: 4},
@@ -212,7 +212,7 @@ func TestCalls(t *testing.T) {
 	newBoth(t, p).allEdges(t)
 }
 
-// TestRandom holds random programs against the kernel.
+// TestRandom compares random programs with the kernel.
 func TestRandom(t *testing.T) {
 	for seed := range uint64(150) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
@@ -268,7 +268,7 @@ func random(rnd *rand.Rand, n int) *program.Program {
 	return prog(append(code, exit)...)
 }
 
-// TestFaults runs what no verifier lets pass: errors, no panics.
+// TestFaults runs programs that no verifier accepts: they return errors and do not panic.
 func TestFaults(t *testing.T) {
 	for name, code := range map[string]insns{
 		"no end":          {set(0, 1)},

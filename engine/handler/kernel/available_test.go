@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// askEnv makes the test binary say what Available says, and nothing else.
+// askEnv makes the test binary print the result of Available, and nothing else.
 const askEnv = "PTRACER_ASK_AVAILABLE"
 
 func TestMain(m *testing.M) {

@@ -23,7 +23,7 @@ func available(t *testing.T) {
 	}
 }
 
-// waiting is a fixture that waits for a byte before it works.
+// waiting is a fixture that waits for a byte before it starts its work.
 type waiting struct {
 	t    *testing.T
 	path string
@@ -33,7 +33,7 @@ type waiting struct {
 	pid  int
 }
 
-// start starts a fixture; its last argument is "wait" by itself.
+// start starts a fixture; it adds "wait" as the last argument.
 func start(t *testing.T, name string, args ...string) *waiting {
 	t.Helper()
 	return startFile(t, fixture.Path(t, name), args...)
@@ -62,7 +62,7 @@ func startFile(t *testing.T, path string, args ...string) *waiting {
 	return w
 }
 
-// run lets it work until its end, and gives what it says of its calls.
+// run lets the fixture work until its end, and returns its output about its calls.
 func (w *waiting) run() (calls uint64) {
 	w.t.Helper()
 	w.in.Close()
@@ -76,7 +76,7 @@ func (w *waiting) run() (calls uint64) {
 	return calls
 }
 
-// offset is where a function is in its file.
+// offset returns the offset of a function in its file.
 func (w *waiting) offset(function string) uint64 {
 	w.t.Helper()
 	f, err := elf.Open(w.path)

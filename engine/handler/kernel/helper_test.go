@@ -11,8 +11,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// has reports whether programs of a type may call a helper: the verifier says so
-// before it looks at the arguments.
+// has reports whether programs of a type may call a helper: the verifier checks that before the
+// arguments.
 func has(t *testing.T, kind ebpf.ProgramType, h *program.Helper) bool {
 	t.Helper()
 	p := &program.Program{Name: h.Name, Funcs: []program.Func{{Name: "main"}}, Insns: []program.Insn{
@@ -30,8 +30,8 @@ func has(t *testing.T, kind ebpf.ProgramType, h *program.Helper) bool {
 	return !errors.Is(err, errors.ErrUnsupported)
 }
 
-// TestHelpers: a uprobe program has all that the table says the kernel has;
-// what the types of test programs have not is in TestProgram's description.
+// TestHelpers: a uprobe program has all helpers that the table has for the kernel; TestProgram's
+// description lists what the test program types lack.
 func TestHelpers(t *testing.T) {
 	available(t)
 	missing := map[ebpf.ProgramType][]string{}

@@ -20,8 +20,8 @@ import (
 
 var counts = program.Map{Name: "counts", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}
 
-// parm1 and result are where the context has a function's first argument and
-// its result: struct pt_regs, struct user_pt_regs.
+// parm1 and result are the places of a function's first argument and result in the context: struct
+// pt_regs, struct user_pt_regs.
 var parm1, result = map[string]int16{"amd64": 112, "arm64": 0}[runtime.GOARCH], map[string]int16{"amd64": 80, "arm64": 0}[runtime.GOARCH]
 
 // count counts runs in counts.
@@ -50,7 +50,7 @@ func assemble(t *testing.T, name string, maps []program.Map, insns ...asm.Instru
 	return p
 }
 
-// instance loads programs for the test's time.
+// instance loads programs for the duration of the test.
 func instance(t *testing.T, programs ...*program.Program) *Instance {
 	t.Helper()
 	in, err := Load(programs...)
@@ -65,7 +65,7 @@ func instance(t *testing.T, programs ...*program.Program) *Instance {
 	return in
 }
 
-// attach attaches program i for the test's time.
+// attach attaches program i for the duration of the test.
 func attach(t *testing.T, in *Instance, i int, o Options, at ...Location) *Link {
 	t.Helper()
 	l, err := in.Attach(i, at, o)
@@ -80,7 +80,7 @@ func attach(t *testing.T, in *Instance, i int, o Options, at ...Location) *Link 
 	return l
 }
 
-// sums is the sum of all CPUs' numbers, by key.
+// sums returns the sums of all CPUs' numbers, by key.
 func sums(t *testing.T, in *Instance, name string) map[uint64]uint64 {
 	t.Helper()
 	out := map[uint64]uint64{}
@@ -110,8 +110,8 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestEveryProcess: no filter, and none after Close. The file is the test's
-// own: other packages' tests run the fixture meanwhile.
+// TestEveryProcess: without a filter all processes count, and none after Close. The test has its
+// own file, since other packages' tests run the fixture meanwhile.
 func TestEveryProcess(t *testing.T) {
 	available(t)
 	own := filepath.Join(t.TempDir(), "loop")
@@ -167,7 +167,7 @@ func TestManyLocations(t *testing.T) {
 			o.PID = w.pid
 			l := attach(t, in, 0, o,
 				Location{Path: w.path, Offset: w.offset("work"), Cookie: 11},
-				Location{Path: w.path, Offset: w.offset("main"), Cookie: 1}, // it is in there already
+				Location{Path: w.path, Offset: w.offset("main"), Cookie: 1}, // it exists already
 				Location{Path: w.path, Offset: w.offset("work"), Cookie: 13, Return: true},
 				Location{Path: w.path, Offset: w.offset("run"), Cookie: math.MaxUint64},
 			)

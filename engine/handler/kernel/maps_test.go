@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// TestEntries: what is put into maps comes out, of each type.
+// TestEntries: maps of each type return the entries that were put in.
 func TestEntries(t *testing.T) {
 	available(t)
 	for _, m := range []program.Map{
@@ -127,7 +127,7 @@ func TestUnknownMap(t *testing.T) {
 	}
 }
 
-// TestReadOnly: constants are the program's to read, and frozen.
+// TestReadOnly: constants are readable by the program, and frozen.
 func TestReadOnly(t *testing.T) {
 	available(t)
 	m := program.Map{Name: ".rodata", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, ReadOnly: true,

@@ -45,8 +45,8 @@ var rings = []program.Map{
 	{Name: "events", Type: program.PerfEvents, KeySize: 4, ValueSize: 4, MaxEntries: 0},
 }
 
-// TestRing: each call's argument and result arrive, in order; those of a perf
-// event array, which has a ring for each CPU, in any.
+// TestRing: each call's argument and result arrive, in order; those of a perf event array, which
+// has a ring for each CPU, in any order.
 func TestRing(t *testing.T) {
 	available(t)
 	for _, m := range rings {

@@ -112,7 +112,7 @@ func TestRunFunctions(t *testing.T) {
 	}
 }
 
-// TestRunMaps: what a run left in a map.
+// TestRunMaps: a run's results in a map.
 func TestRunMaps(t *testing.T) {
 	available(t)
 	test, err := LoadTest(count(t))

@@ -17,8 +17,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// logLine is an instruction in the kernel's log: number, opcode, text, and what
-// the verifier knows.
+// logLine is an instruction in the kernel's log: number, opcode, text, and the verifier's facts.
 var logLine = regexp.MustCompile(`(?m)^(\d+): \([0-9a-f]{2}\) (.*?)\s*(?:;.*)?$`)
 
 // TestTextIsTheKernels: the verifier's log has the same text, except for names that ptracer prints,
@@ -32,7 +31,7 @@ func TestTextIsTheKernels(t *testing.T) {
 	for _, name := range []string{"latency", "record", "loop"} {
 		f, err := os.Open(filepath.Join("..", "program", "testdata", name+".bpf.o"))
 		switch {
-		case errors.Is(err, os.ErrNotExist): // where other packages' test data is not
+		case errors.Is(err, os.ErrNotExist): // the test data of other packages may be missing
 			skip.Missing(t, name+".bpf.o")
 		case err != nil:
 			t.Fatal(err)
@@ -129,7 +128,7 @@ func arithmetic(t *testing.T) *program.Program {
 	return prog(t, nil, add...)
 }
 
-// structural are the kernel's words for what Validate is to refuse.
+// structural are the kernel's messages for programs that Validate must refuse.
 var structural = regexp.MustCompile(`reserved field|unknown opcode|unrecognized|invalid BPF_|jump out of range|invalid bpf_ld_imm64|BPF_NEG|invalid shift|div by zero|div by 0|invalid atomic operand|uses reserved|insn_cnt|not an exit or jmp`)
 
 // TestValidateIsTheKernels: each opcode with each of a few values in its other
@@ -175,8 +174,8 @@ func TestValidateIsTheKernels(t *testing.T) {
 	}
 }
 
-// faithful reports whether cilium hands the instructions to the kernel as they are:
-// it drops what is in an ALU instruction's offset where that means nothing.
+// faithful reports whether cilium passes the instructions to the kernel unchanged: it drops an ALU
+// instruction's offset where that has no meaning.
 func faithful(p *program.Program) bool {
 	spec, err := p.Spec()
 	if err != nil {

@@ -45,7 +45,7 @@ func contents(t testing.TB, m *Map) map[string]string {
 	return out
 }
 
-// TestModel holds each kind of map against Go's own, by random operations.
+// TestModel compares each kind of map with Go's own, with random operations.
 func TestModel(t *testing.T) {
 	for _, kind := range []program.MapType{program.Hash, program.PerCPUHash, program.Array, program.PerCPUArray} {
 		for _, sizes := range [][2]uint32{{4, 8}, {4, 3}, {8, 20}, {13, 1}, {16, 64}} {
@@ -138,9 +138,8 @@ func model(t *testing.T, sp program.Map) {
 	}
 }
 
-// TestConcurrent has several threads work on the same few keys. A value says
-// which key it is for, so a wrong entry would show; and what remains is what the
-// operations add up to.
+// TestConcurrent has several threads work on the same few keys. A value says which key it is for,
+// so that a wrong entry would be noticed; the remaining entries are the sum of the operations.
 func TestConcurrent(t *testing.T) {
 	for _, kind := range []program.MapType{program.Hash, program.LRUHash, program.PerCPUHash} {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -215,7 +214,7 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// check sees to it that all values are their keys' own.
+// check checks that all values belong to their keys.
 func check(t *testing.T, m *Map) map[uint64]int64 {
 	there := map[uint64]int64{}
 	for key, values := range m.All() {
@@ -232,7 +231,7 @@ func check(t *testing.T, m *Map) map[uint64]int64 {
 	return there
 }
 
-// TestLRU: what is looked up stays, what is not goes; it is never full.
+// TestLRU: entries that are looked up stay, others are evicted; the map is never full.
 func TestLRU(t *testing.T) {
 	s := newSet(t, 1, spec(program.LRUHash, 8, 8, 100))
 	m := s.Map(0)
@@ -310,7 +309,7 @@ func TestStacks(t *testing.T) {
 	}
 }
 
-// TestOpen reads in one place what was written in another.
+// TestOpen reads in one mapping what was written in another.
 func TestOpen(t *testing.T) {
 	kinds := []program.Map{
 		spec(program.Hash, 8, 8, 10), spec(program.PerCPUArray, 4, 16, 3), spec(program.StackTrace, 4, 80, 8),
@@ -357,7 +356,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// reopened keeps the seals in sight: a file of /proc is the same memory.
+// reopened opens the same memory through /proc, with its seals.
 func reopened(t *testing.T, readOnly *os.File, s *Set) *os.File {
 	t.Helper()
 	readOnly.Close()
@@ -385,8 +384,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestSpoiled has another process write anywhere: nothing crashes, nothing
-// hangs, and no set that is wrong is opened.
+// TestSpoiled has another process write anywhere: nothing crashes or hangs, and no corrupt set is
+// opened.
 func TestSpoiled(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(8, 9))
 	for range 150 {

@@ -48,7 +48,7 @@ func TestFromAsm(t *testing.T) {
 	sameAsSpec(t, p)
 }
 
-// TestFromAsmRefuses: the mistake is named, and the instruction.
+// TestFromAsmRefuses: errors name the mistake and the instruction.
 func TestFromAsmRefuses(t *testing.T) {
 	ret := asm.Return()
 	far := make(asm.Instructions, 0, 40000)

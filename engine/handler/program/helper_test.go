@@ -12,7 +12,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// snake is a name of cilium's the way the kernel writes it.
+// snake converts a name of cilium's into the kernel's form.
 func snake(name string) string {
 	var b strings.Builder
 	for i, c := range strings.TrimPrefix(name, "Fn") {
@@ -58,7 +58,7 @@ func TestHelperHeader(t *testing.T) {
 	}
 }
 
-// TestHelperTable: what holds for each row.
+// TestHelperTable: conditions that each row satisfies.
 func TestHelperTable(t *testing.T) {
 	for num, h := range Helpers {
 		if len(h.Args) > 5 {

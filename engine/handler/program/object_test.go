@@ -85,7 +85,7 @@ func sameAsSpec(t *testing.T, p *Program) {
 	}
 }
 
-// TestVariables: what .data and .rodata hold to begin with; .bss is zeros.
+// TestVariables: the initial contents of .data and .rodata; .bss is zeros.
 func TestVariables(t *testing.T) {
 	programs, err := object(t, "record")
 	if err != nil {

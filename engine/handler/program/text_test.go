@@ -81,7 +81,7 @@ func TestText(t *testing.T) {
 	sameAsSpec(t, p)
 }
 
-// TestTextOfNonsense: what no valid program holds has a text all the same.
+// TestTextOfNonsense: invalid instructions have a text, too.
 func TestTextOfNonsense(t *testing.T) {
 	p := &Program{Name: "x", Insns: []Insn{{Op: 0xff}, {Op: ClassJmp | JmpCall, Imm: 9999}, {Op: ClassLd | SizeDW, Src: PseudoMap, Imm: 7}, {}, {Op: 0}}}
 	want := []string{"unknown ff dst 0 src 0 off 0 imm 0", "call unknown#9999", "r0 = map[7?]", "", "unknown 00 dst 0 src 0 off 0 imm 0"}

@@ -13,7 +13,7 @@ var (
 	ld64 = uint8(ClassLd | SizeDW)
 )
 
-// TestValidateRefuses: one mistake each, the place and the reason.
+// TestValidateRefuses: one mistake each; errors name the place and the reason.
 func TestValidateRefuses(t *testing.T) {
 	value := Map{Name: "v", Type: Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}
 	many := Map{Name: "m", Type: Array, KeySize: 4, ValueSize: 8, MaxEntries: 2}
@@ -75,7 +75,7 @@ func TestValidateRefuses(t *testing.T) {
 	}
 }
 
-// TestValidateMaps: what no machine can make.
+// TestValidateMaps: maps that no machine can make.
 func TestValidateMaps(t *testing.T) {
 	for want, m := range map[string]Map{
 		"a key of 8":      {Type: Array, KeySize: 8, ValueSize: 8, MaxEntries: 1},
@@ -101,8 +101,8 @@ func TestValidateMaps(t *testing.T) {
 	}
 }
 
-// FuzzFromBytes: any bytes are refused, or are a program that has a text and
-// goes to cilium and back.
+// FuzzFromBytes: any bytes are refused, or are a program with a text that can be converted to
+// cilium's form and back.
 func FuzzFromBytes(f *testing.F) {
 	maps := forms().Maps
 	all := forms().Bytes()

@@ -15,7 +15,7 @@ func TestFarReader(t *testing.T) {
 	near, rd, asked := farRing(t, size)
 	next := uint64(0)
 	for lap := range 200 {
-		for range lap % 50 { // up to an eighth is not given back yet
+		for range lap % 50 { // up to an eighth is not released yet
 			near.write(t, span-8)
 		}
 		for {

@@ -2,8 +2,7 @@ package ring
 
 import "testing"
 
-// FuzzReader reads a ring of which anybody has written anything: what comes is in the ring,
-// and it ends.
+// FuzzReader reads a ring with random contents: the records lie in the ring, and reading ends.
 func FuzzReader(f *testing.F) {
 	const size = 1 << 12
 	r, region := newRing(f, size)

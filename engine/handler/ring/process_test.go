@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The test binary is the writers' program, too.
+// The writers run the test binary, too.
 func TestMain(m *testing.M) {
 	if size := os.Getenv("RING_WRITER"); size != "" {
 		writer(size)
@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writer fills the ring that it got until it is killed.
+// writer fills its ring until it is killed.
 func writer(size string) {
 	n, err := strconv.Atoi(size)
 	if err != nil {

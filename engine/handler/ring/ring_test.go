@@ -27,14 +27,14 @@ func newRing(t testing.TB, size int) (*Ring, *Region) {
 	return r, region
 }
 
-// TestModel holds a ring against a list, with records of all lengths.
+// TestModel compares a ring with a list, with records of all lengths.
 func TestModel(t *testing.T) {
 	const size = 1024
 	r, _ := newRing(t, size)
 	rd := NewReader(r, nil)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var want [][]byte
-	drops, idle := 0, true // idle: the reader has seen that there is nothing
+	drops, idle := 0, true // idle: the reader has found nothing
 	for i := range 100_000 {
 		if rnd.IntN(2) == 0 {
 			data := make([]byte, rnd.IntN([]int{9, 65, size}[rnd.IntN(3)]))
@@ -72,8 +72,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestWriters lets many write at once: each one's records come whole, in their
-// order, and those that do not come were counted.
+// TestWriters has many write at once: each writer's records arrive whole and in order, and those
+// that do not arrive were counted.
 func TestWriters(t *testing.T) {
 	const writers, each = 8, 20_000
 	r, _ := newRing(t, 1<<13)
@@ -124,7 +124,7 @@ func TestWriters(t *testing.T) {
 	}
 }
 
-// record is one that says what it holds.
+// record makes a record that describes itself.
 func record(w, i, n int) []byte {
 	rec := bytes.Repeat([]byte{byte(i)}, n)
 	binary.LittleEndian.PutUint32(rec, uint32(w))
@@ -197,13 +197,13 @@ func TestLastRecord(t *testing.T) {
 	}
 }
 
-// TestNextReader has readers stop anywhere, also in the middle of giving space
-// back; the next one gets what the last one did not.
+// TestNextReader has readers stop anywhere, also while they release space; the next one gets the
+// records that the last one did not.
 func TestNextReader(t *testing.T) {
 	const size = 1024
 	for cut := range 200 {
 		r, _ := newRing(t, size)
-		for range cut % 7 { // begin anywhere in the ring
+		for range cut % 7 { // start anywhere in the ring
 			r.Output(make([]byte, 100), 1)
 		}
 		first := NewReader(r, nil)
@@ -218,7 +218,7 @@ func TestNextReader(t *testing.T) {
 		for range cut % 6 {
 			first.Next()
 		}
-		if k := cut / 6; first.given > 0 && k > 0 { // it dies while it gives back
+		if k := cut / 6; first.given > 0 && k > 0 { // it dies while it releases space
 			n, all := uint64(k)*8, uint64(size)
 			for at := first.given - 8; at > 0 && at+n > first.given; at -= 8 {
 				r.word(first.pos + at).Store(r.tag(first.pos + at + all))
@@ -243,8 +243,7 @@ func TestNextReader(t *testing.T) {
 	}
 }
 
-// TestSpoiled lets a hostile program have the memory: nothing crashes, nothing
-// hangs.
+// TestSpoiled lets a hostile program write the memory: nothing crashes or hangs.
 func TestSpoiled(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for range 100 {
@@ -263,7 +262,7 @@ func TestSpoiled(t *testing.T) {
 	}
 }
 
-// TestProcesses writes from processes that are killed, again and again.
+// TestProcesses writes from processes that are killed repeatedly.
 func TestProcesses(t *testing.T) {
 	r, region := newRing(t, 1<<16)
 	rd := NewReader(r, func(tid int) bool {
@@ -286,7 +285,7 @@ func TestProcesses(t *testing.T) {
 			p.Wait()
 		}
 	}
-	// What they left does not stand in the way.
+	// Their remains do not block the ring.
 	for end := time.Now().Add(time.Minute); !r.Output(record(9, 9, 20), os.Getpid()); {
 		if _, err := rd.Read(end); err != nil {
 			t.Fatalf("a full ring: %v", err)
@@ -394,7 +393,7 @@ func BenchmarkOutput(b *testing.B) {
 	}
 }
 
-// BenchmarkStream is one writer and one reader, each on a CPU of its own.
+// BenchmarkStream measures one writer and one reader, each on a CPU of its own.
 func BenchmarkStream(b *testing.B) {
 	r, _ := newRing(b, 1<<20)
 	data := make([]byte, 32)

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the goldens")
 
 const allRights = program.ReadMemory | program.WriteMemory | program.Override
 
-// testMaps are the maps that the programs of tests have, by their names.
+// testMaps are the maps of test programs, by name.
 var testMaps = []program.Map{
 	{Name: "counts", Type: program.Array, KeySize: 4, ValueSize: 16, MaxEntries: 4},
 	{Name: "hash", Type: program.Hash, KeySize: 8, ValueSize: 64, MaxEntries: 4},
@@ -66,12 +66,12 @@ func made(t testing.TB, name string, insns asm.Instructions) *program.Program {
 // The pieces of programs.
 var (
 	ret0 = is(asm.Mov.Imm(asm.R0, 0), asm.Return())
-	// lookup leaves the value of counts in R0, or 0.
+	// lookup loads the address of the value of counts into R0, or 0.
 	lookup = is(storeImm(asm.R10, -4, 1, asm.Word), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, -4),
 		loadMap(asm.R1, "counts"), asm.FnMapLookupElem.Call())
-	// found goes on only where there is a value.
+	// found continues only if there is a value.
 	found = is(lookup, asm.JNE.Imm(asm.R0, 0, "found"), ret0)
-	// reserve leaves a record of 16 bytes in R6, or 0.
+	// reserve loads the address of a record of 16 bytes into R6, or 0.
 	reserve = is(loadMap(asm.R1, "ring"), asm.Mov.Imm(asm.R2, 16), asm.Mov.Imm(asm.R3, 0), asm.FnRingbufReserve.Call(),
 		asm.Mov.Reg(asm.R6, asm.R0))
 	submit = is(asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, 0), asm.FnRingbufSubmit.Call())
@@ -107,14 +107,14 @@ func loopOf(times asm.Instruction, body asm.Instructions) asm.Instructions {
 		ret0, at("body", body))
 }
 
-// pair is a program that is refused, and the same one repaired.
+// pair is a program that is refused, and the same program corrected.
 type pair struct {
 	name   string
 	wrong  asm.Instructions
 	right  asm.Instructions
 	class  error
 	rights program.Rights // of both; 0: all
-	forth  program.Rights // of the right one only
+	forth  program.Rights // of the correct one only
 }
 
 func TestPairs(t *testing.T) {
@@ -162,7 +162,7 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// storeImm is asm.StoreImm, which knows no 8 bytes.
+// storeImm is asm.StoreImm, also for 8 bytes.
 func storeImm(dst asm.Register, off int16, v int64, size asm.Size) asm.Instruction {
 	return asm.Instruction{OpCode: asm.StoreImmOp(size), Dst: dst, Offset: off, Constant: v}
 }

@@ -6,20 +6,20 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// readUser reads 8 bytes to the stack, from where an instruction puts into R3.
+// readUser reads 8 bytes to the stack, from the address that an instruction puts into R3.
 func readUser(addr asm.Instruction) asm.Instructions {
 	return is(addr, asm.Mov.Reg(asm.R1, asm.R10), asm.Add.Imm(asm.R1, -8), asm.Mov.Imm(asm.R2, 8), asm.FnProbeReadUser.Call())
 }
 
-// readString reads a string of up to 16 bytes to data, and then the byte that
-// the result, plus that, is the index of.
+// readString reads a string of up to 16 bytes to data, and then the byte at the index of the result
+// plus that.
 func readString(more int32) asm.Instructions {
 	return is(arg0, loadValue(asm.R1, "data", 0), asm.Mov.Imm(asm.R2, 16), asm.FnProbeReadUserStr.Call(),
 		asm.JSLT.Imm(asm.R0, 0, "out"), loadValue(asm.R2, "data", 0), asm.Add.Reg(asm.R2, asm.R0),
 		asm.LoadMem(asm.R1, asm.R2, int16(more), asm.Byte), at("out", ret0))
 }
 
-// output writes so much of the stack to the ring.
+// output writes that much of the stack to the ring.
 func output(size asm.Instruction) asm.Instructions {
 	return is(arg0, loadMap(asm.R1, "ring"), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, -8),
 		size, asm.Mov.Imm(asm.R4, 0), asm.FnRingbufOutput.Call(), ret0)
@@ -98,7 +98,7 @@ var flows = []pair{
 		right: is(arg0, asm.And.Imm(asm.R3, 63), asm.Add.Imm(asm.R3, 1), asm.Sub.Imm(asm.R3, 1).WithSymbol("x"), asm.JNE.Imm(asm.R3, 0, "x"), ret0)},
 }
 
-// counted is a loop of so many rounds.
+// counted is a loop with that many rounds.
 func counted(rounds int32) asm.Instructions {
 	return is(asm.Mov.Imm(asm.R1, 0), asm.Add.Imm(asm.R1, 1).WithSymbol("x"), asm.JLT.Imm(asm.R1, rounds, "x"), ret0)
 }

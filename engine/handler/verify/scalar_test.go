@@ -18,7 +18,7 @@ func (s *scalar) holds(v uint64) bool {
 		h.umin <= w && w <= h.umax && h.smin <= int32(w) && int32(w) <= h.smax
 }
 
-// someNumber is often near a border.
+// someNumber returns a number that is often near a border.
 func someNumber(r *rand.Rand) uint64 {
 	v := r.Uint64() >> r.UintN(64)
 	switch r.UintN(4) {
@@ -30,7 +30,7 @@ func someNumber(r *rand.Rand) uint64 {
 	return v
 }
 
-// someScalar is one that holds v, known more or less.
+// someScalar returns a scalar that includes v, with more or less known of it.
 func someScalar(r *rand.Rand, v uint64) scalar {
 	s := anything
 	if r.UintN(3) == 0 {
@@ -58,7 +58,7 @@ func someScalar(r *rand.Rand, v uint64) scalar {
 	return s
 }
 
-// compute is an ALU operation by the book.
+// compute is a reference implementation of ALU operations.
 func compute(op uint8, wide, signed bool, a, b uint64) uint64 {
 	if wide {
 		return compute64(op, signed, a, b)
@@ -127,7 +127,7 @@ func samples() int {
 	return 400_000
 }
 
-// TestArith holds what is known about results against results.
+// TestArith compares what is known about results with results.
 func TestArith(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range samples() {
@@ -155,7 +155,7 @@ func TestArith(t *testing.T) {
 	}
 }
 
-// compare is a jump's condition by the book.
+// compare is a reference implementation of jump conditions.
 func compare(op uint8, wide bool, a, b uint64) bool {
 	s, u := int64(a), int64(b)
 	if !wide {
@@ -188,8 +188,7 @@ func compare(op uint8, wide bool, a, b uint64) bool {
 	panic("no such comparison")
 }
 
-// TestAssume holds what is learnt from a comparison against numbers for which
-// it holds.
+// TestAssume compares what is learnt from a comparison with numbers that satisfy it.
 func TestAssume(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	ops := slices.Sorted(maps.Keys(contrary))
@@ -214,7 +213,7 @@ func TestAssume(t *testing.T) {
 	}
 }
 
-// TestAssumeLearns holds that what matters is learnt.
+// TestAssumeLearns checks that the important facts are learnt.
 func TestAssumeLearns(t *testing.T) {
 	for _, c := range []struct {
 		op   uint8

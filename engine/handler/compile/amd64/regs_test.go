@@ -6,7 +6,7 @@ import (
 	isa "github.com/ptracer/ptracer/arch/amd64"
 )
 
-// TestWords holds the words to those that package arch has.
+// TestWords compares the words with package arch's.
 func TestWords(t *testing.T) {
 	numbered := []string{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"}
 	for r, w := range word {
