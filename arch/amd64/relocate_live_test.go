@@ -33,12 +33,12 @@ type trial struct {
 	start state
 }
 
-// newTrial prepares registers with which memory operands probably exist, and an operand relative to
-// rip that does exist.
 // errMode is returned for sysenter: on Intel's CPUs the kernel returns in 32-bit mode, where ptrace
 // reads other registers.
 var errMode = errors.New("it leaves 64-bit mode")
 
+// newTrial prepares registers with which memory operands probably exist, and an operand relative to
+// rip that does exist.
 func newTrial(r *rand.Rand, s *sandbox, base *arch.Regs, code []byte) (trial, error) {
 	in, err := parse(code)
 	if err != nil {
