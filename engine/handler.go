@@ -21,6 +21,16 @@ const everything = program.ReadMemory | program.WriteMemory | program.Override
 
 // OpenHandler implements Session.
 func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
+	return s.OpenHandlerFor(ownUser(), spec)
+}
+
+// ownUser is the user that this process runs as, with all rights.
+func ownUser() handler.Peer {
+	return handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
+}
+
+// OpenHandlerFor implements Shared.
+func (s *session) OpenHandlerFor(by handler.Peer, spec HandlerSpec) (Handler, error) {
 	ctx, err := program.ContextOf(s.isa.Name())
 	if err != nil {
 		return nil, err
@@ -44,10 +54,6 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	tracee := handler.InTracee{File: s.inproc.NewFile}
 	if goCode {
 		tracee.Stack, tracee.Own = jump.GoStack-16, s.inproc.HaveStacks() // 16 bytes are for the probe's own counter
-	}
-	by := handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
-	if spec.By != nil {
-		by = *spec.By
 	}
 	o := handler.Options{
 		By: by, Context: ctx,
@@ -116,9 +122,14 @@ func allGo(procs map[int]*inferior.Process) bool {
 }
 
 // RunHandler implements Session.
-func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
+func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (Run, error) {
+	return s.RunHandlerFor(ownUser(), spec, tid, args...)
+}
+
+// RunHandlerFor implements Shared.
+func (s *session) RunHandlerFor(by handler.Peer, spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
 	spec.Where = handler.Engine
-	o, err := s.OpenHandler(spec)
+	o, err := s.OpenHandlerFor(by, spec)
 	if err != nil {
 		return run, err
 	}

@@ -19,7 +19,10 @@ import (
 )
 
 // Register implements Session.
-func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
+func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) { return s.RegisterFor(nil, spec) }
+
+// RegisterFor implements Shared.
+func (s *session) RegisterFor(client any, spec ProbeSpec) (event.ProbeID, error) {
 	loc, err := symbols.ParseLocation(spec.Location)
 	if err != nil {
 		return 0, err
@@ -30,7 +33,7 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if len(spec.Args) > event.MaxArgs {
 		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", len(spec.Args), event.MaxArgs)
 	}
-	p := &probe.Probe{Spec: spec, Loc: loc}
+	p := &probe.Probe{For: client, Spec: spec, Loc: loc}
 	if err := s.checkHandler(p); err != nil {
 		return 0, err
 	}
@@ -244,7 +247,7 @@ func (s *session) Release(id event.ProbeID) error {
 			return fmt.Errorf("release %d: %w", id, errStillThere)
 		}
 		s.plant.Probes[id-1] = &probe.Probe{ID: id, Spec: ProbeSpec{Location: p.Spec.Location}, Loc: p.Loc, Gone: true}
-		s.plant.ForgetWho(p.Spec.By)
+		s.plant.ForgetClient(p.For)
 		return nil
 	})
 }

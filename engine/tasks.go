@@ -77,9 +77,14 @@ func (s *session) Resume(id int) error {
 }
 
 // ResumeTask implements Session.
-func (s *session) ResumeTask(tid int, ok func() bool) error {
+func (s *session) ResumeTask(tid int) error {
+	return s.loop.Do(func() error { return s.resumeTask(tid) })
+}
+
+// ResumeTaskIf implements Shared.
+func (s *session) ResumeTaskIf(tid int, ok func() bool) error {
 	return s.loop.Do(func() error {
-		if ok != nil && !ok() {
+		if !ok() {
 			return nil
 		}
 		return s.resumeTask(tid)

@@ -41,6 +41,19 @@ func (o *openHandler) at(g *group) (engine.Handler, error) {
 
 // OpenHandler implements engine.Session.
 func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
+	return t.openHandler(spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) { return s.OpenHandler(spec) })
+}
+
+// OpenHandlerFor is OpenHandler with the rights of a peer.
+func (t *Tracer) OpenHandlerFor(by handler.Peer, spec engine.HandlerSpec) (engine.Handler, error) {
+	return t.openHandler(spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) {
+		return s.OpenHandlerFor(by, spec)
+	})
+}
+
+// openHandler opens a handler in the session that takes new processes, or in that of the handler
+// whose maps it uses.
+func (t *Tracer) openHandler(spec engine.HandlerSpec, open func(engine.Shared, engine.HandlerSpec) (engine.Handler, error)) (engine.Handler, error) {
 	g := t.home()
 	if g == nil {
 		return nil, engine.ErrEnded
@@ -55,7 +68,7 @@ func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
 	if err := t.a.spend(t.id.UID, Quota{Handlers: 1}); err != nil {
 		return nil, err
 	}
-	h, err := g.s.OpenHandler(spec)
+	h, err := open(g.s, spec)
 	if err != nil {
 		_ = t.a.spend(t.id.UID, Quota{Handlers: -1})
 		return nil, err

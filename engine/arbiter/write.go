@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
 )
 
 // Writes: what needs control of the process.
@@ -57,7 +58,21 @@ func (t *Tracer) DropSignal(tid int) error {
 }
 
 // RunHandler implements engine.Session. A handler may change registers.
-func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (run engine.Run, err error) {
+func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
+	return t.runHandler(spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
+		return s.RunHandler(spec, tid, args...)
+	})
+}
+
+// RunHandlerFor is RunHandler with the rights of a peer.
+func (t *Tracer) RunHandlerFor(by handler.Peer, spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
+	return t.runHandler(spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
+		return s.RunHandlerFor(by, spec, tid, args...)
+	})
+}
+
+// runHandler runs a handler in the session of a task, while the tracer may write.
+func (t *Tracer) runHandler(spec engine.HandlerSpec, tid int, once func(engine.Shared, engine.HandlerSpec) (engine.Run, error)) (run engine.Run, err error) {
 	g, pid, err := t.mayTask(tid)
 	if err != nil {
 		return run, err
@@ -72,7 +87,7 @@ func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (r
 		}
 	}
 	err = g.write(t, pid, func() error {
-		run, err = g.s.RunHandler(spec, tid, args...)
+		run, err = once(g.s, spec)
 		return err
 	})
 	return run, err

@@ -19,6 +19,7 @@ import (
 type Probe struct {
 	ID      event.ProbeID
 	Spec    api.ProbeSpec
+	For     any             // the client that it is for; nil: the session's own
 	Handler *inproc.Handler // Spec.Handler; nil: none
 	Loc     symbols.Location
 	Places  []*Placement
