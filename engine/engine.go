@@ -22,8 +22,6 @@ package engine
 import (
 	"context"
 	"fmt"
-
-	"github.com/ptracer/ptracer/engine/access"
 )
 
 // Attach traces a running process. The process neither stops nor notices. While a child of the
@@ -41,37 +39,10 @@ func Attach(ctx context.Context, pid int, opts ...Options) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.attachFirst(ctx, pid); err != nil {
+	if err := attachFirst(ctx, s, pid); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// AttachShared is Attach for an arbiter, which shares the session between clients.
-func AttachShared(ctx context.Context, pid int, o SharedOptions) (Shared, error) {
-	if err := refuse(pid); err != nil {
-		return nil, err
-	}
-	s, err := newShared(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.attachFirst(ctx, pid); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// attachFirst attaches to a session's first process, or ends the session.
-func (s *session) attachFirst(ctx context.Context, pid int) error {
-	err := s.loop.Do(func() error { return s.life.Attach(ctx, pid, nil) })
-	if err == nil && ctx.Err() != nil {
-		err = access.Explain(pid, ctx.Err())
-	}
-	if err != nil {
-		s.Detach()
-	}
-	return err
 }
 
 // Start starts a program, which stands before its first instruction. Resume(pid) lets it go when

@@ -9,20 +9,18 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
-	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
-	"github.com/ptracer/ptracer/symbols/goruntime"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Register implements Session.
-func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) { return s.RegisterFor(nil, spec) }
+func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) { return registerFor(s, nil, spec) }
 
-// RegisterFor implements Shared.
-func (s *session) RegisterFor(client any, spec ProbeSpec) (event.ProbeID, error) {
+// registerFor registers a probe for a client, nil: for none.
+func registerFor(s *session, client any, spec ProbeSpec) (event.ProbeID, error) {
 	loc, err := symbols.ParseLocation(spec.Location)
 	if err != nil {
 		return 0, err
@@ -61,29 +59,7 @@ func (s *session) lookAhead(p *probe.Probe) error {
 	}); err != nil {
 		return err
 	}
-	for _, m := range mods {
-		if !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
-			continue
-		}
-		if p.Asks() {
-			m.File.Convention(symbols.Function{})
-		}
-		if p.Ahead[m.File] != nil {
-			continue
-		}
-		found, _ := p.Loc.Resolve(m.File, s.isa)
-		if len(found) == 0 {
-			continue
-		}
-		if p.Ahead == nil {
-			p.Ahead = map[*symbols.File][]symbols.Target{}
-		}
-		p.Ahead[m.File] = found
-		if p.MayJump() && jump.Enabled && s.jump.NoJumps() == nil {
-			m.File.Survey(s.isa)
-			goruntime.List(m) // finds the list of goroutines now, not in a pause
-		}
-	}
+	plant.LookAhead(s.isa, s.jump, p, mods)
 	return nil
 }
 

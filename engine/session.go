@@ -90,15 +90,6 @@ func newSession(opts []Options) (*session, error) {
 	return newShared(o)
 }
 
-// newShared starts a session for several clients.
-func newShared(o SharedOptions) (*session, error) {
-	s := &session{isa: hostISA(), done: make(chan struct{}), opts: o}
-	s.wire()
-	ready := make(chan error)
-	go s.loop.Run(ready)
-	return s, <-ready
-}
-
 // now returns Now.
 func now() int64 { return ptrace.Now() }
 

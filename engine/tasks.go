@@ -81,16 +81,6 @@ func (s *session) ResumeTask(tid int) error {
 	return s.loop.Do(func() error { return s.resumeTask(tid) })
 }
 
-// ResumeTaskIf implements Shared.
-func (s *session) ResumeTaskIf(tid int, ok func() bool) error {
-	return s.loop.Do(func() error {
-		if !ok() {
-			return nil
-		}
-		return s.resumeTask(tid)
-	})
-}
-
 // resumeTask lets a task go on. A task that an interrupt has not stopped yet, because it waits
 // uninterruptibly, will not stop for it any more.
 func (s *session) resumeTask(tid int) error {

@@ -41,19 +41,19 @@ func (o *openHandler) at(g *group) (engine.Handler, error) {
 
 // OpenHandler implements engine.Session.
 func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
-	return t.openHandler(spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) { return s.OpenHandler(spec) })
+	return openHandlerIn(t, spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) { return s.OpenHandler(spec) })
 }
 
-// OpenHandlerFor is OpenHandler with the rights of a peer.
-func (t *Tracer) OpenHandlerFor(by handler.Peer, spec engine.HandlerSpec) (engine.Handler, error) {
-	return t.openHandler(spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) {
+// OpenHandlerFor is a tracer's OpenHandler with the rights of a peer.
+func OpenHandlerFor(t *Tracer, by handler.Peer, spec engine.HandlerSpec) (engine.Handler, error) {
+	return openHandlerIn(t, spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) {
 		return s.OpenHandlerFor(by, spec)
 	})
 }
 
-// openHandler opens a handler in the session that takes new processes, or in that of the handler
+// openHandlerIn opens a handler in the session that takes new processes, or in that of the handler
 // whose maps it uses.
-func (t *Tracer) openHandler(spec engine.HandlerSpec, open func(engine.Shared, engine.HandlerSpec) (engine.Handler, error)) (engine.Handler, error) {
+func openHandlerIn(t *Tracer, spec engine.HandlerSpec, open func(engine.Shared, engine.HandlerSpec) (engine.Handler, error)) (engine.Handler, error) {
 	g := t.home()
 	if g == nil {
 		return nil, engine.ErrEnded

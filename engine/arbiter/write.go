@@ -59,20 +59,20 @@ func (t *Tracer) DropSignal(tid int) error {
 
 // RunHandler implements engine.Session. A handler may change registers.
 func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
-	return t.runHandler(spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
+	return runHandlerIn(t, spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
 		return s.RunHandler(spec, tid, args...)
 	})
 }
 
-// RunHandlerFor is RunHandler with the rights of a peer.
-func (t *Tracer) RunHandlerFor(by handler.Peer, spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
-	return t.runHandler(spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
+// RunHandlerFor is a tracer's RunHandler with the rights of a peer.
+func RunHandlerFor(t *Tracer, by handler.Peer, spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
+	return runHandlerIn(t, spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
 		return s.RunHandlerFor(by, spec, tid, args...)
 	})
 }
 
-// runHandler runs a handler in the session of a task, while the tracer may write.
-func (t *Tracer) runHandler(spec engine.HandlerSpec, tid int, once func(engine.Shared, engine.HandlerSpec) (engine.Run, error)) (run engine.Run, err error) {
+// runHandlerIn runs a handler in the session of a task, while the tracer may write.
+func runHandlerIn(t *Tracer, spec engine.HandlerSpec, tid int, once func(engine.Shared, engine.HandlerSpec) (engine.Run, error)) (run engine.Run, err error) {
 	g, pid, err := t.mayTask(tid)
 	if err != nil {
 		return run, err
