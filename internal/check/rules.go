@@ -15,6 +15,10 @@ import (
 // it, unless those have a line of their own.
 var layers = [][]string{
 	{"cmd"},
+	{"cmd/ptracer/internal/job", "cmd/ptracer/internal/remains"},
+	{"cmd/ptracer/internal/flags", "cmd/ptracer/internal/printer", "cmd/ptracer/internal/sharing", "cmd/ptracer/internal/tally"},
+	{"cmd/ptracer/internal/show"},
+	{"cmd/ptracer/internal/exit", "cmd/ptracer/internal/heap"},
 	{"bench"},
 	{"bench/internal/contender"},
 	{"bench/internal/target"},
@@ -310,7 +314,7 @@ func checkHalted(s source, tell func(int, string)) {
 
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
-	"procfs", "engine/access", "engine/api", "engine/internal/aside", "engine/internal/clean", "engine/internal/find",
+	"procfs", "cmd/ptracer/internal", "engine/access", "engine/api", "engine/internal/aside", "engine/internal/clean", "engine/internal/find",
 	"engine/internal/guard", "engine/internal/hit", "engine/internal/hook", "engine/internal/inferior", "engine/internal/inproc",
 	"engine/internal/jump", "engine/internal/life", "engine/internal/objects", "engine/internal/plant", "engine/internal/probe",
 	"engine/internal/remote", "engine/internal/resident", "engine/internal/tasks", "engine/internal/uprobe",
@@ -453,7 +457,7 @@ func nameOf(e ast.Expr) string {
 
 // printers are the files that write to terminals what package printable does not: where
 // the cursor goes.
-var printers = []string{"cmd/ptracer/screen.go"}
+var printers = []string{"cmd/ptracer/internal/show/screen.go"}
 
 // direct is how the names of functions begin that write text as it is.
 var direct = []string{"fmt.Fprint", "fmt.Print", "io.WriteString"}

@@ -1,4 +1,4 @@
-package main
+package heap
 
 import (
 	"runtime"
@@ -15,7 +15,7 @@ func TestGarbage(t *testing.T) {
 	}
 	t.Setenv("GOGC", "")
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
-	keepGarbage()
+	KeepGarbage()
 	held := make([]byte, 300<<20)
 	for end := time.Now().Add(100 * time.Second); ; {
 		runtime.GC()

@@ -1,4 +1,4 @@
-package main
+package job
 
 import (
 	"cmp"
@@ -11,6 +11,9 @@ import (
 	"syscall"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/tally"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
@@ -20,15 +23,15 @@ import (
 // checkUnknown looks for locations that are nowhere now. It is an error unless
 // they can still come: in a library or program that is named and not loaded. So it is
 // where they may be in what could not be read.
-func (j *job) checkUnknown() error {
+func (j *Job) checkUnknown() error {
 	unplaced, errs := j.split()
 	for _, p := range unplaced {
 		spec := p.spec
 		spec.Pending = false
-		id, err := j.sess.Register(spec)
+		id, err := j.Session.Register(spec)
 		switch {
 		case err == nil: // it has come meanwhile: the pending one has it too
-			_ = j.sess.Unregister(id)
+			_ = j.Session.Unregister(id)
 		case !errors.Is(err, symbols.ErrNotFound):
 			errs = append(errs, err)
 		case p.loc.Binary == "":
@@ -47,9 +50,9 @@ func (j *job) checkUnknown() error {
 
 // split gives the probes that have not been planted anywhere, and says of which all places failed
 // because something could not be read.
-func (j *job) split() (unplaced []planted, errs []error) {
+func (j *Job) split() (unplaced []planted, errs []error) {
 	for _, p := range j.probes {
-		places := j.sess.Placements(p.id)
+		places := j.Session.Placements(p.id)
 		if len(places) == 0 {
 			unplaced = append(unplaced, p)
 		} else if !slices.ContainsFunc(places, func(pl engine.Placement) bool { return !errors.Is(pl.Err, objfile.ErrUnread) }) {
@@ -61,11 +64,11 @@ func (j *job) split() (unplaced []planted, errs []error) {
 
 // loaded says whether a location's binary, named in full, is in a process: what
 // is not found there will not be found later.
-func (j *job) loaded(loc symbols.Location) (is bool, err error) {
+func (j *Job) loaded(loc symbols.Location) (is bool, err error) {
 	if strings.ContainsAny(loc.Binary, "*?") {
 		return false, nil
 	}
-	for _, pid := range j.sess.Processes() {
+	for _, pid := range j.Session.Processes() {
 		maps, e := procfs.Maps(pid)
 		if e != nil && !errors.Is(e, fs.ErrNotExist) && !errors.Is(e, syscall.ESRCH) {
 			err = fmt.Errorf("%s: it is not known what is loaded: %w", loc.Binary, e)
@@ -82,9 +85,9 @@ func (j *job) loaded(loc symbols.Location) (is bool, err error) {
 // errNothing is the result where no location was ever found.
 var errNothing = errors.New("nothing was probed")
 
-// tellUnknown says at the end which locations were never found. It is an error
+// TellUnknown says at the end which locations were never found. It is an error
 // if that is all of them, unless they may be in what another tracer had.
-func (j *job) tellUnknown() error {
+func (j *Job) TellUnknown() error {
 	list, _ := j.split()
 	where := ""
 	if j.aside {
@@ -100,13 +103,13 @@ func (j *job) tellUnknown() error {
 }
 
 // tellMethods says how the places of each location are served, if that was asked for.
-func (j *job) tellMethods() {
-	if !j.opt.verbose {
+func (j *Job) tellMethods() {
+	if !j.Options.Verbose {
 		return
 	}
 	for _, p := range j.probes {
 		count := map[string]int{}
-		places := j.sess.Placements(p.id)
+		places := j.Session.Placements(p.id)
 		for _, pl := range places {
 			switch {
 			case pl.Err != nil:
@@ -121,20 +124,20 @@ func (j *job) tellMethods() {
 		for _, method := range slices.Sorted(maps.Keys(count)) {
 			parts = append(parts, fmt.Sprintf("%d by %s", count[method], method))
 		}
-		j.say("%s: %s: %s", p.spec.Location, plural(len(places), "place"), strings.Join(parts, ", "))
+		j.say("%s: %s: %s", p.spec.Location, show.Plural(len(places), "place"), strings.Join(parts, ", "))
 	}
 }
 
 // tellFailed sums up the places that could not be probed, by reason.
-func (j *job) tellFailed() {
+func (j *Job) tellFailed() {
 	count, first := map[string]int{}, map[string]string{}
 	var order []string
 	total := 0
-	for _, p := range j.distinct() {
+	for _, p := range j.Distinct() {
 		if p.Err == nil || errors.Is(p.Err, engine.ErrGone) { // what has ended meanwhile has no hits to miss
 			continue
 		}
-		why := root(p.Err).Error()
+		why := exit.Root(p.Err).Error()
 		if count[why] == 0 {
 			order = append(order, why)
 			first[why] = p.Name
@@ -149,49 +152,16 @@ func (j *job) tellFailed() {
 	for i, why := range order {
 		parts[i] = fmt.Sprintf("%s (%d, first %s)", why, count[why], first[why])
 	}
-	j.say("%s could not be probed: %s", plural(total, "place"), strings.Join(parts, "; "))
+	j.say("%s could not be probed: %s", show.Plural(total, "place"), strings.Join(parts, "; "))
 }
 
 // tellGaps says of which places not all hits could be counted.
-func (j *job) tellGaps() {
+func (j *Job) tellGaps() {
 	var places []engine.Placement
-	for _, p := range j.distinct() {
+	for _, p := range j.Distinct() {
 		places = append(places, p.Placement)
 	}
-	for _, line := range gapsOf(places) {
+	for _, line := range tally.GapsOf(places) {
 		j.say("%s", line)
 	}
-}
-
-// gapsOf says of which places not all hits could be counted, a line for each reason.
-func gapsOf(places []engine.Placement) (lines []string) {
-	type place struct {
-		pid       int
-		name, gap string
-	}
-	count, first, seen := map[string]int{}, map[string]string{}, map[place]bool{}
-	var order []string
-	for _, p := range places {
-		at := place{p.PID, p.Name, p.Gap}
-		if p.Err != nil || p.Gap == "" || seen[at] { // it was planted there more than once
-			continue
-		}
-		seen[at] = true
-		if count[p.Gap] == 0 {
-			order = append(order, p.Gap)
-			first[p.Gap] = p.Name
-		}
-		count[p.Gap]++
-	}
-	for _, why := range order {
-		lines = append(lines, fmt.Sprintf("%s not fully counted: %s (first %s)", plural(count[why], "place"), why, first[why]))
-	}
-	return lines
-}
-
-func plural(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }

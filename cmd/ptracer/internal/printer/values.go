@@ -1,4 +1,4 @@
-package main
+package printer
 
 import (
 	"fmt"
@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// show says which values of a hit are shown, and how.
-type show struct {
+// Values says which values of a hit are shown, and how.
+type Values struct {
 	values []value
 	result bool // at an exit: the value is the result
 }
@@ -29,9 +30,9 @@ var forms = map[string]func(v uint64) any{
 	"str":  nil,
 }
 
-// parseShow splits "LOCATION [ARG...]", ARG = argN[:FORM] | ret[:FORM]. Names
+// ParseShow splits "LOCATION [ARG...]", ARG = argN[:FORM] | ret[:FORM]. Names
 // of C++ functions have blanks in them: ARGs are what looks like it at the end.
-func parseShow(s string, args int) (location string, sh show, err error) {
+func ParseShow(s string, args int) (location string, sh Values, err error) {
 	words := strings.Split(strings.TrimSpace(s), " ")
 	n := len(words)
 	for n > 1 && (words[n-1] == "" || looksLikeArg(words[n-1])) {
@@ -93,33 +94,26 @@ func parseValue(w string, result bool) (v value, err error) {
 	return v, nil
 }
 
-// count is how many arguments the engine has to read for that.
-func (sh *show) count() (n int) {
+// Args are the arguments that the engine has to read for that, and which of them it has to follow.
+func (sh *Values) Args() (args []engine.Arg) {
 	for _, v := range sh.values {
-		n = max(n, v.index+1)
-	}
-	return n
-}
-
-// strings is which of them it has to follow, as a set of bits.
-func (sh *show) strings() (set uint8) {
-	for _, v := range sh.values {
-		if v.form == "str" {
-			set |= 1 << v.index
+		for len(args) <= v.index {
+			args = append(args, engine.Arg{})
 		}
+		args[v.index].Text = args[v.index].Text || v.form == "str"
 	}
-	return set
+	return args
 }
 
 // of gives a hit's values, as JSON has them. An argument that the calling convention
 // has in no register, or of which nothing says where it is, is a notKnown.
-func (sh *show) of(e *event.Event) []any {
+func (sh *Values) of(e *event.Event) []any {
 	list := []any{}
 	for _, v := range sh.values {
 		switch {
 		case v.index >= e.NArgs && sh.result:
 		case v.index >= e.NArgs:
-			list = append(list, notKnown{})
+			list = append(list, NotKnown{})
 		case v.form == "str" && v.index < len(e.Strings) && (e.Args[v.index] != 0 || e.Calls != arch.C):
 			list = append(list, text(e.Strings[v.index]))
 		case v.form == "str":
@@ -131,11 +125,11 @@ func (sh *show) of(e *event.Event) []any {
 	return list
 }
 
-// notKnown is a value that can't be told; in JSON it is null.
-type notKnown struct{}
+// NotKnown is a value that can't be told; in JSON it is null.
+type NotKnown struct{}
 
 // MarshalJSON implements json.Marshaler.
-func (notKnown) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
+func (NotKnown) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
 
 // text is a string read from the program, as against a number in hexadecimal.
 type text string
@@ -149,7 +143,7 @@ func plain(values []any) string {
 			words[i] = strconv.Quote(string(v))
 		case nil:
 			words[i] = "NULL"
-		case notKnown:
+		case NotKnown:
 			words[i] = "?"
 		default:
 			words[i] = fmt.Sprint(v)

@@ -1,4 +1,4 @@
-package main
+package tally
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 )
@@ -52,7 +53,7 @@ a:later     0  none`},
 0 of 0 places hit`},
 	} {
 		named := func(*engine.Placement) bool { return c.named }
-		if got := "\n" + strings.Join((&tally{rows: rowsOf(c.places, false, named)}).table(), "\n"); got != c.want {
+		if got := "\n" + strings.Join((&Tally{Rows: RowsOf(c.places, false, named)}).Table(), "\n"); got != c.want {
 			t.Errorf("%s:%s\nwant:%s", c.name, got, c.want)
 		}
 	}
@@ -62,8 +63,8 @@ a:later     0  none`},
 {"probe":"a:f","pid":2,"hits":10,"method":"trap+emulate","seconds":1.5,"uncounted":3}
 {"probe":"a:f","pid":1,"hits":5,"method":"trap+slot","seconds":1.5,"uncounted":3}
 `
-	result := tally{rows: rowsOf(all, true, func(*engine.Placement) bool { return false }), seconds: 1.5, uncounted: 3}
-	if err := writeJSON(&b, result.objects()); err != nil || b.String() != want {
+	result := Tally{Rows: RowsOf(all, true, func(*engine.Placement) bool { return false }), Seconds: 1.5, Uncounted: 3}
+	if err := show.WriteJSON(&b, result.Objects()); err != nil || b.String() != want {
 		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
 	}
 }
@@ -74,7 +75,7 @@ func TestGapsJSON(t *testing.T) {
 	const want = `{"probe":"a:f","pid":1,"hits":5,"method":"trap+slot","gap":"lost"}
 {"probe":"a:later","pid":1,"hits":0,"method":"none","gap":"not bound"}
 `
-	if err := writeJSON(&b, (&tally{rows: rowsOf(places, true, func(*engine.Placement) bool { return false })}).objects()); err != nil || b.String() != want {
+	if err := show.WriteJSON(&b, (&Tally{Rows: RowsOf(places, true, func(*engine.Placement) bool { return false })}).Objects()); err != nil || b.String() != want {
 		t.Errorf("JSON, %v:\n%swant:\n%s", err, b.String(), want)
 	}
 }
@@ -104,44 +105,11 @@ func TestDistinct(t *testing.T) {
 		"the first failed":     {[]engine.Placement{failed, at(4, "a:f", 1, 1, 16, 5)}, nil, "a:f 5 []"},
 	} {
 		var got []string
-		for _, r := range rowsOf(c.places, false, func(p *engine.Placement) bool { return !slices.Contains(c.globs, p.Probe) }) {
+		for _, r := range RowsOf(c.places, false, func(p *engine.Placement) bool { return !slices.Contains(c.globs, p.Probe) }) {
 			got = append(got, fmt.Sprint(r.Probe, " ", r.Hits, " ", r.Also))
 		}
 		if s := strings.Join(got, ";"); s != c.want {
 			t.Errorf("%s: %s, want %s", name, s, c.want)
 		}
-	}
-}
-
-func TestScreen(t *testing.T) {
-	var b bytes.Buffer
-	s := screen{w: &b}
-	s.replace([]string{"a", "b"})
-	s.replace([]string{"c"})
-	s.clear()
-	const want = "a\r\nb\r\n" + "\x1b[2A\r\x1b[J" + "c\r\n" + "\x1b[1A\r\x1b[J"
-	if b.String() != want {
-		t.Errorf("%q, want %q", b.String(), want)
-	}
-	b.Reset()
-	newScreen(&options{}, &b).show(func() []string {
-		t.Error("it makes a table where there is no terminal")
-		return []string{"a"}
-	})
-	if b.Len() != 0 {
-		t.Errorf("drew %q where there is no terminal", b.String())
-	}
-}
-
-func TestFit(t *testing.T) {
-	got := fit([]string{"abcdefgh", "b", "c"}, 6, 3)
-	if want := []string{"ab~fgh", "b"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got := fit([]string{"1 |████"}, 7, 3); got[0] != "1 |████" { // columns, not bytes
-		t.Errorf("%q is cut", got)
-	}
-	if got := fit([]string{"a"}, 80, 0); len(got) != 0 {
-		t.Errorf("%q in no line", got)
 	}
 }

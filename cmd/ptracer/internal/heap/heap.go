@@ -1,4 +1,5 @@
-package main
+// Package heap bounds the garbage of ptracer's own memory.
+package heap
 
 import (
 	"os"
@@ -8,7 +9,7 @@ import (
 )
 
 // How much garbage is made before it is looked for: smallHeap percent of what is in use, and
-// no more than mostGarbage where that is more. To look takes CPUs from who is traced: at Go's 100 percent
+// no more than mostGarbage where that is more. To look takes CPUs from the traced program: at Go's 100 percent
 // it is a quarter of the time where many short processes with many probes come one after the other. Where 77,000 places
 // are in use, 200 percent of garbage would be a quarter of a gigabyte.
 const (
@@ -17,8 +18,8 @@ const (
 	mostGarbage = 40 << 20
 )
 
-// keepGarbage sets the bound, and sets it anew behind each collection, by what is in use then.
-func keepGarbage() {
+// KeepGarbage sets the bound, and sets it anew behind each collection, by what is in use then.
+func KeepGarbage() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package job
 
 import (
 	"bytes"
@@ -35,18 +35,18 @@ func entryPoint(pid int) (arch.Addr, error) {
 // toEntry runs the command to its entry point, where all libraries that it was
 // linked with are there, so that what is asked for can be told from what does
 // not exist. It returns false if the command runs on, or has ended already.
-func (j *job) toEntry() (stands bool) {
-	resume := func() { _ = j.sess.Resume(j.child) } // gone: then its end is told
+func (j *Job) toEntry() (stands bool) {
+	resume := func() { _ = j.Session.Resume(j.child) } // gone: then its end is told
 	entry, err := entryPoint(j.child)
 	if err != nil {
 		resume()
 		return false
 	}
 	spec := engine.ProbeSpec{Location: fmt.Sprintf("*%#x", uint64(entry)), PID: j.child, Action: engine.ActionStop}
-	if j.opt.method.Rung == breakpoint.Hardware {
+	if j.Options.Method.Rung == breakpoint.Hardware {
 		spec.Rung = breakpoint.Hardware // not a byte of the program is to change
 	}
-	id, err := j.sess.Register(spec)
+	id, err := j.Session.Register(spec)
 	if err != nil {
 		resume()
 		return false
@@ -54,7 +54,7 @@ func (j *job) toEntry() (stands bool) {
 	resume()
 	select {
 	case <-j.entered:
-		_ = j.sess.Unregister(id)
+		_ = j.Session.Unregister(id)
 		return true
 	case <-j.drained:
 		return false

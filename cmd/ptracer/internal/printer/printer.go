@@ -1,4 +1,6 @@
-package main
+// Package printer writes what a session tells of (calls, lives of processes) as lines, of text
+// or JSON; the values of a call are those that the LOCATION asks for.
+package printer
 
 import (
 	"encoding/json"
@@ -11,27 +13,29 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// printer writes events as lines. It is used by one goroutine.
-type printer struct {
+// Printer writes events as lines. It is used by one goroutine.
+type Printer struct {
 	w       io.Writer
-	shows   []show // by probe, in the order of registration
+	Shows   []Values // by probe, in the order of registration
 	json    bool
 	verbose bool
 	comm    map[int]string // names of processes, as they were when first seen
 }
 
-func newPrinter(opt *options, w io.Writer) *printer {
-	return &printer{w: w, json: opt.json, verbose: opt.verbose, comm: map[int]string{}}
+// New is a printer; verbose is to tell of lives of processes, too.
+func New(w io.Writer, asJSON, verbose bool) *Printer {
+	return &Printer{w: w, json: asJSON, verbose: verbose, comm: map[int]string{}}
 }
 
-// line is an event in JSON.
-type line struct {
+// Line is an event in JSON.
+type Line struct {
 	Time   string  `json:"time"`
 	Event  string  `json:"event"`
 	PID    int     `json:"pid,omitempty"`
@@ -47,16 +51,16 @@ type line struct {
 	Missed *uint64 `json:"missed,omitempty"`
 }
 
-// print writes one event, if it is one that is asked for. Errors of the writer
+// Print writes one event, if it is one that is asked for. Errors of the writer
 // are its own business.
-func (p *printer) print(e *event.Event) {
+func (p *Printer) Print(e *event.Event) {
 	name := p.name(e)
 	what, ok := p.describe(e)
 	if !ok {
 		return
 	}
 	at := engine.Wall(e.Time)
-	if e.Kind == event.Missed { // it is told when there is room again, and by nobody's clock
+	if e.Kind == event.Missed { // it is told when there is room again, and by the clock of no task
 		at = time.Now()
 	}
 	if p.json {
@@ -76,7 +80,7 @@ func (p *printer) print(e *event.Event) {
 }
 
 // describe is what happened, in words; not ok is what is not to be told.
-func (p *printer) describe(e *event.Event) (what string, ok bool) {
+func (p *Printer) describe(e *event.Event) (what string, ok bool) {
 	switch e.Kind {
 	case event.Hit:
 		sh, at := p.show(e), printable.Name(e.Location)
@@ -93,7 +97,7 @@ func (p *printer) describe(e *event.Event) (what string, ok bool) {
 		}
 		return at, true
 	case event.Missed:
-		return fmt.Sprintf("... %s not shown: output was slower", plural(int(e.Count), "event")), true
+		return fmt.Sprintf("... %s not shown: output was slower", show.Plural(int(e.Count), "event")), true
 	case event.Fork:
 		return fmt.Sprintf("-- new process %d", e.Child), p.verbose
 	case event.Clone:
@@ -109,8 +113,8 @@ func (p *printer) describe(e *event.Event) (what string, ok bool) {
 	return "", false
 }
 
-func (p *printer) object(e *event.Event) line {
-	l := line{Event: e.Kind.String(), PID: e.PID, TID: e.TID}
+func (p *Printer) object(e *event.Event) Line {
+	l := Line{Event: e.Kind.String(), PID: e.PID, TID: e.TID}
 	switch e.Kind {
 	case event.Hit:
 		l.Probe = e.Location
@@ -140,17 +144,17 @@ func (p *printer) object(e *event.Event) line {
 }
 
 // show is how a probe's hits are shown. Probes are numbered as they were
-// registered, from 1, and ours come first.
-func (p *printer) show(e *event.Event) *show {
-	if i := int(e.Probe) - 1; i >= 0 && i < len(p.shows) {
-		return &p.shows[i]
+// registered, from 1, and those of the verb come first.
+func (p *Printer) show(e *event.Event) *Values {
+	if i := int(e.Probe) - 1; i >= 0 && i < len(p.Shows) {
+		return &p.Shows[i]
 	}
-	return &show{}
+	return &Values{}
 }
 
 // name is the name of an event's process. A process that has ended before it
 // was asked keeps the name of its parent or of its program.
-func (p *printer) name(e *event.Event) string {
+func (p *Printer) name(e *event.Event) string {
 	switch {
 	case e.Kind == event.Fork && e.Child != 0:
 		p.comm[e.Child] = p.lookup(e.PID)
@@ -167,7 +171,7 @@ func (p *printer) name(e *event.Event) string {
 	return name
 }
 
-func (p *printer) lookup(pid int) string {
+func (p *Printer) lookup(pid int) string {
 	name, ok := p.comm[pid]
 	if !ok {
 		b, err := os.ReadFile(procfs.Path(pid, "comm"))

@@ -1,8 +1,7 @@
-package main
+package job
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -19,14 +18,14 @@ type window struct {
 
 // begin has all probes of running processes count from one moment on. Those of a command
 // do from its start, for they are planted before its code runs.
-func (j *job) begin() error {
-	if j.child != 0 || j.opt.resident || j.opt.listing {
+func (j *Job) begin() error {
+	if j.child != 0 || j.Options.Resident || j.Options.Listing {
 		return nil
 	}
 	if j.before != nil {
 		j.before()
 	}
-	at, err := j.sess.Begin(j.ids()...)
+	at, err := j.Session.Begin(j.ids()...)
 	if err == nil {
 		j.window.begin = at
 	}
@@ -35,12 +34,12 @@ func (j *job) begin() error {
 
 // finish has all probes count up to one moment, if any process is left; otherwise that
 // is the last process's end.
-func (j *job) finish(why reason) {
+func (j *Job) finish(why Reason) {
 	if why == allEnded {
 		j.window.end = j.window.exit
 		return
 	}
-	at, err := j.sess.Finish(j.ids()...)
+	at, err := j.Session.Finish(j.ids()...)
 	if j.window.end = at; at == 0 {
 		j.window.end = engine.Now()
 	}
@@ -50,7 +49,7 @@ func (j *job) finish(why reason) {
 	}
 }
 
-func (j *job) ids() (ids []event.ProbeID) {
+func (j *Job) ids() (ids []event.ProbeID) {
 	for _, p := range j.probes {
 		ids = append(ids, p.id)
 	}
@@ -58,7 +57,7 @@ func (j *job) ids() (ids []event.ProbeID) {
 }
 
 // counted is how long the probes have counted, 0 while that is not known.
-func (j *job) counted() time.Duration {
+func (j *Job) counted() time.Duration {
 	w := j.window
 	if w.begin == 0 || w.end <= w.begin {
 		return 0
@@ -67,39 +66,20 @@ func (j *job) counted() time.Duration {
 }
 
 // seconds is counted for JSON and tables.
-func (j *job) seconds() float64 { return j.counted().Seconds() }
+func (j *Job) seconds() float64 { return j.counted().Seconds() }
 
 // uncounted is how many hits of all places together are in no count, once it is over.
-func (j *job) uncounted() uint64 {
+func (j *Job) uncounted() uint64 {
 	if j.seconds() == 0 {
 		return 0
 	}
-	return j.sess.Stats().Uncounted
+	return j.Session.Stats().Uncounted
 }
 
-// in says over which time something was counted, where that is known.
-func in(what string, seconds float64) string {
-	if seconds <= 0 {
-		return what
-	}
-	return fmt.Sprintf("%s in %v", what, readable(time.Duration(seconds*float64(time.Second))))
-}
-
-// readable cuts a duration to the digits that mean something.
-func readable(d time.Duration) time.Duration {
-	switch {
-	case d > 10*time.Second:
-		return d.Round(10 * time.Millisecond)
-	case d > 10*time.Millisecond:
-		return d.Round(time.Millisecond)
-	}
-	return d.Round(time.Microsecond)
-}
-
-// outside reports whether a record is from before the window: a handler's probes are
+// Outside reports whether a record is from before the window: a handler's probes are
 // planted one after the other, and the first are hit before the last is there.
-func (j *job) outside(h engine.Handler, at time.Duration) bool {
-	if j.child != 0 || j.opt.resident {
+func (j *Job) Outside(h engine.Handler, at time.Duration) bool {
+	if j.child != 0 || j.Options.Resident {
 		return false
 	}
 	since := h.Since()
@@ -109,8 +89,8 @@ func (j *job) outside(h engine.Handler, at time.Duration) bool {
 // limitCheck is how often the limits of handlers are looked at.
 const limitCheck = 50 * time.Millisecond
 
-// limited has a job end when the limits of all its handlers are reached.
-func (j *job) limited(g builtin.Guards, handlers func() []engine.Handler) {
+// Limited has a job end when the limits of all its handlers are reached.
+func (j *Job) Limited(g builtin.Guards, handlers func() []engine.Handler) {
 	if g.Hits == 0 && g.Life == 0 {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package printer
 
 import (
 	"bytes"
@@ -9,6 +9,9 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 )
+
+// noSuchPID is above every pid that Linux gives (PID_MAX_LIMIT).
+const noSuchPID = 1 << 23
 
 func TestParseShow(t *testing.T) {
 	for _, c := range []struct {
@@ -27,12 +30,13 @@ func TestParseShow(t *testing.T) {
 		{"argument", "argument", 3, 0, "[{0 } {1 } {2 }]"},
 		{"arg0", "arg0", 3, 0, "[{0 } {1 } {2 }]"}, // a function may be called so
 	} {
-		location, sh, err := parseShow(c.in, 3)
+		location, sh, err := ParseShow(c.in, 3)
 		if err != nil {
 			t.Errorf("%q: %v", c.in, err)
 			continue
 		}
-		got := fmt.Sprintln(location, sh.count(), sh.strings(), sh.values)
+		count, texts := asked(&sh)
+		got := fmt.Sprintln(location, count, texts, sh.values)
 		if want := fmt.Sprintln(c.location, c.count, c.strings, c.values); got != want {
 			t.Errorf("%q: %s, want %s", c.in, got, want)
 		}
@@ -45,10 +49,21 @@ func TestParseShow(t *testing.T) {
 		"f%return arg0":    "gone at an exit",
 		"f arg99999999999": "arg0 to arg7",
 	} {
-		if _, _, err := parseShow(in, 3); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := ParseShow(in, 3); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", in, err, want)
 		}
 	}
+}
+
+// asked is how many arguments are asked for, and a bit for each text.
+func asked(sh *Values) (n, texts int) {
+	args := sh.Args()
+	for i, arg := range args {
+		if arg.Text {
+			texts |= 1 << i
+		}
+	}
+	return len(args), texts
 }
 
 // FuzzParseShow: whatever is asked for, the engine is not asked for more than
@@ -58,17 +73,18 @@ func FuzzParseShow(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		location, sh, err := parseShow(s, 3)
+		location, sh, err := ParseShow(s, 3)
 		if err != nil {
 			return
 		}
 		if !strings.HasPrefix(strings.TrimSpace(s), location) {
 			t.Errorf("location %q is not what %q begins with", location, s)
 		}
-		if n := sh.count(); n < 1 || n > event.MaxArgs || sh.strings()>>n != 0 {
-			t.Errorf("%q asks for %d arguments, strings %b", s, n, sh.strings())
+		n := len(sh.Args())
+		if n < 1 || n > event.MaxArgs {
+			t.Errorf("%q asks for %d arguments", s, n)
 		}
-		e := event.Event{NArgs: sh.count()}
+		e := event.Event{NArgs: n}
 		if got := sh.of(&e); len(got) != len(sh.values) {
 			t.Errorf("%q: %d values shown, want %d", s, len(got), len(sh.values))
 		}
@@ -77,7 +93,7 @@ func FuzzParseShow(f *testing.F) {
 
 func TestPrinter(t *testing.T) {
 	args := [event.MaxArgs]uint64{0xffffffff, 0xfffffffffffffffe, 0x5000, 0}
-	shows := []show{
+	shows := []Values{
 		{values: []value{{0, ""}, {0, "int"}, {1, "long"}, {2, "str"}, {3, "str"}}},
 		{values: []value{{0, ""}}, result: true},
 		{values: []value{{0, "int"}, {5, ""}}},
@@ -109,9 +125,9 @@ func TestPrinter(t *testing.T) {
 	} {
 		for _, asJSON := range []bool{false, true} {
 			var b bytes.Buffer
-			p := newPrinter(&options{verbose: true, json: asJSON}, &b)
-			p.shows = shows
-			p.print(&c.e)
+			p := New(&b, asJSON, true)
+			p.Shows = shows
+			p.Print(&c.e)
 			want := map[bool]string{false: c.line, true: c.json}[asJSON]
 			if got := strings.TrimSuffix(b.String(), "\n"); !strings.HasSuffix(got, want) || (got == "") != (want == "") {
 				t.Errorf("%v: %s\nwant %s", c.e.Kind, got, want)
@@ -122,9 +138,9 @@ func TestPrinter(t *testing.T) {
 
 func TestPrinterQuiet(t *testing.T) {
 	var b bytes.Buffer
-	p := newPrinter(&options{}, &b)
+	p := New(&b, false, false)
 	for _, k := range []event.Kind{event.Fork, event.Clone, event.Exec, event.Exit, event.Library, event.Unload, event.Signal} {
-		p.print(&event.Event{Kind: k, PID: 1, TID: 1})
+		p.Print(&event.Event{Kind: k, PID: 1, TID: 1})
 	}
 	if b.Len() != 0 {
 		t.Errorf("told without -v: %s", b.String())
@@ -134,14 +150,14 @@ func TestPrinterQuiet(t *testing.T) {
 // TestPrinterNames: a process that was too short to be asked has the name of
 // the one that made it, until it executes something.
 func TestPrinterNames(t *testing.T) {
-	p := newPrinter(&options{}, &bytes.Buffer{})
+	p := New(&bytes.Buffer{}, false, false)
 	p.comm[noSuchPID] = "parent"
 	const child = noSuchPID + 1
-	p.print(&event.Event{Kind: event.Fork, PID: noSuchPID, Child: child})
+	p.Print(&event.Event{Kind: event.Fork, PID: noSuchPID, Child: child})
 	if got := p.name(&event.Event{Kind: event.Hit, PID: child}); got != "parent" {
 		t.Errorf("child is %q", got)
 	}
-	p.print(&event.Event{Kind: event.Exec, PID: child, Path: "/bin/ls"})
+	p.Print(&event.Event{Kind: event.Exec, PID: child, Path: "/bin/ls"})
 	if got := p.name(&event.Event{Kind: event.Exit, PID: child}); got != "ls" {
 		t.Errorf("child is %q after exec", got)
 	}
@@ -152,9 +168,9 @@ func TestPrinterNames(t *testing.T) {
 
 func TestStamp(t *testing.T) {
 	var b bytes.Buffer
-	p := newPrinter(&options{}, &b)
+	p := New(&b, false, false)
 	e := event.Event{Kind: event.Hit, Time: 1e9, PID: noSuchPID, TID: noSuchPID, Location: "x:f"}
-	p.print(&e)
+	p.Print(&e)
 	if want := engine.Wall(1e9).Format("15:04:05.000000") + " 8388608/8388608 ? x:f()\n"; b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}

@@ -1,4 +1,4 @@
-package main
+package sharing
 
 import (
 	"errors"
@@ -9,28 +9,34 @@ import (
 	"time"
 )
 
+// Serving is what a server says to the verb that has started it, when it answers.
+const Serving = "serving"
+
 // A server that a verb starts for itself: it has nothing of the verb's but its
 // environment and, which can't be helped, its cgroup.
 
 // idle is how long a server that was started for a verb waits for another tracer.
 const idle = 5 * time.Second
 
-// noServer is of a server that can't be started.
-type noServer struct{ err error }
+// Unreachable is of a server that can't be started.
+type Unreachable struct{ err error }
 
-func (e *noServer) Error() string { return e.err.Error() }
-func (e *noServer) Unwrap() error { return e.err }
+// Error implements error.
+func (e *Unreachable) Error() string { return e.err.Error() }
 
-// startServer runs 'ptracer serve' in the background and waits until it answers,
+// Unwrap is why the server could not be started.
+func (e *Unreachable) Unwrap() error { return e.err }
+
+// StartServer runs 'ptracer serve' in the background and waits until it answers,
 // or has failed.
-func startServer(socket string) error {
+func StartServer(socket string) error {
 	self, err := os.Executable()
 	if err != nil {
-		return &noServer{err}
+		return &Unreachable{err}
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return &noServer{err}
+		return &Unreachable{err}
 	}
 	defer r.Close()
 	keepFiles()
@@ -40,24 +46,24 @@ func startServer(socket string) error {
 	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		w.Close()
-		return &noServer{err}
+		return &Unreachable{err}
 	}
 	w.Close()
 	go func() { _ = cmd.Wait() }()
 	why := make([]byte, 1000)
 	n, _ := r.Read(why)
 	switch text := string(why[:n]); text {
-	case serving:
+	case Serving:
 		return nil
 	case "":
-		return &noServer{errors.New("it ended without a word")}
+		return &Unreachable{errors.New("it ended without a word")}
 	default:
-		return &noServer{errors.New(text)}
+		return &Unreachable{errors.New(text)}
 	}
 }
 
-// keepFiles keeps from a server what we have open from those who have started us: a
-// pipe whose end somebody waits for, a lock.
+// keepFiles keeps from a server what ptracer has open from its parents: a pipe whose end
+// one of them waits for, a lock.
 func keepFiles() {
 	const standard = 2 // input, output and errors, of which it has its own
 	names, _ := os.ReadDir("/proc/self/fd")
@@ -72,9 +78,9 @@ func keepFiles() {
 // it.
 func logOf(socket string) string { return socket + ".log" }
 
-// toLog has what we write to standard error go to the log. It is empty unless
+// ToLog has what the server writes to standard error go to the log. It is empty unless
 // something has gone wrong, and is gone then.
-func toLog(socket string) (done func(), err error) {
+func ToLog(socket string) (done func(), err error) {
 	path := logOf(socket)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -92,8 +98,8 @@ func toLog(socket string) (done func(), err error) {
 	}, nil
 }
 
-// lastWords is what a server that is gone has said of it, "" if nothing.
-func lastWords(socket string) string {
+// LastWords is what a server that is gone has said of it, "" if nothing.
+func LastWords(socket string) string {
 	if fi, err := os.Stat(logOf(socket)); err == nil && fi.Size() > 0 {
 		return "; it has left its last words in " + logOf(socket)
 	}
