@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -18,7 +19,7 @@ import (
 type Cache struct {
 	mu     sync.Mutex
 	files  map[any]*File
-	budget budget
+	budget elffile.Budget
 }
 
 // version is what a file on disk is known by.
@@ -77,7 +78,7 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 	}
 	st, err := objfile.Stat(r)
 	if err == nil {
-		err = mustBeELF(r)
+		err = elffile.MustBeELF(r)
 	}
 	if err != nil {
 		r.Close()
@@ -88,7 +89,7 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 		taken = true
 		f, err := openFile(r, m.Path)
 		if err == nil {
-			f.root, f.obj.budget = rootOf(p), &c.budget
+			f.root, f.obj.Budget = rootOf(p), &c.budget
 		}
 		return f, err
 	})

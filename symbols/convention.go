@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // Which calling convention functions have.
@@ -48,10 +49,10 @@ func (f *File) Convention(fn Function) arch.Convention {
 }
 
 // readGoCalls reads a file's table, and keeps what little is asked of it.
-func readGoCalls(o *object) *goCalls {
+func readGoCalls(o *elffile.Object) *goCalls {
 	t, ok := newGoTable(o)
 	if !ok {
-		_, there := o.section(goTables...)
+		_, there := o.Section(goTables...)
 		return &goCalls{unreadable: there}
 	}
 	c := &goCalls{convention: t.convention()}
@@ -77,13 +78,13 @@ func (t *goTable) convention() arch.Convention {
 	switch {
 	case t.magic == magicGo118 || t.magic == magicGo120:
 		return arch.GoRegisters
-	case t.magic != magicGo116 || t.o.machine != elf.EM_X86_64:
+	case t.magic != magicGo116 || t.o.Machine != elf.EM_X86_64:
 		return arch.GoStack
 	}
-	if len(t.o.sections) > maxGoSections {
+	if len(t.o.Sections) > maxGoSections {
 		return arch.NotKnown
 	}
-	info, err := buildinfo.Read(&reader{t.o.r, maxInfo})
+	info, err := buildinfo.Read(&reader{t.o.Reader, maxInfo})
 	if err != nil {
 		return arch.NotKnown
 	}
@@ -106,7 +107,7 @@ type reader struct {
 // ReadAt implements io.ReaderAt.
 func (r *reader) ReadAt(b []byte, off int64) (int, error) {
 	if r.left -= len(b); r.left < 0 {
-		return 0, ErrBudget
+		return 0, elffile.ErrBudget
 	}
 	return r.r.ReadAt(b, off)
 }

@@ -1,7 +1,6 @@
 package symbols
 
 import (
-	"bytes"
 	"debug/elf"
 	"math"
 	"os"
@@ -97,9 +96,7 @@ func TestConventionVersions(t *testing.T) {
 			if machine == elf.EM_X86_64 && magic == magicGo116 {
 				want = arch.NotKnown // nothing says which Go it is
 			}
-			o := &object{r: bytes.NewReader(nil), machine: machine, segments: []segment{{typ: elf.PT_LOAD, flags: elf.PF_X, vaddr: text, filesz: 4096, mem: 4096}}}
-			o.index()
-			g, ok := parseGoTable(o, 0x500000, goTableOf(magic, text))
+			g, ok := parseGoTable(coded(t, machine, text), 0x500000, goTableOf(magic, text))
 			if !ok {
 				t.Fatalf("%#x: not understood", magic)
 			}

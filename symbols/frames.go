@@ -4,6 +4,8 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"sort"
+
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // frames is the unwinder's index of functions, .eh_frame_hdr with .eh_frame:
@@ -11,7 +13,7 @@ import (
 // where functions lie that have no name, and which of them are no functions
 // but parts that a compiler moved away.
 type frames struct {
-	o       *object
+	o       *elffile.Object
 	addr    uint64 // of .eh_frame_hdr: its entries are relative to that
 	entries []byte // pairs of int32: start of function, its FDE
 }
@@ -36,17 +38,17 @@ const (
 )
 
 // readFrames finds the index. A file without a usable one has no frames.
-func readFrames(o *object) *frames {
-	for _, s := range o.segments {
-		if s.typ != elf.PT_GNU_EH_FRAME {
+func readFrames(o *elffile.Object) *frames {
+	for _, s := range o.Segments {
+		if s.Type != elf.PT_GNU_EH_FRAME {
 			continue
 		}
-		b, err := o.data(section{off: s.off, size: s.filesz})
-		if err != nil || o.budget.keep(s.filesz) != nil || len(b) < 12 || b[0] != 1 || b[1]&0xf != encSdata4 || b[2] != encUdata4 || b[3] != encDataRel4 {
+		b, err := o.Data(elffile.Section{Off: s.Off, Size: s.Filesz})
+		if err != nil || o.Budget.Keep(s.Filesz) != nil || len(b) < 12 || b[0] != 1 || b[1]&0xf != encSdata4 || b[2] != encUdata4 || b[3] != encDataRel4 {
 			continue
 		}
 		n := uint64(binary.LittleEndian.Uint32(b[8:]))
-		return &frames{o, s.vaddr, b[12:min(uint64(len(b)), 12+8*n)]}
+		return &frames{o, s.Vaddr, b[12:min(uint64(len(b)), 12+8*n)]}
 	}
 	return &frames{o: o}
 }
@@ -96,7 +98,7 @@ const maxFDE = 1 << 16
 // record reads the body of the CIE or FDE at a, behind its length.
 func (fs *frames) record(a uint64) ([]byte, bool) {
 	var head [4]byte
-	if !fs.o.load(a, head[:], 0) {
+	if !fs.o.Load(a, head[:], 0) {
 		return nil, false
 	}
 	n := binary.LittleEndian.Uint32(head[:])
@@ -104,7 +106,7 @@ func (fs *frames) record(a uint64) ([]byte, bool) {
 		return nil, false
 	}
 	b := make([]byte, n)
-	return b, fs.o.load(a+4, b, 0)
+	return b, fs.o.Load(a+4, b, 0)
 }
 
 // read reads an FDE: distance to its CIE, start, size, augmentation,
@@ -143,7 +145,7 @@ func (fs *frames) read(start, at uint64) (fr frame, ok bool) {
 // body with augmentation "z", behind its augmentation's data.
 func instructions(record, cie []byte) []byte {
 	if &record[0] == &cie[0] {
-		text := cstring(cie, 5)
+		text := elffile.CString(cie, 5)
 		if text == "" || text[0] != 'z' {
 			return nil
 		}
@@ -184,7 +186,7 @@ func pointerEncoding(cie []byte) (enc byte, augmented bool) {
 	if len(cie) < 6 {
 		return encIndirect, false
 	}
-	text := cstring(cie, 5)
+	text := elffile.CString(cie, 5)
 	if text == "" || text[0] != 'z' {
 		return 0, false
 	}

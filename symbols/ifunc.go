@@ -3,6 +3,8 @@ package symbols
 import (
 	"slices"
 	"strings"
+
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // implemented replaces IFUNC resolvers by the implementations that have names:
@@ -46,10 +48,10 @@ func (f *File) implementations(resolver Function) ([]named, error) {
 	for _, name := range resolver.Names() {
 		prefix := "__" + strings.TrimLeft(name, "_") + "_"
 		accept := func(s string) bool { return isImplementation(s, prefix) }
-		if err := f.each(func(s source) error {
-			return s.named(prefix, false, accept, func(sym symbol) {
-				if !sym.ifunc {
-					addrs[sym.addr], shown[sym.addr] = true, sym.name
+		if err := f.each(func(s elffile.Source) error {
+			return s.Named(prefix, false, accept, func(sym elffile.Symbol) {
+				if !sym.Ifunc {
+					addrs[sym.Addr], shown[sym.Addr] = true, sym.Name
 				}
 			})
 		}); err != nil {
@@ -97,10 +99,10 @@ func (f *File) clones(resolver named) ([]named, error) {
 			continue
 		}
 		accept := func(s string) bool { return isClone(s, base+".") }
-		if err := f.each(func(s source) error {
-			return s.named(base+".", false, accept, func(sym symbol) {
-				if !sym.ifunc && sym.addr != uint64(resolver.Addr) {
-					addrs[sym.addr] = true
+		if err := f.each(func(s elffile.Source) error {
+			return s.Named(base+".", false, accept, func(sym elffile.Symbol) {
+				if !sym.Ifunc && sym.Addr != uint64(resolver.Addr) {
+					addrs[sym.Addr] = true
 				}
 			})
 		}); err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // landings are the places in a file's code that something leads to.
@@ -112,7 +113,7 @@ func (l *landings) survey(f *File, isa arch.ISA, fns []Function) error {
 	}
 	slices.Sort(starts)
 	left := uint64(maxText)
-	for _, s := range f.obj.code {
+	for _, s := range f.obj.Code {
 		if err := l.sweep(f.obj, isa, s, starts, &left); err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func (l *landings) survey(f *File, isa arch.ISA, fns []Function) error {
 	slices.Sort(l.targets)
 	l.targets = slices.Compact(l.targets)
 	slices.Sort(l.conds)
-	return f.obj.budget.keep(addrSize * uint64(cap(l.targets)+cap(l.tabled)+cap(l.conds)+cap(l.data)))
+	return f.obj.Budget.Keep(addrSize * uint64(cap(l.targets)+cap(l.tabled)+cap(l.conds)+cap(l.data)))
 }
 
 // maxText is how much code of a file is disassembled.
@@ -142,13 +143,13 @@ const addrSize = 8
 
 // sweep disassembles a segment. Where a function starts the decoder starts anew, so that
 // data between functions mislead it no further.
-func (l *landings) sweep(o *object, isa arch.ISA, s segment, starts []arch.Addr, left *uint64) error {
+func (l *landings) sweep(o *elffile.Object, isa arch.ISA, s elffile.Segment, starts []arch.Addr, left *uint64) error {
 	d := decoder{isa: isa, starts: starts}
-	d.next, _ = slices.BinarySearch(starts, arch.Addr(s.vaddr))
-	return o.windows(s.off, s.filesz, uint64(isa.MaxInst()-1), left, func(off uint64, b []byte, n int) error {
-		d.decode(arch.Addr(s.vaddr+off-s.off), b, n, l.add)
-		if len(l.targets)+len(l.conds)+len(l.data) > maxKept/addrSize {
-			return ErrBudget
+	d.next, _ = slices.BinarySearch(starts, arch.Addr(s.Vaddr))
+	return o.Windows(s.Off, s.Filesz, uint64(isa.MaxInst()-1), left, func(off uint64, b []byte, n int) error {
+		d.decode(arch.Addr(s.Vaddr+off-s.Off), b, n, l.add)
+		if len(l.targets)+len(l.conds)+len(l.data) > elffile.MaxKept/addrSize {
+			return elffile.ErrBudget
 		}
 		return nil
 	})

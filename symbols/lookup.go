@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -25,7 +26,7 @@ const manyNear = 64
 // found is no error.
 func (f *File) Lookup(name string) ([]Function, error) {
 	base, at, pinned := cutAddress(name)
-	found, err := f.lookup(unversioned(base), at, pinned)
+	found, err := f.lookup(elffile.Unversioned(base), at, pinned)
 	if err != nil && len(found) == 0 {
 		return nil, err
 	}
@@ -50,16 +51,16 @@ func (f *File) lookup(name string, at arch.Addr, pinned bool) ([]Function, error
 		return nil, nil
 	}
 	addrs := map[uint64]bool{}
-	note := func(s symbol) {
-		if !pinned || uint64(at) == s.addr {
-			addrs[s.addr] = true
+	note := func(s elffile.Symbol) {
+		if !pinned || uint64(at) == s.Addr {
+			addrs[s.Addr] = true
 		}
 	}
 	if f.whole.Load() || f.lookups.Add(1) > manyLookups {
 		return f.lookupWhole(name, func(fn Function) bool { return !pinned || fn.Addr == at })
 	}
-	if err := f.each(func(s source) error {
-		return s.named(name, true, func(n string) bool { return n == name }, note)
+	if err := f.each(func(s elffile.Source) error {
+		return s.Named(name, true, func(n string) bool { return n == name }, note)
 	}); err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (f *File) lookup(name string, at arch.Addr, pinned bool) ([]Function, error
 }
 
 // each asks every source; what one can't say another may.
-func (f *File) each(ask func(source) error) error {
+func (f *File) each(ask func(elffile.Source) error) error {
 	var errs []error
 	list := f.sources()
 	for _, s := range list {
@@ -84,7 +85,7 @@ func (f *File) each(ask func(source) error) error {
 		return errors.Join(errs...)
 	}
 	for _, err := range errs {
-		if !errors.Is(err, errCrowded) {
+		if !errors.Is(err, elffile.ErrCrowded) {
 			f.unread.note(&objfile.UnreadError{Path: f.name, Err: err})
 		}
 	}
@@ -92,13 +93,13 @@ func (f *File) each(ask func(source) error) error {
 }
 
 // lookupReadable finds mangled names by what they read like.
-func (f *File) lookupReadable(name string, note func(symbol)) error {
+func (f *File) lookupReadable(name string, note func(elffile.Symbol)) error {
 	part := mangledPart(name)
 	if part == "" {
 		return nil
 	}
 	accept := func(n string) bool { return reads(n, name) }
-	return f.each(func(s source) error { return s.named(part, false, accept, note) })
+	return f.each(func(s elffile.Source) error { return s.Named(part, false, accept, note) })
 }
 
 // reads reports whether a mangled name reads like the given one.
@@ -158,11 +159,11 @@ func (f *File) functionsAt(addrs map[uint64]bool) ([]Function, error) {
 		at = append(at, a)
 	}
 	slices.Sort(at)
-	var around []symbol
+	var around []elffile.Symbol
 	crowded := false
-	err := f.each(func(s source) error {
-		err := s.near(at, func(sym symbol) { around = append(around, sym) })
-		crowded = crowded || errors.Is(err, errCrowded)
+	err := f.each(func(s elffile.Source) error {
+		err := s.Near(at, func(sym elffile.Symbol) { around = append(around, sym) })
+		crowded = crowded || errors.Is(err, elffile.ErrCrowded)
 		return err
 	})
 	if crowded {

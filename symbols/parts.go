@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // Parts are the ranges of code that fn is made of: its own, and the ones that
@@ -47,8 +48,8 @@ func (f *File) coldParts(fn Function) (cold []Function, err error) {
 	for _, name := range fn.Names() {
 		part := name + ".cold"
 		accept := func(s string) bool { base, ok := coldOf(s); return ok && base == name }
-		err := f.each(func(s source) error {
-			return s.named(part, false, accept, func(sym symbol) { addrs[sym.addr] = true })
+		err := f.each(func(s elffile.Source) error {
+			return s.Named(part, false, accept, func(sym elffile.Symbol) { addrs[sym.Addr] = true })
 		})
 		if err != nil {
 			return nil, err
@@ -115,8 +116,8 @@ func (f *File) unnamedParts(isa arch.ISA, own Range, list code) ([]Range, error)
 		}
 		// The unwinder knows the stubs for other files' functions as one piece
 		// of code; a jump there is a jump out.
-		sec, ok := f.obj.sectionOf(uint64(i.Target))
-		if !ok || isPLT(sec.name) {
+		sec, ok := f.obj.SectionOf(uint64(i.Target))
+		if !ok || elffile.IsPLT(sec.Name) {
 			continue
 		}
 		fr, ok := f.frames().find(uint64(i.Target))

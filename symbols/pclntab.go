@@ -5,7 +5,12 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
+
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
+
+// goBuildID is the type of the note that Go's linker makes (ELF_NOTE_GOBUILDID_TAG).
+const goBuildID = 4
 
 // goTables are the sections that Go's table of functions may be in.
 var goTables = []string{".gopclntab", ".data.rel.ro.gopclntab"}
@@ -21,7 +26,7 @@ const (
 // goTable reads the functions of a Go program from the table that its runtime
 // needs: it is there even where symbols were stripped.
 type goTable struct {
-	o     *object
+	o     *elffile.Object
 	addr  uint64 // where the table is loaded
 	b     []byte
 	magic uint32
@@ -35,20 +40,20 @@ type goTable struct {
 
 // newGoTable finds the table by its section or, where there are no section
 // headers, by its magic number.
-func newGoTable(o *object) (*goTable, bool) {
+func newGoTable(o *elffile.Object) (*goTable, bool) {
 	t, ok := findGoTable(o)
-	return t, ok && o.budget.keep(uint64(len(t.b))) == nil
+	return t, ok && o.Budget.Keep(uint64(len(t.b))) == nil
 }
 
-func findGoTable(o *object) (*goTable, bool) {
-	if s, ok := o.section(goTables...); ok {
-		b, err := o.data(s)
+func findGoTable(o *elffile.Object) (*goTable, bool) {
+	if s, ok := o.Section(goTables...); ok {
+		b, err := o.Data(s)
 		if err != nil {
 			return nil, false
 		}
-		return parseGoTable(o, s.addr, b)
+		return parseGoTable(o, s.Addr, b)
 	}
-	if _, isGo := o.note("Go", goBuildID); !isGo && len(o.sections) > 0 {
+	if _, isGo := o.Note("Go", goBuildID); !isGo && len(o.Sections) > 0 {
 		return nil, false
 	}
 	return searchGoTable(o)
@@ -58,10 +63,10 @@ func findGoTable(o *object) (*goTable, bool) {
 const maxLikely = 64
 
 // searchGoTable looks for a header at all multiples of 8 of loaded data.
-func searchGoTable(o *object) (*goTable, bool) {
+func searchGoTable(o *elffile.Object) (*goTable, bool) {
 	left := maxLikely
-	for _, s := range o.loads() {
-		b, err := o.data(section{off: s.off, size: s.filesz})
+	for _, s := range o.Loads() {
+		b, err := o.Data(elffile.Section{Off: s.Off, Size: s.Filesz})
 		if err != nil {
 			continue
 		}
@@ -72,8 +77,8 @@ func searchGoTable(o *object) (*goTable, bool) {
 				break
 			}
 			at += uint64(i)
-			if at > 0 && (s.vaddr+at-1)%8 == 0 && looksLikeGo(b[at-1:]) {
-				if t, ok := parseGoTable(o, s.vaddr+at-1, b[at-1:]); ok {
+			if at > 0 && (s.Vaddr+at-1)%8 == 0 && looksLikeGo(b[at-1:]) {
+				if t, ok := parseGoTable(o, s.Vaddr+at-1, b[at-1:]); ok {
 					return t, true
 				}
 				if left--; left == 0 {
@@ -93,7 +98,7 @@ func looksLikeGo(b []byte) bool {
 }
 
 // parseGoTable reads the header, and the words behind its first.
-func parseGoTable(o *object, addr uint64, b []byte) (*goTable, bool) {
+func parseGoTable(o *elffile.Object, addr uint64, b []byte) (*goTable, bool) {
 	if !looksLikeGo(b) {
 		return nil, false
 	}
@@ -118,7 +123,7 @@ func parseGoTable(o *object, addr uint64, b []byte) (*goTable, bool) {
 		t.text = t.textStart(t.word(2))
 	}
 	first, _ := t.entry(0)
-	return t, o.executable(first)
+	return t, o.Executable(first)
 }
 
 // word is the i-th word behind the first 8 bytes.
@@ -156,23 +161,23 @@ func (t *goTable) entry(i uint64) (addr, data uint64) {
 
 var errGoTable = errors.New("damaged table of Go functions")
 
-func (t *goTable) each(yield func(symbol)) error {
-	names := textOf(t.names)
+func (t *goTable) Each(yield func(elffile.Symbol)) error {
+	names := elffile.TextOf(t.names)
 	told := 0
 	for i := range t.n {
 		addr, off := t.entry(i)
 		end, _ := t.entry(i + 1)
 		at := off + uint64(t.entryWidth())
-		if !t.o.executable(addr) || at+4 > uint64(len(t.data)) || at < off {
+		if !t.o.Executable(addr) || at+4 > uint64(len(t.data)) || at < off {
 			continue
 		}
 		nameOff := binary.LittleEndian.Uint32(t.data[at:])
-		name := nameIn(names, uint64(nameOff))
+		name := elffile.NameIn(names, uint64(nameOff))
 		if name == "" {
 			continue
 		}
 		told++
-		yield(symbol{name: name, addr: addr, size: end - min(end, addr)})
+		yield(elffile.Symbol{Name: name, Addr: addr, Size: end - min(end, addr)})
 	}
 	if told == 0 {
 		return errGoTable
@@ -183,21 +188,21 @@ func (t *goTable) each(yield func(symbol)) error {
 // entryWidth is how long the entry is before the name in a function's data.
 func (t *goTable) entryWidth() int { return t.width }
 
-func (t *goTable) named(_ string, _ bool, accept func(string) bool, yield func(symbol)) error {
-	return t.each(func(s symbol) {
-		if accept(s.name) {
+func (t *goTable) Named(_ string, _ bool, accept func(string) bool, yield func(elffile.Symbol)) error {
+	return t.Each(func(s elffile.Symbol) {
+		if accept(s.Name) {
 			yield(s)
 		}
 	})
 }
 
-func (t *goTable) near(at []uint64, yield func(symbol)) error {
+func (t *goTable) Near(at []uint64, yield func(elffile.Symbol)) error {
 	wanted := make(map[uint64]bool, len(at))
 	for _, a := range at {
 		wanted[a] = true
 	}
-	return t.each(func(s symbol) {
-		if wanted[s.addr] {
+	return t.Each(func(s elffile.Symbol) {
+		if wanted[s.Addr] {
 			yield(s)
 		}
 	})
@@ -207,14 +212,14 @@ func (t *goTable) near(at []uint64, yield func(symbol)) error {
 // unrelocated in position-independent programs; else it is in the runtime's
 // moduledata; else the text section is all Go.
 func (t *goTable) textStart(header uint64) uint64 {
-	if header != 0 && t.o.executable(header) {
+	if header != 0 && t.o.Executable(header) {
 		return header
 	}
 	if a, ok := t.moduleText(); ok {
 		return a
 	}
-	if s, ok := t.o.section(".text"); ok {
-		return s.addr
+	if s, ok := t.o.Section(".text"); ok {
+		return s.Addr
 	}
 	return header
 }
@@ -229,17 +234,17 @@ func (t *goTable) moduleText() (a uint64, ok bool) {
 	var ptr [8]byte
 	binary.LittleEndian.PutUint64(ptr[:], t.addr)
 	const word, more = 8, 8 * moduleTextWord
-	for _, s := range t.o.dataParts() {
-		if s.typ == elf.SHT_RELA {
+	for _, s := range t.o.DataParts() {
+		if s.Type == elf.SHT_RELA {
 			if a, ok := t.relocatedText(s); ok {
 				return a, true
 			}
 		}
-		left := uint64(maxPart)
-		_ = t.o.windows(s.off, s.size, word-1+more, &left, func(off uint64, b []byte, n int) error {
-			for at := int((word - (off-s.off)%word) % word); at < n && at+word+more <= len(b); at += word {
+		left := uint64(elffile.MaxPart)
+		_ = t.o.Windows(s.Off, s.Size, word-1+more, &left, func(off uint64, b []byte, n int) error {
+			for at := int((word - (off-s.Off)%word) % word); at < n && at+word+more <= len(b); at += word {
 				if bytes.Equal(b[at:at+word], ptr[:]) {
-					if a = binary.LittleEndian.Uint64(b[at+more:]); t.o.executable(a) {
+					if a = binary.LittleEndian.Uint64(b[at+more:]); t.o.Executable(a) {
 						ok = true
 						return errFound
 					}
@@ -257,53 +262,19 @@ func (t *goTable) moduleText() (a uint64, ok bool) {
 // errFound ends a search.
 var errFound = errors.New("found")
 
-// dataParts are the sections loaded as data or, without section headers, the
-// segments, as if they were sections: no more than the file has, for those of one file
-// do not lie over each other.
-func (o *object) dataParts() (parts []section) {
-	left := uint64(o.size)
-	for _, s := range o.sections {
-		if s.flags&elf.SHF_ALLOC != 0 && s.flags&elf.SHF_EXECINSTR == 0 && s.typ != elf.SHT_NOBITS && s.size <= left {
-			parts, left = append(parts, s), left-s.size
-		}
-	}
-	if len(o.sections) > 0 {
-		return parts
-	}
-	for _, s := range o.loads() {
-		if s.flags&elf.PF_X == 0 {
-			parts = append(parts, section{addr: s.vaddr, off: s.off, size: s.filesz})
-		}
-	}
-	return parts
-}
-
-// loads are the segments that are loaded, as far as the file has them, and no more than
-// it has.
-func (o *object) loads() (list []segment) {
-	left := uint64(o.size)
-	for _, s := range o.segments {
-		s.filesz = min(s.filesz, uint64(o.size)-min(s.off, uint64(o.size)))
-		if s.typ == elf.PT_LOAD && s.filesz <= left {
-			list, left = append(list, s), left-s.filesz
-		}
-	}
-	return list
-}
-
 // relocatedText does it with relocations: offset, info, addend, of which the
 // relative ones put addend + bias at offset.
-func (t *goTable) relocatedText(s section) (text uint64, ok bool) {
+func (t *goTable) relocatedText(s elffile.Section) (text uint64, ok bool) {
 	le := binary.LittleEndian
 	wanted := map[uint64]bool{}
 	for _, second := range []bool{false, true} {
-		left := uint64(maxPart)
-		_ = t.o.records(s.off, s.size, relaSize, &left, func(b []byte) error {
+		left := uint64(elffile.MaxPart)
+		_ = t.o.Records(s.Off, s.Size, elffile.RelaSize, &left, func(b []byte) error {
 			off, addend := le.Uint64(b), le.Uint64(b[16:])
 			if !second && addend == t.addr && len(wanted) < maxLikely {
 				wanted[off+8*moduleTextWord] = true
 			}
-			if second && wanted[off] && t.o.executable(addend) {
+			if second && wanted[off] && t.o.Executable(addend) {
 				text, ok = addend, true
 				return errFound
 			}

@@ -1,11 +1,15 @@
 package symbols
 
 import (
+	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/ptracer/ptracer/internal/forge"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // goTableOf makes a table as a Go of the given magic number does: two
@@ -68,10 +72,25 @@ func goTableOf(magic uint32, text uint64) []byte {
 	return b
 }
 
+// coded is a file for a machine that has code at text, and nothing else.
+func coded(t *testing.T, machine elf.Machine, text uint64) *elffile.Object {
+	t.Helper()
+	b := (&forge.File{Machine: machine, Segments: []elf.Prog64{codeAt(text)}}).Bytes()
+	o, err := elffile.New(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// codeAt is a segment of code.
+func codeAt(text uint64) elf.Prog64 {
+	return elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_X), Vaddr: text, Filesz: 4096, Memsz: 4096}
+}
+
 func TestGoTableVersions(t *testing.T) {
 	const text = 0x401000
-	o := &object{segments: []segment{{typ: elf.PT_LOAD, flags: elf.PF_X, vaddr: text, filesz: 4096, mem: 4096}}}
-	o.index()
+	o := coded(t, elf.EM_X86_64, text)
 	for _, magic := range []uint32{magicGo12, magicGo116, magicGo118, magicGo120} {
 		b := goTableOf(magic, text)
 		g, ok := parseGoTable(o, 0x500000, b)
@@ -80,13 +99,13 @@ func TestGoTableVersions(t *testing.T) {
 			continue
 		}
 		var got []string
-		err := g.each(func(s symbol) { got = append(got, fmt.Sprintf("%s %#x %d", s.name, s.addr, s.size)) })
+		err := g.Each(func(s elffile.Symbol) { got = append(got, fmt.Sprintf("%s %#x %d", s.Name, s.Addr, s.Size)) })
 		if want := "main.one 0x401000 32, main.two 0x401020 16"; err != nil || strings.Join(got, ", ") != want {
 			t.Errorf("%#x: got %q, %v", magic, got, err)
 		}
 		for n := range b {
 			if g, ok := parseGoTable(o, 0, b[:n]); ok {
-				g.each(func(symbol) {})
+				g.Each(func(elffile.Symbol) {})
 				for i := range g.n {
 					_, off := g.entry(i)
 					g.assembly(off)
@@ -103,4 +122,27 @@ func TestGoTableVersions(t *testing.T) {
 			t.Error("an unknown version")
 		}
 	}
+}
+
+// FuzzGoTable takes anything for Go's table of functions.
+func FuzzGoTable(f *testing.F) {
+	for _, magic := range []uint32{magicGo12, magicGo116, magicGo118, magicGo120} {
+		f.Add(goTableOf(magic, forge.Text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		forged := forge.File{Bare: true, Mapped: 1, Segments: []elf.Prog64{codeAt(forge.Text)}, Sections: []forge.Section{{Name: ".text"}}}
+		b := forged.With(".data", elf.SHT_PROGBITS, elf.Section64{Addr: 0x8000}, data).Bytes()
+		o, err := elffile.New(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g, ok := newGoTable(o); ok {
+			n := uint64(0)
+			_ = g.Each(func(elffile.Symbol) { n++ })
+			if n > g.n || g.n > uint64(len(data)) {
+				t.Errorf("%d of %d functions, in %d bytes", n, g.n, len(data))
+			}
+			readGoCalls(o)
+		}
+	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/failure"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // Target is one address that a location means in a file.
@@ -83,7 +84,7 @@ func (l Location) Implementation(f *File, isa arch.ISA, addr arch.Addr, name str
 // address is the target of *ADDRESS.
 func (l Location) address(f *File) ([]Target, error) {
 	var b [1]byte
-	if !f.obj.load(uint64(l.Address), b[:], elf.PF_X) {
+	if !f.obj.Load(uint64(l.Address), b[:], elf.PF_X) {
 		return nil, fmt.Errorf("%s: %w", l, ErrNoText)
 	}
 	fn, _ := f.FunctionAt(l.Address)
@@ -114,7 +115,7 @@ func (l Location) functions(f *File) ([]named, error) {
 	var list []named
 	for _, fn := range found {
 		base, _, _ := cutAddress(plain(l.Function))
-		list = append(list, named{Function: fn, shown: shownName(fn, plain(l.Function))}.by(unversioned(base)))
+		list = append(list, named{Function: fn, shown: shownName(fn, plain(l.Function))}.by(elffile.Unversioned(base)))
 	}
 	if len(found) == 0 && isGlob(l.Function) {
 		if list, err = f.match(l.Function); err != nil {
@@ -132,8 +133,8 @@ func (l Location) functions(f *File) ([]named, error) {
 // shownName is the name of fn that was asked for, readable.
 func shownName(fn Function, asked string) string {
 	base, _, _ := cutAddress(asked)
-	if slices.Contains(fn.Aliases, unversioned(base)) {
-		return demangled(unversioned(base))
+	if slices.Contains(fn.Aliases, elffile.Unversioned(base)) {
+		return demangled(elffile.Unversioned(base))
 	}
 	return fn.Demangled()
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 func resolved(t *testing.T, f *File, location string) []Target {
@@ -69,7 +70,7 @@ func TestClones(t *testing.T) {
 func TestSlots(t *testing.T) {
 	for name, own := range map[string]bool{"chosen": true, "chosen-now": true, "chosen-static": true, "chosen-static-pie": true, "chosen-user.so": false} {
 		f := open(t, fixture.Path(t, name))
-		var list []Slot
+		var list []elffile.Slot
 		if own {
 			list = f.ResolverSlots(resolved(t, f, "foo")[0].Addr)
 		} else {

@@ -14,6 +14,7 @@ import (
 	cfi "github.com/go-delve/delve/pkg/dwarf/frame"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // Where says where a caller's register is.
@@ -64,7 +65,7 @@ type rows struct {
 type fdeStart struct{ start, fde uint64 }
 
 // fde is the last function that starts at a or before it, and its FDE.
-func (r *rows) fde(o *object, a uint64) (start, fde uint64, ok bool) {
+func (r *rows) fde(o *elffile.Object, a uint64) (start, fde uint64, ok bool) {
 	r.once.Do(func() { r.starts = readFDEs(o) })
 	i := sort.Search(len(r.starts), func(i int) bool { return r.starts[i].start > a })
 	if i == 0 {
@@ -75,12 +76,12 @@ func (r *rows) fde(o *object, a uint64) (start, fde uint64, ok bool) {
 
 // readFDEs goes through .eh_frame. What gives its start in another way than
 // relative to itself, in 4 bytes, as compilers do for programs, is left out.
-func readFDEs(o *object) (list []fdeStart) {
-	s, ok := o.section(".eh_frame")
+func readFDEs(o *elffile.Object) (list []fdeStart) {
+	s, ok := o.Section(".eh_frame")
 	if !ok {
 		return nil
 	}
-	b, err := o.data(s)
+	b, err := o.Data(s)
 	if err != nil {
 		return nil
 	}
@@ -97,12 +98,12 @@ func readFDEs(o *object) (list []fdeStart) {
 				relative[at] = true
 			}
 		case relative[at+4-id] && len(body) >= 8:
-			field := s.addr + uint64(at) + 8
-			list = append(list, fdeStart{field + uint64(int64(int32(binary.LittleEndian.Uint32(body[4:])))), s.addr + uint64(at)})
+			field := s.Addr + uint64(at) + 8
+			list = append(list, fdeStart{field + uint64(int64(int32(binary.LittleEndian.Uint32(body[4:])))), s.Addr + uint64(at)})
 		}
 		at += 4 + n
 	}
-	if o.budget.keep(uint64(len(list))*uint64(unsafe.Sizeof(fdeStart{}))) != nil {
+	if o.Budget.Keep(uint64(len(list))*uint64(unsafe.Sizeof(fdeStart{}))) != nil {
 		return nil
 	}
 	slices.SortFunc(list, func(a, b fdeStart) int { return cmp.Compare(a.start, b.start) })

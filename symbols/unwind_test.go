@@ -2,6 +2,8 @@ package symbols
 
 import (
 	"bufio"
+	"bytes"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -121,7 +124,7 @@ func compareRows(t *testing.T, f *File, lines *bufio.Scanner) (rows, unknown int
 		if next++; next%3 != 0 { // there are 100,000 in some programs
 			continue
 		}
-		if !f.obj.executable(at) { // of a CIE
+		if !f.obj.Executable(at) { // of a CIE
 			continue
 		}
 		rows++
@@ -185,29 +188,35 @@ func TestUnwindDamaged(t *testing.T) {
 	if err != nil {
 		skip.Missing(t, path)
 	}
-	f, err := NewFile(strings.NewReader(string(whole)), int64(len(whole)), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, ok := f.obj.section(".eh_frame")
-	text, ok2 := f.obj.section(".text")
-	if !ok || !ok2 {
+	s, text := sectionOf(t, path, ".eh_frame"), sectionOf(t, path, ".text")
+	if s == nil || text == nil {
 		skip.Missing(t, "sections in "+path)
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 100 {
 		b := append([]byte(nil), whole...)
 		for range 2000 {
-			b[s.off+rnd.Uint64N(s.size)] = byte(rnd.Uint32())
+			b[s.Offset+rnd.Uint64N(s.Size)] = byte(rnd.Uint32())
 		}
 		f, err := NewFile(strings.NewReader(string(b)), int64(len(b)), path)
 		if err != nil {
 			continue
 		}
 		for range 300 {
-			f.Unwind(arch.Addr(text.addr + rnd.Uint64N(text.size)))
+			f.Unwind(arch.Addr(text.Addr + rnd.Uint64N(text.Size)))
 		}
 	}
+}
+
+// sectionOf finds a section of the file at path, nil if there is none.
+func sectionOf(t testing.TB, path, name string) *elf.Section {
+	t.Helper()
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return f.Section(name)
 }
 
 func BenchmarkUnwind(b *testing.B) {
@@ -216,16 +225,41 @@ func BenchmarkUnwind(b *testing.B) {
 		skip.Missing(b, "/bin/bash")
 	}
 	defer f.Close()
-	text, _ := f.obj.section(".text")
+	text := sectionOf(b, "/bin/bash", ".text")
+	if text == nil {
+		skip.Missing(b, "sections in /bin/bash")
+	}
 	b.Run("cold", func(b *testing.B) {
 		for i := range b.N {
-			f.Unwind(arch.Addr(text.addr + uint64(i)%text.size))
+			f.Unwind(arch.Addr(text.Addr + uint64(i)%text.Size))
 		}
 	})
 	b.Run("warm", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			f.Unwind(arch.Addr(text.addr + 100))
+			f.Unwind(arch.Addr(text.Addr + 100))
 		}
+	})
+}
+
+// FuzzUnwind works out rows by rules that are anything.
+func FuzzUnwind(f *testing.F) {
+	cie := []byte{0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, encPCRel | encSdata4, 0x0c, 7, 8}
+	f.Add(cie, []byte{0x41, 0x0e, 0x10, 0x0a, 0x42, 0x0b}, false)
+	f.Add(cie, []byte{0x41, negateRA, 0x16, 6, 2, 0x70, 8}, true)
+	f.Fuzz(func(t *testing.T, cie, rules []byte, arm bool) {
+		if len(cie) > maxFDE || len(rules) > maxFDE {
+			return
+		}
+		forged := forge.File{Mapped: 1, Sections: []forge.Section{{Name: ".text"}}}
+		if arm {
+			forged.Machine = elf.EM_AARCH64
+		}
+		b := forged.With(".eh_frame", elf.SHT_PROGBITS, elf.Section64{Addr: forge.FrameAddr}, forge.Frames(cie, rules)).Bytes()
+		file, err := NewFile(bytes.NewReader(b), int64(len(b)), "forged")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Unwind(forge.Text + 1)
 	})
 }

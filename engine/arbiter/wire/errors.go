@@ -25,6 +25,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -103,8 +104,8 @@ var reasons = []struct {
 	{"NO_EXITS", symbols.ErrNoExits, codes.NotFound},
 	{"INSIDE", symbols.ErrInside, codes.InvalidArgument},
 	{"BEYOND", symbols.ErrBeyond, codes.InvalidArgument},
-	{"FORMAT", symbols.ErrFormat, codes.InvalidArgument},
-	{"BUDGET", symbols.ErrBudget, codes.ResourceExhausted},
+	{"FORMAT", elffile.ErrFormat, codes.InvalidArgument},
+	{"BUDGET", elffile.ErrBudget, codes.ResourceExhausted},
 	{"REFUSED", breakpoint.ErrRefused, codes.FailedPrecondition},
 	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},
 	{"CHANGED", breakpoint.ErrChanged, codes.FailedPrecondition},

@@ -32,6 +32,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -71,7 +72,7 @@ var exported = map[string]error{
 	"maps.ErrTooLarge": maps.ErrTooLarge, "verify.ErrComplex": verify.ErrComplex, "verify.ErrRights": verify.ErrRights,
 	"verify.ErrUnsafe": verify.ErrUnsafe,
 
-	"symbols.ErrBeyond": symbols.ErrBeyond, "symbols.ErrBudget": symbols.ErrBudget, "symbols.ErrFormat": symbols.ErrFormat,
+	"symbols.ErrBeyond": symbols.ErrBeyond, "elffile.ErrBudget": elffile.ErrBudget, "elffile.ErrFormat": elffile.ErrFormat,
 	"symbols.ErrInside": symbols.ErrInside, "symbols.ErrNoExits": symbols.ErrNoExits, "symbols.ErrNoText": symbols.ErrNoText,
 	"symbols.ErrNotFound": symbols.ErrNotFound, "objfile.ErrNotRegular": objfile.ErrNotRegular, "objfile.ErrReplaced": objfile.ErrReplaced,
 	"objfile.ErrUnread": objfile.ErrUnread,
@@ -81,6 +82,7 @@ var exported = map[string]error{
 var local = map[string]string{
 	"amd64.ErrInvalid": "of decoding", "amd64.ErrTruncated": "of decoding",
 	"symbols.ErrNoFunc": "why a place is no jump: a text of Placement", "symbols.ErrTable": "the same", "symbols.ErrTarget": "the same",
+	"elffile.ErrCrowded": "package symbols reads the whole table then", "elffile.ErrNoTable": "there may be another", "elffile.ErrNotELF": "a mapped file that is no object",
 	"xz.ErrDamaged": "why an embedded symbol table can't be read: a text", "xz.ErrTooLarge": "the same",
 	"goruntime.ErrMany": "the same", "goruntime.ErrUnknown": "the same",
 	"build.ErrBuild": "a client's own handler, before it is sent", "build.ErrNotKnown": "the same",

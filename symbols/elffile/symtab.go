@@ -1,4 +1,4 @@
-package symbols
+package elffile
 
 import (
 	"bytes"
@@ -10,35 +10,53 @@ import (
 	"sort"
 	"strings"
 	"unsafe"
+
+	"github.com/ptracer/ptracer/arch"
 )
 
-// symbol is one entry of some table, as far as functions are concerned.
-type symbol struct {
-	name       string // without version
-	addr, size uint64
-	local      bool
-	ifunc      bool
-	label      bool // no type: hand-written assembly, or a label inside of it
+// ErrNoTable says that there is no further table, or none of this file.
+var ErrNoTable = errors.New("no table")
+
+// NewTable finds a table by its section's name in o.
+func NewTable(o, main *Object, name string) (*Table, bool) {
+	syms, ok := o.Section(name)
+	if !ok || uint64(syms.link) >= uint64(len(o.Sections)) {
+		return nil, false
+	}
+	t := &Table{o: o, main: main, syms: syms, strs: o.Sections[syms.link]}
+	if name == ".dynsym" {
+		t.hash = newHash(o)
+	}
+	return t, true
+}
+
+// Symbol is one entry of some table, as far as functions are concerned.
+type Symbol struct {
+	Name       string // without version
+	Addr, Size uint64
+	Local      bool
+	Ifunc      bool
+	Label      bool // no type: hand-written assembly, or a label inside of it
 	weak       bool
 }
 
-// source is a table of symbols.
-type source interface {
-	// each yields all functions.
-	each(yield func(symbol)) error
-	// named yields at least the functions whose name contains part and is
+// Source is a table of symbols.
+type Source interface {
+	// Each yields all functions.
+	Each(yield func(Symbol)) error
+	// Named yields at least the functions whose name contains part and is
 	// one that accept accepts. Exact says that accept wants part itself.
-	named(part string, exact bool, accept func(string) bool, yield func(symbol)) error
-	// near yields at least the functions at a's addresses, and around each
+	Named(part string, exact bool, accept func(string) bool, yield func(Symbol)) error
+	// Near yields at least the functions at a's addresses, and around each
 	// address those that say where it ends and what it belongs to.
-	near(at []uint64, yield func(symbol)) error
+	Near(at []uint64, yield func(Symbol)) error
 }
 
-// symtab is a symbol table in a file.
-type symtab struct {
-	o          *object // where the table is
-	main       *object // whose functions they are
-	syms, strs section
+// Table is a symbol table in a file.
+type Table struct {
+	o          *Object // where the table is
+	main       *Object // that has the functions
+	syms, strs Section
 	hash       *hashTable // finds names, nil: none
 }
 
@@ -56,7 +74,7 @@ func (e entry) size() uint64  { return binary.LittleEndian.Uint64(e[16:]) }
 
 // scan hands over every raw symbol that can be a function; it is overwritten
 // later.
-func (t *symtab) scan(yield func(e entry) error) error {
+func (t *Table) scan(yield func(e entry) error) error {
 	return t.entries(func(e entry) error {
 		if !t.isCode(e) {
 			return nil
@@ -66,9 +84,9 @@ func (t *symtab) scan(yield func(e entry) error) error {
 }
 
 // entries hands over every raw symbol; it is overwritten later.
-func (t *symtab) entries(yield func(e entry) error) error {
+func (t *Table) entries(yield func(e entry) error) error {
 	left := uint64(maxSymbols * symSize)
-	err := t.o.records(t.syms.off, t.syms.size, symSize, &left, func(b []byte) error { return yield(entry(b)) })
+	err := t.o.Records(t.syms.Off, t.syms.Size, symSize, &left, func(b []byte) error { return yield(entry(b)) })
 	if err != nil {
 		return fmt.Errorf("symbol table: %w", err)
 	}
@@ -76,36 +94,36 @@ func (t *symtab) entries(yield func(e entry) error) error {
 }
 
 // isCode tells functions, and labels in code, from everything else.
-func (t *symtab) isCode(e entry) bool {
+func (t *Table) isCode(e entry) bool {
 	switch elf.ST_TYPE(e.info()) {
 	case elf.STT_FUNC, elf.STT_GNU_IFUNC, elf.STT_NOTYPE:
 	default:
 		return false
 	}
 	n := elf.SectionIndex(e.shndx())
-	if n == elf.SHN_UNDEF || e.name() == 0 || !t.main.executable(e.value()) {
+	if n == elf.SHN_UNDEF || e.name() == 0 || !t.main.Executable(e.value()) {
 		return false
 	}
-	if int(n) < len(t.o.sections) {
-		s := t.o.sections[n]
-		return s.flags&elf.SHF_EXECINSTR != 0 && e.value()-s.addr < s.size && !isPLT(s.name)
+	if int(n) < len(t.o.Sections) {
+		s := t.o.Sections[n]
+		return s.flags&elf.SHF_EXECINSTR != 0 && e.value()-s.Addr < s.Size && !IsPLT(s.Name)
 	}
-	return n == elf.SHN_XINDEX || len(t.o.sections) == 0
+	return n == elf.SHN_XINDEX || len(t.o.Sections) == 0
 }
 
-// isPLT knows the sections of linkage stubs.
-func isPLT(section string) bool {
+// IsPLT knows the sections of linkage stubs.
+func IsPLT(section string) bool {
 	return section == ".iplt" || section == ".plt" || strings.HasPrefix(section, ".plt.")
 }
 
 // symbol makes e a symbol with the given name; ok is false for labels that are
 // no functions by their name.
-func (e entry) symbol(name string) (s symbol, ok bool) {
+func (e entry) symbol(name string) (s Symbol, ok bool) {
 	typ := elf.ST_TYPE(e.info())
-	s = symbol{name: unversioned(name), addr: e.value(), size: e.size(), ifunc: typ == elf.STT_GNU_IFUNC,
-		local: elf.ST_BIND(e.info()) == elf.STB_LOCAL, weak: elf.ST_BIND(e.info()) == elf.STB_WEAK,
-		label: typ == elf.STT_NOTYPE}
-	return s, name != "" && !(s.label && (isMapping(name) || strings.HasPrefix(name, ".L")))
+	s = Symbol{Name: Unversioned(name), Addr: e.value(), Size: e.size(), Ifunc: typ == elf.STT_GNU_IFUNC,
+		Local: elf.ST_BIND(e.info()) == elf.STB_LOCAL, weak: elf.ST_BIND(e.info()) == elf.STB_WEAK,
+		Label: typ == elf.STT_NOTYPE}
+	return s, name != "" && !(s.Label && (isMapping(name) || strings.HasPrefix(name, ".L")))
 }
 
 // isMapping knows the labels that tell code from data on arm64 ($x, $d.12).
@@ -113,31 +131,31 @@ func isMapping(name string) bool {
 	return len(name) >= 2 && name[0] == '$' && strings.IndexByte("xdat", name[1]) >= 0 && (len(name) == 2 || name[2] == '.')
 }
 
-// unversioned cuts foo@@GLIBC_2.2.5 to foo.
-func unversioned(name string) string {
+// Unversioned cuts foo@@GLIBC_2.2.5 to foo.
+func Unversioned(name string) string {
 	if i := strings.IndexByte(name, '@'); i > 0 {
 		return name[:i]
 	}
 	return name
 }
 
-func (t *symtab) each(yield func(symbol)) error {
-	b, err := t.o.data(t.strs)
+func (t *Table) Each(yield func(Symbol)) error {
+	b, err := t.o.Data(t.strs)
 	if err != nil {
 		return fmt.Errorf("names of symbols: %w", err)
 	}
-	text := textOf(b)
+	text := TextOf(b)
 	return t.scan(func(e entry) error {
-		if s, ok := e.symbol(nameIn(text, uint64(e.name()))); ok {
+		if s, ok := e.symbol(NameIn(text, uint64(e.name()))); ok {
 			yield(s)
 		}
 		return nil
 	})
 }
 
-// named looks for the names in the raw strings first, then for the symbols
+// Named looks for the names in the raw strings first, then for the symbols
 // that have them: nothing is kept of the millions of others.
-func (t *symtab) named(part string, exact bool, accept func(string) bool, yield func(symbol)) error {
+func (t *Table) Named(part string, exact bool, accept func(string) bool, yield func(Symbol)) error {
 	if exact && t.hash != nil {
 		return t.hash.find(t, part, yield)
 	}
@@ -147,7 +165,7 @@ func (t *symtab) named(part string, exact bool, accept func(string) bool, yield 
 	}
 	return t.scan(func(e entry) error {
 		if name, ok := names.at(e.name()); ok {
-			if s, ok := e.symbol(name); ok && accept(s.name) {
+			if s, ok := e.symbol(name); ok && accept(s.Name) {
 				yield(s)
 			}
 		}
@@ -180,12 +198,12 @@ const chunkStrings = 1 << 20
 
 // strings finds the strings that contain part, or of exact ones the ends that
 // are part.
-func (t *symtab) strings(part string, exact bool) (found spelled, err error) {
-	size := min(t.strs.size, maxPart, uint64(t.o.size))
+func (t *Table) strings(part string, exact bool) (found spelled, err error) {
+	size := min(t.strs.Size, MaxPart, uint64(t.o.Size))
 	buf := make([]byte, min(size, chunkStrings+2*maxName))
 	for off := uint64(0); off < size; off += chunkStrings {
-		if next := t.o.nextData(t.strs.off + off); next >= t.strs.off+off+chunkStrings {
-			off = (next - t.strs.off) / chunkStrings * chunkStrings
+		if next := t.o.nextData(t.strs.Off + off); next >= t.strs.Off+off+chunkStrings {
+			off = (next - t.strs.Off) / chunkStrings * chunkStrings
 			if off >= size {
 				break
 			}
@@ -194,7 +212,7 @@ func (t *symtab) strings(part string, exact bool) (found spelled, err error) {
 		// or before, and ends behind.
 		from := off - min(off, maxName)
 		b := buf[:min(size-from, off-from+chunkStrings+maxName)]
-		if err := t.o.fill(b, t.strs.off+from); err != nil {
+		if err := t.o.fill(b, t.strs.Off+from); err != nil {
 			return nil, fmt.Errorf("names of symbols: %w", err)
 		}
 		found.add(b, from, int(off-from), min(len(b), int(off-from+chunkStrings)), part, exact)
@@ -251,12 +269,32 @@ func occurrences(b []byte, from, to int, part string, yield func(start, end int)
 	}
 }
 
-// textOf is b as a string, without a copy: nothing may write to b any more.
-func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+// TextOf is b as a string, without a copy: nothing may write to b any more.
+func TextOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func noEOF(err error) error {
+func NoEOF(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// Variable is where a variable of that name lies; 0: the table has no such name.
+func (t *Table) Variable(name string) (at arch.Addr) {
+	found, err := t.strings(name, true)
+	if err != nil || len(found) == 0 {
+		return 0
+	}
+	err = t.entries(func(e entry) error {
+		if elf.ST_TYPE(e.info()) == elf.STT_OBJECT && e.shndx() != 0 {
+			if s, ok := found.at(e.name()); ok && s == name {
+				at = arch.Addr(e.value())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0
+	}
+	return at
 }

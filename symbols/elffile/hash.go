@@ -1,4 +1,4 @@
-package symbols
+package elffile
 
 import (
 	"debug/elf"
@@ -9,17 +9,17 @@ import (
 // hashTable finds names in .dynsym as the dynamic loader does.
 type hashTable struct {
 	gnu bool
-	at  section
+	at  Section
 }
 
 // newHash finds the hash table that goes with dynsym, nil if there is none.
-func newHash(o *object) *hashTable {
+func newHash(o *Object) *hashTable {
 	for _, gnu := range []bool{true, false} {
 		name := ".hash"
 		if gnu {
 			name = ".gnu.hash"
 		}
-		if s, ok := o.section(name); ok {
+		if s, ok := o.Section(name); ok {
 			return &hashTable{gnu, s}
 		}
 	}
@@ -32,11 +32,11 @@ var errHash = errors.New("damaged hash table")
 const maxChain = 1 << 12
 
 // word reads the i-th 32-bit word of the table.
-func (h *hashTable) word(o *object, i uint64) (uint32, error) {
-	if i >= h.at.size/4 {
+func (h *hashTable) word(o *Object, i uint64) (uint32, error) {
+	if i >= h.at.Size/4 {
 		return 0, errHash
 	}
-	b, err := o.read(h.at.off+4*i, 4)
+	b, err := o.Read(h.at.Off+4*i, 4)
 	if err != nil {
 		return 0, err
 	}
@@ -44,7 +44,7 @@ func (h *hashTable) word(o *object, i uint64) (uint32, error) {
 }
 
 // find yields the functions of that name; a damaged table is as good as none.
-func (h *hashTable) find(t *symtab, name string, yield func(symbol)) error {
+func (h *hashTable) find(t *Table, name string, yield func(Symbol)) error {
 	candidates := h.sysv
 	if h.gnu {
 		candidates = h.gnuChain
@@ -53,20 +53,20 @@ func (h *hashTable) find(t *symtab, name string, yield func(symbol)) error {
 	if err != nil {
 		plain := *t
 		plain.hash = nil
-		return plain.named(name, true, func(s string) bool { return s == name }, yield)
+		return plain.Named(name, true, func(s string) bool { return s == name }, yield)
 	}
 	for _, n := range list {
-		if uint64(n) >= t.syms.size/symSize {
+		if uint64(n) >= t.syms.Size/symSize {
 			continue
 		}
-		b, err := t.o.read(t.syms.off+uint64(n)*symSize, symSize)
+		b, err := t.o.Read(t.syms.Off+uint64(n)*symSize, symSize)
 		if err != nil {
 			return err
 		}
 		if !t.isCode(entry(b)) {
 			continue
 		}
-		if s, ok := entry(b).symbol(t.nameAt(entry(b).name())); ok && s.name == name {
+		if s, ok := entry(b).symbol(t.nameAt(entry(b).name())); ok && s.Name == name {
 			yield(s)
 		}
 	}
@@ -75,8 +75,8 @@ func (h *hashTable) find(t *symtab, name string, yield func(symbol)) error {
 
 // gnuChain lists the symbols in the bucket of name whose hash is the same. The
 // table: nbuckets, symoffset, bloom size, shift; bloom words; buckets; chains.
-func (h *hashTable) gnuChain(o *object, name string) (list []uint32, err error) {
-	head, err := o.read(h.at.off, 16)
+func (h *hashTable) gnuChain(o *Object, name string) (list []uint32, err error) {
+	head, err := o.Read(h.at.Off, 16)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (h *hashTable) gnuChain(o *object, name string) (list []uint32, err error) 
 
 // sysv lists the symbols in the chain of name. The table: nbucket, nchain;
 // buckets; chains.
-func (h *hashTable) sysv(o *object, name string) (list []uint32, err error) {
+func (h *hashTable) sysv(o *Object, name string) (list []uint32, err error) {
 	buckets, err := h.word(o, 0)
 	if err != nil || buckets == 0 {
 		return nil, errHash
@@ -148,17 +148,17 @@ func sysvHash(name string) uint32 {
 	return h
 }
 
-// dynamicTables finds the dynamic symbols of a file without section headers
+// DynamicTables finds the dynamic symbols of a file without section headers
 // by its dynamic segment.
-func dynamicTables(o *object) (*symtab, bool) {
+func DynamicTables(o *Object) (*Table, bool) {
 	var value [4]uint64 // of tags
 	tags := [4]elf.DynTag{elf.DT_SYMTAB, elf.DT_STRTAB, elf.DT_STRSZ, elf.DT_HASH}
 	gnu := uint64(0)
-	for _, s := range o.segments {
-		if s.typ != elf.PT_DYNAMIC || s.filesz > maxDynamic {
+	for _, s := range o.Segments {
+		if s.Type != elf.PT_DYNAMIC || s.Filesz > maxDynamic {
 			continue
 		}
-		b, err := o.read(s.off, s.filesz)
+		b, err := o.Read(s.Off, s.Filesz)
 		for ; err == nil && len(b) >= 16; b = b[16:] {
 			tag, v := elf.DynTag(binary.LittleEndian.Uint64(b)), binary.LittleEndian.Uint64(b[8:])
 			for i, want := range tags {
@@ -176,13 +176,13 @@ func dynamicTables(o *object) (*symtab, bool) {
 	if !ok1 || !ok2 || value[0] == 0 {
 		return nil, false
 	}
-	strs.size = min(strs.size, value[2])
+	strs.Size = min(strs.Size, value[2])
 	// Nothing says how many symbols there are, but the names lie behind them
 	// in every linker's layout.
-	if strs.off > syms.off {
-		syms.size = min(syms.size, strs.off-syms.off)
+	if strs.Off > syms.Off {
+		syms.Size = min(syms.Size, strs.Off-syms.Off)
 	}
-	t := &symtab{o: o, main: o, syms: syms, strs: strs}
+	t := &Table{o: o, main: o, syms: syms, strs: strs}
 	if at, ok := o.mapped(gnu); ok && gnu != 0 {
 		t.hash = &hashTable{true, at}
 	} else if at, ok := o.mapped(value[3]); ok && value[3] != 0 {
@@ -192,11 +192,11 @@ func dynamicTables(o *object) (*symtab, bool) {
 }
 
 // mapped is what a segment has at a and behind, as if it were a section.
-func (o *object) mapped(a uint64) (section, bool) {
-	s, ok := o.span(a, 1, 0)
-	if !ok || s.off+(a-s.vaddr) > uint64(o.size) {
-		return section{}, false
+func (o *Object) mapped(a uint64) (Section, bool) {
+	s, ok := o.Span(a, 1, 0)
+	if !ok || s.Off+(a-s.Vaddr) > uint64(o.Size) {
+		return Section{}, false
 	}
-	off := s.off + (a - s.vaddr)
-	return section{off: off, size: min(s.filesz-(a-s.vaddr), uint64(o.size)-off)}, true
+	off := s.Off + (a - s.Vaddr)
+	return Section{Off: off, Size: min(s.Filesz-(a-s.Vaddr), uint64(o.Size)-off)}, true
 }

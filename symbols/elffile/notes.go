@@ -1,4 +1,4 @@
-package symbols
+package elffile
 
 import (
 	"bytes"
@@ -7,11 +7,8 @@ import (
 	"encoding/hex"
 )
 
-// Types of ELF notes that are read.
-const (
-	gnuBuildID = 3 // NT_GNU_BUILD_ID, owner GNU
-	goBuildID  = 4 // ELF_NOTE_GOBUILDID_TAG, owner Go
-)
+// gnuBuildID is the type of the note of a build-id (NT_GNU_BUILD_ID), whose owner is GNU.
+const gnuBuildID = 3
 
 // Bounds of notes, in bytes: of all in a file, and of a build-id, which is a hash.
 const (
@@ -19,37 +16,37 @@ const (
 	maxBuildID = 64
 )
 
-// buildID is the GNU build-id in hexadecimal.
-func (o *object) buildID() string {
-	id, _ := o.note("GNU", gnuBuildID)
+// BuildID is the GNU build-id in hexadecimal.
+func (o *Object) BuildID() string {
+	id, _ := o.Note("GNU", gnuBuildID)
 	return hex.EncodeToString(id[:min(len(id), maxBuildID)])
 }
 
-// note finds the content of a note, in segments or, in debug files, where
+// Note finds the content of a note, in segments or, in debug files, where
 // segments have no bytes, in sections.
-func (o *object) note(owner string, typ uint32) ([]byte, bool) {
+func (o *Object) Note(owner string, typ uint32) ([]byte, bool) {
 	left := uint64(maxNotes)
 	look := func(off, size uint64) (desc []byte, ok bool) {
 		if size > left {
 			return nil, false
 		}
 		left -= size
-		b, err := o.read(off, size)
+		b, err := o.Read(off, size)
 		if err != nil {
 			return nil, false
 		}
 		return findNote(b, owner, typ)
 	}
-	for _, s := range o.sections {
-		if s.typ == elf.SHT_NOTE {
-			if desc, ok := look(s.off, s.size); ok {
+	for _, s := range o.Sections {
+		if s.Type == elf.SHT_NOTE {
+			if desc, ok := look(s.Off, s.Size); ok {
 				return desc, true
 			}
 		}
 	}
-	for _, s := range o.segments {
-		if s.typ == elf.PT_NOTE {
-			if desc, ok := look(s.off, s.filesz); ok {
+	for _, s := range o.Segments {
+		if s.Type == elf.PT_NOTE {
+			if desc, ok := look(s.Off, s.Filesz); ok {
 				return desc, true
 			}
 		}

@@ -1,20 +1,20 @@
-package symbols
+package elffile
 
 import (
 	"errors"
 	"sort"
 )
 
-// errCrowded is of addresses with so many symbols that the whole table is read sooner: here
+// ErrCrowded is of addresses with so many symbols that the whole table is read sooner: here
 // each name is read by itself.
-var errCrowded = errors.New("many symbols at few addresses")
+var ErrCrowded = errors.New("many symbols at few addresses")
 
 const maxCrowd = 1 << 10
 
-// near yields what is around a few addresses without reading a name that is
+// Near yields what is around a few addresses without reading a name that is
 // not needed: the symbols at each, the nearest function behind, and one that
 // covers it.
-func (t *symtab) near(at []uint64, yield func(symbol)) error {
+func (t *Table) Near(at []uint64, yield func(Symbol)) error {
 	v := vicinity{t: t, at: at, around: make([]neighbours, len(at))}
 	if err := t.scan(v.look); err != nil {
 		return err
@@ -34,7 +34,7 @@ func (t *symtab) near(at []uint64, yield func(symbol)) error {
 
 // vicinity is what is around addresses.
 type vicinity struct {
-	t      *symtab
+	t      *Table
 	at     []uint64 // ascending
 	around []neighbours
 	names  int // that have been read, or are going to be
@@ -64,7 +64,7 @@ func (v *vicinity) look(e entry) error {
 		}
 	}
 	if v.names > maxCrowd {
-		return errCrowded
+		return ErrCrowded
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ type neighbours struct {
 func (n neighbours) nearer(e entry) bool { return n.next == nil || e.value() < n.next.value() }
 
 // isName reports whether e is no mere mark.
-func (t *symtab) isName(e entry) bool {
+func (t *Table) isName(e entry) bool {
 	if !labelled(e) {
 		return true
 	}
@@ -91,20 +91,20 @@ func clone(e entry) entry { return append(entry(nil), e...) }
 func labelled(e entry) bool { return e.info()&0xf == 0 }
 
 // nameAt reads one name.
-func (t *symtab) nameAt(off uint32) string {
-	if uint64(off) >= t.strs.size {
+func (t *Table) nameAt(off uint32) string {
+	if uint64(off) >= t.strs.Size {
 		return ""
 	}
 	for n := uint64(256); ; n *= 16 {
-		n = min(n, t.strs.size-uint64(off), maxName)
-		b, err := t.o.read(t.strs.off+uint64(off), n)
+		n = min(n, t.strs.Size-uint64(off), maxName)
+		b, err := t.o.Read(t.strs.Off+uint64(off), n)
 		if err != nil {
 			return ""
 		}
-		if s := cstring(b, 0); s != "" || b[0] == 0 {
+		if s := CString(b, 0); s != "" || b[0] == 0 {
 			return s
 		}
-		if n >= maxName || n == t.strs.size-uint64(off) {
+		if n >= maxName || n == t.strs.Size-uint64(off) {
 			return ""
 		}
 	}

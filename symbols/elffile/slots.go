@@ -1,4 +1,4 @@
-package symbols
+package elffile
 
 import (
 	"debug/elf"
@@ -14,33 +14,22 @@ type Slot struct {
 	First uint64    // what the file has there: until the first call it is that, or that and the bias
 }
 
-// slots are those of a file.
-type slots struct {
-	named    map[string][]Slot    // that get the address of what has a name
-	resolved map[arch.Addr][]Slot // that get what the resolver at an address gives back
+// Slots are those of a file.
+type Slots struct {
+	Named    map[string][]Slot    // that get the address of what has a name
+	Resolved map[arch.Addr][]Slot // that get what the resolver at an address gives back
 }
 
-// Slots lists the words of f that get the address of what has one of the names.
-func (f *File) Slots(names []string) (list []Slot) {
-	for _, name := range names {
-		list = append(list, f.slots().named[name]...)
-	}
-	return list
-}
+// RelaSize is that of an Elf64_Rela.
+const RelaSize = 24
 
-// ResolverSlots lists the words of f that get what its resolver at vaddr gives back.
-func (f *File) ResolverSlots(vaddr arch.Addr) []Slot { return f.slots().resolved[vaddr] }
-
-// relaSize is that of an Elf64_Rela.
-const relaSize = 24
-
-// readSlots looks at the relocations that are applied when the file runs. What can't be
+// ReadSlots looks at the relocations that are applied when the file runs. What can't be
 // read is left out, and what is more than the file has: its sections lie over each other.
-func readSlots(o *object) *slots {
-	s := &slots{named: map[string][]Slot{}, resolved: map[arch.Addr][]Slot{}}
-	names, left := map[uint32]func(uint32) string{}, uint64(o.size)
-	for _, sec := range o.sections {
-		if sec.typ != elf.SHT_RELA || sec.flags&elf.SHF_ALLOC == 0 {
+func ReadSlots(o *Object) *Slots {
+	s := &Slots{Named: map[string][]Slot{}, Resolved: map[arch.Addr][]Slot{}}
+	names, left := map[uint32]func(uint32) string{}, uint64(o.Size)
+	for _, sec := range o.Sections {
+		if sec.Type != elf.SHT_RELA || sec.flags&elf.SHF_ALLOC == 0 {
 			continue
 		}
 		if names[sec.link] == nil && len(names) < 2 { // the dynamic linker's, and none
@@ -50,7 +39,7 @@ func readSlots(o *object) *slots {
 		if syms == nil {
 			continue
 		}
-		_ = o.records(sec.off, sec.size, relaSize, &left, func(b []byte) error {
+		_ = o.Records(sec.Off, sec.Size, RelaSize, &left, func(b []byte) error {
 			return s.add(o, syms, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]))
 		})
 	}
@@ -61,8 +50,8 @@ func readSlots(o *object) *slots {
 const slotCost = 64
 
 // add adds the slot of one relocation, if that is of a function's address.
-func (s *slots) add(o *object, syms func(uint32) string, at, info, addend uint64) error {
-	kind := relocationOf(o.machine, uint32(info))
+func (s *Slots) add(o *Object, syms func(uint32) string, at, info, addend uint64) error {
+	kind := relocationOf(o.Machine, uint32(info))
 	if kind == other || kind == absolute && addend != 0 {
 		return nil
 	}
@@ -72,14 +61,14 @@ func (s *slots) add(o *object, syms func(uint32) string, at, info, addend uint64
 			return nil
 		}
 	}
-	if err := o.budget.keep(slotCost); err != nil {
+	if err := o.Budget.Keep(slotCost); err != nil {
 		return err
 	}
 	slot := Slot{arch.Addr(at), o.word(at)}
 	if kind == indirect {
-		s.resolved[arch.Addr(addend)] = append(s.resolved[arch.Addr(addend)], slot)
+		s.Resolved[arch.Addr(addend)] = append(s.Resolved[arch.Addr(addend)], slot)
 	} else {
-		s.named[name] = append(s.named[name], slot)
+		s.Named[name] = append(s.Named[name], slot)
 	}
 	return nil
 }
@@ -120,35 +109,35 @@ func relocationOf(machine elf.Machine, typ uint32) relocation {
 }
 
 // symbolNames gives the names of the symbols of section n, by their numbers.
-func symbolNames(o *object, n uint32) func(uint32) string {
+func symbolNames(o *Object, n uint32) func(uint32) string {
 	none := func(uint32) string { return "" }
-	if n == 0 || int(n) >= len(o.sections) || int(o.sections[n].link) >= len(o.sections) {
+	if n == 0 || int(n) >= len(o.Sections) || int(o.Sections[n].link) >= len(o.Sections) {
 		return none
 	}
-	syms, err := o.data(o.sections[n])
+	syms, err := o.Data(o.Sections[n])
 	if err != nil {
 		return none
 	}
-	b, err := o.data(o.sections[o.sections[n].link])
-	if err != nil || o.budget.keep(uint64(len(b))) != nil {
+	b, err := o.Data(o.Sections[o.Sections[n].link])
+	if err != nil || o.Budget.Keep(uint64(len(b))) != nil {
 		return none
 	}
-	text := textOf(b)
+	text := TextOf(b)
 	return func(i uint32) string {
 		if (uint64(i)+1)*symSize > uint64(len(syms)) {
 			return ""
 		}
-		return unversioned(nameIn(text, uint64(entry(syms[uint64(i)*symSize:]).name())))
+		return Unversioned(NameIn(text, uint64(entry(syms[uint64(i)*symSize:]).name())))
 	}
 }
 
 // word is the 8 bytes that the file has for a vaddr, 0 where it has none.
-func (o *object) word(vaddr uint64) uint64 {
-	for _, s := range o.segments {
-		if s.typ != elf.PT_LOAD || vaddr < s.vaddr || vaddr-s.vaddr > s.filesz || s.filesz-(vaddr-s.vaddr) < 8 {
+func (o *Object) word(vaddr uint64) uint64 {
+	for _, s := range o.Segments {
+		if s.Type != elf.PT_LOAD || vaddr < s.Vaddr || vaddr-s.Vaddr > s.Filesz || s.Filesz-(vaddr-s.Vaddr) < 8 {
 			continue
 		}
-		if b, err := o.read(s.off+vaddr-s.vaddr, 8); err == nil {
+		if b, err := o.Read(s.Off+vaddr-s.Vaddr, 8); err == nil {
 			return binary.LittleEndian.Uint64(b)
 		}
 	}

@@ -1,4 +1,4 @@
-package symbols
+package elffile
 
 import (
 	"bytes"
@@ -17,25 +17,25 @@ const (
 	miniFloor  = 1 << 20
 )
 
-// miniDebug unpacks .gnu_debugdata: an xz-compressed ELF file with a .symtab
+// MiniDebug unpacks .gnu_debugdata: an xz-compressed ELF file with a .symtab
 // of the functions that .dynsym lacks.
-func (f *File) miniDebug() (*symtab, error) {
-	s, ok := f.obj.section(".gnu_debugdata")
+func (o *Object) MiniDebug(name string) (*Table, error) {
+	s, ok := o.Section(".gnu_debugdata")
 	if !ok {
-		return nil, errNoTable
+		return nil, ErrNoTable
 	}
-	t, err := unpackMini(f.obj, s)
-	if err != nil && !errors.Is(err, errNoTable) {
-		err = &objfile.UnreadError{Path: f.name, Err: fmt.Errorf(".gnu_debugdata: %w", err)}
+	t, err := unpackMini(o, s)
+	if err != nil && !errors.Is(err, ErrNoTable) {
+		err = &objfile.UnreadError{Path: name, Err: fmt.Errorf(".gnu_debugdata: %w", err)}
 	}
 	return t, err
 }
 
-func unpackMini(main *object, s section) (*symtab, error) {
-	if s.size > maxMini {
-		return nil, fmt.Errorf("%d bytes: %w", s.size, ErrBudget)
+func unpackMini(main *Object, s Section) (*Table, error) {
+	if s.Size > maxMini {
+		return nil, fmt.Errorf("%d bytes: %w", s.Size, ErrBudget)
 	}
-	b, err := main.data(s)
+	b, err := main.Data(s)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func unpackMini(main *object, s section) (*symtab, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := newObject(bytes.NewReader(plain), int64(len(plain)))
+	o, err := New(bytes.NewReader(plain), int64(len(plain)))
 	if err != nil {
 		return nil, err
 	}

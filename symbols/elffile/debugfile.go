@@ -1,4 +1,4 @@
-package symbols
+package elffile
 
 import (
 	"bytes"
@@ -18,24 +18,25 @@ import (
 // debugDirs are where distributions put separate debug files.
 var debugDirs = []string{"/usr/lib/debug"}
 
-// debugFile finds the symbols of a separate debug file: by build-id, or by the
-// name and checksum in .gnu_debuglink. What lies where it may be and could not be read is told,
-// if there is no other.
-func (f *File) debugFile() (*symtab, error) {
-	why := errNoTable
-	id := f.obj.buildID()
-	link, sum := f.obj.debugLink()
-	for _, path := range f.debugPaths(id, link) {
-		for _, root := range []string{f.root, ""} {
-			at := filepath.Join(root, path)
-			t, err := openDebug(f.obj, at, id, sum)
+// DebugFile finds the symbols of a separate debug file: by build-id, or by the name and
+// checksum in .gnu_debuglink. Name is the object's path, root the prefix under which that is
+// to be found. What lies where the file may be and could not be read is told, if there is no
+// other.
+func (o *Object) DebugFile(name, root string) (*Table, error) {
+	why := ErrNoTable
+	id := o.BuildID()
+	link, sum := o.debugLink()
+	for _, path := range debugPaths(id, link, name, root) {
+		for _, prefix := range []string{root, ""} {
+			at := filepath.Join(prefix, path)
+			t, err := openDebug(o, at, id, sum)
 			if err == nil {
 				return t, nil
 			}
-			if !errors.Is(err, errNoTable) && errors.Is(why, errNoTable) {
+			if !errors.Is(err, ErrNoTable) && errors.Is(why, ErrNoTable) {
 				why = &objfile.UnreadError{Path: at, Err: err}
 			}
-			if f.root == "" {
+			if root == "" {
 				break
 			}
 		}
@@ -44,16 +45,16 @@ func (f *File) debugFile() (*symtab, error) {
 }
 
 // debugPaths are the places to look, in gdb's order.
-func (f *File) debugPaths(id, link string) (paths []string) {
+func debugPaths(id, link, name, root string) (paths []string) {
 	for _, dir := range debugDirs {
 		if len(id) > 2 {
 			paths = append(paths, filepath.Join(dir, ".build-id", id[:2], id[2:]+".debug"))
 		}
 	}
-	if link == "" || !filepath.IsAbs(f.name) && f.root != "" {
+	if link == "" || !filepath.IsAbs(name) && root != "" {
 		return paths
 	}
-	dir, err := filepath.Abs(filepath.Dir(f.name))
+	dir, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
 		return paths
 	}
@@ -66,16 +67,16 @@ func (f *File) debugPaths(id, link string) (paths []string) {
 
 // debugLink is the file name in .gnu_debuglink, and the checksum behind it at
 // the next multiple of 4.
-func (o *object) debugLink() (name string, sum uint32) {
-	s, ok := o.section(".gnu_debuglink")
-	if !ok || s.size > pageSize {
+func (o *Object) debugLink() (name string, sum uint32) {
+	s, ok := o.Section(".gnu_debuglink")
+	if !ok || s.Size > PageSize {
 		return "", 0
 	}
-	b, err := o.data(s)
+	b, err := o.Data(s)
 	if err != nil {
 		return "", 0
 	}
-	name = cstring(b, 0)
+	name = CString(b, 0)
 	at := (len(name) + 4) &^ 3
 	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") || len(b) < at+4 {
 		return "", 0
@@ -86,10 +87,10 @@ func (o *object) debugLink() (name string, sum uint32) {
 // openDebug reads the symbols of a debug file if it is the right one: it has
 // the same build-id, or where there is none the checksum. The table is copied
 // to memory, so that no further file stays open.
-func openDebug(main *object, path, id string, sum uint32) (*symtab, error) {
+func openDebug(main *Object, path, id string, sum uint32) (*Table, error) {
 	r, err := objfile.Open(path)
 	if objfile.IsMissing(err) {
-		return nil, errNoTable
+		return nil, ErrNoTable
 	}
 	if err != nil {
 		return nil, err
@@ -99,22 +100,22 @@ func openDebug(main *object, path, id string, sum uint32) (*symtab, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mustBeELF(r); err != nil {
+	if err := MustBeELF(r); err != nil {
 		return nil, err
 	}
-	o, err := newObject(r, st.Size())
+	o, err := New(r, st.Size())
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := o.section(".symtab"); !ok || o.machine != main.machine {
-		return nil, errNoTable
+	if _, ok := o.Section(".symtab"); !ok || o.Machine != main.Machine {
+		return nil, ErrNoTable
 	}
-	if theirs := o.buildID(); id != "" && theirs != "" {
+	if theirs := o.BuildID(); id != "" && theirs != "" {
 		if id != theirs {
-			return nil, errNoTable
+			return nil, ErrNoTable
 		}
 	} else if same, err := checksum(r, st.Size(), sum); !same {
-		return nil, cmp.Or(err, errNoTable)
+		return nil, cmp.Or(err, ErrNoTable)
 	}
 	return resident(o, main)
 }
@@ -136,25 +137,25 @@ func checksum(r io.ReaderAt, size int64, sum uint32) (bool, error) {
 }
 
 // resident is the .symtab of o, with what it needs in memory.
-func resident(o, main *object) (*symtab, error) {
-	t, ok := newSymtab(o, main, ".symtab")
-	if !ok || t.strs.typ == elf.SHT_NOBITS {
-		return nil, errNoTable
+func resident(o, main *Object) (*Table, error) {
+	t, ok := NewTable(o, main, ".symtab")
+	if !ok || t.strs.Type == elf.SHT_NOBITS {
+		return nil, ErrNoTable
 	}
-	if !o.dense(t.syms.off, t.syms.size) || !o.dense(t.strs.off, t.strs.size) {
+	if !o.dense(t.syms.Off, t.syms.Size) || !o.dense(t.strs.Off, t.strs.Size) {
 		return nil, fmt.Errorf("%w: a table that is a hole", ErrFormat)
 	}
-	if err := main.budget.keep(t.syms.size + t.strs.size); err != nil {
+	if err := main.Budget.Keep(t.syms.Size + t.strs.Size); err != nil {
 		return nil, err
 	}
-	all := make([]byte, t.syms.size+t.strs.size)
-	if err := o.fill(all[:t.syms.size], t.syms.off); err != nil {
+	all := make([]byte, t.syms.Size+t.strs.Size)
+	if err := o.fill(all[:t.syms.Size], t.syms.Off); err != nil {
 		return nil, err
 	}
-	if err := o.fill(all[t.syms.size:], t.strs.off); err != nil {
+	if err := o.fill(all[t.syms.Size:], t.strs.Off); err != nil {
 		return nil, err
 	}
-	t.o = &object{r: bytes.NewReader(all), size: int64(len(all)), sections: o.sections}
-	t.syms.off, t.strs.off = 0, t.syms.size
+	t.o = &Object{Reader: bytes.NewReader(all), Size: int64(len(all)), Sections: o.Sections}
+	t.syms.Off, t.strs.Off = 0, t.syms.Size
 	return t, nil
 }

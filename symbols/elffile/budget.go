@@ -1,4 +1,4 @@
-package symbols
+package elffile
 
 import (
 	"errors"
@@ -21,18 +21,18 @@ import (
 // time, than their reader has for them.
 var ErrBudget = errors.New("it would take more memory or time than there is for it")
 
-// maxKept is the most memory that is kept of all files of a cache: a browser with all
+// MaxKept is the most memory that is kept of all files of a cache: a browser with all
 // its libraries and debug files takes half a gigabyte.
-const maxKept = 2 << 30
+const MaxKept = 2 << 30
 
-// budget is the memory that is kept of the files that share it.
-type budget struct{ kept atomic.Uint64 }
+// Budget is the memory that is kept of the files that share it.
+type Budget struct{ kept atomic.Uint64 }
 
-// keep says that n bytes are going to be kept, and whether they may.
-func (b *budget) keep(n uint64) error {
-	if now := b.kept.Add(min(n, maxKept+1)); now > maxKept {
-		b.kept.Add(-min(n, maxKept+1))
-		return fmt.Errorf("%w: %d bytes, when %d are kept of all files together", ErrBudget, n, maxKept)
+// Keep says that n bytes are going to be kept, and whether they may.
+func (b *Budget) Keep(n uint64) error {
+	if now := b.kept.Add(min(n, MaxKept+1)); now > MaxKept {
+		b.kept.Add(-min(n, MaxKept+1))
+		return fmt.Errorf("%w: %d bytes, when %d are kept of all files together", ErrBudget, n, MaxKept)
 	}
 	return nil
 }
