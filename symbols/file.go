@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/frames"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -28,11 +29,10 @@ type File struct {
 	whole     atomic.Bool // table has been built
 	sources   func() []elffile.Source
 	table     func() (*table, error)
-	frames    func() *frames
+	frames    func() *frames.Table
 	goCalls   func() *goCalls
 	isGo      func() bool
 	slots     func() *elffile.Slots
-	rows      rows
 	lands     landings
 	last      lastCode
 	lastText  lastText
@@ -79,7 +79,7 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	f.sources = sync.OnceValue(f.findSources)
 	f.isGo = sync.OnceValue(f.hasGo)
 	f.goCalls = sync.OnceValue(func() *goCalls { return readGoCalls(obj) })
-	f.frames = sync.OnceValue(func() *frames { return readFrames(obj) })
+	f.frames = sync.OnceValue(func() *frames.Table { return frames.Read(obj) })
 	f.slots = sync.OnceValue(func() *elffile.Slots { return elffile.ReadSlots(obj) })
 	f.table = sync.OnceValues(func() (*table, error) {
 		t, err := f.readTable()
@@ -137,3 +137,7 @@ func (f *File) hasGo() bool {
 	_, isGo := f.obj.Note("Go", goBuildID)
 	return isGo
 }
+
+// Unwind tells how to find the caller's frame at an instruction, by the call frame
+// information that is loaded with the program; see frames.Table.
+func (f *File) Unwind(vaddr arch.Addr) (frames.Row, bool) { return f.frames().Unwind(vaddr) }

@@ -120,13 +120,13 @@ func (f *File) unnamedParts(isa arch.ISA, own Range, list code) ([]Range, error)
 		if !ok || elffile.IsPLT(sec.Name) {
 			continue
 		}
-		fr, ok := f.frames().find(uint64(i.Target))
-		if !ok || found[fr.start] || own.Contains(arch.Addr(fr.start)) {
+		fr, ok := f.frames().Find(uint64(i.Target))
+		if !ok || found[fr.Start] || own.Contains(arch.Addr(fr.Start)) {
 			continue
 		}
-		r := Range{arch.Addr(fr.start), arch.Addr(fr.start + fr.size)}
-		if i.Target > r.Start || fr.midway || i.Kind == arch.KindBranch && r.Start%functionAlign != 0 || f.jumps(isa, r, own) {
-			found[fr.start] = true
+		r := Range{arch.Addr(fr.Start), arch.Addr(fr.Start + fr.Size)}
+		if i.Target > r.Start || fr.Midway || i.Kind == arch.KindBranch && r.Start%functionAlign != 0 || f.jumps(isa, r, own) {
+			found[fr.Start] = true
 			parts = append(parts, r)
 		}
 	}

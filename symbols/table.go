@@ -196,7 +196,7 @@ func (f *File) inferSize(list []Function, i int) {
 	end := f.obj.TextEnd(uint64(fn.Addr))
 	room := end - min(end, uint64(fn.Addr))
 	if fn.Size == 0 {
-		fn.Size = f.frames().size(uint64(fn.Addr))
+		fn.Size = f.frames().Size(uint64(fn.Addr))
 	}
 	if fn.Size == 0 {
 		fn.Size = room

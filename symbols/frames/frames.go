@@ -1,4 +1,4 @@
-package symbols
+package frames
 
 import (
 	"debug/elf"
@@ -8,25 +8,26 @@ import (
 	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
-// frames is the unwinder's index of functions, .eh_frame_hdr with .eh_frame:
+// Table is the unwinder's index of functions, .eh_frame_hdr with .eh_frame:
 // it is loaded with the program, so that stripped files have it, too. It says
 // where functions lie that have no name, and which of them are no functions
 // but parts that a compiler moved away.
-type frames struct {
+type Table struct {
 	o       *elffile.Object
 	addr    uint64 // of .eh_frame_hdr: its entries are relative to that
 	entries []byte // pairs of int32: start of function, its FDE
+	rows    rows
 }
 
-// frame is one FDE: a piece of code with its rules for unwinding.
-type frame struct {
-	start, size uint64
-	// midway says that the stack frame is there already at the start, which
+// Frame is one FDE: a piece of code with its rules for unwinding.
+type Frame struct {
+	Start, Size uint64
+	// Midway says that the stack frame is there already at the start, which
 	// no function finds when it is called.
-	midway bool
+	Midway bool
 }
 
-func (fr frame) contains(a uint64) bool { return a >= fr.start && a-fr.start < fr.size }
+func (fr Frame) contains(a uint64) bool { return a >= fr.Start && a-fr.Start < fr.Size }
 
 // Pointer encodings (LSB, DWARF extensions) that linkers write in the header.
 const (
@@ -37,8 +38,8 @@ const (
 	encIndirect = 0x80
 )
 
-// readFrames finds the index. A file without a usable one has no frames.
-func readFrames(o *elffile.Object) *frames {
+// Read finds the index. A file without a usable one has no frames.
+func Read(o *elffile.Object) *Table {
 	for _, s := range o.Segments {
 		if s.Type != elf.PT_GNU_EH_FRAME {
 			continue
@@ -48,13 +49,13 @@ func readFrames(o *elffile.Object) *frames {
 			continue
 		}
 		n := uint64(binary.LittleEndian.Uint32(b[8:]))
-		return &frames{o, s.Vaddr, b[12:min(uint64(len(b)), 12+8*n)]}
+		return &Table{o: o, addr: s.Vaddr, entries: b[12:min(uint64(len(b)), 12+8*n)]}
 	}
-	return &frames{o: o}
+	return &Table{o: o}
 }
 
 // entry is the i-th function's start and FDE.
-func (fs *frames) entry(i int) (start, fde uint64) {
+func (fs *Table) entry(i int) (start, fde uint64) {
 	at := func(off int) uint64 {
 		return fs.addr + uint64(int64(int32(binary.LittleEndian.Uint32(fs.entries[off:]))))
 	}
@@ -62,7 +63,7 @@ func (fs *frames) entry(i int) (start, fde uint64) {
 }
 
 // index is the last function that starts at a or before it, and its FDE.
-func (fs *frames) index(a uint64) (start, fde uint64, ok bool) {
+func (fs *Table) index(a uint64) (start, fde uint64, ok bool) {
 	i := sort.Search(len(fs.entries)/8, func(i int) bool {
 		start, _ := fs.entry(i)
 		return start > a
@@ -74,20 +75,20 @@ func (fs *frames) index(a uint64) (start, fde uint64, ok bool) {
 	return start, fde, true
 }
 
-// find is the frame that a lies in.
-func (fs *frames) find(a uint64) (frame, bool) {
+// Find is the frame that a lies in.
+func (fs *Table) Find(a uint64) (Frame, bool) {
 	start, at, ok := fs.index(a)
 	if !ok {
-		return frame{}, false
+		return Frame{}, false
 	}
 	fr, ok := fs.read(start, at)
 	return fr, ok && fr.contains(a)
 }
 
-// size is that of the frame that starts at a, 0 if none does.
-func (fs *frames) size(a uint64) uint64 {
-	if fr, ok := fs.find(a); ok && fr.start == a {
-		return fr.size
+// Size is that of the frame that starts at a, 0 if none does.
+func (fs *Table) Size(a uint64) uint64 {
+	if fr, ok := fs.Find(a); ok && fr.Start == a {
+		return fr.Size
 	}
 	return 0
 }
@@ -96,7 +97,7 @@ func (fs *frames) size(a uint64) uint64 {
 const maxFDE = 1 << 16
 
 // record reads the body of the CIE or FDE at a, behind its length.
-func (fs *frames) record(a uint64) ([]byte, bool) {
+func (fs *Table) record(a uint64) ([]byte, bool) {
 	var head [4]byte
 	if !fs.o.Load(a, head[:], 0) {
 		return nil, false
@@ -111,7 +112,7 @@ func (fs *frames) record(a uint64) ([]byte, bool) {
 
 // read reads an FDE: distance to its CIE, start, size, augmentation,
 // instructions.
-func (fs *frames) read(start, at uint64) (fr frame, ok bool) {
+func (fs *Table) read(start, at uint64) (fr Frame, ok bool) {
 	b, ok := fs.record(at)
 	if !ok {
 		return fr, false
@@ -121,15 +122,15 @@ func (fs *frames) read(start, at uint64) (fr frame, ok bool) {
 		return fr, false
 	}
 	enc, augmented := pointerEncoding(cie)
-	fr.start = start
+	fr.Start = start
 	rest := b[4:]
 	switch {
 	case enc&encIndirect != 0:
 		return fr, false
 	case (enc&7 == 3) && len(rest) >= 8:
-		fr.size, rest = uint64(binary.LittleEndian.Uint32(rest[4:])), rest[8:]
+		fr.Size, rest = uint64(binary.LittleEndian.Uint32(rest[4:])), rest[8:]
 	case (enc&7 == 4 || enc&7 == 0) && len(rest) >= 16:
-		fr.size, rest = binary.LittleEndian.Uint64(rest[8:]), rest[16:]
+		fr.Size, rest = binary.LittleEndian.Uint64(rest[8:]), rest[16:]
 	default:
 		return fr, false
 	}
@@ -137,7 +138,7 @@ func (fs *frames) read(start, at uint64) (fr frame, ok bool) {
 		n, tail := uleb(rest)
 		rest = tail[min(n, uint64(len(tail))):]
 	}
-	fr.midway = len(rest) > 0 && !begins(rest[0])
+	fr.Midway = len(rest) > 0 && !begins(rest[0])
 	return fr, true
 }
 

@@ -1,4 +1,4 @@
-package symbols
+package frames
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ type Where uint8
 
 // The places there are.
 const (
-	Unknown Where = iota // nobody knows: the frame is the outermost one
+	Unknown Where = iota // nothing tells: the frame is the outermost one
 	Same                 // it has not been changed
 	AtCFA                // in memory at CFA + Off
 	AtReg                // in memory at Reg + Off
@@ -119,18 +119,18 @@ const maxRows = 1 << 16
 // Unwind tells how to find the caller's frame at an instruction, by the call
 // frame information that is loaded with the program. Files without it, Go's, and
 // code without rules give false: there frame pointers have to do.
-func (f *File) Unwind(vaddr arch.Addr) (Row, bool) {
-	f.rows.mu.RLock()
-	r, known := f.rows.list[vaddr]
-	f.rows.mu.RUnlock()
+func (fs *Table) Unwind(vaddr arch.Addr) (Row, bool) {
+	fs.rows.mu.RLock()
+	r, known := fs.rows.list[vaddr]
+	fs.rows.mu.RUnlock()
 	if !known {
-		r = f.row(uint64(vaddr))
-		f.rows.mu.Lock()
-		if f.rows.list == nil || len(f.rows.list) >= maxRows {
-			f.rows.list = map[arch.Addr]*Row{}
+		r = fs.row(uint64(vaddr))
+		fs.rows.mu.Lock()
+		if fs.rows.list == nil || len(fs.rows.list) >= maxRows {
+			fs.rows.list = map[arch.Addr]*Row{}
 		}
-		f.rows.list[vaddr] = r
-		f.rows.mu.Unlock()
+		fs.rows.list[vaddr] = r
+		fs.rows.mu.Unlock()
 	}
 	if r == nil {
 		return Row{}, false
@@ -139,13 +139,13 @@ func (f *File) Unwind(vaddr arch.Addr) (Row, bool) {
 }
 
 // row works a row out. The library that does it is not made for damaged files.
-func (f *File) row(vaddr uint64) (r *Row) {
+func (fs *Table) row(vaddr uint64) (r *Row) {
 	defer func() {
 		if recover() != nil {
 			r = nil
 		}
 	}()
-	cie, fde, start, ok := f.raw(vaddr)
+	cie, fde, start, ok := fs.raw(vaddr)
 	if !ok {
 		return nil
 	}
@@ -153,7 +153,7 @@ func (f *File) row(vaddr uint64) (r *Row) {
 		if !modest(code) {
 			return nil
 		}
-		if f.Machine() == elf.EM_AARCH64 {
+		if fs.o.Machine == elf.EM_AARCH64 {
 			unsigned(code)
 		}
 	}
@@ -177,15 +177,14 @@ func (f *File) row(vaddr uint64) (r *Row) {
 	if err != nil {
 		return nil
 	}
-	return rowOf(ctx, dwarfFP[f.Machine()], strings.Contains(list[0].CIE.Augmentation, "S"))
+	return rowOf(ctx, dwarfFP[fs.o.Machine], strings.Contains(list[0].CIE.Augmentation, "S"))
 }
 
 // raw is the FDE that covers an address, and its CIE.
-func (f *File) raw(a uint64) (cie, fde []byte, start uint64, ok bool) {
-	fs := f.frames()
+func (fs *Table) raw(a uint64) (cie, fde []byte, start uint64, ok bool) {
 	start, at, ok := fs.index(a)
 	if len(fs.entries) == 0 {
-		start, at, ok = f.rows.fde(fs.o, a)
+		start, at, ok = fs.rows.fde(fs.o, a)
 	}
 	if !ok {
 		return nil, nil, 0, false
@@ -197,7 +196,7 @@ func (f *File) raw(a uint64) (cie, fde []byte, start uint64, ok bool) {
 	return cie, fde, start, ok
 }
 
-// rowOf is a row as we keep it, nil if it is of a kind that we do not know.
+// rowOf is a row as it is kept, nil if it is of a kind that is not known.
 func rowOf(ctx *cfi.FrameContext, fp uint64, signal bool) *Row {
 	r := &Row{Signal: signal}
 	switch ctx.CFA.Rule {

@@ -1,4 +1,4 @@
-package symbols
+package frames
 
 import (
 	"bufio"
@@ -17,7 +17,9 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/internal/fixture"
 	"github.com/ptracer/ptracer/internal/forge"
+	"github.com/ptracer/ptracer/internal/leak"
 	"github.com/ptracer/ptracer/internal/skip"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // TestUnwind holds each row of real programs' call frame information against
@@ -33,11 +35,7 @@ func TestUnwind(t *testing.T) {
 			if _, err := os.Stat(path); err != nil {
 				skip.Missing(t, path)
 			}
-			f, err := Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
+			o, f := open(t, path)
 			cmd := exec.Command(tool, "--debug-dump=frames-interp", "--wide", path)
 			out, err := cmd.StdoutPipe()
 			if err != nil {
@@ -46,7 +44,7 @@ func TestUnwind(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			rows, unknown := compareRows(t, f, bufio.NewScanner(out))
+			rows, unknown := compareRows(t, o, f, bufio.NewScanner(out))
 			_ = cmd.Wait() // it may miss debug files
 			t.Logf("%d rows, %d of them of no kind that is known", rows, unknown)
 			if rows < 300 || unknown > rows/50 {
@@ -59,7 +57,7 @@ func TestUnwind(t *testing.T) {
 // TestUnwindSigned has rows of an arm64 program whose return addresses are signed: each
 // instruction of main, behind paciasp, too, has the row that it has without.
 func TestUnwindSigned(t *testing.T) {
-	open := func(name string) *File {
+	build := func(name string) string {
 		i := slices.IndexFunc(fixture.Table, func(f fixture.Fixture) bool { return f.Name == name })
 		root, err := fixture.Root()
 		if err != nil {
@@ -72,39 +70,32 @@ func TestUnwindSigned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { f.Close() })
-		return f
+		return path
 	}
-	f := open("loop-cf")
-	fns, err := f.Lookup("main")
-	if err != nil || len(fns) != 1 {
-		t.Fatal(fns, err)
-	}
+	path := build("loop-cf")
+	o, f := open(t, path)
+	main := symbolOf(t, path, "main")
 	saved, signs := 0, false
-	for at := fns[0].Addr; at < fns[0].End(); at += 4 {
+	for at := main.Value; at < main.Value+main.Size; at += 4 {
 		var code [4]byte
-		if err := f.Text(at, code[:]); err != nil {
-			t.Fatal(err)
+		if !o.Load(at, code[:], elf.PF_X) {
+			t.Fatalf("no code at %#x", at)
 		}
 		signs = signs || code == [4]byte{0x3f, 0x23, 0x03, 0xd5} // paciasp
-		row, ok := f.Unwind(at)
+		row, ok := f.Unwind(arch.Addr(at))
 		if !ok || row.Reg != 31 {
-			t.Fatalf("%v: %+v, %v", at, row, ok)
+			t.Fatalf("%#x: %+v, %v", at, row, ok)
 		}
 		if row.Return.Where == AtCFA && row.FP.Where == AtCFA {
 			saved++
 		}
 	}
-	if n := int(fns[0].Size / 4); !signs || saved < n/2 {
+	if n := int(main.Size / 4); !signs || saved < n/2 {
 		t.Errorf("signs %v; of %d instructions %d have the return address in the frame", signs, n, saved)
 	}
 }
 
-func compareRows(t *testing.T, f *File, lines *bufio.Scanner) (rows, unknown int) {
+func compareRows(t *testing.T, o *elffile.Object, f *Table, lines *bufio.Scanner) (rows, unknown int) {
 	var columns []string
 	next := 0
 	for lines.Scan() {
@@ -124,7 +115,7 @@ func compareRows(t *testing.T, f *File, lines *bufio.Scanner) (rows, unknown int
 		if next++; next%3 != 0 { // there are 100,000 in some programs
 			continue
 		}
-		if !f.obj.Executable(at) { // of a CIE
+		if !o.Executable(at) { // of a CIE
 			continue
 		}
 		rows++
@@ -198,14 +189,55 @@ func TestUnwindDamaged(t *testing.T) {
 		for range 2000 {
 			b[s.Offset+rnd.Uint64N(s.Size)] = byte(rnd.Uint32())
 		}
-		f, err := NewFile(strings.NewReader(string(b)), int64(len(b)), path)
+		o, err := elffile.New(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			continue
 		}
+		f := Read(o)
 		for range 300 {
 			f.Unwind(arch.Addr(text.Addr + rnd.Uint64N(text.Size)))
 		}
 	}
+}
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// open is the object at path, and its frames.
+func open(t testing.TB, path string) (*elffile.Object, *Table) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := elffile.New(f, st.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, Read(o)
+}
+
+// symbolOf is the symbol of a name in the file at path.
+func symbolOf(t *testing.T, path, name string) elf.Symbol {
+	t.Helper()
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all, err := f.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(all, func(s elf.Symbol) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("no %s in %s", name, path)
+	}
+	return all[i]
 }
 
 // sectionOf finds a section of the file at path, nil if there is none.
@@ -220,11 +252,10 @@ func sectionOf(t testing.TB, path, name string) *elf.Section {
 }
 
 func BenchmarkUnwind(b *testing.B) {
-	f, err := Open("/bin/bash")
-	if err != nil {
+	if _, err := os.Stat("/bin/bash"); err != nil {
 		skip.Missing(b, "/bin/bash")
 	}
-	defer f.Close()
+	_, f := open(b, "/bin/bash")
 	text := sectionOf(b, "/bin/bash", ".text")
 	if text == nil {
 		skip.Missing(b, "sections in /bin/bash")
@@ -256,10 +287,10 @@ func FuzzUnwind(f *testing.F) {
 			forged.Machine = elf.EM_AARCH64
 		}
 		b := forged.With(".eh_frame", elf.SHT_PROGBITS, elf.Section64{Addr: forge.FrameAddr}, forge.Frames(cie, rules)).Bytes()
-		file, err := NewFile(bytes.NewReader(b), int64(len(b)), "forged")
+		o, err := elffile.New(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		file.Unwind(forge.Text + 1)
+		Read(o).Unwind(forge.Text + 1)
 	})
 }

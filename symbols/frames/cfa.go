@@ -1,10 +1,10 @@
-package symbols
+package frames
 
 // Call frame instructions, as far as their operands have to be known
 // (DWARF 5, section 6.4.2, and the extensions of GNU and AArch64).
 
 // negateRA (DW_CFA_AARCH64_negate_ra_state) says that from here on the return address is
-// signed, or not any more. Whoever reads it strips the signature in any case; the library
+// signed, or not any more. What reads it strips the signature in any case; the library
 // that reads call frame information does not know the instruction, and gives up.
 const negateRA = 0x2d
 
