@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/frames"
+	"github.com/ptracer/ptracer/symbols/gofile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -30,7 +31,7 @@ type File struct {
 	sources   func() []elffile.Source
 	table     func() (*table, error)
 	frames    func() *frames.Table
-	goCalls   func() *goCalls
+	goCalls   func() *gofile.Calls
 	isGo      func() bool
 	slots     func() *elffile.Slots
 	lands     landings
@@ -77,8 +78,8 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	}
 	f := &File{obj: obj, name: name}
 	f.sources = sync.OnceValue(f.findSources)
-	f.isGo = sync.OnceValue(f.hasGo)
-	f.goCalls = sync.OnceValue(func() *goCalls { return readGoCalls(obj) })
+	f.isGo = sync.OnceValue(func() bool { return gofile.Is(obj) })
+	f.goCalls = sync.OnceValue(func() *gofile.Calls { return gofile.ReadCalls(obj) })
 	f.frames = sync.OnceValue(func() *frames.Table { return frames.Read(obj) })
 	f.slots = sync.OnceValue(func() *elffile.Slots { return elffile.ReadSlots(obj) })
 	f.table = sync.OnceValues(func() (*table, error) {
@@ -130,14 +131,14 @@ func (f *File) Interp() string {
 // IsGo reports whether the file has Go code.
 func (f *File) IsGo() bool { return f.isGo() }
 
-func (f *File) hasGo() bool {
-	if _, ok := f.obj.Section(goTables...); ok {
-		return true
-	}
-	_, isGo := f.obj.Note("Go", goBuildID)
-	return isGo
-}
-
 // Unwind tells how to find the caller's frame at an instruction, by the call frame
 // information that is loaded with the program; see frames.Table.
 func (f *File) Unwind(vaddr arch.Addr) (frames.Row, bool) { return f.frames().Unwind(vaddr) }
+
+// Convention is how fn is called; see gofile.Calls.
+func (f *File) Convention(fn Function) arch.Convention {
+	if !f.IsGo() {
+		return arch.C
+	}
+	return f.goCalls().Of(fn.Addr, fn.Names())
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/gofile"
 )
 
 // findSources lists where this file's functions are named. A full .symtab is
@@ -35,7 +36,7 @@ func (f *File) findSources() []elffile.Source {
 			f.unread.note(err)
 		}
 	}
-	if g, ok := newGoTable(f.obj); ok {
+	if g, ok := gofile.New(f.obj); ok {
 		list = append(list, g)
 	}
 	return list

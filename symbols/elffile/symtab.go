@@ -139,6 +139,7 @@ func Unversioned(name string) string {
 	return name
 }
 
+// Each implements Source.
 func (t *Table) Each(yield func(Symbol)) error {
 	b, err := t.o.Data(t.strs)
 	if err != nil {

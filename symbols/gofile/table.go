@@ -1,4 +1,4 @@
-package symbols
+package gofile
 
 import (
 	"bytes"
@@ -15,6 +15,15 @@ const goBuildID = 4
 // goTables are the sections that Go's table of functions may be in.
 var goTables = []string{".gopclntab", ".data.rel.ro.gopclntab"}
 
+// Is reports whether a file has Go code.
+func Is(o *elffile.Object) bool {
+	if _, ok := o.Section(goTables...); ok {
+		return true
+	}
+	_, is := o.Note("Go", goBuildID)
+	return is
+}
+
 // Magic numbers of the table's header (runtime/symtab.go, internal/abi).
 const (
 	magicGo12  = 0xfffffffb // 1.2 to 1.15
@@ -23,9 +32,9 @@ const (
 	magicGo120 = 0xfffffff1 // 1.20 and later
 )
 
-// goTable reads the functions of a Go program from the table that its runtime
+// Table reads the functions of a Go program from the table that its runtime
 // needs: it is there even where symbols were stripped.
-type goTable struct {
+type Table struct {
 	o     *elffile.Object
 	addr  uint64 // where the table is loaded
 	b     []byte
@@ -38,32 +47,32 @@ type goTable struct {
 	width int    // of the fields in funcs
 }
 
-// newGoTable finds the table by its section or, where there are no section
+// New finds the table by its section or, where there are no section
 // headers, by its magic number.
-func newGoTable(o *elffile.Object) (*goTable, bool) {
-	t, ok := findGoTable(o)
+func New(o *elffile.Object) (*Table, bool) {
+	t, ok := find(o)
 	return t, ok && o.Budget.Keep(uint64(len(t.b))) == nil
 }
 
-func findGoTable(o *elffile.Object) (*goTable, bool) {
+func find(o *elffile.Object) (*Table, bool) {
 	if s, ok := o.Section(goTables...); ok {
 		b, err := o.Data(s)
 		if err != nil {
 			return nil, false
 		}
-		return parseGoTable(o, s.Addr, b)
+		return parse(o, s.Addr, b)
 	}
 	if _, isGo := o.Note("Go", goBuildID); !isGo && len(o.Sections) > 0 {
 		return nil, false
 	}
-	return searchGoTable(o)
+	return search(o)
 }
 
 // maxLikely is how many places are tried that look like the table's start.
 const maxLikely = 64
 
-// searchGoTable looks for a header at all multiples of 8 of loaded data.
-func searchGoTable(o *elffile.Object) (*goTable, bool) {
+// search looks for a header at all multiples of 8 of loaded data.
+func search(o *elffile.Object) (*Table, bool) {
 	left := maxLikely
 	for _, s := range o.Loads() {
 		b, err := o.Data(elffile.Section{Off: s.Off, Size: s.Filesz})
@@ -78,7 +87,7 @@ func searchGoTable(o *elffile.Object) (*goTable, bool) {
 			}
 			at += uint64(i)
 			if at > 0 && (s.Vaddr+at-1)%8 == 0 && looksLikeGo(b[at-1:]) {
-				if t, ok := parseGoTable(o, s.Vaddr+at-1, b[at-1:]); ok {
+				if t, ok := parse(o, s.Vaddr+at-1, b[at-1:]); ok {
 					return t, true
 				}
 				if left--; left == 0 {
@@ -97,12 +106,12 @@ func looksLikeGo(b []byte) bool {
 	return len(b) >= 16 && b[4] == 0 && b[5] == 0 && (b[6] == 1 || b[6] == 4) && b[7] == 8
 }
 
-// parseGoTable reads the header, and the words behind its first.
-func parseGoTable(o *elffile.Object, addr uint64, b []byte) (*goTable, bool) {
+// parse reads the header, and the words behind its first.
+func parse(o *elffile.Object, addr uint64, b []byte) (*Table, bool) {
 	if !looksLikeGo(b) {
 		return nil, false
 	}
-	t := &goTable{o: o, addr: addr, b: b, magic: binary.LittleEndian.Uint32(b), width: 8}
+	t := &Table{o: o, addr: addr, b: b, magic: binary.LittleEndian.Uint32(b), width: 8}
 	t.n = t.word(0)
 	switch t.magic {
 	case magicGo12:
@@ -127,7 +136,7 @@ func parseGoTable(o *elffile.Object, addr uint64, b []byte) (*goTable, bool) {
 }
 
 // word is the i-th word behind the first 8 bytes.
-func (t *goTable) word(i int) uint64 {
+func (t *Table) word(i int) uint64 {
 	if 8+8*i+8 > len(t.b) {
 		return 0
 	}
@@ -135,7 +144,7 @@ func (t *goTable) word(i int) uint64 {
 }
 
 // from is the part of the table that begins at the offset in a word.
-func (t *goTable) from(i int) []byte {
+func (t *Table) from(i int) []byte {
 	off := t.word(i)
 	if off == 0 || off >= uint64(len(t.b)) {
 		return nil
@@ -145,7 +154,7 @@ func (t *goTable) from(i int) []byte {
 
 // entry is where the i-th function starts, and where its data is. Behind the
 // last one is an end mark with an address only.
-func (t *goTable) entry(i uint64) (addr, data uint64) {
+func (t *Table) entry(i uint64) (addr, data uint64) {
 	at := i * 2 * uint64(t.width)
 	field := func(at uint64) uint64 {
 		if at+uint64(t.width) > uint64(len(t.funcs)) {
@@ -161,7 +170,8 @@ func (t *goTable) entry(i uint64) (addr, data uint64) {
 
 var errGoTable = errors.New("damaged table of Go functions")
 
-func (t *goTable) Each(yield func(elffile.Symbol)) error {
+// Each implements elffile.Source.
+func (t *Table) Each(yield func(elffile.Symbol)) error {
 	names := elffile.TextOf(t.names)
 	told := 0
 	for i := range t.n {
@@ -186,9 +196,10 @@ func (t *goTable) Each(yield func(elffile.Symbol)) error {
 }
 
 // entryWidth is how long the entry is before the name in a function's data.
-func (t *goTable) entryWidth() int { return t.width }
+func (t *Table) entryWidth() int { return t.width }
 
-func (t *goTable) Named(_ string, _ bool, accept func(string) bool, yield func(elffile.Symbol)) error {
+// Named implements elffile.Source.
+func (t *Table) Named(_ string, _ bool, accept func(string) bool, yield func(elffile.Symbol)) error {
 	return t.Each(func(s elffile.Symbol) {
 		if accept(s.Name) {
 			yield(s)
@@ -196,7 +207,8 @@ func (t *goTable) Named(_ string, _ bool, accept func(string) bool, yield func(e
 	})
 }
 
-func (t *goTable) Near(at []uint64, yield func(elffile.Symbol)) error {
+// Near implements elffile.Source.
+func (t *Table) Near(at []uint64, yield func(elffile.Symbol)) error {
 	wanted := make(map[uint64]bool, len(at))
 	for _, a := range at {
 		wanted[a] = true
@@ -211,7 +223,7 @@ func (t *goTable) Near(at []uint64, yield func(elffile.Symbol)) error {
 // textStart is the address of runtime.text. The header had it until Go 1.25,
 // unrelocated in position-independent programs; else it is in the runtime's
 // moduledata; else the text section is all Go.
-func (t *goTable) textStart(header uint64) uint64 {
+func (t *Table) textStart(header uint64) uint64 {
 	if header != 0 && t.o.Executable(header) {
 		return header
 	}
@@ -230,7 +242,7 @@ const moduleTextWord = 1 + 6*3 + 3
 
 // moduleText finds moduledata by its first word, a pointer to the table: in
 // the data, or in the relocations that will put it there.
-func (t *goTable) moduleText() (a uint64, ok bool) {
+func (t *Table) moduleText() (a uint64, ok bool) {
 	var ptr [8]byte
 	binary.LittleEndian.PutUint64(ptr[:], t.addr)
 	const word, more = 8, 8 * moduleTextWord
@@ -264,7 +276,7 @@ var errFound = errors.New("found")
 
 // relocatedText does it with relocations: offset, info, addend, of which the
 // relative ones put addend + bias at offset.
-func (t *goTable) relocatedText(s elffile.Section) (text uint64, ok bool) {
+func (t *Table) relocatedText(s elffile.Section) (text uint64, ok bool) {
 	le := binary.LittleEndian
 	wanted := map[uint64]bool{}
 	for _, second := range []bool{false, true} {

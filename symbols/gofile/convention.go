@@ -1,4 +1,4 @@
-package symbols
+package gofile
 
 import (
 	"cmp"
@@ -16,31 +16,27 @@ import (
 
 // Which calling convention functions have.
 
-// goCalls is what a file's table of Go functions says of their calls.
-type goCalls struct {
+// Calls is what a file's table of Go functions says of their calls.
+type Calls struct {
 	convention arch.Convention // of compiled functions
 	starts     []uint64        // of functions, ascending
 	assembly   []bool          // of each: it was written by hand
 	unreadable bool            // there is a table of a form that is not known
 }
 
-// Convention is how fn is called: as C's functions are, unless it is in the table that
-// Go's linker makes; gccgo makes none, and calls as C does. Go's assembly functions
-// keep to one of two conventions; the symbol table says so of those that have the
-// other one, too (a name that ends in ".abi0"), of others nothing does.
-func (f *File) Convention(fn Function) arch.Convention {
-	if !f.IsGo() {
-		return arch.C
-	}
-	c := f.goCalls()
+// Of is how the function at an address, with these names, is called: as C's functions are,
+// unless it is in the table that Go's linker makes; gccgo makes none, and calls as C does.
+// Go's assembly functions keep to one of two conventions; the symbol table says so of those
+// that have the other one, too (a name that ends in ".abi0"), of others nothing does.
+func (c *Calls) Of(addr arch.Addr, names []string) arch.Convention {
 	if c.unreadable {
 		return arch.NotKnown
 	}
-	i, isGo := slices.BinarySearch(c.starts, uint64(fn.Addr))
+	i, isGo := slices.BinarySearch(c.starts, uint64(addr))
 	switch {
 	case !isGo:
 		return arch.C
-	case c.convention == arch.GoStack, slices.ContainsFunc(fn.Names(), func(n string) bool { return strings.HasSuffix(n, ".abi0") }):
+	case c.convention == arch.GoStack, slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".abi0") }):
 		return arch.GoStack
 	case c.assembly[i]:
 		return arch.NotKnown
@@ -48,14 +44,14 @@ func (f *File) Convention(fn Function) arch.Convention {
 	return c.convention
 }
 
-// readGoCalls reads a file's table, and keeps what little is asked of it.
-func readGoCalls(o *elffile.Object) *goCalls {
-	t, ok := newGoTable(o)
+// ReadCalls reads a file's table, and keeps what little is asked of it.
+func ReadCalls(o *elffile.Object) *Calls {
+	t, ok := New(o)
 	if !ok {
 		_, there := o.Section(goTables...)
-		return &goCalls{unreadable: there}
+		return &Calls{unreadable: there}
 	}
-	c := &goCalls{convention: t.convention()}
+	c := &Calls{convention: t.convention()}
 	type function struct {
 		addr     uint64
 		assembly bool
@@ -74,7 +70,7 @@ func readGoCalls(o *elffile.Object) *goCalls {
 
 // convention is that of compiled functions: in registers since Go 1.17, on arm64 since
 // 1.18. The table has had a form of its own since 1.18; that of 1.17 is that of 1.16.
-func (t *goTable) convention() arch.Convention {
+func (t *Table) convention() arch.Convention {
 	switch {
 	case t.magic == magicGo118 || t.magic == magicGo120:
 		return arch.GoRegisters
@@ -132,7 +128,7 @@ const funcFlagAsm = 1 << 2
 // assembly is whether the function whose data is at off was written by hand. Behind its
 // entry are 8 fields of 4 bytes, since Go 1.20 the line where it starts, the number of
 // functions that the runtime knows, and the flags (runtime2.go, _func).
-func (t *goTable) assembly(off uint64) bool {
+func (t *Table) assembly(off uint64) bool {
 	flag := off + uint64(t.width) + 8*4 + 1
 	switch t.magic {
 	case magicGo120:

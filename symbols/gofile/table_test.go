@@ -1,4 +1,4 @@
-package symbols
+package gofile
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/internal/forge"
+	"github.com/ptracer/ptracer/internal/leak"
 	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
@@ -88,12 +89,14 @@ func codeAt(text uint64) elf.Prog64 {
 	return elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_X), Vaddr: text, Filesz: 4096, Memsz: 4096}
 }
 
-func TestGoTableVersions(t *testing.T) {
+func TestMain(m *testing.M) { leak.Main(m) }
+
+func TestTableVersions(t *testing.T) {
 	const text = 0x401000
 	o := coded(t, elf.EM_X86_64, text)
 	for _, magic := range []uint32{magicGo12, magicGo116, magicGo118, magicGo120} {
 		b := goTableOf(magic, text)
-		g, ok := parseGoTable(o, 0x500000, b)
+		g, ok := parse(o, 0x500000, b)
 		if !ok {
 			t.Errorf("%#x: not understood", magic)
 			continue
@@ -104,7 +107,7 @@ func TestGoTableVersions(t *testing.T) {
 			t.Errorf("%#x: got %q, %v", magic, got, err)
 		}
 		for n := range b {
-			if g, ok := parseGoTable(o, 0, b[:n]); ok {
+			if g, ok := parse(o, 0, b[:n]); ok {
 				g.Each(func(elffile.Symbol) {})
 				for i := range g.n {
 					_, off := g.entry(i)
@@ -113,19 +116,19 @@ func TestGoTableVersions(t *testing.T) {
 			}
 		}
 	}
-	if _, ok := parseGoTable(o, 0, goTableOf(magicGo120, text)[:20]); ok {
+	if _, ok := parse(o, 0, goTableOf(magicGo120, text)[:20]); ok {
 		t.Error("a table of 20 bytes")
 	}
 	if b := goTableOf(magicGo120, text); true {
 		b[0] = 0xf5
-		if _, ok := parseGoTable(o, 0, b); ok {
+		if _, ok := parse(o, 0, b); ok {
 			t.Error("an unknown version")
 		}
 	}
 }
 
-// FuzzGoTable takes anything for Go's table of functions.
-func FuzzGoTable(f *testing.F) {
+// FuzzTable takes anything for Go's table of functions.
+func FuzzTable(f *testing.F) {
 	for _, magic := range []uint32{magicGo12, magicGo116, magicGo118, magicGo120} {
 		f.Add(goTableOf(magic, forge.Text))
 	}
@@ -136,13 +139,13 @@ func FuzzGoTable(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if g, ok := newGoTable(o); ok {
+		if g, ok := New(o); ok {
 			n := uint64(0)
 			_ = g.Each(func(elffile.Symbol) { n++ })
 			if n > g.n || g.n > uint64(len(data)) {
 				t.Errorf("%d of %d functions, in %d bytes", n, g.n, len(data))
 			}
-			readGoCalls(o)
+			ReadCalls(o)
 		}
 	})
 }
