@@ -8,6 +8,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 )
 
 // landings are the places in a file's code that something leads to.
@@ -69,7 +70,7 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, inner []arch.Ad
 // that is called, it may find flags that mean something.
 func (f *File) Continues(isa arch.ISA, fn Function) bool {
 	for _, name := range fn.Names() {
-		if _, cold := coldOf(name); cold {
+		if _, cold := mangled.Cold(name); cold {
 			return true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -94,56 +95,12 @@ func (f *File) each(ask func(elffile.Source) error) error {
 
 // lookupReadable finds mangled names by what they read like.
 func (f *File) lookupReadable(name string, note func(elffile.Symbol)) error {
-	part := mangledPart(name)
+	part := mangled.Part(name)
 	if part == "" {
 		return nil
 	}
-	accept := func(n string) bool { return reads(n, name) }
+	accept := func(n string) bool { return mangled.Reads(n, name) }
 	return f.each(func(s elffile.Source) error { return s.Named(part, false, accept, note) })
-}
-
-// reads reports whether a mangled name reads like the given one.
-func reads(mangled, like string) bool {
-	return slices.ContainsFunc(spellings(mangled, like), func(s string) bool { return squeeze(s) == squeeze(like) })
-}
-
-// mangledPart is something that a mangled name must have in it to read like
-// name: its last identifier, with the length before it as both C++ and Rust
-// write it; of Go's generic functions what is before the brackets. It is "_" where the last identifier can hide in an abbreviation,
-// and "" where name can't be that of a mangled function.
-func mangledPart(name string) string {
-	if start, _, ok := strings.Cut(name, "[...]"); ok {
-		return start + "["
-	}
-	end := strings.IndexByte(name, '(')
-	if strings.HasSuffix(name[:max(end, 0)], "operator") || end < 0 {
-		end = len(name)
-	}
-	if i := strings.IndexByte(name[:end], '<'); i > 0 {
-		end = i
-	}
-	start := end
-	for start > 0 && isIdent(name[start-1]) {
-		start--
-	}
-	word := name[start:end]
-	switch {
-	case strings.Contains(name, "operator"), strings.Contains(name, "{"), strings.Contains(name, "anonymous"), strings.Contains(name, " for "):
-		return "_"
-	case word == "" || word[0] >= '0' && word[0] <= '9' || start > 0 && name[start-1] == '.':
-		return ""
-	case slices.Contains(abbreviated, word):
-		return "_"
-	}
-	return strconv.Itoa(len(word)) + word
-}
-
-// abbreviated are the identifiers that C++ mangling has short forms for.
-var abbreviated = []string{"std", "allocator", "basic_string", "string", "istream", "basic_istream", "ostream",
-	"basic_ostream", "iostream", "basic_iostream"}
-
-func isIdent(c byte) bool {
-	return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c >= 0x80
 }
 
 // functionsAt makes functions of what lies at the given addresses.
@@ -207,12 +164,12 @@ func (f *File) lookupWhole(name string, want func(Function) bool) ([]Function, e
 	for _, i := range t.names[name] {
 		add(i)
 	}
-	part := mangledPart(name)
+	part := mangled.Part(name)
 	if len(found) > 0 || part == "" {
 		return found, nil
 	}
 	for i, fn := range t.functions {
-		if slices.ContainsFunc(fn.Names(), func(n string) bool { return strings.Contains(n, part) && reads(n, name) }) {
+		if slices.ContainsFunc(fn.Names(), func(n string) bool { return strings.Contains(n, part) && mangled.Reads(n, name) }) {
 			add(int32(i))
 		}
 	}

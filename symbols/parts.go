@@ -2,10 +2,10 @@ package symbols
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 )
 
 // Parts are the ranges of code that fn is made of: its own, and the ones that
@@ -47,7 +47,7 @@ func (f *File) coldParts(fn Function) (cold []Function, err error) {
 	addrs := map[uint64]bool{}
 	for _, name := range fn.Names() {
 		part := name + ".cold"
-		accept := func(s string) bool { base, ok := coldOf(s); return ok && base == name }
+		accept := func(s string) bool { base, ok := mangled.Cold(s); return ok && base == name }
 		err := f.each(func(s elffile.Source) error {
 			return s.Named(part, false, accept, func(sym elffile.Symbol) { addrs[sym.Addr] = true })
 		})
@@ -56,15 +56,6 @@ func (f *File) coldParts(fn Function) (cold []Function, err error) {
 		}
 	}
 	return f.functionsAt(addrs)
-}
-
-// coldOf is the name of the function that a cold part's name says it is from.
-func coldOf(name string) (string, bool) {
-	i := strings.LastIndex(name, ".cold")
-	if i <= 0 || strings.Trim(name[i+len(".cold"):], ".0123456789") != "" {
-		return "", false
-	}
-	return name[:i], true
 }
 
 // linked reports whether a cold part belongs to the function whose code is

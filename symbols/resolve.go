@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 )
 
 // Target is one address that a location means in a file.
@@ -134,7 +135,7 @@ func (l Location) functions(f *File) ([]named, error) {
 func shownName(fn Function, asked string) string {
 	base, _, _ := cutAddress(asked)
 	if slices.Contains(fn.Aliases, elffile.Unversioned(base)) {
-		return demangled(elffile.Unversioned(base))
+		return mangled.Readable(elffile.Unversioned(base))
 	}
 	return fn.Demangled()
 }
@@ -148,12 +149,12 @@ func (f *File) match(pattern string) ([]named, error) {
 	}
 	var list []named
 	for _, fn := range fns {
-		if _, cold := coldOf(fn.Name); cold && !strings.Contains(pattern, ".cold") {
+		if _, cold := mangled.Cold(fn.Name); cold && !strings.Contains(pattern, ".cold") {
 			continue
 		}
 		for _, name := range fn.Names() {
 			if matches(pattern, name) {
-				list = append(list, named{Function: fn, shown: demangled(name)}.by(name))
+				list = append(list, named{Function: fn, shown: mangled.Readable(name)}.by(name))
 				break
 			}
 		}
@@ -166,7 +167,7 @@ func matches(pattern, name string) bool {
 	if glob(pattern, name) {
 		return true
 	}
-	return slices.ContainsFunc(spellings(name, pattern), func(s string) bool { return glob(squeeze(pattern), squeeze(s)) })
+	return slices.ContainsFunc(mangled.Spellings(name, pattern), func(s string) bool { return glob(mangled.Squeeze(pattern), mangled.Squeeze(s)) })
 }
 
 // tellApart gives functions of one name the address as well.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ptracer/ptracer/symbols/mangled"
 )
 
 // NotFoundError says that a file has no function of a name or pattern. The
@@ -51,7 +53,7 @@ func (e *NotFoundError) Suggestions() []string {
 	for _, fn := range fns {
 		for _, name := range fn.Names() {
 			if score, ok := alike(asked, name); ok {
-				list = append(list, scored{demangled(name), score})
+				list = append(list, scored{mangled.Readable(name), score})
 			}
 		}
 	}
@@ -77,12 +79,12 @@ func simple(name string) string {
 
 // alike scores how far a name is from what was asked for; fewer is nearer.
 func alike(asked, name string) (score int, ok bool) {
-	if len(asked) < 2 || len(name) > maxMangled {
+	if len(asked) < 2 || len(name) > mangled.Longest {
 		return 0, false
 	}
 	plainName := simple(name)
 	limit := max(1, (len(asked)+1)/3)
-	if isMangled(name) {
+	if mangled.Is(name) {
 		// Reading every name takes too long: first see whether it is in there.
 		last := asked[strings.LastIndex(asked, ":")+1:]
 		if last == "" || !strings.Contains(plainName, last) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -41,6 +42,10 @@ func (fn Function) Names() []string { return append([]string{fn.Name}, fn.Aliase
 // Unique is the name with the address behind it, "NAME@0x1234": it tells
 // functions of one name apart, also in a location.
 func (fn Function) Unique() string { return fn.Name + "@0x" + strconv.FormatUint(uint64(fn.Addr), 16) }
+
+// Demangled is the name as it stands in the C++ or Rust source, with
+// parameters; other names are as they are.
+func (fn Function) Demangled() string { return mangled.Readable(fn.Name) }
 
 // table is functions by address.
 type table struct {
@@ -99,7 +104,7 @@ func (t *table) index() {
 				name = fn.Aliases[n]
 			}
 			t.names[name] = append(t.names[name], int32(i))
-			if base, ok := coldOf(name); ok {
+			if base, ok := mangled.Cold(name); ok {
 				t.cold[base] = append(t.cold[base], int32(i))
 			}
 		}
@@ -154,7 +159,7 @@ func compareBool(a, b bool) int {
 
 // underscores counts those in front; a mangled name's own do not count.
 func underscores(name string) int {
-	if isMangled(name) {
+	if mangled.Is(name) {
 		return 0
 	}
 	return len(name) - len(strings.TrimLeft(name, "_"))

@@ -1,4 +1,4 @@
-package symbols
+package mangled
 
 import (
 	"strings"
@@ -6,48 +6,46 @@ import (
 	"github.com/ianlancetaylor/demangle"
 )
 
-// maxMangled is the longest name that is demangled; the text may be as long
+// Longest is the longest name that is demangled; the text may be as long
 // as 1<<maxDemangled.
-const maxMangled, maxDemangled = 1 << 14, 17
+const Longest, maxDemangled = 1 << 14, 17
 
-// isMangled reports whether name looks like one of C++ or Rust.
-func isMangled(name string) bool {
+// Is reports whether name looks like one of C++ or Rust.
+func Is(name string) bool {
 	return strings.HasPrefix(name, "_Z") || strings.HasPrefix(name, "_R")
 }
 
-// readable demangles name with the given options; ok is false if it is plain.
-func readable(name string, options ...demangle.Option) (string, bool) {
-	if !isMangled(name) || len(name) > maxMangled {
+// demangled demangles name with the given options; ok is false if it is plain.
+func demangled(name string, options ...demangle.Option) (string, bool) {
+	if !Is(name) || len(name) > Longest {
 		return name, false
 	}
 	s, err := demangle.ToString(name, append(options, demangle.MaxLength(maxDemangled))...)
 	return s, err == nil
 }
 
-// Demangled is the name as it stands in the C++ or Rust source, with
-// parameters; other names are as they are.
-func (fn Function) Demangled() string { return demangled(fn.Name) }
-
-func demangled(name string) string {
-	if s, ok := readable(name); ok {
+// Readable is a name as it stands in the C++ or Rust source, with parameters; other names
+// are as they are.
+func Readable(name string) string {
+	if s, ok := demangled(name); ok {
 		return s
 	}
 	return name
 }
 
-// spellings are the ways to write a name, beside the table's, that a name or
+// Spellings are the ways to write a name, beside the table's, that a name or
 // pattern like the given one can mean: in as much detail as that has. Without
 // parameters a cold part would read like the function that it is of.
-func spellings(name, like string) []string {
+func Spellings(name, like string) []string {
 	if strings.Contains(like, "[...]") {
 		return goSpelling(name)
 	}
-	if _, cold := coldOf(name); cold || !isMangled(name) {
+	if _, cold := Cold(name); cold || !Is(name) {
 		return nil
 	}
 	var list []string
 	add := func(options ...demangle.Option) {
-		if s, ok := readable(name, append(options, demangle.NoABITags)...); ok {
+		if s, ok := demangled(name, append(options, demangle.NoABITags)...); ok {
 			list = append(list, s)
 		}
 	}
@@ -61,9 +59,9 @@ func spellings(name, like string) []string {
 	return list
 }
 
-// squeeze takes the blanks out of a readable name, which people set as they
+// Squeeze takes the blanks out of a readable name, which people set as they
 // like ("> >", "char *").
-func squeeze(s string) string { return strings.ReplaceAll(s, " ", "") }
+func Squeeze(s string) string { return strings.ReplaceAll(s, " ", "") }
 
 // goSpelling is a generic function's name as Go prints it: the table has
 // main.F[go.shape.int], a stack trace main.F[...].
