@@ -15,12 +15,13 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Register implements Session.
 func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
-	loc, err := symbols.ParseLocation(spec.Location)
+	loc, err := location.Parse(spec.Location)
 	if err != nil {
 		return 0, err
 	}
@@ -73,7 +74,7 @@ func (s *session) lookAhead(p *probe.Probe) error {
 			continue
 		}
 		if p.Ahead == nil {
-			p.Ahead = map[*symbols.File][]symbols.Target{}
+			p.Ahead = map[*symbols.File][]location.Target{}
 		}
 		p.Ahead[m.File] = found
 		if p.MayJump() && jump.Enabled && s.jump.NoJumps() == nil {

@@ -99,8 +99,8 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 	return f, err
 }
 
-// have is the File of what is mapped at m, nil if it is not there yet. Nothing is opened: who
-// has no descriptors left still knows what was opened before.
+// have is the File of what is mapped at m, nil if it is not there yet. Nothing is opened: a
+// tracer without a free descriptor still knows what was opened before.
 func (c *Cache) have(p process, m procfs.Mapping) *File {
 	v, ok := p.seen(m)
 	if !ok {
@@ -112,7 +112,7 @@ func (c *Cache) have(p process, m procfs.Mapping) *File {
 }
 
 // rootOf is the prefix under which a process's paths are to be found, "" if
-// its root is ours.
+// its root is this process's.
 func rootOf(p process) string {
 	root := p.path("root")
 	theirs, err1 := os.Stat(root + "/")

@@ -1,6 +1,6 @@
 // Package symbols turns names into addresses and addresses into names: what
-// is mapped into a process, which functions its ELF objects have, where their
-// instructions and exits lie, and what a location as typed by a person means.
+// is mapped into a process, which functions its ELF objects have, and where their
+// instructions and exits lie.
 //
 // Mechanism. A File is one ELF object (symbols/elffile). Opening reads the headers
 // only. The whole table of functions is built when all of them are asked for, a glob,

@@ -309,41 +309,6 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-func TestMangled(t *testing.T) {
-	path := compile(t, "g++", "-O1", "-fno-ipa-sra", "mangled.cc")
-	for name, want := range map[string][]string{
-		"shop::Cart::add":                     {"shop::Cart::add(int)", "shop::Cart::add(std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> > const&)"},
-		"shop::Cart::add(int)":                {"shop::Cart::add(int)"},
-		"shop::Cart::operator<":               {"shop::Cart::operator<(shop::Cart const&) const"},
-		"shop::Cart::operator()":              {"shop::Cart::operator()(int) const"},
-		"shop::Cart::operator+=":              {"shop::Cart::operator+=(int)"},
-		"shop::Cart::Cart":                    {"shop::Cart::Cart(int)"},
-		"shop::twice":                         {"double shop::twice<double>(double)", "int shop::twice<int>(int)"},
-		"shop::twice<int>":                    {"int shop::twice<int>(int)"},
-		"shop::*::add":                        {"shop::Cart::add(int)", "shop::Cart::add(std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> > const&)"},
-		"_ZN4shop4Cart3addEi":                 {"shop::Cart::add(int)"},
-		"shop::use":                           {"shop::use(int)"},
-		"shop::(anonymous namespace)::hidden": {"shop::(anonymous namespace)::hidden(int)"},
-	} {
-		for _, whole := range []bool{false, true} {
-			f := open(t, path)
-			if whole {
-				if _, err := f.Functions(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var got []string
-			for _, target := range resolve(t, f, name) {
-				got = append(got, target.Name)
-			}
-			slices.Sort(got)
-			if !slices.Equal(got, want) {
-				t.Errorf("%s (whole table: %v): got %q, want %q", name, whole, got, want)
-			}
-		}
-	}
-}
-
 // TestConcurrentUse: many goroutines ask one File, some for the whole table.
 func TestConcurrentUse(t *testing.T) {
 	f := open(t, tool(t, "bash"))

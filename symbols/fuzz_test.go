@@ -56,13 +56,6 @@ func poke(b []byte, name string) {
 	}
 	f.Text(f.Entry(), buf)
 	f.Text(^arch.Addr(0)-8, buf)
-	for _, text := range []string{name, "*a*", "*0x1000"} {
-		if l, err := ParseLocation(text); err == nil {
-			if _, err := l.Resolve(f, isaOf(f)); err != nil {
-				_ = err.Error()
-			}
-		}
-	}
 	f.obj.Bias(procfs.Mapping{Start: 0x1000, End: 0x2000, Offset: 0x1000})
 	f.obj.Extent()
 }

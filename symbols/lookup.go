@@ -26,7 +26,7 @@ const manyNear = 64
 // told apart by their address; "NAME@0xADDR" is the one at that vaddr. Nothing
 // found is no error.
 func (f *File) Lookup(name string) ([]Function, error) {
-	base, at, pinned := cutAddress(name)
+	base, at, pinned := CutUnique(name)
 	found, err := f.lookup(elffile.Unversioned(base), at, pinned)
 	if err != nil && len(found) == 0 {
 		return nil, err
@@ -34,8 +34,8 @@ func (f *File) Lookup(name string) ([]Function, error) {
 	return found, nil
 }
 
-// cutAddress splits "NAME@0xADDR".
-func cutAddress(name string) (base string, at arch.Addr, ok bool) {
+// CutUnique splits "NAME@0xADDR", as Function.Unique has made it.
+func CutUnique(name string) (base string, at arch.Addr, ok bool) {
 	i := strings.LastIndex(name, "@0x")
 	if i <= 0 {
 		return name, 0, false

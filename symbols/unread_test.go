@@ -81,8 +81,8 @@ func TestUnreadDebugFile(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "cannot open ") || !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("told of the debug file: %v", err)
 	}
-	if text := (&NotFoundError{Name: "helper", file: f}).Error(); !strings.Contains(text, "some names are not known: cannot open ") || !strings.Contains(text, "ulimit -n") {
-		t.Error(text)
+	if err != nil && !strings.Contains(err.Error(), "ulimit -n") {
+		t.Error(err)
 	}
 }
 

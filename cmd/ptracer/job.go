@@ -14,7 +14,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // job is one run of a verb that traces: a session, the probes in it, and what
@@ -43,7 +43,7 @@ type job struct {
 type planted struct {
 	id   event.ProbeID
 	spec engine.ProbeSpec
-	loc  symbols.Location
+	loc  location.Location
 }
 
 // reason is why a job ended.
@@ -79,7 +79,7 @@ func newJob(opt *options, stderr io.Writer, specs []engine.ProbeSpec, handle fun
 	j := &job{opt: opt, stderr: stderr, handle: handle,
 		entered: make(chan event.Event, 1), drained: make(chan struct{}), signals: catch()}
 	for _, spec := range specs {
-		loc, err := symbols.ParseLocation(spec.Location)
+		loc, err := location.Parse(spec.Location)
 		if err != nil {
 			return nil, usage("%w", err)
 		}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/printable"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // leave lets the process go with its probes in it, and says what stays.
@@ -266,8 +266,8 @@ func writeResident(w io.Writer, r *engine.Resident, seconds float64, asJSON bool
 // uncounted tells of hits that are nowhere.
 const uncounted = "%d hits are in no count: of threads that share their thread pointer, or were more than can be told apart"
 
-func isNamed(location string) bool {
-	loc, err := symbols.ParseLocation(location)
+func isNamed(text string) bool {
+	loc, err := location.Parse(text)
 	return err == nil && !loc.IsPattern()
 }
 
@@ -281,7 +281,7 @@ func namesOf(locations []string, places []engine.Placement) map[string]string {
 	names := map[string]string{}
 	for _, l := range locations {
 		names[l] = l
-		if loc, err := symbols.ParseLocation(l); err == nil {
+		if loc, err := location.Parse(l); err == nil {
 			names[l] = cmp.Or(loc.PlaceName(of[l]), l)
 		}
 	}

@@ -56,7 +56,7 @@ var layers = [][]string{
 	{"engine/internal/inferior"},
 	{"engine/internal/ptrace"},
 	{"symbols/goruntime"},
-	{"symbols/unwind"},
+	{"symbols/unwind", "symbols/location"},
 	{"breakpoint", "symbols"},
 	{"symbols/frames", "symbols/gofile"},
 	{"symbols/elffile", "symbols/mangled"},
@@ -313,7 +313,7 @@ func checkHalted(s source, tell func(int, string)) {
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
 	"procfs", "engine/access", "engine/internal/guard", "engine/internal/inferior", "engine/internal/remote",
-	"engine/internal/tasks", "engine/internal/xol", "symbols/elffile", "symbols/frames", "symbols/gofile", "symbols/goruntime", "symbols/mangled", "symbols/unwind",
+	"engine/internal/tasks", "engine/internal/xol", "symbols",
 }
 
 // vague are words that stand for a subject that is not named.

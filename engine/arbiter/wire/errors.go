@@ -26,6 +26,7 @@ import (
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -101,9 +102,9 @@ var reasons = []struct {
 	{"NOT_REGULAR", objfile.ErrNotRegular, codes.FailedPrecondition},
 	{"REPLACED", objfile.ErrReplaced, codes.FailedPrecondition},
 	{"UNREAD", objfile.ErrUnread, codes.FailedPrecondition},
-	{"NO_EXITS", symbols.ErrNoExits, codes.NotFound},
-	{"INSIDE", symbols.ErrInside, codes.InvalidArgument},
-	{"BEYOND", symbols.ErrBeyond, codes.InvalidArgument},
+	{"NO_EXITS", location.ErrNoExits, codes.NotFound},
+	{"INSIDE", location.ErrInside, codes.InvalidArgument},
+	{"BEYOND", location.ErrBeyond, codes.InvalidArgument},
 	{"FORMAT", elffile.ErrFormat, codes.InvalidArgument},
 	{"BUDGET", elffile.ErrBudget, codes.ResourceExhausted},
 	{"REFUSED", breakpoint.ErrRefused, codes.FailedPrecondition},

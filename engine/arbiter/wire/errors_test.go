@@ -33,6 +33,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -72,8 +73,8 @@ var exported = map[string]error{
 	"maps.ErrTooLarge": maps.ErrTooLarge, "verify.ErrComplex": verify.ErrComplex, "verify.ErrRights": verify.ErrRights,
 	"verify.ErrUnsafe": verify.ErrUnsafe,
 
-	"symbols.ErrBeyond": symbols.ErrBeyond, "elffile.ErrBudget": elffile.ErrBudget, "elffile.ErrFormat": elffile.ErrFormat,
-	"symbols.ErrInside": symbols.ErrInside, "symbols.ErrNoExits": symbols.ErrNoExits, "symbols.ErrNoText": symbols.ErrNoText,
+	"location.ErrBeyond": location.ErrBeyond, "elffile.ErrBudget": elffile.ErrBudget, "elffile.ErrFormat": elffile.ErrFormat,
+	"location.ErrInside": location.ErrInside, "location.ErrNoExits": location.ErrNoExits, "symbols.ErrNoText": symbols.ErrNoText,
 	"symbols.ErrNotFound": symbols.ErrNotFound, "objfile.ErrNotRegular": objfile.ErrNotRegular, "objfile.ErrReplaced": objfile.ErrReplaced,
 	"objfile.ErrUnread": objfile.ErrUnread,
 }
@@ -199,7 +200,7 @@ func TestForms(t *testing.T) {
 		&program.Error{Program: "p", Section: "s", Insn: 3, Text: "t", Err: failure.Unsupportedf("helper 9")},
 		&verify.Error{Program: "p", Insn: 1, Reg: 2, Path: []int{1, 2}, Err: verify.ErrUnsafe},
 		&filter.Error{Text: "a\nb", Pos: 2, Msg: "m", What: "fields"},
-		&symbols.SyntaxError{Text: "a:b:c", Column: 4, Reason: "r"},
+		&location.SyntaxError{Text: "a:b:c", Column: 4, Reason: "r"},
 	} {
 		for how, got := range over(t, fmt.Errorf("process 7: %w", e)) {
 			for name, f := range forms {

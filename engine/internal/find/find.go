@@ -9,6 +9,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // Finder finds places, and knows the IFUNCs that it has found.
@@ -23,7 +24,7 @@ func New(isa arch.ISA) *Finder { return &Finder{isa: isa, ifuncs: map[ifuncKey]*
 // callsAt is the convention of the function that a target is in. In the middle of a
 // function its arguments, if they are where they were, are in its registers; on the
 // stack they are not where they were.
-func (f *Finder) callsAt(p *probe.Probe, m *symbols.Module, t *symbols.Target) arch.Convention {
+func (f *Finder) callsAt(p *probe.Probe, m *symbols.Module, t *location.Target) arch.Convention {
 	if !p.Asks() || !m.File.IsGo() {
 		return arch.C
 	}
@@ -124,7 +125,7 @@ func (f *Finder) findSpots(p *probe.Probe, m *symbols.Module) (spots []probe.Tar
 }
 
 // ifuncSpot stands for what an IFUNC's resolver gives back.
-func (f *Finder) ifuncSpot(p *probe.Probe, m *symbols.Module, t *symbols.Target) probe.Target {
+func (f *Finder) ifuncSpot(p *probe.Probe, m *symbols.Module, t *location.Target) probe.Target {
 	binary := p.Loc.NameOf(*m) + ":"
 	return probe.Target{Place: probe.Place{Addr: m.Bias + t.Addr, Name: binary + t.Name, Point: p.Points()[0]}, IFunc: f.ifuncOf(m, t), Binary: binary, Shown: t.Name}
 }
@@ -149,10 +150,10 @@ func (f *Finder) CallsInside(p *probe.Probe, m *symbols.Module, vaddr arch.Addr)
 	if !ok {
 		return arch.NotKnown
 	}
-	return f.callsAt(p, m, &symbols.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(f.isa, fn)})
+	return f.callsAt(p, m, &location.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(f.isa, fn)})
 }
 
-func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *symbols.Target) (probe.Target, bool) {
+func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *location.Target) (probe.Target, bool) {
 	sp := probe.Target{Place: probe.Place{Addr: m.Bias + t.Addr, Name: p.Loc.NameOf(*m) + ":" + t.Name, Top: t.Exit != nil || t.Entry}}
 	if t.Entry {
 		sp.Begins = m.Bias + t.Function.Addr
@@ -186,7 +187,7 @@ func (f *Finder) readsFlags(m *symbols.Module, fn symbols.Function) bool {
 }
 
 // exitTest is what a hit at an exit has to pass to count as one.
-func (f *Finder) exitTest(m *symbols.Module, t *symbols.Target) *probe.ExitTest {
+func (f *Finder) exitTest(m *symbols.Module, t *location.Target) *probe.ExitTest {
 	x := &probe.ExitTest{Tail: t.Exit.Kind != symbols.Return, Always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump}
 	if x.Always {
 		return x
@@ -203,7 +204,7 @@ func (f *Finder) exitTest(m *symbols.Module, t *symbols.Target) *probe.ExitTest 
 
 // exclusive asks whether a target lies where a trap would keep a store-exclusive
 // from ever succeeding.
-func (f *Finder) exclusive(m *symbols.Module, t *symbols.Target) (arch.Addr, bool) {
+func (f *Finder) exclusive(m *symbols.Module, t *location.Target) (arch.Addr, bool) {
 	if f.isa.MinInst() == 1 || t.Entry {
 		return 0, false
 	}
@@ -221,7 +222,7 @@ type ifuncKey struct {
 }
 
 // ifuncOf is the resolver that a target in an object is.
-func (f *Finder) ifuncOf(m *symbols.Module, t *symbols.Target) *probe.IFunc {
+func (f *Finder) ifuncOf(m *symbols.Module, t *location.Target) *probe.IFunc {
 	key := ifuncKey{m.File, m.Bias + t.Addr}
 	r := f.ifuncs[key]
 	if r == nil {

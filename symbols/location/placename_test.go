@@ -1,4 +1,4 @@
-package symbols
+package location
 
 import "testing"
 
@@ -20,7 +20,7 @@ func TestPlaceName(t *testing.T) {
 		{"*:work", []string{"loop:work"}, ""},
 		{"work+*", []string{"loop:work"}, ""},
 	} {
-		l, err := ParseLocation(c.location)
+		l, err := Parse(c.location)
 		if err != nil {
 			t.Fatal(err)
 		}

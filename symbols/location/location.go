@@ -1,4 +1,4 @@
-package symbols
+package location
 
 import (
 	"fmt"
@@ -56,8 +56,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("location %q, column %d: %s", e.Text, e.Column, e.Reason)
 }
 
-// ParseLocation reads a location; errors are of type *SyntaxError.
-func ParseLocation(s string) (Location, error) {
+// Parse reads a location; errors are of type *SyntaxError.
+func Parse(s string) (Location, error) {
 	p := parser{text: s}
 	l, err := p.location()
 	if err != nil {

@@ -1,6 +1,8 @@
-package symbols
+package location
 
-import "strings"
+import (
+	"strings"
+)
 
 // IsPattern reports whether l may mean any number of places: it has a pattern (see
 // IsGlob), or is every instruction of a function.

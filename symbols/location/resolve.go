@@ -1,7 +1,6 @@
-package symbols
+package location
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/failure"
+	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/mangled"
 )
@@ -19,9 +19,9 @@ import (
 type Target struct {
 	Addr     arch.Addr // file vaddr
 	Name     string    // "malloc+4", "malloc%return"
-	Function Function
-	Entry    bool  // what a call has left is there: arguments, where it returns to
-	Exit     *Exit // of FUNCTION%return
+	Function symbols.Function
+	Entry    bool          // what a call has left is there: arguments, where it returns to
+	Exit     *symbols.Exit // of FUNCTION%return
 	// Ifunc: the function is an IFUNC's resolver. What is meant is what that gives
 	// back, which only a process knows: ask Implementation.
 	Ifunc bool
@@ -44,7 +44,7 @@ var (
 // implementations take its place if they have names of the form __memcpy_*, or
 // those that compilers give (memcpy.avx2); else there is one target, which says
 // that it is an IFUNC.
-func (l Location) Resolve(f *File, isa arch.ISA) ([]Target, error) {
+func (l Location) Resolve(f *symbols.File, isa arch.ISA) ([]Target, error) {
 	switch {
 	case l.File != "":
 		return nil, failure.Unsupportedf("locations by source line: %s", l)
@@ -63,7 +63,7 @@ func (l Location) Resolve(f *File, isa arch.ISA) ([]Target, error) {
 	for _, fn := range fns {
 		list, err := l.targets(f, isa, fn)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", filepath.Base(f.name), fn.shown, err))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", filepath.Base(f.Name()), fn.shown, err))
 		}
 		targets = append(targets, list...)
 	}
@@ -76,17 +76,17 @@ func (l Location) Resolve(f *File, isa arch.ISA) ([]Target, error) {
 
 // Implementation is what l means in the function that begins at addr, which
 // implements an IFUNC with the given name.
-func (l Location) Implementation(f *File, isa arch.ISA, addr arch.Addr, name string) ([]Target, error) {
+func (l Location) Implementation(f *symbols.File, isa arch.ISA, addr arch.Addr, name string) ([]Target, error) {
 	fn, _ := f.Starting(addr)
 	fn.Addr, fn.Ifunc = addr, false
 	return l.targets(f, isa, named{Function: fn, shown: name})
 }
 
 // address is the target of *ADDRESS.
-func (l Location) address(f *File) ([]Target, error) {
+func (l Location) address(f *symbols.File) ([]Target, error) {
 	var b [1]byte
-	if !f.obj.Load(uint64(l.Address), b[:], elf.PF_X) {
-		return nil, fmt.Errorf("%s: %w", l, ErrNoText)
+	if f.Text(l.Address, b[:]) != nil {
+		return nil, fmt.Errorf("%s: %w", l, symbols.ErrNoText)
 	}
 	fn, _ := f.FunctionAt(l.Address)
 	return []Target{{Addr: l.Address, Name: "*" + l.Address.String(), Function: fn, Entry: l.Address == fn.Addr}}, nil
@@ -94,7 +94,7 @@ func (l Location) address(f *File) ([]Target, error) {
 
 // named is a function with the name that it was asked for by.
 type named struct {
-	Function
+	symbols.Function
 	shown  string
 	clone  bool // one of several that are called by the name of what they implement
 	chosen bool // it is a resolver, by the name of what that gives back
@@ -108,23 +108,23 @@ func (fn named) by(name string) named {
 
 // functions finds what FUNCTION means: the function of that very name, or all
 // that the pattern matches.
-func (l Location) functions(f *File) ([]named, error) {
+func (l Location) functions(f *symbols.File) ([]named, error) {
 	found, err := f.Lookup(plain(l.Function))
 	if err != nil {
 		return nil, err
 	}
 	var list []named
 	for _, fn := range found {
-		base, _, _ := cutAddress(plain(l.Function))
+		base, _, _ := symbols.CutUnique(plain(l.Function))
 		list = append(list, named{Function: fn, shown: shownName(fn, plain(l.Function))}.by(elffile.Unversioned(base)))
 	}
 	if len(found) == 0 && isGlob(l.Function) {
-		if list, err = f.match(l.Function); err != nil {
+		if list, err = match(f, l.Function); err != nil {
 			return nil, err
 		}
 	}
 	tellApart(list)
-	if list, err = f.implemented(list); err != nil {
+	if list, err = implemented(f, list); err != nil {
 		return nil, err
 	}
 	tellApart(list)
@@ -132,8 +132,8 @@ func (l Location) functions(f *File) ([]named, error) {
 }
 
 // shownName is the name of fn that was asked for, readable.
-func shownName(fn Function, asked string) string {
-	base, _, _ := cutAddress(asked)
+func shownName(fn symbols.Function, asked string) string {
+	base, _, _ := symbols.CutUnique(asked)
 	if slices.Contains(fn.Aliases, elffile.Unversioned(base)) {
 		return mangled.Readable(elffile.Unversioned(base))
 	}
@@ -142,7 +142,7 @@ func shownName(fn Function, asked string) string {
 
 // match finds the functions with a name that the pattern matches. Cold parts
 // are no functions, unless asked for.
-func (f *File) match(pattern string) ([]named, error) {
+func match(f *symbols.File, pattern string) ([]named, error) {
 	fns, err := f.Functions()
 	if err != nil {
 		return nil, err
@@ -160,6 +160,47 @@ func (f *File) match(pattern string) ([]named, error) {
 		}
 	}
 	return list, nil
+}
+
+// implemented replaces IFUNC resolvers by the implementations that have names:
+// glibc gives them the form __NAME_cpu, compilers that of NAME.cpu. Each function
+// is listed once.
+func implemented(f *symbols.File, list []named) ([]named, error) {
+	var out []named
+	seen := map[uint64]bool{}
+	add := func(fn named) {
+		if !seen[uint64(fn.Addr)] {
+			seen[uint64(fn.Addr)] = true
+			out = append(out, fn)
+		}
+	}
+	for _, fn := range list {
+		if !fn.chosen {
+			add(fn)
+			continue
+		}
+		impl, shown, err := f.Implementations(fn.Function)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range impl {
+			add(named{Function: i, shown: shown[i.Addr]})
+		}
+		if len(impl) > 0 {
+			continue
+		}
+		clones, err := f.Clones(fn.Function)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range clones {
+			add(named{Function: c, shown: fn.shown, clone: true})
+		}
+		if len(clones) == 0 {
+			add(fn)
+		}
+	}
+	return out, nil
 }
 
 // matches compares a pattern with a name as it is and as it reads.
@@ -186,7 +227,7 @@ func tellApart(list []named) {
 }
 
 // targets are the addresses in one function.
-func (l Location) targets(f *File, isa arch.ISA, fn named) ([]Target, error) {
+func (l Location) targets(f *symbols.File, isa arch.ISA, fn named) ([]Target, error) {
 	switch {
 	case fn.chosen && !l.Every && !l.First && l.Offset == 0:
 		return []Target{{Addr: fn.Addr, Name: fn.shown, Function: fn.Function, Ifunc: true}}, nil
@@ -224,7 +265,7 @@ func offsetName(fn named, at arch.Addr) string {
 	return fn.shown + "+" + strconv.FormatUint(uint64(at-fn.Addr), 10)
 }
 
-func every(f *File, isa arch.ISA, fn named) ([]Target, error) {
+func every(f *symbols.File, isa arch.ISA, fn named) ([]Target, error) {
 	starts, err := f.Instructions(isa, fn.Function)
 	if err != nil {
 		return nil, err
@@ -237,7 +278,7 @@ func every(f *File, isa arch.ISA, fn named) ([]Target, error) {
 	return targets, nil
 }
 
-func exits(f *File, isa arch.ISA, fn named) ([]Target, error) {
+func exits(f *symbols.File, isa arch.ISA, fn named) ([]Target, error) {
 	list, err := f.Exits(isa, fn.Function)
 	if err != nil {
 		return nil, err

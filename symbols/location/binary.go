@@ -1,9 +1,11 @@
-package symbols
+package location
 
 import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ptracer/ptracer/symbols"
 )
 
 // MatchesBinary reports whether the location's BINARY means m:
@@ -16,7 +18,7 @@ import (
 //     libc-2.31.so and libc.musl-x86_64.so.1, "python3" is python3.11; and as
 //     musl's C library is its loader, "libc" is ld-musl-x86_64.so.1, too; the
 //     program goes by the name it was started by as well
-func (l Location) MatchesBinary(m Module) bool {
+func (l Location) MatchesBinary(m symbols.Module) bool {
 	switch {
 	case l.Binary == "":
 		return true
@@ -29,7 +31,7 @@ func (l Location) MatchesBinary(m Module) bool {
 
 // NameOf is what m is to be called where l matched it: its file's name, unless
 // it was asked for by the name it was started by.
-func (l Location) NameOf(m Module) string {
+func (l Location) NameOf(m symbols.Module) string {
 	matches := func(name string) bool { return glob(l.Binary, name) }
 	if i := slices.IndexFunc(m.Called, matches); i >= 0 && l.Binary != "" && !slices.ContainsFunc(shortNames(m.Path), matches) {
 		return m.Called[i]

@@ -1,8 +1,10 @@
-package symbols
+package location
 
 import (
 	"errors"
 	"testing"
+
+	"github.com/ptracer/ptracer/symbols"
 )
 
 var locations = []struct {
@@ -56,21 +58,21 @@ var locations = []struct {
 	{`x:\42`, Location{Binary: "x", Function: "42"}},
 }
 
-func TestParseLocation(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, c := range locations {
-		got, err := ParseLocation(c.text)
+		got, err := Parse(c.text)
 		if err != nil || got != c.want {
 			t.Errorf("%q: got %+v, %v; want %+v", c.text, got, err, c.want)
 			continue
 		}
-		again, err := ParseLocation(got.String())
+		again, err := Parse(got.String())
 		if err != nil || again != got {
 			t.Errorf("%q: spelled %q, read as %+v, %v", c.text, got.String(), again, err)
 		}
 	}
 }
 
-func TestParseLocationErrors(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	for _, c := range []struct {
 		text   string
 		column int
@@ -90,7 +92,7 @@ func TestParseLocationErrors(t *testing.T) {
 		{"a\x00b", 2},
 		{"a\nb", 2},
 	} {
-		l, err := ParseLocation(c.text)
+		l, err := Parse(c.text)
 		var syntax *SyntaxError
 		if !errors.As(err, &syntax) || syntax.Column != c.column {
 			t.Errorf("%q: got %+v, %v; want an error at column %d", c.text, l, err, c.column)
@@ -98,16 +100,16 @@ func TestParseLocationErrors(t *testing.T) {
 	}
 }
 
-func FuzzParseLocation(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, c := range locations {
 		f.Add(c.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := ParseLocation(text)
+		l, err := Parse(text)
 		if err != nil {
 			return
 		}
-		again, err := ParseLocation(l.String())
+		again, err := Parse(l.String())
 		if err != nil || again != l {
 			t.Errorf("%q: %+v is spelled %q, read as %+v, %v", text, l, l.String(), again, err)
 		}
@@ -163,7 +165,7 @@ func TestMatchesBinary(t *testing.T) {
 		{`a\*`, "/bin/a*", true},
 		{`a\*`, "/bin/ab", false},
 	} {
-		if got := (Location{Binary: c.binary}).MatchesBinary(Module{Path: c.path}); got != c.want {
+		if got := (Location{Binary: c.binary}).MatchesBinary(symbols.Module{Path: c.path}); got != c.want {
 			t.Errorf("%q matches %q: %v", c.binary, c.path, got)
 		}
 	}
@@ -175,7 +177,7 @@ func TestIsGlob(t *testing.T) {
 		"main.(*T).Get": false, "main.(*T).*": true, `libstdc++:std::operator\*`: false,
 		"slices.Sort[go.shape.int]": false,
 	} {
-		if l, err := ParseLocation(text); err != nil || l.IsGlob() != want {
+		if l, err := Parse(text); err != nil || l.IsGlob() != want {
 			t.Errorf("%s: %v, %v", text, l.IsGlob(), err)
 		}
 	}

@@ -1,6 +1,8 @@
-package symbols
+package location
 
-import "strings"
+import (
+	"strings"
+)
 
 // glob reports whether s matches a pattern: '*' stands for any text, '?' for
 // any one byte, '\' makes the next byte stand for itself. Brackets stand for

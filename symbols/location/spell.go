@@ -1,4 +1,4 @@
-package symbols
+package location
 
 import (
 	"strconv"
@@ -8,7 +8,7 @@ import (
 // beforeColon is what separator has an eye on.
 const beforeColon = ":([{"
 
-// String is the location as ParseLocation reads it.
+// String is the location as Parse reads it.
 func (l Location) String() string {
 	if l.File != "" {
 		return escape(quote(l.File), beforeColon) + ":" + strconv.Itoa(l.Line)

@@ -1,4 +1,4 @@
-package symbols
+package location
 
 import (
 	"cmp"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/mangled"
 )
 
@@ -14,18 +15,18 @@ import (
 // names it suggests are looked for when it is printed.
 type NotFoundError struct {
 	Name string // as asked for
-	file *File
+	file *symbols.File
 }
 
 // Unwrap makes it an ErrNotFound.
-func (e *NotFoundError) Unwrap() error { return ErrNotFound }
+func (e *NotFoundError) Unwrap() error { return symbols.ErrNotFound }
 
 func (e *NotFoundError) Error() string {
 	what := "function " + plain(e.Name)
 	if isGlob(e.Name) {
 		what = "function like " + e.Name
 	}
-	s := fmt.Sprintf("no %s in %s: %v", what, filepath.Base(e.file.name), ErrNotFound)
+	s := fmt.Sprintf("no %s in %s: %v", what, filepath.Base(e.file.Name()), symbols.ErrNotFound)
 	if names := e.Suggestions(); len(names) > 0 {
 		s += "; did you mean " + strings.Join(names, ", ") + "?"
 	}
