@@ -55,7 +55,7 @@ bench: ## Go benchmarks of the inner parts (what a probe costs: ptracer bench)
 benchonce: ## each Go benchmark once, so that none rots
 	@out=$$(go test -run '^$$' -bench . -benchtime 1x $(BENCHED)) || { echo "$$out"; exit 1; }
 
-figures: build ## five minutes of ptracer bench, into BENCHMARKS.md and bench/hit.svg
+figures: build ## five minutes of ptracer bench, into bench/results and bench/hit.svg
 	.ci/figures
 
 check: build/staticcheck ## format, vet, staticcheck, rules on the code

@@ -69,7 +69,7 @@ func (o probing) plant(e *engineProbe, p *target.Process, s target.Site) (err er
 	}
 	spec := engine.ProbeSpec{Location: s.Location(), Rung: o.rung, Action: o.action}
 	if o.action == engine.ActionTell {
-		spec.Args = 2
+		spec.Args = make([]engine.Arg, 2)
 		e.reading.Go(e.listen)
 	}
 	if o.handler != "" {

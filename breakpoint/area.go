@@ -55,11 +55,16 @@ var magic = []byte("ptracer\x00slots\x00\x01\x00")
 // layout computes where the parts of an area for n cells lie, behind a first
 // part of prefix bytes.
 func layout(addr arch.Addr, prefix, n int) *area {
-	cells := roundUp(headSize+prefix, cellSize)
-	index := cells + n*cellSize
-	size := roundUp(index+arch.ChunkHead+n*arch.EntrySize, pageSize)
-	return &area{addr: addr, size: size, n: n, sites: make([]*Site, n), runs: make([]*run, n),
-		cells: addr + arch.Addr(cells), index: addr + arch.Addr(index)}
+	cells := firstCell(prefix)
+	return &area{addr: addr, size: sizeOf(prefix, n), n: n, sites: make([]*Site, n), runs: make([]*run, n),
+		cells: addr + arch.Addr(cells), index: addr + arch.Addr(cells+n*cellSize)}
+}
+
+func firstCell(prefix int) int { return roundUp(headSize+prefix, cellSize) }
+
+// sizeOf is how large the area is.
+func sizeOf(prefix, n int) int {
+	return roundUp(firstCell(prefix)+n*cellSize+arch.ChunkHead+n*arch.EntrySize, pageSize)
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

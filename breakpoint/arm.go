@@ -72,13 +72,13 @@ func (t *Table) armJumps(jumps []*Upgrade) []error {
 func (j *Upgrade) Atomic() bool {
 	r := j.run
 	quiet := !slices.ContainsFunc(r.sites, func(s *Site) bool { return len(s.patch) > 0 })
-	return len(r.patch) == 1 && len(r.insts) == 1 && len(r.led) == 0 && quiet
+	return len(r.patch) == 1 && len(r.lens) == 1 && len(r.led) == 0 && quiet
 }
 
 // Removable reports whether a site may be removed while tasks run: its patch is one byte, and
 // nothing shares its jump, or leans on it.
 func (t *Table) Removable(s *Site) bool {
-	return s.run != nil && len(s.run.patch) == 1 && len(s.run.insts) == 1 && len(t.Sharing([]*Site{s})) == 1
+	return s.run != nil && len(s.run.patch) == 1 && len(s.run.lens) == 1 && len(t.Sharing([]*Site{s})) == 1
 }
 
 // noteJump writes into a site's cell how to undo its jump: the program's bytes
@@ -214,7 +214,8 @@ func (t *room) exchangePage(changes []change, list []int, errs []error) {
 	for _, i := range list { // the last to begin is not always the last to end
 		n = max(n, int(changes[i].addr-first.addr)+max(len(changes[i].old), len(changes[i].now)))
 	}
-	code := make([]byte, n)
+	t.page = slices.Grow(t.page[:0], n)
+	code := t.page[:n]
 	err := t.mem.Read(first.addr, code)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrNotMapped, err)

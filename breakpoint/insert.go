@@ -117,7 +117,7 @@ func (t *Table) readCode(s *Site, orig []byte) error {
 	if err != nil {
 		return &notMapped{err}
 	}
-	s.codeN = n
+	s.codeN = uint8(n)
 	m := min(n, len(orig))
 	if m == 0 {
 		return nil

@@ -17,7 +17,7 @@ type Upgrade struct {
 	From arch.Addr
 	// Code writes what runs before the site's instruction, and goes on behind its
 	// last byte. Where an instruction of it may fault for the program's, it says
-	// how a task there is to be shown, by offsets in b.Code.
+	// how a task there is to be shown, by offsets in b.Code. Plan forgets it.
 	Code func(b *arch.Buffer) ([]arch.Fix, error)
 	// Pun asks for a jump in place of the site's instruction only, where that is
 	// shorter than a jump: the jump's last bytes are the program's next.
@@ -84,63 +84,71 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 	if j.From == 0 {
 		j.From = s.Addr
 	}
-	r, err := t.displace(j)
+	r, insts, err := t.displace(j)
 	if err == nil {
 		err = t.alone(j, r)
 	}
 	if err == nil {
-		err = t.write(j, *r, more)
+		err = t.write(j, r, insts, more)
 	}
 	if err != nil {
 		return &SiteError{s.Addr, err}
 	}
 	t.planned.put(j.run.from, j.run.behind(t.isa.JumpLen()), true)
 	t.plans++
+	j.Code = nil // it has been written; there may be a hundred thousand plans
+	for i := range j.Others {
+		j.Others[i].Code = nil
+	}
 	return nil
 }
 
 // displace finds what a jump is to displace: up to its site's instruction, at
 // least.
-func (t *Table) displace(j *Upgrade) (*run, error) {
+func (t *Table) displace(j *Upgrade) (*run, []arch.Inst, error) {
 	s, n := j.Site, t.isa.JumpLen()
-	r := &run{from: j.From, code: t.CodeAt(s)}
+	r := &run{from: j.From, code: t.CodeAt(s), leans: &leansOnNothing}
 	if j.Pun {
 		n = 1
 	}
 	if back := int64(s.Addr - j.From); back != 0 {
 		if back < 0 || back > MaxBack {
-			return nil, errBack
+			return nil, nil, errBack
 		}
-		r.code = make([]byte, int(back)+s.codeN)
+		r.code = make([]byte, int(back)+int(s.codeN))
 		if err := t.ReadOriginal(j.From, r.code); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		n = max(n, int(back)+1)
 	}
 	jump, err := t.isa.Jump(r.code, r.from, r.from)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.from%pageSize+arch.Addr(len(jump)) > pageSize {
-		return nil, errTwoPages
+		return nil, nil, errTwoPages
 	}
-	if r.insts, err = t.isa.Run(r.code, r.from, n); err != nil {
-		return nil, err
+	insts, err := t.isa.Run(r.code, r.from, n)
+	if err != nil {
+		return nil, nil, err
 	}
-	at := r.from
-	for _, in := range r.insts {
-		if at == s.Addr {
-			return r, nil
-		}
+	r.lens = make([]uint8, len(insts))
+	at, reaches := r.from, false
+	for i, in := range insts {
+		r.lens[i] = uint8(in.Len)
+		reaches = reaches || at == s.Addr
 		at += arch.Addr(in.Len)
 	}
-	return nil, errBack
+	if !reaches {
+		return nil, nil, errBack
+	}
+	return r, insts, nil
 }
 
 // CodeAt is the program's bytes from a site on, as far as a jump there may displace
 // them.
 func (t *Table) CodeAt(s *Site) []byte {
-	if n := t.isa.MaxJump(); n > s.codeN {
+	if n := t.isa.MaxJump(); n > int(s.codeN) {
 		code := make([]byte, n)
 		if t.ReadOriginal(s.Addr, code) == nil {
 			return code
@@ -172,7 +180,7 @@ func (t *Table) alone(j *Upgrade, r *run) error {
 
 // write makes a jump's run. Its length is not known before its place is, so it
 // is made twice.
-func (t *Table) write(j *Upgrade, what run, more int) error {
+func (t *Table) write(j *Upgrade, r *run, insts []arch.Inst, more int) error {
 	n := 2 // cells
 	for {
 		a, err := t.areaWith(j.Site.Addr, n, n*more)
@@ -180,9 +188,8 @@ func (t *Table) write(j *Upgrade, what run, more int) error {
 			return err
 		}
 		i := a.takeRun(n)
-		r := &what
 		r.area, r.cell, r.n, r.addr = a, i, n, a.cell(i)
-		code, err := t.runCode(j, r)
+		code, err := t.runCode(j, r, insts)
 		if err != nil {
 			a.giveRun(i, n)
 			return err
@@ -211,12 +218,12 @@ func (t *Table) write(j *Upgrade, what run, more int) error {
 	}
 }
 
-func (t *Table) runCode(j *Upgrade, r *run) ([]byte, error) {
+func (t *Table) runCode(j *Upgrade, r *run, insts []arch.Inst) ([]byte, error) {
 	t.buf.Reset(r.addr)
 	at := r.from
 	var own []arch.Fix
-	r.sites, r.hits = nil, nil
-	slot, err := t.isa.RelocateRun(&t.buf, r.code, r.from, r.insts, func(i int) error {
+	r.sites, r.hits = r.sites[:0], r.hits[:0]
+	slot, err := t.isa.RelocateRun(&t.buf, r.code, r.from, insts, func(i int) error {
 		if s, code := j.codeAt(at); s != nil {
 			r.sites, r.hits = append(r.sites, s), append(r.hits, len(t.buf.Code))
 			fixes, err := code(&t.buf)
@@ -225,7 +232,7 @@ func (t *Table) runCode(j *Upgrade, r *run) ([]byte, error) {
 			}
 			own = append(own, fixes...)
 		}
-		at += arch.Addr(r.insts[i].Len)
+		at += arch.Addr(insts[i].Len)
 		return nil
 	})
 	slot.Fixes = append(slot.Fixes, own...)
@@ -274,8 +281,8 @@ func (j *Upgrade) Hit(addr arch.Addr) (arch.Addr, bool) {
 // Displaces are the addresses, other than the jump's own, at which instructions
 // start that a planned jump displaces.
 func (j *Upgrade) Displaces() (list []arch.Addr) {
-	for i, at := 0, j.run.from; i < len(j.run.insts)-1; i++ {
-		at += arch.Addr(j.run.insts[i].Len)
+	for i, at := 0, j.run.from; i < len(j.run.lens)-1; i++ {
+		at += arch.Addr(j.run.lens[i])
 		list = append(list, at)
 	}
 	return list
@@ -286,7 +293,7 @@ func (j *Upgrade) Displaced() []byte { return j.run.code }
 
 // Splits is whether one of Displaces is among the bytes that the jump takes.
 func (j *Upgrade) Splits() bool {
-	return len(j.run.insts) > 1 && j.run.insts[0].Len < len(j.run.patch)
+	return len(j.run.lens) > 1 && int(j.run.lens[0]) < len(j.run.patch)
 }
 
 // Continue is where a task goes on that has come to addr, one of Displaces or the

@@ -54,8 +54,8 @@ func (t *puns) pun(j *Upgrade, r *run) error {
 	if r.veneer == 0 {
 		return errNoPun
 	}
+	r.leans = &leans{shared: jump[own:]}
 	t.claim(r, r.veneer)
-	r.shared = jump[own:]
 	if own == 1 {
 		t.catchStrays(r, jump)
 	}

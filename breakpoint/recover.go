@@ -77,12 +77,12 @@ func (t *Table) recoverSite(s *Site) bool {
 	}
 	for n := t.isa.MaxInst(); n > 0; n-- {
 		if t.mem.Read(s.Addr, s.code[:n]) == nil {
-			s.codeN = n
+			s.codeN = uint8(n)
 			break
 		}
 	}
 	k := int(cell[cellOrig+8])
-	if k == 0 || k > 8 || s.codeN < min(k, t.isa.MaxInst()) {
+	if k == 0 || k > 8 || int(s.codeN) < min(k, t.isa.MaxInst()) {
 		return false
 	}
 	orig, back := cell[cellOrig:cellOrig+k], int(cell[cellBack])
@@ -115,7 +115,7 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 		return
 	}
 	to := s.Slot() + arch.Addr(int32(binary.LittleEndian.Uint32(cell[cellRun:])))
-	r := &run{sites: []*Site{s}, n: int(cell[cellRuns]), addr: to, from: s.Addr - arch.Addr(cell[cellBack]), code: bytes.Clone(cell[cellOrig : cellOrig+8])}
+	r := &run{sites: []*Site{s}, n: int(cell[cellRuns]), addr: to, from: s.Addr - arch.Addr(cell[cellBack]), code: bytes.Clone(cell[cellOrig : cellOrig+8]), leans: &leansOnNothing}
 	for _, a := range t.areas {
 		if to >= a.cells && to < a.index {
 			r.area, r.cell = a, int(to-a.cells)/cellSize

@@ -17,6 +17,7 @@ type room struct {
 	guard  arch.Addr // guard header in the base
 	libs   []library
 	staged staged
+	page   []byte // of the program's code, at an exchange
 }
 
 // Prepared says whether the base area with the guard is there.
@@ -57,13 +58,13 @@ func (t *room) Stub() (arch.Addr, int) {
 
 func (t *room) mapArea(near arch.Addr, prefix, n int) (*area, error) {
 	n = min(max(n, minCells), maxCells/2)
-	size := layout(0, prefix, n).size
+	size := sizeOf(prefix, n)
 	addr, err := t.mapper.Map(near, size)
 	if err != nil {
 		return nil, fmt.Errorf("room for slots near %s: %w", near, err)
 	}
 	// What rounding left over becomes cells.
-	for layout(0, prefix, n+1).size == size {
+	for sizeOf(prefix, n+1) == size {
 		n++
 	}
 	return layout(addr, prefix, n), nil

@@ -23,19 +23,27 @@ type run struct {
 	from    arch.Addr // of the jump: the site's, or a little before it
 	code    []byte    // the program's bytes from there on, at least the jump's
 	patch   []byte    // the jump
-	insts   []arch.Inst
-	slot    arch.Slot   // of the displaced instructions; Offs from addr
-	veneer  arch.Addr   // of a pun: where its jump leads first
-	shared  []byte      // of a pun: the jump's bytes behind its patch, as they are in memory
-	strays  []arch.Addr // of a pun: where its jump leads while another tool's trap is in those
-	led     []arch.Addr // of a pun: its veneers that lie where another run's did
+	lens    []uint8   // of the instructions that it displaces
+	slot    arch.Slot // of the displaced instructions; Offs from addr
+	veneer  arch.Addr // of a pun: where its jump leads first
+	*leans            // of a pun; else leansOnNothing
 }
+
+// leans are what a pun leans on.
+type leans struct {
+	shared []byte      // the jump's bytes behind its patch, as they are in memory
+	strays []arch.Addr // where its jump leads while another tool's trap is in those
+	led    []arch.Addr // its veneers that lie where another run's did
+}
+
+// leansOnNothing is shared by all runs of jumps that are no puns.
+var leansOnNothing leans
 
 // end is behind the last instruction that is displaced.
 func (r *run) end() arch.Addr {
 	end := r.from
-	for _, in := range r.insts {
-		end += arch.Addr(in.Len)
+	for _, n := range r.lens {
+		end += arch.Addr(n)
 	}
 	return end
 }

@@ -97,26 +97,27 @@ type refused struct{ cause error }
 func (e *refused) Error() string   { return ErrRefused.Error() }
 func (e *refused) Unwrap() []error { return []error{ErrRefused, e.cause} }
 
-// Site is one patched address in one space.
+// Site is one patched address in one space. There may be a hundred thousand: what is small stands
+// together.
 type Site struct {
 	Addr   arch.Addr
 	Inst   arch.Inst
-	Rung   Rung
 	Reason string    // why no faster rung
 	Resume arch.Addr // where a task goes on after a hit (Slot, Emulate of a constant)
+	Tag    any       // the engine's
+	Rung   Rung
 	// Ambiguous: a task can be where a trap here would leave it without
 	// having trapped; only the siginfo tells.
 	Ambiguous bool
-	Tag       any // the engine's
 
-	code  [16]byte // the program's bytes from Addr on, codeLen of them
-	codeN int
-	area  *area
-	cell  int
-	slot  arch.Slot
 	armed bool
 	// copied: the slot is the instruction as it is, and does not go on by itself.
 	copied bool
+	codeN  uint8
+	code   [16]byte // the program's bytes from Addr on, codeN of them
+	cell   int
+	area   *area
+	slot   arch.Slot
 	run    *run   // where the jump leads, nil without one
 	patch  []byte // the trap; none of a quiet site
 }

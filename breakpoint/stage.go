@@ -13,7 +13,12 @@ import (
 type staged struct {
 	list []piece
 	data []byte
+	err  error // of a write before
 }
+
+// mostStaged is how many bytes wait at the most: what is planned may be all functions of a
+// browser.
+const mostStaged = 1 << 20
 
 // piece is one of them.
 type piece struct {
@@ -29,21 +34,25 @@ const stageGap = 256
 
 // stage has data written to one of our mappings by the next Flush.
 func (t *room) stage(addr arch.Addr, data []byte) {
+	if len(t.staged.data)+len(data) > mostStaged {
+		st := t.staged
+		t.staged = staged{list: st.list[:0], data: st.data[:0], err: t.Flush()}
+	}
 	p := piece{addr, len(t.staged.data), len(t.staged.data) + len(data)}
 	t.staged.list, t.staged.data = append(t.staged.list, p), append(t.staged.data, data...)
 }
 
 // expect makes room for n bytes that are going to be staged.
-func (t *room) expect(n int) { t.staged.data = slices.Grow(t.staged.data, n) }
+func (t *room) expect(n int) { t.staged.data = slices.Grow(t.staged.data, min(n, mostStaged)) }
 
 // Flush writes what has been staged by Plan. An error means that our mappings, or the
 // whole space, are gone.
 func (t *room) Flush() error {
-	if len(t.staged.list) == 0 {
-		return nil
-	}
 	st := t.staged
 	t.staged = staged{}
+	if st.err != nil {
+		return st.err
+	}
 	order := make([]int, len(st.list)) // of each address's, the last comes last
 	for i := range order {
 		order[i] = i

@@ -17,6 +17,7 @@ type (
 	Action        = api.Action
 	Access        = api.Access
 	ProbeSpec     = api.ProbeSpec
+	Arg           = api.Arg
 	AsideOptions  = api.AsideOptions
 	Placement     = api.Placement
 	Task          = api.Task
@@ -27,6 +28,8 @@ type (
 	HandlerSpec   = api.HandlerSpec
 	Handler       = api.Handler
 	SharedHandler = api.SharedHandler
+	Shared        = api.Shared
+	SharedOptions = api.SharedOptions
 	HandlerInfo   = api.HandlerInfo
 	Hit           = api.Hit
 	Run           = api.Run

@@ -50,8 +50,8 @@ func (s decider) Idle() {
 	s.guard.Settle()
 }
 
-// Orphan takes ptracer's code out of a child whose parent has died before its event, and lets the
-// child go.
+// Orphan takes ptracer's code out of a child that the kernel has told of and its parent has not,
+// because the parent has died, and lets the child go.
 func (s decider) Orphan(task int) { s.life.Orphan(task) }
 
 // Exiting decides the stop of a task that is about to end.

@@ -111,8 +111,7 @@ func resultOf(t *testing.T, h Handler) (v any) {
 	return v
 }
 
-// builtinSpecs have one of each built-in handler whose result is the same each
-// time.
+// builtinSpecs has one of each built-in handler with a result that is the same each time.
 var builtinSpecs = map[string]HandlerSpec{
 	"step":        {Name: "count"},
 	"step filter": {Name: "count", Params: builtin.Params{Guards: builtin.Guards{Filter: "arg0 > 500 && int(arg2) == -1"}}},
@@ -215,7 +214,7 @@ func TestRecord(t *testing.T) {
 	})
 }
 
-// TestStacks: who calls leaf, how often, by names that are known after the end.
+// TestStacks counts the callers of leaf, by names that are still known after the program's end.
 func TestStacks(t *testing.T) {
 	executors(t, func(t *testing.T, where handler.Where) {
 		p := launch(t, "calls", "1", "300")
@@ -506,8 +505,8 @@ func TestHandlerAllocations(t *testing.T) {
 	}
 }
 
-// TestKernelBesideTraps: a trap is not put under the kernel's eyes, as its own;
-// where the kernel has one, a probe of ours is served otherwise.
+// TestKernelBesideTraps: no trap of ptracer's is put where the kernel would take it for its own.
+// Where the kernel has a uprobe, something else serves the probe.
 func TestKernelBesideTraps(t *testing.T) {
 	if kernel.Available() != nil {
 		skip.Missing(t, "eBPF in the kernel")
@@ -623,8 +622,8 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
-// TestRecordThreads has threads that come one after the other, with the same
-// memory for what is their own, and children, say who they are.
+// TestRecordThreads has threads that come one after the other, with the same memory for their own
+// data, and children. Each must record its own ids.
 func TestRecordThreads(t *testing.T) {
 	for _, name := range []string{"ids", "ids-musl", "ids-static"} {
 		t.Run(name, func(t *testing.T) {

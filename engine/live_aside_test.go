@@ -53,7 +53,7 @@ func TestStepAside(t *testing.T) {
 	late := register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Slot, Pending: true})
 	release := otherTracer(t, p.pid)
 	was, sleeps := s.Hits(jump), s.Hits(trap)
-	// So many that it was seen to be traced: we look every some milliseconds.
+	// So many that the session has seen the other tracer: it looks every few milliseconds.
 	until(t, "jumps that count on", func() bool { return s.Hits(jump) > was+200_000 })
 	if s.Hits(trap) != sleeps || s.Hits(late) != 0 || len(s.Processes()) != 1 {
 		t.Errorf("%d and %d hits of traps that are not there", s.Hits(trap)-sleeps, s.Hits(late))
@@ -71,7 +71,7 @@ func TestStepAside(t *testing.T) {
 	}
 }
 
-// TestStepAsideExact loses no hit of a jump, whoever comes and goes.
+// TestStepAsideExact loses no hit of a jump while tracers come and go.
 func TestStepAsideExact(t *testing.T) {
 	needsJumping(t)
 	p := launch(t, "threads", "3", "1000000", "1000")
@@ -86,7 +86,7 @@ func TestStepAsideExact(t *testing.T) {
 			t.Errorf("told %+v", e)
 		}
 		poll(t, s, event.Back)
-		if err := s.StepAside(p.pid, 0); err != nil { // as who has waited for the other says
+		if err := s.StepAside(p.pid, 0); err != nil { // as a client says that has waited for the other tracer
 			t.Fatal(err)
 		}
 		if _, err := s.Tasks(p.pid); err != nil {
@@ -99,8 +99,8 @@ func TestStepAsideExact(t *testing.T) {
 	}
 }
 
-// TestStepAsideClean lets a process go with its code as in the file, as a debugger needs
-// it: nothing of ours is in it, and what is not counted is told, hits or not.
+// TestStepAsideClean lets a process go with its code as in the file, as a debugger needs it.
+// Nothing of ptracer's is in it, and what is not counted is told, with hits or without.
 func TestStepAsideClean(t *testing.T) {
 	p := launch(t, "threads", "3", pace("1000000", "20000"), "1000")
 	text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")
@@ -154,7 +154,7 @@ func otherTracer(t *testing.T, pid int) (release func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // else nobody could end what it traces
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // else the process that it traces could not be ended
 	buf := make([]byte, 100)
 	if n, _ := out.Read(buf); string(buf[:n]) != "<nil>\n" {
 		t.Errorf("the other: %s", buf[:n])
@@ -167,8 +167,8 @@ func otherTracer(t *testing.T, pid int) (release func()) {
 	}
 }
 
-// TestStepAsideEnds has a session end, and its tracer die, while another has the
-// process: who comes next takes out what has stayed.
+// TestStepAsideEnds has a session end, and its tracer die, while another tracer has the process.
+// The next tracer takes out what has stayed.
 func TestStepAsideEnds(t *testing.T) {
 	needsJumping(t)
 	for _, how := range []string{"detached", "removed", "killed", "exited"} {

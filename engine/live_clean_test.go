@@ -14,7 +14,7 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// until waits for something that nobody tells: a state of another process.
+// until waits for a state of another process, which no event tells.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(hangs); !done(); time.Sleep(time.Millisecond) {
@@ -71,7 +71,7 @@ func textOf(t testing.TB, pid int) map[string]string {
 	return text
 }
 
-// isClean fails the test if there is anything of ours in a process.
+// isClean fails the test if anything of ptracer's is in a process.
 func isClean(t testing.TB, pid int, text map[string]string, caught string) {
 	t.Helper()
 	now := textOf(t, pid)

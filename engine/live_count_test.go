@@ -33,7 +33,7 @@ func TestCountActions(t *testing.T) {
 	calls := 0
 	ids := []int{}
 	for _, spec := range []ProbeSpec{
-		{Action: ActionCount}, {Action: ActionTell, Args: 2}, {Action: ActionCall, Func: func(Hit) { calls++ }}, {Action: ActionCount},
+		{Action: ActionCount}, {Action: ActionTell, Args: make([]Arg, 2)}, {Action: ActionCall, Func: func(Hit) { calls++ }}, {Action: ActionCount},
 	} {
 		spec.Location = "work"
 		ids = append(ids, int(register(t, s, spec)))

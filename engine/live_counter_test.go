@@ -51,7 +51,7 @@ func TestSharedCounter(t *testing.T) {
 		} else {
 			j := in[i%len(in)]
 			in = append(in[:i%len(in)], in[i%len(in)+1:]...)
-			if j.had = all - j.at; s.Unregister(j.id) != nil || i%2 == 0 && s.Forget(j.id) != nil {
+			if j.had = all - j.at; s.Unregister(j.id) != nil || i%2 == 0 && s.Release(j.id) != nil {
 				t.Fatal("it can't be taken away")
 			} else if i%2 != 0 {
 				out = append(out, j)

@@ -14,7 +14,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// Programs whose system calls come back to them.
+// Programs with syscall user dispatch: their system calls come back to them.
 
 // dispatching launches the fixture "dispatch".
 func dispatching(t *testing.T, when string) *running {
@@ -48,8 +48,8 @@ func dispatchIn(t *testing.T, s Session, pid int) (d ptrace.Dispatch) {
 	return d
 }
 
-// TestDispatch attaches to a program whose system calls come back to it, twice: those
-// of ours do not, and its own still would.
+// TestDispatch attaches twice to a program with syscall user dispatch. The calls that the tracer
+// has it make do not come back to it, and its own still do.
 func TestDispatch(t *testing.T) {
 	p := dispatching(t, "early")
 	text, caught := textOf(t, p.pid), field(p.pid, "SigCgt")

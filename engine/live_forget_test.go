@@ -31,7 +31,7 @@ func TestForget(t *testing.T) {
 		id := register(t, s, ProbeSpec{Location: "work", Handler: h})
 		count := register(t, s, ProbeSpec{Location: "work"})
 		before, rung := s.Hits(always), s.Placements(count)[0]
-		if err := s.Forget(count); !errors.Is(err, errStillThere) {
+		if err := s.Release(count); !errors.Is(err, errStillThere) {
 			t.Fatal(err)
 		}
 		if err := s.Resume(p.pid); err != nil {
@@ -52,7 +52,7 @@ func TestForget(t *testing.T) {
 			}
 		})
 		for _, id := range []event.ProbeID{id, count} {
-			if err := errors.Join(s.Unregister(id), s.Forget(id)); err != nil {
+			if err := errors.Join(s.Unregister(id), s.Release(id)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -53,6 +53,15 @@ var goCalls = []struct {
 	{assembly, 2, 2, func(i int) string { return fmt.Sprintf("%q", fmt.Sprintf("assembly %d", i)) }},
 }
 
+// argsOf asks for n arguments, with the texts of those whose bits are set.
+func argsOf(n int, texts uint8) []Arg {
+	args := make([]Arg, n)
+	for i := range args {
+		args[i].Text = texts>>i&1 != 0
+	}
+	return args
+}
+
 // shown is what an event says of the arguments that were asked for.
 func shown(e *event.Event, strings uint8) string {
 	switch strings {
@@ -80,7 +89,7 @@ func TestGoArguments(t *testing.T) {
 	s := attach(t, p.pid, Options{Life: true})
 	ids := map[event.ProbeID]int{}
 	for i, c := range goCalls {
-		ids[register(t, s, ProbeSpec{Location: c.where, Action: ActionTell, Args: c.args, Strings: c.strings})] = i
+		ids[register(t, s, ProbeSpec{Location: c.where, Action: ActionTell, Args: argsOf(c.args, c.strings)})] = i
 	}
 	p.goOn()
 	p.end()
@@ -320,7 +329,7 @@ func TestNotKnown(t *testing.T) {
 	register(t, s, ProbeSpec{Location: assembly, Handler: openHandler(t, s, HandlerSpec{Name: "latency"})})
 	told := map[event.ProbeID]int{}
 	for _, where := range []string{assembly + "%return", assembly + "+" + middle(t, s)} {
-		told[register(t, s, ProbeSpec{Location: where, Action: ActionTell, Args: 1, Strings: 1})] = 0
+		told[register(t, s, ProbeSpec{Location: where, Action: ActionTell, Args: []Arg{{Text: true}}})] = 0
 	}
 	register(t, s, ProbeSpec{Location: assembly + "%return", Action: ActionCall, Func: func(h Hit) {
 		if v := h.Result(); v != 0 {

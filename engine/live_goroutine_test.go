@@ -112,7 +112,7 @@ func TestGoGaps(t *testing.T) {
 	}
 }
 
-// covered is whether a jump that begins before an address ends behind it.
+// covered reports whether a jump that begins before an address ends behind it.
 func covered(table *breakpoint.Table, at arch.Addr, n int) bool {
 	return slices.ContainsFunc(table.JumpsOver(at, 1), func(s *breakpoint.Site) bool { return s.Addr < at && s.Addr+arch.Addr(n) > at })
 }

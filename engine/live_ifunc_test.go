@@ -23,8 +23,8 @@ func chosenNames(program string) []string {
 	return []string{"foo"}
 }
 
-// TestIfunc counts the calls of IFUNCs, whose implementations have other names: in
-// programs that are there already, and in those that are started.
+// TestIfunc counts the calls of IFUNCs with implementations of other names: in programs that are
+// there already, and in programs that are started.
 func TestIfunc(t *testing.T) {
 	for _, program := range []string{"chosen", "chosen-now", "chosen-static", "chosen-static-pie"} {
 		for name, spec := range ifuncSpecs {
@@ -130,8 +130,8 @@ func TestIfuncOnce(t *testing.T) {
 	}
 }
 
-// TestIfuncLibrary has an IFUNC in a library, which another calls: before it is bound,
-// and behind that. What dlsym has given before nobody can know: that is said.
+// TestIfuncLibrary has an IFUNC in a library, which another library calls, before the IFUNC is
+// bound and afterwards. What dlsym has returned before can't be known, and the placement says so.
 func TestIfuncLibrary(t *testing.T) {
 	lib, user := fixture.Path(t, "chosen.so"), fixture.Path(t, "chosen-user.so")
 	for _, mode := range []string{"", "bound", "pointer"} {

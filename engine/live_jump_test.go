@@ -26,7 +26,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// canJump is whether there are jumps on this CPU.
+// canJump reports whether there are jumps on this CPU.
 func canJump() bool {
 	ctx, err := program.ContextOf(hostISA().Name())
 	return err == nil && handler.NativeAvailable(ctx) == nil
@@ -105,8 +105,8 @@ func TestJumps(t *testing.T) {
 	})
 }
 
-// TestJumpsOtherUser shares memory with a process of another user's, who may not
-// look at ours.
+// TestJumpsOtherUser shares memory with a process of another user, which may not look into the
+// tracer's /proc entry.
 func TestJumpsOtherUser(t *testing.T) {
 	needsJumps(t)
 	if os.Getuid() != 0 {
@@ -427,10 +427,10 @@ func TestJumpsAgainstTraps(t *testing.T) {
 	}
 }
 
-// TestGoAll counts entries and exits of all functions of Go programs whose stacks
-// grow, that panic and recover, fault, are preempted, and call C, which calls them,
-// and takes the time of all calls: they print what they print alone, and functions
-// that do not panic end as often as they begin.
+// TestGoAll counts entries and exits of all functions of Go programs and takes the time of all
+// calls. The programs' stacks grow; they panic and recover, fault, are preempted, and call C, which
+// calls them. They print what they print alone, and functions that do not panic end as often as
+// they begin.
 func TestGoAll(t *testing.T) {
 	needsJumps(t)
 	for _, c := range []struct {
@@ -611,8 +611,8 @@ func goPreempt(t *testing.T, name string) {
 	}
 }
 
-// TestUpgradeOfGone makes jumps of sites that nobody has a place at any more: the
-// process has ended while memory for them was asked for, which lets tasks run.
+// TestUpgradeOfGone makes jumps of sites of a process that has ended while memory for the jumps was
+// asked for, which lets tasks run.
 func TestUpgradeOfGone(t *testing.T) {
 	needsJumping(t)
 	jump.Enabled = false

@@ -8,8 +8,8 @@ import (
 	"github.com/ptracer/ptracer/internal/fixture"
 )
 
-// TestLeaderless attaches to a process whose first thread has ended, and follows it
-// into another program, where the one that is left takes the first one's place.
+// TestLeaderless attaches to a process that has lost its first thread, and follows it into another
+// program. There the thread that is left takes the first one's place.
 func TestLeaderless(t *testing.T) {
 	for _, program := range []string{"", fixture.Path(t, "loop")} {
 		args := []string{"500"}

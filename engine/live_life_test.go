@@ -51,7 +51,7 @@ func TestLife(t *testing.T) {
 				case follow:
 					hits = c.all
 				case rung == breakpoint.Auto && jump.Enabled && (args[0] == "clonevm" || args[0] == "vfork"):
-					hits = c.all // who runs in the process's memory jumps there, too
+					hits = c.all // a child in the process's memory takes the jumps, too
 				case args[0] == "vfork":
 					hits = c.own / 2
 				}
@@ -102,8 +102,8 @@ func TestLifeEvents(t *testing.T) {
 	}
 }
 
-// TestEndMeanwhile has another thread end the process while its first is in a call that
-// we have it make: the kernel tells of the first's end last.
+// TestEndMeanwhile has another thread end the process while its first thread makes a system call
+// for the tracer. The kernel tells the first thread's end last.
 func TestEndMeanwhile(t *testing.T) {
 	p := launch(t, "life", "last")
 	p.goOn()
@@ -136,8 +136,8 @@ func TestEndMeanwhile(t *testing.T) {
 	}
 }
 
-// TestReleased looks at a child that is not followed, and at its parent: the
-// child has nothing of ours, the parent all its hits.
+// TestReleased looks at a child that is not followed, and at its parent. The child has nothing of
+// ptracer's, and the parent has all its hits.
 func TestReleased(t *testing.T) {
 	for _, mode := range []string{"hold", "holdexec"} {
 		t.Run(mode, func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestReleased(t *testing.T) {
 	}
 }
 
-// TestForkMeanwhile has a program fork while probes come and go in it: children
-// have what they were born with, which is not what there is when we hear of them.
+// TestForkMeanwhile has a program fork while probes come and go in it. A child has what its parent
+// had at the fork, which is not what the parent has when the tracer hears of it.
 func TestForkMeanwhile(t *testing.T) {
 	for _, follow := range []bool{true, false} {
 		t.Run(fmt.Sprintf("follow-%v", follow), func(t *testing.T) {

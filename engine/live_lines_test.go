@@ -75,7 +75,7 @@ func TestAlike(t *testing.T) {
 	}
 }
 
-// TestNoLines has programs whose threads have no pointer that code could go by.
+// TestNoLines has programs with threads that have no pointer to their own data.
 func TestNoLines(t *testing.T) {
 	needsJumps(t)
 	for _, c := range []struct {

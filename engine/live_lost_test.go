@@ -14,7 +14,7 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// lostRungs are the rungs whose patches can be lost, and the one that has none.
+// lostRungs are the rungs with patches that can be lost, and the one that has no patch.
 var lostRungs = map[string]breakpoint.Rung{"auto": breakpoint.Auto, "trap": breakpoint.Slot, "hardware": breakpoint.Hardware}
 
 // checkLost says what a probe of "replace" has to say that was at work in the first of
@@ -57,8 +57,8 @@ func TestLostEnd(t *testing.T) {
 	}
 }
 
-// TestLostKept has a program lose a patch in which nobody is interested any more, by
-// Unregister and Detach: that is said, too.
+// TestLostKept has a program lose the patch of a probe that no client asks about before Unregister
+// or Detach. The loss is told, too.
 func TestLostKept(t *testing.T) {
 	for _, end := range []string{"unregister", "detach"} {
 		for name, rung := range lostRungs {
@@ -99,7 +99,7 @@ func asleep(t *testing.T, pid int, s Session, id event.ProbeID, n uint64) {
 	}
 }
 
-// reads is whether a task waits for its standard input.
+// reads reports whether a task waits for its standard input.
 func reads(pid int) bool {
 	call, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
 	f := strings.Fields(string(call))

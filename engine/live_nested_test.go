@@ -69,8 +69,8 @@ func told(t *testing.T, s Session, kinds ...event.Kind) (texts []string) {
 
 var numbers = regexp.MustCompile(`0x[0-9a-f]+|==\d+==|pid \d+|\+0x\w+|BuildId: \w+`)
 
-// TestLeakSanitizer has a program look for its own leaks by a task that traces
-// the others, at its end and before: what it finds is what it finds without us.
+// TestLeakSanitizer has a program look for its own leaks, by a task that traces the others, at its
+// end and before. It finds the same with and without ptracer.
 func TestLeakSanitizer(t *testing.T) {
 	path := fixture.Path(t, "leaky")
 	for _, args := range [][]string{{"1000"}, {"1000", "300"}} {
@@ -97,8 +97,8 @@ func TestLeakSanitizer(t *testing.T) {
 	}
 }
 
-// TestDebuggers has debuggers run under a session that follows children: they get
-// theirs, with results as without us.
+// TestDebuggers runs debuggers under a session that follows children. They get their programs, with
+// the same results as without ptracer.
 func TestDebuggers(t *testing.T) {
 	loop := fixture.Path(t, "loop")
 	log := filepath.Join(t.TempDir(), "log")

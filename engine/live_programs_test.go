@@ -14,7 +14,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// realProgram is one that nobody here wrote, and what of it is probed.
+// realProgram is a program that was not written for these tests, and what is probed in it.
 type realProgram struct {
 	name  string
 	argv  []string

@@ -94,7 +94,7 @@ func TestRefused(t *testing.T) {
 	p.goOn()
 }
 
-// TestRefusedZombie attaches to a process that nobody has waited for.
+// TestRefusedZombie attaches to a process that has ended and that its parent has not waited for.
 func TestRefusedZombie(t *testing.T) {
 	cmd := exec.Command(fixture.Path(t, "loop"), "0")
 	if err := cmd.Start(); err != nil {
@@ -153,7 +153,7 @@ func TestRefusedTraced(t *testing.T) {
 	detach(t, attach(t, p.pid))
 }
 
-// TestRefusedCycle has a process that we trace try to trace us.
+// TestRefusedCycle has a traced process try to trace its tracer.
 func TestRefusedCycle(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), tracerEnv+"=cycleback", victimEnv+"="+strconv.Itoa(os.Getpid()))
@@ -164,7 +164,7 @@ func TestRefusedCycle(t *testing.T) {
 
 func init() { tracers["cycleback"] = cycleBack }
 
-// cycleBack has a child trace us, and tries to attach to that.
+// cycleBack has a child trace this process, and tries to attach to that child.
 func cycleBack() {
 	hold := tracer("hold", os.Getpid())
 	in, _ := hold.StdinPipe()
@@ -180,7 +180,7 @@ func cycleBack() {
 	hold.Wait()
 }
 
-// TestRefusedUser attaches as another user, who may not.
+// TestRefusedUser attaches as another user, which is not permitted.
 func TestRefusedUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip.Missing(t, "root, to become another user")

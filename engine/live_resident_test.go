@@ -74,8 +74,8 @@ func residentHits(t testing.TB, r *Resident) (n uint64) {
 	return n
 }
 
-// TestResident leaves probes in programs of each kind: nobody traces them, and
-// the counts are exact, read after their end by somebody else.
+// TestResident leaves probes in programs of each kind. No tracer is there, and the counts are exact
+// when another process reads them after the programs' end.
 func TestResident(t *testing.T) {
 	eachJumpProgram(t, func(t *testing.T, p *running, where string) func() uint64 {
 		r := leave(t, p, where)
@@ -131,8 +131,8 @@ func TestResidentStop(t *testing.T) {
 	}
 }
 
-// TestResidentOfUser: root leaves probes in another user's program, whose maps that user must
-// be able to open; root reads them, and takes them away.
+// TestResidentOfUser: root leaves probes in another user's program. That user must be able to open
+// the maps; root reads them, and takes the probes out.
 func TestResidentOfUser(t *testing.T) {
 	needsJumps(t)
 	if os.Getuid() != 0 {
@@ -297,8 +297,8 @@ func residentForever() {
 	}
 }
 
-// TestResidentSurvive kills who leaves and takes away resident probes at random
-// moments.
+// TestResidentSurvive kills, at random moments, a tracer that leaves resident probes and takes them
+// out.
 func TestResidentSurvive(t *testing.T) {
 	needsJumps(t)
 	for _, c := range []struct {
@@ -322,7 +322,7 @@ func TestResidentSurvive(t *testing.T) {
 	}
 }
 
-// TestSignalled finds where a signal has interrupted a program, in whose handler it is.
+// TestSignalled finds where a signal has interrupted a program that is in the signal's handler.
 func TestSignalled(t *testing.T) {
 	p := launch(t, "life", "signal")
 	p.goOn()
@@ -393,8 +393,7 @@ func TestResidentGaps(t *testing.T) {
 	}
 }
 
-// TestResidentSpoiled: whoever owns what was left can write to it. What is read of it then is
-// an error.
+// TestResidentSpoiled: the owner of what was left can write to it. Reading it is an error then.
 func TestResidentSpoiled(t *testing.T) {
 	needsJumps(t)
 	p := launch(t, "loop", "100000000", "1000")

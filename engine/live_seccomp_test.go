@@ -85,8 +85,8 @@ func finishes(t *testing.T, p *running, n uint64) {
 	}
 }
 
-// TestSeccomp probes programs that may make next to no system call: theirs is not
-// asked for those that we have them make.
+// TestSeccomp probes programs that may make hardly any system call. Their filter is not asked about
+// the calls that the tracer has them make.
 func TestSeccomp(t *testing.T) {
 	maySuspend(t)
 	const n = 100
@@ -189,7 +189,7 @@ func TestSeccompLater(t *testing.T) {
 					t.Errorf("detach: %v", err)
 				}
 				now := textOf(t, p.pid)
-				delete(now, "") // ours
+				delete(now, "") // ptracer's
 				if !maps.Equal(text, now) {
 					t.Error("its code has been changed")
 				}
@@ -215,7 +215,7 @@ func TestSeccompDoctor(t *testing.T) {
 			t.Errorf("with the right: %+v", f)
 		}
 	}
-	if list := sealFindings(p.pid, fmt.Errorf("task: %w", remote.ErrSeccomp)); len(list) != 1 || list[0].OK || list[0].Help == "" {
+	if list := remote.Findings(p.pid, fmt.Errorf("task: %w", remote.ErrSeccomp)); len(list) != 1 || list[0].OK || list[0].Help == "" {
 		t.Errorf("without it: %+v", list)
 	}
 	finishes(t, p, 10)
@@ -317,8 +317,8 @@ func TestSeccompFirst(t *testing.T) {
 	}
 }
 
-// TestSeccompVFork has a child that was in a program's memory, before the filter, and
-// had its pointer: whose ids that leads to is known behind it.
+// TestSeccompVFork has a child in a program's memory, before the filter, with the program's thread
+// pointer. The ids that the pointer leads to afterwards are the parent's again.
 func TestSeccompVFork(t *testing.T) {
 	needsJumping(t)
 	const n = 50

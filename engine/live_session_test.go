@@ -163,7 +163,7 @@ func registerStorm(t *testing.T, rung breakpoint.Rung, calls uint64) {
 func TestStopAndSet(t *testing.T) {
 	p := launch(t, "loop", "5")
 	s := attach(t, p.pid)
-	id := register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: 1})
+	id := register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: make([]Arg, 1)})
 	addr := s.Placements(id)[0].Addr
 	p.goOn()
 	isa := s.ISA()
@@ -301,7 +301,7 @@ func TestWrongRequests(t *testing.T) {
 		"Registers": regs, "SetRegisters": s.SetRegisters(1, [34]uint64{}),
 		"ReadMemory": s.ReadMemory(p.pid, 16, make([]byte, 8)), "WriteMemory": s.WriteMemory(p.pid, 16, make([]byte, 8)),
 		"AddProcess": s.AddProcess(p.pid), "no Func": second(s.Register(ProbeSpec{Location: "work", Action: ActionCall})),
-		"arguments": second(s.Register(ProbeSpec{Location: "work", Args: 100})),
+		"arguments": second(s.Register(ProbeSpec{Location: "work", Args: make([]Arg, 100)})),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", what)
@@ -329,7 +329,7 @@ func TestLibraries(t *testing.T) {
 	if status != 0 || said(t, out, "sum") != 4*(21+7*49*50/2) {
 		t.Errorf("%q, status %d", out, status)
 	}
-	// 3 calls of the constructor, 50 of ours, each time
+	// 3 calls of the constructor and 50 of the program, each time
 	if got := s.Hits(id); got != 4*53 {
 		t.Errorf("%d hits, want %d", got, 4*53)
 	}

@@ -18,7 +18,7 @@ const memfd = "/memfd:shared"
 // TestShared has probes in shared memory, which the kernel does not let be changed: they
 // are served by debug registers, and the memory is as the program left it.
 func TestShared(t *testing.T) {
-	for name, spec := range map[string]ProbeSpec{"count": {}, "tell": {Action: ActionTell, Args: 1}, "handler": {Cookie: 1}} {
+	for name, spec := range map[string]ProbeSpec{"count": {}, "tell": {Action: ActionTell, Args: make([]Arg, 1)}, "handler": {Cookie: 1}} {
 		t.Run(name, func(t *testing.T) {
 			p := launch(t, "shared", "500")
 			s := attach(t, p.pid)

@@ -102,7 +102,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestPreempted counts in a Go program whose runtime preempts by SIGURG.
+// TestPreempted counts in a Go program that is preempted by SIGURG.
 func TestPreempted(t *testing.T) {
 	args := []string{"3", "600"}
 	want, _ := alone(t, "gowork", args...)

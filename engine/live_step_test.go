@@ -171,16 +171,16 @@ func TestInterruptTask(t *testing.T) {
 	if err := s.Interrupt(p.pid); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.ResumeTask(p.pid, nil); err != nil || !slices.Equal(stopped(), tids[1:]) {
+	if err := s.ResumeTask(p.pid); err != nil || !slices.Equal(stopped(), tids[1:]) {
 		t.Errorf("%v, stopped %v, want %v", err, stopped(), tids[1:])
 	}
-	if err := s.ResumeTask(tids[1], func() bool { return false }); err != nil || !slices.Equal(stopped(), tids[1:]) {
+	if err := s.(Shared).ResumeTaskIf(tids[1], func() bool { return false }); err != nil || !slices.Equal(stopped(), tids[1:]) {
 		t.Errorf("%v, stopped %v, want %v", err, stopped(), tids[1:])
 	}
-	if err := s.ResumeTask(p.pid, nil); !errors.Is(err, ErrNotStopped) {
+	if err := s.ResumeTask(p.pid); !errors.Is(err, ErrNotStopped) {
 		t.Errorf("resumed twice: %v", err)
 	}
-	if err := errors.Join(s.InterruptTask(1), s.ResumeTask(1, nil)); !errors.Is(err, ErrGone) {
+	if err := errors.Join(s.InterruptTask(1), s.ResumeTask(1)); !errors.Is(err, ErrGone) {
 		t.Errorf("another's: %v", err)
 	}
 	if err := s.Resume(p.pid); err != nil {
@@ -197,7 +197,7 @@ func TestSignals(t *testing.T) {
 	for _, drop := range []bool{true, false} {
 		p := launch(t, "loop", "3", "1")
 		s := attach(t, p.pid, Options{Signals: true})
-		register(t, s, ProbeSpec{Location: "work"}) // what a task does for us meets signals, too
+		register(t, s, ProbeSpec{Location: "work"}) // a task's calls for the tracer meet signals, too
 		if err := s.Interrupt(p.pid); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestSignals(t *testing.T) {
 		if err := s.Resume(p.pid); err != nil {
 			t.Error(err)
 		}
-		if drop { // else there is nobody to go on
+		if drop { // else the program has been killed
 			p.goOn()
 		}
 		if _, status := p.end(); (status == 0) != drop {

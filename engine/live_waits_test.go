@@ -10,8 +10,8 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// TestWaits attaches to a program again and again whose threads wait in system calls that a
-// stop ends with EINTR, and stops it: the calls go on, but for one that a handler interrupts.
+// TestWaits attaches to a program again and again, and stops it. Its threads wait in system calls
+// that a stop ends with EINTR. The calls go on, except one that a handler interrupts.
 func TestWaits(t *testing.T) {
 	if hostISA().MinInst() != 1 {
 		skip.Missing(t, "a kernel that decides behind a stop whether a call goes on (amd64)")

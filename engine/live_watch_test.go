@@ -55,8 +55,8 @@ func TestHardwareFull(t *testing.T) {
 	}
 }
 
-// TestForeignFull has somebody else's traps at more places than there are debug
-// registers: it is said what is in the way.
+// TestForeignFull has another tool's traps at more places than there are debug registers. The error
+// says what is in the way.
 func TestForeignFull(t *testing.T) {
 	p := launch(t, "hot", "sha256", "2")
 	s := attach(t, p.pid)
@@ -111,7 +111,7 @@ func TestWatch(t *testing.T) {
 			s := attach(t, p.pid)
 			// The address of the counter is work's first argument.
 			var addr arch.Addr
-			register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: 1})
+			register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: make([]Arg, 1)})
 			p.goOn()
 			e := poll(t, s, event.Stopped)
 			addr = arch.Addr(e.Args[0])
@@ -158,9 +158,9 @@ func TestHardwareExits(t *testing.T) {
 	}
 }
 
-// TestHardwareSignals has signals come where a debug register has just been hit: who
-// comes back to the place does not hit again, neither from a handler nor from what Go's
-// puts in front of it (preemption).
+// TestHardwareSignals has signals come where a debug register has just been hit. A task that comes
+// back to the place does not hit again, neither from a handler nor from what Go's runtime puts in
+// front of it (preemption).
 func TestHardwareSignals(t *testing.T) {
 	for _, c := range []struct{ fixture, args, location, calls string }{
 		{"truth-go", pace("200", "20") + " 1 3", "main.fact", "call fact "},

@@ -80,7 +80,7 @@ func TestHeld(t *testing.T) {
 	p.goOn()
 	s := attach(t, p.pid)
 	count := register(t, s, ProbeSpec{Location: "two"})
-	held := register(t, s, ProbeSpec{Location: "step", Action: ActionTell, Args: 1, Held: true})
+	held := register(t, s, ProbeSpec{Location: "step", Action: ActionTell, Args: make([]Arg, 1), Held: true})
 	until(t, "hits before the window", func() bool { return s.Hits(count) > 50 })
 	if n := s.Hits(held); n != 0 {
 		t.Errorf("%d hits of a probe that is held", n)

@@ -9,18 +9,19 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
-	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
-	"github.com/ptracer/ptracer/symbols/goruntime"
 	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Register implements Session.
-func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
+func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) { return registerFor(s, nil, spec) }
+
+// registerFor registers a probe for a client, nil: for none.
+func registerFor(s *session, client any, spec ProbeSpec) (event.ProbeID, error) {
 	loc, err := location.Parse(spec.Location)
 	if err != nil {
 		return 0, err
@@ -28,10 +29,10 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if spec.Action == ActionCall && spec.Func == nil {
 		return 0, errors.New("a probe with ActionCall has no Func")
 	}
-	if spec.Args > event.MaxArgs {
-		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", spec.Args, event.MaxArgs)
+	if len(spec.Args) > event.MaxArgs {
+		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", len(spec.Args), event.MaxArgs)
 	}
-	p := &probe.Probe{Spec: spec, Loc: loc}
+	p := &probe.Probe{For: client, Spec: spec, Loc: loc}
 	if err := s.checkHandler(p); err != nil {
 		return 0, err
 	}
@@ -59,29 +60,7 @@ func (s *session) lookAhead(p *probe.Probe) error {
 	}); err != nil {
 		return err
 	}
-	for _, m := range mods {
-		if !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
-			continue
-		}
-		if p.Asks() {
-			m.File.Convention(symbols.Function{})
-		}
-		if p.Ahead[m.File] != nil {
-			continue
-		}
-		found, _ := p.Loc.Resolve(m.File, s.isa)
-		if len(found) == 0 {
-			continue
-		}
-		if p.Ahead == nil {
-			p.Ahead = map[*symbols.File][]location.Target{}
-		}
-		p.Ahead[m.File] = found
-		if p.MayJump() && jump.Enabled && s.jump.NoJumps() == nil {
-			m.File.Survey(s.isa)
-			goruntime.List(m) // finds the list of goroutines now, not in a pause
-		}
-	}
+	plant.LookAhead(s.isa, s.jump, p, mods)
 	return nil
 }
 
@@ -164,6 +143,7 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 			if id != 0 && p.ID != id {
 				continue
 			}
+			all = slices.Grow(all, len(p.Places))
 			for _, pl := range p.Places {
 				if pl.Second && pl.Err == nil {
 					continue
@@ -233,18 +213,18 @@ func (s *session) probesOf(ids []event.ProbeID) (list []*probe.Probe, err error)
 
 var errStillThere = errors.New("the probe has not been unregistered")
 
-// Forget implements Session.
-func (s *session) Forget(id event.ProbeID) error {
+// Release implements Session.
+func (s *session) Release(id event.ProbeID) error {
 	return s.loop.Do(func() error {
 		p, err := s.probe(id)
 		if err != nil {
 			return err
 		}
 		if !p.Gone {
-			return fmt.Errorf("forget %d: %w", id, errStillThere)
+			return fmt.Errorf("release %d: %w", id, errStillThere)
 		}
 		s.plant.Probes[id-1] = &probe.Probe{ID: id, Spec: ProbeSpec{Location: p.Spec.Location}, Loc: p.Loc, Gone: true}
-		s.plant.ForgetWho(p.Spec.By)
+		s.plant.ForgetClient(p.For)
 		return nil
 	})
 }

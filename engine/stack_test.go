@@ -17,9 +17,9 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// TestStacksAgainstGDB compares the return addresses of real programs at their
-// first call of a function with what gdb says of the same call, by their places
-// in pages: libraries lie elsewhere where we have mapped something, too.
+// TestStacksAgainstGDB compares the return addresses of real programs, at their first call of a
+// function, with what gdb says of the same call. It compares their places in pages: with ptracer's
+// mappings, libraries lie elsewhere.
 func TestStacksAgainstGDB(t *testing.T) {
 	gdb, err := exec.LookPath("gdb")
 	if err != nil {

@@ -305,8 +305,8 @@ func TestLeavesGuard(t *testing.T) {
 	}
 }
 
-// inArea is whether a task of the program stands in a mapping that was not there before
-// any tracer came.
+// inArea reports whether a task of the program stands in a mapping that was not there before any
+// tracer came.
 func (v *steady) inArea() bool {
 	tids, _ := procfs.Tasks(v.pid)
 	for _, tid := range tids {

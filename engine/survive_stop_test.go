@@ -43,8 +43,8 @@ func stopForever() {
 	}
 }
 
-// TestSurviveStops kills a tracer that keeps tasks stopped at probes: they must
-// not go on behind a trap of which nobody knows any more.
+// TestSurviveStops kills a tracer that keeps tasks stopped at probes. They must not go on behind a
+// trap that no tracer knows of.
 func TestSurviveStops(t *testing.T) {
 	surviveAll(t, "threads", []string{"3", "40000", "1000"}, "stops", "libc:usleep libc:nanosleep libc:malloc")
 	surviveAll(t, "gowork", []string{"3", "40000", "1000"}, "stops", "main.work runtime.usleep")

@@ -106,7 +106,7 @@ func TestSurvive(t *testing.T) {
 	} {
 		t.Run(c.fixture+"-"+c.args[0], func(t *testing.T) {
 			if c.args[0] == "spawn" {
-				needsJumping(t) // a child meets our trap with all signals blocked (gate.go)
+				needsJumping(t) // a child meets ptracer's trap with all signals blocked (hook/gate.go)
 			}
 			surviveAll(t, c.fixture, c.args, "cycle", c.probes)
 		})

@@ -12,9 +12,9 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// TestKernelEveryInstruction has uprobes on all instructions of hot functions where
-// the kernel can have one: the program does what it does without, and as many hits
-// are counted as by probes of ours.
+// TestKernelEveryInstruction has uprobes on all instructions of hot functions where the kernel can
+// have one. The program does what it does without, and as many hits are counted as by probes of
+// ptracer's.
 func TestKernelEveryInstruction(t *testing.T) {
 	if kernel.Available() != nil {
 		skip.Missing(t, "eBPF in the kernel")

@@ -24,10 +24,10 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
-// wire makes a session's rooms from the bottom up. Each room is given the rooms that it works with.
-// A room asks what is above it by a function: tasks by Decider, jump by refused (plant.Refused),
-// hook by onGuard (life.HookCalls), life by its Options (aside and resident). aside and resident
-// clean a process by Clean, which opens a session of its own.
+// wire makes a session's rooms from the bottom up. Each room is given the rooms that it works with. A
+// room asks what is above it by a function: tasks by Decider, jump by refused (plant.Refused), hook
+// by onGuard (life.HookCalls), life by its Options (aside and resident). aside cleans a process by
+// Clean, which opens a session of its own.
 func (s *session) wire() {
 	s.Queue = event.NewQueue(s.opts.Buffer)
 	s.Clock = ptrace.Now

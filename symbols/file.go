@@ -38,7 +38,7 @@ type File struct {
 	last      lastCode
 	lastText  lastText
 	variables sync.Map // arch.Addr by name
-	unread    unread
+	unread    objfile.Reasons
 }
 
 // Open opens the ELF object at path.
@@ -89,6 +89,10 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	})
 	return f, nil
 }
+
+// Unread is why some of the file's names are not known, nil where nothing was in the way: a
+// table, or a separate debug file, that there is and that could not be read.
+func (f *File) Unread() error { return f.unread.Err() }
 
 // Close closes what Open opened. Tables that have been read stay.
 func (f *File) Close() error {

@@ -1,8 +1,10 @@
 package symbols
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -14,12 +16,40 @@ import (
 // landings are the places in a file's code that something leads to.
 type landings struct {
 	once     sync.Once
-	targets  []arch.Addr // of direct jumps, branches and calls, and functions' starts, ascending
+	targets  places      // of direct jumps, branches and calls, and functions' starts
+	conds    places      // of conditional jumps
 	tabled   []arch.Addr // of jumps by tables, and what looks so, ascending
-	conds    []arch.Addr // of conditional jumps, ascending
 	indirect bool        // there are jumps to where a register or an indexed table says
 	data     []arch.Addr // addresses that instructions compute relative to themselves, ascending
 	err      error
+}
+
+// places are addresses of a file, which may have a million of them: distances from its
+// first one, ascending once they are in order. What is 4 GiB away is none of the file's.
+type places struct {
+	first arch.Addr
+	at    []uint32
+}
+
+func (p *places) add(a arch.Addr) {
+	if d := a - p.first; d <= math.MaxUint32 {
+		p.at = append(p.at, uint32(d))
+	}
+}
+
+// order has each of them once, in no more memory than it takes.
+func (p *places) order() {
+	slices.Sort(p.at)
+	p.at = slices.Clone(slices.Compact(p.at))
+}
+
+// between is the first one in [from, to), 0 if there is none.
+func (p *places) between(from, to arch.Addr) arch.Addr {
+	i, _ := slices.BinarySearchFunc(p.at, from, func(d uint32, from arch.Addr) int { return cmp.Compare(p.first+arch.Addr(d), from) })
+	if i < len(p.at) && p.first+arch.Addr(p.at[i]) < to {
+		return p.first + arch.Addr(p.at[i])
+	}
+	return 0
 }
 
 // Errors of Undisturbed.
@@ -44,7 +74,7 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, inner []arch.Ad
 	if l.err != nil {
 		return l.err
 	}
-	if any := between(l.targets, vaddr+1, vaddr+arch.Addr(n)); any != 0 {
+	if any := l.targets.between(vaddr+1, vaddr+arch.Addr(n)); any != 0 {
 		return fmt.Errorf("%w: to %v", ErrTarget, any)
 	}
 	if len(inner) == 0 {
@@ -74,8 +104,7 @@ func (f *File) Continues(isa arch.ISA, fn Function) bool {
 			return true
 		}
 	}
-	_, found := slices.BinarySearch(f.landings(isa).conds, fn.Addr)
-	return found
+	return f.landings(isa).conds.between(fn.Addr, fn.Addr+1) != 0
 }
 
 // between is the first of list in [from, to), 0 if there is none.
@@ -100,7 +129,7 @@ func (f *File) landings(isa arch.ISA) *landings {
 			err = l.survey(f, isa, fns)
 		}
 		if err != nil {
-			l.targets, l.tabled, l.conds, l.data = nil, nil, nil, nil
+			l.targets, l.tabled, l.conds, l.data = places{}, nil, places{}, nil
 			l.err = fmt.Errorf("%s: branches in its code: %w", f.name, err)
 		}
 	})
@@ -113,6 +142,8 @@ func (l *landings) survey(f *File, isa arch.ISA, fns []Function) error {
 		starts = append(starts, fn.Addr)
 	}
 	slices.Sort(starts)
+	l.targets.first, _ = f.obj.Extent()
+	l.conds.first = l.targets.first
 	left := uint64(maxText)
 	for _, s := range f.obj.Code {
 		if err := l.sweep(f.obj, isa, s, starts, &left); err != nil {
@@ -120,20 +151,21 @@ func (l *landings) survey(f *File, isa arch.ISA, fns []Function) error {
 		}
 	}
 	slices.Sort(l.data)
-	l.data = slices.Compact(l.data)
+	l.data = slices.Clone(slices.Compact(l.data))
 	if isa.MinInst() == 1 { // else jumps displace one instruction
 		t := tables{o: f.obj, function: f.FunctionAt}
 		if err := t.collect(l.data); err != nil {
 			return err
 		}
 		slices.Sort(t.targets)
-		l.tabled = slices.Compact(t.targets)
+		l.tabled = slices.Clone(slices.Compact(t.targets))
 	}
-	l.targets = append(l.targets, starts...) // they are called through pointers
-	slices.Sort(l.targets)
-	l.targets = slices.Compact(l.targets)
-	slices.Sort(l.conds)
-	return f.obj.Budget.Keep(addrSize * uint64(cap(l.targets)+cap(l.tabled)+cap(l.conds)+cap(l.data)))
+	for _, a := range starts { // they are called through pointers
+		l.targets.add(a)
+	}
+	l.targets.order()
+	l.conds.order()
+	return f.obj.Budget.Keep(addrSize * uint64(len(l.targets.at)+len(l.tabled)+len(l.conds.at)+len(l.data)))
 }
 
 // maxText is how much code of a file is disassembled.
@@ -149,7 +181,7 @@ func (l *landings) sweep(o *elffile.Object, isa arch.ISA, s elffile.Segment, sta
 	d.next, _ = slices.BinarySearch(starts, arch.Addr(s.Vaddr))
 	return o.Windows(s.Off, s.Filesz, uint64(isa.MaxInst()-1), left, func(off uint64, b []byte, n int) error {
 		d.decode(arch.Addr(s.Vaddr+off-s.Off), b, n, l.add)
-		if len(l.targets)+len(l.conds)+len(l.data) > elffile.MaxKept/addrSize {
+		if len(l.targets.at)+len(l.conds.at)+len(l.data) > elffile.MaxKept/addrSize {
 			return elffile.ErrBudget
 		}
 		return nil
@@ -163,9 +195,9 @@ func (l *landings) add(in arch.Inst) {
 	}
 	switch in.Kind {
 	case arch.KindJump, arch.KindBranch, arch.KindCall:
-		l.targets = append(l.targets, in.Target)
+		l.targets.add(in.Target)
 		if in.Kind == arch.KindBranch {
-			l.conds = append(l.conds, in.Target)
+			l.conds.add(in.Target)
 		}
 	case arch.KindJumpIndirect:
 		l.indirect = l.indirect || in.Table

@@ -87,7 +87,7 @@ func (f *File) each(ask func(elffile.Source) error) error {
 	}
 	for _, err := range errs {
 		if !errors.Is(err, elffile.ErrCrowded) {
-			f.unread.note(&objfile.UnreadError{Path: f.name, Err: err})
+			f.unread.Note(&objfile.UnreadError{Path: f.name, Err: err})
 		}
 	}
 	return nil
@@ -161,7 +161,7 @@ func (f *File) lookupWhole(name string, want func(Function) bool) ([]Function, e
 			found = append(found, fn)
 		}
 	}
-	for _, i := range t.names[name] {
+	for _, i := range t.names.of(name) {
 		add(i)
 	}
 	part := mangled.Part(name)

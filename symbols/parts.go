@@ -38,7 +38,7 @@ func (f *File) coldParts(fn Function) (cold []Function, err error) {
 	if f.whole.Load() || f.lookups.Add(1) > manyLookups {
 		t, err := f.table()
 		for _, name := range fn.Names() {
-			for _, i := range t.cold[name] {
+			for _, i := range t.cold.of(name) {
 				cold = append(cold, t.functions[i])
 			}
 		}

@@ -33,7 +33,7 @@ func (f *File) findSources() []elffile.Source {
 		case err == nil:
 			list = append(list, t)
 		case !errors.Is(err, elffile.ErrNoTable):
-			f.unread.note(err)
+			f.unread.Note(err)
 		}
 	}
 	if g, ok := gofile.New(f.obj); ok {

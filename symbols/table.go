@@ -50,8 +50,33 @@ func (fn Function) Demangled() string { return mangled.Readable(fn.Name) }
 // table is functions by address.
 type table struct {
 	functions []Function
-	names     map[string][]int32 // indexes by name, aliases included
-	cold      map[string][]int32 // indexes of cold parts by the function's name
+	names     index // by name, aliases included
+	cold      index // of cold parts, by the function's name
+}
+
+// index has the indexes of functions by their names. Nearly all names have one function.
+type index struct {
+	first map[string]int32
+	more  map[string][]int32
+}
+
+func newIndex(n int) index { return index{make(map[string]int32, n), map[string][]int32{}} }
+
+func (x index) add(name string, i int32) {
+	if _, is := x.first[name]; is {
+		x.more[name] = append(x.more[name], i)
+		return
+	}
+	x.first[name] = i
+}
+
+// of are the functions of a name, in the order in which they came.
+func (x index) of(name string) []int32 {
+	i, is := x.first[name]
+	if !is {
+		return nil
+	}
+	return append([]int32{i}, x.more[name]...)
 }
 
 // functionCost is what a function in a table takes of memory; the text of its names is a
@@ -88,7 +113,7 @@ func (f *File) readTable() (*table, error) {
 		return t, errors.Join(errs...)
 	}
 	if err := errors.Join(errs...); err != nil {
-		f.unread.note(&objfile.UnreadError{Path: f.name, Err: err})
+		f.unread.Note(&objfile.UnreadError{Path: f.name, Err: err})
 	}
 	t.index()
 	return t, nil
@@ -96,16 +121,16 @@ func (f *File) readTable() (*table, error) {
 
 // index makes functions findable by their names.
 func (t *table) index() {
-	t.names, t.cold = make(map[string][]int32, len(t.functions)), map[string][]int32{}
+	t.names, t.cold = newIndex(len(t.functions)), newIndex(0)
 	for i, fn := range t.functions {
 		for n := -1; n < len(fn.Aliases); n++ {
 			name := fn.Name
 			if n >= 0 {
 				name = fn.Aliases[n]
 			}
-			t.names[name] = append(t.names[name], int32(i))
+			t.names.add(name, int32(i))
 			if base, ok := mangled.Cold(name); ok {
-				t.cold[base] = append(t.cold[base], int32(i))
+				t.cold.add(base, int32(i))
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Markdown writes the report as a section of a page: BENCHMARKS.md has it.
+// Markdown writes the report as a section of a page, as in bench/results.
 func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
 	m := r.Machine

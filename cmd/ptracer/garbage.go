@@ -9,12 +9,12 @@ import (
 
 // How much garbage is made before it is looked for: smallHeap percent of what is in use, and
 // no more than mostGarbage where that is more. To look takes CPUs from who is traced: at Go's 100 percent
-// it is a quarter of the time where many short processes with many probes come one after the other. Where 150,000 places
-// are in use, 200 percent of garbage would be half a gigabyte.
+// it is a quarter of the time where many short processes with many probes come one after the other. Where 77,000 places
+// are in use, 200 percent of garbage would be a quarter of a gigabyte.
 const (
 	smallHeap   = 200
 	leastHeap   = 25
-	mostGarbage = 128 << 20
+	mostGarbage = 40 << 20
 )
 
 // keepGarbage sets the bound, and sets it anew behind each collection, by what is in use then.

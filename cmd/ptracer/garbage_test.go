@@ -8,7 +8,7 @@ import (
 )
 
 func TestGarbage(t *testing.T) {
-	for inUse, want := range map[uint64]int{0: 200, 1 << 20: 200, 64 << 20: 200, 128 << 20: 100, 256 << 20: 50, 4 << 30: 25} {
+	for inUse, want := range map[uint64]int{0: 200, 1 << 20: 200, 16 << 20: 200, 64 << 20: 62, 128 << 20: 31, 256 << 20: 25, 4 << 30: 25} {
 		if got := garbagePercent(inUse); got != want {
 			t.Errorf("%d in use: %d percent, want %d", inUse, got, want)
 		}

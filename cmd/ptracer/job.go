@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -94,7 +95,7 @@ func (j *job) start(open opener) error {
 	defer stop()
 	sess, child, err := open(ctx, j.opt, engine.Options{Follow: j.opt.follow, Life: true, Resident: j.opt.resident})
 	if err != nil && ctx.Err() != nil {
-		return errEarly
+		err = fmt.Errorf("a signal came before the program was traced: %w", err)
 	}
 	if err != nil {
 		return err
@@ -114,9 +115,6 @@ func (j *job) start(open opener) error {
 	}
 	return nil
 }
-
-// errEarly is the error of a job that a signal ends before there is anything to print.
-var errEarly = errors.New("a signal came before the program was traced")
 
 // open is the opener of the real thing.
 func open(ctx context.Context, opt *options, eo engine.Options) (engine.Session, int, error) {
@@ -145,27 +143,21 @@ func open(ctx context.Context, opt *options, eo engine.Options) (engine.Session,
 // middle of everything; caught, it is an error of a write.
 func catch() chan os.Signal {
 	c := make(chan os.Signal, 4)
-	if list := endings(); len(list) > 0 { // none is all
-		signal.Notify(c, list...)
-	}
+	signal.Notify(c, endings()...)
 	if !signal.Ignored(syscall.SIGPIPE) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 	return c
 }
 
-// endings are the signals that end a job, without those that are ignored.
+// endings are those of these signals; SIGKILL, which has no effect, for an empty list means all.
 func endings() []os.Signal {
-	return slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
+	return slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL}, signal.Ignored)
 }
 
 // untilSignal is a context that such a signal ends.
 func untilSignal() (context.Context, context.CancelFunc) {
-	list := endings()
-	if len(list) == 0 {
-		return context.WithCancel(context.Background())
-	}
-	return signal.NotifyContext(context.Background(), list...)
+	return signal.NotifyContext(context.Background(), endings()...)
 }
 
 // plant registers all probes and lets the command run.

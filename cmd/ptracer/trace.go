@@ -71,7 +71,10 @@ func trace(opt *options, args int, open opener, stderr io.Writer) error {
 			return usage("%w", err)
 		}
 		shows[i] = sh
-		specs[i] = engine.ProbeSpec{Location: loc, Action: engine.ActionTell, Args: sh.count(), Strings: sh.strings()}
+		specs[i] = engine.ProbeSpec{Location: loc, Action: engine.ActionTell, Args: make([]engine.Arg, sh.count())}
+		for k := range specs[i].Args {
+			specs[i].Args[k].Text = sh.strings()>>k&1 != 0
+		}
 	}
 	out, err := openOutput(opt.output, stderr)
 	if err != nil {

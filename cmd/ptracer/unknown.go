@@ -22,8 +22,8 @@ import (
 // they can still come: in a library or program that is named and not loaded. So it is
 // where they may be in what could not be read.
 func (j *job) checkUnknown() error {
-	errs := j.unread()
-	for _, p := range j.unplaced() {
+	unplaced, errs := j.split()
+	for _, p := range unplaced {
 		spec := p.spec
 		spec.Pending = false
 		id, err := j.sess.Register(spec)
@@ -46,26 +46,18 @@ func (j *job) checkUnknown() error {
 	return errors.Join(errs...)
 }
 
-// unread says which locations have no places but those that failed because something could not
-// be read.
-func (j *job) unread() (errs []error) {
+// split gives the probes that have not been planted anywhere, and says of which all places failed
+// because something could not be read.
+func (j *job) split() (unplaced []planted, errs []error) {
 	for _, p := range j.probes {
 		places := j.sess.Placements(p.id)
-		if len(places) > 0 && !slices.ContainsFunc(places, func(pl engine.Placement) bool { return !errors.Is(pl.Err, objfile.ErrUnread) }) {
+		if len(places) == 0 {
+			unplaced = append(unplaced, p)
+		} else if !slices.ContainsFunc(places, func(pl engine.Placement) bool { return !errors.Is(pl.Err, objfile.ErrUnread) }) {
 			errs = append(errs, fmt.Errorf("%s: %w", p.spec.Location, places[0].Err))
 		}
 	}
-	return errs
-}
-
-// unplaced are the probes that have not been planted anywhere.
-func (j *job) unplaced() (list []planted) {
-	for _, p := range j.probes {
-		if len(j.sess.Placements(p.id)) == 0 {
-			list = append(list, p)
-		}
-	}
-	return list
+	return unplaced, errs
 }
 
 // loaded says whether a location's binary, named in full, is in a process: what
@@ -94,7 +86,7 @@ var errNothing = errors.New("nothing was probed")
 // tellUnknown says at the end which locations were never found. It is an error
 // if that is all of them, unless they may be in what another tracer had.
 func (j *job) tellUnknown() error {
-	list := j.unplaced()
+	list, _ := j.split()
 	where := ""
 	if j.aside {
 		where = " while ptracer traced it"

@@ -33,18 +33,14 @@ type ProbeSpec struct {
 	PID      int    // only this process and its descendants; 0: all processes
 	Alone    bool   // not in the descendants of PID
 	Except   []int  // not in these processes and their descendants, unless PID is a nearer ancestor
-	By       any    // the client that asks, for Options.Allow
 	Action   Action // default ActionCount
 	Func     func(Hit)
-	// Args is how many integer arguments an event carries, up to event.MaxArgs, by the function's
-	// calling convention. A Go string is two arguments, a pointer and a length. Where the
-	// convention is not known, as of some of Go's assembly, the event carries none, and an
-	// event.Warning is told. At an exit Args > 0 asks for the result. It is not there if the exit
-	// is a jump to another function.
-	Args int
-	// Strings has bit i set if argument i points to a string that the event is to carry. The string
-	// ends at a 0; in Go functions its length is argument i+1.
-	Strings uint8
+	// Args are the integer arguments that an event carries, from the first on, up to event.MaxArgs,
+	// by the function's calling convention. A Go string is two arguments, a pointer and a length.
+	// Where the convention is not known, as of some of Go's assembly, the event carries none, and an
+	// event.Warning is told. At an exit one argument or more asks for the result. It is not there if
+	// the exit is a jump to another function.
+	Args    []Arg
 	Rung    breakpoint.Rung
 	Watch   Access // with Rung Hardware: what the debug register waits for
 	Len     int    // in bytes, with Watch AccessWrite or AccessReadWrite: 1, 2, 4 or 8
@@ -57,6 +53,13 @@ type ProbeSpec struct {
 	// Held keeps the probe from doing anything at stops until Begin: nothing is counted, told or
 	// run. It is for probes that begin together with others.
 	Held bool
+}
+
+// Arg asks for an argument of a function, or for its result.
+type Arg struct {
+	// Text asks for the string that it points to, too. The string ends at a 0; in Go functions its
+	// length is the next argument.
+	Text bool
 }
 
 // Placement is one address of one process at which a probe is.

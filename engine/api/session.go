@@ -74,9 +74,9 @@ type Probes interface {
 	Register(ProbeSpec) (event.ProbeID, error)
 	// Unregister takes a probe out. What it has counted stays readable.
 	Unregister(event.ProbeID) error
-	// Forget releases the memory of an unregistered probe. Hits and Placements no longer work for
+	// Release gives back the memory of an unregistered probe. Hits and Placements no longer work for
 	// it.
-	Forget(event.ProbeID) error
+	Release(event.ProbeID) error
 	// Begin makes probes count from one moment on, which it returns in ns (see Now). What they and
 	// their handlers have counted before is forgotten. Records and events are not: they have their
 	// own time. All tasks that can come to the probes stand meanwhile.
@@ -121,11 +121,8 @@ type Tasks interface {
 	// Resume lets a stopped task go on. With a process's id it lets all stopped tasks of the
 	// process go on.
 	Resume(id int) error
-	// ResumeTask lets one stopped task go on, also one that has its process's id. If ok is not nil,
-	// the task goes on only if ok returns true. ok is called on the session's thread while no stop
-	// is decided, and may call no method of the Session: it is for callers that count the clients
-	// for which a task stands.
-	ResumeTask(tid int, ok func() bool) error
+	// ResumeTask lets one stopped task go on, also one that has its process's id.
+	ResumeTask(tid int) error
 	// Step makes a stopped task execute one instruction and stand again. The task stands behind the
 	// instruction, at a probe there that stops, or where it is about to get a signal (Task.Signal):
 	// it gets the signal when it goes on, and the signal's handler is not stepped into. Other tasks
@@ -155,17 +152,12 @@ type Memory interface {
 type Options struct {
 	Follow  bool // trace the children of traced processes, too
 	Buffer  int  // how many events are kept for a slow client; default 65536
-	Signals bool // tell signals as events
+	Signals bool // signals are told as events
 	// Resident is for probes that are to stay in a process when the session ends (Session.Leave):
 	// their results lie in files. The session has one process then, without Follow, and its
 	// handlers run in the program (handler.Tracee).
 	Resident bool
-	Life     bool // tell forks, clones, execs, exits and libraries as events
-	// Allow, if it is not nil, reports whether the client that has asked for a probe (ProbeSpec.By)
-	// may have it in a process. It is called on the session's thread, before the client's first
-	// probe is planted there, and again when the process has executed another program, which may
-	// have other rights.
-	Allow func(by any, pid int) bool
+	Life     bool // forks, clones, execs, exits and libraries are told as events
 	// Handlers are the handlers that can be opened by name; nil: the built-in ones.
 	Handlers *handler.Registry
 }

@@ -64,8 +64,8 @@ var (
 
 // Options of an arbiter. The zero value is good.
 type Options struct {
-	// Attach makes the session of a process; nil: engine.Attach.
-	Attach func(pid int, o engine.Options) (engine.Session, error)
+	// Attach makes the session of a process; nil: engine.AttachShared.
+	Attach func(pid int, o engine.SharedOptions) (engine.Shared, error)
 	// HoldLimit is how long a tracer may hold a task; 0: 30 s, < 0: for ever.
 	HoldLimit time.Duration
 	// ControlLimit is the longest that control is given for; 0: 5 min.
@@ -91,8 +91,8 @@ type Arbiter struct {
 // New makes an arbiter that traces nothing yet.
 func New(o Options) *Arbiter {
 	if o.Attach == nil {
-		o.Attach = func(pid int, eo engine.Options) (engine.Session, error) {
-			return engine.Attach(context.Background(), pid, eo)
+		o.Attach = func(pid int, eo engine.SharedOptions) (engine.Shared, error) {
+			return engine.AttachShared(context.Background(), pid, eo)
 		}
 	}
 	if o.ProcessOf == nil {
@@ -145,7 +145,7 @@ func (a *Arbiter) enter(id Identity, o engine.Options) (*Tracer, error) {
 		return nil, ErrClosed
 	}
 	t := newTracer(a, a.ids+1, id, o)
-	if err := a.take(id.UID, t.cost()); err != nil {
+	if err := a.take(id.UID, costOf(t)); err != nil {
 		return nil, err
 	}
 	a.ids++

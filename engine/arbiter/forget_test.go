@@ -15,7 +15,7 @@ func TestForget(t *testing.T) {
 	register(t, b, engine.ProbeSpec{Location: "b"})
 	for i := range 50 {
 		id := register(t, a, engine.ProbeSpec{Location: "work"})
-		if err := a.Forget(id); !errors.Is(err, errStillThere) {
+		if err := a.Release(id); !errors.Is(err, errStillThere) {
 			t.Errorf("of a probe that is there: %v", err)
 		}
 		w.of(10).hit(10, 10, "work")
@@ -23,7 +23,7 @@ func TestForget(t *testing.T) {
 			t.Errorf("%d hits: %v", a.Hits(id), err)
 		}
 		for range 2 {
-			if err := a.Forget(id); err != nil {
+			if err := a.Release(id); err != nil {
 				t.Error(err)
 			}
 		}
@@ -41,11 +41,11 @@ func TestForget(t *testing.T) {
 	if _, err := a.Register(engine.ProbeSpec{Location: "work"}); !errors.Is(err, ErrQuota) {
 		t.Errorf("more probes than are remembered: %v", err)
 	}
-	if err := a.Forget(last); err != nil {
+	if err := a.Release(last); err != nil {
 		t.Error(err)
 	}
 	register(t, a, engine.ProbeSpec{Location: "work"})
-	if err := a.Forget(1000); !errors.Is(err, engine.ErrNoProbe) {
+	if err := a.Release(1000); !errors.Is(err, engine.ErrNoProbe) {
 		t.Errorf("of none: %v", err)
 	}
 	if err := a.Close(); err != nil {

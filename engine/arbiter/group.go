@@ -17,7 +17,7 @@ type group struct {
 	a     *Arbiter
 	ready chan struct{} // closed when s or err is there
 	over  chan struct{} // closed when nothing of it is left
-	s     engine.Session
+	s     engine.Shared
 	err   error
 
 	// control is held while tasks are stopped or let go, and while tracers and
@@ -47,7 +47,8 @@ func newGroup(a *Arbiter) *group {
 // open attaches to the group's first process.
 func (g *group) open(pid int, o engine.Options) {
 	allow := func(by any, pid int) bool { return by.(*Tracer).allowed(pid) == nil }
-	g.s, g.err = g.a.opts.Attach(pid, engine.Options{Follow: o.Follow, Life: true, Signals: true, Allow: allow, Handlers: o.Handlers})
+	g.s, g.err = g.a.opts.Attach(pid, engine.SharedOptions{Allow: allow,
+		Options: engine.Options{Follow: o.Follow, Life: true, Signals: true, Handlers: o.Handlers}})
 	if g.err != nil {
 		g.a.drop(g)
 		close(g.over)
@@ -181,7 +182,7 @@ func (g *group) tell(pid int, kind event.Kind, tid int, format string, args ...a
 	}
 }
 
-// note tells one tracer something.
-func (t *Tracer) note(kind event.Kind, pid, tid int, format string, args ...any) {
+// note tells a tracer something.
+func note(t *Tracer, kind event.Kind, pid, tid int, format string, args ...any) {
 	t.Put(&event.Event{Kind: kind, Time: engine.Now(), PID: pid, TID: tid, Text: fmt.Sprintf(format, args...)}, true)
 }

@@ -22,8 +22,8 @@ type openHandler struct {
 	shut atomic.Bool // by the tracer's end
 }
 
-// own is a handler of the tracer's.
-func (t *Tracer) own(h engine.Handler) (*openHandler, error) {
+// ownHandler is a handler of the tracer's.
+func ownHandler(t *Tracer, h engine.Handler) (*openHandler, error) {
 	o, ok := h.(*openHandler)
 	if !ok || o.t != t {
 		return nil, fmt.Errorf("%w: it is another tracer's", engine.ErrHandler)
@@ -41,12 +41,25 @@ func (o *openHandler) at(g *group) (engine.Handler, error) {
 
 // OpenHandler implements engine.Session.
 func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
+	return openHandlerIn(t, spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) { return s.OpenHandler(spec) })
+}
+
+// OpenHandlerFor is a tracer's OpenHandler with the rights of a peer.
+func OpenHandlerFor(t *Tracer, by handler.Peer, spec engine.HandlerSpec) (engine.Handler, error) {
+	return openHandlerIn(t, spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) {
+		return s.OpenHandlerFor(by, spec)
+	})
+}
+
+// openHandlerIn opens a handler in the session that takes new processes, or in that of the handler
+// whose maps it uses.
+func openHandlerIn(t *Tracer, spec engine.HandlerSpec, open func(engine.Shared, engine.HandlerSpec) (engine.Handler, error)) (engine.Handler, error) {
 	g := t.home()
 	if g == nil {
 		return nil, engine.ErrEnded
 	}
 	if spec.Share != nil {
-		of, err := t.own(spec.Share)
+		of, err := ownHandler(t, spec.Share)
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +68,7 @@ func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
 	if err := t.a.spend(t.id.UID, Quota{Handlers: 1}); err != nil {
 		return nil, err
 	}
-	h, err := g.s.OpenHandler(spec)
+	h, err := open(g.s, spec)
 	if err != nil {
 		_ = t.a.spend(t.id.UID, Quota{Handlers: -1})
 		return nil, err
@@ -91,16 +104,6 @@ func sizeOf(h engine.Handler) int64 {
 		return 0
 	}
 	return fi.Size()
-}
-
-// keeps puts a handler on the tracer's list, unless that has ended.
-func (t *Tracer) keeps(o *openHandler) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.ended {
-		t.handlers = append(t.handlers, o)
-	}
-	return !t.ended
 }
 
 var errShared = failure.Unsupportedf("a handler of this kind is not shared")

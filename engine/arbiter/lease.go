@@ -67,7 +67,7 @@ func (t *Tracer) Control(ctx context.Context, pid int, ask Ask) error {
 	if ask.Force && (t.id.UID == 0 || t.id.UID == old.of.id.UID) {
 		g.grant(t, pid, ask.Time)
 		g.mu.Unlock()
-		old.of.note(event.Warning, pid, 0, "%v has taken control of process %d over", t.id, pid)
+		note(old.of, event.Warning, pid, 0, "%v has taken control of process %d over", t.id, pid)
 		return old.of.stopWriting(pid)
 	}
 	old.asked = true
@@ -77,7 +77,7 @@ func (t *Tracer) Control(ctx context.Context, pid int, ask Ask) error {
 		g.waiting[pid] = append(g.waiting[pid], w)
 	}
 	g.mu.Unlock()
-	old.of.note(event.Asked, pid, 0, "%v asks for control of process %d", t.id, pid)
+	note(old.of, event.Asked, pid, 0, "%v asks for control of process %d", t.id, pid)
 	if ask.Wait <= 0 {
 		return refused
 	}
@@ -222,7 +222,7 @@ func (g *group) lapse(pid int, l *lease) {
 	if g.leases[pid] == l {
 		g.endLease(pid)
 	}
-	l.of.note(event.Warning, pid, 0, "control of process %d is over", pid)
+	note(l.of, event.Warning, pid, 0, "control of process %d is over", pid)
 }
 
 // Yield gives control of a process up, to who waits for it. Probes whose handlers
@@ -259,7 +259,7 @@ func (t *Tracer) stopWriting(pid int) error {
 	var errs []error
 	for _, p := range t.live() {
 		if p.writes && p.isIn(pid) {
-			t.note(event.Warning, pid, 0, "the handler of %s writes: it is gone from process %d, with control", p.spec.Location, pid)
+			note(t, event.Warning, pid, 0, "the handler of %s writes: it is gone from process %d, with control", p.spec.Location, pid)
 			errs = append(errs, p.uproot(pid))
 		}
 	}

@@ -52,22 +52,14 @@ func (g *group) disown(id event.ProbeID) {
 	over := g.ending
 	g.mu.Unlock()
 	if !over {
-		_ = g.s.Forget(id) // it may be over meanwhile
+		_ = g.s.Release(id) // it may be over meanwhile
 	}
-}
-
-// close has a tracer hold nothing any more from now on.
-func (t *Tracer) close() ([]*group, []*openHandler) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ended = true
-	return slices.Clone(t.groups), slices.Clone(t.handlers)
 }
 
 // finish gives back what a tracer has of its user's quota, and tells that it is
 // over.
 func (t *Tracer) finish() {
-	q := t.cost()
+	q := costOf(t)
 	t.mu.Lock()
 	for _, p := range t.probes {
 		if !p.gone {

@@ -1,10 +1,7 @@
 package arbiter
 
 import (
-	"errors"
 	"sync"
-
-	"github.com/ptracer/ptracer/engine"
 )
 
 // What a tracer has found out is asked about when it has let go: the names of the
@@ -38,33 +35,4 @@ func (p *programs) of(pid int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.n[pid]
-}
-
-// unsee takes a process from those that the tracer sees, if it is one. The lock is
-// held.
-func (t *Tracer) unsee(pid int) {
-	if g := t.view[pid]; g != nil {
-		delete(t.view, pid)
-		t.past[pid] = sight{g, g.programs.of(pid)}
-	}
-}
-
-// saw is the group of a process that the tracer has seen, and may still ask about:
-// it is the program that it was, and if it lives the tracer has the right to trace
-// it.
-func (t *Tracer) saw(pid int) *group {
-	t.mu.Lock()
-	was, ok := t.past[pid]
-	_, died := t.exits[pid]
-	seen := t.view[pid] != nil
-	t.mu.Unlock()
-	if !ok || seen || was.g.programs.of(pid) != was.program {
-		return nil
-	}
-	if !died {
-		if err := t.allowed(pid); err != nil && !errors.Is(err, engine.ErrGone) {
-			return nil
-		}
-	}
-	return was.g
 }

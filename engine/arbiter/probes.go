@@ -51,7 +51,7 @@ func (t *Tracer) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 		return 0, err
 	}
 	p := &probe{t: t, spec: spec, writes: spec.Handler != nil && spec.Handler.Info().Writes}
-	if err := t.adopt(p); err != nil {
+	if err := t.adopt(p, everProbes*t.a.opts.Quota.Probes); err != nil {
 		_ = t.a.spend(t.id.UID, Quota{Probes: -1})
 		return 0, err
 	}
@@ -64,33 +64,6 @@ func (t *Tracer) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 // everProbes is how many times the probes that a tracer may have it may have had
 // without forgetting them: what those that are gone have counted is kept.
 const everProbes = 10
-
-// adopt gives a probe its number.
-func (t *Tracer) adopt(p *probe) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if most := everProbes * t.a.opts.Quota.Probes; len(t.probes)-t.forgotten >= most {
-		return fmt.Errorf("%w: %d probes in all", ErrQuota, most)
-	}
-	if t.ended {
-		return engine.ErrEnded
-	}
-	t.probes = append(t.probes, p)
-	p.id = event.ProbeID(len(t.probes))
-	return nil
-}
-
-// live are the tracer's probes that are not gone.
-func (t *Tracer) live() (list []*probe) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.probes {
-		if !p.gone {
-			list = append(list, p)
-		}
-	}
-	return list
-}
 
 // plantAll registers a probe for several processes: it is enough to be found in
 // one of them.
@@ -134,10 +107,10 @@ func (p *probe) plant(pid int, pending bool) error {
 		return err
 	}
 	spec := p.spec
-	spec.PID, spec.Pending, spec.Alone, spec.By = pid, pending, spec.Alone || !t.opts.Follow, t
+	spec.PID, spec.Pending, spec.Alone = pid, pending, spec.Alone || !t.opts.Follow
 	spec.Except = append(slices.Clip(spec.Except), p.others(pid)...)
 	if spec.Handler != nil {
-		o, err := t.own(spec.Handler)
+		o, err := ownHandler(t, spec.Handler)
 		if err == nil {
 			spec.Handler, err = o.at(g)
 		}
@@ -202,7 +175,7 @@ func (p *probe) register(g *group, spec engine.ProbeSpec) error {
 func (p *probe) own(g *group, spec engine.ProbeSpec) (event.ProbeID, error) {
 	g.registering.Lock()
 	defer g.registering.Unlock()
-	id, err := g.s.Register(spec)
+	id, err := g.s.RegisterFor(p.t, spec)
 	if err != nil {
 		return 0, err
 	}
@@ -288,17 +261,6 @@ func (p *probe) take(which func(part) bool) error {
 	return errors.Join(errs...)
 }
 
-// probe finds one of the tracer's.
-func (t *Tracer) probe(id event.ProbeID) (*probe, []part, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if id < 1 || int(id) > len(t.probes) {
-		return nil, nil, fmt.Errorf("%d: %w", id, engine.ErrNoProbe)
-	}
-	p := t.probes[id-1]
-	return p, slices.Clone(p.parts), nil
-}
-
 // Unregister implements engine.Session.
 func (t *Tracer) Unregister(id event.ProbeID) error {
 	p, _, err := t.probe(id)
@@ -350,25 +312,8 @@ func (t *Tracer) Finish(ids ...event.ProbeID) (at int64, err error) {
 	return at, err
 }
 
-// partsOf are the sessions' own numbers of a tracer's probes.
-func (t *Tracer) partsOf(ids []event.ProbeID) (map[*group][]event.ProbeID, error) {
-	all := map[*group][]event.ProbeID{}
-	for _, id := range ids {
-		_, parts, err := t.probe(id)
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range parts {
-			if !x.out {
-				all[x.g] = append(all[x.g], x.id)
-			}
-		}
-	}
-	return all, nil
-}
-
-// Forget implements engine.Session.
-func (t *Tracer) Forget(id event.ProbeID) error {
+// Release implements engine.Session.
+func (t *Tracer) Release(id event.ProbeID) error {
 	p, parts, err := t.probe(id)
 	if err != nil {
 		return err
@@ -381,7 +326,7 @@ func (t *Tracer) Forget(id event.ProbeID) error {
 	}
 	t.mu.Unlock()
 	if !gone {
-		return fmt.Errorf("forget %d: %w", id, errStillThere)
+		return fmt.Errorf("release %d: %w", id, errStillThere)
 	}
 	for _, x := range parts {
 		x.g.disown(x.id)
@@ -452,7 +397,7 @@ func (s shown) SetRegisters(r arch.Regs) {
 		err = s.g.write(s.p.t, s.PID(), func() error { s.Hit.SetRegisters(r); return nil })
 	}
 	if err != nil {
-		s.p.t.note(event.Warning, s.PID(), s.TID(), "%v", err)
+		note(s.p.t, event.Warning, s.PID(), s.TID(), "%v", err)
 	}
 }
 

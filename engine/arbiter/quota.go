@@ -24,8 +24,8 @@ func (q Quota) orDefault() Quota {
 // (event.NewQueue).
 const defaultBuffer = 1 << 16
 
-// cost is what a tracer takes by being there.
-func (t *Tracer) cost() Quota {
+// costOf is what a tracer takes by being there.
+func costOf(t *Tracer) Quota {
 	return Quota{Tracers: 1, Memory: int64(cmp.Or(t.opts.Buffer, defaultBuffer)) * int64(unsafe.Sizeof(event.Event{}))}
 }
 

@@ -31,14 +31,14 @@ func (g *group) route(e *event.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, t := range g.tracers {
-		if t.wants(e) {
+		if wants(t, e) {
 			t.Put(e, e.Kind != event.Signal)
 		}
 	}
 }
 
-// wants is whether a tracer is told an event that is nobody's own.
-func (t *Tracer) wants(e *event.Event) bool {
+// wants reports whether a tracer is told an event that is nobody's own.
+func wants(t *Tracer, e *event.Event) bool {
 	if e.PID != 0 && !t.sees(e.PID) {
 		return false
 	}
@@ -92,17 +92,6 @@ func (g *group) born(parent, child int) {
 	}
 }
 
-// seeChild shows a tracer the child of a process, if he sees that.
-func (t *Tracer) seeChild(g *group, parent, child int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended || t.view[parent] != g {
-		return false
-	}
-	t.view[child] = g
-	return true
-}
-
 // executed takes a process away from those who may not trace it any more, and
 // holds from its tasks that are gone.
 func (g *group) executed(e *event.Event) {
@@ -116,7 +105,7 @@ func (g *group) executed(e *event.Event) {
 			t.mu.Lock()
 			delete(t.view, e.PID)
 			t.mu.Unlock()
-			t.note(event.Warning, e.PID, e.PID, "process %d has executed another program, and is not to be traced any more: %v", e.PID, err)
+			note(t, event.Warning, e.PID, e.PID, "process %d has executed another program, and is not to be traced any more: %v", e.PID, err)
 			go func() { _ = t.release(e.PID) }()
 		}
 	}
@@ -137,18 +126,4 @@ func (g *group) died(e *event.Event) {
 			go func() { _ = t.Detach() }() // which waits for us, if it is the last one
 		}
 	}
-}
-
-// sawDie notes a process's end; it is true if that was the tracer's last.
-func (t *Tracer) sawDie(e *event.Event) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.view[e.PID] == nil {
-		return false
-	}
-	t.unsee(e.PID)
-	if e.Text == "" { // else it is not known
-		t.exits[e.PID] = engine.Exit{Status: e.Status, Signal: e.Signal}
-	}
-	return len(t.view) == 0
 }

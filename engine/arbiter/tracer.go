@@ -27,52 +27,15 @@ type Tracer struct {
 	// late: it has not let go in time of a task that it held, nor asked for
 	// anything since.
 	late atomic.Bool
-
-	mu        sync.Mutex
-	groups    []*group       // in which it has, or had, processes
-	active    int            // how many of these are not over
-	roots     []int          // the processes it asked for
-	view      map[int]*group // those it sees: roots, and what descends from them
-	past      map[int]sight  // those it has seen, and may ask about what it saw
-	exits     map[int]engine.Exit
-	probes    []*probe // by id-1
-	handlers  []*openHandler
-	uncounted map[*group]uint64 // hits in no count before the probes began: see Begin
-	// forgotten is how many of the probes are.
-	forgotten int
-	ended     bool // it may hold nothing any more
+	belongings
 }
 
 var _ engine.Session = (*Tracer)(nil)
 
 func newTracer(a *Arbiter, nr int, id Identity, o engine.Options) *Tracer {
 	return &Tracer{Queue: event.NewQueue(o.Buffer), a: a, id: id, nr: nr, opts: o, since: time.Now(),
-		done: make(chan struct{}), view: map[int]*group{}, past: map[int]sight{}, exits: map[int]engine.Exit{},
-		uncounted: map[*group]uint64{}}
-}
-
-// home is the group that takes new processes of a tracer's, nil if it has none.
-func (t *Tracer) home() *group {
-	for _, g := range t.in() {
-		if !g.isEnding() {
-			return g
-		}
-	}
-	return nil
-}
-
-// in are the groups that a tracer is, or was, in.
-func (t *Tracer) in() []*group {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.groups)
-}
-
-// sees is whether a tracer sees a process.
-func (t *Tracer) sees(pid int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.view[pid] != nil && !t.ended
+		done: make(chan struct{}), belongings: belongings{view: map[int]*group{}, past: map[int]sight{},
+			exits: map[int]engine.Exit{}, uncounted: map[*group]uint64{}}}
 }
 
 // allowed is whether the tracer has the right to trace a process.
@@ -183,12 +146,6 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-func (t *Tracer) isEnded() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.ended
-}
-
 func (g *group) isEnding() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -236,15 +193,6 @@ func (t *Tracer) Processes() (pids []int) {
 	return t.processes()
 }
 
-// processes are those that the tracer sees. The lock is held.
-func (t *Tracer) processes() (pids []int) {
-	for pid := range t.view {
-		pids = append(pids, pid)
-	}
-	slices.Sort(pids)
-	return pids
-}
-
 // ISA implements engine.Session.
 func (t *Tracer) ISA() arch.ISA {
 	if all := t.in(); len(all) > 0 {
@@ -276,16 +224,9 @@ func (t *Tracer) Stats() (sum engine.Stats) {
 	return sum
 }
 
-// uncountedBefore is what Stats.Uncounted of a session was when the tracer's probes began.
-func (t *Tracer) uncountedBefore(g *group) uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.uncounted[g]
-}
-
 // Symbolize implements engine.Session.
 func (t *Tracer) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
-	g := t.saw(pid)
+	g := t.saw(pid, t.allowed)
 	if g == nil {
 		var err error
 		if g, err = t.may(pid); err != nil {

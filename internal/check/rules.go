@@ -312,8 +312,11 @@ func checkHalted(s source, tell func(int, string)) {
 
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
-	"procfs", "engine/access", "engine/internal/guard", "engine/internal/inferior", "engine/internal/remote",
-	"engine/internal/tasks", "engine/internal/xol", "symbols",
+	"procfs", "engine/access", "engine/api", "engine/internal/aside", "engine/internal/clean", "engine/internal/find",
+	"engine/internal/guard", "engine/internal/hit", "engine/internal/hook", "engine/internal/inferior", "engine/internal/inproc",
+	"engine/internal/jump", "engine/internal/life", "engine/internal/objects", "engine/internal/plant", "engine/internal/probe",
+	"engine/internal/remote", "engine/internal/resident", "engine/internal/tasks", "engine/internal/uprobe",
+	"engine/internal/watch", "engine/internal/xol", "symbols",
 }
 
 // vague are words that stand for a subject that is not named.

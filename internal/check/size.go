@@ -18,11 +18,6 @@ const (
 // shrink.
 var outgrown = map[string]int{
 	"cmd/ptracer": 5510,
-
-	"engine/arbiter.Tracer fields": 21,
-
-	"engine/arbiter.Tracer methods":        69,
-	"engine/arbiter/server.Server methods": 62,
 }
 
 // small holds packages, structs and types to a size. Handlers are compilers and verifiers, of

@@ -1,5 +1,6 @@
 // Package truth holds what ptracer prints against what programs say of themselves:
-// the truth matrix (DESIGN, invariant 9).
+// the truth matrix. It tests that a printed number is right (ARCHITECTURE.md, "Invariants and their
+// tests").
 //
 // The fixtures truth-* make calls of a few functions with values that are easily
 // mixed up, and print each call: arguments, result, strings, and between which

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -106,4 +107,30 @@ func IsMissing(err error) bool {
 func IsLoaderName(path string) bool {
 	base := filepath.Base(path)
 	return strings.HasPrefix(base, "ld-") && strings.Contains(base, ".so") || base == "ld.so"
+}
+
+// Reasons are why some of what a file may say is not known; any goroutine may note one.
+type Reasons struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+// mostReasons is how many are kept.
+const mostReasons = 3
+
+// Note keeps a reason, once.
+func (r *Reasons) Note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	same := func(e error) bool { return e.Error() == err.Error() }
+	if len(r.errs) < mostReasons && !slices.ContainsFunc(r.errs, same) {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// Err is all of them, nil for none.
+func (r *Reasons) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.errs...)
 }

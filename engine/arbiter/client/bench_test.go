@@ -148,7 +148,7 @@ func BenchmarkEvents(b *testing.B) {
 	for _, n := range []int{1, 8, 64} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			p := launch(b, "loop", strconv.Itoa(b.N))
-			list, _ := tracers(b, n, p, engine.ProbeSpec{Location: "work", Action: engine.ActionTell, Args: 1})
+			list, _ := tracers(b, n, p, engine.ProbeSpec{Location: "work", Action: engine.ActionTell, Args: make([]engine.Arg, 1)})
 			var told atomic.Int64
 			var all sync.WaitGroup
 			b.ResetTimer()

@@ -80,7 +80,7 @@ func TestSame(t *testing.T) {
 		p := launch(t, "loop", "50", "0")
 		s := attach(p.pid(), engine.Options{Life: true})
 		count := register(t, s, engine.ProbeSpec{Location: "work"})
-		tell := register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionTell, Args: 1})
+		tell := register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionTell, Args: make([]engine.Arg, 1)})
 		calls := uint64(0)
 		call := register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionCall, Func: func(h engine.Hit) {
 			if h.Location() != "loop:work" || h.PID() != p.pid() || h.Probe() != 3 {
@@ -148,7 +148,7 @@ func TestSteer(t *testing.T) {
 			other = attach(p.pid())
 			register(t, other, engine.ProbeSpec{Location: "work"})
 		}
-		register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionStop, Args: 1})
+		register(t, s, engine.ProbeSpec{Location: "work", Action: engine.ActionStop, Args: make([]engine.Arg, 1)})
 		p.goOn()
 		for range 20 {
 			steer(t, s)

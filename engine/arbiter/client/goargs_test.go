@@ -37,7 +37,7 @@ func TestGoArguments(t *testing.T) {
 			}
 			return string(text)
 		})
-		tell := register(t, s, engine.ProbeSpec{Location: "main.(*box).put", Action: engine.ActionTell, Args: 3, Strings: 1 << 2})
+		tell := register(t, s, engine.ProbeSpec{Location: "main.(*box).put", Action: engine.ActionTell, Args: []engine.Arg{{}, {}, {Text: true}}})
 		rec, err := s.OpenHandler(engine.HandlerSpec{Name: "record", Where: handler.Engine, Params: builtin.Params{Exprs: []string{"str(arg0)", "ret"}}})
 		if err != nil {
 			t.Fatal(err)

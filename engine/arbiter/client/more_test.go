@@ -12,7 +12,7 @@ import (
 func more(a *agent, r request, b *answer) error {
 	switch r.Op {
 	case "tell":
-		id, err := a.s.Register(engine.ProbeSpec{Location: r.Text, Action: engine.ActionTell, Strings: 1, Args: 1})
+		id, err := a.s.Register(engine.ProbeSpec{Location: r.Text, Action: engine.ActionTell, Args: []engine.Arg{{Text: true}}})
 		b.N = uint64(id)
 		return err
 	case "places":

@@ -276,8 +276,8 @@ func (s *Session) probes(ids []event.ProbeID) *wire.ProbesRequest {
 	return r
 }
 
-// Forget implements engine.Session.
-func (s *Session) Forget(id event.ProbeID) error {
+// Release implements engine.Session.
+func (s *Session) Release(id event.ProbeID) error {
 	_, err := call(s.api.Forget, s.probe(id))
 	return err
 }
@@ -339,11 +339,8 @@ func (s *Session) Resume(id int) error {
 	return err
 }
 
-// ResumeTask implements engine.Session; ok is asked on the caller's goroutine.
-func (s *Session) ResumeTask(tid int, ok func() bool) error {
-	if ok != nil && !ok() {
-		return nil
-	}
+// ResumeTask implements engine.Session.
+func (s *Session) ResumeTask(tid int) error {
 	_, err := call(s.api.ResumeTask, s.task(tid))
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/access"
+	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -56,7 +57,7 @@ func asPeer(p access.Peer) handler.Peer {
 }
 
 // OpenHandler implements wire.ArbiterServer.
-func (s *Server) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (*wire.OpenHandlerReply, error) {
+func (s handling) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (*wire.OpenHandlerReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -86,8 +87,7 @@ func (s *Server) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (*
 
 // specOf is what a handler is asked for with.
 func (t *tracer) specOf(r *wire.OpenHandlerRequest) (engine.HandlerSpec, error) {
-	by := asPeer(t.peer)
-	spec := engine.HandlerSpec{Name: r.Name, By: &by}
+	spec := engine.HandlerSpec{Name: r.Name}
 	if len(r.Params) > 0 {
 		if err := json.Unmarshal(r.Params, &spec.Params); err != nil {
 			return spec, fmt.Errorf("%w: params: %w", wire.ErrMessage, err)
@@ -121,16 +121,16 @@ func (t *tracer) open(spec engine.HandlerSpec, where string) (engine.Handler, er
 		return nil, failure.Unsupportedf("handlers in the kernel: trace the process directly (--direct)")
 	case handler.Auto:
 		spec.Where = handler.Tracee
-		if h, err := t.OpenHandler(spec); err == nil {
+		if h, err := arbiter.OpenHandlerFor(t.Tracer, asPeer(t.peer), spec); err == nil {
 			return h, nil
 		}
 		spec.Where = handler.Engine
 	}
-	return t.OpenHandler(spec)
+	return arbiter.OpenHandlerFor(t.Tracer, asPeer(t.peer), spec)
 }
 
 // CloseHandler implements wire.ArbiterServer.
-func (s *Server) CloseHandler(ctx context.Context, r *wire.HandlerRequest) (*wire.Empty, error) {
+func (s handling) CloseHandler(ctx context.Context, r *wire.HandlerRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error {
 		h, err := t.handler(r.Handler)
 		if err != nil {
@@ -152,7 +152,7 @@ func (s *Server) handler(ctx context.Context, token string, n int32) (*tracer, *
 }
 
 // HandlerState implements wire.ArbiterServer.
-func (s *Server) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wire.HandlerStateReply, error) {
+func (s handling) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wire.HandlerStateReply, error) {
 	_, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func (s *Server) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wir
 }
 
 // TakeRecords implements wire.ArbiterServer.
-func (s *Server) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*wire.TakeRecordsReply, error) {
+func (s handling) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*wire.TakeRecordsReply, error) {
 	t, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
@@ -178,13 +178,13 @@ func (s *Server) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*
 
 // RunHandler implements wire.ArbiterServer: what the handler finds out is in the
 // maps of the one that is named, which has the same programs.
-func (s *Server) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wire.RunHandlerReply, error) {
+func (s handling) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wire.RunHandlerReply, error) {
 	t, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {
 		return nil, err
 	}
 	spec := h.spec
 	spec.Share = h.Handler
-	run, err := t.Tracer.RunHandler(spec, int(r.Tid), r.Args...)
+	run, err := arbiter.RunHandlerFor(t.Tracer, asPeer(t.peer), spec, int(r.Tid), r.Args...)
 	return &wire.RunHandlerReply{Value: run.Return, Output: wire.ToBytes(run.Output)}, err
 }

@@ -29,7 +29,7 @@ import (
 const maxNames = 64
 
 // ListHandlers implements wire.ArbiterServer.
-func (s *Server) ListHandlers(ctx context.Context, _ *wire.ListHandlersRequest) (*wire.ListHandlersReply, error) {
+func (s registry) ListHandlers(ctx context.Context, _ *wire.ListHandlersRequest) (*wire.ListHandlersReply, error) {
 	p, err := asks(ctx)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func named(i handler.Info) *wire.NamedHandler {
 }
 
 // GetHandler implements wire.ArbiterServer.
-func (s *Server) GetHandler(ctx context.Context, r *wire.GetHandlerRequest) (*wire.GetHandlerReply, error) {
+func (s registry) GetHandler(ctx context.Context, r *wire.GetHandlerRequest) (*wire.GetHandlerReply, error) {
 	p, err := asks(ctx)
 	if err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (t *tracer) mayRead(p access.Peer, o *opened) error {
 }
 
 // RegisterHandler implements wire.ArbiterServer.
-func (s *Server) RegisterHandler(ctx context.Context, r *wire.RegisterHandlerRequest) (*wire.Empty, error) {
+func (s registry) RegisterHandler(ctx context.Context, r *wire.RegisterHandlerRequest) (*wire.Empty, error) {
 	p, err := asks(ctx)
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func (s *Server) RegisterHandler(ctx context.Context, r *wire.RegisterHandlerReq
 }
 
 // ReplaceHandler implements wire.ArbiterServer.
-func (s *Server) ReplaceHandler(ctx context.Context, r *wire.RegisterHandlerRequest) (*wire.Empty, error) {
+func (s registry) ReplaceHandler(ctx context.Context, r *wire.RegisterHandlerRequest) (*wire.Empty, error) {
 	p, err := asks(ctx)
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (s *Server) ReplaceHandler(ctx context.Context, r *wire.RegisterHandlerRequ
 }
 
 // RemoveHandler implements wire.ArbiterServer.
-func (s *Server) RemoveHandler(ctx context.Context, r *wire.RemoveHandlerRequest) (*wire.Empty, error) {
+func (s registry) RemoveHandler(ctx context.Context, r *wire.RemoveHandlerRequest) (*wire.Empty, error) {
 	p, err := asks(ctx)
 	if err != nil {
 		return nil, err

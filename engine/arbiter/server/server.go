@@ -49,7 +49,6 @@ type Options struct {
 
 // Server serves one socket.
 type Server struct {
-	wire.UnimplementedArbiterServer
 	opts    Options
 	arbiter *arbiter.Arbiter
 	grpc    *grpc.Server
@@ -100,7 +99,7 @@ func New(o Options) *Server {
 			return wire.ToStatus(next(srv, st))
 		}),
 	)
-	wire.RegisterArbiterServer(s.grpc, s)
+	wire.RegisterArbiterServer(s.grpc, service{joining: joining{s}, tracing: tracing{s}, steering: steering{s}, handling: handling{s}, registry: registry{s}})
 	return s
 }
 
@@ -247,7 +246,7 @@ func (s *Server) tracer(ctx context.Context, token string) (*tracer, error) {
 }
 
 // Hello implements wire.ArbiterServer.
-func (s *Server) Hello(ctx context.Context, r *wire.HelloRequest) (*wire.HelloReply, error) {
+func (s joining) Hello(ctx context.Context, r *wire.HelloRequest) (*wire.HelloReply, error) {
 	if _, err := asks(ctx); err != nil {
 		return nil, err
 	}
@@ -260,7 +259,7 @@ func (s *Server) Hello(ctx context.Context, r *wire.HelloRequest) (*wire.HelloRe
 }
 
 // Tracers implements wire.ArbiterServer.
-func (s *Server) Tracers(ctx context.Context, r *wire.TracersRequest) (*wire.TracersReply, error) {
+func (s joining) Tracers(ctx context.Context, r *wire.TracersRequest) (*wire.TracersReply, error) {
 	p, err := asks(ctx)
 	if err != nil {
 		return nil, err
@@ -287,7 +286,7 @@ func mayAny(p access.Peer, pids []int) bool {
 const maxBuffer, maxName = 1 << 20, 200
 
 // Join implements wire.ArbiterServer.
-func (s *Server) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.Told]) error {
+func (s joining) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.Told]) error {
 	p, err := asks(out.Context())
 	if err != nil {
 		return err
@@ -322,7 +321,7 @@ const batch = 512
 
 // stream sends a tracer's events until its end, and stays until the client has
 // read what was found out.
-func (s *Server) stream(t *tracer, out grpc.ServerStreamingServer[wire.Told]) error {
+func (s joining) stream(t *tracer, out grpc.ServerStreamingServer[wire.Told]) error {
 	for {
 		e, err := t.Poll(out.Context())
 		if errors.Is(err, engine.ErrEnded) {

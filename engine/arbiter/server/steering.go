@@ -14,61 +14,61 @@ import (
 // Requests that stop tasks, look at them, and write.
 
 // Interrupt implements wire.ArbiterServer.
-func (s *Server) Interrupt(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
+func (s steering) Interrupt(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Interrupt(int(r.Pid)) })
 }
 
 // InterruptTask implements wire.ArbiterServer.
-func (s *Server) InterruptTask(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
+func (s steering) InterruptTask(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.InterruptTask(int(r.Id)) })
 }
 
 // Resume implements wire.ArbiterServer.
-func (s *Server) Resume(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
+func (s steering) Resume(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Resume(int(r.Id)) })
 }
 
 // ResumeTask implements wire.ArbiterServer.
-func (s *Server) ResumeTask(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
-	return s.answer(ctx, r.Token, func(t *tracer) error { return t.ResumeTask(int(r.Id), nil) })
+func (s steering) ResumeTask(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
+	return s.answer(ctx, r.Token, func(t *tracer) error { return t.ResumeTask(int(r.Id)) })
 }
 
 // Step implements wire.ArbiterServer.
-func (s *Server) Step(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
+func (s steering) Step(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Step(int(r.Id)) })
 }
 
 // Signal implements wire.ArbiterServer.
-func (s *Server) Signal(ctx context.Context, r *wire.SignalRequest) (*wire.Empty, error) {
+func (s steering) Signal(ctx context.Context, r *wire.SignalRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Signal(int(r.Id), int(r.Signal)) })
 }
 
 // DropSignal implements wire.ArbiterServer.
-func (s *Server) DropSignal(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
+func (s steering) DropSignal(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.DropSignal(int(r.Id)) })
 }
 
 // StepAside implements wire.ArbiterServer.
-func (s *Server) StepAside(ctx context.Context, r *wire.StepAsideRequest) (*wire.Empty, error) {
+func (s steering) StepAside(ctx context.Context, r *wire.StepAsideRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error {
 		return t.StepAside(int(r.Pid), time.Duration(r.Wait), engine.AsideOptions{KeepJumps: r.KeepJumps})
 	})
 }
 
 // Control implements wire.ArbiterServer.
-func (s *Server) Control(ctx context.Context, r *wire.ControlRequest) (*wire.Empty, error) {
+func (s steering) Control(ctx context.Context, r *wire.ControlRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error {
 		return t.Tracer.Control(ctx, int(r.Pid), arbiter.Ask{Time: time.Duration(r.Time), Wait: time.Duration(r.Wait), Force: r.Force})
 	})
 }
 
 // Yield implements wire.ArbiterServer.
-func (s *Server) Yield(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
+func (s steering) Yield(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Yield(int(r.Pid)) })
 }
 
 // Tasks implements wire.ArbiterServer.
-func (s *Server) Tasks(ctx context.Context, r *wire.ProcessRequest) (*wire.TasksReply, error) {
+func (s steering) Tasks(ctx context.Context, r *wire.ProcessRequest) (*wire.TasksReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (s *Server) Tasks(ctx context.Context, r *wire.ProcessRequest) (*wire.Tasks
 }
 
 // Registers implements wire.ArbiterServer.
-func (s *Server) Registers(ctx context.Context, r *wire.TaskRequest) (*wire.RegistersReply, error) {
+func (s steering) Registers(ctx context.Context, r *wire.TaskRequest) (*wire.RegistersReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (s *Server) Registers(ctx context.Context, r *wire.TaskRequest) (*wire.Regi
 }
 
 // SetRegisters implements wire.ArbiterServer.
-func (s *Server) SetRegisters(ctx context.Context, r *wire.SetRegistersRequest) (*wire.Empty, error) {
+func (s steering) SetRegisters(ctx context.Context, r *wire.SetRegistersRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error {
 		var regs arch.Regs
 		if n := t.ISA().NumRegs(); len(r.Values) != n {
@@ -107,7 +107,7 @@ func (s *Server) SetRegisters(ctx context.Context, r *wire.SetRegistersRequest) 
 const maxRead = 1 << 20
 
 // ReadMemory implements wire.ArbiterServer.
-func (s *Server) ReadMemory(ctx context.Context, r *wire.ReadMemoryRequest) (*wire.ReadMemoryReply, error) {
+func (s steering) ReadMemory(ctx context.Context, r *wire.ReadMemoryRequest) (*wire.ReadMemoryReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -121,6 +121,6 @@ func (s *Server) ReadMemory(ctx context.Context, r *wire.ReadMemoryRequest) (*wi
 }
 
 // WriteMemory implements wire.ArbiterServer.
-func (s *Server) WriteMemory(ctx context.Context, r *wire.WriteMemoryRequest) (*wire.Empty, error) {
+func (s steering) WriteMemory(ctx context.Context, r *wire.WriteMemoryRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.WriteMemory(int(r.Pid), arch.Addr(r.Addr), r.Data) })
 }

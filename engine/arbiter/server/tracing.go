@@ -24,22 +24,22 @@ func (s *Server) answer(ctx context.Context, token string, f func(*tracer) error
 }
 
 // Detach implements wire.ArbiterServer.
-func (s *Server) Detach(ctx context.Context, r *wire.TracerRequest) (*wire.Empty, error) {
+func (s tracing) Detach(ctx context.Context, r *wire.TracerRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Detach() })
 }
 
 // AddProcess implements wire.ArbiterServer.
-func (s *Server) AddProcess(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
+func (s tracing) AddProcess(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.AddProcess(int(r.Pid)) })
 }
 
 // RemoveProcess implements wire.ArbiterServer.
-func (s *Server) RemoveProcess(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
+func (s tracing) RemoveProcess(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.RemoveProcess(int(r.Pid)) })
 }
 
 // Processes implements wire.ArbiterServer.
-func (s *Server) Processes(ctx context.Context, r *wire.TracerRequest) (*wire.ProcessesReply, error) {
+func (s tracing) Processes(ctx context.Context, r *wire.TracerRequest) (*wire.ProcessesReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (s *Server) Processes(ctx context.Context, r *wire.TracerRequest) (*wire.Pr
 }
 
 // Exit implements wire.ArbiterServer.
-func (s *Server) Exit(ctx context.Context, r *wire.ProcessRequest) (*wire.ExitReply, error) {
+func (s tracing) Exit(ctx context.Context, r *wire.ProcessRequest) (*wire.ExitReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (s *Server) Exit(ctx context.Context, r *wire.ProcessRequest) (*wire.ExitRe
 }
 
 // Stats implements wire.ArbiterServer.
-func (s *Server) Stats(ctx context.Context, r *wire.TracerRequest) (*wire.StatsReply, error) {
+func (s tracing) Stats(ctx context.Context, r *wire.TracerRequest) (*wire.StatsReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (s *Server) Stats(ctx context.Context, r *wire.TracerRequest) (*wire.StatsR
 }
 
 // Register implements wire.ArbiterServer.
-func (s *Server) Register(ctx context.Context, r *wire.RegisterRequest) (*wire.RegisterReply, error) {
+func (s tracing) Register(ctx context.Context, r *wire.RegisterRequest) (*wire.RegisterReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -93,22 +93,22 @@ func (s *Server) Register(ctx context.Context, r *wire.RegisterRequest) (*wire.R
 }
 
 // Unregister implements wire.ArbiterServer.
-func (s *Server) Unregister(ctx context.Context, r *wire.ProbeRequest) (*wire.Empty, error) {
+func (s tracing) Unregister(ctx context.Context, r *wire.ProbeRequest) (*wire.Empty, error) {
 	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Unregister(event.ProbeID(r.Probe)) })
 }
 
 // Begin implements wire.ArbiterServer.
-func (s *Server) Begin(ctx context.Context, r *wire.ProbesRequest) (*wire.MomentReply, error) {
+func (s tracing) Begin(ctx context.Context, r *wire.ProbesRequest) (*wire.MomentReply, error) {
 	return s.moment(ctx, r, (*tracer).Begin)
 }
 
 // Finish implements wire.ArbiterServer.
-func (s *Server) Finish(ctx context.Context, r *wire.ProbesRequest) (*wire.MomentReply, error) {
+func (s tracing) Finish(ctx context.Context, r *wire.ProbesRequest) (*wire.MomentReply, error) {
 	return s.moment(ctx, r, (*tracer).Finish)
 }
 
 // moment answers a request that is about several probes at one moment.
-func (s *Server) moment(ctx context.Context, r *wire.ProbesRequest, f func(*tracer, ...event.ProbeID) (int64, error)) (*wire.MomentReply, error) {
+func (s tracing) moment(ctx context.Context, r *wire.ProbesRequest, f func(*tracer, ...event.ProbeID) (int64, error)) (*wire.MomentReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -122,12 +122,12 @@ func (s *Server) moment(ctx context.Context, r *wire.ProbesRequest, f func(*trac
 }
 
 // Forget implements wire.ArbiterServer.
-func (s *Server) Forget(ctx context.Context, r *wire.ProbeRequest) (*wire.Empty, error) {
-	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Forget(event.ProbeID(r.Probe)) })
+func (s tracing) Forget(ctx context.Context, r *wire.ProbeRequest) (*wire.Empty, error) {
+	return s.answer(ctx, r.Token, func(t *tracer) error { return t.Release(event.ProbeID(r.Probe)) })
 }
 
 // Hits implements wire.ArbiterServer.
-func (s *Server) Hits(ctx context.Context, r *wire.ProbeRequest) (*wire.HitsReply, error) {
+func (s tracing) Hits(ctx context.Context, r *wire.ProbeRequest) (*wire.HitsReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func (s *Server) Hits(ctx context.Context, r *wire.ProbeRequest) (*wire.HitsRepl
 const placesInMessage = 1000
 
 // Placements implements wire.ArbiterServer.
-func (s *Server) Placements(r *wire.ProbeRequest, out grpc.ServerStreamingServer[wire.PlacementsReply]) error {
+func (s tracing) Placements(r *wire.ProbeRequest, out grpc.ServerStreamingServer[wire.PlacementsReply]) error {
 	t, err := s.tracer(out.Context(), r.Token)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (s *Server) Placements(r *wire.ProbeRequest, out grpc.ServerStreamingServer
 }
 
 // Symbolize implements wire.ArbiterServer.
-func (s *Server) Symbolize(ctx context.Context, r *wire.SymbolizeRequest) (*wire.SymbolizeReply, error) {
+func (s tracing) Symbolize(ctx context.Context, r *wire.SymbolizeRequest) (*wire.SymbolizeReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
 		return nil, err

@@ -80,9 +80,14 @@ var watches = map[engine.Access]string{engine.AccessExecute: "execute", engine.A
 
 // FromSpec makes a message of a probe's spec, but for its Func and its handler.
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
-	m := &RegisterRequest{Location: text(s.Location), Pid: Narrow(s.PID), Action: RegisterRequest_Action(s.Action), Args: Narrow(s.Args),
-		Strings: uint32(s.Strings), Rung: s.Rung.String(), Watch: watches[s.Watch], Length: Narrow(s.Len), Pending: s.Pending, Cookie: s.Cookie,
+	m := &RegisterRequest{Location: text(s.Location), Pid: Narrow(s.PID), Action: RegisterRequest_Action(s.Action), Args: Narrow(len(s.Args)),
+		Rung: s.Rung.String(), Watch: watches[s.Watch], Length: Narrow(s.Len), Pending: s.Pending, Cookie: s.Cookie,
 		Alone: s.Alone, Except: narrow(s.Except), Held: s.Held}
+	for i, arg := range s.Args {
+		if arg.Text {
+			m.Strings |= 1 << i
+		}
+	}
 	if s.Action == engine.ActionCall {
 		m.Action = RegisterRequest_STOP
 	}
@@ -91,8 +96,8 @@ func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 
 // ToSpec is the reverse of FromSpec.
 func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
-	s := engine.ProbeSpec{Location: m.Location, PID: int(m.Pid), Action: engine.Action(m.Action), Args: int(m.Args),
-		Strings: uint8(m.Strings), Len: int(m.Length), Pending: m.Pending, Cookie: m.Cookie, Alone: m.Alone, Except: widen(m.Except), Held: m.Held}
+	s := engine.ProbeSpec{Location: m.Location, PID: int(m.Pid), Action: engine.Action(m.Action),
+		Len: int(m.Length), Pending: m.Pending, Cookie: m.Cookie, Alone: m.Alone, Except: widen(m.Except), Held: m.Held}
 	switch {
 	case m.Action < 0 || m.Action > RegisterRequest_STOP, m.Strings > 255, m.Args < 0 || m.Args > event.MaxArgs, m.Pid < 0:
 		return s, fmt.Errorf("%w: action %d, strings %#x, %d arguments, process %d", ErrMessage, m.Action, m.Strings, m.Args, m.Pid)
@@ -100,6 +105,9 @@ func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 		return s, fmt.Errorf("%w: a location of %d bytes, %d processes left out", ErrMessage, len(m.Location), len(m.Except))
 	case m.Length != 0 && m.Length != 1 && m.Length != 2 && m.Length != 4 && m.Length != 8:
 		return s, fmt.Errorf("%w: %d bytes are watched at once: 1, 2, 4 or 8 can be", ErrMessage, m.Length)
+	}
+	for i := range m.Args {
+		s.Args = append(s.Args, engine.Arg{Text: m.Strings>>i&1 != 0})
 	}
 	var err error
 	if m.Rung != "" {

@@ -57,7 +57,7 @@ func TestEvents(t *testing.T) {
 func TestSpecs(t *testing.T) {
 	for _, s := range []engine.ProbeSpec{
 		{Location: "work"},
-		{Location: "*:*", PID: 7, Alone: true, Except: []int{1, 2}, Action: engine.ActionTell, Args: 3, Strings: 5, Pending: true, Cookie: 1 << 63},
+		{Location: "*:*", PID: 7, Alone: true, Except: []int{1, 2}, Action: engine.ActionTell, Args: []engine.Arg{{Text: true}, {}, {Text: true}}, Pending: true, Cookie: 1 << 63},
 		{Location: "*0x10", Action: engine.ActionStop, Rung: breakpoint.Hardware, Watch: engine.AccessReadWrite, Len: 8},
 	} {
 		got, err := ToSpec(sent(t, FromSpec(&s), &RegisterRequest{}))

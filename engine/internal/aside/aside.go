@@ -1,5 +1,9 @@
-// Package aside lends processes to other tracers, and takes them back: where a client asks for that,
-// and where a program is seen to ask for another tracer.
+// Package aside lends processes to other tracers and takes them back: when a client asks for it,
+// and when a program is seen to ask for another tracer. The kernel allows one tracer of a process
+// at a time.
+//
+// The package runs on the session's thread, except the wait for the other tracer's end
+// (awaitReturn).
 package aside
 
 import (
@@ -40,15 +44,15 @@ type Aside struct {
 	life   *life.Life
 	isa    arch.ISA
 
-	over <-chan struct{}
+	over <-chan struct{} // closed when the session has ended
 	// reclaim takes out of a process what this session has left in it.
 	reclaim func(pid int) (found bool, err error)
 
-	away map[int]*away
-	late []*inferior.Task // that are kept from a call until no request is in progress
+	away map[int]*away    // the loans, by process id
+	late []*inferior.Task // tasks that are kept from a call until no request is in progress
 }
 
-// Below is what Aside works with.
+// Below has the rooms that Aside works with.
 type Below struct {
 	Queue  *event.Queue
 	Loop   *tasks.Set
@@ -62,23 +66,23 @@ type Below struct {
 	ISA    arch.ISA
 }
 
-// New is a session's, which has lent nothing. over is closed when the session has ended; reclaim
+// New returns a session's Aside, without loans. over is closed when the session has ended. reclaim
 // takes out of a process what the session has left in it.
 func New(b Below, over <-chan struct{}, reclaim func(pid int) (found bool, err error)) *Aside {
 	return &Aside{queue: b.Queue, loop: b.Loop, guard: b.Guard, inproc: b.InProc, jump: b.Jump, hook: b.Hook, plant: b.Plant,
 		clean: b.Clean, life: b.Life, isa: b.ISA, over: over, reclaim: reclaim, away: map[int]*away{}}
 }
 
-// A process can be let go for another tracer, and taken back. All of ptracer's goes: a
-// debugger puts its breakpoints where a jump has its middle. Where the caller asks for
-// that, or the other tracer only looks, jumps and what they lead to stay, and count on,
-// with a mark that says whose they are; only what needs a tracer goes: traps, debug
-// registers, and the guard with them. Coming back, jumps that stayed are cleaned up like
-// a dead tracer's and planted anew, in one pause.
+// Lending. A process can be let go for another tracer, and taken back. All of ptracer's is taken
+// out: a debugger may put its breakpoint into the middle of a jump. If the caller asks for it, or
+// if the other tracer only looks, jumps and what they lead to stay and go on counting, with the
+// mark of a lent process. Only what needs a tracer goes: traps, debug registers and the guard. When
+// the process comes back, jumps that have stayed are cleaned up like a dead tracer's and planted
+// anew, in one pause.
 
-// Errors about processes that others trace for a while.
+// The errors about processes that other tracers have for a while.
 var (
-	// ErrAside is of a process that another tracer has at present.
+	// ErrAside says that another tracer has the process at present.
 	ErrAside = errors.New("it has been let go for another tracer, for a while")
 
 	errUnread   = errors.New("its tracer has not been told yet that it has ended")
@@ -86,29 +90,30 @@ var (
 	errResident = failure.Unsupportedf("resident probes are for when no tracer comes back")
 )
 
-// away is a process that has been let go for another tracer.
+// away is one loan: a process that has been let go for another tracer.
 type away struct {
 	pid       int
-	born      uint64 // when it began: ids are used again
+	born      uint64 // when the process began, in clock ticks: ids are used again
 	ancestors []int
 	follow    bool
-	keep      bool // jumps are to stay
-	stays     bool // there is something of ours in it
+	keep      bool // jumps stay in it
+	stays     bool // something of ptracer's is in it
 	since     time.Time
-	wait      atomic.Int64 // how long nobody need come
-	tracer    int          // who was going to, 0: not known
-	maker     int          // the task that makes the tracer, 0: none does
-	lifted    *lifted      // of its parent, in whose memory it runs
-	over      chan struct{}
+	wait      atomic.Int64  // how long to wait for a tracer from since on, in ns
+	tracer    int           // the process that is going to trace it, 0: not known
+	maker     int           // the task that makes the tracer, 0: none
+	lifted    *lifted       // traps that are out of its parent's memory, in which it runs; nil: none
+	over      chan struct{} // closed when the loan ends
 }
 
+// awayFor returns a loan that waits for a tracer for a time.
 func awayFor(wait time.Duration) *away {
 	a := &away{}
 	a.wait.Store(int64(wait))
 	return a
 }
 
-// WaitAgain says anew how long to wait for a tracer of a process that is lent. It reports whether
+// WaitAgain sets anew how long to wait for a tracer of a process that is lent. It reports whether
 // the process is lent.
 func (x *Aside) WaitAgain(pid int, wait time.Duration) bool {
 	a := x.away[pid]
@@ -118,14 +123,14 @@ func (x *Aside) WaitAgain(pid int, wait time.Duration) bool {
 	return a != nil
 }
 
-// Lend lets another tracer have a process, if one comes in time. Jumps are kept, or are not.
+// Lend lends a process to another tracer, which has to come within wait. keep leaves jumps in it.
 func (x *Aside) Lend(p *inferior.Process, wait time.Duration, keep bool) error {
 	a := awayFor(wait)
 	a.keep = keep
 	return x.stepAside(p, a, "as asked for")
 }
 
-// EndLoans ends all loans: what is ptracer's is taken out of the processes.
+// EndLoans ends all loans. What is ptracer's is taken out of the processes.
 func (x *Aside) EndLoans() error {
 	var errs []error
 	for _, a := range x.away {
@@ -134,11 +139,10 @@ func (x *Aside) EndLoans() error {
 	return errors.Join(errs...)
 }
 
-// EndLoan ends that of a process.
+// EndLoan ends the loan of a process.
 func (x *Aside) EndLoan(pid int) error { return x.cleanAway(x.away[pid]) }
 
-// Stray takes a stop of a process that is lent, and is a child of this one still. It reports
-// whether it is of one.
+// Stray takes a stop of a child that is lent. It reports whether the stop is of such a child.
 func (x *Aside) Stray(stop ptrace.Stop) bool {
 	a := x.away[stop.Task]
 	if a != nil {
@@ -147,14 +151,14 @@ func (x *Aside) Stray(stop ptrace.Stop) bool {
 	return a != nil
 }
 
-// toldSoon is how long a stop that has come may take to be told.
+// toldSoon is how long it may take until a stop that has happened is told.
 const toldSoon = 200 * time.Millisecond
 
-// stepAside lets a process go for another tracer, or leaves it as it is.
+// stepAside lets a process go for another tracer. With an error the process is as it was.
 func (x *Aside) stepAside(p *inferior.Process, a *away, why string) error {
 	failed := func(err error) error { return fmt.Errorf("step aside from %d: %w", p.PID, err) }
-	// A child that has just executed something may not have been told of yet, while its
-	// parent, which waited for that, attaches to it.
+	// The exec event of a vfork child may not have been told yet, while the parent, which
+	// has waited for the exec, attaches to the child.
 	alone := func() bool { return len(x.loop.Sharing(p.Space)) <= 1 }
 	if err := x.loop.PumpFor(toldSoon, alone); err != nil && !errors.Is(err, tasks.ErrBusy) {
 		return failed(err)
@@ -175,7 +179,7 @@ func (x *Aside) stepAside(p *inferior.Process, a *away, why string) error {
 	x.noteAway(p, a.keep)
 	if err := x.clear(pause, p, a.keep); err != nil {
 		x.loop.UnhaltAll(p)
-		if !a.keep && x.loop.Procs[p.PID] == p { // what is gone is planted anew
+		if !a.keep && x.loop.Procs[p.PID] == p { // what was taken out is planted anew
 			p.Modules, p.Guarded = nil, false
 			x.life.Rescan(p)
 		}
@@ -190,7 +194,7 @@ func (x *Aside) stepAside(p *inferior.Process, a *away, why string) error {
 	return x.goAway(p, a, why)
 }
 
-// clear takes out of a halted process what is not to stay.
+// clear takes out of a halted process what does not stay.
 func (x *Aside) clear(pause breakpoint.Pause, p *inferior.Process, keep bool) error {
 	switch {
 	case !p.Space.Table.Prepared():
@@ -201,11 +205,10 @@ func (x *Aside) clear(pause breakpoint.Pause, p *inferior.Process, keep bool) er
 	return x.clean.Dismantle(p.Space, []*inferior.Process{p}, pause)
 }
 
-// GapAway is said of a placement in a process that another tracer has had.
+// GapAway is the gap of a placement in a process that was lent.
 const GapAway = "another tracer had the process for a while: hits in that time are not counted"
 
-// noteAway notes at the placements of a process that hits are not counted for a while,
-// but for those of jumps that are kept.
+// noteAway notes GapAway at the placements of a process, except at those of jumps that are kept.
 func (x *Aside) noteAway(p *inferior.Process, keep bool) {
 	for _, probe := range x.plant.Probes {
 		for _, pl := range probe.Places {
@@ -216,7 +219,7 @@ func (x *Aside) noteAway(p *inferior.Process, keep bool) {
 	}
 }
 
-// goAway lets a process go, and watches for its being free again.
+// goAway lets a process go, and begins to watch for its return.
 func (x *Aside) goAway(p *inferior.Process, a *away, why string) error {
 	a.pid, a.born, a.ancestors, a.follow = p.PID, born(p.PID), p.Ancestors, p.Follow
 	a.since, a.over = time.Now(), make(chan struct{})
@@ -228,8 +231,8 @@ func (x *Aside) goAway(p *inferior.Process, a *away, why string) error {
 	return err
 }
 
-// leaveJumps takes out of a halted process what needs a tracer. The mark is the
-// last thing, as for resident probes.
+// leaveJumps takes out of a halted process what needs a tracer. The mark is written last, as for
+// resident probes.
 func (x *Aside) leaveJumps(p *inferior.Process) error {
 	ps := []*inferior.Process{p}
 	if err := p.Space.Table.Remove(x.clean.Traps(p.Space)); err != nil {
@@ -244,8 +247,8 @@ func (x *Aside) leaveJumps(p *inferior.Process) error {
 	return p.Space.PutWord(inferior.PageOwner, inferior.MarkAside)
 }
 
-// ownHandler gives a program its own SIGTRAP handler back where the kernel has
-// taken ours away, for a trap that it met while SIGTRAP was blocked.
+// ownHandler gives a program its own SIGTRAP handler back if the kernel has removed the guard's,
+// because of a trap while SIGTRAP was blocked.
 func (x *Aside) ownHandler(p *inferior.Process) error {
 	for _, t := range p.Tasks {
 		if caught, err := guard.CatchesTrap(t.TID); caught || err != nil || !p.Guarded {
@@ -257,9 +260,8 @@ func (x *Aside) ownHandler(p *inferior.Process) error {
 	return nil
 }
 
-// awaitReturn looks, outside of the session's thread, for the moment in which a
-// process can be traced again, and has that done; and for that in which traps that
-// were lifted for it can be lowered.
+// awaitReturn waits, on a goroutine of its own, until a process can be traced again, and has the
+// session's thread trace it. It also has traps lowered that were lifted for the process.
 func (x *Aside) awaitReturn(a *away, l *lifted) {
 	seen := false
 	for {
@@ -290,8 +292,8 @@ func (x *Aside) awaitReturn(a *away, l *lifted) {
 	}
 }
 
-// pause is how long not to look: a leak checker needs some milliseconds, a
-// debugger's user longer.
+// pause is how long to wait between two looks. A leak checker needs some milliseconds, the user of
+// a debugger takes longer.
 func (a *away) pause() time.Duration {
 	switch t := time.Since(a.since); {
 	case t < 200*time.Millisecond:
@@ -302,7 +304,7 @@ func (a *away) pause() time.Duration {
 	return 50 * time.Millisecond
 }
 
-// tracerGone is whether who was going to trace the process is not there any more.
+// tracerGone reports whether the task that was going to trace the process is gone.
 func (a *away) tracerGone() bool {
 	if a.tracer == 0 && a.maker != 0 {
 		a.tracer = procfs.NewestChild(a.pid, a.maker)
@@ -315,8 +317,8 @@ func (a *away) tracerGone() bool {
 	return state == 0 || state == 'Z' || state == 'X'
 }
 
-// look says whether somebody traces a process, and whether it is there. A tracer
-// has the first task, mostly.
+// look reports whether a process has a tracer, and whether it is there. A tracer mostly has the
+// first task.
 func (a *away) look() (traced, there bool) {
 	if born(a.pid) != a.born {
 		return false, false
@@ -336,12 +338,12 @@ func (a *away) look() (traced, there bool) {
 	return traced, there
 }
 
-// comeBack traces a process again. An error is for trying again later.
+// comeBack traces a process again. After an error it is tried again later.
 func (x *Aside) comeBack(a *away) error {
 	if x.away[a.pid] != a {
 		return nil
 	}
-	if traced, _ := a.look(); traced { // since it was seen to be free
+	if traced, _ := a.look(); traced { // a tracer has come since the process was seen to be free
 		return access.ErrTraced
 	}
 	x.forgetAway(a)
@@ -362,22 +364,23 @@ func (x *Aside) comeBack(a *away) error {
 	return nil
 }
 
+// forgetAway forgets a loan.
 func (x *Aside) forgetAway(a *away) {
 	delete(x.away, a.pid)
 	delete(x.life.Lent, a.pid)
 }
 
-// onAway takes what wait tells of a child of ours that another traces.
+// onAway takes what wait tells of a child that another tracer has.
 func (x *Aside) onAway(a *away, stop ptrace.Stop) {
 	if stop.Kind == ptrace.Exited || stop.Kind == ptrace.Killed {
 		x.endAway(a, &stop)
 		return
 	}
-	ptrace.Take(stop.Task) // a job control stop, which our parent would be told
+	ptrace.Take(stop.Task) // a job-control stop, which only a parent is told
 }
 
-// leftAway forgets a process that is not there any more. How a child of ours has
-// ended the kernel tells when its tracer has been told, or has told during comeBack.
+// leftAway forgets a process that is gone. The kernel tells how a child has ended when the child's
+// tracer has been told, or it has told so during comeBack.
 func (x *Aside) leftAway(a *away) error {
 	if stop, told := x.loop.Early(a.pid); told {
 		x.onAway(a, stop)
@@ -395,8 +398,8 @@ func (x *Aside) leftAway(a *away) error {
 	return nil
 }
 
-// endAway forgets a process that has ended while another had it; how is known of
-// a child of ours only.
+// endAway forgets a process that has ended while another tracer had it. how is known of children
+// only.
 func (x *Aside) endAway(a *away, how *ptrace.Stop) {
 	if x.away[a.pid] == a {
 		x.forgetAway(a)
@@ -406,7 +409,7 @@ func (x *Aside) endAway(a *away, how *ptrace.Stop) {
 	}
 }
 
-// cleanAway takes what is ours out of a process that another has, or has had.
+// cleanAway ends a loan, and takes what is ptracer's out of the process.
 func (x *Aside) cleanAway(a *away) error {
 	x.forgetAway(a)
 	close(a.over)
@@ -429,11 +432,10 @@ func (x *Aside) cleanAway(a *away) error {
 	}
 }
 
-// returnPatience is how long signal handlers may take that have interrupted code
-// of ours.
+// returnPatience is how long signal handlers may take that have interrupted ptracer's code.
 const returnPatience = time.Second
 
-// born is when a process began, in clock ticks; 0 if it has gone.
+// born returns when a process began, in clock ticks; 0 if it is gone.
 func born(pid int) uint64 {
 	ticks, _ := procfs.Started(pid)
 	return ticks

@@ -10,17 +10,15 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// A debugger's child runs in the debugger's memory until it executes a program
-// (vfork), and asks to be traced by it in there. A trap of ours that it met then
-// would have it wait for the debugger, which waits for it: so our traps are lifted
-// out of that memory for as long.
+// A debugger's child runs in the debugger's memory until it executes its program (vfork), and asks
+// there to be traced by the debugger. If it met a trap of ptracer's, it would wait for the
+// debugger, which waits for it. So traps are lifted out of that memory until the child has left it.
 
-// lifted are traps that are out of a process's memory for the time in which its
-// child runs in there.
+// lifted are the traps that are out of a process's memory while its child runs in there.
 type lifted struct {
 	of     *inferior.Process
 	space  *inferior.Space
-	image  string // the child's program meanwhile
+	image  string // the child's program until it executes its own (procfs.Image)
 	places []*probe.Placement
 }
 
@@ -36,20 +34,20 @@ func (x *Aside) lift(a *away, child *inferior.Process) error {
 	return space.Table.Remove(sites)
 }
 
-// OnVForkDone is where a child has left the memory of its parent, before that goes
-// on: children that it forks next have what it has.
+// OnVForkDone decides the stop at which a child has left its parent's memory, before the parent
+// goes on: the parent's next children have what the parent has.
 func (x *Aside) OnVForkDone(t *inferior.Task) error {
 	t.VForks = false
 	child, err := ptrace.EventMessage(t.TID, ptrace.VForkDone)
 	if a := x.away[child]; a != nil && err == nil {
 		err = x.lower(a)
 	}
-	err = errors.Join(err, x.inproc.NoteThread(t)) // its pointer is its own again
+	err = errors.Join(err, x.inproc.NoteThread(t)) // its thread pointer is its own again
 	err = errors.Join(err, x.inproc.NoteOwner(t.Process.Space, child))
 	return errors.Join(err, x.loop.Resume(t, 0))
 }
 
-// lower puts lifted traps back, where probes still want them.
+// lower puts lifted traps back where probes still want them.
 func (x *Aside) lower(a *away) error {
 	l := a.lifted
 	a.lifted = nil

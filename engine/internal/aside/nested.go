@@ -10,25 +10,24 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Programs that trace. One that we trace may want another tracer: a debugger's
-// child that asks for its parent (PTRACE_TRACEME), a process that another one of
-// ours attaches to, one whose crash handler or leak checker is a task that looks
-// at the others (Breakpad, LeakSanitizer: clone with CLONE_UNTRACED). The calls
-// are seen before they are made, and we step aside.
+// Programs that trace. A traced program may want another tracer: a debugger's child asks for its
+// parent (PTRACE_TRACEME), a traced process attaches to another one, or a crash handler or leak
+// checker is a task that looks at the others (Breakpad, LeakSanitizer: clone with CLONE_UNTRACED).
+// Hooks see these calls before they are made, and the session steps aside.
 
-// How long nobody need come.
+// How long the session waits for the other tracer.
 const (
-	attachWait = time.Second     // the call that says so comes next
-	cloneWait  = 2 * time.Second // a new task has to get ready
+	attachWait = time.Second     // the call that attaches comes next
+	cloneWait  = 2 * time.Second // a new task has to get ready first
 )
 
-// OnPtrace is in front of the ptrace calls of a program.
+// OnPtrace is the hook before the ptrace calls of a program.
 func (x *Aside) OnPtrace(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil || site.Rung != breakpoint.Slot {
 		return false, err
 	}
-	if ptrace.SyscallNumber(r) != ptrace.SysPtrace { // Go makes all its calls there
+	if ptrace.SyscallNumber(r) != ptrace.SysPtrace { // a Go program makes all its calls there
 		return false, nil
 	}
 	args := ptrace.SyscallArgs(r)
@@ -41,7 +40,7 @@ func (x *Aside) OnPtrace(t *inferior.Task, site *breakpoint.Site) (moved bool, e
 	return false, nil
 }
 
-// attaches is for a task that is about to attach to another one.
+// attaches serves a task that is about to attach to task tid.
 func (x *Aside) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (moved bool, err error) {
 	of, a := x.loop.Tasks[tid], x.awayTask(tid)
 	switch {
@@ -50,7 +49,7 @@ func (x *Aside) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (move
 	case x.loop.Pumping():
 		return true, x.callLater(t, site)
 	}
-	t.SetPC(site.Resume) // should the tracer die meanwhile
+	t.SetPC(site.Resume) // the task goes on there if the tracer dies meanwhile
 	if a == nil {
 		a = awayFor(attachWait)
 		a.tracer, a.keep = t.Process.PID, procfs.SameProgram(t.Process.PID, of.Process.PID)
@@ -61,10 +60,10 @@ func (x *Aside) attaches(t *inferior.Task, site *breakpoint.Site, tid int) (move
 	return true, x.makeCall(t, a)
 }
 
-// makeCall has a task that stands before a call that attaches make it. No process is
-// taken back meanwhile, and from then on the kernel tells whether one is traced.
+// makeCall makes a task execute the call that attaches, before which it stands. No process is taken
+// back meanwhile. From then on the kernel tells whether the process is traced.
 func (x *Aside) makeCall(t *inferior.Task, a *away) error {
-	for range 2 { // into the call, and out of it
+	for range 2 { // one step into the call, one out of it
 		if err := t.Flush(); err != nil {
 			return err
 		}
@@ -83,8 +82,8 @@ func (x *Aside) makeCall(t *inferior.Task, a *away) error {
 	return x.loop.Resume(t, 0)
 }
 
-// callLater keeps a task from its call while a request is in progress that takes
-// others' stops: what the call is about may be on its way. The call is asked again.
+// callLater keeps a task from its call while a request is in progress that takes other tasks'
+// stops: the process that the call is about may be on its way. The task comes to the hook again.
 func (x *Aside) callLater(t *inferior.Task, site *breakpoint.Site) error {
 	t.SetPC(site.Addr)
 	t.Hold++
@@ -103,7 +102,7 @@ func (x *Aside) TakeLate() {
 	}
 }
 
-// awayTask is the process of a task that another has, nil if it is of none.
+// awayTask returns the loan of a task's process, or nil.
 func (x *Aside) awayTask(tid int) *away {
 	if len(x.away) == 0 {
 		return nil
@@ -111,7 +110,7 @@ func (x *Aside) awayTask(tid int) *away {
 	return x.away[procfs.Group(tid)]
 }
 
-// makeWay steps aside, or says why not.
+// makeWay steps aside from a process. It warns and reports false if that fails.
 func (x *Aside) makeWay(p *inferior.Process, a *away, why string) bool {
 	err := x.stepAside(p, a, why)
 	if err != nil {
@@ -120,12 +119,12 @@ func (x *Aside) makeWay(p *inferior.Process, a *away, why string) bool {
 	return err == nil
 }
 
-// traceMe is for a process that is to be traced by its parent.
+// traceMe serves a process that asks to be traced by its parent.
 func (x *Aside) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 	p := t.Process
 	const why = "its parent traces it (PTRACE_TRACEME)"
 	switch {
-	case x.life.Started[p.PID]: // by us: it would be ours, and stand for ever
+	case x.life.Started[p.PID]: // the session is its parent and traces it already: the call is answered
 		r, err := t.Regs()
 		if err != nil {
 			return err
@@ -136,7 +135,7 @@ func (x *Aside) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		return x.loop.Resume(t, 0)
 	case p.VFork != nil:
 		a := awayFor(attachWait)
-		if err := x.lift(a, p); err != nil { // it has its parent's memory, where traps are left
+		if err := x.lift(a, p); err != nil { // traps are left in its parent's memory, in which it runs
 			x.loop.Warn(p, "%s, which fails: %v", why, err)
 			break
 		}
@@ -154,14 +153,13 @@ func (x *Aside) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 	return x.loop.Resume(t, 0)
 }
 
-// cloneUntraced is CLONE_UNTRACED of sched.h: the kernel does not attach the tracer to
-// the new task.
+// cloneUntraced is CLONE_UNTRACED of sched.h: the kernel does not attach the tracer to the new
+// task.
 const cloneUntraced = 0x800000
 
-// OnClone is in front of the clone calls that a program makes without a libc. A
-// task that is not to be traced looks at the others, mostly, and has the program's
-// memory, or a copy of it: a trap of ours would end it, for it has blocked SIGTRAP
-// or has another handler.
+// OnClone is the hook before the clone calls that a program makes without a libc. A task that is
+// not to be traced mostly looks at the others, and has the program's memory or a copy of it. A trap
+// of ptracer's would kill it: it has SIGTRAP blocked, or has another handler.
 func (x *Aside) OnClone(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil || site.Rung != breakpoint.Slot {

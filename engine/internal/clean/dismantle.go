@@ -11,9 +11,9 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
-// Dismantle restores a space whose tasks are halted: text, signal handler,
-// debug registers, then our mappings, unless a task that did not stop may yet
-// come back to them.
+// Dismantle takes all of ptracer's out of a space: patches, the guard, debug registers, then the
+// mappings. The space's tasks are halted. The mappings stay if a task that did not stop may come
+// back to them, and the error says so.
 func (c *Cleaner) Dismantle(space *inferior.Space, ps []*inferior.Process, pause breakpoint.Pause) error {
 	if space.Table == nil {
 		return nil
@@ -33,7 +33,7 @@ func (c *Cleaner) Dismantle(space *inferior.Space, ps []*inferior.Process, pause
 				continue
 			}
 			some = t
-			if e := c.leaveHere(t); e != nil && !ptrace.IsGone(e) { // it may be in a slot
+			if e := c.leaveHere(t); e != nil && !ptrace.IsGone(e) { // the task may still be in a slot
 				within = errors.Join(within, e)
 			}
 		}
@@ -41,11 +41,11 @@ func (c *Cleaner) Dismantle(space *inferior.Space, ps []*inferior.Process, pause
 	if some == nil || !space.Table.Prepared() {
 		return errors.Join(err, within)
 	}
-	if n := space.Table.Len(); n > 0 && !ptrace.IsGone(err) { // tasks come to what is left of them
+	if n := space.Table.Len(); n > 0 && !ptrace.IsGone(err) { // tasks will come to the patches that are left
 		return errors.Join(err, fmt.Errorf("%d patches stay in %d, and so do ptracer's mappings", n, ps[0].PID))
 	}
 	some, e := c.removeGuards(ps)
-	if e != nil { // a handler stays ours
+	if e != nil { // the guard stays the handler of a process
 		return errors.Join(err, fmt.Errorf("the code of %d is as it was, ptracer's mappings stay: %w", ps[0].PID, e))
 	}
 	if some == nil {
@@ -56,7 +56,7 @@ func (c *Cleaner) Dismantle(space *inferior.Space, ps []*inferior.Process, pause
 		return errors.Join(err, fmt.Errorf("%d tasks of %d: %w; the code is as it was, ptracer's mappings stay", stuck, ps[0].PID, tasks.ErrBusy))
 	}
 	if within == nil && unwatched(space, ps) && len(c.within(space, space.Table, ps)) > 0 {
-		within = errWithin // since then: a signal came during a system call of ours
+		within = errWithin // a signal has come during one of the tracer's system calls
 	}
 	if within != nil {
 		return errors.Join(err, within)
@@ -64,8 +64,8 @@ func (c *Cleaner) Dismantle(space *inferior.Space, ps []*inferior.Process, pause
 	return errors.Join(err, c.unmap(some))
 }
 
-// leaveHere takes a halted task out of ptracer's code and debug registers: it goes on where
-// the program is.
+// leaveHere takes a halted task out of ptracer's code, and clears its debug registers. The task
+// will go on in the program's own code.
 func (c *Cleaner) leaveHere(t *inferior.Task) error {
 	if err := c.xol.LeaveSlot(t, false); err != nil {
 		return err
@@ -74,8 +74,8 @@ func (c *Cleaner) leaveHere(t *inferior.Task) error {
 	return errors.Join(err, t.Flush())
 }
 
-// removeGuards gives halted processes their own SIGTRAP handlers back: each has its own.
-// It gives one of the tasks that it has had make system calls.
+// removeGuards gives halted processes their own SIGTRAP handlers back. It returns a task that can
+// make system calls for the tracer.
 func (c *Cleaner) removeGuards(ps []*inferior.Process) (some *inferior.Task, err error) {
 	for _, p := range ps {
 		t, e := c.remote.TaskOf(p)
@@ -87,8 +87,8 @@ func (c *Cleaner) removeGuards(ps []*inferior.Process) (some *inferior.Task, err
 	return some, err
 }
 
-// unmap takes our mappings away; the last calls run outside them. The base area is the
-// last one: a tracer that finds it finds all that is left.
+// unmap unmaps all of ptracer's in a task's space. The base area goes last: a tracer that finds it
+// finds all that is left. The last calls are made from a stub outside of it.
 func (c *Cleaner) unmap(t *inferior.Task) error {
 	space := t.Process.Space
 	addrs, sizes := space.Table.Areas()
@@ -118,12 +118,13 @@ func (c *Cleaner) unmap(t *inferior.Task) error {
 	return errors.Join(append(errs, c.remote.ClearScratch(t))...)
 }
 
+// NewTable returns a table of sites for a space's memory.
 func NewTable(isa arch.ISA, mem *ptrace.Memory, m breakpoint.Mapper) *breakpoint.Table {
 	return breakpoint.New(isa, mem, m)
 }
 
-// WithoutGuard leaves halted tasks, and the signal handlers of their processes,
-// as they are without a tracer.
+// WithoutGuard brings halted tasks out of slots, and gives their processes their own SIGTRAP
+// handlers back. Jumps, runs and regions stay.
 func (c *Cleaner) WithoutGuard(space *inferior.Space, ps []*inferior.Process) error {
 	space.Skips, space.Guard.Watches = nil, false
 	if err := c.guard.Swallow(space, false); err != nil {
@@ -150,7 +151,7 @@ func (c *Cleaner) WithoutGuard(space *inferior.Space, ps []*inferior.Process) er
 	return nil
 }
 
-// Traps are a space's sites that are no jumps.
+// Traps returns the sites of a space that are no jumps.
 func (c *Cleaner) Traps(space *inferior.Space) (list []*breakpoint.Site) {
 	for _, site := range space.Table.Sites() {
 		if !site.Jumps() {

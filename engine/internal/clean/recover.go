@@ -1,5 +1,8 @@
-// Package clean takes out of a process what a tracer has put there: this one when it lets the
-// process go, and what one has left that died.
+// Package clean takes out of a process what ptracer has put there: at the end of a session, and
+// what a tracer has left that died. Each step may be the last, because the tracer can die at any
+// moment; DECISIONS.md has the order.
+//
+// All of it runs on the session's thread.
 package clean
 
 import (
@@ -26,9 +29,10 @@ import (
 
 // Cleaner cleans the processes of a session.
 type Cleaner struct {
-	// Collect: resident probes are to be taken away where they are found.
+	// Collect says that resident probes are taken away, too. Else Recover refuses a process that
+	// has some.
 	Collect bool
-	Cleaned bool // what others have left was found
+	Cleaned bool // something of another tracer's was found
 
 	objects *objects.Objects
 	loop    *tasks.Set
@@ -41,7 +45,7 @@ type Cleaner struct {
 	isa     arch.ISA
 }
 
-// Below is what a Cleaner works with.
+// Below has the rooms that a Cleaner works with.
 type Below struct {
 	Objects *objects.Objects
 	Loop    *tasks.Set
@@ -54,17 +58,19 @@ type Below struct {
 	ISA     arch.ISA
 }
 
-// New is a session's.
+// New returns a session's Cleaner.
 func New(b Below) *Cleaner {
 	return &Cleaner{objects: b.Objects, loop: b.Loop, remote: b.Remote, guard: b.Guard, xol: b.XOL, inproc: b.InProc,
 		watch: b.Watch, plant: b.Plant, isa: b.ISA}
 }
 
+// ErrComesBack says that a process could not be cleaned yet, because a task may come back to
+// ptracer's code.
 var ErrComesBack = errors.New("a task is in ptracer's code, or a signal handler is to return there, and stays: so do ptracer's mappings; try again later")
 
-// Recover finds what a tracer left that died in this process, and cleans it:
-// patches, slots, guard, debug registers. Each of its steps may be the last, like those
-// of the dead one: remains.go.
+// Recover finds what a tracer has left in a process that died there, and takes it out: patches,
+// slots, guard, debug registers. Each of its steps may be the last, like those of the dead tracer
+// (remains.go).
 func (c *Cleaner) Recover(p *inferior.Process) error {
 	list, err := procfs.Maps(p.PID)
 	if err != nil {
@@ -76,7 +82,7 @@ func (c *Cleaner) Recover(p *inferior.Process) error {
 		return nil
 	}
 	table, _ := breakpoint.Recover(c.isa, space.Memory, c.remote.Room(space), areas)
-	for _, site := range table.Sites() { // tasks run into them until they are halted
+	for _, site := range table.Sites() { // tasks come to these until they are halted
 		site.Tag = &probe.Consumers{Plain: true}
 	}
 	c.Cleaned, space.Found = true, true
@@ -93,20 +99,20 @@ func (c *Cleaner) Recover(p *inferior.Process) error {
 		return err
 	}
 	space.Files = oldFiles(p)
-	seen, _ := p.Look(&c.objects.Cache) // whether it is a Go program
+	seen, _ := p.Look(&c.objects.Cache) // tells whether it is a Go program
 	p.Modules, p.Unread = seen.Modules, nil
 	err = c.clean(p, table)
-	if p.Space == space { // it has not executed another program meanwhile
-		p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // there is nothing of ours any more
+	if p.Space == space { // the process has not executed another program meanwhile
+		p.Modules, p.Guarded, space.Resident = nil, space.Guard.Installed, false // nothing of ptracer's is left
 	}
 	return err
 }
 
-// clean takes what recover has found out of a process. Its own system calls need the
-// places where the dead one's may not be over yet: tasks come out of these first.
+// clean takes out what Recover has found. Its own system calls need the places where the dead
+// tracer's calls may still be in progress: tasks leave these places first.
 func (c *Cleaner) clean(p *inferior.Process, table *breakpoint.Table) error {
 	space, ps := p.Space, []*inferior.Process{p}
-	if !space.Resident { // else tasks are not stepped out of runs: there is no guard
+	if !space.Resident { // resident: tasks can't be stepped out of runs before the guard is back
 		space.Table = table
 	}
 	pause := c.loop.HaltAll(ps)
@@ -127,20 +133,20 @@ func (c *Cleaner) clean(p *inferior.Process, table *breakpoint.Table) error {
 		pause = c.loop.HaltAll(ps)
 	}
 	for _, t := range p.Tasks {
-		t.Watched = true // unknown: clear them in any case
+		t.Watched = true // it is not known: the registers are cleared in any case
 	}
 	err := c.Dismantle(space, ps, pause)
 	if errors.Is(err, errWithin) && space.Resident {
 		err = errors.Join(ErrComesBack, err)
 	}
-	if t, e := c.remote.TaskOf(p); !table.Prepared() && t != nil && pause.Stuck() == 0 { // it died while it came, or went
+	if t, e := c.remote.TaskOf(p); !table.Prepared() && t != nil && pause.Stuck() == 0 { // the dead tracer had mapped nothing yet, or had unmapped nearly all
 		err = errors.Join(err, e, c.unmap(t))
 	}
 	return errors.Join(err, c.unhaltTasks(p))
 }
 
-// keepDoubtful has what only a note tells of told by more than that: the next system call's
-// note takes its place.
+// keepDoubtful writes mappings of which only a note tells into the guard's page. The next system
+// call's note takes the place of that note.
 func (c *Cleaner) keepDoubtful(space *inferior.Space, table *breakpoint.Table, list []inproc.Region) error {
 	for _, r := range list {
 		if g := &space.Guard; r.Size == inferior.PageSize && g.Data == 0 && table.GuardHeader() != 0 {
@@ -158,7 +164,7 @@ func (c *Cleaner) keepDoubtful(space *inferior.Space, table *breakpoint.Table, l
 	return c.inproc.NoteRegions(space)
 }
 
-// unhaltTasks ends haltAll for one process.
+// unhaltTasks ends the halt (tasks.Set.HaltAll) of one process.
 func (c *Cleaner) unhaltTasks(p *inferior.Process) (err error) {
 	for _, t := range slices.Collect(maps.Values(p.Tasks)) {
 		if e := c.loop.Unhalt(t); !ptrace.IsGone(e) {
@@ -168,15 +174,15 @@ func (c *Cleaner) unhaltTasks(p *inferior.Process) (err error) {
 	return err
 }
 
-// OldAreas are the areas of ours that are mapped in a process.
+// OldAreas returns the areas of ptracer's that are mapped in a process.
 func OldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
 	left := maxSearched
 	for _, m := range maps {
 		if m.Perm != "r-xp" || m.Path != "" {
 			continue
 		}
-		// Those side by side are shown as one; among them may be some that nothing
-		// had been written into yet.
+		// The kernel shows mappings side by side as one. Nothing may have been written into
+		// some of them yet.
 		for at := m.Start; at < m.End && at-m.Start < maxMerged && left > 0; left-- {
 			size := breakpoint.Ours(p.Space.Memory, at)
 			if size > 0 {
@@ -188,8 +194,8 @@ func OldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
 	return areas
 }
 
-// How far areas are looked for in a mapping, in bytes, and in how many pages of a process:
-// its own code without a file may be terabytes that it has never touched.
+// The bounds of the search for areas: bytes of one mapping, and pages of a process. A program's own
+// code without a file may be terabytes that it has never touched.
 const (
 	maxMerged   = 1 << 28
 	maxSearched = 1 << 17

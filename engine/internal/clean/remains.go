@@ -15,24 +15,25 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// A tracer may die at each of its steps, and so may the next one, while it cleans up.
-// So whatever is put into a process is known by itself, or is noted before it is there:
+// How a tracer finds what a dead one has left. A tracer may die at each of its steps, and so may
+// the next one while it cleans up. So everything that is put into a process has a mark by which it
+// is known, or is noted before it is there:
 //
 //	a stub            has a note before it, with a magic word: written in one
 //	a mapping         the note of the stub that makes it says where it is going to be,
-//	                  until it has what it is known by
+//	                  until it has a mark
 //	an area, a library   its header
 //	the guard's page     a magic word, and the base area's header says where it is
 //	a copy of syscall()  a magic word, and the list in the guard's page
 //	a region          the list in the guard's page; the mapping has the name of ptracer's file
 //	an open file      the path in the guard's page, which is wiped when it is closed
 //
-// What is only noted may not be there, or not any more, and the program may have
-// something else at that place: it is held against what it must be before it is taken
-// away. Things go in the opposite order in which they come, the base area last: it leads
-// to all others. DECISIONS.md, "Each step may be the last", has the table.
+// What is only noted may not be there yet, or may be gone, and the program may have something else
+// at the place: before it is taken away it is compared with what it must be. Things go in the
+// opposite order in which they come. The base area is last, because it leads to all others.
+// DECISIONS.md, "Each step may be the last", has the table.
 
-// oldScratch is where a dead tracer had its stubs before it had an area, 0: nowhere.
+// oldScratch returns where a dead tracer had its stubs before it had an area; 0: nowhere.
 func (c *Cleaner) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.Addr {
 	for _, m := range maps {
 		if !m.Executable() || m.Path == "[vsyscall]" {
@@ -46,9 +47,10 @@ func (c *Cleaner) oldScratch(space *inferior.Space, maps []procfs.Mapping) arch.
 	return 0
 }
 
-// doubtful is the mapping that a dead tracer was about to make, if it is there and
-// nothing else knows of it: nothing has been written into it yet. One that was about to go
-// may have gone, and the program have one there: executable and empty that is not.
+// doubtful returns the mapping that a dead tracer was about to make or to unmap, if it is there and
+// nothing else tells of it: nothing has been written into it yet. A mapping that was about to go
+// may be gone, and the program may have one at the place. But the program's is not executable and
+// empty.
 func (c *Cleaner) doubtful(space *inferior.Space, table *breakpoint.Table, maps []procfs.Mapping) (list []inproc.Region) {
 	places := []arch.Addr{space.Scratch}
 	if table.Prepared() {
@@ -68,8 +70,8 @@ func (c *Cleaner) doubtful(space *inferior.Space, table *breakpoint.Table, maps 
 	return list
 }
 
-// oldFiles are descriptors that a dead tracer had a process open and did not have it
-// close. There is no other time at which the path of one is in the guard's page.
+// oldFiles returns the descriptors that a process has opened for a dead tracer and not closed. Only
+// then is there a path in the guard's page.
 func oldFiles(p *inferior.Process) (fds []int) {
 	var b [16]byte
 	if data := p.Space.Guard.Data; data == 0 || p.Space.Memory.Read(p.Space.InPage(inferior.PagePath), b[:]) != nil || b[0] == 0 {

@@ -19,17 +19,17 @@ import (
 	"github.com/ptracer/ptracer/symbols/unwind"
 )
 
-// Tasks that are in ptracer's code without a tracer's doing. When a tracer dies the kernel
-// delivers the SIGTRAP that it had only looked at: a task enters the guard just when the
-// next tracer comes. Another may be in a stub, or in a signal handler that returns to
-// one of these places.
+// Tasks in ptracer's code without the tracer's doing. When a tracer dies, the kernel delivers the
+// SIGTRAP that the tracer had only looked at: a task may enter the guard just when the next tracer
+// comes. Another task may be in a stub, or in a signal handler that will return to one of these
+// places.
 
+// errWithin says that mappings stay because a task is in them.
 var errWithin = errors.New("a task is in ptracer's code, or is to return there: the program's code is as it was, ptracer's mappings stay until the next detach")
 
-// leaveOurs has halted tasks come out of the guard and of stubs, and out of signal
-// handlers that return into ptracer's code: they go on for a moment, by themselves. They are not
-// stepped: the trap of a step, which a dead tracer does not take, kills a task in the guard,
-// where SIGTRAP is blocked.
+// leaveOurs lets halted tasks leave the guard and stubs, and signal handlers that return into
+// ptracer's code: the tasks go on for a moment, by themselves. They are not stepped: a task in the
+// guard has SIGTRAP blocked, and the trap of a step that a dead tracer does not take would kill it.
 func (c *Cleaner) leaveOurs(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) error {
 	const soon, late = 50 * time.Microsecond, 2 * time.Second
 	for d, end := soon, time.Now().Add(late); ; d = min(2*d, late/16) {
@@ -43,22 +43,22 @@ func (c *Cleaner) leaveOurs(space *inferior.Space, table *breakpoint.Table, ps [
 		if err := c.goOnFor(d, ps, in); err != nil {
 			return err
 		}
-		if len(c.loop.Sharing(space)) == 0 { // it has ended, or executed another program
+		if len(c.loop.Sharing(space)) == 0 { // the process has ended, or executed another program
 			return ptrace.ErrGone
 		}
 	}
 }
 
-// goOnFor lets some of the halted tasks of ps go on for a time.
+// goOnFor lets some of the halted tasks of ps go on for a time, and halts them again.
 func (c *Cleaner) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferior.Task) error {
 	for _, p := range ps {
-		p.Hold++ // threads that begin stand
+		p.Hold++ // threads that begin meanwhile stand
 		defer func() { p.Hold-- }()
 	}
 	for _, t := range in {
 		signal := t.HeldSig
 		t.HeldSig, t.Settled = 0, false
-		t.Asked = true // a job-control stop does not keep it either
+		t.Asked = true // a job-control stop does not keep it stopped either
 		if err := c.loop.LetGo(t, signal); err != nil && !ptrace.IsGone(err) {
 			return err
 		}
@@ -72,8 +72,8 @@ func (c *Cleaner) goOnFor(d time.Duration, ps []*inferior.Process, in []*inferio
 	return errors.Join(err, c.loop.Await(in, func() bool { return len(tasks.Moving(ps)) == 0 }))
 }
 
-// within are the halted tasks that leave ptracer's code by themselves, or are going to return
-// to it.
+// within returns the halted tasks that will leave ptracer's code by themselves, or will return to
+// it.
 func (c *Cleaner) within(space *inferior.Space, table *breakpoint.Table, ps []*inferior.Process) (in []*inferior.Task) {
 	inside := func(pc arch.Addr) bool {
 		return table.InArea(pc) || space.Scratch != 0 && pc >= space.Scratch && pc < space.Scratch+arch.Addr(c.remote.ScratchRoom())
@@ -95,8 +95,8 @@ func (c *Cleaner) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 	return in
 }
 
-// returns is whether a signal handler of a task is going to return into ptracer's code. Go's
-// runtime parks no goroutine there: it knows no function of it.
+// returns reports whether a signal handler of a task will return into ptracer's code. Go's runtime
+// parks no goroutine there, because it knows no function of that code.
 func (c *Cleaner) returns(t *inferior.Task, table *breakpoint.Table, stacks []procfs.Mapping, isGo bool, inside func(arch.Addr) bool) bool {
 	r, err := t.Regs()
 	if err != nil {
@@ -117,8 +117,8 @@ func (c *Cleaner) returns(t *inferior.Task, table *breakpoint.Table, stacks []pr
 	return table.Prepared() && table.GuardHeader() != 0 && c.restores(t, table, sp&^7, words, r)
 }
 
-// restores is whether the program's own SIGTRAP handler, which the guard has called,
-// returns by the guard's restorer. On amd64 it is given the program's own to return by.
+// restores reports whether the program's own SIGTRAP handler, which the guard has called, will
+// return by the guard's restorer. On amd64 the handler is given the program's own restorer instead.
 func (c *Cleaner) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Addr, words []uint64, r *arch.Regs) bool {
 	_, restorer := table.GuardHandler()
 	if link := c.isa.LinkReg(); link >= 0 {
@@ -139,8 +139,8 @@ func (c *Cleaner) restores(t *inferior.Task, table *breakpoint.Table, sp arch.Ad
 	return false
 }
 
-// unwatched is whether tasks of a space may have come into ptracer's code without a
-// tracer to keep signals from them there, or by the guard.
+// unwatched reports whether tasks of a space may have come into ptracer's code while no tracer kept
+// signals from them there, or by the guard.
 func unwatched(space *inferior.Space, ps []*inferior.Process) bool {
 	return space.Found || slices.ContainsFunc(ps, func(p *inferior.Process) bool { return p.Traps })
 }

@@ -1,4 +1,5 @@
-// Package find finds where the locations of probes are, in the objects of a process.
+// Package find resolves the locations of probes to targets in the objects of a process. It reads
+// files, and changes no process.
 package find
 
 import (
@@ -12,18 +13,18 @@ import (
 	"github.com/ptracer/ptracer/symbols/location"
 )
 
-// Finder finds places, and knows the IFUNCs that it has found.
+// Finder finds targets, and remembers the IFUNCs that it has found.
 type Finder struct {
 	isa    arch.ISA
 	ifuncs map[ifuncKey]*probe.IFunc
 }
 
-// New is a session's.
+// New returns a session's Finder.
 func New(isa arch.ISA) *Finder { return &Finder{isa: isa, ifuncs: map[ifuncKey]*probe.IFunc{}} }
 
-// callsAt is the convention of the function that a target is in. In the middle of a
-// function its arguments, if they are where they were, are in its registers; on the
-// stack they are not where they were.
+// callsAt returns the calling convention of the function that a target is in, as far as the probe
+// asks for it. Behind a function's entry register arguments are still readable, if the function has
+// not moved them; arguments on the stack are not.
 func (f *Finder) callsAt(p *probe.Probe, m *symbols.Module, t *location.Target) arch.Convention {
 	if !p.Asks() || !m.File.IsGo() {
 		return arch.C
@@ -38,16 +39,16 @@ func (f *Finder) callsAt(p *probe.Probe, m *symbols.Module, t *location.Target) 
 	return c
 }
 
-// ResultRegister is the word in which functions return what fits into one.
+// ResultRegister returns the word of the register in which a function returns its result.
 func ResultRegister(isa arch.ISA) int {
 	word, _ := isa.ArgReg(arch.GoRegisters, 0)
 	return word
 }
 
-// Where the locations of probes are.
+// The resolution of locations.
 
-// Spots resolves a probe's location in objects. Without a binary's name the
-// main program has precedence.
+// Spots returns the targets of a probe in objects. If the location names no object, the main
+// program goes before libraries.
 func (f *Finder) Spots(p *probe.Probe, mods []*symbols.Module) (spots []probe.Target, err error) {
 	if p.Loc.HasAddress && p.Loc.Binary == "" {
 		return []probe.Target{f.addressSpot(p, mods)}, nil
@@ -74,10 +75,10 @@ func (f *Finder) Spots(p *probe.Probe, mods []*symbols.Module) (spots []probe.Ta
 	return spots, err
 }
 
-// ModuleSpots resolves a probe's location in one object; the next process that has it
-// loaded there has the same.
+// ModuleSpots returns the targets of a probe in one object. It keeps them for the next process that
+// has the object at the same place.
 func (f *Finder) ModuleSpots(p *probe.Probe, m *symbols.Module) (spots []probe.Target, err error) {
-	if len(m.Copies) > 0 { // where these are is this process's own
+	if len(m.Copies) > 0 { // only this process has the copies there
 		return f.findSpots(p, m)
 	}
 	if have, ok := p.Spots[m.File]; ok && have.Bias == m.Bias && have.Path == m.Path {
@@ -93,6 +94,7 @@ func (f *Finder) ModuleSpots(p *probe.Probe, m *symbols.Module) (spots []probe.T
 	return spots, nil
 }
 
+// findSpots is ModuleSpots without what was kept.
 func (f *Finder) findSpots(p *probe.Probe, m *symbols.Module) (spots []probe.Target, err error) {
 	places := append([]*symbols.Module{m}, m.Copies...)
 	for _, at := range p.Points() {
@@ -105,7 +107,7 @@ func (f *Finder) findSpots(p *probe.Probe, m *symbols.Module) (spots []probe.Tar
 		}
 		for i := range targets {
 			if targets[i].Ifunc {
-				if at == p.Points()[0] { // it stands for all of them
+				if at == p.Points()[0] { // it stands for all points of the handler
 					spots = append(spots, f.ifuncSpot(p, m, &targets[i]))
 				}
 				continue
@@ -124,12 +126,13 @@ func (f *Finder) findSpots(p *probe.Probe, m *symbols.Module) (spots []probe.Tar
 	return spots, nil
 }
 
-// ifuncSpot stands for what an IFUNC's resolver gives back.
+// ifuncSpot returns the target that stands for the function that an IFUNC's resolver returns.
 func (f *Finder) ifuncSpot(p *probe.Probe, m *symbols.Module, t *location.Target) probe.Target {
 	binary := p.Loc.NameOf(*m) + ":"
 	return probe.Target{Place: probe.Place{Addr: m.Bias + t.Addr, Name: binary + t.Name, Point: p.Points()[0]}, IFunc: f.ifuncOf(m, t), Binary: binary, Shown: t.Name}
 }
 
+// addressSpot returns the target of a location that is an address.
 func (f *Finder) addressSpot(p *probe.Probe, mods []*symbols.Module) probe.Target {
 	sp := probe.At(p.Loc.Address, nil, p.Spec.Location)
 	for _, m := range mods {
@@ -141,7 +144,7 @@ func (f *Finder) addressSpot(p *probe.Probe, mods []*symbols.Module) probe.Targe
 	return sp
 }
 
-// CallsInside is the convention of the function that an address lies in.
+// CallsInside returns the calling convention of the function that an address lies in.
 func (f *Finder) CallsInside(p *probe.Probe, m *symbols.Module, vaddr arch.Addr) arch.Convention {
 	if !p.Asks() || !m.File.IsGo() {
 		return arch.C
@@ -153,6 +156,8 @@ func (f *Finder) CallsInside(p *probe.Probe, m *symbols.Module, vaddr arch.Addr)
 	return f.callsAt(p, m, &location.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(f.isa, fn)})
 }
 
+// TargetSpot returns the target of a probe at an address that was resolved in an object. It reports
+// false for an address that is no place for a probe of its own.
 func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *location.Target) (probe.Target, bool) {
 	sp := probe.Target{Place: probe.Place{Addr: m.Bias + t.Addr, Name: p.Loc.NameOf(*m) + ":" + t.Name, Top: t.Exit != nil || t.Entry}}
 	if t.Entry {
@@ -161,7 +166,7 @@ func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *location.Targe
 	vaddr := t.Addr
 	if start, inside := f.exclusive(m, t); inside {
 		if p.Loc.Every {
-			return sp, false // its start is an instruction of the function too
+			return sp, false // the start of the sequence has a target, too
 		}
 		sp.Why = fmt.Sprintf("%v: moved to its start from %s", breakpoint.ErrExclusive, sp.Addr)
 		vaddr, sp.Addr = start, m.Bias+start
@@ -178,15 +183,15 @@ func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *location.Targe
 	return sp, true
 }
 
-// readsFlags is whether a function begins by saving the flags of who has not called it:
-// Go's runtime has threads come to asyncPreempt from anywhere.
+// readsFlags reports whether a function begins by saving flags that its caller has not set for it:
+// Go's runtime makes threads come to asyncPreempt from anywhere.
 func (f *Finder) readsFlags(m *symbols.Module, fn symbols.Function) bool {
 	const most = 256 // bytes: it saves all registers first
 	code := make([]byte, min(most, fn.Size))
 	return m.File.Text(fn.Addr, code) == nil && f.isa.FlagsLive(code)
 }
 
-// exitTest is what a hit at an exit has to pass to count as one.
+// exitTest returns the test that a hit at an exit must pass.
 func (f *Finder) exitTest(m *symbols.Module, t *location.Target) *probe.ExitTest {
 	x := &probe.ExitTest{Tail: t.Exit.Kind != symbols.Return, Always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump}
 	if x.Always {
@@ -202,8 +207,8 @@ func (f *Finder) exitTest(m *symbols.Module, t *location.Target) *probe.ExitTest
 	return x
 }
 
-// exclusive asks whether a target lies where a trap would keep a store-exclusive
-// from ever succeeding.
+// exclusive reports whether a target lies in a sequence of load- and store-exclusive, which never
+// succeeds across a trap (arm64), and where the sequence starts.
 func (f *Finder) exclusive(m *symbols.Module, t *location.Target) (arch.Addr, bool) {
 	if f.isa.MinInst() == 1 || t.Entry {
 		return 0, false
@@ -221,7 +226,7 @@ type ifuncKey struct {
 	at   arch.Addr
 }
 
-// ifuncOf is the resolver that a target in an object is.
+// ifuncOf returns the resolver that a target is.
 func (f *Finder) ifuncOf(m *symbols.Module, t *location.Target) *probe.IFunc {
 	key := ifuncKey{m.File, m.Bias + t.Addr}
 	r := f.ifuncs[key]
@@ -232,4 +237,5 @@ func (f *Finder) ifuncOf(m *symbols.Module, t *location.Target) *probe.IFunc {
 	return r
 }
 
+// gapPart is the gap of a probe at an instruction of a resolver.
 const gapPart = "an instruction of an IFUNC's resolver, which runs once: calls of what it has chosen are not counted"

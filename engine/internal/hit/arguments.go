@@ -8,8 +8,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// arg is argument i of the function that a task has entered, as the placement's
-// convention has it.
+// arg returns argument i of the function that a task has entered, by the placement's convention.
 func (x *Hits) arg(t *inferior.Task, p *probe.Placement, view *arch.Regs, i int) (uint64, bool) {
 	if p.Calls != arch.GoStack || i < 0 {
 		return x.isa.Arg(p.Calls, view, i)
@@ -22,13 +21,13 @@ func (x *Hits) arg(t *inferior.Task, p *probe.Placement, view *arch.Regs, i int)
 	return binary.LittleEndian.Uint64(b[:]), true
 }
 
-// textAt reads the string that a function is given as argument i, or that it returns,
-// from addr on: of Go's functions the length is the next word.
+// textAt returns the string at addr, which is argument i of the function or its result. In Go
+// functions its length is the next argument.
 func (x *Hits) textAt(t *inferior.Task, p *probe.Placement, view *arch.Regs, i int, addr arch.Addr) string {
 	if p.Calls == arch.C {
 		return x.readString(t, addr)
 	}
-	n, ok := x.arg(t, p, view, i+1) // results have the registers of arguments
+	n, ok := x.arg(t, p, view, i+1) // results are in the registers of arguments
 	if !ok {
 		return ""
 	}

@@ -10,11 +10,14 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/remote"
 )
 
-// A site on a system call of the program's own has that in its slot, from where it would
-// come back. So it is entered from there with that off, too, and from its entry on it is
-// the program's: it goes on, or is made again, where the program has it.
+// Syscall user dispatch and sites at system calls. A program may have system calls come back to it
+// (SIGSYS) unless they are made from a range of its code, or its selector byte allows them. A site
+// at such a call executes the call in its slot, which is outside the range. So the tracer turns the
+// dispatch off, lets the task enter the call from the slot, and turns the dispatch on again at the
+// call's entry. From there on the call is the program's own: it goes on, or is restarted, at the
+// program's own instruction.
 
-// passDispatched is pass at a system call in a space where some come back.
+// passDispatched is pass for a site at a system call in a space with syscall user dispatch.
 func (x *Hits) passDispatched(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
 	t.SetPC(site.Resume)
 	if blocked {
@@ -27,7 +30,7 @@ func (x *Hits) passDispatched(t *inferior.Task, site *breakpoint.Site, blocked b
 	return x.PassCall(t, site)
 }
 
-// PassCall lets a task that stands at the slot of a system call go on.
+// PassCall lets a task go on that stands at the slot of a system call.
 func (x *Hits) PassCall(t *inferior.Task, site *breakpoint.Site) error {
 	d, err := remote.DispatchOf(t)
 	if err != nil || !t.Process.Space.Dispatches || !x.lets(t, d, site.End()) {
@@ -55,11 +58,11 @@ func (x *Hits) PassCall(t *inferior.Task, site *breakpoint.Site) error {
 		if err != nil {
 			return err
 		}
-		const enosys = 38 // what its entry has as the result
+		const enosys = 38 // the result register at a call's entry
 		after := *r
 		ptrace.SyscallReturn(&after, ^uint64(enosys-1), site.End())
 		t.SetRegs(&after)
-	case ptrace.Trap, ptrace.Group: // it comes to the site again
+	case ptrace.Trap, ptrace.Group: // the task comes to the site again
 		if err := x.xol.LeaveSlot(t, true); err != nil {
 			return err
 		}
@@ -67,8 +70,8 @@ func (x *Hits) PassCall(t *inferior.Task, site *breakpoint.Site) error {
 	return x.loop.Decide(t, stop)
 }
 
-// lets is whether a task's call that ends at an address would be made: by the range,
-// or by the byte that the program says it with.
+// lets reports whether the kernel would make a task's call that ends at an address: because of the
+// range, or because of the selector byte.
 func (x *Hits) lets(t *inferior.Task, d ptrace.Dispatch, end arch.Addr) bool {
 	if !d.On() || uint64(end)-d.Offset < d.Len {
 		return d.On()

@@ -1,5 +1,7 @@
-// Package hit decides what a trap or a signal of a task is, tells or handles the hits of probes,
-// and has the task go on.
+// Package hit decides what a trap or a signal of a task is, serves the hits of probes that stop,
+// and lets the task go on. A hit is counted, told, given to a Func, or handled by the interpreter.
+//
+// All of it runs on the session's thread. Sites are made by the packages above (plant, hook).
 package hit
 
 import (
@@ -23,7 +25,7 @@ import (
 
 // Hits serves the hits of a session's probes that stop.
 type Hits struct {
-	Stopped atomic.Uint64 // hits that stopped a task
+	Stopped atomic.Uint64 // how many hits have stopped a task
 
 	queue *event.Queue
 	loop  *tasks.Set
@@ -34,13 +36,13 @@ type Hits struct {
 	watch *watch.Registers
 	isa   arch.ISA
 
-	signals bool           // are told
-	machine interp.Machine // runs handlers
-	env     env
-	shown   taskHit // to the Func that is running
+	signals bool           // signals are told as events
+	machine interp.Machine // interprets handlers
+	env     env            // of the handler that is running
+	shown   taskHit        // the hit that is given to the Func that is running
 }
 
-// Below is what Hits works with.
+// Below has the rooms that Hits works with.
 type Below struct {
 	Queue *event.Queue
 	Loop  *tasks.Set
@@ -52,15 +54,15 @@ type Below struct {
 	ISA   arch.ISA
 }
 
-// New is a session's; signals says whether signals are told as events.
+// New returns the Hits of a session. signals says whether signals are told as events.
 func New(b Below, signals bool) *Hits {
 	return &Hits{queue: b.Queue, loop: b.Loop, guard: b.Guard, xol: b.XOL, jump: b.Jump, find: b.Find, watch: b.Watch,
 		isa: b.ISA, signals: signals}
 }
 
-// onTrapSignal decides a SIGTRAP. This is the path of a hit: for a counting
-// probe it costs the requests to read the PC and the signal mask, to set the
-// PC, and to go on; and one for the siginfo where the PC alone does not tell.
+// onTrapSignal decides a SIGTRAP. It is the path of a hit. For a counting probe it makes the
+// requests that read the PC and the signal mask, set the PC, and let the task go, and one for the
+// siginfo where the PC alone does not tell a trap from a signal.
 func (x *Hits) onTrapSignal(t *inferior.Task) error {
 	table := t.Process.Space.Table
 	pc, err := t.PC()
@@ -99,7 +101,7 @@ func (x *Hits) onTrapSignal(t *inferior.Task) error {
 		}
 		return x.pass(t, site, blocked)
 	}
-	if x.hit(t, site) { // the engine's own probe has moved the task on
+	if x.hit(t, site) { // a hook has let the task go on, or has moved it
 		if blocked {
 			return x.guard.Repair(t)
 		}
@@ -108,7 +110,7 @@ func (x *Hits) onTrapSignal(t *inferior.Task) error {
 	return x.pass(t, site, blocked)
 }
 
-// trapped asks the kernel whether t's SIGTRAP is that of our instruction at addr.
+// trapped reports whether a task's SIGTRAP is that of the trap at addr. The siginfo tells.
 func (x *Hits) trapped(t *inferior.Task, addr arch.Addr) (bool, error) {
 	var info ptrace.SigInfo
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
@@ -120,7 +122,7 @@ func (x *Hits) trapped(t *inferior.Task, addr arch.Addr) (bool, error) {
 	return info.Code() == ptrace.CodeBrkpt && info.Address() == addr, nil
 }
 
-// pass lets a task that has hit site go on by the site's rung.
+// pass lets a task go on that has hit site, by the site's method.
 func (x *Hits) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) error {
 	if site.Inst.Kind == arch.KindSyscall && t.Process.Space.Dispatches && !t.Moved {
 		return x.passDispatched(t, site, blocked)
@@ -136,8 +138,8 @@ func (x *Hits) pass(t *inferior.Task, site *breakpoint.Site, blocked bool) error
 	return x.goOn(t, blocked)
 }
 
-// goOn resumes a task behind a trap of ptracer's. Where it had SIGTRAP blocked the guard's
-// handler is put back first.
+// goOn lets a task go on behind a trap of ptracer's. If SIGTRAP was blocked, the guard's handler is
+// put back first.
 func (x *Hits) goOn(t *inferior.Task, blocked bool) error {
 	if blocked {
 		if err := x.guard.Repair(t); err != nil || t.State != inferior.Stopped {
@@ -147,8 +149,8 @@ func (x *Hits) goOn(t *inferior.Task, blocked bool) error {
 	return x.loop.Resume(t, 0)
 }
 
-// hit tells a hit to the probes of a site; moved means that one of the
-// engine's own has resumed the task.
+// hit serves the placements of a site. moved reports whether a hook has let the task go on, or
+// whether the registers could not be read because the task has ended.
 func (x *Hits) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 	r, err := t.Regs()
 	if err != nil {
@@ -171,6 +173,7 @@ func (x *Hits) hit(t *inferior.Task, site *breakpoint.Site) (moved bool) {
 	return moved
 }
 
+// act does at a hit what the placement's probe asks for.
 func (x *Hits) act(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, view *arch.Regs) {
 	if p.Probe.Handler != nil {
 		x.handle(t, site, p, view)
@@ -192,12 +195,12 @@ func (x *Hits) act(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, 
 	}
 }
 
-// hitEvent collects what a probe's event carries.
+// hitEvent returns the event of a hit, with the arguments and strings that the probe asks for.
 func (x *Hits) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) event.Event {
 	spec := &p.Probe.Spec
 	e := event.Event{Kind: event.Hit, Time: ptrace.Now(), PID: t.Process.PID, TID: t.TID,
 		Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Calls: p.Calls}
-	for i := 0; i < min(spec.Args, event.MaxArgs); i++ {
+	for i := range spec.Args {
 		var v uint64
 		var ok bool
 		if p.Exit != nil {
@@ -210,20 +213,22 @@ func (x *Hits) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) e
 		}
 		e.Args[i], e.NArgs = v, i+1
 	}
-	if spec.Strings != 0 {
-		e.Strings = make([]string, e.NArgs)
-		for i := range e.Strings {
-			if spec.Strings>>i&1 != 0 {
-				e.Strings[i] = x.textAt(t, p, view, i, arch.Addr(e.Args[i]))
-			}
+	for i, arg := range spec.Args[:e.NArgs] {
+		if !arg.Text {
+			continue
 		}
+		if e.Strings == nil {
+			e.Strings = make([]string, e.NArgs)
+		}
+		e.Strings[i] = x.textAt(t, p, view, i, arch.Addr(e.Args[i]))
 	}
 	return e
 }
 
-// maxString is how much of a string an event carries.
+// maxString is how many bytes of a string an event carries.
 const maxString = 256
 
+// readString returns the zero-terminated string at an address of the task's process.
 func (x *Hits) readString(t *inferior.Task, addr arch.Addr) string {
 	buf := make([]byte, maxString)
 	n, _ := t.Process.Space.Memory.ReadSome(addr, buf)

@@ -7,8 +7,8 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// OutOfRun is leaveRun for a task in an event stop, which it is to be in again
-// behind it; done says that this is on its way.
+// OutOfRun brings a task out of a run (xol.LeaveRun) that stands in an event stop. The task is to
+// be in such a stop again behind the run. done reports that it is on its way there.
 func (x *Hits) OutOfRun(t *inferior.Task) (done bool, err error) {
 	l, err := x.xol.LeaveRun(t, nil)
 	if !l.Moved || err != nil {
@@ -32,9 +32,9 @@ func (x *Hits) OutOfRun(t *inferior.Task) (done bool, err error) {
 	return true, x.loop.LetGo(t, signal)
 }
 
-// TrapPending says whether a task stands in an event stop that came between a
-// trap of ours and its signal (get_signal serves job control first): it is not
-// halted before it has taken the signal.
+// TrapPending reports whether a task stands in an event stop between a trap of ptracer's and its
+// SIGTRAP: the kernel serves job control first (get_signal). The task is not halted before it has
+// taken the signal.
 func (x *Hits) TrapPending(t *inferior.Task) bool {
 	if !t.Watched && !x.pastTrap(t) {
 		return false
@@ -43,7 +43,7 @@ func (x *Hits) TrapPending(t *inferior.Task) bool {
 	return err == nil && st.Hex("SigPnd")&guard.BitTrap != 0
 }
 
-// pastTrap says whether a task is where a trap of ours would have left it.
+// pastTrap reports whether a task is where a trap of ptracer's leaves it.
 func (x *Hits) pastTrap(t *inferior.Task) bool {
 	table := t.Process.Space.Table
 	if !table.Prepared() {

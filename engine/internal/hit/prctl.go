@@ -9,15 +9,14 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// A program may ask the kernel for something under which code behind jumps would harm
-// it: that system calls come back to it (dispatch.go), that the CPU's counter of time
-// faults (prctl(2), PR_SET_TSC), a thread pointer that leads nowhere (arch_prctl(2),
-// ARCH_SET_FS). The calls are seen before they are made, and the jumps are planned
-// again by what is to be: handlers that ask the kernel, or the counter, are the
-// engine's from then on, and counts go by CPUs. What was asked for before the attach is
-// looked for once.
+// Calls after which code behind jumps would harm the program. It may have system calls come back to
+// it (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), make the CPU's counter of time fault (PR_SET_TSC),
+// or set a thread pointer that leads nowhere (arch_prctl(2), ARCH_SET_FS). Hooks see these calls
+// before they are made, and jumps are planned again: from then on handlers that ask the kernel or
+// the counter run in the engine, and threads count by CPU. What was asked for before the attach is
+// found once (hook.learnDispatch, inproc.noTime).
 
-// onPrctl is in front of the prctl calls of a program.
+// OnPrctl is the hook before the prctl calls of a program.
 func (x *Hits) OnPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil || site.Rung != breakpoint.Slot {
@@ -35,7 +34,7 @@ func (x *Hits) OnPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err
 	return true, x.before(t, site, x.jump.PlanAgain)
 }
 
-// OnArchPrctl is in front of the calls by which a thread sets its pointer.
+// OnArchPrctl is the hook before the calls by which a thread sets its pointer.
 func (x *Hits) OnArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	r, err := t.Regs()
 	if err != nil || site.Rung != breakpoint.Slot {
@@ -48,10 +47,10 @@ func (x *Hits) OnArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool,
 	return true, x.before(t, site, x.jump.LeaveLines)
 }
 
-// before does something to a task's process while the task stands at a hook's site,
-// and lets it go on to the call.
+// before calls f for a task's process while the task stands at a hook's site, and then lets the
+// task go on to the call.
 func (x *Hits) before(t *inferior.Task, site *breakpoint.Site, f func(*inferior.Process) error) error {
-	t.SetPC(site.Resume) // should the tracer die meanwhile
+	t.SetPC(site.Resume) // the task goes on there if the tracer dies meanwhile
 	t.Hold++
 	err := f(t.Process)
 	if t.Hold--; t.State != inferior.Stopped {

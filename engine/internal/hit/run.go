@@ -12,7 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// VariantAt is a handler for the function that a task stands in.
+// VariantAt returns the handler as it is compiled for the function that a task stands in.
 func (x *Hits) VariantAt(h *inproc.Handler, t *inferior.Task) (*inproc.Variant, error) {
 	pc, err := x.xol.ShownPC(t)
 	if err != nil {
@@ -26,8 +26,8 @@ func (x *Hits) VariantAt(h *inproc.Handler, t *inferior.Task) (*inproc.Variant, 
 	return h.Variant, nil
 }
 
-// handle runs a handler for a task that has hit. It allocates nothing, and asks
-// the kernel only for what the program does.
+// handle runs a handler for a task that has hit. It allocates nothing, and makes only the requests
+// that the program asks for.
 func (x *Hits) handle(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, view *arch.Regs) {
 	h := p.Probe.Handler
 	code := p.Run.Codes[p.Point]
@@ -49,11 +49,12 @@ func (x *Hits) handle(t *inferior.Task, site *breakpoint.Site, p *probe.Placemen
 	}
 }
 
-// ErrArgs is of a run with more arguments than there are registers for.
+// ErrArgs says that a run has more arguments than there are registers for arguments.
 var ErrArgs = errors.New("more arguments than registers for them")
 
-// RunOnce runs a handler as if t had called a function where it stands. The
-// arguments are for the handler only, and what it prints is given to print; what it changes is the task's then.
+// RunOnce runs a handler as if a task had called a function where it stands. args are for the
+// handler only. print gets what the handler prints. Registers that the handler changes become the
+// task's.
 func (x *Hits) RunOnce(v *inproc.Variant, t *inferior.Task, print func(string), args []uint64) (uint64, error) {
 	r, err := t.Regs()
 	if err != nil {
@@ -85,7 +86,7 @@ func (x *Hits) RunOnce(v *inproc.Variant, t *inferior.Task, print func(string), 
 	return r0, nil
 }
 
-// printed tells what a handler at a probe printed.
+// printed tells what a handler at a probe has printed.
 func (x *Hits) printed(t *inferior.Task, p *probe.Placement, text string) {
 	x.queue.Tell(&event.Event{Kind: event.Print, PID: t.Process.PID, TID: t.TID, Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Text: text}, false)
 }

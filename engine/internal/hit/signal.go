@@ -12,16 +12,16 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// FaultInside gives a task the signal of a fault that it is shown in the middle
-// of a jump, where it may come back: the jump is gone when it goes on.
+// FaultInside serves a fault in the middle of a jump. The signal's handler may mend the cause and
+// come back to the instruction, so the jump is made a trap before the task goes on with the signal.
 func (x *Hits) FaultInside(t *inferior.Task, signal ptrace.Signo, site *breakpoint.Site) error {
 	probe.Of(site).Faulted = true
-	t.HeldSig = signal // it gets it on its way to the halt
+	t.HeldSig = signal // the task gets the signal on its way to the pause
 	return x.jump.Downgrade(t.Process.Space, []*breakpoint.Site{site}, "no jump: "+jump.ErrFaulted.Error())
 }
 
-// OnSignal decides a signal-delivery-stop. All signals but our own traps go to
-// the program with their siginfo, without asking anybody.
+// OnSignal decides a signal-delivery-stop. All signals but ptracer's own traps go to the program,
+// with their siginfo, and no client is asked.
 func (x *Hits) OnSignal(t *inferior.Task, stop ptrace.Stop) error {
 	entering := t.Entering
 	t.Entering = false
@@ -31,7 +31,7 @@ func (x *Hits) OnSignal(t *inferior.Task, stop ptrace.Stop) error {
 		}
 		return x.onTrapSignal(t)
 	}
-	if err := t.Restart(); err != nil { // no handler may run: the signal is ignored
+	if err := t.Restart(); err != nil { // the call is restarted: the program may ignore the signal
 		return err
 	}
 	if x.signals && !t.Process.Silent {
@@ -41,8 +41,8 @@ func (x *Hits) OnSignal(t *inferior.Task, stop ptrace.Stop) error {
 	return x.deliver(t, stop.Signal)
 }
 
-// deliver passes a signal on. A task that stands in a slot is first put where
-// the program would be, so that no signal frame ever shows a slot.
+// deliver gives a signal to the program. A task that stands in a slot or a run is first put where
+// the program would be: a signal's frame never shows ptracer's code.
 func (x *Hits) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	if t.Process.Space.Table.Prepared() {
 		var inside *breakpoint.Site
@@ -66,7 +66,7 @@ func (x *Hits) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	return x.loop.Resume(t, signal)
 }
 
-// onOtherTrap decides a SIGTRAP that is not at an armed trap of ours.
+// onOtherTrap decides a SIGTRAP that is not of an armed trap of ptracer's.
 func (x *Hits) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 	var info ptrace.SigInfo
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
@@ -95,6 +95,7 @@ func (x *Hits) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 	return x.deliverTrap(t, info.Code())
 }
 
+// trapThere reports whether a trap lies at an address: another tool's, or the program's own.
 func (x *Hits) trapThere(t *inferior.Task, addr arch.Addr) bool {
 	code := make([]byte, len(x.isa.Trap()))
 	return t.Process.Space.Memory.Read(addr, code) == nil && x.isa.IsTrap(code)

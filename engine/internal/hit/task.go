@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// taskHit is the Hit of a local session.
+// taskHit is the api.Hit of a local session.
 type taskHit struct {
 	s       *Hits
 	t       *inferior.Task
@@ -42,7 +42,7 @@ func (h *taskHit) Arg(i int) uint64 {
 	return v
 }
 
-// tellNotKnown tells once of a place that a Func asks for what is not known.
+// tellNotKnown warns, once for a placement, that its Func asks for what is not known.
 func (h *taskHit) tellNotKnown(what string) {
 	if !h.p.Told {
 		h.p.Told = true
@@ -89,8 +89,7 @@ func (h *taskHit) Stop() {
 	h.s.queue.Tell(&e, true)
 }
 
-// flush gives changed registers to the task; those of the pass that follows a
-// hit come on top.
+// flush gives changed registers to the task. What pass changes afterwards is added.
 func (h *taskHit) flush() {
 	if !h.changed {
 		return

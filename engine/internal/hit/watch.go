@@ -9,7 +9,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
-// onWatch tells the hits of debug registers.
+// onWatch serves the hits of debug registers. hit reports whether there was one.
 func (x *Hits) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err error) {
 	w, regs, bits, err := x.watch.Hit(t, info)
 	if err != nil || bits == 0 {
@@ -33,6 +33,7 @@ func (x *Hits) onWatch(t *inferior.Task, info *ptrace.SigInfo) (hit bool, err er
 	return true, x.loop.Resume(t, 0)
 }
 
+// watchHit serves a hit of one placement's debug register.
 func (x *Hits) watchHit(t *inferior.Task, pl *probe.Placement, view *arch.Regs) {
 	site := breakpoint.Site{Addr: arch.Addr(view[x.isa.PCReg()])}
 	code := func() []byte { return t.Process.Space.Table.CodeAt(&site) }
@@ -43,8 +44,9 @@ func (x *Hits) watchHit(t *inferior.Task, pl *probe.Placement, view *arch.Regs) 
 	x.act(t, &site, pl, view)
 }
 
-// leaveWatch is before a signal: where the task stands at an instruction whose hit has
-// been told, it will come back to it, and that is no other hit.
+// leaveWatch prepares a task for a signal's handler. If the hit of the instruction at which the
+// task stands has been served, the task will come back to the instruction, and that is not another
+// hit.
 func (x *Hits) leaveWatch(t *inferior.Task) error {
 	if !t.Watched {
 		return nil
@@ -62,8 +64,8 @@ func (x *Hits) leaveWatch(t *inferior.Task) error {
 	return nil
 }
 
-// stepWatch lets a task make the access that its debug registers reported
-// before it happened.
+// stepWatch lets a task make the access that its debug registers have reported before it happens
+// (arm64).
 func (x *Hits) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debug) error {
 	if err := t.Flush(); err != nil {
 		return err
@@ -91,7 +93,7 @@ func (x *Hits) stepWatch(t *inferior.Task, regs *[ptrace.MaxDebug]ptrace.Debug) 
 	if stop.Kind == ptrace.Signal && stop.Signal == ptrace.SIGTRAP {
 		return x.loop.Resume(t, 0)
 	}
-	if stop.Kind == ptrace.Signal { // came before the instruction, to which the task comes back
+	if stop.Kind == ptrace.Signal { // it came before the instruction, to which the task comes back
 		if now, err := t.PC(); err == nil && now == pc {
 			xol.AddSkip(t, pc, sp)
 		}

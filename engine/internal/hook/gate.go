@@ -12,23 +12,23 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// A program that starts another by posix_spawn, or by Go's os/exec, has the child
-// reset the handlers of all signals while all are blocked, in its parent's memory. A trap
-// then ends the child if we are dead. So there is a gate before an rt_sigaction call that
-// has our site: a jump at the load of its number, to code that makes the call where that
-// is not about SIGTRAP, or is such a child's, and goes on behind it. What is left comes to
-// the site.
+// Gates before calls of rt_sigaction. A program that starts another by posix_spawn, or by Go's
+// os/exec, has the child reset all signal handlers in the parent's memory while all signals are
+// blocked. A trap there kills the child if the tracer is dead. So each such call has a gate before
+// it: a jump at the load of the call's number. It leads to code that makes the call, unless the
+// call is about SIGTRAP, and goes on behind it. Such a child's calls are made by the gate, too.
+// Only the other calls about SIGTRAP come to the site.
 
-// gate is one that is being made. The site before which it stands comes behind it, and
-// goes first: we may die in between.
+// gate is a gate that is being made. The site at the call is planted after the gate and removed
+// before it, because the tracer may die in between.
 type gate struct {
 	at   *breakpoint.Site
 	call probe.Target
-	hook probe.Hook // of the call
+	hook probe.Hook // what is to run at the call
 }
 
-// Gate gets gates ready for those of the calls of rt_sigaction in an object of a
-// process that can have one, and gives back the others.
+// Gate prepares gates for those of the rt_sigaction calls in an object that can have one. It
+// returns the others.
 func (h *Hooks) Gate(p *inferior.Process, m *symbols.Module, calls []probe.Target, hook probe.Hook) (others []probe.Target) {
 	if !jump.Enabled || h.jump.NoJumps() != nil {
 		return calls
@@ -64,7 +64,8 @@ func (h *Hooks) Forked(parent, child *inferior.Process) {}
 // Left implements inferior.Room: it forgets the gates that are being made in a process.
 func (h *Hooks) Left(p *inferior.Process, _ bool) { delete(h.gates, p) }
 
-// HookGated plants the sites behind gates, when these are there, or can't be.
+// HookGated plants the sites behind gates, when the gates are jumps or it is known that they can't
+// be.
 func (h *Hooks) HookGated(p *inferior.Process) error {
 	gates := h.gates[p]
 	delete(h.gates, p)
@@ -82,10 +83,10 @@ func (h *Hooks) HookGated(p *inferior.Process) error {
 	return errors.Join(errs...)
 }
 
-// passes is for a gate that is a trap.
+// passes is the hook of a gate that is still a trap: the task goes on.
 func passes(*inferior.Task, *breakpoint.Site) (bool, error) { return false, nil }
 
-// OpenGates takes away the gates before sites where another probe is to see every task.
+// OpenGates removes the gates before sites at which a probe is to see every task.
 func (h *Hooks) OpenGates(p *inferior.Process, sites []*breakpoint.Site) error {
 	var errs []error
 	for _, site := range sites {

@@ -1,5 +1,8 @@
-// Package hook has sites of the engine's own: at system calls that it answers, in the dynamic
-// loader, where a resolver ends. It guards a space before its first site, and inserts sites.
+// Package hook inserts sites and has sites of the engine's own, called hooks: at system calls that
+// the tracer answers, in the dynamic loader, and where a resolver returns. It puts the guard into a
+// space before the space's first site.
+//
+// All of it runs on the session's thread. What runs at a hook is given by the packages above.
 package hook
 
 import (
@@ -19,7 +22,7 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Hooks has the sites of the engine's own in a session's processes.
+// Hooks has the hooks in a session's processes.
 type Hooks struct {
 	loop   *tasks.Set
 	remote *remote.Caller
@@ -27,19 +30,19 @@ type Hooks struct {
 	inproc *inproc.InProcess
 	jump   *jump.Jumps
 	isa    arch.ISA
-	// onGuard plants the sites that a process has from its first guard on.
+	// onGuard plants the hooks that a process has from its first guard on.
 	onGuard func(*inferior.Process) error
-	gates   map[*inferior.Process][]gate // that are being made
+	gates   map[*inferior.Process][]gate // gates that are being made
 }
 
-// New is a session's, which has none. What onGuard does is done when a process gets its first guard.
+// New returns a session's Hooks. onGuard is called when a process gets its first guard.
 func New(loop *tasks.Set, caller *remote.Caller, g *guard.Guard, in *inproc.InProcess, j *jump.Jumps, isa arch.ISA,
 	onGuard func(*inferior.Process) error) *Hooks {
 	return &Hooks{loop: loop, remote: caller, guard: g, inproc: in, jump: j, isa: isa, onGuard: onGuard,
 		gates: map[*inferior.Process][]gate{}}
 }
 
-// PlantStep puts a site of our own where a step ends.
+// PlantStep puts a hook where a single step ends.
 func (h *Hooks) PlantStep(p *inferior.Process, at arch.Addr, f probe.Hook) (*probe.Placement, error) {
 	if m := p.ModuleAt(at); m != nil && h.isa.MinInst() > 1 {
 		if fn, ok := m.File.FunctionAt(at - m.Bias); ok && at-m.Bias != fn.Addr {
@@ -63,7 +66,7 @@ func (h *Hooks) PlantStep(p *inferior.Process, at arch.Addr, f probe.Hook) (*pro
 	return pl, h.OpenGates(p, sites)
 }
 
-// Hook plants sites of the engine's own.
+// Hook plants hooks at targets: f runs when a task comes to one.
 func (h *Hooks) Hook(p *inferior.Process, spots []probe.Target, f probe.Hook) error {
 	if len(spots) == 0 {
 		return nil
@@ -86,6 +89,7 @@ func (h *Hooks) Hook(p *inferior.Process, spots []probe.Target, f probe.Hook) er
 	return errors.Join(errs...)
 }
 
+// Hooked reports whether a hook is at an address of a process.
 func (h *Hooks) Hooked(p *inferior.Process, addr arch.Addr) bool {
 	site := p.Space.Table.At(addr)
 	if site == nil || site.Tag == nil {
@@ -99,7 +103,7 @@ func (h *Hooks) Hooked(p *inferior.Process, addr arch.Addr) bool {
 	return false
 }
 
-// take takes a placement of the engine's own off its site, and the site out if it was the last.
+// take takes a hook's placement off its site, and removes the site if no placement is left there.
 func (h *Hooks) take(pl *probe.Placement) error {
 	site := pl.Leave()
 	if site == nil || h.loop.Procs[pl.Proc.PID] != pl.Proc {
@@ -108,7 +112,7 @@ func (h *Hooks) take(pl *probe.Placement) error {
 	return h.RemoveSite(pl.Proc.Space, site)
 }
 
-// RemoveSite takes a site out. Jumps that lean on what it has displaced are traps first.
+// RemoveSite removes a site. Jumps that displace its instruction are made traps first.
 func (h *Hooks) RemoveSite(space *inferior.Space, site *breakpoint.Site) error {
 	var leaning []*breakpoint.Site
 	for _, other := range space.Table.Sharing([]*breakpoint.Site{site}) {
@@ -122,8 +126,9 @@ func (h *Hooks) RemoveSite(space *inferior.Space, site *breakpoint.Site) error {
 	return space.Table.Remove([]*breakpoint.Site{site})
 }
 
-// learnDispatch finds out whether system calls come back to a task of a process at the
-// attach. Where SIGSYS has no handler they don't, and Go's runtime takes every signal.
+// learnDispatch finds out whether a task of a process has syscall user dispatch on at the attach.
+// It is off where SIGSYS has no handler. Go's runtime has a handler for every signal and does not
+// use it.
 func (h *Hooks) learnDispatch(p *inferior.Process) error {
 	const bitSys = 1 << (31 - 1)
 	st, err := procfs.ReadStatus(p.PID)
@@ -142,9 +147,10 @@ func (h *Hooks) learnDispatch(p *inferior.Process) error {
 	}, p.Space)
 }
 
-// GuardSpace makes sure that all processes of a space survive our death before
-// its first trap is planted: a parent, too, that waits for its vfork child and
-// can be halted only when that is over.
+// GuardSpace makes sure that all processes of a space survive the tracer's death, before the
+// space's first trap is planted: each gets the guard. This includes a parent that waits for its
+// vfork child and can be halted only when the child is through. near is the address of one of the n
+// sites to come.
 func (h *Hooks) GuardSpace(proc *inferior.Process, near arch.Addr, n int) error {
 	fresh := false
 	for _, p := range h.loop.Sharing(proc.Space) {

@@ -8,8 +8,8 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Insert arms sites, but for those that would not lie in code. An address can be anything's: a
-// symbol may lie anywhere, and so may an address that a user gives.
+// Insert arms sites, except at addresses that do not lie in code: a symbol may lie anywhere, and so
+// may an address that a user gives. For each want it returns a site or an error.
 func (h *Hooks) Insert(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
 	refused := h.notCode(proc, wants)
 	if len(refused) == 0 {
@@ -17,7 +17,7 @@ func (h *Hooks) Insert(proc *inferior.Process, wants []breakpoint.Want) ([]*brea
 	}
 	sites, errs := make([]*breakpoint.Site, len(wants)), make([]error, len(wants))
 	var code []breakpoint.Want
-	var of []int // of each of these, its place in wants
+	var of []int // the index in wants of each of these
 	for i, w := range wants {
 		if errs[i] = refused[w.Addr]; errs[i] == nil {
 			code, of = append(code, w), append(of, i)
@@ -33,8 +33,8 @@ func (h *Hooks) Insert(proc *inferior.Process, wants []breakpoint.Want) ([]*brea
 	return sites, errs
 }
 
-// notCode tells of which addresses it is not known that they are code, and why. What is not
-// mapped is found out when it is read.
+// notCode returns the wanted addresses that are known to lie in no code, with the reason. An
+// address that is not mapped is found when it is read.
 func (h *Hooks) notCode(proc *inferior.Process, wants []breakpoint.Want) map[arch.Addr]error {
 	var known []procfs.Mapping
 	for _, m := range proc.Modules {
@@ -64,7 +64,7 @@ func (h *Hooks) notCode(proc *inferior.Process, wants []breakpoint.Want) map[arc
 	return refused
 }
 
-// mappingAt is the mapping that an address lies in.
+// mappingAt returns the mapping that an address lies in, or nil.
 func mappingAt(list []procfs.Mapping, a arch.Addr) *procfs.Mapping {
 	for i := range list {
 		if list[i].Contains(a) {
@@ -74,8 +74,8 @@ func mappingAt(list []procfs.Mapping, a arch.Addr) *procfs.Mapping {
 	return nil
 }
 
-// insertCode arms sites; tasks may run into them as soon as it starts, so their
-// tags must be there before: Insert's last pass runs after tagging.
+// insertCode arms sites. Tasks may come to a site as soon as it is armed: a new site gets its Tag
+// behind Table.Insert, on the thread that decides the stops.
 func (h *Hooks) insertCode(proc *inferior.Process, wants []breakpoint.Want) ([]*breakpoint.Site, []error) {
 	addrs := make([]arch.Addr, len(wants))
 	for i, w := range wants {

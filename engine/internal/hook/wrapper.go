@@ -14,22 +14,22 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// The syscall() of C libraries makes any system call: its number is an argument. Programs
-// call it often (Rust's locks do), for rt_sigaction hardly ever. So there is a gate before
-// its system call instruction, too: code behind a jump that looks at number and signal,
-// and sends an rt_sigaction call about SIGTRAP aside, to a copy of the instructions that
-// has a site. All others are made where the program has them: they may wait there for
-// ever. Where the gate can't be a jump, it is a trap.
+// A gate in libc's syscall(). The function makes any system call: the number is an argument.
+// Programs call it often (Rust's locks do), but hardly ever for rt_sigaction. The gate before its
+// system call instruction is a jump to code that looks at number and signal. It sends a call about
+// SIGTRAP aside, to a copy of the function's last instructions, which has a site. All other calls
+// are made where the program has them, since tasks may wait in them without end. Where the gate
+// can't be a jump, it is a trap.
 
-// wrapper is such a function's code, in its object: the gate's place, the call, and what
+// wrapper is the code of such a function in its object: where the gate lies, the call, and what
 // comes behind it.
 type wrapper struct {
 	from, call, behind arch.Addr
-	run                []arch.Inst // from the gate to behind the call
-	code               []byte      // at from
+	run                []arch.Inst // the instructions from the gate to the call, inclusive
+	code               []byte      // the bytes from there on
 }
 
-// wrapperIn finds that of an object, if there is one.
+// wrapperIn finds the syscall() of an object.
 func (h *Hooks) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 	fns, err := m.File.Lookup("syscall")
 	if err != nil || len(fns) == 0 || m.File.IsGo() {
@@ -63,7 +63,8 @@ func (h *Hooks) wrapperIn(m *symbols.Module) (w wrapper, ok bool) {
 	return w, false
 }
 
-// gatePlace gives a gate the last instructions before a call that have room for a jump.
+// gatePlace returns the wrapper with a gate that displaces the last instructions before the call
+// that have room for a jump.
 func (h *Hooks) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call arch.Addr) wrapper {
 	from := call
 	for i := len(list) - 2; i >= 0; i-- {
@@ -74,7 +75,7 @@ func (h *Hooks) gatePlace(base arch.Addr, code []byte, list []arch.Inst, call ar
 	return wrapper{}
 }
 
-// HookWrapper puts the gate there, when there is what it leads to.
+// HookWrapper plants the gate, after the copy with its site.
 func (h *Hooks) HookWrapper(p *inferior.Process, m *symbols.Module) error {
 	w, ok := h.wrapperIn(m)
 	from := m.Bias + w.from
@@ -102,7 +103,7 @@ func (h *Hooks) HookWrapper(p *inferior.Process, m *symbols.Module) error {
 	return errs[0]
 }
 
-// goesAside is for such a gate that is a trap.
+// goesAside returns the hook of such a gate that is still a trap.
 func goesAside(s *Hooks, aside arch.Addr) probe.Hook {
 	return func(t *inferior.Task, _ *breakpoint.Site) (bool, error) {
 		r, err := t.Regs()
@@ -114,8 +115,8 @@ func goesAside(s *Hooks, aside arch.Addr) probe.Hook {
 	}
 }
 
-// mapAside puts the copy of a wrapper's last instructions near it, and says where that
-// is, and where in it the call.
+// mapAside maps the copy of a wrapper's last instructions near it. It returns where the copy is,
+// and where the call lies in it.
 func (h *Hooks) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, call arch.Addr, err error) {
 	space := p.Space
 	if h.inproc.Full(space) {
@@ -132,7 +133,7 @@ func (h *Hooks) mapAside(p *inferior.Process, bias arch.Addr, w wrapper) (at, ca
 		}
 		return nil
 	})
-	if err == nil { // in one: a tracer that finds the page knows it by its mark
+	if err == nil { // in one write: a tracer that finds the page knows it by its mark
 		page := make([]byte, inferior.PageSize)
 		copy(page, b.Code)
 		binary.LittleEndian.PutUint64(page[inferior.PageMagic.At:], guard.AsideMagic)

@@ -6,16 +6,17 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Tally is a counter that threads of the program add to.
+// Tally is one counter, to which threads of the program add.
 type Tally struct {
 	Of    *handler.Counters
 	N     int
-	Users int // placements
+	Users int // how many placements count in it
 }
 
+// Count returns the sum of what all threads have added.
 func (c *Tally) Count() uint64 { return c.Of.Count(c.N) }
 
-// CloseCounters gives the memory of counters back.
+// CloseCounters frees the memory of all counters.
 func (x *InProcess) CloseCounters() {
 	x.lostHits = x.Lost()
 	for _, c := range x.counters {
@@ -24,7 +25,7 @@ func (x *InProcess) CloseCounters() {
 	x.counters = nil
 }
 
-// Lost is how many hits are in no count.
+// Lost returns how many hits are in no count, of all counters.
 func (x *InProcess) Lost() uint64 {
 	if len(x.counters) > 0 {
 		return x.counters[0].Set().Lost()
@@ -32,10 +33,10 @@ func (x *InProcess) Lost() uint64 {
 	return x.lostHits
 }
 
-// Spares is how many counters there are that nobody uses.
+// Spares returns how many counters no placement uses.
 func (x *InProcess) Spares() int { return len(x.spare) }
 
-// TakeCounter gets a counter that nobody uses.
+// TakeCounter returns a counter that no placement uses.
 func (x *InProcess) TakeCounter() (*Tally, error) {
 	if n := len(x.spare); n > 0 {
 		c := x.spare[n-1]
@@ -55,13 +56,13 @@ func (x *InProcess) TakeCounter() (*Tally, error) {
 	return &Tally{Of: c, N: n}, nil
 }
 
-// moreCounters makes a set of them.
+// moreCounters makes one more set of counters.
 func (x *InProcess) moreCounters() error {
 	ctx, err := program.ContextOf(x.isa.Name())
 	if err != nil {
 		return err
 	}
-	var lines *maps.Set // the first counters have the next free one
+	var lines *maps.Set // the set that says which line is free: the first
 	if len(x.counters) > 0 {
 		lines = x.counters[0].Set()
 	}
@@ -72,8 +73,8 @@ func (x *InProcess) moreCounters() error {
 	return err
 }
 
-// SpareCounters keeps counters for others to whose code nothing leads any more.
-// Forked children that were made while nobody traced may count on.
+// SpareCounters keeps counters, to which no code leads any more, for other placements. It keeps
+// none if forked children may still add to them that were made while no tracer was there.
 func (x *InProcess) SpareCounters(unused []*Tally) {
 	if !x.Resident && !x.WentAside {
 		x.spare = append(x.spare, unused...)

@@ -18,35 +18,36 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Handler is the Handler of a local session.
+// Handler is the api.Handler of a local session.
 type Handler struct {
-	Of       *InProcess
-	Closing  func(*Handler) error // has nothing run it any more
-	*Variant                      // that it was opened as
-	// Variants are those that there are; the loop's.
+	Of       *InProcess           // the session's
+	Closing  func(*Handler) error // takes it away from all probes; set by engine
+	*Variant                      // the variant that it was opened as
+	// Variants are all variants that there are. They belong to the session's thread.
 	Variants []*Variant
 
-	Kind        string // which of the built-in ones it is, if it is one, with these
+	Kind        string // the name of the built-in handler, with params; "": it is none
 	params      builtin.Params
 	by          handler.Peer
-	Native      bool // it runs in the program where it can be jumped to, elsewhere in the engine
-	Shut        bool // closed; the loop's
+	Native      bool // it runs in the program behind jumps, and in the engine at traps
+	Shut        bool // it has been closed; for the session's thread
 	Changes     bool // it may change registers
-	ReadsResult bool // its exit program looks at what the function returns
+	ReadsResult bool // its exit program reads the function's result
 	records     handler.Records
 
 	Failures atomic.Uint64
-	since    atomic.Int64 // of Session.Begin
+	since    atomic.Int64 // the time of Session.Begin, in ns
 	mu       sync.Mutex
 	closed   bool
 	kept     bool
-	last     build.Result // since it was closed, or kept
+	last     build.Result // the result when it was closed or kept
 	limits   []builtin.LimitState
 	unread   uint64
 }
 
-// Under is the handler for functions of a calling convention. Only the loop asks. One
-// that is closed does not run any more.
+// Under returns the handler's variant for functions of a calling convention, and compiles it first
+// if there is none. Only the session's thread calls it. A handler that is closed does not run any
+// more, and is returned as it was opened.
 func (h *Handler) Under(c arch.Convention) (*Variant, error) {
 	in, err := h.In.Under(c)
 	switch {
@@ -65,7 +66,7 @@ func (h *Handler) Under(c arch.Convention) (*Variant, error) {
 	return v, nil
 }
 
-// NewHandler is the handler of an instance.
+// NewHandler returns the handler of an instance.
 func (x *InProcess) NewHandler(in *handler.Instance, o handler.Options) (h *Handler, err error) {
 	v := variantOf(in)
 	h = &Handler{Of: x, Variant: v, Variants: []*Variant{v}, Changes: in.Needs&program.Override != 0, params: o.Params, by: o.By}
@@ -77,7 +78,7 @@ func (x *InProcess) NewHandler(in *handler.Instance, o handler.Options) (h *Hand
 	return h, nil
 }
 
-// resultWord is where a context has what a function returns.
+// resultWord returns where a handler's context has the function's result, in bytes.
 func resultWord(arch string) int {
 	if arch == "amd64" {
 		return 8 * 10 // rax
@@ -107,7 +108,7 @@ func (h *Handler) Result() (build.Result, error) {
 	return h.read()
 }
 
-// KeepResult has Result give what the handler has found out by now.
+// KeepResult makes Result return from now on what the handler has found out by now.
 func (h *Handler) KeepResult() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -119,6 +120,7 @@ func (h *Handler) KeepResult() {
 	}
 }
 
+// read returns the result so far. The caller holds mu.
 func (h *Handler) read() (build.Result, error) {
 	r, err := h.In.Result(h.self())
 	if r == nil && err == nil {
@@ -226,7 +228,7 @@ func (h *Handler) Close() error {
 	if h.closed {
 		return os.ErrClosed
 	}
-	err := h.Closing(h) // the last hits in kernel and program are over then
+	err := h.Closing(h) // the last runs in kernel and program are over then
 	var err2 error
 	if !h.kept {
 		h.last, err2 = h.read()
@@ -237,16 +239,17 @@ func (h *Handler) Close() error {
 	return errors.Join(err, err2, h.In.Close())
 }
 
-// Reset has a handler's maps be as they were when it was opened.
+// Reset makes a handler's maps as they were when it was opened. at is the time from which it counts
+// then, in ns.
 func (h *Handler) Reset(at int64) error {
 	if !h.In.Acquire() {
-		return nil // it is closed
+		return nil // the handler is closed
 	}
 	defer h.In.Release()
 	err := h.In.Maps.Reset()
 	h.since.Store(at)
 	if x, ok := h.In.Maps.(*handler.Interpreted); ok {
-		x.SetBegun(at) // for tracers that read the maps elsewhere
+		x.SetBegun(at) // for tracers that read the maps in another process
 	}
 	return err
 }

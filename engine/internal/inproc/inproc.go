@@ -1,6 +1,9 @@
-// Package inproc is what handlers and counters behind jumps find in a traced program: memory that
-// the tracer shares with it, counters, the table of its threads, and the code of helpers. A region
-// is mapped once in a space, for all that use it.
+// Package inproc has what the code behind jumps finds in a traced program: memory that tracer and
+// program share (regions), counters, the table of the program's threads, and the code of helpers
+// (libraries). A region is mapped once in a space, for all that use it.
+//
+// All of it runs on the session's thread, except the methods of Handler that implement api.Handler.
+// Where jumps are is decided by the packages above.
 package inproc
 
 import (
@@ -13,30 +16,31 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
-// InProcess is what a session has in the processes.
+// InProcess has what a session shares with its processes.
 type InProcess struct {
-	// Resident: what is found out is to stay when the session ends.
+	// Resident says that the results are to stay when the session ends.
 	Resident bool
-	// WentAside: there may be forked children, made while nothing traced them, that count on.
+	// WentAside says that forked children may add to counters that were made while no tracer was
+	// there.
 	WentAside bool
-	// NewFile makes the files that maps lie in; nil: they lie in memory.
+	// NewFile makes the files in which maps lie; nil: they lie in memory only.
 	NewFile func() (*os.File, error)
 
 	loop   *tasks.Set
 	remote *remote.Caller
 	isa    arch.ISA
 
-	counters  []*handler.Counters // of hits behind jumps
-	spare     []*Tally            // of these, those that are not used any more
+	counters  []*handler.Counters // sets of counters of hits behind jumps
+	spare     []*Tally            // the counters that no placement uses any more
 	regions   map[*inferior.Space][]Region
-	unshared  map[*inferior.Space]error // why there can't be any
+	unshared  map[*inferior.Space]error // why a space can't have regions
 	libraries map[*inferior.Space][]*Library
-	newTasks  int    // that came when few lines were left
-	lostHits  uint64 // that are in no count, at the session's end
-	lastSeal  lastSeal
+	newTasks  int      // how many tasks FewerLines was asked for
+	lostHits  uint64   // hits that are in no count, from the session's end on
+	lastSeal  lastSeal // the newest answer of seal
 }
 
-// New is what a session has in processes at its beginning: nothing.
+// New returns a session's InProcess. It has nothing in any process.
 func New(loop *tasks.Set, caller *remote.Caller, isa arch.ISA) *InProcess {
 	return &InProcess{loop: loop, remote: caller, isa: isa, regions: map[*inferior.Space][]Region{},
 		unshared: map[*inferior.Space]error{}, libraries: map[*inferior.Space][]*Library{}}

@@ -16,17 +16,18 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Helpers in the program: the code that handlers behind jumps call lies once in a
-// space for each handler, and the table of threads, by which they tell ids without
-// asking the kernel, once for all.
+// Helpers in the program. The code that handlers behind jumps call lies in a library, once in a
+// space for each handler. The table of threads, by which helpers know ids without asking the
+// kernel, lies there once for all handlers.
 
-// Library is the code that a handler calls in a space; none, of one that calls nothing.
+// Library is the code that a handler calls in a space. It is empty for a handler that calls
+// nothing.
 type Library struct {
-	of *Variant // nil: all
-	by finding
-	at arch.Addr // where it was wanted
+	of *Variant  // the handler; nil: it is for all
+	by finding   // what threads find by it
+	at arch.Addr // the address near which it was wanted
 	*helper.Library
-	// templates are the programs that call it, on the maps at a place.
+	// templates are the compiled programs that call it, by program and region of the maps.
 	templates map[template]*compile.Template
 }
 
@@ -35,7 +36,7 @@ type template struct {
 	region  arch.Addr
 }
 
-// Template is that of a program that calls the library.
+// Template returns the template of a program that calls the library, on the maps at region.
 func (l *Library) Template(program *verify.Result, region arch.Addr) *compile.Template {
 	key := template{program, region}
 	if l.templates[key] == nil {
@@ -44,14 +45,16 @@ func (l *Library) Template(program *verify.Result, region arch.Addr) *compile.Te
 	return l.templates[key]
 }
 
-// errIDs is of resident probes: nobody sees threads come and go.
+// errIDs says why a resident probe's handler may not ask for thread ids: no tracer sees threads
+// come and go.
 var errIDs = failure.Unsupportedf("it reports thread ids, which are only kept right while a tracer is attached")
 
-// LibraryFor gives the code of the helpers of a handler's variant in a process's space,
-// and puts it there first if it is not there. Its maps are at region.
+// LibraryFor returns the library of a handler's variant in a process's space, near an address, and
+// puts it there first if it is not there. region is where the handler's maps lie. The error is
+// errIDs or errSealed if the handler may not run in the program.
 func (x *InProcess) LibraryFor(p *inferior.Process, h *Handler, v *Variant, region, near arch.Addr, by finding) (*Library, error) {
 	env, need := v.In.Maps.(*handler.Interpreted).Helpers(v.In.Verified, region)
-	if x.Resident && h.Kind != "latency" && asksIDs(need) { // to latency any thread of that id will do
+	if x.Resident && h.Kind != "latency" && asksIDs(need) { // latency needs only a number that tells threads apart
 		return nil, errIDs
 	}
 	if x.wouldAsk(p, h, need) && (p.Space.Dispatches || x.seal(p) != 0) || takesTime(need) && (x.noTime(p) || x.seal(p) == sealStrict) {
@@ -81,7 +84,8 @@ func (x *InProcess) LibraryFor(p *inferior.Process, h *Handler, v *Variant, regi
 	return x.Library(p, v, near, by, env, need)
 }
 
-// Library gives the code that a handler calls, or that all do if there is none.
+// Library returns a library in a process's space near an address, and puts it there first if it is
+// not there. With of nil it is for all handlers.
 func (x *InProcess) Library(p *inferior.Process, of *Variant, near arch.Addr, by finding, env helper.Env, need []compile.Helper) (*Library, error) {
 	for _, l := range x.libraries[p.Space] {
 		if l.of == of && l.by == by && distance(l.at, near) < x.remote.Reach() {
@@ -110,8 +114,9 @@ func (x *InProcess) Library(p *inferior.Process, of *Variant, near arch.Addr, by
 	return l, nil
 }
 
-// stacks gives the place of a space's stacks for threads: where each has its own, the
-// first is for those that look for theirs.
+// stacks returns where a space's stacks for handlers lie, and maps them first if they are not
+// there. If threads have lines, each line has a stack, and the first is for threads that look for
+// their own; else the stacks are a pool.
 func (x *InProcess) stacks(space *inferior.Space) (arch.Addr, error) {
 	if x.TakeLines() {
 		return x.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize, compile.OwnStackSize)
@@ -120,8 +125,8 @@ func (x *InProcess) stacks(space *inferior.Space) (arch.Addr, error) {
 	return x.wiped(space, &space.Stacks, pool, pool)
 }
 
-// wiped maps memory in a space that a child begins with empty, unless it is there
-// already, at a multiple of align.
+// wiped maps memory in a space that a forked child gets empty, at a multiple of align, unless it is
+// there already.
 func (x *InProcess) wiped(space *inferior.Space, at *arch.Addr, size, align uint64) (arch.Addr, error) {
 	if *at != 0 {
 		return *at, nil
@@ -146,8 +151,7 @@ func (x *InProcess) wiped(space *inferior.Space, at *arch.Addr, size, align uint
 	return *at, err
 }
 
-// asksIDs is whether a handler's code tells threads apart by the table of
-// threads, which we keep right.
+// asksIDs reports whether a handler's code asks for thread ids, which the table of threads has.
 func asksIDs(need []compile.Helper) bool {
 	return slices.ContainsFunc(need, func(h compile.Helper) bool {
 		switch h.Num {
@@ -158,9 +162,9 @@ func asksIDs(need []compile.Helper) bool {
 	})
 }
 
-// linesAt is where a process has the set with the next free line: the first counters.
+// linesAt returns where a process has the set that says which line is free: the first counters.
 func (x *InProcess) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, error) {
-	if len(x.counters) == 0 { // what ends calls may come first, and does not count
+	if len(x.counters) == 0 { // the first code may be one that counts nothing, as at the end of calls
 		if err := x.moreCounters(); err != nil {
 			return 0, err
 		}
@@ -168,7 +172,7 @@ func (x *InProcess) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, err
 	return x.Share(p, x.counters[0].Set(), near)
 }
 
-// ClaimFor gives the code by which threads find their lines first.
+// ClaimFor returns the library by which threads take their lines.
 func (x *InProcess) ClaimFor(p *inferior.Process, near arch.Addr) (*Library, error) {
 	lines, err := x.linesAt(p, near)
 	if err != nil {

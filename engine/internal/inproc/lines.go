@@ -15,28 +15,29 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Lines: a thread of a traced program counts in words of its own (package maps,
-// Lines), which it finds by its pointer to its own data. That is right where no two
-// threads have the same one, and where the word that it points to is the pointer
-// itself, as code reads it there: so it is in programs whose threads are a libc's.
-// It is looked at when the first such code is planted, in the pause for that, and
-// at each thread that comes. Where it is not so, code goes by CPUs, atomically.
+// Lines. A thread of a traced program counts in words of its own, its line (package maps, Lines).
+// It finds its line by its thread pointer, the pointer to its own data. This is right if no two
+// threads have the same pointer, and if the word that it points to is the pointer itself, because
+// the code reads it from there. So it is in programs with a libc's threads. The tracer checks
+// it in the pause in which the first such code is planted, and for each thread that comes later. If
+// it is not so, threads count by CPU, with atomic instructions.
 
-// ErrNoLines is of a space in which threads can't be told apart, or not all of them.
+// ErrNoLines says that the threads of a space can't be told apart, or that there are more of them
+// than lines.
 var ErrNoLines = errors.New("a thread's pointer is not what the ABI says, or there are too many threads")
 
-// finding is what a thread finds that is its own: a line, or a stack.
+// finding is what a thread finds by its thread pointer: a line, or a stack.
 type finding uint8
 
 const (
 	nothing finding = iota
-	ByLine
-	ByStack
+	ByLine          // a line, and nothing else
+	ByStack         // a stack of ptracer's, which has a line
 )
 
-// Finds says what threads find at a place of m. The dynamic loader's own code runs
-// before there is any thread pointer; Go's threads have none of the ABI's kind, and
-// their stacks no room for handlers.
+// Finds returns what threads find at a place of m. The dynamic loader's own code runs before there
+// is a thread pointer. Go's threads have no pointer as the ABI has it, and their stacks have no
+// room for handlers.
 func (x *InProcess) Finds(p *inferior.Process, m *symbols.Module, way compile.Way, handler bool) finding {
 	switch {
 	case way.Stack > 0 && handler && x.HaveStacks():
@@ -49,20 +50,20 @@ func (x *InProcess) Finds(p *inferior.Process, m *symbols.Module, way compile.Wa
 	return ByLine
 }
 
-// TakeLines is whether there are lines on this machine.
+// TakeLines reports whether there are lines on this machine.
 func (x *InProcess) TakeLines() bool {
 	ctx, err := program.ContextOf(x.isa.Name())
 	return err == nil && handler.Lined(ctx)
 }
 
-// HaveStacks is whether there are stacks of ours on this machine.
+// HaveStacks reports whether handlers have stacks of their own on this machine.
 func (x *InProcess) HaveStacks() bool {
 	ctx, err := program.ContextOf(x.isa.Name())
 	return err == nil && handler.Stacked(ctx)
 }
 
-// CheckLines says whether threads of a space can be told apart. In a program that begins
-// there is no pointer yet, but will be when anything but the loader runs.
+// CheckLines returns ErrNoLines if the threads of a space can't be told apart. A program that
+// begins has no thread pointer yet; it will have one when anything but the loader runs.
 func (x *InProcess) CheckLines(space *inferior.Space, known Pointers) error {
 	if !x.LooksAtLines(space) {
 		return nil
@@ -76,7 +77,7 @@ func (x *InProcess) CheckLines(space *inferior.Space, known Pointers) error {
 		for _, t := range p.Tasks {
 			pointer, err := x.leads(t, known[t])
 			if seen[pointer] && err == nil {
-				err = fmt.Errorf("task %d: %w", t.TID, ErrNoLines) // another's
+				err = fmt.Errorf("task %d: %w", t.TID, ErrNoLines) // another task has the pointer
 			}
 			if err != nil && !ptrace.IsGone(err) {
 				space.NoLines = true
@@ -89,13 +90,13 @@ func (x *InProcess) CheckLines(space *inferior.Space, known Pointers) error {
 	return nil
 }
 
-// ThreadPointer is a task's pointer to its own data, if code can go by it.
+// ThreadPointer returns a task's thread pointer, or an error if code can't use it.
 func (x *InProcess) ThreadPointer(t *inferior.Task) (uint64, error) {
 	to, err := ptrace.ThreadPointer(t.TID)
 	return x.leads(t, pointer{to, err})
 }
 
-// leads is what is known of a task's pointer, if code can go by it.
+// leads returns a task's thread pointer from what is known of it, or an error if code can't use it.
 func (x *InProcess) leads(t *inferior.Task, known pointer) (uint64, error) {
 	switch {
 	case known.Err != nil:
@@ -109,13 +110,13 @@ func (x *InProcess) leads(t *inferior.Task, known pointer) (uint64, error) {
 	return known.To, nil
 }
 
-// mostLines is from how many lines on that are taken, or may be by the threads that
-// are there, code goes by CPUs: in good time before there are none.
+// mostLines is how many lines may be taken, or may be needed by the threads that are there. With
+// more, code counts by CPU, before the lines run out.
 const mostLines = maps.Lines * 3 / 4
 
-// FewLines reports whether there may soon be no line for one of a space's tasks: the
-// lines that are taken and its tasks, or all tasks that may take one, are too many.
-// Lines of processes that have ended are free.
+// FewLines reports whether lines may soon run out for a space's tasks: too many are taken, with
+// those that its tasks need, or too many tasks may take one. The lines of processes that have ended
+// are free.
 func (x *InProcess) FewLines(space *inferior.Space) bool {
 	own, all := 0, 0
 	for _, p := range x.loop.Procs {
@@ -133,15 +134,16 @@ func (x *InProcess) FewLines(space *inferior.Space) bool {
 		x.counters[0].InUse(ptrace.Exists)+own >= mostLines
 }
 
-// FewerLines is fewLines when a task begins, of which there may be thousands: it looks
-// now and then.
+// FewerLines is FewLines when a task begins. There may be thousands of tasks, so it looks at each
+// 32nd.
 func (x *InProcess) FewerLines(space *inferior.Space) bool {
 	const often = 32
 	x.newTasks++
 	return x.newTasks%often == 0 && x.FewLines(space)
 }
 
-// LeadsToItself is whether code can go by a thread pointer: the word there is it.
+// LeadsToItself reports whether code can use a thread pointer: the word that it points to is
+// itself.
 func LeadsToItself(space *inferior.Space, pointer uint64) bool {
 	var b [8]byte
 	return pointer != 0 && space.Memory.Read(arch.Addr(pointer), b[:]) == nil && binary.LittleEndian.Uint64(b[:]) == pointer

@@ -19,7 +19,8 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// TakeLibraries forgets the code that a handler has called in a space.
+// TakeLibraries forgets the libraries of a handler in a space. It returns their memory, for
+// UnmapIn.
 func (x *InProcess) TakeLibraries(space *inferior.Space, h *Handler) (list []Region) {
 	x.libraries[space] = slices.DeleteFunc(x.libraries[space], func(l *Library) bool {
 		if !slices.Contains(h.Variants, l.of) {
@@ -36,7 +37,7 @@ func (x *InProcess) TakeLibraries(space *inferior.Space, h *Handler) (list []Reg
 	return list
 }
 
-// TakeRegions forgets where a set's memory is in a space.
+// TakeRegions forgets the regions of a set in a space. It returns them, for UnmapIn.
 func (x *InProcess) TakeRegions(space *inferior.Space, set *maps.Set) (list []Region) {
 	x.regions[space] = slices.DeleteFunc(x.regions[space], func(r Region) bool {
 		if r.set == set {
@@ -47,7 +48,7 @@ func (x *InProcess) TakeRegions(space *inferior.Space, set *maps.Set) (list []Re
 	return list
 }
 
-// UnmapIn unmaps memory of ours. It is no error that the process has ended.
+// UnmapIn unmaps memory of ptracer's in a space. It is no error if the process has ended.
 func (x *InProcess) UnmapIn(space *inferior.Space, r Region) error {
 	err := x.remote.WithTask(x.loop.Sharing(space), func(t *inferior.Task) error {
 		_, err := x.remote.Call(t, ptrace.SysMunmap, uint64(r.Addr), uint64(r.Size))
@@ -59,14 +60,11 @@ func (x *InProcess) UnmapIn(space *inferior.Space, r Region) error {
 	return err
 }
 
-// Memory of handlers that a traced program has, too: its threads write into it
-// what the handlers find out. It is a file in memory that the program opens by
-// our /proc entry and maps; the descriptor is closed again.
-//
-// A list of these mappings is kept in the guard's page, for whoever cleans up
-// behind us.
+// Regions. A handler's maps lie in memory that tracer and program share: a file in memory, which a
+// task opens by an entry of the tracer in /proc, maps, and closes again. A list of the regions is
+// kept in the guard's page, for a tracer that cleans up after this one.
 
-// Region is memory that is mapped in a space.
+// Region is memory that is mapped in a space. Its size is in bytes.
 type Region struct {
 	set  *maps.Set
 	Addr arch.Addr
@@ -88,12 +86,12 @@ func (x *InProcess) Forked(parent, child *inferior.Process) {
 	x.libraries[child.Space] = slices.Clone(x.libraries[parent.Space])
 }
 
-// Found notes a region that a tracer before has left in a space.
+// Found notes a region that an earlier tracer has left in a space.
 func (x *InProcess) Found(space *inferior.Space, r Region) {
 	x.regions[space] = append(x.regions[space], r)
 }
 
-// TakeAll forgets what was in a space, and gives the memory there.
+// TakeAll forgets what a space has. It returns the regions, which the caller unmaps.
 func (x *InProcess) TakeAll(space *inferior.Space) []Region {
 	list := x.regions[space]
 	delete(x.regions, space)
@@ -101,24 +99,25 @@ func (x *InProcess) TakeAll(space *inferior.Space) []Region {
 	return list
 }
 
-// IsRegion reports whether an address is where a region of a space begins.
+// IsRegion reports whether a region of a space begins at an address.
 func (x *InProcess) IsRegion(space *inferior.Space, addr arch.Addr) bool {
 	return slices.ContainsFunc(x.regions[space], func(r Region) bool { return r.Addr == addr })
 }
 
-// Full reports whether a space has as many regions as there can be.
+// Full reports whether a space has as many regions as the list in the guard's page can hold.
 func (x *InProcess) Full(space *inferior.Space) bool {
 	return len(x.regions[space]) == inferior.Regions
 }
 
+// ErrManyRegions says that a space has no room for one more region (Full).
 var (
 	ErrManyRegions = errors.New("too many handlers share memory with the process")
 	errNamespace   = errors.New("the process has another PID namespace: it does not see ptracer's files")
 	errOtherFile   = errors.New("the process has opened another file than ptracer's")
 )
 
-// Share gives the place of a set in a process's memory, and maps it there first
-// if it is not there.
+// Share returns where a set lies in a process's memory, within reach of the address near, and maps
+// it there first if it is not there.
 func (x *InProcess) Share(p *inferior.Process, set *maps.Set, near arch.Addr) (arch.Addr, error) {
 	space := p.Space
 	for _, r := range x.regions[space] {
@@ -127,7 +126,7 @@ func (x *InProcess) Share(p *inferior.Process, set *maps.Set, near arch.Addr) (a
 		}
 	}
 	if err := x.unshared[space]; err != nil {
-		return 0, err // not tried again for each of thousands of sites
+		return 0, err // it is not tried again for each of thousands of sites
 	}
 	if !procfs.SamePIDNamespace(p.PID) {
 		x.unshared[space] = errNamespace
@@ -145,16 +144,18 @@ func (x *InProcess) Share(p *inferior.Process, set *maps.Set, near arch.Addr) (a
 	return r.Addr, err
 }
 
-// AddRegion notes a region here and there, before its process makes another system call
-// for the tracer: until then it is known by the note of that which has mapped it.
+// AddRegion notes a region here and in the guard's page. This must be done before a task makes
+// another system call for the tracer: until then the note of the call that has mapped it tells of
+// it.
 func (x *InProcess) AddRegion(space *inferior.Space, r Region) error {
 	x.regions[space] = append(x.regions[space], r)
 	return x.NoteRegions(space)
 }
 
+// distance returns how far apart two addresses are, in bytes.
 func distance(a, b arch.Addr) arch.Addr { return max(a, b) - min(a, b) }
 
-// mapFile has a halted task open a region's file and map it.
+// mapFile makes a halted task open a region's file and map it.
 func (x *InProcess) mapFile(t *inferior.Task, r *Region, near arch.Addr) error {
 	space, file := t.Process.Space, r.set.File()
 	path, done, err := pathFor(t.TID, file)
@@ -181,14 +182,15 @@ func (x *InProcess) mapFile(t *inferior.Task, r *Region, near arch.Addr) error {
 		}
 	}
 	_, err2 := x.remote.Call(t, ptrace.SysClose, fd)
-	if err2 == nil { // a path there says that the file may be open
+	if err2 == nil { // as long as the path is there, the file may be open
 		err2 = space.Memory.Write(at, []byte{0})
 	}
 	return errors.Join(err, err2)
 }
 
-// pathFor is where a task can open one of our files, until done: our own /proc
-// entry, or, for a task that may not look there, that of a process that holds it.
+// pathFor returns a path by which a task can open a file of the tracer's, until done is called: the
+// tracer's own entry in /proc, or, for a task that may not look there, the entry of a process that
+// holds the file for it.
 func pathFor(tid int, file *os.File) (path string, done func(), err error) {
 	st, err := procfs.ReadStatus(tid)
 	if err != nil {
@@ -198,7 +200,7 @@ func pathFor(tid int, file *os.File) (path string, done func(), err error) {
 	if uid == os.Geteuid() && gid == os.Getegid() && !ptrace.Hidden() {
 		return procfs.Path(os.Getpid(), fmt.Sprintf("fd/%d", file.Fd())), func() {}, nil
 	}
-	if info, err := file.Stat(); err == nil && info.Mode().Perm()&0o006 == 0 { // in a folder that only we may enter
+	if info, err := file.Stat(); err == nil && info.Mode().Perm()&0o006 == 0 { // it lies in a folder that only this user may enter
 		if err := file.Chown(uid, gid); err != nil {
 			return "", nil, err
 		}
@@ -222,8 +224,9 @@ func (x *InProcess) NoteRegions(space *inferior.Space) error {
 	return space.Memory.Write(space.InPage(inferior.PageRegions), b)
 }
 
-// RecoverRegions reads the list that a tracer before has left. It may have given
-// some of them back already: the program may have something else there.
+// RecoverRegions reads the list that an earlier tracer has left in the guard's page. That tracer
+// may have unmapped some of the regions, and the program may have something else there: only what
+// has a region's mark is taken.
 func (x *InProcess) RecoverRegions(p *inferior.Process, maps []procfs.Mapping) {
 	space := p.Space
 	var b [8 + 16*inferior.Regions]byte
@@ -238,7 +241,7 @@ func (x *InProcess) RecoverRegions(p *inferior.Process, maps []procfs.Mapping) {
 	}
 }
 
-// MappingOf is the mapping that a region is, or is a part of.
+// MappingOf returns the mapping of which a region is a part, or nil.
 func MappingOf(maps []procfs.Mapping, r Region) *procfs.Mapping {
 	for i, m := range maps {
 		if r.Addr >= m.Start && r.Addr+arch.Addr(r.Size) <= m.End {
@@ -248,13 +251,13 @@ func MappingOf(maps []procfs.Mapping, r Region) *procfs.Mapping {
 	return nil
 }
 
-// IsShared is whether a mapping is of one of ptracer's files.
+// IsShared reports whether a mapping is of a file of ptracer's.
 func IsShared(m *procfs.Mapping) bool {
 	return strings.HasSuffix(m.Perm, "s") && strings.Contains(m.Path, "ptracer")
 }
 
-// Untouched is whether there is nothing in a mapping, or what a page of ptracer's is known
-// by: a guard's, or one with the copy of syscall()'s code.
+// Untouched reports whether a mapping holds nothing but zeros, or is a page of ptracer's by its
+// mark: a guard's page, or one with the copy of syscall()'s code.
 func Untouched(mem *ptrace.Memory, r Region) bool {
 	if guard.IsPage(mem, r.Addr) || guard.IsAsidePage(mem, r.Addr) {
 		return r.Size == inferior.PageSize
@@ -269,7 +272,8 @@ func Untouched(mem *ptrace.Memory, r Region) bool {
 	return true
 }
 
-// isWiped is whether a mapping is one that a forked child has empty, as the handlers' stacks are.
+// isWiped reports whether a mapping is one that a forked child gets empty, as the handlers' stacks
+// are.
 func isWiped(pid int, r Region) bool {
 	f, err := os.Open(procfs.Path(pid, "smaps"))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/remote"
 )
 
-// noTime is whether the CPU's counter of time is forbidden to a process. What is true of
-// one task holds for those that it has made; one that forbids it later is seen.
+// noTime reports whether a process may not read the CPU's counter of time. All tasks inherit that
+// from the task that made them, so one is asked. A later change is seen by a hook (hit.OnPrctl).
 func (x *InProcess) noTime(p *inferior.Process) bool {
 	space := p.Space
 	if space.TimeChecked || !ptrace.TimeFaults || space.Guard.Data == 0 {
@@ -32,23 +32,24 @@ func (x *InProcess) noTime(p *inferior.Process) bool {
 	return space.NoTime
 }
 
-// errSealed is why a handler does not run in a program: it would be killed for it. The
+// errSealed says why a handler does not run in a program: the program would be killed for it. The
 // engine runs it then.
 var errSealed = errors.New("the program has forbidden itself (seccomp, syscall user dispatch, PR_SET_TSC) what the handler asks the kernel, or the clock")
 
-// sealStrict is the mode that allows read, write, exit and rt_sigreturn alone, and on
-// amd64 no rdtsc (prctl_set_seccomp, kernel/seccomp.c).
+// sealStrict is the seccomp mode that allows only read, write, exit and rt_sigreturn, and on amd64
+// no rdtsc (prctl_set_seccomp, kernel/seccomp.c).
 const sealStrict = 1
 
-// lastSeal is the seal that was looked at last.
+// lastSeal is the answer of seal for a process, and when it was given.
 type lastSeal struct {
 	of   *inferior.Process
 	at   time.Time
 	mode int
 }
 
-// seal is the mode of a process's tasks that have forbidden themselves more than we
-// live under; 0 if none has. It is looked at for many sites at a time.
+// seal returns the seccomp mode of those of a process's tasks that have forbidden themselves more
+// than the tracer's own filter does; 0 if none has. It is asked for many sites at a time, so an
+// answer is used again for 20 ms.
 func (x *InProcess) seal(p *inferior.Process) (mode int) {
 	const fresh = 20 * time.Millisecond
 	if last := &x.lastSeal; last.of == p && time.Since(last.at) < fresh {
@@ -68,9 +69,9 @@ func (x *InProcess) seal(p *inferior.Process) (mode int) {
 	return mode
 }
 
-// wouldAsk is whether a handler's code in a process makes system calls for what it is
-// to tell: to read memory above all, which latency does in Go programs alone. Threads
-// find their ids in the table of threads, but where they have no pointers of their own.
+// wouldAsk reports whether a handler's code in a process makes system calls. Most are made to read
+// memory; latency reads memory in Go programs only. Threads find their ids in the table of threads,
+// unless they have no thread pointers of their own.
 func (x *InProcess) wouldAsk(p *inferior.Process, h *Handler, need []compile.Helper) bool {
 	inGo := p.IsGo()
 	return asksIDs(need) && (p.Space.Alike || inGo && !x.TakeLines()) ||
@@ -79,14 +80,14 @@ func (x *InProcess) wouldAsk(p *inferior.Process, h *Handler, need []compile.Hel
 			case program.FnProbeReadUser:
 				return inGo || h.Kind != "latency"
 			case program.FnProbeReadUserStr, program.FnCurrentUIDGID, program.FnCurrentComm, program.FnKtimeGetBootNS,
-				program.FnSMPProcessorID: // amd64's compiler has that itself
+				program.FnSMPProcessorID: // amd64's code reads it without a call
 				return true
 			}
 			return false
 		})
 }
 
-// takesTime is whether a handler's code reads the CPU's clock.
+// takesTime reports whether a handler's code reads the CPU's counter of time.
 func takesTime(need []compile.Helper) bool {
 	return slices.ContainsFunc(need, func(h compile.Helper) bool {
 		return h.Num == program.FnKtimeGetNS || h.Num == program.FnPrandomU32

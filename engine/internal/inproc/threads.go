@@ -10,22 +10,21 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// threads gives the place of a space's table of threads, and maps it first if it
-// is not there.
+// threads returns where a space's table of threads lies, and maps it first if it is not there.
 func (x *InProcess) threads(space *inferior.Space) (arch.Addr, error) {
 	return x.wiped(space, &space.Threads, helper.ThreadsSize, inferior.PageSize)
 }
 
-// NoteThread puts what is known of a thread that begins, or has its pointer for itself
-// again, into its space's table, in the place of what that says of the one that it has
-// its pointer from: a parent, which waits while a child (vfork) is in its memory.
+// NoteThread writes the ids of a thread into its space's table: of a thread that begins, or that
+// has its pointer for itself again after a vfork. They replace the ids of the parent from which the
+// thread has its pointer.
 func (x *InProcess) NoteThread(t *inferior.Task) error {
 	p, space := t.Process, t.Process.Space
 	if space.Threads == 0 {
 		return nil
 	}
 	var err error
-	if t.TID == p.PID { // a forked child's table is empty
+	if t.TID == p.PID { // a process that begins: a forked child's table is empty
 		err = x.NoteOwner(space, 0)
 	}
 	pointer, err2 := ptrace.ThreadPointer(t.TID)
@@ -40,9 +39,10 @@ func (x *InProcess) NoteThread(t *inferior.Task) error {
 	return errors.Join(err, x.noteIDs(space, pointer, idsOf(t)))
 }
 
-// noteOther says whose ids those are of whom there is no news: of a program that begins
-// it is the only thread, whose pointer is set later, by the dynamic loader or the libc.
-// Threads that come have theirs from the beginning, or there is no telling.
+// noteOther writes the ids that hold for threads of which the table has no news, if there is only
+// one such thread. A program that begins has one: the dynamic loader or the libc sets its pointer
+// later. Threads that come later have their pointers from their beginning. With t nil, or more such
+// threads, the ids are 0: threads ask the kernel.
 func (x *InProcess) noteOther(space *inferior.Space, t *inferior.Task) error {
 	if space.Threads == 0 {
 		return nil
@@ -58,8 +58,8 @@ func (x *InProcess) noteOther(space *inferior.Space, t *inferior.Task) error {
 	return space.Memory.Write(space.Threads+helper.ThreadOther, b[:])
 }
 
-// NameOther puts what is known of a halted space's thread without news into its table as
-// of the others: there will be threads that nobody knows.
+// NameOther writes the ids of the thread without news into the table like those of the others,
+// because threads will come that no tracer sees. The space is halted.
 func (x *InProcess) NameOther(space *inferior.Space) error {
 	var err error
 	if t := x.loop.Tasks[space.Other]; t != nil && t.Process.Space == space {
@@ -68,7 +68,7 @@ func (x *InProcess) NameOther(space *inferior.Space) error {
 	return errors.Join(err, x.noteOther(space, nil))
 }
 
-// alone is whether no other task of its space is without a pointer.
+// alone reports whether no other stopped task of a task's space is without a thread pointer.
 func (x *InProcess) alone(t *inferior.Task) bool {
 	for _, p := range x.loop.Sharing(t.Process.Space) {
 		for _, other := range p.Tasks {
@@ -83,11 +83,11 @@ func (x *InProcess) alone(t *inferior.Task) bool {
 	return true
 }
 
-// idsOf are a task's, as get_current_pid_tgid tells them.
+// idsOf returns a task's ids as get_current_pid_tgid tells them.
 func idsOf(t *inferior.Task) uint64 { return uint64(t.Process.PID)<<32 | uint64(t.TID) }
 
-// NoteAlike has all threads ask for their ids at each hit: a task begins with the
-// pointer of its parent, which goes on beside it.
+// NoteAlike makes all threads of a space ask the kernel for their ids at each hit, because a task
+// begins with the thread pointer of its parent, which goes on beside it.
 func (x *InProcess) NoteAlike(parent *inferior.Task) error {
 	space := parent.Process.Space
 	space.Alike = true
@@ -102,8 +102,9 @@ func (x *InProcess) NoteAlike(parent *inferior.Task) error {
 	return errors.Join(err, x.noteOther(space, nil))
 }
 
-// NoteOwner says whose a space's table is, which child has just left: nobody's, where
-// ids are not to be kept, or while a child is in its parent's memory.
+// NoteOwner writes into a space's table which process it belongs to. It belongs to none if ids are
+// not kept, or while a vfork child is in its parent's memory. left is a child that has just left
+// it; 0: none.
 func (x *InProcess) NoteOwner(space *inferior.Space, left int) error {
 	if space.Threads == 0 {
 		return nil
@@ -125,8 +126,9 @@ func (x *InProcess) NoteOwner(space *inferior.Space, left int) error {
 	return space.Memory.Write(space.Threads+helper.ThreadOwner, b[:])
 }
 
-// noteIDs writes a thread's ids into a table, 0 for those that are to be asked for: as
-// news, and where they may be already. Where there is no place for the news, it asks.
+// noteIDs writes a thread's ids into a table, 0 if the thread is to ask the kernel: as news, and
+// into the thread's entry if it has one. If there is no place for the news, the threads without
+// news ask.
 func (x *InProcess) noteIDs(space *inferior.Space, pointer, ids uint64) error {
 	at := space.Threads + arch.Addr(helper.ThreadNews(pointer))
 	var places [helper.NewsProbes * helper.NewsSize]byte
@@ -156,8 +158,8 @@ func (x *InProcess) noteIDs(space *inferior.Space, pointer, ids uint64) error {
 	return nil
 }
 
-// newsPlace is where in the places of a pointer there is news of it, or may be: where
-// there is none yet, or of a thread that has gone; -1 if nowhere.
+// newsPlace returns where news of a pointer is, or can be: a place that is empty or has news of a
+// thread that has gone. It is an offset into places, in bytes, or -1.
 func (x *InProcess) newsPlace(places []byte, pointer uint64) int {
 	free := -1
 	for off := 0; off < len(places); off += helper.NewsSize {
@@ -172,13 +174,13 @@ func (x *InProcess) newsPlace(places []byte, pointer uint64) int {
 	return free
 }
 
-// NoteThreads puts what is known of the threads of a space into its table.
+// NoteThreads writes the ids of all threads of a space into its table, once.
 func (x *InProcess) NoteThreads(space *inferior.Space, known Pointers) error {
 	if space.Threads == 0 || space.ThreadsNoted {
 		return nil
 	}
 	space.ThreadsNoted = true
-	ids := map[uint64]uint64{} // by pointer
+	ids := map[uint64]uint64{} // ids by thread pointer
 	var other *inferior.Task
 	note := func(p *inferior.Process) error {
 		for _, t := range p.Tasks {
@@ -197,7 +199,7 @@ func (x *InProcess) NoteThreads(space *inferior.Space, known Pointers) error {
 		return nil
 	}
 	var errs []error
-	for _, vforked := range []bool{false, true} { // these have their parents' pointers
+	for _, vforked := range []bool{false, true} { // vfork children have their parents' pointers, and come second
 		for _, p := range x.loop.Sharing(space) {
 			if (p.VFork != nil) == vforked {
 				errs = append(errs, note(p))
@@ -218,7 +220,7 @@ func (x *InProcess) NoteThreads(space *inferior.Space, known Pointers) error {
 	return errors.Join(errs...)
 }
 
-// Pointers are what is known of the pointers of tasks to their own data.
+// Pointers are the thread pointers of tasks, or why they are not known.
 type Pointers map[*inferior.Task]pointer
 
 type pointer struct {
@@ -226,7 +228,7 @@ type pointer struct {
 	Err error
 }
 
-// LearnPointers reads those of all tasks of a space that are halted.
+// LearnPointers returns the thread pointers of all tasks of a halted space.
 func (x *InProcess) LearnPointers(space *inferior.Space) Pointers {
 	known := Pointers{}
 	for _, p := range x.loop.Sharing(space) {
@@ -237,12 +239,13 @@ func (x *InProcess) LearnPointers(space *inferior.Space) Pointers {
 	return known
 }
 
+// Learn reads the thread pointer of a task.
 func (known Pointers) Learn(t *inferior.Task) {
 	to, err := ptrace.ThreadPointer(t.TID)
 	known[t] = pointer{to, err}
 }
 
-// LooksAtLines reports whether checkLines has to look.
+// LooksAtLines reports whether CheckLines has anything to check in a space.
 func (x *InProcess) LooksAtLines(space *inferior.Space) bool {
 	return x.TakeLines() && !space.NoLines && !space.LinesChecked
 }

@@ -6,14 +6,15 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/interp"
 )
 
-// Variant is a handler as functions of one calling convention run it. Those of one
+// Variant is a handler as it is compiled for functions of one calling convention. All variants of a
 // handler have the same maps.
 type Variant struct {
 	In     *handler.Instance
-	Codes  [2]*interp.Code // by build.Point; in the engine
-	Kernel *handler.Loaded // or nil
+	Codes  [2]*interp.Code // the programs in the engine, by build.Point
+	Kernel *handler.Loaded // the programs in the kernel, or nil
 }
 
+// variantOf returns the variant of an instance.
 func variantOf(in *handler.Instance) *Variant {
 	v := &Variant{In: in}
 	switch x := in.Maps.(type) {

@@ -23,9 +23,10 @@ func gateCode(isa arch.ISA, b *arch.Buffer, gate *probe.Placement, p *inferior.P
 	return isa.SigactionGate(b, gate.Behind, p.PID)
 }
 
-// What runs behind jumps: the code of a site's probes.
+// The code of a run: what a site's placements do.
 
-// codeOf is what writes what is done at a site.
+// codeOf returns a function that writes what a site's placements do, in front of the displaced
+// instructions.
 func (j *Jumps) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site) (func(*arch.Buffer) ([]arch.Fix, error), error) {
 	list := probe.Of(site).List
 	gate := probe.GateOf(site)
@@ -70,7 +71,7 @@ func (j *Jumps) codeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.
 	}, nil
 }
 
-// wayAt says on what way code runs at a site.
+// wayAt returns how code has to run at a site: which flags it keeps, and which stack it uses.
 func (j *Jumps) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, error) {
 	way := compile.Way{Flags: true, Skip: redZone, PC: site.Addr}
 	var start, flags, exit, sometimes bool
@@ -78,7 +79,7 @@ func (j *Jumps) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, er
 		start, flags, exit, sometimes = start || pl.Begins != 0, flags || pl.Flags, exit || pl.Exit != nil, sometimes || pl.Sometimes()
 	}
 	if start {
-		way.Flags = flags || m == nil || j.continues(m, site.Addr) // no calling convention has any at a function's start
+		way.Flags = flags || m == nil || j.continues(m, site.Addr) // no calling convention passes flags to a function
 	}
 	if m == nil || !m.File.IsGo() {
 		return way, nil
@@ -87,14 +88,14 @@ func (j *Jumps) wayAt(m *symbols.Module, site *breakpoint.Site) (compile.Way, er
 	case !start && !exit:
 		return way, errGoMiddle
 	case sometimes && site.Inst.Kind == arch.KindJumpIndirect:
-		return way, errExit // to tell takes more of the stack than there may be
+		return way, errExit // the test needs more stack than there may be
 	}
 	way.Stack, way.Skip = GoStack, goSkip
 	return way, nil
 }
 
-// whenLeaving writes pieces in front of a jump that are for when it leaves its
-// function. How long the code is that tells does not depend on what it skips.
+// whenLeaving writes pieces that run only when the displaced jump leaves its function. The length
+// of the test does not depend on how much it skips.
 func (j *Jumps) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]arch.Addr, pieces []handler.Piece) ([]arch.Fix, error) {
 	start := len(b.Code)
 	if _, err := j.isa.Leaves(b, site.Code(), site.Addr, inside, 0); err != nil {
@@ -110,19 +111,19 @@ func (j *Jumps) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]a
 	return fixes, err
 }
 
-// redZone is what a function may use below its stack pointer, bytes (System V
-// ABI; of arm64, Go keeps the frame pointer there).
+// redZone is how many bytes below its stack pointer a function may use: 128 on amd64 (System V
+// ABI). On arm64 Go keeps the frame pointer in 16.
 var redZone = map[bool]int{true: 128, false: 16}[ptrace.OnePC]
 
-// GoStack is how much of a goroutine's stack is taken: functions may begin, and
-// end, with next to nothing left of it. There nothing lies below the stack pointer,
-// but for arm64's frame pointer.
+// GoStack is how many bytes of a goroutine's stack a run may use: functions may begin and end with
+// next to none left. Nothing of the program's lies below the stack pointer there, except arm64's
+// frame pointer.
 const GoStack = 64
 
 var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]
 
-// pieces are the programs that do what a placement does: count, where that is not
-// done for another yet and a hit there is one more, and its handler's.
+// pieces returns the programs that a placement runs: its counter, unless another placement counts
+// in it already or a hit there is not one more, and its handler.
 func (j *Jumps) pieces(p *inferior.Process, m *symbols.Module, pl *probe.Placement, way compile.Way, counted map[*inproc.Tally]bool) (list []handler.Piece, err error) {
 	if pl.Counter.In == nil && !pl.Second {
 		if err := j.newCounter(pl); err != nil {

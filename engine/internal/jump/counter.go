@@ -7,8 +7,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// OwnCounter is whether only this space's tasks add to a placement's counter: no
-// child of it has been forked.
+// OwnCounter reports whether only tasks of a placement's space add to its counter: no child of the
+// process has been forked since.
 func (j *Jumps) OwnCounter(pl *probe.Placement) bool {
 	if pl.Counter.In == nil || pl.Site == nil {
 		return false
@@ -17,14 +17,14 @@ func (j *Jumps) OwnCounter(pl *probe.Placement) bool {
 	return ok && g.Shared == pl.Counter.In
 }
 
-// newCounter gives a placement a counter, while its site is a trap. What it lies in may
-// have gone while its jump was being made, for which tasks run.
+// newCounter gives a placement a counter while its site is a trap. It fails if the placement has
+// gone, which may happen while the jump is made, because tasks run.
 func (j *Jumps) newCounter(pl *probe.Placement) (err error) {
 	if pl.Site == nil {
 		return ptrace.ErrGone
 	}
-	// What resident probes find out is one number each. An exit that is one only
-	// sometimes is hit less often than the site.
+	// Each resident probe has one number, which other processes read. An exit that is
+	// not taken at each hit has fewer hits than the site.
 	if pl.Sometimes() || j.inproc.Resident {
 		return j.count(pl, nil)
 	}
@@ -36,7 +36,7 @@ func (j *Jumps) newCounter(pl *probe.Placement) (err error) {
 	return nil
 }
 
-// count has a placement count in c; nil: in one of its own.
+// count makes a placement count in c, or with nil in a counter of its own.
 func (j *Jumps) count(pl *probe.Placement, c *inproc.Tally) (err error) {
 	if c == nil {
 		if c, err = j.inproc.TakeCounter(); err != nil {
@@ -48,14 +48,15 @@ func (j *Jumps) count(pl *probe.Placement, c *inproc.Tally) (err error) {
 	return nil
 }
 
-// WatchLines looks at a thread that begins: whether it can have a line of its own.
+// WatchLines looks at a thread that begins: can it have a line of its own? If not, LeaveLines
+// follows.
 func (j *Jumps) WatchLines(t *inferior.Task) error {
 	space := t.Process.Space
 	if !space.LinesChecked || space.NoLines {
 		return nil
 	}
 	pointer, err := j.inproc.ThreadPointer(t)
-	if err == nil && pointer == 0 { // of a program that begins it is none yet; this one's maker has had one
+	if err == nil && pointer == 0 { // only at a program's beginning may a thread have no pointer
 		err = inproc.ErrNoLines
 	}
 	if err == nil && j.inproc.FewerLines(space) {
@@ -67,7 +68,7 @@ func (j *Jumps) WatchLines(t *inferior.Task) error {
 	return j.LeaveLines(t.Process)
 }
 
-// LeaveLines has all code in a process's space go by CPUs from now on.
+// LeaveLines makes all code in a process's space count by CPU, without lines, from now on.
 func (j *Jumps) LeaveLines(p *inferior.Process) error {
 	space := p.Space
 	was := space.NoLines

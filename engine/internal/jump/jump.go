@@ -1,6 +1,9 @@
-// Package jump makes jumps of sites: it proves that a jump is safe there (proof.go), writes what
-// it leads to (code.go), and has it come and go in a pause of all tasks of the space (pause.go),
-// where no task will come back to the middle of what it displaces (resume.go).
+// Package jump makes jumps of sites. It proves that a jump is safe at a site (proof.go), writes the
+// code that the jump leads to (code.go), and writes and removes jumps in a pause of all tasks of
+// the space (pause.go), if no task will come back into the middle of what a jump displaces
+// (resume.go).
+//
+// All of it runs on the session's thread. What is at a site is decided by the packages above.
 package jump
 
 import (
@@ -13,9 +16,9 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
-// Jumps makes jumps of the sites of a session's processes, and traps again.
+// Jumps makes jumps of the sites of a session's processes, and traps of them again.
 type Jumps struct {
-	// Returning: a process comes back from another tracer at present.
+	// Returning says that a process is coming back from another tracer.
 	Returning bool
 
 	loop   *tasks.Set
@@ -23,15 +26,15 @@ type Jumps struct {
 	xol    *xol.XOL
 	inproc *inproc.InProcess
 	isa    arch.ISA
-	// refusedAt is told of a site that the kernel does not let be patched, and why.
+	// refusedAt is called for a site that the kernel does not let be patched, with the error.
 	refusedAt func(*inferior.Process, *breakpoint.Site, error) error
 
-	near    map[*inferior.Process][]*breakpoint.Site // that have made room for others, just now
-	crowded map[*inferior.Process][]*breakpoint.Site // that have, and are traps as long as those are there
+	near    map[*inferior.Process][]*breakpoint.Site // sites that are to be planned with the next ones
+	crowded map[*inferior.Process][]*breakpoint.Site // sites that have made room, and are traps as long as those that need it stay
 }
 
-// New is what makes a session's jumps. What refused does is done at sites that the kernel does
-// not let be patched.
+// New returns a session's Jumps. refused is called for a site that the kernel does not let be
+// patched.
 func New(loop *tasks.Set, caller *remote.Caller, x *xol.XOL, in *inproc.InProcess, isa arch.ISA,
 	refused func(*inferior.Process, *breakpoint.Site, error) error) *Jumps {
 	return &Jumps{loop: loop, remote: caller, xol: x, inproc: in, isa: isa, refusedAt: refused,

@@ -14,13 +14,13 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
-// Jumps come and go in pauses of all tasks of a space.
+// How jumps are written and removed: in pauses of all tasks of a space.
 
-// armJumps plants jumps in one pause of the space's tasks. It gives back the
-// sites where tasks were in the way.
+// armJumps writes jumps: those of one byte at once, the others in one pause of the space's tasks.
+// It returns the sites that tasks were in the way of.
 func (j *Jumps) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
 	all := ups
-	if err = space.Table.Flush(); err == nil { // Arm would, while all wait
+	if err = space.Table.Flush(); err == nil { // else Arm would do it in the pause
 		ups, err = j.armBytes(space, ups)
 	}
 	if err != nil {
@@ -45,7 +45,7 @@ func (j *Jumps) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (insi
 	return inside, err
 }
 
-// armHalted is armJumps for jumps that take a pause.
+// armHalted is armJumps for the jumps that need a pause.
 func (j *Jumps) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
 	c := j.comeback(space, ups)
 	err = j.loop.WhileHalted(func(pause breakpoint.Pause) error {
@@ -73,8 +73,8 @@ func (j *Jumps) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (ins
 			}
 		}
 		ups, inside = j.free(space, c, ups)
-		// First: we may die in between, and no task is to find itself in the
-		// middle of a jump.
+		// The tasks first: if the tracer dies in between, no task may be in the middle
+		// of a jump.
 		err := j.moveIntoRuns(space, c.at)
 		for i, err := range space.Table.Arm(pause, ups) {
 			if err != nil {
@@ -86,7 +86,7 @@ func (j *Jumps) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (ins
 	return inside, err
 }
 
-// giveUp lets go of a jump that was planned, and notes why its sites have none.
+// giveUp drops a planned jump, and notes why its sites have none.
 func (j *Jumps) giveUp(space *inferior.Space, up *breakpoint.Upgrade, why error) {
 	space.Table.Drop(up)
 	for _, site := range up.Sites() {
@@ -94,10 +94,9 @@ func (j *Jumps) giveUp(space *inferior.Space, up *breakpoint.Upgrade, why error)
 	}
 }
 
-// moveIntoRuns has tasks that would go on in the middle of jumps that are going
-// to be armed go on behind these: those that stand there, and those in the slots of
-// the traps that were there before, also of sites that are gone. The latter's hits
-// have been told.
+// moveIntoRuns moves the tasks that would go on in the middle of a jump into its run. These are
+// tasks that stand there, and tasks in the slot of a trap that was there before; the trap's site
+// may be gone. The hits of the latter have been served.
 func (j *Jumps) moveIntoRuns(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) error {
 	j.forgetSkips(space, at)
 	var errs []error
@@ -109,6 +108,7 @@ func (j *Jumps) moveIntoRuns(space *inferior.Space, at map[arch.Addr]*breakpoint
 	return errors.Join(errs...)
 }
 
+// moveIntoRun does this for one task.
 func (j *Jumps) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upgrade) error {
 	r, err := t.Regs()
 	if err != nil || t.State == inferior.Gone {
@@ -125,10 +125,10 @@ func (j *Jumps) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upgra
 	to := arch.Addr(now[j.isa.PCReg()])
 	up := at[to]
 	if up == nil || to == up.From && !inSlot {
-		return nil // a task that has just come to the jump goes the right way
+		return nil // the task has just come to the jump, and will take it
 	}
 	run, ok := up.Continue(to)
-	if hit, site := up.Hit(to); site && !inSlot { // it has come to a site, and is going to hit
+	if hit, site := up.Hit(to); site && !inSlot { // the task has come to a site inside, and is going to hit it
 		run, ok = hit, true
 	}
 	if !ok {
@@ -139,8 +139,8 @@ func (j *Jumps) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upgra
 	return t.Flush()
 }
 
-// forgetSkips is for tasks that will come back to a site with a hit that has
-// been told (addSkip): behind a jump it is told again.
+// forgetSkips forgets the skips (xol.AddSkip) of tasks that will come back to a site with a hit
+// that has been served. Behind the jump that hit is counted again, so one is taken off now.
 func (j *Jumps) forgetSkips(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) {
 	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool {
 		up := at[k.Addr]
@@ -158,7 +158,7 @@ func (j *Jumps) forgetSkips(space *inferior.Space, at map[arch.Addr]*breakpoint.
 	})
 }
 
-// Downgrade makes traps of sites that are jumps.
+// Downgrade makes traps of sites that are jumps, in a pause. why is noted at their placements.
 func (j *Jumps) Downgrade(space *inferior.Space, sites []*breakpoint.Site, why string) error {
 	if len(sites) == 0 {
 		return nil
@@ -177,8 +177,7 @@ func (j *Jumps) Downgrade(space *inferior.Space, sites []*breakpoint.Site, why s
 	}, space)
 }
 
-// MakeRoom makes traps of the jumps that displace anything in the n bytes at any
-// of the addresses.
+// MakeRoom makes traps of the jumps that displace any of the n bytes at each of the addresses.
 func (j *Jumps) MakeRoom(p *inferior.Process, addrs []arch.Addr, n int) error {
 	table := p.Space.Table
 	if !table.AnyJump() {
@@ -200,8 +199,9 @@ func (j *Jumps) MakeRoom(p *inferior.Process, addrs []arch.Addr, n int) error {
 	return j.Downgrade(p.Space, list, "another probe is near")
 }
 
-// WithoutJumps makes traps of those of a probe's sites that are jumps: the probe
-// is going to be taken from them.
+// WithoutJumps makes traps of those sites that are jumps, because a probe is going to be taken off
+// them. It replaces the lists in all by lists that have the sites which share a jump with them,
+// too.
 func (j *Jumps) WithoutJumps(all map[*inferior.Process][]*breakpoint.Site) error {
 	var errs []error
 	for proc, sites := range all {
@@ -218,8 +218,8 @@ func (j *Jumps) WithoutJumps(all map[*inferior.Process][]*breakpoint.Site) error
 	return errors.Join(errs...)
 }
 
-// RestoreJumps makes jumps again of those of the sites that have other probes, and
-// of those that had made room for what may be gone.
+// RestoreJumps makes jumps again of those of the sites that still have probes, and of those that
+// had made room for what may be gone.
 func (j *Jumps) RestoreJumps(all map[*inferior.Process][]*breakpoint.Site) error {
 	var errs []error
 	for proc, sites := range all {
@@ -242,8 +242,9 @@ func (j *Jumps) RestoreJumps(all map[*inferior.Process][]*breakpoint.Site) error
 	return errors.Join(errs...)
 }
 
-// armBytes arms those of the jumps of which one byte is written, as of a trap: no task is in
-// the middle of one, nor sees a part of one. That takes no pause. It gives back the others.
+// armBytes writes the jumps of which one byte is written, as of a trap. No task can be in the
+// middle of such a jump or see a part of it, so no pause is needed. It returns the jumps that need
+// one.
 func (j *Jumps) armBytes(space *inferior.Space, ups []*breakpoint.Upgrade) (left []*breakpoint.Upgrade, err error) {
 	var bytes []*breakpoint.Upgrade
 	for _, up := range ups {
@@ -257,9 +258,9 @@ func (j *Jumps) armBytes(space *inferior.Space, ups []*breakpoint.Upgrade) (left
 		return left, nil
 	}
 	if known, err := j.knowsThreads(space); err != nil || !known {
-		return ups, err // in a pause it is seen for certain
+		return ups, err // a pause tells for certain
 	}
-	for _, up := range bytes { // each by itself: what lies between them is not written
+	for _, up := range bytes { // each by itself, so that nothing between them is written
 		if err := space.Table.ArmByte(up); err != nil {
 			j.giveUp(space, up, err)
 		}
@@ -267,7 +268,7 @@ func (j *Jumps) armBytes(space *inferior.Space, ups []*breakpoint.Upgrade) (left
 	return left, nil
 }
 
-// skipped reports whether a task comes back to a jump's place with a hit that was told.
+// skipped reports whether a task will come back to a jump's place with a hit that has been served.
 func skipped(space *inferior.Space, up *breakpoint.Upgrade) bool {
 	for _, k := range space.Skips {
 		if k.Addr == up.From {
@@ -277,8 +278,8 @@ func skipped(space *inferior.Space, up *breakpoint.Upgrade) bool {
 	return false
 }
 
-// knowsThreads learns what code behind jumps has to know of a space's threads, if it is not
-// known. It reports false where that takes a pause.
+// knowsThreads learns what code behind jumps must know of a space's threads. It reports false if
+// that needs a pause.
 func (j *Jumps) knowsThreads(space *inferior.Space) (bool, error) {
 	if !j.asksPointers(space) {
 		return true, nil
@@ -291,7 +292,7 @@ func (j *Jumps) knowsThreads(space *inferior.Space) (bool, error) {
 	seen := map[uint64]bool{}
 	for t, p := range known {
 		if t.State == inferior.Gone || p.Err != nil {
-			return false, nil // its pointer may be another's by now
+			return false, nil // its pointer may be another thread's by now
 		}
 		if seen[p.To] && p.To != 0 {
 			return false, nil
@@ -305,7 +306,7 @@ func (j *Jumps) knowsThreads(space *inferior.Space) (bool, error) {
 	return true, j.inproc.NoteThreads(space, known)
 }
 
-// asksPointers reports whether anything is to be learned of the pointers of a space's threads.
+// asksPointers reports whether there is anything to learn of the thread pointers of a space.
 func (j *Jumps) asksPointers(space *inferior.Space) bool {
 	return j.inproc.LooksAtLines(space) || space.Threads != 0 && !space.ThreadsNoted
 }

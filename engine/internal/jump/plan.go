@@ -19,21 +19,20 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// errCallInside is why no jump displaces such a call: the tracer does not see a hit of a jump.
+// errCallInside says why no jump displaces such a system call: the tracer does not see the hit of a
+// jump, and so cannot turn the dispatch off.
 var errCallInside = errors.New("a system call in it would come back to the program (PR_SET_SYSCALL_USER_DISPATCH)")
 
-// The fast path. A site whose probes all count only, or have handlers that run
-// in the program itself, becomes a jump where that is proved to be safe: to code
-// that counts and runs the handlers, executes what the jump displaces, and jumps
-// back. Nobody stops. What it counts is in memory that we share.
+// The fast path. A site becomes a jump if all its probes only count, or have handlers that run in
+// the program, and if the jump is proved to be safe. The jump leads to a run: code that counts,
+// runs the handlers, executes what the jump displaces, and jumps back. No task stops. The counters
+// lie in memory that tracer and program share.
 //
-// Jumps are planted, and taken away, while all tasks of the space are halted,
-// and none of them stands in what is overwritten. A task that stands behind a
-// jump when it is to be stopped or is to get a signal is first stepped through
-// to the program's own code (leaveRun): what it has begun is done once, and the
-// program never sees that code.
+// Jumps are written and removed while all tasks of the space are halted and none of them stands in
+// what is overwritten. A task in a run that is to stop, or is to get a signal, is first stepped to
+// the run's end (xol.LeaveRun): what it has begun is done once, and the program never sees the run.
 
-// Why a site stays a trap.
+// The reasons why a site stays a trap.
 var (
 	ErrStops      = errors.New("a probe there needs a stop")
 	errExit       = errors.New("a conditional exit: the jump may stay in the function")
@@ -47,25 +46,25 @@ var (
 	ErrStuck      = errors.New("not all tasks could be halted")
 )
 
-// jumping is turned off by tests whose subject are traps.
+// Enabled is turned off by tests of traps.
 var Enabled = true
 
-// Quiet is whether a probe's sites need not be traps before they are jumps: hits at
-// traps would hold the program up while jumps are made. In a process that comes back
-// from another tracer they have been there all the time.
+// Quiet reports whether a probe's sites need no traps before they are jumps: hits at traps would
+// hold the program up while jumps are made. In a process that comes back from another tracer they
+// need traps: its jumps may have counted all the time, and no hit may be missed.
 func (j *Jumps) Quiet(p *probe.Probe) bool {
 	return p.MayJump() && (Enabled || j.inproc.Resident) && j.NoJumps() == nil && !j.Returning
 }
 
-// AddNear notes a site of a process that is to be a jump when what is planned next is.
+// AddNear notes that a site of a process is to be planned with the next sites.
 func (j *Jumps) AddNear(p *inferior.Process, site *breakpoint.Site) {
 	j.near[p] = append(j.near[p], site)
 }
 
-// AnyNear reports whether sites of a process are to be jumps, or have made room.
+// AnyNear reports whether there are such sites.
 func (j *Jumps) AnyNear(p *inferior.Process) bool { return len(j.near[p]) > 0 }
 
-// TakeNear gives these sites, and forgets them.
+// TakeNear returns these sites and forgets them.
 func (j *Jumps) TakeNear(p *inferior.Process) []*breakpoint.Site {
 	list := j.near[p]
 	delete(j.near, p)
@@ -81,8 +80,8 @@ func (j *Jumps) Left(p *inferior.Process, _ bool) {
 	delete(j.crowded, p)
 }
 
-// Upgrade makes jumps of those of the sites that can be; the others get the
-// reason.
+// Upgrade makes jumps of those of the sites that can be jumps. The placements of the others get the
+// reason. Sites that are neither jumps nor traps yet get their traps.
 func (j *Jumps) Upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	if err := j.NoJumps(); err != nil {
 		for _, site := range sites {
@@ -95,7 +94,7 @@ func (j *Jumps) Upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 		list[i].site = site
 	}
 	if j.inproc.LooksAtLines(p.Space) && j.inproc.FewLines(p.Space) {
-		p.Space.NoLines = true // seen in the pause, all would be planned again
+		p.Space.NoLines = true // if it were seen in the pause, all would be planned again
 	}
 	if err := j.reserve(p, sites); err != nil {
 		return err
@@ -128,9 +127,9 @@ func (j *Jumps) Upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	return nil
 }
 
-// leanedOn are those of the sites that lie in what would be the displacement of another's
-// pun: they need their patches first. Others are no traps before they are puns: a trap
-// that a thread meets with SIGTRAP blocked kills it, should the tracer die meanwhile.
+// leanedOn returns those of the sites that lie in what would be the displacement of another's pun.
+// They need their patches first. The others are no traps before they are puns: a thread that meets
+// a trap with SIGTRAP blocked dies if the tracer dies meanwhile.
 func (j *Jumps) leanedOn(p *inferior.Process, sites []*breakpoint.Site) (list []*breakpoint.Site) {
 	lean := map[*breakpoint.Site]bool{}
 	for _, site := range sites {
@@ -149,14 +148,14 @@ func (j *Jumps) leanedOn(p *inferior.Process, sites []*breakpoint.Site) (list []
 	return list
 }
 
-// planner gets a jump of a site ready; more is how many others will be asked for.
+// planner plans the jump of one site. more is how many sites will be planned after it.
 type planner func(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error)
 
-// insideTries is how often a jump is tried where tasks are in the way.
+// insideTries is how often a jump is tried while tasks are in its way.
 const insideTries = 10
 
-// armPlanned makes jumps of those of the sites for which one can be planned, and gives
-// back the others, with the reason.
+// armPlanned plans jumps of the sites and writes them. It returns the sites for which none could be
+// planned, with the reason.
 func (j *Jumps) armPlanned(p *inferior.Process, sites []noRoom, plan planner) (left []noRoom, err error) {
 	for range insideTries {
 		ups, no, err := j.planAll(p, sites, plan)
@@ -164,7 +163,7 @@ func (j *Jumps) armPlanned(p *inferior.Process, sites []noRoom, plan planner) (l
 			return nil, err
 		}
 		inside, err := j.armJumps(p.Space, ups)
-		if errors.Is(err, inproc.ErrNoLines) { // planned again, it goes without
+		if errors.Is(err, inproc.ErrNoLines) { // planned again, the code goes without lines
 			continue
 		}
 		left = append(left, no...)
@@ -179,10 +178,10 @@ func (j *Jumps) armPlanned(p *inferior.Process, sites []noRoom, plan planner) (l
 	return left, nil
 }
 
-// planAll gets the jumps of those of the sites ready that can have one. The first
-// reason why not stands.
+// planAll plans the jumps of sites. It returns the sites for which it could not, with the first
+// reason that was found.
 func (j *Jumps) planAll(p *inferior.Process, sites []noRoom, plan planner) (ups []*breakpoint.Upgrade, left []noRoom, err error) {
-	served := map[*breakpoint.Site]bool{} // maybe by the jump of another
+	served := map[*breakpoint.Site]bool{} // sites that the jump of another displaces
 	for i, l := range sites {
 		if !l.site.Armed() || l.site.Jumps() || served[l.site] {
 			continue
@@ -203,18 +202,18 @@ func (j *Jumps) planAll(p *inferior.Process, sites []noRoom, plan planner) (ups 
 	return ups, slices.DeleteFunc(left, func(l noRoom) bool { return served[l.site] }), nil
 }
 
-// noRoom is a site that can't have a jump of full length.
+// noRoom is a site that can't have the jump that was planned, and why.
 type noRoom struct {
 	site *breakpoint.Site
 	why  error
 }
 
-// planPun gets a jump ready for a site with less room than that needs. It displaces
-// the site's instruction only: there is nothing to prove. Puns come last: what is
-// behind them has its patches.
+// planPun plans a pun for a site with too little room for a whole jump. A pun displaces the site's
+// own instruction only, so there is nothing to prove. Puns come last: what lies behind them has its
+// patches by then.
 func (j *Jumps) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*breakpoint.Upgrade, error) {
 	m := p.ModuleAt(site.Addr)
-	if m == nil { // code that is made as the program runs may change
+	if m == nil { // the program has made the code as it runs, and may change it
 		return nil, symbols.ErrNoFunc
 	}
 	if err := jumpable(site); err != nil {
@@ -235,12 +234,13 @@ func (j *Jumps) planPun(p *inferior.Process, site *breakpoint.Site, _ int) (*bre
 	return up, p.Space.Table.Plan(up, 1)
 }
 
-// A jump of which only one byte is written, as a trap's is, is harmless to other tools'
-// probes and breakpoints there, and they to it (breakpoint/DECISIONS.md, "Kernel uprobes
-// that come to a jump"). So these come first, as long as there is room for where they lead.
+// Puns of one byte. A jump of which only one byte is written, as of a trap, does no harm to other
+// tools' probes and breakpoints at the place, and they do no harm to it (breakpoint/DECISIONS.md,
+// "Kernel uprobes that come to a jump"). So such jumps are planned first, as long as there is room
+// for the code that they lead to.
 
-// reserve makes that room for those of the sites that may be such jumps, for functions
-// that others can name first.
+// reserve makes that room for those of the sites that may be such jumps, first for functions that
+// other objects can name.
 func (j *Jumps) reserve(p *inferior.Process, sites []*breakpoint.Site) error {
 	var named, others []*breakpoint.Site
 	for _, site := range sites {
@@ -261,7 +261,7 @@ func (j *Jumps) reserve(p *inferior.Process, sites []*breakpoint.Site) error {
 	return err
 }
 
-// planOneByte gets such a jump ready for a site.
+// planOneByte plans a pun of one byte for a site.
 func (j *Jumps) planOneByte(p *inferior.Process, site *breakpoint.Site, _ int) (*breakpoint.Upgrade, error) {
 	m, err := j.oneByte(p, site)
 	if err != nil {
@@ -278,10 +278,10 @@ func (j *Jumps) planOneByte(p *inferior.Process, site *breakpoint.Site, _ int) (
 	return up, p.Space.Table.Plan(up, 1)
 }
 
-// oneByte reports why a site is not to be such a jump, and the module that it is in.
+// oneByte returns the module of a site, or an error if the site is not to be a pun of one byte.
 func (j *Jumps) oneByte(p *inferior.Process, site *breakpoint.Site) (*symbols.Module, error) {
 	m := p.ModuleAt(site.Addr)
-	if m == nil { // code that is made as the program runs may change
+	if m == nil { // the program has made the code as it runs, and may change it
 		return nil, symbols.ErrNoFunc
 	}
 	if err := jumpable(site); err != nil {
@@ -302,8 +302,8 @@ func (j *Jumps) oneByte(p *inferior.Process, site *breakpoint.Site) (*symbols.Mo
 	return m, nil
 }
 
-// planAny gets a jump ready for a site: one of full length, or a pun where nothing else of
-// ptracer's lies in what would be its last bytes. Others have to wait until that has its patches.
+// planAny plans a jump for a site: a whole one, or a pun if no other site lies in what would be its
+// last bytes. With such a site the pun must wait until that site has its patch.
 func (j *Jumps) planAny(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
 	up, err := j.planJump(p, site, more)
 	if err == nil || ptrace.IsGone(err) || len(p.Space.Table.Within(site.Addr+1, site.Addr+arch.Addr(j.isa.JumpLen()))) > 0 {
@@ -315,7 +315,7 @@ func (j *Jumps) planAny(p *inferior.Process, site *breakpoint.Site, more int) (*
 	return nil, err
 }
 
-// NoJumps is why there are no jumps on this machine.
+// NoJumps returns the reason why there are no jumps on this machine, or nil.
 func (j *Jumps) NoJumps() error {
 	ctx, err := program.ContextOf(j.isa.Name())
 	if err != nil {
@@ -324,7 +324,7 @@ func (j *Jumps) NoJumps() error {
 	return handler.NativeAvailable(ctx)
 }
 
-// stayTrap notes why a site is no jump.
+// stayTrap notes at a site's placements why it is no jump.
 func (j *Jumps) stayTrap(site *breakpoint.Site, why error) {
 	for _, pl := range probe.Of(site).List {
 		pl.Rung = site.Rung
@@ -334,7 +334,7 @@ func (j *Jumps) stayTrap(site *breakpoint.Site, why error) {
 	}
 }
 
-// Reason is what an error says without the address that its placement has.
+// Reason returns the text of an error without the address, which the placement has.
 func Reason(err error) string {
 	if se := new(breakpoint.SiteError); errors.As(err, &se) {
 		return se.Err.Error()
@@ -342,12 +342,12 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// planJump gets the jump of one site ready, with the sites that it displaces, too.
+// planJump plans a whole jump for a site, and with it the sites that it displaces.
 func (j *Jumps) planJump(p *inferior.Process, site *breakpoint.Site, more int) (*breakpoint.Upgrade, error) {
 	if err := jumpable(site); err != nil {
 		return nil, err
 	}
-	if p.Space.Dispatches && probe.GateOf(site) != nil { // which makes the call itself
+	if p.Space.Dispatches && probe.GateOf(site) != nil { // the gate makes the call itself
 		return nil, errCallInside
 	}
 	m := p.ModuleAt(site.Addr)
@@ -362,8 +362,8 @@ func (j *Jumps) planJump(p *inferior.Process, site *breakpoint.Site, more int) (
 	return up, p.Space.Table.Plan(up, more)
 }
 
-// upgradeOf is a jump of a site's that displaces what lies between two addresses, with
-// the sites there that can be served by it, too.
+// upgradeOf returns the upgrade of a site, with a jump that displaces what lies between from and
+// end. Other sites there that can be jumps are served by it, too.
 func (j *Jumps) upgradeOf(p *inferior.Process, m *symbols.Module, site *breakpoint.Site, from, end arch.Addr) (up *breakpoint.Upgrade, err error) {
 	up = &breakpoint.Upgrade{Site: site, From: from}
 	if up.Code, err = j.codeOf(p, m, site); err != nil {
@@ -382,7 +382,7 @@ func (j *Jumps) upgradeOf(p *inferior.Process, m *symbols.Module, site *breakpoi
 	return up, nil
 }
 
-// jumpable is whether what is done at a site can be done behind a jump.
+// jumpable returns an error if something at a site can't be done behind a jump.
 func jumpable(site *breakpoint.Site) error {
 	list := probe.Of(site).List
 	if probe.Of(site).Faulted {
@@ -399,7 +399,7 @@ func jumpable(site *breakpoint.Site) error {
 	return nil
 }
 
-// needsStop reports why what a placement does can't be done behind a jump.
+// needsStop returns an error if what a placement does needs a stop.
 func needsStop(pl *probe.Placement) error {
 	spec := func() *api.ProbeSpec { return &pl.Probe.Spec }
 	switch {
@@ -415,7 +415,7 @@ func needsStop(pl *probe.Placement) error {
 	return nil
 }
 
-// PlanAgain plans all jumps of a process's space again, by what is known of it now.
+// PlanAgain plans all jumps of a process's space again, by what is known of the space now.
 func (j *Jumps) PlanAgain(p *inferior.Process) error {
 	var jumps []*breakpoint.Site
 	for _, site := range p.Space.Table.Sites() {
@@ -423,7 +423,7 @@ func (j *Jumps) PlanAgain(p *inferior.Process) error {
 			jumps = append(jumps, site)
 		}
 	}
-	return j.loop.WhileHalted(func(breakpoint.Pause) error { // no task comes to the traps in between
+	return j.loop.WhileHalted(func(breakpoint.Pause) error { // so that no task comes to the traps in between
 		if err := j.Downgrade(p.Space, jumps, ""); err != nil {
 			return err
 		}
@@ -431,8 +431,8 @@ func (j *Jumps) PlanAgain(p *inferior.Process) error {
 	}, p.Space)
 }
 
-// Speak plants the traps of sites that have been quiet. The placements of one that the
-// kernel refuses go elsewhere, or are told why they are nowhere.
+// Speak plants the traps of sites that have been quiet. Where the kernel refuses one, refusedAt
+// decides what becomes of the placements.
 func (j *Jumps) Speak(proc *inferior.Process, sites []*breakpoint.Site) error {
 	var errs []error
 	for _, site := range sites {

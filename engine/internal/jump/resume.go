@@ -15,12 +15,11 @@ import (
 	"github.com/ptracer/ptracer/symbols/unwind"
 )
 
-// Where halted tasks will go on that a signal has interrupted: it lies on their
-// stacks.
+// Where halted tasks will go on that a signal has interrupted: their stacks tell.
 
-// free are the jumps in the middle of which no task is going to come back: what
-// a signal has interrupted there lies on its stack, or its goroutine's. Where one
-// is, the site is inside.
+// free returns the jumps into the middle of which no task will come back. What a signal has
+// interrupted there lies on the task's stack or on its goroutine's. The sites of the other jumps
+// are returned as inside.
 func (j *Jumps) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
 	if c.highest == 0 {
 		return ups, nil
@@ -44,17 +43,17 @@ func (j *Jumps) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgra
 	return list, inside
 }
 
-// comeback is what is looked for on stacks: places in the middle of what jumps
-// are to displace, and, once found, why these can't be. It is made before tasks are
-// halted for it.
+// comeback is what to look for on stacks: the addresses in the middle of what jumps will displace.
+// It is made before tasks are halted. What is found is noted in why.
 type comeback struct {
-	// at has the jumps by what they displace, their own places included.
+	// at has the jumps by the addresses that they displace, their own included.
 	at              map[arch.Addr]*breakpoint.Upgrade
 	lowest, highest arch.Addr
-	parks           map[*symbols.Module][]*breakpoint.Upgrade // of Go modules, where goroutines may be parked
-	why             map[*breakpoint.Upgrade]error
+	parks           map[*symbols.Module][]*breakpoint.Upgrade // the jumps that goroutines may be parked in, by Go module
+	why             map[*breakpoint.Upgrade]error             // why a jump can't be made
 }
 
+// comeback returns what to look for, for jumps in a space.
 func (j *Jumps) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
 	c := &comeback{at: make(map[arch.Addr]*breakpoint.Upgrade, 3*len(ups)), lowest: math.MaxUint64,
 		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
@@ -76,6 +75,7 @@ func (j *Jumps) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *come
 	return c
 }
 
+// look notes the jumps of which words on a stack are an inner address.
 func (c *comeback) look(words []uint64) {
 	for _, v := range words {
 		a := arch.Addr(v)
@@ -88,7 +88,7 @@ func (c *comeback) look(words []uint64) {
 	}
 }
 
-// forget is for a jump that is not made.
+// forget drops a jump that is not made.
 func (c *comeback) forget(up *breakpoint.Upgrade) {
 	delete(c.at, up.From)
 	for _, a := range up.Displaces() {
@@ -96,15 +96,15 @@ func (c *comeback) forget(up *breakpoint.Upgrade) {
 	}
 }
 
-// unknown is for a module whose goroutines can't be looked at.
+// unknown notes that the goroutines of a module can't be looked at.
 func (c *comeback) unknown(m *symbols.Module, err error) {
 	for _, up := range c.parks[m] {
 		c.why[up] = fmt.Errorf("a goroutine may be parked where the jump would lie: %w", err)
 	}
 }
 
-// eachStack looks at what is in use of the stacks of a process's halted tasks and
-// of its goroutines; unknown is for Go modules that do not tell these.
+// eachStack calls look with the words of all stacks of a process's halted tasks and goroutines that
+// are in use. It calls unknown for Go modules that do not tell their goroutines.
 func (j *Jumps) eachStack(p *inferior.Process, look func(words []uint64), unknown func(*symbols.Module, error)) {
 	var list []goruntime.Goroutine
 	isGo := false
@@ -140,8 +140,8 @@ func (j *Jumps) eachStack(p *inferior.Process, look func(words []uint64), unknow
 	}
 }
 
-// StackWords are the words of the stack that sp lies in, from there to its end,
-// as far as a signal's frame can be: most bytes.
+// StackWords returns the words of the stack that sp lies in, from sp to the stack's end, as far as
+// a signal's frame can lie: at most most bytes.
 func StackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most int) []uint64 {
 	sp &^= 7
 	for _, m := range maps {
@@ -152,14 +152,13 @@ func StackWords(space *inferior.Space, maps []procfs.Mapping, sp arch.Addr, most
 	return nil
 }
 
-// Goroutines that Go's runtime has preempted by a signal come back to where that
-// was, on any thread, later: in the middle of what a jump is to displace, too.
-// The runtime does that to no goroutine in the stack check that most functions
-// begin with (cmd/internal/obj, StartUnsafePoint); of others, the goroutines'
-// stacks are looked at.
+// Go's runtime preempts a goroutine by a signal and lets it go on later, on any thread, where it
+// was: this may be the middle of what a jump will displace. It never does so in the stack check
+// that most functions begin with (cmd/internal/obj, StartUnsafePoint). For all other places the
+// goroutines' stacks are searched.
 
-// mayPark reports whether goroutines may be parked in the middle of what a jump of a
-// module displaces.
+// mayPark reports whether goroutines may be parked in the middle of what a jump of a module
+// displaces.
 func mayPark(m *symbols.Module, up *breakpoint.Upgrade) bool {
 	return m != nil && m.File.IsGo() && up.Splits() && !goruntime.BeginsWithCheck(up.Displaced())
 }

@@ -13,15 +13,16 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Back is what a process had that comes back.
+// Back has the settings of a process that comes back from another tracer.
 type Back struct {
 	Ancestors []int
 	Follow    bool
 }
 
-// Attach seizes every task of a process, in passes until one finds nothing
-// new. No task is stopped by it, unless the process is one that comes back. If ctx is
-// done before all are seized, they are let go.
+// Attach seizes every task of a process, in passes until a pass finds no new task. No task stops
+// for it, unless the process comes back from another tracer (back is not nil). What a dead tracer
+// has left is taken out, and the probes that there are are planted. If ctx is done before all tasks
+// are seized, they are let go.
 func (x *Life) Attach(ctx context.Context, pid int, back *Back) error {
 	if x.loop.Procs[pid] != nil || x.Lent[pid] {
 		return fmt.Errorf("attach to %d: it is in this session already", pid)
@@ -36,7 +37,7 @@ func (x *Life) Attach(ctx context.Context, pid int, back *Back) error {
 		x.abandon(p)
 		return access.Explain(pid, err)
 	}
-	// It may have executed another program before it was ours.
+	// It may have executed another program before it was seized.
 	if mem, err = ptrace.OpenMemory(procfs.LiveTask(pid)); err != nil {
 		x.abandon(p)
 		return access.Explain(pid, err)
@@ -45,7 +46,7 @@ func (x *Life) Attach(ctx context.Context, pid int, back *Back) error {
 	x.newSpace(p, mem)
 	if back != nil {
 		p.Ancestors, p.Follow = back.Ancestors, back.Follow
-		x.loop.HaltAll([]*inferior.Process{p}) // until the new probes have taken the place of those that stayed
+		x.loop.HaltAll([]*inferior.Process{p}) // they stand until the new probes are in the place of those that stayed
 		defer x.loop.UnhaltAll(p)
 	}
 	switch err = x.clean.Recover(p); {
@@ -55,7 +56,7 @@ func (x *Life) Attach(ctx context.Context, pid int, back *Back) error {
 	case errors.Is(err, clean.ErrComesBack):
 		x.abandon(p)
 		return fmt.Errorf("attach to %d: %w", pid, err)
-	case err != nil && !ptrace.IsGone(err) && !errors.Is(err, os.ErrNotExist): // else its end is told next
+	case err != nil && !ptrace.IsGone(err) && !errors.Is(err, os.ErrNotExist): // if the process is gone, its end is told next
 		x.loop.Warn(p, "clean up after an earlier tracer: %v", err)
 	}
 	if err := x.o.Attached(pid); err != nil {
@@ -66,6 +67,7 @@ func (x *Life) Attach(ctx context.Context, pid int, back *Back) error {
 	return nil
 }
 
+// seizeAll seizes the tasks of a process.
 func (x *Life) seizeAll(ctx context.Context, p *inferior.Process) error {
 	for {
 		tids, err := procfs.Tasks(p.PID)
@@ -82,7 +84,7 @@ func (x *Life) seizeAll(ctx context.Context, p *inferior.Process) error {
 			}
 			err := ptrace.Seize(tid, (&inferior.Task{TID: tid, Process: p}).Options())
 			if errors.Is(err, ptrace.ErrNotPermitted) && x.comesByItself(p, tid) {
-				continue // cloned by a task that we have: its event is on its way
+				continue // a seized task has cloned it: its event is on its way
 			}
 			if err != nil && hasEnded(p.PID, tid, err) {
 				continue
@@ -102,21 +104,21 @@ func (x *Life) seizeAll(ctx context.Context, p *inferior.Process) error {
 	}
 }
 
-// hasEnded is whether a task that could not be seized has ended. The kernel does not permit
-// it from then on (exit_state in ptrace_attach, kernel/ptrace.c), and a thread is gone by the
-// time that it is looked at.
+// hasEnded reports whether a task that could not be seized has ended. The kernel does not permit a
+// seize from then on (exit_state in ptrace_attach, kernel/ptrace.c), and a thread may be gone by
+// the time that it is looked at.
 func hasEnded(pid, tid int, err error) bool {
 	state := procfs.State(tid)
 	return state == 'Z' || tid != pid && (errors.Is(err, ptrace.ErrGone) || state == 'X' || state == 0)
 }
 
-// comesByItself says whether a task that could not be seized is traced by us
-// already, its clone event not yet waited for.
+// comesByItself reports whether a task that could not be seized is traced by this session already:
+// its clone event has not been waited for yet.
 func (x *Life) comesByItself(p *inferior.Process, tid int) bool {
 	return procfs.Tracer(tid) == ptrace.ThreadID() && tid != p.PID
 }
 
-// abandon lets go of tasks that were seized before the attach failed.
+// abandon lets the tasks go that were seized before an attach failed.
 func (x *Life) abandon(p *inferior.Process) {
 	for _, t := range p.Tasks {
 		if x.loop.Halt(t) == nil {
@@ -130,6 +132,8 @@ func (x *Life) abandon(p *inferior.Process) {
 	}
 }
 
+// AdoptChild takes a program that the session has started into the session. It stands at its exec
+// event, and stays stopped for the tracer.
 func (x *Life) AdoptChild(pid int) error {
 	mem, err := ptrace.OpenMemory(pid)
 	if err != nil {

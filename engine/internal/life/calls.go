@@ -12,32 +12,30 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// hasClone is whether an object is, or contains, a libc or Go's runtime. Their
-// clones are traced, and are made while signals are blocked, where a trap of ours
-// is not survived if we die.
+// hasClone reports whether an object is or contains a libc or Go's runtime. The tasks that these
+// clone are traced, and they clone while signals are blocked, where a trap would kill the program
+// if the tracer dies.
 func hasClone(m *symbols.Module) bool {
 	fns, err := m.File.Lookup("clone")
 	return m.File.IsGo() || err == nil && len(fns) > 0
 }
 
-// Some system calls of a program's are ours to answer, or to get out of the way
-// of. They are found by their machine code (number loaded as a constant, then the
-// call) in whatever is mapped, libc or not, stripped or not; a site of ours is on
-// each.
-//
-// A program that sets or asks for SIGTRAP's handler must neither lose the guard
-// nor see it: calls of rt_sigaction that are about SIGTRAP are answered by us.
+// Hooks at system calls. Some calls of a program are answered by the tracer, or seen before they
+// are made. They are found by their machine code (the number is loaded as a constant, and the call
+// follows) in all objects, stripped or not. A program that asks for or sets the handler of SIGTRAP
+// must neither see the guard nor lose it: the tracer answers calls of rt_sigaction about SIGTRAP.
 
+// watchedCall is a system call that has hooks, with its number and name.
 type watchedCall struct {
 	number uint64
 	name   string
 }
 
-// watchedCalls are the system calls that have sites of ours.
+// watchedCalls are the system calls that have hooks. New sets what runs at each.
 var watchedCalls = [...]watchedCall{{ptrace.SysRtSigaction, "rt_sigaction"}, {ptrace.SysPtrace, "ptrace"}, {ptrace.SysClone, "clone"},
 	{ptrace.WatchedPrctl, "prctl"}, {ptrace.WatchedArchPrctl, "arch_prctl"}}
 
-// HookCalls plants the sites in all objects of a process.
+// HookCalls plants these hooks in all objects of a process.
 func (x *Life) HookCalls(p *inferior.Process) error {
 	var errs []error
 	for _, m := range p.Modules {
@@ -46,6 +44,7 @@ func (x *Life) HookCalls(p *inferior.Process) error {
 	return errors.Join(errs...)
 }
 
+// hookCallsIn plants them in one object.
 func (x *Life) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 	if m.Path == "[vdso]" {
 		return nil
@@ -56,7 +55,7 @@ func (x *Life) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 		var spots []probe.Target
 		for _, vaddr := range found {
 			if !m.Mapped(m.Bias + vaddr) {
-				continue // the process has not, or not any more, all of the file's code
+				continue // the process has not mapped this part of the file's code
 			}
 			spots = append(spots, probe.At(m.Bias+vaddr, inferior.Bytes(x.isa, m, vaddr), m.Base()+":"+watchedCalls[i].name))
 		}
@@ -68,12 +67,12 @@ func (x *Life) hookCallsIn(p *inferior.Process, m *symbols.Module) error {
 	return errors.Join(append(errs, x.hook.HookWrapper(p, m))...)
 }
 
-// siteReach is from the load of a call's number to the call's end at most: see
-// arch.ISA.SyscallSites.
+// siteReach is how many bytes lie at most between the start of the load of a call's number and the
+// call's end: see arch.ISA.SyscallSites.
 const siteReach = 256
 
-// callsIn finds the system call instructions behind a load of the number of each
-// of the watched calls, once for each file. With an error it is those that were found.
+// callsIn returns the instructions of each watched call in an object. Each file is searched once.
+// With an error it returns those that were found before.
 func (x *Life) callsIn(m *symbols.Module) ([][]arch.Addr, error) {
 	if found, ok := x.calls[m.File]; ok {
 		return found, nil
@@ -91,14 +90,15 @@ func (x *Life) callsIn(m *symbols.Module) ([][]arch.Addr, error) {
 		if c.number == ptrace.SysPtrace {
 			found[i] = append(found[i], x.goCallsIn(m)...)
 		}
-		slices.Sort(found[i]) // what lies where two windows meet is found twice
+		slices.Sort(found[i]) // calls where two windows meet are found twice
 		found[i] = slices.Compact(found[i])
 	}
 	x.calls[m.File] = found
 	return found, err
 }
 
-// onSigaction answers an rt_sigaction call on SIGTRAP; others go on.
+// onSigaction is the hook at calls of rt_sigaction. It answers those about SIGTRAP and lets others
+// go on.
 func (x *Life) onSigaction(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	return x.guard.Answer(t, site.End())
 }

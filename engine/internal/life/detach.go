@@ -8,8 +8,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
-// Release removes everything of ours from a process and lets it go. The
-// processes that share its space go with it: they could not run without us.
+// Release takes out of a process all that ptracer has put there and lets it go. The processes that
+// share its space go with it, because they could not run without the tracer.
 func (x *Life) Release(p *inferior.Process) error {
 	var ps []*inferior.Process
 	for _, q := range x.loop.Procs {
@@ -17,10 +17,10 @@ func (x *Life) Release(p *inferior.Process) error {
 			ps = append(ps, q)
 		}
 	}
-	x.plant.NoteLost(p.Space, p.Space.Table.Sites()) // while it runs
+	x.plant.NoteLost(p.Space, p.Space.Table.Sites()) // this reads memory: while the process runs
 	start := ptrace.Now()
 	err := x.clean.Dismantle(p.Space, ps, x.loop.HaltAll(ps))
-	if ptrace.IsGone(err) { // it was killed meanwhile
+	if ptrace.IsGone(err) { // the process was killed meanwhile
 		err = nil
 	}
 	for _, q := range ps {
@@ -31,13 +31,13 @@ func (x *Life) Release(p *inferior.Process) error {
 	return err
 }
 
-// Let detaches from all tasks of a process, whose stops it ends.
+// Let detaches from the stopped tasks of a process and forgets the process.
 func (x *Life) Let(p *inferior.Process) error {
 	var errs []error
 	for _, t := range tasks.InOrder(p) {
 		if t.State == inferior.Stopped {
 			err := t.Flush()
-			err = errors.Join(err, ptrace.Detach(t.TID, t.HeldSig)) // it goes on in any case
+			err = errors.Join(err, ptrace.Detach(t.TID, t.HeldSig)) // the task goes on in any case
 			if err != nil && !ptrace.IsGone(err) {
 				errs = append(errs, err)
 			}

@@ -12,15 +12,13 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// A forked child has a copy of what we have put into its parent: of the moment of
-// the fork. We are told later, and may have gone on writing into the parent
-// meanwhile: then what we know of that is not true of the child. So there is a
-// number in the parent's memory that grows when something was written; the child
-// has it as it was. A child with another one is cleaned like one of a dead tracer's,
-// by what is found in it, and then probed anew.
+// Forked children. A forked child has a copy of what lay in its parent's memory at the moment of
+// the fork. The tracer is told of the fork later, and may have written into the parent meanwhile.
+// Then what the tracer knows of the parent is not true of the child. So a number in the parent's
+// memory, the epoch, grows after each batch of writes. A child with another epoch is stale: it is
+// cleaned like a child of a dead tracer's, by what is found in it, and then gets its probes anew.
 
-// onFork takes a child with a copy of the parent's space: sites, slots and
-// guard are in the copy already.
+// onFork takes a child with a copy of its parent's space. Sites, slots and guard are in the copy.
 func (x *Life) onFork(t *inferior.Task, child int, flags uint64) error {
 	parent := t.Process
 	mem, err := ptrace.OpenMemory(child)
@@ -60,7 +58,7 @@ func (x *Life) onFork(t *inferior.Task, child int, flags uint64) error {
 	return nil
 }
 
-// addForked makes a forked child known.
+// addForked adds a forked child to the session.
 func (x *Life) addForked(parent *inferior.Process, child int, space *inferior.Space) *inferior.Process {
 	p := x.addProcess(child, space)
 	x.descend(p, parent)
@@ -69,19 +67,18 @@ func (x *Life) addForked(parent *inferior.Process, child int, space *inferior.Sp
 	return p
 }
 
-// descend gives a new process what it has from its parent.
+// descend gives a new process the settings that it inherits.
 func (x *Life) descend(p, parent *inferior.Process) {
 	p.Ancestors = append(slices.Clip(parent.Ancestors), parent.PID)
 	p.Follow, p.Allowed = parent.Follow, maps.Clone(parent.Allowed)
 }
 
-// addStale makes a child known whose copy is not what we know: until its first
-// stop, in which it is cleaned.
+// addStale adds a stale child to the session. It is cleaned in its first stop.
 func (x *Life) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flags uint64) {
 	p := x.addForked(t.Process, child, &inferior.Space{})
 	x.newSpace(p, mem)
 	p.Stale = true
-	if parent := t.Process; flags&cloneCleared != 0 && parent.Guarded { // the guard is in its copy
+	if parent := t.Process; flags&cloneCleared != 0 && parent.Guarded { // the guard is in the child's copy
 		own := actionOf(parent, flags)
 		p.Old, p.Guarded, p.Reguard = &own, true, true
 		p.Space.Guard.Data, p.Space.Guard.Ours = parent.Space.Guard.Data, parent.Space.Guard.Ours
@@ -90,18 +87,18 @@ func (x *Life) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flags u
 	x.loop.TakeEarly(x.loop.Add(p, child, true))
 }
 
-// onStale is such a child's first stop.
+// onStale decides the first stop of a stale child.
 func (x *Life) onStale(t *inferior.Task) error {
 	p := t.Process
 	p.Stale = false
-	t.Hold++ // all the time
+	t.Hold++ // while the child is cleaned and probed
 	if err := x.clean.Recover(p); err != nil && !ptrace.IsGone(err) {
 		x.loop.Warn(p, "clean child %d: %v", p.PID, err)
 	}
 	if t.State == inferior.Gone {
 		return ptrace.ErrGone
 	}
-	p.Old = nil // the kernel has it
+	p.Old = nil // the kernel has the action of the child's own now
 	if p.Leaving {
 		return x.Release(p)
 	}
@@ -110,10 +107,10 @@ func (x *Life) onStale(t *inferior.Task) error {
 	return errors.Join(err, x.loop.Unhalt(t))
 }
 
-// A child of clone3 may be made without handlers (CLONE_CLEAR_SIGHAND): it has no guard,
-// and of the program's own action what the kernel would have left.
+// A child of clone3 may begin without its parent's handlers (CLONE_CLEAR_SIGHAND). Then it has no
+// guard, and of the program's own action it has what the kernel leaves.
 
-// actionOf is the SIGTRAP action that a child of a process begins with.
+// actionOf returns the SIGTRAP action with which a child of a process begins.
 func actionOf(parent *inferior.Process, flags uint64) ptrace.SigAction {
 	if flags&cloneCleared != 0 {
 		return guard.OwnAction(parent).Cleared()

@@ -11,20 +11,20 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Tracers written in Go make the ptrace call by the one instruction that all calls of
-// package syscall are made by. Each of a program's calls stops there, so only programs
-// that contain code for tracing have a site on it: debuggers, and ptracer itself.
+// Tracers that are written in Go. They call ptrace by the one instruction that makes all calls of
+// package syscall. A hook there stops each of these calls, so only programs that contain code for
+// tracing have one: debuggers, and ptracer itself.
 
-// goTraces are functions of which a Go program that traces has one.
+// goTraces are functions of which a Go program that traces has at least one.
 var goTraces = []string{"syscall.ptrace", "syscall.ptracePtr", "golang.org/x/sys/unix.ptrace", "golang.org/x/sys/unix.ptracePtr",
 	"github.com/ptracer/ptracer/engine/internal/ptrace.Seize"}
 
-// goCallers are the functions with that instruction, by their names in Go's versions. Where
-// their arguments are on the stack (arm64), the name ends in ".abi0".
+// goCallers are the functions with that instruction, by their names in the versions of Go. If their
+// arguments are on the stack (arm64), the name ends in ".abi0".
 var goCallers = []string{"internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6",
 	"internal/runtime/syscall/linux.Syscall6.abi0", "internal/runtime/syscall.Syscall6.abi0", "runtime/internal/syscall.Syscall6.abi0"}
 
-// goCallsIn are the instructions by which a Go program that traces makes its calls.
+// goCallsIn returns the instructions by which a Go program that traces makes its calls.
 func (x *Life) goCallsIn(m *symbols.Module) (at []arch.Addr) {
 	has := func(name string) bool {
 		fns, err := m.File.Lookup(name)
@@ -51,9 +51,9 @@ func (x *Life) goCallsIn(m *symbols.Module) (at []arch.Addr) {
 	return at
 }
 
-// HookGoTracer has a Go program's calls watched though no probe of a tracer's is in it: in
-// those that it traces there may be. Others have a site in their loader, and so the guard
-// and the watched calls.
+// HookGoTracer puts the guard, and with it the hooks, into a Go program that traces although no
+// probe is in it: the programs that it traces may have probes. Programs with a dynamic loader have
+// a hook in the loader, and so have them already.
 func (x *Life) HookGoTracer(p *inferior.Process) {
 	if !p.Follow || p.Space.Guard.Installed {
 		return

@@ -1,6 +1,8 @@
-// Package life has processes, threads and libraries come and go: a process is attached to, begins
-// another program, forks, ends, and is let go as it was; and what a tracer has left that died is
-// taken out.
+// Package life follows processes, threads and libraries as they come and go. It attaches to
+// processes, takes in children and new programs, notes ends, and lets processes go as they were.
+//
+// All of it runs on the session's thread. Other tracers' processes are package aside's, what stays
+// behind package resident's.
 package life
 
 import (
@@ -30,11 +32,11 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Life knows the processes of a session that come and go.
+// Life has the processes of a session.
 type Life struct {
-	Exits   map[int]api.Exit
-	Started map[int]bool // by the session
-	// Lent are the processes that have been let go, and are to come back.
+	Exits   map[int]api.Exit // how processes have ended, by id
+	Started map[int]bool     // the processes that the session has started, by id
+	// Lent has the ids of processes that are let go and are to come back.
 	Lent map[int]bool
 
 	queue   *event.Queue
@@ -53,11 +55,11 @@ type Life struct {
 	isa     arch.ISA
 
 	o     Options
-	hooks [len(watchedCalls)]probe.Hook   // what is done at these
-	calls map[*symbols.File][][]arch.Addr // found in a file, of each of watchedCalls
+	hooks [len(watchedCalls)]probe.Hook   // what runs at the hooks of each of watchedCalls
+	calls map[*symbols.File][][]arch.Addr // the instructions found in a file, for each of watchedCalls
 }
 
-// Below is what Life works with.
+// Below has the rooms that Life works with.
 type Below struct {
 	Queue   *event.Queue
 	Objects *objects.Objects
@@ -74,17 +76,19 @@ type Below struct {
 	ISA     arch.ISA
 }
 
-// Options of a session's Life.
+// Options are what the rooms above want.
 type Options struct {
 	Follow bool // children are traced, too
-	Tell   bool // forks, execs, exits and libraries as events
-	// OnPtrace and OnClone are done before calls of ptrace, and of clone without a libc.
+	Tell   bool // forks, execs, exits and libraries are told as events
+	// OnPtrace and OnClone are the hooks at calls of ptrace, and at calls of clone outside of a
+	// libc.
 	OnPtrace, OnClone probe.Hook
-	// Attached is called when a process has been attached to, before it gets any probe.
+	// Attached is called when a process has been attached to, before it gets probes. An error ends
+	// the attach.
 	Attached func(pid int) error
 }
 
-// New is a session's, which has no processes.
+// New returns a session's Life, without processes.
 func New(b Below, o Options) *Life {
 	x := &Life{Exits: map[int]api.Exit{}, Started: map[int]bool{}, Lent: map[int]bool{},
 		queue: b.Queue, objects: b.Objects, loop: b.Loop, remote: b.Remote, guard: b.Guard, inproc: b.InProc, jump: b.Jump,
@@ -94,11 +98,12 @@ func New(b Below, o Options) *Life {
 	return x
 }
 
+// addProcess adds a process to the session.
 func (x *Life) addProcess(pid int, space *inferior.Space) *inferior.Process {
 	return x.loop.AddProcess(pid, procfs.Comm(pid), space, x.o.Follow)
 }
 
-// OnTrap is the stop that an Interrupt asked for, or a new task's first.
+// OnTrap decides the stop that an interrupt has asked for, or a new task's first stop.
 func (x *Life) OnTrap(t *inferior.Task) error {
 	if t.Fresh {
 		t.Asked = false
@@ -108,8 +113,8 @@ func (x *Life) OnTrap(t *inferior.Task) error {
 		return err
 	}
 	if t.Held() && x.hit.TrapPending(t) {
-		// Not interrupted again: that would come before the trap once more.
-		// The signal's stop does it.
+		// The task is not interrupted again: that stop, too, would come before the trap's
+		// signal. The stop of the signal will serve.
 		t.Asked = true
 		return x.loop.LetGo(t, 0)
 	}
@@ -120,17 +125,17 @@ func (x *Life) OnTrap(t *inferior.Task) error {
 	return x.loop.Resume(t, 0)
 }
 
-// OnGroup leaves a job-control stop in force: the task listens for its end.
+// OnGroup decides a job-control stop. The stop stays in force: the task listens for its end.
 func (x *Life) OnGroup(t *inferior.Task) error {
 	if t.Held() && !t.Fresh && x.hit.TrapPending(t) {
-		t.Asked = true // it comes back to a group stop behind its trap
+		t.Asked = true // the task comes back to a group stop behind its trap
 		return x.loop.LetGo(t, 0)
 	}
 	t.Asked = false
 	if t.Fresh {
 		return x.onFirstStop(t)
 	}
-	if t.Held() { // others listen, and get out when they go on
+	if t.Held() { // a task that is not held listens, and leaves the run when it goes on
 		if done, err := x.hit.OutOfRun(t); done || err != nil {
 			return err
 		}
@@ -138,10 +143,11 @@ func (x *Life) OnGroup(t *inferior.Task) error {
 	return x.loop.Resume(t, 0)
 }
 
+// onFirstStop gives a new task what its process has: the guard, debug registers, ids.
 func (x *Life) onFirstStop(t *inferior.Task) error {
 	t.Fresh = false
 	p := t.Process
-	_ = ptrace.SetOptions(t.TID, t.Options()) // it has those of the task that made it
+	_ = ptrace.SetOptions(t.TID, t.Options()) // it has inherited those of the task that made it
 	if err := x.guard.Reguard(t); err != nil {
 		if ptrace.IsGone(err) {
 			return err
@@ -154,7 +160,7 @@ func (x *Life) onFirstStop(t *inferior.Task) error {
 	if p.Leaving && len(p.Tasks) == 1 {
 		return x.Release(p)
 	}
-	t.Hold++ // until it has what it is to have
+	t.Hold++ // it stands until it has all
 	if err := x.plant.Strip(p); err != nil && !ptrace.IsGone(err) {
 		x.loop.Warn(p, "child %d: %v", p.PID, err)
 	}
@@ -173,8 +179,8 @@ func (x *Life) onFirstStop(t *inferior.Task) error {
 	return x.loop.ResumeStopped(t)
 }
 
-// OnNewTask takes a new thread or process into the session, under whatever
-// name the kernel reported it.
+// OnNewTask takes a new thread or process into the session, whichever event the kernel has reported
+// it by.
 func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	child, err := ptrace.EventMessage(t.TID, kind)
 	if err != nil {
@@ -183,7 +189,7 @@ func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	parent := t.Process
 	t.VForks = kind == ptrace.VFork
 	flags, err := cloneFlags(t, kind)
-	if err != nil && procfs.Group(child) == parent.PID { // killed meanwhile
+	if err != nil && procfs.Group(child) == parent.PID { // the parent was killed meanwhile
 		flags = cloneThread | cloneVM
 	}
 	switch {
@@ -198,7 +204,7 @@ func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 			own := actionOf(parent, flags)
 			p.Old, p.Reguard = &own, flags&cloneCleared != 0
 		} else {
-			p.Old = parent.Old // it has its parent's handlers, also those that come
+			p.Old = parent.Old // it shares its parent's handlers, also later ones
 		}
 		x.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
 		x.loop.TakeEarly(x.loop.Add(p, child, true))
@@ -207,7 +213,7 @@ func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 			x.loop.Warn(parent, "child %d: %v", child, err)
 		}
 	}
-	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it has its parent's pointer
+	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it begins with its parent's thread pointer
 		err := x.inproc.NoteAlike(t)
 		if err = errors.Join(err, x.jump.LeaveLines(parent)); err != nil {
 			x.loop.Warn(parent, "the place of its counts: %v", err)
@@ -216,7 +222,7 @@ func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	return x.loop.ResumeStopped(t)
 }
 
-// Flags of clone(2), from sched.h.
+// The flags of clone(2), from sched.h.
 const (
 	cloneVM      = 0x100
 	cloneSighand = 0x800
@@ -226,9 +232,9 @@ const (
 	cloneCleared = 0x100000000 // CLONE_CLEAR_SIGHAND, of clone3
 )
 
-// cloneFlags reads from the parent's system call what the new task shares with
-// it. The kernel's event does not tell, and the child may have died already. The error
-// is of a parent that was killed meanwhile.
+// cloneFlags returns what a new task shares with its parent, from the parent's system call. The
+// kernel's event does not tell, and the child may have died already. It fails if the parent was
+// killed meanwhile.
 func cloneFlags(t *inferior.Task, kind ptrace.Kind) (uint64, error) {
 	r, err := t.Regs()
 	if err != nil {
@@ -249,8 +255,8 @@ func cloneFlags(t *inferior.Task, kind ptrace.Kind) (uint64, error) {
 	return 0, nil
 }
 
-// OnExec gives a process its new program: a new space, and of its tasks only
-// the leader, whichever of them made the call.
+// OnExec gives a process its new program. The space is new, and of its tasks only the leader is
+// left, whichever task has made the call.
 func (x *Life) OnExec(t *inferior.Task) error {
 	p := t.Process
 	for tid, other := range p.Tasks {
@@ -302,8 +308,8 @@ func (x *Life) OnExec(t *inferior.Task) error {
 	return err
 }
 
-// reignore gives the new program the ignored SIGTRAP it would have inherited
-// had our handler not stood in its place.
+// reignore makes a new program ignore SIGTRAP. It would have inherited that if the guard had not
+// been in the place of its parent's action.
 func (x *Life) reignore(t *inferior.Task) error {
 	if err := x.loop.ToEventStop(t); err != nil {
 		return err
@@ -320,7 +326,7 @@ func (x *Life) reignore(t *inferior.Task) error {
 	return errors.Join(err, err2, x.remote.ClearScratch(t))
 }
 
-// leaveSpace lets a process go of its space; the last one closes it.
+// leaveSpace takes a process off its space. The last process closes the space.
 func (x *Life) leaveSpace(p *inferior.Process) {
 	last := p.Space.Users == 1
 	for _, room := range x.rooms {
@@ -328,15 +334,15 @@ func (x *Life) leaveSpace(p *inferior.Process) {
 	}
 	if p.Space.Users--; last {
 		_ = p.Space.Memory.Close()
-		p.Space.Table = clean.NewTable(x.isa, p.Space.Memory, x.remote.Room(p.Space)) // placements keep the process
+		p.Space.Table = clean.NewTable(x.isa, p.Space.Memory, x.remote.Room(p.Space)) // placements still point to the process
 	}
 }
 
-// OnEnd is a task's end; the last task's is the process's.
+// OnEnd decides the end of a task. The end of the last task is the process's.
 func (x *Life) OnEnd(t *inferior.Task, stop ptrace.Stop) error {
 	p := t.Process
 	if t.TID == p.PID || p.Exit == nil {
-		p.Exit = &stop // the leader's is the process's, and comes last
+		p.Exit = &stop // the leader's end is the process's, and comes last
 	}
 	x.forgetTask(t)
 	if len(p.Tasks) == 0 {
@@ -345,20 +351,23 @@ func (x *Life) OnEnd(t *inferior.Task, stop ptrace.Stop) error {
 	return nil
 }
 
+// forgetTask forgets a task that has ended.
 func (x *Life) forgetTask(t *inferior.Task) {
 	x.loop.Forget(t)
-	_ = x.guard.Forget(t) // whose memory may be gone, too
+	_ = x.guard.Forget(t) // an error says that the memory is gone, too
 	space := t.Process.Space
 	space.Skips = slices.DeleteFunc(space.Skips, func(k inferior.Skip) bool { return k.TID == t.TID })
 }
 
+// endProcess forgets a process that has ended.
 func (x *Life) endProcess(p *inferior.Process) {
 	x.leaveSpace(p)
 	delete(x.loop.Procs, p.PID)
 	x.Exited(p.PID, p.Exit, p.Silent)
 }
 
-// Exited notes how a process has ended, if that is known. A silent one is not told of.
+// Exited notes how a process has ended, if that is known (how is not nil), and tells it unless the
+// process is silent.
 func (x *Life) Exited(pid int, how *ptrace.Stop, silent bool) {
 	e := event.Event{Kind: event.Exit, PID: pid, TID: pid}
 	if how != nil {
@@ -376,18 +385,20 @@ func (x *Life) Exited(pid int, how *ptrace.Stop, silent bool) {
 	x.CheckEnd()
 }
 
-// CheckEnd ends the session when its last process has gone.
+// CheckEnd ends the session if it has no processes any more.
 func (x *Life) CheckEnd() {
 	x.loop.Ending = x.loop.Ending || len(x.loop.Procs)+len(x.Lent) == 0
 }
 
+// lifeEvent tells an event about a process, if such events are asked for.
 func (x *Life) lifeEvent(e *event.Event, p *inferior.Process) {
 	if x.o.Tell && !p.Silent {
 		x.queue.Tell(e, true)
 	}
 }
 
-// OnExiting is a task that is about to end, which can't be held.
+// OnExiting decides the stop of a task that is about to end. The task can't be held. If it is the
+// first of a process, the process's memory is looked at for lost patches.
 func (x *Life) OnExiting(t *inferior.Task) error {
 	space := t.Process.Space
 	if t.TID == t.Process.PID && !t.Process.Silent {
@@ -398,8 +409,8 @@ func (x *Life) OnExiting(t *inferior.Task) error {
 	return ptrace.Cont(t.TID, 0)
 }
 
-// Orphan takes what there is of ptracer's out of an orphan, as of what a dead tracer has
-// left, and lets it go.
+// Orphan takes what there is of ptracer's out of an orphan, as if a dead tracer had left it, and
+// lets the orphan go.
 func (x *Life) Orphan(task int) {
 	mem, err := ptrace.OpenMemory(task)
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// The dynamic loader calls an empty function whenever it has mapped or is
-// about to unmap objects (r_brk of struct r_debug, <link.h>). A site of our own
-// there tells us in time: before the constructors of a new library run.
+// loaderHooks are the names of an empty function that the dynamic loader calls whenever it has
+// mapped objects or is about to unmap them (r_brk of struct r_debug, <link.h>). A hook there is in
+// time: it comes before the constructors of a new library run.
 var loaderHooks = []string{"_dl_debug_state", "dl_debug_state"}
 
-// Rescan reads what a process has mapped now; probes are planted in objects
-// that are new and forgotten in those that have gone.
+// Rescan reads what a process has mapped now. Probes are planted in new objects, and forgotten in
+// objects that have gone.
 func (x *Life) Rescan(p *inferior.Process) {
 	now, err := p.Look(&x.objects.Cache)
 	if err != nil {
@@ -38,17 +38,18 @@ func (x *Life) Rescan(p *inferior.Process) {
 	if len(now.Fresh) == 0 {
 		return
 	}
-	if err := x.plant.JumpAgain(p); err != nil { // once for all of them: it may take a pause
+	if err := x.plant.JumpAgain(p); err != nil { // once for all objects, because it may take a pause
 		x.loop.Warn(p, "jumps in what it has loaded: %v", err)
 	}
 }
 
+// loaded serves an object that a process has mapped.
 func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {
 	if !m.Main {
 		x.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
 	}
 	if x.o.Tell || len(x.plant.Probes) > 0 {
-		x.HookLoader(p) // not before somebody asks: an attach alone changes nothing
+		x.HookLoader(p) // only with a probe or a client that asks: an attach alone changes nothing
 		x.HookGoTracer(p)
 	}
 	if p.Space.Guard.Installed {
@@ -58,14 +59,15 @@ func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {
 	}
 	for _, pr := range x.plant.Probes {
 		if pr.Loc.HasAddress && pr.Loc.Binary == "" && !m.Main {
-			continue // planted with the main program
+			continue // it is planted with the main program
 		}
 		if err := x.plant.Plant(pr, p, []*symbols.Module{m}); err != nil && len(pr.Places) == 0 && !pr.Spec.Pending {
-			continue // told once all libraries are there
+			continue // Register tells it when all libraries are there
 		}
 	}
 }
 
+// unloaded serves an object that a process has unmapped.
 func (x *Life) unloaded(p *inferior.Process, m *symbols.Module) {
 	x.objects.RememberModule(p.PID, m)
 	for _, site := range p.Space.Table.Unmapped(m.Start, m.End) {
@@ -76,7 +78,7 @@ func (x *Life) unloaded(p *inferior.Process, m *symbols.Module) {
 	x.lifeEvent(&event.Event{Kind: event.Unload, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
 }
 
-// HookLoader plants our own site in the process's dynamic loader, once.
+// HookLoader plants the hook in a process's dynamic loader, once.
 func (x *Life) HookLoader(p *inferior.Process) {
 	for _, m := range p.Modules {
 		if m.Main || !m.Loader {
@@ -92,7 +94,8 @@ func (x *Life) HookLoader(p *inferior.Process) {
 			}
 			sp := probe.At(m.Bias+fns[0].Addr, inferior.Bytes(x.isa, m, fns[0].Addr), m.Base()+":"+name)
 			if err := x.hook.Hook(p, []probe.Target{sp}, x.onLoader); err != nil && !ptrace.IsGone(err) && !remote.Forbids(err) {
-				// Who may not be had to map memory hardly loads libraries; his probes say so.
+				// A process that has forbidden itself system calls hardly loads libraries; its
+				// probes say so.
 				x.loop.Warn(p, "libraries loaded later will not be seen: %v", err)
 			}
 			return
@@ -100,8 +103,8 @@ func (x *Life) HookLoader(p *inferior.Process) {
 	}
 }
 
-// onLoader looks at a process's objects anew while the thread that changed
-// them stands.
+// onLoader is the hook in the loader. The process's objects are read anew while the thread that has
+// changed them stands.
 func (x *Life) onLoader(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 	t.SetPC(site.Resume)
 	if err := x.loop.Halt(t); err != nil {

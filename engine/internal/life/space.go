@@ -6,6 +6,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
+// newSpace gives a process a new space for a program's memory. It has no sites.
 func (x *Life) newSpace(p *inferior.Process, mem *ptrace.Memory) {
 	mem.Note = &x.guard.Written
 	space := &inferior.Space{Memory: mem, Users: 1}

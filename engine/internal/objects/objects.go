@@ -1,5 +1,6 @@
-// Package objects knows the ELF objects of a session's processes: those that they have, and for
-// handlers that ask later those that they have had.
+// Package objects knows the ELF objects of a session's processes: those that they have now and, for
+// handlers that ask later, those that they have had. It reads /proc and files, and changes no
+// process.
 package objects
 
 import (
@@ -9,20 +10,21 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Objects are the objects of a session's processes.
+// Objects has the objects of a session's processes.
 type Objects struct {
-	Cache symbols.Cache
-	// Past are objects of processes that were; nil where none are to be remembered.
+	Cache symbols.Cache // of opened files
+	// Past has the objects that processes have had, by process id, oldest first. nil: none are
+	// kept.
 	Past map[int][]*symbols.Module
 
 	loop *tasks.Set
 }
 
-// New is a session's.
+// New returns a session's Objects.
 func New(loop *tasks.Set) *Objects { return &Objects{loop: loop} }
 
-// At is the object at an address: of the process as it is, or as it was
-// last.
+// At returns the object at an address of a process, the newest first; nil if there is none. It
+// finds objects of processes that have ended, too.
 func (o *Objects) At(pid int, addr arch.Addr) *symbols.Module {
 	if p := o.loop.Procs[pid]; p != nil {
 		for _, m := range p.Modules {
@@ -40,7 +42,7 @@ func (o *Objects) At(pid int, addr arch.Addr) *symbols.Module {
 	return nil
 }
 
-// manyPast bounds what is remembered of one process: one that maps and unmaps
+// manyPast is how many past objects of one process are kept at most: a program may map and unmap
 // libraries all the time.
 const manyPast = 4096
 
@@ -54,6 +56,7 @@ func (o *Objects) Left(p *inferior.Process, _ bool) {
 	}
 }
 
+// RememberModule keeps an object that a process has unmapped.
 func (o *Objects) RememberModule(pid int, m *symbols.Module) {
 	if o.Past != nil && len(o.Past[pid]) < manyPast {
 		o.Past[pid] = append(o.Past[pid], m)

@@ -9,13 +9,13 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// covers is whether a process is one that the probe was asked for, by one who
-// may.
+// covers reports whether a probe is for a process, and whether its client may have it there.
 func (r *Planter) covers(p *probe.Probe, proc *inferior.Process) bool {
-	return probe.Covers(&p.Spec, proc) && r.allows(p.Spec.By, proc)
+	return probe.Covers(&p.Spec, proc) && r.allows(p.For, proc)
 }
 
-// allows asks the client's server (Options.Allow), once for each program that a process executes.
+// allows asks Options.Allow whether a client may have probes in a process. It asks once for each
+// program that the process executes.
 func (r *Planter) allows(by any, proc *inferior.Process) bool {
 	if r.allow == nil || by == nil {
 		return true
@@ -31,11 +31,11 @@ func (r *Planter) allows(by any, proc *inferior.Process) bool {
 	return ok
 }
 
-// Strip takes out of a forked child, before it runs, what it has of its parent's
-// probes that are not for it, or that are gone since it was made.
+// Strip takes out of a forked child, before it runs, those of its parent's probes that are not for
+// it and those that have gone since the fork.
 func (r *Planter) Strip(child *inferior.Process) error {
 	if len(child.Ancestors) == 0 || child.VFork != nil || len(child.Tasks) > 1 {
-		return nil // it was not forked, or has no places of its own, or runs already
+		return nil // it was not forked, or has its parent's memory, or runs already
 	}
 	var list []*probe.Placement
 	var sites []*breakpoint.Site
@@ -49,7 +49,7 @@ func (r *Planter) Strip(child *inferior.Process) error {
 	if len(list) == 0 {
 		return nil
 	}
-	for _, pl := range list { // of probes, too, that are being registered
+	for _, pl := range list { // also of probes that are being registered
 		pl.Probe.Places = slices.DeleteFunc(pl.Probe.Places, func(x *probe.Placement) bool { return x == pl })
 	}
 	all := map[*inferior.Process][]*breakpoint.Site{child: sites}

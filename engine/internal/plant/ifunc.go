@@ -14,12 +14,12 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// An IFUNC's symbol is a resolver: code that runs when the loader, a static program's
-// start, or the first call binds the name, and gives back the function that is called
-// from then on. Where that has no name of its own, it is found in the words of memory
-// that have been bound already, and by sites of ours at the resolver's ends.
+// An IFUNC's symbol is a resolver: a function that runs when the loader, a static program's start
+// or the first call binds the name. It returns the function that is called from then on. Where that
+// function has no name of its own, the tracer knows it from words of memory that are bound already,
+// and from hooks at the resolver's returns.
 
-// What is said of an IFUNC the calls of which are not counted.
+// The gaps of an IFUNC: its calls, or some of them, are not counted.
 const (
 	gapResolver = "the resolver of an IFUNC, which runs once: what it has chosen is not known, calls of that are not counted"
 	gapUnbound  = "an IFUNC that no call has bound yet: calls by pointers that were taken before are not counted"
@@ -27,8 +27,8 @@ const (
 	gapHidden = "the resolver of an IFUNC, which ends by a jump: what it chooses is not seen, calls of that are not counted"
 )
 
-// implemented puts what implements them in the place of IFUNCs. One of which that is not
-// known gets a placement that says so, or waits for it.
+// implemented replaces IFUNCs among the targets by the functions that implement them. Where that is
+// not known, the probe gets a placement that says so or waits for the resolver.
 func (r *Planter) implemented(p *probe.Probe, proc *inferior.Process, spots []probe.Target) (out []probe.Target) {
 	ifuncs := slices.DeleteFunc(slices.Clone(spots), func(sp probe.Target) bool { return sp.IFunc == nil })
 	if len(ifuncs) == 0 {
@@ -62,7 +62,7 @@ func (r *Planter) implemented(p *probe.Probe, proc *inferior.Process, spots []pr
 	return out
 }
 
-// begins is whether a process stands before its first instruction.
+// begins reports whether a process stands before its first instruction.
 func begins(proc *inferior.Process) bool {
 	for _, t := range proc.Tasks {
 		if t.State != inferior.Stopped || t.Stop.Kind != ptrace.Exec {
@@ -72,8 +72,8 @@ func begins(proc *inferior.Process) bool {
 	return true
 }
 
-// hookResolver plants sites of ours where a resolver ends; gap says why what it gives
-// back is not seen.
+// hookResolver plants hooks at a resolver's returns. gap says why its result will not be seen, if
+// it will not.
 func (r *Planter) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap string) {
 	m := proc.ModuleAt(f.At)
 	if m == nil {
@@ -99,17 +99,17 @@ func (r *Planter) hookResolver(proc *inferior.Process, f *probe.IFunc) (gap stri
 	return gap
 }
 
-// binding is what the words that lead to no implementation say.
+// binding is what words say of an IFUNC that lead to no implementation.
 type binding uint8
 
 const (
-	unknown   binding = iota // there are none
-	toNothing                // it has given back 0, as one of glibc's that only looks at the CPU
-	unbound                  // the resolver is still to run for one
+	unknown   binding = iota // there are no such words
+	toNothing                // the resolver has returned 0, as one of glibc's does that only looks at the CPU
+	unbound                  // the resolver has still to run for one of them
 )
 
-// chosen are the functions that a resolver has given back, as far as words of the
-// process's objects are bound to them.
+// chosen returns the functions that a resolver has returned, as far as words of the process's
+// objects are bound to them.
 func (r *Planter) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Addr, others binding) {
 	names := f.Fn.Names()
 	for _, m := range proc.Objects() {
@@ -124,7 +124,7 @@ func (r *Planter) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Ad
 				continue
 			}
 			switch v := arch.Addr(binary.LittleEndian.Uint64(b[:])); {
-			case v == 0 && i >= named: // bound before anything runs
+			case v == 0 && i >= named: // such a word is bound before anything runs
 				others = max(others, toNothing)
 			case v == 0, v == arch.Addr(slot.First), v == arch.Addr(slot.First)+m.Bias:
 				others = max(others, unbound)
@@ -136,9 +136,8 @@ func (r *Planter) chosen(proc *inferior.Process, f *probe.IFunc) (list []arch.Ad
 	return list, others
 }
 
-// implements is whether a resolver may have given back an address that is where one of
-// the names leads: another object may have a function of that name, too, and programs
-// have stubs that stand for others' functions.
+// implements reports whether an address that a word leads to may be a resolver's result. Another
+// object may have a function of the same name, and programs have stubs for others' functions.
 func (r *Planter) implements(proc *inferior.Process, f *probe.IFunc, at arch.Addr) bool {
 	m := proc.ModuleAt(at)
 	if m == nil || m.File != f.File && m.Path != "[vdso]" || at == f.At {
@@ -151,11 +150,11 @@ func (r *Planter) implements(proc *inferior.Process, f *probe.IFunc, at arch.Add
 	return !inside
 }
 
-// implementation is what a probe's location means in the function that implements an
-// IFUNC, where the probe is not yet, nor is going to be.
+// implementation returns the targets of a probe in a function that implements an IFUNC, but for
+// those where the probe is, or is planned to be.
 func (r *Planter) implementation(p *probe.Probe, proc *inferior.Process, planned []probe.Target, sp probe.Target, at arch.Addr) (spots []probe.Target) {
 	m := proc.ModuleAt(at)
-	if m == nil { // code that the program has made
+	if m == nil { // the program has made the code as it runs
 		spots = []probe.Target{{Place: probe.Place{Addr: at, Name: sp.Name, Point: p.Points()[0], Top: true, Begins: at}}}
 	}
 	for _, point := range p.Points() {
@@ -171,7 +170,7 @@ func (r *Planter) implementation(p *probe.Probe, proc *inferior.Process, planned
 		}
 		for i := range targets {
 			if is, ok := r.find.TargetSpot(p, m, &targets[i]); ok {
-				is.Name = sp.Binary + targets[i].Name // the user who asks for it knows it by that
+				is.Name = sp.Binary + targets[i].Name // the name that the user has asked for
 				is.Point, is.Second = point, point != p.Points()[0]
 				spots = append(spots, is)
 			}
@@ -185,8 +184,8 @@ func (r *Planter) implementation(p *probe.Probe, proc *inferior.Process, planned
 	})
 }
 
-// resolved is for a task at a resolver's end: probes go to what it gives back before
-// anybody can call that.
+// resolved returns the hook at a resolver's returns. It plants probes in the function that the
+// resolver returns before the program can call it.
 func (r *Planter) resolved(f *probe.IFunc) probe.Hook {
 	return func(t *inferior.Task, site *breakpoint.Site) (moved bool, err error) {
 		at := arch.Addr(r.isa.Result(&t.View))
@@ -207,7 +206,7 @@ func (r *Planter) resolved(f *probe.IFunc) probe.Hook {
 	}
 }
 
-// plantChosen plants a probe in what a resolver gives back.
+// plantChosen plants a probe in the function that a resolver has returned.
 func (r *Planter) plantChosen(p *probe.Probe, proc *inferior.Process, f *probe.IFunc, at arch.Addr) {
 	m := proc.ModuleAt(f.At)
 	if m == nil {

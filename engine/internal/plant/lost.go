@@ -10,13 +10,14 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// A program can map some of its code once more, and run the copy (symbols.Module.Copies). What is
-// there when a process is attached to has its probes. Of what comes later nothing is told, as of
-// any mmap; it is looked for where results are read, and at the process's end.
+// A program can map some of its code once more and run the copy (symbols.Module.Copies). The copies
+// that are there at the attach have probes. Later ones are not told, like any mmap: they are looked
+// for where results are read, and at the process's end.
 
+// GapCopy is the gap of a placement if the program has mapped its code once more.
 const GapCopy = "the program has mapped this code once more since the probe was planted: calls of that copy are not counted"
 
-// NoteCopies notes at the placements of a process of which there are copies without probes.
+// NoteCopies notes GapCopy at placements of a process if their code has a copy without probes.
 func (r *Planter) NoteCopies(p *inferior.Process) {
 	if len(r.Probes) == 0 {
 		return
@@ -32,7 +33,7 @@ func (r *Planter) NoteCopies(p *inferior.Process) {
 	}
 }
 
-// noteCopy notes it at those whose code a mapping shows.
+// noteCopy notes GapCopy at placements in code that the mapping of shows.
 func (r *Planter) noteCopy(p *inferior.Process, of procfs.Mapping) {
 	for _, m := range p.Modules {
 		for _, r := range m.Ranges {
@@ -48,20 +49,20 @@ func (r *Planter) noteCopy(p *inferior.Process, of procfs.Mapping) {
 	}
 }
 
-// A program that throws away, or replaces, a page of its code throws our patches away,
-// too, and the kernel does not tell. To have its system calls watched for that would cost it more
-// than is gained: it is looked at where results are read, and when probes or the process
-// go. At its end a process has no memory any more: so its first task is to tell before.
+// A program that throws away or replaces a page of its code throws the patches away, too, and the
+// kernel does not tell. To watch the system calls that do this would cost more than it is worth.
+// The tracer looks where results are read, when probes go, and when the process goes. A process
+// that has ended has no memory, so its first task stops before its end.
 
-// What is said of a placement whose patch is gone.
+// The gaps of a placement if its patch was not there all the time.
 const (
 	GapLost  = "lost: the code there was replaced, by the program or by a kernel uprobe that has gone; hits since then are not counted"
 	GapUnder = "another tool's breakpoint, as a kernel uprobe's, was over the probe: hits meanwhile are not counted"
 	GapAgain = "lost for a while: the code there was replaced, by the program or by a kernel uprobe that has gone; hits until that was seen are not counted"
 )
 
-// NoteLost notes at the placements of sites of a space that their patches are gone, or that
-// another tool's are over them. It gives those that are gone.
+// NoteLost notes at placements of sites that their patch is gone, or that another tool's trap is
+// over it. It returns the sites that have lost their patch.
 func (r *Planter) NoteLost(space *inferior.Space, sites []*breakpoint.Site) []*breakpoint.Site {
 	lost, covered := space.Table.Lost(sites)
 	noteGap(covered, GapUnder)
@@ -69,12 +70,12 @@ func (r *Planter) NoteLost(space *inferior.Space, sites []*breakpoint.Site) []*b
 	return lost
 }
 
-// noteGap notes at the placements of sites what of their hits is not counted, in the place
-// of nothing or of what says less.
+// noteGap notes a gap at the placements of sites, unless they have one already that is not among
+// less.
 func noteGap(sites []*breakpoint.Site, gap string, less ...string) {
 	for _, site := range sites {
 		g, ok := site.Tag.(*probe.Consumers)
-		if !ok { // a dead tracer's, which is being taken out
+		if !ok { // a dead tracer's site, which is being taken out
 			continue
 		}
 		for _, pl := range g.List {
@@ -85,10 +86,11 @@ func noteGap(sites []*breakpoint.Site, gap string, less ...string) {
 	}
 }
 
-// lookRarely is how many times as long as the last look took the next one waits.
+// lookRarely is how many times as long as the last look took the tracer waits before the next.
 const lookRarely = 100
 
-// LookForLost looks whether patches are gone, and plants them again.
+// LookForLost looks for patches that are gone and plants them again. A look is skipped if the last
+// one was short ago.
 func (r *Planter) LookForLost() {
 	if ptrace.Now() < r.nextLook {
 		return
@@ -110,7 +112,7 @@ func (r *Planter) LookForLost() {
 	r.nextLook = ptrace.Now() + lookRarely*(ptrace.Now()-start)
 }
 
-// replant plants lost sites again: as traps, and as jumps those that were.
+// replant plants lost sites again: as traps first, then as jumps where they were.
 func (r *Planter) replant(p *inferior.Process, lost []*breakpoint.Site) error {
 	var jumps []*breakpoint.Site
 	for _, site := range p.Space.Table.Sharing(lost) {

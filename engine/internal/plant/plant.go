@@ -1,5 +1,9 @@
-// Package plant puts probes where they are to be, by what serves them there, and takes them out
-// again: it finds their places, inserts sites, and has sites of the engine's own.
+// Package plant puts probes into processes and takes them out. It chooses what serves a probe (a
+// site, a debug register, a uprobe), replaces IFUNCs by what implements them, begins and ends
+// windows of counting, and finds patches that the program has thrown away.
+//
+// All of it runs on the session's thread. Sites are written by package breakpoint; when sites are
+// jumps is decided by package jump.
 package plant
 
 import (
@@ -24,10 +28,10 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Planter has the probes of a session, and the places where they are.
+// Planter has the probes of a session.
 type Planter struct {
-	Probes []*probe.Probe // by their number less 1
-	// Beginning: the objects that are found now have run no code yet.
+	Probes []*probe.Probe // by their id less 1
+	// Beginning says that the objects that are found now have run no code yet.
 	Beginning bool
 
 	loop   *tasks.Set
@@ -43,11 +47,11 @@ type Planter struct {
 	isa    arch.ISA
 	allow  func(by any, pid int) bool
 
-	spaces   int   // how many have a number
-	nextLook int64 // when it may be looked for lost patches again
+	spaces   int   // how many address spaces have a number
+	nextLook int64 // when LookForLost may look again, in ns
 }
 
-// Below is what a Planter works with.
+// Below has the rooms that a Planter works with.
 type Below struct {
 	Loop   *tasks.Set
 	Remote *remote.Caller
@@ -62,8 +66,7 @@ type Below struct {
 	ISA    arch.ISA
 }
 
-// New is a session's, which has no probes. What allow does not allow a client is not planted for it
-// in that process (api.Options.Allow); nil: all is.
+// New returns a session's Planter, without probes. allow is api.Options.Allow; nil allows all.
 func New(b Below, allow func(by any, pid int) bool) *Planter {
 	return &Planter{loop: b.Loop, remote: b.Remote, guard: b.Guard, xol: b.XOL, inproc: b.InProc, jump: b.Jump,
 		hook: b.Hook, find: b.Find, watch: b.Watch, uprobe: b.Uprobe, isa: b.ISA, allow: allow}
@@ -85,7 +88,7 @@ func (r *Planter) inheritKernel(parent, child *inferior.Process) {
 	}
 }
 
-// plantWatch puts a probe into debug registers.
+// plantWatch puts a probe into debug registers of a process.
 func (r *Planter) plantWatch(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
 	added, err := r.watch.Take(p, proc, spots)
 	if err == nil {
@@ -103,7 +106,9 @@ func (r *Planter) plantWatch(p *probe.Probe, proc *inferior.Process, spots []pro
 	return nil
 }
 
-// Plant puts p into the given objects of a process.
+// Plant puts a probe into the given objects of a process. It returns an error if the location is
+// not found there, or if the process could not be prepared for probes. An error of a single target
+// is in its Placement.
 func (r *Planter) Plant(p *probe.Probe, proc *inferior.Process, mods []*symbols.Module) error {
 	if p.Gone || proc.Silent || !r.covers(p, proc) {
 		return nil
@@ -112,14 +117,16 @@ func (r *Planter) Plant(p *probe.Probe, proc *inferior.Process, mods []*symbols.
 	if len(spots) == 0 {
 		return err
 	}
-	p.Found = true
+	if p.Found = true; len(r.loop.Procs) == 1 {
+		p.Ahead = nil // no other process asks for it
+	}
 	if spots = r.implemented(p, proc, spots); len(spots) == 0 || r.loop.Procs[proc.PID] != proc {
 		return nil
 	}
 	return r.plantSpots(p, proc, spots)
 }
 
-// plantSpots puts p where it is to be, by what serves it.
+// plantSpots puts a probe at targets by what serves it.
 func (r *Planter) plantSpots(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
 	if spots = r.able(p, proc, spots); len(spots) == 0 {
 		return nil
@@ -133,12 +140,13 @@ func (r *Planter) plantSpots(p *probe.Probe, proc *inferior.Process, spots []pro
 	return r.plantSites(p, proc, spots)
 }
 
-// plantSites arms the sites of all spots, with one pause of one task at most.
+// plantSites arms the sites of all targets. Only one task stops for it, and only before the
+// process's first probe.
 func (r *Planter) plantSites(p *probe.Probe, proc *inferior.Process, spots []probe.Target) error {
 	if err := r.hook.GuardSpace(proc, spots[0].Addr, len(spots)); err != nil {
 		err = fmt.Errorf("probe %s in %d: %w", p.Spec.Location, proc.PID, err)
 		if !ptrace.IsGone(err) {
-			for _, sp := range spots { // it has been found: that is to be known of it
+			for _, sp := range spots { // the placements say that the location was found
 				r.place(&probe.Placement{Probe: p, Proc: proc, Place: sp.Place, Err: err})
 			}
 		}
@@ -167,9 +175,10 @@ func (r *Planter) plantSites(p *probe.Probe, proc *inferior.Process, spots []pro
 		r.place(pl)
 	}
 	err := r.hook.OpenGates(proc, sites)
-	return errors.Join(err, r.upgradePlaced(p, proc, sites)) // of the others
+	return errors.Join(err, r.upgradePlaced(p, proc, sites)) // of the sites that were armed
 }
 
+// place adds a placement to its site and its probe.
 func (r *Planter) place(pl *probe.Placement) {
 	space := pl.Proc.Space
 	if space.ID == 0 {
@@ -196,13 +205,13 @@ func (r *Planter) inherit(parent, child *inferior.Process) {
 		site.Tag = g
 		old := parent.Space.Table.At(site.Addr)
 		if child.Leaving || old == nil || old.Tag == nil {
-			continue // it is let go before it executes anything
+			continue // the child is let go before it executes anything
 		}
-		probe.Of(old).Shared = nil // the child adds to it, too
+		probe.Of(old).Shared = nil // the child adds to this counter, too
 		for _, pl := range probe.Of(old).List {
 			c := &probe.Placement{Probe: pl.Probe, Proc: child, Place: pl.Place, Hook: pl.Hook, Behind: pl.Behind, Aside: pl.Aside, Site: site, Rung: pl.Rung, Why: pl.Why, Child: true}
 			switch {
-			case pl.Hook != nil, pl.Probe.Gone, !r.covers(pl.Probe, child): // see strip
+			case pl.Hook != nil, pl.Probe.Gone, !r.covers(pl.Probe, child): // Strip takes these out
 				g.Add(c)
 			default:
 				r.place(c)

@@ -12,10 +12,11 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/watch"
 )
 
-// Where the code can't be patched, as in memory that is shared (the kernel answers EIO),
-// or under another debugger's trap, a debug register serves the probe if one is free.
+// A debug register instead of a patch. The kernel refuses to patch memory that is mapped shared
+// (EIO), and another debugger's trap may lie at the place. A debug register serves the probe there
+// if one is free.
 
-// watchInstead puts a debug register where a site could not be planted.
+// watchInstead puts a probe into a debug register because no site could be planted.
 func (r *Planter) watchInstead(p *probe.Probe, proc *inferior.Process, sp probe.Target, why error) error {
 	if sp.Why == "" {
 		sp.Why = jump.Reason(why)
@@ -30,7 +31,8 @@ func (r *Planter) watchInstead(p *probe.Probe, proc *inferior.Process, sp probe.
 	return fmt.Errorf("%w, and %w", why, watch.ErrDebug)
 }
 
-// Refused takes its placements off a site that the kernel does not let be patched.
+// Refused takes all placements off a site that the kernel does not let be patched. A debug register
+// serves them if one is free, or they have the error.
 func (r *Planter) Refused(proc *inferior.Process, site *breakpoint.Site, why error) error {
 	var errs []error
 	for _, pl := range slices.Clone(probe.Of(site).List) {

@@ -12,8 +12,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// KeepCounts takes over what was counted behind jumps, at the session's end, and
-// gives the memory back.
+// KeepCounts adds up what was counted behind jumps, at the session's end, and frees the counters'
+// memory.
 func (r *Planter) KeepCounts() {
 	for _, p := range r.Probes {
 		for _, pl := range p.Places {
@@ -23,23 +23,23 @@ func (r *Planter) KeepCounts() {
 	r.inproc.CloseCounters()
 }
 
-// unplaceAll takes placements off their sites, and gives back the counters that were
-// theirs only.
+// unplaceAll takes placements off their sites. It returns the counters that no placement uses any
+// more.
 func (r *Planter) unplaceAll(list []*probe.Placement) (unused []*inproc.Tally, err error) {
 	var errs []error
 	for _, pl := range list {
 		c := pl.Counter.In
 		errs = append(errs, r.Unplace(pl))
-		if c != nil && c.Users == 0 { // it was the last
+		if c != nil && c.Users == 0 { // the placement was the last
 			unused = append(unused, c)
 		}
 	}
 	return unused, errors.Join(errs...)
 }
 
-// ForgetWho forgets what somebody may, if he has no probe any more.
-func (r *Planter) ForgetWho(by any) {
-	if by == nil || slices.ContainsFunc(r.Probes, func(p *probe.Probe) bool { return p.Spec.By == by }) {
+// ForgetClient forgets what a client may, if it has no probe any more.
+func (r *Planter) ForgetClient(by any) {
+	if by == nil || slices.ContainsFunc(r.Probes, func(p *probe.Probe) bool { return p.For == by }) {
 		return
 	}
 	for _, p := range r.loop.Procs {
@@ -47,9 +47,8 @@ func (r *Planter) ForgetWho(by any) {
 	}
 }
 
-// unshare takes out of all spaces what only a handler has had in them that is
-// closed, and to whose code nothing leads any more. Where a task stands in such
-// code it stays.
+// unshare unmaps what only a closed handler has had in spaces, when nothing leads to its code any
+// more. Where a task stands in such code, the mappings stay.
 func (r *Planter) unshare(h *inproc.Handler) error {
 	x, ok := h.In.Maps.(*handler.Interpreted)
 	if !ok || r.inproc.Resident {
@@ -73,15 +72,15 @@ func (r *Planter) unshare(h *inproc.Handler) error {
 		for _, x := range list {
 			errs = append(errs, r.inproc.UnmapIn(space, x))
 		}
-		if space.Guard.Data != 0 && len(list) > 0 { // behind it: a next tracer that finds the old list looks what is there
+		if space.Guard.Data != 0 && len(list) > 0 { // last: a next tracer that finds the old list checks what is mapped there
 			errs = append(errs, r.inproc.NoteRegions(space))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// anyInRun is whether a task of a space stands behind a jump: one that was stopped
-// there when that was planted.
+// anyInRun reports whether a task of a space stands in a run, as a task does that was stopped there
+// when the jump was planted.
 func (r *Planter) anyInRun(space *inferior.Space) bool {
 	for _, p := range r.loop.Sharing(space) {
 		for _, t := range p.Tasks {
@@ -96,10 +95,10 @@ func (r *Planter) anyInRun(space *inferior.Space) bool {
 	return false
 }
 
-// manyRetired is how many slots of removed sites may wait to be used again.
+// manyRetired is how many slots of removed sites may wait for a sweep.
 const manyRetired = 4096
 
-// sweep frees the slots of removed sites, while no task is in one.
+// sweep frees the slots of removed sites, in a pause. Tasks are moved out of them.
 func (r *Planter) sweep(space *inferior.Space) error {
 	return r.loop.WhileHalted(func(pause breakpoint.Pause) error {
 		var errs []error
@@ -112,13 +111,13 @@ func (r *Planter) sweep(space *inferior.Space) error {
 		}
 		err := errors.Join(errs...)
 		if err == nil {
-			space.Table.Sweep(pause) // or not, where a task is stuck
+			space.Table.Sweep(pause) // it frees none if a task is stuck
 		}
 		return err
 	}, space)
 }
 
-// Unplace takes a placement off its site, and the site out if it was the last.
+// Unplace takes a placement off its site, and removes the site if no placement is left there.
 func (r *Planter) Unplace(pl *probe.Placement) error {
 	site, err := r.takeOff(pl)
 	if site == nil {
@@ -127,8 +126,8 @@ func (r *Planter) Unplace(pl *probe.Placement) error {
 	return r.hook.RemoveSite(pl.Proc.Space, site)
 }
 
-// takeOff takes a placement off its site, which it gives back if nothing is there any
-// more: it is to be removed.
+// takeOff takes a placement off what serves it. It returns the site if no placement is left there:
+// the caller removes it.
 func (r *Planter) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 	if pl.Rung == breakpoint.Hardware {
 		return nil, r.watch.Remove(pl.Proc, pl)
@@ -145,7 +144,7 @@ func (r *Planter) takeOff(pl *probe.Placement) (*breakpoint.Site, error) {
 }
 
 // Left implements inferior.Room: it forgets where probes are in a space that goes away; what
-// they counted stays. Of those of children that nobody hit few are kept.
+// they counted stays. Of children, placements without a hit are forgotten, but for some (probe.Spare).
 func (r *Planter) Left(proc *inferior.Process, last bool) {
 	over := last && !proc.Lent // no task counts on
 	var unused []*inproc.Tally
@@ -168,8 +167,8 @@ func (r *Planter) Left(proc *inferior.Process, last bool) {
 	r.uprobe.CloseLater()
 }
 
-// WithoutHandler takes a handler out of the code behind jumps, where hits are counted on, and gives
-// the uprobes of one that runs in the kernel, to be closed.
+// WithoutHandler takes a handler out of the runs of all jumps, which go on counting. It returns the
+// uprobes of a handler in the kernel, which the caller closes.
 func (r *Planter) WithoutHandler(h *inproc.Handler) (links []*kernel.Link, err error) {
 	if h.Kernel != nil {
 		for _, p := range r.Probes {
@@ -203,7 +202,7 @@ func (r *Planter) WithoutHandler(h *inproc.Handler) (links []*kernel.Link, err e
 	return nil, r.unshare(h)
 }
 
-// jumpsOf are the sites of a space that are jumps and have a handler run.
+// jumpsOf returns the sites of a space that are jumps and run a handler.
 func jumpsOf(space *inferior.Space, h *inproc.Handler) (sites []*breakpoint.Site) {
 	for _, site := range space.Table.Sites() {
 		if site.Jumps() && slices.ContainsFunc(probe.Of(site).List, func(pl *probe.Placement) bool { return pl.Hook == nil && pl.Probe.Handler == h }) {

@@ -11,13 +11,12 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/xol"
 )
 
-// A step that a tracer asks for is made without the CPU's single step, which on
-// arm64 nobody survives whose tracer dies in the middle of it: where the next
-// instruction will be is worked out (arch.ISA.Next), a site of our own is put
-// there, and the task is let go. What comes first ends the step: that site, a
-// probe that stops, a signal.
+// Single steps for tracers. A step is made without the CPU's single step: on arm64 a program does
+// not survive that its tracer dies in the middle of one. The tracer works out where the next
+// instruction will be (arch.ISA.Next), puts a site of its own there, and lets the task go. The step
+// ends where the task stops first: at that site, at a probe that stops, or with a signal.
 
-// Step has a task that a tracer keeps stopped execute one instruction.
+// Step makes a task that a tracer keeps stopped execute one instruction.
 func (r *Planter) Step(t *inferior.Task) error {
 	at, err := r.xol.ShownPC(t)
 	if err != nil {
@@ -25,7 +24,7 @@ func (r *Planter) Step(t *inferior.Task) error {
 	}
 	kept := t.Kept
 	if site := t.Process.Space.Table.At(at); site != nil && site.Armed() && !xol.InSlot(t) {
-		// A hit first: it may stop, and may change where the task goes on.
+		// The hit comes first: it may stop the task, and may change where the task goes on.
 		if err := r.jump.MakeRoom(t.Process, []arch.Addr{at}, 1); err != nil {
 			return err
 		}
@@ -43,7 +42,7 @@ func (r *Planter) Step(t *inferior.Task) error {
 	return r.stepTo(t, next)
 }
 
-// stepTo lets a task run to where its next instruction is.
+// stepTo lets a task run to the address of its next instruction.
 func (r *Planter) stepTo(t *inferior.Task, next arch.Addr) error {
 	p, kept, arrived := t.Process, t.Kept, false
 	pl, err := r.hook.PlantStep(p, next, func(u *inferior.Task, site *breakpoint.Site) (bool, error) {
@@ -51,7 +50,7 @@ func (r *Planter) stepTo(t *inferior.Task, next arch.Addr) error {
 			return false, nil
 		}
 		if arrived = true; len(probe.Of(site).List) > 1 {
-			return false, nil // a probe's, too: it has been hit
+			return false, nil // a probe is there, too: it has been hit
 		}
 		t.SetPC(site.Addr)
 		return true, r.loop.Resume(t, 0)
@@ -61,7 +60,7 @@ func (r *Planter) stepTo(t *inferior.Task, next arch.Addr) error {
 	}
 	err = r.loop.RunTo(t, func() bool { return arrived || t.Kept != kept || t.Process != p || t.Stop.Kind == ptrace.Exec })
 	if t.State == inferior.Stopped && pl.Site != nil && len(probe.Of(pl.Site).List) == 1 {
-		err = errors.Join(err, r.xol.LeaveSlot(t, false)) // which is going to be another's
+		err = errors.Join(err, r.xol.LeaveSlot(t, false)) // the slot is going to be another site's
 	}
 	if r.loop.Procs[p.PID] != p {
 		return err

@@ -13,9 +13,8 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// JumpAgain makes jumps again of the sites that have made room for steps, and of
-// gates that no probe's have taken with them, when no task of the process is kept stopped
-// any more.
+// JumpAgain makes jumps again of the sites of a process that had made room for a step or for
+// another site, and of gates. It does nothing while a tracer keeps a task of the process stopped.
 func (r *Planter) JumpAgain(p *inferior.Process) error {
 	if !r.jump.AnyNear(p) || !jump.Enabled {
 		return nil
@@ -41,8 +40,7 @@ func (r *Planter) JumpAgain(p *inferior.Process) error {
 	return err
 }
 
-// upgradePlaced makes jumps of a probe's sites, where its spec lets it, and traps of
-// the others.
+// upgradePlaced makes jumps of a probe's sites where its spec allows that, and traps of the others.
 func (r *Planter) upgradePlaced(p *probe.Probe, proc *inferior.Process, sites []*breakpoint.Site) error {
 	err := r.upgradeThose(p, proc, sites)
 	err = errors.Join(r.jump.Speak(proc, sites), err)
@@ -52,15 +50,15 @@ func (r *Planter) upgradePlaced(p *probe.Probe, proc *inferior.Process, sites []
 	return err
 }
 
-// upgradeThose makes jumps of those of a probe's sites that can be, and of those that
-// have made room.
+// upgradeThose makes jumps of those of a probe's sites that can be jumps, and of sites that have
+// made room.
 func (r *Planter) upgradeThose(p *probe.Probe, proc *inferior.Process, sites []*breakpoint.Site) error {
 	near := r.jump.TakeNear(proc)
 	switch {
 	case p.Spec.Rung == breakpoint.Auto && !jump.Enabled && !r.inproc.Resident || proc.Space.Guard.Data == 0:
 		return nil
 	case p.MayJump():
-		sites = slices.Concat(near, sites) // where a start has room for what is behind it, too
+		sites = slices.Concat(near, sites) // the jump at a start may displace the sites behind it, too
 	default:
 		sites = near
 	}
@@ -78,8 +76,7 @@ func (r *Planter) upgradeThose(p *probe.Probe, proc *inferior.Process, sites []*
 	return r.hook.HookGated(proc)
 }
 
-// onlyJumps takes what could not be made a jump from a probe that wants nothing
-// else.
+// onlyJumps takes a probe that wants nothing but jumps off the sites that are none.
 func (r *Planter) onlyJumps(p *probe.Probe, proc *inferior.Process) error {
 	var list []*probe.Placement
 	for _, pl := range p.Places {

@@ -14,8 +14,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
-// OnlyCounter is the one place of some probes, which only count behind a jump: with nothing
-// to compare it with, and no handler that may be under way, there is no need for a pause.
+// OnlyCounter returns the one placement of a list of probes that only counts behind a jump, or nil.
+// Nothing is compared with its count, and no handler can be in progress: it needs no pause.
 func OnlyCounter(list []*probe.Probe) *probe.Placement {
 	if len(list) != 1 || list[0].Handler != nil {
 		return nil
@@ -33,8 +33,8 @@ func OnlyCounter(list []*probe.Probe) *probe.Placement {
 	return only
 }
 
-// ForgetHits has probes begin with no hits, and their handlers with nothing found out. The
-// tasks are halted, unless there is one counter only.
+// ForgetHits sets the counts of probes to 0 and makes their handlers begin anew at the time at, in
+// ns. The caller has halted all tasks that can come to the probes, unless OnlyCounter holds.
 func ForgetHits(list []*probe.Probe, at int64) error {
 	var errs []error
 	seen := map[*inproc.Handler]bool{nil: true}
@@ -54,7 +54,7 @@ func ForgetHits(list []*probe.Probe, at int64) error {
 	return errors.Join(errs...)
 }
 
-// SpacesOf are the spaces that probes are in.
+// SpacesOf returns the spaces in which probes are.
 func (r *Planter) SpacesOf(list []*probe.Probe) (spaces []*inferior.Space) {
 	seen := map[*inferior.Space]bool{}
 	for _, p := range list {
@@ -68,8 +68,8 @@ func (r *Planter) SpacesOf(list []*probe.Probe) (spaces []*inferior.Space) {
 	return spaces
 }
 
-// Retire takes probes out of all processes at one moment, which it tells. Where tasks
-// can't be halted the sites stay as they are; what comes to them is not counted.
+// Retire takes probes out of all processes at one moment, which it returns in ns. Where tasks can't
+// be halted the sites stay, but what comes to them is not counted.
 func (r *Planter) Retire(list []*probe.Probe) (at int64, err error) {
 	if pl := OnlyCounter(list); pl != nil && len(probe.Of(pl.Site).List) == 1 && pl.Proc.Space.Table.Removable(pl.Site) {
 		return r.retireCounter(list[0], pl)
@@ -109,8 +109,8 @@ func (r *Planter) Retire(list []*probe.Probe) (at int64, err error) {
 	return at, errors.Join(errs...)
 }
 
-// retireCounter is retire for the only place of a probe, without a pause. Tasks may be behind
-// its jump, and count there: each of them is seen elsewhere before that counter is another's.
+// retireCounter is Retire for the only placement of a probe, without a pause. Tasks may be behind
+// the jump and count there: each of them is seen elsewhere before the counter is given to another.
 func (r *Planter) retireCounter(p *probe.Probe, only *probe.Placement) (at int64, err error) {
 	space, c := only.Proc.Space, only.Counter.In
 	r.NoteLost(space, []*breakpoint.Site{only.Site})
@@ -133,9 +133,9 @@ func (r *Planter) retireCounter(p *probe.Probe, only *probe.Placement) (at int64
 	return at, err
 }
 
-// takeOut takes placements, of one process whose tasks are halted, off their sites, which
-// it gives back with those that they share jumps with. If not all tasks are halted, or
-// jumps of others can't be taken away, nothing is.
+// takeOut takes placements of one process off their sites. The process's tasks are halted. It
+// returns those sites, with the sites that share jumps with them. If not all tasks are halted, or
+// the jumps of others can't be taken away, nothing is changed.
 func (r *Planter) takeOut(pause breakpoint.Pause, proc *inferior.Process, places []*probe.Placement, own []*breakpoint.Site) (all []*breakpoint.Site, err error) {
 	var others []*breakpoint.Site
 	if len(own) > 0 {
@@ -159,7 +159,7 @@ func (r *Planter) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 		if errs = append(errs, err); site != nil {
 			removed = append(removed, site)
 		}
-		if c != nil && c.Users == 0 { // it was the last
+		if c != nil && c.Users == 0 { // the placement was the last
 			unused = append(unused, c)
 		}
 	}
@@ -172,7 +172,7 @@ func (r *Planter) takeOut(pause breakpoint.Pause, proc *inferior.Process, places
 	return all, err
 }
 
-// served are those of the sites that are jumps for a probe which is not gone.
+// served returns those of the sites that are jumps and have a probe that is not gone.
 func served(sites []*breakpoint.Site) (list []*breakpoint.Site) {
 	for _, site := range sites {
 		if site.Jumps() && slices.ContainsFunc(probe.Of(site).List, func(pl *probe.Placement) bool { return pl.Hook != nil || !pl.Probe.Gone }) {

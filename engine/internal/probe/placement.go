@@ -27,40 +27,40 @@ func (c Counter) count() uint64 {
 
 // Place says where a probe is in a process, and what runs there.
 type Place struct {
-	Name  string
-	Addr  arch.Addr
-	Exit  *ExitTest
-	Point build.Point // which of the handler's programs runs there
-	Calls arch.Convention
-	Run   *inproc.Variant // the handler as it is compiled for Calls; nil: the probe has none
+	Name   string
+	Addr   arch.Addr
+	Exit   *ExitTest
+	Run    *inproc.Variant // the handler as it is compiled for Calls; nil: the probe has none
+	Begins arch.Addr       // at a function's entry: its first instruction, before Go's stack check; else 0
+	Point  build.Point     // which of the handler's programs runs there
+	Calls  arch.Convention
 	// Second says that the place is the exit of a handler that has an entry, too: what comes there
 	// is not another hit.
 	Second bool
-	Top    bool      // the return address is still where the call has put it
-	Flags  bool      // the function reads flags that its caller has set
-	Begins arch.Addr // at a function's entry: its first instruction, before Go's stack check; else 0
+	Top    bool // the return address is still where the call has put it
+	Flags  bool // the function reads flags that its caller has set
 }
 
 // Placement is a probe at one address of one process. A site, a debug register or a uprobe serves
-// it.
+// it. There may be a hundred thousand: what is small stands together.
 type Placement struct {
 	Probe *Probe
 	Proc  *inferior.Process
 	Place
-	Space   int          // the address space's number (inferior.Space.ID)
+	Rung    breakpoint.Rung
 	Told    bool         // the user has been warned that its arguments are not known
+	Over    bool         // its code is no longer mapped
+	Child   bool         // a forked child has it from its parent
+	Space   int          // the address space's number (inferior.Space.ID)
 	Link    *kernel.Link // the uprobe that serves it, and maybe others; nil: none
 	Hook    Hook         // of a site of the engine's own; nil: a tracer's probe
 	Behind  arch.Addr    // of a gate (package hook): where the program goes on behind the call; else 0
 	Aside   arch.Addr    // of a gate in libc's syscall(): the copy to which it sends calls; else 0
 	Site    *breakpoint.Site
-	Rung    breakpoint.Rung
 	Why     string        // why no faster method serves it
 	Err     error         // why nothing serves it
-	Over    bool          // its code is no longer mapped
 	Gap     string        // which of its hits are not counted, and why
 	Waits   *IFunc        // the resolver whose result it waits for; nil: none
-	Child   bool          // a forked child has it from its parent
 	Hits    atomic.Uint64 // those at stops, and those of jumps that are gone
 	Counter Counter       // of hits behind a jump
 }

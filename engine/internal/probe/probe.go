@@ -20,6 +20,7 @@ import (
 type Probe struct {
 	ID      event.ProbeID
 	Spec    api.ProbeSpec
+	For     any             // the client that it is for; nil: the session's own
 	Handler *inproc.Handler // Spec.Handler; nil: none
 	Loc     location.Location
 	Places  []*Placement
@@ -34,7 +35,7 @@ type Probe struct {
 // Asks reports whether a probe has to know the calling convention of the function at its location.
 // A probe that waits for an access to data does not: the access may be anywhere in a function.
 func (p *Probe) Asks() bool {
-	return p.Spec.Watch == api.AccessExecute && (p.Handler != nil || p.Spec.Args > 0 || p.Spec.Action == api.ActionCall || p.Spec.Action == api.ActionStop)
+	return p.Spec.Watch == api.AccessExecute && (p.Handler != nil || len(p.Spec.Args) > 0 || p.Spec.Action == api.ActionCall || p.Spec.Action == api.ActionStop)
 }
 
 // Covers reports whether a spec is for a process. The spec may name a process or except it; what it

@@ -12,13 +12,14 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Folders and files that another user may have made, and may change at any time: each is
-// opened first and looked at then, and nothing is found by its path again.
+// Folders and files that another user may have made and may change at any time. Each is opened
+// first and checked then, and nothing is found by its path a second time.
 
 // oPath is O_PATH of open(2), the same on all architectures.
 const oPath = 0x200000
 
-// openFolder opens a folder, and no link to one, that nobody but a user may enter.
+// openFolder opens a folder that only the given user may enter. It follows no link. The error wraps
+// ErrOwner if it is another's.
 func openFolder(path string, uid int) (*os.File, error) {
 	fd, err := syscall.Open(path, oPath|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -39,7 +40,7 @@ func openFolder(path string, uid int) (*os.File, error) {
 	return dir, nil
 }
 
-// ownerOf is the user whose a file is; -1 if that is not known.
+// ownerOf returns the id of a file's owner, or -1 if it is not known.
 func ownerOf(st os.FileInfo) int {
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		return int(sys.Uid)
@@ -47,19 +48,19 @@ func ownerOf(st os.FileInfo) int {
 	return -1
 }
 
-// within is the path of a file in an open folder, wherever that has gone meanwhile.
+// within returns a path of a file in an open folder, wherever the folder has been moved.
 func within(dir *os.File, name string) string {
 	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), name)
 }
 
-// open opens a file of the store: a regular one, of its user's, of most bytes.
+// open opens a regular file of the store, of the store's user, of at most most bytes.
 func (s *Store) open(name string, flags int, most int64) (*os.File, error) {
 	return s.openOwned(name, flags, func(owner int) (int64, bool) { return most, owner == s.uid })
 }
 
-// openMaps opens a file of maps. In the reader's own folder, in which no other user makes
-// files, it is the traced process's user's, who must be able to open it; that user can make it
-// as large as can be.
+// openMaps opens a file of maps. In the reader's own folder, in which no other user makes files,
+// the file belongs to the traced process's user, because that user must be able to open it. So that
+// user can make the file as large as can be.
 func (s *Store) openMaps(name string, flags int) (*os.File, error) {
 	return s.openOwned(name, flags, func(owner int) (most int64, ok bool) {
 		if owner == os.Geteuid() {
@@ -69,7 +70,8 @@ func (s *Store) openMaps(name string, flags int) (*os.File, error) {
 	})
 }
 
-// openOwned opens a regular file of the store, whose owner may have it, with most bytes.
+// openOwned opens a regular file of the store. may says how many bytes it may have, and whether its
+// owner is one that it may have.
 func (s *Store) openOwned(name string, flags int, may func(owner int) (most int64, ok bool)) (*os.File, error) {
 	home, err := openFolder(filepath.Dir(s.dir), s.uid)
 	if err != nil {
@@ -81,7 +83,7 @@ func (s *Store) openOwned(name string, flags int, may func(owner int) (most int6
 		return nil, err
 	}
 	defer dir.Close()
-	// A FIFO without a writer, or a lease on a file, is not waited for.
+	// O_NONBLOCK: a FIFO without a writer, or a lease on a file, is not waited for.
 	f, err := os.OpenFile(within(dir, name), flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -103,8 +105,8 @@ func (s *Store) openOwned(name string, flags int, may func(owner int) (most int6
 	return f, nil
 }
 
-// believed is whether what the store says of a process is the reader's own, or of who
-// has that process.
+// believed reports whether the reader trusts what the store says of a process: it is the reader's
+// own, or belongs to the user that has the process.
 func (s *Store) believed(pid int) bool {
 	if !s.foreign() {
 		return true
@@ -113,8 +115,8 @@ func (s *Store) believed(pid int) bool {
 	return ok && owner == s.uid && (pid != s.pid || s.Alive())
 }
 
-// userOf is the user whose a process is in all ways, as ptrace(2) asks it: the owner of a
-// program that is set-user-ID, or that has taken another's id for a while, is not.
+// userOf returns the user that a process belongs to in all ways, as ptrace(2) checks it. It reports
+// false for a set-user-ID program, and for a process that has taken another id for a while.
 func userOf(pid int) (uid int, ok bool) {
 	st, err := procfs.ReadStatus(pid)
 	uid = st.Number("Uid")

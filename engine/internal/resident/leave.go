@@ -24,9 +24,9 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Stays is what a session leaves in its processes.
+// Stays has what a session leaves in its processes.
 type Stays struct {
-	Left bool // it has been left
+	Left bool // something has been left
 
 	loop   *tasks.Set
 	guard  *guard.Guard
@@ -35,11 +35,11 @@ type Stays struct {
 	clean  *clean.Cleaner
 	life   *life.Life
 
-	store    *Store // of the session, or nil
-	followed bool   // children are traced, too
+	store    *Store // of the session's process; nil: none yet
+	followed bool   // children are traced, too, which resident probes can't be
 }
 
-// Below is what Stays works with.
+// Below has the rooms that Stays works with.
 type Below struct {
 	Loop   *tasks.Set
 	Guard  *guard.Guard
@@ -49,22 +49,25 @@ type Below struct {
 	Life   *life.Life
 }
 
-// New is a session's; follow says whether children are traced, too.
+// New returns a session's Stays. follow says whether children are traced, too.
 func New(b Below, follow bool) *Stays {
 	return &Stays{loop: b.Loop, guard: b.Guard, inproc: b.InProc, plant: b.Plant, clean: b.Clean, life: b.Life, followed: follow}
 }
 
-// Resident probes outlive their session: jumps and what they lead to stay in the
-// process, which counts and runs handlers by itself, into files that are read
-// later (recollect.go). What needs a tracer goes: traps, and the guard with them.
+// Resident probes outlive their session. Jumps and what they lead to stay in the process, which
+// goes on counting and running handlers by itself, into files that are read later (reader.go). What
+// needs a tracer is taken out: traps, and the guard with them.
 
+// The errors of leaving a process with resident probes. ErrNeedsUs is in the placements that can't
+// stay.
 var (
 	ErrOneProcess = failure.Unsupportedf("resident probes of more than one process in a session")
 	ErrNeedsUs    = errors.New("needs a tracer")
 	ErrNothing    = errors.New("nothing of it runs without a tracer")
 )
 
-// NewStore makes the folder for what a process's probes find out.
+// NewStore makes the folder for the results of a process's probes. It does nothing in a session
+// that is not resident.
 func (x *Stays) NewStore(pid int) error {
 	if !x.inproc.Resident {
 		return nil
@@ -82,6 +85,7 @@ func (x *Stays) NewStore(pid int) error {
 	return err
 }
 
+// LeaveAll lets all processes go, those that can with their jumps.
 func (x *Stays) LeaveAll() error {
 	var errs []error
 	for len(x.loop.Procs) > 0 {
@@ -97,7 +101,7 @@ func (x *Stays) LeaveAll() error {
 	return errors.Join(errs...)
 }
 
-// leave lets a process go with its jumps; without them if that is not to be.
+// leave lets a process go with its jumps. If that fails, it lets the process go without them.
 func (x *Stays) leave(p *inferior.Process) error {
 	ps := x.loop.Sharing(p.Space)
 	x.plant.NoteLost(p.Space, p.Space.Table.Sites())
@@ -115,11 +119,11 @@ func (x *Stays) leave(p *inferior.Process) error {
 	return err
 }
 
-// makeResident takes away from halted processes what needs a tracer. The mark is
-// the last thing: who finds none takes away the rest.
+// makeResident takes out of halted processes what needs a tracer. The mark is written last: a
+// tracer that finds none takes out the rest.
 func (x *Stays) makeResident(p *inferior.Process, ps []*inferior.Process) error {
 	space := p.Space
-	if err := plant.ForgetHits(x.plant.Probes, ptrace.Now()); err != nil { // all count from now on
+	if err := plant.ForgetHits(x.plant.Probes, ptrace.Now()); err != nil { // all probes count from now on
 		return err
 	}
 	note, err := x.note(p)
@@ -142,7 +146,7 @@ func (x *Stays) makeResident(p *inferior.Process, ps []*inferior.Process) error 
 	return space.PutWord(inferior.PageOwner, inferior.MarkResident)
 }
 
-// note says what stays in a process. Placements that don't get an error.
+// note returns the note of what stays in a process. Placements that do not stay get an error.
 func (x *Stays) note(p *inferior.Process) (n Note, err error) {
 	n.Command, n.Planted = procfs.Comm(p.PID), time.Now().UTC()
 	handlers, left := map[*inproc.Handler]int{}, 0
@@ -175,7 +179,7 @@ func (x *Stays) note(p *inferior.Process) (n Note, err error) {
 	return n, nil
 }
 
-// firstError is that of the first place that has one.
+// firstError returns the error of the first placement that has one.
 func firstError(probes []*probe.Probe) error {
 	for _, p := range probes {
 		for _, pl := range p.Places {
@@ -187,7 +191,7 @@ func firstError(probes []*probe.Probe) error {
 	return nil
 }
 
-// noteOf says what a handler is, for whoever reads its maps.
+// noteOf returns the note of a handler, for programs that read its maps.
 func noteOf(h *inproc.Handler) Handler {
 	return Handler{Name: h.Kind, Version: h.In.Version, Params: h.Params(),
 		File: h.In.Maps.(*handler.Interpreted).Set.File().Name()}

@@ -25,22 +25,22 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Resident is what a session has left in a process (Session.Leave): it can be
-// read at any time, by any process, also after that one's end, until it is
-// collected.
+// Resident is what a session has left in a process (Session.Leave). Any process may read it at any
+// time, also after the traced process has ended, until it is collected.
 type Resident struct {
-	PID     int // of the process that it was left in
+	PID     int // the process that it was left in
 	Command string
 	Planted time.Time
-	pid     int // whose it was looked for
+	pid     int // the process that was asked for: PID, or a fork of it
 	Store   *Store
 	Note    Note
-	found   map[uint64]string // what gaps said before Stop
+	found   map[uint64]string // the answer of gaps before Stop
 	isa     arch.ISA
-	reclaim func(pid int) (found bool, err error) // takes out of a process what is ptracer's
+	reclaim func(pid int) (found bool, err error) // takes ptracer's code out of a process
 }
 
-// Open finds what was left in a process, or in that which has forked it.
+// Open returns what was left in a process, or in the process that has forked it. The error wraps
+// ErrNone if there is nothing. reclaim takes out of a process what is ptracer's.
 func Open(pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
 	store, err := Find(pid)
 	if err != nil {
@@ -49,6 +49,7 @@ func Open(pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident
 	return openResident(store, pid, isa, reclaim)
 }
 
+// openResident returns what the note of a store says.
 func openResident(store *Store, pid int, isa arch.ISA, reclaim func(pid int) (bool, error)) (*Resident, error) {
 	n, err := store.Load()
 	if err != nil {
@@ -57,7 +58,8 @@ func openResident(store *Store, pid int, isa arch.ISA, reclaim func(pid int) (bo
 	return &Resident{PID: store.PID(), Command: n.Command, Planted: n.Planted, pid: pid, Store: store, Note: n, isa: isa, reclaim: reclaim}, nil
 }
 
-// All are all that may be read.
+// All returns everything that was left and that the caller may read. With an error it is what could
+// be read.
 func All(isa arch.ISA, reclaim func(pid int) (bool, error)) (list []*Resident, err error) {
 	stores, err := List()
 	for _, store := range stores {
@@ -71,14 +73,14 @@ func All(isa arch.ISA, reclaim func(pid int) (bool, error)) (list []*Resident, e
 	return list, err
 }
 
-// Running is whether the process is there, with the probes in it: it may have
-// ended, or have executed another program.
+// Running reports whether the process is there with the probes in it. It may have ended, or have
+// executed another program.
 func (r *Resident) Running() bool {
 	return (r.pid != r.PID || r.Store.Alive()) && Mapped(r.pid) == r.Store.Dir()
 }
 
-// Placements are the places of its probes, with their hits so far, and what of these the
-// process's code says to be missing, as far as that may be read.
+// Placements returns the places of the probes with their hits so far. If the process's code may be
+// read, each gap says what is missing in them.
 func (r *Resident) Placements() ([]api.Placement, error) {
 	return UnlessShortened(r.placements)
 }
@@ -118,8 +120,8 @@ func rungOf(pl Place) breakpoint.Rung {
 	return breakpoint.Jump
 }
 
-// gaps says, by where its patch lies, what of a place's hits is not counted because the
-// process's code is not what was left there.
+// gaps returns which hits of a place are not counted because the process's code is not what was
+// left there, by the address of the patch.
 func (r *Resident) gaps() map[uint64]string {
 	if !r.Running() {
 		return r.found
@@ -127,7 +129,7 @@ func (r *Resident) gaps() map[uint64]string {
 	gaps := map[uint64]string{}
 	mem, err := os.Open(procfs.Path(r.pid, "mem"))
 	if err != nil {
-		return gaps // what may not be read is not known
+		return gaps // memory that may not be read tells nothing
 	}
 	defer mem.Close()
 	for _, p := range r.Note.Probes {
@@ -144,7 +146,7 @@ func (r *Resident) gaps() map[uint64]string {
 	return gaps
 }
 
-// Uncounted is how many hits are in no count: see Stats.Uncounted.
+// Uncounted returns how many hits are in no count: see Stats.Uncounted.
 func (r *Resident) Uncounted() (uint64, error) { return UnlessShortened(r.uncounted) }
 
 func (r *Resident) uncounted() (n uint64, err error) {
@@ -169,7 +171,7 @@ func (r *Resident) uncounted() (n uint64, err error) {
 	return n, nil
 }
 
-// Locations are what its probes were asked for; probe i+1 is of Locations[i].
+// Locations returns the locations of the probes. Probe i+1 has Locations[i].
 func (r *Resident) Locations() (list []string) {
 	for _, p := range r.Note.Probes {
 		list = append(list, p.Location)
@@ -177,7 +179,7 @@ func (r *Resident) Locations() (list []string) {
 	return list
 }
 
-// Places is how many places its probes have.
+// Places returns how many places the probes have.
 func (r *Resident) Places() (n int) {
 	for _, p := range r.Note.Probes {
 		n += len(p.Places)
@@ -187,12 +189,12 @@ func (r *Resident) Places() (n int) {
 
 // ResidentResult is what a handler has found out so far.
 type ResidentResult struct {
-	Location string // of its probe
-	Handler  string // its name if it is built in
+	Location string // the location of its probe
+	Handler  string // the name of a built-in handler; "": it is none
 	Result   build.Result
 }
 
-// Results are those of its handlers.
+// Results returns what the handlers have found out so far.
 func (r *Resident) Results() ([]ResidentResult, error) { return UnlessShortened(r.results) }
 
 func (r *Resident) results() (list []ResidentResult, err error) {
@@ -214,7 +216,7 @@ func (r *Resident) results() (list []ResidentResult, err error) {
 	return list, nil
 }
 
-// read reads a handler's maps as the handler would. They are gone behind it.
+// read reads a handler's maps as the handler would. The maps are closed afterwards.
 func (r *Resident) read(ctx program.Context, h Handler) (result build.Result, err error) {
 	set, err := openMaps(r.Store, filepath.Base(h.File))
 	if err != nil {
@@ -240,10 +242,9 @@ func (r *Resident) read(ctx program.Context, h Handler) (result build.Result, er
 	return build.DumpOf(set, specs), nil
 }
 
-// Stop takes the probes out of the process, if it is there: its code is as it
-// was, and nothing of ours is left in it. What they have found out can still be
-// read. Signal handlers may have interrupted code of ours and return there: they
-// are waited for, up to wait.
+// Stop takes the probes out of the process, if it is there: its code is as it was, and nothing of
+// ptracer's is left in it. The results can still be read. Signal handlers that have interrupted
+// ptracer's code will return there: Stop waits for them, up to wait.
 func (r *Resident) Stop(wait time.Duration) error {
 	if !r.Running() {
 		return nil
@@ -257,10 +258,10 @@ func (r *Resident) Stop(wait time.Duration) error {
 	}
 }
 
-// Collect removes what was found out. Of a process that still runs with probes
-// in it that is an error: they would write on, for nobody.
+// Collect removes the results. It is an error if the process still runs with the probes in it,
+// because they would go on writing.
 func (r *Resident) Collect() error {
-	if r.pid != r.PID { // another process's, still
+	if r.pid != r.PID { // the results are another process's, which may still have them
 		return nil
 	}
 	if r.Running() {
@@ -269,10 +270,11 @@ func (r *Resident) Collect() error {
 	return r.Store.Remove()
 }
 
+// ErrShortened says that a file of the results could not be read to its end.
 var ErrShortened = errors.New("the file of the results has become shorter meanwhile: its owner has written to it")
 
-// UnlessShortened runs f, which reads files that their owner may shorten at any time: what
-// is mapped of them is gone then, and that is an error.
+// UnlessShortened runs f, which reads mapped files that their owner may shorten at any time. An
+// access to a part that is gone becomes ErrShortened.
 func UnlessShortened[T any](f func() (T, error)) (v T, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -1,16 +1,16 @@
-// Package resident keeps what probes find out that have outlived their session:
-// the files in which the maps lie that a process writes by itself, and a note of
-// what they mean.
+// Package resident leaves probes in a process when their session ends, and reads what they find out
+// (leave.go, reader.go). The maps lie in files to which the process writes by itself, beside a note
+// of what they mean (store.go).
 //
-// There is a folder for each process, named by its id and the time of its start,
-// in a folder of the user's that nobody else may enter, in memory (/dev/shm). It
-// is there until it is collected, also after the process has ended.
+// There is a folder for each process, named by its id and the time of its start. It lies in memory
+// (/dev/shm), in a folder of the user's that only that user may enter. It stays until it is
+// collected, also when the process has ended.
 //
-// Any user can make such folders, for any process. What is in one counts only where
-// its owner is the reader, or the user whose the process is: nobody else could have
-// left probes in it (folder.go).
+// Any user can make such folders, for any process. What is in one counts only if its owner is the
+// reader, or the user that the process belongs to: only these could have left probes in it
+// (folder.go).
 //
-// The package imports nothing that traces.
+// Stays runs on the session's thread; a Resident is read without a session.
 package resident
 
 import (
@@ -33,7 +33,7 @@ import (
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
-// Errors about folders.
+// The errors about folders.
 var (
 	ErrNone  = errors.New("no probes were left in it")
 	ErrNote  = errors.New("the note of the probes that were left is not ptracer's, or another version's: that version's 'ptracer stop' takes them out; if the process has ended, remove the directory")
@@ -41,8 +41,9 @@ var (
 	ErrLarge = errors.New("too large")
 )
 
-// How large a note may be, in bytes: half a million places. Another user's may be made to
-// take as much memory as can be: some ten thousand, and maps of so many bytes.
+// The most bytes of a note (half a million places), and of a note and of maps that belong to
+// another user. That user could make the reader take all memory, so such a note has room for some
+// ten thousand places.
 const (
 	maxNote     = 64 << 20
 	foreignNote = 4 << 20
@@ -53,40 +54,40 @@ const (
 type Note struct {
 	Version  int       `json:"version"`
 	PID      int       `json:"pid"`
-	Start    uint64    `json:"start"` // of the process, clock ticks since boot
+	Start    uint64    `json:"start"` // when the process began, in clock ticks since boot
 	Command  string    `json:"command"`
 	Planted  time.Time `json:"planted"`
 	Probes   []Probe   `json:"probes"`
 	Handlers []Handler `json:"handlers"`
 }
 
-// noteVersion is the version of Note.
+// noteVersion is the version of Note that this program writes and reads.
 const noteVersion = 1
 
 // Probe is one probe that was left.
 type Probe struct {
 	Location string  `json:"location"`
-	Handler  int     `json:"handler"` // of Note.Handlers; -1: none
+	Handler  int     `json:"handler"` // an index into Note.Handlers; -1: none
 	Places   []Place `json:"places"`
 }
 
-// Place is one of its places.
+// Place is one place of a probe.
 type Place struct {
 	Name   string `json:"name"`
 	Addr   uint64 `json:"addr"`
-	Before uint64 `json:"before"` // what is to be added to the counter, modulo 1<<64
+	Before uint64 `json:"before"` // the number to add to the counter, modulo 1<<64
 	Exit   bool   `json:"exit,omitempty"`
-	File   string `json:"file"` // of the counters
-	N      int    `json:"n"`    // of these
-	// At is where its patch lies, which is Patch.
+	File   string `json:"file"` // the file of the counters
+	N      int    `json:"n"`    // the counter in the file
+	// At is where the place's patch lies; Patch has its bytes.
 	At    uint64 `json:"at,omitempty"`
 	Patch []byte `json:"patch,omitempty"`
-	Pun   bool   `json:"pun,omitempty"` // how it is served
+	Pun   bool   `json:"pun,omitempty"` // the patch is a pun
 }
 
 // Handler is a handler that runs there.
 type Handler struct {
-	Name    string         `json:"name"` // built in; empty: not one of those
+	Name    string         `json:"name"` // the name of a built-in handler; empty: it is none
 	Version int            `json:"version"`
 	Params  builtin.Params `json:"params"`
 	File    string         `json:"file"`
@@ -95,7 +96,7 @@ type Handler struct {
 // Store is a process's folder.
 type Store struct {
 	dir   string
-	uid   int // whose folder it is
+	uid   int // the owner of the folder
 	pid   int
 	start uint64
 	files int
@@ -103,8 +104,8 @@ type Store struct {
 
 const noteFile = "note.json"
 
-// Create makes the folder of a process. That it is there already, with a note,
-// is an error that wraps fs.ErrExist.
+// Create makes the folder of a process. If there is one with a note already, the error wraps
+// fs.ErrExist.
 func Create(pid int) (*Store, error) {
 	start, err := startTime(pid)
 	if err != nil {
@@ -119,15 +120,16 @@ func Create(pid int) (*Store, error) {
 	if _, err := os.Stat(filepath.Join(s.dir, noteFile)); err == nil {
 		return nil, fmt.Errorf("%s: %w", s.dir, fs.ErrExist)
 	}
-	if err := os.RemoveAll(s.dir); err != nil { // of one who died before it was done
+	if err := os.RemoveAll(s.dir); err != nil { // a tracer has died before it had left anything
 		return nil, err
 	}
 	return s, os.Mkdir(s.dir, 0o700)
 }
 
+// folderName returns the name of a process's folder.
 func folderName(pid int, start uint64) string { return fmt.Sprintf("%d-%d", pid, start) }
 
-// base is where the users' folders are: in memory, where there is such a place.
+// base returns where the users' folders are: in memory, if there is such a place.
 func base() string {
 	const shm = "/dev/shm"
 	if st, err := os.Stat(shm); err == nil && st.IsDir() {
@@ -138,7 +140,8 @@ func base() string {
 
 const prefix = "ptracer-"
 
-// home is this user's folder, which nobody else may enter.
+// home returns this user's folder, which no other user may enter, and makes it first if it is not
+// there.
 func home() (string, error) {
 	dir := filepath.Join(base(), prefix+strconv.Itoa(os.Geteuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -151,7 +154,7 @@ func home() (string, error) {
 	return dir, f.Close()
 }
 
-// sweep removes folders without a note of processes that are gone.
+// sweep removes folders without a note, of processes that have ended.
 func sweep(home string) {
 	list, _ := os.ReadDir(home)
 	for _, e := range list {
@@ -165,7 +168,7 @@ func sweep(home string) {
 	}
 }
 
-// storeOf is the store in a folder, as its name and that of the folder it is in say.
+// storeOf returns the store in a folder, as its name and its user's folder's name say.
 func storeOf(dir string) (*Store, bool) {
 	user, named := strings.CutPrefix(filepath.Base(filepath.Dir(dir)), prefix)
 	pid, start, ok := strings.Cut(filepath.Base(dir), "-")
@@ -177,25 +180,25 @@ func storeOf(dir string) (*Store, bool) {
 	return s, named && ok && errors.Join(err1, err2, err3) == nil
 }
 
-// Dir is the folder's path.
+// Dir returns the folder's path.
 func (s *Store) Dir() string { return s.dir }
 
-// PID is the process's id.
+// PID returns the process's id.
 func (s *Store) PID() int { return s.pid }
 
-// Alive is whether the process still exists.
+// Alive reports whether the process still exists.
 func (s *Store) Alive() bool {
 	start, err := startTime(s.pid)
 	return err == nil && start == s.start
 }
 
-// NewFile makes an empty file.
+// NewFile makes an empty file in the folder.
 func (s *Store) NewFile() (*os.File, error) {
 	s.files++
 	return os.OpenFile(filepath.Join(s.dir, fmt.Sprintf("maps-%d", s.files)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
-// Open opens a file that a note names.
+// Open opens a file of maps that a note names.
 func (s *Store) Open(name string) (*os.File, error) {
 	if name != filepath.Base(name) {
 		return nil, fmt.Errorf("%q: %w", name, ErrNote)
@@ -203,7 +206,7 @@ func (s *Store) Open(name string) (*os.File, error) {
 	return s.openMaps(name, os.O_RDWR)
 }
 
-// foreign is whether it is another user's than the reader's.
+// foreign reports whether the store belongs to another user than the reader.
 func (s *Store) foreign() bool { return s.uid != os.Geteuid() }
 
 // Save writes the note, all of it or nothing.
@@ -223,7 +226,7 @@ func (s *Store) Save(n Note) error {
 	return os.Rename(tmp, filepath.Join(s.dir, noteFile))
 }
 
-// Load reads the note.
+// Load reads the note. The error wraps ErrNone if there is none, ErrNote if it is not readable.
 func (s *Store) Load() (n Note, err error) {
 	b, err := s.readNote()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -243,6 +246,7 @@ func (s *Store) Load() (n Note, err error) {
 	return n, nil
 }
 
+// readNote returns the bytes of the note.
 func (s *Store) readNote() ([]byte, error) {
 	most := int64(maxNote)
 	if s.foreign() {
@@ -256,10 +260,10 @@ func (s *Store) readNote() ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
-// Remove removes the folder and all in it. One that is gone has been removed.
+// Remove removes the folder and all in it. It is no error if the folder is gone.
 func (s *Store) Remove() error {
 	home, err := openFolder(filepath.Dir(s.dir), s.uid)
-	if errors.Is(err, fs.ErrNotExist) { // it was the last one of its user's
+	if errors.Is(err, fs.ErrNotExist) { // the user's folder is gone: it was the last one in it
 		return nil
 	}
 	if err != nil {
@@ -267,13 +271,12 @@ func (s *Store) Remove() error {
 	}
 	defer home.Close()
 	err = os.RemoveAll(within(home, filepath.Base(s.dir)))
-	_ = os.Remove(filepath.Dir(s.dir)) // if it was the last one
+	_ = os.Remove(filepath.Dir(s.dir)) // the user's folder goes with the last one in it
 	return err
 }
 
-// Find is the folder of a process: of one that is there by what it has mapped,
-// which a process has, too, that was forked by that whose id is said. An error
-// wraps ErrNone if there is none.
+// Find returns the folder of a process. A process that is there is known by the files that it has
+// mapped; so is a process that it has forked. The error wraps ErrNone if there is no folder.
 func Find(pid int) (*Store, error) {
 	if s := mapped(pid); s != nil {
 		return s, nil
@@ -289,7 +292,7 @@ func Find(pid int) (*Store, error) {
 	return list[len(list)-1], nil
 }
 
-// Mapped is the folder whose files a process has mapped, empty if there is none.
+// Mapped returns the path of a folder if a process has mapped files of it, or "".
 func Mapped(pid int) string {
 	if s := mapped(pid); s != nil {
 		return s.dir
@@ -297,6 +300,7 @@ func Mapped(pid int) string {
 	return ""
 }
 
+// mapped returns that folder's store, or nil.
 func mapped(pid int) *Store {
 	maps, err := procfs.Maps(pid)
 	if err != nil {
@@ -313,8 +317,8 @@ func mapped(pid int) *Store {
 	return nil
 }
 
-// has is whether a mapping is of a file of the store: a process in another mount
-// namespace may have another one at the path.
+// has reports whether a mapping is of a file of the store. A process in another mount namespace may
+// have another file at that path.
 func (s *Store) has(m procfs.Mapping) bool {
 	f, err := s.openMaps(filepath.Base(m.Path), os.O_RDONLY)
 	if err != nil {
@@ -324,9 +328,9 @@ func (s *Store) has(m procfs.Mapping) bool {
 	return objfile.IsFileOf(f, m)
 }
 
-// List are the folders with a note that this process may look into and that are believed, by
-// process, those of the same id by the time of their start. Of a process that has
-// ended nobody knows whose it was: there it is the reader's own.
+// List returns the folders with a note that this process may read and trusts, by process id and
+// then by the time of the process's start. The user of a process that has ended is not known: of
+// such a process the reader's own folder counts.
 func List() (list []*Store, err error) {
 	homes, err := os.ReadDir(base())
 	for _, h := range homes {
@@ -338,7 +342,7 @@ func List() (list []*Store, err error) {
 	return list, err
 }
 
-// storesIn are those in a user's folder.
+// storesIn returns those in a user's folder.
 func storesIn(home string) (list []*Store) {
 	s, _ := storeOf(filepath.Join(home, folderName(0, 0)))
 	dir, err := openFolder(home, s.uid)
@@ -360,7 +364,8 @@ func storesIn(home string) (list []*Store) {
 	return list
 }
 
-// startTime is when a process that goes on was started.
+// startTime returns when a process began, in clock ticks since boot. It fails for one that has
+// ended.
 func startTime(pid int) (uint64, error) {
 	if state := procfs.State(pid); state == 'Z' || state == 'X' {
 		return 0, fmt.Errorf("process %d: %w", pid, os.ErrProcessDone)

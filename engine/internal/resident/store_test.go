@@ -148,7 +148,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// stranger is a user of whom there need be nothing on this machine.
+// stranger is a user that need not exist on this machine.
 const stranger = 54321
 
 // foreign makes the folder of another user's for a process, with a note.
@@ -305,7 +305,7 @@ func TestMapped(t *testing.T) {
 	}
 }
 
-// TestRemoveTwice removes a store whose user has no other: with the last one the user's folder goes.
+// TestRemoveTwice removes the only store of a user, twice: the user's folder goes with it.
 func TestRemoveTwice(t *testing.T) {
 	s := &Store{dir: filepath.Join(t.TempDir(), "home", "1-1"), uid: os.Geteuid()}
 	if err := errors.Join(os.Mkdir(filepath.Dir(s.dir), 0o700), os.Mkdir(s.dir, 0o700)); err != nil {

@@ -1,4 +1,5 @@
-// Package uprobe has the kernel's uprobes serve probes whose handlers run in the kernel.
+// Package uprobe serves probes by the kernel's uprobes, for handlers that run in the kernel. The
+// kernel calls the handler without a stop; the session follows only which processes have uprobes.
 package uprobe
 
 import (
@@ -20,33 +21,34 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// Links are the uprobes of a session.
+// Links has the uprobes of a session.
 type Links struct {
 	watch   *watch.Registers
-	cut     []*kernel.Link // see Cut
-	closing sync.WaitGroup // of those that are being taken away
+	cut     []*kernel.Link // uprobes that Cut has taken from placements
+	closing sync.WaitGroup // of uprobes that are being closed
 }
 
-// New is a session's, which has none.
+// New returns a session's Links. There are none yet.
 func New(w *watch.Registers) *Links { return &Links{watch: w} }
 
-// errConditional is of an exit that is one only sometimes.
+// errConditional says why the kernel does not serve an exit that is not taken at each hit.
 var errConditional = errors.New("a jump that may leave the function or not: the kernel can't ask")
 
-// ErrOccupied is of a place with a trap of ours: the kernel would take it for its
-// own, and we would not hear of its hits any more.
+// ErrOccupied says that a trap of ptracer's lies at a place. The kernel would take the trap for its
+// own, and the tracer would not be told of hits any more.
 var ErrOccupied = errors.New("a probe that stops is there already: run the handler in the engine")
 
-// kernelReason is why there is no rung: the kernel has its own.
+// kernelReason is shown as the reason of a placement that a uprobe serves: it has no method of
+// ptracer's.
 const kernelReason = "a uprobe of the kernel's"
 
-// Plant attaches a handler in the kernel, by uprobes of one process. Where
-// a function returns they are at its own returns: the kernel's way, to change
-// return addresses on the stack, is not survived by Go programs, nor by C++
-// exceptions. Each placement is given to place.
+// Plant attaches a handler in the kernel to a probe's targets, by uprobes of one process. A
+// function's exits are uprobes at its return instructions. The kernel's own way changes return
+// addresses on the stack, which Go programs and C++ exceptions do not survive. place is called with
+// each placement.
 func (l *Links) Plant(p *probe.Probe, proc *inferior.Process, spots []probe.Target, place func(*probe.Placement)) error {
 	h := p.Handler
-	spots = slices.DeleteFunc(spots, func(sp probe.Target) bool { // the kernel's probes are at what all mappings of a file show
+	spots = slices.DeleteFunc(spots, func(sp probe.Target) bool { // a uprobe is at a file's offset, in all mappings of it
 		m := proc.ModuleAt(sp.Addr)
 		return m != nil && m.Part
 	})
@@ -59,8 +61,8 @@ func (l *Links) Plant(p *probe.Probe, proc *inferior.Process, spots []probe.Targ
 	return errors.Join(errs...)
 }
 
-// attachVariant attaches one of a handler's programs, as functions of one convention run
-// it, to those of the spots that are for it.
+// attachVariant attaches one program of a handler, compiled for one calling convention, to those of
+// the targets that it is for.
 func (l *Links) attachVariant(p *probe.Probe, proc *inferior.Process, spots []probe.Target, at build.Point, v *inproc.Variant, place func(*probe.Placement)) error {
 	var places []*probe.Placement
 	var locs []kernel.Location
@@ -75,7 +77,7 @@ func (l *Links) attachVariant(p *probe.Probe, proc *inferior.Process, spots []pr
 		case err != nil:
 			pl.Err = err
 		case sp.Exit != nil && sp.Exit.Tail && p.Handler.ReadsResult:
-			continue // the result is not there yet
+			continue // the function that it jumps to computes the result
 		default:
 			places, locs = append(places, pl), append(locs, loc)
 		}
@@ -93,20 +95,21 @@ func (l *Links) attachVariant(p *probe.Probe, proc *inferior.Process, spots []pr
 	})
 }
 
-// ErrInstruction is of a place where the kernel has no uprobe.
+// ErrInstruction says that the kernel has no uprobes on an instruction.
 var ErrInstruction = errors.New("the kernel can't put a uprobe on this instruction")
 
-// notSupp is the kernel's own ENOTSUPP, which libraries do not know
+// notSupp is the kernel's own ENOTSUPP, which package syscall does not have
 // (include/linux/errno.h).
 const notSupp = syscall.Errno(524)
 
-// attachMost attaches uprobes to those of the places where the kernel can have
-// one: it refuses all for the sake of one, and does not say which.
+// attachMost attaches uprobes at those of the places where the kernel can. The kernel refuses all
+// of them for one that it cannot, and does not say which: so the list is halved until the one is
+// found.
 func attachMost(places []*probe.Placement, locs []kernel.Location, attach func([]kernel.Location) (*kernel.Link, error)) error {
 	link, err := attach(locs)
 	switch n := len(locs); {
 	case err == nil:
-		places[0].Link = link // the others go with it
+		places[0].Link = link // one link is for all of them
 		return nil
 	case errors.Is(err, notSupp) && n > 1:
 		err := attachMost(places[:n/2], locs[:n/2], attach)
@@ -121,7 +124,7 @@ func attachMost(places []*probe.Placement, locs []kernel.Location, attach func([
 	return err
 }
 
-// kernelLocation is a place as the kernel wants it: a file, and an offset in it.
+// kernelLocation returns a target as the kernel wants it: a file and an offset in it.
 func (l *Links) kernelLocation(p *probe.Probe, proc *inferior.Process, sp probe.Target) (kernel.Location, error) {
 	if sp.Exit != nil && !sp.Exit.Always {
 		return kernel.Location{}, errConditional
@@ -132,7 +135,7 @@ func (l *Links) kernelLocation(p *probe.Probe, proc *inferior.Process, sp probe.
 	if site := proc.Space.Table.At(sp.Addr); site != nil && site.Rung != breakpoint.Hardware {
 		return kernel.Location{}, ErrOccupied
 	}
-	if ptrace.DebugBefore && l.watch.Code(proc, sp.Addr) { // see errUprobe
+	if ptrace.DebugBefore && l.watch.Code(proc, sp.Addr) { // see watch.ErrUprobe
 		return kernel.Location{}, ErrOccupied
 	}
 	for _, m := range proc.Modules {
@@ -145,9 +148,8 @@ func (l *Links) kernelLocation(p *probe.Probe, proc *inferior.Process, sp probe.
 	return kernel.Location{}, fmt.Errorf("%s: %w: the kernel puts probes into files only", sp.Addr, symbols.ErrNotFound)
 }
 
-// Cut takes a placement's uprobe from it. To take it away takes the kernel 0.1
-// s, for which nobody shall wait who has tasks stopped: that is for whoever calls
-// links next.
+// Cut takes a placement's uprobe from it. The kernel needs 0.1 s to close a uprobe, and no task
+// should stand for that long: the caller of Take closes it, outside of pauses.
 func (l *Links) Cut(pl *probe.Placement) {
 	if pl.Link != nil {
 		l.cut = append(l.cut, pl.Link)
@@ -155,13 +157,13 @@ func (l *Links) Cut(pl *probe.Placement) {
 	}
 }
 
-// Take are the uprobes that were taken from placements, to be taken away.
+// Take returns the uprobes that Cut has taken from placements.
 func (l *Links) Take() (list []*kernel.Link) {
 	list, l.cut = l.cut, nil
 	return list
 }
 
-// Close takes uprobes away.
+// Close closes uprobes.
 func Close(list []*kernel.Link) error {
 	var errs []error
 	for _, l := range list {
@@ -170,13 +172,13 @@ func Close(list []*kernel.Link) error {
 	return errors.Join(errs...)
 }
 
-// CloseLater takes away the uprobes of processes that are gone or let go. The
-// session is not over before that is done.
+// CloseLater closes, in the background, the uprobes of processes that have ended or are let go. The
+// session does not end before that is done (Wait).
 func (l *Links) CloseLater() {
 	if list := l.Take(); len(list) > 0 {
 		l.closing.Go(func() { _ = Close(list) })
 	}
 }
 
-// Wait returns when these are away.
+// Wait returns when all uprobes of CloseLater are closed.
 func (l *Links) Wait() { l.closing.Wait() }

@@ -10,8 +10,8 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 )
 
-// The kernel refuses all places for the sake of one: the others are attached all
-// the same, and nobody is tried again for another error.
+// TestAttachMost: the kernel refuses all places for one. The others are attached all the same, and
+// after another error none is tried again.
 func TestAttachMost(t *testing.T) {
 	for _, bad := range [][]uint64{nil, {0}, {6}, {2, 3}, {0, 1, 2, 3, 4, 5, 6}} {
 		places, locs := make([]*probe.Placement, 7), make([]kernel.Location, 7)

@@ -1,5 +1,6 @@
-// Package watch has the processor's debug registers serve probes: they stop a task at an
-// instruction, or at an access to data, where no code is to be changed.
+// Package watch serves probes by the processor's debug registers: they stop a task at an
+// instruction or at an access to data, and change no code. The registers of all tasks of a process
+// are the same. They are set while the tasks stand, and in new tasks at their first stop.
 package watch
 
 import (
@@ -18,30 +19,30 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
-// Registers are the debug registers of a session's processes.
+// Registers has the debug registers of a session's processes.
 type Registers struct {
 	loop  *tasks.Set
 	guard *guard.Guard
 	of    map[*inferior.Process]*Placements
 }
 
-// New is a session's, which uses none.
+// New returns a session's Registers. None is in use.
 func New(loop *tasks.Set, g *guard.Guard) *Registers {
 	return &Registers{loop: loop, guard: g, of: map[*inferior.Process]*Placements{}}
 }
 
-// Placements are what serves a process's debug registers, the same in all its tasks: they are set
-// while these stand, and in new tasks at their first stop.
+// Placements are the placements that a process's debug registers serve, by register; nil: the
+// register is free.
 type Placements [ptrace.MaxDebug]*probe.Placement
 
-// ErrDebug is of a process that has no debug register left.
+// ErrDebug says that a process has no free debug register.
 var ErrDebug = errors.New("all debug registers of the process are in use")
 
-// ErrForeignFull is of a place that only one could serve.
+// ErrForeignFull says that only a debug register could serve a place, and that none is free.
 var ErrForeignFull = fmt.Errorf("%w (another debugger's trap, or a uprobe, lies there), and %w", breakpoint.ErrForeign, ErrDebug)
 
-// Take notes which debug registers of a process are to serve a probe. With an error it is
-// those that it has noted.
+// Take reserves debug registers of a process for a probe's targets. It sets none; SetAll does. With
+// an error it returns the placements that it has reserved registers for.
 func (r *Registers) Take(p *probe.Probe, proc *inferior.Process, spots []probe.Target) (added []*probe.Placement, err error) {
 	w := r.of[proc]
 	if w == nil {
@@ -63,21 +64,22 @@ func (r *Registers) Take(p *probe.Probe, proc *inferior.Process, spots []probe.T
 	return added, nil
 }
 
-// ErrUprobe is of an instruction that a debug register can't serve: a task that was
-// stopped before it is stepped over it without, and on arm64 the kernel, when it
-// has stepped over what its uprobe displaced, ends our step too
+// ErrUprobe says that a debug register can't serve an instruction with a uprobe (arm64). A task
+// that was stopped before the instruction is stepped over it without its debug registers. When the
+// kernel has stepped over the instruction that its uprobe displaced, it ends the tracer's step, too
 // (arch_uprobe_post_xol): the task would go on without its debug registers.
 var ErrUprobe = errors.New("a uprobe of the kernel's is there")
 
-// uprobeTrap is the kernel's (brk #5, UPROBES_BRK_IMM in asm/brk-imm.h).
+// uprobeTrap is the kernel's trap (brk #5, UPROBES_BRK_IMM in asm/brk-imm.h).
 const uprobeTrap = 0xd42000a0
 
+// isUprobe reports whether a kernel uprobe lies at an address.
 func isUprobe(space *inferior.Space, addr arch.Addr) bool {
 	var b [4]byte
 	return space.Memory.Read(addr, b[:]) == nil && binary.LittleEndian.Uint32(b[:]) == uprobeTrap
 }
 
-// Code is whether a debug register serves an instruction.
+// Code reports whether a debug register serves the instruction at an address of a process.
 func (r *Registers) Code(proc *inferior.Process, addr arch.Addr) bool {
 	if w := r.of[proc]; w != nil {
 		for _, pl := range w {
@@ -89,7 +91,7 @@ func (r *Registers) Code(proc *inferior.Process, addr arch.Addr) bool {
 	return false
 }
 
-// Remove takes placements out of a process's debug registers.
+// Remove frees the debug registers of placements.
 func (r *Registers) Remove(proc *inferior.Process, list ...*probe.Placement) error {
 	w := r.of[proc]
 	if w == nil {
@@ -109,8 +111,8 @@ func (r *Registers) Forked(parent, child *inferior.Process) {}
 // Left implements inferior.Room.
 func (r *Registers) Left(p *inferior.Process, _ bool) { delete(r.of, p) }
 
-// Hit are what serves the debug registers of a task, these, and of which the task has met
-// what they wait for.
+// Hit returns the placements and the settings of a task's debug registers, and which of the
+// registers were hit, a bit each.
 func (r *Registers) Hit(t *inferior.Task, info *ptrace.SigInfo) (w *Placements, regs [ptrace.MaxDebug]ptrace.Debug, bits uint8, err error) {
 	regs, any := r.settings(t.Process)
 	if any {
@@ -119,7 +121,8 @@ func (r *Registers) Hit(t *inferior.Task, info *ptrace.SigInfo) (w *Placements, 
 	return r.of[t.Process], regs, bits, err
 }
 
-// settings are the debug registers that a process's tasks should have.
+// settings returns the debug registers that a process's tasks should have, and whether there are
+// any.
 func (r *Registers) settings(proc *inferior.Process) (regs [ptrace.MaxDebug]ptrace.Debug, any bool) {
 	w := r.of[proc]
 	if w == nil {
@@ -135,8 +138,8 @@ func (r *Registers) settings(proc *inferior.Process) (regs [ptrace.MaxDebug]ptra
 	return regs, any
 }
 
-// SetAll brings all tasks of a process up to date. The guard is told
-// first: from then on a debug trap may be ours.
+// SetAll sets the debug registers of all tasks of a process. The guard is told first: from then on
+// a debug trap may be ptracer's.
 func (r *Registers) SetAll(proc *inferior.Process) error {
 	regs, any := r.settings(proc)
 	proc.Space.Guard.Watches = any
@@ -162,7 +165,7 @@ func (r *Registers) SetAll(proc *inferior.Process) error {
 	return errors.Join(errs...)
 }
 
-// Set gives a new task its process's debug registers.
+// Set sets the debug registers of a new task.
 func (r *Registers) Set(t *inferior.Task) error {
 	regs, any := r.settings(t.Process)
 	if !any {
@@ -172,7 +175,7 @@ func (r *Registers) Set(t *inferior.Task) error {
 	return ptrace.SetDebug(t.TID, &regs)
 }
 
-// Clear turns a halted task's debug registers off: they outlive a detach.
+// Clear turns a halted task's debug registers off: they would outlive a detach.
 func (r *Registers) Clear(t *inferior.Task) error {
 	if !t.Watched {
 		return nil
