@@ -68,6 +68,7 @@ type Section struct {
 	link, nameOff, index uint32
 }
 
+// Contains reports whether an address lies in the section.
 func (s Section) Contains(a uint64) bool { return a >= s.Addr && a-s.Addr < s.Size }
 
 // New reads the headers. Damaged section headers are treated as if the
@@ -270,6 +271,7 @@ func (o *Object) Data(s Section) ([]byte, error) {
 // ErrNotELF is wrapped by errors about mapped files of another kind.
 var ErrNotELF = errors.New("not an ELF file")
 
+// MustBeELF is nil for what begins as an ELF file does; the error of another file is ErrNotELF.
 func MustBeELF(r io.ReaderAt) error {
 	is, err := isELF(r)
 	if err == nil && !is {

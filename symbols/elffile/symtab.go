@@ -273,6 +273,7 @@ func occurrences(b []byte, from, to int, part string, yield func(start, end int)
 // TextOf is b as a string, without a copy: nothing may write to b any more.
 func TextOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// NoEOF is the error of a read that got less than it has to.
 func NoEOF(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
