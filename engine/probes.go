@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -21,7 +22,7 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) { return regis
 
 // registerFor registers a probe for a client, nil: for none.
 func registerFor(s *session, client any, spec ProbeSpec) (event.ProbeID, error) {
-	loc, err := symbols.ParseLocation(spec.Location)
+	loc, err := location.Parse(spec.Location)
 	if err != nil {
 		return 0, err
 	}

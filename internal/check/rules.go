@@ -60,8 +60,10 @@ var layers = [][]string{
 	{"engine/internal/inferior"},
 	{"engine/internal/ptrace"},
 	{"symbols/goruntime"},
-	{"symbols/unwind"},
+	{"symbols/unwind", "symbols/location"},
 	{"breakpoint", "symbols"},
+	{"symbols/frames", "symbols/gofile"},
+	{"symbols/elffile", "symbols/mangled"},
 	{"symbols/objfile", "symbols/xz"},
 	{"arch/amd64", "arch/arm64"},
 	{"procfs"},
@@ -318,7 +320,7 @@ var spoken = []string{
 	"engine/internal/guard", "engine/internal/hit", "engine/internal/hook", "engine/internal/inferior", "engine/internal/inproc",
 	"engine/internal/jump", "engine/internal/life", "engine/internal/objects", "engine/internal/plant", "engine/internal/probe",
 	"engine/internal/remote", "engine/internal/resident", "engine/internal/tasks", "engine/internal/uprobe",
-	"engine/internal/watch", "engine/internal/xol", "symbols/goruntime", "symbols/unwind",
+	"engine/internal/watch", "engine/internal/xol", "symbols",
 }
 
 // vague are words that stand for a subject that is not named.

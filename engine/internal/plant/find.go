@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // able returns those of the targets at which a probe's handler can run. Where the calling
@@ -78,7 +79,7 @@ func LookAhead(isa arch.ISA, j *jump.Jumps, p *probe.Probe, mods []*symbols.Modu
 			continue
 		}
 		if p.Ahead == nil {
-			p.Ahead = map[*symbols.File][]symbols.Target{}
+			p.Ahead = map[*symbols.File][]location.Target{}
 		}
 		p.Ahead[m.File] = found
 		if p.MayJump() && jump.Enabled && j.NoJumps() == nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // Job is one run of a verb that traces: a session, the probes in it, and what
@@ -51,7 +51,7 @@ type Job struct {
 type planted struct {
 	id   event.ProbeID
 	spec engine.ProbeSpec
-	loc  symbols.Location
+	loc  location.Location
 }
 
 // Reason is why a job ended.
@@ -87,7 +87,7 @@ func New(opt *flags.Options, stderr io.Writer, specs []engine.ProbeSpec, handle 
 	j := &Job{Options: opt, stderr: stderr, handle: handle,
 		entered: make(chan event.Event, 1), drained: make(chan struct{}), signals: exit.Signals()}
 	for _, spec := range specs {
-		loc, err := symbols.ParseLocation(spec.Location)
+		loc, err := location.Parse(spec.Location)
 		if err != nil {
 			return nil, exit.Usage("%w", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -64,7 +65,7 @@ func (j *Job) split() (unplaced []planted, errs []error) {
 
 // loaded says whether a location's binary, named in full, is in a process: what
 // is not found there will not be found later.
-func (j *Job) loaded(loc symbols.Location) (is bool, err error) {
+func (j *Job) loaded(loc location.Location) (is bool, err error) {
 	if strings.ContainsAny(loc.Binary, "*?") {
 		return false, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // Values says which values of a hit are shown, and how.
@@ -32,16 +32,16 @@ var forms = map[string]func(v uint64) any{
 
 // ParseShow splits "LOCATION [ARG...]", ARG = argN[:FORM] | ret[:FORM]. Names
 // of C++ functions have blanks in them: ARGs are what looks like it at the end.
-func ParseShow(s string, args int) (location string, sh Values, err error) {
+func ParseShow(s string, args int) (place string, sh Values, err error) {
 	words := strings.Split(strings.TrimSpace(s), " ")
 	n := len(words)
 	for n > 1 && (words[n-1] == "" || looksLikeArg(words[n-1])) {
 		n--
 	}
-	location = strings.Join(words[:n], " ")
-	loc, err := symbols.ParseLocation(location)
+	place = strings.Join(words[:n], " ")
+	loc, err := location.Parse(place)
 	if err != nil {
-		return location, sh, err
+		return place, sh, err
 	}
 	sh.result = loc.Return
 	for _, w := range words[n:] {
@@ -50,7 +50,7 @@ func ParseShow(s string, args int) (location string, sh Values, err error) {
 		}
 		v, err := parseValue(w, sh.result)
 		if err != nil {
-			return location, sh, fmt.Errorf("%s: %w", s, err)
+			return place, sh, fmt.Errorf("%s: %w", s, err)
 		}
 		sh.values = append(sh.values, v)
 	}
@@ -62,7 +62,7 @@ func ParseShow(s string, args int) (location string, sh Values, err error) {
 			sh.values = append(sh.values, value{index: i})
 		}
 	}
-	return location, sh, nil
+	return place, sh, nil
 }
 
 // looksLikeArg says whether a word can't be the end of a function's name.

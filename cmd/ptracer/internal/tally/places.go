@@ -9,7 +9,7 @@ import (
 	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // Place is a place of a process, which several probes may be at.
@@ -75,8 +75,8 @@ func (o *Place) merge(p *engine.Placement, named bool) {
 }
 
 // IsNamed is whether a location names its places, and is no pattern.
-func IsNamed(location string) bool {
-	loc, err := symbols.ParseLocation(location)
+func IsNamed(text string) bool {
+	loc, err := location.Parse(text)
 	return err == nil && !loc.IsPattern()
 }
 
@@ -90,7 +90,7 @@ func NamesOf(locations []string, places []engine.Placement) map[string]string {
 	names := map[string]string{}
 	for _, l := range locations {
 		names[l] = l
-		if loc, err := symbols.ParseLocation(l); err == nil {
+		if loc, err := location.Parse(l); err == nil {
 			names[l] = cmp.Or(loc.PlaceName(of[l]), l)
 		}
 	}
