@@ -235,9 +235,9 @@ func (a *Arbiter) add(pid int) (done func()) {
 	}
 }
 
-// settlePatience is how long who asks for a process's tracers waits for those that
-// are just coming.
-const settlePatience = time.Second
+// settlePatience is how long a request for a process's tracers waits for those that are just coming:
+// on a busy machine an attach takes seconds.
+const settlePatience = 10 * time.Second
 
 // settle waits until those who are adding a process have it, or don't: it is
 // attached to already, as anybody can see, while none of its tracers is there.
