@@ -12,25 +12,25 @@ import (
 
 // A debugger's child runs in the debugger's memory until it executes its program (vfork), and asks
 // there to be traced by the debugger. If it met a trap of ptracer's, it would wait for the
-// debugger, which waits for it. So traps are lifted out of that memory until the child has left it.
+// debugger, which waits for it. So the traps are taken out of that memory until the child has left it.
 
-// lifted are the traps that are out of a process's memory while its child runs in there.
-type lifted struct {
+// suspended are the traps that are out of a process's memory while its child runs in there.
+type suspended struct {
 	of     *inferior.Process
 	space  *inferior.Space
 	image  string // the child's program until it executes its own (procfs.Image)
 	places []*probe.Placement
 }
 
-// lift takes the traps out of the memory that a child shares with its parent.
-func (x *Aside) lift(a *away, child *inferior.Process) error {
+// suspendTraps takes the traps out of the memory that a child shares with its parent.
+func (x *Aside) suspendTraps(a *away, child *inferior.Process) error {
 	space := child.Space
-	l := &lifted{of: child.VFork, space: space, image: procfs.Image(child.PID)}
+	l := &suspended{of: child.VFork, space: space, image: procfs.Image(child.PID)}
 	sites := x.clean.Traps(space)
 	for _, site := range sites {
 		l.places = append(l.places, probe.Of(site).List...)
 	}
-	a.lifted = l
+	a.suspended = l
 	return space.Table.Remove(sites)
 }
 
@@ -40,17 +40,17 @@ func (x *Aside) OnVForkDone(t *inferior.Task) error {
 	t.VForks = false
 	child, err := ptrace.EventMessage(t.TID, ptrace.VForkDone)
 	if a := x.away[child]; a != nil && err == nil {
-		err = x.lower(a)
+		err = x.restoreTraps(a)
 	}
 	err = errors.Join(err, x.inproc.NoteThread(t)) // its thread pointer is its own again
 	err = errors.Join(err, x.inproc.NoteOwner(t.Process.Space, child))
 	return errors.Join(err, x.loop.Resume(t, 0))
 }
 
-// lower puts lifted traps back where probes still want them.
-func (x *Aside) lower(a *away) error {
-	l := a.lifted
-	a.lifted = nil
+// restoreTraps puts suspended traps back where probes still want them.
+func (x *Aside) restoreTraps(a *away) error {
+	l := a.suspended
+	a.suspended = nil
 	if l == nil || x.loop.Procs[l.of.PID] != l.of || l.of.Space != l.space {
 		return nil
 	}
@@ -76,7 +76,7 @@ func (x *Aside) lower(a *away) error {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		x.loop.Warn(l.of, "probes that were lifted for a child: %v", err)
+		x.loop.Warn(l.of, "probes that were suspended for a child: %v", err)
 	}
 	return nil
 }
