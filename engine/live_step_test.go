@@ -174,7 +174,7 @@ func TestInterruptTask(t *testing.T) {
 	if err := s.ResumeTask(p.pid); err != nil || !slices.Equal(stopped(), tids[1:]) {
 		t.Errorf("%v, stopped %v, want %v", err, stopped(), tids[1:])
 	}
-	if err := s.(Shared).ResumeTaskIf(tids[1], func() bool { return false }); err != nil || !slices.Equal(stopped(), tids[1:]) {
+	if err := (shared{s.(*session)}).ResumeTaskIf(tids[1], func() bool { return false }); err != nil || !slices.Equal(stopped(), tids[1:]) {
 		t.Errorf("%v, stopped %v, want %v", err, stopped(), tids[1:])
 	}
 	if err := s.ResumeTask(p.pid); !errors.Is(err, ErrNotStopped) {
