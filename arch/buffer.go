@@ -2,13 +2,13 @@ package arch
 
 import "encoding/binary"
 
-// Buffer collects code that is to lie at Addr.
+// Buffer collects code for the address Addr.
 type Buffer struct {
-	Addr Addr // of the first byte
+	Addr Addr // address of the first byte
 	Code []byte
 }
 
-// PC is the address of the next byte to be written.
+// PC is the address of the next byte.
 func (b *Buffer) PC() Addr { return b.Addr + Addr(len(b.Code)) }
 
 // Bytes appends p.
@@ -20,5 +20,5 @@ func (b *Buffer) Uint32(v uint32) { b.Code = binary.LittleEndian.AppendUint32(b.
 // Uint64 appends v, little-endian.
 func (b *Buffer) Uint64(v uint64) { b.Code = binary.LittleEndian.AppendUint64(b.Code, v) }
 
-// Reset empties b and moves it to addr, keeping its memory.
+// Reset empties b, keeps its memory, and sets Addr.
 func (b *Buffer) Reset(addr Addr) { b.Addr, b.Code = addr, b.Code[:0] }

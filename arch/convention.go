@@ -1,26 +1,26 @@
 package arch
 
-// Convention says where a function has its arguments when it is entered, and what
-// it returns when it ends.
+// Convention says where a function's arguments are at its entry, and where its results are at its
+// exit.
 type Convention uint8
 
-// The conventions there are. Of each an argument is a word: Go's strings are two, a
-// pointer and a length, its slices three.
+// Calling conventions. An argument is a word: Go's strings are two, a pointer and a length, its
+// slices three.
 const (
-	// C is the CPU's own: of the System V ABI on amd64, AAPCS64 on arm64.
+	// C is the CPU's own: System V ABI on amd64, AAPCS64 on arm64.
 	C Convention = iota
-	// GoRegisters is that of Go's compiler since 1.17 (arm64: 1.18), ABIInternal:
-	// arguments and results have the same sequence of registers.
+	// GoRegisters is that of Go's compiler since 1.17 (arm64: 1.18), ABIInternal: arguments and
+	// results use the same sequence of registers.
 	GoRegisters
-	// GoStack is that of Go's compiler before, and of assembly functions called by
-	// it, ABI0: arguments lie on the stack, the results behind them.
+	// GoStack is that of Go's compiler before, and of assembly functions that it calls, ABI0:
+	// arguments are on the stack, the results behind them.
 	GoStack
-	// NotKnown is of functions that may have their arguments anywhere: Go's assembly
-	// where the symbol table does not say which ABI it keeps to.
+	// NotKnown means that the arguments may be anywhere: Go's assembly for which the symbol table
+	// has no ABI.
 	NotKnown
 )
 
-// Conventions are all of them, those that are most likely meant first.
+// Conventions are all conventions, the most likely ones first.
 var Conventions = [...]Convention{C, GoRegisters, GoStack, NotKnown}
 
 func (c Convention) String() string {
@@ -30,7 +30,6 @@ func (c Convention) String() string {
 	return [...]string{"C", "Go", "Go's stack", "not known"}[c]
 }
 
-// StackArg is where argument i of GoStack lies when a function is entered, from its
-// stack pointer on: behind the return address, which on arm64 has its place there,
-// too.
+// StackArg returns the offset of argument i of GoStack from the stack pointer at a function's
+// entry, in bytes: behind the return address, for which arm64 reserves the same place.
 func StackArg(i int) int64 { return 8 + 8*int64(i) }

@@ -16,38 +16,37 @@ import (
 	"github.com/ptracer/ptracer/bench/report"
 )
 
-// How long runs take, if nobody says otherwise.
+// How long runs take by default.
 const (
 	QuickTime = 19 * time.Second
 	FullTime  = 295 * time.Second
 )
 
-// Options say what to measure. The zero value is all, in five minutes.
+// Options say what to measure. The zero value means everything, in five minutes.
 type Options struct {
 	Quick  bool          // few sites and sizes, in 20 seconds
-	Time   time.Duration // it may take; 0: QuickTime or FullTime
-	Rounds int           // at the most; 0: as many as there is time for
+	Time   time.Duration // limit of the run; 0: QuickTime or FullTime
+	Rounds int           // at most; 0: as many as there is time for
 
-	Tables []string // of Tables; nil: all
+	Tables []string // ids of Tables; nil: all
 	Ways   []string // globs of names in the table of hits; nil: all
 	Sites  []string // classes of sites; nil: all, or with Quick some
-	// Threads is the most threads in the table of threads; 0: as many as there
-	// are CPUs.
+	// Threads is the largest number of threads in the table of threads; 0: the number of CPUs.
 	Threads int
 
-	Peers bool // other tools, too, as far as they are installed
-	// Command is a program whose functions are all counted, by each way. It is
-	// run some times for each; its output goes nowhere.
+	Peers bool // other tools, too, if they are installed
+	// Command is a program in which each way counts all functions. It is run several times per way;
+	// its output is discarded.
 	Command []string
-	// Functions is which of them: a location, by default '*:*'.
+	// Functions selects functions of it: a location, by default '*:*'.
 	Functions string
 
 	Version  string         // of ptracer, for the report
 	Line     string         // the command line, for the report
-	Progress func(Progress) // told before each measurement; nil: nobody
+	Progress func(Progress) // called before each measurement; may be nil
 }
 
-// The tables there are, by their ids.
+// Ids of tables.
 const (
 	TableHit     = "hit"
 	TableThreads = "threads"
@@ -60,21 +59,20 @@ const (
 // Tables are the ids of all tables, in their order.
 var Tables = []string{TableHit, TableThreads, TablePause, TablePlant, TableLookup, TableCommand}
 
-// run is what the tables of one run share.
+// run is the state that the tables of one run share.
 type run struct {
 	Options
-	each   time.Duration // a measurement of hits takes
-	probes []int         // how many are planted at once
-	cpu    int           // that a tracer and its tracee are tied to where they are
+	each   time.Duration // length of a measurement of hits
+	probes []int         // numbers of probes to plant at once
+	cpu    int           // for a tracer and its tracee that are bound to one
 	report *report.Report
 	plan   plan
-	hits   *target.Program // with the sites and no more
+	hits   *target.Program // with the sites and no other functions
 	files  map[target.Kind]*target.Program
 }
 
-// Run measures. An error says that nothing could be measured; what single ways
-// lack is said in the report. When ctx is done, the report has what was measured
-// until then.
+// Run measures. An error means that nothing could be measured; the report has the reasons for
+// single ways. When ctx is done, the report has what was measured until then.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
 	r, err := newRun(o)
 	if err != nil {
@@ -84,7 +82,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	return r.measure(ctx)
 }
 
-// measure adds the measurements of all tables, and makes them.
+// measure adds the measurements of all tables, and runs them.
 func (r *run) measure(ctx context.Context) (*report.Report, error) {
 	for _, t := range []struct {
 		id  string
@@ -136,7 +134,7 @@ func newRun(o Options) (*run, error) {
 	return r, nil
 }
 
-// check refuses what no run could be made of.
+// check refuses invalid options.
 func (o *Options) check() error {
 	for _, id := range o.Tables {
 		if !slices.Contains(Tables, id) {
@@ -159,11 +157,11 @@ func (o *Options) check() error {
 
 func (r *run) close() {
 	for _, f := range r.files {
-		_ = f.Close() // a file in the folder for temporary ones: nothing depends on it
+		_ = f.Close() // a temporary file: nothing depends on it
 	}
 }
 
-// method says how it was measured.
+// method describes how the run measured.
 func method(each time.Duration) []string {
 	return []string{
 		"A figure is the median of the rounds; behind ± half the width of their spread: between the quartiles of five rounds or more, between the least and the most of fewer.",
@@ -192,7 +190,7 @@ func (r *run) install(k target.Kind) (*target.Program, error) {
 	return f, nil
 }
 
-// reason is an error on one line, as a table shows it.
+// reason returns an error as one line, for a table.
 func reason(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	for _, class := range []string{contender.ErrMissing.Error(), "unsupported", "handlers in the kernel"} {

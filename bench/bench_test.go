@@ -141,7 +141,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// excused is whether a way may lack a figure: the kernel's for want of rights or of
+// excused reports whether a way may lack a figure: the kernel's for want of rights or of
 // a newer kernel, jumps on an arm64 CPU without LSE.
 func excused(group, why string) bool {
 	return group == kernels || strings.Contains(why, "no atomic instructions (LSE)")
@@ -160,13 +160,13 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestNobody: somebody without rights gets reasons in the place of the kernel's
-// figures, and ptracer's own.
+// TestNobody: a user without rights gets reasons in place of the kernel's figures, and ptracer's
+// own figures.
 func TestNobody(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip.Missing(t, "the right to become nobody")
 	}
-	exe, err := os.Open("/proc/self/exe") // nobody may not enter the folder that go test builds in
+	exe, err := os.Open("/proc/self/exe") // the user may not enter the folder that go test builds in
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,11 +15,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// rowAlone is the command without us.
+// rowAlone is the row of the command without a tracer.
 const rowAlone = "alone"
 
-// A way to count all functions of a command may take so many times as long as
-// the command alone, and a while more; then it is ended.
+// Limits for a way to count all functions of a command: a multiple of the time of the command
+// alone, plus a constant; then the way is ended.
 const (
 	slowest  = 30
 	slowMore = 10 * time.Second
@@ -32,7 +32,7 @@ type counting struct {
 	kernel      bool
 }
 
-// addCommand adds the table of a real program with all functions counted.
+// addCommand adds the table of a real program with all its functions counted.
 func (r *run) addCommand() error {
 	if len(r.Command) == 0 {
 		return nil
@@ -61,7 +61,7 @@ func (r *run) addCommand() error {
 	return nil
 }
 
-// command is a program that is run again and again.
+// command is a program that is run several times.
 type command struct {
 	path      string
 	args      []string
@@ -70,7 +70,7 @@ type command struct {
 	status    int           // alone
 }
 
-// alone runs the command without us.
+// alone runs the command without a tracer.
 func (c *command) alone(ctx context.Context) ([]float64, error) {
 	cmd := exec.CommandContext(ctx, c.path, c.args...)
 	begin := time.Now()
@@ -88,8 +88,8 @@ func (c *command) alone(ctx context.Context) ([]float64, error) {
 	return []float64{float64(took)}, nil
 }
 
-// counted runs the command with all its functions counted: how long it takes,
-// hits, functions.
+// counted runs the command with all its functions counted, and returns the time, the hits and the
+// number of functions.
 func (c *command) counted(ctx context.Context, w counting) (v []float64, err error) {
 	if c.took == 0 {
 		return nil, errors.New("it does not run alone")
@@ -136,7 +136,7 @@ func (c *command) counted(ctx context.Context, w counting) (v []float64, err err
 	return []float64{float64(took), float64(hits), float64(planted(s))}, nil
 }
 
-// planted is how many places were probed.
+// planted is how many places have a probe.
 func planted(s engine.Session) (n int) {
 	for _, p := range s.Placements(0) {
 		if p.Err == nil {

@@ -7,21 +7,21 @@ import (
 	"github.com/ptracer/ptracer/bench/report"
 )
 
-// figures is a measurement that fills several rows of a column at once.
+// figures is a measurement that fills several rows of a column together.
 type figures struct {
 	table  *report.Table
 	column string
 	group  string
 	rows   []string
-	units  map[string]report.Unit // of rows that have another unit than the table
+	units  map[string]report.Unit // of rows with another unit than the table's
 	what   string
 	guess  time.Duration
 	most   int
-	// measure gives a figure for each of the rows, or an error for all.
+	// measure returns a figure for each of the rows, or an error for all.
 	measure func(ctx context.Context) ([]float64, error)
 }
 
-// add makes a job of it.
+// add makes a job of the measurement.
 func (r *run) add(f figures) {
 	f.table.Column(f.column)
 	var rows []*report.Row

@@ -11,14 +11,14 @@ import (
 	"github.com/ptracer/ptracer/bench/report"
 )
 
-// quickSites are those of a quick run: what the kernel does best at, what it
-// emulates, and what it steps.
+// quickSites are the sites of a quick run: one that the kernel handles best, one that it emulates,
+// and one that it steps.
 var quickSites = []string{"nop5", "push", "sub"}
 
 // threadSite is the site of the table of threads.
 const threadSite = "push"
 
-// sites are the sites to be measured, in their order.
+// sites returns the sites to measure, in their order.
 func (r *run) sites() (list []target.Site) {
 	want := r.Sites
 	if want == nil && r.Quick {
@@ -63,7 +63,7 @@ func classes(sites []target.Site) (list []string) {
 	return list
 }
 
-// siteNotes say what the columns are.
+// siteNotes explain the columns.
 func (r *run) siteNotes() []string {
 	var list []string
 	for _, s := range r.sites() {
@@ -92,7 +92,7 @@ func (r *run) addHit(t *report.Table, w *way, s target.Site, column string, thre
 	})
 }
 
-// ratios are what the table is read for.
+// ratios adds the most interesting ratios of the table.
 func ratios(t *report.Table) {
 	for _, k := range []string{rowUprobe, rowEBPF, rowMulti, rowTracefs} {
 		t.Ratio(k+" / "+rowCount, k, rowCount)
@@ -103,7 +103,7 @@ func ratios(t *report.Table) {
 	t.Ratio(rowStop+" / "+rowEBPF, rowStop, rowEBPF)
 }
 
-// addThreads adds the table of ways by threads, at one site.
+// addThreads adds the table of ways by number of threads, at one site.
 func (r *run) addThreads() error {
 	s, ok := r.hits.Site(threadSite)
 	if !ok || r.Sites != nil && !slices.Contains(r.Sites, threadSite) {
@@ -128,8 +128,8 @@ func (r *run) addThreads() error {
 	return nil
 }
 
-// threadCounts are the numbers of threads above one: powers of two up to most,
-// and most; 0 is the number of CPUs, two at least.
+// threadCounts returns the numbers of threads above one: powers of two up to most, and most. If
+// most is 0, it is the number of CPUs, and at least two.
 func threadCounts(most, cpus int) (list []int) {
 	if most == 0 {
 		most = max(cpus, 2)
@@ -143,8 +143,8 @@ func threadCounts(most, cpus int) (list []int) {
 	return list
 }
 
-// Chart is how a report's costs of a hit are drawn: at an instruction that the
-// kernel emulates and at one that it steps, as far as they were measured.
+// Chart says how to draw a report's costs of a hit: at an instruction that the kernel emulates and
+// at one that it steps, as far as they were measured.
 func Chart(r *report.Report) report.Chart {
 	c := report.Chart{Table: TableHit, Title: "What a probe's hit costs"}
 	t := r.Find(TableHit)

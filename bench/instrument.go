@@ -15,10 +15,10 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/target"
 )
 
-// Tools that need something prepared: an event, a library in the program, or to
-// start it themselves.
+// Tools that need preparation: an event, a library in the program, or starting the program
+// themselves.
 
-// perfStat counts by a uprobe event that perf has made for it.
+// perfStat counts with a uprobe event that perf has made.
 func perfStat(p *target.Process, s target.Site) (contender.Probe, error) {
 	path, err := exec.LookPath("perf")
 	if err != nil {
@@ -53,7 +53,7 @@ func counts(pid int) error {
 	return errors.New("perf stat counts nothing")
 }
 
-// perfPeer takes its event away in the end.
+// perfPeer removes its event at the end.
 type perfPeer struct {
 	*peer
 	event, path string
@@ -69,11 +69,10 @@ func (b *perfPeer) Close() error {
 	return nil
 }
 
-// agents are where gdb's library for fast tracepoints may lie.
+// agents are the possible paths of gdb's library for fast tracepoints.
 var agents = []string{"/usr/lib/libinproctrace.so", "/usr/lib64/libinproctrace.so", "/usr/lib/*/libinproctrace.so", "/usr/local/lib/libinproctrace.so"}
 
-// fastTracepoint has gdb's agent in the program; it needs an instruction that is
-// as long as a jump.
+// fastTracepoint starts the program with gdb's agent; it needs an instruction as long as a jump.
 func (r *run) fastTracepoint(target.Site) (*target.Process, prober, error) {
 	for _, glob := range agents {
 		if found, _ := filepath.Glob(glob); len(found) > 0 {
@@ -84,9 +83,9 @@ func (r *run) fastTracepoint(target.Site) (*target.Process, prober, error) {
 	return nil, nil, fmt.Errorf("gdb's agent library (libinproctrace.so): %w", errNotInstalled)
 }
 
-// tracepoint plants a tracepoint by gdb and gdbserver: each hit writes a frame,
-// without which none is counted. How many there were is told before the program
-// ends, since the agent ends with it.
+// tracepoint plants a tracepoint with gdb and gdbserver. Each hit writes a frame; without it hits
+// are not counted. The number is read before the program ends, since the agent ends with the
+// program.
 func tracepoint(p *target.Process, s target.Site) (contender.Probe, error) {
 	if _, err := exec.LookPath("gdbserver"); err != nil {
 		return nil, fmt.Errorf("gdbserver: %w", errNotInstalled)
@@ -129,8 +128,8 @@ func (a *agent) Close() error {
 	return nil
 }
 
-// uftrace starts the program itself, with its library in it, and the function
-// patched. It records entry and exit of each call.
+// uftrace starts the program itself, with its library in it and the function patched. It records
+// entry and exit of each call.
 func (r *run) uftrace(s target.Site) (*target.Process, prober, error) {
 	path, err := exec.LookPath("uftrace")
 	if err != nil {
@@ -149,13 +148,13 @@ func (r *run) uftrace(s target.Site) (*target.Process, prober, error) {
 	}, nil
 }
 
-// recording is what uftrace writes to a folder.
+// recording is the folder that uftrace records into.
 type recording struct {
 	path, dir, function string
 	target              *target.Process
 }
 
-// Hits ends the program, and asks uftrace how often the function was called.
+// Hits ends the program, and asks uftrace for the number of calls of the function.
 func (u *recording) Hits() (uint64, error) {
 	if err := u.target.Close(); err != nil {
 		return 0, err

@@ -13,10 +13,10 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// lookupRows are what is measured of a file.
+// lookupRows are the measurements of a file.
 var lookupRows = []string{"open, and one name", "another name", "all functions"}
 
-// addLookups adds the table of symbol look-ups, by the size of the file.
+// addLookups adds the table of symbol lookups, by the size of the file.
 func (r *run) addLookups() error {
 	t := r.report.Table(TableLookup, "Looking up symbols, by the size of the file", report.Nanoseconds,
 		"In a file that has not been looked at yet; the kernel has it in memory.")
@@ -38,14 +38,14 @@ func (r *run) addLookups() error {
 	if len(r.Command) > 0 {
 		path, err := exec.LookPath(r.Command[0])
 		if err != nil {
-			return nil // the command's own table says so
+			return nil // the command's own table reports that
 		}
 		_ = r.addFile(t, filepath.Base(path), path) // a script has no symbols
 	}
 	return nil
 }
 
-// addFile adds a file that is there, with two names that it has.
+// addFile adds an existing file, with two names that it has.
 func (r *run) addFile(t *report.Table, title, path string) error {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -69,7 +69,7 @@ func (r *run) addLookup(t *report.Table, column, path, one, other string) {
 		measure: func(context.Context) ([]float64, error) { return lookup(path, one, other) }})
 }
 
-// lookup measures a first name, one more, and all functions.
+// lookup measures the first name, one more, and all functions.
 func lookup(path, one, other string) (ns []float64, err error) {
 	begin := time.Now()
 	lap := func() {

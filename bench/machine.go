@@ -12,8 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 )
 
-// machine describes where the figures come from; pinned is what will be tied to
-// which CPU.
+// machine describes where the figures come from; pinned says what will be bound to which CPU.
 func machine(root, pinned string) report.Machine {
 	m := report.Machine{Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Pinned: pinned,
 		Kernel: file(root, "proc/sys/kernel/osrelease"), Governor: "not told"}
@@ -33,14 +32,14 @@ func machine(root, pinned string) report.Machine {
 	return m
 }
 
-// file is the first line of a file and all others, "" if it can't be read.
+// file returns the contents of a file without surrounding space, "" if it can't be read.
 func file(root, name string) string {
 	b, _ := os.ReadFile(filepath.Join(root, name))
 	return strings.TrimSpace(string(b))
 }
 
-// processor finds the CPU's name in /proc/cpuinfo, and whether it says that a
-// hypervisor runs it. On arm64 it has numbers only (arch/arm64/kernel/cpuinfo.c).
+// processor finds the CPU's name in /proc/cpuinfo, and whether a hypervisor is reported there. On
+// arm64 it has numbers only (arch/arm64/kernel/cpuinfo.c).
 func processor(cpuinfo string) (name string, guest bool) {
 	seen := map[string]string{}
 	for line := range strings.Lines(cpuinfo) {
@@ -59,14 +58,13 @@ func processor(cpuinfo string) (name string, guest bool) {
 	return "unknown", guest
 }
 
-// emulator is whether a machine of that make is no real one: what tells where
-// the CPU does not.
+// emulator reports whether a machine with this maker is emulated, for CPUs that do not report it.
 func emulator(maker string) bool {
 	return slices.ContainsFunc([]string{"QEMU", "KVM", "VMware", "VirtualBox", "Xen", "Virtual Machine"},
 		func(name string) bool { return strings.Contains(maker, name) })
 }
 
-// product is what the firmware calls the machine, in brackets; "" if it says nothing.
+// product is the firmware's name of the machine, in brackets; "" if there is none.
 func product(root string) string {
 	var words []string
 	for _, name := range []string{"sys_vendor", "product_name"} {
@@ -83,7 +81,8 @@ func product(root string) string {
 	return "(" + strings.Join(words, " ") + ")"
 }
 
-// mitigations are the flaws of the CPU that the kernel does something about.
+// mitigations returns the flaws of the CPU that the kernel mitigates, and those that it is still
+// vulnerable to.
 func mitigations(root string) (names []string) {
 	dir := "sys/devices/system/cpu/vulnerabilities"
 	entries, _ := os.ReadDir(filepath.Join(root, dir))
@@ -98,7 +97,7 @@ func mitigations(root string) (names []string) {
 	return names
 }
 
-// rights says as whom we run, and what we may not do.
+// rights describes the user of this process, and what it may not do.
 func rights() string {
 	s := fmt.Sprintf("user %d", os.Geteuid())
 	if os.Geteuid() == 0 {

@@ -8,18 +8,18 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/target"
 )
 
-// errLost is of a way that did not count each hit.
+// errLost is returned for a way that has not counted each hit.
 var errLost = errors.New("it does not count right")
 
-// call is what a Process is to call, and how often that comes to the site.
+// call is the function that a Process calls, and how often that reaches the site.
 type call struct {
 	addr    uint64
 	perCall int
 }
 
-// timed calls a function for about as long as it is told, after a warm-up of a
-// quarter of that, in which it finds out how often. It gives ns a hit, of all
-// threads together, and the number of hits, those of the warm-up included.
+// timed calls a function for about the time each, after a warm-up of a quarter of that, in which it
+// finds out how many calls to make. It returns ns per hit, of all threads together, and the number
+// of hits, including the warm-up.
 func timed(p *target.Process, c call, each time.Duration) (ns float64, hits uint64, err error) {
 	calls := 8
 	for {
@@ -42,8 +42,8 @@ func timed(p *target.Process, c call, each time.Duration) (ns float64, hits uint
 	return float64(took.Time) / float64(n), hits + n, nil
 }
 
-// hit measures one way at one site: ns a hit, less what it costs to get there
-// without a probe.
+// hit measures one way at one site. It returns ns per hit, without the cost of the call without a
+// probe.
 func (r *run) hit(w *way, s target.Site, threads int) (net float64, err error) {
 	p, err := r.hits.Start(target.Options{Threads: threads, Trap: w.trap})
 	if err != nil {
@@ -74,7 +74,7 @@ func (r *run) hit(w *way, s target.Site, threads int) (net float64, err error) {
 	return ns - bare, nil
 }
 
-// probed measures with the probe: ns a hit.
+// probed measures with the probe; it returns ns per hit.
 func (r *run) probed(w *way, p *target.Process, s target.Site, c call, open prober) (float64, error) {
 	probe, err := open(p, s)
 	if err != nil {
@@ -91,7 +91,7 @@ func (r *run) probed(w *way, p *target.Process, s target.Site, c call, open prob
 	switch {
 	case w.uncounted, hits == calls, w.loses && p.Threads > 1:
 		return ns, nil
-	case w.slips && p.Threads > 1: // each that it saw took that long
+	case w.slips && p.Threads > 1: // each hit that it has seen took that long
 		return ns * float64(calls) / float64(max(hits, 1)), nil
 	}
 	return 0, fmt.Errorf("%w: %d of %d hits", errLost, hits, calls)

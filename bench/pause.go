@@ -12,16 +12,15 @@ import (
 	"github.com/ptracer/ptracer/engine"
 )
 
-// calm is how long nothing happens before and after what may make a program
-// pause.
+// calm is how long nothing happens before and after an operation that may pause a program.
 const calm = 30 * time.Millisecond
 
-// visitor comes to a program with many threads, and leaves it again.
+// visitor attaches to a program with many threads, and detaches again.
 type visitor struct {
 	name, group string
 	visit       func(p *target.Process) (leave func() error, err error)
 	most        int
-	once        bool // it goes by itself: coming and going are one
+	once        bool // it detaches by itself: both are one operation
 }
 
 // ourVisit attaches, and plants one probe.
@@ -36,8 +35,8 @@ func ourVisit(p *target.Process) (leave func() error, err error) {
 	return s.Detach, nil
 }
 
-// addPauses adds the table of how long a program stands when a tracer comes and
-// goes, by threads.
+// addPauses adds the table of how long a program pauses when a tracer attaches and detaches, by
+// number of threads.
 func (r *run) addPauses() error {
 	sizes := []int{2, 10, 100, 1000}
 	if r.Quick {
@@ -72,7 +71,7 @@ func (r *run) addPauses() error {
 	return nil
 }
 
-// pause measures one visit: how long coming and going take, and the pauses.
+// pause measures one visit: how long attaching and detaching take, and the pauses.
 func (r *run) pause(v visitor, threads int) (ns []float64, err error) {
 	p, err := r.hits.Start(target.Options{Threads: threads})
 	if err != nil {

@@ -11,25 +11,24 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/target"
 )
 
-// peerRounds is how often a tool is tried: it takes a second to start.
+// peerRounds is how often a tool is measured: it takes a second to start.
 const peerRounds = 3
 
-// errNotInstalled is of a tool that is not there.
+// errNotInstalled is returned for a tool that is not installed.
 var errNotInstalled = errors.New("not installed")
 
-// tool is another tracer, as a command that counts the hits of a site of a
-// program that runs.
+// tool is another tracer, as a command that counts the hits of a site of a running program.
 type tool struct {
 	name, program string
 	args          func(p *target.Process, s target.Site) []string
-	ready         string         // it says when it counts
-	settle        time.Duration  // it takes to count from then on
-	hits          *regexp.Regexp // the number in the last line like that which it says when the program has ended
-	function      string         // it counts calls of this one instead of the site's
-	linked        bool           // it wants a program that the dynamic loader has started
+	ready         string         // its output when it counts
+	settle        time.Duration  // how long it takes from then on until it counts
+	hits          *regexp.Regexp // matches the number, in the last matching line of the output after the program has ended
+	function      string         // it counts calls of this function instead of hits of the site
+	linked        bool           // it needs a program that the dynamic loader has started
 }
 
-// tools are those that need no more than a command.
+// tools are the tools that need no more than a command.
 var tools = []tool{
 	{name: "gdb, ignore count", program: "gdb", ready: "ready", hits: regexp.MustCompile(`already hit (\d+) time`),
 		args: func(p *target.Process, s target.Site) []string {
@@ -57,12 +56,12 @@ var tools = []tool{
 		}},
 }
 
-// gdbArgs are how gdb is started for a script.
+// gdbArgs are the arguments with which gdb runs a script.
 func gdbArgs(more ...string) []string {
 	return append([]string{"-nx", "-q", "-batch", "-iex", "set debuginfod enabled off"}, more...)
 }
 
-// peers are the other tools as ways. dlv traces programs of one kind only.
+// peers returns the other tools as ways. dlv traces only programs of its own kind.
 func (r *run) peers() []*way {
 	only := []string{threadSite}
 	var list []*way
@@ -85,7 +84,7 @@ func (r *run) peers() []*way {
 		}})
 }
 
-// linked starts the program by the dynamic loader, if the machine has one.
+// linked starts the program with the dynamic loader, if the machine has one.
 func (r *run) linked(o target.Options) (*target.Process, error) {
 	prog, err := r.install(target.Kind{Linked: true})
 	if err != nil {
@@ -108,14 +107,14 @@ func (t tool) probe(p *target.Process, s target.Site) (contender.Probe, error) {
 	return b, nil
 }
 
-// peer is a tool at work.
+// peer is a running tool.
 type peer struct {
 	tool    tool
 	target  *target.Process
 	running *spawned
 }
 
-// Hits ends the program: tools tell what they have counted then.
+// Hits ends the program; tools then print their counts.
 func (b *peer) Hits() (uint64, error) {
 	if err := b.target.Close(); err != nil {
 		return 0, err
@@ -127,7 +126,7 @@ func (b *peer) Hits() (uint64, error) {
 	return counted(b.tool.program, b.tool.hits, out)
 }
 
-// counted finds the last number that a tool has told.
+// counted finds the last number that a tool has printed.
 func counted(program string, number *regexp.Regexp, out string) (uint64, error) {
 	found := number.FindAllStringSubmatch(out, -1)
 	if found == nil {
@@ -136,13 +135,13 @@ func counted(program string, number *regexp.Regexp, out string) (uint64, error) 
 	return strconv.ParseUint(found[len(found)-1][1], 10, 64)
 }
 
-// Close ends the tool if it has not ended by itself.
+// Close ends the tool if it has not ended yet.
 func (b *peer) Close() error {
 	b.running.kill()
 	return nil
 }
 
-// peerVisitors are the tools that come and go.
+// peerVisitors are the tools that attach and detach.
 func peerVisitors() []visitor {
 	return []visitor{
 		{name: "strace -f", group: peers, most: peerRounds, visit: straceVisit},
@@ -150,7 +149,7 @@ func peerVisitors() []visitor {
 	}
 }
 
-// straceVisit attaches to all threads, and traces nothing of them.
+// straceVisit attaches to all threads, and traces no calls.
 func straceVisit(p *target.Process) (func() error, error) {
 	s, err := spawn("strace", "-f", "-e", "trace=none", "-e", "signal=none", "-p", strconv.Itoa(p.PID))
 	if err != nil {
@@ -169,8 +168,7 @@ func straceVisit(p *target.Process) (func() error, error) {
 	}, nil
 }
 
-// gdbVisit attaches, which stops all threads, plants a breakpoint, and lets all
-// go again.
+// gdbVisit attaches, which stops all threads, plants a breakpoint, and resumes all.
 func gdbVisit(p *target.Process) (func() error, error) {
 	s, err := spawn("gdb", gdbArgs("-p", strconv.Itoa(p.PID), "-ex", "break hit_push", "-ex", "delete", "-ex", "detach", "-ex", `echo gone\n`)...)
 	if err != nil {

@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// Progress tells how far a run is.
+// Progress describes the progress of a run.
 type Progress struct {
-	Round, Rounds int           // from 1; Rounds is 0 while nobody knows yet
+	Round, Rounds int           // from 1; Rounds is 0 while it is not known
 	Done, Total   int           // measurements of this round
-	What          string        // is measured next
-	Left          time.Duration // until the run ends, an estimate
+	What          string        // the next measurement
+	Left          time.Duration // estimated time until the run ends
 }
 
-// job is one measurement. Its figures go where it knows.
+// job is one measurement. It stores its figures itself.
 type job struct {
 	what  string
-	guess time.Duration // that it takes, before it has run
-	most  int           // rounds that it takes part in at the most; 0: all
+	guess time.Duration // estimated time before the first run
+	most  int           // largest number of rounds that it takes part in; 0: all
 	run   func(ctx context.Context, round int) error
-	fail  func(why string) // there is no figure
+	fail  func(why string) // records that there is no figure
 
-	took time.Duration // the last time
-	ran  int           // times, without an error
-	dead bool          // it fails
+	took time.Duration // duration of the last run
+	ran  int           // number of runs without an error
+	dead bool          // it has failed
 }
 
-// estimate is how long a job is likely to take.
+// estimate returns how long a job will probably take.
 func (j *job) estimate() time.Duration {
 	if j.took > 0 {
 		return j.took
@@ -35,26 +35,26 @@ func (j *job) estimate() time.Duration {
 	return j.guess
 }
 
-// due is whether a job takes part in a round.
+// due reports whether a job takes part in a round.
 func (j *job) due(round int) bool { return !j.dead && (j.most == 0 || round < j.most) }
 
-// maxRounds is when more rounds would say no more.
+// maxRounds is how many rounds suffice: more would not change the figures.
 const maxRounds = 25
 
-// plan is all jobs of a run and the time that it has.
+// plan has all jobs of a run and its time.
 type plan struct {
 	jobs []*job
-	end  time.Time // no job is begun later that is likely to take longer
-	most int       // rounds, 0: as many as there is time for
+	end  time.Time // no job that will probably take longer is started
+	most int       // largest number of rounds, 0: as many as there is time for
 	tell func(Progress)
 	now  func() time.Time
 
-	rounds int    // that were begun
-	ended  string // why before all was measured, "" if it was
+	rounds int    // that have begun
+	ended  string // why it ended before all was measured, "" if all was
 }
 
-// run makes rounds until the time is over, or ctx is. The first round is
-// begun whatever there is; what it can't hold is said to have had no time.
+// run makes rounds until the time is over, or ctx is done. The first round always begins; jobs that
+// do not fit into it are reported as without time.
 func (p *plan) run(ctx context.Context) {
 	end, most := p.end, p.most
 	if most == 0 {
@@ -72,7 +72,7 @@ func (p *plan) run(ctx context.Context) {
 	}
 }
 
-// due are the jobs of a round.
+// due returns the jobs of a round.
 func (p *plan) due(round int) (list []*job) {
 	for _, j := range p.jobs {
 		if j.due(round) {
@@ -89,7 +89,7 @@ func total(jobs []*job) (sum time.Duration) {
 	return sum
 }
 
-// round makes each job once; it is false if the run ends with it.
+// round runs each job once; it returns false if the run ends with it.
 func (p *plan) round(ctx context.Context, round int, due []*job, end time.Time, most int) bool {
 	for i, j := range due {
 		if ctx.Err() != nil {
@@ -112,7 +112,7 @@ func (p *plan) round(ctx context.Context, round int, due []*job, end time.Time, 
 	return true
 }
 
-// do runs a job. One that fails before it had a figure is not tried again.
+// do runs a job. A job that fails before it has had a figure is not run again.
 func (p *plan) do(ctx context.Context, j *job, round int) {
 	start := p.now()
 	err := j.run(ctx, round)
@@ -120,14 +120,14 @@ func (p *plan) do(ctx context.Context, j *job, round int) {
 	switch {
 	case err == nil:
 		j.ran++
-	case ctx.Err() != nil: // that is why
+	case ctx.Err() != nil: // that is the reason
 	default:
 		j.dead = j.ran == 0
 		j.fail(reason(err))
 	}
 }
 
-// stop notes why the run ends, and which figures are missing for that.
+// stop records why the run ends, and which figures are missing because of that.
 func (p *plan) stop(why string, undone []*job) {
 	p.ended = why
 	for _, j := range undone {
@@ -137,13 +137,13 @@ func (p *plan) stop(why string, undone []*job) {
 	}
 }
 
-// left is how many rounds there will be, and how long the run takes on: this
-// round's rest, and as many more as fit. In the first one nobody knows how many.
+// left estimates the number of rounds, and the time until the run ends: the rest of this round, and
+// as many more rounds as fit. During the first round the number is not known.
 func (p *plan) left(round int, rest []*job, end time.Time, most int) (rounds int, left time.Duration) {
 	left = total(rest)
 	rounds = round + 1
 	if round == 0 && most > 1 {
-		return 0, max(end.Sub(p.now()), 0) // it will use its time
+		return 0, max(end.Sub(p.now()), 0) // the run will use its time
 	}
 	for ; rounds < most; rounds++ {
 		next := total(p.due(rounds))

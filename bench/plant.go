@@ -18,10 +18,10 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// manyFunctions is how many functions the program has in which probes are planted.
+// manyFunctions is the number of functions of the program in which probes are planted.
 const manyFunctions = 10000
 
-// glob is the location of so many of them: 1, or a power of ten.
+// glob returns the location of n of them: 1, or a power of ten.
 func glob(n int) string {
 	digits := strconv.Itoa(manyFunctions / n)
 	return "many_" + strings.Repeat("0", len(digits)-1) + strings.Repeat("?", 5-len(digits))
@@ -30,12 +30,12 @@ func glob(n int) string {
 // planter plants probes on many functions of a running program.
 type planter struct {
 	name, group string
-	memory      bool // what it takes in the program is measured
+	memory      bool // the memory that it takes in the program is measured
 	handler     bool // code is compiled for each probe, which takes some seconds for all
 	begin       func(p *target.Process) (planting, error)
 }
 
-// guess is how long a probe is likely to take.
+// guess returns how long a measurement will probably take.
 func (pl *planter) guess() time.Duration {
 	if pl.handler {
 		return 700 * time.Microsecond
@@ -43,7 +43,7 @@ func (pl *planter) guess() time.Duration {
 	return 100 * time.Microsecond
 }
 
-// planting is a planter at one program.
+// planting is a planter attached to one program.
 type planting struct {
 	plant  func(n int) error
 	hits   func() (uint64, error)
@@ -90,8 +90,8 @@ func (r *run) addPlants() error {
 	return nil
 }
 
-// plant measures one planting: ns for planting, the pause, removing, the pause
-// then; bytes for each probe.
+// plant measures one planting: ns for planting and the pause, then for removing and its pause;
+// bytes for each probe.
 func (r *run) plant(pl planter, n int) (v []float64, err error) {
 	prog, err := r.install(target.Kind{Many: manyFunctions})
 	if err != nil {
@@ -112,7 +112,7 @@ func (r *run) plant(pl planter, n int) (v []float64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// What nobody has called has no memory of its own yet.
+	// A function that was never called has no memory of its own yet.
 	calls, err := p.Run(target.Order{Addr: prog.Addr("many_0000"), Calls: n, Stride: prog.Stride, Threads: 1})
 	if err != nil {
 		return nil, err
@@ -128,8 +128,7 @@ func (r *run) plant(pl planter, n int) (v []float64, err error) {
 	return []float64{float64(took), float64(gap), float64(removed), float64(gapThen), each}, nil
 }
 
-// watched does something and tells how long that took, and the program's
-// longest pause meanwhile.
+// watched calls f, and returns how long that took and the program's longest pause meanwhile.
 func watched(p *target.Process, f func() error) (took, gap time.Duration, err error) {
 	if err := p.Spin(); err != nil {
 		return 0, 0, err
@@ -172,7 +171,7 @@ func engineBegin(name string) func(p *target.Process) (planting, error) {
 	}
 }
 
-// kernelBegin plants uprobes, all by one link.
+// kernelBegin plants uprobes, all with one link.
 func kernelBegin(p *target.Process) (planting, error) {
 	var probe contender.Probe
 	return planting{
@@ -191,8 +190,8 @@ func kernelBegin(p *target.Process) (planting, error) {
 	}, nil
 }
 
-// memory is what a program has for itself alone, in bytes: pages that are no
-// file's, those that it shares with us, and page tables.
+// memory is how much memory a program has for itself alone, in bytes: anonymous pages, pages that
+// it shares with this process, and page tables.
 func memory(pid int) (bytes int64) {
 	smaps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
 	shared := false

@@ -23,25 +23,25 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// probing is a probe of the engine's: how a site is served, and what is done there.
+// probing is a probe of the engine's: how its site is served, and what runs at a hit.
 type probing struct {
 	rung    breakpoint.Rung
 	action  engine.Action
 	where   handler.Where
-	handler string // "": it counts only
+	handler string // "": it only counts
 	exprs   []string
-	pin     bool // the program is tied to a CPU, as users can have it with taskset
+	pin     bool // the program is bound to a CPU, as users can do with taskset
 }
 
-// errNoCall is of a handler that has to do with calls.
+// errNoCall is returned for a handler that works on calls.
 var errNoCall = errors.New("a call has a start and an end: it is measured at functions' starts only")
 
-// engineProbe is a probing at work, in a session of its own.
+// engineProbe is a running probing, in a session of its own.
 type engineProbe struct {
 	s       engine.Session
 	id      event.ProbeID
 	h       engine.Handler
-	told    func() uint64 // hits as the handler has them; nil: as the probe has
+	told    func() uint64 // hits as the handler counts them; nil: as the probe does
 	reading sync.WaitGroup
 	over    chan struct{}
 }
@@ -122,8 +122,8 @@ func (o probing) openHandler(e *engineProbe) error {
 	return nil
 }
 
-// Hits implements contender.Probe: what the handler has noted, and the probe
-// beside it has counted, must be the same.
+// Hits implements contender.Probe. The number that the handler has recorded must equal the count of
+// the probe beside it.
 func (e *engineProbe) Hits() (uint64, error) {
 	hits := e.s.Hits(e.id)
 	if e.told == nil {
@@ -148,14 +148,13 @@ func (e *engineProbe) Close() error {
 	return err
 }
 
-// listen takes events until the session is over.
+// listen receives events until the session ends.
 func (e *engineProbe) listen() {
 	for range e.s.Events(context.Background()) {
 	}
 }
 
-// drain reads records until it is told that there will be no more, and there are
-// none.
+// drain reads records until none are left and no more will come.
 func (e *engineProbe) drain() (n uint64) {
 	for over := e.over; ; {
 		patience, last := 2*time.Millisecond, false
@@ -174,7 +173,7 @@ func (e *engineProbe) drain() (n uint64) {
 	}
 }
 
-// noted is how many hits a built-in handler's result is about.
+// noted is how many hits a built-in handler's result has.
 func noted(h engine.Handler) uint64 {
 	r, err := h.Result()
 	if err != nil {
@@ -185,12 +184,12 @@ func noted(h engine.Handler) uint64 {
 		return 0
 	}
 	var n struct{ Hits, Count uint64 }
-	_ = json.Unmarshal(b, &n) // no numbers: no hits
+	_ = json.Unmarshal(b, &n) // without numbers: no hits
 	return max(n.Hits, n.Count)
 }
 
-// userProgram stands for a handler as users write them: calls by the last bits of
-// an argument, in a hash.
+// userProgram stands for a typical user's handler: it counts calls by the last bits of an argument,
+// in a hash.
 const userProgram = "user program"
 
 func callsByArgument() (*build.Handler, error) {
@@ -202,7 +201,7 @@ func callsByArgument() (*build.Handler, error) {
 	calls := b.Map(program.Map{Name: "calls", Type: program.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 64})
 	key, full, arg := b.Slot(8), b.NewLabel(), b.Var()
 	b.Arg(arg, 0)
-	b.Add(asm.And.Imm(arg, 15)) // few keys, whatever it is
+	b.Add(asm.And.Imm(arg, 15)) // few keys, for any value
 	b.Store(key, arg)
 	b.LookupOrInit(calls, key, full)
 	b.Inc(build.At(build.R0, 0))

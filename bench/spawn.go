@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// peerPatience is how long a tool may take to get ready, or to end.
+// peerPatience is how long a tool may take to start, or to end.
 const peerPatience = 20 * time.Second
 
-// spawned is a command in the background, and what it says.
+// spawned is a command in the background, and its output.
 type spawned struct {
 	cmd   *exec.Cmd
 	ended chan error
 
 	mu   sync.Mutex
 	out  bytes.Buffer
-	said chan struct{} // there is more
+	said chan struct{} // there is more output
 }
 
-// spawn starts a program, which has to be installed.
+// spawn starts an installed program.
 func spawn(program string, args ...string) (*spawned, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
@@ -31,7 +31,7 @@ func spawn(program string, args ...string) (*spawned, error) {
 	}
 	s := &spawned{cmd: exec.Command(path, args...), ended: make(chan error, 1), said: make(chan struct{}, 1)}
 	s.cmd.Stdout, s.cmd.Stderr = s, s
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is not for it
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // keeps a terminal's Ctrl-C from it
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func spawn(program string, args ...string) (*spawned, error) {
 	return s, nil
 }
 
-// Write takes what the command says.
+// Write receives the command's output.
 func (s *spawned) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func (s *spawned) text() string {
 	return s.out.String()
 }
 
-// until waits until the command has said a word; "" is said at once.
+// until waits until the output has a word; "" returns at once.
 func (s *spawned) until(word string) error {
 	timeout := time.After(peerPatience)
 	for !strings.Contains(s.text(), word) {
@@ -72,10 +72,10 @@ func (s *spawned) until(word string) error {
 	return nil
 }
 
-// interrupt is what Ctrl-C would be.
+// interrupt sends the signal of Ctrl-C.
 func (s *spawned) interrupt() error { return s.cmd.Process.Signal(syscall.SIGINT) }
 
-// end waits until the command ends by itself, and gives what it said.
+// end waits until the command ends by itself, and returns its output.
 func (s *spawned) end() (string, error) {
 	select {
 	case err := <-s.ended:
@@ -87,14 +87,14 @@ func (s *spawned) end() (string, error) {
 	}
 }
 
-// kill ends the command, and waits for that.
+// kill kills the command, and waits for its end.
 func (s *spawned) kill() {
 	_ = s.cmd.Process.Kill()
 	err := <-s.ended
 	s.ended <- err
 }
 
-// tail is the end of what a command said.
+// tail returns the end of a command's output.
 func tail(s string) string {
 	const most = 120
 	s = strings.Join(strings.Fields(s), " ")

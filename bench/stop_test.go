@@ -74,10 +74,10 @@ func TestRequests(t *testing.T) {
 	})
 }
 
-// counters are perf events, one a thread of ours; their sum is read.
+// counters are perf events, one per thread of this process; their counts are added.
 type counters []int
 
-// openTracepoint counts how often our threads pass a tracepoint.
+// openTracepoint counts how often this process's threads pass a tracepoint.
 func openTracepoint(t *testing.T, name string) (c counters) {
 	t.Helper()
 	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: tracepointID(t, name)}

@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// Whose a way is.
+// Owners of ways.
 const (
 	ours      = "ptracer"
 	kernels   = "kernel"
@@ -19,29 +19,29 @@ const (
 	peers     = "peer"
 )
 
-// prober puts a way at a site.
+// prober puts a way's probe at a site.
 type prober func(*target.Process, target.Site) (contender.Probe, error)
 
-// way is one way to get at a hit.
+// way is one way to handle a hit.
 type way struct {
 	name, group string
 	probe       prober
-	// start, if it is not nil, is how the program has to be started for it; the
-	// way may be in it then already, so that the bare call is another process's.
+	// start, if it is not nil, starts the program for this way. The program may contain the probe
+	// from the start, so that the bare call is measured in another process.
 	start func(target.Site) (*target.Process, prober, error)
 
-	trap      bool   // the program is to have a handler of SIGTRAP
-	function  string // that is called instead of the site's
+	trap      bool   // the program must have a handler of SIGTRAP
+	function  string // the function to call instead of the site's
 	uncounted bool   // there is no probe that counts
-	gross     bool   // what the bare call costs is not taken off
-	loses     bool   // with several threads it counts too little, and takes no longer for it
+	gross     bool   // the cost of the bare call is not subtracted
+	loses     bool   // with several threads it counts too few hits, and takes no longer for that
 	slips     bool   // with several threads it misses hits
 	full      bool   // not in a quick run
-	most      int    // rounds at the most, 0: all
+	most      int    // largest number of rounds, 0: all
 	sites     []string
 }
 
-// none is the probe of a way that has none.
+// none is the probe of ways without one.
 type none struct{}
 
 func (none) Hits() (uint64, error) { return 0, nil }
@@ -49,7 +49,7 @@ func (none) Close() error          { return nil }
 
 func noProbe(*target.Process, target.Site) (contender.Probe, error) { return none{}, nil }
 
-// Names of rows that ratios are of.
+// Names of rows in ratios.
 const (
 	rowBare     = "bare call (gross)"
 	rowLimit    = "jump by hand, the limit"
@@ -64,7 +64,7 @@ const (
 	rowTracefs  = "uprobe event (tracefs)"
 )
 
-// ways are all that can be measured at a site.
+// ways returns everything that can be measured at a site.
 func (r *run) ways() []*way {
 	list := []*way{
 		{name: rowBare, group: reference, probe: noProbe, uncounted: true, gross: true},
@@ -78,7 +78,7 @@ func (r *run) ways() []*way {
 	return slices.DeleteFunc(list, func(w *way) bool { return !r.wants(w) })
 }
 
-// wants is whether a way was asked for: by name, or as one of all.
+// wants reports whether a way was requested: by name, or as one of all.
 func (r *run) wants(w *way) bool {
 	if len(r.Ways) == 0 {
 		return !(w.full && r.Quick)
@@ -89,7 +89,7 @@ func (r *run) wants(w *way) bool {
 	})
 }
 
-// engineWays are ptracer's own, without a stop and with one.
+// engineWays are ptracer's own ways, without and with a stop.
 func engineWays() []*way {
 	tracee := func(name string, params ...string) prober {
 		return probing{rung: breakpoint.Jump, where: handler.Tracee, handler: name, exprs: params}.open
@@ -108,7 +108,7 @@ func engineWays() []*way {
 	}
 }
 
-// references are the ways that are not ptracer's.
+// references are the other ways.
 func (r *run) references() []*way {
 	loop := func(l contender.Loop, cpu int) prober {
 		return func(p *target.Process, s target.Site) (contender.Probe, error) { return contender.Trace(p, s, l, cpu) }

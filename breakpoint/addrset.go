@@ -27,7 +27,7 @@ func (s addrSet) put(from, to arch.Addr, in bool) {
 	}
 }
 
-// any is whether one of [from, to) is in it.
+// any reports whether at least one address in [from, to) is in the set.
 func (s addrSet) any(from, to arch.Addr) bool {
 	for from < to {
 		page, word, mask, n := wordOf(from, to)
@@ -39,7 +39,7 @@ func (s addrSet) any(from, to arch.Addr) bool {
 	return false
 }
 
-// wordOf is where the bits of the first n of [from, to) are, in one word.
+// wordOf returns where the bits of the first n addresses of [from, to) are, all in one word.
 func wordOf(from, to arch.Addr) (page arch.Addr, word int, mask uint64, n arch.Addr) {
 	bit := from % 64
 	n = min(64-bit, to-from)

@@ -7,22 +7,22 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// An area is one mapping of ours in the tracee, read-execute, written only
-// from outside:
+// An area is one mapping of ptracer's in the tracee. The program can read and execute it;
+// only the tracer writes it:
 //
 //	header | guard code and header | stub room | cells | index chunk
 //
-// The first area of a space, its base, has the guard and the stub room; they
-// are absent in others. Cell i holds a slot and, in its last bytes, what the
-// trap displaced; entry i of the index leads the guard from the site's address
-// to where it goes on. Both are enough to clean up after a tracer that died.
+// The first area of a space, its base, has the guard and the stub room; other areas have neither.
+// Cell i holds a slot and, in its last bytes, the code that the trap displaced. Entry i of the
+// index leads the guard from the site's address to the address where the task continues. The two
+// are enough to clean up after a tracer that died.
 type area struct {
 	addr  arch.Addr
 	size  int
 	cells arch.Addr // of cell 0
 	index arch.Addr // of the chunk
 	n     int       // number of cells
-	used  int       // cells ever handed out; those below and not in free are live
+	used  int       // cells ever handed out; those below that are not in free are live
 	free  []int
 	sites []*Site       // by cell, nil where free or a run's
 	runs  []*run        // by cell
@@ -52,8 +52,8 @@ const (
 
 var magic = []byte("ptracer\x00slots\x00\x01\x00")
 
-// layout computes where the parts of an area for n cells lie, behind a first
-// part of prefix bytes.
+// layout computes the addresses of the parts of an area for n cells that follows a first part of
+// prefix bytes.
 func layout(addr arch.Addr, prefix, n int) *area {
 	cells := firstCell(prefix)
 	return &area{addr: addr, size: sizeOf(prefix, n), n: n, sites: make([]*Site, n), runs: make([]*run, n),
@@ -62,7 +62,7 @@ func layout(addr arch.Addr, prefix, n int) *area {
 
 func firstCell(prefix int) int { return roundUp(headSize+prefix, cellSize) }
 
-// sizeOf is how large the area is.
+// sizeOf is the size of an area in bytes.
 func sizeOf(prefix, n int) int {
 	return roundUp(firstCell(prefix)+n*cellSize+arch.ChunkHead+n*arch.EntrySize, pageSize)
 }
@@ -89,7 +89,7 @@ func (a *area) header(guard arch.Addr) []byte {
 	return h
 }
 
-// readHeader recognises an area, ours or a dead tracer's.
+// readHeader recognises an area of this tracer or of a dead one.
 func readHeader(mem Memory, addr arch.Addr) (a *area, guard arch.Addr, ok bool) {
 	h := make([]byte, headSize)
 	if mem.Read(addr, h) != nil || !bytes.HasPrefix(h, magic) {
@@ -108,8 +108,8 @@ func readHeader(mem Memory, addr arch.Addr) (a *area, guard arch.Addr, ok bool) 
 	return &area{addr: addr, size: int(size), n: int(n), cells: word(headCells), index: word(headIndex)}, word(headGuard), true
 }
 
-// Ours is the size of a mapping of ours, or of a dead tracer's, that begins at
-// addr; 0: there is none.
+// The size in bytes of the area or library that begins at addr, whether this tracer or a dead one
+// made it; 0 if neither begins there.
 func Ours(mem Memory, addr arch.Addr) int {
 	if a, _, ok := readHeader(mem, addr); ok {
 		return a.size
@@ -132,7 +132,7 @@ func (a *area) take() int {
 	return a.used - 1
 }
 
-// room says whether n cells in a row can be had.
+// room reports whether n free cells in a row are available.
 func (a *area) room(n int) bool {
 	return a.used+n <= a.n || n == 1 && len(a.free) > 0 || len(a.spare[n]) > 0
 }

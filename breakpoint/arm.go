@@ -10,11 +10,12 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// Jumps in the place of traps, and traps in the place of jumps.
+// Jumps that replace traps, and traps that replace jumps.
 
-// Arm puts planned jumps in the place of their traps. All tasks stand, and
-// none is inside what the jumps overwrite, nor comes back there: those that were
-// go on at Continue. Errors are by jump: those stay traps, and without a pause all stay planned.
+// Arm replaces the traps of planned jumps by the jumps. All tasks must be halted, and no task may
+// be inside the bytes that the jumps overwrite or return there: a task that was there has been
+// moved to Continue. Errors are by jump, and a jump that failed stays a trap. Without a pause all
+// jumps stay planned.
 func (t *Table) Arm(p Pause, jumps []*Upgrade) []error {
 	if err := p.all(); err != nil {
 		errs := make([]error, len(jumps))
@@ -52,7 +53,7 @@ func (t *Table) armJumps(jumps []*Upgrade) []error {
 			errs[i] = veneers[i]
 		}
 		if errs[i] != nil {
-			t.old = append(t.old, j.run) // tasks may be on their way there
+			t.old = append(t.old, j.run) // tasks may be about to enter it
 			j.run = nil
 			errs[i] = &SiteError{j.Site.Addr, errs[i]}
 			continue
@@ -65,24 +66,24 @@ func (t *Table) armJumps(jumps []*Upgrade) []error {
 	return errs
 }
 
-// Atomic reports whether a planned jump may be armed while tasks run: of the program's code
-// one byte changes, the first of an instruction. Each of them then sees the instruction or
-// the jump (AMD64 Architecture Programmer's Manual, volume 2, 7.6.1, "Cross-Modifying Code";
-// so do kernels and debuggers write traps).
+// Atomic reports whether a planned jump may be armed while tasks run: only one byte of the
+// program's code changes, the first byte of an instruction. Each task then sees either the
+// instruction or the jump (AMD64 Architecture Programmer's Manual, volume 2, 7.6.1,
+// "Cross-Modifying Code"; kernels and debuggers write traps in the same way).
 func (j *Upgrade) Atomic() bool {
 	r := j.run
 	quiet := !slices.ContainsFunc(r.sites, func(s *Site) bool { return len(s.patch) > 0 })
 	return len(r.patch) == 1 && len(r.lens) == 1 && len(r.led) == 0 && quiet
 }
 
-// Removable reports whether a site may be removed while tasks run: its patch is one byte, and
-// nothing shares its jump, or leans on it.
+// Removable reports whether a site may be removed while tasks run: its patch is one byte, and no
+// other site shares its jump or depends on it.
 func (t *Table) Removable(s *Site) bool {
 	return s.run != nil && len(s.run.patch) == 1 && len(s.run.lens) == 1 && len(t.Sharing([]*Site{s})) == 1
 }
 
-// noteJump writes into a site's cell how to undo its jump: the program's bytes
-// where that lies, and behind those, where it lies before the site, the trap's.
+// noteJump writes into a site's cell how to undo its jump: the program's bytes where the jump lies,
+// then, if the jump lies before the site, the bytes that the trap displaced.
 func (t *Table) noteJump(s *Site, r *run) {
 	var b [cellSize - cellOrig]byte
 	n := copy(b[:8], r.code[:len(r.patch)])
@@ -95,8 +96,8 @@ func (t *Table) noteJump(s *Site, r *run) {
 	t.stage(s.Slot()+cellOrig, b[:])
 }
 
-// Disarm puts traps in the place of jumps, of all sites that share these or lean on
-// them, which it gives back; all tasks stand. The runs stay until Sweep.
+// Disarm replaces jumps by traps, for the given sites and for all sites that share their jumps or
+// depend on them, and returns all of these. All tasks must be halted. The runs stay until Sweep.
 func (t *Table) Disarm(p Pause, sites []*Site, why string) (all []*Site, err error) {
 	if err := p.all(); err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func (t *Table) Disarm(p Pause, sites []*Site, why string) (all []*Site, err err
 	return sites, errors.Join(failed...)
 }
 
-// trapRung is the rung of a site without a jump.
+// trapRung is the rung that a site has without a jump.
 func (s *Site) trapRung() Rung {
 	switch {
 	case s.Resume != s.Slot():
@@ -136,8 +137,8 @@ func (s *Site) trapRung() Rung {
 	return Slot
 }
 
-// Sharing are the sites that share a jump with any of sites, and those the puns of
-// which lean on the patches of them; themselves included.
+// Sharing returns the sites that share a jump with any of sites, the sites with puns that depend on
+// the patches of those, and sites itself.
 func (t *Table) Sharing(sites []*Site) (all []*Site) {
 	seen := make(map[*Site]bool, len(sites))
 	all = make([]*Site, 0, len(sites))
@@ -159,22 +160,21 @@ func (t *Table) Sharing(sites []*Site) (all []*Site) {
 	return all
 }
 
-// Planned says whether a jump that displaces what is at an address has been planned
-// and is not armed.
+// Planned reports whether a planned jump that is not armed displaces the instruction at an address.
 func (t *Table) Planned(addr arch.Addr) bool { return t.planned.any(addr, addr+1) }
 
-// change is bytes to be replaced where memory holds what it is thought to hold: old,
-// or half, if there is one.
+// change replaces bytes in memory, if memory holds the expected bytes: old, or half, if half is not
+// nil.
 type change struct {
 	addr     arch.Addr
 	old, now []byte
 	half     []byte
 }
 
-// halfOf is what a jump becomes when a kernel uprobe has come to it and has gone: the
-// kernel keeps one byte, of the file's code, and writes that back (set_orig_insn,
-// kernel/events/uprobes.c). What is behind it is the jump's still; no other tracer has any
-// use for that. Nil for a trap, of which nothing is left then.
+// halfOf is what remains of a jump after a kernel uprobe has been placed on it and removed: the
+// kernel saves one byte of the file's code and writes that byte back (set_orig_insn,
+// kernel/events/uprobes.c). The bytes behind it are still the jump's, so no other tracer uses them.
+// It is nil for a trap, of which nothing remains in this case.
 func halfOf(patch, code []byte) []byte {
 	if len(patch) < 2 || len(code) == 0 {
 		return nil
@@ -182,14 +182,14 @@ func halfOf(patch, code []byte) []byte {
 	return append([]byte{code[0]}, patch[1:]...)
 }
 
-// is reports whether bytes are what the change is to replace.
+// is reports whether now holds the bytes that the change expects.
 func (c *change) is(now []byte) bool {
 	return bytes.HasPrefix(now, c.old) || c.half != nil && bytes.HasPrefix(now, c.half)
 }
 
-// exchange makes changes, each whole or not at all; errors are by change. Those
-// of one page are written at once: each write is a system call for which all
-// tasks wait. What lies between them is written as it was read just before.
+// exchange makes changes, each whole or not at all; errors are by change. Changes in one page are
+// made with one write, since all tasks wait for each system call. The bytes between them are
+// written as they were read just before.
 func (t *room) exchange(changes []change) []error {
 	errs := make([]error, len(changes))
 	order := make([]int, len(changes))
@@ -208,7 +208,7 @@ func (t *room) exchange(changes []change) []error {
 	return errs
 }
 
-// exchangePage makes those of the changes that list names, in ascending order.
+// exchangePage makes the changes that list names, in ascending order.
 func (t *room) exchangePage(changes []change, list []int, errs []error) {
 	first, n := changes[list[0]], 0
 	for _, i := range list { // the last to begin is not always the last to end
@@ -220,7 +220,7 @@ func (t *room) exchangePage(changes []change, list []int, errs []error) {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrNotMapped, err)
 	}
-	from, to := n, 0 // what differs
+	from, to := n, 0 // the range that differs
 	for _, i := range list {
 		c, at := changes[i], int(changes[i].addr-first.addr)
 		if err != nil || !c.is(code[at:]) {
@@ -256,12 +256,11 @@ func (t *index) retire(s *Site) {
 	}
 }
 
-// AnyRun says whether a task can stand in a run.
+// AnyRun reports whether a task can be inside a run.
 func (t *index) AnyRun() bool { return t.jumps > 0 || len(t.old) > 0 }
 
-// InRun says whether pc lies in a run, also in one that nothing leads to any
-// more, or at a jump behind its landing pad, which is half the way: a task there has
-// to leave it by itself.
+// InRun reports whether pc lies in a run, even in one that no jump leads to any more, or at a jump
+// behind its landing pad. A task there must be left to run until it is outside.
 func (t *Table) InRun(pc arch.Addr) bool {
 	for _, a := range t.areas {
 		if pc >= a.cells && pc < a.index {

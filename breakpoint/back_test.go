@@ -10,8 +10,8 @@ import (
 	"github.com/ptracer/ptracer/arch/amd64"
 )
 
-// returns are blocks that end in a return without room, and where that is: jumps
-// are put at their starts.
+// returns are blocks that end in a return without room for a jump, and the offset of the return:
+// jumps are put at their starts.
 var returns = []struct {
 	code []byte
 	at   arch.Addr
@@ -24,7 +24,7 @@ var returns = []struct {
 
 const block = text + 0x100 // of the first, the others are 0x40 further
 
-// withReturns is memory that has these.
+// withReturns makes memory that has these.
 func withReturns() *space {
 	mem := newSpace(amd64.ISA)
 	for i, r := range returns {
@@ -133,8 +133,8 @@ func TestJumpBack(t *testing.T) {
 	}
 }
 
-// TestJumpBackRefused asks for jumps at places from which there is no way to the
-// site, and for two that displace the same.
+// TestJumpBackRefused asks for jumps at places from which the program does not reach the site, and
+// for two jumps that displace the same instruction.
 func TestJumpBackRefused(t *testing.T) {
 	mem := withReturns()
 	table := prepared(t, amd64.ISA, mem)
@@ -171,7 +171,7 @@ func TestJumpBackRefused(t *testing.T) {
 	}
 }
 
-// TestJumpBackOrder is killed at every write: whoever comes after cleans up.
+// TestJumpBackOrder dies at every write: a later tracer cleans up.
 func TestJumpBackOrder(t *testing.T) {
 	run := func(mem *space) (first int) {
 		table := prepared(t, amd64.ISA, mem)
@@ -241,7 +241,7 @@ func TestLibrary(t *testing.T) {
 	})
 }
 
-// ends are short functions, and where they return: both ends share a jump.
+// ends are short functions, and the offset of their return: both ends share a jump.
 var ends = []struct {
 	code []byte
 	at   arch.Addr
@@ -258,7 +258,7 @@ func withEnds() *space {
 	return mem
 }
 
-// shareEnds traps both ends of each and plans a jump for both.
+// shareEnds plants traps at both ends of each and plans a jump for both.
 func shareEnds(table *Table) (sites []*Site, ups []*Upgrade, err error) {
 	var wants []Want
 	for i, e := range ends {
@@ -340,7 +340,7 @@ func TestJumpShared(t *testing.T) {
 	}
 }
 
-// TestJumpSharedOrder is killed at every write: whoever comes after cleans up.
+// TestJumpSharedOrder dies at every write: a later tracer cleans up.
 func TestJumpSharedOrder(t *testing.T) {
 	run := func(mem *space) (first int) {
 		table := prepared(t, amd64.ISA, mem)

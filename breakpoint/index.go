@@ -11,17 +11,17 @@ import (
 type index struct {
 	isa    arch.ISA
 	sites  map[arch.Addr]*Site
-	gone   map[arch.Addr]bool // was a site: a trap from there may still be on its way
+	gone   map[arch.Addr]bool // former sites: a trap from one may still be reported
 	sorted []*Site            // by address; nil when out of date
 	jumps  int                // sites armed by a jump
-	old    []*run             // that no jump leads to any more; a task may be inside
+	old    []*run             // runs that no jump leads to any more; a task may be inside
 }
 
 // At is the site at addr, or nil.
 func (t *index) At(addr arch.Addr) *Site { return t.sites[addr] }
 
-// Was says whether addr has been a site: a trap from there that is still on
-// its way is ours, and the task has to go back to addr.
+// Was reports whether addr was a site. A trap from there that is reported late is ptracer's, and
+// the task continues at addr.
 func (t *index) Was(addr arch.Addr) bool { return t.gone[addr] }
 
 // Len is the number of sites.
@@ -38,7 +38,7 @@ func (t *index) Sites() []*Site {
 	return t.sorted
 }
 
-// overlapping lists the armed sites whose patch may lie in [addr, addr+n).
+// overlapping lists the armed sites with a patch that may lie in [addr, addr+n).
 func (t *index) overlapping(addr arch.Addr, n int) []*Site {
 	all, size, back := t.Sites(), arch.Addr(len(t.isa.Trap())), arch.Addr(0)
 	if t.jumps > 0 {
@@ -62,7 +62,7 @@ func (t *index) Within(from, to arch.Addr) (list []*Site) {
 	return list
 }
 
-// JumpsOver lists the sites whose jump lies on, or displaces, any of n bytes at addr.
+// JumpsOver lists the sites with a jump that covers, or displaces, any of n bytes at addr.
 func (t *index) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 	if t.jumps == 0 {
 		return nil
@@ -76,7 +76,7 @@ func (t *index) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 	return list
 }
 
-// AnyJump says whether any site is armed by a jump.
+// AnyJump reports whether any site is armed by a jump.
 func (t *index) AnyJump() bool { return t.jumps > 0 }
 
 func (t *index) behindPad(pc arch.Addr) bool {

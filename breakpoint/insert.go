@@ -12,24 +12,24 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Want is a site asked for.
+// Want describes a site to insert.
 type Want struct {
 	Addr arch.Addr
 	Orig []byte // the instruction's bytes in the file, up to MaxInst; nil if there is no file
 	Rung Rung   // Auto, or one of the trap rungs to force it
-	// Quiet asks for a site that nothing of ours is planted at until it has a jump, nor
-	// when that is gone, unless Speak was told.
+	// Quiet asks for a site without a trap: only a jump is planted at it, and nothing after the
+	// jump is removed, until Speak is called.
 	Quiet bool
 }
 
-// Insert arms all wanted sites, in three passes so that a tracee that runs
-// meanwhile, and outlives us at any point, is safe: slots, then index entries,
-// then traps. Errors are by wanted site; the others are armed.
+// Insert arms all wanted sites. It writes slots, then index entries, then traps, so that the tracee
+// stays safe if it runs meanwhile, or if the tracer dies at any point. Errors are by wanted site;
+// sites without an error are armed.
 func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	sites, errs := make([]*Site, len(wants)), make([]error, len(wants))
-	unwritten := t.Flush() // of others, before their cells may come to be ours
+	unwritten := t.Flush() // writes staged for old cells, before these cells are used again
 	fresh := make([]*Site, 0, len(wants))
-	planned := make(map[arch.Addr]*Site, len(wants)) // joins t.sites at the end: its order is made once
+	planned := make(map[arch.Addr]*Site, len(wants)) // joins t.sites at the end, so that the order is computed once
 	t.expect(len(wants) * cellSize)
 	for i, w := range wants {
 		if s := cmp.Or(t.sites[w.Addr], planned[w.Addr]); s != nil {
@@ -59,8 +59,8 @@ func (t *Table) Insert(wants []Want) ([]*Site, []error) {
 	return sites, errs
 }
 
-// Speak plants the trap of a site that was quiet: at once, or in the place of its jump
-// when that goes. After an error the site is as quiet as before.
+// Speak plants the trap of a site that was quiet: at once, or, if the site has a jump, when the
+// jump is removed. After an error the site is as quiet as before.
 func (t *Table) Speak(s *Site) error {
 	if s == nil || t.sites[s.Addr] != s || len(s.patch) > 0 || !s.armed || s.area == nil {
 		return nil
@@ -75,7 +75,7 @@ func (t *Table) Speak(s *Site) error {
 	return nil
 }
 
-// plan reads, compares, decodes and relocates; nothing is armed yet.
+// plan reads, compares, decodes and relocates the site's code; it arms nothing.
 func (t *Table) plan(w Want, more int) (*Site, error) {
 	s := &Site{Addr: w.Addr, cell: -1}
 	if !w.Quiet {
@@ -97,16 +97,15 @@ func (t *Table) plan(w Want, more int) (*Site, error) {
 	s.Inst = inst
 	s.Ambiguous = t.isa.TrapPC(s.Addr) == s.Addr || inst.Len == 1
 	if inst.Kind == arch.KindTrap {
-		// The program's own trap is there already; the engine counts it and
-		// lets it through.
+		// The program has a trap instruction of its own here; the engine counts it and lets the
+		// program have it.
 		s.Rung, s.Reason = Emulate, "the program's own trap instruction"
 		return s, nil
 	}
 	return s, t.serve(s, w.Rung, more)
 }
 
-// readCode takes the program's bytes at s from memory and compares them with
-// the file's.
+// readCode reads the program's bytes at s from memory and compares them with the file's.
 func (t *Table) readCode(s *Site, orig []byte) error {
 	n := t.isa.MaxInst()
 	err := t.ReadOriginal(s.Addr, s.code[:n])
@@ -155,7 +154,7 @@ func (t *Table) serve(s *Site, rung Rung, more int) error {
 	return t.serveStep(s, err.Error(), more)
 }
 
-// serveEmulate takes instructions whose whole effect is a constant PC.
+// serveEmulate serves instructions with no effect but a constant PC.
 func (t *Table) serveEmulate(s *Site, more int) bool {
 	switch {
 	case s.Inst.Kind == arch.KindNop && t.isa.MinInst() == 1:
@@ -172,12 +171,12 @@ func (t *Table) serveEmulate(s *Site, more int) bool {
 	s.Rung = Emulate
 	s.area, s.cell = a, a.take()
 	a.sites[s.cell] = s
-	t.stage(s.Slot(), t.cellBytes(s, nil)) // no slot, but what is needed to clean up
+	t.stage(s.Slot(), t.cellBytes(s, nil)) // no slot, but the data needed to clean up
 	return true
 }
 
-// fixed is the error of an instruction that can't be executed elsewhere. An error of the
-// mapper's, which may be an errors.ErrUnsupported, too, is none.
+// fixed is the error of an instruction that can't be executed elsewhere. It is never an error of
+// the mapper, though that may be an errors.ErrUnsupported, too.
 type fixed struct{ error }
 
 func (e fixed) Unwrap() error { return e.error }
@@ -206,8 +205,8 @@ func (t *Table) serveSlot(s *Site, more int) error {
 	return nil
 }
 
-// serveStep gives an instruction a slot that is stepped through. One that can't
-// be relocated is copied as it is; the engine steps it and corrects.
+// serveStep gives an instruction a slot to be stepped through. An instruction that can't be
+// relocated is copied unchanged; the engine steps it and corrects the result.
 func (t *Table) serveStep(s *Site, why string, more int) error {
 	err := t.serveSlot(s, more)
 	switch {
@@ -234,7 +233,7 @@ func (t *Table) serveStep(s *Site, why string, more int) error {
 	return nil
 }
 
-// cellBytes is a whole cell: the slot's code, what the trap displaces, its length.
+// cellBytes is a whole cell: the slot's code, the bytes that the trap displaces, and their length.
 func (t *room) cellBytes(s *Site, code []byte) []byte {
 	cell := make([]byte, cellSize)
 	copy(cell, code)
@@ -271,8 +270,8 @@ func (t *Table) arm(sites []*Site, unwritten error) map[*Site]error {
 	return failed
 }
 
-// enter writes sites' index entries: where they go on first, so that each is whole as
-// soon as its address can be found.
+// enter writes sites' index entries. It writes the address to continue at first, so that an entry
+// is whole as soon as its site's address can be found.
 func (t *Table) enter(sites []*Site) error {
 	for _, found := range []bool{false, true} {
 		for _, s := range sites {
@@ -293,9 +292,9 @@ func (t *Table) enter(sites []*Site) error {
 	return nil
 }
 
-// Remove disarms sites. Their slots stay until Sweep: a task may be inside.
-// A jump takes a pause (Clear), unless it is Removable. A site whose patch can't be taken
-// out stays: tasks come to it.
+// Remove disarms sites. Their slots stay until Sweep, since a task may be inside. A site with a
+// jump needs a pause (Clear), unless it is Removable. A site with a patch that can't be removed
+// stays in the table, since tasks still reach it.
 func (t *Table) Remove(sites []*Site) error {
 	var errs []error
 	for _, s := range sites {
@@ -321,15 +320,15 @@ func (t *Table) Remove(sites []*Site) error {
 	return errors.Join(errs...)
 }
 
-// Clear is Remove in a pause: it writes what lies in one page at once. A task that is stuck
-// has its PC at a system call, which a jump displaces whole or not at all: it goes on in the
-// jump's code, which stays, or in the program's.
+// Clear is Remove in a pause; it writes all changes of one page at once. A stuck task has its PC at
+// a system call, which a jump displaces whole or not at all: the task continues in the jump's code,
+// which stays, or in the program's.
 func (t *Table) Clear(p Pause, sites []*Site) error {
 	if err := p.some(); err != nil {
 		return err
 	}
 	var changes []change
-	var of []*Site // of each change
+	var of []*Site // the sites of each change
 	for _, s := range sites {
 		if t.sites[s.Addr] == s && s.area != nil {
 			for _, c := range s.undo() {
@@ -359,7 +358,7 @@ func (t *Table) Clear(p Pause, sites []*Site) error {
 	return errors.Join(errs...)
 }
 
-// undo is what restores the program's bytes at a site: see disarm.
+// undo returns the changes that restore the program's bytes at a site: see disarm.
 func (s *Site) undo() (list []change) {
 	add := func(addr arch.Addr, patch, code []byte) {
 		if len(patch) > 0 {
@@ -376,8 +375,8 @@ func (s *Site) undo() (list []change) {
 	return list
 }
 
-// disarm writes the program's bytes back, unless somebody else has changed
-// them meanwhile: what is not our patch is not ours to restore.
+// disarm writes the program's bytes back, unless another tool has changed them meanwhile: disarm
+// restores only bytes that are still ptracer's patch.
 func (t *Table) disarm(s *Site) error {
 	if r := s.run; r != nil {
 		if err := t.restore(r.from, r.patch, r.code); err != nil || s.Addr-r.from < arch.Addr(len(r.patch)) {
@@ -387,7 +386,7 @@ func (t *Table) disarm(s *Site) error {
 	return t.restore(s.Addr, s.patch, s.code[:])
 }
 
-// restore writes code where a patch of ours is.
+// restore writes code where a patch of ptracer's is.
 func (t *room) restore(addr arch.Addr, patch, code []byte) error {
 	if len(patch) == 0 {
 		return nil
@@ -402,8 +401,8 @@ func (t *room) restore(addr arch.Addr, patch, code []byte) error {
 	return t.mem.Write(addr, code[:len(patch)])
 }
 
-// forget drops a site that was planned and could not be armed, or whose code
-// is not mapped any more.
+// forget drops a site that was planned but could not be armed, or that has lost the mapping of its
+// code.
 func (t *Table) forget(s *Site) {
 	delete(t.sites, s.Addr)
 	t.sorted, s.armed = nil, false
@@ -414,7 +413,7 @@ func (t *Table) forget(s *Site) {
 	}
 }
 
-// Unmapped drops all sites in [start, end), whose mapping is gone.
+// Unmapped drops all sites in [start, end), a range that is no longer mapped, and returns them.
 func (t *Table) Unmapped(start, end arch.Addr) []*Site {
 	var gone []*Site
 	for _, s := range slices.Clone(t.Sites()) {
@@ -426,8 +425,8 @@ func (t *Table) Unmapped(start, end arch.Addr) []*Site {
 	return gone
 }
 
-// Sweep frees the slots of removed sites. All tasks stand, none has its PC in an area,
-// nor a trap of a removed site on its way.
+// Sweep frees the slots of removed sites. All tasks must be halted, no task may have its PC in an
+// area, and no trap of a removed site may still be unreported.
 func (t *Table) Sweep(p Pause) {
 	if p.all() != nil {
 		return

@@ -8,25 +8,25 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Upgrade is a jump asked for in the place of a site's trap.
+// Upgrade is a request to replace a site's trap by a jump.
 type Upgrade struct {
 	Site *Site
-	// From is where the jump is to lie: at the site, or before it, at an
-	// instruction from which the program comes to the site whatever happens, as
-	// before a return that has no room of its own. 0 is the site.
+	// From is the address of the jump: the site's, or that of an instruction before it from which
+	// the program always reaches the site, as before a return that is too short for a jump. 0 means
+	// the site.
 	From arch.Addr
-	// Code writes what runs before the site's instruction, and goes on behind its
-	// last byte. Where an instruction of it may fault for the program's, it says
-	// how a task there is to be shown, by offsets in b.Code. Plan forgets it.
+	// Code writes the code that runs before the site's instruction and continues behind its last
+	// byte. If one of its instructions can fault in place of the program's, Code returns how to
+	// show a task there, by offsets in b.Code. Plan sets Code to nil.
 	Code func(b *arch.Buffer) ([]arch.Fix, error)
-	// Pun asks for a jump in place of the site's instruction only, where that is
-	// shorter than a jump: the jump's last bytes are the program's next.
-	// Those may be other sites' patches, too.
+	// Pun asks for a jump that replaces the site's instruction only, where that is shorter than a
+	// jump: the jump's last bytes are the program's next bytes, which may belong to other sites'
+	// patches.
 	Pun bool
-	// OneByte asks for a pun of which only the first byte is written, as of a trap, and in what
-	// Reserve has mapped.
+	// OneByte asks for a pun that changes only one byte, as a trap does, and that leads to memory
+	// which Reserve has mapped.
 	OneByte bool
-	// Others are the other sites in what the jump displaces, with theirs.
+	// Others are the other sites among the instructions that the jump displaces, with their code.
 	Others []Other
 
 	run *run
@@ -38,7 +38,7 @@ type Other struct {
 	Code func(b *arch.Buffer) ([]arch.Fix, error)
 }
 
-// Sites are all sites that the jump is for.
+// Sites returns all sites that the jump serves.
 func (j *Upgrade) Sites() []*Site {
 	list := []*Site{j.Site}
 	for _, o := range j.Others {
@@ -63,7 +63,7 @@ func (j *Upgrade) codeAt(at arch.Addr) (*Site, func(b *arch.Buffer) ([]arch.Fix,
 // MaxBack is how far before its site a jump may lie, in bytes.
 const MaxBack = 32
 
-// Reasons why a site can't be a jump.
+// Reasons for which a site can't be a jump.
 var (
 	errTwoPages = failure.Unsupportedf("the jump would lie on two pages")
 	errNear     = failure.Unsupportedf("another probe lies inside the jump")
@@ -71,9 +71,9 @@ var (
 	errNotOurs  = errors.New("not a trap of ptracer's")
 )
 
-// Plan gets a jump ready, for the instructions that isa.Run gives; nothing leads
-// to those behind the first. Nothing is armed yet, and tasks may run; what it leads to
-// is written by Flush. No site is inserted until it is armed.
+// Plan prepares a jump, for the instructions that isa.Run gives; no jump of the program leads to
+// those behind the first. Plan arms nothing, and tasks may run. Flush writes the code that the jump
+// leads to. No site may be inserted until the jump is armed.
 func (t *Table) Plan(j *Upgrade, more int) error {
 	s := j.Site
 	for _, s := range j.Sites() {
@@ -96,15 +96,14 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 	}
 	t.planned.put(j.run.from, j.run.behind(t.isa.JumpLen()), true)
 	t.plans++
-	j.Code = nil // it has been written; there may be a hundred thousand plans
+	j.Code = nil // the code has been written, and there may be a hundred thousand plans
 	for i := range j.Others {
 		j.Others[i].Code = nil
 	}
 	return nil
 }
 
-// displace finds what a jump is to displace: up to its site's instruction, at
-// least.
+// displace finds the instructions that a jump displaces, at least up to the site's.
 func (t *Table) displace(j *Upgrade) (*run, []arch.Inst, error) {
 	s, n := j.Site, t.isa.JumpLen()
 	r := &run{from: j.From, code: t.CodeAt(s), leans: &leansOnNothing}
@@ -145,8 +144,7 @@ func (t *Table) displace(j *Upgrade) (*run, []arch.Inst, error) {
 	return r, insts, nil
 }
 
-// CodeAt is the program's bytes from a site on, as far as a jump there may displace
-// them.
+// CodeAt returns the program's bytes from a site on, as far as a jump there may displace them.
 func (t *Table) CodeAt(s *Site) []byte {
 	if n := t.isa.MaxJump(); n > int(s.codeN) {
 		code := make([]byte, n)
@@ -157,8 +155,8 @@ func (t *Table) CodeAt(s *Site) []byte {
 	return s.Code()
 }
 
-// alone says whether no other site or jump is in what a jump would displace but
-// those that it is for.
+// alone returns an error if a site or jump lies in the bytes that the jump would displace, other
+// than those it serves.
 func (t *Table) alone(j *Upgrade, r *run) error {
 	behind := r.behind(t.isa.JumpLen())
 	if j.Pun {
@@ -178,8 +176,8 @@ func (t *Table) alone(j *Upgrade, r *run) error {
 	return nil
 }
 
-// write makes a jump's run. Its length is not known before its place is, so it
-// is made twice.
+// write makes a jump's run. The length of the code depends on its address, so the code is made
+// twice.
 func (t *Table) write(j *Upgrade, r *run, insts []arch.Inst, more int) error {
 	n := 2 // cells
 	for {
@@ -209,7 +207,7 @@ func (t *Table) write(j *Upgrade, r *run, insts []arch.Inst, more int) error {
 			return err
 		}
 		t.stage(r.addr, code)
-		t.noteJump(r.sites[0], r) // whoever cleans up behind us must find both the jump and the trap
+		t.noteJump(r.sites[0], r) // a later tracer that cleans up must find both the jump and the trap
 		for k := i; k < i+n; k++ {
 			a.runs[k] = r
 		}
@@ -251,7 +249,7 @@ func (t *Table) freeRun(r *run) {
 	}
 }
 
-// Drop gives up a jump that was planned and not armed.
+// Drop abandons a jump that was planned and not armed.
 func (t *Table) Drop(j *Upgrade) {
 	if j.run != nil && j.Site.run != j.run {
 		t.unplan(j)
@@ -267,8 +265,8 @@ func (t *Table) unplan(j *Upgrade) {
 	}
 }
 
-// Hit is where a task goes on that has come to the site at an address and has not
-// hit; false: there is no site.
+// Hit returns where a task continues that has reached the site at addr and has not hit it. It
+// returns false if there is no such site.
 func (j *Upgrade) Hit(addr arch.Addr) (arch.Addr, bool) {
 	for i, s := range j.run.sites {
 		if s.Addr == addr {
@@ -278,8 +276,8 @@ func (j *Upgrade) Hit(addr arch.Addr) (arch.Addr, bool) {
 	return 0, false
 }
 
-// Displaces are the addresses, other than the jump's own, at which instructions
-// start that a planned jump displaces.
+// Displaces returns the addresses, other than the jump's own, of the instructions that a planned
+// jump displaces.
 func (j *Upgrade) Displaces() (list []arch.Addr) {
 	for i, at := 0, j.run.from; i < len(j.run.lens)-1; i++ {
 		at += arch.Addr(j.run.lens[i])
@@ -291,13 +289,13 @@ func (j *Upgrade) Displaces() (list []arch.Addr) {
 // Displaced is the program's code that a planned jump displaces.
 func (j *Upgrade) Displaced() []byte { return j.run.code }
 
-// Splits is whether one of Displaces is among the bytes that the jump takes.
+// Splits reports whether an address of Displaces is among the bytes that the jump overwrites.
 func (j *Upgrade) Splits() bool {
 	return len(j.run.lens) > 1 && int(j.run.lens[0]) < len(j.run.patch)
 }
 
-// Continue is where a task goes on that has come to addr, one of Displaces or the
-// jump's own address; at the site's with its hit behind it.
+// Continue returns where a task continues that is at addr, one of Displaces or the jump's own
+// address. At the site's address, the task has already hit the site.
 func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
 	for _, f := range j.run.slot.Fixes {
 		if f.PC == addr && f.Before && f.SP == 0 {

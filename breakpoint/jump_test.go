@@ -10,10 +10,10 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// jumpable are offsets in the test's code that jumps are put at.
+// jumpable are offsets in the test's code where jumps are planted.
 var jumpable = map[string][]int{"amd64": {0, 8, 13}, "arm64": {0, 4, 12, 16, 28}}
 
-// handlerCode is what stands for a handler: instructions that do nothing.
+// handlerCode stands for a handler: instructions without effect.
 func handlerCode(isa arch.ISA, n int) func(*arch.Buffer) ([]arch.Fix, error) {
 	nop := map[int][]byte{1: {0x90}, 4: {0x1f, 0x20, 0x03, 0xd5}}[isa.MinInst()]
 	return func(b *arch.Buffer) ([]arch.Fix, error) { b.Bytes(bytes.Repeat(nop, n)...); return nil, nil }
@@ -44,8 +44,8 @@ func jumps(t testing.TB, isa arch.ISA, table *Table, n int) (sites []*Site) {
 	return sites
 }
 
-// TestJump arms jumps, which lead to the handlers and on to what they displace;
-// nobody sees them, and what they displaced comes back.
+// TestJump arms jumps, which lead to the handlers and on to the displaced instructions. Reads do
+// not show the jumps, and the displaced code is restored.
 func TestJump(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		for _, n := range []int{0, 1, 40, 200} {
@@ -100,7 +100,7 @@ func handlerNop(isa arch.ISA) []byte {
 	return b.Code
 }
 
-// TestJumpCells uses cells again.
+// TestJumpCells reuses cells.
 func TestJumpCells(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -121,7 +121,7 @@ func TestJumpCells(t *testing.T) {
 	})
 }
 
-// TestJumpInWay is of sites that lie in what a jump displaces.
+// TestJumpInWay has sites among the instructions that a jump displaces.
 func TestJumpInWay(t *testing.T) {
 	isa := each64[0]
 	mem := newSpace(isa)
@@ -141,7 +141,7 @@ func TestJumpInWay(t *testing.T) {
 	if over := table.JumpsOver(text+6, 2); len(over) != 0 {
 		t.Errorf("%d jumps between jumps", len(over))
 	}
-	// And of a jump in whose way there is a site.
+	// And of a jump with a site in its way.
 	if _, err := table.Disarm(NewPause(0), sites[:1], ""); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestJumpInWay(t *testing.T) {
 	}
 }
 
-// TestJumpRefused asks for jumps that can't be.
+// TestJumpRefused asks for impossible jumps.
 func TestJumpRefused(t *testing.T) {
 	isa := each64[0]
 	mem := newSpace(isa)
@@ -179,8 +179,7 @@ func TestJumpRefused(t *testing.T) {
 	}
 }
 
-// TestJumpOrder is killed at every write: whoever comes after finds each patch
-// and cleans it.
+// TestJumpOrder dies at every write: a later tracer finds each patch and removes it.
 func TestJumpOrder(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		run := func(mem *space) (first int) {
@@ -190,7 +189,7 @@ func TestJumpOrder(t *testing.T) {
 			for _, off := range jumpable[isa.Name()] {
 				wants = append(wants, Want{Addr: text + arch.Addr(off)})
 			}
-			for range 3 { // again, while tasks may stand in the cells of before
+			for range 3 { // again, while tasks may be inside the earlier cells
 				sites, _ := table.Insert(wants)
 				var ups []*Upgrade
 				for _, s := range sites {
@@ -234,7 +233,7 @@ func TestJumpOrder(t *testing.T) {
 	})
 }
 
-// TestJumpClone forks: what one does the other does not see.
+// TestJumpClone forks: changes in one space do not show in the other.
 func TestJumpClone(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -259,8 +258,8 @@ func TestJumpClone(t *testing.T) {
 	})
 }
 
-// TestJumpRecoverTwice recovers sites that were removed and came again: what is left
-// of them before is in the index still, before or behind what is armed.
+// TestJumpRecoverTwice recovers sites that were removed and inserted again: their earlier entries
+// are still in the index, before or behind the armed ones.
 func TestJumpRecoverTwice(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -288,8 +287,8 @@ func TestJumpRecoverTwice(t *testing.T) {
 	})
 }
 
-// TestQuiet has sites at which nothing is planted but their jumps; they are traps when
-// somebody wants to see more, or when they are told to speak.
+// TestQuiet has sites with nothing planted but their jumps. They become traps when another caller
+// asks for a stop there, or when Speak is called.
 func TestQuiet(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -329,7 +328,7 @@ func TestQuiet(t *testing.T) {
 		untouched("without its jump")
 		jump()
 		first := sites[0]
-		again, errs := table.Insert([]Want{{Addr: first.Addr}}) // somebody who wants a stop
+		again, errs := table.Insert([]Want{{Addr: first.Addr}}) // another caller asks for a stop
 		if errs[0] != nil || again[0] != first {
 			t.Fatal(again, errs)
 		}
@@ -351,9 +350,9 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
-// TestHalfJump has kernel uprobes come to jumps and go: the first byte of each is the
-// program's again, what is behind it is not. All that takes jumps away restores it, also
-// after the tracer's death.
+// TestHalfJump has kernel uprobes placed on jumps and removed: the first byte of each is the
+// program's again, the bytes behind it are not. Every operation that removes jumps restores the
+// code, also after the tracer's death.
 func TestHalfJump(t *testing.T) {
 	isa := each64[0]
 	for name, undo := range map[string]func(*Table, []*Site) error{

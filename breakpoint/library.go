@@ -9,8 +9,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A library is code that runs call, in a mapping of its own: a header, then the
-// code. A task in it is in a run, to which it comes back.
+// A library is code that runs call, in a mapping of its own: a header, then the code. A task in a
+// library counts as inside a run, since it returns there.
 type library struct {
 	addr arch.Addr
 	size int
@@ -28,8 +28,8 @@ func (l library) contains(pc arch.Addr) bool {
 	return pc >= l.addr && pc < l.addr+arch.Addr(l.size)
 }
 
-// AddLibrary maps code near an address. make makes it to lie at an address; its
-// length may depend on that a little.
+// AddLibrary maps code near an address. make returns the code for the address that it is given; the
+// code's length may vary a little with the address.
 func (t *room) AddLibrary(near arch.Addr, make func(at arch.Addr) ([]byte, error)) error {
 	const slack = 256
 	code, err := make(near)
@@ -52,13 +52,13 @@ func (t *room) AddLibrary(near arch.Addr, make func(at arch.Addr) ([]byte, error
 	return err
 }
 
-// addLibrary notes a mapping, here and there.
+// addLibrary records a mapping, in the table and in the mapping itself.
 func (t *room) addLibrary(l library) error {
 	t.libs = append(t.libs, l)
 	return t.mem.Write(l.addr, binary.LittleEndian.AppendUint64(bytes.Clone(libMagic), uint64(l.size)))
 }
 
-// readLibrary recognises a library, ours or a dead tracer's.
+// readLibrary recognises a library of this tracer or of a dead one.
 func readLibrary(mem Memory, addr arch.Addr) (l library, ok bool) {
 	var h [libBytes + 8]byte
 	if mem.Read(addr, h[:]) != nil || !bytes.HasPrefix(h[:], libMagic) {
@@ -71,8 +71,8 @@ func readLibrary(mem Memory, addr arch.Addr) (l library, ok bool) {
 	return library{addr: addr, size: int(size)}, true
 }
 
-// RemoveLibrary forgets the mapping that an address is in: nothing leads there any
-// more, and no task is there. It is the caller's to unmap.
+// RemoveLibrary forgets the mapping that an address is in; nothing may lead there any more, and no
+// task may be inside. The caller unmaps it.
 func (t *room) RemoveLibrary(at arch.Addr) (addr arch.Addr, size int, ok bool) {
 	for i, l := range t.libs {
 		if l.contains(at) && !l.puns {

@@ -6,11 +6,11 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A program may throw away its own copy of a page of code (madvise, MADV_DONTNEED), map
-// it anew, or write it anew: the patches in it are gone, and the kernel does not tell.
+// A program may discard its copy of a page of code (madvise, MADV_DONTNEED), map the page again, or
+// write it again. The patches in it are lost then, and the kernel does not report it.
 
-// Lost are those of the sites whose patch is not in memory any more, and those that another
-// tool has put a trap over: what was there may be executed elsewhere meanwhile.
+// Lost returns the sites with a patch that is not in memory any more, and the sites with a patch
+// that another tool has put a trap over; that tool may execute the code under its trap elsewhere.
 func (t *Table) Lost(sites []*Site) (lost, covered []*Site) {
 	w := window{mem: t.mem}
 	for _, s := range sites {
@@ -29,7 +29,8 @@ func (t *Table) Lost(sites []*Site) (lost, covered []*Site) {
 	return lost, covered
 }
 
-// Covered reports whether what is where a patch was is that with another tool's trap over it.
+// Covered reports whether memory has, in place of a patch, that patch with another tool's trap over
+// it.
 func Covered(isa arch.ISA, patch, now []byte) bool {
 	for i := range patch {
 		if now[i] != patch[i] {
@@ -39,7 +40,7 @@ func Covered(isa arch.ISA, patch, now []byte) bool {
 	return false
 }
 
-// Planted is where a site's patch has to be, and what it is; none of a site that is quiet.
+// Planted returns the address of a site's patch, and the patch, which is empty for a quiet site.
 func (s *Site) Planted() (arch.Addr, []byte) {
 	switch {
 	case !s.armed || s.area == nil:
@@ -50,8 +51,8 @@ func (s *Site) Planted() (arch.Addr, []byte) {
 	return s.Addr, s.patch
 }
 
-// Replant puts the traps of lost sites back that have no jump (any more, after Disarm),
-// where memory has what these displaced. It gives those that are traps again.
+// Replant puts back the traps of lost sites without a jump (Disarm removes jumps), where memory has
+// the bytes that the traps displace. It returns the sites that are traps again.
 func (t *Table) Replant(sites []*Site) (again []*Site) {
 	for _, s := range sites {
 		if t.sites[s.Addr] != s || s.run != nil || len(s.patch) == 0 {
@@ -65,8 +66,7 @@ func (t *Table) Replant(sites []*Site) (again []*Site) {
 	return again
 }
 
-// window is memory that is read in pieces, for sites that lie close together: each read
-// is a system call.
+// window reads memory in pieces, for sites that lie close together: each read is a system call.
 type window struct {
 	mem  Memory
 	from arch.Addr
@@ -74,10 +74,10 @@ type window struct {
 	room []byte
 }
 
-// windowSize is that of a piece.
+// windowSize is the size of a piece.
 const windowSize = 16 * pageSize
 
-// at is the n bytes at an address, nil if they can't be read.
+// at returns n bytes at an address, nil if they can't be read.
 func (w *window) at(addr arch.Addr, n int) []byte {
 	if off := addr - w.from; addr >= w.from && off+arch.Addr(n) <= arch.Addr(len(w.buf)) {
 		return w.buf[off:][:n]

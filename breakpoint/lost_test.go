@@ -9,8 +9,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// TestLost has pages replaced under patches of both kinds: those in them are told, and
-// only those; traps are planted again where the code is what it was.
+// TestLost replaces pages under patches of both kinds: the patches in these pages are reported, and
+// no others; traps are planted again where the code is unchanged.
 func TestLost(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -39,7 +39,7 @@ func TestLost(t *testing.T) {
 		if lost, covered := table.Lost(sites); len(lost)+len(covered) != 0 {
 			t.Errorf("%d are lost", len(lost))
 		}
-		copy(mem.parts[text], isa.Trap()) // somebody else's
+		copy(mem.parts[text], isa.Trap()) // another tool's trap
 		if lost, covered := table.Lost(sites); len(lost) != 0 || !slices.Equal(covered, sites[:1]) {
 			t.Errorf("another's trap is over one: %d are lost, over %d is one", len(lost), len(covered))
 		}
@@ -71,7 +71,7 @@ func TestLostAtEnd(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
 		table := prepared(t, isa, mem)
-		mem.parts[text][0xfff] = 0xc3 // ret; what arm64 has there is an instruction anyway
+		mem.parts[text][0xfff] = 0xc3 // ret; arm64's bytes there are an instruction anyway
 		sites, errs := table.Insert([]Want{{Addr: text + 0x1000 - arch.Addr(isa.MinInst())}, {Addr: text}})
 		if sites[0] == nil || sites[1] == nil {
 			t.Fatal(errs)
@@ -79,7 +79,7 @@ func TestLostAtEnd(t *testing.T) {
 		if lost, _ := table.Lost(table.Sites()); len(lost) != 0 {
 			t.Errorf("%d are lost", len(lost))
 		}
-		delete(mem.parts, text) // what is not mapped is not lost
+		delete(mem.parts, text) // a site that is not mapped is not lost
 		if lost, _ := table.Lost(table.Sites()); len(lost) != 0 {
 			t.Errorf("%d are lost", len(lost))
 		}

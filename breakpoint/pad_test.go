@@ -11,8 +11,8 @@ import (
 	"github.com/ptracer/ptracer/arch/arm64"
 )
 
-// TestJumpPad has a jump behind a landing pad, which stays: a task between them is
-// half the way into the jump. A tracer that comes later finds it.
+// TestJumpPad has a jump behind a landing pad, which stays: a task between them is half way into
+// the jump. A later tracer finds the jump.
 func TestJumpPad(t *testing.T) {
 	code := []byte{
 		0x3f, 0x23, 0x03, 0xd5, // paciasp

@@ -2,18 +2,18 @@ package breakpoint
 
 import "errors"
 
-// Pause says that the tasks of a space have been halted: it is asked for by all that changes
-// more than one byte of code, which a task that runs could see in part. Only the package that
-// halts tasks makes one (internal/check); its zero value is none.
+// Pause proves that the tasks of a space have been halted. Each change of more than one byte of
+// code requires a Pause, since a running task could see part of the change. Only the package that
+// halts tasks makes one (internal/check); the zero value proves nothing.
 type Pause struct {
 	made  bool
 	stuck int
 }
 
-// NewPause makes a pause in which all tasks but a number of them stand.
+// NewPause makes a pause in which all tasks are halted except stuck of them.
 func NewPause(stuck int) Pause { return Pause{true, stuck} }
 
-// Stuck is how many tasks do not stand: those that wait in the kernel and can't be halted.
+// Stuck is how many tasks are not halted: those that wait in the kernel and can't be halted.
 func (p Pause) Stuck() int { return p.stuck }
 
 // errRuns is returned for a change of code for which all tasks must stand.

@@ -8,8 +8,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// TestNoPause: what changes more than a byte of code does nothing without a pause, nor, where
-// that takes all tasks, in one that some do not stand in.
+// TestNoPause: changes of more than one byte of code do nothing without a pause, and those that
+// need all tasks do nothing in a pause with tasks that are not halted.
 func TestNoPause(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -33,7 +33,7 @@ func TestNoPause(t *testing.T) {
 		}
 		stays("clear", table.Clear(Pause{}, sites))
 		stays("remove", table.Remove(sites))
-		if err := table.Clear(NewPause(1), sites); err != nil { // one that is stuck is behind a system call
+		if err := table.Clear(NewPause(1), sites); err != nil { // a stuck task is behind a system call
 			t.Error(err)
 		}
 		if table.Retired() == 0 {

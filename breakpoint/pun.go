@@ -8,26 +8,24 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// A pun is a jump with less room than it needs: its last bytes are the program's
-// next instructions, or patches of ours there. Those stay what they are as long as
-// the pun is there, and say nearly all of where it leads. There, wherever that is, a
-// page is mapped, with a veneer: a jump from there to the run. Veneers lie in
-// mappings as libraries do.
+// A pun is a jump with less room than it needs: its last bytes are the program's next instructions,
+// or ptracer's patches there. These bytes do not change while the pun is in place, and they
+// determine most of the jump's target. A page is mapped at that target, with a veneer: a jump from
+// there to the run. Veneers lie in mappings, as libraries do.
 
 var errNoPun = failure.Unsupportedf("no room for a jump, and none where its last bytes lead")
 
 // puns are the veneers of a space's puns.
 type puns struct {
 	room
-	veneers map[arch.Addr]*run // by where they lie, in libs
+	veneers map[arch.Addr]*run // by address, in libs
 }
 
 // maxPuns is how many mappings there may be for veneers: a process has 65,530 in all
 // (vm.max_map_count), and each costs two pages.
 const maxPuns = 2000
 
-// punTries is how many places are tried for a mapping, where the jump's own bytes
-// leave a choice.
+// punTries is how many places are tried for a mapping, if the jump's own bytes leave a choice.
 const punTries = 4
 
 func (r *run) rung() Rung {
@@ -39,8 +37,8 @@ func (r *run) rung() Rung {
 
 func (r *run) pun() bool { return r.veneer != 0 }
 
-// pun makes a run's jump one that has no more room than the run's instruction: of one byte,
-// where that leads to a free place, for it is the harmless one.
+// pun gives a run a jump that has no more room than the run's instruction. It prefers a pun of one
+// byte, which is safest, if the target of that is free.
 func (t *puns) pun(j *Upgrade, r *run) error {
 	jump := make([]byte, t.isa.JumpLen())
 	if err := t.mem.Read(r.from, jump); err != nil {
@@ -66,8 +64,8 @@ func (t *puns) pun(j *Upgrade, r *run) error {
 	return err
 }
 
-// veneerFor finds room for the veneer of a run's jump that has some bytes of its own, in
-// what is mapped or else, where that may be, anew; 0: there is none.
+// veneerFor finds room for the veneer of a run's jump with own bytes of its own: in an existing
+// mapping or, if anew is set, in a new one. It returns 0 if there is none.
 func (t *puns) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr) {
 	lo, hi, ok := t.isa.Puns(jump, r.from, own)
 	if !ok {
@@ -79,9 +77,9 @@ func (t *puns) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr)
 	return at
 }
 
-// catchStrays has a pun of one byte lead to its run, too, when another tool has a trap at
-// one of the instructions in its last bytes: that is another displacement. The program
-// comes to that trap behind the run.
+// catchStrays makes a pun of one byte lead to its run even when another tool has a trap at one of
+// the instructions in the pun's last bytes, which changes the displacement. The program reaches
+// that trap behind the run.
 func (t *puns) catchStrays(r *run, jump []byte) {
 	for _, to := range t.strays(r.code, jump, r.from) {
 		if at := t.mappedVeneer(r, to, to); at != 0 && !slices.Contains(r.veneers(), at) {
@@ -91,8 +89,8 @@ func (t *puns) catchStrays(r *run, jump []byte) {
 	}
 }
 
-// strays are where a jump leads that lies over code at an address, when one of that
-// code's instructions in it, but the first, is a trap.
+// strays returns where a jump over code at an address leads when an instruction inside the jump,
+// other than the first, is replaced by a trap.
 func (t *room) strays(code, jump []byte, from arch.Addr) (to []arch.Addr) {
 	trap := t.isa.Trap()
 	for at := 0; at < len(jump); {
@@ -112,8 +110,8 @@ func (t *room) strays(code, jump []byte, from arch.Addr) (to []arch.Addr) {
 	return to
 }
 
-// claim makes a veneer a run's. It is written at once, or, where one of an older run was,
-// when no task can be in that (lead).
+// claim assigns a veneer to a run. The veneer is written at once; if it replaces one of an older
+// run, it is written when no task can be inside that (lead).
 func (t *puns) claim(r *run, at arch.Addr) {
 	if t.veneers[at] == nil {
 		t.stage(at, t.veneer(at, r.addr))
@@ -123,8 +121,8 @@ func (t *puns) claim(r *run, at arch.Addr) {
 	t.veneers[at] = r
 }
 
-// mappedVeneer finds room for a veneer of a run between two addresses, in what is mapped;
-// 0: there is none.
+// mappedVeneer finds room for a veneer of a run between two addresses in existing mappings. It
+// returns 0 if there is none.
 func (t *puns) mappedVeneer(r *run, lo, hi arch.Addr) arch.Addr {
 	size := arch.Addr(len(t.isa.FarJump(0)))
 	for _, l := range t.libs {
@@ -140,7 +138,7 @@ func (t *puns) mappedVeneer(r *run, lo, hi arch.Addr) arch.Addr {
 	return 0
 }
 
-// newVeneer maps room for a veneer between two addresses; 0: there is none.
+// newVeneer maps room for a veneer between two addresses. It returns 0 if that fails.
 func (t *puns) newVeneer(lo, hi arch.Addr) arch.Addr {
 	n := 0
 	for _, l := range t.libs {
@@ -169,7 +167,7 @@ func (t *room) veneerPages(at arch.Addr) library {
 	return l
 }
 
-// freeVeneer says whether a run's veneer may lie at an address.
+// freeVeneer reports whether a run's veneer may lie at an address.
 func (t *puns) freeVeneer(r *run, at, size arch.Addr) bool {
 	for a := at - size + 1; a < at+size; a++ {
 		if old := t.veneers[a]; old != nil && (a != at || old.from != r.from || old.sites[0].run == old) {
@@ -179,7 +177,7 @@ func (t *puns) freeVeneer(r *run, at, size arch.Addr) bool {
 	return true
 }
 
-// leaning are the sites of puns that have any of n bytes at from as they are now.
+// leaning returns the sites with puns that depend on the present value of any of n bytes at from.
 func (t *Table) leaning(from arch.Addr, n int) (list []*Site) {
 	if len(t.veneers) == 0 {
 		return nil
@@ -193,7 +191,7 @@ func (t *Table) leaning(from arch.Addr, n int) (list []*Site) {
 	return list
 }
 
-// veneers are where the jump of a run may lead first, if it is a pun.
+// veneers returns where the jump of a run may lead first, if it is a pun.
 func (r *run) veneers() []arch.Addr {
 	if r.veneer == 0 {
 		return nil
@@ -201,8 +199,8 @@ func (r *run) veneers() []arch.Addr {
 	return append([]arch.Addr{r.veneer}, r.strays...)
 }
 
-// lead writes a pun's veneers where those of an older run were. All tasks are halted, and
-// none is in them.
+// lead writes a pun's veneers over those of an older run. All tasks must be halted, and no task may
+// be in a veneer.
 func (t *puns) lead(r *run) error {
 	for _, at := range r.led {
 		if err := t.mem.Write(at, t.veneer(at, r.addr)); err != nil {
@@ -212,8 +210,8 @@ func (t *puns) lead(r *run) error {
 	return nil
 }
 
-// veneer is the code of one: a direct jump where that reaches, for CPUs take longer for
-// one whose target they read (a counted call took 32 ns on a Xeon, and takes 25).
+// veneer returns the code of a veneer. It is a direct jump if that reaches, since CPUs take longer
+// for a jump that reads its target (a counted call took 32 ns on a Xeon, and takes 25).
 func (t *room) veneer(at, to arch.Addr) []byte {
 	if jump, err := t.isa.Jump(nil, at, to); err == nil {
 		return jump
@@ -221,8 +219,8 @@ func (t *room) veneer(at, to arch.Addr) []byte {
 	return t.isa.FarJump(to)
 }
 
-// recoverVeneer finds the veneer to which the jump leads that a dead tracer left,
-// if it leads to the run from there.
+// recoverVeneer finds the veneer that a dead tracer's jump leads to, if the veneer leads to the
+// run.
 func (t *puns) recoverVeneer(r *run, jump []byte) arch.Addr {
 	in, err := t.isa.Decode(jump, r.from)
 	if err != nil || in.Kind != arch.KindJump || !t.inLibrary(in.Target) {

@@ -10,8 +10,8 @@ import (
 	"github.com/ptracer/ptracer/arch/amd64"
 )
 
-// punned is code with returns that have no room, and other code behind them: of
-// what lies there, jumps of one byte lead nearly everywhere.
+// punned is code with returns without room, and other code behind them, with which jumps of one
+// byte can lead nearly everywhere.
 var punned = []byte{
 	0xc3,                         // 0: ret
 	0x48, 0x89, 0xe5, 0x10, 0x55, // 1: mov %rsp, %rbp; adc %dl, 0x55(%rax)...
@@ -41,10 +41,10 @@ func punSpace(t *testing.T, at ...int) (*space, *Table, []*Site) {
 	return mem, table, sites
 }
 
-// lib is where there are 2 GB below and above.
+// lib has 2 GB of free space below and above.
 const lib arch.Addr = 0x7f0000400000
 
-// pun makes a pun of a site.
+// pun makes a site a pun.
 func pun(t *testing.T, table *Table, s *Site) *Upgrade {
 	t.Helper()
 	up := &Upgrade{Site: s, Pun: true, Code: handlerCode(amd64.ISA, 3)}
@@ -57,7 +57,7 @@ func pun(t *testing.T, table *Table, s *Site) *Upgrade {
 	return up
 }
 
-// leadsTo follows the jump at a site, and the veneer there.
+// leadsTo follows the jump at a site, and the veneer at its target.
 func leadsTo(t *testing.T, mem *space, s *Site) (veneer, run arch.Addr) {
 	t.Helper()
 	in, err := amd64.ISA.Decode(mem.find(s.Addr, 5), s.Addr)
@@ -81,7 +81,7 @@ func le64(b []byte) (v uint64) {
 	return v
 }
 
-// TestPun changes as many bytes as there are, and leads to the run all the same.
+// TestPun changes the bytes of the instruction only, and leads to the run.
 func TestPun(t *testing.T) {
 	mem, table, sites := punSpace(t, 0)
 	s := sites[0]
@@ -106,7 +106,7 @@ func TestPun(t *testing.T) {
 	if _, err := table.Disarm(NewPause(0), sites, "why"); err != nil || mem.parts[lib][0] != 0xcc || s.Rung != Slot {
 		t.Errorf("%v, %v: % x", err, s.Rung, mem.parts[lib][:6])
 	}
-	again := pun(t, table, s) // where the veneer lies is given: it is the same
+	again := pun(t, table, s) // the veneer's place is determined: it is the same
 	if v, run := leadsTo(t, mem, s); v != veneer {
 		t.Errorf("a veneer at %v, then at %v", veneer, v)
 	} else if hit, _ := again.Hit(s.Addr); run != hit {
@@ -124,7 +124,7 @@ func TestPun(t *testing.T) {
 	}
 }
 
-// TestPunLeans has patches of ours behind a pun, which goes with each of them.
+// TestPunLeans has patches of ptracer's behind a pun, which is removed with each of them.
 func TestPunLeans(t *testing.T) {
 	for _, jump := range []bool{false, true} {
 		mem, table, sites := punSpace(t, 13, 14)
@@ -166,7 +166,7 @@ func TestPunLeans(t *testing.T) {
 	}
 }
 
-// TestPunWithoutRoom has something where the pun leads.
+// TestPunWithoutRoom has a mapping where the pun leads.
 func TestPunWithoutRoom(t *testing.T) {
 	mem, table, sites := punSpace(t, 0)
 	lo, hi, ok := amd64.ISA.Puns(mem.find(lib, 5), lib, 1)
@@ -183,7 +183,7 @@ func TestPunWithoutRoom(t *testing.T) {
 	}
 }
 
-// TestPunRecover cleans up behind a tracer that died, and in a copy of the space.
+// TestPunRecover cleans up after a tracer that died, and in a copy of the space.
 func TestPunRecover(t *testing.T) {
 	mem, table, sites := punSpace(t, 0, 14)
 	jump := &Upgrade{Site: sites[1], Code: handlerCode(amd64.ISA, 3)}

@@ -7,13 +7,13 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// maxRecovered is how many cells all areas together may have: what looks like an area may
-// be the program's, which says what it likes.
+// maxRecovered is how many cells all areas together may have: memory that looks like an area may
+// belong to the program, which can claim any number.
 const maxRecovered = 1 << 21
 
-// Recover rebuilds the table that a dead tracer left in a space, from those of
-// the given mappings that are areas. All its sites are armed; to clean up,
-// remove them, move tasks out of the areas and unmap these.
+// Recover rebuilds the table that a dead tracer left in a space, from those of the given mappings
+// that are areas. All its sites are armed. To clean up, the caller removes them, moves tasks out of
+// the areas and unmaps the areas.
 func Recover(isa arch.ISA, mem Memory, mapper Mapper, mappings []arch.Addr) (*Table, bool) {
 	t := New(isa, mem, mapper)
 	left := maxRecovered
@@ -58,8 +58,8 @@ func (t *Table) recoverSites(a *area) {
 		if t.recoverSite(s) {
 			a.sites[i] = s
 			a.used = max(a.used, i+1)
-			// A site that was removed and came again is here twice: what is armed
-			// is the jump that one of them knows.
+			// A site that was removed and inserted again is here twice: the armed jump is the one
+			// that one of them records.
 			if old := t.sites[addr]; old == nil || old.run == nil {
 				t.sites[addr] = s
 			}
@@ -68,8 +68,8 @@ func (t *Table) recoverSites(a *area) {
 	t.sorted = nil
 }
 
-// recoverSite reads what the trap displaced from the site's cell, and works out
-// its slot again: where tasks may stand in it.
+// recoverSite reads from the site's cell what the trap displaced, and computes its slot again, to
+// know where tasks may be inside it.
 func (t *Table) recoverSite(s *Site) bool {
 	var cell [cellSize]byte
 	if t.mem.Read(s.Slot(), cell[:]) != nil {
@@ -89,7 +89,7 @@ func (t *Table) recoverSite(s *Site) bool {
 	jump := min(int(cell[cellJump]), k)
 	if back == 0 || jump == 0 {
 		copy(s.code[:], orig)
-	} else { // what the jump displaces, then what the trap does
+	} else { // the bytes that the jump displaces, then those that the trap displaces
 		copy(s.code[:], orig[jump:])
 		copy(s.code[:], orig[min(back, jump):jump])
 	}
@@ -107,8 +107,8 @@ func (t *Table) recoverSite(s *Site) bool {
 	return true
 }
 
-// recoverJump finds the run of a site that may be armed by a jump, and whether
-// it is.
+// recoverJump finds the run of a site that may be armed by a jump, and finds out whether the jump
+// is armed.
 func (t *Table) recoverJump(s *Site, cell []byte) {
 	n := int(cell[cellJump])
 	if n == 0 || n > t.isa.MaxJump() || cell[cellRuns] == 0 {
@@ -145,5 +145,5 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 		t.jumps++
 		return
 	}
-	t.old = append(t.old, r) // tasks may be in it all the same
+	t.old = append(t.old, r) // a task may be in it even so
 }

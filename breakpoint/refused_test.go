@@ -9,15 +9,15 @@ import (
 	"github.com/ptracer/ptracer/arch/amd64"
 )
 
-// seal has the kernel refuse changes of the code, or no more.
+// seal makes the kernel refuse changes of the code, or stop refusing them.
 func (s *space) seal(on bool) {
 	if s.sealed, s.sealedEnd = 0, 0; on {
 		s.sealed, s.sealedEnd = text, text+0x1000
 	}
 }
 
-// TestPatchRefused has patches of each kind refused by the kernel: the table tells it each
-// time that it is asked, and knows what is in memory.
+// TestPatchRefused has the kernel refuse patches of each kind: the table returns the error each
+// time, and knows what is in memory.
 func TestPatchRefused(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -58,8 +58,8 @@ func TestPatchRefused(t *testing.T) {
 	})
 }
 
-// TestUndoRefused has the kernel refuse what takes patches out: they stay sites, so that
-// tasks which come to them go on, and go when they can.
+// TestUndoRefused has the kernel refuse to remove patches: the sites stay, so that tasks which
+// reach them continue, and are removed when the kernel permits it.
 func TestUndoRefused(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -102,8 +102,8 @@ func TestUndoRefused(t *testing.T) {
 	})
 }
 
-// TestSpeakBehindJump has a quiet site speak whose jump lies wholly before it: without
-// the jump it is a trap.
+// TestSpeakBehindJump calls Speak for a quiet site that its jump lies wholly before. Without the
+// jump the site is a trap.
 func TestSpeakBehindJump(t *testing.T) {
 	mem := withReturns()
 	table := prepared(t, amd64.ISA, mem)

@@ -8,20 +8,20 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A pun of one byte leads to one place only. What many of them need is mapped at once,
-// before they are planned: functions that begin alike lead to places as far from each
-// other as they are themselves, so that they share pages.
+// A pun of one byte leads to one place only. Reserve maps these places for many puns at once,
+// before they are planned: functions that begin alike lead to places as far from each other as the
+// functions are, so that they share pages.
 
-// maxReserved is how many mappings there may be for veneers, for Reserve to make more: a
-// program's forks copy them all.
+// maxReserved is how many mappings for veneers there may be before Reserve makes no more: each fork
+// of the program copies them all.
 const maxReserved = 128
 
-// batchPuns is how many mappings one task makes while it stands.
+// batchPuns is how many mappings one task makes while it is halted.
 const batchPuns = 32
 
-// Reserve maps what sites need to be puns of one byte, the first ones first, and then what
-// these need for their strays. What has no room, or comes too late, does without. An error
-// means that the space is gone, or that no task of it may be asked.
+// Reserve maps what sites need to be puns of one byte, in the order of sites, and then the places
+// of their strays. A site is skipped if there is no room for it. An error means that the space is
+// gone, or that no task of it may make system calls.
 func (t *Table) Reserve(sites []*Site) error {
 	set := pageSet{has: map[arch.Addr]bool{}}
 	for _, l := range t.libs {
@@ -58,7 +58,7 @@ func (t *Table) Reserve(sites []*Site) error {
 	return nil
 }
 
-// Reserved reports whether what a pun of one byte at a site leads to is mapped.
+// Reserved reports whether the target of a one-byte pun at a site is mapped.
 func (t *Table) Reserved(s *Site) bool {
 	code, n := t.CodeAt(s), t.isa.JumpLen()
 	if len(code) < n {
@@ -71,8 +71,8 @@ func (t *Table) Reserved(s *Site) bool {
 	})
 }
 
-// mapFirst maps the first of several libraries, and gives those that are left to do: its
-// halves, where a part of it has no room.
+// mapFirst maps the first of several libraries and returns those that remain. If part of the first
+// has no room, its halves are among these.
 func (t *room) mapFirst(todo []library) ([]library, error) {
 	l, rest := todo[0], todo[1:]
 	err := t.mapper.MapAt(l.addr, l.size)
@@ -90,13 +90,13 @@ func (t *room) mapFirst(todo []library) ([]library, error) {
 	return rest, t.addLibrary(l)
 }
 
-// pageSet is pages, and in how many mappings they can be had.
+// pageSet is a set of pages, and how many mappings they need.
 type pageSet struct {
 	has    map[arch.Addr]bool // by page number
 	groups int
 }
 
-// add puts a library's pages in.
+// add adds a library's pages.
 func (s *pageSet) add(l library) {
 	for page := l.addr / pageSize; page < (l.addr+arch.Addr(l.size))/pageSize; page++ {
 		if !s.has[page] {
@@ -106,7 +106,7 @@ func (s *pageSet) add(l library) {
 	}
 }
 
-// joins is how many mappings more a page makes.
+// joins is how many more mappings the set needs with a page.
 func (s *pageSet) joins(page arch.Addr) int {
 	n := 1
 	for _, side := range []arch.Addr{page - 1, page + 1} {
@@ -117,8 +117,8 @@ func (s *pageSet) joins(page arch.Addr) int {
 	return n
 }
 
-// addUpTo puts a library's pages in unless that makes more mappings than most. It reports
-// whether they are in.
+// addUpTo adds a library's pages unless the set then needs more than most mappings. It reports
+// whether it added them.
 func (s *pageSet) addUpTo(l library, most int) bool {
 	first, end := l.addr/pageSize, (l.addr+arch.Addr(l.size))/pageSize
 	for page := first; page < end; page++ {

@@ -13,10 +13,10 @@ import (
 type start struct {
 	name string
 	code []byte
-	at   []int // of the instructions behind the first, in a jump
+	at   []int // offsets of the instructions behind the first, in a jump
 }
 
-// starts are beginnings of functions, as compilers write them.
+// starts are typical first instructions of functions.
 var starts = []start{
 	{"frame", []byte{0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10}, []int{1, 4}},
 	{"pushes", []byte{0x41, 0x57, 0x41, 0x56, 0x41, 0x55}, []int{2, 4}},
@@ -47,7 +47,7 @@ func startsSpace(t *testing.T, code func() []byte, at ...int) (*space, *Table, [
 
 func (c start) bytes() []byte { return c.code }
 
-// oneByte makes a pun of one byte of a site.
+// oneByte makes a site a pun of one byte.
 func oneByte(t *testing.T, table *Table, s *Site) *Upgrade {
 	t.Helper()
 	up := &Upgrade{Site: s, Pun: true, OneByte: true, Code: handlerCode(amd64.ISA, 3)}
@@ -60,8 +60,8 @@ func oneByte(t *testing.T, table *Table, s *Site) *Upgrade {
 	return up
 }
 
-// TestOneByte changes one byte of a function's start, and has what a uprobe or a debugger
-// puts there lead to the same run, or to the program's own code.
+// TestOneByte changes one byte of a function's start; a uprobe or a debugger's trap there leads to
+// the same run, or to the program's own code.
 func TestOneByte(t *testing.T) {
 	for _, c := range starts {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestOneByte(t *testing.T) {
 			if lost, covered := table.Lost(sites); len(lost) != 0 || len(covered) != 1 {
 				t.Errorf("under a uprobe: %d lost, %d covered", len(lost), len(covered))
 			}
-			text[0] = before[0] // the uprobe has gone
+			text[0] = before[0] // the uprobe is removed
 			if lost, _ := table.Lost(sites); len(lost) != 1 || !bytes.Equal(text, before) {
 				t.Errorf("behind a uprobe: %d lost", len(lost))
 			}
@@ -116,7 +116,7 @@ func TestReserveShares(t *testing.T) {
 	if err := table.Reserve(sites); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(table.libs); n < 2 || n > 6 { // the last one is two pages away; three of them, with the strays
+	if n := len(table.libs); n < 2 || n > 6 { // the last one is two pages away; with the strays three of them
 		t.Errorf("%d mappings", len(table.libs))
 	}
 	for _, s := range sites {
@@ -130,8 +130,8 @@ func TestReserveShares(t *testing.T) {
 	}
 }
 
-// TestReserveTaken has something in the middle of what functions share: those that lead
-// there can't be puns of one byte, the others are.
+// TestReserveTaken has a mapping in the middle of the range that functions share: the functions
+// that lead there can't be puns of one byte, the others are.
 func TestReserveTaken(t *testing.T) {
 	mem, table, sites := startsSpace(t, starts[0].bytes, 0x800, 0x1800, 0x2800, 0x3800)
 	jump := sites[1].Code()[:5]
@@ -148,7 +148,7 @@ func TestReserveTaken(t *testing.T) {
 	}
 }
 
-// TestReserveBounded asks for more than there may be: the first ones get it.
+// TestReserveBounded asks for more than the limit: the first sites get it.
 func TestReserveBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var at []int
@@ -166,7 +166,7 @@ func TestReserveBounded(t *testing.T) {
 	}
 }
 
-// TestReserveGone has the space go, or writes fail, meanwhile.
+// TestReserveGone loses the space, or writes fail, meanwhile.
 func TestReserveGone(t *testing.T) {
 	mem, table, sites := startsSpace(t, starts[0].bytes, 0)
 	mem.broken = 1

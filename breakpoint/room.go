@@ -17,15 +17,14 @@ type room struct {
 	guard  arch.Addr // guard header in the base
 	libs   []library
 	staged staged
-	page   []byte // of the program's code, at an exchange
+	page   []byte // a copy of a page of the program's code, used in exchange
 }
 
-// Prepared says whether the base area with the guard is there.
+// Prepared reports whether the base area with the guard is mapped.
 func (t *room) Prepared() bool { return len(t.areas) > 0 }
 
-// Prepare maps the base area near an address, with the guard in it, and room
-// for at least n sites. It must have happened before the first Insert, and the
-// guard be installed.
+// Prepare maps the base area near an address, with the guard in it and room for at least n sites.
+// The caller must call it, and install the guard, before the first Insert.
 func (t *room) Prepare(near arch.Addr, n int) error {
 	if t.Prepared() {
 		return nil
@@ -63,16 +62,16 @@ func (t *room) mapArea(near arch.Addr, prefix, n int) (*area, error) {
 	if err != nil {
 		return nil, fmt.Errorf("room for slots near %s: %w", near, err)
 	}
-	// What rounding left over becomes cells.
+	// Rounding left room for more cells.
 	for sizeOf(prefix, n+1) == size {
 		n++
 	}
 	return layout(addr, prefix, n), nil
 }
 
-// adopt writes an area's header and chunk and puts it into the guard's list. The header is
-// the first that is written, in one with the guard's code in the base: the next
-// tracer, after a death of this one, finds the area by it, or untouched.
+// adopt writes an area's header and chunk and puts it into the guard's list. The header is the
+// first that is written, in the base together with the guard's code: if this tracer dies, the next
+// one finds the area by its header, or finds it untouched.
 func (t *room) adopt(a *area, guard []byte) error {
 	var next [16]byte
 	if len(t.areas) > 0 {
@@ -104,8 +103,8 @@ func (t *room) putWord(addr arch.Addr, v uint64) error {
 	return t.mem.Write(addr, b[:])
 }
 
-// reach is how far a slot may be from its site: half of what a direct jump
-// can, so that targets on both sides of the site are reached too.
+// reach is how far a slot may be from its site, in bytes: half the range of a direct jump, so that
+// targets on both sides of the site can be reached too.
 func (t *room) reach() int64 {
 	if t.isa.MinInst() == 4 {
 		return 120 << 20
@@ -113,8 +112,8 @@ func (t *room) reach() int64 {
 	return 1 << 30
 }
 
-// areaFor finds or maps an area within reach of addr with a free cell; more
-// is how many cells are about to be asked for there.
+// areaFor finds or maps an area within reach of addr with a free cell; more is how many cells will
+// be needed there soon.
 func (t *room) areaFor(addr arch.Addr, more int) (*area, error) {
 	return t.areaWith(addr, 1, more)
 }
@@ -134,7 +133,7 @@ func (t *room) areaWith(addr arch.Addr, n, more int) (*area, error) {
 	return a, t.adopt(a, nil)
 }
 
-// Areas lists our mappings: address and size.
+// Areas lists ptracer's mappings: address and size in bytes.
 func (t *room) Areas() (addrs []arch.Addr, sizes []int) {
 	for _, a := range t.areas {
 		addrs, sizes = append(addrs, a.addr), append(sizes, a.size)
@@ -145,7 +144,7 @@ func (t *room) Areas() (addrs []arch.Addr, sizes []int) {
 	return addrs, sizes
 }
 
-// InArea says whether pc lies in a mapping of ours.
+// InArea reports whether pc lies in a mapping of ptracer's.
 func (t *room) InArea(pc arch.Addr) bool {
 	for _, a := range t.areas {
 		if a.contains(pc) {

@@ -7,23 +7,22 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A run is where the jump of a site leads: code that does what is to be done at
-// a hit, then the displaced instructions, and a jump back. It lies in cells of
-// an area. A site that jumps has been served as a trap before: its own cell has
-// the slot of that, and what it takes to undo the jump.
+// A run is the code that a site's jump leads to: code that handles the hit, then the displaced
+// instructions, and a jump back. It lies in cells of an area. The site was a trap before: its own
+// cell has the slot of that trap, and the data that undoes the jump.
 //
-// Sites that lie in what one jump displaces, as both ends of a short function, share
-// the run. The first has in its cell how to undo the jump.
+// Sites that one jump displaces, such as both ends of a short function, share the run. The cell of
+// the first records how to undo the jump.
 type run struct {
 	sites   []*Site
-	hits    []int // where what is done at each one's hit begins, from addr
+	hits    []int // where the code for each one's hit begins, from addr
 	area    *area
 	cell, n int // in area
 	addr    arch.Addr
 	from    arch.Addr // of the jump: the site's, or a little before it
 	code    []byte    // the program's bytes from there on, at least the jump's
 	patch   []byte    // the jump
-	lens    []uint8   // of the instructions that it displaces
+	lens    []uint8   // of the displaced instructions
 	slot    arch.Slot // of the displaced instructions; Offs from addr
 	veneer  arch.Addr // of a pun: where its jump leads first
 	*leans            // of a pun; else leansOnNothing
@@ -31,15 +30,15 @@ type run struct {
 
 // leans are what a pun leans on.
 type leans struct {
-	shared []byte      // the jump's bytes behind its patch, as they are in memory
-	strays []arch.Addr // where its jump leads while another tool's trap is in those
-	led    []arch.Addr // its veneers that lie where another run's did
+	shared []byte      // the jump's bytes behind its patch, as in memory
+	strays []arch.Addr // where the jump leads while another tool's trap is in shared
+	led    []arch.Addr // its veneers that replace those of another run
 }
 
-// leansOnNothing is shared by all runs of jumps that are no puns.
+// leansOnNothing is shared by all runs of jumps that are not puns.
 var leansOnNothing leans
 
-// end is behind the last instruction that is displaced.
+// end is the address behind the last displaced instruction.
 func (r *run) end() arch.Addr {
 	end := r.from
 	for _, n := range r.lens {
@@ -48,17 +47,17 @@ func (r *run) end() arch.Addr {
 	return end
 }
 
-// inUse is whether any site's jump leads to it.
+// inUse reports whether any site's jump leads to the run.
 func (r *run) inUse() bool {
 	return slices.ContainsFunc(r.sites, func(s *Site) bool { return s.run == r })
 }
 
-// behind is where the jump and what it displaces end.
+// behind is the end of the jump and of the code that it displaces.
 func (r *run) behind(jump int) arch.Addr {
 	return max(r.end(), r.from+arch.Addr(max(jump, len(r.patch))))
 }
 
-// trapped is what lies under the jump while its sites are traps.
+// trapped is the code under the jump while its sites are traps.
 func (r *run) trapped() []byte {
 	b := bytes.Clone(r.code[:len(r.patch)])
 	for _, s := range r.sites {
@@ -69,8 +68,8 @@ func (r *run) trapped() []byte {
 	return b
 }
 
-// locate is Table.Locate in a run. Where what is done at a hit is not done yet,
-// there is nothing to show.
+// locate is Table.Locate in a run. A task in code that still has to handle a hit is shown at the
+// site.
 func (r *run) locate(pc arch.Addr) (arch.Fix, *Site, bool) {
 	i, ok := slices.BinarySearchFunc(r.slot.Fixes, int(pc-r.addr), func(f arch.Fix, off int) int { return f.Off - off })
 	if !ok {

@@ -7,7 +7,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// Memory is one address space, as it is: patches are seen.
+// Memory is one address space, as it is, with the patches visible.
 type Memory interface {
 	Read(addr arch.Addr, buf []byte) error
 	Write(addr arch.Addr, data []byte) error
@@ -17,11 +17,11 @@ type Memory interface {
 type Mapper interface {
 	// Map maps size bytes read-execute, all of them within reach of near.
 	Map(near arch.Addr, size int) (arch.Addr, error)
-	// MapAt maps whole pages at an address, where there is nothing and nothing
-	// of the program's grows; else ErrTaken.
+	// MapAt maps whole pages at an address where nothing is mapped and no mapping of the program's
+	// can grow into them; otherwise it returns ErrTaken.
 	MapAt(at arch.Addr, size int) error
-	// Batch has f make several calls of MapAt while one task stands still for all of
-	// them. Where that task ends meanwhile it calls f again.
+	// Batch makes f call MapAt several times while one task is halted for all of them. If that task
+	// ends meanwhile, Batch calls f again.
 	Batch(f func() error) error
 }
 
@@ -29,11 +29,11 @@ type Mapper interface {
 type Rung uint8
 
 const (
-	Auto     Rung = iota // asked for: the best that is safe
+	Auto     Rung = iota // only in requests: the best that is safe
 	Jump                 // a jump to a slot: no stop
-	Pun                  // a jump, the last bytes of which are the next instructions
+	Pun                  // a jump with the next instructions as its last bytes
 	Slot                 // trap, then the displaced instruction in a slot and a jump back
-	Emulate              // trap, then the engine does what the instruction does
+	Emulate              // trap, then the engine emulates the instruction
 	Step                 // trap, then a single step out of line
 	Hardware             // a debug register: no byte is changed
 )
@@ -60,7 +60,7 @@ func ParseRung(s string) (Rung, error) {
 	return 0, fmt.Errorf("unknown rung %q: one of auto, jump, trap, slot, emulate, step, hardware", s)
 }
 
-// Why an address can't be a site.
+// Reasons for which an address can't be a site.
 var (
 	ErrForeign    = errors.New("patched by another tool") // memory differs from the file by a trap
 	ErrChanged    = errors.New("memory differs from the file")
@@ -73,7 +73,7 @@ var (
 	ErrRefused    = errors.New("the kernel refuses to change the code there, as it does in shared memory")
 )
 
-// SiteError says why an address can't be a site.
+// SiteError reports why an address can't be a site.
 type SiteError struct {
 	Addr arch.Addr
 	Err  error
@@ -84,34 +84,33 @@ func (e *SiteError) Error() string { return fmt.Sprintf("probe at %s: %v", e.Add
 // Unwrap gives the cause.
 func (e *SiteError) Unwrap() error { return e.Err }
 
-// notMapped is ErrNotMapped, and what reading said: the whole address space
-// may be gone.
+// notMapped is ErrNotMapped with the error of the read: the whole address space may be gone.
 type notMapped struct{ cause error }
 
 func (e *notMapped) Error() string   { return ErrNotMapped.Error() }
 func (e *notMapped) Unwrap() []error { return []error{ErrNotMapped, e.cause} }
 
-// refused is ErrRefused, and what writing said: the whole address space may be gone.
+// refused is ErrRefused with the error of the write: the whole address space may be gone.
 type refused struct{ cause error }
 
 func (e *refused) Error() string   { return ErrRefused.Error() }
 func (e *refused) Unwrap() []error { return []error{ErrRefused, e.cause} }
 
-// Site is one patched address in one space. There may be a hundred thousand: what is small stands
-// together.
+// Site is one patched address in one space. There may be a hundred thousand of them, so small
+// fields stand together.
 type Site struct {
 	Addr   arch.Addr
 	Inst   arch.Inst
 	Reason string    // why no faster rung
-	Resume arch.Addr // where a task goes on after a hit (Slot, Emulate of a constant)
+	Resume arch.Addr // where a task continues after a hit (Slot, Emulate of a constant)
 	Tag    any       // the engine's
 	Rung   Rung
-	// Ambiguous: a task can be where a trap here would leave it without
-	// having trapped; only the siginfo tells.
+	// Ambiguous reports that a task can be at the address where a trap here would leave it without
+	// having trapped; only the siginfo tells the two apart.
 	Ambiguous bool
 
 	armed bool
-	// copied: the slot is the instruction as it is, and does not go on by itself.
+	// copied: the slot is an unchanged copy of the instruction, and does not jump back by itself.
 	copied bool
 	codeN  uint8
 	code   [16]byte // the program's bytes from Addr on, codeN of them
@@ -119,19 +118,19 @@ type Site struct {
 	area   *area
 	slot   arch.Slot
 	run    *run   // where the jump leads, nil without one
-	patch  []byte // the trap; none of a quiet site
+	patch  []byte // the trap; empty for a quiet site
 }
 
 // Code is the program's own bytes from the site on: at least its instruction.
 func (s *Site) Code() []byte { return s.code[:s.codeN] }
 
-// Armed says whether the patch is in memory.
+// Armed reports whether the patch is in memory.
 func (s *Site) Armed() bool { return s.armed }
 
-// Jumps says whether the site is armed by a jump.
+// Jumps reports whether the site is armed by a jump.
 func (s *Site) Jumps() bool { return s.run != nil }
 
-// JumpAt is where that lies, 0 without one.
+// JumpAt is the address of the site's jump, 0 without one.
 func (s *Site) JumpAt() arch.Addr {
 	if s.run == nil {
 		return 0
@@ -139,7 +138,7 @@ func (s *Site) JumpAt() arch.Addr {
 	return s.run.from
 }
 
-// JumpEnd is behind what it displaces, 0 without one.
+// JumpEnd is the end of the code that the jump displaces, 0 without a jump.
 func (s *Site) JumpEnd() arch.Addr {
 	if s.run == nil {
 		return 0
@@ -150,9 +149,8 @@ func (s *Site) JumpEnd() arch.Addr {
 // End is the address of the next instruction.
 func (s *Site) End() arch.Addr { return s.Addr + arch.Addr(s.Inst.Len) }
 
-// Stepping says whether a task that is stepped through the site's slot and has
-// come to pc has not left it yet. A repeated string instruction steps once a
-// round.
+// Stepping reports whether a task that is stepped through the site's slot, and is now at pc, has
+// not left the slot yet. A repeated string instruction takes one step per repetition.
 func (s *Site) Stepping(pc arch.Addr) bool {
 	if s.copied {
 		return pc == s.Slot()
@@ -160,8 +158,8 @@ func (s *Site) Stepping(pc arch.Addr) bool {
 	return pc >= s.Slot() && pc < s.Slot()+arch.Addr(s.slot.Len)
 }
 
-// Copied says whether the slot is the instruction as it is: what depends on
-// where it ran is to be corrected behind it.
+// Copied reports whether the slot is an unchanged copy of the instruction. The caller must correct
+// what depends on the address that it ran at.
 func (s *Site) Copied() bool { return s.copied }
 
 // Slot is the address of the site's cell, 0 without one.

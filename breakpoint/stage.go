@@ -6,21 +6,20 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// What goes into our own mappings for many sites is staged, and written at once where
-// it lies together: each write is a system call. Nothing leads there before.
+// Writes to ptracer's own mappings for many sites are staged, and adjacent ones are made with one
+// system call. No jump or trap leads there before.
 
-// staged are writes that wait, in their order.
+// staged holds writes that wait, in their order.
 type staged struct {
 	list []piece
 	data []byte
-	err  error // of a write before
+	err  error // the error of an earlier write
 }
 
-// mostStaged is how many bytes wait at the most: what is planned may be all functions of a
-// browser.
+// mostStaged is how many bytes wait at most: a plan may cover all functions of a browser.
 const mostStaged = 1 << 20
 
-// piece is one of them.
+// piece is one staged write.
 type piece struct {
 	addr     arch.Addr
 	from, to int // in data
@@ -28,11 +27,11 @@ type piece struct {
 
 func (p piece) end() arch.Addr { return p.addr + arch.Addr(p.to-p.from) }
 
-// stageGap is how far apart may lie what is written at once; what lies between is
-// ours, and is read first.
+// stageGap is the largest gap, in bytes, between pieces written at once; the bytes in the gap are
+// ptracer's, and are read first.
 const stageGap = 256
 
-// stage has data written to one of our mappings by the next Flush.
+// stage records data that the next Flush writes to one of ptracer's mappings.
 func (t *room) stage(addr arch.Addr, data []byte) {
 	if len(t.staged.data)+len(data) > mostStaged {
 		st := t.staged
@@ -42,18 +41,18 @@ func (t *room) stage(addr arch.Addr, data []byte) {
 	t.staged.list, t.staged.data = append(t.staged.list, p), append(t.staged.data, data...)
 }
 
-// expect makes room for n bytes that are going to be staged.
+// expect makes room for n more bytes of staged data.
 func (t *room) expect(n int) { t.staged.data = slices.Grow(t.staged.data, min(n, mostStaged)) }
 
-// Flush writes what has been staged by Plan. An error means that our mappings, or the
-// whole space, are gone.
+// Flush writes what Plan has staged. An error means that ptracer's mappings, or the whole space,
+// are gone.
 func (t *room) Flush() error {
 	st := t.staged
 	t.staged = staged{}
 	if st.err != nil {
 		return st.err
 	}
-	order := make([]int, len(st.list)) // of each address's, the last comes last
+	order := make([]int, len(st.list)) // the last piece for an address comes last
 	for i := range order {
 		order[i] = i
 	}
@@ -72,8 +71,8 @@ func (t *room) Flush() error {
 	return nil
 }
 
-// writePieces writes those of the pieces that list names, by address, which lie close
-// together and end at end.
+// writePieces writes the pieces that list names, by address. They lie close together and end at
+// end.
 func (t *room) writePieces(st *staged, list []int, end arch.Addr) error {
 	from := st.list[list[0]].addr
 	out, gaps := make([]byte, end-from), false

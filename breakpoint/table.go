@@ -12,19 +12,19 @@ type Table struct {
 	puns
 	index
 	buf arch.Buffer
-	// planned is what jumps displace that are not armed yet, and what they lie on.
+	// planned has what unarmed jumps displace, and the bytes they lie on.
 	planned addrSet
 	plans   int // how many jumps those are
 }
 
-// New makes an empty table.
+// New returns an empty table.
 func New(isa arch.ISA, mem Memory, mapper Mapper) *Table {
 	return &Table{isa: isa, planned: addrSet{},
 		puns:  puns{room: room{isa: isa, mem: mem, mapper: mapper}, veneers: map[arch.Addr]*run{}},
 		index: index{isa: isa, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}}}
 }
 
-// Retired is how many removed sites' slots, and how many jumps' code, wait for Sweep.
+// Retired is how many slots of removed sites, and how many jumps' code, wait for Sweep.
 func (t *index) Retired() int { return len(t.gone) + len(t.old) }
 
 func cmpAddr(a, b arch.Addr) int {
@@ -37,7 +37,7 @@ func cmpAddr(a, b arch.Addr) int {
 	return 0
 }
 
-// Clone is the table of a space that is a copy of this one (fork).
+// Clone returns the table of a space that is a copy of this one (fork).
 func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 	c := New(t.isa, mem, mapper)
 	c.guard, c.libs = t.guard, slices.Clone(t.libs)

@@ -13,13 +13,13 @@ import (
 	"github.com/ptracer/ptracer/arch/arm64"
 )
 
-// space is an address space of a few byte slices. It counts writes, and can
-// break at one, as if the tracer were killed there.
+// space is an address space of a few byte slices. It counts writes, and can fail from one on, as if
+// the tracer were killed there.
 type space struct {
 	parts  map[arch.Addr][]byte
 	writes int
 	broken int // writes from this on fail; 0: none
-	// sealed has the kernel refuse writes from here to its end, as to shared memory.
+	// sealed makes the kernel refuse writes from here to its end, as for shared memory.
 	sealed, sealedEnd arch.Addr
 }
 
@@ -90,8 +90,7 @@ func (s *space) taken(at arch.Addr, size int) bool {
 
 const text arch.Addr = 0x400000
 
-// code is a run of instructions of each kind of rung, for each machine; step is
-// the size of one.
+// code has instructions for each kind of rung, for each machine; step is the size of one.
 var code = map[arch.ISA]struct {
 	bytes []byte
 	at    []int
@@ -149,7 +148,7 @@ func each(t *testing.T, f func(t *testing.T, isa arch.ISA)) {
 	}
 }
 
-// TestInsertRemove arms all, hides all, and restores all.
+// TestInsertRemove arms all sites, hides them, and restores all.
 func TestInsertRemove(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		for _, rung := range []Rung{Auto, Slot, Step} {
@@ -208,8 +207,8 @@ func TestReadPieces(t *testing.T) {
 	})
 }
 
-// TestWrite writes every piece of patched code: the writer reads what it wrote,
-// probes stay, and after their removal memory is what was written.
+// TestWrite writes every piece of patched code: reads return the written bytes, probes stay, and
+// after their removal memory has what was written.
 func TestWrite(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		for range 300 {
@@ -237,15 +236,14 @@ func TestWrite(t *testing.T) {
 	})
 }
 
-// decodes says whether an error is that of a site whose new bytes are no
-// instruction.
+// decodes reports whether an error means that a site's new bytes are no instruction.
 func decodes(err error) bool {
 	var s *SiteError
 	return errors.As(err, &s)
 }
 
-// TestOrder is killed at every write: at no moment is there a trap that the
-// index does not lead on from, and a tracer that comes after cleans all.
+// TestOrder dies at every write: at no moment is there a trap without an index entry, and a later
+// tracer cleans up everything.
 func TestOrder(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -290,7 +288,7 @@ func TestForeign(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
 		orig := bytes.Clone(code[isa].bytes[:isa.MaxInst()])
-		copy(mem.parts[text], isa.Trap()) // somebody else's
+		copy(mem.parts[text], isa.Trap()) // another tool's trap
 		table := prepared(t, isa, mem)
 		now := bytes.Clone(mem.parts[text])
 		_, errs := table.Insert([]Want{{Addr: text, Orig: orig}})
@@ -304,7 +302,7 @@ func TestForeign(t *testing.T) {
 	})
 }
 
-// TestKept leaves alone what somebody else has put in our trap's place.
+// TestKept leaves alone what another tool has put in place of the trap.
 func TestKept(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -400,7 +398,7 @@ func TestMany(t *testing.T) {
 	})
 }
 
-// TestClone forks: what one does the other does not see.
+// TestClone forks: changes in one space do not show in the other.
 func TestClone(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -427,7 +425,7 @@ func TestClone(t *testing.T) {
 	})
 }
 
-// TestUnmapped forgets the sites of a library that has gone.
+// TestUnmapped forgets the sites of an unmapped library.
 func TestUnmapped(t *testing.T) {
 	mem := newSpace(amd64.ISA)
 	table := prepared(t, amd64.ISA, mem)
@@ -464,9 +462,8 @@ func TestRungNames(t *testing.T) {
 	}
 }
 
-// FuzzRecover looks for areas in what a wild program has written over one:
-// whatever it finds there, it does not panic, nor ask for memory without
-// bounds, and can be removed.
+// FuzzRecover looks for areas in memory that a program has overwritten at random: whatever it
+// finds, it does not panic, does not allocate memory without bounds, and can remove it.
 func FuzzRecover(f *testing.F) {
 	f.Add(uint16(headCount), uint64(5), []byte{})
 	f.Add(uint16(headIndex), uint64(1<<40), []byte{1})
@@ -513,8 +510,8 @@ func (m everywhere) Read(addr arch.Addr, buf []byte) error {
 
 func (everywhere) Write(arch.Addr, []byte) error { return nil }
 
-// TestRecoverMany finds what looks like the areas of any number of sites: there is an end to
-// what they take.
+// TestRecoverMany finds memory that looks like the areas of any number of sites: the table limits
+// what it takes.
 func TestRecoverMany(t *testing.T) {
 	var at []arch.Addr
 	for i := range arch.Addr(1000) {

@@ -28,7 +28,7 @@ func (t *Table) Hide(addr arch.Addr, buf []byte) {
 	}
 }
 
-// put writes what of code, which lies at at, is in buf, which lies at addr.
+// put copies the part of code, which lies at at, that overlaps buf, which lies at addr.
 func put(addr arch.Addr, buf []byte, at arch.Addr, code []byte) {
 	for i := range code {
 		if k := int64(at) + int64(i) - int64(addr); k >= 0 && k < int64(len(buf)) {
@@ -37,9 +37,8 @@ func put(addr arch.Addr, buf []byte, at arch.Addr, code []byte) {
 	}
 }
 
-// WriteOriginal writes the program's memory and keeps the patches: under a
-// site the original changes, and the site is served anew. No jump may displace
-// what is written.
+// WriteOriginal writes the program's memory and keeps the patches: under a site the original code
+// changes, and the site gets a new slot. No jump may displace the written bytes.
 func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
 	out := append([]byte(nil), data...)
 	var changed []*Site
@@ -62,8 +61,8 @@ func (t *Table) WriteOriginal(addr arch.Addr, data []byte) error {
 	return t.renew(changed)
 }
 
-// renew relocates the changed instructions of sites into new slots; tasks may
-// be inside the old ones, which stay until Sweep.
+// renew relocates the changed instructions of sites into new slots. Tasks may be inside the old
+// slots, which stay until Sweep.
 func (t *Table) renew(sites []*Site) error {
 	for _, s := range sites {
 		inst, err := t.isa.Decode(s.Code(), s.Addr)
@@ -90,8 +89,8 @@ func (t *Table) renew(sites []*Site) error {
 	return nil
 }
 
-// Locate says what a task at pc, in a mapping of ours, is to be shown as. ok
-// is false where pc is not at an instruction boundary of a live slot.
+// Locate returns how to show a task at pc, in a mapping of ptracer's. ok is false if pc is not at
+// an instruction boundary of a live slot.
 func (t *Table) Locate(pc arch.Addr) (fix arch.Fix, site *Site, ok bool) {
 	for _, a := range t.areas {
 		if pc < a.cells || pc >= a.index {

@@ -1,6 +1,6 @@
-// Package failure has the forms of errors that packages of all layers make and clients look
-// at: what is unsupported, and classes that belong to a wider class. It imports nothing of
-// the module.
+// Package failure defines kinds of errors that packages of all layers return and clients examine:
+// unsupported operations, and classes that belong to a wider class. It imports nothing of the
+// module.
 package failure
 
 import (
@@ -8,15 +8,15 @@ import (
 	"fmt"
 )
 
-// Unsupported is the error of what ptracer, the CPU or the kernel can't do. errors.Is finds
-// errors.ErrUnsupported in it.
+// Unsupported is returned for an operation that ptracer, the CPU or the kernel does not support.
+// errors.Is finds errors.ErrUnsupported in it.
 type Unsupported struct {
 	What  string // what is not supported
-	Needs string // what it would take; "" where nothing helps
+	Needs string // what would help; "" if nothing does
 	Err   error  // the cause, or nil
 }
 
-// Unsupportedf makes one of a text.
+// Unsupportedf makes an Unsupported with a text as What.
 func Unsupportedf(format string, args ...any) error {
 	return &Unsupported{What: fmt.Sprintf(format, args...)}
 }
@@ -35,14 +35,14 @@ func (e *Unsupported) Error() string {
 	return s
 }
 
-// Is makes it an errors.ErrUnsupported.
+// Is makes errors.Is find errors.ErrUnsupported.
 func (e *Unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Unsupported) Unwrap() error { return e.Err }
 
-// Kind makes a class of errors that belongs to a wider one: a text, in which errors.Is finds
-// the wider class.
+// Kind makes a class of errors that belongs to a wider class: an error with a text, in which
+// errors.Is finds the wider class.
 func Kind(text string, of error) error { return &kind{text, of} }
 
 type kind struct {

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// Liner is an error whose text has several lines on purpose.
+// Liner is implemented by errors with a text that has several lines on purpose.
 type Liner interface {
 	error
 	Lines() []string
 }
 
-// Lines is an error's text as the lines that were meant: joined errors have a
-// line each, a Liner has its own, and any other end of a line belongs to what the
-// error is about. Their text is as it was: Write escapes it.
+// Lines returns an error's text as the intended lines: each of several joined errors has a line, a
+// Liner has its own lines, and any other line end belongs to a name in the text. Lines does not
+// escape the text; Write does.
 func Lines(err error) []string {
 	text := err.Error()
 	if l, ok := err.(Liner); ok {
@@ -27,7 +27,7 @@ func Lines(err error) []string {
 	for i, e := range causes(err) {
 		before, after, ok := strings.Cut(rest, e.Error())
 		if !ok {
-			return []string{text} // it tells its cause in other words
+			return []string{text} // it describes its cause in other words
 		}
 		if i > 0 && before == "\n" { // as errors.Join writes it
 			lines, before = append(lines, ""), ""
@@ -40,7 +40,7 @@ func Lines(err error) []string {
 	return lines
 }
 
-// causes are the errors that one wraps, in the order of its text.
+// causes returns the errors that an error wraps, in the order of its text.
 func causes(err error) (list []error) {
 	switch e := err.(type) {
 	case interface{ Unwrap() []error }:

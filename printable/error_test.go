@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// drawn is an error with lines of its own, as a syntax error's.
+// drawn is an error with lines of its own, such as a syntax error.
 type drawn struct{}
 
 func (drawn) Error() string   { return "wrong\n  a > \n     ^" }
 func (drawn) Lines() []string { return []string{"wrong", "  a > ", "     ^"} }
 
-// other tells its cause in other words.
+// other describes its cause in other words.
 type other struct{ error }
 
 func (o other) Error() string { return "other\nwords" }

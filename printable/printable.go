@@ -1,14 +1,14 @@
-// Package printable is the door through which all text for people goes. Names
-// of functions, files, threads and tracers are chosen by programs and by other
-// users. They can have in them what a terminal obeys (ESC [ 2 J), what turns a
-// line around (U+202E), or the end of a line, behind which a line of their own
-// begins. Here that becomes an escape that can be read: \x1b, \u202e, \n.
+// Package printable is the door for all text that users see. Programs and other users choose the
+// names of functions, files, threads and tracers. A name may contain characters that a terminal
+// obeys (ESC [ 2 J), that change the direction of text (U+202E), or that end the line, so that the
+// name continues as a line of its own. This package replaces them by readable escapes: \x1b,
+// \u202e, \n.
 //
-// A line is the unit: callers give lines, and their ends are written here only,
-// so that an end of a line inside of one belongs to a name. JSON and profiles do
-// not come by: they have names as they are.
+// The unit is a line: callers pass lines, and only this package writes their ends, so that a line
+// end inside a line belongs to a name. JSON and profiles do not pass through here: they contain
+// names unchanged.
 //
-// It is pure, and imports nothing of the module.
+// The package is pure, and imports nothing of the module.
 package printable
 
 import (
@@ -21,12 +21,11 @@ import (
 	"unicode/utf8"
 )
 
-// Text is s with an escape in the place of each control character (C0, DEL, C1),
-// each character that orders or joins others and is not seen itself (the bidi
-// controls, U+FEFF and the rest of Unicode's class Cf), each end of a line or
-// paragraph, and each byte that is not UTF-8. The escapes are those of Go's
-// strings. What has been through it once stays as it is: it is for messages, in
-// which some parts may be quoted already.
+// Text returns s with an escape in place of each control character (C0, DEL, C1), each invisible
+// character that orders or joins others (the bidi controls, U+FEFF and the rest of Unicode's class
+// Cf), each end of a line or paragraph, and each byte that is not UTF-8. The escapes are those of
+// Go's strings. Applying Text twice has the same result as once: it is for messages with parts that
+// may be quoted already.
 func Text(s string) string {
 	if clean(s) {
 		return s
@@ -47,10 +46,9 @@ func Text(s string) string {
 	return string(b)
 }
 
-// Name is s as Text has it, and no other name is shown the same way: where there
-// is an escape, or something that looks like one, each backslash of the name's own
-// is two. It is for names that stand alone, such as the cells of tables, which may be
-// typed again.
+// Name is Text with a unique result for each name: if there is an escape, or something that looks
+// like one, each backslash of the name itself is doubled. It is for names that stand alone, such as
+// the cells of tables, and that a user may type again.
 func Name(s string) string {
 	if strings.IndexByte(s, '\\') >= 0 && (!clean(s) || escape.MatchString(s)) {
 		s = strings.ReplaceAll(s, `\`, `\\`)
@@ -58,10 +56,10 @@ func Name(s string) string {
 	return Text(s)
 }
 
-// escape is what Text writes.
+// escape matches the escapes that Text writes.
 var escape = regexp.MustCompile(`\\([abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})`)
 
-// clean reports whether there is nothing in s to be escaped.
+// clean reports whether s needs no escapes.
 func clean(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f {
@@ -71,10 +69,10 @@ func clean(s string) bool {
 	return true
 }
 
-// hidden reports whether a character is not seen as itself.
+// hidden reports whether a character is not visible as itself.
 func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
-// Write writes lines, each as Text has it, all at once.
+// Write writes lines, each as Text returns it, with one call of w.Write.
 func Write(w io.Writer, lines ...string) error {
 	var b []byte
 	for _, l := range lines {
@@ -84,7 +82,7 @@ func Write(w io.Writer, lines ...string) error {
 	return err
 }
 
-// Printf writes one line. The format has no end of a line: it is added.
+// Printf writes one line. The format has no line end; Printf adds it.
 func Printf(w io.Writer, format string, args ...any) error {
 	return Write(w, fmt.Sprintf(format, args...))
 }

@@ -17,12 +17,12 @@ func TestTextAndName(t *testing.T) {
 		{"\u009b31m\u0085", `\u009b31m\u0085`, `\u009b31m\u0085`},
 		{"\x9b\xff", `\x9b\xff`, `\x9b\xff`},
 		{"\xed\xa0\x80", `\xed\xa0\x80`, `\xed\xa0\x80`}, // half of a surrogate pair
-		{"a\ufffdb", "a\ufffdb", "a\ufffdb"},             // which is what it is
+		{"a\ufffdb", "a\ufffdb", "a\ufffdb"},             // the replacement character itself
 		{"\u202eexe\u202c", `\u202eexe\u202c`, `\u202eexe\u202c`},
 		{"\u2066\u2069\u200e\u200f\u061c", `\u2066\u2069\u200e\u200f\u061c`, `\u2066\u2069\u200e\u200f\u061c`},
 		{"\u2028\u2029\ufeff\U000e0041", `\u2028\u2029\ufeff\U000e0041`, `\u2028\u2029\ufeff\U000e0041`},
 
-		// Backslashes of the name's own.
+		// Backslashes in the name itself.
 		{`type\:.eq.T`, `type\:.eq.T`, `type\:.eq.T`},
 		{`\x1b`, `\x1b`, `\\x1b`},
 		{`\\x1b`, `\\x1b`, `\\\\x1b`},
@@ -39,7 +39,7 @@ func TestTextAndName(t *testing.T) {
 	}
 }
 
-// FuzzName holds that what is shown can be shown, and of which name it is.
+// FuzzName checks that the result is printable, and unique for its name.
 func FuzzName(f *testing.F) {
 	for _, s := range []string{"main.f", "\x1b[2J\n", `\x1b`, `\\` + "\u202e", "\xff", `\` + "\xc2", `\u202e`, "\u009b", `a\`} {
 		f.Add(s)
@@ -63,7 +63,7 @@ func FuzzName(f *testing.F) {
 	})
 }
 
-// read is the name that is shown so.
+// read returns the name for a result.
 func read(t *testing.T, shown string) string {
 	if !escape.MatchString(shown) {
 		return shown
@@ -109,7 +109,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// BenchmarkText is what a line costs in which there is nothing to escape.
+// BenchmarkText measures a line that needs no escapes.
 func BenchmarkText(b *testing.B) {
 	line := "15:04:05.000000 1234/1234 command libc.so.6:write(0x1, 0x7ffd5e8a1c30, 0x1000)"
 	for b.Loop() {

@@ -2,7 +2,7 @@ package amd64
 
 import "github.com/ptracer/ptracer/arch"
 
-// Opcodes that more than one file speaks of.
+// Opcodes used in several files.
 const (
 	opInt3   = 0xcc
 	opIntN   = 0xcd
@@ -40,7 +40,7 @@ func (isa) Decode(code []byte, at arch.Addr) (arch.Inst, error) {
 	return out, nil
 }
 
-// target is where a direct jump, branch or call at "at" leads.
+// target returns the target of a direct jump, branch or call at "at".
 func (in *inst) target(code []byte, at arch.Addr) arch.Addr {
 	return at + arch.Addr(in.len) + arch.Addr(in.imm(code))
 }
@@ -80,7 +80,7 @@ func (in *inst) kindOne(code []byte) arch.Kind {
 	return arch.KindOther
 }
 
-// kindInt classifies int n: two of them are more than a fault.
+// kindInt classifies int n: two values of n do more than fault.
 func kindInt(n byte) arch.Kind {
 	switch n {
 	case 3:
@@ -107,7 +107,7 @@ func (in *inst) kind0F() arch.Kind {
 		return arch.KindBranch
 	case op == 0x05, op == 0x34: // syscall, sysenter
 		return arch.KindSyscall
-	case op == 0x07, op == 0x35: // sysret, sysexit: the kernel's
+	case op == 0x07, op == 0x35: // sysret, sysexit: for the kernel only
 		return arch.KindInvalid
 	case op == 0x0b, op == 0xb9, op == 0xff: // ud2, ud1, ud0
 		return arch.KindInvalid
@@ -123,7 +123,8 @@ func (in *inst) kind0F() arch.Kind {
 	return arch.KindOther
 }
 
-// xbegin reports whether this starts a transaction: a branch taken when it fails.
+// xbegin reports whether the instruction starts a transaction, which is a branch that is taken when
+// the transaction fails.
 func (in *inst) xbegin() bool {
 	return !in.vector && in.table == mapOne && in.op == 0xc7 && in.modrm == xbeginModRM
 }

@@ -2,7 +2,7 @@ package amd64
 
 import "github.com/ptracer/ptracer/arch"
 
-// FlagsLive: what is not known to set the flags is taken not to.
+// FlagsLive treats instructions that it does not know as ones that do not set the flags.
 func (isa) FlagsLive(code []byte) bool {
 	for len(code) > 0 {
 		in, err := parse(code)
@@ -19,8 +19,8 @@ func (isa) FlagsLive(code []byte) bool {
 	return false
 }
 
-// readsFlags reports whether an instruction depends on an arithmetic flag: it adds
-// or rotates with carry, tests a condition, or stores them all.
+// readsFlags reports whether an instruction depends on an arithmetic flag: it adds or rotates with
+// carry, tests a condition, or stores all flags.
 func (in *inst) readsFlags() bool {
 	if in.vector {
 		return false
@@ -45,8 +45,8 @@ func (in *inst) readsFlags() bool {
 	return false
 }
 
-// setsFlags reports whether an instruction sets all arithmetic flags, or leaves
-// those that it does not set undefined.
+// setsFlags reports whether an instruction sets all arithmetic flags, or leaves those that it does
+// not set undefined.
 func (in *inst) setsFlags() bool {
 	switch {
 	case in.vector, in.readsFlags():

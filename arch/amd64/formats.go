@@ -1,6 +1,6 @@
 package amd64
 
-// Formats of opcodes, one letter an opcode:
+// Formats of opcodes, one letter per opcode:
 //
 //	.  no operand bytes           m  ModRM
 //	b  8-bit immediate            B  ModRM, 8-bit immediate
@@ -9,7 +9,7 @@ package amd64
 //	z  16 or 32 by operand size   t  ModRM, 8 bits if it is a test
 //	v  16, 32 or 64               T  ModRM, 16 or 32 bits if it is a test
 //	o  address (moffs)            x  ModRM, 16 bits with 66 or f2 (SSE4a)
-//	j  8-bit branch               r  ModRM whose mod is taken for 3
+//	j  8-bit branch               r  ModRM with mod taken for 3
 //	J  32-bit branch              _  invalid in 64-bit mode
 //	p  prefix or escape, read before the table is asked
 const (

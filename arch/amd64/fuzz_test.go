@@ -49,8 +49,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// obsolete are moves to and from registers that no 64-bit CPU has or takes,
-// and those whose ModRM never means memory.
+// obsolete matches moves to and from registers that no 64-bit CPU has, or that have a ModRM which
+// never means memory.
 var obsolete = regexp.MustCompile(`MOV (CS,|[TCD]R|.*, [TCD]R)`)
 
 // strange reports what x86asm does not know as the CPU does: vector prefixes,

@@ -13,8 +13,8 @@ const (
 	sysGetpid        = 39
 	sigTrap          = 5
 
-	// gateRoom bytes below the stack pointer keep what the gate changes: behind the red
-	// zone.
+	// gateRoom is the number of bytes below the stack pointer, behind the red zone, where the gate
+	// saves what it changes.
 	gateRoom = 128 + 40
 )
 

@@ -6,14 +6,12 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// guardCode is testdata/guard.S, assembled; a test holds one against the
-// other. It walks the index, ends steps that nobody waits for, gives signals back
-// that nobody has in hands any more, and leaves all else to the program's own
-// handler or to the kernel's default.
+// guardCode is testdata/guard.S, assembled; a test compares the two. It searches the index,
+// swallows single steps that no tracer waits for, delivers signals that a dead tracer held, and
+// leaves everything else to the program's own handler or to the kernel's default.
 //
-// The default is brought about by sending the very same siginfo once more,
-// with the handler taken away: the process dies at the program's PC, by the
-// signal and with the cause it would have died of.
+// For the default it sends the same siginfo again with the handler removed: the process dies at the
+// program's PC, by the signal and with the cause that it would have had without ptracer.
 var guardCode = []byte{
 	// handler:
 	0x8b, 0x46, 0x08, // mov 0x8(%rsi),%eax

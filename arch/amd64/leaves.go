@@ -7,8 +7,8 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Where leavesRoom bytes below the stack pointer keep what Leaves changes: behind
-// the red zone.
+// Offsets in the leavesRoom bytes below the stack pointer, behind the red zone, where Leaves saves
+// what it changes.
 const (
 	leavesRoom  = 160
 	leavesRAX   = 0
@@ -34,7 +34,7 @@ func (isa) Leaves(b *arch.Buffer, code []byte, from arch.Addr, inside [][2]arch.
 	return leavesIndirect(b, in, code[:in.len], from, inside, n)
 }
 
-// leavesIndirect compares where an indirect jump leads with the ranges.
+// leavesIndirect compares the target of an indirect jump with the ranges.
 func leavesIndirect(b *arch.Buffer, in inst, code []byte, from arch.Addr, inside [][2]arch.Addr, n int) (fixes []arch.Fix, err error) {
 	slot := func(op byte, reg byte, off byte) { b.Bytes(0x48, op, 0x44|reg<<3, 0x24, off) }
 	restore := func() {
@@ -52,13 +52,13 @@ func leavesIndirect(b *arch.Buffer, in inst, code []byte, from arch.Addr, inside
 	b.Bytes(0x9f, 0x0f, 0x90, 0xc0) // lahf; seto al
 	slot(0x89, numRAX, leavesFlags)
 	slot(0x8b, numRAX, leavesRAX)
-	if in.memory() { // all is as it was, but for the stack pointer
+	if in.memory() { // everything but the stack pointer is unchanged
 		fixes = []arch.Fix{{Off: len(b.Code), PC: from, SP: leavesRoom, Before: true, Reg: -1}}
 	}
 	if err := loadTarget(b, in, code, from); err != nil {
 		return nil, err
 	}
-	var found []int // distances to where it leads inside
+	var found []int // distances to the code for a target inside
 	for _, r := range inside {
 		b.Bytes(0x48, 0xb8|numRCX) // movabs
 		b.Uint64(uint64(r[0]))
@@ -84,8 +84,8 @@ func leavesIndirect(b *arch.Buffer, in inst, code []byte, from arch.Addr, inside
 	return fixes, nil
 }
 
-// loadTarget loads rax with where an indirect jump leads, the stack pointer being
-// leavesRoom lower than it will be at the jump.
+// loadTarget loads rax with the target of an indirect jump. The stack pointer is leavesRoom lower
+// than at the jump.
 func loadTarget(b *arch.Buffer, in inst, code []byte, from arch.Addr) error {
 	if !in.memory() {
 		if in.rm() == numRSP && in.rexB() == 0 {
@@ -112,7 +112,7 @@ func loadTarget(b *arch.Buffer, in inst, code []byte, from arch.Addr) error {
 		b.Uint32(uint32(int64(in.disp) + leavesRoom))
 	default:
 		b.Bytes(in.modrm &^ 0x38)
-		b.Bytes(code[in.modrmAt+1:]...) // SIB and displacement; nothing is behind
+		b.Bytes(code[in.modrmAt+1:]...) // SIB and displacement; nothing follows
 	}
 	return nil
 }

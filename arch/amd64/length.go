@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// ErrInvalid is wrapped by errors about bytes that are no instruction.
+// ErrInvalid is wrapped by errors about invalid instructions.
 var ErrInvalid = errors.New("invalid instruction")
 
 // ErrTruncated is wrapped by errors about code that ends inside an instruction.
@@ -16,7 +16,7 @@ var ErrTruncated = errors.New("truncated instruction")
 
 const maxInst = 15
 
-// opmap is an opcode map, by the number that VEX, EVEX and XOP have for it.
+// opmap is an opcode map, with its number in VEX, EVEX and XOP.
 type opmap byte
 
 const (
@@ -31,8 +31,8 @@ const (
 	mapXOPA opmap = 10
 )
 
-// inst is one instruction taken apart as far as its length, its memory
-// operand and its effect on control flow ask for.
+// inst is a decoded instruction, as far as its length, its memory operand and its effect on control
+// flow require.
 type inst struct {
 	len      int
 	opsize   bool // 66
@@ -40,19 +40,19 @@ type inst struct {
 	lock     bool // f0
 	rep      byte // the last of f2 and f3
 	seg      byte // 64 or 65, the only segments with a base
-	rex      byte // 0100WRXB; 0: none. VEX, EVEX and XOP give their bits here
+	rex      byte // 0100WRXB; 0: none. The bits of VEX, EVEX and XOP are stored here, too
 	vector   bool // VEX, EVEX or XOP
 	table    opmap
 	op       byte
 	opAt     int
 	modrm    byte
-	modrmAt  int // 0: has none
+	modrmAt  int // 0: no ModRM
 	sib      byte
 	hasSIB   bool
 	disp     int32
 	dispAt   int
 	dispLen  int
-	immAt    int // relative branch targets are immediates too
+	immAt    int // relative branch targets count as immediates
 	immLen   int
 }
 
@@ -67,14 +67,14 @@ func (in *inst) rm() byte  { return in.modrm & 7 }
 // memory reports whether the instruction has a memory operand by ModRM.
 func (in *inst) memory() bool { return in.modrmAt != 0 && in.mod() != 3 }
 
-// ripRelative reports whether that operand lies relative to the next instruction.
+// ripRelative reports whether that operand is relative to the next instruction.
 func (in *inst) ripRelative() bool { return in.memory() && in.mod() == 0 && in.rm() == 5 }
 
-// narrow reports whether a branch has a 16-bit operand size, which AMD's CPUs
-// obey and Intel's ignore.
+// narrow reports whether a branch has a 16-bit operand size, which AMD's CPUs use and Intel's
+// ignore.
 func (in *inst) narrow() bool { return in.opsize && !in.rexW() }
 
-// imm is the sign-extended immediate.
+// imm returns the sign-extended immediate.
 func (in *inst) imm(code []byte) int64 {
 	p := code[in.immAt:]
 	switch in.immLen {
@@ -98,7 +98,7 @@ type cursor struct {
 	err  error
 }
 
-// parse takes apart the instruction at the start of code.
+// parse decodes the instruction at the start of code.
 func parse(code []byte) (inst, error) {
 	c := cursor{code: code}
 	c.prefixes()
@@ -123,7 +123,7 @@ func (c *cursor) invalid() {
 	c.fail(fmt.Errorf("%w: % x", ErrInvalid, c.code[:min(c.pos, len(c.code))]))
 }
 
-// byte reads the next byte; behind an error it gives zeros.
+// byte reads the next byte; after an error it returns 0.
 func (c *cursor) byte() byte {
 	b := c.peek()
 	c.pos++
@@ -143,7 +143,7 @@ func (c *cursor) peek() byte {
 	return 0
 }
 
-// skip goes over n bytes and says where they start.
+// skip skips n bytes and returns where they start.
 func (c *cursor) skip(n int) int {
 	at := c.pos
 	for range n {
@@ -152,8 +152,7 @@ func (c *cursor) skip(n int) int {
 	return at
 }
 
-// prefixes reads the legacy prefixes and REX. A REX prefix that is not the
-// last one has no effect.
+// prefixes reads the legacy prefixes and REX. A REX prefix has an effect only as the last prefix.
 func (c *cursor) prefixes() {
 	for c.err == nil {
 		b := c.peek()
@@ -189,7 +188,7 @@ func (c *cursor) opcode() {
 		c.escaped()
 	case b == 0xc5 || b == 0xc4 || b == 0x62:
 		c.vectorPrefix(b)
-	case b == 0x8f && c.peek()&0x1f >= 8: // smaller is pop
+	case b == 0x8f && c.peek()&0x1f >= 8: // smaller values are pop
 		c.vectorPrefix(b)
 	default:
 		c.setOp(b)
@@ -221,8 +220,7 @@ func (c *cursor) escaped() {
 	}
 }
 
-// vectorPrefix reads what follows the first byte of VEX, EVEX or XOP. Their
-// bits for REX are stored inverted.
+// vectorPrefix reads the rest of a VEX, EVEX or XOP prefix. These have the bits of REX inverted.
 func (c *cursor) vectorPrefix(first byte) {
 	if c.opsize || c.rep != 0 || c.lock || c.rex != 0 {
 		c.invalid()
@@ -257,7 +255,7 @@ func (c *cursor) vectorPrefix(first byte) {
 	c.operands(vectorFormat(first, c.table, c.op))
 }
 
-// vectorFormat is the format of an opcode behind the vector prefix first.
+// vectorFormat returns the format of an opcode behind the vector prefix first.
 func vectorFormat(first byte, table opmap, op byte) byte {
 	evex, xop := first == 0x62, first == 0x8f
 	switch {
@@ -287,7 +285,7 @@ func vectorFormat(first byte, table opmap, op byte) byte {
 	return 'm'
 }
 
-// operands reads what the format says; see formatsOne.
+// operands reads the operands of a format; see formatsOne.
 func (c *cursor) operands(format byte) {
 	if (format == 'j' || format == 'J') && c.narrow() {
 		c.fail(failure.Unsupportedf("branch of 16 bits: % x", c.code[:c.pos]))
@@ -310,7 +308,7 @@ func (c *cursor) operands(format byte) {
 		c.offset()
 	case 'r':
 		c.modrmByte()
-		c.modrm |= 0xc0 // control and debug registers: mod is ignored
+		c.modrm |= 0xc0 // control and debug registers: the CPU ignores mod
 	case 'm', 'B', 'Z', 'D', 't', 'T', 'x':
 		c.readModRM()
 		c.immediate(c.groupImmediate(format))
@@ -319,7 +317,7 @@ func (c *cursor) operands(format byte) {
 	}
 }
 
-// groupImmediate is the size of the immediate behind ModRM.
+// groupImmediate returns the size of the immediate behind ModRM, in bytes.
 func (c *cursor) groupImmediate(format byte) int {
 	test := c.reg() < 2
 	switch {
@@ -355,7 +353,7 @@ func (c *cursor) immediate(n int) {
 	}
 }
 
-// offset reads the address of mov's short form.
+// offset reads the address in mov's short form.
 func (c *cursor) offset() {
 	n := 8
 	if c.addrsize {
@@ -399,8 +397,7 @@ func (c *cursor) readModRM() {
 	}
 }
 
-// checkGroups refuses the holes in one-byte opcodes that have several
-// instructions each.
+// checkGroups refuses unassigned encodings among one-byte opcodes that have several instructions.
 func (c *cursor) checkGroups() {
 	bad := false
 	switch c.op {

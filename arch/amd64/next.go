@@ -17,15 +17,14 @@ const (
 	flagOF = 1 << 11
 )
 
-// sysRTSigreturn goes on where the frame it finds on the stack says: rip in
-// the ucontext that rsp points to.
+// sysRTSigreturn continues where the signal frame on the stack says: rip in the ucontext at rsp.
 const (
 	sysRTSigreturn = 15
 	ucontextRIP    = 168
 )
 
-// Next takes a repeated string instruction as a whole: what follows it is
-// executed after its last round.
+// Next treats a repeated string instruction as a whole: the next instruction is executed after its
+// last repetition.
 func (isa) Next(code []byte, at arch.Addr, r *arch.Regs, read arch.Reader) (arch.Addr, error) {
 	in, err := parse(code)
 	if err != nil {
@@ -39,7 +38,7 @@ func (isa) Next(code []byte, at arch.Addr, r *arch.Regs, read arch.Reader) (arch
 		switch {
 		case in.xbegin():
 			return 0, failure.Unsupportedf("next of xbegin")
-		case in.rep != 0 && in.table == mapOne && in.op&0xfe == 0xe0: // with f2, Zen 4 was seen to take loope with ZF clear
+		case in.rep != 0 && in.table == mapOne && in.op&0xfe == 0xe0: // with f2, a Zen 4 takes loope with ZF clear
 			return 0, failure.Unsupportedf("next of loop with a repeat prefix")
 		}
 		if in.taken(r) {
@@ -57,7 +56,7 @@ func (isa) Next(code []byte, at arch.Addr, r *arch.Regs, read arch.Reader) (arch
 	return next, nil
 }
 
-// taken reports whether the conditional jump jumps.
+// taken reports whether a conditional jump is taken.
 func (in *inst) taken(r *arch.Regs) bool {
 	if in.table == mapOne && in.op&0xf0 == 0xe0 {
 		return in.loops(r)
@@ -65,7 +64,7 @@ func (in *inst) taken(r *arch.Regs) bool {
 	return condition(in.op&0xf, r[regEFlags])
 }
 
-// condition evaluates a condition code; the lowest bit of it negates.
+// condition evaluates a condition code; its lowest bit negates.
 func condition(cc byte, flags uint64) bool {
 	set := func(f uint64) bool { return flags&f != 0 }
 	var yes bool
@@ -110,7 +109,7 @@ func (in *inst) loops(r *arch.Regs) bool {
 	return count == 0
 }
 
-// indirect is where a jump or call through register or memory leads.
+// indirect returns the target of a jump or call through a register or memory.
 func (in *inst) indirect(next arch.Addr, r *arch.Regs, read arch.Reader) (arch.Addr, error) {
 	switch {
 	case in.reg() == group5CallFar || in.reg() == group5JmpFar:
@@ -123,7 +122,7 @@ func (in *inst) indirect(next arch.Addr, r *arch.Regs, read arch.Reader) (arch.A
 	return readAddr(read, in.address(next, r))
 }
 
-// returns is where a near return leads; the others change segments too.
+// returns returns the target of a near return; other returns change segments, too.
 func (in *inst) returns(r *arch.Regs, read arch.Reader) (arch.Addr, error) {
 	if in.op&0xfe != 0xc2 || in.narrow() {
 		return 0, failure.Unsupportedf("next of a return that is not near")
@@ -131,7 +130,7 @@ func (in *inst) returns(r *arch.Regs, read arch.Reader) (arch.Addr, error) {
 	return readAddr(read, arch.Addr(r[regRSP]))
 }
 
-// address is the linear address of the memory operand.
+// address returns the linear address of the memory operand.
 func (in *inst) address(next arch.Addr, r *arch.Regs) arch.Addr {
 	a := uint64(int64(in.disp))
 	switch {

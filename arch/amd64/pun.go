@@ -6,8 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// highest is the end of the addresses that a program can have, with four levels of
-// page tables.
+// highest is the end of a program's address space with four levels of page tables.
 const highest = 1 << 47
 
 func (isa) Puns(code []byte, from arch.Addr, own int) (lo, hi arch.Addr, ok bool) {
@@ -20,7 +19,7 @@ func (isa) Puns(code []byte, from arch.Addr, own int) (lo, hi arch.Addr, ok bool
 	return arch.Addr(to), arch.Addr(to) + 1<<free - 1, to > 0 && to < highest
 }
 
-// FarJump is jmp *0(%rip), and where to behind it.
+// FarJump writes jmp *0(%rip), and the target behind it.
 func (isa) FarJump(to arch.Addr) []byte {
 	return binary.LittleEndian.AppendUint64([]byte{0xff, 0x25, 0, 0, 0, 0}, uint64(to))
 }

@@ -1,15 +1,14 @@
-// Package amd64 answers package arch's questions for x86-64 in 64-bit mode:
-// which register is what, how long an instruction is and where it leads, what
-// code does the same elsewhere, and which hand-made machine code runs a system
-// call or outlives a tracer in a tracee.
+// Package amd64 implements package arch for x86-64 in 64-bit mode: the meaning of registers, the
+// length and target of instructions, code with the same effect elsewhere, and hand-written machine
+// code that runs a system call in a tracee, or lets it outlive its tracer.
 //
-// Everything here is a pure function of its arguments: no I/O, no build tags,
-// nothing that depends on the machine it runs on, so that it works and is
-// tested on any host. It imports package arch and nothing else of the module.
+// Everything is a pure function of its arguments: no I/O, no build tags, nothing that depends on
+// the machine that runs the code, so that it works and is tested on any host. It imports package
+// arch and nothing else of the module.
 //
-// The decoder follows the CPU, not a disassembler: it knows formats, not
-// mnemonics. An opcode nobody has assigned, in a map whose format is regular,
-// is given the map's length; it faults in a slot as it would in place.
+// The decoder follows the CPU, not a disassembler: it knows formats, not mnemonics. An unassigned
+// opcode, in a map with a regular format, gets the map's length; it faults in a slot as it would in
+// place.
 package amd64
 
 import (
@@ -67,16 +66,16 @@ var encoded = [16]int{
 	regR8, regR9, regR10, regR11, regR12, regR13, regR14, regR15,
 }
 
-// Registers' numbers in instructions. Those of rsp and rbp say something else
-// where ModRM or SIB name them as base or index.
+// Registers' numbers in instructions. Those of rsp and rbp have another meaning as base or index in
+// ModRM or SIB.
 const (
 	numRCX = 1
 	numRSP = 4
 	numRBP = 5
 )
 
-// argRegs are those of integer arguments: of the System V calling convention, and of
-// Go's (cmd/compile/abi-internal.md).
+// argRegs are the registers of integer arguments in the System V calling convention and in Go's
+// (cmd/compile/abi-internal.md).
 var argRegs = [...][]int{
 	arch.C:           {regRDI, regRSI, regRDX, regRCX, regR8, regR9},
 	arch.GoRegisters: {regRAX, regRBX, regRCX, regRDI, regRSI, regR8, regR9, regR10, regR11},
@@ -111,7 +110,7 @@ func (isa) ReturnAddr(v uint64) uint64 { return v }
 
 func (isa) UContextPC() int { return 21 } // asm/ucontext.h, asm/sigcontext.h
 
-// UserState looks at eflags and at the segments.
+// UserState examines eflags and the segments.
 func (isa) UserState(first, second uint64) bool {
 	const userCS, fixed = 0x33, 2 // bit 1 of eflags is always set
 	return second&0xffff == userCS && first&fixed != 0 && first>>32 == 0
@@ -137,8 +136,7 @@ func (isa) Result(r *arch.Regs) uint64 { return r[regRAX] }
 
 func (isa) Trap() []byte { return []byte{opInt3} }
 
-// IsTrap also knows the two-byte int 3 and int1, which no tracer plants but
-// programs may hold.
+// IsTrap also accepts the two-byte int 3 and int1, which no tracer plants but programs may contain.
 func (isa) IsTrap(code []byte) bool {
 	switch {
 	case len(code) >= 1 && (code[0] == opInt3 || code[0] == opInt1):
@@ -149,7 +147,7 @@ func (isa) IsTrap(code []byte) bool {
 	return false
 }
 
-// TrapPC undoes the step that int3 makes before the kernel sees it.
+// TrapPC undoes the step that int3 makes before the kernel handles it.
 func (isa) TrapPC(pc arch.Addr) arch.Addr { return pc - 1 }
 
 func (isa) MinInst() int { return 1 }

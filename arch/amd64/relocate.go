@@ -9,12 +9,12 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Relocate keeps to code that needs no scratch register, no flag and no stack
-// of its own, so that a task can be taken out of a slot at any boundary.
+// Relocate writes code that needs no scratch register, no flag and no stack of its own, so that a
+// task can be moved out of a slot at any boundary.
 //
-// What cannot be kept is what only the address of an instruction shows: the
-// FPU's last-instruction pointer (fnstenv, fxsave), and a shadow stack, which
-// sees a return that no call made.
+// Two effects depend on an instruction's address alone and can't be kept: the FPU's
+// last-instruction pointer (fnstenv, fxsave), and a shadow stack, which sees a return without its
+// call.
 func (isa) Relocate(b *arch.Buffer, code []byte, from arch.Addr) (arch.Slot, error) {
 	in, err := parse(code)
 	if err != nil {
@@ -35,13 +35,13 @@ func (isa) Relocate(b *arch.Buffer, code []byte, from arch.Addr) (arch.Slot, err
 	return r.finish(), nil
 }
 
-// relocation is one instruction on its way into a slot.
+// relocation is the state of an instruction's relocation into a slot.
 type relocation struct {
 	slotWriter
 	inst
 	code []byte
 	from arch.Addr
-	next arch.Addr // what follows the instruction in the program
+	next arch.Addr // the instruction behind it in the program
 }
 
 func (r *relocation) write() error {
@@ -81,7 +81,7 @@ func (r *relocation) goOn() {
 	r.jump(r.next)
 }
 
-// copy writes the instruction as it is, but for an operand relative to it.
+// copy writes the instruction unchanged, except for an operand relative to it.
 func (r *relocation) copy() error {
 	at := r.b.PC()
 	r.b.Bytes(r.code...)
@@ -97,9 +97,8 @@ func (r *relocation) copy() error {
 	return nil
 }
 
-// newDisp is the displacement with which an instruction that ends at end
-// reaches the same operand. With a 32-bit address size the sum wraps, and
-// reaches everything.
+// newDisp returns the displacement with which an instruction that ends at end reaches the same
+// operand. With a 32-bit address size the sum wraps, and reaches everything.
 func (r *relocation) newDisp(end arch.Addr) (int32, error) {
 	disp := int64(r.next) + int64(r.disp) - int64(end)
 	if !r.addrsize && disp != int64(int32(disp)) {
@@ -117,7 +116,7 @@ func (r *relocation) branch(target arch.Addr) error {
 		r.goOn()
 		return nil
 	}
-	// A branch over the jump back, to a jump of any length.
+	// A branch over the jump back, to a jump with unlimited range.
 	r.b.Bytes(r.shortBranch()...)
 	rel := len(r.b.Code)
 	r.goOn()
@@ -132,8 +131,8 @@ func (r *relocation) branch(target arch.Addr) error {
 	return nil
 }
 
-// longBranch is the form with a 32-bit displacement, less that, or nil.
-// Prefixes are hints here and are dropped.
+// longBranch returns the form with a 32-bit displacement, without that, or nil. Prefixes are only
+// hints here and are dropped.
 func (r *relocation) longBranch() []byte {
 	switch {
 	case r.xbegin():
@@ -144,7 +143,7 @@ func (r *relocation) longBranch() []byte {
 	return nil // loop, jrcxz
 }
 
-// shortBranch is a form with a displacement of its own, to be filled in.
+// shortBranch returns a form with an 8-bit displacement, which the caller fills in.
 func (r *relocation) shortBranch() []byte {
 	switch {
 	case r.xbegin():
@@ -152,7 +151,7 @@ func (r *relocation) shortBranch() []byte {
 	case r.table == map0F, r.op&0xf0 == 0x70:
 		return []byte{0x70 | r.op&0xf, 0}
 	}
-	return r.code // with the prefix that says which of ecx and rcx counts
+	return r.code // with the prefix that selects ecx or rcx as the counter
 }
 
 // callIndirect pushes the program's return address and jumps.
@@ -173,14 +172,14 @@ func (r *relocation) callIndirect() error {
 	return nil
 }
 
-// pushUndone pushes the return address. Behind it the call is not done yet:
-// its operand may fault.
+// pushUndone pushes the return address. Behind the push the call is not done yet: its operand may
+// fault.
 func (r *relocation) pushUndone() {
 	r.push(uint64(r.next))
 	r.mark(arch.Fix{PC: r.from, SP: 8, Before: true})
 }
 
-// toJump makes the call just copied to the end of the buffer a jump.
+// toJump turns the call at the end of the buffer into a jump.
 func (r *relocation) toJump() {
 	copied := r.b.Code[len(r.b.Code)-r.len:]
 	copied[r.modrmAt] = copied[r.modrmAt]&^0x38 | group5Jmp<<3
@@ -197,8 +196,8 @@ func (r *relocation) usesRSP() bool {
 	return r.hasSIB && r.sib&7 == numRSP
 }
 
-// callThroughStack writes a call through memory addressed by the stack
-// pointer, which the push before it moves by 8.
+// callThroughStack writes a call through memory relative to the stack pointer, which the push
+// before it moves by 8.
 func (r *relocation) callThroughStack() error {
 	indexed := r.mod() != 3 && (r.sib>>3&7 != numRSP || r.rexX() != 0)
 	switch {
@@ -216,8 +215,8 @@ func (r *relocation) callThroughStack() error {
 	return nil
 }
 
-// syscall leaves the address behind the program's instruction in rcx, as the
-// instruction itself does.
+// syscall leaves the address behind the program's instruction in rcx, as the instruction itself
+// does.
 func (r *relocation) syscall() error {
 	if r.table == map0F && r.op == 0x34 {
 		return failure.Unsupportedf("sysenter")

@@ -204,8 +204,7 @@ func differentRegs(got, want *arch.Regs) error {
 	return nil
 }
 
-// different compares two ends. A call through memory has two accesses, and
-// which of them faults first is nobody's business.
+// different compares two ends. A call through memory has two accesses, and either may fault first.
 func different(kind arch.Kind, got, want *state) error {
 	if kind == arch.KindCallIndirect && got.signal != unix.SIGTRAP && want.signal != unix.SIGTRAP {
 		got.signal = want.signal
@@ -389,7 +388,7 @@ func TestRelocateSampled(t *testing.T) {
 	}
 }
 
-// TestRelocateRandom takes instructions that nobody wrote.
+// TestRelocateRandom takes random instructions.
 func TestRelocateRandom(t *testing.T) {
 	s, r := newSandbox(t), liveRand()
 	base := s.regs()

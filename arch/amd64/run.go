@@ -14,8 +14,7 @@ const jumpLen = 5
 func (isa) JumpLen() int { return jumpLen }
 func (isa) MaxJump() int { return jumpLen }
 
-// Jump has no landing pad in front: Linux tracks indirect branches of kernels
-// only.
+// Jump writes no landing pad in front: Linux enforces landing pads in kernels only.
 func (isa) Jump(_ []byte, from, to arch.Addr) ([]byte, error) {
 	end := from + jumpLen
 	if !reaches(end, to) {
@@ -64,15 +63,15 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 	return list, nil
 }
 
-// pointers are the registers through which instructions have read that came one behind
-// the other, with where, relative to them.
+// pointers has the registers that consecutive instructions have read through, and the offsets that
+// they have read.
 type pointers [16]struct {
 	used bool
 	at   int64
 }
 
-// follow is whether an instruction reads through one of them, near to what has been
-// read; it is one of them then itself.
+// follow reports whether an instruction reads through one of the registers, near to an earlier
+// read, and records its own read.
 func (p *pointers) follow(in *inst) (follows bool) {
 	if in.vector || in.table != mapOne || in.op != 0x8b || !in.memory() || in.hasSIB || in.ripRelative() || in.seg != 0 || in.addrsize {
 		*p = pointers{}
@@ -86,13 +85,13 @@ func (p *pointers) follow(in *inst) (follows bool) {
 	return follows
 }
 
-// branchesOut reports whether an instruction is a conditional jump that can be
-// written in one instruction wherever it leads.
+// branchesOut reports whether an instruction is a conditional jump that one instruction can replace
+// for any target.
 func (in *inst) branchesOut() bool {
 	return !in.vector && (in.table == mapOne && in.op&0xf0 == 0x70 || in.table == map0F && in.op&0xf0 == 0x80)
 }
 
-// branchOut writes a conditional jump that a run goes on behind if it is not taken.
+// branchOut writes a conditional jump; if it is not taken the run continues behind it.
 func (r *relocation) branchOut() error {
 	target, long := r.target(r.code, r.from), r.longBranch()
 	end := r.b.PC() + arch.Addr(len(long)+4)
@@ -104,12 +103,12 @@ func (r *relocation) branchOut() error {
 	return nil
 }
 
-// ends reports whether nothing goes on behind an instruction.
+// ends reports whether control never continues behind an instruction.
 func ends(k arch.Kind) bool {
 	return k == arch.KindReturn || k == arch.KindJump || k == arch.KindJumpIndirect
 }
 
-// padding reports whether n bytes are what lies between functions.
+// padding reports whether n bytes look like the padding between functions.
 func padding(code []byte, n int) bool {
 	for n > 0 {
 		in, err := parse(code)
@@ -121,8 +120,8 @@ func padding(code []byte, n int) bool {
 	return true
 }
 
-// harmless reports whether an instruction can't fault, unless the stack does.
-// Direct jumps and returns, whose next instruction may, are.
+// harmless reports whether an instruction can't fault, unless the stack does. Direct jumps and
+// returns count as harmless, though their next instruction may fault.
 func (in *inst) harmless(k arch.Kind) bool {
 	switch k {
 	case arch.KindNop, arch.KindJump, arch.KindBranch, arch.KindCall, arch.KindReturn:
@@ -151,16 +150,16 @@ func (in *inst) harmless(k arch.Kind) bool {
 	return harmlessOne[in.op]
 }
 
-// sound reports whether a memory operand is there for certain: the stack, the
-// file's own data, the thread's.
+// sound reports whether a memory operand is certainly mapped: the stack, the file's own data, the
+// thread's.
 func (in *inst) sound() bool {
 	onStack := in.disp >= -128 && in.hasSIB && in.sib&7 == numRSP && in.rexB() == 0 && in.sib>>3&7 == numRSP && in.rexX() == 0
 	threads := in.seg == 0x64 && in.mod() == 0 && in.hasSIB && in.sib == 0x25
 	return (in.ripRelative() || onStack) && in.seg == 0 && !in.addrsize || threads
 }
 
-// Opcodes of instructions that can't fault if their operand does not. Those of
-// harmlessVector may ask for it to be aligned.
+// Opcodes of instructions that can't fault if their operand does not. Those of harmlessVector may
+// require an aligned operand.
 var (
 	harmlessOne = opcodes(
 		0x00, 0x05, 0x08, 0x0d, 0x10, 0x15, 0x18, 0x1d, 0x20, 0x25, 0x28, 0x2d, 0x30, 0x35, 0x38, 0x3d, // arithmetic
@@ -174,7 +173,7 @@ var (
 	harmlessVector = opcodes(0x12, 0x12, 0x14, 0x17, 0x28, 0x29, 0x54, 0x57, 0x6f, 0x6f, 0x7f, 0x7f, 0xef, 0xef) // moves, logic
 )
 
-// opcodes is a set of ranges of opcodes.
+// opcodes returns a set of ranges of opcodes.
 func opcodes(ranges ...byte) (set [256]bool) {
 	for i := 0; i < len(ranges); i += 2 {
 		for op := int(ranges[i]); op <= int(ranges[i+1]); op++ {

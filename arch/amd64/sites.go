@@ -6,12 +6,11 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// loadToCall is how many instructions may lie between the load of a system
-// call's number and the call: arguments, and the stack protector's check.
+// loadToCall is the largest number of instructions between the load of a system call's number and
+// the call: there may be loads of arguments, and the check of the stack protector.
 const loadToCall = 12
 
-// SyscallSites implements arch.ISA: mov $nr, %eax, then, on the straight path,
-// syscall.
+// SyscallSites implements arch.ISA: mov $nr, %eax, then syscall without a branch in between.
 func (i isa) SyscallSites(code []byte, base arch.Addr, nr uint64) (at []arch.Addr) {
 	load := []byte{0xb8, byte(nr), byte(nr >> 8), byte(nr >> 16), byte(nr >> 24)}
 	for from := 0; ; {

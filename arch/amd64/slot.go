@@ -7,28 +7,27 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// slotWriter writes code with constants behind it, and notes the boundaries
-// of its instructions.
+// slotWriter writes code with constants behind it, and records the boundaries of its instructions.
 type slotWriter struct {
 	b      *arch.Buffer
-	start  int // of the slot in b.Code
+	start  int // offset of the slot in b.Code
 	fixes  []arch.Fix
 	consts []constant
 }
 
-// constant is 8 bytes that the 32-bit displacement at ref leads to.
+// constant is 8 bytes that the 32-bit displacement at ref refers to.
 type constant struct {
-	ref   int // in b.Code
+	ref   int // offset in b.Code
 	value uint64
 }
 
-// mark says how a task at the next byte is to be shown.
+// mark records how to show a task at the next byte.
 func (w *slotWriter) mark(f arch.Fix) {
 	f.Off, f.Reg = len(w.b.Code)-w.start, -1
 	w.fixes = append(w.fixes, f)
 }
 
-// jump goes to target, however far.
+// jump jumps to target at any distance.
 func (w *slotWriter) jump(target arch.Addr) {
 	if end := w.b.PC() + 5; reaches(end, target) {
 		w.b.Bytes(opJmp)
@@ -39,13 +38,13 @@ func (w *slotWriter) jump(target arch.Addr) {
 	w.refer(uint64(target))
 }
 
-// push pushes v without touching a register.
+// push pushes v without changing a register.
 func (w *slotWriter) push(v uint64) {
 	w.b.Bytes(opGroup5, 6<<3|numRBP) // push const(%rip)
 	w.refer(v)
 }
 
-// setReg loads v into the register with that number: movabs.
+// setReg loads v into the register with this number: movabs.
 func (w *slotWriter) setReg(num byte, v uint64) {
 	w.b.Bytes(0x48|num>>3, 0xb8|num&7)
 	w.b.Uint64(v)
@@ -56,8 +55,8 @@ func (w *slotWriter) refer(v uint64) {
 	w.b.Uint32(0)
 }
 
-// finish writes the constants, aligned: the program may have asked for faults
-// at what is not (EFLAGS.AC).
+// finish writes the constants, aligned: the program may have enabled faults for unaligned accesses
+// (EFLAGS.AC).
 func (w *slotWriter) finish() arch.Slot {
 	for _, c := range w.consts {
 		for w.b.PC()%8 != 0 {
@@ -66,10 +65,10 @@ func (w *slotWriter) finish() arch.Slot {
 		binary.LittleEndian.PutUint32(w.b.Code[c.ref:], uint32(len(w.b.Code)-(c.ref+4)))
 		w.b.Uint64(c.value)
 	}
-	return arch.Slot{Len: len(w.b.Code) - w.start, Fixes: slices.Clone(w.fixes)} // some are kept as long as the patch: no room to grow
+	return arch.Slot{Len: len(w.b.Code) - w.start, Fixes: slices.Clone(w.fixes)} // some are kept as long as the patch: without spare capacity
 }
 
-// reaches reports whether a 32-bit displacement leads from end to target.
+// reaches reports whether a 32-bit displacement can lead from end to target.
 func reaches(end, target arch.Addr) bool {
 	d := int64(target - end)
 	return d == int64(int32(d))

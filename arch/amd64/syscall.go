@@ -2,8 +2,8 @@ package amd64
 
 import "github.com/ptracer/ptracer/arch"
 
-// What an interrupted system call leaves in rax for the kernel's way back to
-// user mode (include/linux/errno.h), where a tracer may see it.
+// Values that an interrupted system call leaves in rax for the kernel's way back to user mode
+// (include/linux/errno.h), where a tracer may see them.
 const (
 	erestartSys          = -512
 	erestartNoIntr       = -513
@@ -14,19 +14,19 @@ const (
 	syscallLen        = 2
 )
 
-// noSyscall in orig_rax keeps the kernel from restarting anything.
+// noSyscall in orig_rax keeps the kernel from restarting a call.
 const noSyscall = ^uint64(0)
 
-// syscallArgs are the registers of a system call's arguments, and
-// syscallSaved the numbers of all that differ behind one: these, its result,
-// and the two that the instruction itself overwrites.
+// syscallArgs are the registers of a system call's arguments. syscallSaved are the numbers of all
+// registers that differ behind one: these, its result, and the two that the instruction itself
+// overwrites.
 var (
 	syscallArgs  = [6]int{regRDI, regRSI, regRDX, regR10, regR8, regR9}
 	syscallSaved = [9]byte{0, 1, 11, 7, 6, 2, 10, 8, 9}
 )
 
-// SyscallCode's stub uses no stack and no flags. A call that a signal
-// interrupts is restarted in the stub by the kernel itself.
+// SyscallCode writes a stub that uses no stack and no flags. The kernel itself restarts an
+// interrupted call in the stub.
 func (isa) SyscallCode(b *arch.Buffer, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
 	back := restarted(&st.Regs)
 	w := slotWriter{b: b, start: len(b.Code)}

@@ -18,8 +18,8 @@ const instLen = 4
 func (isa) MinInst() int { return instLen }
 func (isa) MaxInst() int { return instLen }
 
-// trap is brk #0, which is also what gdb plants; the kernel gives every brk
-// of user mode but those of uprobes (#5) to the program as TRAP_BRKPT.
+// trap is brk #0, which gdb plants, too; the kernel delivers every brk of user mode except those of
+// uprobes (#5) to the program as TRAP_BRKPT.
 const trap = 0xd4200000
 
 func (isa) Trap() []byte { return binary.LittleEndian.AppendUint32(nil, trap) }
@@ -28,10 +28,10 @@ func (isa) IsTrap(code []byte) bool {
 	return len(code) >= instLen && classify(binary.LittleEndian.Uint32(code)) == formBrk
 }
 
-// TrapPC is pc: brk, unlike int3, leaves the PC on itself.
+// TrapPC returns pc: after brk, unlike int3, the PC is still at it.
 func (isa) TrapPC(pc arch.Addr) arch.Addr { return pc }
 
-// form is a group of instructions that are taken apart in the same way.
+// form is a group of instructions with the same layout.
 type form uint8
 
 const (
@@ -46,22 +46,22 @@ const (
 	formBit     // tbz, tbnz
 	formCompare // cb<cc>, cbb<cc>, cbh<cc> (FEAT_CMPBR)
 
-	// Indirect branches; those that authenticate apart.
+	// Indirect branches; those with authentication separately.
 	formBR
 	formBRAuth
 	formBLR
 	formBLRAuth
 	formRet
 	formRetAuth   // retaa, retab, retaasppcr
-	formRetAuthPC // retaasppc: the label is part of what is authenticated
+	formRetAuthPC // retaasppc: the label is part of the authenticated data
 
-	// Depend on their address otherwise.
+	// Other instructions that depend on their address.
 	formAdr
 	formAdrp
 	formLoad      // ldr w, ldr x, ldrsw from a literal
 	formLoadFP    // ldr s, d, q from a literal
 	formPrefetch  // prfm of a literal
-	formSignPC    // paciasppc, autiasppc and kin: sign with an address in the code
+	formSignPC    // paciasppc, autiasppc and similar: sign with an address in the code
 	formCopyLater // main and epilogue of a memory copy or set, see relocate.go
 
 	formSvc
@@ -71,7 +71,7 @@ const (
 	numForms
 )
 
-// kinds is what each form does to the flow of control.
+// kinds maps each form to its effect on the flow of control.
 var kinds = [numForms]arch.Kind{
 	formNop:       arch.KindNop,
 	formB:         arch.KindJump,
@@ -92,15 +92,14 @@ var kinds = [numForms]arch.Kind{
 	formInvalid:   arch.KindInvalid,
 }
 
-// pattern says that a word w with w&mask == bits is of a form.
+// pattern means that a word w with w&mask == bits has a form.
 type pattern struct {
 	mask, bits uint32
 	form       form
 }
 
-// patterns are the instructions that are not formOther. The first index is
-// bits 28:25 of the word, by which the manual cuts the instruction set too;
-// the first pattern that matches decides.
+// patterns are the instructions other than formOther. The first index is bits 28:25 of the word, by
+// which the manual divides the instruction set, too. The first matching pattern decides.
 var patterns = [16][]pattern{
 	0x0: {{0xffff0000, 0x00000000, formInvalid}}, // udf
 	0x8: {
@@ -113,7 +112,7 @@ var patterns = [16][]pattern{
 		{0xfc000000, 0x94000000, formBL},
 		{0xff000000, 0x54000000, formCond},
 		{0x7e000000, 0x34000000, formZero},
-		{0x7ec00000, 0x74800000, formOther},     // conditions nobody has assigned
+		{0x7ec00000, 0x74800000, formOther},     // unassigned conditions
 		{0x7f00c000, 0x74000000, formCompare},   // cb<cc> of registers
 		{0xff008000, 0x74008000, formCompare},   // cbb<cc>, cbh<cc>
 		{0x7f004000, 0x75000000, formCompare},   // cb<cc> of a register and a number
@@ -162,7 +161,7 @@ var patterns = [16][]pattern{
 	},
 }
 
-// classify finds w's form.
+// classify returns w's form.
 func classify(w uint32) form {
 	for _, p := range patterns[w>>25&15] {
 		if w&p.mask == p.bits {
@@ -172,7 +171,7 @@ func classify(w uint32) form {
 	return formOther
 }
 
-// targets computes where the direct branches of each form lead.
+// targets compute the targets of direct branches, by form.
 var targets = [numForms]func(w uint32, at arch.Addr) arch.Addr{
 	formB:       target26,
 	formBL:      target26,
@@ -185,14 +184,14 @@ var targets = [numForms]func(w uint32, at arch.Addr) arch.Addr{
 func target26(w uint32, at arch.Addr) arch.Addr { return at + offset(w, 0, 26)*instLen }
 func target19(w uint32, at arch.Addr) arch.Addr { return at + offset(w, 5, 19)*instLen }
 
-// offset is the signed number in the n bits of w from bit low up; adding it
-// to an address wraps as the CPU's addition does.
+// offset returns the signed number in the n bits of w from bit low up; adding it to an address
+// wraps as the CPU's addition does.
 func offset(w uint32, low, n uint) arch.Addr {
 	return arch.Addr(int64(w>>low) << (64 - n) >> (64 - n))
 }
 
-// Decode has an answer to every word: what the tables don't know goes on
-// behind itself, or raises SIGILL there as well as in a slot.
+// Decode has a result for every word: an instruction that the tables do not know continues behind
+// itself, or raises SIGILL at its place as in a slot.
 func (isa) Decode(code []byte, at arch.Addr) (arch.Inst, error) {
 	w, err := word(code, at)
 	if err != nil {
@@ -206,7 +205,7 @@ func (isa) Decode(code []byte, at arch.Addr) (arch.Inst, error) {
 	return in, nil
 }
 
-// word is the instruction at the start of code.
+// word returns the instruction at the start of code.
 func word(code []byte, at arch.Addr) (uint32, error) {
 	if at%instLen != 0 {
 		return 0, errAlignment

@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// FlagsLive: what is not known to set the flags is taken not to.
+// FlagsLive treats instructions that it does not know as ones that do not set the flags.
 func (a isa) FlagsLive(code []byte) bool {
 	for ; len(code) >= instLen; code = code[instLen:] {
 		w := binary.LittleEndian.Uint32(code)
@@ -21,7 +21,7 @@ func (a isa) FlagsLive(code []byte) bool {
 	return false
 }
 
-// masked is instructions of which the bits in mask are given.
+// masked is a set of instructions with fixed bits in mask.
 type masked struct{ mask, bits uint32 }
 
 func anyOf(w uint32, list []masked) bool {

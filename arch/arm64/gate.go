@@ -11,9 +11,8 @@ func (isa) LoadsNumber(code []byte, nr uint64) bool {
 	return err == nil && w&^(1<<31) == 0x52800000|uint32(nr)<<5|8
 }
 
-// SigactionGate implements arch.ISA. Where the program may have something below its stack
-// pointer (Go's frame pointer) it keeps away; and the flags stay, which a system call
-// leaves alone.
+// SigactionGate implements arch.ISA. It does not touch memory that the program may use below its
+// stack pointer (Go's frame pointer), and it keeps the flags, as a system call does.
 func (isa) SigactionGate(b *arch.Buffer, behind arch.Addr, pid int) error {
 	const room, x9 = 80, 9
 	restore := func() {
@@ -41,7 +40,7 @@ func (isa) SigactionGate(b *arch.Buffer, behind arch.Addr, pid int) error {
 	} {
 		b.Uint32(w)
 	}
-	const rest = 4 + 3                                                   // behind which it goes on
+	const rest = 4 + 3                                                   // the instructions behind which it continues
 	b.Uint32(0x36200000 | (1+6+rest)<<5 | x9)                            // tbz w9, #4: on
 	b.Uint32(0xd2801588)                                                 // mov x8, #172, getpid
 	b.Uint32(svc)                                                        //

@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// guardCode is testdata/guard.S; guard_test.go says so.
+// guardCode is testdata/guard.S assembled; guard_test.go checks that.
 var guardCode = [...]uint32{
 	// handler
 	0xb9400823, 0x10000764, 0x7100047f, 0x540000e0, 0xf9401085, 0xb40002e5,
@@ -39,15 +39,13 @@ var guardCode = [...]uint32{
 
 const guardRestorer = 0xe8
 
-// Guard's handler answers brk and hardware breakpoints. Two remains of a dead
-// tracer it can't answer. A single step: the kernel steps into the handler too
-// (handle_signal in arch/arm64/kernel/signal.c leaves TIF_SINGLESTEP alone,
-// where amd64 clears it), and the trap on its first instruction kills, since
-// SIGTRAP is blocked there; 9 of 9 tracees died so on Linux 6.12. On arm64
-// nothing may be single-stepped that is to outlive its tracer. A watchpoint:
-// it traps in front of the access, which would trap again; the handler
-// returns, so the thread hangs there, alive, until somebody clears the debug
-// registers.
+// Guard returns a handler for brk and hardware breakpoints. It can't handle two remains of a dead
+// tracer. The first is a single step: the kernel steps into the handler too (handle_signal in
+// arch/arm64/kernel/signal.c does not clear TIF_SINGLESTEP, which amd64 does), and the trap on its
+// first instruction kills, since SIGTRAP is blocked there; 9 of 9 tracees died in this way on Linux
+// 6.12. On arm64 a task that must outlive its tracer may not be single-stepped. The second is a
+// watchpoint: it traps in front of the access, which would trap again. The handler returns, so the
+// thread hangs there, alive, until the debug registers are cleared.
 func (isa) Guard() arch.GuardCode {
 	code := make([]byte, 0, 4*len(guardCode))
 	for _, w := range guardCode {

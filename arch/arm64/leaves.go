@@ -22,8 +22,8 @@ func (isa) Leaves(b *arch.Buffer, code []byte, from arch.Addr, inside [][2]arch.
 	return nil, failure.Unsupportedf("where this jump leads can't be told before")
 }
 
-// leavesIndirect compares where br leads with the ranges. Below the stack pointer
-// are 16 bytes that a program may use (Go's frame pointer), then what this keeps.
+// leavesIndirect compares the target of br with the ranges. It saves registers below the 16 bytes
+// under the stack pointer that a program may use (Go's frame pointer).
 func leavesIndirect(b *arch.Buffer, target uint32, inside [][2]arch.Addr, n int) {
 	const room, x9, x10 = 48, 9, 10
 	restore := func() {
@@ -63,7 +63,7 @@ func leavesIndirect(b *arch.Buffer, target uint32, inside [][2]arch.Addr, n int)
 	put32(b.Code[over:], encBranch(int64(len(b.Code)-over)))
 }
 
-// loadConst is four instructions, whatever v is.
+// loadConst writes four instructions for any v.
 func loadConst(b *arch.Buffer, reg uint32, v uint64) {
 	const movz, movk = 0xd2800000, 0xf2800000
 	b.Uint32(movz | uint32(v&0xffff)<<5 | reg)

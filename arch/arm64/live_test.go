@@ -316,8 +316,8 @@ func TestLiveAuth(t *testing.T) {
 	}
 }
 
-// TestLiveBTI calls and jumps to guarded code from slots, and lets calls run
-// into our trap there.
+// TestLiveBTI calls and jumps to guarded code from slots, and lets calls run into a planted trap
+// there.
 func TestLiveBTI(t *testing.T) {
 	c := newMapped(t)
 	const guarded = liveBase + liveSize

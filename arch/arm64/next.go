@@ -8,16 +8,16 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// userMask takes the pointer authentication code off a user address: it lies
-// above the 48 bits that Linux gives to addresses nobody asked to be longer
-// (Documentation/arch/arm64/memory.rst). If the code is wrong, the CPU goes
-// to an address that faults instead.
+// userMask removes the pointer authentication code from a user address: it is above the 48 bits
+// that Linux uses for addresses unless a program asks for longer ones
+// (Documentation/arch/arm64/memory.rst). If the code is wrong, the CPU goes to a faulting address
+// instead.
 const userMask = 1<<48 - 1
 
 var errEnd = failure.Unsupportedf("nothing is executed after it")
 
-// Next follows conditions and registers. A system call's next instruction is
-// the one behind it, but for rt_sigreturn, whose frame says it.
+// Next evaluates conditions and registers. A system call's next instruction is the one behind it,
+// except for rt_sigreturn: there the signal frame has it.
 func (isa) Next(code []byte, at arch.Addr, r *arch.Regs, rd arch.Reader) (arch.Addr, error) {
 	next, err := follow(code, at, r, rd)
 	if err != nil {
@@ -63,7 +63,7 @@ func readAddr(rd arch.Reader, at arch.Addr) (arch.Addr, error) {
 	return arch.Addr(binary.LittleEndian.Uint64(buf[:])), nil
 }
 
-// conditions say whether a conditional branch is taken.
+// conditions report whether a conditional branch is taken.
 var conditions = [numForms]func(w uint32, r *arch.Regs) bool{
 	formCond:    func(w uint32, r *arch.Regs) bool { return holds(w&15, r[regPState]) },
 	formZero:    zero,
@@ -71,8 +71,8 @@ var conditions = [numForms]func(w uint32, r *arch.Regs) bool{
 	formCompare: compare,
 }
 
-// holds evaluates a condition code: bits 3:1 say which, bit 0 negates, but al
-// and nv always hold.
+// holds evaluates a condition code: bits 3:1 select it, bit 0 negates it, but al and nv always
+// hold.
 func holds(cond uint32, pstate uint64) bool {
 	n, z := pstate&flagN != 0, pstate&flagZ != 0
 	c, v := pstate&flagC != 0, pstate&flagV != 0
@@ -83,7 +83,7 @@ func holds(cond uint32, pstate uint64) bool {
 	return yes != (cond&1 != 0)
 }
 
-// zero is cbz, and with bit 24 cbnz.
+// zero evaluates cbz, or with bit 24 cbnz.
 func zero(w uint32, r *arch.Regs) bool {
 	value := read(r, w&31)
 	if w>>31 == 0 {
@@ -92,14 +92,14 @@ func zero(w uint32, r *arch.Regs) bool {
 	return (value == 0) != (w>>24&1 != 0)
 }
 
-// bit is tbz, and with bit 24 tbnz.
+// bit evaluates tbz, or with bit 24 tbnz.
 func bit(w uint32, r *arch.Regs) bool {
 	n := w>>31<<5 | w>>19&31
 	return read(r, w&31)>>n&1 == uint64(w>>24&1)
 }
 
-// compare is cb<cc>: two registers, or with bit 24 a register and a number;
-// bits 15:14 of the former narrow it to a byte (10) or a half word (11).
+// compare evaluates cb<cc>: two registers, or with bit 24 a register and a number; bits 15:14 of
+// the former narrow it to a byte (10) or a half word (11).
 func compare(w uint32, r *arch.Regs) bool {
 	width := uint(32)
 	if w>>31 != 0 {
@@ -118,9 +118,8 @@ func compare(w uint32, r *arch.Regs) bool {
 	return compares(w>>21&7, w>>24&1 != 0, read(r, w&31)<<(64-width), b<<(64-width))
 }
 
-// compares evaluates the condition of cb<cc> on two numbers in the highest
-// bits of their words. The immediate form has lt and lo where the register
-// form has ge and hs.
+// compares evaluates the condition of cb<cc> on two numbers in the highest bits of their words. The
+// immediate form has lt and lo where the register form has ge and hs.
 func compares(cc uint32, immediate bool, a, b uint64) bool {
 	switch cc {
 	case 0:

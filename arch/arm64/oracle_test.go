@@ -47,8 +47,8 @@ func mnemonicKind(mnemonic, operands string) arch.Kind {
 	return kindOf[mnemonic]
 }
 
-// compareLine checks our decoding of one line of objdump's:
-// "  4005d4:\t54000060 \tb.eq\t4005e0 <main+0x10>".
+// compareLine compares the decoding of one line with objdump's: "  4005d4:\t54000060 \tb.eq\t4005e0
+// <main+0x10>".
 func compareLine(t *testing.T, line string) bool {
 	f := strings.Split(line, "\t")
 	if len(f) < 3 {
@@ -165,7 +165,7 @@ func asmTarget(in arm64asm.Inst, at arch.Addr) arch.Addr {
 	return 0
 }
 
-// compareAsm checks our decoding of one word against x/arch's, where it has one.
+// compareAsm compares the decoding of one word with x/arch's, if x/arch has one.
 func compareAsm(w uint32, at arch.Addr) (known bool, err error) {
 	asm, err := arm64asm.Decode(bytesOf(w))
 	if err != nil {

@@ -2,8 +2,8 @@ package arm64
 
 import "github.com/ptracer/ptracer/arch"
 
-// Puns: a jump is one instruction, and needs none.
+// Puns returns none: a jump is one instruction.
 func (isa) Puns([]byte, arch.Addr, int) (lo, hi arch.Addr, ok bool) { return 0, 0, false }
 
-// FarJump: what would lead there is not planted.
+// FarJump returns nil: without puns it is not used.
 func (isa) FarJump(arch.Addr) []byte { return nil }

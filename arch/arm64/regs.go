@@ -1,17 +1,15 @@
-// Package arm64 answers package arch for AArch64: which word of the registers
-// means what, what an instruction does to the flow of control, how it is
-// written so that it does the same elsewhere, and the machine code that a
-// tracee keeps for the day its tracer dies.
+// Package arm64 implements package arch for AArch64: the meaning of the registers' words, the
+// effect of instructions on the flow of control, code with the same effect elsewhere, and the
+// machine code with which a tracee survives its tracer's death.
 //
-// Everything is a pure function of its arguments: instructions are recognised
-// by masks over the 32-bit word (decode.go), which the other files then take
-// apart. No I/O, no system call, no build tag, no unsafe: the package works
-// the same on every machine. It imports package arch and the standard
-// library's encodings, nothing else.
+// Everything is a pure function of its arguments. Masks over the 32-bit word recognise instructions
+// (decode.go), which the other files analyse further. There is no I/O, no system call, no build
+// tag, no unsafe: the package works the same on every machine. It imports only package arch and the
+// standard library's encodings.
 //
-// What it cannot know, because it sees one instruction at a time: a paciasp
-// that follows pacm (FEAT_PAuth_LR) signs with its own address, and guarded
-// control stacks (FEAT_GCS) want a real bl. Neither is in use on Linux today.
+// It sees one instruction at a time, and so can't handle two cases: a paciasp behind pacm
+// (FEAT_PAuth_LR) signs with its own address, and guarded control stacks (FEAT_GCS) require a real
+// bl. Neither is in use on Linux today.
 package arm64
 
 import (
@@ -20,7 +18,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// ISA is AArch64, as 64-bit little-endian Linux runs it.
+// ISA is AArch64, in 64-bit little-endian Linux.
 var ISA arch.ISA = isa{}
 
 type isa struct{}
@@ -38,8 +36,8 @@ const (
 	numRegs   = 34
 )
 
-// The number 31 in an instruction's register field is the zero register, or
-// the stack pointer where an address is formed.
+// The number 31 in an instruction's register field is the zero register, or in an address the stack
+// pointer.
 const zr = 31
 
 // Bits of the word pstate.
@@ -48,7 +46,7 @@ const (
 	flagZ = 1 << 30
 	flagC = 1 << 29
 	flagV = 1 << 28
-	// pstateBType remembers an indirect branch for the bti that must follow.
+	// pstateBType is set after an indirect branch, for the bti that must follow.
 	pstateBType = 3 << 10
 )
 
@@ -66,21 +64,21 @@ func (isa) SPReg() int         { return regSP }
 func (isa) FPReg() int   { return 29 }
 func (isa) LinkReg() int { return 30 }
 
-// DwarfReg: x0 to x30, and sp (DWARF for the Arm 64-bit Architecture, 4.1).
+// DwarfReg knows x0 to x30, and sp (DWARF for the Arm 64-bit Architecture, 4.1).
 func (isa) DwarfReg(n int) (word int, ok bool) { return n, n >= 0 && n <= regSP }
 
 func (isa) ReturnAddr(v uint64) uint64 { return v & (1<<48 - 1) }
 
 func (isa) UContextPC() int { return 55 } // asm/ucontext.h, asm/sigcontext.h
 
-// UserState looks at pstate; the second word has no meaning.
+// UserState examines pstate; the second word has no meaning.
 func (isa) UserState(first, _ uint64) bool {
 	const mode = 0x1f // 0: EL0, of 64 bits
 	return first&mode == 0 && first>>32 == 0
 }
 
-// argRegs is how many arguments a convention passes in x0 and those behind it: AAPCS64,
-// and Go (cmd/compile/abi-internal.md). The rest are on the stack.
+// argRegs is how many arguments a convention passes in x0 and the registers behind it: AAPCS64, and
+// Go (cmd/compile/abi-internal.md). The rest are on the stack.
 var argRegs = [...]int{arch.C: 8, arch.GoRegisters: 16, arch.NotKnown: 0}
 
 func (isa) ArgReg(c arch.Convention, i int) (word int, ok bool) { return i, i >= 0 && i < argRegs[c] }
@@ -95,8 +93,7 @@ func (i isa) Arg(c arch.Convention, r *arch.Regs, n int) (uint64, bool) {
 
 func (isa) Result(r *arch.Regs) uint64 { return r[0] }
 
-// read is the value an instruction reads from the register in field n, where
-// 31 is zero.
+// read returns the value that an instruction reads from the register in field n, with 31 as zero.
 func read(r *arch.Regs, n uint32) uint64 {
 	if n == zr {
 		return 0

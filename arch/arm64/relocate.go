@@ -18,10 +18,9 @@ var (
 	errCell   = errors.New("slot is not at a multiple of 4")
 )
 
-// Relocate writes a slot. What does not depend on its address is copied and
-// followed by a branch back. What does is rewritten with constants that lie in
-// the slot behind the code; there is no register to spare, so all branches are
-// direct and the slot must be within 128 MiB of where they lead.
+// Relocate writes a slot. An instruction that does not depend on its address is copied and followed
+// by a branch back. Others are rewritten with constants in the slot behind the code. No register is
+// free, so all branches are direct, and the slot must be within 128 MiB of their targets.
 func (isa) Relocate(b *arch.Buffer, code []byte, from arch.Addr) (arch.Slot, error) {
 	w, err := word(code, from)
 	if err != nil {
@@ -64,30 +63,28 @@ var relocators = [numForms]func(*slot, uint32){
 	formLoadFP:    (*slot).loadScratch,
 	formPrefetch:  func(s *slot, _ uint32) { s.copy(nop) },
 	formSignPC:    func(s *slot, _ uint32) { s.fail(errSigned) },
-	// Where threads may move between CPUs that copy in different ways, the
-	// kernel answers the main and the epilogue with a step back of one or
-	// two instructions to the prologue (arm64_mops_reset_regs): only in
-	// place is it there.
+	// If threads may move between CPUs that copy in different ways, the kernel reacts to the main
+	// and the epilogue instruction by going back one or two instructions to the prologue
+	// (arm64_mops_reset_regs), which exists only at the original place.
 	formCopyLater: func(s *slot, _ uint32) { s.fail(errCopy) },
 	formSvc:       (*slot).copy,
 	formBrk:       func(s *slot, _ uint32) { s.fail(errTrap) },
 	formInvalid:   (*slot).leave,
 }
 
-// slot is a slot being written.
+// slot is the state of a slot while it is written.
 type slot struct {
 	b      *arch.Buffer
-	start  int // of the slot in b.Code
+	start  int // offset of the slot in b.Code
 	from   arch.Addr
 	fixes  []arch.Fix
 	consts []constant
-	err    error // the first
+	err    error // the first error
 }
 
-// constant is 8 bytes to lie behind the code, and the literal load that wants
-// them.
+// constant is 8 bytes behind the code, and the literal load that reads them.
 type constant struct {
-	at    int // of the load in b.Code
+	at    int // offset of the load in b.Code
 	value arch.Addr
 }
 
@@ -99,12 +96,12 @@ func (s *slot) fail(err error) {
 
 func (s *slot) next() arch.Addr { return s.from + instLen }
 
-// before and at are the fixes of a boundary where the program has not
-// executed the displaced instruction, and where it is done and pc comes next.
+// before and at are the fixes of a boundary: before, the program has not executed the displaced
+// instruction; at, it has, and pc comes next.
 func (s *slot) before() arch.Fix         { return arch.Fix{PC: s.from, Before: true, Reg: -1} }
 func (s *slot) at(pc arch.Addr) arch.Fix { return arch.Fix{PC: pc, Reg: -1} }
 
-// emit writes one instruction and what a task is to be shown as in front of it.
+// emit writes one instruction, and how to show a task in front of it.
 func (s *slot) emit(fix arch.Fix, w uint32) {
 	fix.Off = len(s.b.Code) - s.start
 	s.fixes = append(s.fixes, fix)
@@ -117,7 +114,7 @@ func (s *slot) emitConst(fix arch.Fix, reg uint32, value arch.Addr) {
 	s.emit(fix, encLoadLiteral(reg, 0))
 }
 
-// goTo leaves the slot for pc, where the displaced instruction is done.
+// goTo leaves the slot for pc, after the displaced instruction.
 func (s *slot) goTo(pc arch.Addr) {
 	delta := int64(pc - s.b.PC())
 	if delta < -branchReach || delta >= branchReach || delta%instLen != 0 {
@@ -126,7 +123,7 @@ func (s *slot) goTo(pc arch.Addr) {
 	s.emit(s.at(pc), encBranch(delta))
 }
 
-// place lays the constants behind the code and points the loads at them.
+// place writes the constants behind the code and sets the loads' offsets.
 func (s *slot) place() {
 	if len(s.consts) == 0 {
 		return
@@ -141,14 +138,14 @@ func (s *slot) place() {
 	}
 }
 
-// copy is for all that is the same everywhere. svc is: where the kernel takes
-// the PC back to restart it, that is the slot's start.
+// copy writes instructions that have the same effect everywhere. svc is one: where the kernel moves
+// the PC back to restart it is the slot's start.
 func (s *slot) copy(w uint32) {
 	s.emit(s.before(), w)
 	s.goTo(s.next())
 }
 
-// leave is for what never comes to the instruction behind it.
+// leave writes instructions that never continue behind themselves.
 func (s *slot) leave(w uint32) { s.emit(s.before(), w) }
 
 func (s *slot) jump(w uint32) {
@@ -161,7 +158,7 @@ func (s *slot) call(w uint32) {
 	s.goTo(target26(w, s.from))
 }
 
-// branch keeps the condition and branches over the branch back.
+// branch keeps the condition, and branches over the branch back.
 func (s *slot) branch(w uint32) {
 	f := classify(w)
 	s.emit(s.before(), encRetarget(f, w, 2*instLen))
@@ -169,13 +166,13 @@ func (s *slot) branch(w uint32) {
 	s.goTo(targets[f](w, s.from))
 }
 
-// callRegister turns blr into br, and blraa into braa. From a page that is
-// not guarded (PROT_BTI) a br is taken by every bti, as the blr was.
+// callRegister turns blr into br, and blraa into braa. Every bti accepts a br from a page that is
+// not guarded (PROT_BTI), as it does the blr.
 func (s *slot) callRegister(w uint32) {
 	reg, modifier := w>>5&31, uint32(zr)
 	mask := ^arch.Addr(0)
 	if classify(w) == formBLRAuth {
-		modifier = w & 31 // 31 is sp, and in the forms without modifier
+		modifier = w & 31 // 31 is sp, also in the forms without modifier
 		mask = userMask
 	}
 	if reg == regX30 || modifier == regX30 {
@@ -190,7 +187,7 @@ func (s *slot) callRegister(w uint32) {
 	s.emit(called, w&^(1<<21))
 }
 
-// address is adr and adrp: a constant, whatever it means to the program.
+// address writes adr and adrp as a constant, whatever the program uses it for.
 func (s *slot) address(w uint32) {
 	imm := offset(w, 5, 19)<<2 | arch.Addr(w>>29&3)
 	value := s.from + imm
@@ -201,9 +198,8 @@ func (s *slot) address(w uint32) {
 	s.goTo(s.next())
 }
 
-// load puts the address into the register that is to be loaded: between the
-// two instructions it is wrong, but nobody can tell, since the program comes
-// to overwrite it.
+// load puts the address into the register that is loaded. Between the two instructions the register
+// is wrong, which has no effect, since the program is about to overwrite it.
 func (s *slot) load(w uint32) {
 	reg := w & 31
 	if reg == zr {
@@ -215,9 +211,9 @@ func (s *slot) load(w uint32) {
 	s.goTo(s.next())
 }
 
-// loadScratch loads what is not a general register, with x16 for the address.
-// x16 is kept in the 8 bytes at sp-16: below the stack pointer AAPCS64
-// promises a program nothing, but Go keeps a frame pointer at sp-8.
+// loadScratch loads registers that are not general, with the address in x16. x16 is saved in the 8
+// bytes at sp-16: AAPCS64 promises a program nothing below the stack pointer, but Go keeps a frame
+// pointer at sp-8.
 func (s *slot) loadScratch(w uint32) {
 	const scratch = 16
 	pushed := s.before()

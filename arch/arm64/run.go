@@ -22,9 +22,9 @@ func (isa) Jump(code []byte, from, to arch.Addr) ([]byte, error) {
 	return binary.LittleEndian.AppendUint32(b, encBranch(delta)), nil
 }
 
-// Run is one instruction: a jump is no longer. A landing pad stays where it is,
-// with the jump behind it. Nothing but the pad leads there: tables of jumps lead to
-// landing pads where there are any, and to behind the frame's begin elsewhere.
+// Run returns one instruction, since a jump is not longer. A landing pad stays in place, with the
+// jump behind it. Only the pad leads to the jump: jump tables lead to landing pads where there are
+// any, and behind the frame's start elsewhere.
 func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 	most := 1
 	if landingPad(code) {
@@ -46,7 +46,7 @@ func (isa) Run(code []byte, at arch.Addr, n int) (list []arch.Inst, err error) {
 	return list, nil
 }
 
-// one is the i-th instruction of a run.
+// one returns the i-th instruction of a run.
 func one(code []byte, i int, at arch.Addr) (arch.Inst, error) {
 	off := min(i*instLen, len(code))
 	in, err := isa{}.Decode(code[off:], at+arch.Addr(off))
@@ -60,11 +60,11 @@ func one(code []byte, i int, at arch.Addr) (arch.Inst, error) {
 	return in, err
 }
 
-// faults reports whether an instruction may fault, for what that may do at all:
-// accesses to memory but to the stack and the file's own, and what the system may
-// forbid or does not know.
+// faults reports whether an instruction may fault, among those that can be displaced: accesses to
+// memory except the stack and the file's own data, and instructions that the system may forbid or
+// does not know.
 func faults(w uint32) bool {
-	onStack := w>>5&31 == regSP && w&0x3b200000 != 0x38200000 // and no further by a register
+	onStack := w>>5&31 == regSP && w&0x3b200000 != 0x38200000 // without an index register
 	switch class := w >> 25 & 15; classify(w) {
 	case formOther:
 		return class < 4 || class&5 == 4 && !onStack || class&^1 == 10 && !hint(w)
@@ -74,18 +74,17 @@ func faults(w uint32) bool {
 	return true
 }
 
-// hint reports whether an instruction is one that does nothing where it is not
-// known.
+// hint reports whether an instruction is a hint, which does nothing on a CPU that does not know it.
 func hint(w uint32) bool { return w&0xfffff01f == 0xd503201f }
 
-// landingPad reports whether code starts with bti, paciasp or pacibsp, which
-// indirect branches into guarded pages must find there.
+// landingPad reports whether code starts with bti, paciasp or pacibsp: indirect branches into
+// guarded pages require one of these.
 func landingPad(code []byte) bool {
 	w, err := word(code, 0)
 	return err == nil && (w&^0xc0 == 0xd503241f || w&^0x40 == signs)
 }
 
-// signs is paciasp, with the bit for pacibsp, and unsigns what undoes it.
+// signs is paciasp, or with one more bit pacibsp, and unsigns reverses it.
 const (
 	signs   = 0xd503233f
 	unsigns = 0xd50323bf
@@ -100,7 +99,7 @@ func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.I
 	switch {
 	case len(run) == 2 && landingPad(code):
 		pad, _ := word(code, from)
-		if pad&^0x40 == signs { // it has been done, where it was
+		if pad&^0x40 == signs { // the program has executed it, in place
 			b.Uint32(unsigns | pad&0x40)
 		}
 		if err := before(0); err != nil {
@@ -109,7 +108,7 @@ func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.I
 		fixes = append(fixes, arch.Fix{Off: len(b.Code) - start, PC: from, Before: true, Reg: -1})
 		b.Uint32(pad)
 		code, from = code[instLen:], from+instLen
-	default: // others go where they are put
+	default: // any other is executed in the slot
 		for i := range len(run) - 1 {
 			w, err := word(code, from)
 			if form := classify(w); err != nil || form != formOther && form != formNop {
@@ -128,7 +127,7 @@ func (isa) RelocateRun(b *arch.Buffer, code []byte, from arch.Addr, run []arch.I
 	}
 	own := len(b.Code) - start
 	slot, err := isa{}.Relocate(b, code, from)
-	for _, f := range slot.Fixes { // they are from where Relocate began
+	for _, f := range slot.Fixes { // they are relative to the start of Relocate's code
 		f.Off += own
 		fixes = append(fixes, f)
 	}

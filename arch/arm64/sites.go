@@ -6,12 +6,11 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// loadToCall is how many instructions may lie between the load of a system
-// call's number and the call.
+// loadToCall is the largest number of instructions between the load of a system call's number and
+// the call.
 const loadToCall = 12
 
-// SyscallSites implements arch.ISA: movz w8 or x8, #nr, then, on the straight
-// path, svc.
+// SyscallSites implements arch.ISA: movz w8 or x8, #nr, then svc without a branch in between.
 func (isa) SyscallSites(code []byte, base arch.Addr, nr uint64) (at []arch.Addr) {
 	load := uint32(nr)<<5 | 8
 	word := func(off int) uint32 { return binary.LittleEndian.Uint32(code[off:]) }

@@ -12,13 +12,12 @@ var errState = errors.New("floating point state is not 528 bytes")
 
 const nrSigreturn = 139 // __NR_rt_sigreturn
 
-// The kernel's struct rt_sigframe, as far as we write it: struct siginfo (128
-// bytes), which rt_sigreturn does not read; struct ucontext (asm/ucontext.h);
-// in it struct sigcontext (asm/sigcontext.h), which ends in room for records.
-// rt_sigreturn reads those up to the empty one, and checks of the rest of the
-// frame only that it would lie in user space (restore_sigframe and
-// parse_user_sigframe in arch/arm64/kernel/signal.c). An uc_stack with no
-// size leaves the alternate signal stack as it is.
+// The kernel's struct rt_sigframe, as far as SyscallCode writes it: struct siginfo (128 bytes),
+// which rt_sigreturn does not read; struct ucontext (asm/ucontext.h); in it struct sigcontext
+// (asm/sigcontext.h), which ends in space for records. rt_sigreturn reads those up to the empty
+// one, and checks the rest of the frame only for lying in user space (restore_sigframe and
+// parse_user_sigframe in arch/arm64/kernel/signal.c). An uc_stack without a size keeps the
+// alternate signal stack.
 const (
 	frameContext = 128                 // struct ucontext
 	frameSigMask = frameContext + 40   // behind uc_flags, uc_link, uc_stack
@@ -33,31 +32,26 @@ const (
 	fpRecordMagic = 0x46508001
 	fpRecordLen   = 528
 
-	// What ptrace gives (struct user_fpsimd_state): the registers, fpsr, fpcr,
-	// 8 bytes of nothing.
+	// The result of ptrace (struct user_fpsimd_state): the registers, fpsr, fpcr, 8 unused bytes.
 	fpRegsLen  = 512
 	fpStateLen = 528
 )
 
-// SyscallCode writes svc, and behind it an rt_sigreturn with a signal frame
-// that holds st: no instruction jumps without a register, but rt_sigreturn
-// sets them all, the signal mask and the vector registers besides. The code
-// lies in the part of the frame that is not read, so that the stub's start,
-// the stack pointer while it runs and the frame are one address.
+// SyscallCode writes svc, and behind it an rt_sigreturn with a signal frame that holds st: no
+// instruction jumps without a register, but rt_sigreturn sets all registers, and the signal mask
+// and the vector registers besides. The code is in the part of the frame that is not read, so that
+// the stub's start, the stack pointer while it runs and the frame are one address.
 //
-// At system call stops the kernel shows 0 or 1 in x7, and puts its old value
-// back behind them, whatever the tracer wrote (report_syscall_exit in
-// arch/arm64/kernel/ptrace.c). The stub starts with st's x7, so that it is the
-// right one for a tracer too that sets st.Regs at the exit stop.
+// At system call stops the kernel shows 0 or 1 in x7, and restores its old value behind them,
+// whatever the tracer has written (report_syscall_exit in arch/arm64/kernel/ptrace.c). The stub
+// starts with st's x7, so that x7 is right also for a tracer that sets st.Regs at the exit stop.
 //
-// All signals must be blocked while the stub runs: a handler's frame would go
-// below that stack pointer, where there is no stack. st.SigMask is back in
-// force behind it.
+// All signals must be blocked while the stub runs: a handler's frame would be written below that
+// stack pointer, where there is no stack. The rt_sigreturn puts st.SigMask in force again.
 //
-// Two things rt_sigreturn does not give back, and a tracer that lives sets
-// the registers itself rather than let it run: an interrupted system call
-// that goes on through restart_syscall ends with EINTR instead, and SVE
-// registers lose what is above their 128 bits of FP (as in every system call).
+// rt_sigreturn does not restore two things, so a live tracer sets the registers itself instead of
+// letting it run: an interrupted system call that continues through restart_syscall ends with EINTR
+// instead, and SVE registers lose the part above their 128 bits of FP (as in every system call).
 func (a isa) SyscallCode(b *arch.Buffer, st *arch.CallState, nr uint64, args [6]uint64) (arch.Regs, error) {
 	if len(st.FP) != fpStateLen {
 		return arch.Regs{}, fmt.Errorf("arm64: system call stub: %w: %d", errState, len(st.FP))
@@ -84,7 +78,7 @@ func (a isa) SyscallCode(b *arch.Buffer, st *arch.CallState, nr uint64, args [6]
 	return regs, nil
 }
 
-// putFP turns what ptrace gives into a record of a signal frame.
+// putFP converts the result of ptrace into a record of a signal frame.
 func putFP(record, state []byte) {
 	put32(record[0:], fpRecordMagic)
 	put32(record[4:], fpRecordLen)
@@ -94,11 +88,9 @@ func putFP(record, state []byte) {
 
 func put64(p []byte, v uint64) { binary.LittleEndian.PutUint64(p, v) }
 
-// Restarted is r: the kernel takes the PC back to the svc, and x0 to the first
-// argument, before a tracer sees the stop (do_signal in
-// arch/arm64/kernel/signal.c), not behind it as on amd64. A call that is to go
-// on as restart_syscall looks the same then, and the kernel puts that number
-// into x8 only if the tracer leaves the PC alone; whoever makes a system call
-// at such a stop must do it himself, and learns of it by running the task to
-// the call's entry.
+// Restarted returns r unchanged: the kernel moves the PC back to the svc, and sets x0 to the first
+// argument, before a tracer sees the stop (do_signal in arch/arm64/kernel/signal.c), not behind it
+// as on amd64. A call that continues as restart_syscall looks the same, and the kernel puts that
+// number into x8 only if the tracer does not change the PC. A tracer that makes a system call at
+// such a stop must set x8 itself; it finds out by running the task to the call's entry.
 func (isa) Restarted(r *arch.Regs) arch.Regs { return *r }

@@ -14,8 +14,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// TestFrameLayout lets a C compiler check our constants against the kernel's
-// own headers.
+// TestFrameLayout lets a C compiler compare the constants with the kernel's own headers.
 func TestFrameLayout(t *testing.T) {
 	const gcc = "aarch64-linux-gnu-gcc"
 	if _, err := exec.LookPath(gcc); err != nil {

@@ -8,9 +8,8 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Benchstat writes a line for each figure of each round, in the format that
-// golang.org/x/perf reads: benchstat compares two runs, or with -col /way the
-// ways of one.
+// Benchstat writes a line for each figure of each round, in the format of golang.org/x/perf:
+// benchstat compares two runs, or with -col /way the ways of one run.
 func (r *Report) Benchstat(w io.Writer) error {
 	var b strings.Builder
 	for _, line := range [][2]string{
@@ -19,7 +18,7 @@ func (r *Report) Benchstat(w io.Writer) error {
 	} {
 		writeLine(&b, line[0]+": "+line[1])
 	}
-	// No key: benchstat would not compare runs in which it is another.
+	// Not a key: benchstat would not compare runs with different values of it.
 	_ = printable.Printf(&b, "# ptracer %s, %s, %s", r.Version, r.Date.Format("2006-01-02"), r.Command)
 	for _, t := range r.Tables {
 		for _, row := range t.Rows {
@@ -38,7 +37,7 @@ func (r *Report) Benchstat(w io.Writer) error {
 	return err
 }
 
-// perOp is a unit as benchmarks name it.
+// perOp returns a unit in the form that benchmarks use.
 func perOp(u Unit) string {
 	switch u {
 	case Nanoseconds:
@@ -49,7 +48,7 @@ func perOp(u Unit) string {
 	return "n/op"
 }
 
-// camel makes an id a benchmark's name.
+// camel turns an id into a benchmark's name.
 func camel(id string) string {
 	if id == "" {
 		return id
@@ -57,8 +56,8 @@ func camel(id string) string {
 	return strings.ToUpper(id[:1]) + id[1:]
 }
 
-// slug makes a text one word of a benchmark's name, in which "/", "=" and spaces
-// have a meaning, and "-" with digits at the end.
+// slug turns a text into one word of a benchmark's name, where "/", "=", spaces and "-" before
+// final digits have a special meaning.
 func slug(s string) string {
 	s = strings.Map(func(c rune) rune {
 		switch {

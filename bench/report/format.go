@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Format writes a figure in a unit, with as many digits as mean something:
-// "2.2 ns", "48 µs", "1.5 MB", "640x".
+// Format writes a figure in a unit, with as many digits as are meaningful: "2.2 ns", "48 µs", "1.5
+// MB", "640x".
 func Format(v float64, u Unit) string {
 	switch u {
 	case Nanoseconds:
@@ -20,7 +20,7 @@ func Format(v float64, u Unit) string {
 	return digits(v)
 }
 
-// scaled writes a figure in the largest of some units in which it is 1 or more.
+// scaled writes a figure in the largest of some units in which it is at least 1.
 func scaled(v, step float64, units []string) string {
 	i := 0
 	for ; math.Abs(v) >= step*0.9995 && i < len(units)-1; i++ {
@@ -29,8 +29,8 @@ func scaled(v, step float64, units []string) string {
 	return digits(v) + " " + units[i]
 }
 
-// digits writes three digits at the most before and behind the point together,
-// and thousands as they are.
+// digits writes at most three digits before and behind the point together, and larger numbers in
+// full.
 func digits(v float64) string {
 	switch a := math.Abs(v); {
 	case a < 9.95:
@@ -45,8 +45,8 @@ func digits(v float64) string {
 	return s
 }
 
-// text writes a cell: the median, and the spread as half its width in percent,
-// or its ends where that is more than the median.
+// text writes a cell: the median, and the spread as half its width in percent, or as its ends if
+// the width exceeds the median.
 func (c *Cell) text(u Unit) string {
 	if !c.Measured() {
 		return ""
@@ -66,7 +66,7 @@ func (c *Cell) text(u Unit) string {
 	return s
 }
 
-// unit is a row's.
+// unit returns a row's unit.
 func (t *Table) unit(r *Row) Unit {
 	if r.Unit != "" {
 		return r.Unit

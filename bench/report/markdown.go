@@ -83,5 +83,5 @@ func (t *Table) markdown(b *strings.Builder) {
 	}
 }
 
-// escape keeps what Markdown would take for its own.
+// escape escapes characters that Markdown interprets.
 func escape(s string) string { return strings.NewReplacer("|", `\|`, "*", `\*`, "_", `\_`).Replace(s) }

@@ -1,9 +1,9 @@
-// Package report holds what a run of package bench has found out, and writes it:
-// for a terminal, as Markdown, JSON, lines for benchstat, or a chart.
+// Package report holds the results of a run of package bench, and writes them: for a terminal, as
+// Markdown, JSON, lines for benchstat, or a chart.
 //
-// It is pure: it measures nothing, knows no process, and gives the same text for
-// the same report on every machine. A report survives JSON, so that one run can
-// be written in every way. It imports package printable only.
+// The package is pure: it measures nothing, uses no process, and writes the same text for the same
+// report on every machine. A report can be read back from JSON, so that one run can be written in
+// every form. It imports package printable only.
 package report
 
 import (
@@ -18,34 +18,34 @@ import (
 // Report is one run.
 type Report struct {
 	Version string        `json:"version"` // of ptracer
-	Command string        `json:"command"` // that makes the same run again
+	Command string        `json:"command"` // a command that repeats the run
 	Date    time.Time     `json:"date"`
 	Took    time.Duration `json:"took_ns"`
-	Rounds  int           `json:"rounds"`          // that were begun
-	Ended   string        `json:"ended,omitempty"` // why before all was measured
+	Rounds  int           `json:"rounds"`          // that have begun
+	Ended   string        `json:"ended,omitempty"` // why the run ended before all was measured
 	Machine Machine       `json:"machine"`
-	Method  []string      `json:"method"` // how it was measured, a sentence each
+	Method  []string      `json:"method"` // how the run measured, one sentence each
 	Tables  []*Table      `json:"tables"`
 }
 
-// Machine is where the figures come from.
+// Machine describes where the figures come from.
 type Machine struct {
 	CPU         string   `json:"cpu"`
 	Arch        string   `json:"arch"`
-	CPUs        int      `json:"cpus"` // that the run may use
+	CPUs        int      `json:"cpus"` // CPUs that the run may use
 	Kernel      string   `json:"kernel"`
-	Virtual     string   `json:"virtual"`     // the hypervisor, or that there is no sign of one
-	Mitigations []string `json:"mitigations"` // of the CPU's flaws, that cost something
+	Virtual     string   `json:"virtual"`     // the hypervisor, or "no sign of a hypervisor"
+	Mitigations []string `json:"mitigations"` // against the CPU's flaws; they cost time
 	Governor    string   `json:"governor"`
-	Load        string   `json:"load"` // of others, when the run began
+	Load        string   `json:"load"` // of other processes, when the run began
 	Rights      string   `json:"rights"`
-	Pinned      string   `json:"pinned"` // what was tied to which CPU
+	Pinned      string   `json:"pinned"` // what was bound to which CPU
 }
 
-// Unit is what the figures of a table are.
+// Unit is the unit of a table's figures.
 type Unit string
 
-// The units.
+// Units.
 const (
 	Nanoseconds Unit = "ns"
 	Bytes       Unit = "B"
@@ -53,7 +53,7 @@ const (
 	Number      Unit = "n"
 )
 
-// Table is figures of one kind: rows are ways, columns are cases.
+// Table has figures of one kind: rows are ways, columns are cases.
 type Table struct {
 	ID      string   `json:"id"`
 	Title   string   `json:"title"`
@@ -61,33 +61,33 @@ type Table struct {
 	Notes   []string `json:"notes,omitempty"`
 	Columns []string `json:"columns"`
 	Rows    []*Row   `json:"rows"`
-	Ratios  []*Row   `json:"ratios,omitempty"` // of rows, in each column, times
+	Ratios  []*Row   `json:"ratios,omitempty"` // of rows, by column
 
-	ratios [][3]string // label, row, row: what Finish works out
+	ratios [][3]string // label, row, row: ratios for Finish to compute
 }
 
 // Row is one way.
 type Row struct {
 	Name  string           `json:"name"`
-	Group string           `json:"group,omitempty"` // whose way it is: ptracer, kernel, reference, peer
-	Unit  Unit             `json:"unit,omitempty"`  // where it is another than the table's
-	Why   string           `json:"why,omitempty"`   // it has no figures at all
+	Group string           `json:"group,omitempty"` // the owner of the way: ptracer, kernel, reference, peer
+	Unit  Unit             `json:"unit,omitempty"`  // if it differs from the table's
+	Why   string           `json:"why,omitempty"`   // why it has no figures at all
 	Cells map[string]*Cell `json:"cells,omitempty"`
 }
 
 // Cell is one way in one case: a figure for each round.
 type Cell struct {
 	Values []float64 `json:"values,omitempty"`
-	Rounds []int     `json:"rounds,omitempty"` // which round each value is of
-	// Median, and where the spread begins and ends: see Spread.
+	Rounds []int     `json:"rounds,omitempty"` // the round of each value
+	// The median, and the ends of the spread: see Spread.
 	Median  float64 `json:"median"`
 	Low     float64 `json:"low"`
 	High    float64 `json:"high"`
-	Why     string  `json:"why,omitempty"`     // there is no figure, or not in each round
-	Refused bool    `json:"refused,omitempty"` // a ratio whose spread is larger than itself
+	Why     string  `json:"why,omitempty"`     // why there is no figure, or not one for each round
+	Refused bool    `json:"refused,omitempty"` // a ratio with a spread larger than itself
 }
 
-// Table is the table with an id, made where there is none yet.
+// Table returns the table with an id, and makes it if there is none yet.
 func (r *Report) Table(id, title string, unit Unit, notes ...string) *Table {
 	for _, t := range r.Tables {
 		if t.ID == id {
@@ -99,7 +99,7 @@ func (r *Report) Table(id, title string, unit Unit, notes ...string) *Table {
 	return t
 }
 
-// Find is the table with an id, nil if there is none.
+// Find returns the table with an id, nil if there is none.
 func (r *Report) Find(id string) *Table {
 	for _, t := range r.Tables {
 		if t.ID == id {
@@ -109,7 +109,7 @@ func (r *Report) Find(id string) *Table {
 	return nil
 }
 
-// Row is the row of a name, made at the end where there is none yet.
+// Row returns the row with a name, and adds it at the end if there is none yet.
 func (t *Table) Row(name, group string) *Row {
 	for _, r := range t.Rows {
 		if r.Name == name {
@@ -121,14 +121,14 @@ func (t *Table) Row(name, group string) *Row {
 	return r
 }
 
-// Column makes sure that there is a column.
+// Column adds a column if it does not exist.
 func (t *Table) Column(name string) {
 	if !slices.Contains(t.Columns, name) {
 		t.Columns = append(t.Columns, name)
 	}
 }
 
-// cell is where a row and a column meet, made where it is new.
+// cell returns the cell of a row in a column, and makes it if there is none yet.
 func (r *Row) cell(column string) *Cell {
 	if r.Cells == nil {
 		r.Cells = map[string]*Cell{}
@@ -148,8 +148,8 @@ func (r *Row) Add(column string, round int, v float64) {
 	c.Median, c.Low, c.High = Spread(c.Values)
 }
 
-// Fail says why there is no figure; why there is none in one of several rounds
-// is said beside the others.
+// Fail records why there is no figure. If only some rounds have none, the reason is shown beside
+// the others.
 func (r *Row) Fail(column, why string) { r.cell(column).Why = why }
 
 // Measured reports whether a cell has a figure.
@@ -165,13 +165,13 @@ func (r *Row) measured() bool {
 	return false
 }
 
-// Ratio asks for a row of ratios: of one row to another, in each column.
+// Ratio asks for a row of ratios of one row to another, in each column.
 func (t *Table) Ratio(label, row, to string) {
 	t.ratios = append(t.ratios, [3]string{label, row, to})
 }
 
-// Finish works the ratios out, and gathers reasons: a row without a figure whose
-// cells all say the same says it once.
+// Finish computes the ratios, and combines reasons: a row without figures that has the same reason
+// in all cells shows it once.
 func (r *Report) Finish() {
 	for _, t := range r.Tables {
 		t.Ratios = nil
@@ -184,8 +184,8 @@ func (r *Report) Finish() {
 	}
 }
 
-// addRatio compares two rows round by round: neighbours in time share what else
-// the machine was doing.
+// addRatio compares two rows round by round: measurements close in time share the machine's other
+// load.
 func (t *Table) addRatio(label, name, to string) {
 	out := &Row{Name: label, Unit: Times, Cells: map[string]*Cell{}}
 	a, b := t.find(name), t.find(to)
@@ -204,8 +204,8 @@ func (t *Table) addRatio(label, name, to string) {
 	}
 }
 
-// ratioOf fills in the ratio of two cells. A round in which what there is to be
-// divided by is nothing, or less, counts as one whose ratio is beyond all others.
+// ratioOf fills in the ratio of two cells. A round with a divisor of 0 or less counts as the
+// largest of all ratios.
 func ratioOf(c, x, y *Cell) {
 	var all []float64
 	for i, round := range x.Rounds {
@@ -219,7 +219,7 @@ func ratioOf(c, x, y *Cell) {
 		}
 	}
 	c.Median, c.Low, c.High = Spread(all)
-	told := len(all) > 1 && c.High < math.Inf(1) && c.High-c.Low <= c.Median // false for what is no number, too
+	told := len(all) > 1 && c.High < math.Inf(1) && c.High-c.Low <= c.Median // false for NaN, too
 	if c.Refused = !told; c.Refused {
 		c.Median, c.Low, c.High = 0, 0, 0
 	}
@@ -259,7 +259,7 @@ func (r *Report) JSON(w io.Writer) error {
 	return err
 }
 
-// Read reads what JSON wrote.
+// Read reads the output of JSON.
 func Read(from io.Reader) (*Report, error) {
 	r := &Report{}
 	if err := json.NewDecoder(from).Decode(r); err != nil {

@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// robust is how many rounds it takes for quartiles to mean something.
+// robust is the least number of rounds with meaningful quartiles.
 const robust = 5
 
-// Spread is the median of some figures and where their spread begins and ends:
-// the quartiles of five or more, so that one round that something else disturbed
-// does not count, as it does not for the median; of fewer the least and the most.
+// Spread returns the median of some figures and the ends of their spread. For five or more figures
+// the ends are the quartiles, so that one disturbed round has as little effect as on the median;
+// for fewer they are the smallest and the largest.
 func Spread(values []float64) (median, low, high float64) {
 	if len(values) == 0 {
 		return 0, 0, 0
@@ -23,8 +23,7 @@ func Spread(values []float64) (median, low, high float64) {
 	return median, quantile(sorted, 0.25), quantile(sorted, 0.75)
 }
 
-// quantile is the one at p of figures in ascending order, between two of them in
-// proportion.
+// quantile returns the quantile p of sorted figures, interpolated between two of them.
 func quantile(sorted []float64, p float64) float64 {
 	at := p * float64(len(sorted)-1)
 	i := int(at)

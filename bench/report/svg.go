@@ -12,12 +12,12 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Chart is which figures of a report are drawn: a table's rows as bars on a
-// logarithmic scale, in one column or two.
+// Chart selects the figures of a report to draw: a table's rows as bars on a logarithmic scale,
+// from one or two columns.
 type Chart struct {
 	Table   string   // its id
 	Columns []string // the first is drawn solid, the second, if any, light
-	Legend  []string // what each column is, in words
+	Legend  []string // the meaning of each column, in words
 	Title   string
 }
 
@@ -29,12 +29,11 @@ const (
 	plotTop    = 76
 	barHeight  = 9
 	rowHeight  = 26
-	rowAlone   = 17 // of a row with one bar
+	rowAlone   = 17 // for a row with one bar
 )
 
-// SVG draws a chart that reads well on a light page and on a dark one. Its bars
-// are wide by the logarithm of the figure: each line of the grid is ten times
-// the one before.
+// SVG draws a chart that is readable on a light page and on a dark one. The lengths of bars are
+// logarithmic: each line of the grid is ten times the one before.
 func (r *Report) SVG(w io.Writer, c Chart) error {
 	t := r.Find(c.Table)
 	if t == nil || !slices.ContainsFunc(t.Rows, func(row *Row) bool { return c.shows(row) }) {
@@ -61,10 +60,10 @@ func (r *Report) SVG(w io.Writer, c Chart) error {
 	return err
 }
 
-// escaped is a text as XML has it, and nothing in it that XML or a terminal does not show.
+// escaped escapes a text for XML, without characters that XML or a terminal does not show.
 func escaped(s string) string { return html.EscapeString(printable.Text(s)) }
 
-// style gives colours to who owns a way; a reader's dark page gets others.
+// style has a colour for each owner of ways, and other colours for a dark page.
 const style = `<style>
 svg{font-family:system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;font-size:12px}
 .page{fill:#ffffff}.title{font-size:17px;font-weight:600}text{fill:#1f2328}.foot,.axis,.why{fill:#59636e;font-size:11px}
@@ -76,23 +75,22 @@ svg{font-family:system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fo
 </style>
 `
 
-// drawing is a chart being drawn.
+// drawing is the state of a chart while it is drawn.
 type drawing struct {
 	chart  Chart
 	table  *Table
 	lo, hi float64 // the scale's ends, powers of ten
-	y      int     // where the next row begins
+	y      int     // the top of the next row
 	body   strings.Builder
-	groups []string // in the order of the legend
+	groups []string // in the legend's order
 }
 
-// shows is whether a row has a figure that is drawn.
+// shows reports whether the chart draws a figure of a row.
 func (c Chart) shows(r *Row) bool {
 	return slices.ContainsFunc(c.Columns, func(column string) bool { return r.Cells[column].Measured() })
 }
 
-// scale spans all figures. What is below the smallest line of the grid is drawn
-// as if it were on it.
+// scale covers all figures. Figures below the lowest line of the grid are drawn on that line.
 func (d *drawing) scale() {
 	d.lo, d.hi = math.Inf(1), 1
 	for _, r := range d.table.Rows {
@@ -106,7 +104,7 @@ func (d *drawing) scale() {
 	d.hi = math.Pow(10, math.Ceil(math.Log10(max(d.hi, 10*d.lo))))
 }
 
-// x is where a figure ends.
+// x is the horizontal position of a figure.
 func (d *drawing) x(v float64) float64 {
 	v = min(max(v, d.lo), d.hi)
 	return plotLeft + (plotRight-plotLeft)*math.Log(v/d.lo)/math.Log(d.hi/d.lo)
@@ -153,7 +151,7 @@ func (d *drawing) row(r *Row) {
 	d.y += height
 }
 
-// grid draws the scale.
+// grid draws the grid lines.
 func (d *drawing) grid(b *strings.Builder) {
 	for v := d.lo; v <= d.hi*1.001; v *= 10 {
 		x := d.x(v)
@@ -162,7 +160,7 @@ func (d *drawing) grid(b *strings.Builder) {
 	}
 }
 
-// tick is a line's name: a power of ten in a unit.
+// tick returns the label of a line: a power of ten in a unit.
 func tick(v float64, u Unit) string {
 	units := map[Unit][]string{Nanoseconds: {"ns", "µs", "ms", "s"}, Bytes: {"B", "kB", "MB", "GB"}}[u]
 	for len(units) > 1 && v >= 999.5 {
@@ -176,7 +174,7 @@ func tick(v float64, u Unit) string {
 	return s
 }
 
-// legend says whose a colour is, and what a light bar means.
+// legend explains the colours, and the light bars.
 func (d *drawing) legend(b *strings.Builder) {
 	x := 16
 	entry := func(class, text string) {

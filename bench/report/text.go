@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Text writes the report for people, on a terminal of that many columns.
+// Text writes the report for a terminal with width columns.
 func (r *Report) Text(w io.Writer, width int) error {
 	var b strings.Builder
 	for _, line := range r.heading() {
@@ -28,7 +28,7 @@ func (r *Report) Text(w io.Writer, width int) error {
 	return err
 }
 
-// heading says where the figures come from.
+// heading describes where the figures come from.
 func (r *Report) heading() []string {
 	m := r.Machine
 	lines := []string{
@@ -57,11 +57,10 @@ func orNone(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// gap is what is between two columns.
+// gap is the space between two columns.
 const gap = "  "
 
-// text writes a table; columns that do not fit beside each other come in
-// further blocks.
+// text writes a table; columns that do not fit beside each other are written as further blocks.
 func (t *Table) text(b *strings.Builder, width int) {
 	writeLine(b, "")
 	writeLine(b, t.Title)
@@ -99,7 +98,7 @@ func (t *Table) text(b *strings.Builder, width int) {
 	}
 }
 
-// block writes the columns from first on, as wide as widths say.
+// block writes the columns from first on, with the widths in widths.
 func (t *Table) block(b *strings.Builder, rows []*Row, cells [][]string, names, first int, widths []int, width int) {
 	line := pad("", names)
 	for i, wide := range widths {
@@ -122,12 +121,12 @@ func (t *Table) block(b *strings.Builder, rows []*Row, cells [][]string, names, 
 	}
 }
 
-// empty is whether a row has nothing to say in some columns.
+// empty reports whether a row has no text in some columns.
 func empty(cells []string) bool {
 	return !slices.ContainsFunc(cells, func(s string) bool { return s != "-" })
 }
 
-// cells are the texts of all cells; a row that is missing altogether has none.
+// cells returns the texts of all cells; a row without any figure has none.
 func (t *Table) cells(rows []*Row, notes *footnotes) [][]string {
 	out := make([][]string, len(rows))
 	for i, r := range rows {
@@ -141,14 +140,14 @@ func (t *Table) cells(rows []*Row, notes *footnotes) [][]string {
 	return out
 }
 
-// footnotes are reasons of single cells, each once.
+// footnotes are reasons of single cells, each listed once.
 type footnotes struct {
 	lines   []string
 	numbers map[string]int
 	refused bool
 }
 
-// cell writes a cell, with the number of its footnote.
+// cell returns the text of a cell, with the number of its footnote.
 func (f *footnotes) cell(r *Row, column string, u Unit) string {
 	c := r.Cells[column]
 	if c == nil {
@@ -181,10 +180,10 @@ func pad(s string, n int) string {
 	return s + strings.Repeat(" ", max(n-utf8.RuneCountInString(s), 0))
 }
 
-// writeLine writes what is one line, whatever is in it.
+// writeLine writes one line, whatever characters it has.
 func writeLine(b *strings.Builder, line string) { _ = printable.Write(b, line) }
 
-// writeFolded writes a text in lines of a width.
+// writeFolded writes a text in lines with the given width.
 func writeFolded(b *strings.Builder, text string, width int) {
 	for i, line := range fold(text, width) {
 		if i > 0 {
@@ -194,7 +193,7 @@ func writeFolded(b *strings.Builder, text string, width int) {
 	}
 }
 
-// writeHanging writes a text behind something, with further lines below its start.
+// writeHanging writes a text behind a prefix, with further lines below the text's start.
 func writeHanging(b *strings.Builder, before, text string, width int) {
 	n := utf8.RuneCountInString(before)
 	for i, line := range fold(text, max(width-n, 30)) {
@@ -205,8 +204,8 @@ func writeHanging(b *strings.Builder, before, text string, width int) {
 	}
 }
 
-// fold cuts a text into lines at its spaces; all but the first may be indented
-// by two columns.
+// fold divides a text into lines at its spaces, for lines of which all but the first may be
+// indented by two columns.
 func fold(text string, width int) (lines []string) {
 	line := ""
 	for _, word := range strings.Fields(text) {

@@ -1,36 +1,32 @@
-// Package arbiter shares traced processes between tracers, each as if it were
-// alone.
+// Package arbiter shares traced processes between tracers; each works as if it were alone.
 //
-// The kernel allows one ptrace attachment a thread. An Arbiter owns it: the
-// first tracer that wants a process has a session attach to it, all others join
-// that one. A Tracer is an engine.Session: its probes, events, stops and results
-// are its own.
+// The kernel allows one ptrace attachment per thread. An Arbiter owns it: the first tracer that
+// wants a process makes a session attach to it, and all others join that session. A Tracer is an
+// engine.Session: its probes, events, stops and results are its own.
 //
-// What it holds to:
+// The rules that it keeps:
 //
-//   - A site is one patch with as many probes as tracers asked for: that is the
-//     engine's. A tracer is told the hits of its own probes only, in the processes
-//     that it sees, and each follows children or does not.
-//   - A task that several tracers have stopped goes on when the last of them has
-//     let go (holds.go). A hold has an owner and a time limit; who does not let go
-//     in time is named, the task goes on, and his stops hold nobody until he shows
-//     a sign of life.
-//   - Registers, memory, signals and steps, and handlers that write, are for who has
-//     control of the process: one at a time (lease.go). A write takes control where
-//     nobody has it, and keeps it as long as the writer holds a task.
-//   - A tracer's end, whatever its cause, takes its probes, handlers, holds and
-//     control with it. With the last tracer the process is let go.
-//   - Who may not trace a process any more, for it has executed a program with
-//     other rights, loses it before that program runs.
+//   - A site is one patch with as many probes as tracers asked for; the engine sees to
+//     that. A tracer is told of the hits of its own probes only, in the processes that
+//     it sees, and each tracer follows children or does not.
+//   - A task that several tracers have stopped is resumed when the last of them has
+//     released it (holds.go). A hold has an owner and a time limit. When the limit
+//     passes, a notice names the owner, the task is resumed, and further stops of that
+//     tracer hold nothing until it makes a request again.
+//   - Registers, memory, signals and steps, and handlers that write, require control
+//     of the process, which one tracer has at a time (lease.go). A write takes control
+//     if no tracer has it, and keeps it as long as the writer holds a task.
+//   - When a tracer ends, for any reason, its probes, handlers, holds and control end
+//     with it. With the last tracer the arbiter detaches from the process.
+//   - A tracer that may not trace a process any more, since the process has executed a
+//     program with other rights, loses the process before that program runs.
 //
-// All methods may be called from any goroutine. There are four kinds of locks,
-// taken in this order: Arbiter.mu, group.control, group.mu, Tracer.mu. A session's
-// thread takes only the last two, which are never held while a session is asked for
-// something.
+// All methods may be called from any goroutine. There are four kinds of locks, taken in this order:
+// Arbiter.mu, group.control, group.mu, Tracer.mu. A session's thread takes only the last two, and
+// no goroutine holds these while it makes a request to a session.
 //
-// Who may do what to which process is not its business but the server's, who is
-// asked before each request (Identity.Allow). The package imports the engine's
-// interface, and knows nothing of sockets.
+// The arbiter does not decide which user may trace which process: it asks the server before each
+// request (Identity.Allow). The package imports the engine's interface and has no sockets.
 package arbiter
 
 import (
@@ -50,29 +46,29 @@ import (
 
 // Errors of tracers, beside those of the engine.
 var (
-	// ErrElsewhere is of what needs that a tracer's processes are in one session.
+	// ErrElsewhere is returned when a request needs a tracer's processes to be in one session and
+	// they are not.
 	ErrElsewhere = errors.New("its processes are traced together with others, in several sessions")
-	// ErrControl is of a write to a process that another tracer controls.
+	// ErrControl is returned for a write to a process that another tracer controls.
 	ErrControl = errors.New("another tracer controls the process")
-	// ErrHeld is of what can't be done while others hold a task.
+	// ErrHeld is returned when a request is not possible while other tracers hold a task.
 	ErrHeld = errors.New("other tracers hold it")
-	// ErrQuota is of a tracer that wants more than its user may have.
+	// ErrQuota is returned when a tracer asks for more than its user may have.
 	ErrQuota = errors.New("more than one user may have")
-	// ErrClosed is of an arbiter that ends.
+	// ErrClosed is returned by an arbiter that is closing.
 	ErrClosed = errors.New("the arbiter ends")
 )
 
-// Options of an arbiter. The zero value is good.
+// Options of an arbiter. The zero value is ready to use.
 type Options struct {
 	// Attach makes the session of a process; nil: engine.AttachShared.
 	Attach func(pid int, o engine.SharedOptions) (engine.Shared, error)
 	// HoldLimit is how long a tracer may hold a task; 0: 30 s, < 0: for ever.
 	HoldLimit time.Duration
-	// ControlLimit is the longest that control is given for; 0: 5 min.
+	// ControlLimit is the longest time that control is given for; 0: 5 min.
 	ControlLimit time.Duration
 	Quota        Quota // of each user
-	// ProcessOf tells the process of a task, 0 if it has ended; nil: the
-	// kernel does.
+	// ProcessOf returns the process of a task, 0 if it has ended; nil: the kernel is asked.
 	ProcessOf func(tid int) int
 }
 
@@ -81,14 +77,14 @@ type Arbiter struct {
 	opts   Options
 	mu     sync.Mutex
 	groups []*group
-	procs  map[int]*group        // who has which process, as far as has been told
+	procs  map[int]*group        // the group that has each process, as far as it is known
 	adding map[chan struct{}]int // the processes that are being added to a tracer
 	used   map[uint32]*Quota     // by user
 	ids    int
 	closed bool
 }
 
-// New makes an arbiter that traces nothing yet.
+// New makes an arbiter that traces no process yet.
 func New(o Options) *Arbiter {
 	if o.Attach == nil {
 		o.Attach = func(pid int, eo engine.SharedOptions) (engine.Shared, error) {
@@ -104,24 +100,24 @@ func New(o Options) *Arbiter {
 	return &Arbiter{opts: o, procs: map[int]*group{}, adding: map[chan struct{}]int{}, used: map[uint32]*Quota{}}
 }
 
-// Identity is who a tracer is.
+// Identity describes a tracer.
 type Identity struct {
-	Name string // for people: "ptracer count"
+	Name string // shown to users: "ptracer count"
 	PID  int
 	UID  uint32
 	GIDs []uint32
-	// Allow is asked before anything is done to a process; nil: all is allowed.
-	// It is asked on sessions' threads, too, and may ask nothing of the arbiter.
+	// Allow is called before each operation on a process; nil: all is allowed. Sessions' threads
+	// call it, too, and it must not call the arbiter.
 	Allow func(pid int) error
 }
 
-// String names a tracer to others.
+// String is the tracer's name in messages to other tracers.
 func (id Identity) String() string { return fmt.Sprintf("%s (process %d)", id.Name, id.PID) }
 
 var errResident = &failure.Unsupported{What: "resident probes belong to no tracer that shares a process", Needs: "a session of its own (--direct)"}
 
-// Join makes a tracer of a process, which is attached to if nobody traces it
-// yet. Buffer, Signals, Life and Follow of the options are the tracer's own.
+// Join makes a tracer of a process, and attaches to the process if it is not traced yet. Buffer,
+// Signals, Life and Follow of the options apply to this tracer only.
 func (a *Arbiter) Join(pid int, id Identity, o engine.Options) (*Tracer, error) {
 	if o.Resident {
 		return nil, errResident
@@ -152,8 +148,8 @@ func (a *Arbiter) enter(id Identity, o engine.Options) (*Tracer, error) {
 	return t, nil
 }
 
-// groupFor finds the group that has a process, or one that is to attach to it:
-// that of a tracer who has processes already, else a new one.
+// groupFor finds the group that has a process, or the group that must attach to it: that of a
+// tracer which has processes already, else a new one.
 func (a *Arbiter) groupFor(pid int, t *Tracer) (g *group, attach bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -171,7 +167,7 @@ func (a *Arbiter) groupFor(pid int, t *Tracer) (g *group, attach bool, err error
 	return g, true, nil
 }
 
-// own notes whose a process is, nil: nobody's.
+// own records which group has a process; nil: none.
 func (a *Arbiter) own(pid int, g *group) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -182,7 +178,7 @@ func (a *Arbiter) own(pid int, g *group) {
 	}
 }
 
-// drop forgets a group that is over.
+// drop forgets a group that has ended.
 func (a *Arbiter) drop(g *group) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -194,15 +190,15 @@ func (a *Arbiter) drop(g *group) {
 	}
 }
 
-// all are the groups that there are.
+// all returns all groups.
 func (a *Arbiter) all() []*group {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.groups)
 }
 
-// ask looks for a process that nobody has told of yet: a child, of which the
-// session knows, and we don't.
+// ask looks for a process that has not been announced yet: a child that the session knows and the
+// arbiter does not.
 func (a *Arbiter) ask(pid int) bool {
 	for _, g := range a.all() {
 		if g.isReady() && slices.Contains(g.s.Processes(), pid) {
@@ -214,14 +210,14 @@ func (a *Arbiter) ask(pid int) bool {
 	return false
 }
 
-// Owns is whether a process is traced here.
+// Owns reports whether a process is traced here.
 func (a *Arbiter) Owns(pid int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.procs[pid] != nil
 }
 
-// add notes that a process is being added to a tracer, until done.
+// add records that a process is being added to a tracer, until done is called.
 func (a *Arbiter) add(pid int) (done func()) {
 	c := make(chan struct{})
 	a.mu.Lock()
@@ -239,8 +235,8 @@ func (a *Arbiter) add(pid int) (done func()) {
 // on a busy machine an attach takes seconds.
 const settlePatience = 10 * time.Second
 
-// settle waits until those who are adding a process have it, or don't: it is
-// attached to already, as anybody can see, while none of its tracers is there.
+// settle waits until a process that is being added has its tracer, or adding has failed. Until then
+// the process shows as attached, though it has no tracer yet.
 func (a *Arbiter) settle(pid int) {
 	var waits []chan struct{}
 	a.mu.Lock()
@@ -260,9 +256,8 @@ func (a *Arbiter) settle(pid int) {
 	}
 }
 
-// Tracers tells of all tracers, the oldest first; with a pid, of those of that
-// process, and of who is just attaching to it. To count their hits, too, asks their
-// sessions.
+// Tracers describes all tracers, the oldest first; with a pid, those of that process, including one
+// that is attaching to it. With hits it also asks their sessions for the hit counts.
 func (a *Arbiter) Tracers(pid int, hits bool) (list []TracerInfo) {
 	a.settle(pid)
 	var tracers []*Tracer
@@ -282,7 +277,7 @@ func (a *Arbiter) Tracers(pid int, hits bool) (list []TracerInfo) {
 	return list
 }
 
-// Close ends all tracers and lets all processes go. There can be none after.
+// Close ends all tracers and detaches from all processes. Join fails afterwards.
 func (a *Arbiter) Close() error {
 	a.mu.Lock()
 	a.closed = true
@@ -299,9 +294,7 @@ func (a *Arbiter) Close() error {
 	return errors.Join(errs...)
 }
 
-// processOf is the process of a task, 0 if there is none.
-
-// tracedByUs is whether a thread of ours traces a process.
+// tracedByUs reports whether a thread of this process traces another process.
 func tracedByUs(pid int) bool {
 	tracer := procfs.Tracer(pid)
 	return tracer != 0 && procfs.Group(tracer) == os.Getpid()

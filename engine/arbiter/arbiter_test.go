@@ -39,7 +39,7 @@ func register(t testing.TB, tr *Tracer, spec engine.ProbeSpec) event.ProbeID {
 	return id
 }
 
-// next is the next event of a kind.
+// next returns the next event of a kind.
 func next(t testing.TB, tr *Tracer, k event.Kind) event.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -55,7 +55,7 @@ func next(t testing.TB, tr *Tracer, k event.Kind) event.Event {
 	}
 }
 
-// told are the events that a tracer has been told until it ended, by kind.
+// told returns the events that a tracer has received until its end, by kind.
 func told(tr *Tracer) map[event.Kind]int {
 	n := map[event.Kind]int{}
 	for e := range tr.Events(context.Background()) {
@@ -64,8 +64,8 @@ func told(tr *Tracer) map[event.Kind]int {
 	return n
 }
 
-// TestOwnEvents has two tracers with one probe in common: each is told its own
-// hits, by its own names for its probes.
+// TestOwnEvents has two tracers with one probe in common: each receives its own hits, with its own
+// ids for its probes.
 func TestOwnEvents(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b", engine.Options{Life: true})
@@ -100,8 +100,8 @@ func TestOwnEvents(t *testing.T) {
 	}
 }
 
-// TestComing asks who traces a process that is being attached to: that is waited
-// for, as the process is seen to be traced.
+// TestComing asks for the tracers of a process that is being attached to: the answer waits for the
+// attach, since the process shows as traced.
 func TestComing(t *testing.T) {
 	w := newWorld(Options{})
 	attach, asked := w.opts.Attach, make(chan []TracerInfo, 1)
@@ -121,7 +121,7 @@ func TestComing(t *testing.T) {
 	}
 }
 
-// TestViews has tracers of different processes of one session see their own.
+// TestViews: tracers of different processes of one session see only their own.
 func TestViews(t *testing.T) {
 	w := newWorld(Options{})
 	follow := engine.Options{Follow: true, Life: true}
@@ -158,13 +158,13 @@ func TestViews(t *testing.T) {
 	}
 }
 
-// TestFollowing has one tracer follow children, and one not, of the same process.
+// TestFollowing has one tracer that follows children, and one that does not, of the same process.
 func TestFollowing(t *testing.T) {
 	w := newWorld(Options{})
 	a := join(t, w.Arbiter, 10, "a", engine.Options{Life: true})
 	f := w.of(10)
 	p := register(t, a, engine.ProbeSpec{Location: "one", Action: engine.ActionTell})
-	f.fork(10, 18) // which nobody follows
+	f.fork(10, 18) // no tracer follows it
 	b := join(t, w.Arbiter, 10, "b", engine.Options{Life: true, Follow: true})
 	q := register(t, b, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	f.fork(10, 20)
@@ -191,7 +191,7 @@ func TestFollowing(t *testing.T) {
 	}
 }
 
-// TestSeveral has a tracer of processes that are traced in two sessions.
+// TestSeveral has a tracer with processes in two sessions.
 func TestSeveral(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 30, "b")
@@ -234,8 +234,7 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
-// TestOverlap has a tracer ask for a child, and then for its parent: what the child
-// does counts once.
+// TestOverlap has a tracer ask for a child, and then for its parent: the child's hits count once.
 func TestOverlap(t *testing.T) {
 	w := newWorld(Options{})
 	follow := engine.Options{Follow: true, Life: true}
@@ -259,8 +258,7 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestExpelled has a process execute a program that one of its tracers may not
-// trace.
+// TestExpelled has a process execute a program that one of its tracers may not trace.
 func TestExpelled(t *testing.T) {
 	w := newWorld(Options{})
 	a := join(t, w.Arbiter, 10, "a")
@@ -299,7 +297,7 @@ func TestExpelled(t *testing.T) {
 	}
 }
 
-// TestRefusals are answers to what can't be had.
+// TestRefusals checks the errors of impossible requests.
 func TestRefusals(t *testing.T) {
 	denied := errors.New("no")
 	w := newWorld(Options{Quota: Quota{Tracers: 2, Probes: 2}})
@@ -356,7 +354,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestStress has tracers come, stop, resume and go at once while tasks hit.
+// TestStress has tracers join, stop, resume and leave concurrently while tasks hit.
 func TestStress(t *testing.T) {
 	w := newWorld(Options{HoldLimit: time.Millisecond})
 	var tracers, tasks sync.WaitGroup
@@ -387,7 +385,7 @@ func TestStress(t *testing.T) {
 	}
 }
 
-// lives are those of some tracers, one after the other.
+// lives runs several tracers, one after the other.
 func lives(t *testing.T, w *world, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 2))
 	for range 50 {

@@ -10,21 +10,21 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// belongings are what a tracer has: processes that it sees, probes, handlers.
+// belongings are the things that a tracer has: processes that it sees, probes, handlers.
 type belongings struct {
 	mu        sync.Mutex
 	groups    []*group       // in which it has, or had, processes
-	active    int            // how many of these are not over
-	roots     []int          // the processes it asked for
-	view      map[int]*group // those it sees: roots, and what descends from them
-	past      map[int]sight  // those it has seen, and may ask about what it saw
+	active    int            // how many of these have not ended
+	roots     []int          // the processes that it asked for
+	view      map[int]*group // the processes that it sees: roots and their descendants
+	past      map[int]sight  // the processes that it has seen, and may still ask about
 	exits     map[int]engine.Exit
 	probes    []*probe // by id-1
 	handlers  []*openHandler
 	uncounted map[*group]uint64 // hits in no count before the probes began: see Begin
 	// forgotten is how many of the probes are.
 	forgotten int
-	ended     bool // it may hold nothing any more
+	ended     bool // it can hold nothing any more
 }
 
 func (b *belongings) isEnded() bool {
@@ -33,14 +33,14 @@ func (b *belongings) isEnded() bool {
 	return b.ended
 }
 
-// in are the groups that a tracer is, or was, in.
+// in returns the groups that a tracer is, or was, in.
 func (b *belongings) in() []*group {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.groups)
 }
 
-// home is the group that takes new processes of a tracer's, nil if it has none.
+// home returns the group that takes a tracer's new processes, nil if it has none.
 func (b *belongings) home() *group {
 	for _, g := range b.in() {
 		if !g.isEnding() {
@@ -50,7 +50,7 @@ func (b *belongings) home() *group {
 	return nil
 }
 
-// processes are those that the tracer sees. The lock is held.
+// processes returns the processes that the tracer sees. The lock is held.
 func (b *belongings) processes() (pids []int) {
 	for pid := range b.view {
 		pids = append(pids, pid)
@@ -59,14 +59,14 @@ func (b *belongings) processes() (pids []int) {
 	return pids
 }
 
-// sees is whether a tracer sees a process.
+// sees reports whether a tracer sees a process.
 func (b *belongings) sees(pid int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.view[pid] != nil && !b.ended
 }
 
-// seeChild shows a tracer the child of a process, if he sees that.
+// seeChild shows a tracer the child of a process, if the tracer sees that process.
 func (b *belongings) seeChild(g *group, parent, child int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,7 +77,7 @@ func (b *belongings) seeChild(g *group, parent, child int) bool {
 	return true
 }
 
-// sawDie notes a process's end; it is true if that was the tracer's last.
+// sawDie records a process's end. It reports whether that was the tracer's last process.
 func (b *belongings) sawDie(e *event.Event) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,14 +85,13 @@ func (b *belongings) sawDie(e *event.Event) bool {
 		return false
 	}
 	b.unsee(e.PID)
-	if e.Text == "" { // else it is not known
+	if e.Text == "" { // else the exit is not known
 		b.exits[e.PID] = engine.Exit{Status: e.Status, Signal: e.Signal}
 	}
 	return len(b.view) == 0
 }
 
-// unsee takes a process from those that the tracer sees, if it is one. The lock is
-// held.
+// unsee removes a process from those that the tracer sees, if it is one of them. The lock is held.
 func (b *belongings) unsee(pid int) {
 	if g := b.view[pid]; g != nil {
 		delete(b.view, pid)
@@ -100,9 +99,8 @@ func (b *belongings) unsee(pid int) {
 	}
 }
 
-// saw is the group of a process that the tracer has seen, and may still ask about:
-// it is the program that it was, and if it lives the tracer has the right to trace
-// it.
+// saw returns the group of a process that the tracer has seen and may still ask about: the process
+// has not executed another program, and if it is alive, the tracer has the right to trace it.
 func (b *belongings) saw(pid int, allowed func(pid int) error) *group {
 	b.mu.Lock()
 	was, ok := b.past[pid]
@@ -120,7 +118,7 @@ func (b *belongings) saw(pid int, allowed func(pid int) error) *group {
 	return was.g
 }
 
-// adopt gives a probe its number.
+// adopt gives a probe its number. It fails if the tracer has had most probes already.
 func (b *belongings) adopt(p *probe, most int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -135,7 +133,7 @@ func (b *belongings) adopt(p *probe, most int) error {
 	return nil
 }
 
-// probe finds one of the tracer's.
+// probe finds one of the tracer's probes.
 func (b *belongings) probe(id event.ProbeID) (*probe, []part, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,7 +144,7 @@ func (b *belongings) probe(id event.ProbeID) (*probe, []part, error) {
 	return p, slices.Clone(p.parts), nil
 }
 
-// partsOf are the sessions' own numbers of a tracer's probes.
+// partsOf returns the numbers that the sessions have given to a tracer's probes.
 func (b *belongings) partsOf(ids []event.ProbeID) (map[*group][]event.ProbeID, error) {
 	all := map[*group][]event.ProbeID{}
 	for _, id := range ids {
@@ -163,7 +161,7 @@ func (b *belongings) partsOf(ids []event.ProbeID) (map[*group][]event.ProbeID, e
 	return all, nil
 }
 
-// live are the tracer's probes that are not gone.
+// live returns the tracer's probes that have not been unregistered.
 func (b *belongings) live() (list []*probe) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,14 +173,14 @@ func (b *belongings) live() (list []*probe) {
 	return list
 }
 
-// uncountedBefore is what Stats.Uncounted of a session was when the tracer's probes began.
+// uncountedBefore is the value of a session's Stats.Uncounted when the tracer's probes began.
 func (b *belongings) uncountedBefore(g *group) uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.uncounted[g]
 }
 
-// keeps puts a handler on the tracer's list, unless that has ended.
+// keeps puts a handler on the tracer's list, unless the tracer has ended.
 func (b *belongings) keeps(o *openHandler) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -192,7 +190,7 @@ func (b *belongings) keeps(o *openHandler) bool {
 	return !b.ended
 }
 
-// close has a tracer hold nothing any more from now on.
+// close makes the tracer hold nothing any more, and returns what it held.
 func (b *belongings) close() ([]*group, []*openHandler) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

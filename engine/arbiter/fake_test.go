@@ -17,12 +17,12 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// fake is a session whose programs do what a test says. Like the real one it
+// fake is a session with programs that do what a test says. Like the real one it
 // has one thread, and calls Funcs on it.
 type fake struct {
 	engine.Shared // what no test here asks for
 	*event.Queue
-	mu        sync.Mutex // is the thread
+	mu        sync.Mutex // stands for the session's thread
 	procs     map[int][]int
 	parents   map[int]int
 	stopped   map[int]bool // by task
@@ -67,12 +67,12 @@ func (f *fake) Stats() engine.Stats {
 	return engine.Stats{Stops: f.stops.Load(), Uncounted: f.uncounted.Load()}
 }
 
-// Symbolize knows the processes that are or were in the session, as the real one.
+// Symbolize knows the processes that are or were in the session, as the real one does.
 func (f *fake) Symbolize(pid int, _ arch.Addr) (engine.Symbol, bool) {
 	return engine.Symbol{Function: "work"}, f.had(pid)
 }
 
-// had is whether a process has been in the session.
+// had reports whether a process has been in the session.
 func (f *fake) had(pid int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -205,7 +205,7 @@ func (f *fake) Placements(id event.ProbeID) []engine.Placement {
 	return []engine.Placement{{Probe: id, PID: p.spec.PID, Name: p.spec.Location, Rung: p.spec.Rung, Hits: p.hits}}
 }
 
-// watches is how many hardware probes there are.
+// watches is the number of hardware probes.
 func (f *fake) watches() (n int) {
 	for _, p := range f.probes {
 		if !p.gone && p.spec.Rung == breakpoint.Hardware {
@@ -215,7 +215,7 @@ func (f *fake) watches() (n int) {
 	return n
 }
 
-// planted is how many probes there are.
+// planted is the number of probes.
 func (f *fake) planted() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -227,7 +227,7 @@ func (f *fake) planted() (n int) {
 	return n
 }
 
-// plantedIn is how many probes there are for a process.
+// plantedIn is the number of probes for a process.
 func (f *fake) plantedIn(pid int) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -254,7 +254,7 @@ func (f *fake) covers(p *fakeProbe, pid int) bool {
 	return p.spec.PID == 0
 }
 
-// hit has a task come to a location; it is false if the task can't.
+// hit makes a task reach a location; it returns false if the task can't.
 func (f *fake) hit(pid, tid int, location string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -327,7 +327,7 @@ func (f *fake) InterruptTask(tid int) error {
 	return nil
 }
 
-// process is a task's.
+// process returns the process of a task.
 func (f *fake) process(tid int) int {
 	for pid, tids := range f.procs {
 		if slices.Contains(tids, tid) {
@@ -421,14 +421,14 @@ func (f *fake) WriteMemory(int, arch.Addr, []byte) error {
 	return nil
 }
 
-// exec has a process execute another program.
+// exec makes a process execute another program.
 func (f *fake) exec(pid int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.Put(&event.Event{Kind: event.Exec, PID: pid, TID: pid}, true)
 }
 
-// fork gives pid a child, which is seen if pid is followed.
+// fork gives pid a child, which is in the session if pid is followed.
 func (f *fake) fork(pid, child int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -482,7 +482,7 @@ func newWorld(o Options) *world {
 	return w
 }
 
-// of is the session that has a process, or had it last.
+// of returns the session that has a process, or had it last.
 func (w *world) of(pid int) (last *fake) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// TestForget has a tracer that lasts register more probes than may be remembered.
+// TestForget has a long-lived tracer register more probes than the arbiter may keep.
 func TestForget(t *testing.T) {
 	w := newWorld(Options{Quota: Quota{Probes: 2}})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")

@@ -11,8 +11,8 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// group is the tracers of one session: of a process, what was added to it, and
-// what descends from those whose children somebody follows.
+// group is the tracers of one session: those of its first process, of the processes added to it,
+// and of the descendants of processes with children that a tracer follows.
 type group struct {
 	a     *Arbiter
 	ready chan struct{} // closed when s or err is there
@@ -20,18 +20,17 @@ type group struct {
 	s     engine.Shared
 	err   error
 
-	// control is held while tasks are stopped or let go, and while tracers and
-	// processes come and go.
+	// control is held while tasks are stopped or resumed, and while tracers and processes are added
+	// or removed.
 	control sync.Mutex
-	// registering is held while a probe has been planted, but nobody knows yet
-	// whose it is.
+	// registering is held while a probe has been planted but its owner is not known yet.
 	registering sync.RWMutex
 	programs    programs
 
 	mu      sync.Mutex
 	ending  bool
 	tracers []*Tracer
-	procs   map[int]bool // that it has: whether their children are followed
+	procs   map[int]bool // the processes that it has: whether their children are followed
 	owners  map[event.ProbeID]*probe
 	holds   map[int]map[*Tracer]*hold // by task
 	leases  map[int]*lease            // by process
@@ -59,7 +58,7 @@ func (g *group) open(pid int, o engine.Options) {
 	close(g.ready)
 }
 
-// isReady is whether there is a session.
+// isReady reports whether there is a session.
 func (g *group) isReady() bool {
 	select {
 	case <-g.ready:
@@ -69,7 +68,7 @@ func (g *group) isReady() bool {
 	}
 }
 
-// has notes that a process is the group's.
+// has records that a process belongs to the group.
 func (g *group) has(pid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -92,8 +91,8 @@ func (g *group) attach(pid int) error {
 	return nil
 }
 
-// admit gives a tracer a process of the group's; it is false when that is going,
-// or the group is.
+// admit gives a tracer a process of the group's. It returns false if that process, or the group, is
+// ending.
 func (g *group) admit(t *Tracer, pid int) bool {
 	g.control.Lock()
 	defer g.control.Unlock()
@@ -121,8 +120,8 @@ func (g *group) see(t *Tracer, pid int) bool {
 	return true
 }
 
-// refollow has the session follow the children of those processes of which
-// somebody wants it. The control lock is held.
+// refollow makes the session follow the children of the processes for which a tracer wants it. The
+// control lock is held.
 func (g *group) refollow() {
 	change := map[int]bool{}
 	g.mu.Lock()
@@ -138,14 +137,14 @@ func (g *group) refollow() {
 	}
 }
 
-// others are the group's tracers but for t.
+// others returns the group's tracers except t.
 func (g *group) others(t *Tracer) []*Tracer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(g.tracers), func(u *Tracer) bool { return u == t })
 }
 
-// names tells people of tracers.
+// names lists tracers for a message.
 func names(list []*Tracer) string {
 	texts := make([]string, len(list))
 	for i, t := range list {
@@ -154,7 +153,7 @@ func names(list []*Tracer) string {
 	return strings.Join(texts, ", ")
 }
 
-// dispatch gives the session's events to the tracers that they are for.
+// dispatch passes the session's events to the tracers that they are meant for.
 func (g *group) dispatch() {
 	for e := range g.s.Events(context.Background()) {
 		g.route(&e)
@@ -170,7 +169,7 @@ func (g *group) dispatch() {
 	close(g.over)
 }
 
-// tell tells all tracers of a process something of ours.
+// tell sends all tracers of a process an event of the arbiter's.
 func (g *group) tell(pid int, kind event.Kind, tid int, format string, args ...any) {
 	e := event.Event{Kind: kind, Time: engine.Now(), PID: pid, TID: tid, Text: fmt.Sprintf(format, args...)}
 	g.mu.Lock()
@@ -182,7 +181,7 @@ func (g *group) tell(pid int, kind event.Kind, tid int, format string, args ...a
 	}
 }
 
-// note tells a tracer something.
+// note sends a tracer an event of the arbiter's.
 func note(t *Tracer, kind event.Kind, pid, tid int, format string, args ...any) {
 	t.Put(&event.Event{Kind: kind, Time: engine.Now(), PID: pid, TID: tid, Text: fmt.Sprintf(format, args...)}, true)
 }

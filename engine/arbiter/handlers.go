@@ -19,10 +19,10 @@ type openHandler struct {
 	t    *Tracer
 	g    *group
 	size int64       // of its maps
-	shut atomic.Bool // by the tracer's end
+	shut atomic.Bool // set when the tracer ends
 }
 
-// ownHandler is a handler of the tracer's.
+// ownHandler returns h as a handler of t's, or an error if it is not one.
 func ownHandler(t *Tracer, h engine.Handler) (*openHandler, error) {
 	o, ok := h.(*openHandler)
 	if !ok || o.t != t {
@@ -31,7 +31,7 @@ func ownHandler(t *Tracer, h engine.Handler) (*openHandler, error) {
 	return o, nil
 }
 
-// at is the handler for a session: its maps are that one's.
+// at returns the handler for a session: the handler's maps must belong to that session.
 func (o *openHandler) at(g *group) (engine.Handler, error) {
 	if o.g != g {
 		return nil, fmt.Errorf("%w: %w: give each a tracer of its own, with a handler of its own", engine.ErrHandler, ErrElsewhere)
@@ -89,7 +89,7 @@ func openHandlerIn(t *Tracer, spec engine.HandlerSpec, open func(engine.Shared, 
 	return o, nil
 }
 
-// sizeOf is how much memory a handler's maps take.
+// sizeOf is how much memory a handler's maps take, in bytes.
 func sizeOf(h engine.Handler) int64 {
 	sh, ok := h.(engine.SharedHandler)
 	if !ok {
@@ -144,7 +144,7 @@ func (o *openHandler) MayRead(by handler.Peer) error {
 func (o *openHandler) Close() error {
 	o.t.mu.Lock()
 	n := len(o.t.handlers)
-	if !o.t.ended { // else its end gives back what it has
+	if !o.t.ended { // else the tracer's end returns the quota
 		o.t.handlers = slices.DeleteFunc(o.t.handlers, func(h *openHandler) bool { return h == o })
 	}
 	gone := n - len(o.t.handlers)
@@ -157,7 +157,7 @@ func (o *openHandler) Close() error {
 	return err
 }
 
-// end is Close at the tracer's end.
+// end closes the handler when the tracer ends.
 func (o *openHandler) end() error {
 	o.shut.Store(true)
 	if err := o.Handler.Close(); !errors.Is(err, os.ErrClosed) {

@@ -11,22 +11,22 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// hold is a tracer's wish that a task stands.
+// hold is a tracer's request that a task stays stopped.
 type hold struct {
 	pid          int
 	since, until time.Time
 	timer        *time.Timer
 }
 
-// end stops the hold's clock.
+// end stops the hold's timer.
 func (h *hold) end() {
 	if h.timer != nil {
 		h.timer.Stop()
 	}
 }
 
-// hold notes that t has a task stopped; it is false if t is gone. On the
-// session's thread this is before the task can be asked to go on.
+// hold records that t has a task stopped; it returns false if t has ended. On the session's thread
+// it is called before the task can be resumed.
 func (g *group) hold(t *Tracer, pid, tid int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -48,7 +48,7 @@ func (g *group) hold(t *Tracer, pid, tid int) bool {
 	return true
 }
 
-// expire ends a hold whose time is over, and says whose it was.
+// expire ends a hold that has reached its time limit, and names its owner.
 func (g *group) expire(t *Tracer, tid int, h *hold) {
 	over := false
 	_ = g.releaseHolds(t, func(o *hold) bool { over = over || o == h; return o == h })
@@ -58,8 +58,8 @@ func (g *group) expire(t *Tracer, tid int, h *hold) {
 	}
 }
 
-// releaseHolds ends those of a tracer's holds that which picks; tasks that
-// nobody holds any more go on.
+// releaseHolds ends the holds of a tracer that which picks; tasks without any holds left are
+// resumed.
 func (g *group) releaseHolds(t *Tracer, which func(*hold) bool) error {
 	_, err := g.release(t, func(_ int, h *hold) bool { return which(h) })
 	return err
@@ -94,8 +94,8 @@ func (g *group) release(t *Tracer, which func(tid int, h *hold) bool) (n int, er
 	return n, errors.Join(errs...)
 }
 
-// dropHolds forgets all holds of those tasks of a process that which picks: they
-// are not there any more, or not ours.
+// dropHolds forgets all holds of the tasks of a process that which picks: these tasks do not exist
+// any more, or are not traced here any more.
 func (g *group) dropHolds(pid int, which func(tid int) bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -113,14 +113,14 @@ func (g *group) dropHolds(pid int, which func(tid int) bool) {
 	}
 }
 
-// held is whether anybody holds a task.
+// held reports whether any tracer holds a task.
 func (g *group) held(tid int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.holds[tid]) > 0
 }
 
-// holdsAny is whether a tracer holds any task of a process. The lock is held.
+// holdsAny reports whether a tracer holds any task of a process. The lock is held.
 func (g *group) holdsAny(t *Tracer, pid int) bool {
 	for _, hs := range g.holds {
 		if h := hs[t]; h != nil && h.pid == pid {
@@ -130,8 +130,7 @@ func (g *group) holdsAny(t *Tracer, pid int) bool {
 	return false
 }
 
-// alone is the error of what needs that nobody but t holds the tasks that which
-// picks.
+// alone returns an error if another tracer than t holds a task that which picks.
 func (g *group) alone(t *Tracer, which func(tid int, h *hold) bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -149,8 +148,8 @@ func (g *group) alone(t *Tracer, which func(tid int, h *hold) bool) error {
 	return nil
 }
 
-// Interrupt implements engine.Session: the tracer holds all tasks then, those too
-// that could not be stopped in time, when they come to stand.
+// Interrupt implements engine.Session: the tracer then holds all tasks, including those that could
+// not be stopped in time, as soon as they stop.
 func (t *Tracer) Interrupt(pid int) error {
 	g, err := t.may(pid)
 	if err != nil {
@@ -169,7 +168,7 @@ func (t *Tracer) Interrupt(pid int) error {
 	return errors.Join(err, err2)
 }
 
-// keep has a tracer hold a task that the session has stopped, and tells him.
+// keep makes a tracer hold a task that the session has stopped, and tells the tracer.
 func (g *group) keep(t *Tracer, pid int, task *engine.Task) {
 	if !g.hold(t, pid, task.TID) {
 		_ = g.s.ResumeTaskIf(task.TID, func() bool { return !g.held(task.TID) })
@@ -180,7 +179,7 @@ func (g *group) keep(t *Tracer, pid int, task *engine.Task) {
 	}
 }
 
-// InterruptTask implements engine.Session: the tracer holds the task then.
+// InterruptTask implements engine.Session: the tracer then holds the task.
 func (t *Tracer) InterruptTask(tid int) error {
 	g, pid, err := t.mayTask(tid)
 	if err != nil {
@@ -194,7 +193,7 @@ func (t *Tracer) InterruptTask(tid int) error {
 	return g.stands(t, pid, tid)
 }
 
-// stands has a tracer hold a task that stands. The control lock is held.
+// stands makes a tracer hold a task that is stopped. The control lock is held.
 func (g *group) stands(t *Tracer, pid, tid int) error {
 	task := engine.Task{TID: tid, Stopped: true}
 	tasks, err := g.s.Tasks(pid)
@@ -210,8 +209,8 @@ func (g *group) stands(t *Tracer, pid, tid int) error {
 	return err
 }
 
-// Resume implements engine.Session: the tracer lets go of a task, or of all of a
-// process, that it holds. They go on when nobody else holds them.
+// Resume implements engine.Session: the tracer releases one task, or all tasks of a process, that
+// it holds. A task is resumed when no other tracer holds it.
 func (t *Tracer) Resume(id int) error {
 	process := t.sees(id)
 	return t.letGo(process, func(tid int, h *hold) bool { return tid == id || process && h.pid == id })
@@ -222,8 +221,7 @@ func (t *Tracer) ResumeTask(tid int) error {
 	return t.letGo(false, func(id int, _ *hold) bool { return id == tid })
 }
 
-// letGo ends holds of a tracer's. That there are none is an error, unless it may
-// be none.
+// letGo ends holds of a tracer's. It is an error if there are none, unless none is set.
 func (t *Tracer) letGo(none bool, which func(int, *hold) bool) error {
 	t.late.Store(false)
 	n := 0
@@ -238,8 +236,7 @@ func (t *Tracer) letGo(none bool, which func(int, *hold) bool) error {
 	return errors.Join(errs...)
 }
 
-// Step implements engine.Session. It is a write, and nobody else may hold the
-// task: those who do keep it where it is.
+// Step implements engine.Session. It is a write, and fails while another tracer holds the task.
 func (t *Tracer) Step(tid int) error {
 	g, pid, err := t.mayTask(tid)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// TestHolds has a task that two tracers have stopped go on with the last.
+// TestHolds: a task that two tracers have stopped is resumed when the last releases it.
 func TestHolds(t *testing.T) {
 	w := newWorld(Options{})
 	a, b, c := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b"), join(t, w.Arbiter, 10, "c")
@@ -43,7 +43,7 @@ func TestHolds(t *testing.T) {
 	}
 }
 
-// TestHoldEnds has a tracer that hangs lose its hold, and be named.
+// TestHoldEnds: a tracer that hangs loses its hold, and is named.
 func TestHoldEnds(t *testing.T) {
 	w := newWorld(Options{HoldLimit: time.Millisecond})
 	a, b := join(t, w.Arbiter, 10, "sleepy"), join(t, w.Arbiter, 10, "b")
@@ -52,11 +52,11 @@ func TestHoldEnds(t *testing.T) {
 	if e := next(t, b, event.Warning); !strings.Contains(e.Text, "sleepy (process 1) has held task 10 for 1ms") || !w.of(10).running(10) {
 		t.Errorf("told %q, running %v", e.Text, w.of(10).running(10))
 	}
-	w.of(10).hit(10, 10, "one") // by one of which is known that it sleeps
+	w.of(10).hit(10, 10, "one") // this tracer is known to be asleep
 	if e := next(t, a, event.Hit); e.Location != "one" || !w.of(10).running(10) || !a.Info().Late {
 		t.Errorf("told %+v, running %v, %+v", e, w.of(10).running(10), a.Info())
 	}
-	_ = a.Resume(10) // it is awake
+	_ = a.Resume(10) // it has woken up
 	w.of(10).hit(10, 10, "one")
 	next(t, b, event.Warning)
 	if n := a.Hits(1); n != 3 {
@@ -64,7 +64,7 @@ func TestHoldEnds(t *testing.T) {
 	}
 }
 
-// TestHoldOne stops one task, and the first task of a process alone goes on.
+// TestHoldOne stops one task, and resumes the first task of a process alone.
 func TestHoldOne(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
@@ -92,8 +92,8 @@ func TestHoldOne(t *testing.T) {
 	}
 }
 
-// TestHoldBusy stops a process of which a task can't be stopped in time: it is let
-// go with the others.
+// TestHoldBusy stops a process with a task that can't be stopped in time: that task is released
+// with the others.
 func TestHoldBusy(t *testing.T) {
 	w := newWorld(Options{})
 	a := join(t, w.Arbiter, 10, "a")
@@ -107,8 +107,8 @@ func TestHoldBusy(t *testing.T) {
 	}
 }
 
-// TestHoldAside steps aside from a process: who holds a task of it is in the way,
-// and holds end when it is gone.
+// TestHoldAside steps aside from a process: a tracer that holds a task of it prevents that, and
+// holds end when the process is gone.
 func TestHoldAside(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")

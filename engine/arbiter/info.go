@@ -9,7 +9,7 @@ import (
 	"github.com/ptracer/ptracer/symbols/location"
 )
 
-// TracerInfo tells of a tracer.
+// TracerInfo describes a tracer.
 type TracerInfo struct {
 	ID        int
 	Name      string
@@ -18,30 +18,30 @@ type TracerInfo struct {
 	Since     time.Time
 	Processes []int
 	Probes    []string // locations; beside Hits the places' name, where they have one
-	Hits      []uint64 // of these, if asked for
+	Hits      []uint64 // of these, if requested
 	Handlers  int
 	Holds     []Hold
 	Controls  []Control
 	Missed    uint64 // events
-	Late      bool   // it has not let go in time of a task that it held, nor asked for anything since
+	Late      bool   // a hold of it has expired, and it has made no request since
 }
 
 // Hold is a task that a tracer keeps stopped.
 type Hold struct {
 	PID, TID int
 	Since    time.Time
-	Until    time.Time // zero: for ever
+	Until    time.Time // zero: no limit
 }
 
-// Control is a process that a tracer alone writes to.
+// Control is a process that a tracer alone may write to.
 type Control struct {
 	PID     int
 	Until   time.Time
-	Asked   bool // for by the tracer, else taken by a write
+	Asked   bool // the tracer asked for it; else a write has taken it
 	Waiting int  // tracers that wait for it
 }
 
-// Info tells of the tracer, but for hits.
+// Info describes the tracer, without hit counts.
 func (t *Tracer) Info() TracerInfo { return t.info(false) }
 
 func (t *Tracer) info(hits bool) TracerInfo {
@@ -65,7 +65,7 @@ func (t *Tracer) info(hits bool) TracerInfo {
 	return i
 }
 
-// placeName is the name of a probe's places, or its location.
+// placeName is the name of a probe's places, or its location if they have none.
 func placeName(text string, places func() []engine.Placement) string {
 	loc, err := location.Parse(text)
 	if err != nil || loc.IsPattern() {
@@ -78,7 +78,7 @@ func placeName(text string, places func() []engine.Placement) string {
 	return cmp.Or(loc.PlaceName(names), text)
 }
 
-// tellOf adds what a tracer has in a group.
+// tellOf adds to i what a tracer has in a group.
 func (g *group) tellOf(t *Tracer, i *TracerInfo) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -94,7 +94,7 @@ func (g *group) tellOf(t *Tracer, i *TracerInfo) {
 	}
 }
 
-// Others are the tracers that share the processes of this one.
+// Others describes the tracers that share processes with this one.
 func (t *Tracer) Others() (list []TracerInfo) {
 	var others []*Tracer
 	for _, g := range t.in() {

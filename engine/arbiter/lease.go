@@ -11,44 +11,44 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// Control of a process is a lease: its tracer alone writes registers and memory,
-// sends signals, steps, and has handlers that write, until its end. There are two
-// ways to it. A tracer asks (Tracer.Control), for a time; or it writes where nobody
-// has control, and has it then until that is done, and as long after as it holds a
-// task of the process or has a writing handler there: what it has read while the
-// task stands, nobody else changes before it lets go.
+// Control of a process is a lease: only its tracer writes registers and memory, sends signals,
+// steps, and has handlers that write, until the lease ends. A tracer gets it in one of two ways. It
+// asks (Tracer.Control), for a limited time. Or it writes while no tracer has control; then it has
+// control until the write is done, and beyond that for as long as it holds a task of the process or
+// has a writing handler there. So no other tracer changes what it has read from a stopped task
+// before it releases the task.
 
-// lease is a tracer's control of a process. All of it is behind group.mu.
+// lease is a tracer's control of a process. group.mu protects all of it.
 type lease struct {
 	of       *Tracer
 	until    time.Time
 	timer    *time.Timer
-	explicit bool // asked for
-	asked    bool // by another, who did not get it
+	explicit bool // Control was called
+	asked    bool // another tracer has asked and did not get it
 	wrote    bool
-	busy     int // writes that are being done
-	writers  int // probes whose handlers write
+	busy     int // writes in progress
+	writers  int // probes with handlers that write
 }
 
-// waiter is a tracer that has asked for control, and waits for it.
+// waiter is a tracer that has asked for control and waits for it.
 type waiter struct {
 	t    *Tracer
 	d    time.Duration
-	done chan struct{} // closed when it has it
+	done chan struct{} // closed when it has control
 }
 
-// Ask says how control is asked for.
+// Ask are the conditions of a request for control.
 type Ask struct {
-	Time  time.Duration // how long it is for; 0, or more than there is: Options.ControlLimit
-	Wait  time.Duration // how long to wait for who has it
-	Force bool          // take it from who has it: of the same user, or by root
+	Time  time.Duration // how long to have it; 0, or more than allowed: Options.ControlLimit
+	Wait  time.Duration // how long to wait for the tracer that has it
+	Force bool          // take it from the tracer that has it: allowed to the same user and to root
 }
 
-// Control makes the tracer the only one that writes a process's registers and
-// memory, for a time; again, to have it longer. Another who has it is told who
-// asks (event.Asked), may Yield, and is waited for as long as Ask says, each in
-// turn; then the error is ErrControl. With force it is taken over, with the probes
-// whose handlers write.
+// Control makes the tracer the only one that may write a process's registers and memory, for a
+// limited time; calling it again extends the time. If another tracer has control, that one is told
+// of the request (event.Asked) and may Yield. Control waits as long as Ask says, in turn with other
+// waiters, and then returns ErrControl. With Force it takes control at once and removes the other
+// tracer's probes with handlers that write.
 func (t *Tracer) Control(ctx context.Context, pid int, ask Ask) error {
 	g, err := t.may(pid)
 	if err != nil {
@@ -84,7 +84,7 @@ func (t *Tracer) Control(ctx context.Context, pid int, ask Ask) error {
 	return g.wait(ctx, pid, w, ask.Wait, refused)
 }
 
-// wait waits for control to be passed on.
+// wait waits until control is passed on.
 func (g *group) wait(ctx context.Context, pid int, w *waiter, d time.Duration, refused error) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -105,7 +105,7 @@ func (g *group) wait(ctx context.Context, pid int, w *waiter, d time.Duration, r
 	return refused
 }
 
-// ends says when a lease ends.
+// ends returns when a lease ends, as text.
 func (l *lease) ends() string {
 	if !l.explicit {
 		return "until it lets go of the process"
@@ -113,7 +113,7 @@ func (l *lease) ends() string {
 	return "until " + l.until.Format(time.TimeOnly)
 }
 
-// grant gives a tracer control, or for longer. The lock is held.
+// grant gives a tracer control, or extends it. The lock is held.
 func (g *group) grant(t *Tracer, pid int, d time.Duration) *lease {
 	l := g.leases[pid]
 	if l == nil || l.of != t {
@@ -130,7 +130,7 @@ func (g *group) grant(t *Tracer, pid int, d time.Duration) *lease {
 	return l
 }
 
-// write runs f for a tracer who has control of a process, or gets it for that.
+// write runs f for a tracer that has control of a process, or that takes control for this.
 func (g *group) write(t *Tracer, pid int, f func() error) error {
 	g.mu.Lock()
 	l, err := g.leaseFor(t, pid)
@@ -149,8 +149,7 @@ func (g *group) write(t *Tracer, pid int, f func() error) error {
 	return err
 }
 
-// leaseFor gives a tracer control of a process if nobody else has it. The lock is
-// held.
+// leaseFor gives a tracer control of a process if no other tracer has it. The lock is held.
 func (g *group) leaseFor(t *Tracer, pid int) (*lease, error) {
 	l := g.leases[pid]
 	switch {
@@ -164,8 +163,8 @@ func (g *group) leaseFor(t *Tracer, pid int) (*lease, error) {
 	return l, nil
 }
 
-// settle ends control that was taken by a write, when there is nothing that it
-// is for any more. The lock is held.
+// settle ends control that was taken by a write, when nothing requires it any more. The lock is
+// held.
 func (g *group) settle(t *Tracer, pid int) {
 	l := g.leases[pid]
 	if l != nil && l.of == t && !l.explicit && l.busy == 0 && l.writers == 0 && !(l.wrote && g.holdsAny(t, pid)) {
@@ -173,8 +172,7 @@ func (g *group) settle(t *Tracer, pid int) {
 	}
 }
 
-// endLease ends control of a process, which goes to the first who waits for it.
-// The lock is held.
+// endLease ends control of a process and gives it to the first waiter. The lock is held.
 func (g *group) endLease(pid int) {
 	g.leases[pid].timer.Stop()
 	delete(g.leases, pid)
@@ -190,7 +188,7 @@ func (g *group) endLease(pid int) {
 	delete(g.waiting, pid)
 }
 
-// dropLease forgets a process's lease, and who waits for it. The lock is held.
+// dropLease forgets a process's lease and its waiters. The lock is held.
 func (g *group) dropLease(pid int) {
 	if l := g.leases[pid]; l != nil {
 		l.timer.Stop()
@@ -199,8 +197,8 @@ func (g *group) dropLease(pid int) {
 	delete(g.waiting, pid)
 }
 
-// lapse is at the end of a lease's time. With handlers that write it goes on for
-// as long as nobody else has asked.
+// lapse runs when a lease's time is over. If its tracer has handlers that write, the lease
+// continues until another tracer asks for control.
 func (g *group) lapse(pid int, l *lease) {
 	g.mu.Lock()
 	if g.leases[pid] != l {
@@ -225,8 +223,8 @@ func (g *group) lapse(pid int, l *lease) {
 	note(l.of, event.Warning, pid, 0, "control of process %d is over", pid)
 }
 
-// Yield gives control of a process up, to who waits for it. Probes whose handlers
-// write go.
+// Yield gives up control of a process, to the first waiter. The tracer's probes with handlers that
+// write are removed.
 func (t *Tracer) Yield(pid int) error {
 	g, err := t.may(pid)
 	if err != nil {
@@ -237,7 +235,7 @@ func (t *Tracer) Yield(pid int) error {
 	return err
 }
 
-// endLeases ends a tracer's control of a process, of all with pid 0.
+// endLeases ends a tracer's control of a process, or of all processes if pid is 0.
 func (g *group) endLeases(t *Tracer, pid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -253,8 +251,8 @@ func (g *group) endLeases(t *Tracer, pid int) {
 	}
 }
 
-// stopWriting takes the probes from a process whose handlers write: their tracer
-// has no control any more.
+// stopWriting removes the tracer's probes with writing handlers from a process: the tracer has lost
+// control.
 func (t *Tracer) stopWriting(pid int) error {
 	var errs []error
 	for _, p := range t.live() {
@@ -266,8 +264,8 @@ func (t *Tracer) stopWriting(pid int) error {
 	return errors.Join(errs...)
 }
 
-// inherit gives who controls a process by handlers that write its child, too, in
-// which they are. The lock is held.
+// inherit gives a tracer that controls a process with handlers that write control of its child,
+// too, which inherits the handlers. The lock is held.
 func (g *group) inherit(t *Tracer, parent, child int) {
 	if l := g.leases[parent]; l != nil && l.of == t && l.writers > 0 {
 		c := g.grant(t, child, cmp.Or(g.a.opts.ControlLimit, time.Minute))
@@ -275,15 +273,15 @@ func (g *group) inherit(t *Tracer, parent, child int) {
 	}
 }
 
-// written is who has changed the registers of a task at the stop that it is at.
+// written is the tracer that has changed the registers of a task at its present stop.
 type written struct {
 	tid   int
 	stops uint64
 	by    *Tracer
 }
 
-// first is whether a tracer's Func may write registers at a hit: another's may have
-// done so at this very stop. It runs on the session's thread.
+// first returns an error if a tracer's Func may not write registers at a hit, since another
+// tracer's Func has done so at the same stop. It runs on the session's thread.
 func (g *group) first(t *Tracer, tid int) error {
 	stops := g.s.Stats().Stops
 	g.mu.Lock()

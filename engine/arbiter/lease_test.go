@@ -56,7 +56,7 @@ func TestControl(t *testing.T) {
 	}
 }
 
-// TestImplicit has a write take control for as long as its tracer holds a task.
+// TestImplicit: a write takes control for as long as its tracer holds a task.
 func TestImplicit(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
@@ -83,8 +83,8 @@ func TestImplicit(t *testing.T) {
 	}
 }
 
-// TestPassed has control passed on to those who wait for it, in their order, and
-// the holder be told who asks.
+// TestPassed passes control on to the waiters, in their order, and tells the holder which tracer
+// asks.
 func TestPassed(t *testing.T) {
 	w := newWorld(Options{})
 	a, b, c := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b"), join(t, w.Arbiter, 10, "c")
@@ -131,13 +131,13 @@ func TestPassed(t *testing.T) {
 	}
 	go func() { got <- control(t, a, Ask{Wait: time.Minute}).Error() }()
 	next(t, c, event.Asked)
-	_ = a.Detach() // which waits
+	_ = a.Detach() // this waits
 	if text := <-got; !strings.Contains(text, "c (process 1)") {
 		t.Errorf("told %q", text)
 	}
 }
 
-// TestForced takes control over, which another user may not.
+// TestForced takes over control, which another user may not do.
 func TestForced(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
@@ -190,7 +190,7 @@ func (writer) Close() error             { return nil }
 
 func (f *fake) OpenHandler(engine.HandlerSpec) (engine.Handler, error) { return writer{}, nil }
 
-// TestWriters has a handler that writes be control by itself.
+// TestWriters: a handler that writes takes control by itself.
 func TestWriters(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
@@ -236,7 +236,7 @@ func TestWriters(t *testing.T) {
 	}
 }
 
-// TestWritersStay has a handler that writes keep control until somebody asks.
+// TestWritersStay has a handler that writes keep control until another tracer asks.
 func TestWritersStay(t *testing.T) {
 	w := newWorld(Options{ControlLimit: time.Millisecond})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
@@ -259,8 +259,8 @@ func TestWritersStay(t *testing.T) {
 	}
 }
 
-// TestSameResult has two Funcs change what a function returns: the first to do so
-// has its way, and the second is told.
+// TestSameResult has two Funcs change what a function returns: the first change counts, and the
+// second tracer is told.
 func TestSameResult(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")
@@ -279,7 +279,7 @@ func TestSameResult(t *testing.T) {
 	}
 }
 
-// TestConflicts are those that have no test of their own.
+// TestConflicts are the conflicts without a test of their own.
 func TestConflicts(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")

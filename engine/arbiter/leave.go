@@ -9,10 +9,10 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// Tracers that go, and what goes with them.
+// How tracers end, and what ends with them.
 
-// Detach implements engine.Session: the tracer's probes, handlers, holds and
-// control go. Processes that nobody else sees are let go.
+// Detach implements engine.Session: the tracer's probes, handlers, holds and control end. The
+// arbiter detaches from processes that no other tracer sees.
 func (t *Tracer) Detach() error {
 	var err error
 	t.end.Do(func() {
@@ -29,8 +29,7 @@ func (t *Tracer) Detach() error {
 	return err
 }
 
-// Close is Detach, after which nothing is asked any more: what the tracer has found
-// out is forgotten.
+// Close is Detach, after which no request is possible: the tracer's results are forgotten.
 func (t *Tracer) Close() error {
 	err := t.Detach()
 	t.mu.Lock()
@@ -45,19 +44,18 @@ func (t *Tracer) Close() error {
 	return err
 }
 
-// disown forgets a probe of the session's, which goes on if others have it.
+// disown releases one of the session's probes, unless the session is ending.
 func (g *group) disown(id event.ProbeID) {
 	g.mu.Lock()
 	delete(g.owners, id)
 	over := g.ending
 	g.mu.Unlock()
 	if !over {
-		_ = g.s.Release(id) // it may be over meanwhile
+		_ = g.s.Release(id) // it may have ended meanwhile
 	}
 }
 
-// finish gives back what a tracer has of its user's quota, and tells that it is
-// over.
+// finish returns what a tracer has of its user's quota, and closes done.
 func (t *Tracer) finish() {
 	q := costOf(t)
 	t.mu.Lock()
@@ -80,7 +78,7 @@ func (t *Tracer) finish() {
 	close(t.done)
 }
 
-// lost is for a tracer of a session that is over; it may have others.
+// lost is called for a tracer when a session has ended; the tracer may have other sessions.
 func (t *Tracer) lost(g *group) {
 	g.forget(t)
 	t.mu.Lock()
@@ -104,11 +102,11 @@ func (t *Tracer) lost(g *group) {
 	})
 }
 
-// dismiss takes all that a tracer has in a group away, and lets go what nobody
-// sees any more.
+// dismiss removes everything that a tracer has in a group, and detaches from processes that no
+// tracer sees then.
 func (g *group) dismiss(t *Tracer) error {
 	err := g.releaseHolds(t, func(*hold) bool { return true })
-	if len(g.others(t)) > 0 { // else all goes with the session
+	if len(g.others(t)) > 0 { // else everything ends with the session
 		for _, p := range t.live() {
 			err = errors.Join(err, p.uprootFrom(g))
 		}
@@ -116,7 +114,7 @@ func (g *group) dismiss(t *Tracer) error {
 	return errors.Join(err, g.withdraw(t))
 }
 
-// withdraw takes a tracer out of its group, and lets go what nobody sees then.
+// withdraw removes a tracer from its group, and detaches from processes that no tracer sees then.
 func (g *group) withdraw(t *Tracer) error {
 	g.control.Lock()
 	defer g.control.Unlock()
@@ -134,7 +132,7 @@ func (g *group) withdraw(t *Tracer) error {
 	return g.letUnseen()
 }
 
-// forget takes a tracer out of its group.
+// forget removes a tracer from its group.
 func (g *group) forget(t *Tracer) {
 	g.endLeases(t, 0)
 	g.mu.Lock()
@@ -142,7 +140,7 @@ func (g *group) forget(t *Tracer) {
 	g.tracers = slices.DeleteFunc(g.tracers, func(u *Tracer) bool { return u == t })
 }
 
-// tidy lets the processes go that no tracer sees.
+// tidy detaches from the processes that no tracer sees.
 func (g *group) tidy() error {
 	g.control.Lock()
 	defer g.control.Unlock()
@@ -150,8 +148,8 @@ func (g *group) tidy() error {
 	return g.letUnseen()
 }
 
-// letUnseen does it with the control lock held. Of a process that the session has
-// and nobody has told of yet it is not known who is going to see it.
+// letUnseen does it with the control lock held. It keeps a process that the session has but has not
+// announced yet: it is not known yet which tracers will see it.
 func (g *group) letUnseen() error {
 	var errs []error
 	for _, pid := range g.unseen() {
@@ -175,7 +173,7 @@ func (g *group) unseen() (pids []int) {
 	return pids
 }
 
-// isOver is whether an error says that there is nothing left to be done.
+// isOver reports whether an error means that there is nothing left to do.
 func isOver(err error) bool {
 	for _, gone := range []error{engine.ErrEnded, engine.ErrNoProcess, engine.ErrNotStopped, engine.ErrGone, engine.ErrNoProbe, os.ErrClosed} {
 		if errors.Is(err, gone) {

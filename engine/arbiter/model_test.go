@@ -13,9 +13,9 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// TestModel has random tracers do random things, one after the other, and
-// compares what comes of it with a model: who is stopped, who holds what, who has
-// control, what each has counted, and what is planted.
+// TestModel has random tracers do random things, one after the other, and compares the result with
+// a model: which tasks are stopped, which tracer holds what, which has control, what each has
+// counted, and what is planted.
 func TestModel(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { newModel(t, seed).run(300) })
@@ -28,7 +28,7 @@ type model struct {
 	w       *world
 	tracers []*modelTracer
 	control map[int]*modelTracer // by process
-	asked   map[int]bool         // it was asked for
+	asked   map[int]bool         // it was requested
 	log     []string
 }
 
@@ -65,7 +65,7 @@ func (m *model) run(steps int) {
 
 func (m *model) note(format string, args ...any) { m.log = append(m.log, fmt.Sprintf(format, args...)) }
 
-// session is the fake that has a process.
+// session is the fake session that has a process.
 func (m *model) session(pid int) *fake {
 	if f := m.w.of(pid); f != nil && slices.Contains(f.Processes(), pid) {
 		return f
@@ -117,7 +117,7 @@ func (m *model) step() {
 	}
 }
 
-// expect holds an error against whether there should be none, or which.
+// expect checks that an error is nil, or the given one.
 func (m *model) expect(err error, ok bool, want error) {
 	m.t.Helper()
 	if ok && err != nil || !ok && !errors.Is(err, want) {
@@ -159,7 +159,7 @@ func (m *model) unregister(tr *modelTracer, place string) {
 	}
 }
 
-// hit has a task hit a place, in the program and in the model.
+// hit makes a task hit a place, in the program and in the model.
 func (m *model) hit(pid, i int, place string) {
 	f := m.session(pid)
 	if f == nil || !f.hit(pid, pid+i, place) {
@@ -232,8 +232,8 @@ func (m *model) loseControl(tr *modelTracer, pid int) {
 	}
 }
 
-// letGo ends holds in the model, and with the last of a process control that was
-// not asked for.
+// letGo ends holds in the model. Control that was not requested ends with the last hold of a
+// process.
 func (m *model) letGo(tr *modelTracer, which func(tid int) bool) {
 	for tid := range tr.holds {
 		if which(tid) {

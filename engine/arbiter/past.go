@@ -4,24 +4,24 @@ import (
 	"sync"
 )
 
-// What a tracer has found out is asked about when it has let go: the names of the
-// addresses in its stacks. Others may go on with the process, and it may execute
-// what this tracer has no right to see.
+// A tracer's results can be read after it has detached: for example the names of the addresses in
+// its stacks. Meanwhile other tracers may keep the process, which may execute a program that this
+// tracer has no right to see.
 
-// sight is what a tracer has seen of a process: its program of that time, the last.
+// sight is what a tracer has seen of a process: the number of the last program that it saw.
 type sight struct {
 	g       *group
 	program int
 }
 
-// programs counts the programs that processes of a group have begun to be. Its lock
-// is the last one taken.
+// programs counts the programs that each process of a group has executed. Its lock is the last one
+// taken.
 type programs struct {
 	mu sync.Mutex
 	n  map[int]int
 }
 
-// next is for a process that is another program now, or is new.
+// next is called when a process has executed another program, or is new.
 func (p *programs) next(pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// TestNamesOfThePast has tracers ask for names when they have let a process go: they
-// get what they have seen, as long as they would be let to trace it, or it is gone.
+// TestNamesOfThePast has tracers ask for names after they have detached from a process: they get
+// them if they may still trace the process, or if it has ended.
 func TestNamesOfThePast(t *testing.T) {
 	const allowed, gone, denied = 0, 1, 2
 	var rights atomic.Int32
@@ -36,7 +36,7 @@ func TestNamesOfThePast(t *testing.T) {
 	remove := func(tr *Tracer) error { return tr.RemoveProcess(10) }
 	for _, c := range []struct {
 		name   string
-		others bool // go on with it
+		others bool // keep the process
 		leave  func(*Tracer) error
 		then   func(*testing.T, *world)
 		rights int32
@@ -82,7 +82,7 @@ func TestNamesOfThePast(t *testing.T) {
 	}
 }
 
-// seen has a session tell something that a tracer is told.
+// seen makes a session send an event that a tracer receives.
 func seen(t *testing.T, w *world, k event.Kind, does func(*fake)) {
 	t.Helper()
 	tr := join(t, w.Arbiter, 10, "witness", engine.Options{Life: true})

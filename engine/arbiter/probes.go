@@ -12,26 +12,26 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// probe is a tracer's: one of a session for each process that it asked for.
+// probe is a tracer's probe: one probe of a session for each process that it covers.
 type probe struct {
 	t      *Tracer
 	id     event.ProbeID
 	spec   engine.ProbeSpec
-	writes bool // its handler does
+	writes bool // its handler writes
 
-	// All below is behind Tracer.mu.
+	// Tracer.mu protects all below.
 	parts  []part
 	places int
 	gone   bool
 
-	forgotten bool // nobody asks what it has counted
+	forgotten bool // its counts are not kept
 }
 
 type part struct {
 	g   *group
 	pid int
 	id  event.ProbeID // the session's
-	out bool          // unregistered there
+	out bool          // unregistered in the session
 }
 
 // Register implements engine.Session.
@@ -61,12 +61,12 @@ func (t *Tracer) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 	return p.id, nil
 }
 
-// everProbes is how many times the probes that a tracer may have it may have had
-// without forgetting them: what those that are gone have counted is kept.
+// everProbes times the number of probes that a tracer may have is the number it may have had
+// without forgetting any: the counts of unregistered probes are kept.
 const everProbes = 10
 
-// plantAll registers a probe for several processes: it is enough to be found in
-// one of them.
+// plantAll registers a probe for several processes. It succeeds if the location is found in at
+// least one of them.
 func (p *probe) plantAll(pids []int) error {
 	var found int
 	var pending []int
@@ -97,9 +97,9 @@ func (p *probe) plantAll(pids []int) error {
 	return nil
 }
 
-// plant registers a probe of a session, for one process and, if its tracer
-// follows children, what descends from it but for other processes that he has
-// asked for.
+// plant registers a probe with a session, for one process. If its tracer follows children, the
+// probe covers the process's descendants too, except processes that the tracer has asked for
+// separately.
 func (p *probe) plant(pid int, pending bool) error {
 	t := p.t
 	g, err := t.may(pid)
@@ -133,14 +133,14 @@ func (p *probe) plant(pid int, pending bool) error {
 	return g.write(t, pid, func() error { return p.register(g, spec) })
 }
 
-// others are the processes that the probe's tracer has asked for beside one.
+// others returns the processes that the probe's tracer has asked for besides pid.
 func (p *probe) others(pid int) []int {
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(p.t.roots), func(root int) bool { return root == pid })
 }
 
-// register plants a probe in a session, and notes whose it is.
+// register plants a probe in a session, and records its owner.
 func (p *probe) register(g *group, spec engine.ProbeSpec) error {
 	t := p.t
 	id, err := p.own(g, spec)
@@ -171,7 +171,7 @@ func (p *probe) register(g *group, spec engine.ProbeSpec) error {
 	return nil
 }
 
-// own registers a probe so that its owner is known before anybody asks.
+// own registers a probe so that its owner is known before its first hit is delivered.
 func (p *probe) own(g *group, spec engine.ProbeSpec) (event.ProbeID, error) {
 	g.registering.Lock()
 	defer g.registering.Unlock()
@@ -185,8 +185,7 @@ func (p *probe) own(g *group, spec engine.ProbeSpec) (event.ProbeID, error) {
 	return id, nil
 }
 
-// countWriter notes that a probe whose handler writes is in a process, or is not
-// any more.
+// countWriter records that a probe with a writing handler has been added to a process, or removed.
 func (g *group) countWriter(t *Tracer, pid, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -196,7 +195,7 @@ func (g *group) countWriter(t *Tracer, pid, n int) {
 	}
 }
 
-// whoWatches says who has the debug registers of a process.
+// whoWatches adds to an error which tracers have the debug registers of a process.
 func (g *group) whoWatches(pid int, err error) error {
 	var who []*Tracer
 	for _, pl := range g.s.Placements(0) {
@@ -210,14 +209,14 @@ func (g *group) whoWatches(pid int, err error) error {
 	return fmt.Errorf("%w, by %s", err, names(who))
 }
 
-// isIn is whether a probe is registered for a process.
+// isIn reports whether a probe is registered for a process.
 func (p *probe) isIn(pid int) bool {
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
 	return slices.ContainsFunc(p.parts, func(x part) bool { return x.pid == pid && !x.out })
 }
 
-// unregister takes a probe away from all processes.
+// unregister removes a probe from all processes.
 func (p *probe) unregister() error {
 	p.t.mu.Lock()
 	first, places := !p.gone && !p.t.ended, p.places
@@ -225,20 +224,20 @@ func (p *probe) unregister() error {
 		p.gone, p.places = true, 0
 	}
 	p.t.mu.Unlock()
-	if first { // else the tracer's end gives it back
+	if first { // else the tracer's end returns the quota
 		_ = p.t.a.spend(p.t.id.UID, Quota{Probes: -1, Places: -places})
 	}
 	return p.take(func(part) bool { return true })
 }
 
-// uproot takes a probe away from one process.
+// uproot removes a probe from one process.
 func (p *probe) uproot(pid int) error { return p.take(func(x part) bool { return x.pid == pid }) }
 
-// uprootFrom takes a probe away from a session.
+// uprootFrom removes a probe from a session.
 func (p *probe) uprootFrom(g *group) error { return p.take(func(x part) bool { return x.g == g }) }
 
-// take unregisters those parts of a probe that which picks. That they are gone is
-// no error.
+// take unregisters the parts of a probe that which picks. A part that does not exist any more is no
+// error.
 func (p *probe) take(which func(part) bool) error {
 	var parts []part
 	p.t.mu.Lock()
@@ -270,8 +269,8 @@ func (t *Tracer) Unregister(id event.ProbeID) error {
 	return p.unregister()
 }
 
-// Begin implements engine.Session. Where a tracer has several sessions, each begins
-// at a moment of its own; the last is told.
+// Begin implements engine.Session. If a tracer has several sessions, each begins at a moment of its
+// own; Begin returns the last.
 func (t *Tracer) Begin(ids ...event.ProbeID) (at int64, err error) {
 	parts, err := t.partsOf(ids)
 	for g, own := range parts {
@@ -285,8 +284,8 @@ func (t *Tracer) Begin(ids ...event.ProbeID) (at int64, err error) {
 	return at, err
 }
 
-// Finish implements engine.Session. Where a tracer has several sessions, each ends at a
-// moment of its own; the first is told.
+// Finish implements engine.Session. If a tracer has several sessions, each ends at a moment of its
+// own; Finish returns the first.
 func (t *Tracer) Finish(ids ...event.ProbeID) (at int64, err error) {
 	parts, err := t.partsOf(ids)
 	if err != nil {
@@ -302,7 +301,7 @@ func (t *Tracer) Finish(ids ...event.ProbeID) (at int64, err error) {
 		}
 		err = errors.Join(err, e)
 	}
-	for _, id := range ids { // what is left of it: how much each has had
+	for _, id := range ids { // the share of each probe in it
 		p, _, e := t.probe(id)
 		if e == nil {
 			e = p.unregister()
@@ -365,7 +364,7 @@ func (t *Tracer) Placements(id event.ProbeID) (all []engine.Placement) {
 	return all
 }
 
-// shown is a hit as the probe's tracer sees it.
+// shown is a hit as its probe's tracer sees it.
 type shown struct {
 	engine.Hit
 	p *probe
@@ -375,8 +374,8 @@ type shown struct {
 // Probe implements engine.Hit.
 func (s shown) Probe() event.ProbeID { return s.p.id }
 
-// Stop implements engine.Hit: the tracer holds the task. One that has not let go
-// of another in time is told, but holds nothing.
+// Stop implements engine.Hit: the tracer holds the task. A tracer with an expired hold is told of
+// the hit, but holds nothing.
 func (s shown) Stop() {
 	t := s.p.t
 	if t.late.Load() {
@@ -388,9 +387,8 @@ func (s shown) Stop() {
 	}
 }
 
-// SetRegisters implements engine.Hit. Where another tracer controls the process, or
-// has changed the registers at this hit already, nothing is changed, and the tracer
-// is told.
+// SetRegisters implements engine.Hit. If another tracer controls the process, or has changed the
+// registers at this hit already, it changes nothing and tells the tracer.
 func (s shown) SetRegisters(r arch.Regs) {
 	err := s.g.first(s.p.t, s.TID())
 	if err == nil {

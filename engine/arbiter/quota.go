@@ -8,9 +8,9 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// Quota is the most that the tracers of one user may have; what is 0 is 64
-// tracers, 10,000 probes, 500,000 places that these are at, 256 handlers, and 2 GiB
-// for maps, rings and events that wait.
+// Quota is the most that the tracers of one user may have. A field that is 0 means the default: 64
+// tracers, 10,000 probes, 500,000 places of these, 256 handlers, and 2 GiB for maps, rings and
+// waiting events.
 type Quota struct {
 	Tracers, Probes, Places, Handlers int
 	Memory                            int64 // bytes
@@ -20,11 +20,10 @@ func (q Quota) orDefault() Quota {
 	return Quota{cmp.Or(q.Tracers, 64), cmp.Or(q.Probes, 10_000), cmp.Or(q.Places, 500_000), cmp.Or(q.Handlers, 256), cmp.Or(q.Memory, 2<<30)}
 }
 
-// defaultBuffer is how many events wait where nothing else was asked for
-// (event.NewQueue).
+// defaultBuffer is how many events wait if the options do not say (event.NewQueue).
 const defaultBuffer = 1 << 16
 
-// costOf is what a tracer takes by being there.
+// costOf is what a tracer itself takes of the quota.
 func costOf(t *Tracer) Quota {
 	return Quota{Tracers: 1, Memory: int64(cmp.Or(t.opts.Buffer, defaultBuffer)) * int64(unsafe.Sizeof(event.Event{}))}
 }
@@ -33,7 +32,7 @@ func (q Quota) negative() Quota {
 	return Quota{-q.Tracers, -q.Probes, -q.Places, -q.Handlers, -q.Memory}
 }
 
-// take counts what a user has, if he may have that much. The lock is held.
+// take adds to what a user has, if the user's quota allows it. The lock is held.
 func (a *Arbiter) take(uid uint32, q Quota) error {
 	u, most := a.used[uid], a.opts.Quota
 	if u == nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// What a session tells goes to the tracers that it is for. All here but what is
-// started by go runs on the group's goroutine, event by event.
+// Events of a session go to the tracers that they are meant for. All functions here run on the
+// group's goroutine, one event after the other, except those started with go.
 
-// route gives one event to whom it is for.
+// route passes one event to its receivers.
 func (g *group) route(e *event.Event) {
 	switch e.Kind {
 	case event.Hit, event.Stopped, event.Print:
-		if e.Probe != 0 { // a stop without one: who asked for it tells
+		if e.Probe != 0 { // for a stop without a probe the caller of Interrupt makes the event
 			g.tellOwner(e)
 		}
 		return
@@ -37,7 +37,7 @@ func (g *group) route(e *event.Event) {
 	}
 }
 
-// wants reports whether a tracer is told an event that is nobody's own.
+// wants reports whether a tracer receives an event that belongs to no probe.
 func wants(t *Tracer, e *event.Event) bool {
 	if e.PID != 0 && !t.sees(e.PID) {
 		return false
@@ -53,10 +53,10 @@ func wants(t *Tracer, e *event.Event) bool {
 	return true
 }
 
-// tellOwner tells a hit to the tracer whose probe it is.
+// tellOwner passes a hit to the tracer that owns its probe.
 func (g *group) tellOwner(e *event.Event) {
 	p := g.owner(e.Probe)
-	if p == nil { // it may be about to be known
+	if p == nil { // its owner may not be recorded yet
 		g.registering.RLock()
 		p = g.owner(e.Probe)
 		g.registering.RUnlock()
@@ -73,7 +73,7 @@ func (g *group) owner(id event.ProbeID) *probe {
 	return g.owners[id]
 }
 
-// born shows a child to those who follow its parent.
+// born shows a child to the tracers that follow its parent.
 func (g *group) born(parent, child int) {
 	g.a.own(child, g)
 	g.programs.next(child)
@@ -92,8 +92,8 @@ func (g *group) born(parent, child int) {
 	}
 }
 
-// executed takes a process away from those who may not trace it any more, and
-// holds from its tasks that are gone.
+// executed removes a process from tracers that may not trace it any more, and removes the holds of
+// its tasks that have ended.
 func (g *group) executed(e *event.Event) {
 	g.programs.next(e.PID)
 	g.dropHolds(e.PID, func(tid int) bool { return tid != e.PID })
@@ -111,8 +111,7 @@ func (g *group) executed(e *event.Event) {
 	}
 }
 
-// died takes a process away from those who saw it; a tracer that has seen the
-// last of its own is done.
+// died removes a process from the tracers that saw it. A tracer without processes left has ended.
 func (g *group) died(e *event.Event) {
 	g.a.own(e.PID, nil)
 	g.dropHolds(e.PID, func(int) bool { return true })
@@ -123,7 +122,7 @@ func (g *group) died(e *event.Event) {
 	g.mu.Unlock()
 	for _, t := range list {
 		if t.sawDie(e) {
-			go func() { _ = t.Detach() }() // which waits for us, if it is the last one
+			go func() { _ = t.Detach() }() // this waits for the present goroutine, if it is the last tracer
 		}
 	}
 }

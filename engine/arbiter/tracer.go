@@ -14,7 +14,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Tracer is one of those who share sessions: an engine.Session of its own.
+// Tracer is one user of shared sessions, as an engine.Session of its own.
 type Tracer struct {
 	*event.Queue
 	a     *Arbiter
@@ -24,8 +24,7 @@ type Tracer struct {
 	since time.Time
 	done  chan struct{}
 	end   sync.Once
-	// late: it has not let go in time of a task that it held, nor asked for
-	// anything since.
+	// late: a hold of it has expired, and it has made no request since.
 	late atomic.Bool
 	belongings
 }
@@ -38,7 +37,7 @@ func newTracer(a *Arbiter, nr int, id Identity, o engine.Options) *Tracer {
 			exits: map[int]engine.Exit{}, uncounted: map[*group]uint64{}}}
 }
 
-// allowed is whether the tracer has the right to trace a process.
+// allowed returns an error if the tracer does not have the right to trace a process.
 func (t *Tracer) allowed(pid int) error {
 	if t.id.Allow == nil {
 		return nil
@@ -46,8 +45,8 @@ func (t *Tracer) allowed(pid int) error {
 	return t.id.Allow(pid)
 }
 
-// may is whether the tracer may do something to a process that it sees, and whose
-// that is. Who asks is alive.
+// may returns the group of a process, or an error if the tracer does not see the process or may not
+// trace it. A tracer that calls it is not late any more.
 func (t *Tracer) may(pid int) (*group, error) {
 	t.late.Store(false)
 	t.mu.Lock()
@@ -91,14 +90,14 @@ func (t *Tracer) AddProcess(pid int) error {
 	return errors.Join(errs...)
 }
 
-// tries is how often a process is looked for that comes or goes, pause how long
-// not: a child is told of a moment after it is there.
+// tries is how often to look for a process that is being added or removed, pause how long to wait
+// in between: a child is announced a moment after it exists.
 const (
 	tries = 50
 	pause = 10 * time.Millisecond
 )
 
-// add gives a tracer a process: one that is traced, or is attached to.
+// add gives a tracer a process, which is traced already or is attached to.
 func (t *Tracer) add(pid int) error {
 	if err := t.allowed(pid); err != nil {
 		return err
@@ -123,7 +122,7 @@ func (t *Tracer) add(pid int) error {
 				time.Sleep(pause)
 			}
 		case errors.Is(err, engine.ErrEnded):
-			<-g.over // the last of its processes has just gone
+			<-g.over // the last of its processes has just ended
 		case err != nil:
 			return err
 		case g.admit(t, pid):
@@ -152,10 +151,10 @@ func (g *group) isEnding() bool {
 	return g.ending
 }
 
-// traces is whether a process is traced by one of the arbiter's sessions.
+// traces reports whether a process is traced by one of the arbiter's sessions.
 func (a *Arbiter) traces(pid int) bool { return len(a.all()) > 0 && tracedByUs(pid) }
 
-// RemoveProcess implements engine.Session. Others who see the process keep it.
+// RemoveProcess implements engine.Session. Other tracers that see the process keep it.
 func (t *Tracer) RemoveProcess(pid int) error {
 	if _, err := t.may(pid); err != nil {
 		return err
@@ -163,7 +162,8 @@ func (t *Tracer) RemoveProcess(pid int) error {
 	return t.release(pid)
 }
 
-// release ends all that a tracer has of a process; with the last one it ends.
+// release ends everything that a tracer has in a process. A tracer that loses its last process
+// ends.
 func (t *Tracer) release(pid int) error {
 	t.mu.Lock()
 	t.unsee(pid)
@@ -212,8 +212,8 @@ func (t *Tracer) Exit(pid int) (engine.Exit, bool) {
 	return e, ok
 }
 
-// Stats implements engine.Session: those of the sessions that are shared, but for
-// what this tracer has missed.
+// Stats implements engine.Session: the statistics of the shared sessions, with Missed being this
+// tracer's own.
 func (t *Tracer) Stats() (sum engine.Stats) {
 	for _, g := range t.in() {
 		st := g.s.Stats()
@@ -236,15 +236,15 @@ func (t *Tracer) Symbolize(pid int, addr arch.Addr) (engine.Symbol, bool) {
 	return g.s.Symbolize(pid, addr)
 }
 
-// Follow implements engine.Session: a tracer follows children, or not, from its
-// beginning.
+// Follow implements engine.Session. It fails: whether a tracer follows children is fixed when it
+// joins.
 func (t *Tracer) Follow(int, bool) error {
 	return &failure.Unsupported{What: "to follow a process's children, for a tracer that is there", Needs: "Options.Follow when it joins"}
 }
 
-// Leave implements engine.Session: what is shared can't be left behind.
+// Leave implements engine.Session. It fails: shared probes can't be left behind.
 func (t *Tracer) Leave() error { return errResident }
 
-// Kill implements engine.Session: a tracer starts no processes here, so that it
-// is Detach. To end one that is traced is to Signal it.
+// Kill implements engine.Session. The arbiter starts no processes, so Kill is Detach. To end a
+// traced process, the caller sends it a Signal.
 func (t *Tracer) Kill() error { return t.Detach() }

@@ -6,8 +6,8 @@ import (
 	"github.com/ptracer/ptracer/engine"
 )
 
-// TestWindow has one tracer's probes begin and end: another's at the same place count on,
-// and hits that are in no count are those since each began.
+// TestWindow has one tracer's probes begin and end: another's at the same place continue to count,
+// and hits without a count are those since each began.
 func TestWindow(t *testing.T) {
 	w := newWorld(Options{})
 	a, b := join(t, w.Arbiter, 10, "a"), join(t, w.Arbiter, 10, "b")

@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// Writes: what needs control of the process.
+// Operations that require control of the process.
 
 // SetRegisters implements engine.Session.
 func (t *Tracer) SetRegisters(tid int, r arch.Regs) error {
@@ -31,7 +31,8 @@ func (t *Tracer) WriteMemory(pid int, addr arch.Addr, data []byte) error {
 	return g.write(t, pid, func() error { return g.s.WriteMemory(pid, addr, data) })
 }
 
-// Signal implements engine.Session. Who ends the process is named to the others.
+// Signal implements engine.Session. Before SIGKILL the other tracers are told which tracer sends
+// it.
 func (t *Tracer) Signal(id, signal int) error {
 	g, err := t.may(id)
 	pid := id
@@ -57,7 +58,7 @@ func (t *Tracer) DropSignal(tid int) error {
 	return g.write(t, pid, func() error { return g.s.DropSignal(tid) })
 }
 
-// RunHandler implements engine.Session. A handler may change registers.
+// RunHandler implements engine.Session. It requires control, since a handler may change registers.
 func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
 	return runHandlerIn(t, spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
 		return s.RunHandler(spec, tid, args...)
@@ -93,8 +94,8 @@ func runHandlerIn(t *Tracer, spec engine.HandlerSpec, tid int, once func(engine.
 	return run, err
 }
 
-// StepAside implements engine.Session: for a process of which nobody else holds a
-// task. All who see it are told.
+// StepAside implements engine.Session. It fails while another tracer holds a task of the process.
+// All tracers that see the process are told.
 func (t *Tracer) StepAside(pid int, wait time.Duration, opts ...engine.AsideOptions) error {
 	g, err := t.may(pid)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package event holds the values told to tracers: what happened to which task,
-// and when. It imports arch and nothing else of the module.
+// Package event defines the events that tracers receive: what has happened to which task, and when.
+// It imports arch and nothing else of the module.
 package event
 
 import (
@@ -8,26 +8,26 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// Kind says what happened.
+// Kind says what has happened.
 type Kind uint8
 
 const (
-	Hit     Kind = iota + 1 // a probe that tells was hit
-	Stopped                 // a task stopped and waits for Resume: a probe that stops, or Interrupt
+	Hit     Kind = iota + 1 // a probe that reports its hits was hit
+	Stopped                 // a task has stopped and waits for Resume: a probe that stops, or Interrupt
 	Signal                  // a signal is about to be delivered
 	Fork                    // a process has a new child process Child (fork, vfork, clone)
 	Clone                   // a process has a new thread Child
 	Exec                    // a process runs a new program, Path
 	Library                 // a process has mapped a new ELF object, Path
-	Unload                  // an ELF object, Path, is gone
+	Unload                  // an ELF object, Path, was unmapped
 	Exit                    // a process ended: Status, or Signal
 	Missed                  // Count events before this one were dropped: the consumer was too slow
-	Warning                 // something asked for could not be had: Text
-	Print                   // a handler printed Text
-	Aside                   // the process is let go for another tracer, for a while: Text
+	Warning                 // a request could not be met: Text
+	Print                   // a handler has printed Text
+	Aside                   // the session has detached from the process for another tracer, for a while: Text
 	Back                    // it is traced again: Text
-	Asked                   // another tracer asks for control of the process: Text says who
-	Failed                  // the session could not go on: its processes do, without their probes: Text
+	Asked                   // another tracer asks for control of the process: Text names it
+	Failed                  // the session has failed: its processes continue, without their probes: Text
 )
 
 var kindNames = [...]string{"?", "hit", "stopped", "signal", "fork", "clone", "exec", "library", "unload", "exit", "missed", "warning", "print", "aside", "back", "asked", "failed"}
@@ -45,7 +45,7 @@ const MaxArgs = 8
 // ProbeID names a probe within a session.
 type ProbeID int
 
-// Event is one thing that happened. Which fields mean something depends on Kind.
+// Event is one thing that has happened. Kind says which fields are set.
 type Event struct {
 	Kind     Kind
 	Time     int64 // CLOCK_MONOTONIC, ns
@@ -55,9 +55,9 @@ type Event struct {
 	Addr     arch.Addr       // Hit, Stopped: the program counter
 	NArgs    int             // Hit: how many of Args are set
 	Args     [MaxArgs]uint64 // Hit: integer arguments; Result alone at an exit
-	Calls    arch.Convention // Hit, Stopped by a probe: how the function there is called
-	Strings  []string        // Hit: for each of Args the string it points to, where asked for
-	Signal   int             // Signal; Stopped: that it is about to get, or 0; Exit: what killed it, 0 if it exited
+	Calls    arch.Convention // Hit, Stopped by a probe: calling convention of the function there
+	Strings  []string        // Hit: for each of Args the string that it points to, if requested
+	Signal   int             // Signal; Stopped: the signal that the task is about to get, or 0; Exit: the signal that killed it, 0 if it exited
 	Status   int             // Exit: exit code
 	Child    int             // Fork, Clone
 	Path     string          // Exec, Library, Unload

@@ -9,18 +9,17 @@ import (
 	"time"
 )
 
-// ErrEnded is Poll's answer when all has been told that there will be.
+// ErrEnded is returned by Poll when there will be no more events.
 var ErrEnded = errors.New("session ended")
 
-// lag is how long a hit may lie in the queue before a waiting consumer is
-// woken: waking it at each hit would cost more than the hit.
+// lag is how long a hit may wait in the queue before a waiting consumer wakes up: to wake it at
+// each hit would cost more than the hit.
 const lag = 2 * time.Millisecond
 
-// Queue holds events between who tells them, a session's thread, and their
-// consumers. It is bounded: the thread never waits, what does not fit is counted
-// and told.
+// Queue passes events from their producer, a session's thread, to their consumers. It is bounded
+// and the thread never waits: events that do not fit are counted, and reported as Missed.
 type Queue struct {
-	// Clock is what Tell takes the time from, ns.
+	// Clock returns the time for Tell, in ns.
 	Clock func() int64
 
 	mu      sync.Mutex
@@ -31,7 +30,7 @@ type Queue struct {
 	ended   bool
 	wake    chan struct{}
 	asleep  atomic.Bool
-	total   atomic.Uint64 // missed, ever
+	total   atomic.Uint64 // missed in all
 }
 
 // NewQueue makes a queue for up to size events; 0: 65536.
@@ -42,8 +41,7 @@ func NewQueue(size int) *Queue {
 	return &Queue{ring: make([]Event, min(size, 256)), most: size, wake: make(chan struct{}, 1)}
 }
 
-// grow makes room: what was never needed is not paid for, least of all before an
-// attach.
+// grow makes room. Space that is never needed costs nothing, in particular not before an attach.
 func (q *Queue) grow() {
 	ring := make([]Event, max(min(2*q.n, q.most), q.n+64))
 	for i := range q.n {
@@ -52,7 +50,7 @@ func (q *Queue) grow() {
 	q.ring, q.head = ring, 0
 }
 
-// Tell is Put for an event of now, if it has no time yet.
+// Tell is Put for an event that gets the present time if it has none.
 func (q *Queue) Tell(e *Event, urgent bool) {
 	if e.Time == 0 {
 		e.Time = q.Clock()
@@ -60,8 +58,8 @@ func (q *Queue) Tell(e *Event, urgent bool) {
 	q.Put(e, urgent)
 }
 
-// Put adds a copy of e; urgent wakes the consumer at once. A stop is never
-// dropped, for nobody would let the task go on; there can't be many.
+// Put adds a copy of e; if urgent is set the consumer wakes up at once. A stop is never dropped,
+// since no consumer would resume the task; there can't be many stops.
 func (q *Queue) Put(e *Event, urgent bool) {
 	q.mu.Lock()
 	if q.n >= q.most && e.Kind != Stopped {
@@ -81,7 +79,7 @@ func (q *Queue) Put(e *Event, urgent bool) {
 	}
 }
 
-// Total is how many events were missed, ever.
+// Total is how many events were missed in all.
 func (q *Queue) Total() uint64 { return q.total.Load() }
 
 func (q *Queue) notify() {
@@ -93,7 +91,7 @@ func (q *Queue) notify() {
 	}
 }
 
-// End says that there will be no more.
+// End says that there will be no more events.
 func (q *Queue) End() {
 	q.mu.Lock()
 	q.ended = true
@@ -104,7 +102,7 @@ func (q *Queue) End() {
 	}
 }
 
-// get takes the oldest event.
+// get removes and returns the oldest event.
 func (q *Queue) get() (e Event, ok, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -113,7 +111,7 @@ func (q *Queue) get() (e Event, ok, ended bool) {
 		e = q.ring[q.head]
 		q.ring[q.head].Strings = nil
 		q.head, q.n = (q.head+1)%len(q.ring), q.n-1
-	case q.missed > 0: // told where the gap is: behind what was kept
+	case q.missed > 0: // reported where the gap is: behind the events that were kept
 		e, q.missed = Event{Kind: Missed, Count: q.missed}, 0
 	default:
 		return e, false, q.ended
@@ -121,13 +119,13 @@ func (q *Queue) get() (e Event, ok, ended bool) {
 	return e, true, false
 }
 
-// Next takes the oldest event, if there is one.
+// Next removes and returns the oldest event, if there is one.
 func (q *Queue) Next() (Event, bool) {
 	e, ok, _ := q.get()
 	return e, ok
 }
 
-// Poll waits for the oldest event and takes it. Behind the last one the error is
+// Poll waits for the oldest event, removes it and returns it. After the last event it returns
 // ErrEnded.
 func (q *Queue) Poll(ctx context.Context) (Event, error) {
 	for {
@@ -141,7 +139,7 @@ func (q *Queue) Poll(ctx context.Context) (Event, error) {
 		timer := time.NewTimer(lag)
 		select {
 		case <-q.wake:
-		case <-timer.C: // hits come without a wake-up
+		case <-timer.C: // hits do not wake the consumer
 		case <-ctx.Done():
 			timer.Stop()
 			return Event{}, ctx.Err()

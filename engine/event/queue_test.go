@@ -8,8 +8,8 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// TestStopsAreKept fills a queue: hits are dropped and counted, stops are not,
-// and all comes in its order.
+// TestStopsAreKept fills a queue: hits are dropped and counted, stops are not, and all events are
+// in order.
 func TestStopsAreKept(t *testing.T) {
 	q := NewQueue(3)
 	for i := range 200 {

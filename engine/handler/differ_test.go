@@ -77,8 +77,8 @@ type outcome struct {
 	records string
 }
 
-// contentsOf is what maps hold, whoever wrote them. Values of CPUs are put
-// together: which of them ran (one of them, see onOneCPU) is nobody's business.
+// contentsOf is the contents of maps, independent of the executor. Values of CPUs are combined:
+// which CPU ran (it is one, see onOneCPU) does not matter.
 func contentsOf(entries func(i int) func(func([]byte, [][]byte) bool)) string {
 	var all []string
 	for i, m := range randprog.Maps {
@@ -237,7 +237,7 @@ func library(t testing.TB, m *native.Machine, set *maps.Set, region arch.Addr, r
 	return lib.At
 }
 
-// helpers are what compiled code calls, on a set whose region lies at base.
+// helpers are the helpers that compiled code calls, on a set with its region at base.
 type helpers struct {
 	set  *maps.Set
 	base uint64
@@ -431,8 +431,8 @@ func prune(r *verify.Result) *program.Program {
 	return &p
 }
 
-// TestVerifiersAgree has both verifiers look at random programs with mistakes:
-// what the kernel refuses we refuse. What we refuse beyond that is counted.
+// TestVerifiersAgree has both verifiers check random programs with mistakes: ptracer's must refuse
+// what the kernel refuses. What it refuses beyond that is counted.
 func TestVerifiersAgree(t *testing.T) {
 	if kernel.Available() != nil {
 		skip.Missing(t, "eBPF in the kernel")
@@ -478,7 +478,7 @@ func TestVerifiersAgree(t *testing.T) {
 	}
 }
 
-// reason is what a refusal of ours is about, without the particulars.
+// reason is the subject of a refusal by ptracer, without the particulars.
 func reason(err error) string {
 	var e *verify.Error
 	if errors.As(err, &e) {

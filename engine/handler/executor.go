@@ -12,11 +12,11 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Where is the executor that a handler runs in.
+// Where is the executor that runs a handler.
 type Where uint8
 
-// The executors there are. Auto takes the cheapest one that can: about 1 to 100 ns
-// a hit in the tracee, 0.5 to 10 us in the kernel, 10 us and more in the engine.
+// Executors. Auto takes the cheapest one that can run the handler: about 1 to 100 ns per hit in the
+// tracee, 0.5 to 10 µs in the kernel, 10 µs and more in the engine.
 const (
 	Auto   Where = iota
 	Tracee       // machine code in the program itself
@@ -33,7 +33,7 @@ func (w Where) String() string {
 	return fmt.Sprintf("executor %d", uint8(w))
 }
 
-// ParseWhere is the executor called name.
+// ParseWhere returns the executor with this name.
 func ParseWhere(name string) (Where, error) {
 	for i, n := range whereNames {
 		if n == name {
@@ -43,26 +43,25 @@ func ParseWhere(name string) (Where, error) {
 	return Auto, failure.Unsupportedf("executor %q: there are %s", name, strings.Join(whereNames[:], ", "))
 }
 
-// cheapest is the order that Auto tries.
+// cheapest is the order in which Auto tries executors.
 var cheapest = []Where{Tracee, Kernel, Engine}
 
-// Maps are a handler's maps, as an executor has them.
+// Maps are a handler's maps, as an executor keeps them.
 type Maps interface {
 	build.Source
 	io.Closer
-	// Reset has the maps be as they were in the beginning, but for rings, whose
-	// records stay. Nothing else may use them meanwhile.
+	// Reset restores the initial contents of the maps, except rings, which keep their records. No
+	// other use of the maps may happen meanwhile.
 	Reset() error
 }
 
-// Executor makes maps for a handler and gets ready to run it.
+// Executor makes maps for a handler and prepares to run it.
 type Executor interface {
-	// Open fails with an error that says why it can't run the handler here.
+	// Open returns an error that says why it can't run the handler here.
 	Open(h *Verified) (Maps, error)
 }
 
-// Executors are those that there are for a process; nil is one that there is
-// not.
+// Executors are the executors for a process; an executor that is not available is nil.
 type Executors struct {
 	Tracee, Kernel, Engine Executor
 }
@@ -79,7 +78,7 @@ func (e Executors) at(w Where) Executor {
 	return nil
 }
 
-// calls are the numbers of the helpers that a program calls.
+// calls yields the numbers of the helpers that a program calls.
 func calls(p *program.Program) iter.Seq[int32] {
 	return func(yield func(int32) bool) {
 		for i := 0; p != nil && i < len(p.Insns); i++ {
@@ -93,7 +92,7 @@ func calls(p *program.Program) iter.Seq[int32] {
 	}
 }
 
-// offers is whether an executor has all helpers that a program calls.
+// offers returns an error unless an executor has all helpers that a program calls.
 func (w Where) offers(p *program.Program) error {
 	for num := range calls(p) {
 		h := program.Helpers[num]
@@ -108,13 +107,13 @@ func (w Where) offers(p *program.Program) error {
 	return nil
 }
 
-// What the kernel is not chosen for, unless it is asked for.
+// Reasons for which Auto does not choose the kernel.
 var (
 	errStacks = errors.New("it sees callers with frame pointers only")
 	errPrints = errors.New("what is printed goes to its trace pipe")
 )
 
-// worse is why an executor is not to be chosen, though it can.
+// worse returns why Auto avoids an executor that could run the handler, or nil.
 func (w Where) worse(h *build.Handler) error {
 	if w != Kernel {
 		return nil
@@ -146,8 +145,8 @@ func (e Executors) try(w Where, h *Verified) (Maps, error) {
 	return x.Open(h)
 }
 
-// open opens a handler where it was asked for, or in the cheapest executor that
-// can; why says what was against the cheaper ones.
+// open opens a handler in the requested executor, or in the cheapest that can run it; why says what
+// prevented the cheaper ones.
 func (e Executors) open(w Where, h *Verified) (maps Maps, chosen Where, why string, err error) {
 	if w != Auto {
 		maps, err = e.try(w, h)
@@ -159,7 +158,7 @@ func (e Executors) open(w Where, h *Verified) (maps Maps, chosen Where, why stri
 	return e.auto(h)
 }
 
-// auto takes the cheapest executor that can, those last that give less.
+// auto takes the cheapest executor that can run h; executors that offer less come last.
 func (e Executors) auto(h *Verified) (maps Maps, chosen Where, why string, err error) {
 	var reasons []string
 	var errs []error

@@ -1,20 +1,18 @@
-// Package handler is the registry of handlers: who may run which, and what is
-// made of one that runs.
+// Package handler is the registry of handlers: which users may run which handlers, and the state of
+// those that run.
 //
-// A name stands for a handler: a user's programs, or a built-in one that is made
-// as it is asked for. It has an owner, a mode that says who else may run it, read
-// its maps or replace it, and the rights that its programs were granted; a program
-// that the verifier does not accept with these is not registered.
+// A name stands for a handler: a user's programs, or a built-in handler that is made on request. A
+// handler has an owner, a mode that says which other users may run it, read its maps or replace it,
+// and the rights granted to its programs. A program that the verifier does not accept with these
+// rights is not registered.
 //
-// An Instance is a handler at work: verified programs and one set of maps, in one
-// executor. It holds on to what its name stood for when it was opened: replacing
-// or removing the name changes nothing for it. It is closed when the last hit that
-// is in it has left.
+// An Instance is an open handler: verified programs and one set of maps, in one executor. It keeps
+// what its name stood for when it was opened: replacing or removing the name does not affect it. It
+// is closed when the last hit inside it has ended.
 //
-// Executors are plugged in (Executors): InEngine makes maps in shared memory and
-// gets programs ready for the interpreter, InKernel hands both to the kernel; who
-// runs them at hits is package engine's business, which it may not import. All
-// methods may be called from any goroutine.
+// Executors are plugged in (Executors): InEngine makes maps in shared memory and prepares programs
+// for the interpreter, and InKernel hands both to the kernel. Package engine runs them at hits;
+// this package must not import it. All methods may be called from any goroutine.
 package handler
 
 import (
@@ -27,8 +25,8 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Classes of errors, for errors.Is; those of the verifier and of the executors
-// come through as they are. What can't be done is an errors.ErrUnsupported.
+// Classes of errors, for errors.Is; errors of the verifier and of the executors are passed on
+// unchanged. Something impossible is an errors.ErrUnsupported.
 var (
 	ErrNotFound   = errors.New("no such handler")
 	ErrExists     = errors.New("there is a handler of that name")
@@ -37,7 +35,7 @@ var (
 	ErrClosed     = errors.New("closed")
 )
 
-// Error is what went wrong with a handler.
+// Error is an error of an operation on a handler.
 type Error struct {
 	Op   string // register, replace, remove, open, read
 	Name string
@@ -46,22 +44,22 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("handler: %s %s: %v", e.Op, e.Name, e.Err) }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Mode says who may do what with a handler, like a file's: three bits each for
-// the owner, his group, and all others. MayRead is for the maps of an instance
-// that somebody else has opened.
+// Mode says which users may do what with a handler, like a file's mode: three bits each for the
+// owner, the owner's group, and all others. MayRead applies to the maps of an instance that another
+// user has opened.
 type Mode uint16
 
-// What each of the three bits allows.
+// Permissions of the three bits.
 const (
 	MayRun     Mode = 1
 	MayReplace Mode = 2
 	MayRead    Mode = 4
 )
 
-// DefaultMode lets everybody run a handler, and its owner do the rest.
+// DefaultMode lets all users run a handler, and its owner do everything.
 const DefaultMode Mode = 0o711
 
 // String writes a mode as ls does, with r for read, w for replace and x for run.
@@ -78,22 +76,22 @@ func (m Mode) String() string {
 	return string(s)
 }
 
-// Access is a handler's owner and what it allows to whom.
+// Access is a handler's owner, mode and rights.
 type Access struct {
 	UID, GID uint32
 	Mode     Mode           // 0: DefaultMode
-	Rights   program.Rights // what its programs may do to the program they run in
+	Rights   program.Rights // what its programs may do to the traced program
 }
 
-// Peer is who asks: the credentials of a tracer, and the rights that it has over
-// the process that it traces.
+// Peer is the client of a request: the credentials of a tracer, and its rights over the process
+// that it traces.
 type Peer struct {
 	UID    uint32
 	GIDs   []uint32
 	Rights program.Rights
 }
 
-// may is whether a peer may do something; root may do anything.
+// may returns an error unless the mode permits an operation to a peer; root may do anything.
 func (a Access) may(p Peer, what Mode) error {
 	mode, as := a.Mode, "others"
 	switch {
@@ -111,7 +109,7 @@ func (a Access) may(p Peer, what Mode) error {
 	return fmt.Errorf("%w: user %d may not %s (owner %d, mode %v, asked as %s)", ErrPermission, p.UID, names[what], a.UID, a.Mode, as)
 }
 
-// grants is whether a peer has the rights that a handler needs.
+// grants returns an error unless a peer has the rights that a handler needs.
 func (p Peer) grants(needs program.Rights) error {
 	if missing := needs &^ p.Rights; missing != 0 {
 		return fmt.Errorf("%w: the tracer has no right to %s", ErrPermission, rightsText(missing))

@@ -219,7 +219,7 @@ func TestAccess(t *testing.T) {
 			t.Errorf("%+v, %v: %v", c.by, c.what, err)
 		}
 	}
-	// The owner's bits count for him, and not his group's.
+	// The owner's bits count for the owner, and not the group's.
 	if err := (Access{UID: 10, GID: 20, Mode: 0o070}).may(owner, MayRun); err == nil {
 		t.Error("the owner has his group's bits")
 	}

@@ -13,41 +13,41 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Options say how a handler is opened.
+// Options say how to open a handler.
 type Options struct {
 	By      Peer
 	Context program.Context // of the process
-	// Params of a built-in handler; of others the guards and names count only.
+	// Params of a built-in handler; for other handlers only the guards and names are used.
 	Params    builtin.Params
 	Where     Where
 	Executors Executors
-	// Share is an instance whose maps are to be used, where it runs: the
-	// programs of one object file are several handlers with the same maps.
+	// Share is an instance with maps that the handler uses, in the same executor: the programs of
+	// one object file become several handlers with the same maps.
 	Share *Instance
 }
 
-// Instance is a handler at work. What it is does not change.
+// Instance is an open handler. Its description does not change.
 type Instance struct {
 	*Verified
 	Name    string
 	Version int
 	Where   Where  // where it runs, never Auto
-	Why     string // it runs there
+	Why     string // why it runs there
 	Maps    Maps
 	opened  Peer
 	of      *version
-	shared  *Instance // whose maps these are, or nil
+	shared  *Instance // the instance that owns the maps, or nil
 	made    Options
 
 	mu    sync.Mutex
-	under map[arch.Convention]*Instance // what Under has made
+	under map[arch.Convention]*Instance // the instances that Under has made
 
-	// refs counts the holder, until Close, and the hits that are in it.
+	// refs counts the holder, until Close, and the hits inside the instance.
 	refs   atomic.Int64
 	closed atomic.Bool
 }
 
-// Open makes an instance of the handler called name.
+// Open makes an instance of the handler with this name.
 func (r *Registry) Open(name string, o Options) (*Instance, error) {
 	in, err := r.open(name, o)
 	if err != nil {
@@ -71,8 +71,7 @@ func (r *Registry) open(name string, o Options) (*Instance, error) {
 	return start(v, checked, o)
 }
 
-// OpenValue makes an instance of a handler that has no name. It gets the rights
-// that the peer has.
+// OpenValue makes an instance of a handler that has no name. The handler gets the peer's rights.
 func OpenValue(h *build.Handler, o Options) (*Instance, error) {
 	in, err := openValue(h, o)
 	if err != nil {
@@ -101,8 +100,8 @@ func openValue(h *build.Handler, o Options) (*Instance, error) {
 	return start(v, checked, o)
 }
 
-// prepare makes the handler as it was asked for, one of a kind by how, and verifies
-// what is new about it. A program that somebody else has made stays as it is.
+// prepare makes the handler for o, with how for a built-in kind, and verifies the new parts. A
+// user's program stays unchanged.
 func (v *version) prepare(o Options, how func(builtin.Kind, program.Context, builtin.Params) (*build.Handler, error)) (*Verified, error) {
 	h := v.fixed
 	switch {
@@ -126,7 +125,7 @@ func (v *version) prepare(o Options, how func(builtin.Kind, program.Context, bui
 	return check(h, v.access.Rights)
 }
 
-// start gives a verified handler to an executor.
+// start opens a verified handler in an executor.
 func start(v *version, h *Verified, o Options) (*Instance, error) {
 	if err := o.By.grants(h.Needs); err != nil {
 		return nil, err
@@ -147,8 +146,8 @@ func start(v *version, h *Verified, o Options) (*Instance, error) {
 	return in, nil
 }
 
-// Acquire holds the instance for a hit. It is false when it was closed: the hit
-// is not for it any more. It allocates nothing.
+// Acquire holds the instance for a hit. It returns false if the instance is closed: the hit is not
+// for it any more. It does not allocate.
 func (in *Instance) Acquire() bool {
 	if in.closed.Load() {
 		return false
@@ -161,8 +160,8 @@ func (in *Instance) Acquire() bool {
 	return false
 }
 
-// Release ends what Acquire began. The last one after Close closes the maps; if
-// that goes wrong there is nobody left to be told.
+// Release ends what Acquire has begun. The last Release after Close closes the maps; no caller is
+// left that an error could be returned to.
 func (in *Instance) Release() { _ = in.release() }
 
 func (in *Instance) release() error {
@@ -177,12 +176,12 @@ func (in *Instance) release() error {
 	return err
 }
 
-// sharer are Maps that other handlers can use, too.
+// sharer is implemented by Maps that other handlers can use, too.
 type sharer interface {
 	share(h *Verified) (Maps, error)
 }
 
-// share gives a handler the instance's maps, and holds on to the instance.
+// share gives a handler the instance's maps, and keeps the instance open for it.
 func (in *Instance) share(h *Verified) (Maps, error) {
 	if !slices.EqualFunc(h.Handler.Maps(), in.Handler.Maps(), sameMap) {
 		return nil, failure.Unsupportedf("other maps than those of %s", in.Name)
@@ -198,9 +197,8 @@ func (in *Instance) share(h *Verified) (Maps, error) {
 	return maps, err
 }
 
-// Close ends the instance: no further hit gets in, and the maps are closed when
-// the last one has left. What went wrong with the maps is returned if that is
-// now. A second Close is an error.
+// Close ends the instance: it accepts no further hit, and its maps are closed when the last hit has
+// ended. If that happens at once, Close returns the error. A second Close returns an error.
 func (in *Instance) Close() error {
 	if !in.closed.CompareAndSwap(false, true) {
 		return &Error{"close", in.Name, ErrClosed}
@@ -218,10 +216,10 @@ func (in *Instance) Close() error {
 	return errors.Join(append(errs, in.release())...)
 }
 
-// Under is the handler for functions of a calling convention: the instance itself
-// where its programs are the same for these, else one that shares its maps. It is
-// closed with the instance. Errors wrap build.ErrNotKnown where the programs ask for
-// what the convention does not tell.
+// Under returns the handler for functions of a calling convention: the instance itself if its
+// programs are the same for these, else an instance that shares its maps. It is closed with the
+// instance. Errors wrap build.ErrNotKnown if the programs ask for an argument or result that the
+// convention does not define.
 func (in *Instance) Under(c arch.Convention) (*Instance, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -255,14 +253,13 @@ func (in *Instance) forFunctions(c arch.Convention) (*Instance, error) {
 	return start(in.of, h, o)
 }
 
-// sameCode is whether two programs do the same.
+// sameCode reports whether two programs have the same instructions.
 func sameCode(a, b *program.Program) bool {
 	return a == b || a != nil && b != nil && slices.Equal(a.Insns, b.Insns)
 }
 
-// Result is what the handler has found out so far, for a peer who may read it:
-// the one who opened it, and those whom its mode allows. Nil without an error is
-// the result of a handler that nobody can read but by its maps.
+// Result returns the handler's result so far, for a peer that may read it: the peer that opened it,
+// and those that the mode admits. It is nil without an error if only the maps' contents are known.
 func (in *Instance) Result(by Peer) (build.Result, error) {
 	if err := in.MayRead(by); err != nil {
 		return nil, &Error{"read", in.Name, err}
@@ -277,7 +274,7 @@ func (in *Instance) Result(by Peer) (build.Result, error) {
 	return in.Handler.Read(in.Maps)
 }
 
-// MayRead is whether a peer may read the instance's maps.
+// MayRead returns an error unless a peer may read the instance's maps.
 func (in *Instance) MayRead(by Peer) error {
 	if by.UID == in.opened.UID {
 		return nil
@@ -285,8 +282,8 @@ func (in *Instance) MayRead(by Peer) error {
 	return in.of.access.may(by, MayRead)
 }
 
-// Unread is how many hits the handler's condition could not be told of: memory that it
-// asks for could not be read.
+// Unread is how many hits the handler's condition could not be decided for, since memory that it
+// reads could not be read.
 func (in *Instance) Unread() uint64 {
 	if !in.Acquire() {
 		return 0
@@ -295,7 +292,7 @@ func (in *Instance) Unread() uint64 {
 	return builtin.ReadUnread(in.Maps, in.Handler.Guards)
 }
 
-// Limits are how far the limits in front of the handler are, in their order.
+// Limits returns the state of the limits in front of the handler, in their order.
 func (in *Instance) Limits(by Peer) (list []builtin.LimitState, err error) {
 	if err := in.MayRead(by); err != nil {
 		return nil, &Error{"read", in.Name, err}

@@ -14,27 +14,27 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Records are what a handler writes into its ring. One goroutine reads them.
+// Records are the records that a handler writes into its ring. One goroutine reads them.
 type Records interface {
-	// Read gives the next record, and waits for one until the deadline; then
-	// the error is os.ErrDeadlineExceeded. It is valid until the next Read.
+	// Read returns the next record. It waits for one until the deadline, and then returns
+	// os.ErrDeadlineExceeded. The record is valid until the next Read.
 	Read(deadline time.Time) ([]byte, error)
-	// Lost is how many were dropped for want of space, as far as that is told.
+	// Lost is how many records were dropped for lack of space, as far as that is known.
 	Lost() uint64
 }
 
-// Taker are Records whose space somebody can be told to give back who does not
-// read them: see ring.Reader.Take.
+// Taker is implemented by Records that can release space on behalf of a reader in another process:
+// see ring.Reader.Take.
 type Taker interface {
 	Take(pos uint64) uint64
 }
 
-// recorder are Maps with a ring among them; nil if there is none.
+// recorder is implemented by Maps that may have a ring; its Records is nil if they have none.
 type recorder interface {
 	Records() (Records, error)
 }
 
-// Records are those of the instance's first ring, nil if it has none.
+// Records returns the records of the instance's first ring, nil if it has none.
 func (in *Instance) Records() (Records, error) {
 	if r, ok := in.Maps.(recorder); ok {
 		return r.Records()
@@ -42,24 +42,24 @@ func (in *Instance) Records() (Records, error) {
 	return nil, nil
 }
 
-// InEngine is the engine's executor: programs are interpreted while the thread
-// is stopped. The Maps that it opens are an *Interpreted.
+// InEngine is the engine's executor: it interprets programs while the thread is stopped. Its Open
+// returns *Interpreted.
 type InEngine struct {
-	// File makes the file that a handler's maps lie in; nil: one in memory.
+	// File makes the file for a handler's maps; nil: a file in memory.
 	File  func() (*os.File, error)
-	lines bool // programs write them, too
+	lines bool // compiled code writes the maps, too
 }
 
-// Interpreted is a handler's programs and maps, ready for the interpreter.
+// Interpreted is a handler's programs and maps, prepared for the interpreter.
 type Interpreted struct {
 	*maps.Set
 	codes    [2]*interp.Code // by build.Point
 	records  *ring.Reader
-	borrowed bool // the maps are another's
+	borrowed bool // another instance owns the maps
 	timed    bool // their clock is kept
 }
 
-// Open makes a handler's maps and gets its programs ready.
+// Open makes a handler's maps and prepares its programs.
 func (e InEngine) Open(h *Verified) (Maps, error) {
 	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs(), Lines: e.lines, File: e.File})
 	if err != nil {
@@ -79,7 +79,7 @@ func (e InEngine) Open(h *Verified) (Maps, error) {
 	return x, nil
 }
 
-// interpreted gets a handler's programs ready.
+// interpreted prepares a handler's programs.
 func interpreted(h *Verified, set *maps.Set) (x *Interpreted, err error) {
 	x = &Interpreted{Set: set}
 	for _, at := range []build.Point{build.Entry, build.Exit} {
@@ -94,7 +94,7 @@ func interpreted(h *Verified, set *maps.Set) (x *Interpreted, err error) {
 	return x, nil
 }
 
-// share makes another handler use the maps. Their records stay with the first.
+// share makes another handler use the maps. Records stay with the first handler.
 func (x *Interpreted) share(h *Verified) (Maps, error) {
 	y, err := interpreted(h, x.Set)
 	if err != nil {
@@ -104,7 +104,7 @@ func (x *Interpreted) share(h *Verified) (Maps, error) {
 	return y, nil
 }
 
-// Close takes the maps out of this process, if they are its own.
+// Close unmaps the maps, if they are the handler's own.
 func (x *Interpreted) Close() error {
 	if x.borrowed {
 		return nil
@@ -115,10 +115,10 @@ func (x *Interpreted) Close() error {
 	return x.Set.Close()
 }
 
-// Code is the program at a point, nil if there is none.
+// Code returns the program at a point, nil if there is none.
 func (x *Interpreted) Code(at build.Point) *interp.Code { return x.codes[at] }
 
-// Records are those of the first ring, nil if there is none.
+// Records returns the records of the first ring, nil if there is none.
 func (x *Interpreted) Records() (Records, error) {
 	if x.records == nil {
 		return nil, nil
@@ -126,15 +126,15 @@ func (x *Interpreted) Records() (Records, error) {
 	return x.records, nil
 }
 
-// alive is whether a thread may still be writing a record.
+// alive reports whether a thread may still be writing a record.
 func alive(tid int) bool {
 	return procfs.User(tid) >= 0
 }
 
-// asInterp gives the interpreter a set's maps as it wants them.
+// asInterp adapts a set's maps to the interpreter.
 type asInterp struct{ *maps.Set }
 
-// Map is map i: one with a ring has what rings have, too.
+// Map returns map i, with the methods of a ring if it has one.
 func (s asInterp) Map(i int) interp.Map {
 	m := s.Set.Map(i)
 	if r := m.Ring(); r != nil {
@@ -148,8 +148,7 @@ type ringMap struct {
 	interp.Ring
 }
 
-// possibleCPUs is how many CPUs there can ever be: values of maps are one for
-// each.
+// possibleCPUs is how many CPUs there can ever be: per-CPU maps have a value for each.
 func possibleCPUs() int {
 	text, err := os.ReadFile("/sys/devices/system/cpu/possible") // 0-63, or 0-3,5
 	if err != nil {

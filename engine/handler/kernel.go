@@ -6,17 +6,17 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// InKernel is the kernel executor. The Maps that it opens are a *Loaded.
+// InKernel is the kernel executor. Its Open returns *Loaded.
 type InKernel struct{}
 
-// Loaded is a handler in the kernel: its programs are those at entry and exit, as
-// far as it has them, in this order.
+// Loaded is a handler in the kernel: its programs are those at the entry and at the exit, as far as
+// it has them, in this order.
 type Loaded struct {
 	*kernel.Instance
-	borrowed bool // the maps are another's
+	borrowed bool // another instance owns the maps
 }
 
-// Records are those of the first ring, nil if there is none.
+// Records returns the records of the first ring, nil if there is none.
 func (l *Loaded) Records() (Records, error) {
 	if l.borrowed {
 		return nil, nil
@@ -29,7 +29,7 @@ func (l *Loaded) Records() (Records, error) {
 	return nil, nil
 }
 
-// share makes another handler use the maps. Their records stay with the first.
+// share makes another handler use the maps. Records stay with the first handler.
 func (l *Loaded) share(h *Verified) (Maps, error) {
 	in, err := l.Share(programsOf(h)...)
 	if err != nil {
@@ -38,12 +38,12 @@ func (l *Loaded) share(h *Verified) (Maps, error) {
 	return &Loaded{Instance: in, borrowed: true}, nil
 }
 
-// Open hands a handler's programs to the kernel.
+// Open loads a handler's programs into the kernel.
 func (InKernel) Open(h *Verified) (Maps, error) {
 	if err := kernel.Available(); err != nil {
 		return nil, err
 	}
-	// The kernel would give a single handler all memory there is.
+	// The kernel sets no limit: one handler could take all memory.
 	if err := maps.Fit(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs()}); err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (InKernel) Open(h *Verified) (Maps, error) {
 	return &Loaded{Instance: in}, nil
 }
 
-// programsOf are a handler's programs, that at the entry first.
+// programsOf returns a handler's programs, the entry's first.
 func programsOf(h *Verified) (programs []*program.Program) {
 	for _, p := range []*program.Program{h.Handler.Entry, h.Handler.Exit} {
 		if p != nil {

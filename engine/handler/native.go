@@ -21,19 +21,18 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// InTracee is the executor in the traced program itself: machine code on the
-// way of the threads that hit, on the same maps. The Maps that it opens are an
-// *Interpreted, for places that can't be jumped from are served by the engine.
+// InTracee is the executor in the traced program itself: threads that hit run machine code, on the
+// same maps. Its Open returns *Interpreted, since the engine handles places that can't have a jump.
 type InTracee struct {
-	// Stack is how much of the program's stack the code may use, in bytes; 0:
-	// enough. Own: it has stacks of ours.
+	// Stack is how many bytes of the program's stack the code may use; 0: enough. Own: the code can
+	// run on stacks of ptracer's.
 	Stack int
 	Own   bool
-	// File makes the file that a handler's maps lie in; nil: one in memory.
+	// File makes the file for a handler's maps; nil: a file in memory.
 	File func() (*os.File, error)
 }
 
-// Open makes a handler's maps, if its program has code that needs no help.
+// Open makes a handler's maps, if its programs have machine code.
 func (e InTracee) Open(h *Verified) (Maps, error) {
 	m, err := InEngine{e.File, Lined(h.Handler.Context)}.Open(h)
 	if err != nil {
@@ -47,10 +46,10 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 	return m, nil
 }
 
-// native sees to it that a handler's programs have code, and keeps the clock, if
-// they ask for the time.
+// native checks that a handler's programs have machine code, and keeps the clock if they ask for
+// the time.
 func (x *Interpreted) native(h *Verified, in InTracee) error {
-	const far = 1 << 32 // any place will do
+	const far = 1 << 32 // any address will do
 	env, need := x.Helpers(h, 2*far)
 	env.Threads = 3 * far
 	lib, err := env.Make(need, 4*far)
@@ -78,63 +77,61 @@ func (x *Interpreted) native(h *Verified, in InTracee) error {
 	return nil
 }
 
-// Helpers are the helpers that a handler's programs call, and what they are made
-// for in a program that has the maps at region; where it has its threads is for the
-// caller to say.
+// Helpers returns the helpers that a handler's programs call, and the environment to make them for
+// in a program that has the maps at region; the caller adds the table of threads.
 func (x *Interpreted) Helpers(h *Verified, region arch.Addr) (helper.Env, []compile.Helper) {
 	ctx := h.Handler.Context
 	env := helper.Env{Context: ctx, Set: x.Set, Region: region, Features: Features()}
 	return env, helper.Needed(ctx, h.Entry, h.Exit)
 }
 
-// Lined is whether programs of a context can have threads take lines of maps of
-// their own on this machine (package maps): where they have a pointer to their own
-// data that both the ABI and an instruction tell.
+// Lined reports whether threads of programs with a context can have lines of maps of their own on
+// this machine (package maps). It needs a pointer to thread-local data that the ABI defines and an
+// instruction reads.
 func Lined(ctx program.Context) bool {
 	return ctx.Arch == "amd64" && Features()&compile.FSBase != 0
 }
 
-// Stacked is whether programs of a context can run on stacks of ours on this machine,
-// where the program's have no room.
+// Stacked reports whether programs with a context can run on stacks of ptracer's on this machine,
+// if the program's stacks have no room.
 func Stacked(ctx program.Context) bool { return ctx.Arch == "arm64" || Lined(ctx) }
 
-// Claim is what the code by which a program's threads find their lines is made for,
-// where the next free one is in the counters' set, at region.
+// Claim returns the environment and the helpers for the code with which a program's threads find
+// their lines. The next free line is in the counters' set, at region.
 func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
 	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Lost: region + maps.OffLost, Owners: c.Owners(region), Self: true, Features: Features()}
 	return env, []compile.Helper{ClaimLine}
 }
 
-// Owners is where the program has the owners of lines, if it has the counters' set at
-// region.
+// Owners is the address of the owners of lines in a program that has the counters' set at region.
 func (c *Counters) Owners(region arch.Addr) arch.Addr {
 	data, _, _ := c.set.ByName(ownersMap.Name).Values()
 	return region + arch.Addr(data)
 }
 
-// What code calls by which threads find what is theirs: lines of maps, and stacks.
+// Helpers with which threads find what is theirs: lines of maps, and stacks.
 var (
 	ClaimLine = compile.Helper{Num: compile.FnClaim, Map: compile.NoMap}
 	TakeStack = compile.Helper{Num: compile.FnStack, Map: compile.NoMap}
 )
 
-// Piece is a program with its maps, as one of those that run at a place.
+// Piece is a program with its maps, one of those that run at a place.
 type Piece struct {
 	Program *verify.Result
 	Set     *maps.Set
 	Region  arch.Addr // of the maps, in the program's memory
 	Way     compile.Way
-	Helpers map[compile.Helper]arch.Addr // those that it calls
-	// Threads is the program's table of threads; 0: they take no lines.
+	Helpers map[compile.Helper]arch.Addr // the helpers that it calls
+	// Threads is the address of the program's table of threads; 0: threads take no lines.
 	Threads arch.Addr
-	// Moved is how many bytes the maps' data lie behind where the set has them: what is
-	// element 0 to the program is another one.
+	// Moved is by how many bytes the program sees the maps' data further on than the set has them:
+	// its element 0 is a later element of the set.
 	Moved int
-	// Template is for pieces that differ in that and in where they lie only; nil: none.
+	// Template is for pieces that differ only in Moved and in their addresses; nil: none.
 	Template *compile.Template
 }
 
-// unsupported is why programs have no code.
+// unsupported returns why programs have no machine code.
 func unsupported(err error) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return err
@@ -142,12 +139,12 @@ func unsupported(err error) error {
 	return &failure.Unsupported{Err: err}
 }
 
-// errAtomics is of CPUs whose atomic additions are loops: a thread that is
-// stepped through one never comes to its end.
+// errAtomics is returned for CPUs with loops for atomic additions: a thread that is stepped through
+// such a loop never leaves it.
 var errAtomics = failure.Unsupportedf("the CPU has no atomic instructions (LSE)")
 
-// NativeAvailable is why programs of a context have no machine code here at all,
-// nil if they have.
+// NativeAvailable returns why programs with a context can't have machine code here at all, nil if
+// they can.
 func NativeAvailable(ctx program.Context) error {
 	if ctx.Arch == "arm64" && Features()&compile.LSE == 0 {
 		return errAtomics
@@ -155,8 +152,8 @@ func NativeAvailable(ctx program.Context) error {
 	return nil
 }
 
-// Native is the machine code of programs, to lie at base and to be passed
-// through by a thread of the traced program.
+// Native returns the machine code of programs, for address base, which a thread of the traced
+// program runs through.
 func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 	parts := make([]compile.Part, len(pieces))
 	for i, p := range pieces {
@@ -174,7 +171,7 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 	return compile.Inline(parts, base)
 }
 
-// Features are those of this machine's CPUs, on which the program runs too.
+// Features are the features of this machine's CPUs, on which the program runs too.
 var Features = sync.OnceValue(func() (f compile.Feature) {
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for name, has := range map[string]compile.Feature{" rdpid": compile.RDPID, " atomics": compile.LSE} {
@@ -188,9 +185,8 @@ var Features = sync.OnceValue(func() (f compile.Feature) {
 	return f
 })
 
-// capabilities is the word AT_HWCAP2 of the auxiliary vector: whether the kernel
-// lets programs read the thread pointer by an instruction
-// (arch/x86/include/uapi/asm/hwcap2.h).
+// capabilities is the word AT_HWCAP2 of the auxiliary vector: it has whether the kernel lets
+// programs read the thread pointer with an instruction (arch/x86/include/uapi/asm/hwcap2.h).
 func capabilities() uint64 {
 	const capabilities2 = 26
 	vector, _ := os.ReadFile("/proc/self/auxv")
@@ -204,22 +200,21 @@ func capabilities() uint64 {
 
 const hwcapFSBase = 1 << 1
 
-// counterCount is how many counters are made at once.
+// counterCount is how many counters one set has.
 const counterCount = 4096
 
-// Counters are numbers of hits that threads of traced programs add to, one for
-// each place, where the machine allows it on each CPU.
+// Counters are counts of hits that threads of traced programs increment, one for each place, per
+// CPU if the machine allows it.
 type Counters struct {
 	set     *maps.Set
-	lines   *maps.Set // that has the next free line
+	lines   *maps.Set // the set with the next free line
 	ctx     program.Context
 	used    int
-	program *verify.Result // of counter 0
+	program *verify.Result // the program of counter 0
 }
 
-// NewCounters makes counters for programs of a context, in a file that file makes;
-// nil: in memory. The programs' next free line is in the set lines; nil: in the
-// counters'.
+// NewCounters makes counters for programs with a context, in a file that file makes; nil: in
+// memory. The programs' next free line is in the set lines; nil: in the counters' own.
 func NewCounters(ctx program.Context, lines *maps.Set, file func() (*os.File, error)) (*Counters, error) {
 	specs := []program.Map{counterMap(ctx)}
 	if lines == nil && Lined(ctx) {
@@ -232,7 +227,7 @@ func NewCounters(ctx program.Context, lines *maps.Set, file func() (*os.File, er
 	return &Counters{set: set, lines: cmp.Or(lines, set), ctx: ctx}, nil
 }
 
-// counterMap has a value for each CPU where an instruction tells its number.
+// counterMap has a value for each CPU if an instruction reads the CPU's number.
 func counterMap(ctx program.Context) program.Map {
 	m := program.Map{Name: "hits", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: counterCount}
 	if ctx.Arch != "amd64" {
@@ -241,11 +236,11 @@ func counterMap(ctx program.Context) program.Map {
 	return m
 }
 
-// ownersMap says to which process each line belongs, by its id; 0: to none yet.
+// ownersMap has the id of the process that each line belongs to; 0: none yet.
 var ownersMap = program.Map{Name: "owners", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: maps.Lines}
 
-// InUse is how many lines belong to processes that alive says are there, of those
-// whose next free one is in the counters' set.
+// InUse is how many lines belong to processes for which alive returns true, among those that the
+// counters' set hands out.
 func (c *Counters) InUse(alive func(pid int) bool) (n int) {
 	known := map[uint64]bool{}
 	data, stride, _ := c.set.ByName(ownersMap.Name).Values()
@@ -261,10 +256,10 @@ func (c *Counters) InUse(alive func(pid int) bool) (n int) {
 	return n
 }
 
-// Set are the counters' maps.
+// Set is the set of the counters' maps.
 func (c *Counters) Set() *maps.Set { return c.set }
 
-// Take gives the next counter; false if there are no more.
+// Take returns the next counter; false if there are no more.
 func (c *Counters) Take() (n int, ok bool) {
 	if c.used == counterCount {
 		return 0, false
@@ -273,7 +268,7 @@ func (c *Counters) Take() (n int, ok bool) {
 	return c.used - 1, true
 }
 
-// Program adds 1 to counter 0; Moved makes it that of n.
+// Program returns the program that adds 1 to counter 0; Moved makes it count in counter n.
 func (c *Counters) Program() (*verify.Result, error) {
 	if c.program != nil {
 		return c.program, nil
@@ -288,10 +283,10 @@ func (c *Counters) Program() (*verify.Result, error) {
 	return c.program, err
 }
 
-// Moved is how far counter n lies behind counter 0, in bytes.
+// Moved is the distance from counter 0 to counter n, in bytes.
 func (c *Counters) Moved(n int) int { return n * c.set.Map(0).Layout().Stride }
 
-// Count is what counter n says.
+// Count is the value of counter n.
 func (c *Counters) Count(n int) uint64 {
 	l := c.set.Map(0).Layout()
 	values := l.CPUs
@@ -305,8 +300,8 @@ func (c *Counters) Count(n int) uint64 {
 	return sum
 }
 
-// CountIn is what counter n says of the counters in a set, of which the values
-// inUse are (maps.Map, InUse), 0 where there is none.
+// CountIn is the value of counter n of the counters in a set, summed over the values inUse
+// (maps.Map, InUse).
 func CountIn(set *maps.Set, n int, inUse []int) (sum uint64) {
 	spec := set.Map(0).Spec()
 	if n < 0 || n >= int(spec.MaxEntries) || spec.ValueSize != 8 {
@@ -319,5 +314,5 @@ func CountIn(set *maps.Set, n int, inUse []int) (sum uint64) {
 	return sum
 }
 
-// Close takes the counters out of this process.
+// Close unmaps the counters.
 func (c *Counters) Close() error { return c.set.Close() }

@@ -15,26 +15,26 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Registry holds handlers by name. New makes one with the built-in ones in it.
+// Registry holds handlers by name. New makes one with the built-in handlers.
 type Registry struct {
 	mu    sync.RWMutex
 	names map[string]*version
 }
 
-// version is what a name stands for at a time. It does not change.
+// version is a handler that a name stands for at some time. It does not change.
 type version struct {
 	name, doc string
-	number    int // how many there were before under this name, and this one
+	number    int // 1 for the first handler under this name, then 2, ...
 	access    Access
 	kind      *builtin.Kind // of a built-in handler
 	fixed     *build.Handler
 	needs     program.Rights
-	verified  *Verified    // of a fixed one
+	verified  *Verified    // of a user's handler
 	uses      atomic.Int64 // instances
 }
 
-// New makes a registry with the built-in handlers, owned by root: everybody may
-// run them, nobody else replace them.
+// New makes a registry with the built-in handlers, owned by root: all users may run them, only root
+// may replace them.
 func New() *Registry {
 	r := &Registry{names: map[string]*version{}}
 	for i := range builtin.Kinds {
@@ -47,8 +47,8 @@ func New() *Registry {
 	return r
 }
 
-// Register adds a handler under a name, which is 1 to 64 letters, digits, dots,
-// dashes and underscores. The verifier must accept it with the rights of access.
+// Register adds a handler under a name of 1 to 64 letters, digits, dots, dashes and underscores.
+// The verifier must accept the handler with the rights of a.
 func (r *Registry) Register(name string, h *build.Handler, a Access) error {
 	v, err := newVersion(name, h, a)
 	if err == nil {
@@ -65,8 +65,8 @@ func (r *Registry) Register(name string, h *build.Handler, a Access) error {
 	return nil
 }
 
-// Replace makes a name stand for another handler. Owner and mode stay; the
-// rights that access had stay, too. What runs goes on with what it has.
+// Replace makes a name stand for another handler. Owner, mode and granted rights stay. Open
+// instances do not change.
 func (r *Registry) Replace(name string, h *build.Handler, by Peer) error {
 	old, err := r.find(name)
 	if err == nil {
@@ -82,7 +82,7 @@ func (r *Registry) Replace(name string, h *build.Handler, by Peer) error {
 		switch now := r.names[name]; {
 		case now == nil:
 			err = ErrNotFound
-		case now != old: // the check was of another's mode
+		case now != old: // the check used the mode of another version
 			err = fmt.Errorf("%w: it was replaced meanwhile", ErrExists)
 		}
 	}
@@ -94,7 +94,7 @@ func (r *Registry) Replace(name string, h *build.Handler, by Peer) error {
 	return nil
 }
 
-// Remove takes a name away. What runs goes on.
+// Remove removes a name. Open instances continue.
 func (r *Registry) Remove(name string, by Peer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,19 +110,19 @@ func (r *Registry) Remove(name string, by Peer) error {
 	return nil
 }
 
-// Info tells of a handler.
+// Info describes a handler.
 type Info struct {
 	Name    string
-	Doc     string // of a built-in one
+	Doc     string // of a built-in handler
 	Builtin bool
-	Version int // 1, and one more for each time it was replaced
+	Version int // 1, plus one for each replacement
 	Access
-	Needs     program.Rights // a built-in one's expressions may need more
+	Needs     program.Rights // expressions of a built-in handler may need more
 	Instances int            // that are open, of this version
-	Handler   *build.Handler // nil: a built-in one is made as it is asked for
+	Handler   *build.Handler // nil: a built-in handler is made on request
 }
 
-// Lookup tells of the handler called name.
+// Lookup describes the handler with this name.
 func (r *Registry) Lookup(name string) (Info, error) {
 	v, err := r.find(name)
 	if err != nil {
@@ -131,7 +131,7 @@ func (r *Registry) Lookup(name string) (Info, error) {
 	return v.info(), nil
 }
 
-// Fetch is Lookup for a peer who wants to run the handler, which the mode must allow.
+// Fetch is Lookup for a peer that wants to run the handler; the mode must permit it.
 func (r *Registry) Fetch(name string, by Peer) (Info, error) {
 	v, err := r.find(name)
 	if err == nil {
@@ -143,8 +143,8 @@ func (r *Registry) Fetch(name string, by Peer) (Info, error) {
 	return v.info(), nil
 }
 
-// Adopt has the registry know a handler as another registry does: it is verified again, and takes the
-// place of what had the name here. A name of a built-in handler is refused.
+// Adopt copies a handler from another registry: it verifies the handler again, and replaces what
+// had the name here. It refuses the name of a built-in handler.
 func (r *Registry) Adopt(i Info) error {
 	v, err := newVersion(i.Name, i.Handler, i.Access)
 	if err == nil {
@@ -162,7 +162,7 @@ func (r *Registry) Adopt(i Info) error {
 	return nil
 }
 
-// List tells of all handlers, by name.
+// List describes all handlers, by name.
 func (r *Registry) List() []Info {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -190,7 +190,7 @@ func (v *version) info() Info {
 	}
 }
 
-// newVersion verifies a handler of a user's.
+// newVersion verifies a user's handler.
 func newVersion(name string, h *build.Handler, a Access) (*version, error) {
 	if !goodName(name) {
 		return nil, fmt.Errorf("%w: 1 to 64 letters, digits, dots, dashes and underscores", ErrName)
@@ -222,11 +222,11 @@ func goodName(s string) bool {
 type Verified struct {
 	Handler *build.Handler
 	Needs   program.Rights
-	// Entry and Exit are of its programs; nil where it has none.
+	// Entry and Exit are the results for its programs; nil if it has none there.
 	Entry, Exit *verify.Result
 }
 
-// At is what was verified of the program at a point, nil if there is none.
+// At returns the verified program at a point, nil if there is none.
 func (v *Verified) At(p build.Point) *verify.Result {
 	if p == build.Exit {
 		return v.Exit
@@ -234,7 +234,7 @@ func (v *Verified) At(p build.Point) *verify.Result {
 	return v.Entry
 }
 
-// check verifies a handler's programs, and that they have the same maps.
+// check verifies a handler's programs, and checks that they have the same maps.
 func check(h *build.Handler, granted program.Rights) (*Verified, error) {
 	if h == nil || h.Entry == nil && h.Exit == nil {
 		return nil, errors.New("it has no program")
@@ -262,7 +262,7 @@ func check(h *build.Handler, granted program.Rights) (*Verified, error) {
 	return v, nil
 }
 
-// sameMap is whether two descriptions are of one map.
+// sameMap reports whether two descriptions describe the same map.
 func sameMap(a, b program.Map) bool {
 	return a.Name == b.Name && a.Type == b.Type && a.KeySize == b.KeySize && a.ValueSize == b.ValueSize &&
 		a.MaxEntries == b.MaxEntries && a.Flags == b.Flags && a.ReadOnly == b.ReadOnly && len(a.Contents) == len(b.Contents)

@@ -316,11 +316,7 @@ func checkHalted(s source, tell func(int, string)) {
 
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
-	"procfs", "cmd/ptracer/internal", "engine/access", "engine/api", "engine/internal/aside", "engine/internal/clean", "engine/internal/find",
-	"engine/internal/guard", "engine/internal/hit", "engine/internal/hook", "engine/internal/inferior", "engine/internal/inproc",
-	"engine/internal/jump", "engine/internal/life", "engine/internal/objects", "engine/internal/plant", "engine/internal/probe",
-	"engine/internal/remote", "engine/internal/resident", "engine/internal/tasks", "engine/internal/uprobe",
-	"engine/internal/watch", "engine/internal/xol", "symbols",
+	"arch", "bench", "breakpoint", "cmd/ptracer/internal", "engine", "failure", "printable", "procfs", "symbols",
 }
 
 // vague are words that stand for a subject that is not named.
@@ -337,7 +333,7 @@ func checkPlain(s source, tell func(int, string)) {
 		}
 		return true
 	})
-	if !slices.ContainsFunc(spoken, func(folder string) bool { return within(s.pkg, folder) }) {
+	if ast.IsGenerated(s.file) || !slices.ContainsFunc(spoken, func(folder string) bool { return within(s.pkg, folder) }) {
 		return
 	}
 	for _, group := range s.file.Comments {

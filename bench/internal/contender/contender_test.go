@@ -116,8 +116,8 @@ func (w way) try(t *testing.T, p *target.Program, s target.Site, threads int) {
 	}
 }
 
-// TestChildless: a thread that has started a process is not one for a tracer's
-// loop, which would take the process's end from who waits for it.
+// TestChildless: a thread that has started a process is not used for a tracer's loop, which would
+// take the process's end from the goroutine that waits for it.
 func TestChildless(t *testing.T) {
 	on := func(f func()) {
 		done := make(chan bool)
@@ -142,7 +142,7 @@ func TestChildless(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for range 10 { // one that is no thread of ours yet may have got somebody's children
+	for range 10 { // a thread that is new to this process may have inherited children of another
 		found := false
 		if on(func() { found = childless() }); found {
 			return
@@ -151,7 +151,7 @@ func TestChildless(t *testing.T) {
 	t.Error("no thread without children")
 }
 
-// TestReasons: somebody without rights is told so, for what is missing to him.
+// TestReasons: a user without rights gets the reason for what is missing.
 func TestReasons(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -12,18 +12,18 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Kind is how an eBPF program is attached.
+// Kind is a way to attach an eBPF program.
 type Kind int
 
-// The kinds.
+// Kinds.
 const (
 	Single Kind = iota // a uprobe by the PMU
-	Multi              // one link for many places; a second one is there, which nobody comes to
+	Multi              // one link for many places; a second place exists, which is never executed
 	Return             // a uretprobe
 )
 
-// EBPF counts by an eBPF program at a uprobe: an addition to a word of the CPU's
-// own, as our count handler does it.
+// EBPF counts with an eBPF program at a uprobe: it adds to a word of the CPU's own, as ptracer's
+// count handler does.
 func EBPF(p *target.Process, s target.Site, kind Kind) (Probe, error) {
 	at := []kernel.Location{{Path: p.Program.Path, Offset: target.Offset(s.Addr), Return: kind == Return}}
 	switch {
@@ -35,10 +35,10 @@ func EBPF(p *target.Process, s target.Site, kind Kind) (Probe, error) {
 	return attach(p, at, kind)
 }
 
-// errEntry is of a way that needs a function's start.
+// errEntry is returned for a way that needs a function's start.
 var errEntry = errors.New("the kernel follows returns from functions' starts only")
 
-// Many counts the executions of many places, by one link.
+// Many counts the executions of many places, with one link.
 func Many(p *target.Process, addrs []uint64) (Probe, error) {
 	var at []kernel.Location
 	for _, addr := range addrs {
@@ -76,8 +76,8 @@ func attach(p *target.Process, at []kernel.Location, kind Kind) (Probe, error) {
 	}, nil
 }
 
-// refused says why the kernel does not do what it was asked: what is against
-// eBPF on this machine at all, if something is.
+// refused returns why the kernel refuses a request: if possible, what prevents eBPF on this machine
+// at all.
 func refused(err error) error {
 	if why := kernel.Available(); why != nil {
 		return fmt.Errorf("%w: %w", ErrMissing, why)

@@ -15,7 +15,7 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/target"
 )
 
-// events are perf events of one kind, one a thread; their sum is read.
+// events are perf events of one kind, one per thread; their counts are added.
 type events []int
 
 // openEvents counts in all threads of a program.
@@ -35,7 +35,7 @@ func openEvents(attr unix.PerfEventAttr, p *target.Process) (e events, err error
 	return e, nil
 }
 
-// noEvent says why the kernel refuses an event.
+// noEvent returns why the kernel refuses an event.
 func noEvent(err error) error {
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
@@ -64,8 +64,8 @@ func (e events) Close() (err error) {
 	return err
 }
 
-// Uprobe has the kernel count the executions of a site, by a perf event of the
-// unit "uprobe" (perf_event_open(2)); no program runs at it.
+// Uprobe counts the executions of a site with a perf event of the PMU "uprobe"
+// (perf_event_open(2)); no program runs at it.
 func Uprobe(p *target.Process, s target.Site) (Probe, error) {
 	b, err := os.ReadFile("/sys/bus/event_source/devices/uprobe/type")
 	if err != nil {
@@ -88,7 +88,7 @@ func Uprobe(p *target.Process, s target.Site) (Probe, error) {
 // breakpointExecute is HW_BREAKPOINT_X (linux/hw_breakpoint.h).
 const breakpointExecute = 4
 
-// Breakpoint counts by a debug register of the CPU.
+// Breakpoint counts with a debug register of the CPU.
 func Breakpoint(p *target.Process, s target.Site) (Probe, error) {
 	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_BREAKPOINT, Bp_type: breakpointExecute,
 		Bits: unix.PerfBitExcludeKernel | unix.PerfBitExcludeHv, Ext1: s.Addr, Ext2: breakpointLen}

@@ -12,16 +12,16 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/target"
 )
 
-// Loop is how a Tracer lets a thread go on behind its trap.
+// Loop is how a Tracer resumes a thread behind its trap.
 type Loop int
 
-// The loops.
+// Loops.
 const (
-	// Least moves the PC to where the instruction is a second time: one stop
-	// a hit, and the least requests that the CPU's ptrace allows.
+	// Least moves the PC to a copy of the instruction: one stop per hit, and the fewest requests
+	// that the CPU's ptrace allows.
 	Least Loop = iota
-	// Textbook puts the instruction back, steps it, and plants the trap again:
-	// two stops a hit. Other threads slip by meanwhile, and are not counted.
+	// Textbook restores the instruction, steps it, and plants the trap again: two stops per hit.
+	// Hits of other threads meanwhile are not counted.
 	Textbook
 )
 
@@ -40,8 +40,8 @@ type tracer struct {
 	done   chan error
 }
 
-// Trace counts hits of a site by a loop of ptrace requests. With a CPU that is
-// not negative the loop, and all threads of the program, are tied to it.
+// Trace counts hits of a site with a loop of ptrace requests. If cpu is not negative, the loop and
+// all threads of the program are bound to that CPU.
 func Trace(p *target.Process, s target.Site, loop Loop, cpu int) (Probe, error) {
 	tids, err := p.TIDs()
 	if err != nil {
@@ -63,23 +63,23 @@ func Trace(p *target.Process, s target.Site, loop Loop, cpu int) (Probe, error) 
 
 func (t *tracer) Hits() (uint64, error) { return t.hits.Load(), nil }
 
-// Close has each thread stop once more, by a signal that the program never sees.
+// Close makes each thread stop once more, with a signal that the program never sees.
 func (t *tracer) Close() error {
 	t.leave.Store(true)
 	for _, tid := range t.tids {
-		_ = unix.Tgkill(t.process.PID, tid, unix.SIGURG) // if it is gone, the loop says so
+		_ = unix.Tgkill(t.process.PID, tid, unix.SIGURG) // if the thread is gone, the loop reports it
 	}
 	return <-t.done
 }
 
-// run is the tracer's thread, which ends with it: it may be tied to a CPU. A thread
-// that has started children would be told of their ends, too, in the place of who
-// waits for them: it must be another.
+// run is the tracer's thread. The thread ends with run, since it may be bound to a CPU. A thread
+// that has started children would receive their ends, too, in place of the goroutine that waits for
+// them: run needs another thread.
 func (t *tracer) run(cpu int, ready chan<- error) {
 	runtime.LockOSThread()
 	if !childless() {
 		go t.run(cpu, ready)
-		<-t.placed // until then, the other can't be given this thread
+		<-t.placed // until then, the other can't get this thread
 		runtime.UnlockOSThread()
 		return
 	}
@@ -99,9 +99,8 @@ func (t *tracer) run(cpu int, ready chan<- error) {
 // saNoCldStop is SA_NOCLDSTOP: no SIGCHLD at stops.
 const saNoCldStop = 1
 
-// noChildStop sets or clears SA_NOCLDSTOP of SIGCHLD, and gives what it was. A
-// tracer in C gets no signal at each stop, since it has no handler; Go has one,
-// which costs a hit 2 µs.
+// noChildStop sets or clears SA_NOCLDSTOP of SIGCHLD, and returns the old flag. A tracer in C has
+// no handler and so gets no signal at each stop; Go has a handler, which costs 2 µs per hit.
 func noChildStop(flag uint64) (old uint64, err error) {
 	var action struct{ handler, flags, restorer, mask uint64 }
 	call := func(set, get unsafe.Pointer) {
@@ -118,15 +117,15 @@ func noChildStop(flag uint64) (old uint64, err error) {
 	return old, err
 }
 
-// childless is whether the calling thread has no children, nor is the one that
-// gets those of threads that end.
+// childless reports whether the calling thread has no children, and is not the thread that gets the
+// children of threads that end.
 func childless() bool {
 	const any = unix.WEXITED | unix.WSTOPPED | unix.WALL | unix.WNOTHREAD | unix.WNOWAIT | unix.WNOHANG
 	err := unix.Waitid(unix.P_ALL, 0, nil, any, nil)
 	return errors.Is(err, unix.ECHILD) && unix.Gettid() != unix.Getpid()
 }
 
-// attach attaches to all threads and plants the trap while the first stands.
+// attach attaches to all threads and plants the trap while the first is stopped.
 func (t *tracer) attach(cpu int) error {
 	if cpu >= 0 {
 		var set unix.CPUSet
@@ -196,7 +195,7 @@ func (t *tracer) hit(tid int) {
 		ok = t.step(tid)
 	}
 	if ok {
-		t.hits.Store(t.hits.Load() + 1) // only this thread adds
+		t.hits.Store(t.hits.Load() + 1) // only this thread writes it
 	}
 }
 
@@ -217,14 +216,13 @@ func (t *tracer) step(tid int) bool {
 	return errors.Join(err, request(unix.PTRACE_POKETEXT, tid, at, uintptr(t.trapped))) == nil
 }
 
-// release lets a stopped thread go on untraced, over the program's own code.
+// release detaches from a stopped thread, with the program's own code restored.
 func (t *tracer) release(tid int) error {
 	return errors.Join(request(unix.PTRACE_POKETEXT, tid, uintptr(t.site.Addr), uintptr(t.original)),
 		request(unix.PTRACE_DETACH, tid, 0, 0))
 }
 
-// request makes a ptrace request. It does not block, and Go's scheduler is not
-// told of it.
+// request makes a ptrace request. It does not block, and does not tell Go's scheduler.
 func request(what, tid int, addr, data uintptr) error {
 	if _, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(what), uintptr(tid), addr, data, 0, 0); errno != 0 {
 		return errno
@@ -240,7 +238,7 @@ func requestAt(what, tid int, addr uintptr, data unsafe.Pointer) error {
 	return nil
 }
 
-// wait waits for a stop of a thread, of any that this thread traces with -1.
+// wait waits for a stop of a thread, or with -1 of any that this thread traces.
 func wait(tid int) (int, unix.WaitStatus, error) {
 	var status unix.WaitStatus
 	for {

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ripAt is where struct user has the PC (sys/user.h).
+// ripAt is the offset of the PC in struct user (sys/user.h).
 const ripAt = 16 * 8
 
-// withTrap is a word of code that starts with int3.
+// withTrap returns a word of code that starts with int3.
 func withTrap(code uint64) uint64 { return code&^0xff | 0xcc }
 
-// trapPC is where a thread stands behind a trap.
+// trapPC is the PC of a thread behind a trap.
 func trapPC(site uint64) uint64 { return site + 1 }
 
 func pcOf(r *unix.PtraceRegs) uint64     { return r.Rip }
@@ -26,13 +26,13 @@ func setRegs(tid int, r *unix.PtraceRegs) error {
 	return requestAt(unix.PTRACE_SETREGS, tid, 0, unsafe.Pointer(r))
 }
 
-// movePC moves a thread that stands at the site's trap, by two requests.
+// movePC moves a thread at the site's trap, with two requests.
 func movePC(tid int, site, to uint64) bool {
 	var pc uint64
 	return requestAt(unix.PTRACE_PEEKUSR, tid, ripAt, unsafe.Pointer(&pc)) == nil && pc == trapPC(site) &&
 		request(unix.PTRACE_POKEUSR, tid, ripAt, uintptr(to)) == nil
 }
 
-// breakpointLen is what the kernel wants as the length of a breakpoint of
-// execution: that of a long (arch_parse_hw_breakpoint, arch/x86/kernel/hw_breakpoint.c).
+// breakpointLen is the length that the kernel requires for an execution breakpoint: that of a long
+// (arch_parse_hw_breakpoint, arch/x86/kernel/hw_breakpoint.c).
 const breakpointLen = 8

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withTrap is a word of code that starts with brk #0.
+// withTrap returns a word of code that starts with brk #0.
 func withTrap(code uint64) uint64 { return code&^0xffffffff | 0xd4200000 }
 
-// trapPC is where a thread stands at a trap.
+// trapPC is the PC of a thread at a trap.
 func trapPC(site uint64) uint64 { return site }
 
 func pcOf(r *unix.PtraceRegs) uint64     { return r.Pc }
@@ -18,15 +18,14 @@ func setPC(r *unix.PtraceRegs, v uint64) { r.Pc = v }
 func getRegs(tid int, r *unix.PtraceRegs) error { return regset(unix.PTRACE_GETREGSET, tid, r) }
 func setRegs(tid int, r *unix.PtraceRegs) error { return regset(unix.PTRACE_SETREGSET, tid, r) }
 
-// regset asks for or sets NT_PRSTATUS.
+// regset reads or sets NT_PRSTATUS.
 func regset(what, tid int, r *unix.PtraceRegs) error {
 	const general = 1
 	v := unix.Iovec{Base: (*byte)(unsafe.Pointer(r)), Len: uint64(unsafe.Sizeof(*r))}
 	return requestAt(what, tid, general, unsafe.Pointer(&v))
 }
 
-// movePC moves a thread that stands at the site's trap; there is no request for
-// the PC alone.
+// movePC moves a thread at the site's trap; there is no request for the PC alone.
 func movePC(tid int, site, to uint64) bool {
 	var r unix.PtraceRegs
 	if getRegs(tid, &r) != nil || pcOf(&r) != trapPC(site) {
@@ -36,6 +35,6 @@ func movePC(tid int, site, to uint64) bool {
 	return setRegs(tid, &r) == nil
 }
 
-// breakpointLen is what the kernel wants as the length of a breakpoint of
-// execution: that of an instruction.
+// breakpointLen is the length that the kernel requires for an execution breakpoint: that of an
+// instruction.
 const breakpointLen = 4

@@ -14,12 +14,11 @@ import (
 	"github.com/ptracer/ptracer/bench/internal/target"
 )
 
-// tracing is where tracefs is to be mounted since Linux 4.1.
+// tracing is the mount point of tracefs since Linux 4.1.
 const tracing = "/sys/kernel/tracing"
 
-// tracefs is a thread that has tracefs: the machine's, or where that is not
-// mounted one in a mount namespace of the thread's own, which nobody else sees
-// and which is gone with it.
+// tracefs is a thread that has tracefs: the machine's or, if that is not mounted, one in a mount
+// namespace of the thread's own, which no other thread sees and which ends with the thread.
 type tracefs struct {
 	work chan func()
 	over chan struct{}
@@ -68,7 +67,7 @@ func mountTracefs() error {
 	return nil
 }
 
-// do has the thread do something.
+// do runs f on the thread.
 func (t *tracefs) do(f func() error) error {
 	result := make(chan error)
 	t.work <- func() { result <- f() }
@@ -80,7 +79,7 @@ func (t *tracefs) close() {
 	<-t.over
 }
 
-// Event counts by a uprobe event of tracefs, in a trace instance of its own.
+// Event counts with a uprobe event of tracefs, in a trace instance of its own.
 func Event(p *target.Process, s target.Site) (Probe, error) {
 	t, err := openTracefs()
 	if err != nil {
@@ -93,12 +92,12 @@ func Event(p *target.Process, s target.Site) (Probe, error) {
 	return &e, nil
 }
 
-// event is a uprobe event: nobody but our program has its file.
+// event is a uprobe event; only the measured program has its file.
 type event struct {
 	fs    *tracefs
 	group string
 	path  string // of the program
-	made  bool   // there is something to be removed
+	made  bool   // there is something to remove
 }
 
 func (e *event) instance() string { return filepath.Join(tracing, "instances", e.group) }
@@ -117,8 +116,7 @@ func (e *event) make(offset uint64) error {
 	return tell(filepath.Join("instances", e.group, "events", e.group, "hit", "enable"), "1")
 }
 
-// Hits reads the event's line of uprobe_profile: file, event, hits, and since
-// Linux 6.12 misses.
+// Hits reads the event's line of uprobe_profile: file, event, hits, and since Linux 6.12 misses.
 func (e *event) Hits() (n uint64, err error) {
 	err = e.fs.do(func() error {
 		b, err := os.ReadFile(filepath.Join(tracing, "uprobe_profile"))
@@ -131,8 +129,8 @@ func (e *event) Hits() (n uint64, err error) {
 	return n, err
 }
 
-// profiled finds the hits of an event in uprobe_profile, which names events
-// without their groups: the file tells them apart.
+// profiled finds the hits of an event in uprobe_profile. The names of events there have no groups:
+// the file tells them apart.
 func profiled(profile, file string) (uint64, error) {
 	for line := range strings.Lines(profile) {
 		if f := strings.Fields(line); len(f) >= 3 && f[0] == file {
@@ -155,8 +153,7 @@ func (e *event) Close() error {
 	})
 }
 
-// tell writes a line to a file of tracefs; what is opened by truncation would
-// lose others' events.
+// tell writes a line to a file of tracefs, without truncation, which would remove other events.
 func tell(file, line string) error {
 	f, err := os.OpenFile(filepath.Join(tracing, file), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// amd64 writes instructions of x86-64.
+// amd64 encodes instructions of x86-64.
 type amd64 struct{ a *assembler }
 
 func (amd64) machine() elf.Machine { return elf.EM_X86_64 }
@@ -17,7 +17,7 @@ func (amd64) loader() string       { return "/lib64/ld-linux-x86-64.so.2" }
 func (amd64) globalData() uint32   { return uint32(elf.R_X86_64_GLOB_DAT) }
 func (amd64) trap() []byte         { return []byte{0xcc} }
 
-// amd64Regs are the numbers of rax (0) to r15 that stand for the registers.
+// amd64Regs are the numbers, rax (0) to r15, of the portable registers.
 var amd64Regs = [...]byte{
 	control: 14, index: 3, slot: 5, epoch: 12, function: 13, count: 15,
 	arg0: 7, arg1: 6, arg2: 2, arg3: 10, arg4: 8, arg5: 9, result: 0,
@@ -28,26 +28,26 @@ var amd64Calls = map[string]uint32{
 	"clone": 56, "arch_prctl": 158, "getppid": 110, "futex": 202, "clock_gettime": 228, "exit_group": 231,
 }
 
-// between writes an instruction of two registers: op reg, rm.
+// between writes an instruction with two registers: op reg, rm.
 func (s amd64) between(op byte, rm, r reg) {
 	m, n := amd64Regs[rm], amd64Regs[r]
 	s.a.bytes(0x48|n>>3<<2|m>>3, op, 0xc0|n&7<<3|m&7)
 }
 
-// memory writes an instruction of a register and a word in memory; rex has the
-// width, n is the register's number or the operation's.
+// memory writes an instruction with a register and a word in memory; rex has the width, n is the
+// register's or the operation's number.
 func (s amd64) memory(rex, op, n byte, base reg, off int) {
 	m := amd64Regs[base]
 	s.a.bytes(rex|n>>3<<2|m>>3, op, 0x80|n&7<<3|m&7)
 	if m&7 == 4 {
-		s.a.bytes(0x24) // these need a byte that says: no index
+		s.a.bytes(0x24) // these need a SIB byte without index
 	}
 	s.a.word(uint32(off))
 }
 
 func (s amd64) set(r reg, v uint64) {
 	n := amd64Regs[r]
-	if v <= math.MaxUint32 { // which the CPU extends by zeros
+	if v <= math.MaxUint32 { // which the CPU zero-extends
 		s.a.bytes(0x40|n>>3, 0xb8|n&7)
 		s.a.word(uint32(v))
 		return
@@ -106,7 +106,7 @@ func (s amd64) jump(to string) {
 }
 
 func (s amd64) jumpBack(to string) {
-	s.a.bytes(0x68) // push, which is below 2 GB
+	s.a.bytes(0x68) // push, of an address below 2 GB
 	s.a.word(uint32(s.a.addr(to)))
 	s.ret()
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// arm64 writes instructions of A64.
+// arm64 encodes instructions of A64.
 type arm64 struct{ a *assembler }
 
 func (arm64) machine() elf.Machine { return elf.EM_AARCH64 }
@@ -16,8 +16,8 @@ func (arm64) loader() string       { return "/lib/ld-linux-aarch64.so.1" }
 func (arm64) globalData() uint32   { return uint32(elf.R_AARCH64_GLOB_DAT) }
 func (arm64) trap() []byte         { return []byte{0x00, 0x00, 0x20, 0xd4} }
 
-// arm64Regs are the numbers of the registers. x8, x9, x16 and x17 are for use
-// inside of one instruction.
+// arm64Regs are the numbers of the portable registers. x8, x9, x16 and x17 are scratch registers
+// inside one portable instruction.
 var arm64Regs = [...]uint32{
 	control: 28, index: 19, slot: 20, epoch: 21, function: 22, count: 23,
 	arg0: 0, arg1: 1, arg2: 2, arg3: 3, arg4: 4, arg5: 5, result: 0,
@@ -46,7 +46,7 @@ func (s arm64) number(n uint32, v uint64) {
 	}
 }
 
-// between writes an instruction of three registers: d = n op m.
+// between writes an instruction with three registers: d = n op m.
 func (s arm64) between(op, d, n, m uint32) { s.a.word(op | m<<16 | n<<5 | d) }
 
 func (s arm64) set(r reg, v uint64) { s.number(arm64Regs[r], v) }
@@ -63,7 +63,7 @@ func (s arm64) sub(r, other reg) {
 	s.between(0xcb000000, arm64Regs[r], arm64Regs[r], arm64Regs[other])
 }
 
-// memory writes a load or store of a register, scaled by its size.
+// memory writes a load or store of a register, with an offset scaled by its size.
 func (s arm64) memory(op, r, base uint32, off, size int) {
 	s.a.word(op | uint32(off/size)<<10 | base<<5 | r)
 }
@@ -102,7 +102,7 @@ func (s arm64) branch(c condition, r, other reg, to string) {
 	s.refer(0x54000000|[...]uint32{equal: 0, different: 1, below: 3, signedBelow: 11}[c], branch19, to)
 }
 
-func (s arm64) jumpBack(to string) { s.jump(to) } // it leads behind all that is displaced
+func (s arm64) jumpBack(to string) { s.jump(to) } // it leads behind all displaced instructions
 func (s arm64) jump(to string)     { s.refer(0x14000000, branch26, to) }
 func (s arm64) call(r reg)         { s.a.word(0xd63f0000 | arm64Regs[r]<<5) }
 func (s arm64) ret()               { s.a.word(0xd65f03c0) }

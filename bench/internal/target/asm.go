@@ -8,28 +8,28 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// reg is a register of the portable instructions. Each instruction set has a
-// real one for each; those named keep their values over system calls and over
-// calls of the functions that are probed.
+// reg is a register of the portable instructions. Each instruction set has a machine register for
+// each. The named ones keep their values across system calls and across calls of the probed
+// functions.
 type reg int
 
 const (
-	control  reg = iota // address of the control block; what a Go function finds its stack's end through
-	index               // which thread this is
-	slot                // address of the thread's part of the control block
+	control  reg = iota // address of the control block; Go functions read their stack's end through it
+	index               // number of this thread
+	slot                // address of the thread's slot in the control block
 	epoch               // the last order that the thread has seen
-	function            // what is called
-	count               // how often it still is
-	arg0                // arguments of system calls, lost by them
+	function            // the function to call
+	count               // calls left
+	arg0                // arguments of system calls, which clobber them
 	arg1
 	arg2
 	arg3
 	arg4
 	arg5
-	result // of a system call; the first argument's register where the CPU's convention says so
+	result // of a system call; the register of the first argument if the CPU's convention says so
 )
 
-// condition is when a branch is taken.
+// condition is the condition of a branch.
 type condition int
 
 const (
@@ -39,20 +39,19 @@ const (
 	signedBelow
 )
 
-// instructions are what an instruction set must be able to write. Offsets are
-// multiples of 8, below 4096.
+// instructions is what an instruction set must encode. Offsets are multiples of 8, below 4096.
 type instructions interface {
 	machine() elf.Machine
-	pageSize() uint64   // alignment of segments: the largest page that a kernel may have
-	pad() []byte        // an instruction that does nothing, between functions
-	trap() []byte       // the one that debuggers plant
+	pageSize() uint64   // alignment of segments: the kernel's largest possible page
+	pad() []byte        // an instruction without effect, between functions
+	trap() []byte       // the instruction that debuggers plant
 	loader() string     // path of the C library's dynamic loader
-	globalData() uint32 // the relocation that has it write a symbol's address
+	globalData() uint32 // the relocation that makes it write a symbol's address
 	jumpFrom(from, to uint64) []byte
 
 	sites() []siteCode
 	missing() []Missing
-	ordinary() // the body of a function as compilers make them
+	ordinary() // the body of a function as compilers generate it
 
 	set(r reg, v uint64)
 	move(to, from reg)
@@ -62,27 +61,27 @@ type instructions interface {
 	add(r, other reg)
 	sub(r, other reg)
 	multiply(r reg, v uint32)
-	decrement(r reg) // and set the flags for branchNotZero
+	decrement(r reg) // also sets the flags for branchNotZero
 	branchNotZero(to string)
 	branch(c condition, r, other reg, to string)
 	jump(to string)
-	// jumpBack is a jump that no disassembler takes for one, to a label that is known:
-	// a debugger's slot, of which the program has none.
+	// jumpBack is a jump to a known label that disassemblers do not recognise as one: it stands for
+	// a debugger's slot, which the program does not have.
 	jumpBack(to string)
 	call(r reg)
 	ret()
 	syscall(name string)
 	atomicIncrement(base reg, off int)
-	increment(off int) // of the control block, not atomically, by code that is jumped to
+	increment(off int) // of the control block, not atomic; for the code of patched jumps
 	addressOf(r reg, label string)
 
 	clone(stack reg)     // CLONE_VM and so on, a new thread; result is 0 in it
-	threadPointer(r reg) // makes r's value the thread's, as C libraries do
-	trapReturn()         // body of a SIGTRAP handler that goes on at the control block's resume
+	threadPointer(r reg) // sets the thread pointer to r, as C libraries do
+	trapReturn()         // body of a SIGTRAP handler that continues at the control block's resume
 	patch(f fixup, code []byte, base, to uint64) error
 }
 
-// setOf picks the instruction set of a Go architecture.
+// setOf returns the instruction set of a Go architecture.
 func setOf(goarch string) (func(*assembler) instructions, error) {
 	switch goarch {
 	case "amd64":
@@ -93,14 +92,14 @@ func setOf(goarch string) (func(*assembler) instructions, error) {
 	return nil, fmt.Errorf("target: %w", failure.Unsupportedf("no program for %s", goarch))
 }
 
-// fixup is a place in the code that depends on where a label lies.
+// fixup is a place in the code that depends on the address of a label.
 type fixup struct {
 	at    int // offset of the instruction's field
 	kind  int // the instruction set's own
 	label string
 }
 
-// assembler collects code, and what of it depends on labels.
+// assembler collects code, and the parts of it that depend on labels.
 type assembler struct {
 	instructions
 	base    uint64 // address of the first byte
@@ -129,19 +128,19 @@ func (a *assembler) word(w uint32) { a.code = binary.LittleEndian.AppendUint32(a
 // here gives a name to the next byte.
 func (a *assembler) here(label string) { a.labels[label] = len(a.code) }
 
-// refer notes that the field at the end of the code, n bytes back, depends on a label.
+// refer records that the field at the end of the code, n bytes back, depends on a label.
 func (a *assembler) refer(label string, kind, back int) {
 	a.fixups = append(a.fixups, fixup{len(a.code) - back, kind, label})
 }
 
-// align fills up to a multiple of n bytes with instructions that do nothing.
+// align fills up to a multiple of n bytes with instructions without effect.
 func (a *assembler) align(n int) {
 	for len(a.code)%n != 0 {
 		a.bytes(a.pad()...)
 	}
 }
 
-// fn writes a function that has a symbol, at a multiple of n bytes.
+// fn writes a function with a symbol, at a multiple of n bytes.
 func (a *assembler) fn(name string, n int, body func()) {
 	a.align(n)
 	a.here(name)
@@ -150,10 +149,10 @@ func (a *assembler) fn(name string, n int, body func()) {
 	a.symbols = append(a.symbols, Symbol{name, a.base + uint64(start), uint64(len(a.code) - start)})
 }
 
-// addr is where a label lies.
+// addr returns the address of a label.
 func (a *assembler) addr(label string) uint64 { return a.base + uint64(a.labels[label]) }
 
-// finish fills in all that depends on labels.
+// finish fills in all fields that depend on labels.
 func (a *assembler) finish() error {
 	for _, f := range a.fixups {
 		if _, ok := a.labels[f.label]; !ok {

@@ -20,8 +20,8 @@ type section struct {
 	data []byte
 }
 
-// file is an ELF file being written: it is mapped as it is, so that what lies at
-// an offset of it lies as far from base in the program.
+// file is an ELF file while it is written. It is mapped unchanged, so that an offset in the file is
+// the distance from base in the program.
 type file struct {
 	a        *assembler
 	body     bytes.Buffer
@@ -29,8 +29,7 @@ type file struct {
 	segments []elf.Prog64
 }
 
-// image writes an ELF file: headers, code, what a loader wants, symbols, section
-// headers.
+// image writes an ELF file: headers, code, data for a loader, symbols, section headers.
 func image(a *assembler, linked bool) []byte {
 	f := &file{a: a}
 	f.body.Write(make([]byte, textOff))
@@ -55,15 +54,15 @@ func (f *file) add(s section) {
 	f.sections = append(f.sections, s)
 }
 
-// segment has the part of the file from an offset on mapped at an address.
+// segment maps the part of the file from an offset on at an address.
 func (f *file) segment(typ elf.ProgType, flags elf.ProgFlag, off, addr, size, align uint64) {
 	f.segments = append(f.segments, elf.Prog64{Type: uint32(typ), Flags: uint32(flags), Off: off, Vaddr: addr, Paddr: addr,
 		Filesz: size, Memsz: size, Align: align})
 }
 
-// link writes a second segment, with what the dynamic loader wants to see: its own
-// path, symbols (those that a tracer of libraries looks for), where to write the
-// address of the C library's exit, and where all that is.
+// link writes a second segment, with the data that the dynamic loader reads: its own path, symbols
+// (those that tracers of libraries look for), where to write the address of the C library's exit,
+// and where all that is.
 func (f *file) link() {
 	f.body.Write(make([]byte, -f.body.Len()&int(f.a.pageSize()-1)))
 	start := uint64(f.body.Len())
@@ -103,8 +102,8 @@ func (f *file) link() {
 	f.segment(elf.PT_LOAD, elf.PF_R|elf.PF_W, start, linkAddr, uint64(f.body.Len())-start, f.a.pageSize())
 }
 
-// emptyHash is a hash table in which no name is found: nobody links to the
-// program. Its second word is how many symbols there are.
+// emptyHash is a hash table without names, since no library links to the program. Its second word
+// is the number of symbols.
 func emptyHash(symbols int) []byte {
 	table := make([]byte, 4*(2+1+symbols))
 	binary.LittleEndian.PutUint32(table, 1)
@@ -144,7 +143,7 @@ func (f *file) finish() []byte {
 	return out
 }
 
-// symbolTable is the functions' symbols and their names.
+// symbolTable returns the functions' symbols and their names.
 func symbolTable(list []Symbol) (symbols, names []byte) {
 	names = []byte{0}
 	symbols = packed(elf.Sym64{})
@@ -156,7 +155,7 @@ func symbolTable(list []Symbol) (symbols, names []byte) {
 	return symbols, names
 }
 
-// packed is a structure of the file as it lies in it; all have a fixed size.
+// packed returns a structure in the file's form; all have a fixed size.
 func packed(v any) []byte {
 	b, _ := binary.Append(nil, binary.LittleEndian, v)
 	return b

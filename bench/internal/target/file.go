@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Program is an image that lies where it can be executed.
+// Program is an executable image.
 type Program struct {
 	*Image
-	Path string   // of the file, as this process and its children have it
-	dir  string   // that Close removes
-	file *os.File // in memory, where no file can be executed
+	Path string   // of the file, for this process and its children
+	dir  string   // the folder that Close removes
+	file *os.File // in memory, if files can't be executed
 }
 
-// Install writes an image to a file of its own, in the folder for temporary
-// files; or to memory, if nothing can be executed there.
+// Install writes an image to a file of its own, in the folder for temporary files, or to memory, if
+// programs there can't be executed.
 func Install(img *Image) (*Program, error) {
 	dir, err := os.MkdirTemp("", "ptracer-bench-")
 	if err != nil {
@@ -39,7 +39,7 @@ func Install(img *Image) (*Program, error) {
 	return inMemory(img)
 }
 
-// inMemory keeps an image in a memory file, which others find by our process.
+// inMemory keeps an image in a memory file, which other processes open by way of this process.
 func inMemory(img *Image) (*Program, error) {
 	f, err := memory("ptracer-bench", 0)
 	if err != nil {
@@ -49,7 +49,7 @@ func inMemory(img *Image) (*Program, error) {
 	if _, err := f.Write(img.File); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	// What is open for writing can't be executed (ETXTBSY).
+	// A file that is open for writing can't be executed (ETXTBSY).
 	r, err := os.Open(p.Path)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func inMemory(img *Image) (*Program, error) {
 	return p, nil
 }
 
-// Close removes the file. Processes of it must have ended.
+// Close removes the file. Processes that run it must have ended.
 func (p *Program) Close() error {
 	if p.file != nil {
 		return p.file.Close()
@@ -88,7 +88,7 @@ func share(f *os.File, size int) (controlBlock, error) {
 	return b, nil
 }
 
-// pin ties a thread to one CPU.
+// pin binds a thread to one CPU.
 func pin(tid, cpu int) error {
 	var set unix.CPUSet
 	set.Set(cpu)
@@ -102,7 +102,7 @@ func setAffinity(tid int, set *unix.CPUSet) error {
 	return nil
 }
 
-// affinity is the CPUs that a thread may use.
+// affinity returns the CPUs that a thread may use.
 func affinity(tid int) (*unix.CPUSet, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(tid, &set); err != nil {
@@ -130,8 +130,8 @@ func LastCPU() int {
 	return cpus[len(cpus)-1]
 }
 
-// retryBusy tries again what fails since somebody who forks at this moment
-// still has our file open for writing.
+// retryBusy repeats f if it fails because another process that is just being forked still has the
+// file open for writing.
 func retryBusy(f func() error) error {
 	for range 100 {
 		if err := f(); !errors.Is(err, syscall.ETXTBSY) {

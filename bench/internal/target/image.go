@@ -1,37 +1,36 @@
 package target
 
-// Where the program lies: the file is mapped as it is, from its first byte.
+// The program's addresses: the file is mapped unchanged, from its first byte.
 const (
 	base     = 0x400000
 	textOff  = 4096
-	linkAddr = 0x800000 // of what a Linked program has for its loader, which begins with
+	linkAddr = 0x800000 // of a Linked program's data for its loader, which begins with
 	exitAddr = linkAddr // the address of the C library's exit
 )
 
-// Image is an executable, and what lies where in it.
+// Image is an executable, with the places in it.
 type Image struct {
 	Kind
 	File    []byte // an ELF executable, static, at a fixed address, with symbols
 	Sites   []Site
-	Missing []Missing // classes of sites that this CPU has not got
+	Missing []Missing // classes of sites that this CPU does not have
 	Trap    []byte    // the instruction that debuggers plant
 	Symbols []Symbol
-	// Stride is how many bytes the functions many_0000, many_0001... lie apart.
+	// Stride is the distance in bytes between the functions many_0000, many_0001...
 	Stride uint64
 }
 
-// Kind says which program is to be made.
+// Kind selects the program to make.
 type Kind struct {
-	Arch string // GOARCH's name
-	// Many is how many functions there are beside those with sites.
+	Arch string // GOARCH
+	// Many is the number of functions besides those with sites.
 	Many int
-	// Linked is whether the dynamic loader starts it, so that a library can be
-	// loaded into it. It has one thread then.
+	// Linked makes the dynamic loader start the program, so that a library can be loaded into it.
+	// The program then has one thread.
 	Linked bool
 }
 
-// Build makes a program. It fails with an error that wraps errors.ErrUnsupported
-// for a CPU that it does not know.
+// Build makes a program. For an unknown CPU it returns an error that wraps errors.ErrUnsupported.
 func Build(k Kind) (*Image, error) {
 	set, err := setOf(k.Arch)
 	if err != nil {
@@ -56,7 +55,7 @@ func Build(k Kind) (*Image, error) {
 	return img, nil
 }
 
-// Site is the site of a class.
+// Site returns the site with a class.
 func (img *Image) Site(class string) (Site, bool) {
 	for _, s := range img.Sites {
 		if s.Class == class {
@@ -66,7 +65,7 @@ func (img *Image) Site(class string) (Site, bool) {
 	return Site{}, false
 }
 
-// Addr is where a function lies, 0 if there is none of that name.
+// Addr returns the address of a function, 0 if there is none with that name.
 func (img *Image) Addr(function string) uint64 {
 	for _, s := range img.Symbols {
 		if s.Name == function {
@@ -76,5 +75,5 @@ func (img *Image) Addr(function string) uint64 {
 	return 0
 }
 
-// Offset is where an address lies in the file.
+// Offset returns the place of an address in the file.
 func Offset(addr uint64) uint64 { return addr - base }

@@ -21,13 +21,13 @@ var Patience = 60 * time.Second
 type Options struct {
 	Threads int  // 0: one
 	Trap    bool // it has a handler of SIGTRAP, see Process.Resume
-	// Preload is a library that is loaded into it, Under a command that executes
-	// it, whose PID the Process then has. They are for Linked programs.
+	// Preload is a library to load into it. Under is a command that executes it, and that has the
+	// PID of the Process. Both are for Linked programs.
 	Preload string
 	Under   []string
 }
 
-// Process is the program at work. One goroutine at a time uses it.
+// Process is the running program. One goroutine at a time uses it.
 type Process struct {
 	PID     int
 	Threads int
@@ -36,29 +36,28 @@ type Process struct {
 	cmd     *exec.Cmd
 	control controlBlock
 	in, out *os.File
-	// wait waits for the program's end, once. Nobody may do so while it is
-	// traced by this process: the kernel gives a wait for exits the stops, too,
-	// of children that another thread of the parent traces (wait_consider_task,
-	// kernel/exit.c).
+	// wait waits for the program's end, once. It must not be called while this process traces the
+	// program: a wait for exits also takes stops of children that another thread of the parent
+	// traces (wait_consider_task, kernel/exit.c).
 	wait func() error
 }
 
-// Order is what a Process is to do: some of its threads call a function some
-// times each, at the same time.
+// Order says what a Process is to do: some of its threads call a function several times each, at
+// the same time.
 type Order struct {
 	Addr    uint64 // of the function
 	Calls   int    // of each thread
-	Stride  uint64 // each call's function lies so many bytes behind the last one's
+	Stride  uint64 // distance of each call's function from the last one's, in bytes
 	Threads int    // 0: all
 }
 
-// Took is what came of an Order.
+// Took is the result of an Order.
 type Took struct {
 	Time  time.Duration // from the first call to the last, by the threads' clocks
 	Calls uint64        // of all threads together
 }
 
-// Start runs the program up to where it waits for an order, with all threads.
+// Start runs the program until it waits for an order, with all threads.
 func (p *Program) Start(o Options) (*Process, error) {
 	o.Threads = max(o.Threads, 1)
 	if o.Threads > MaxThreads || p.Linked && o.Threads > 1 {
@@ -83,7 +82,7 @@ func (p *Program) Start(o Options) (*Process, error) {
 	if err := t.start(shared, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("target: start: %w", err), t.unmap())
 	}
-	if _, err := t.Run(Order{}); err != nil { // all threads are there when all have nothing to do
+	if _, err := t.Run(Order{}); err != nil { // an order without calls ends when all threads exist
 		return nil, errors.Join(err, t.Close())
 	}
 	if err := t.spread(); err != nil {
@@ -92,10 +91,9 @@ func (p *Program) Start(o Options) (*Process, error) {
 	return t, nil
 }
 
-// spread has each thread run on a CPU of its own once, as far as there are so
-// many. It is free to go elsewhere then; but a thread that has just been woken for
-// the first time is often where who has woken it is, for longer than some
-// measurements take.
+// spread runs each thread on a CPU of its own once, if there are enough. After that the kernel may
+// move it; but a thread that has just been woken for the first time is often on the CPU of the
+// thread that has woken it, for longer than some measurements take.
 func (t *Process) spread() error {
 	if t.Threads < 2 || t.Threads > 1024 {
 		return nil
@@ -134,7 +132,7 @@ func (t *Process) start(shared *os.File, o Options) error {
 	err = retryBusy(func() error {
 		args := append(slices.Clone(o.Under), t.Program.Path)
 		t.cmd = exec.Command(args[0], args[1:]...)
-		t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is not for it
+		t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // keeps a terminal's Ctrl-C from it
 		if o.Preload != "" {
 			t.cmd.Env = append(os.Environ(), "LD_PRELOAD="+o.Preload)
 		}
@@ -171,7 +169,7 @@ func (t *Process) Run(o Order) (Took, error) {
 	return Took{time.Duration(last - first), uint64(o.Calls) * uint64(threads)}, nil
 }
 
-// order writes an order for the first threads; the others have nothing to do.
+// order writes an order for the first threads; the others get nothing to do.
 func (t *Process) order(o Order, threads int) {
 	c := t.control
 	for i := range t.Threads {
@@ -196,7 +194,7 @@ func (t *Process) send() error {
 	return nil
 }
 
-// await waits for the answer that an order is done.
+// await waits for the answer to an order.
 func (t *Process) await() error {
 	_ = t.out.SetReadDeadline(time.Now().Add(Patience))
 	_, err := t.out.Read(make([]byte, 1))
@@ -211,8 +209,8 @@ func (t *Process) await() error {
 	return fmt.Errorf("target: it has ended: %v", t.cmd.ProcessState)
 }
 
-// Spin has the second thread look at the clock all the time, until Still. The
-// first waits meanwhile, as ever: should we die, the program ends.
+// Spin makes the second thread read the clock all the time, until Still. The first one waits
+// meanwhile as always: if this process dies, the program ends.
 func (t *Process) Spin() error {
 	if t.Threads < 2 {
 		return errors.New("target: no thread to spin: the first one waits")
@@ -232,8 +230,8 @@ func (t *Process) Spin() error {
 	return t.await()
 }
 
-// Gap is the longest time that the spinning thread has stood since it was
-// last asked, between two looks at the clock.
+// Gap is the longest time between two reads of the clock by the spinning thread since the last call
+// of Gap.
 func (t *Process) Gap() time.Duration {
 	s := t.control.slot(1) + slotGap
 	gap := t.control.get(s)
@@ -252,17 +250,17 @@ func (t *Process) Still() error {
 	return nil
 }
 
-// Resume says where the handler of SIGTRAP goes on.
+// Resume sets the address where the handler of SIGTRAP continues.
 func (t *Process) Resume(addr uint64) { t.control.set(offResume, addr) }
 
-// Trapped is how often the handler of SIGTRAP ran.
+// Trapped is how often the handler of SIGTRAP has run.
 func (t *Process) Trapped() uint64 { return t.control.get(offTrapped) }
 
-// Patched is how often the code behind a Site's Jump ran, as far as it counts
-// right: it does not with more than one thread.
+// Patched is how often the code behind a Site's Jump has run; the number is exact with one thread
+// only.
 func (t *Process) Patched() uint64 { return t.control.get(offPatched) }
 
-// Write changes the program's memory, code too.
+// Write changes the program's memory, including code.
 func (t *Process) Write(addr uint64, code []byte) error {
 	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", t.PID), os.O_WRONLY, 0)
 	if err != nil {
@@ -273,7 +271,7 @@ func (t *Process) Write(addr uint64, code []byte) error {
 	return err
 }
 
-// TIDs are the ids of its threads.
+// TIDs returns the ids of its threads.
 func (t *Process) TIDs() ([]int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", t.PID))
 	if err != nil {
@@ -288,7 +286,7 @@ func (t *Process) TIDs() ([]int, error) {
 	return tids, nil
 }
 
-// Pin ties all its threads to one CPU.
+// Pin binds all its threads to one CPU.
 func (t *Process) Pin(cpu int) error {
 	tids, err := t.TIDs()
 	for _, tid := range tids {
@@ -297,10 +295,10 @@ func (t *Process) Pin(cpu int) error {
 	return err
 }
 
-// Kill ends the program whatever it does.
+// Kill kills the program in any state.
 func (t *Process) Kill() { _ = t.cmd.Process.Kill() }
 
-// Close lets the program end and waits for that.
+// Close makes the program end, and waits for it.
 func (t *Process) Close() error {
 	if t.in == nil {
 		return nil

@@ -39,13 +39,13 @@ func (w writer) sys(name string, args ...any) {
 	w.syscall(name)
 }
 
-// ifZero branches where a register is 0; r may not be arg1.
+// ifZero branches if a register is 0; r may not be arg1.
 func (w writer) ifZero(r reg, to string) {
 	w.set(arg1, 0)
 	w.branch(equal, r, arg1, to)
 }
 
-// clock takes the time to a place in the thread's slot.
+// clock writes the time to a word in the thread's slot.
 func (w writer) clock(off int) {
 	w.move(arg1, slot)
 	w.set(arg2, uint64(off))
@@ -59,8 +59,7 @@ func (w writer) exit(label string, status int) {
 	w.sys("exit_group", status)
 }
 
-// program writes the frame: _start, the handler of SIGTRAP and the functions
-// that are not probed.
+// program writes the frame: _start, the handler of SIGTRAP and the functions that are not probed.
 func (w writer) program() {
 	w.fn("_start", 64, func() {
 		w.begin()
@@ -74,7 +73,7 @@ func (w writer) program() {
 		w.set(arg3, exitAddr)
 		w.load(function, arg3, 0)
 		w.set(arg0, 0)
-		w.call(function) // which runs what libraries have to do at the end
+		w.call(function) // which runs the libraries' exit functions
 		w.exit("really over", 0)
 		w.exit("failed", 1)
 	})
@@ -91,8 +90,7 @@ func (w writer) program() {
 	w.fn("restorer", 64, func() { w.sys("rt_sigreturn") })
 }
 
-// begin maps the control block and the stacks, and installs the handler if the
-// program is to have one.
+// begin maps the control block and the stacks, and installs the handler if the program needs one.
 func (w writer) begin() {
 	w.sys("mmap", controlAddr, controlSize, protReadWrite, mapSharedFixed, sharedFD, 0)
 	w.set(control, controlAddr)
@@ -114,7 +112,7 @@ func (w writer) begin() {
 	w.here("no handler")
 }
 
-// threads makes the other threads; all of them, the first one too, go on behind it.
+// threads makes the other threads; all of them, including the first, continue behind it.
 func (w writer) threads() {
 	w.set(index, 1)
 	w.here("spawn")
@@ -126,7 +124,7 @@ func (w writer) threads() {
 	w.move(arg5, index)
 	w.multiply(arg5, stackSize)
 	w.set(arg3, stackAddr+stackSize)
-	w.add(arg5, arg3) // where its stack begins, at the end
+	w.add(arg5, arg3) // start of its stack, the upper end
 	w.clone(arg5)
 	w.ifZero(result, "thread")
 	w.branch(signedBelow, result, arg1, "failed")
@@ -149,8 +147,8 @@ func (w writer) threads() {
 	w.threadPointer(arg5)
 }
 
-// orders waits for the next order: the first thread for a byte, or the end of
-// its input, the others for a new epoch.
+// orders waits for the next order: the first thread for a byte or the end of its input, the others
+// for a new epoch.
 func (w writer) orders() {
 	w.here("next")
 	w.ifZero(index, "first")
@@ -194,7 +192,7 @@ func (w writer) measure() {
 	w.decrement(count)
 	w.branchNotZero("drive")
 	w.jump("end")
-	w.here("sweep") // each call is of the function that lies a stride further
+	w.here("sweep") // each call is of the function one stride further on
 	w.call(function)
 	w.load(arg3, slot, slotStride)
 	w.add(function, arg3)
@@ -206,7 +204,7 @@ func (w writer) measure() {
 	w.atomicIncrement(control, offFinished)
 }
 
-// report has the first thread answer when all are through, or at once.
+// report makes the first thread answer when all have finished, or at once.
 func (w writer) report() {
 	w.ifZero(index, "first is through")
 	w.sys("futex", controlAddr+offFinished, futexWake, everybody)
@@ -226,8 +224,7 @@ func (w writer) report() {
 	w.jump("next")
 }
 
-// spin looks at the clock until it is to stop, and keeps the longest time
-// between two looks.
+// spin reads the clock until it must stop, and keeps the longest time between two reads.
 func (w writer) spin() {
 	now := func() {
 		w.clock(slotNow)
@@ -252,8 +249,8 @@ func (w writer) spin() {
 	w.ret()
 }
 
-// many writes n functions of one length, for those who plant many probes. The
-// stride is how far they lie from each other.
+// many writes n functions of equal length, for measurements with many probes. stride is the
+// distance between them.
 func (w writer) many(n int) (stride uint64) {
 	for i := range n {
 		w.fn(fmt.Sprintf("many_%04d", i), 32, w.ordinary)

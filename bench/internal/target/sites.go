@@ -2,27 +2,27 @@ package target
 
 import "strconv"
 
-// Site is a place to be probed, in a function of its own that does nothing
-// else: what a probe costs depends on the instruction that it lies on.
+// Site is a place to probe, in a function with no other purpose: the cost of a probe depends on the
+// instruction that it lies on.
 type Site struct {
-	Class string // what kind of place it is; the same on all CPUs
+	Class string // the kind of place; the same on all CPUs
 	Insn  string // the instruction there
-	// Func is the function's name; it is at Entry, the place at Addr, Off
-	// bytes behind it.
+	// Func is the function's name. The function is at Entry, the place is at Addr, Off bytes behind
+	// it.
 	Func        string
 	Entry, Addr uint64
 	Off         int
-	PerCall     int // how often a call of the function comes there
-	// Resume is where a thread may go on instead of at Addr: the same
-	// instruction is there, and leads back.
+	PerCall     int // how often a call of the function reaches it
+	// Resume is an address where a thread can continue instead of at Addr: the same instruction is
+	// there, and leads back.
 	Resume uint64
-	// Jump is a jump that can be written at JumpAt: to code that counts (see
-	// Process.Patched), executes what the jump displaces, and jumps back.
+	// Jump is a jump that can be written at JumpAt: to code that counts (see Process.Patched),
+	// executes the displaced instructions, and jumps back.
 	JumpAt uint64
 	Jump   []byte
 }
 
-// Location is the place as a tracer's user types it.
+// Location returns the place in the form that a tracer's user types.
 func (s Site) Location() string {
 	if s.Off == 0 {
 		return s.Func
@@ -30,20 +30,18 @@ func (s Site) Location() string {
 	return s.Func + "+" + strconv.Itoa(s.Off)
 }
 
-// Missing is a class of places that a CPU has not got.
+// Missing is a class of places that a CPU does not have.
 type Missing struct{ Class, Why string }
 
-// siteCode is a site's function in parts. A jump that is put at the probed
-// instruction displaces what is moved, too; where that is nothing, and nothing
-// follows, it displaces the head instead. Nil parts are empty.
+// siteCode is a site's function in parts. A jump at the probed instruction displaces moved, too. If
+// moved is empty and nothing follows, the jump displaces the head instead. Nil parts are empty.
 type siteCode struct {
 	class, insn               string
 	perCall                   int
 	head, probed, moved, rest func()
 }
 
-// write writes the function, where to go on instead of the probed instruction,
-// and the code for a jump.
+// write writes the function, the code at Resume, and the code for a jump.
 func (c siteCode) write(a *assembler) {
 	part := func(f func()) {
 		if f != nil {
@@ -79,7 +77,7 @@ func (c siteCode) write(a *assembler) {
 	})
 }
 
-// site tells where what write wrote lies.
+// site returns the addresses of the code that write has written.
 func (c siteCode) site(a *assembler) Site {
 	s := Site{Class: c.class, Insn: c.insn, Func: "hit_" + c.class, PerCall: max(c.perCall, 1),
 		Entry: a.addr("hit_" + c.class), Addr: a.addr(c.class + " site"), Resume: a.addr("slot_" + c.class)}
@@ -92,7 +90,7 @@ func (c siteCode) site(a *assembler) Site {
 	return s
 }
 
-// sites are the places to be probed on x86-64.
+// sites are the places to probe on x86-64.
 func (s amd64) sites() []siteCode {
 	code := func(b ...byte) func() { return func() { s.a.bytes(b...) } }
 	lea := []byte{0x48, 0x8d, 0x04, 0x7f} // lea (%rdi,%rdi,2), %rax
@@ -116,19 +114,18 @@ func (s amd64) sites() []siteCode {
 	}
 }
 
-// loops is how often a call of the function with a loop comes to the place in it.
+// loops is how often a call of the function with a loop reaches the place in the loop.
 const loops = 8
 
 func (s amd64) missing() []Missing { return nil }
 
-// ordinary is the body of a function as compilers make them.
+// ordinary writes the body of a function as compilers generate it.
 func (s amd64) ordinary() {
 	// push %rbp; mov %rsp, %rbp; lea (%rdi,%rdi,2), %rax; pop %rbp; ret
 	s.a.bytes(0x55, 0x48, 0x89, 0xe5, 0x48, 0x8d, 0x04, 0x7f, 0x5d, 0xc3)
 }
 
-// sites are the places to be probed on arm64, where a jump displaces one
-// instruction.
+// sites are the places to probe on arm64, where a jump displaces one instruction.
 func (s arm64) sites() []siteCode {
 	code := func(list ...uint32) func() {
 		return func() {
@@ -163,7 +160,7 @@ func (s arm64) missing() []Missing {
 	return []Missing{{"nop5", "arm64 has no nop of five bytes: all instructions have four"}}
 }
 
-// ordinary is the body of a function as compilers make them.
+// ordinary writes the body of a function as compilers generate it.
 func (s arm64) ordinary() {
 	// stp x29, x30, [sp, #-16]!; mov x29, sp; add x0, x0, x0, lsl #1; ldp x29, x30, [sp], #16; ret
 	for _, w := range []uint32{0xa9bf7bfd, 0x910003fd, 0x8b000400, 0xa8c17bfd, 0xd65f03c0} {

@@ -85,7 +85,7 @@ func TestSites(t *testing.T) {
 	}
 }
 
-// TestDisassembles goes through all code, as who proves jumps safe will.
+// TestDisassembles goes through all code, as a tracer does to prove jumps safe.
 func TestDisassembles(t *testing.T) {
 	for _, goarch := range []string{"amd64", "arm64"} {
 		img := build(t, goarch, 3)
@@ -258,7 +258,7 @@ func TestSpin(t *testing.T) {
 	run(t, r, Order{Addr: p.Addr("leaf"), Calls: 1})
 }
 
-// TestOrphan ends a program that works, as the end of who has started it does.
+// TestOrphan ends a working program, as the death of its parent does.
 func TestOrphan(t *testing.T) {
 	p := install(t, 0)
 	r := start(t, p, Options{Threads: 2})

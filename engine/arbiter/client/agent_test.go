@@ -22,8 +22,8 @@ import (
 	"github.com/ptracer/ptracer/internal/leak"
 )
 
-// Tests that need a tracer or a server in a process of its own, to be killed or to
-// be another user's, run this program once more, in a part.
+// Tests that need a tracer or a server in a process of its own, to kill it or to give it another
+// user, run this program again, in a part.
 const partEnv = "PTRACER_TEST_PART"
 
 var parts = map[string]func(){"agent": agentPart, "server": serverPart, "front": frontPart, "activated": activatedPart, "worker": workerPart}
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	leak.Main(m)
 }
 
-// request is what an agent, a tracer that does as it is told, is asked for.
+// request is a request to an agent, a tracer that follows requests.
 type request struct {
 	Op     string
 	Socket string `json:",omitempty"`
@@ -46,15 +46,15 @@ type request struct {
 	Force  bool   `json:",omitempty"`
 }
 
-// answer is what comes back.
+// answer is an agent's answer.
 type answer struct {
 	Err  string
-	Is   []string // which of the named errors it is
+	Is   []string // the named errors that it is
 	N    uint64
 	Told map[string]int
 }
 
-// named are errors that agents tell apart.
+// named are errors that agents distinguish.
 var named = map[string]error{"control": arbiter.ErrControl, "held": arbiter.ErrHeld, "stopped": engine.ErrNotStopped,
 	"quota": arbiter.ErrQuota, "user": engine.ErrOtherUser, "gone": engine.ErrGone, "dumpable": engine.ErrUndumpable,
 	"capability": engine.ErrCapability, "namespace": engine.ErrNamespace, "unreachable": ErrNoServer}
@@ -68,7 +68,7 @@ func (a answer) is(name string) bool {
 	return false
 }
 
-// agent is one, here.
+// agent is an agent in this process.
 type agent struct{ s *Session }
 
 func (a *agent) do(r request) (b answer) {
@@ -88,7 +88,7 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	s := a.s
 	switch r.Op {
 	case "attach":
-		// In a user namespace of its own root is nobody.
+		// Root's id in a user namespace of its own is 65534 outside.
 		a.s, err = Dialer{Socket: r.Socket, Name: r.Text, Trust: []int{65534}}.Attach(context.Background(), r.ID)
 	case "add":
 		err = s.AddProcess(r.ID)
@@ -123,7 +123,7 @@ func (a *agent) perform(r request, b *answer) (err error) {
 		err = s.Control(context.Background(), r.ID, arbiter.Ask{Force: r.Force})
 	case "yield":
 		err = s.Yield(r.ID)
-	case "look": // at a file
+	case "look": // opens a file
 		var f *os.File
 		if f, err = os.Open(r.Text); err == nil {
 			err = f.Close()
@@ -153,7 +153,7 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	return err
 }
 
-// agentPart is an agent in a process of its own: a request a line.
+// agentPart is an agent in a process of its own: one request per line.
 func agentPart() {
 	var a agent
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
@@ -214,7 +214,7 @@ func (r *remote) do(q request) (b answer) {
 	return b
 }
 
-// ok is do for what has to work.
+// ok makes a request that must succeed.
 func (r *remote) ok(q request) answer {
 	r.t.Helper()
 	b := r.do(q)
@@ -231,8 +231,8 @@ func (r *remote) signal(s syscall.Signal) {
 	}
 }
 
-// serverPart is a server in a process of its own, at the socket that its
-// environment names, until its standard input ends.
+// serverPart is a server in a process of its own, at the socket that the environment names, until
+// its standard input ends.
 func serverPart() {
 	l, err := server.Listen(os.Getenv(SocketEnv), os.Getenv("PTRACER_TEST_ALL") != "")
 	if err != nil {
@@ -250,12 +250,12 @@ func serverPart() {
 	}
 }
 
-// newFront is a server for all users whose workers are this program.
+// newFront is a server for all users that has this program as its workers.
 func newFront() *server.Front {
 	return server.NewFront(server.FrontOptions{Command: []string{"/proc/self/exe"}, Env: append(os.Environ(), partEnv+"=worker")})
 }
 
-// frontPart is one in a process of its own, until its standard input ends.
+// frontPart is a front in a process of its own, until its standard input ends.
 func frontPart() {
 	l, err := server.Passed()
 	if l == nil && err == nil {

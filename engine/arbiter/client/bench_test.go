@@ -17,9 +17,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// Servers of benchmarks are processes of their own, as they are where tracers share.
+// Servers of benchmarks are processes of their own, as servers for shared tracing are.
 
-// eachWay runs a benchmark directly, and by a server.
+// eachWay runs a benchmark directly, and through a server.
 func eachWay(b *testing.B, f func(b *testing.B, attach func(pid int) engine.Session)) {
 	b.Run("direct", func(b *testing.B) {
 		f(b, func(pid int) engine.Session {
@@ -38,7 +38,7 @@ func eachWay(b *testing.B, f func(b *testing.B, attach func(pid int) engine.Sess
 	})
 }
 
-// BenchmarkRequest is what a request takes that changes nothing in the program.
+// BenchmarkRequest measures a request that changes nothing in the program.
 func BenchmarkRequest(b *testing.B) {
 	eachWay(b, func(b *testing.B, attach func(int) engine.Session) {
 		p := launch(b, "loop", "1")
@@ -63,8 +63,8 @@ func BenchmarkRequest(b *testing.B) {
 	})
 }
 
-// BenchmarkStop is what a hit takes that stops the program until its tracer, who is
-// told, lets it go, and what one takes at which the tracer's function is called.
+// BenchmarkStop measures a hit that stops the program until its tracer, which is told, resumes it,
+// and a hit that calls the tracer's function.
 func BenchmarkStop(b *testing.B) {
 	eachWay(b, func(b *testing.B, attach func(int) engine.Session) {
 		b.Run("told", func(b *testing.B) {
@@ -97,7 +97,7 @@ func BenchmarkStop(b *testing.B) {
 	})
 }
 
-// finish lets a program go on, to its end.
+// finish lets a program run to its end.
 func finish(b *testing.B, p *running) {
 	b.Helper()
 	p.goOn()
@@ -106,7 +106,7 @@ func finish(b *testing.B, p *running) {
 	}
 }
 
-// tracers are some of one server, each with a probe of its own at the same place.
+// tracers are several tracers of one server, each with its own probe at the same place.
 func tracers(b *testing.B, n int, p *running, spec engine.ProbeSpec) (list []*Session, ids []event.ProbeID) {
 	b.Helper()
 	socket := filepath.Join(b.TempDir(), "s")
@@ -118,8 +118,8 @@ func tracers(b *testing.B, n int, p *running, spec engine.ProbeSpec) (list []*Se
 	return list, ids
 }
 
-// BenchmarkTracers is what a call takes that tracers count, each by a probe of its
-// own: all behind one jump. With 0 it is the call itself, and the loop's.
+// BenchmarkTracers measures a call that several tracers count, each with its own probe: all of them
+// share one jump. With 0 tracers it is the call and the loop alone.
 func BenchmarkTracers(b *testing.B) {
 	for _, n := range []int{0, 1, 8, 64} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
@@ -142,8 +142,8 @@ func BenchmarkTracers(b *testing.B) {
 	}
 }
 
-// BenchmarkEvents is what a hit takes of which each of some tracers is told by the
-// server: how many of these events come a second, in all, and how many don't.
+// BenchmarkEvents measures a hit that the server reports to each of several tracers: how many of
+// these events arrive per second, in all, and how many do not.
 func BenchmarkEvents(b *testing.B) {
 	for _, n := range []int{1, 8, 64} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
@@ -168,17 +168,16 @@ func BenchmarkEvents(b *testing.B) {
 	}
 }
 
-// report tells how much has come, in all, and which part has not.
+// report reports how many have arrived, in all, and which part has not.
 func report(b *testing.B, got, lost int64) {
 	b.StopTimer()
 	b.ReportMetric(float64(got)/b.Elapsed().Seconds(), "told/s")
 	b.ReportMetric(100*float64(lost)/float64(got+lost), "lost-%")
 }
 
-// BenchmarkRecords is what a hit takes of which each of 8 tracers gets a record, in
-// memory that it shares with the program: how many come a second, in all, and how many
-// there was no room for. The pause is the program's own, microseconds behind 1,000
-// hits.
+// BenchmarkRecords measures a hit with a record for each of 8 tracers, in memory shared with the
+// program: how many arrive per second, in all, and how many found no space. The pause is the
+// program's own, some microseconds after every 1,000 hits.
 func BenchmarkRecords(b *testing.B) {
 	for _, pause := range []int{0, 500, 1000, 2000, 7600} {
 		b.Run("pause-"+strconv.Itoa(pause), func(b *testing.B) { benchRecords(b, pause) })
@@ -214,7 +213,7 @@ func benchRecords(b *testing.B, pause int) {
 	report(b, told.Load(), lost.Load())
 }
 
-// drain reads a handler's records until its session has ended and there are no more.
+// drain reads a handler's records until its session has ended and none are left.
 func drain(b *testing.B, s *Session, h engine.Handler) (n int64) {
 	for over := false; ; {
 		_, err := h.Read(time.Now().Add(20 * time.Millisecond))
@@ -229,7 +228,7 @@ func drain(b *testing.B, s *Session, h engine.Handler) (n int64) {
 		default:
 			select {
 			case <-s.Done():
-				over = true // what came until then is read
+				over = true // records that arrived until then are read
 			default:
 			}
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/server"
 )
 
-// TestAttachCancelled ends attaches at any moment: no tracer is left, the program is free, runs
-// on, and can be traced.
+// TestAttachCancelled cancels attaches at any moment: no tracer is left, the program is not traced,
+// continues, and can be traced.
 func TestAttachCancelled(t *testing.T) {
 	socket := serve(t, server.Options{})
 	p := launch(t, "loop", "100", "0")
@@ -34,7 +34,7 @@ func TestAttachCancelled(t *testing.T) {
 		s, err := d.Attach(ctx, p.pid())
 		switch {
 		case err == nil:
-			<-ctx.Done() // which does not end the session
+			<-ctx.Done() // this does not end the session
 			if tasks, err := s.Tasks(p.pid()); err != nil || len(tasks) == 0 {
 				t.Errorf("%v, %v", tasks, err)
 			}
@@ -62,7 +62,7 @@ func TestAttachCancelled(t *testing.T) {
 	}
 }
 
-// TestMuteServer is one that lets clients in and says nothing: ctx ends the wait for it.
+// TestMuteServer has a server that accepts clients and sends nothing: ctx ends the wait for it.
 func TestMuteServer(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)

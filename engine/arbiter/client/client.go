@@ -1,17 +1,17 @@
-// Package client traces processes through ptracer's server (package server), and
-// so beside other tracers:
+// Package client traces processes through ptracer's server (package server), and so shares them
+// with other tracers:
 //
-//	s, err := client.Attach(ctx, pid)    // where engine.Attach(ctx, pid) was
+//	s, err := client.Attach(ctx, pid)    // in place of engine.Attach(ctx, pid)
 //
-// A Session is an engine.Session. What it can't do is said by errors that wrap
-// errors.ErrUnsupported: resident probes, and handlers in the kernel. A
-// ProbeSpec's Func runs here, on a goroutine of the session's, while the task is
-// held; each costs some round trips to the server.
+// A Session is an engine.Session. Resident probes, and handlers in the kernel, are not available:
+// these requests return errors that wrap errors.ErrUnsupported. A ProbeSpec's Func runs in this
+// process, on a goroutine of the session's, while the task is held; each call costs some round
+// trips to the server.
 //
-// The results of handlers, and their records, are read from memory that is
-// shared with the traced program, not through the server.
+// The results of handlers, and their records, are read from memory that is shared with the traced
+// program, not through the server.
 //
-// Handlers that others may run, by name, are a Registry's.
+// A Registry has the handlers that other users may run, by name.
 package client
 
 import (
@@ -38,12 +38,11 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// SocketEnv names the environment's variable that says where the server's socket
-// is.
+// SocketEnv is the name of the environment variable that holds the path of the server's socket.
 const SocketEnv = "PTRACER_SOCKET"
 
-// DefaultSocket is where a user's server is: what SocketEnv says, else
-// ptracer/socket in XDG_RUNTIME_DIR, /run/user/UID, or /tmp/ptracer-UID/socket.
+// DefaultSocket is the path of the user's server: the value of SocketEnv, else ptracer/socket in
+// XDG_RUNTIME_DIR, /run/user/UID, or /tmp/ptracer-UID/socket.
 func DefaultSocket() string {
 	if path := os.Getenv(SocketEnv); path != "" {
 		return path
@@ -51,9 +50,8 @@ func DefaultSocket() string {
 	return UserSocket(os.Getuid(), os.Getenv("XDG_RUNTIME_DIR"))
 }
 
-// UserSocket is where a user's server is, of whose XDG_RUNTIME_DIR nothing need be
-// known. A folder of another user's is not his: sudo may have left one in the
-// environment.
+// UserSocket is the path of a user's server; runtimeDir is the user's XDG_RUNTIME_DIR, or "". A
+// runtimeDir that belongs to another user is ignored: sudo may have left one in the environment.
 func UserSocket(uid int, runtimeDir string) string {
 	for _, dir := range []string{runtimeDir, "/run/user/" + strconv.Itoa(uid)} {
 		fi, err := os.Stat(dir)
@@ -67,21 +65,21 @@ func UserSocket(uid int, runtimeDir string) string {
 	return "/tmp/ptracer-" + strconv.Itoa(uid) + "/socket"
 }
 
-// Dialer says how a server is reached. The zero value is good.
+// Dialer configures how to reach a server. The zero value is ready to use.
 type Dialer struct {
 	Socket string // "": DefaultSocket
-	Name   string // of the tracer, for those it shares with; "": the program's
-	Trust  []int  // users whose server may answer, too, beside our own and root
-	// Patience is how long a server may take to say who it is; 0: 20 s.
+	Name   string // of the tracer, shown to other tracers; "": the program's
+	Trust  []int  // further users with servers that are accepted, beside this user and root
+	// Patience is how long a server may take to answer the first request; 0: 20 s.
 	Patience time.Duration
-	// Start starts a server at the socket if none answers; nil: that is an error.
+	// Start starts a server at the socket if no server answers; nil: Attach returns an error then.
 	Start func(socket string) error
 }
 
-// direct is what it takes to have what a server does not do.
+// direct tells the user how to get what a server does not offer.
 const direct = "a session of its own (--direct)"
 
-// ErrNoServer is of a socket at which no server answers.
+// ErrNoServer is returned for a socket at which no server answers.
 var ErrNoServer = errors.New("no ptracer server answers")
 
 // Attach traces a running process through the server at the default socket.
@@ -89,9 +87,9 @@ func Attach(ctx context.Context, pid int, opts ...engine.Options) (*Session, err
 	return Dialer{}.Attach(ctx, pid, opts...)
 }
 
-// Attach traces a running process. If ctx is done before Attach is, the server lets go of the
-// process, when its own attach is through, and the error wraps ctx.Err(). ctx does not end the
-// session.
+// Attach traces a running process. If ctx is done before Attach is, the error wraps ctx.Err(), and
+// the server detaches from the process as soon as its own attach is through. After Attach has
+// returned, ctx has no effect on the session.
 func (d Dialer) Attach(ctx context.Context, pid int, opts ...engine.Options) (*Session, error) {
 	if len(opts) > 1 {
 		return nil, errors.New("more than one Options")
@@ -115,8 +113,8 @@ func (d Dialer) Attach(ctx context.Context, pid int, opts ...engine.Options) (*S
 	}
 }
 
-// ending is how long a server that ends, for it was idle, may still answer so, before
-// another can be started.
+// ending is how long a server that ends because it was idle may still answer so, before another can
+// be started.
 const ending = 5 * time.Second
 
 func (d Dialer) attach(ctx context.Context, pid int, o engine.Options) (*Session, error) {
@@ -132,17 +130,17 @@ func (d Dialer) attach(ctx context.Context, pid int, o engine.Options) (*Session
 	return s, nil
 }
 
-// ServerInfo tells of a server.
+// ServerInfo describes a server.
 type ServerInfo struct {
 	Socket    string
 	PID       int
 	Version   string
 	Since     time.Time
-	HoldLimit time.Duration // 0: none
+	HoldLimit time.Duration // 0: no limit
 	Worker    string        // of a server for all users: the worker that serves this client; else ""
 }
 
-// Server tells of the server that answers.
+// Server describes the server that answers.
 func (d Dialer) Server() (ServerInfo, error) {
 	c, err := d.dial(context.Background())
 	if err != nil {
@@ -151,11 +149,11 @@ func (d Dialer) Server() (ServerInfo, error) {
 	return c.info, c.conn.Close()
 }
 
-// Tracers tells of the tracers of processes that we may trace: of all with pid
-// 0.
+// Tracers describes the tracers of a process that this user may trace, or of all such processes if
+// pid is 0.
 func (d Dialer) Tracers(pid int) ([]arbiter.TracerInfo, error) { return d.tracers(pid, false) }
 
-// Hits is Tracers with what their probes have counted.
+// Hits is Tracers with the hit counts of the tracers' probes.
 func (d Dialer) Hits(pid int) ([]arbiter.TracerInfo, error) { return d.tracers(pid, true) }
 
 func (d Dialer) tracers(pid int, hits bool) (list []arbiter.TracerInfo, err error) {
@@ -187,13 +185,13 @@ type link struct {
 	trust    []int
 	name     string // the client's
 	patience time.Duration
-	to       string // the line that says which of a server's workers it is for; "": none
+	to       string // the line that names one of a server's workers; "": none
 	conn     *grpc.ClientConn
 	api      wire.ArbiterClient
 }
 
-// dial connects to a server, which may have to be started, and learns whether it
-// speaks our protocol.
+// dial connects to a server, which it may have to start, and finds out whether the server speaks
+// this client's protocol.
 func (d Dialer) dial(ctx context.Context) (*link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -216,8 +214,8 @@ func (d Dialer) dial(ctx context.Context) (*link, error) {
 	return l, l.open(ctx, c)
 }
 
-// dialFor connects to who serves a process: at a server for all users that is, for root,
-// the worker of the process's user.
+// dialFor connects to the server for a process. For root, at a server for all users, that is the
+// worker of the process's user.
 func (d Dialer) dialFor(ctx context.Context, pid int) (*link, error) {
 	l, err := d.dial(ctx)
 	if err != nil || !l.forRoot() {
@@ -237,10 +235,10 @@ func (d Dialer) dialFor(ctx context.Context, pid int) (*link, error) {
 	return of, err
 }
 
-// forRoot is whether the link is root's to a server for all users.
+// forRoot reports whether the link is root's to a server for all users.
 func (l *link) forRoot() bool { return l.info.Worker != "" && os.Getuid() == 0 }
 
-// worker is a link to a worker of the server's; l, if that is it.
+// worker returns a link to a worker of the server's; that is l itself if l leads there.
 func (l *link) worker(ctx context.Context, name string) (*link, error) {
 	if name == "" || name == l.info.Worker {
 		return l, nil
@@ -253,9 +251,9 @@ func (l *link) worker(ctx context.Context, name string) (*link, error) {
 	return of, of.open(ctx, c)
 }
 
-// workers calls f with a link to each worker of a server for all users where it is root who
-// asks, else with l. A worker that ends meanwhile is passed over: its user can end it at any time, and
-// what it had is gone with it.
+// workers calls f with a link to each worker, if the user is root and the server is one for all
+// users; else with l. It skips a worker that ends meanwhile: the worker's user can end it at any
+// time, and all that it had has ended with it.
 func (l *link) workers(f func(*link) error) error {
 	if !l.forRoot() {
 		return f(l)
@@ -279,7 +277,7 @@ func (l *link) workers(f func(*link) error) error {
 	return nil
 }
 
-// ask asks a server for all users; the answer has a name a line.
+// ask asks a server for all users a question; the answer has one name per line.
 func (l *link) ask(ctx context.Context, question string) ([]string, error) {
 	plain := &link{info: l.info, trust: l.trust}
 	c, err := plain.knock()
@@ -296,10 +294,10 @@ func (l *link) ask(ctx context.Context, question string) ([]string, error) {
 	return strings.Fields(string(b)), err
 }
 
-// open begins to speak the protocol; the link owns the connection. ctx is for the first words
-// alone.
+// open starts to speak the protocol; the link then owns the connection. ctx applies to the first
+// messages only.
 func (l *link) open(ctx context.Context, c *net.UnixConn) error {
-	first := make(chan net.Conn, 1) // the one that has been let in
+	first := make(chan net.Conn, 1) // the connection that the server has accepted
 	first <- c
 	conn, err := grpc.NewClient("passthrough:///ptracer",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -324,7 +322,8 @@ func (l *link) open(ctx context.Context, c *net.UnixConn) error {
 	return nil
 }
 
-// hello learns who the server is, and whether we understand each other.
+// hello asks the server for its description, and checks that it and the client know each other's
+// protocol.
 func (l *link) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
@@ -346,7 +345,7 @@ func (l *link) hello(ctx context.Context) error {
 	return nil
 }
 
-// knock connects to a server that is ours, or root's, or of one who is trusted.
+// knock connects to a server of this user, of root, or of a trusted user.
 func (l *link) knock() (*net.UnixConn, error) {
 	socket := l.info.Socket
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
@@ -370,7 +369,7 @@ func (l *link) knock() (*net.UnixConn, error) {
 	return c, nil
 }
 
-// ownerOf is the user on the other side of a socket.
+// ownerOf returns the user on the other side of a socket.
 func ownerOf(c *net.UnixConn) (uid int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/ptracer/ptracer/symbols"
 )
 
-// serve starts a server of the test's own and gives its socket.
+// serve starts a server of the test and returns its socket.
 func serve(t testing.TB, o server.Options) string {
 	t.Helper()
 	return serveAt(t, filepath.Join(t.TempDir(), "s"), false, o)
@@ -56,7 +56,7 @@ func dial(t testing.TB, socket string, pid int, o ...engine.Options) *Session {
 	return s
 }
 
-// ways are the two to a session: directly, and by a server.
+// ways are the two ways to a session: directly, and through a server.
 func ways(t *testing.T, f func(t *testing.T, attach func(pid int, o ...engine.Options) engine.Session)) {
 	t.Run("direct", func(t *testing.T) {
 		f(t, func(pid int, o ...engine.Options) engine.Session {
@@ -73,7 +73,7 @@ func ways(t *testing.T, f func(t *testing.T, attach func(pid int, o ...engine.Op
 	})
 }
 
-// TestSame has a session do the same, whichever way it is had.
+// TestSame: a session behaves the same either way.
 func TestSame(t *testing.T) {
 	var texts []string
 	ways(t, func(t *testing.T, attach func(int, ...engine.Options) engine.Session) {
@@ -137,8 +137,8 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// TestSteer stops a thread at a probe, looks, changes, and lets it go, while
-// another tracer counts.
+// TestSteer stops a thread at a probe, inspects and changes it, and resumes it, while another
+// tracer counts.
 func TestSteer(t *testing.T) {
 	ways(t, func(t *testing.T, attach func(int, ...engine.Options) engine.Session) {
 		p := launch(t, "loop", "20", "0")
@@ -204,7 +204,7 @@ func steer(t *testing.T, s engine.Session) {
 	}
 }
 
-// TestResults has handlers find out the same, and their records read.
+// TestResults: handlers have the same results, and their records are read, either way.
 func TestResults(t *testing.T) {
 	var all []map[string]string
 	ways(t, func(t *testing.T, attach func(int, ...engine.Options) engine.Session) {
@@ -282,8 +282,8 @@ func resultOf(t *testing.T, h engine.Handler) string {
 	return string(b)
 }
 
-// TestTwo has two tracers share a process: what one has is not the other's, and
-// its end is not the other's end.
+// TestTwo has two tracers share a process: each sees only its own, and the end of one does not end
+// the other.
 func TestTwo(t *testing.T) {
 	socket := serve(t, server.Options{})
 	p := launch(t, "loop", "1000", "0")
@@ -314,7 +314,7 @@ func TestTwo(t *testing.T) {
 	if err := b.Yield(p.pid()); err != nil {
 		t.Error(err)
 	}
-	if err := a.Close(); err != nil { // as a death is to the server
+	if err := a.Close(); err != nil { // to the server this is a death
 		t.Error(err)
 	}
 	<-b.Done()
@@ -326,7 +326,7 @@ func TestTwo(t *testing.T) {
 	}
 }
 
-// TestIdle has a server end that nobody uses.
+// TestIdle has an unused server end.
 func TestIdle(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := server.Listen(socket, false)

@@ -24,7 +24,7 @@ func two(t *testing.T, fixture string, args ...string) (p *running, a, b *Sessio
 	return p, dial(t, socket, p.pid()), dial(t, socket, p.pid())
 }
 
-// stopAt has a tracer's probe stop the program, and gives the stop.
+// stopAt makes a tracer's probe stop the program, and returns the stop.
 func stopAt(t *testing.T, s *Session) event.Event {
 	t.Helper()
 	for e := range s.Events(t.Context()) {
@@ -36,8 +36,8 @@ func stopAt(t *testing.T, s *Session) event.Event {
 	return event.Event{}
 }
 
-// TestSameReturn has two tracers change what a function returns: the first to write
-// has control until it lets go, the other is told whose it is, and may write then.
+// TestSameReturn has two tracers change what a function returns: the first to write has control
+// until it releases the task, the other is told which tracer has it, and may write afterwards.
 func TestSameReturn(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	for _, s := range []*Session{a, b} {
@@ -75,8 +75,7 @@ func TestSameReturn(t *testing.T) {
 	}
 }
 
-// TestFullRegisters has debug registers be taken by two tracers, and a third one
-// be told by whom.
+// TestFullRegisters has two tracers take the debug registers, and a third one is told which ones.
 func TestFullRegisters(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	watch := engine.ProbeSpec{Location: "work", Rung: breakpoint.Hardware}
@@ -98,8 +97,8 @@ func TestFullRegisters(t *testing.T) {
 	}
 }
 
-// TestKill has one tracer end the process: the other is told by whom, and how it
-// has ended.
+// TestKill has one tracer end the process: the other is told which one, and how the process has
+// ended.
 func TestKill(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	if err := b.Control(t.Context(), p.pid(), arbiter.Ask{}); err != nil {
@@ -123,8 +122,8 @@ func TestKill(t *testing.T) {
 	t.Error("nobody was told")
 }
 
-// TestConsistent has one tracer write memory that another reads, again and again:
-// what is read was written at once.
+// TestConsistent has one tracer write memory that another reads repeatedly: each read returns the
+// bytes of a single write.
 func TestConsistent(t *testing.T) {
 	p, a, b := two(t, "loop", "1", "0")
 	if err := errors.Join(a.Interrupt(p.pid()), b.Interrupt(p.pid())); err != nil {
@@ -159,8 +158,8 @@ func TestConsistent(t *testing.T) {
 	}
 }
 
-// TestAside lets another tracer have the process: both tracers are told, and when it
-// is back both count again.
+// TestAside lets another tracer have the process: both tracers are told, and when the process is
+// back both count again.
 func TestAside(t *testing.T) {
 	p, a, b := two(t, "threads", "2", "600000", "1000")
 	count := register(t, b, engine.ProbeSpec{Location: "libc:usleep", Rung: breakpoint.Slot})

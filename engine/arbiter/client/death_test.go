@@ -15,9 +15,9 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// TestClientDies has a tracer that holds a task, controls the process and has a
-// probe be killed, hang up, or be stopped for ever: what it had goes, the others
-// and the program go on.
+// TestClientDies has a tracer that holds a task, controls the process and has a probe killed,
+// disconnected, or stopped for ever: all that it had ends, the other tracers and the program
+// continue.
 func TestClientDies(t *testing.T) {
 	for _, how := range []string{"killed", "closed", "stopped"} {
 		t.Run(how, func(t *testing.T) {
@@ -53,8 +53,8 @@ func TestClientDies(t *testing.T) {
 	}
 }
 
-// TestHangs has a tracer be stopped while it is told more than goes into any
-// buffer: nobody waits for it, and it is thrown out.
+// TestHangs stops a tracer while it is sent more than fits into any buffer: the program does not
+// wait for it, and the server drops it.
 func TestHangs(t *testing.T) {
 	socket := serve(t, server.Options{Hang: 2 * time.Second})
 	p := launch(t, "threads", "2", "30000", "10")
@@ -75,7 +75,7 @@ func TestHangs(t *testing.T) {
 	if n := other.Hits(count); n != 60000 {
 		t.Errorf("%d hits", n)
 	}
-	const least = 100 // of 60,000: where stops are slow it is thrown out meanwhile, and what is left are jumps
+	const least = 100 // of 60,000: where stops are slow the server drops it meanwhile, and only jumps are left
 	if st := other.Stats(); st.Hits < least {
 		t.Errorf("%+v: it was not told anything", st)
 	}
@@ -90,9 +90,9 @@ func TestHangs(t *testing.T) {
 	})
 }
 
-// TestServerDies kills a server that has probes in a program, and one of its tasks
-// stopped: the program goes on to its right end; tracers are told; who comes next
-// finds a server, or starts one, and cleans up.
+// TestServerDies kills a server that has probes in a program, and one of its tasks stopped: the
+// program goes on to its right end; tracers are told; the next tracer finds a server, or starts
+// one, and cleans up.
 func TestServerDies(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd, _ := serveApart(t, socket)
@@ -145,8 +145,8 @@ func TestServerDies(t *testing.T) {
 	}
 }
 
-// TestServerEnds has a server end as it should: tracers are told, and the program
-// has nothing in it any more.
+// TestServerEnds has a server end normally: tracers are told, and nothing of ptracer's is left in
+// the program.
 func TestServerEnds(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd, in := serveApart(t, socket)

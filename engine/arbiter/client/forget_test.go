@@ -9,8 +9,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 )
 
-// TestNothingLeft has tracers come and go on a process that another keeps: nothing
-// of them is kept.
+// TestNothingLeft has tracers join and leave a process that another keeps: nothing of them is kept.
 func TestNothingLeft(t *testing.T) {
 	const tracers = 30
 	p := launch(t, "threads", "1", "1000000000", "1")

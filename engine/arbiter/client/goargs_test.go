@@ -16,8 +16,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// TestGoArguments: the arguments of functions of Go and of C, to a Func, in events and in
-// records, are the same whichever way a session is had: those that were passed.
+// TestGoArguments: the arguments of Go and C functions in a Func, in events and in records are the
+// passed ones, whether the session is direct or at a server.
 func TestGoArguments(t *testing.T) {
 	ways(t, func(t *testing.T, attach func(int, ...engine.Options) engine.Session) {
 		p := launch(t, "goargs", "3")

@@ -23,21 +23,21 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// handle is a handler that the server has opened for us. Its maps are mapped
-// here, read-only.
+// handle is a handler that the server has opened for this client. The handler's maps are mapped in
+// this process, read-only.
 type handle struct {
 	s      *Session
 	number int32
 	info   engine.HandlerInfo
-	made   *build.Handler // what the maps mean
+	made   *build.Handler // how to read the maps
 	set    *maps.Set
 	reader *ring.Reader // nil: no ring
 
-	reading sync.Mutex // while the maps may not go away
+	reading sync.Mutex // held while the maps must stay mapped
 	mu      sync.Mutex
 	closed  bool
-	since   int64        // as it was last read
-	last    build.Result // since it was closed
+	since   int64        // when last read
+	last    build.Result // the result when it was closed
 	limits  []builtin.LimitState
 	unread  uint64
 }
@@ -82,7 +82,7 @@ func (h *handle) request() *wire.HandlerRequest {
 	return &wire.HandlerRequest{Token: h.s.token, Handler: h.number}
 }
 
-// open maps the handler's maps and learns what they mean.
+// open maps the handler's maps and finds out how to read them.
 func (h *handle) open(spec engine.HandlerSpec, params []byte) error {
 	p := spec.Params
 	if err := json.Unmarshal(params, &p); err != nil {
@@ -104,7 +104,7 @@ func (h *handle) open(spec engine.HandlerSpec, params []byte) error {
 	return nil
 }
 
-// mapFrom maps, read-only, what a request gives.
+// mapFrom maps, read-only, the file that the server sends for a request.
 func (h *handle) mapFrom(request string) error {
 	file, err := h.s.fetch(request)
 	if err != nil {
@@ -116,7 +116,7 @@ func (h *handle) mapFrom(request string) error {
 	return err
 }
 
-// meaning is the handler that the server runs, for its Read and Decode.
+// meaning returns the handler that the server runs, for its Read and Decode.
 func meaning(spec engine.HandlerSpec, p builtin.Params, isa string) (*build.Handler, error) {
 	ctx, err := program.ContextOf(isa)
 	if err != nil {
@@ -174,8 +174,8 @@ func receiveFD(c *net.UnixConn) (int, error) {
 	return fds[0], nil
 }
 
-// take tells the server how far records have been read. At the tracer's end nobody
-// gives their space back, and nobody needs it.
+// take tells the server how far records have been read. After the tracer's end the records' space
+// is not released, and not needed.
 func (h *handle) take(pos uint64) uint64 {
 	reply, err := call(h.s.api.TakeRecords, &wire.TakeRecordsRequest{Token: h.s.token, Handler: h.number, Position: pos})
 	if err != nil {
@@ -230,7 +230,7 @@ func (h *handle) Entries(name string) iter.Seq2[[]byte, [][]byte] {
 	}
 }
 
-// slice is how long a reader does not look whether the handler was closed.
+// slice is the longest time between two checks whether the handler was closed.
 const slice = 50 * time.Millisecond
 
 // Read implements engine.Handler.
@@ -317,7 +317,7 @@ func (h *handle) readLimits() (list []builtin.LimitState) {
 
 // Close implements engine.Handler.
 func (h *handle) Close() error {
-	_, err := call(h.s.api.CloseHandler, h.request()) // the last hits are over then
+	_, err := call(h.s.api.CloseHandler, h.request()) // the last hits have ended after this
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()

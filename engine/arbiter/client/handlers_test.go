@@ -20,7 +20,7 @@ import (
 	"github.com/ptracer/ptracer/internal/fixture"
 )
 
-// counting is a handler of somebody's own, which counts.
+// counting is a user's own handler, which counts.
 func counting(isa string) *build.Handler {
 	ctx, err := program.ContextOf(isa)
 	if err != nil {
@@ -59,7 +59,7 @@ func handlers(a *agent, r request, b *answer) error {
 			b.Told[fmt.Sprint(o.Tracer, " ", o.Name)]++
 		}
 		return err
-	case "read handler": // of the user whose id that is
+	case "read handler": // of the user with that id
 		_, open, err := c.List()
 		if err != nil {
 			return err
@@ -79,7 +79,7 @@ func handlers(a *agent, r request, b *answer) error {
 
 var errWritable = errors.New("the maps that it may read can be opened for writing")
 
-// reopen tries to have maps for writing that were given for reading.
+// reopen tries to map for writing what was given for reading.
 func reopen(r *Registry, o Opened) error {
 	of, err := r.worker(context.Background(), o.Worker)
 	if err != nil {
@@ -97,8 +97,8 @@ func reopen(r *Registry, o Opened) error {
 	return nil
 }
 
-// TestModes has handlers of one user's be run and replaced by another as far as their modes
-// say so. What they find out is read by their user, and by root.
+// TestModes has one user's handlers run and replaced by another user as far as their modes permit.
+// Their user and root read the results.
 func TestModes(t *testing.T) {
 	socket := serveAll(t)
 	agentOf := func(uid uint32) *remote {
@@ -160,8 +160,8 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestRunHandler runs a handler once, on a task that is stopped, both ways, and not
-// while another controls the process.
+// TestRunHandler runs a handler once, on a stopped task, directly and through a server, and not
+// while another tracer controls the process.
 func TestRunHandler(t *testing.T) {
 	var results []string
 	ways(t, func(t *testing.T, attach func(int, ...engine.Options) engine.Session) {

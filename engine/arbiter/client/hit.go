@@ -11,11 +11,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 )
 
-// hit is a task that the server holds for a Func.
+// hit is a hit with a task that the server holds for a Func.
 type hit struct {
 	s    *Session
 	e    event.Event
-	regs *arch.Regs // read when first asked for
+	regs *arch.Regs // read at the first use
 	stay bool
 }
 
@@ -89,8 +89,8 @@ func (h *hit) WriteMemory(addr arch.Addr, data []byte) error {
 	return h.s.WriteMemory(h.e.PID, addr, data)
 }
 
-// longest string that String reads, and the steps that it reads in: none goes
-// over the end of a page.
+// longest is the longest string that String reads, and step the size of its reads, in bytes: no
+// read crosses the end of a page.
 const longest, step = 256, 64
 
 // String implements engine.Hit.
@@ -109,7 +109,7 @@ func (h *hit) String(addr arch.Addr) string {
 	return string(all[:min(len(all), longest)])
 }
 
-// tell makes a warning of what a method of Hit can't give back.
+// tell makes a warning of an error that a method of Hit can't return.
 func (h *hit) tell(err error) {
 	h.s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), PID: h.e.PID, TID: h.e.TID, Text: err.Error()}, true)
 }

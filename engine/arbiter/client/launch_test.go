@@ -15,12 +15,12 @@ import (
 	"github.com/ptracer/ptracer/internal/fixture"
 )
 
-// running is a fixture that waits to be told to go on.
+// running is a fixture that waits for a signal to continue.
 type running struct {
 	id   int
 	cmd  *exec.Cmd
 	in   io.WriteCloser
-	out  bytes.Buffer // to be read when it has ended
+	out  bytes.Buffer // valid after its end
 	done chan error
 }
 
@@ -30,8 +30,8 @@ func launch(t testing.TB, name string, args ...string) *running {
 	return launchAs(t, nil, nil, append([]string{fixture.Path(t, name)}, args...)...)
 }
 
-// launchAs does it with other attributes and with more open files: those of the
-// fixture, which is not our child.
+// launchAs does it with other attributes and with more open files, those of the fixture, which is
+// not a child of this process.
 func launchAs(t testing.TB, as *syscall.SysProcAttr, files []*os.File, command ...string) *running {
 	t.Helper()
 	p := &running{cmd: exec.Command(fixture.Path(t, "start"), append(command, "wait")...), done: make(chan error, 1)}
@@ -66,7 +66,7 @@ func launchAs(t testing.TB, as *syscall.SysProcAttr, files []*os.File, command .
 
 func (p *running) pid() int { return p.id }
 
-// goOn lets the fixture go on.
+// goOn makes the fixture continue.
 func (p *running) goOn() { p.in.Close() }
 
 // end waits for the fixture's end.
@@ -76,7 +76,7 @@ func (p *running) end() error {
 	return err
 }
 
-// said finds the number that the fixture has printed behind a word.
+// said returns the number that the fixture has printed behind a word.
 func (p *running) said(t testing.TB, word string) uint64 {
 	t.Helper()
 	for line := range strings.Lines(p.out.String()) {
@@ -92,7 +92,7 @@ func (p *running) said(t testing.TB, word string) uint64 {
 	return 0
 }
 
-// until waits for something to become so.
+// until waits until a condition is true.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
@@ -102,7 +102,7 @@ func until(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// status is a line of /proc/PID/status.
+// status returns a line of /proc/PID/status.
 func status(pid int, key string) string {
 	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	_, rest, _ := strings.Cut(string(b), "\n"+key+":")

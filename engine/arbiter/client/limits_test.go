@@ -16,7 +16,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// over is whether an error says that something is more than one may have.
+// over checks that an error says that something is more than a user may have.
 func over(t *testing.T, err error, what string) {
 	t.Helper()
 	if !errors.Is(err, arbiter.ErrQuota) || !strings.Contains(err.Error(), what) {
@@ -24,8 +24,7 @@ func over(t *testing.T, err error, what string) {
 	}
 }
 
-// TestQuotas asks for more than there may be of each thing; what is given back can
-// be had again.
+// TestQuotas asks for more than the limit of each thing; what is released can be requested again.
 func TestQuotas(t *testing.T) {
 	p := launch(t, "loop", "1", "0")
 	quota := arbiter.Quota{Tracers: 2, Probes: 3, Places: 20, Handlers: 2, Memory: 2 * (1 << 20)}
@@ -81,7 +80,7 @@ func TestQuotas(t *testing.T) {
 	})
 }
 
-// TestLimits has a user ask for too much at once, and come too often.
+// TestLimits has a user ask for too much at once, and connect too often.
 func TestLimits(t *testing.T) {
 	p := launch(t, "loop", "1", "0")
 	socket := serve(t, server.Options{Limits: server.Limits{Connections: 2, Requests: 2}})
@@ -99,9 +98,9 @@ func TestLimits(t *testing.T) {
 	until(t, "a connection's end", func() bool { _, err := Dialer{Socket: socket}.Tracers(0); return err == nil })
 }
 
-// TestCrowd has a thousand connections come at once and say nothing, nonsense, or
-// half of something: the tracer that was there first counts on, one more is refused,
-// and when they have gone others can come.
+// TestCrowd opens a thousand connections at once that send nothing, nonsense, or half a request:
+// the tracer that was there before continues to count, one more connection is refused, and when
+// they are closed new ones are accepted.
 func TestCrowd(t *testing.T) {
 	const crowd, calls = 1000, 2000
 	socket := serve(t, server.Options{})
@@ -125,7 +124,7 @@ func TestCrowd(t *testing.T) {
 	if n := s.Hits(id); n > calls {
 		t.Errorf("%d hits", n)
 	}
-	// The place of one that said nonsense is free again: those that say nothing take it.
+	// The place of a connection that has sent nonsense is free again: silent ones take it.
 	until(t, "one more is refused", func() bool {
 		come("")
 		c, err := Dialer{Socket: socket}.Attach(context.Background(), p.pid())

@@ -13,8 +13,8 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/server"
 )
 
-// TestLongNumbers asks for a process and its tasks by numbers that are theirs in the
-// lowest 32 bits: there are no such, and nothing is done to those.
+// TestLongNumbers asks for a process and its tasks by numbers that equal theirs in the lowest 32
+// bits: they do not exist, and nothing is done to the real ones.
 func TestLongNumbers(t *testing.T) {
 	const more = 1 << 32
 	socket := serve(t, server.Options{})

@@ -13,11 +13,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// Registry are the handlers that a server has by name, for all its tracers whom
-// their modes allow it, as long as it runs.
+// Registry has a server's handlers by name, for all its tracers that the handlers' modes admit, for
+// as long as the server runs.
 type Registry struct{ *link }
 
-// Registry is that of the server.
+// Registry returns the server's registry.
 func (d Dialer) Registry() (*Registry, error) {
 	c, err := d.dial(context.Background())
 	if err != nil {
@@ -29,14 +29,14 @@ func (d Dialer) Registry() (*Registry, error) {
 // Close ends the connection.
 func (r *Registry) Close() error { return r.conn.Close() }
 
-// Register adds a handler under a name; mode says who else may run it, replace it,
-// or read what it finds out.
+// Register adds a handler under a name; mode says which other users may run it, replace it, or read
+// its results.
 func (r *Registry) Register(name string, h *build.Handler, mode handler.Mode) error {
 	_, err := call(r.api.RegisterHandler, registration(name, h, mode))
 	return err
 }
 
-// Replace makes a name stand for another handler. What runs goes on as it is.
+// Replace makes a name stand for another handler. Handlers that are open do not change.
 func (r *Registry) Replace(name string, h *build.Handler) error {
 	_, err := call(r.api.ReplaceHandler, registration(name, h, 0))
 	return err
@@ -48,23 +48,23 @@ func registration(name string, h *build.Handler, mode handler.Mode) *wire.Regist
 	return m
 }
 
-// Remove takes a name away.
+// Remove removes a name.
 func (r *Registry) Remove(name string) error {
 	_, err := call(r.api.RemoveHandler, &wire.RemoveHandlerRequest{Name: name})
 	return err
 }
 
-// Opened is a handler that some tracer has opened.
+// Opened is a handler that a tracer has opened.
 type Opened struct {
 	Tracer, Handler int
 	Name            string
 	Version         int
 	UID             uint32 // of the tracer
-	Worker          string // of a server for all users: which of its workers has the tracer
+	Worker          string // at a server for all users: the worker that has the tracer
 	params          []byte
 }
 
-// List tells of all handlers by name, and of those that are open and may be read.
+// List describes all handlers by name, and the open ones that the user may read.
 func (r *Registry) List() (names []handler.Info, open []Opened, err error) {
 	reply, err := call(r.api.ListHandlers, &wire.ListHandlersRequest{})
 	for _, m := range reply.GetHandlers() {
@@ -89,8 +89,8 @@ func (r *Registry) List() (names []handler.Info, open []Opened, err error) {
 	return names, open, err
 }
 
-// Read tells what a handler has found out so far that some tracer has opened: its
-// maps' contents if it is none of the built-in ones.
+// Read returns the results so far of a handler that some tracer has opened: the contents of its
+// maps if the handler is not built in.
 func (r *Registry) Read(o Opened, arch string) (result build.Result, err error) {
 	var p builtin.Params
 	if len(o.params) > 0 {

@@ -16,20 +16,20 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// nobody and other are users that have nothing.
+// Two users that have nothing.
 const nobody, other = 65534, 65533
 
 func as(uid uint32) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 }
 
-// inNamespace is a root of a user namespace of its own, who is nobody outside.
+// inNamespace is a root of a user namespace of its own, without any user outside.
 func inNamespace() *syscall.SysProcAttr {
 	one := []syscall.SysProcIDMap{{ContainerID: 0, HostID: nobody, Size: 1}}
 	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: one, GidMappings: one, Credential: &syscall.Credential{}}
 }
 
-// everywhere is a folder that all may enter.
+// everywhere is a folder that all users may enter.
 func everywhere(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ptracer-rights-")
@@ -80,8 +80,8 @@ func copyOf(t testing.TB, path string, mode os.FileMode) string {
 	return to
 }
 
-// TestRights asks a server that runs as root for processes that ptrace would not
-// let the asker have, and for those that it would.
+// TestRights asks a server that runs as root for processes that ptrace would not permit to the
+// client, and for those that it would.
 func TestRights(t *testing.T) {
 	socket := serveAll(t)
 	loop := fixture.Path(t, "loop")
@@ -133,8 +133,7 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// TestOthersProcess has a tracer ask for another user's process beside its own, by
-// requests of each kind.
+// TestOthersProcess has a tracer ask for another user's process with requests of each kind.
 func TestOthersProcess(t *testing.T) {
 	socket := serveAll(t)
 	own, roots := launchAs(t, as(nobody), nil, fixture.Path(t, "loop"), "10", "0"), launch(t, "loop", "10", "0")
@@ -169,9 +168,9 @@ func TestOthersProcess(t *testing.T) {
 	}
 }
 
-// TestSetuid has a process execute a program that is root's. Traced through a server for all
-// users it runs without that privilege, also where root's tracer is beside: so the kernel has it
-// for whom a tracer without rights traces.
+// TestSetuid has a process execute a program that is root's. Traced through a server for all users
+// it runs without that privilege, even if root's tracer shares it: the kernel withholds the
+// privilege from a process with a tracer that lacks it.
 func TestSetuid(t *testing.T) {
 	socket := serveAll(t)
 	id, err := exec.LookPath("id")
@@ -218,7 +217,8 @@ func TestSetuid(t *testing.T) {
 	}
 }
 
-// TestStranger asks another user's server, which listens for all: it serves its own user and root.
+// TestStranger asks another user's server, which listens for all users: it serves only its own user
+// and root.
 func TestStranger(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip.Missing(t, "root, to become other users")

@@ -8,8 +8,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
-// RunHandler implements engine.Session. The handler is opened for this run, so that
-// its result is in memory that we have, too.
+// RunHandler implements engine.Session. It opens the handler for this run, so that this process can
+// read the result, too.
 func (s *Session) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (run engine.Run, err error) {
 	if spec.Share == nil {
 		spec.Where = handler.Engine

@@ -21,8 +21,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Session is a tracer at a server. It lasts until Close, so that what was found
-// out can be read after Detach.
+// Session is a tracer at a server. It lasts until Close, so that results can be read after Detach.
 type Session struct {
 	*event.Queue
 	*link
@@ -32,18 +31,18 @@ type Session struct {
 	others []arbiter.TracerInfo
 	cancel context.CancelFunc
 	done   chan struct{}
-	gone   atomic.Bool // the server is going, or is gone
-	lost   atomic.Bool // it is gone without a word
+	gone   atomic.Bool // the server is ending, or has ended
+	lost   atomic.Bool // it has ended without notice
 
 	registering sync.RWMutex // held while a probe's number is not known yet
 	mu          sync.Mutex
 	funcs       map[event.ProbeID]func(engine.Hit)
-	calls       chan event.Event // hits of those
+	calls       chan event.Event // their hits
 }
 
 var _ engine.Session = (*Session)(nil)
 
-// join makes a tracer and waits until it is one, as long as ctx lets it.
+// join makes a tracer and waits until it is one, unless ctx is done first.
 func join(ctx context.Context, l *link, pid int, name string, o engine.Options) (*Session, error) {
 	life, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, cancel)
@@ -81,7 +80,7 @@ func isaOf(name string) arch.ISA {
 	return nil
 }
 
-// Sharing are the other tracers of a process.
+// Sharing describes the other tracers of a process.
 func (s *Session) Sharing(pid int) (list []arbiter.TracerInfo, err error) {
 	reply, err := call(s.api.Tracers, &wire.TracersRequest{Pid: wire.Narrow(pid)})
 	for _, m := range reply.GetTracers() {
@@ -92,10 +91,10 @@ func (s *Session) Sharing(pid int) (list []arbiter.TracerInfo, err error) {
 	return list, err
 }
 
-// Others are the tracers that shared the process when this one came.
+// Others describes the tracers that shared the process when this one joined.
 func (s *Session) Others() []arbiter.TracerInfo { return s.others }
 
-// receive takes what the server tells, until the end.
+// receive receives the server's messages, until the end.
 func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
 	defer func() {
 		close(s.calls)
@@ -125,7 +124,7 @@ func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
 	}
 }
 
-// take gives an event to whom it is for.
+// take passes an event to its receiver.
 func (s *Session) take(e event.Event) {
 	if e.Kind == event.Stopped && e.Probe != 0 && s.function(e.Probe) != nil {
 		s.calls <- e
@@ -134,7 +133,7 @@ func (s *Session) take(e event.Event) {
 	s.Put(&e, e.Kind != event.Hit)
 }
 
-// function is what a probe calls, or nil.
+// function returns the Func of a probe, or nil.
 func (s *Session) function(id event.ProbeID) func(engine.Hit) {
 	s.registering.RLock()
 	defer s.registering.RUnlock()
@@ -143,7 +142,7 @@ func (s *Session) function(id event.ProbeID) func(engine.Hit) {
 	return s.funcs[id]
 }
 
-// serve runs the Funcs of hits, one at a time.
+// serve runs the Funcs for hits, one at a time.
 func (s *Session) serve() {
 	for e := range s.calls {
 		h := &hit{s: s, e: e}
@@ -156,8 +155,8 @@ func (s *Session) serve() {
 	}
 }
 
-// Err is why what was found out is lost, in whole or in part: ErrServer. The session has
-// ended then, not since its processes have, or by Detach.
+// Err returns ErrServer if results are lost, in whole or in part. The session has then ended
+// because of the server, not because its processes have ended or by Detach.
 func (s *Session) Err() error {
 	if s.lost.Load() {
 		return wire.ErrServer
@@ -165,17 +164,17 @@ func (s *Session) Err() error {
 	return nil
 }
 
-// Socket is the server's.
+// Socket is the path of the server's socket.
 func (s *Session) Socket() string { return s.info.Socket }
 
-// Close ends the connection. Nothing can be asked after it.
+// Close ends the connection. No request is possible afterwards.
 func (s *Session) Close() error {
 	s.cancel()
 	<-s.done
 	return s.conn.Close()
 }
 
-// call asks the server for something.
+// call makes a request to the server.
 func call[Q, A any](f func(context.Context, Q, ...grpc.CallOption) (A, error), request Q) (A, error) {
 	answer, err := f(context.Background(), request)
 	return answer, wire.FromStatus(err)
@@ -196,8 +195,8 @@ func (s *Session) RemoveProcess(pid int) error {
 	return err
 }
 
-// known is an error of a process whose number is longer than any is, and has no
-// room in a message: another's is not taken for it.
+// known returns an error for a process number that does not fit into a message, so that it is not
+// taken for another process's.
 func known(pid int) error {
 	if int(wire.Narrow(pid)) != pid {
 		return &engine.AttachError{PID: pid, Reason: engine.ErrGone, Detail: "no such process"}
@@ -289,8 +288,8 @@ func (s *Session) Hits(id event.ProbeID) uint64 {
 	return reply.GetHits()
 }
 
-// notice notes that what was asked for can't be had any more, where an answer has no error. A
-// server that ends answers for a moment only; the next one at the socket does not know the token.
+// notice records that results can't be had any more, for requests that return no error. A server
+// that ends answers for a moment only, and the next one at the socket does not know the token.
 func (s *Session) notice(err error) {
 	if errors.Is(err, wire.ErrServer) || errors.Is(err, wire.ErrToken) || errors.Is(err, arbiter.ErrClosed) {
 		s.lost.Store(true)
@@ -373,8 +372,8 @@ func (s *Session) StepAside(pid int, wait time.Duration, opts ...engine.AsideOpt
 	return err
 }
 
-// Follow implements engine.Session: a tracer at a server follows children, or not,
-// from its beginning.
+// Follow implements engine.Session. It fails: whether a tracer at a server follows children is
+// fixed when it joins.
 func (s *Session) Follow(int, bool) error {
 	return &failure.Unsupported{What: "to follow a process's children, by a server, for a tracer that is there", Needs: "Options.Follow when it attaches"}
 }
@@ -401,7 +400,7 @@ func (s *Session) SetRegisters(tid int, r arch.Regs) error {
 	return err
 }
 
-// pieces is how much memory is asked for, or written, at once.
+// pieces is how much memory one request reads or writes, in bytes.
 const pieces = 256 << 10
 
 // ReadMemory implements engine.Session.
@@ -432,14 +431,14 @@ func (s *Session) WriteMemory(pid int, addr arch.Addr, data []byte) error {
 	return nil
 }
 
-// Control makes this the only tracer that writes to the process, for a time; see
+// Control makes this tracer the only one that may write to the process, for a limited time; see
 // arbiter.Tracer.
 func (s *Session) Control(ctx context.Context, pid int, ask arbiter.Ask) error {
 	_, err := s.api.Control(ctx, &wire.ControlRequest{Token: s.token, Pid: wire.Narrow(pid), Time: int64(ask.Time), Wait: int64(ask.Wait), Force: ask.Force})
 	return wire.FromStatus(err)
 }
 
-// Yield gives control up.
+// Yield gives up control.
 func (s *Session) Yield(pid int) error {
 	_, err := call(s.api.Yield, s.process(pid))
 	return err
@@ -474,7 +473,7 @@ func (s *Session) Stats() engine.Stats {
 	return engine.Stats{Stops: r.GetStops(), Hits: r.GetHits(), Missed: r.GetMissed() + s.Total(), Pause: time.Duration(r.GetPause()), Uncounted: r.GetUncounted()}
 }
 
-// Leave implements engine.Session: it can't be had here.
+// Leave implements engine.Session. It fails: a tracer at a server can't leave probes behind.
 func (s *Session) Leave() error {
 	return &failure.Unsupported{What: "resident probes, by a server", Needs: direct}
 }
@@ -483,12 +482,12 @@ func (s *Session) Leave() error {
 func (s *Session) Detach() error {
 	_, err := call(s.api.Detach, &wire.TracerRequest{Token: s.token})
 	<-s.done
-	if s.gone.Load() { // which has been told
+	if s.gone.Load() { // Err reports this
 		return nil
 	}
 	return err
 }
 
-// Kill implements engine.Session: a server starts no processes, so that it is
-// Detach. To end one that is traced is to Signal it.
+// Kill implements engine.Session. A server starts no processes, so Kill is Detach. To end a traced
+// process, the caller sends it a Signal.
 func (s *Session) Kill() error { return s.Detach() }

@@ -24,8 +24,8 @@ func (i *impostor) Hello(context.Context, *wire.HelloRequest) (*wire.HelloReply,
 	return &wire.HelloReply{Version: "v9", Protocol: i.protocol, Least: i.least, Pid: 77}, nil
 }
 
-// TestVersions meets servers that are older and newer than we are, and what is none
-// of ours.
+// TestVersions meets servers that are older and newer than the client, and a server that is not
+// ptracer's.
 func TestVersions(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(*grpc.Server)
@@ -54,7 +54,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestOldClient is one that is older than the server wants.
+// TestOldClient has a client that is older than the server accepts.
 func TestOldClient(t *testing.T) {
 	d := Dialer{Socket: serve(t, server.Options{Version: "v10"})}
 	c, err := d.dial(context.Background())

@@ -18,7 +18,7 @@ import (
 	"github.com/ptracer/ptracer/internal/fixture"
 )
 
-// rounds is how many random lives TestWhole leads: PTRACER_TEST_ROUNDS, or few.
+// rounds is how many random runs TestWhole makes: PTRACER_TEST_ROUNDS, or few.
 func rounds(few int) int {
 	if n, err := strconv.Atoi(os.Getenv("PTRACER_TEST_ROUNDS")); err == nil {
 		return n
@@ -26,12 +26,11 @@ func rounds(few int) int {
 	return few
 }
 
-// TestWhole has random tracers, some of them processes of their own, do random
-// things to a program that makes a call when it is told to, and die at random:
-// killed, hung up, stopped for ever. After each step all that can be seen is held
-// against a model: which thread stands, who holds it, who controls the process,
-// what each tracer has counted and was told, what the program has done. A seed is
-// what a failure is told with: PTRACER_TEST_SEED has it run again.
+// TestWhole has random tracers, some of them processes of their own, do random things to a program
+// that makes a call when it is told to, and end at random: killed, disconnected, stopped for ever.
+// After each step all that is visible is compared with a model: which threads are stopped, which
+// tracers hold them, which tracer controls the process, what each tracer has counted and was told,
+// what the program has done. A failure prints its seed; PTRACER_TEST_SEED repeats it.
 func TestWhole(t *testing.T) {
 	first, n := uint64(1), rounds(3)
 	if seed, err := strconv.ParseUint(os.Getenv("PTRACER_TEST_SEED"), 10, 64); err == nil {
@@ -42,14 +41,14 @@ func TestWhole(t *testing.T) {
 	}
 }
 
-// actor is a tracer, here or in a process of its own.
+// actor is a tracer, in this process or in one of its own.
 type actor interface{ do(request) answer }
 
-// wholeTracer is a tracer and what the model says of it.
+// wholeTracer is a tracer and its state in the model.
 type wholeTracer struct {
 	actor
 	name   string
-	remote *remote // nil: it is here
+	remote *remote // nil: in this process
 	probes map[string]int
 	stops  map[string]bool // of these, those that stop
 	hits   map[int]uint64  // by probe
@@ -61,9 +60,9 @@ type wholeTracer struct {
 type worker struct {
 	tid     int
 	in      *os.File
-	queue   []byte // what it has not begun with
-	calling byte   // what it stands in, 0: it is not in a call
-	stepped bool   // in it
+	queue   []byte // calls not begun yet
+	calling byte   // the present call, 0: none
+	stepped bool   // in the present call
 }
 
 type whole struct {
@@ -76,7 +75,7 @@ type whole struct {
 	control *wholeTracer
 	asked   bool
 	names   int
-	made    map[byte]uint64 // calls that have come to their beginning
+	made    map[byte]uint64 // calls that have begun
 	fed     map[byte]uint64
 	log     []string
 }
@@ -178,7 +177,7 @@ func (w *whole) step(stopsLeft *int) {
 	}
 }
 
-// ok has a tracer do what has to work.
+// ok makes a tracer do something that must succeed.
 func (w *whole) ok(tr *wholeTracer, r request) answer {
 	w.t.Helper()
 	w.note("%s: %s %d %s %v", tr.name, r.Op, r.ID, r.Text, r.Stop)
@@ -189,7 +188,7 @@ func (w *whole) ok(tr *wholeTracer, r request) answer {
 	return a
 }
 
-// expect holds an answer against whether it should be good, or which error.
+// expect checks that an answer is a success, or has the given error.
 func (w *whole) expect(a answer, ok bool, is string) {
 	w.t.Helper()
 	if ok != (a.Err == "") || !ok && !a.is(is) {
@@ -243,7 +242,7 @@ func (w *whole) held(tid int) bool {
 	return slices.ContainsFunc(w.tracers, func(tr *wholeTracer) bool { return tr.holds[tid] })
 }
 
-// work has a thread, in the model, do what it has to, until it is held.
+// work makes a thread, in the model, run until it is held.
 func (w *whole) work(x *worker) {
 	for len(x.queue) > 0 && x.calling == 0 && !w.held(x.tid) {
 		what := x.queue[0]
@@ -266,7 +265,7 @@ func (w *whole) work(x *worker) {
 	}
 }
 
-// letGo ends holds in the model, and what they have kept up.
+// letGo ends holds in the model, and resumes what they held.
 func (w *whole) letGo(tr *wholeTracer, which func(tid int) bool) {
 	for tid := range tr.holds {
 		if which(tid) {
@@ -343,7 +342,7 @@ func (w *whole) takeControl(tr *wholeTracer) {
 	w.control, w.asked = tr, true
 }
 
-// die ends a tracer in one of the ways in which they end.
+// die ends a tracer in one of the possible ways.
 func (w *whole) die(stopsLeft *int) {
 	if len(w.tracers) < 2 {
 		return
@@ -381,8 +380,7 @@ func (w *whole) leave(tr *wholeTracer, how string) {
 	w.letGo(tr, func(int) bool { return true })
 }
 
-// check waits until the program has done what the model has, and compares all that
-// can be seen.
+// check waits until the program has done what the model has, and compares everything visible.
 func (w *whole) check() {
 	for _, x := range w.workers {
 		want := "S"
@@ -425,7 +423,7 @@ func (w *whole) check() {
 	w.sees(w.lists)
 }
 
-// lists compares what the server says of its tracers.
+// lists compares the server's list of tracers.
 func (w *whole) lists() string {
 	list := others(w.t, w.socket)
 	if len(list) != len(w.tracers) {
@@ -453,7 +451,7 @@ func (w *whole) lists() string {
 	return ""
 }
 
-// sees waits until there is nothing to complain of.
+// sees waits until nothing differs.
 func (w *whole) sees(complaint func() string) {
 	w.t.Helper()
 	text := ""
@@ -468,7 +466,7 @@ func (w *whole) sees(complaint func() string) {
 	}
 }
 
-// others are the tracers of a server.
+// others are the other tracers of the server.
 func others(t testing.TB, socket string) []arbiter.TracerInfo {
 	t.Helper()
 	list, err := Dialer{Socket: socket}.Tracers(0)

@@ -9,8 +9,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
-// TestWindow has a counter, a handler and a probe that tells at one place begin and end
-// together, whichever way the session is had: they have the same hits.
+// TestWindow has a counter, a handler and a reporting probe at one place begin and end together,
+// directly and through a server: they have the same hits.
 func TestWindow(t *testing.T) {
 	ways(t, func(t *testing.T, attach func(int, ...engine.Options) engine.Session) {
 		p := launch(t, "loop", "1000000000", "100")

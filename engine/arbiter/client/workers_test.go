@@ -17,7 +17,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// workerAt is the process that serves root for a process.
+// workerAt is the worker process that serves root's requests about a process.
 func workerAt(t testing.TB, socket string, pid int) ServerInfo {
 	t.Helper()
 	l, err := Dialer{Socket: socket}.dialFor(context.Background(), pid)
@@ -28,8 +28,8 @@ func workerAt(t testing.TB, socket string, pid int) ServerInfo {
 	return l.info
 }
 
-// TestWorker looks at the worker of a user: it has that user's ids and nothing of root's, the user
-// can't look into it or keep it stopped, and root's tracers of the user's process are in it.
+// TestWorker examines the worker of a user: it has that user's ids and none of root's rights, the
+// user can't look into it or keep it stopped, and root's tracers of the user's process are in it.
 func TestWorker(t *testing.T) {
 	socket := serveAll(t)
 	p := launchAs(t, as(nobody), nil, fixture.Path(t, "loop"), "300", "0")
@@ -79,8 +79,8 @@ func (p *running) tracer() int {
 	return tid
 }
 
-// TestWorkerKilled ends a user's worker: that user's tracer is told, the program goes on, another
-// user's tracer has not noticed, and the next one is served.
+// TestWorkerKilled kills a user's worker: that user's tracer is told, the program continues,
+// another user's tracer is not affected, and the next tracer is served.
 func TestWorkerKilled(t *testing.T) {
 	socket := serveAll(t)
 	loop := fixture.Path(t, "loop")
@@ -117,8 +117,8 @@ func TestWorkerKilled(t *testing.T) {
 	}
 }
 
-// TestRootsWorker traces what a user may not: root's own processes and those that are not
-// dumpable are root's, and its worker serves nobody else.
+// TestRootsWorker traces what a user may not: root's own processes and those that are not dumpable
+// are root's, and root's worker serves no other user.
 func TestRootsWorker(t *testing.T) {
 	socket := serveAll(t)
 	loop := fixture.Path(t, "loop")
@@ -148,8 +148,8 @@ func capable(uid uint32) *syscall.SysProcAttr {
 	return a
 }
 
-// TestFrontEnds ends a front, as asked and by SIGKILL: its workers let their processes go and
-// end, and the program goes on.
+// TestFrontEnds ends a front, by Close and by SIGKILL: its workers detach from their processes and
+// end, and the program continues.
 func TestFrontEnds(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip.Missing(t, "root, to become other users")
@@ -180,8 +180,8 @@ func TestFrontEnds(t *testing.T) {
 	}
 }
 
-// TestWorkerIdle has a worker end when it has nothing to do, and one that comes to its end
-// serve who comes then: nobody notices.
+// TestWorkerIdle has a worker end when it has nothing to do, and an ending one serve a client that
+// arrives then: no client notices.
 func TestWorkerIdle(t *testing.T) {
 	t.Setenv("PTRACER_TEST_IDLE", "1ms")
 	socket := serveAll(t)

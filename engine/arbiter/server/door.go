@@ -18,11 +18,11 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
-// greeting is how long a peer has to say the first word.
+// greeting is how long a peer may take to send its first bytes.
 const greeting = 10 * time.Second
 
-// connection is one of a peer. Of one that is refused each request is answered by
-// the reason.
+// connection is a connection of a peer. If the peer is refused, each request is answered with the
+// reason.
 type connection struct {
 	*net.UnixConn
 	in      *bufio.Reader
@@ -39,22 +39,21 @@ func (c *connection) Close() error {
 	return c.UnixConn.Close()
 }
 
-// arrival is a connection that has come, and who has made it.
+// arrival is a new connection and its peer.
 type arrival struct {
 	*net.UnixConn
-	ask  func() (access.Peer, error) // who; the error is why it is refused
+	ask  func() (access.Peer, error) // the peer; the error is why it is refused
 	done func()                      // at its end
 }
 
-// source is where connections come from. Its next fails with net.ErrClosed when there
-// will be no more.
+// source is where connections come from. next fails with net.ErrClosed when there will be no more.
 type source interface {
 	next() (arrival, error)
 	Close() error
 }
 
-// socket is the source of a server that listens itself. Such a server acts with its own
-// rights, and so for its own user alone, and for root.
+// socket is the source of a server that listens itself. Such a server acts with its own rights, and
+// so serves only its own user and root.
 type socket struct{ *net.UnixListener }
 
 func (s socket) next() (arrival, error) {
@@ -68,12 +67,11 @@ func (s socket) next() (arrival, error) {
 	}, func() {}}, err
 }
 
-// door is the listener that gRPC sees: connections of peers that do not ask for a
-// file.
+// door is the listener that gRPC gets: the connections of peers that do not ask for a file.
 type door struct {
 	from   source
 	limits *limits
-	files  func(access.Peer, *net.UnixConn, string) // serves who asks for one
+	files  func(access.Peer, *net.UnixConn, string) // serves a peer that asks for a file
 	ready  chan net.Conn
 	ctx    context.Context
 	end    context.CancelFunc
@@ -112,7 +110,7 @@ func (d *door) loop() {
 		case errors.Is(err, net.ErrClosed):
 			d.end()
 			return
-		case err != nil: // no more descriptors
+		case err != nil: // no descriptors left
 			time.Sleep(10 * time.Millisecond)
 		default:
 			go d.receive(c)
@@ -120,11 +118,11 @@ func (d *door) loop() {
 	}
 }
 
-// What asks for a file begins with one of these, which no HTTP/2 does.
+// Requests for a file begin with one of these, which no HTTP/2 connection does.
 var fileRequests = []string{"PTRACER MAPS ", "PTRACER READ "}
 
-// receive finds out who has come, and what for. A refused one is told why, which
-// must not take long.
+// receive finds out which peer has connected, and what for. A refused peer is told the reason, within a
+// time limit.
 func (d *door) receive(a arrival) {
 	c := a.UnixConn
 	conn := &connection{UnixConn: c, in: bufio.NewReader(c), done: a.done}
@@ -164,8 +162,8 @@ func (d *door) receive(a arrival) {
 	}
 }
 
-// known is gRPC's view of a connection whose peer we know. It encrypts nothing:
-// the kernel carries it.
+// known gives gRPC a connection with a peer that is already known. It encrypts nothing: the
+// connection stays in the kernel.
 type known struct {
 	credentials.TransportCredentials
 }

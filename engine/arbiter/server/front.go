@@ -21,10 +21,10 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// Front is the server of all users. It traces nothing, and reads nothing that users send or
-// own. It asks the kernel who has connected, and hands the connection to a worker of that
-// user's: a process, which it starts where there is none. A connection of root's says which worker it
-// is for: that of a user, whose processes both share then, or the one with all rights, which
+// Front is the server of all users. It traces nothing, and reads no data that users send or own. It
+// asks the kernel which user has connected, and hands the connection to that user's worker: a
+// process, which it starts if there is none. A connection of root's says which worker it is for:
+// that of a user, so that both share the user's processes, or the worker with all rights, which
 // serves root alone.
 type Front struct {
 	opts    FrontOptions
@@ -32,36 +32,36 @@ type Front struct {
 	workers map[string]*worker
 	start   sync.Mutex           // held while one is started
 	last    map[string]time.Time // when the worker of a name was started
-	waiting map[uint32]int       // connections whose worker has not got them yet, by user
+	waiting map[uint32]int       // by user: connections that have not reached their worker yet
 	program string               // of workers
 	ended   bool
 	end     sync.Once
 	source  *net.UnixListener
 }
 
-// FrontOptions of a front.
+// FrontOptions configures a front.
 type FrontOptions struct {
-	// Command is the program of a worker, and its arguments but for the last, which is the
-	// worker's Identity; it is to call RunWorker. "/proc/self/exe" is this program: of that workers execute
-	// a copy that their users can't read.
+	// Command is the program of a worker and its arguments, except the last, which is the worker's
+	// Identity. The program must call RunWorker. "/proc/self/exe" means this program: workers then
+	// execute a copy of it that their users can't read.
 	Command []string
 	Env     []string
 }
 
-// maxWorkers is the most workers that there are at a time, maxWaiting how many
-// connections of a user wait for one, and often how soon after another the worker of a name is
-// started: its user may end it whenever it is there.
+// maxWorkers is the most workers at a time, and maxWaiting the most connections of a user that wait
+// for one. often is the least time between two starts of a worker of the same name: its user may
+// kill it at any time.
 const (
 	maxWorkers = 64
 	maxWaiting = 32
 	often      = 100 * time.Millisecond
 )
 
-// confinedEnv is set in a process that is confined already.
+// confinedEnv is set in a process that is already confined.
 const confinedEnv = "PTRACER_CONFINED"
 
-// Confine takes from this process, and so from its workers, what no server needs of
-// root's rights: it executes the program once more, without them. Call it before anything else.
+// Confine gives up, for this process and so for its workers, those of root's rights that no server
+// needs: it executes the program again without them. The program must call it before anything else.
 func Confine() error {
 	if os.Getenv(confinedEnv) != "" {
 		return os.Unsetenv(confinedEnv)
@@ -71,12 +71,12 @@ func Confine() error {
 
 const ownProgram = "/proc/self/exe"
 
-// NewFront makes a front that serves nothing yet.
+// NewFront makes a front that does not serve yet.
 func NewFront(o FrontOptions) *Front {
 	return &Front{opts: o, workers: map[string]*worker{}, last: map[string]time.Time{}, waiting: map[uint32]int{}}
 }
 
-// Serve hands over who connects, until Close.
+// Serve hands connections to workers, until Close.
 func (f *Front) Serve(l *net.UnixListener) error {
 	f.mu.Lock()
 	f.source = l
@@ -85,7 +85,7 @@ func (f *Front) Serve(l *net.UnixListener) error {
 		return errors.Join(err, l.Close())
 	}
 	if f.program = f.opts.Command[0]; f.program == ownProgram {
-		if copied, err := ptrace.Private(); err == nil { // else workers hide a moment later
+		if copied, err := ptrace.Private(); err == nil { // else workers hide themselves a moment later
 			defer copied.Close()
 			f.program = procfs.Path(os.Getpid(), fmt.Sprintf("fd/%d", copied.Fd()))
 		}
@@ -95,7 +95,7 @@ func (f *Front) Serve(l *net.UnixListener) error {
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return f.Close()
-		case err != nil: // no more descriptors
+		case err != nil: // no descriptors left
 			time.Sleep(10 * time.Millisecond)
 		default:
 			f.receive(c)
@@ -103,14 +103,14 @@ func (f *Front) Serve(l *net.UnixListener) error {
 	}
 }
 
-// differ makes the size of this process another than that of its workers, which run the same
-// program. Who looks for processes that share the front's memory looks for an equal size.
+// differ makes this process differ in size from its workers, which run the same program. A search
+// for processes that share the front's memory looks for an equal size.
 func differ() error {
 	_, err := syscall.Mmap(-1, 0, os.Getpagesize(), syscall.PROT_NONE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	return err
 }
 
-// Close ends all workers, and waits until they have let their processes go.
+// Close ends all workers, and waits until they have detached from their processes.
 func (f *Front) Close() error {
 	f.end.Do(func() {
 		f.mu.Lock()
@@ -130,8 +130,8 @@ func (f *Front) Close() error {
 	return nil
 }
 
-// receive finds out who has come, and hands the connection on. It does not wait: one user's
-// connections keep nobody else's waiting.
+// receive finds out which user has connected, and hands the connection on. It does so on a
+// goroutine of its own, so that one user's connections do not delay another's.
 func (f *Front) receive(c *net.UnixConn) {
 	p, err := peerOf(c)
 	if err == nil {
@@ -139,7 +139,7 @@ func (f *Front) receive(c *net.UnixConn) {
 	}
 	uid := p.UID
 	if err != nil {
-		uid = ^uint32(0) // nobody's: all who are refused wait together
+		uid = ^uint32(0) // no user's: all refused connections wait together
 	}
 	if !f.wait(uid, 1) {
 		c.Close()
@@ -147,7 +147,7 @@ func (f *Front) receive(c *net.UnixConn) {
 	}
 	go func() {
 		defer f.wait(uid, -1)
-		defer c.Close() // the worker has it
+		defer c.Close() // the worker has a copy
 		switch {
 		case err != nil:
 			f.refuse(p, err, c)
@@ -159,8 +159,8 @@ func (f *Front) receive(c *net.UnixConn) {
 	}()
 }
 
-// wait counts the connections of a user's that wait for a worker; it is false where one more
-// would be too many.
+// wait counts the connections of a user that wait for a worker; it returns false if one more would
+// be too many.
 func (f *Front) wait(uid uint32, n int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -173,8 +173,8 @@ func (f *Front) wait(uid uint32, n int) bool {
 	return true
 }
 
-// servable is whether a worker can act for a peer: it has the peer's user, and is in the
-// front's user namespace.
+// servable returns an error unless a worker can act for a peer: the peer has the worker's user, and
+// is in the front's user namespace.
 func servable(p access.Peer) error {
 	switch {
 	case p.NS == "":
@@ -187,22 +187,22 @@ func servable(p access.Peer) error {
 	return nil
 }
 
-// Workers that are nobody's: the kernel lets them do nothing to any process of a user's.
+// Workers that belong to no user: the kernel lets them do nothing to any user's process.
 const (
-	refusing = "refused" // tells those who are refused why
+	refusing = "refused" // tells refused peers the reason
 	keeping  = "names"   // keeps the handlers that users have registered by name, and runs none
 	nobody   = 65534
 )
 
-// refuse has a worker without any right tell a peer why it is refused.
+// refuse has a worker without any rights tell a peer why it is refused.
 func (f *Front) refuse(p access.Peer, why error, c *net.UnixConn) {
 	f.handTo(refusing, Identity{UID: nobody, GID: nobody}, message{Kind: handedOver, Peer: p, Refused: pack(why)}, c)
 }
 
 func (f *Front) hand(who Identity, m message, c *net.UnixConn) { f.handTo(who.name(), who, m, c) }
 
-// handTo hands a connection to the worker of a name, which is started where there is
-// none. One that has just ended is replaced.
+// handTo hands a connection to the worker with a name, which is started if there is none. A worker
+// that has just ended is replaced.
 func (f *Front) handTo(name string, who Identity, m message, c *net.UnixConn) {
 	for range 2 {
 		w, err := f.worker(name, who)
@@ -221,15 +221,15 @@ func (f *Front) handTo(name string, who Identity, m message, c *net.UnixConn) {
 	}
 }
 
-// unhand takes back that a connection is on its way to a worker.
+// unhand records that a connection will not be handed to a worker after all.
 func (f *Front) unhand(w *worker) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w.had--
 }
 
-// worker is the one of a name, which is started where there is none. It does not end before
-// it has had the connection that it is asked for, or unhand is called.
+// worker returns the worker with a name, which is started if there is none. The worker does not end
+// before it has received the connection that the caller has for it, or unhand is called.
 func (f *Front) worker(name string, who Identity) (*worker, error) {
 	if w, err := f.running(name, who); w != nil || err != nil {
 		return w, err
@@ -270,8 +270,8 @@ func (f *Front) worker(name string, who Identity) (*worker, error) {
 	return w, nil
 }
 
-// running is the worker of a name, nil if it is to be started; it is an error where that may
-// not be.
+// running returns the worker with a name, or nil if it must be started. It returns an error if it
+// may not be started.
 func (f *Front) running(name string, who Identity) (*worker, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -287,12 +287,12 @@ func (f *Front) running(name string, who Identity) (*worker, error) {
 	return nil, nil
 }
 
-// listen waits for what a worker says: that it is not used, or that it has ended.
+// listen waits for a worker's messages: that it is unused, or that it has ended.
 func (f *Front) listen(w *worker) {
 	for {
 		m, c, err := receive(w.conn)
 		if c != nil {
-			c.Close() // a worker has none to give
+			c.Close() // a worker should send none
 		}
 		if err != nil {
 			break
@@ -305,8 +305,8 @@ func (f *Front) listen(w *worker) {
 	_ = w.wait()
 }
 
-// dismiss forgets a worker that says that it is not used; it reports whether it has. One that has not
-// had all connections yet is used.
+// dismiss forgets a worker that says it is unused, and reports whether it has. A worker that has
+// not received all its connections yet is kept.
 func (f *Front) dismiss(w *worker, had int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -326,13 +326,13 @@ func (f *Front) drop(w *worker) {
 	}
 }
 
-// receiveRoot serves root, whose connection may begin with a line:
+// receiveRoot serves root. Root's connection may begin with a line:
 //
 //	PTRACER WORKERS      asks for the names of all workers, a line each
-//	PTRACER WORKER PID   asks for the name of that which has a process, or is to have it
+//	PTRACER WORKER PID   asks for the name of the worker for a process
 //	PTRACER USER NAME    is for the worker of that name
 //
-// What begins otherwise is for the worker with all rights.
+// Any other connection is for the worker with all rights.
 func (f *Front) receiveRoot(p access.Peer, c *net.UnixConn) {
 	_ = c.SetDeadline(time.Now().Add(greeting))
 	who := Identity{Root: true}
@@ -361,7 +361,7 @@ func (f *Front) receiveRoot(p access.Peer, c *net.UnixConn) {
 	f.hand(who, message{Kind: handedOver, Peer: p}, c)
 }
 
-// names are those of the workers that serve somebody.
+// names lists the workers that serve a user.
 func (f *Front) names() (list []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -374,8 +374,8 @@ func (f *Front) names() (list []string) {
 	return list
 }
 
-// workerOf is whose worker has a process, or is to have it: its user's, if that user may
-// trace it without more.
+// workerOf returns the identity of the worker that has a process, or should have it: that of its
+// user, if that user may trace it without further rights.
 func (f *Front) workerOf(pid int) Identity {
 	owner, tracer, sealed := access.OwnerOf(pid)
 	f.mu.Lock()
@@ -391,8 +391,8 @@ func (f *Front) workerOf(pid int) Identity {
 	return Identity{UID: owner.UID, GID: owner.GID, Groups: owner.GIDs}
 }
 
-// firstLine takes the line for the front from the beginning of a connection, nil where it
-// has none; ok is false where nothing comes. The rest is not read.
+// firstLine reads the line for the front from the beginning of a connection; words is nil if there
+// is none. ok is false if no data comes. The rest is not read.
 func firstLine(c *net.UnixConn) (words []string, ok bool) {
 	const most = 100
 	line := peek(c, most, func(b []byte) bool { return !isForFront(b) || slices.Contains(b, '\n') })
@@ -406,7 +406,7 @@ func firstLine(c *net.UnixConn) (words []string, ok bool) {
 	return strings.Fields(string(line[:n])), true
 }
 
-// isForFront is whether what a connection begins with may be a line for the front.
+// isForFront reports whether the beginning of a connection may be a line for the front.
 func isForFront(b []byte) bool {
 	for _, word := range []string{"PTRACER WORKER", "PTRACER USER "} {
 		n := min(len(b), len(word))
@@ -417,8 +417,8 @@ func isForFront(b []byte) bool {
 	return false
 }
 
-// peek looks at the first bytes of a connection, at most so many, until they are enough. They
-// can still be read.
+// peek returns the first bytes of a connection, at most most, as soon as they are enough. They can
+// still be read.
 func peek(c *net.UnixConn, most int, enough func([]byte) bool) []byte {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -15,15 +15,15 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Requests about handlers that a tracer opens.
+// Requests about handlers that a tracer has opened.
 
-// opened is a handler that a tracer has opened, and as what.
+// opened is a handler that a tracer has opened, with its name.
 type opened struct {
 	engine.Handler
 	spec engine.HandlerSpec
 }
 
-// handler is one that the tracer has opened.
+// handler finds one of the tracer's open handlers.
 func (t *tracer) handler(n int32) (*opened, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -41,17 +41,17 @@ func (t *tracer) keep(o *opened) int32 {
 	return int32(len(t.handlers))
 }
 
-// forget takes a handler off the list.
+// forget removes a handler from the list.
 func (t *tracer) forget(n int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.handlers[n-1] = nil
 }
 
-// rights are those of who may trace a process: all.
+// rights are what a handler may do for a tracer that may trace the process: everything.
 const rights = program.ReadMemory | program.WriteMemory | program.Override
 
-// asPeer is who a peer is to the registry of handlers.
+// asPeer converts a peer into the form that the registry of handlers uses.
 func asPeer(p access.Peer) handler.Peer {
 	return handler.Peer{UID: p.UID, GIDs: append([]uint32{p.GID}, p.GIDs...), Rights: rights}
 }
@@ -85,7 +85,7 @@ func (s handling) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (
 	return reply, nil
 }
 
-// specOf is what a handler is asked for with.
+// specOf returns the spec of the handler that a request asks for.
 func (t *tracer) specOf(r *wire.OpenHandlerRequest) (engine.HandlerSpec, error) {
 	spec := engine.HandlerSpec{Name: r.Name}
 	if len(r.Params) > 0 {
@@ -109,8 +109,8 @@ func (t *tracer) specOf(r *wire.OpenHandlerRequest) (engine.HandlerSpec, error) 
 	return spec, nil
 }
 
-// open opens a handler in the program or in the engine. Those in the kernel would
-// be loaded with our rights, and their maps are the kernel's.
+// open opens a handler in the program or in the engine. It opens none in the kernel: such a handler
+// would be loaded with the server's rights, and its maps would be the kernel's.
 func (t *tracer) open(spec engine.HandlerSpec, where string) (engine.Handler, error) {
 	var err error
 	if spec.Where, err = handler.ParseWhere(where); err != nil && where != "" {
@@ -141,7 +141,7 @@ func (s handling) CloseHandler(ctx context.Context, r *wire.HandlerRequest) (*wi
 	})
 }
 
-// handler is one of a tracer's, for the process that has made that.
+// handler finds a handler of a tracer, for the process that has made the tracer.
 func (s *Server) handler(ctx context.Context, token string, n int32) (*tracer, *opened, error) {
 	t, err := s.tracer(ctx, token)
 	if err != nil {
@@ -176,8 +176,8 @@ func (s handling) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (
 	return &wire.TakeRecordsReply{Position: pos}, err
 }
 
-// RunHandler implements wire.ArbiterServer: what the handler finds out is in the
-// maps of the one that is named, which has the same programs.
+// RunHandler implements wire.ArbiterServer. The results are in the maps of the handler that the
+// request names, which has the same programs.
 func (s handling) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*wire.RunHandlerReply, error) {
 	t, h, err := s.handler(ctx, r.Token, r.Handler)
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
-// Between a front and each of its workers there is a pair of sockets that keep messages
-// apart. The front sends connections, and what it knows of those who have made them.
+// A pair of sockets that preserve message boundaries connects a front with each of its workers. The
+// front sends connections, and what it knows of their peers.
 
-// message is what one of the two says.
+// message is what the front or the worker sends.
 type message struct {
 	Kind    kind
 	Peer    access.Peer `json:",omitzero"`
@@ -35,16 +35,16 @@ type kind string
 
 const (
 	handedOver kind = "peer"     // from the front: a connection, which comes with the message
-	farewell   kind = "farewell" // from the front: there will be no more; the answer to unused
-	ending     kind = "end"      // from the front: all is to end
+	farewell   kind = "farewell" // from the front: there will be no more connections; the answer to unused
+	ending     kind = "end"      // from the front: end everything
 	unused     kind = "unused"   // from a worker: it has had no connection for some time
 )
 
-// maxMessage is the most that a message may have, in bytes.
+// maxMessage is the largest size of a message, in bytes.
 const maxMessage = 64 << 10
 
-// pair makes both ends of what connects a front and a worker (SOCK_SEQPACKET), or of a
-// connection (SOCK_STREAM).
+// pair makes both ends of a connection between a front and a worker (SOCK_SEQPACKET), or of a
+// stream (SOCK_STREAM).
 func pair(kind int) (front *net.UnixConn, worker *os.File, err error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -57,7 +57,7 @@ func pair(kind int) (front *net.UnixConn, worker *os.File, err error) {
 	return front, worker, nil
 }
 
-// packets is an end of a pair. It closes the file.
+// packets makes a connection of one end of a pair. It closes the file.
 func packets(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -70,7 +70,7 @@ func packets(f *os.File) (*net.UnixConn, error) {
 	return u, nil
 }
 
-// send sends a message, with a connection or nil.
+// send sends a message, with a connection unless c is nil.
 func send(to *net.UnixConn, m message, c *net.UnixConn) error {
 	b, err := json.Marshal(m)
 	if err != nil || len(b) > maxMessage {
@@ -88,7 +88,7 @@ func send(to *net.UnixConn, m message, c *net.UnixConn) error {
 	return errors.Join(err, err2)
 }
 
-// receive takes the next message; its connection is nil where none came.
+// receive reads the next message; its connection is nil if none came with it.
 func receive(from *net.UnixConn) (message, *net.UnixConn, error) {
 	b, oob := make([]byte, maxMessage), make([]byte, syscall.CmsgSpace(4))
 	n, k, _, _, err := from.ReadMsgUnix(b, oob)
@@ -124,7 +124,7 @@ func received(oob []byte) (*net.UnixConn, error) {
 	return packets(os.NewFile(uintptr(fds[0]), "connection"))
 }
 
-// pack makes bytes of an error that unpack makes the error of that a client is told.
+// pack encodes an error so that unpack returns the error that a client is told.
 func pack(err error) []byte {
 	b, _ := proto.Marshal(status.Convert(wire.ToStatus(err)).Proto())
 	return b
@@ -138,14 +138,14 @@ func unpack(b []byte) error {
 	return wire.FromStatus(status.ErrorProto(&s))
 }
 
-// Identity is whose worker a process is.
+// Identity says which user a worker process serves.
 type Identity struct {
 	UID, GID uint32
 	Groups   []uint32
 	Root     bool // with all rights, for root alone
 }
 
-// name is what tells workers apart: of one user and group there is one.
+// name distinguishes workers: there is one for each user and group.
 func (i Identity) name() string {
 	if i.Root {
 		return "root"
@@ -153,7 +153,7 @@ func (i Identity) name() string {
 	return fmt.Sprintf("%d:%d", i.UID, i.GID)
 }
 
-// String is the identity as ParseIdentity reads it: root, or UID:GID:GROUP,...
+// String writes the identity as ParseIdentity reads it: root, or UID:GID:GROUP,...
 func (i Identity) String() string {
 	if i.Root {
 		return i.name()
@@ -165,7 +165,7 @@ func (i Identity) String() string {
 	return i.name() + ":" + strings.Join(groups, ",")
 }
 
-// ParseIdentity reads what String writes; the groups may be missing.
+// ParseIdentity reads an identity that String has written; the groups may be missing.
 func ParseIdentity(text string) (Identity, error) {
 	if text == "root" {
 		return Identity{Root: true}, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/access"
 )
 
-// TestIdentity writes and reads identities, and refuses what is none.
+// TestIdentity writes and reads identities, and refuses invalid ones.
 func TestIdentity(t *testing.T) {
 	for _, want := range []Identity{{Root: true}, {UID: 1000, GID: 1001}, {UID: 1, GID: 0, Groups: []uint32{4, 27}}} {
 		got, err := ParseIdentity(want.String())
@@ -28,7 +28,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestHandOver sends a connection, who has made it, and why it is refused.
+// TestHandOver sends a connection, its peer, and why it is refused.
 func TestHandOver(t *testing.T) {
 	front, file, err := pair(syscall.SOCK_SEQPACKET)
 	if err != nil {

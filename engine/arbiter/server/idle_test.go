@@ -7,8 +7,8 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 )
 
-// TestIdleInUse has the time of an idle server run out while somebody is about to be a
-// tracer, and then nobody.
+// TestIdleInUse lets the time of an idle server run out while a client is about to become a tracer,
+// and then without any.
 func TestIdleInUse(t *testing.T) {
 	s := New(Options{})
 	ends := func() bool {

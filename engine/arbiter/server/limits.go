@@ -12,18 +12,17 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
-// Limits are what one user may have of the server itself; what is 0 is 128
-// connections and 128 requests at once, those that last as long as a tracer
-// included. What his tracers may have is an arbiter.Quota.
+// Limits are what one user may have of the server itself. A field that is 0 means 128 connections
+// or 128 requests at a time, including requests that last as long as a tracer. An arbiter.Quota
+// limits what the user's tracers may have.
 type Limits struct{ Connections, Requests int }
 
-// maxRequest is the most that a request may have, in bytes: it is held in memory
-// before its token is looked at, and a user may have 128 at once. The largest are a
-// handler's programs and maps.
+// maxRequest is the largest size of a request, in bytes: the server holds it in memory before it
+// checks its token, and a user may have 128 at a time. The largest requests carry a handler's
+// programs and maps.
 const maxRequest = 512 << 10
 
-// maxRefused is how many connections there are at a time that are told only why
-// they are refused.
+// maxRefused is the most connections at a time that are only told why they are refused.
 const maxRefused = 64
 
 // limits count what users have.
@@ -39,7 +38,7 @@ func newLimits(most Limits) *limits {
 	return &limits{most: Limits{cmp.Or(most.Connections, 128), cmp.Or(most.Requests, 128)}, users: map[uint32]*Limits{}}
 }
 
-// add counts more, or less, for a user; it is an error where that is too much.
+// add adds to a user's counts, or subtracts; it returns an error if the sum is too much.
 func (l *limits) add(uid uint32, n Limits) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,8 +62,7 @@ func (l *limits) add(uid uint32, n Limits) error {
 func (l *limits) connect(uid uint32) error { return l.add(uid, Limits{Connections: 1}) }
 func (l *limits) disconnect(uid uint32)    { _ = l.add(uid, Limits{Connections: -1}) }
 
-// refuse is whether there may be one more connection that is told why it is
-// refused.
+// refuse reports whether one more connection may be told why it is refused.
 func (l *limits) refuse() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +73,7 @@ func (l *limits) refuse() bool {
 	return true
 }
 
-// refused is at the end of such a connection.
+// refused is called at the end of such a connection.
 func (l *limits) refused() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

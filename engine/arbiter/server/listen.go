@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// MakeFolder makes the folder of a socket, if it is not there: for its user alone, or
-// for all. What that is in must be there. One that is there must be that user's: others may write where it lies,
-// and put a link, or a folder of theirs, in its place.
+// MakeFolder makes the folder of a socket, if it does not exist, for its user alone or for all
+// users. The parent must exist. An existing folder must belong to the user: if other users may
+// write to the parent, they could put a link, or a folder of their own, in its place.
 func MakeFolder(path string, all bool) error {
 	mode, dir := os.FileMode(0o700), filepath.Dir(path)
 	if all {
@@ -32,9 +32,9 @@ func MakeFolder(path string, all bool) error {
 	return nil
 }
 
-// Listen makes the socket of a server, for its user alone or for all. Where
-// nobody answers at one that is there it is replaced. The folder is there; others
-// may not write to it.
+// Listen makes the socket of a server, for its user alone or for all users. It replaces an existing
+// socket at which no server answers. The folder must exist, and other users must not be able to
+// write to it.
 func Listen(path string, all bool) (*net.UnixListener, error) {
 	mask := 0o177
 	if all {
@@ -65,8 +65,8 @@ func Listen(path string, all bool) (*net.UnixListener, error) {
 	return l, err
 }
 
-// Passed is the socket that the service manager has made for this process (sd_listen_fds(3)),
-// nil where it has made none.
+// Passed returns the socket that the service manager has made for this process (sd_listen_fds(3)),
+// nil if there is none.
 func Passed() (*net.UnixListener, error) {
 	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
 		return nil, nil
@@ -91,10 +91,10 @@ func Passed() (*net.UnixListener, error) {
 	return u, nil
 }
 
-// ErrRunning is of a socket at which a server answers already.
+// ErrRunning is returned for a socket at which a server answers already.
 var ErrRunning = errors.New("a server runs there already")
 
-// ownFolder refuses a folder in which others could put a socket of theirs.
+// ownFolder refuses a folder in which other users could put a socket of theirs.
 func ownFolder(dir string) error {
 	fi, err := os.Stat(dir)
 	if errors.Is(err, os.ErrNotExist) {

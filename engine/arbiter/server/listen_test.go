@@ -17,9 +17,8 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// TestListen makes sockets: for their user alone, for all, in the place of a dead
-// one, and not where others could put theirs, where a server answers, or where there
-// is no folder.
+// TestListen makes sockets: for their user alone, for all users, and in place of a dead one; and
+// not where others could put theirs, where a server answers, or where there is no folder.
 func TestListen(t *testing.T) {
 	dir := t.TempDir()
 	for all, want := range map[bool][2]os.FileMode{false: {0o700, 0o600}, true: {0o755, 0o666}} {
@@ -40,7 +39,7 @@ func TestListen(t *testing.T) {
 		if _, err := Listen(path, all); !errors.Is(err, ErrRunning) {
 			t.Errorf("a second server: %v", err)
 		}
-		l.SetUnlinkOnClose(false) // as it is when the server was killed
+		l.SetUnlinkOnClose(false) // as after the server was killed
 		l.Close()
 		if l, err = Listen(path, all); err != nil {
 			t.Errorf("in the place of a dead one: %v", err)
@@ -57,7 +56,7 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// serve starts a server of the test's own.
+// serve starts a server of the test.
 func serve(t *testing.T, o Options) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")
@@ -76,8 +75,7 @@ func serve(t *testing.T, o Options) (path string) {
 	return path
 }
 
-// TestNonsense has peers say what means nothing: they are answered, or hung up on,
-// and the server goes on.
+// TestNonsense has peers send meaningless bytes: the server answers or hangs up, and goes on.
 func TestNonsense(t *testing.T) {
 	path := serve(t, Options{})
 	r := rand.New(rand.NewPCG(1, 2))
@@ -111,7 +109,7 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// TestMakeFolder finds a link, and folders that others may write to, in the place of a folder.
+// TestMakeFolder finds a link, and folders that other users may write to, in place of the folder.
 func TestMakeFolder(t *testing.T) {
 	dir := t.TempDir()
 	there := filepath.Join(dir, "there")

@@ -17,9 +17,9 @@ import (
 // soPeerPIDFD is SO_PEERPIDFD of Linux 6.5 (asm-generic/socket.h).
 const soPeerPIDFD = 77
 
-// peerOf is who is on the other side of a socket: who has connected it, with the
-// ids that he had then. What else counts is read from his process, which may have
-// ended meanwhile, and its id may be another's: a descriptor of it tells.
+// peerOf describes the peer of a socket: the process that has connected it, with the ids that the
+// process had at that moment. The rest is read from the process, which may have ended meanwhile,
+// and its id may have been reused: a descriptor of the process tells.
 func peerOf(c *net.UnixConn) (access.Peer, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -51,11 +51,11 @@ func peerOf(c *net.UnixConn) (access.Peer, error) {
 	return found, nil
 }
 
-// alive reports whether the process of a descriptor has not been waited for yet: until
-// then its id is not another's.
+// alive reports whether the process of a descriptor has not been waited for yet: until then its id
+// is not reused.
 func alive(pidfd int) bool { return procfs.PIDOf(pidfd) > 0 }
 
-// asks is who asks.
+// asks returns the peer that makes a request.
 func asks(ctx context.Context) (access.Peer, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

@@ -22,10 +22,9 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Handlers by name, and the maps of those that are at work: who may do what with
-// them.
+// Handlers by name, the maps of open handlers, and the rights to use them.
 
-// maxNames is how many handlers a user may have registered.
+// maxNames is the most handlers that a user may have registered.
 const maxNames = 64
 
 // ListHandlers implements wire.ArbiterServer.
@@ -76,7 +75,7 @@ func (s registry) GetHandler(ctx context.Context, r *wire.GetHandlerRequest) (*w
 	return reply, nil
 }
 
-// know has the server's own registry know what a name stands for now. A worker asks for it:
+// know makes the server's own registry learn what a name stands for now. A worker calls it, since
 // the name may be another user's.
 func (s *Server) know(ctx context.Context, name string) error {
 	if i, err := s.names.Lookup(name); s.opts.names == nil || name == "" || err == nil && i.Builtin {
@@ -99,7 +98,7 @@ func (s *Server) know(ctx context.Context, name string) error {
 		Access: handler.Access{UID: m.Uid, GID: m.Gid, Mode: handler.Mode(m.Mode), Rights: rights}})
 }
 
-// readable are those of a tracer's handlers that a peer may read.
+// readable returns those of a tracer's handlers that a peer may read.
 func (t *tracer) readable(p access.Peer) (list []*wire.OpenedHandler) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,8 +116,8 @@ func (t *tracer) readable(p access.Peer) (list []*wire.OpenedHandler) {
 	return list
 }
 
-// mayRead is whether a peer may read what a tracer's handler finds out. Of a
-// built-in one, which is everybody's, only the tracer's own user may.
+// mayRead returns an error unless a peer may read the results of a tracer's handler. Only the
+// tracer's own user may read those of a built-in handler, which all users may run.
 func (t *tracer) mayRead(p access.Peer, o *opened) error {
 	if p.Root || p.UID == t.peer.UID && p.NS == t.peer.NS {
 		return nil
@@ -187,9 +186,9 @@ func (s registry) RemoveHandler(ctx context.Context, r *wire.RemoveHandlerReques
 	return empty, s.names.Remove(r.Name, asPeer(p))
 }
 
-// sendMaps sends the file of a handler's maps, open for reading, to who has asked
-// for it by "MAPS TOKEN HANDLER", or "READ TRACER HANDLER" if it is another's; or a
-// line that says why not.
+// sendMaps sends the file of a handler's maps, open for reading, to a peer that has asked for it by
+// "MAPS TOKEN HANDLER", or by "READ TRACER HANDLER" if the handler is another user's. If that
+// fails, it sends a line that says why.
 func (s *Server) sendMaps(p access.Peer, c *net.UnixConn, request string) {
 	_ = c.SetWriteDeadline(time.Now().Add(greeting))
 	file, err := s.mapsFor(p, strings.Fields(request))
@@ -228,7 +227,7 @@ func (s *Server) mapsFor(p access.Peer, request []string) (*os.File, error) {
 	return readable(o.Handler, p)
 }
 
-// byID finds a tracer by the number that all know.
+// byID finds a tracer by its public number.
 func (s *Server) byID(text string) (*tracer, error) {
 	id, err := strconv.Atoi(text)
 	for _, t := range s.all() {
@@ -239,9 +238,9 @@ func (s *Server) byID(text string) (*tracer, error) {
 	return nil, wire.ErrToken
 }
 
-// readable opens the file of a handler's maps for reading. A descriptor of another
-// user's must not be a way to open it for writing: files in memory are everybody's
-// to begin with.
+// readable opens the file of a handler's maps for reading. The descriptor that another user gets
+// must not allow it to open the file for writing, since files in memory have a mode for all users
+// at first.
 func readable(h engine.Handler, p access.Peer) (*os.File, error) {
 	sh, ok := h.(engine.SharedHandler)
 	if !ok {
@@ -259,8 +258,8 @@ func readable(h engine.Handler, p access.Peer) (*os.File, error) {
 	return reopen(f)
 }
 
-// reopen opens a file again, for reading. That may be closed meanwhile, by its tracer's
-// end: while Control runs its descriptor does not become another file's.
+// reopen opens a file again, for reading. The file's tracer may end and close it meanwhile: during
+// Control its descriptor can't become another file's.
 func reopen(f *os.File) (again *os.File, err error) {
 	c, err := f.SyscallConn()
 	if err != nil {

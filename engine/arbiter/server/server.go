@@ -1,15 +1,14 @@
 // Package server lets tracers of other processes share sessions: it serves the
 // protocol of package wire at a Unix socket, with an arbiter behind it.
 //
-// Who asks is known by the socket. A Server acts with the rights of its process, for that
-// process's user and for root. A Front serves all users: it has a Server for each, in a process of that
-// user's (RunWorker). Each request is held against what ptrace would let who asks do
-// (access.MayTrace). A tracer lives
-// as long as the call that made it: a client that dies, hangs up or does not
-// answer for some time (HTTP/2 pings) is gone, and its tracer with it.
+// The socket identifies the peer. A Server acts with the rights of its process, for
+// that process's user and for root. A Front serves all users: it has a Server for each, in a
+// process of that user's (RunWorker). Each request is allowed only if ptrace would allow it to the
+// peer itself (access.MayTrace). A tracer lives as long as the call that made it: if a client dies,
+// hangs up or does not answer for some time (HTTP/2 pings), its tracer ends.
 //
-// Events go to a client on a goroutine of its own, out of a queue that has an end:
-// one that does not read loses events, and keeps nobody waiting.
+// Each client gets its events on a goroutine of its own, from a bounded queue: a client that does
+// not read loses events, and delays no other client.
 package server
 
 import (
@@ -36,15 +35,15 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Options of a server.
+// Options configures a server.
 type Options struct {
 	arbiter.Options
 	Version string
-	Idle    time.Duration // it ends when there was no tracer for so long; 0: never
-	Hang    time.Duration // a client that does not answer for so long is gone; 0: 20 s, 2 s at least
+	Idle    time.Duration // the server ends after so long without a tracer; 0: never
+	Hang    time.Duration // a client that does not answer for so long has hung; 0: 20 s, at least 2 s
 	Limits  Limits
-	worker  string             // of a front's: its name
-	names   wire.ArbiterClient // and who keeps the handlers by name; nil: the server itself
+	worker  string             // in a worker of a front: its name
+	names   wire.ArbiterClient // the registry of handlers by name; nil: the server's own
 }
 
 // Server serves one socket.
@@ -56,19 +55,19 @@ type Server struct {
 	limits  *limits
 	since   time.Time
 	ending  chan struct{} // closed when Close begins
-	ended   chan struct{} // and when it is through
+	ended   chan struct{} // closed when Close is done
 	end     sync.Once
 	err     error // of the end
 
 	mu      sync.Mutex
 	tracers map[string]*tracer
 	idle    *time.Timer
-	users   int  // who are, or are going to be, tracers
-	idled   bool // it ends, for there were none
+	users   int  // clients that are, or are about to become, tracers
+	idled   bool // it ends because it was idle
 	door    *door
 }
 
-// tracer is one of a client's.
+// tracer is a tracer of a client's.
 type tracer struct {
 	*arbiter.Tracer
 	peer     access.Peer
@@ -77,7 +76,7 @@ type tracer struct {
 	handlers []*opened // by number-1; nil once closed
 }
 
-// New makes a server that serves nothing yet.
+// New makes a server that does not serve yet.
 func New(o Options) *Server {
 	s := &Server{opts: o, arbiter: arbiter.New(o.Options), names: handler.New(), limits: newLimits(o.Limits), since: time.Now(),
 		ending: make(chan struct{}), ended: make(chan struct{}), tracers: map[string]*tracer{}}
@@ -103,8 +102,7 @@ func New(o Options) *Server {
 	return s
 }
 
-// shield makes an answer of a bug that a request has found: the others' tracers
-// go on.
+// shield turns a panic in a request into an error, so that the tracers of other clients continue.
 func shield(err *error) {
 	if x := recover(); x != nil {
 		_ = printable.Printf(os.Stderr, "ptracer: bug: %v", x)
@@ -113,8 +111,8 @@ func shield(err *error) {
 	}
 }
 
-// Serve answers at a socket until Close, or until there is nothing to do for too
-// long. All processes are let go then.
+// Serve serves a socket until Close, or until the server has been idle for too long. Then it
+// detaches from all processes.
 func (s *Server) Serve(l *net.UnixListener) error { return s.serve(socket{l}) }
 
 func (s *Server) serve(from source) error {
@@ -131,12 +129,11 @@ func (s *Server) serve(from source) error {
 	return errors.Join(err, s.Close())
 }
 
-// lastWords is how long clients have, when the server ends, to read what was found
-// out.
+// lastWords is how long clients may read their results after the server has begun to end.
 const lastWords = 5 * time.Second
 
-// Close ends all tracers and lets their processes go. Clients are told, and may
-// read what was found out for a moment; a new server can begin at once.
+// Close ends all tracers and detaches from their processes. Clients are told, and may read their
+// results for a moment; a new server can start at once.
 func (s *Server) Close() error {
 	s.end.Do(func() {
 		close(s.ending)
@@ -157,7 +154,7 @@ func (s *Server) Close() error {
 	return s.err
 }
 
-// endIdle ends a server that nobody uses, nor will.
+// endIdle ends a server without clients.
 func (s *Server) endIdle() {
 	s.mu.Lock()
 	s.idled = s.users == 0
@@ -168,7 +165,7 @@ func (s *Server) endIdle() {
 	}
 }
 
-// use is for who is going to be a tracer, until unuse: attaching takes a while.
+// use marks that a client is about to become a tracer, until unuse: attaching takes a while.
 func (s *Server) use() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,7 +179,7 @@ func (s *Server) use() error {
 	return nil
 }
 
-// used is whether there is, or is going to be, a tracer.
+// used reports whether the server has, or is about to have, a tracer.
 func (s *Server) used() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +194,7 @@ func (s *Server) unuse() {
 	}
 }
 
-// enter makes a tracer known under a name that nobody can guess.
+// enter records a tracer under a name that can't be guessed.
 func (s *Server) enter(t *tracer) (token string) {
 	token = rand.Text()
 	s.mu.Lock()
@@ -215,7 +212,7 @@ func (s *Server) leave(token string) {
 	_ = t.Close()
 }
 
-// find is the tracer of a token, for the process that has made it.
+// find returns the tracer with a token, for the process that has made it.
 func (s *Server) find(p access.Peer, token string) (*tracer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,7 +223,7 @@ func (s *Server) find(p access.Peer, token string) (*tracer, error) {
 	return t, nil
 }
 
-// all are the tracers that there are.
+// all returns all tracers.
 func (s *Server) all() (list []*tracer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +233,7 @@ func (s *Server) all() (list []*tracer) {
 	return list
 }
 
-// tracer is the one that a request is made for.
+// tracer returns the tracer that a request is for.
 func (s *Server) tracer(ctx context.Context, token string) (*tracer, error) {
 	p, err := asks(ctx)
 	if err != nil {
@@ -282,7 +279,7 @@ func mayAny(p access.Peer, pids []int) bool {
 	return false
 }
 
-// Bounds of what a tracer may be asked for with.
+// Bounds of a request for a tracer: events that wait, and bytes of its name.
 const maxBuffer, maxName = 1 << 20, 200
 
 // Join implements wire.ArbiterServer.
@@ -319,8 +316,7 @@ func (s joining) Join(r *wire.JoinRequest, out grpc.ServerStreamingServer[wire.T
 // batch is how many events go into one message.
 const batch = 512
 
-// stream sends a tracer's events until its end, and stays until the client has
-// read what was found out.
+// stream sends a tracer's events until its end, and stays until the client has read the results.
 func (s joining) stream(t *tracer, out grpc.ServerStreamingServer[wire.Told]) error {
 	for {
 		e, err := t.Poll(out.Context())

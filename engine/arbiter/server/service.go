@@ -12,13 +12,13 @@ type service struct {
 	registry
 }
 
-// later answers calls of clients that are newer than the server.
+// later answers calls that only newer clients make.
 type later struct {
 	wire.UnimplementedArbiterServer
 }
 
 type (
-	joining  struct{ *Server } // coming, and who is there (server.go)
+	joining  struct{ *Server } // joining, and lists of tracers (server.go)
 	tracing  struct{ *Server } // processes and probes (tracing.go)
 	steering struct{ *Server } // tasks and memory (steering.go)
 	handling struct{ *Server } // handlers of tracers (handlers.go)

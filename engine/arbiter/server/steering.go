@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 )
 
-// Requests that stop tasks, look at them, and write.
+// Requests that stop, inspect and change tasks.
 
 // Interrupt implements wire.ArbiterServer.
 func (s steering) Interrupt(ctx context.Context, r *wire.ProcessRequest) (*wire.Empty, error) {
@@ -103,7 +103,7 @@ func (s steering) SetRegisters(ctx context.Context, r *wire.SetRegistersRequest)
 	})
 }
 
-// maxRead is the most memory that is read at once.
+// maxRead is the most memory that one request reads, in bytes.
 const maxRead = 1 << 20
 
 // ReadMemory implements wire.ArbiterServer.

@@ -14,7 +14,7 @@ import (
 
 var empty = &wire.Empty{}
 
-// answer runs a request of a tracer that is answered by nothing but an error.
+// answer runs a request of a tracer's with an empty reply, or an error.
 func (s *Server) answer(ctx context.Context, token string, f func(*tracer) error) (*wire.Empty, error) {
 	t, err := s.tracer(ctx, token)
 	if err == nil {
@@ -107,7 +107,7 @@ func (s tracing) Finish(ctx context.Context, r *wire.ProbesRequest) (*wire.Momen
 	return s.moment(ctx, r, (*tracer).Finish)
 }
 
-// moment answers a request that is about several probes at one moment.
+// moment answers a request for one moment at which several probes begin or finish.
 func (s tracing) moment(ctx context.Context, r *wire.ProbesRequest, f func(*tracer, ...event.ProbeID) (int64, error)) (*wire.MomentReply, error) {
 	t, err := s.tracer(ctx, r.Token)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s tracing) Hits(ctx context.Context, r *wire.ProbeRequest) (*wire.HitsRepl
 	return &wire.HitsReply{Hits: t.Hits(event.ProbeID(r.Probe))}, nil
 }
 
-// placesInMessage is how many places go into one message.
+// placesInMessage is how many places one message holds.
 const placesInMessage = 1000
 
 // Placements implements wire.ArbiterServer.

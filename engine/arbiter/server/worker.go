@@ -20,21 +20,20 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// A worker is a server that gets its connections from a front. It has the ids of the user whose
-// processes it traces, and nothing else: what it may do to a process is what the
-// kernel lets that user do.
+// A worker is a server that gets its connections from a front. It has only the ids of the user that
+// it traces for: the kernel lets it do to a process what it lets that user do.
 
-// The descriptors of a worker's end of the pair, and, where namesEnv is set, of a connection to
-// the worker that keeps the handlers by name.
+// Descriptors of the worker's end of the pair and, if namesEnv is set, of a connection to the
+// worker that keeps the handlers by name.
 const (
 	workerFD = 3
 	namesFD  = 4
 	namesEnv = "PTRACER_WORKER_NAMES"
 )
 
-// RunWorker is a worker's life, in a process that a front has started: it becomes who it is
-// to be, in a program of its own memory (ptrace.Become executes this one once more), and
-// serves until its front says, or has ended.
+// RunWorker runs a worker, in a process that a front has started. It takes on the given identity,
+// in a program with memory of its own (ptrace.Become executes this program again), and serves until
+// the front tells it to end, or has ended.
 func RunWorker(who Identity, o Options) error {
 	if !who.Root && os.Getuid() == 0 {
 		return ptrace.Become(who.UID, who.GID, who.Groups, ownProgram, os.Args, os.Environ())
@@ -68,8 +67,8 @@ func RunWorker(who Identity, o Options) error {
 	return s.serve(in)
 }
 
-// share is how much memory a user's tracers may have, where so much was asked for; 0: as much as may be.
-// It is an eighth of the machine's at the most.
+// share is how much memory a user's tracers may have, in bytes, if asked bytes were requested (0:
+// as much as possible). It is at most an eighth of the machine's.
 func share(asked int64) int64 {
 	var si syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&si); err != nil {
@@ -82,7 +81,7 @@ func share(asked int64) int64 {
 	return min(asked, most)
 }
 
-// registryAt is the registry of handlers at the other end of a connection.
+// registryAt connects to the registry of handlers at the other end of a connection.
 func registryAt(f *os.File) (wire.ArbiterClient, error) {
 	c, err := packets(f)
 	if err != nil {
@@ -96,7 +95,7 @@ func registryAt(f *os.File) (wire.ArbiterClient, error) {
 			case c := <-first:
 				return c, nil
 			default:
-				return nil, arbiter.ErrClosed // there is no other
+				return nil, arbiter.ErrClosed // the connection can't be made again
 			}
 		}))
 	if err != nil {
@@ -105,7 +104,7 @@ func registryAt(f *os.File) (wire.ArbiterClient, error) {
 	return wire.NewArbiterClient(conn), nil
 }
 
-// inbox is where a worker's connections come from.
+// inbox receives a worker's connections.
 type inbox struct {
 	front *net.UnixConn
 	idle  time.Duration
@@ -113,13 +112,13 @@ type inbox struct {
 
 	mu    sync.Mutex
 	had   int // connections
-	open  int // of these, now
+	open  int // open now
 	timer *time.Timer
 	last  chan struct{} // closed when no connection is open, once there will be no more
 }
 
-// next implements source. Behind the front's farewell the inbox is open as long as a
-// connection is.
+// next implements source. After the front's farewell the inbox stays open until the last connection
+// is closed.
 func (in *inbox) next() (arrival, error) {
 	for {
 		m, c, err := receive(in.front)
@@ -175,7 +174,7 @@ func (in *inbox) went() {
 	}
 }
 
-// rest tells the front, after some time, that the worker has nothing to do.
+// rest tells the front, after some time, that the worker is unused.
 func (in *inbox) rest() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -186,7 +185,7 @@ func (in *inbox) rest() {
 	in.timer.Reset(in.idle)
 }
 
-// offer tells the front that the worker is not used.
+// offer tells the front that the worker is unused.
 func (in *inbox) offer() {
 	in.mu.Lock()
 	m := message{Kind: unused, Had: in.had}
@@ -196,7 +195,7 @@ func (in *inbox) offer() {
 	case !rests:
 	case in.used():
 		in.rest()
-	default: // once more, if the front has a connection on its way
+	default: // again, if the front has a connection on its way
 		_ = send(in.front, m, nil)
 		in.rest()
 	}

@@ -13,23 +13,23 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 )
 
-// worker is a process of a front's.
+// worker is a worker process of a front's.
 type worker struct {
 	name string
 	who  Identity
 	cmd  *exec.Cmd
 	conn *net.UnixConn
-	had  int // connections, those that are on their way to it included; under the front's lock
+	had  int // connections, including those on their way; the front's lock protects it
 	once sync.Once
 	err  error // of its end
 }
 
-// startWorker starts a process that is to be a worker. It has the front's ids at first,
-// and changes them itself (RunWorker): a process of another user's that the front makes would have the
-// front's memory until it executes something.
+// startWorker starts a worker process. The process has the front's ids at first, and changes them
+// itself (RunWorker): a process that started with another user's ids would have the front's memory
+// until it executes a program.
 //
-// With names, the file of a connection to the worker that keeps handlers by name, it asks there
-// for handlers.
+// names is the file of a connection to the worker that keeps handlers by name, or nil. The new
+// worker looks handlers up there.
 func startWorker(name string, who Identity, names *os.File, program string, o FrontOptions) (*worker, error) {
 	conn, theirs, err := pair(syscall.SOCK_SEQPACKET)
 	if err != nil {
@@ -45,7 +45,7 @@ func startWorker(name string, who Identity, names *os.File, program string, o Fr
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	go ptrace.KeepGoing(cmd.Process.Pid) // whatever its user sends it
+	go ptrace.KeepGoing(cmd.Process.Pid) // whatever signals its user sends
 	return &worker{name: name, who: who, cmd: cmd, conn: conn}, nil
 }
 
@@ -57,17 +57,17 @@ const (
 	ceasing = lastWords + 5*time.Second
 )
 
-// give hands a connection over. A worker that does not take it in time loses
-// it: its user can keep it from running.
+// give hands a connection over. A worker that does not receive it in time loses it, since the
+// worker's user can keep the worker from running.
 func (w *worker) give(m message, c *net.UnixConn) error {
 	_ = w.conn.SetWriteDeadline(time.Now().Add(giving))
 	return send(w.conn, m, c)
 }
 
-// hasEnded is whether an error of give says that the process has.
+// hasEnded reports whether an error of give means that the worker has ended.
 func hasEnded(err error) bool { return !errors.Is(err, os.ErrDeadlineExceeded) }
 
-// say tells it something without a connection.
+// say sends the worker a message without a connection.
 func (w *worker) say(k kind) {
 	_ = w.conn.SetWriteDeadline(time.Now().Add(giving))
 	_ = send(w.conn, message{Kind: k}, nil)
@@ -82,8 +82,8 @@ func (w *worker) wait() error {
 	return w.err
 }
 
-// end has it let its processes go and end. One that does not, since its user keeps it from
-// running, is killed: its processes go on in either case.
+// end makes the worker detach from its processes and end. If it does not, since its user keeps it
+// from running, it is killed: its processes continue in either case.
 func (w *worker) end() error {
 	w.say(ending)
 	kill := time.AfterFunc(ceasing, func() { _ = w.cmd.Process.Kill() })

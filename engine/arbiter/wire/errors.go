@@ -30,21 +30,21 @@ import (
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
-// domain is that of our errors' reasons.
+// domain is the domain of ptracer's error reasons.
 const domain = "ptracer"
 
-// ErrPeer is of a peer that may not do to a process what it asked for.
+// ErrPeer is returned to a peer that may not do to a process what it asked for.
 var ErrPeer = failure.Kind("not permitted", fs.ErrPermission)
 
-// ErrToken is of a request in the name of a tracer that there is not.
+// ErrToken is returned for a request in the name of a tracer that does not exist.
 var ErrToken = errors.New("no such tracer")
 
-// ErrVersion is of a client and a server that do not know each other's protocol.
+// ErrVersion is returned when a client and a server do not know each other's protocol.
 var ErrVersion = errors.New("of another version")
 
-// reasons are the errors that can be told apart on the other side: their names
-// there, and the codes that they come under. What an error is, is all of them that it
-// wraps; its code is the first one's.
+// reasons are the errors that the other side can tell apart: the names that they have there, and
+// their gRPC codes. An error has the reasons of all errors that it wraps; its code is that of the
+// first.
 var reasons = []struct {
 	name string
 	err  error
@@ -128,7 +128,7 @@ var reasons = []struct {
 	{"PROCESS_DONE", os.ErrProcessDone, codes.NotFound},
 }
 
-// classOf is the code of an error, and the names of all reasons that it wraps.
+// classOf returns the code of an error, and the names of all reasons that it wraps.
 func classOf(err error) (code codes.Code, names []string) {
 	code = codes.Unknown
 	for _, r := range reasons {
@@ -142,7 +142,7 @@ func classOf(err error) (code codes.Code, names []string) {
 	return code, names
 }
 
-// classes are the reasons of names, as far as they are known here.
+// classes returns the reasons with these names, as far as this side knows them.
 func classes(names []string) (list []error) {
 	for _, r := range reasons {
 		if slices.Contains(names, r.name) {
@@ -152,15 +152,15 @@ func classes(names []string) (list []error) {
 	return list
 }
 
-// message is an error's text, in which all ends of lines are its own: what the names in
-// it have is escaped here, where both are known.
+// message returns an error's text with no line ends but the error's own: this side knows the names
+// in the text, and escapes them.
 func message(err error) string {
 	var b bytes.Buffer
 	_ = printable.Write(&b, printable.Lines(err)...)
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// ToStatus makes a gRPC status of an error.
+// ToStatus converts an error into a gRPC status.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
@@ -181,12 +181,12 @@ func ToStatus(err error) error {
 	return s.Err()
 }
 
-// ErrServer is of a server that does not answer any more: it has ended, or was
-// killed, or has given up on us because we did not answer. The traced program goes
-// on.
+// ErrServer is returned when a server does not answer any more: it has ended, was killed, or has
+// given up on this client because the client did not answer. The traced program continues.
 var ErrServer = errors.New("ptracer's server is gone, or has had no answer for too long; the program goes on, and its next tracer, or 'ptracer stop PID', takes out what may be left in it")
 
-// FromStatus makes an error of a gRPC status: errors.Is and errors.As find what it was.
+// FromStatus converts a gRPC status into an error for which errors.Is and errors.As find the
+// original's classes.
 func FromStatus(err error) error {
 	s, ok := status.FromError(err)
 	if err == nil || !ok {
@@ -210,7 +210,7 @@ func FromStatus(err error) error {
 	return &remoteError{s.Message(), nil}
 }
 
-// remoteError is an error of the other side.
+// remoteError is an error that the other side has reported.
 type remoteError struct {
 	text string
 	is   []error // what errors.Is and errors.As find
@@ -219,5 +219,5 @@ type remoteError struct {
 func (e *remoteError) Error() string   { return e.text }
 func (e *remoteError) Unwrap() []error { return e.is }
 
-// Lines are those of message.
+// Lines splits the text that message has made into lines.
 func (e *remoteError) Lines() []string { return strings.Split(e.text, "\n") }

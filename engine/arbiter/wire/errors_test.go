@@ -79,7 +79,7 @@ var exported = map[string]error{
 	"objfile.ErrUnread": objfile.ErrUnread,
 }
 
-// local are exported errors that no answer of a server has, and why.
+// local are exported errors that no answer of a server contains, and why.
 var local = map[string]string{
 	"amd64.ErrInvalid": "of decoding", "amd64.ErrTruncated": "of decoding",
 	"symbols.ErrNoFunc": "why a place is no jump: a text of Placement", "symbols.ErrTable": "the same", "symbols.ErrTarget": "the same",
@@ -94,7 +94,7 @@ var local = map[string]string{
 	"client.ErrNoServer": "there is none", "server.ErrRunning": "the same", "wire.ErrServer": "the same",
 }
 
-// TestExported holds that exported and local have all errors that the module exports.
+// TestExported checks that exported and local have all errors that the module exports.
 func TestExported(t *testing.T) {
 	const root = "../../.."
 	found := map[string]bool{}
@@ -145,8 +145,8 @@ func TestExported(t *testing.T) {
 	}
 }
 
-// over is an error as the other side gets it, in an answer, in one that a front hands on, and
-// as a place's.
+// over returns an error as the other side receives it: in an answer, in an answer that a front
+// passes on, and as a place's error.
 func over(t *testing.T, err error) map[string]error {
 	once := FromStatus(ToStatus(err))
 	p := engine.Placement{Err: err}
@@ -154,8 +154,7 @@ func over(t *testing.T, err error) map[string]error {
 		"place": ToPlacement(sent(t, FromPlacement(&p), &Placement{})).Err}
 }
 
-// TestErrors sends errors: what they are can be told on the other side, and what
-// they say is the same.
+// TestErrors sends errors: the other side can tell their classes, and their texts are the same.
 func TestErrors(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range reasons {
@@ -184,7 +183,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestForms sends errors of each type that clients look at.
+// TestForms sends errors of each type that clients examine.
 func TestForms(t *testing.T) {
 	cause := fmt.Errorf("read: %w: %w", breakpoint.ErrForeign, syscall.EACCES)
 	tested := map[string]bool{}
@@ -236,7 +235,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestOtherVersions reads what servers of other versions say, and what older clients read.
+// TestOtherVersions reads answers of servers of other versions, and checks what older clients read.
 func TestOtherVersions(t *testing.T) {
 	info := func(i *errdetails.ErrorInfo) error {
 		s, err := status.New(codes.Unknown, "text").WithDetails(i)

@@ -16,13 +16,13 @@ import (
 	"github.com/ptracer/ptracer/symbols/location"
 )
 
-// Keys of an ErrorInfo's metadata. A form has its own: its name.
+// Keys of an ErrorInfo's metadata. A form has a key of its own: its name.
 const (
-	keyReasons = "reasons" // the names of all that the error is, with spaces between
+	keyReasons = "reasons" // the names of all reasons of the error, separated by spaces
 	keyErrno   = "errno"   // the kernel's number
 )
 
-// forms are the types of errors that the other side finds by errors.As, by name.
+// forms are the types of errors that the other side finds with errors.As, by name.
 var forms = map[string]form{
 	"request": formOf(func(*engine.RequestError) *error { return nil }),
 	"memory":  formOf(func(e *engine.MemoryError) *error { return &e.Err }),
@@ -42,16 +42,16 @@ type form struct {
 	unpack func(packed string) error
 }
 
-// packed is an error of a form: its fields, and its cause.
+// packed holds an error of a form: its fields, and its cause.
 type packed struct {
 	Fields  json.RawMessage
 	Cause   string   // its text, "" if there is none
-	Reasons []string // what it is
+	Reasons []string // its reasons
 	Errno   int
 }
 
-// formOf makes the form of errors of type *E; cause gives the field that holds the cause, nil
-// if the type has none.
+// formOf makes the form of errors of type *E; cause returns the field that holds the cause, nil if
+// the type has none.
 func formOf[E any, P interface {
 	*E
 	error
@@ -89,7 +89,7 @@ func formOf[E any, P interface {
 	return form{pack, unpack}
 }
 
-// errnoOf is the kernel's number in an error, 0 if there is none.
+// errnoOf returns the kernel's number in an error, 0 if there is none.
 func errnoOf(err error) int {
 	var n syscall.Errno
 	if errors.As(err, &n) {
@@ -106,8 +106,8 @@ func classesOf(names []string, errno int) []error {
 	return list
 }
 
-// pack is what an ErrorInfo says of an error beside its text. A client that knows no metadata
-// goes by the reason alone.
+// pack returns what an ErrorInfo contains beside the error's text. A client that does not know the
+// metadata uses the reason alone.
 func pack(err error) (reason string, metadata map[string]string) {
 	set := func(key, value string) {
 		if metadata == nil {
@@ -133,8 +133,8 @@ func pack(err error) (reason string, metadata map[string]string) {
 	return reason, metadata
 }
 
-// unpack makes an error of its text and of what pack has said. What this side does not know,
-// or can't read, it leaves out: the text is there in any case.
+// unpack makes an error of its text and the result of pack. It omits what this side does not know
+// or can't read; the text is always there.
 func unpack(text, reason string, metadata map[string]string) error {
 	names := append(strings.Fields(metadata[keyReasons]), reason)
 	errno, _ := strconv.Atoi(metadata[keyErrno])

@@ -7,7 +7,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// FromHandler makes messages of a handler's programs.
+// FromHandler converts a handler's programs into messages.
 func FromHandler(h *build.Handler) (entry, exit *Program) {
 	return fromProgram(h.Entry), fromProgram(h.Exit)
 }
@@ -28,8 +28,8 @@ func fromProgram(p *program.Program) *Program {
 	return m
 }
 
-// ToHandler makes a handler of programs for an instruction set. They are valid;
-// whether they are safe is for the verifier to say.
+// ToHandler converts programs into a handler for an instruction set. It checks that they are valid;
+// the verifier decides whether they are safe.
 func ToHandler(entry, exit *Program, isa string) (*build.Handler, error) {
 	ctx, err := program.ContextOf(isa)
 	if err != nil {

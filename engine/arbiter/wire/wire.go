@@ -1,6 +1,6 @@
-// Package wire is the arbiter's control protocol: the messages of ptracer.proto,
-// and what they mean in values of the engine. It moves values only; who sends
-// what to whom is the business of packages server and client.
+// Package wire is the arbiter's control protocol: the messages of ptracer.proto, and their
+// conversion to and from values of the engine. It only converts; packages server and client send
+// the messages.
 package wire
 
 //go:generate make -C ../../.. generate
@@ -19,25 +19,25 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// Protocol counts what was added to ptracer.proto, and Least is the smallest one of
-// a client that a server of this one serves.
+// Protocol counts the additions to ptracer.proto. Least is the smallest Protocol of a client that a
+// server of this one serves.
 const (
 	Protocol = 2
 	Least    = 1
 )
 
-// MaxMessage is the most that a message may have, in bytes.
+// MaxMessage is the largest size of a message, in bytes.
 const MaxMessage = 16 << 20
 
-// FromEvent makes a message of an event.
+// FromEvent converts an event into a message.
 func FromEvent(e *event.Event) *Event {
 	return &Event{Kind: Event_Kind(e.Kind), Time: e.Time, Pid: int32(e.PID), Tid: int32(e.TID), Probe: int32(e.Probe),
 		Location: text(e.Location), Addr: uint64(e.Addr), Args: e.Args[:e.NArgs:e.NArgs], Strings: ToBytes(e.Strings), Signal: int32(e.Signal),
 		Status: int32(e.Status), Child: int32(e.Child), Path: text(e.Path), Count: e.Count, Text: []byte(e.Text), Calls: uint32(e.Calls)}
 }
 
-// text makes a message's text of a name: those of files and functions are any
-// bytes, and a message with such could not be sent.
+// text makes a name valid in a message: the names of files and functions are arbitrary bytes, and a
+// message must be UTF-8.
 func text(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 
 func texts(list []string) (out []string) {
@@ -47,7 +47,7 @@ func texts(list []string) (out []string) {
 	return out
 }
 
-// ToBytes makes bytes of what programs have as strings.
+// ToBytes converts strings into bytes.
 func ToBytes(list []string) (out [][]byte) {
 	for _, s := range list {
 		out = append(out, []byte(s))
@@ -73,12 +73,12 @@ func ToEvent(m *Event) event.Event {
 	return e
 }
 
-// Bounds of what a probe may be asked for with.
+// Bounds of a request for a probe, in bytes: its location, and each function in Except.
 const maxLocation, maxExcept = 4096, 1024
 
 var watches = map[engine.Access]string{engine.AccessExecute: "execute", engine.AccessWrite: "write", engine.AccessReadWrite: "readwrite"}
 
-// FromSpec makes a message of a probe's spec, but for its Func and its handler.
+// FromSpec converts a probe's spec into a message, without its Func and its handler.
 func FromSpec(s *engine.ProbeSpec) *RegisterRequest {
 	m := &RegisterRequest{Location: text(s.Location), Pid: Narrow(s.PID), Action: RegisterRequest_Action(s.Action), Args: Narrow(len(s.Args)),
 		Rung: s.Rung.String(), Watch: watches[s.Watch], Length: Narrow(s.Len), Pending: s.Pending, Cookie: s.Cookie,
@@ -127,7 +127,7 @@ func ToSpec(m *RegisterRequest) (engine.ProbeSpec, error) {
 	return s, fmt.Errorf("%w: watch %q: there are execute, write, readwrite", ErrMessage, m.Watch)
 }
 
-// FromPlacement makes a message of a placement.
+// FromPlacement converts a placement into a message.
 func FromPlacement(p *engine.Placement) *Placement {
 	m := &Placement{Probe: int32(p.Probe), Pid: int32(p.PID), Name: text(p.Name), Addr: uint64(p.Addr), Rung: p.Rung.String(), Reason: text(p.Reason), Gap: text(p.Gap), Hits: p.Hits, Space: int32(p.Space), Exit: p.Exit}
 	if p.Err != nil {
@@ -147,7 +147,7 @@ func ToPlacement(m *Placement) engine.Placement {
 	return p
 }
 
-// FromTracer makes a message of what is known of a tracer.
+// FromTracer converts a tracer's description into a message.
 func FromTracer(i *arbiter.TracerInfo) *Tracer {
 	m := &Tracer{Id: int32(i.ID), Name: text(i.Name), Pid: int32(i.PID), Uid: i.UID, Since: i.Since.UnixNano(),
 		Processes: narrow(i.Processes), Probes: texts(i.Probes), Handlers: int32(i.Handlers), Missed: i.Missed, Late: i.Late, Hits: i.Hits}
@@ -181,7 +181,7 @@ func ToTracer(m *Tracer) arbiter.TracerInfo {
 	return i
 }
 
-// FromTask makes a message of a task.
+// FromTask converts a task into a message.
 func FromTask(t *engine.Task) *Task {
 	return &Task{Tid: int32(t.TID), Name: text(t.Name), Stopped: t.Stopped, Pc: uint64(t.PC), Signal: int32(t.Signal)}
 }
@@ -191,8 +191,8 @@ func ToTask(m *Task) engine.Task {
 	return engine.Task{TID: int(m.Tid), Name: m.Name, Stopped: m.Stopped, PC: arch.Addr(m.Pc), Signal: int(m.Signal)}
 }
 
-// Narrow is a number as messages have it: of a process, a task, a signal. One that
-// has no room there is -1, which nothing is, and never the number of something else.
+// Narrow converts the number of a process, a task or a signal for a message. A number that does not
+// fit becomes -1, which is never the number of anything.
 func Narrow(n int) int32 {
 	if n < math.MinInt32 || n > math.MaxInt32 {
 		return -1
@@ -214,5 +214,5 @@ func widen(list []int32) (out []int) {
 	return out
 }
 
-// ErrMessage is wrapped by errors about messages that mean nothing.
+// ErrMessage is wrapped by errors about invalid messages.
 var ErrMessage = errors.New("not a valid request")

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// sent is a message as the other side gets it.
+// sent returns a message as the other side receives it.
 func sent[M proto.Message](t testing.TB, m, empty M) M {
 	t.Helper()
 	b, err := proto.Marshal(m)
@@ -35,7 +35,7 @@ func sent[M proto.Message](t testing.TB, m, empty M) M {
 	return empty
 }
 
-// TestEvents sends events of each kind, with what programs have in their memory.
+// TestEvents sends events of each kind, with arbitrary bytes from programs' memory.
 func TestEvents(t *testing.T) {
 	for k := event.Hit; k <= event.Asked; k++ {
 		e := event.Event{Kind: k, Time: 1, PID: 2, TID: 3, Probe: 4, Location: "loop:work", Addr: 5, Calls: arch.GoStack, NArgs: 2, Args: [event.MaxArgs]uint64{6, 7},
@@ -75,7 +75,7 @@ func TestSpecs(t *testing.T) {
 	}
 }
 
-// TestTracers sends what is known of tracers, tasks and places.
+// TestTracers sends descriptions of tracers, tasks and places.
 func TestTracers(t *testing.T) {
 	now := time.Unix(0, 1e18)
 	i := arbiter.TracerInfo{ID: 1, Name: "n", PID: 2, UID: 3, Since: now, Processes: []int{4}, Probes: []string{"p"}, Handlers: 5,
@@ -99,7 +99,7 @@ func TestTracers(t *testing.T) {
 	}
 }
 
-// TestTexts sends errors of any text.
+// TestTexts sends errors with arbitrary texts.
 func TestTexts(t *testing.T) {
 	if err := FromStatus(ToStatus(fmt.Errorf("\xff: %w", symbols.ErrNotFound))); !errors.Is(err, symbols.ErrNotFound) {
 		t.Errorf("of any bytes: %v", err)
@@ -119,7 +119,7 @@ func TestTexts(t *testing.T) {
 	}
 }
 
-// FuzzSpec has whatever comes for a probe's spec be one, or be refused.
+// FuzzSpec decodes any bytes as a probe's spec: they are one, or are refused.
 func FuzzSpec(f *testing.F) {
 	spec := engine.ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Watch: engine.AccessWrite, Len: 4}
 	b, _ := proto.Marshal(FromSpec(&spec))
@@ -143,7 +143,7 @@ func FuzzSpec(f *testing.F) {
 	})
 }
 
-// FuzzHandler does it for a handler's programs.
+// FuzzHandler does the same for a handler's programs.
 func FuzzHandler(f *testing.F) {
 	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0} // r0 = 0; exit
 	for _, p := range []*Program{{Name: "p", Instructions: exit}, {Instructions: exit[:7]},
@@ -177,7 +177,7 @@ func FuzzHandler(f *testing.F) {
 	})
 }
 
-// FuzzEvent has an event be sent whatever bytes are in it.
+// FuzzEvent sends events with any bytes in them.
 func FuzzEvent(f *testing.F) {
 	f.Add(uint8(1), 2, uint64(3), "s", "text", "path")
 	f.Fuzz(func(t *testing.T, kind uint8, pid int, addr uint64, str, words, path string) {

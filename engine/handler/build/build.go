@@ -2,10 +2,9 @@
 // of a Builder instead of raw instructions. The built-in handlers, compiled
 // filters and handlers of users are all made with it.
 //
-// It is a thin layer: the writer chooses registers, a call is one to six
-// instructions, and nothing is added behind his back. What it takes off his
-// hands is where arguments lie on each instruction set, stack slots, map keys,
-// null checks, labels, and what is left of registers after a call.
+// It is a thin layer: the caller chooses registers, a method adds one to six instructions, and adds
+// no others without saying so. It takes care of the places of arguments on each instruction set,
+// stack slots, map keys, null checks, labels, and the registers that a call clobbers.
 //
 //	b := build.New("big", ctx)
 //	calls := b.Map(program.Map{Name: "calls", Type: program.PerCPUArray,
@@ -18,12 +17,11 @@
 //	})
 //	p, err := b.Program()
 //
-// The context is in R6 (Ctx); R7 to R9 are handed out by Var and keep their
-// values over calls; R0 to R5 are free for anything between two calls of the
-// Builder's that say they clobber them.
+// The context is in R6 (Ctx). Var hands out R7 to R9, which keep their values across calls. R0 to
+// R5 are free for anything between two calls of methods that say they clobber them.
 //
-// A mistake is remembered, makes what follows of no effect, and comes out of
-// Program. The package is pure and imports packages program and arch only.
+// After a mistake further calls have no effect, and Program returns the error. The package is pure
+// and imports packages program and arch only.
 package build
 
 import (
@@ -42,7 +40,7 @@ var ErrBuild = errors.New("build")
 // Reg is a register of a program.
 type Reg = asm.Register
 
-// Registers. R6 is Ctx; R10 the end of the stack frame.
+// Registers. R6 is Ctx; R10 is the end of the stack frame.
 const (
 	R0  = asm.R0
 	R1  = asm.R1
@@ -57,10 +55,10 @@ const (
 // vars are the registers that Var hands out.
 var vars = [...]Reg{asm.R7, asm.R8, asm.R9}
 
-// Label is a place in a program that can be jumped to.
+// Label is a place in a program that jumps can lead to.
 type Label string
 
-// Builder collects a program. It is made by New and used once.
+// Builder collects a program. New makes it, and it is used once.
 type Builder struct {
 	name    string
 	context program.Context
@@ -70,13 +68,13 @@ type Builder struct {
 	used    [len(vars)]bool
 	stack   stack
 	labels  int
-	pending Label           // of the next instruction
-	same    map[Label]Label // labels of one place, to the one that is kept
+	pending Label           // labels of the next instruction
+	same    map[Label]Label // for labels of one place: the label that is kept
 	placed  map[Label]bool
 	err     error
 }
 
-// New starts a handler for the instruction set whose context is ctx.
+// New starts a handler for the instruction set and calling convention of ctx.
 func New(name string, ctx program.Context) *Builder {
 	b := &Builder{name: name, context: ctx, same: map[Label]Label{}, placed: map[Label]bool{}}
 	l, ok := layouts[ctx.Arch]
@@ -89,10 +87,10 @@ func New(name string, ctx program.Context) *Builder {
 	return b
 }
 
-// Context is the one that the Builder was made for.
+// Context is the context that the Builder was made for.
 func (b *Builder) Context() program.Context { return b.context }
 
-// Fail makes Program return an error that says so; the first one counts.
+// Fail makes Program return an error with this text; only the first one counts.
 func (b *Builder) Fail(format string, args ...any) {
 	if b.err == nil {
 		b.err = fmt.Errorf("%w: %s: %w", ErrBuild, b.name, fmt.Errorf(format, args...))
@@ -102,9 +100,8 @@ func (b *Builder) Fail(format string, args ...any) {
 // Err is the first mistake so far.
 func (b *Builder) Err() error { return b.err }
 
-// Add appends instructions as they are. Maps are referred to by LoadMap and
-// places by Label, so an instruction needs neither symbol nor reference but a
-// jump's label.
+// Add appends instructions unchanged. LoadMap refers to maps and Label to places, so an instruction
+// needs no symbol or reference, except the label of a jump.
 func (b *Builder) Add(insns ...asm.Instruction) {
 	if b.err != nil {
 		return
@@ -118,7 +115,7 @@ func (b *Builder) Add(insns ...asm.Instruction) {
 	}
 }
 
-// Var takes a register that keeps its value over calls; there are three.
+// Var takes a register that keeps its value across calls; there are three.
 func (b *Builder) Var() Reg {
 	for i, r := range vars {
 		if !b.used[i] {
@@ -130,7 +127,7 @@ func (b *Builder) Var() Reg {
 	return vars[0]
 }
 
-// Free gives registers of Var back.
+// Free returns registers of Var.
 func (b *Builder) Free(regs ...Reg) {
 	for i, r := range vars {
 		for _, f := range regs {
@@ -141,8 +138,7 @@ func (b *Builder) Free(regs ...Reg) {
 	}
 }
 
-// Program ends the handler with result 0, where it is not ended yet, and
-// returns it.
+// Program ends the handler with result 0, unless it has ended already, and returns it.
 func (b *Builder) Program() (*program.Program, error) {
 	if b.pending != "" || !b.ended() {
 		b.Stop()
@@ -167,7 +163,7 @@ func (b *Builder) Program() (*program.Program, error) {
 	return p, nil
 }
 
-// dropContext takes the copy of the context away where nothing uses it.
+// dropContext removes the copy of the context if no instruction uses it.
 func (b *Builder) dropContext() {
 	for _, ins := range b.insns[1:] {
 		if ins.Dst == Ctx || ins.Src == Ctx {
@@ -179,7 +175,7 @@ func (b *Builder) dropContext() {
 	}
 }
 
-// ended is whether control can't get behind the last instruction.
+// ended reports whether control can't get behind the last instruction.
 func (b *Builder) ended() bool {
 	if len(b.insns) == 0 {
 		return false

@@ -14,7 +14,7 @@ type Map struct {
 	spec  program.Map
 }
 
-// Name is the map's.
+// Name is the map's name.
 func (m Map) Name() string { return m.spec.Name }
 
 // Map adds a map to the program.
@@ -28,8 +28,8 @@ func (b *Builder) Map(spec program.Map) Map {
 	return Map{len(b.maps) - 1, spec}
 }
 
-// Call calls a helper by its number (program.FnMapLookup, ...): its arguments
-// are in R1 to R5, which are gone afterwards, its result is in R0.
+// Call calls a helper by its number (program.FnMapLookup, ...). The arguments are in R1 to R5,
+// which the call clobbers; the result is in R0.
 func (b *Builder) Call(helper int32) {
 	if program.Helpers[helper] == nil {
 		b.Fail("no helper has number %d", helper)
@@ -43,15 +43,15 @@ func (b *Builder) call(dst Reg, helper int32) {
 	b.Move(dst, R0)
 }
 
-// The following load what helpers return; they clobber R0 to R5.
+// The following methods load what helpers return; they clobber R0 to R5.
 
 // Time loads the monotonic clock, in nanoseconds.
 func (b *Builder) Time(dst Reg) { b.call(dst, program.FnKtimeGetNS) }
 
-// PIDTGID loads the process's id in the upper half, the thread's in the lower.
+// PIDTGID loads the process's id into the upper half, the thread's into the lower.
 func (b *Builder) PIDTGID(dst Reg) { b.call(dst, program.FnCurrentPIDTGID) }
 
-// UIDGID loads the group's id in the upper half, the user's in the lower.
+// UIDGID loads the group's id into the upper half, the user's into the lower.
 func (b *Builder) UIDGID(dst Reg) { b.call(dst, program.FnCurrentUIDGID) }
 
 // CPU loads the number of the CPU.
@@ -76,13 +76,12 @@ func (b *Builder) Comm(m Mem) {
 	b.Call(program.FnCurrentComm)
 }
 
-// Read reads m.Size bytes of the tracee's memory at the address in a register;
-// R0 is 0, or negative if it can't be read. It clobbers R0 to R5.
+// Read reads m.Size bytes of the tracee's memory at the address in a register. R0 is 0, or negative
+// if the memory can't be read. It clobbers R0 to R5.
 func (b *Builder) Read(m Mem, addr Reg) { b.read(m, addr, program.FnProbeReadUser) }
 
-// ReadString reads a string of the tracee, cut to m.Size-1 bytes, and a 0
-// behind it; R0 is how many bytes that are with the 0, or negative. It clobbers
-// R0 to R5.
+// ReadString reads a string of the tracee, cut to m.Size-1 bytes, with a 0 behind it. R0 is its
+// length in bytes including the 0, or negative. It clobbers R0 to R5.
 func (b *Builder) ReadString(m Mem, addr Reg) { b.read(m, addr, program.FnProbeReadUserStr) }
 
 func (b *Builder) read(m Mem, addr Reg, helper int32) {
@@ -92,8 +91,8 @@ func (b *Builder) read(m Mem, addr Reg, helper int32) {
 	b.Call(helper)
 }
 
-// Write writes m to the tracee's memory at the address in a register; R0 is 0,
-// or negative. It clobbers R0 to R5 and needs the right WriteMemory.
+// Write writes m to the tracee's memory at the address in a register. R0 is 0, or negative on
+// error. It clobbers R0 to R5 and requires the right WriteMemory.
 func (b *Builder) Write(addr Reg, m Mem) {
 	b.Move(R1, addr)
 	b.Addr(R2, m)
@@ -101,9 +100,8 @@ func (b *Builder) Write(addr Reg, m Mem) {
 	b.Call(program.FnProbeWriteUser)
 }
 
-// Print prints a line for whoever reads them: the kernel's trace pipe, or events
-// of the engine. The format is that of bpf_trace_printk, up to 63 bytes, with up
-// to three numbers. It clobbers R0 to R5.
+// Print prints a line to the kernel's trace pipe, or as an event of the engine. The format is that
+// of bpf_trace_printk, up to 63 bytes, with up to three numbers. It clobbers R0 to R5.
 func (b *Builder) Print(format string, args ...Reg) {
 	if len(format) > 63 || len(args) > 3 {
 		b.Fail("a line to print has up to 63 bytes and 3 numbers, not %d and %d", len(format), len(args))
@@ -124,10 +122,10 @@ func (b *Builder) Print(format string, args ...Reg) {
 	b.Release(slot)
 }
 
-// LoadMap loads a map, as helpers want it.
+// LoadMap loads a map, in the form that helpers expect.
 func (b *Builder) LoadMap(dst Reg, m Map) { b.Add(asm.LoadMapPtr(dst, m.index)) }
 
-// Lookup looks a key up. R0 is the value's address, or it goes on at none.
+// Lookup looks up a key. R0 is the value's address; without an entry the program continues at none.
 func (b *Builder) Lookup(m Map, key Mem, none Label) {
 	b.lookup(m, key)
 	b.JumpIf(Eq(R0, 0), none)
@@ -139,8 +137,8 @@ func (b *Builder) lookup(m Map, key Mem) {
 	b.Call(program.FnMapLookup)
 }
 
-// Index looks entry i of an array up. R0 is the value's address; where the
-// array has no such entry, which a right program does not ask for, it ends.
+// Index looks up entry i of an array. R0 is the value's address. If the array has no such entry,
+// which a correct program does not ask for, the program ends.
 func (b *Builder) Index(m Map, i int) {
 	if uint32(i) >= m.spec.MaxEntries {
 		b.Fail("map %s has no entry %d", m.spec.Name, i)
@@ -177,18 +175,18 @@ func (b *Builder) Delete(m Map, key Mem) {
 	b.Call(program.FnMapDelete)
 }
 
-// zeroMax is how large a new value may be to be cleared on the stack; those
-// above come from a map.
+// zeroMax is the largest size, in bytes, of a new value that is cleared on the stack; larger ones
+// are copied from a map.
 const zeroMax = 64
 
-// LookupOrInit looks a key up and adds an entry of zeros where there is none.
-// R0 is the value's address; a full map goes on at full. It clobbers R0 to R5.
+// LookupOrInit looks up a key and adds an entry of zeros if there is none. R0 is the value's
+// address. If the map is full the program continues at full. It clobbers R0 to R5.
 func (b *Builder) LookupOrInit(m Map, key Mem, full Label) {
 	found := b.NewLabel()
 	b.lookup(m, key)
 	b.JumpIf(Ne(R0, 0), found)
 	b.insertZeros(m, key)
-	// Another thread may have been first: what counts is that it is there.
+	// Another thread may have added it first: only its presence counts.
 	b.Lookup(m, key, full)
 	b.Here(found)
 }
@@ -206,7 +204,7 @@ func (b *Builder) insertZeros(m Map, key Mem) {
 	b.Update(m, key, At(R0, 0), NoExist)
 }
 
-// zeros is a map with one value of that size, which nobody writes.
+// zeros returns a map with one value of that size, which is never written.
 func (b *Builder) zeros(size int) Map {
 	const name = "zeros"
 	for i, m := range b.maps {
@@ -217,8 +215,8 @@ func (b *Builder) zeros(size int) Map {
 	return b.Map(program.Map{Name: name, Type: program.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: 1})
 }
 
-// Reserve takes size bytes of a ring. R0 is the record's address; a full ring
-// goes on at full. The record must be ended by Submit or Discard on all ways.
+// Reserve takes size bytes of a ring. R0 is the record's address. If the ring is full the program
+// continues at full. Submit or Discard must end the record on all paths.
 func (b *Builder) Reserve(m Map, size int, full Label) {
 	b.LoadMap(R1, m)
 	b.Const(R2, int64(size))
@@ -230,7 +228,7 @@ func (b *Builder) Reserve(m Map, size int, full Label) {
 // Submit hands a reserved record to the reader.
 func (b *Builder) Submit(record Reg) { b.end(record, program.FnRingbufSubmit) }
 
-// Discard gives a reserved record up.
+// Discard drops a reserved record.
 func (b *Builder) Discard(record Reg) { b.end(record, program.FnRingbufDiscard) }
 
 func (b *Builder) end(record Reg, helper int32) {
@@ -239,7 +237,7 @@ func (b *Builder) end(record Reg, helper int32) {
 	b.Call(helper)
 }
 
-// Output copies m to a ring as one record; R0 is 0 or negative.
+// Output copies m to a ring as one record; R0 is 0, or negative on error.
 func (b *Builder) Output(ring Map, m Mem) {
 	b.LoadMap(R1, ring)
 	b.Addr(R2, m)

@@ -7,7 +7,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// NewLabel makes a label that is put somewhere by Here.
+// NewLabel makes a label, which Here places.
 func (b *Builder) NewLabel() Label {
 	b.labels++
 	return Label(fmt.Sprintf(".%d", b.labels))
@@ -30,7 +30,7 @@ func (b *Builder) Here(l Label) {
 	b.pending = l
 }
 
-// root is the label of l's place that instructions carry.
+// root returns the label of l's place that instructions carry.
 func (b *Builder) root(l Label) Label {
 	if to, ok := b.same[l]; ok {
 		return to
@@ -38,7 +38,7 @@ func (b *Builder) root(l Label) Label {
 	return l
 }
 
-// Jump goes on at a label.
+// Jump continues at a label.
 func (b *Builder) Jump(l Label) { b.Add(asm.Ja.Label(string(l))) }
 
 // Return ends the program with result n.
@@ -53,7 +53,7 @@ type Cond struct {
 	Reg Reg
 	Imm int64
 	Src Reg
-	X   bool // with Src instead of Imm
+	X   bool // with Src in place of Imm
 }
 
 // Comparisons with a constant; those with S are signed.
@@ -68,21 +68,21 @@ func SGe(r Reg, v int64) Cond { return Cond{Op: asm.JSGE, Reg: r, Imm: v} }
 func SLt(r Reg, v int64) Cond { return Cond{Op: asm.JSLT, Reg: r, Imm: v} }
 func SLe(r Reg, v int64) Cond { return Cond{Op: asm.JSLE, Reg: r, Imm: v} }
 
-// Bits is whether any of the bits v is set.
+// Bits is true if any of the bits v is set.
 func Bits(r Reg, v int64) Cond { return Cond{Op: asm.JSet, Reg: r, Imm: v} }
 
-// With compares with a register instead.
+// With compares with a register in place of the constant.
 func (c Cond) With(src Reg) Cond { c.Src, c.X = src, true; return c }
 
-// negated are the comparisons that hold when the other does not.
+// negated maps each comparison to its opposite.
 var negated = map[asm.JumpOp]asm.JumpOp{
 	asm.JEq: asm.JNE, asm.JNE: asm.JEq,
 	asm.JGT: asm.JLE, asm.JLE: asm.JGT, asm.JGE: asm.JLT, asm.JLT: asm.JGE,
 	asm.JSGT: asm.JSLE, asm.JSLE: asm.JSGT, asm.JSGE: asm.JSLT, asm.JSLT: asm.JSGE,
 }
 
-// JumpIf goes on at a label if the condition holds. A constant of more than 32
-// bits goes through R5, or R4 where R5 is what is compared.
+// JumpIf continues at a label if the condition holds. A constant of more than 32 bits goes through
+// R5, or through R4 if R5 is the compared register.
 func (b *Builder) JumpIf(c Cond, to Label) {
 	if !c.X && (c.Imm < math.MinInt32 || c.Imm > math.MaxInt32) {
 		tmp := asm.R5
@@ -99,7 +99,7 @@ func (b *Builder) JumpIf(c Cond, to Label) {
 	b.Add(c.Op.Imm(c.Reg, int32(c.Imm), string(to)))
 }
 
-// JumpUnless goes on at a label if the condition does not hold.
+// JumpUnless continues at a label if the condition does not hold.
 func (b *Builder) JumpUnless(c Cond, to Label) {
 	if not, ok := negated[c.Op]; ok {
 		c.Op = not
@@ -112,7 +112,7 @@ func (b *Builder) JumpUnless(c Cond, to Label) {
 	b.Here(over)
 }
 
-// If runs what then builds if the condition holds.
+// If runs the code that then builds if the condition holds.
 func (b *Builder) If(c Cond, then func()) {
 	end := b.NewLabel()
 	b.JumpUnless(c, end)
@@ -120,7 +120,7 @@ func (b *Builder) If(c Cond, then func()) {
 	b.Here(end)
 }
 
-// IfElse runs what one of the two builds.
+// IfElse runs the code that one of the two builds.
 func (b *Builder) IfElse(c Cond, then, otherwise func()) {
 	no, end := b.NewLabel(), b.NewLabel()
 	b.JumpUnless(c, no)

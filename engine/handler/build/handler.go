@@ -9,49 +9,46 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Handler is what is put at a location: one program, or two that share their
-// maps, one where a function is entered and one where it returns.
+// Handler is the code for a location: one program, or two that share their maps, one for the entry
+// of a function and one for its return.
 type Handler struct {
 	Name        string
 	Context     program.Context
 	Entry, Exit *program.Program // one of them may be nil; Maps are the same
-	// Read turns the maps into what the handler found out; nil: nobody knows
-	// more than what the maps hold.
+	// Read turns the maps into the handler's result; nil: the result is known only as the maps'
+	// contents.
 	Read func(Source) (Result, error)
-	// Decode turns a record of the handler's ring into what it says; nil: it
-	// writes none, or nobody knows them.
+	// Decode turns a record of the handler's ring into a result; nil: the handler writes none, or
+	// their form is not known.
 	Decode func(record []byte) (Result, error)
-	// Guards are those in front of it, the first to run first.
+	// Guards are the guards in front of the handler; the first runs first.
 	Guards []Guard
 }
 
-// Guard tells of a guard in front of a handler.
+// Guard describes a guard in front of a handler.
 type Guard struct {
 	Kind string // filter, every, rate, limit
 	Map  string // where it keeps its state, "" if it has none
 	Hits uint64 // of a limit
 }
 
-// Source is where the contents of a handler's maps come from, whichever executor
-// filled them.
+// Source gives access to the contents of a handler's maps, independent of the executor.
 type Source interface {
-	// Entries gives the entries of the map called name: the key, and one
-	// value, or one for each CPU. Both are valid until the next one only. A
-	// stack trace's value is its addresses.
+	// Entries returns the entries of the map called name: the key, and one value, or one for each
+	// CPU. Both are valid only until the next entry. The value of a stack trace is its addresses.
 	Entries(name string) iter.Seq2[[]byte, [][]byte]
 }
 
-// Result is what a handler found out. Text writes it for people, on a terminal
-// of that many columns.
+// Result is the result of a handler. Text writes it for users, on a terminal of that many columns.
 type Result interface {
 	json.Marshaler
 	Text(w io.Writer, columns int) error
 }
 
-// Point is where in a function a program runs.
+// Point is the place in a function where a program runs.
 type Point uint8
 
-// The points there are.
+// Points.
 const (
 	Entry Point = iota
 	Exit
@@ -73,11 +70,10 @@ func (h *Handler) at(p Point) **program.Program {
 	return &h.Entry
 }
 
-// At is the program that runs at a point, nil if there is none.
+// At returns the program that runs at a point, nil if there is none.
 func (h *Handler) At(p Point) *program.Program { return *h.at(p) }
 
-// First is the point where a handler's work begins: the entry if it has a
-// program there.
+// First is the point where a handler's work begins: the entry if the handler has a program there.
 func (h *Handler) First() Point {
 	if h.Entry == nil {
 		return Exit
@@ -85,7 +81,7 @@ func (h *Handler) First() Point {
 	return Entry
 }
 
-// Maps are those that the handler's programs share.
+// Maps returns the maps that the handler's programs share.
 func (h *Handler) Maps() []program.Map {
 	if p := h.At(h.First()); p != nil {
 		return p.Maps
@@ -93,8 +89,8 @@ func (h *Handler) Maps() []program.Map {
 	return nil
 }
 
-// Before is the handler with a guard in front of its program at a point, and
-// the maps that the guard brought along, under the names that they have now.
+// Before returns the handler with a guard in front of its program at a point, and the maps that the
+// guard has added, under their new names.
 func (h *Handler) Before(at Point, guard func(b *Builder)) (*Handler, []program.Map, error) {
 	p := h.At(at)
 	if p == nil {

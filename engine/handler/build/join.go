@@ -9,13 +9,12 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Before puts a guard in front of any program: what guard builds runs first;
-// where it gets to its end the program follows, with the context in R1 as if it
-// had been started by itself, and where it calls Stop the program does not run.
-// A filter, a sampler and a limit are guards.
+// Before puts a guard in front of any program: the code that guard builds runs first. When it
+// reaches its end, the program follows, with the context in R1 as if it had started alone. When the
+// guard calls Stop, the program does not run. Filters, samplers and limits are guards.
 //
-// Of p nothing is changed; the guard's maps come behind p's. The guard may not
-// call functions of its own; it may use the whole stack, which p does not see.
+// Before does not change p; the guard's maps come behind p's. The guard must not call functions of
+// its own. It may use the whole stack, since p does not see the contents.
 func Before(p *program.Program, ctx program.Context, guard func(b *Builder)) (*program.Program, error) {
 	b := New(p.Name, ctx)
 	guard(b)
@@ -27,7 +26,7 @@ func Before(p *program.Program, ctx program.Context, guard func(b *Builder)) (*p
 	return join(g, p), nil
 }
 
-// join lets g's last instruction, an exit, be p.
+// join replaces g's last instruction, an exit, by p.
 func join(g, p *program.Program) *program.Program {
 	head := slices.Clone(g.Insns[:len(g.Insns)-1])
 	for i := range head {

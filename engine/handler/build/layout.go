@@ -9,18 +9,17 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// layout says where a context has what, in words of 8 bytes.
+// layout says where the parts of a context are, in words of 8 bytes.
 type layout struct {
-	args       [len(arch.Conventions)][]int // by convention, where it has them in registers
+	args       [len(arch.Conventions)][]int // by convention: the arguments in registers
 	ret        int
 	sp, pc, fp int
-	g          int // the goroutine of Go code
+	g          int // the goroutine, in Go code
 	names      []string
 	returned   int // bytes that a return takes off the stack
 }
 
-// layouts are those of struct pt_regs and struct user_pt_regs, by GOARCH's
-// name.
+// layouts are the layouts of struct pt_regs and struct user_pt_regs, by GOARCH.
 var layouts = map[string]layout{
 	"amd64": {
 		args: [...][]int{arch.C: {14, 13, 12, 11, 9, 8}, arch.GoRegisters: {10, 5, 11, 14, 13, 9, 8, 7, 6}, arch.NotKnown: nil},
@@ -44,13 +43,13 @@ var layouts = map[string]layout{
 // word loads a word of the context.
 func (b *Builder) word(dst Reg, i int) { b.Add(asm.LoadMem(dst, Ctx, int16(8*i), asm.DWord)) }
 
-// ErrNotKnown is wrapped by errors about arguments and results that are in no
-// register that the calling convention knows.
+// ErrNotKnown is wrapped by errors about arguments and results that are in no register of the
+// calling convention.
 var ErrNotKnown = errors.New("not known")
 
-// Arg loads argument n of the function at its entry, as the calling convention of the
-// context (Context.Calls) passes it in registers: n is 0 to 5 in C on amd64, to 7 on
-// arm64; in Go 0 to 8, and to 15.
+// Arg loads argument n of the function at its entry, as the calling convention of the context
+// (Context.Calls) passes it in registers: n is 0 to 5 in C on amd64, to 7 on arm64; in Go 0 to 8 on
+// amd64, to 15 on arm64.
 func (b *Builder) Arg(dst Reg, n int) {
 	if w, ok := b.arg(n); ok {
 		b.word(dst, w)
@@ -72,13 +71,13 @@ func (b *Builder) arg(n int) (word int, ok bool) {
 	return 0, false
 }
 
-// Ret loads what the function returns, at its exit.
+// Ret loads the function's result, at its exit.
 func (b *Builder) Ret(dst Reg) { b.Result(dst, 0) }
 
-// Result loads word n of what the function returns, at its exit; those behind the
-// first are Go's.
+// Result loads word n of the function's result, at its exit; only Go's results have words behind
+// the first.
 func (b *Builder) Result(dst Reg, n int) {
-	regs := b.layout.args[arch.GoRegisters] // the results have the same ones
+	regs := b.layout.args[arch.GoRegisters] // the results use the same registers
 	switch c := b.context.Calls; {
 	case c == arch.NotKnown:
 		b.Fail("ret: %w: nothing says whether this function leaves its result in a register or on the stack: name a register, as $%s", ErrNotKnown, b.layout.names[b.layout.ret])
@@ -99,10 +98,10 @@ func (b *Builder) SP(dst Reg) { b.word(dst, b.layout.sp) }
 // PC loads the address of the probed instruction.
 func (b *Builder) PC(dst Reg) { b.word(dst, b.layout.pc) }
 
-// Goroutine loads the address of the goroutine that runs, in Go code.
+// Goroutine loads the address of the running goroutine, in Go code.
 func (b *Builder) Goroutine(dst Reg) { b.word(dst, b.layout.g) }
 
-// Register loads the register that the kernel's header calls name.
+// Register loads the register with this name in the kernel's header.
 func (b *Builder) Register(dst Reg, name string) {
 	i := slices.Index(b.layout.names, name)
 	if i < 0 {
@@ -112,17 +111,15 @@ func (b *Builder) Register(dst Reg, name string) {
 	b.word(dst, i)
 }
 
-// SetArg changes argument n before the function runs. Stores to the context
-// need the right Override; the kernel takes them, of programs at uprobes, since
-// Linux 6.19.
+// SetArg changes argument n before the function runs. Stores to the context require the right
+// Override; the kernel accepts them in uprobe programs since Linux 6.19.
 func (b *Builder) SetArg(n int, src Reg) {
 	if w, ok := b.arg(n); ok {
 		b.Add(asm.StoreMem(Ctx, int16(8*w), src, asm.DWord))
 	}
 }
 
-// SetRet changes what the function returns in its first register, at its exit; see
-// SetArg.
+// SetRet changes the first register of the function's result, at its exit; see SetArg.
 func (b *Builder) SetRet(src Reg) {
 	if c := b.context.Calls; c == arch.GoStack || c == arch.NotKnown {
 		b.Fail("ret: %w: nothing says where this function leaves its result", ErrNotKnown)

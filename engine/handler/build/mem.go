@@ -6,18 +6,18 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Mem is memory at a register plus an offset: a stack slot, a map value, a
-// reserved record.
+// Mem is memory at a register plus an offset, for example a stack slot, a map value, or a reserved
+// record.
 type Mem struct {
 	Base Reg
 	Off  int16
 	Size int // bytes; 0: not known
 }
 
-// At is the memory at off from what a register points to.
+// At is the memory at the address in base plus off.
 func At(base Reg, off int) Mem { return Mem{Base: base, Off: int16(off)} }
 
-// Add is the memory n bytes further.
+// Add is the memory n bytes further on.
 func (m Mem) Add(n int) Mem {
 	m.Off += int16(n)
 	if m.Size > 0 {
@@ -29,7 +29,7 @@ func (m Mem) Add(n int) Mem {
 // stack hands out the frame in words of 8 bytes; word i lies at -8*(i+1).
 type stack struct{ used [program.StackSize / 8]bool }
 
-// take finds n words in a row, the lowest address at the last of them.
+// take finds n words in a row; last is the one with the lowest address.
 func (s *stack) take(n int) (last int, ok bool) {
 	run := 0
 	for i, used := range s.used {
@@ -46,7 +46,7 @@ func (s *stack) take(n int) (last int, ok bool) {
 	return 0, false
 }
 
-// Slot takes memory of the stack: size bytes, aligned to 8.
+// Slot takes size bytes of the stack, aligned to 8.
 func (b *Builder) Slot(size int) Mem {
 	words := (size + 7) / 8
 	last, ok := b.stack.take(max(words, 1))
@@ -56,7 +56,7 @@ func (b *Builder) Slot(size int) Mem {
 	return Mem{Base: R10, Off: int16(-8 * (last + 1)), Size: size}
 }
 
-// Release gives slots back.
+// Release returns slots.
 func (b *Builder) Release(slots ...Mem) {
 	for _, m := range slots {
 		last := int(-m.Off)/8 - 1
@@ -71,7 +71,7 @@ func (b *Builder) Release(slots ...Mem) {
 // Load loads 8 bytes.
 func (b *Builder) Load(dst Reg, m Mem) { b.LoadSize(dst, m, asm.DWord) }
 
-// LoadSize loads 1, 2, 4 or 8 bytes, the rest of the register is 0.
+// LoadSize loads 1, 2, 4 or 8 bytes; the rest of the register becomes 0.
 func (b *Builder) LoadSize(dst Reg, m Mem, size asm.Size) {
 	b.Add(asm.LoadMem(dst, m.Base, m.Off, size))
 }
@@ -86,7 +86,7 @@ func (b *Builder) StoreSize(m Mem, src Reg, size asm.Size) {
 
 // StoreImm stores a constant of 1, 2, 4 or 8 bytes.
 func (b *Builder) StoreImm(m Mem, v int32, size asm.Size) {
-	// Not by asm.StoreImm, which knows no 8 bytes.
+	// asm.StoreImm does not support 8 bytes.
 	b.Add(asm.Instruction{OpCode: asm.StoreImmOp(size), Dst: m.Base, Offset: m.Off, Constant: int64(v)})
 }
 
@@ -133,19 +133,18 @@ func (b *Builder) AddTo(m Mem, src Reg) {
 	b.Add(asm.AddAtomic.Mem(m.Base, src, asm.DWord, m.Off))
 }
 
-// FetchAdd adds a register to 8 bytes, atomically, and gives it what was there.
+// FetchAdd adds a register to 8 bytes, atomically, and sets it to the old value.
 func (b *Builder) FetchAdd(m Mem, src Reg) {
 	b.Add(asm.FetchAdd.Mem(m.Base, src, asm.DWord, m.Off))
 }
 
-// Swap stores src in 8 bytes if they are as R0, atomically; R0 gets what was
-// there.
+// Swap stores src in 8 bytes if they equal R0, atomically; R0 becomes the old value.
 func (b *Builder) Swap(m Mem, src Reg) {
 	b.Add(asm.CmpXchg.Mem(m.Base, src, asm.DWord, m.Off))
 }
 
-// maxTries is how often Max tries to store against others. Each failure means
-// that another thread stored a value, within two instructions.
+// maxTries is how often Max tries to store its value. Each failure means that another thread has
+// stored a value, within two instructions.
 const maxTries = 4
 
 // Max makes 8 bytes, an unsigned number, at least v, atomically. It clobbers R0;

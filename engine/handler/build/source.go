@@ -12,10 +12,9 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Typed gives the entries of a map as Go values: the key, and one value, or one
-// for each CPU. K and V are numbers of a fixed size, or structs and arrays of
-// such, without padding. An entry whose size is another is an error, and the
-// last.
+// Typed returns the entries of a map as Go values: the key, and one value, or one for each CPU. K
+// and V are numbers of a fixed size, or structs and arrays of these, without padding. An entry of
+// another size is returned as an error, and is the last.
 func Typed[K, V any](s Source, name string) iter.Seq2[Row[K, V], error] {
 	return func(yield func(Row[K, V], error) bool) {
 		for key, values := range s.Entries(name) {
@@ -51,12 +50,12 @@ func decode(b []byte, into any) error {
 	return err
 }
 
-// Dump are the contents of maps as they are, a Result for handlers of which
-// nobody knows more. Numbers of 1, 2, 4 and 8 bytes are numbers, other bytes
-// are in hexadecimal; values of an array that are 0 are left out.
+// Dump is the contents of maps unchanged, as the Result of handlers without a Read of their own.
+// Numbers of 1, 2, 4 and 8 bytes are written as numbers, other bytes in hexadecimal; array values
+// that are 0 are omitted.
 type Dump []DumpedMap
 
-// DumpedMap is one of them.
+// DumpedMap is the contents of one map.
 type DumpedMap struct {
 	Name    string        `json:"name"`
 	Type    string        `json:"type"`
@@ -69,10 +68,10 @@ type DumpedEntry struct {
 	Values []raw `json:"values"`
 }
 
-// raw is bytes of a map.
+// raw holds bytes of a map.
 type raw []byte
 
-// DumpOf reads all maps, but those for records and constants.
+// DumpOf reads all maps except those for records and constants.
 func DumpOf(s Source, specs []program.Map) Dump {
 	d := Dump{}
 	for _, m := range specs {

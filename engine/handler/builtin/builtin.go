@@ -1,4 +1,4 @@
-// Package builtin holds the handlers that are there without being written:
+// Package builtin holds the built-in handlers:
 //
 //	count     hits
 //	hist      histogram of a number, by powers of two or by equal steps
@@ -8,14 +8,12 @@
 //	distinct  values of a number and how often each was seen
 //	override  changes an argument or a return value
 //
-// and the guards that can be put in front of any handler: filter, every, rate,
-// limit.
+// and the guards that any handler can have: filter, every, rate, limit.
 //
-// Each is made by package build, as a user's handler would be, and has a reader
-// that turns its maps into a typed result with text and JSON. What each map
-// holds is said beside its handler; numbers are little-endian. Counters are added
-// to atomically, even those of a CPU's own: in the tracee a thread may be moved
-// to another CPU at any instruction, and no hit may be lost.
+// Package build makes each of them, as it would a user's handler. Each has a reader that turns its
+// maps into a typed result with text and JSON. The comment of each handler describes its maps;
+// numbers are little-endian. Additions to counters are atomic, even in per-CPU maps: in the tracee
+// the kernel may move a thread to another CPU at any instruction, and no hit may be lost.
 //
 // The package is pure; it imports program, build, filter and arch.
 package builtin
@@ -30,10 +28,10 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// ErrParams is wrapped by errors about what a handler was asked for.
+// ErrParams is wrapped by errors about the parameters of a handler.
 var ErrParams = errors.New("handler")
 
-// finish makes a handler of what b has built.
+// finish makes a handler of the program that b has built.
 func finish(b *build.Builder, at build.Point, read func(build.Source) (build.Result, error)) (*build.Handler, error) {
 	p, err := b.Program()
 	if err != nil {
@@ -44,7 +42,7 @@ func finish(b *build.Builder, at build.Point, read func(build.Source) (build.Res
 	return h, nil
 }
 
-// checkPoint refuses expressions that mean nothing at a point.
+// checkPoint refuses expressions that have no value at a point.
 func checkPoint(at build.Point, exprs ...*filter.Expr) error {
 	for _, e := range exprs {
 		if at == build.Exit && e.UsesArgs() {
@@ -57,7 +55,7 @@ func checkPoint(at build.Point, exprs ...*filter.Expr) error {
 	return nil
 }
 
-// word is the 64-bit number at off, 0 where value is too short.
+// word returns the 64-bit number at off, 0 if value is too short.
 func word(value []byte, off int) uint64 {
 	if len(value) < off+8 {
 		return 0
@@ -65,7 +63,7 @@ func word(value []byte, off int) uint64 {
 	return binary.LittleEndian.Uint64(value[off:])
 }
 
-// total adds the number at off of all CPUs' values.
+// total returns the sum of the numbers at off in all CPUs' values.
 func total(values [][]byte, off int) (sum uint64) {
 	for _, v := range values {
 		sum += word(v, off)
@@ -73,22 +71,22 @@ func total(values [][]byte, off int) (sum uint64) {
 	return sum
 }
 
-// Words of the map "misses", which handlers have that can fail to note a hit.
+// Words of the map "misses", which handlers have that may fail to record a hit.
 const (
 	missFault  = 8 * iota // memory could not be read
 	missFull              // a map or ring was full
-	missOrphan            // an exit of a thread that no entry is known of
+	missOrphan            // an exit in a thread without a known entry
 	missSize
 )
 
-// misses counts hits that a handler could not note.
+// misses counts hits that a handler could not record.
 type misses struct{ m build.Map }
 
 func newMisses(b *build.Builder) misses {
 	return misses{b.Map(program.Map{Name: "misses", Type: program.PerCPUArray, KeySize: 4, ValueSize: missSize, MaxEntries: 1})}
 }
 
-// count adds one to a word and ends the program; label is where it begins.
+// count adds one to a word and ends the program; label is its beginning.
 func (m misses) count(b *build.Builder, label build.Label, off int) {
 	b.Here(label)
 	b.Index(m.m, 0)
@@ -96,7 +94,7 @@ func (m misses) count(b *build.Builder, label build.Label, off int) {
 	b.Stop()
 }
 
-// Misses are hits that a handler saw and could not note.
+// Misses are counts of hits that a handler saw and could not record.
 type Misses struct {
 	Faults uint64 `json:"faults,omitempty"` // memory could not be read
 	Full   uint64 `json:"full,omitempty"`   // a map or ring was full
@@ -110,7 +108,7 @@ func readMisses(s build.Source) (m Misses) {
 	return m
 }
 
-// Missing says how many hits could not be noted, and why; "": none.
+// Missing describes the hits that were not recorded, and why; "" if there are none.
 func (m Misses) Missing() string {
 	switch {
 	case m.Faults != 0 && m.Full != 0:

@@ -14,8 +14,8 @@ type Counter struct {
 	Hits uint64 `json:"hits"`
 }
 
-// Count counts hits. Map "hits", per-CPU array of 1: the count, 8 bytes. Cost: a
-// lookup in an array and an addition to a word of the CPU's own.
+// Count counts hits. Map "hits", per-CPU array of 1: the count, 8 bytes. Cost: a lookup in an array
+// and an addition to a word of the CPU's own.
 func Count(ctx program.Context, at build.Point) (*build.Handler, error) {
 	b := build.New("count", ctx)
 	hits := b.Map(program.Map{Name: "hits", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1})

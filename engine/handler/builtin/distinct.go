@@ -14,12 +14,12 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// maxValues is how many different values there may be room for.
+// maxValues is the largest number of different values that a map may hold.
 const maxValues = 1 << 22
 
-// Distinct counts the values of a number, up to most different ones. Map
-// "values", hash: key the value, 8 bytes, value the count; map "misses". Cost: a
-// lookup in a hash and an addition to a word that all CPUs share.
+// Distinct counts the values of a number, up to most different ones. Map "values", hash: the key is
+// the value, 8 bytes, the value its count; map "misses". Cost: a lookup in a hash and an addition
+// to a word that all CPUs share.
 func Distinct(ctx program.Context, at build.Point, e *filter.Expr, most int) (*build.Handler, error) {
 	if err := checkPoint(at, e); err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func ReadDistinct(s build.Source, label string, signed bool) *Values {
 	return r
 }
 
-// Text writes one line a value.
+// Text writes one line per value.
 func (r *Values) Text(w io.Writer, _ int) error {
 	label := printable.Text(r.Label)
 	wide := len(label)

@@ -21,12 +21,11 @@ type Event struct {
 	Time     time.Duration // of the monotonic clock
 	PID, TID uint32
 	Cookie   uint64        // number that the probe was registered with
-	Took     time.Duration // since the function's entry, 0: not known
+	Took     time.Duration // since the function's entry; 0: not known
 	Values   []Value
 }
 
-// Value is a field of a record: a number, a string, or one that could not be
-// read.
+// Value is a field of a record: a number, a string, or a field that could not be read.
 type Value struct {
 	Name string
 	Num  Num
@@ -34,17 +33,17 @@ type Value struct {
 	Kind ValueKind
 }
 
-// ValueKind says which of a Value's fields counts.
+// ValueKind says which field of a Value is valid.
 type ValueKind uint8
 
-// The kinds there are.
+// Kinds of values.
 const (
 	Number ValueKind = iota
 	String
 	Unreadable
 )
 
-// Decode takes a record apart.
+// Decode decodes a record.
 func (l *Layout) Decode(rec []byte) (*Event, error) {
 	if len(rec) < recFields {
 		return nil, fmt.Errorf("%w: %d bytes are less than its head of %d", ErrRecord, len(rec), recFields)
@@ -82,7 +81,7 @@ func (l *Layout) Decode(rec []byte) (*Event, error) {
 	return e, nil
 }
 
-// cut is a string of up to n bytes, ended by 0.
+// cut returns a string of up to n bytes that a 0 ends.
 func cut(b []byte, n uint64) string {
 	b = b[:min(n, uint64(len(b)))]
 	if i := bytes.IndexByte(b, 0); i >= 0 {
@@ -101,7 +100,7 @@ func (v Value) String() string {
 	return v.Num.String()
 }
 
-// MarshalJSON writes a number, a string, or null for what could not be read.
+// MarshalJSON writes a number, a string, or null if the field could not be read.
 func (v Value) MarshalJSON() ([]byte, error) {
 	switch v.Kind {
 	case String:
@@ -112,7 +111,7 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return v.Num.MarshalJSON()
 }
 
-// Text writes one line: time, thread, fields, how long the call took.
+// Text writes one line: time, thread, fields, and the duration of the call.
 func (e *Event) Text(w io.Writer, _ int) error {
 	line := fmt.Appendf(nil, "%d.%09d %d/%d", e.Time/time.Second, e.Time%time.Second, e.PID, e.TID)
 	for _, v := range e.Values {
@@ -124,8 +123,8 @@ func (e *Event) Text(w io.Writer, _ int) error {
 	return printable.Write(w, string(line))
 }
 
-// MarshalJSON writes one object, the fields by name, in order, within "fields"; times are
-// in nanoseconds, that of the monotonic clock.
+// MarshalJSON writes one object, with the fields by name and in order in "fields". Times are in
+// nanoseconds of the monotonic clock.
 func (e *Event) MarshalJSON() ([]byte, error) {
 	out := fmt.Appendf(nil, `{"time_ns":%d,"pid":%d,"tid":%d`, int64(e.Time), e.PID, e.TID)
 	if e.Cookie != 0 {
@@ -141,7 +140,7 @@ func (e *Event) MarshalJSON() ([]byte, error) {
 	return append(append(append(out, `,"fields":`...), fields...), '}'), nil
 }
 
-// Fields are the values by name, in order, as one JSON object.
+// Fields returns the values by name, in order, as one JSON object.
 func (e *Event) Fields() (json.RawMessage, error) {
 	out := []byte{'{'}
 	for i, v := range e.Values {

@@ -11,49 +11,44 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Calls says how a function's entry is paired with its exit. The zero value is
-// right for C code.
+// Calls says how to pair a function's entry with its exit. The zero value is right for C code.
 type Calls struct {
-	// Go pairs by goroutine, which may go on in another thread and move its
-	// stack, instead of by thread. Needs the right to read memory.
+	// Go pairs by goroutine instead of by thread, since a goroutine may change its thread and move
+	// its stack. It requires the right to read memory.
 	Go bool
-	// Depth is how many calls of the function one thread may be in at a time,
-	// a power of 2; 0: 512. Those beyond are counted, not measured.
+	// Depth is how many nested calls of the function in one thread are kept, a power of 2; 0: 512.
+	// Deeper calls are counted, not measured.
 	Depth int
-	// Threads is how many threads or goroutines are known at a time; 0: 1024.
-	// The least recently seen one makes room.
+	// Threads is how many threads or goroutines are known at a time; 0: 1024. A new one replaces
+	// the one seen least recently.
 	Threads int
-	// Popped is how many bytes the return has taken off the stack when the exit
-	// program runs: 0 before a return instruction, 8 on amd64 behind it, where
-	// the kernel's return probes run.
+	// Popped is how many bytes the return has removed from the stack when the exit program runs: 0
+	// before a return instruction, 8 on amd64 behind it, where the kernel's return probes run.
 	Popped int
-	// If is a condition on the return value, asked when a call has been paired:
-	// a filter in front of the exit would leave frames behind that belong to no
-	// call any more.
+	// If is a condition on the return value, evaluated after a call has been paired: a filter in
+	// front of the exit would leave frames behind that belong to no call any more.
 	If *filter.Expr
 }
 
-// frames keep for each thread a stack of the calls it is in: map "calls", LRU
-// hash, its key the process and thread (8 bytes) or process and goroutine (16),
-// its value
+// frames keeps for each thread a stack of its open calls: map "calls", LRU hash. The key is process
+// and thread (8 bytes) or process and goroutine (16). The value is
 //
-//	 0  how many frames there are
-//	 8  calls that were left without a return
+//	 0  number of frames
+//	 8  calls that ended without a return
 //	16  calls that were not kept: Depth others were open
-//	24  frames: where the stack was, time, and what else is kept
+//	24  frames: stack position, time, and other kept words
 //
-// A frame's place on the stack says which call it is: at a function's return the
-// stack pointer is what it was at its entry. So nothing is mixed up by recursion;
-// a call that was left by longjmp or an exception is found to be deeper than the
-// one that returns and is dropped; an exit without an entry (a filter at the
-// entry, a probe planted meanwhile) finds no frame. What is not told apart: a call
-// that was left, and before the next noted one another at the same place whose
-// entry was filtered.
+// A frame's stack position tells which call it belongs to: at a function's return the stack pointer
+// is what it was at the entry. So recursion causes no mix-up. A call that longjmp or an exception
+// has ended is found to be deeper than the call that returns, and is dropped. An exit without an
+// entry (a filter at the entry, a probe planted meanwhile) finds no frame. One case is not
+// detected: a call that ended without a return is followed, before the next recorded call, by a
+// call at the same position with a filtered entry.
 type frames struct {
 	Calls
 	m     build.Map
 	size  int // of a frame
-	saved int // words kept beside place and time
+	saved int // words kept besides position and time
 }
 
 const (
@@ -66,7 +61,7 @@ const (
 	frameSaved = 16
 )
 
-// complete fills in what is not said.
+// complete fills in the defaults.
 func (c Calls) complete(b *build.Builder) Calls {
 	if c.Depth == 0 {
 		c.Depth = 512
@@ -101,8 +96,8 @@ func newFrames(b *build.Builder, c Calls, saved int) frames {
 	return f
 }
 
-// locate leaves the key of the thread on the stack and in pos how deep its stack
-// is, a number that falls with each call.
+// locate puts the key of the thread on the stack, and into pos the stack position, a number that
+// decreases with each nested call.
 func (f frames) locate(b *build.Builder, pos build.Reg, fault build.Label) (key build.Mem) {
 	if !f.Go {
 		key = b.Slot(8)
@@ -129,22 +124,22 @@ func (f frames) locate(b *build.Builder, pos build.Reg, fault build.Label) (key 
 	return key
 }
 
-// top leaves the number of frames in depth.
+// top loads the number of frames into depth.
 func (f frames) top(b *build.Builder, calls, depth build.Reg) {
 	b.Load(depth, build.At(calls, callsDepth))
-	// It is never more; verifiers want to be told.
+	// It is never more; the comparison tells verifiers so.
 	b.If(build.Gt(depth, int64(f.Depth)), func() { b.Const(depth, int64(f.Depth)) })
 }
 
-// frame loads the address of frame n, less callsFirst.
+// frame loads the address of frame n, minus callsFirst.
 func (f frames) frame(b *build.Builder, dst, calls, n build.Reg) {
 	b.Move(dst, n)
 	b.Add(asm.And.Imm(dst, int32(f.Depth-1)), asm.Mul.Imm(dst, int32(f.size)), asm.Add.Reg(dst, calls))
 }
 
-// unwind drops frames from the top down to the first that is not deeper than
-// pos: R2 is its address (see frame), R3 its place; without any it goes on at
-// none. depth is then the number of frames below and with it.
+// unwind drops frames from the top down to the first that is not deeper than pos. R2 is that
+// frame's address (see frame), R3 its position; if there is none the program continues at none.
+// depth is then the number of frames that remain.
 func (f frames) unwind(b *build.Builder, calls, pos, depth build.Reg, deeper asm.JumpOp, none build.Label) {
 	top, found, left := b.NewLabel(), b.NewLabel(), build.R4
 	b.Const(left, int64(f.Depth)+1)
@@ -165,7 +160,7 @@ func (f frames) unwind(b *build.Builder, calls, pos, depth build.Reg, deeper asm
 	b.Here(found)
 }
 
-// push notes a call: the words in saved, and the time as late as it can.
+// push records a call: the words in saved, and the time, read as late as possible.
 func (f frames) push(b *build.Builder, saved []build.Mem, miss misses) {
 	calls, pos, depth := b.Var(), b.Var(), b.Var()
 	fault, full, place := b.NewLabel(), b.NewLabel(), b.NewLabel()
@@ -173,7 +168,7 @@ func (f frames) push(b *build.Builder, saved []build.Mem, miss misses) {
 	b.LookupOrInit(f.m, key, full)
 	b.Move(calls, build.R0)
 	f.top(b, calls, depth)
-	// A frame at the same place is one that was left, too.
+	// A frame at the same position is of a call that ended without a return, too.
 	f.unwind(b, calls, pos, depth, asm.JLE, place)
 	b.Here(place)
 	b.If(build.Ge(depth, int64(f.Depth)), func() {
@@ -199,8 +194,8 @@ func (f frames) push(b *build.Builder, saved []build.Mem, miss misses) {
 	miss.count(b, full, missFull)
 }
 
-// pop finds the call that returns: since is how many nanoseconds it took, at least
-// 1, the other words are in saved. Where there is no such call the program ends.
+// pop finds the call that returns. since is its duration in nanoseconds, at least 1, and saved
+// receives the other words. If there is no such call the program ends.
 func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss misses) {
 	calls, pos := b.Var(), b.Var()
 	fault, none, found, unknown, depth := b.NewLabel(), b.NewLabel(), b.NewLabel(), b.NewLabel(), build.R5
@@ -224,8 +219,8 @@ func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss m
 	b.Store(build.At(calls, callsDepth), build.R1)
 	b.Load(build.R3, build.At(build.R2, callsFirst+frameTime))
 	b.Add(asm.Sub.Reg(since, build.R3))
-	// Executors' clocks differ a little, and counters of time go in steps of some
-	// ns; 0 would say that nobody knows.
+	// Executors' clocks differ a little, and counters of time advance in steps of some ns; 0 would
+	// mean that the duration is not known.
 	b.If(build.SLt(since, 1), func() { b.Const(since, 1) })
 	for i, m := range saved {
 		b.Load(build.R3, build.At(build.R2, callsFirst+frameSaved+8*i))
@@ -241,17 +236,16 @@ func (f frames) pop(b *build.Builder, since build.Reg, saved []build.Mem, miss m
 	}
 }
 
-// Unpaired are calls whose entry and exit could not be paired.
+// Unpaired counts calls with an entry and an exit that could not be paired.
 type Unpaired struct {
-	// Lost counts calls that were left in another way than by a return.
+	// Lost counts calls that ended in another way than by a return.
 	Lost uint64 `json:"lost,omitempty"`
-	// Deep counts calls that were made while as many as are kept (Calls.Depth) were
-	// open in the thread or goroutine: recursion that is nested too deep.
+	// Deep counts calls made while Calls.Depth calls were open in the same thread or goroutine:
+	// recursion that is nested too deep.
 	Deep uint64 `json:"deep,omitempty"`
-	// Orphans counts exits in threads or goroutines of which no entry is known: of
-	// calls that began before the probes did, or that were forgotten since more threads
-	// than are known at a time (Calls.Threads) came to the function. With a guard at the
-	// entry it is not known, and 0.
+	// Orphans counts exits in threads or goroutines without a known entry: their calls began before
+	// the probes did, or were forgotten because more than Calls.Threads threads have called the
+	// function. With a guard at the entry the number is not known, and 0.
 	Orphans uint64 `json:"orphans,omitempty"`
 }
 
@@ -266,8 +260,8 @@ func readUnpaired(s build.Source) (u Unpaired) {
 	return u
 }
 
-// withoutOrphans is a result of a handler whose entry has a guard: then most exits are
-// of calls that it did not take.
+// withoutOrphans is the result of a handler with a guard at the entry: most exits are then of calls
+// that the guard has refused.
 func withoutOrphans(r build.Result) build.Result {
 	switch r := r.(type) {
 	case *Histogram:

@@ -31,10 +31,9 @@ func guard(h *build.Handler, kind string, g func(*build.Builder)) (*build.Handle
 	return out, nil
 }
 
-// Filter lets a handler run where a condition holds only, asked where the handler
-// begins. Of a handler with two programs, as latency, a call whose entry was
-// refused has no exit either; a condition on what the call returns is Calls.If.
-// Cost: the condition's own instructions.
+// Filter lets a handler run only if a condition holds, evaluated where the handler begins. In a
+// handler with two programs, such as latency, a call with a refused entry has no exit either;
+// Calls.If is a condition on the return value. Cost: the condition's own instructions.
 func Filter(h *build.Handler, e *filter.Expr) (*build.Handler, error) {
 	at := h.First()
 	if h.Entry != nil && h.Exit != nil && e.UsesRet() {
@@ -54,9 +53,8 @@ func Filter(h *build.Handler, e *filter.Expr) (*build.Handler, error) {
 	})
 }
 
-// ReadUnread is how many hits the conditions in front of a handler could not be told
-// of, since memory that they ask for could not be read. Map "unread" of each, per-CPU
-// array of 1.
+// ReadUnread is how many hits the conditions in front of a handler could not decide, since memory
+// that they read could not be read. Map "unread" of each, per-CPU array of 1.
 func ReadUnread(s build.Source, guards []build.Guard) (n uint64) {
 	for _, g := range guards {
 		if g.Kind != "filter" || g.Map == "" {
@@ -69,17 +67,16 @@ func ReadUnread(s build.Source, guards []build.Guard) (n uint64) {
 	return n
 }
 
-// single is a map with one value, shared by all CPUs.
+// single makes a map with one value, shared by all CPUs.
 func single(b *build.Builder, name string, size int) build.Map {
 	return b.Map(program.Map{Name: name, Type: program.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: 1})
 }
 
-// maxEvery is the most that Every takes one of.
+// maxEvery is the largest n of Every.
 const maxEvery = 1<<31 - 1
 
-// Every lets a handler run at the first of every n hits. Map "every", array of 1:
-// hits seen. Cost: an addition to a word that all CPUs share, and a division
-// where n is no power of 2.
+// Every lets a handler run at the first of every n hits. Map "every", array of 1: the hits so far.
+// Cost: an addition to a word that all CPUs share, and a division if n is not a power of 2.
 func Every(h *build.Handler, n uint32) (*build.Handler, error) {
 	if n == 0 || n > maxEvery {
 		return nil, fmt.Errorf("%w: one of every %d hits: 1 to %d are possible", ErrParams, n, maxEvery)
@@ -100,14 +97,13 @@ func Every(h *build.Handler, n uint32) (*build.Handler, error) {
 	})
 }
 
-// maxRate is the most hits a second that Rate may let through.
+// maxRate is the largest n of Rate, in hits per second.
 const maxRate = 1 << 30
 
-// Rate lets a handler run n times a second at the most, seconds counted by the
-// monotonic clock. Map "rate", array of 1: the second in the upper half of 8
-// bytes, how many ran in it in the lower. Cost: the clock, and an addition to a
-// word that all CPUs share as long as the rate is not reached; then only a look at
-// it.
+// Rate lets a handler run at most n times per second, in seconds of the monotonic clock. Map
+// "rate", array of 1: the second in the upper half of 8 bytes, the number of runs in that second in
+// the lower half. Cost: the clock, and an addition to a word that all CPUs share until the rate is
+// reached; then only a read of it.
 func Rate(h *build.Handler, n uint32) (*build.Handler, error) {
 	if n == 0 || n > maxRate {
 		return nil, fmt.Errorf("%w: a rate of %d hits a second: 1 to %d are possible", ErrParams, n, maxRate)
@@ -115,7 +111,7 @@ func Rate(h *build.Handler, n uint32) (*build.Handler, error) {
 	return guard(h, "rate", func(b *build.Builder) { rate(b, int64(n)) })
 }
 
-// rateTries is how often a new second is tried to begin against other threads.
+// rateTries is how often a thread tries to begin a new second while other threads do.
 const rateTries = 4
 
 func rate(b *build.Builder, n int64) {
@@ -130,7 +126,7 @@ func rate(b *build.Builder, n int64) {
 		b.Move(build.R2, build.R0)
 		upper(b, build.R3, build.R0)
 		b.JumpIf(build.Eq(build.R3, 0).With(second), same)
-		b.JumpIf(build.Gt(build.R3, 0).With(second), no) // another's clock is ahead
+		b.JumpIf(build.Gt(build.R3, 0).With(second), no) // the other thread's clock is ahead
 		b.Move(build.R4, second)
 		b.Add(asm.Or.Imm(build.R4, 1))
 		b.Swap(build.At(word, 0), build.R4)
@@ -153,17 +149,16 @@ func rate(b *build.Builder, n int64) {
 	b.Free(word, second)
 }
 
-// upper is src without its lower half.
+// upper sets dst to src with a lower half of 0.
 func upper(b *build.Builder, dst, src build.Reg) {
 	b.Move(dst, src)
 	b.Add(asm.RSh.Imm(dst, 32), asm.LSh.Imm(dst, 32))
 }
 
-// Limit lets a handler run hits times, and no longer than life after its first
-// hit; 0 is without a limit. Map "limit", array of 1: hits seen, up to the limit
-// and a few more; when it ends, in nanoseconds of the monotonic clock. Cost: an
-// addition to a word that all CPUs share as long as there are hits left; the
-// clock if there is an end.
+// Limit lets a handler run hits times, and no longer than life after its first hit; 0 means no
+// limit. Map "limit", array of 1: the hits so far, up to the limit and a few more; and the end, in
+// nanoseconds of the monotonic clock. Cost: an addition to a word that all CPUs share while there
+// are hits left, and the clock if life is limited.
 func Limit(h *build.Handler, hits uint64, life time.Duration) (*build.Handler, error) {
 	if hits > 1<<62 || life < 0 || hits == 0 && life == 0 {
 		return nil, fmt.Errorf("%w: a limit of %d hits and %v", ErrParams, hits, life)
@@ -216,10 +211,10 @@ func limit(b *build.Builder, hits int64, life time.Duration) {
 	b.Free(now, state)
 }
 
-// LimitState is how far a limit is.
+// LimitState is the state of a limit.
 type LimitState struct {
 	Hits uint64        `json:"hits"`          // let through
-	End  time.Duration `json:"end,omitempty"` // of the monotonic clock, 0: none, or no hit yet
+	End  time.Duration `json:"end,omitempty"` // in time of the monotonic clock; 0: none, or no hit yet
 	Done bool          `json:"done"`          // the hits are used up
 }
 

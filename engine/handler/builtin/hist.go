@@ -11,9 +11,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Layout of the value of map "hist", a per-CPU array of 1. The extremes are kept
-// so that both grow from 0: the largest value, and the complement of the
-// smallest, of signed numbers with the sign bit turned.
+// Layout of the value of map "hist", a per-CPU array of 1. The extremes are stored so that both
+// grow from 0: the largest value, and the complement of the smallest; for signed numbers with the
+// sign bit inverted.
 const (
 	histSum    = 0
 	histMax    = 8
@@ -24,26 +24,25 @@ const (
 	histFirst  = 64 // the buckets, 8 bytes each
 )
 
-// log2Buckets: bucket 0 is the value 0, bucket i the values from 1<<(i-1) to
-// 1<<i - 1. Negative values are below.
+// log2Buckets: bucket 0 counts the value 0, bucket i the values from 1<<(i-1) to 1<<i - 1. Negative
+// values count as below.
 const log2Buckets = 65
 
-// maxBuckets bounds linear histograms: the kernel gives a per-CPU value no more
-// than 32 KiB.
+// maxBuckets limits linear histograms: the kernel allows a per-CPU value at most 32 KiB.
 const maxBuckets = 4000
 
 const signBit = -1 << 63
 
-// Scale is how a histogram's buckets are cut: by powers of two if Step is 0, or
-// Count buckets from Lo, each Step wide.
+// Scale says how a histogram divides values into buckets: by powers of two if Step is 0, otherwise
+// Count buckets from Lo on, each Step wide.
 type Scale struct {
 	Lo    int64
 	Step  uint64
 	Count int
 }
 
-// Linear is the scale from lo to hi in steps; the last bucket may reach beyond
-// hi.
+// Linear returns the scale from lo to hi in steps; the last bucket may reach beyond hi. Errors wrap
+// ErrParams.
 func Linear(lo, hi int64, step uint64) (Scale, error) {
 	if step == 0 || hi <= lo {
 		return Scale{}, fmt.Errorf("%w: a scale from %d to %d by %d has no buckets", ErrParams, lo, hi, step)
@@ -62,10 +61,10 @@ func (s Scale) buckets() int {
 	return s.Count
 }
 
-// Hist makes a histogram of a number. Map "hist", per-CPU array of 1: sum,
-// largest, complement of the smallest, below, above, not readable (8 bytes
-// each), at byte 64 the buckets. Cost: a lookup, 2 additions to words of the
-// CPU's own, about 45 instructions more for powers of two, a division for steps.
+// Hist makes a histogram of a number. Map "hist", per-CPU array of 1: sum, largest, complement of
+// the smallest, below, above, not readable (8 bytes each), and the buckets from byte 64 on. Cost: a
+// lookup, 2 additions to words of the CPU's own, about 45 instructions more for powers of two, a
+// division for steps.
 func Hist(ctx program.Context, at build.Point, e *filter.Expr, s Scale) (*build.Handler, error) {
 	if err := checkPoint(at, e); err != nil {
 		return nil, err
@@ -88,7 +87,7 @@ func Hist(ctx program.Context, at build.Point, e *filter.Expr, s Scale) (*build.
 	})
 }
 
-// hist is a histogram while a program is built.
+// hist is the state of a histogram during the build of a program.
 type hist struct {
 	m      build.Map
 	scale  Scale
@@ -123,14 +122,14 @@ func (h hist) add(b *build.Builder, v build.Reg) {
 	} else {
 		h.linear(b, v, p, end)
 	}
-	// R1 is the bucket, its bounds known.
+	// R1 is the bucket, within known bounds.
 	b.Add(asm.LSh.Imm(build.R1, 3), asm.Add.Reg(p, build.R1))
 	b.Inc(build.At(p, histFirst))
 	b.Here(end)
 	b.Free(p)
 }
 
-// outside counts a value outside the buckets if c holds.
+// outside counts a value outside the buckets, if c holds.
 func outside(b *build.Builder, c build.Cond, p build.Reg, off int, end build.Label) {
 	b.If(c, func() {
 		b.Inc(build.At(p, off))
@@ -138,15 +137,15 @@ func outside(b *build.Builder, c build.Cond, p build.Reg, off int, end build.Lab
 	})
 }
 
-// log2 computes the number of bits of v into R1, 0 to 64, without a branch: one
-// path for verifiers to follow, nothing for the CPU to mispredict.
+// log2 computes the bit length of v into R1, 0 to 64, without a branch: verifiers follow a single
+// path, and the CPU mispredicts nothing.
 func (h hist) log2(b *build.Builder, v, p build.Reg, end build.Label) {
 	if h.signed {
 		outside(b, build.SLt(v, 0), p, histUnder, end)
 	}
 	n, rest, t := build.R1, build.R2, build.R3
 	b.Move(rest, v)
-	b.Move(n, v) // 1 for all but 0: the sign bit of v | -v
+	b.Move(n, v) // 1 for all values except 0: the sign bit of v | -v
 	b.Add(asm.Neg.Imm(n, 0), asm.Or.Reg(n, v), asm.RSh.Imm(n, 63))
 	for shift := int32(32); shift > 0; shift /= 2 {
 		// t = shift if rest has bits above, else 0: the sign bit of -(rest >> shift).
@@ -178,7 +177,7 @@ func (h hist) linear(b *build.Builder, v, p build.Reg, end build.Label) {
 		b.Const(build.R2, int64(step))
 		b.Add(asm.Div.Reg(build.R1, build.R2))
 	}
-	// Verifiers know nothing of a quotient but what is compared.
+	// Verifiers know nothing of a quotient; the comparison gives its bound.
 	b.If(build.Ge(build.R1, int64(h.scale.Count)), func() {
 		b.Inc(build.At(p, histOver))
 		b.Jump(end)

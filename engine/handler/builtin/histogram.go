@@ -12,7 +12,7 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Num is a 64-bit number that knows whether it is signed.
+// Num is a 64-bit number, signed or unsigned.
 type Num struct {
 	Bits   uint64
 	Signed bool
@@ -46,8 +46,7 @@ type Bucket struct {
 // nanoseconds is the unit of a histogram of times.
 const nanoseconds = "ns"
 
-// Histogram is the result of hist and latency. Buckets that are empty at both
-// ends are left out.
+// Histogram is the result of hist and latency. Empty buckets at both ends are omitted.
 type Histogram struct {
 	Label   string   `json:"label"`
 	Unit    string   `json:"unit,omitempty"`
@@ -62,7 +61,7 @@ type Histogram struct {
 	Unpaired
 }
 
-// ReadHist reads the map of a histogram of that scale.
+// ReadHist reads the map of a histogram with this scale.
 func ReadHist(s build.Source, label, unit string, scale Scale, signed bool) (*Histogram, error) {
 	h := &Histogram{Label: label, Unit: unit}
 	counts := make([]uint64, scale.buckets())
@@ -103,7 +102,7 @@ func ReadHist(s build.Source, label, unit string, scale Scale, signed bool) (*Hi
 	return h, nil
 }
 
-// bounds are the smallest and the largest value in bucket i.
+// bounds returns the smallest and the largest value of bucket i.
 func (s Scale) bounds(i int) (lo, hi uint64) {
 	switch {
 	case s.Step != 0:
@@ -116,7 +115,7 @@ func (s Scale) bounds(i int) (lo, hi uint64) {
 	return lo, lo + (lo - 1)
 }
 
-// Mean is the average value, NaN without one.
+// Mean is the average value, NaN if there is no value.
 func (h *Histogram) Mean() float64 {
 	if h.Count == 0 {
 		return math.NaN()
@@ -124,8 +123,8 @@ func (h *Histogram) Mean() float64 {
 	return h.Sum.Float() / float64(h.Count)
 }
 
-// Quantile is a value that at least the part q of all values, 0 to 1, is not
-// above: the end of its bucket, and never more than the largest value.
+// Quantile returns a value that at least the fraction q of all values, 0 to 1, does not exceed: the
+// end of a bucket, and at most the largest value.
 func (h *Histogram) Quantile(q float64) Num {
 	want := uint64(math.Ceil(q * float64(h.Count)))
 	seen := h.Under
@@ -143,8 +142,8 @@ func (h *Histogram) Quantile(q float64) Num {
 	return h.Max
 }
 
-// MarshalJSON writes the fields under their lower-case names; those that are times in
-// nanoseconds have names that say so, and then there is no unit.
+// MarshalJSON writes the fields under their lower-case names. Times in nanoseconds have names that
+// end accordingly, and then there is no unit field.
 func (h *Histogram) MarshalJSON() ([]byte, error) {
 	if h.Unit == nanoseconds {
 		return json.Marshal(h.times())
@@ -153,7 +152,7 @@ func (h *Histogram) MarshalJSON() ([]byte, error) {
 	return json.Marshal((*plain)(h))
 }
 
-// times is a Histogram of nanoseconds, as JSON has it.
+// times is the JSON form of a Histogram of nanoseconds.
 type times struct {
 	Label   string       `json:"label"`
 	Count   uint64       `json:"count"`
@@ -181,7 +180,7 @@ func (h *Histogram) times() times {
 	return t
 }
 
-// Text draws the buckets as bars and writes the sums below.
+// Text draws the buckets as bars and writes the totals below.
 func (h *Histogram) Text(w io.Writer, columns int) error {
 	title := h.Label
 	if h.Unit != "" {
@@ -207,7 +206,7 @@ func (h *Histogram) Text(w io.Writer, columns int) error {
 	return printable.Write(w, tail.String())
 }
 
-// bars draws one line a bucket.
+// bars draws one line per bucket.
 func (h *Histogram) bars(w io.Writer, columns int) error {
 	rows := make([][2]string, 0, len(h.Buckets)+2)
 	counts := []uint64{}
@@ -236,7 +235,7 @@ func (h *Histogram) bars(w io.Writer, columns int) error {
 	return nil
 }
 
-// bar is as long as n is of most, in eighths of a column.
+// bar is a bar for n of most, in eighths of a column.
 func bar(n, most uint64, room int) string {
 	if n == 0 || most == 0 {
 		return ""
@@ -263,7 +262,7 @@ func (h *Histogram) bucketName(b Bucket) string {
 	return fmt.Sprintf("[%s, %s)", h.show(b.Lo), h.show(next))
 }
 
-// show shortens powers of two: 4K for 4096.
+// show abbreviates powers of two: 4K for 4096.
 func (h *Histogram) show(n Num) string {
 	if h.Unit == "" || h.Unit == "B" {
 		for i, unit := range "EPTGMK" {

@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// available skips a test where the kernel lets nobody use eBPF.
+// available skips a test if the kernel does not permit eBPF.
 func available(t *testing.T) {
 	t.Helper()
 	if err := kernel.Available(); err != nil {

@@ -5,10 +5,10 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Latency makes a histogram of the time from a function's entry to its exit, in
-// nanoseconds, a call in a call included. It is two programs that share their
-// maps: "calls" (see frames), "hist" as Hist has it, "misses". Cost: at each end
-// a lookup in a hash and the clock, at the exit a histogram.
+// Latency makes a histogram of the time from a function's entry to its exit, in nanoseconds,
+// including nested calls. It has two programs that share their maps: "calls" (see frames), "hist"
+// as in Hist, "misses". Cost: at each end a lookup in a hash and the clock, at the exit a
+// histogram.
 func Latency(ctx program.Context, s Scale, c Calls) (*build.Handler, error) {
 	return pair("latency", ctx, func(b *build.Builder, at build.Point) {
 		f, h, miss := newFrames(b, c, 0), newHist(b, s, false), newMisses(b)
@@ -28,8 +28,7 @@ func Latency(ctx program.Context, s Scale, c Calls) (*build.Handler, error) {
 	})
 }
 
-// pair makes a handler of two programs. make builds both, and adds the same maps
-// in the same order.
+// pair makes a handler of two programs. make builds both, and adds the same maps in the same order.
 func pair(name string, ctx program.Context, make func(*build.Builder, build.Point), read func(build.Source) (build.Result, error)) (*build.Handler, error) {
 	entry, exit := build.New(name, ctx), build.New(name, ctx)
 	make(entry, build.Entry)
@@ -42,7 +41,7 @@ func pair(name string, ctx program.Context, make func(*build.Builder, build.Poin
 	if h.Exit, err = exit.Program(); err != nil {
 		return nil, err
 	}
-	// One of them may have needed a further map.
+	// One of them may have needed another map.
 	if len(h.Entry.Maps) < len(h.Exit.Maps) {
 		h.Entry.Maps = h.Exit.Maps
 	} else {

@@ -14,48 +14,48 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Params are what a built-in handler can be asked for in words, as from a command
-// line. A handler refuses what it has no use for.
+// Params are the parameters of a built-in handler as text, as on a command line. A handler refuses
+// parameters that it does not use.
 type Params struct {
-	// At is where count, hist, record, stacks and distinct run; what has to do
-	// with the return value runs at the exit all the same.
+	// At is where count, hist, record, stacks and distinct run; a handler that uses the return
+	// value always runs at the exit.
 	At    build.Point
 	Exprs []string // hist, distinct: one; record: any number; override: one
 	// Scale of hist and latency; the zero value is powers of two.
 	Scale Scale
-	// Arg is the argument that override changes, or ReturnValue.
+	// Arg is the number of the argument that override changes, or ReturnValue.
 	Arg int
-	// Most bounds stacks (0: 4096) and distinct values (0: 8192).
+	// Most is the limit of different stacks (0: 4096) and distinct values (0: 8192).
 	Most int
-	// Strings is the room for a string in a record (0: 64), Ring the size of
-	// its ring, in bytes (0: 1 MiB).
+	// Strings is the space for a string in a record (0: 64), Ring the size of its ring (0: 1 MiB),
+	// both in bytes.
 	Strings, Ring int
 	Calls         Calls
-	// Names are further names in expressions, see filter.Options.
+	// Names are additional names in expressions, see filter.Options.
 	Names map[string]string
 	Guards
 }
 
-// Guards are what any handler can have in front of it. Zero values are none.
+// Guards are the guards that any handler can have. Zero values mean none.
 type Guards struct {
 	Filter string        // a condition
-	Every  uint32        // the first of every so many hits
-	Rate   uint32        // so many a second at the most
-	Hits   uint64        // so many in all
-	Life   time.Duration // so long after the first hit
+	Every  uint32        // the first of every Every hits
+	Rate   uint32        // at most this many per second
+	Hits   uint64        // at most this many in all
+	Life   time.Duration // at most this long after the first hit
 }
 
 // Kind is a built-in handler.
 type Kind struct {
 	Name string
 	Doc  string // one line
-	// Needs are the rights that it needs beside those of its expressions.
+	// Needs are the rights that it needs besides those of its expressions.
 	Needs program.Rights
 	make  func(program.Context, request) (*build.Handler, error)
 	takes uses
 }
 
-// uses are the parameters that a kind has a use for.
+// uses are the parameters that a kind uses.
 type uses uint8
 
 const (
@@ -81,7 +81,7 @@ var Kinds = []Kind{
 	{"stacks", "call stacks, and how often each was seen", program.ReadMemory, makeStacks, useAt | useMost},
 }
 
-// request is Params with what they say parsed.
+// request is Params with the parsed expressions.
 type request struct {
 	Params
 	ctx    program.Context
@@ -89,8 +89,8 @@ type request struct {
 	filter *filter.Expr
 }
 
-// Make makes the handler of kind k for functions of the context's calling convention,
-// or, if it asks for what that has not, of the first one that has it.
+// Make makes the handler of kind k for functions of the context's calling convention or, if the
+// handler needs something that this does not define, of the first convention that does.
 func (k Kind) Make(ctx program.Context, p Params) (*build.Handler, error) {
 	h, err := k.MakeFor(ctx, p)
 	for _, c := range arch.Conventions {
@@ -105,10 +105,9 @@ func (k Kind) Make(ctx program.Context, p Params) (*build.Handler, error) {
 	return h, err
 }
 
-// MakeFor makes the handler of kind k for functions of the context's calling
-// convention. Handlers of other conventions have the same maps, with the same
-// meaning. Errors wrap build.ErrNotKnown where it asks for what the convention does
-// not tell.
+// MakeFor makes the handler of kind k for functions of the context's calling convention. Handlers
+// of other conventions have the same maps, with the same meaning. Errors wrap build.ErrNotKnown if
+// the handler needs something that the convention does not define.
 func (k Kind) MakeFor(ctx program.Context, p Params) (*build.Handler, error) {
 	if wrong := p.given() &^ k.takes; wrong != 0 {
 		return nil, fmt.Errorf("%w: %s takes no %s", ErrParams, k.Name, strings.TrimPrefix(useNames[bits.TrailingZeros8(uint8(wrong))], "a "))
@@ -135,7 +134,7 @@ func (k Kind) MakeFor(ctx program.Context, p Params) (*build.Handler, error) {
 	return p.Guards.before(h, condition)
 }
 
-// given are the parameters that differ from their zero values.
+// given returns the parameters that differ from their zero values.
 func (p Params) given() (g uses) {
 	for use, given := range map[uses]bool{
 		useExprs: len(p.Exprs) > 0, useScale: p.Scale != (Scale{}), useArg: p.Arg != 0, useMost: p.Most != 0,
@@ -148,7 +147,7 @@ func (p Params) given() (g uses) {
 	return g
 }
 
-// place parses the filter and moves to the exit what is about the result.
+// place parses the filter, and moves the handler to the exit if it uses the result.
 func (r *request) place(k Kind) (err error) {
 	all := r.exprs
 	if r.Filter != "" {
@@ -163,8 +162,8 @@ func (r *request) place(k Kind) (err error) {
 	return nil
 }
 
-// condition is what is asked in front of the handler. A condition on the result
-// of one that pairs calls becomes a part of the handler instead.
+// condition returns the condition in front of the handler. In a handler that pairs calls, a
+// condition on the result becomes part of the handler instead.
 func (r *request) condition(k Kind) *filter.Expr {
 	pairs := k.Name == "latency" || k.takes&useCalls != 0 && r.At == build.Exit && slices.ContainsFunc(r.exprs, (*filter.Expr).UsesArgs)
 	if pairs && r.filter != nil && r.filter.UsesRet() {
@@ -174,7 +173,7 @@ func (r *request) condition(k Kind) *filter.Expr {
 	return r.filter
 }
 
-// before puts the guards in front of a handler, the condition first of all.
+// before puts the guards in front of a handler, the condition first.
 func (g Guards) before(h *build.Handler, condition *filter.Expr) (*build.Handler, error) {
 	var err error
 	put := func(wanted bool, guard func() (*build.Handler, error)) {
@@ -189,8 +188,8 @@ func (g Guards) before(h *build.Handler, condition *filter.Expr) (*build.Handler
 	return h, err
 }
 
-// Before puts guards in front of any handler, for functions of its context's calling
-// convention. names are as in Params.
+// Before puts guards in front of any handler, for functions of its context's calling convention.
+// names are the same as in Params.
 func (g Guards) Before(h *build.Handler, names map[string]string) (*build.Handler, error) {
 	var condition *filter.Expr
 	if g.Filter != "" {

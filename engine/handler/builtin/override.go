@@ -11,16 +11,14 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// ReturnValue stands for the value that a function returns, instead of an
-// argument.
+// ReturnValue selects the value that a function returns, instead of an argument.
 const ReturnValue = -1
 
-// Override changes argument arg of a function at its entry, or with ReturnValue
-// what it returns, at its exit, to an expression's value. It does so by a store
-// to the context, as the kernel allows uprobe programs to since Linux 6.19; older
-// ones refuse to load it. It needs the right program.Override. A value that can't
-// be read changes nothing. Map "hits", per-CPU array: how often it was changed;
-// map "misses".
+// Override changes argument arg of a function at its entry, or with ReturnValue its result at its
+// exit, to an expression's value. It stores to the context, which the kernel allows uprobe programs
+// since Linux 6.19; older kernels refuse to load it. It requires the right program.Override. If the
+// expression can't be read, nothing changes. Map "hits", per-CPU array: the number of changes; map
+// "misses".
 func Override(ctx program.Context, arg int, e *filter.Expr) (*build.Handler, error) {
 	at := build.Entry
 	if arg == ReturnValue {

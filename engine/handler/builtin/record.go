@@ -15,23 +15,20 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Field is what a record holds beside its head: a number, or with str(address)
-// or comm a string.
+// Field is a field of a record behind its head: a number, or, with str(address) or comm, a string.
 type Field struct {
 	Name string // "": the expression's text
 	Expr *filter.Expr
-	Size int // room for a string in bytes, its end included; 0: 64
+	Size int // space for a string in bytes, including its end; 0: 64
 }
 
-// RecordOptions are what Record makes records of.
+// RecordOptions say what Record records.
 type RecordOptions struct {
 	At     build.Point
 	Fields []Field
-	// Ring is the ring's size in bytes, a power of 2 and at least a page; 0: 1
-	// MiB.
+	// Ring is the ring's size in bytes, a power of 2 and at least a page; 0: 1 MiB.
 	Ring int
-	// Calls says how entry and exit are paired, where records of the exit hold
-	// arguments.
+	// Calls says how to pair entry and exit, if records of the exit contain arguments.
 	Calls Calls
 }
 
@@ -44,8 +41,8 @@ type RecordOptions struct {
 //	32  size of the record (2 bytes), version (1), number of fields (1)
 //	36  bit i: field i could not be read (4 bytes)
 //	40  fields: a number is 8 bytes; a string is 8 bytes of length, and its
-//	    bytes, with room for Size rounded up to 8. A 0 ends it, unless recSized is
-//	    added to the length: then it is that long, whatever is in it.
+//	    bytes, with space for Size rounded up to 8. A 0 ends it, unless recSized is
+//	    added to the length: then the length alone counts.
 const (
 	recTime    = 0
 	recThread  = 8
@@ -63,7 +60,7 @@ const (
 	ringBytes  = 1 << 20
 )
 
-// Layout says what is where in the records of a handler.
+// Layout describes the records of a handler.
 type Layout struct {
 	At     build.Point
 	Fields []Field
@@ -71,7 +68,7 @@ type Layout struct {
 	size   int
 }
 
-// Size is that of a record, in bytes.
+// Size is the size of a record in bytes.
 func (l *Layout) Size() int { return l.size }
 
 func newLayout(at build.Point, fields []Field) (*Layout, error) {
@@ -106,13 +103,12 @@ func newLayout(at build.Point, fields []Field) (*Layout, error) {
 	return l, nil
 }
 
-// Record writes a record of each hit to a ring; where it is full the hit is
-// counted as not noted. With At the exit, what uses arguments is computed at the
-// entry and kept until the exit, strings are read at the exit, from the address
-// that they had at the entry (and of Go's as long as they were there); entry and exit
-// are then two programs. Maps:
-// "records", a ring buffer; "misses"; "calls" where there are two programs. Cost:
-// room in the ring, clock, 8 bytes of store a number, a copy a string.
+// Record writes a record of each hit to a ring; if the ring is full, the hit counts as not
+// recorded. With At the exit, fields that use arguments are computed at the entry and kept until
+// the exit. Strings are read at the exit, from the address that they had at the entry (and, in Go,
+// with the length that they had there). The handler then has an entry and an exit program. Maps:
+// "records", a ring buffer; "misses"; "calls" if there are two programs. Cost: a reservation in the
+// ring, the clock, a store of 8 bytes per number, a copy per string.
 func Record(ctx program.Context, o RecordOptions) (*build.Handler, *Layout, error) {
 	l, err := newLayout(o.At, o.Fields)
 	if err != nil {
@@ -143,22 +139,22 @@ func Record(ctx program.Context, o RecordOptions) (*build.Handler, *Layout, erro
 	return h, l, nil
 }
 
-// Unrecorded is the result of record beside its records: what there is no record of.
+// Unrecorded is the result of record besides its records: the hits without a record.
 type Unrecorded struct {
 	Misses
 	Unpaired
 }
 
-// Any reports whether there is anything without a record.
+// Any reports whether any hit has no record.
 func (u Unrecorded) Any() bool { return u != (Unrecorded{}) }
 
-// String says what has no record, "" if all has one.
+// String describes the hits without a record, "" if there are none.
 func (u Unrecorded) String() string {
 	parts := slices.DeleteFunc([]string{u.Misses.Missing(), u.Unpaired.text()}, func(s string) bool { return s == "" })
 	return strings.Join(parts, "; ")
 }
 
-// Text writes a line with what has no record.
+// Text writes a line about the hits without a record.
 func (u Unrecorded) Text(w io.Writer, _ int) error {
 	if !u.Any() {
 		return nil
@@ -166,7 +162,7 @@ func (u Unrecorded) Text(w io.Writer, _ int) error {
 	return printable.Write(w, u.String())
 }
 
-// MarshalJSON writes what has no record.
+// MarshalJSON writes the counts of hits without a record.
 func (u Unrecorded) MarshalJSON() ([]byte, error) {
 	type plain Unrecorded
 	return json.Marshal(plain(u))
@@ -178,7 +174,7 @@ type recorder struct {
 	ring int
 }
 
-// early are the fields of an exit's record that are computed at the entry.
+// early returns the fields of an exit's record that are computed at the entry.
 func (r recorder) early() (kept []int, err error) {
 	for i, f := range r.Fields {
 		if r.At == build.Entry {
@@ -208,12 +204,12 @@ func (r recorder) single(ctx program.Context) (*build.Handler, error) {
 func (r recorder) paired(ctx program.Context, c Calls, kept []int) (*build.Handler, error) {
 	return pair("record", ctx, func(b *build.Builder, at build.Point) {
 		ring, miss := r.maps(b)
-		saved := []build.Mem{b.Slot(8)} // which could not be read
+		saved := []build.Mem{b.Slot(8)} // which fields could not be read
 		early := map[int]earlyMem{}
 		for _, i := range kept {
 			e := earlyMem{value: b.Slot(8)}
 			saved = append(saved, e.value)
-			if r.Fields[i].Expr.IsString() { // whether it has a length or not: the maps are the same
+			if r.Fields[i].Expr.IsString() { // with or without a length: the maps must be the same
 				e.length = b.Slot(8)
 				saved = append(saved, e.length)
 			}
@@ -233,14 +229,14 @@ func (r recorder) paired(ctx program.Context, c Calls, kept []int) (*build.Handl
 	}, nil)
 }
 
-// earlyMem is where the stack holds a field that was computed at the entry; of a
-// string that is its address, and its length.
+// earlyMem is the place on the stack of a field computed at the entry; for a string, of its address
+// and its length.
 type earlyMem struct{ value, length build.Mem }
 
-// callMem is where the stack holds what was kept of a call.
+// callMem is the place on the stack of the kept words of a call.
 type callMem struct{ took, faults build.Mem }
 
-// keep computes early fields into stack slots, and which could not be read into faults.
+// keep computes early fields into stack slots, and records in faults which could not be read.
 func (r recorder) keep(b *build.Builder, kept []int, early map[int]earlyMem, faults build.Mem) {
 	b.Zero(faults)
 	for _, i := range kept {
@@ -264,8 +260,8 @@ func (r recorder) keep(b *build.Builder, kept []int, early map[int]earlyMem, fau
 	}
 }
 
-// number computes an expression into memory, which is 0 before; fault notes that
-// it could not be read.
+// number computes an expression into memory that is 0 before; fault records that it could not be
+// read.
 func (r recorder) number(b *build.Builder, e *filter.Expr, to build.Mem, fault func()) {
 	bad, end := b.NewLabel(), b.NewLabel()
 	e.Emit(b, build.R0, bad)
@@ -278,7 +274,7 @@ func (r recorder) number(b *build.Builder, e *filter.Expr, to build.Mem, fault f
 	}
 }
 
-// write builds a record. early are fields on the stack.
+// write builds the code that writes a record. early are fields on the stack.
 func (r recorder) write(b *build.Builder, ring build.Map, miss misses, early map[int]earlyMem, call *callMem) {
 	full, rec := b.NewLabel(), b.Var()
 	b.Reserve(ring, r.size, full)
@@ -324,7 +320,7 @@ func (r recorder) head(b *build.Builder, rec build.Reg, call *callMem) {
 	b.StoreImm(build.At(rec, recInfo), info, asm.Word)
 }
 
-// bad notes that field i could not be read.
+// bad records that field i could not be read.
 func (r recorder) bad(b *build.Builder, i int, rec build.Reg) {
 	b.LoadSize(build.R1, build.At(rec, recFaults), asm.Word)
 	b.Const(build.R2, 1<<i)
@@ -371,8 +367,7 @@ func (r recorder) text(b *build.Builder, i int, rec build.Reg, early earlyMem, i
 	b.Here(end)
 }
 
-// sized reads a string that has a length, as much of it as there is room for beside
-// the end of others.
+// sized reads a string with a known length, as much of it as fits in front of the end of the field.
 func (r recorder) sized(b *build.Builder, data, length, size, address build.Mem, bad build.Label) {
 	b.Load(build.R2, size)
 	b.If(build.Gt(build.R2, int64(data.Size-1)), func() { b.Const(build.R2, int64(data.Size-1)) })

@@ -272,8 +272,7 @@ func TestLatency(t *testing.T) {
 	})
 }
 
-// A call that was left by longjmp or an exception, and one whose entry was not
-// seen, mix nothing up.
+// A call that longjmp or an exception has ended, and a call with an unseen entry, cause no mix-up.
 func TestLatencyUnwound(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) { return Latency(c, Scale{}, Calls{}) }, func(r *rig) {
 		r.sp = 0x8000
@@ -527,7 +526,7 @@ func TestGuards(t *testing.T) {
 		})
 	}
 	each(t, counted(func(h *build.Handler) (*build.Handler, error) { return Rate(h, 3) }), func(r *rig) {
-		for range 3 { // seconds: 5 hits each, and one of a thread whose clock is behind
+		for range 3 { // seconds: 5 hits each, and one of a thread with a clock that is behind
 			for range 5 {
 				r.enter()
 			}

@@ -17,20 +17,18 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// MaxStack is how many addresses a call stack has at the most: the kernel's
-// limit.
+// MaxStack is the largest number of addresses in a call stack: the kernel's limit.
 const MaxStack = 127
 
-// maxStacks is how many different stacks there may be room for.
+// maxStacks is the largest number of different stacks that a map may hold.
 const maxStacks = 1 << 20
 
-// userStack asks get_stackid for the program's stack, not the kernel's.
+// userStack makes get_stackid walk the program's stack, not the kernel's.
 const userStack = 1 << 8
 
-// Stacks counts call stacks, up to most different ones. Map "stacks", stack
-// traces: the addresses, innermost first; map "counts", hash: key the stack's
-// number (4 bytes) and the process (4), value the count; map "misses". Cost: the
-// walk along the stack, a lookup in a hash.
+// Stacks counts call stacks, up to most different ones. Map "stacks", stack traces: the addresses,
+// innermost first; map "counts", hash: the key is the stack's number (4 bytes) and the process (4),
+// the value the count; map "misses". Cost: the walk along the stack, a lookup in a hash.
 func Stacks(ctx program.Context, at build.Point, most int) (*build.Handler, error) {
 	if most < 1 || most > maxStacks {
 		return nil, fmt.Errorf("%w: room for %d different stacks: 1 to %d are possible", ErrParams, most, maxStacks)
@@ -69,7 +67,7 @@ type Stack struct {
 	Addrs []arch.Addr // innermost first
 }
 
-// MarshalJSON writes {"pid","hits","addrs"}, addresses as text in hexadecimal.
+// MarshalJSON writes {"pid","hits","addrs"}, with the addresses as hexadecimal text.
 func (s Stack) MarshalJSON() ([]byte, error) {
 	addrs := make([]string, len(s.Addrs))
 	for i, a := range s.Addrs {
@@ -82,8 +80,8 @@ func (s Stack) MarshalJSON() ([]byte, error) {
 	}{s.PID, s.Count, addrs})
 }
 
-// At is the address of frame i's instruction: of callers that of the call, not
-// the one behind it, which may be another function's.
+// At is the address of frame i's instruction. For a caller it is an address in the call, not the
+// one behind it, which may belong to another function.
 func (s *Stack) At(i int) arch.Addr {
 	if i == 0 {
 		return s.Addrs[0]
@@ -95,8 +93,7 @@ func (s *Stack) At(i int) arch.Addr {
 type StackCounts struct {
 	Stacks []Stack `json:"stacks"`
 	Misses
-	// Name says what the code at an address of a process is called; nil: a
-	// number.
+	// Name names the code at an address of a process; nil: addresses stay numbers.
 	Name func(pid uint32, at arch.Addr) string `json:"-"`
 }
 
@@ -122,7 +119,7 @@ func ReadStacks(s build.Source) *StackCounts {
 	return r
 }
 
-// addresses are those in the value of a stack trace, up to the first 0.
+// addresses returns the addresses in the value of a stack trace, up to the first 0.
 func addresses(value []byte) []arch.Addr {
 	out := []arch.Addr{}
 	for i := 0; i+8 <= len(value); i += 8 {
@@ -135,8 +132,8 @@ func addresses(value []byte) []arch.Addr {
 	return out
 }
 
-// Text writes folded stacks: outermost first, divided by semicolons, and the
-// count, one line a stack, as programs that draw flame graphs read them.
+// Text writes folded stacks: outermost first, separated by semicolons, and the count, one line per
+// stack, in the form that flame graph programs read.
 func (r *StackCounts) Text(w io.Writer, _ int) error {
 	counts := map[string]uint64{}
 	var order []string
@@ -149,7 +146,7 @@ func (r *StackCounts) Text(w io.Writer, _ int) error {
 		if counts[line] == 0 {
 			order = append(order, line)
 		}
-		counts[line] += s.Count // calls from several places of one function are one line
+		counts[line] += s.Count // calls from several places in one function become one line
 	}
 	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
 	for _, line := range order {
@@ -160,7 +157,7 @@ func (r *StackCounts) Text(w io.Writer, _ int) error {
 	return nil
 }
 
-// name is what a line of folded stacks calls frame i.
+// name is the name of frame i in a line of folded stacks.
 func (r *StackCounts) name(st *Stack, i int) string {
 	if r.Name != nil {
 		if s := r.Name(st.PID, st.At(i)); s != "" {

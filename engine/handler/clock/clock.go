@@ -1,14 +1,12 @@
-// Package clock keeps the clocks of sets of maps right: what the CPUs' counter
-// of time means in nanoseconds of the monotonic clock, for handlers that run in
-// traced programs and ask no kernel for the time (package maps, SetClock).
+// Package clock keeps the clocks of sets of maps correct: how to convert the CPUs' counter of time
+// into nanoseconds of the monotonic clock, for handlers in traced programs, which do not ask the
+// kernel for the time (package maps, SetClock).
 //
-// The rate is measured when the first set comes, over the time since the process began or, if that
-// is too short or too long ago, over 2 ms; and from then on about once a second, as long as there are
-// sets, by a goroutine, which comes late on a busy machine: a rate that is wrong by 25 parts in a
-// million is 10 us wrong after 400 ms.
-// What a clock says never jumps: it goes on from what it would have said, a little
-// faster or slower, until it is right; and from a moment that is still to come,
-// since whoever tells it so may be late on a busy machine.
+// A goroutine measures the rate when the first set is added, over the time since the process began or,
+// if that is too short or too long ago, over 2 ms; and from then on about once per second while there
+// are sets. It may be late on a busy machine: a rate that is wrong by 25 parts in a million is 10 µs
+// wrong after 400 ms. A clock never jumps: it continues from what it would have said, a little faster
+// or slower, until it is correct. Each change takes effect at a moment in the future.
 package clock
 
 import (
@@ -27,12 +25,12 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// errCounter is of machines whose counter is no clock.
+// errCounter is returned on machines with a counter that is no clock.
 var errCounter = failure.Unsupportedf("the CPU's counter of time is no clock here")
 
-// Available is why there are no clocks on this machine, nil if there are: on
-// amd64 the counters of all CPUs have to go alike, at one rate, always, as those
-// do that the kernel takes its own time from.
+// Available returns why there are no clocks on this machine, nil if there are. On amd64 the
+// counters of all CPUs must agree and have one constant rate; the kernel uses such counters for its
+// own time.
 var Available = sync.OnceValue(func() error {
 	if runtime.GOARCH == "arm64" {
 		return nil
@@ -48,7 +46,7 @@ var Available = sync.OnceValue(func() error {
 // read them.
 type sample struct{ cycles, nanos, took uint64 }
 
-// now samples: of some tries the one that took least.
+// now samples both clocks several times and returns the fastest sample.
 func now() (best sample) {
 	const tries = 32
 	least := uint64(math.MaxUint64)
@@ -94,36 +92,36 @@ func measure(before sample) (from, to sample) {
 	return from, to
 }
 
-// rate is in nanoseconds a cycle.
+// rate is in nanoseconds per cycle.
 func rate(from, to sample) float64 {
 	return float64(to.nanos-from.nanos) / float64(to.cycles-from.cycles)
 }
 
-// keeper has the sets whose clocks are kept. It does not keep the sets: those that
-// nobody has any more are no concern.
+// keeper has the sets with clocks to keep. It does not keep the sets alive: a set that is not
+// referenced any more is dropped.
 type keeper struct {
 	mu   sync.Mutex
 	sets map[weak.Pointer[maps.Set]]bool
-	stop chan struct{} // of the goroutine, nil without one
+	stop chan struct{} // stops the goroutine; nil if there is none
 	done chan struct{}
 
-	last  sample // that the rate was measured by
-	line  line   // of the clocks
-	older line   // the one before
+	last  sample // the last sample used for the rate
+	line  line   // the present line of the clocks
+	older line   // the line before
 }
 
-// line is what clocks say from a moment on.
+// line is the rule of a clock from a moment on.
 type line struct {
 	said sample
 	rate float64
 }
 
-// at is what it says at a moment of the counter.
+// at is the time that the line gives for a counter value.
 func (l line) at(cycles uint64) float64 {
 	return float64(l.said.nanos) + float64(int64(cycles-l.said.cycles))*l.rate
 }
 
-// ahead is how long before it holds a line is told, ns; less than any pause.
+// ahead is how long before it takes effect a line is written, in ns; less than any pause.
 const ahead = 10 * time.Millisecond
 
 var clocks = keeper{sets: map[weak.Pointer[maps.Set]]bool{}}
@@ -137,7 +135,7 @@ func Keep(s *maps.Set) error {
 	return nil
 }
 
-// Drop lets go of a set, before it is closed.
+// Drop stops keeping a set's clock; the caller closes the set afterwards.
 func Drop(s *maps.Set) { clocks.drop(s) }
 
 func (k *keeper) keep(s *maps.Set) {
@@ -174,7 +172,7 @@ func write(s *maps.Set, l line) {
 	s.SetClock(l.said.cycles, l.said.nanos, uint64(l.rate*float64(uint64(1)<<maps.ClockShift(runtime.GOARCH))))
 }
 
-// run looks at the clocks, at first often.
+// run adjusts the clocks regularly, at first often.
 func (k *keeper) run(stop, done chan struct{}) {
 	defer close(done)
 	for pause := 20 * time.Millisecond; ; pause = min(4*pause, time.Second) {
@@ -189,7 +187,7 @@ func (k *keeper) run(stop, done chan struct{}) {
 	}
 }
 
-// tick looks at the clocks once; false: there are none any more.
+// tick adjusts the clocks once; it returns false if there are none left.
 func (k *keeper) tick(mine chan struct{}, pause time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -207,7 +205,7 @@ func (k *keeper) tick(mine chan struct{}, pause time.Duration) bool {
 	return k.stop == mine
 }
 
-// adjust has clocks be right again when the next pause is over.
+// adjust changes the clocks so that they are correct at the end of the next pause.
 func (k *keeper) adjust(at sample, pause time.Duration) {
 	const most = float64(time.Millisecond)
 	if at.cycles > k.last.cycles && poor(k.last, at) {

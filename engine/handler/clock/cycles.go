@@ -1,4 +1,4 @@
 package clock
 
-// cycles is the CPU's counter of time, which all CPUs share.
+// cycles reads the CPU's counter of time, which is the same on all CPUs.
 func cycles() uint64

@@ -76,7 +76,7 @@ func oracle64(fn uint8, signed bool, a, b uint64) uint64 {
 		case b == 0:
 			return 0
 		case signed:
-			return uint64(int64(a) / int64(b)) // Go has the smallest number by -1 as we want it
+			return uint64(int64(a) / int64(b)) // Go's result for the smallest number by -1 is the wanted one
 		}
 		return a / b
 	}

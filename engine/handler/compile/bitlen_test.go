@@ -23,8 +23,8 @@ func bitLenInsns(n, rest, t, v uint8) []insn {
 	return list(code, half(1), alu(wide, program.AluAdd, n, t))
 }
 
-// TestBitLen runs the search, which is one instruction where nobody needs its
-// registers, and what nearly is it.
+// TestBitLen runs the search, which is one instruction if its registers are not needed later, and
+// near misses.
 func TestBitLen(t *testing.T) {
 	r := newRunner(t)
 	values := []uint64{0}

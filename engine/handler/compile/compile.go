@@ -1,20 +1,18 @@
-// Package compile turns verified programs into machine code, of both
-// instruction sets on every machine.
+// Package compile turns verified programs into machine code, for both instruction sets on every
+// machine.
 //
 // # Where the code runs
 //
-// In a thread of the traced program that came from a probed instruction. The
-// code uses its registers; whoever makes the way in and out saves what
-// Code.Clobbers says, and gives it back. The code does not touch vector
-// registers, the stack of the program, nor the register that holds its frame
-// pointer, so that those who walk its frames meanwhile can.
+// The code runs in a thread of the traced program that came from a probed instruction. It uses the
+// thread's registers; the code that enters and leaves it saves and restores the registers in
+// Code.Clobbers. The code does not touch vector registers, the program's stack, or the register
+// with the program's frame pointer, so that the program's frames can be walked meanwhile.
 //
-// The frame is memory where the context, struct pt_regs as the program sees
-// it, has its place: word i of arch.Regs at 8*i, and behind those the words
-// FrameCookie and FrameFuncIP. Only the words in Clobbers and Reads need to be
-// filled in. Loads from a register that still holds the program's value become
-// moves. At the end the registers in Clobbers and Writes take their values from
-// the frame.
+// The frame is memory with room for the context, struct pt_regs as the program sees it: word i of
+// arch.Regs is at 8*i, and behind those are the words FrameCookie and FrameFuncIP. Only the words
+// in Clobbers and Reads need to be filled in. Loads from a register that still holds the program's
+// value become moves. At the end the registers in Clobbers and Writes take their values from the
+// frame.
 //
 // The code is entered in one of two ways (Target.Called):
 //
@@ -24,22 +22,22 @@
 //	called:  with the stack pointer at the frame, before a call of the machine,
 //	         which pushes the return address below it on amd64
 //
-// Code.Stack bytes below the frame must be there in either case, and what the
-// helpers need. If Code.Locals, Code.Stack and the words of the frame that are
-// needed are none, as for a plain counter, the code needs no stack at all.
+// Code.Stack bytes below the frame must be available in either case, and the bytes that helpers
+// need. If Code.Locals, Code.Stack and the needed words of the frame are all empty, as for a plain
+// counter, the code needs no stack at all.
 //
 // # What is inlined
 //
-// Lookups in arrays and per-CPU arrays, the number of the CPU (where the CPU or
-// the target tells it), the cookie and the function's address, bpf_loop.
-// Everything else is a call of one of Target.Helpers.
+// Inlined are lookups in arrays and per-CPU arrays, the number of the CPU (if the CPU or the target
+// provides it), the cookie and the function's address, and bpf_loop. Everything else is a call of
+// one of Target.Helpers.
 //
-// What a program does not use costs nothing: a register that it never sets is
-// not in Clobbers; the stack is used where something is read from it; a lookup
-// with a constant key is an address; a load, addition and store of one value of
-// a map are one atomic addition, which is exact with any number of threads.
+// Unused features cost nothing. A register that a program never sets is not in Clobbers. The stack
+// is used only if something is read from it. A lookup with a constant key is an address. A load,
+// addition and store of one value of a map are one atomic addition, which is exact with any number
+// of threads.
 //
-// Pure: no I/O. It imports the form of programs, the verifier's results and
+// The package is pure: it does no I/O. It imports the form of programs, the verifier's results and
 // package arch.
 package compile
 
@@ -51,7 +49,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// The words of the compiler; package plan has them.
+// Types that package plan defines.
 type (
 	Target  = plan.Target
 	Map     = plan.Map
@@ -62,14 +60,14 @@ type (
 	Helper  = plan.Helper
 )
 
-// What a target's CPU may have.
+// Features of a target's CPU.
 const (
 	RDPID  = plan.RDPID
 	FSBase = plan.FSBase
 	LSE    = plan.LSE
 )
 
-// Of helpers; package plan has them.
+// Constants for helpers, which package plan defines.
 const (
 	NoMap       = plan.NoMap
 	FnThread    = plan.FnThread
@@ -86,7 +84,7 @@ const (
 	FnGoroutine = plan.FnGoroutine
 )
 
-// Of the table of threads; package plan has them.
+// Constants of the table of threads, which package plan defines.
 const (
 	ThreadFirst = plan.ThreadFirst
 	ThreadEntry = plan.ThreadEntry
@@ -103,34 +101,34 @@ const (
 	FrameWords  = plan.FrameWords
 )
 
-// Wrapper makes the code of FnClaim around the helper that finds an entry, to lie
-// at base; of amd64. WrapperStack is what it needs of the stack itself, in bytes.
+// Wrapper makes the code of FnClaim around the helper that finds an entry, for address base; on
+// amd64 only. WrapperStack is how much stack the code itself needs, in bytes.
 func Wrapper(base, helper arch.Addr) []byte { return amd64.Wrapper(base, helper) }
 
 // WrapperStack: see Wrapper.
 const WrapperStack = amd64.WrapperStack
 
-// OwnStack is how threads find stacks of ours; package plan has it.
+// OwnStack says how threads find ptracer's stacks; package plan defines it.
 type OwnStack = plan.OwnStack
 
-// OwnStackSize is how large each is, in bytes; of those in a pool, PoolStack, of which
-// there are PoolStacks.
+// OwnStackSize is the size of each of ptracer's stacks, in bytes; PoolStack that of the PoolStacks
+// stacks in a pool.
 const (
 	OwnStackSize = plan.OwnStackSize
 	PoolStack    = plan.OwnStackLevel
 	PoolStacks   = plan.PoolStacks
 )
 
-// Enter makes the code, to lie at base, by which a thread finds its stack first:
-// wrapper is FnStack's, room OwnStackSize bytes of memory for it to do so, and lost
-// the word that is counted up where it can't. It is of amd64.
+// Enter makes the code, for address base, with which a thread finds its stack for the first time:
+// wrapper is FnStack's, room is OwnStackSize bytes of memory for the search, and lost the word that
+// counts failures. It is for amd64.
 func Enter(base, wrapper, room, lost arch.Addr) []byte { return amd64.Enter(base, wrapper, room, lost) }
 
-// EnterPool makes the code by which a thread that has found a stack of a pool taken
-// looks for another; lost is as Enter's. It can lie anywhere, and is of arm64.
+// EnterPool makes the code with which a thread that has found a stack of a pool taken looks for
+// another; lost is the same as for Enter. The code can lie anywhere, and is for arm64.
 func EnterPool(pool, lost arch.Addr) []byte { return arm64.Enter(pool, lost) }
 
-// Compile makes r's code for t, on the instruction set of r's context.
+// Compile makes r's code for t, for the instruction set of r's context.
 func Compile(r *verify.Result, t Target) (*Code, error) {
 	var lower func(*plan.Plan) (*plan.Code, error)
 	switch r.Context.Arch {

@@ -58,7 +58,7 @@ var contextReads = map[string]func(words []int) []insn{
 			return list(mov(r, 10), addK(r, -256), st(program.SizeDW, r, 0, 5), ldx(program.SizeDW, r, r, 0))
 		})
 	},
-	"by pointer": func(words []int) []insn { // nobody knows which words it reads
+	"by pointer": func(words []int) []insn { // it is not known which words it reads
 		code := list(loadValue(3, 0, 0), ldx(program.SizeDW, 3, 3, 0), aluK(program.ClassAlu64, program.AluAnd, 3, 0), alu(program.ClassAlu64, program.AluAdd, 1, 3))
 		return list(code, contextReads0(words))
 	},

@@ -17,7 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// golden is a program whose code is looked at.
+// golden is a program with expected code.
 type golden struct {
 	name   string
 	insns  []insn
@@ -52,8 +52,8 @@ func goldenTarget(t Target, maps int) Target {
 	return t
 }
 
-// TestGolden holds each form to its bytes, and to what a disassembler that is
-// not ours reads in them.
+// TestGolden compares each form with its expected bytes, and with what an independent disassembler
+// reads in them.
 func TestGolden(t *testing.T) {
 	for _, arch := range archs {
 		var out bytes.Buffer

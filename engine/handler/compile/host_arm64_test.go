@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/internal/native"
 )
 
-// hasFeatures is whether the CPU has all features that a target can have.
+// hasFeatures reports whether the CPU has all features that a target can have.
 func hasFeatures() bool {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	return err == nil && strings.Contains(string(info), " atomics")

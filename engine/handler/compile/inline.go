@@ -11,44 +11,43 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// Way is where inlined code runs; package plan has it.
+// Way describes where inlined code runs; package plan defines it.
 type Way = plan.Way
 
-// Part is one of the programs that are inlined at one place.
+// Part is one of the programs inlined at one place.
 type Part struct {
 	Result *verify.Result
-	Target Target // Base, Called and Result are Inline's
+	Target Target // Inline sets Base, Called and Result
 	Way    Way
-	// Template, if there is one, is for parts that differ in where they lie only, and in
-	// how far their maps' data are moved: the first one's code is moved for the others.
+	// Template, if not nil, is for parts that differ only in their addresses and in how far their
+	// maps' data are moved: the first one's code is moved for the others.
 	Template *Template
-	Moved    int // bytes; the target has it in its maps
+	Moved    int // in bytes; the target's maps include it
 }
 
-// Template is code that was made once. The zero value has none yet.
+// Template is code that is made once. The zero value has none yet.
 type Template struct {
 	code *Code
 	base arch.Addr
 	data int
-	ways map[wayKey]inOut // of code that needs no frame
+	ways map[wayKey]inOut // for code that needs no frame
 }
 
-// wayKey is what the way of such code depends on.
+// wayKey has everything that the entry and exit code depend on.
 type wayKey struct {
 	way           Way // without the words of a frame
 	clobbers      Words
 	flags, claims bool
 }
 
-// inOut is what runs before and behind code.
+// inOut is the code that runs before and behind other code.
 type inOut struct{ in, out []byte }
 
-// Inline makes the parts' code, one behind the other, to lie at base between two
-// instructions of the program: entered at its first byte and left behind its
-// last, with all registers as they were, and the flags if the way says so. It
-// calls no helpers. The order of the parts is Inline's own: those that need
-// neither a frame nor the context (counters) come behind the first that does, and
-// share the registers that it has kept.
+// Inline makes the code of the parts, one behind the other, for address base, between two
+// instructions of the program. The code is entered at its first byte and left behind its last, with
+// all registers unchanged, and the flags too if the way says so. It calls no helpers. Inline
+// chooses the order of the parts: those that need neither a frame nor the context (counters) come
+// behind the first that does, and share the registers that it has saved.
 func Inline(parts []Part, base arch.Addr) ([]byte, error) {
 	groups, err := group(parts, base)
 	if err != nil {
@@ -65,8 +64,7 @@ func Inline(parts []Part, base arch.Addr) ([]byte, error) {
 	return all, nil
 }
 
-// unit is parts that share one way in and out, and their code as if they lay
-// elsewhere.
+// unit is the parts that share one entry and exit, and their code as if it lay elsewhere.
 type unit struct {
 	parts []Part
 	codes []*Code
@@ -76,7 +74,7 @@ func (g *unit) add(p Part, c *Code) {
 	g.parts, g.codes = append(g.parts, p), append(g.codes, c)
 }
 
-// group puts what needs neither frame nor context behind the first part that does.
+// group puts parts that need neither frame nor context behind the first part that does.
 func group(parts []Part, base arch.Addr) (groups []unit, err error) {
 	var bare unit
 	for _, p := range parts {
@@ -93,7 +91,7 @@ func group(parts []Part, base arch.Addr) (groups []unit, err error) {
 	if len(groups) == 0 {
 		return []unit{bare}, nil
 	}
-	if groups[0].parts[0].Way.Own.Used() { // who finds no stack still counts
+	if groups[0].parts[0].Way.Own.Used() { // threads without a stack still count
 		return append([]unit{bare}, groups...), nil
 	}
 	for i, p := range bare.parts {
@@ -102,8 +100,8 @@ func group(parts []Part, base arch.Addr) (groups []unit, err error) {
 	return groups, nil
 }
 
-// looks is whether a program looks at its context: then no other's code may
-// have changed registers before.
+// looks reports whether a program reads its context: then no other part may have changed registers
+// before.
 func (p Part) looks() bool {
 	for off := 0; off < p.Result.Context.Size; off += 8 {
 		if p.Result.Reads(off) {
@@ -128,9 +126,8 @@ func (p Part) compile(base arch.Addr) (*Code, error) {
 	return code, err
 }
 
-// inline makes the code of parts of which all but the first need no frame. How
-// long the way in is depends on what the code changes, and that, now and then,
-// on where it lies.
+// inline makes the code of parts of which all but the first need no frame. The length of the entry
+// code depends on what the code changes, and that, rarely, on its address.
 func (g *unit) inline(base arch.Addr) ([]byte, error) {
 	if len(g.parts) == 0 {
 		return nil, nil
@@ -155,8 +152,8 @@ func (g *unit) inline(base arch.Addr) ([]byte, error) {
 	return nil, errors.New("compile: the way in does not settle")
 }
 
-// wrap makes the way in and out of the parts' code, which has a length. Of code of a
-// template's that needs no frame, it has been made before.
+// wrap makes the entry and exit for the parts' code, which has the given length. For code of a
+// template that needs no frame, they have been made before.
 func (g *unit) wrap(length int) (in, out []byte, err error) {
 	p, c := &g.parts[0], g.codes[0]
 	if len(g.parts) > 1 || p.Template == nil || !c.Bare() || p.Way.Own.Used() {

@@ -83,8 +83,8 @@ func TestInline(t *testing.T) {
 	}
 }
 
-// sameMoved is whether a part whose maps' data lie elsewhere gets the same code by its
-// template as without one.
+// sameMoved returns an error unless a part with maps' data elsewhere gets the same code with its
+// template as without.
 func sameMoved(p Part) error {
 	const by = 4096 + 64
 	p.Moved, p.Target.Maps = p.Moved+by, slices.Clone(p.Target.Maps)

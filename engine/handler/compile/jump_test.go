@@ -69,7 +69,7 @@ func TestJumps(t *testing.T) {
 func testJump(t *testing.T, r *runner, in insn, n int) {
 	t.Helper()
 	in.Off = 2
-	// What is loaded last nobody needs behind the jump, which can have it from memory.
+	// The value loaded last is not needed behind the jump, which can use it from memory.
 	dst, src := ldx(program.SizeDW, in.Dst, 2, 0), ldx(program.SizeDW, in.Src, 2, 8)
 	if n%3 == 0 && in.Src != in.Dst {
 		dst, src = src, dst
@@ -105,7 +105,7 @@ func testJump(t *testing.T, r *runner, in insn, n int) {
 	}
 }
 
-// TestDecided runs jumps whose outcome is known when they are compiled.
+// TestDecided runs jumps with an outcome that is known when they are compiled.
 func TestDecided(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(3, 4)))
@@ -156,8 +156,8 @@ func TestFar(t *testing.T) {
 	}
 }
 
-// TestJumpsAfter compares with 0 what arithmetic has just given, of whose operands one
-// may be in memory: machines have flags of that.
+// TestJumpsAfter compares the result of arithmetic with 0, with one operand possibly in memory:
+// machines set flags by it.
 func TestJumpsAfter(t *testing.T) {
 	r := newRunner(t)
 	n := 0

@@ -280,7 +280,7 @@ func TestAcquireRelease(t *testing.T) {
 	}
 }
 
-// context makes a result whose load at index i is from the context at off.
+// context makes a result in which the load at index i is from the context at off.
 func context(res *verify.Result, i, off int) *verify.Result {
 	res.Facts[i].Region, res.Facts[i].Fixed, res.Facts[i].Off = verify.Ctx, true, off
 	return res
@@ -318,9 +318,8 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// TestContextLate loads words of the context whose registers have been changed
-// meanwhile, in a line and in a loop, and where the pointer to it is only
-// known by the verifier.
+// TestContextLate loads words of the context after their registers have changed, in a line and in a
+// loop, also where only the verifier knows the pointer to the context.
 func TestContextLate(t *testing.T) {
 	r := newRunner(t)
 	regs := randomRegs(rand.New(rand.NewPCG(7, 8)))

@@ -21,9 +21,8 @@ var objdumps = map[string][]string{
 
 var objdumpLine = regexp.MustCompile(`(?m)^ +([0-9a-f]+):\t[0-9a-f ]+\t(.*)$`)
 
-// TestObjdump asks a second disassembler, which knows all that we use: every
-// golden is instructions from end to end, in the same places as the first one
-// has them.
+// TestObjdump asks a second disassembler, which knows all used instructions: every golden consists
+// of instructions from end to end, in the same places as for the first one.
 func TestObjdump(t *testing.T) {
 	for _, arch := range archs {
 		command := objdumps[arch]

@@ -26,7 +26,7 @@ type generator struct {
 	*rand.Rand
 	code  []insn
 	facts map[int]verify.Fact
-	loop  bool // in a loop, whose counter is R7
+	loop  bool // in a loop with the counter R7
 }
 
 func (g *generator) add(in ...insn) { g.code = append(g.code, in...) }
@@ -166,8 +166,8 @@ func (g *generator) bump(r uint8) {
 	}
 }
 
-// lookup looks up a key in map 1, all whose values are there, and reads from
-// it if it is there.
+// lookup looks up a key in map 1, in which all values exist, and reads from the value if there is
+// one.
 func (g *generator) lookup(src uint8) {
 	if g.IntN(2) == 0 {
 		g.add(st(program.SizeW, 10, -4, int32(g.IntN(7))))

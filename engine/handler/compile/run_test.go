@@ -67,8 +67,8 @@ func (r *runner) target(t Target) Target {
 
 func (r *runner) region() []byte { return r.data[regionAt:][:regionSize] }
 
-// emulated is whether the CPU is likely not there, as in the arm64 lane, where
-// new code is slow to run.
+// emulated reports whether the CPU is probably emulated, as in the arm64 lane, where new code is
+// slow to run.
 const emulated = runtime.GOARCH == "arm64"
 
 var cases int

@@ -5,11 +5,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// What an expression's values are depends on the convention by which the function is
-// called. Registers are the Builder's business; here is what is more than that.
+// The values of an expression depend on the calling convention of the function. The Builder handles
+// registers; this file handles the rest.
 
-// under is n for functions of a context's calling convention: str(argN) and str(ret)
-// are two words in Go, and what lies on the stack is loaded from there.
+// under adapts n to functions of a context's calling convention: str(argN) and str(ret) are two
+// words in Go, and arguments on the stack become loads.
 func under(n *node, ctx program.Context) *node {
 	if n == nil || ctx.Calls == arch.C {
 		return n
@@ -27,7 +27,7 @@ func under(n *node, ctx program.Context) *node {
 	return &c
 }
 
-// onStack is an argument as what is loaded from where it lies.
+// onStack turns an argument on the stack into a load.
 func onStack(n *node, ctx program.Context) *node {
 	sp := &node{kind: kReg, pos: n.pos, text: map[string]string{"amd64": "rsp", "arm64": "sp"}[ctx.Arch]}
 	off := &node{kind: kConst, pos: n.pos, value: uint64(arch.StackArg(n.n))}
@@ -35,5 +35,5 @@ func onStack(n *node, ctx program.Context) *node {
 	return &node{kind: kLoad, n: 8, pos: n.pos, arg: true, x: at}
 }
 
-// lengthOf is what a string's length is, nil where a 0 ends it.
+// lengthOf returns the length of a string, nil if a 0 ends the string.
 func lengthOf(str *node) *node { return str.y }

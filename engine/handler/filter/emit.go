@@ -9,17 +9,17 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Emit builds code that computes the expression into dst, which may be any
-// register but R6 and R10. Where memory can't be read it goes on at fault. It
-// clobbers R0 to R5 and keeps R7 to R9.
+// Emit builds code that computes the expression into dst, which may be any register except R6 and
+// R10. If memory can't be read the code continues at fault. It clobbers R0 to R5 and keeps R7 to
+// R9.
 func (e *Expr) Emit(b *build.Builder, dst build.Reg, fault build.Label) {
 	g := emitter{b, fault}
 	g.value(e.root, 0)
 	b.Move(dst, scratch[0])
 }
 
-// Unless builds code that goes on at no if the condition does not hold, and at fault
-// where memory can't be read, so that it can't be told. It clobbers R0 to R5.
+// Unless builds code that continues at no if the condition does not hold, and at fault if it can't
+// be decided since memory can't be read. The code clobbers R0 to R5.
 func (e *Expr) Unless(b *build.Builder, no, fault build.Label) {
 	if v, ok := e.Const(); ok {
 		if v == 0 {
@@ -31,9 +31,8 @@ func (e *Expr) Unless(b *build.Builder, no, fault build.Label) {
 	g.jump(e.root, false, no, 0)
 }
 
-// Guard builds code that ends the program unless the condition holds; it is for
-// build.Before. unread, if it is not nil, builds what counts that memory could not be
-// read.
+// Guard builds code that ends the program unless the condition holds; it is for build.Before.
+// unread, if it is not nil, builds the code that counts unreadable memory.
 func (e *Expr) Guard(b *build.Builder, unread func()) {
 	no, yes, fault := b.NewLabel(), b.NewLabel(), b.NewLabel()
 	if unread == nil || e.Needs() == 0 {
@@ -53,8 +52,8 @@ func (e *Expr) Guard(b *build.Builder, unread func()) {
 	b.Here(yes)
 }
 
-// Compile makes a program of its own whose result is the expression's value, or
-// 0 where memory can't be read.
+// Compile makes a separate program that returns the expression's value, or 0 if memory can't be
+// read.
 func (e *Expr) Compile(name string, ctx program.Context) (*program.Program, error) {
 	b := build.New(name, ctx)
 	fault := b.NewLabel()
@@ -67,16 +66,15 @@ func (e *Expr) Compile(name string, ctx program.Context) (*program.Program, erro
 	return b.Program()
 }
 
-// scratch are the registers that values are computed in; R5 is left for what is
-// over with the next instruction.
+// scratch are the registers that values are computed in. R5 remains for values that are needed by
+// the next instruction only.
 var scratch = [...]build.Reg{build.R0, build.R1, build.R2, build.R3, build.R4}
 
 const spare = build.R5
 
-// emitter builds an expression's code. Values at depth d are in scratch[d]; those
-// below d are alive. A helper call kills them all, so whoever has one alive puts
-// it on the stack before he lets a part with a call be built; calls come at
-// depth 0 only.
+// emitter builds an expression's code. Values at depth d are in scratch[d]; those below d are
+// alive. A helper call clobbers all of them, so code with a live value puts it on the stack before
+// it builds a part with a call. Calls happen at depth 0 only.
 type emitter struct {
 	b     *build.Builder
 	fault build.Label
@@ -118,7 +116,7 @@ func (g emitter) value(n *node, d int) {
 	}
 }
 
-// hit computes what a helper says about the hit.
+// hit computes a value that a helper reports about the hit.
 func (g emitter) hit(n *node, dst build.Reg) {
 	b := g.b
 	switch n.kind {
@@ -143,7 +141,7 @@ func (g emitter) hit(n *node, dst build.Reg) {
 	}
 }
 
-// extend cuts a register to the size of a cast.
+// extend extends the low bytes of a register as a cast does.
 func extend(b *build.Builder, r build.Reg, n *node) {
 	bits := int32(64 - 8*n.n)
 	switch {
@@ -159,7 +157,7 @@ func extend(b *build.Builder, r build.Reg, n *node) {
 
 var sizes = map[int]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}
 
-// load reads memory through a slot of the stack.
+// load reads memory by way of a stack slot.
 func (g emitter) load(n *node, d int) {
 	g.value(n.x, d)
 	slot := g.b.Slot(n.n)
@@ -169,14 +167,13 @@ func (g emitter) load(n *node, d int) {
 	g.b.Release(slot)
 }
 
-// immediate is whether n is a constant that instructions have room for.
+// immediate reports whether n is a constant that fits into an instruction.
 func immediate(n *node) bool {
 	v := int64(n.value)
 	return n.kind == kConst && v >= math.MinInt32 && v <= math.MaxInt32
 }
 
-// operands computes both sides of n and says where: x in scratch[d], y in a
-// register of its own.
+// operands computes both sides of n: x in scratch[d], y in the register that it returns.
 func (g emitter) operands(n *node, d int) (y build.Reg) {
 	g.value(n.x, d)
 	if d+1 < len(scratch) && !n.y.calls() {
@@ -196,7 +193,7 @@ var alu = map[op]asm.ALUOp{
 	opAdd: asm.Add, opSub: asm.Sub, opMul: asm.Mul, opOr: asm.Or, opXor: asm.Xor, opAnd: asm.And, opShl: asm.LSh,
 }
 
-// aluOf is the instruction for n.
+// aluOf returns the instruction for n.
 func aluOf(n *node) asm.ALUOp {
 	switch n.op {
 	case opShr:
@@ -238,8 +235,8 @@ func (g emitter) binary(n *node, d int) {
 	b.Add(op.Reg(dst, g.operands(n, d)))
 }
 
-// byZero is whether n divides by the constant 0, which verifiers refuse to have
-// in an instruction; in a register it is fine.
+// byZero reports whether n divides by the constant 0. Verifiers refuse that as an immediate; in a
+// register they accept it.
 func byZero(n *node) bool { return (n.op == opDiv || n.op == opMod) && n.y.value == 0 }
 
 // boolean computes a condition as 1 or 0.

@@ -9,11 +9,11 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// ErrFault is wrapped by errors of Eval that say memory could not be read, or
-// that the machine has no such argument or register.
+// ErrFault is wrapped by errors of Eval for memory that could not be read, or for an argument or
+// register that the machine does not have.
 var ErrFault = errors.New("no value")
 
-// Env is a hit, as an expression sees it.
+// Env is the hit that an expression is evaluated for.
 type Env interface {
 	Arg(i int) (value uint64, ok bool)
 	Ret(word int) uint64
@@ -32,7 +32,7 @@ type Env interface {
 // Eval computes the expression without compiling it.
 func (e *Expr) Eval(env Env) (uint64, error) { return eval(e.root, env) }
 
-// Match is whether the condition holds; where memory can't be read it does not.
+// Match reports whether the condition holds; it does not hold if memory can't be read.
 func (e *Expr) Match(env Env) bool {
 	v, err := e.Eval(env)
 	return err == nil && v != 0
@@ -125,7 +125,7 @@ func unary(n *node, x uint64) uint64 {
 	return x << shift >> shift
 }
 
-// arith computes x op y as eBPF does.
+// arith computes x op y with eBPF's semantics.
 func arith(n *node, x, y uint64) uint64 {
 	switch n.op {
 	case opAdd:
@@ -162,7 +162,7 @@ func divide(n *node, x, y uint64) uint64 {
 		quo, rem = 0, x
 	case n.unsigned:
 		quo, rem = x/y, x%y
-	default: // Go gives the smallest number / -1 as eBPF does
+	default: // Go's result for the smallest number / -1 is eBPF's
 		quo, rem = uint64(int64(x)/int64(y)), uint64(int64(x)%int64(y))
 	}
 	if n.op == opDiv {
@@ -171,7 +171,7 @@ func divide(n *node, x, y uint64) uint64 {
 	return rem
 }
 
-// compares are the results of comparisons for less, equal and greater.
+// compares are the results of comparisons if x is less, equal or greater.
 var compares = map[op][3]bool{
 	opEq: {false, true, false}, opNe: {true, false, true}, opLt: {true, false, false},
 	opLe: {true, true, false}, opGt: {false, false, true}, opGe: {false, true, true},
@@ -227,8 +227,8 @@ func evalMatch(n *node, env Env) (uint64, error) {
 	return truth(s == n.text), nil
 }
 
-// evalSized compares a string that has a length, which is looked at first: of one that
-// can't match nothing is read.
+// evalSized compares a string that has a length. It checks the length first, and reads nothing if
+// that can't match.
 func evalSized(n *node, env Env) (uint64, error) {
 	size, err := eval(lengthOf(n.x), env)
 	if err != nil {
@@ -251,7 +251,7 @@ func evalSized(n *node, env Env) (uint64, error) {
 	return truth(string(b) == n.text), nil
 }
 
-// readString reads bytes up to a 0, most of them at the most.
+// readString reads bytes up to a 0, at most most.
 func readString(env Env, at arch.Addr, most int) (string, error) {
 	var s []byte
 	for len(s) < most {

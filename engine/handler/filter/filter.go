@@ -1,7 +1,6 @@
-// Package filter is the language of conditions: `arg0 > 4096 && arg1 == 2` is
-// parsed, checked, and compiled to instructions that run in front of a handler,
-// or evaluated directly. The same language says which number a handler counts,
-// as in hist(uint32(ret)).
+// Package filter is the language of conditions. `arg0 > 4096 && arg1 == 2` is parsed, checked, and
+// compiled to instructions that run in front of a handler, or evaluated directly. The same language
+// says which number a handler counts, as in hist(uint32(ret)).
 //
 // # Values
 //
@@ -21,16 +20,15 @@
 //	                name of the thread
 //	"text"          only to compare strings with
 //
-// All numbers have 64 bits and are signed (int64), unless they are cast:
-// int8(x) to int64(x), uint8(x) to uint64(x) cut x to that size and extend it
-// again; int and uint are C's, of 32 bits. An operation of which one side is of
-// uint64 (by cast, by load64, by the suffix u, by a constant above 1<<63 - 1) is
-// unsigned, every other one is signed. A register holds more than a C int does:
-// write int(ret) < 0.
+// All numbers have 64 bits and are signed (int64), unless they are cast: int8(x) to int64(x),
+// uint8(x) to uint64(x) cut x to that size and extend it again; int and uint are C's, of 32 bits.
+// An operation with an operand of type uint64 (by cast, by load64, by the suffix u, or a constant
+// above 1<<63 - 1) is unsigned, any other is signed. A register may have more bits set than a C int
+// has: write int(ret) < 0.
 //
 // # Operators
 //
-// Go's, with Go's precedence, so that arg0 & 7 == 0 means what it says:
+// The operators are Go's, with Go's precedence, so that arg0 & 7 == 0 compares arg0 & 7:
 //
 //	||
 //	&&
@@ -39,10 +37,10 @@
 //	* / % << >> & &^
 //	! - ^ ~           (unary)
 //
-// Comparisons, !, && and || give 1 or 0; any number but 0 is true. x/0 is 0 and
-// x%0 is x, as in eBPF; shifts count modulo 64. A string longer than the literal
-// by more than a byte is not read on. Where memory can't be read the condition
-// is false as a whole, even if it was negated: there is nothing to say about it.
+// Comparisons, !, && and || give 1 or 0; any number but 0 is true. x/0 is 0 and x%0 is x, as in
+// eBPF; shift counts are modulo 64. At most one byte more than the literal is read of a string. If
+// memory can't be read, the whole condition is false, even if it was negated: its value is not
+// known.
 //
 // The package is pure; it imports packages program, build and arch.
 package filter
@@ -66,18 +64,18 @@ const (
 	maxComm   = 15
 )
 
-// Error is a mistake in the text, at a byte.
+// Error is a mistake in the text, at a byte offset.
 type Error struct {
 	Text string
 	Pos  int
 	Msg  string
-	What string // the text is, see Options
+	What string // what the text is, see Options
 }
 
-// Error gives the message, and below it the text and a caret at the place.
+// Error returns the message, and below it the text with a caret at the mistake.
 func (e *Error) Error() string { return strings.Join(e.Lines(), "\n") }
 
-// Lines are those of Error: the text is one, whatever is in it.
+// Lines returns the lines of Error: the text is a single line, whatever characters it has.
 func (e *Error) Lines() []string {
 	what := cmp.Or(e.What, "filter")
 	if e.Text == "" {
@@ -101,29 +99,29 @@ func (e *Error) Lines() []string {
 // Unwrap makes errors.Is find ErrSyntax.
 func (e *Error) Unwrap() error { return ErrSyntax }
 
-// Options are what Parse is told beside the text.
+// Options of Parse.
 type Options struct {
-	// Names are further names and the expressions they stand for, as a
-	// function's parameters: "size": "uint32(arg2)".
+	// Names are additional names and the expressions that they stand for, such as a function's
+	// parameters: "size": "uint32(arg2)".
 	Names map[string]string
-	// Raw leaves constant expressions as they are.
+	// Raw does not fold constant expressions.
 	Raw bool
-	// Strings allows str(address) and comm alone, see Expr.IsString.
+	// Strings allows str(address) and comm as the whole expression, see Expr.IsString.
 	Strings bool
-	// What the text is, as errors call it: the name of a flag. "": a filter.
+	// What errors call the text: the name of a flag. "": a filter.
 	What string
-	// Context is that of the functions that it is for; without one they are C's. A
-	// Builder of another calling convention must not be given the expression.
+	// Context is the context of the functions that the expression is for; if it is empty, they are
+	// C's. The caller must not give the expression to a Builder with another calling convention.
 	Context program.Context
 }
 
-// Expr is an expression that was parsed and checked.
+// Expr is a parsed and checked expression.
 type Expr struct {
 	text string
 	root *node
 }
 
-// Parse reads an expression, a number. Errors are an *Error.
+// Parse parses an expression with a numeric value. Errors are an *Error.
 func Parse(text string, o Options) (*Expr, error) {
 	p := parser{text: text, what: o.What, names: o.Names}
 	n, err := p.whole()
@@ -139,26 +137,25 @@ func Parse(text string, o Options) (*Expr, error) {
 	return &Expr{text, under(n, o.Context)}, nil
 }
 
-// Text is what was parsed.
+// Text is the parsed text.
 func (e *Expr) Text() string { return e.text }
 
-// String writes the expression again, with all parentheses.
+// String writes the expression with all parentheses.
 func (e *Expr) String() string { return e.root.String() }
 
 // Const is the expression's value if it is the same at each hit.
 func (e *Expr) Const() (value uint64, ok bool) { return e.root.value, e.root.kind == kConst }
 
-// Signed is whether the value is to be understood as int64.
+// Signed reports whether the value is an int64, not a uint64.
 func (e *Expr) Signed() bool { return !e.root.unsigned }
 
-// IsString is whether the expression is str(address), whose address Address
-// gives, or comm.
+// IsString reports whether the expression is comm or str(address); Address returns that address.
 func (e *Expr) IsString() bool { return e.root.kind.isString() }
 
-// IsComm is whether the expression is comm.
+// IsComm reports whether the expression is comm.
 func (e *Expr) IsComm() bool { return e.root.kind == kComm }
 
-// Address is the address in str(address), nil if the expression is not that.
+// Address is the address in str(address), nil if the expression has another form.
 func (e *Expr) Address() *Expr {
 	if e.root.kind != kStr {
 		return nil
@@ -166,8 +163,8 @@ func (e *Expr) Address() *Expr {
 	return &Expr{e.root.x.String(), e.root.x}
 }
 
-// Length is how long the string at Address is, nil where a 0 ends it: in Go str(argN)
-// and str(ret) are two words, a pointer and a length.
+// Length is the length of the string at Address, nil if a 0 ends the string: in Go str(argN) and
+// str(ret) are two words, a pointer and a length.
 func (e *Expr) Length() *Expr {
 	if e.root.kind != kStr || lengthOf(e.root) == nil {
 		return nil
@@ -176,7 +173,7 @@ func (e *Expr) Length() *Expr {
 	return &Expr{n.String(), n}
 }
 
-// Needs is what the expression may do: read memory, or nothing.
+// Needs returns the right that the expression needs: to read memory, or none.
 func (e *Expr) Needs() program.Rights {
 	if e.root.any(func(n *node) bool { return n.kind == kLoad || n.kind == kStr }) {
 		return program.ReadMemory
@@ -184,11 +181,10 @@ func (e *Expr) Needs() program.Rights {
 	return 0
 }
 
-// UsesArgs is whether the expression means something at a function's entry
-// only, UsesRet at its exit only.
+// UsesArgs reports whether the expression has a value at a function's entry only.
 func (e *Expr) UsesArgs() bool {
 	return e.root.any(func(n *node) bool { return n.kind == kArg || n.arg })
 }
 
-// UsesRet is whether the expression means something at a function's exit only.
+// UsesRet reports whether the expression has a value at a function's exit only.
 func (e *Expr) UsesRet() bool { return e.root.any(func(n *node) bool { return n.kind == kRet }) }

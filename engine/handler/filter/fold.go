@@ -1,6 +1,6 @@
 package filter
 
-// fold computes what is constant, and drops what a constant decides.
+// fold computes constants, and removes what a constant decides.
 func fold(n *node) *node {
 	if n == nil {
 		return nil
@@ -27,8 +27,8 @@ func constant(n *node, v uint64) *node {
 	return &node{kind: kConst, pos: n.pos, unsigned: n.unsigned, value: v}
 }
 
-// foldLogic decides && and || of which one side is constant. What the other
-// side would have read is not read then.
+// foldLogic simplifies && and || with one constant side. The program does not read memory for a
+// side that is removed.
 func foldLogic(n *node) *node {
 	x, y := n.x, n.y
 	if y.kind == kConst {
@@ -43,7 +43,7 @@ func foldLogic(n *node) *node {
 	return boolean(y)
 }
 
-// boolean is n as 1 or 0.
+// boolean returns n as 1 or 0.
 func boolean(n *node) *node {
 	switch {
 	case n.kind == kConst:
@@ -54,13 +54,13 @@ func boolean(n *node) *node {
 	return &node{kind: kBinary, op: opNe, pos: n.pos, x: n, y: &node{kind: kConst, pos: n.pos}}
 }
 
-// mirrored are the operators that are the same with their sides changed.
+// mirrored are the operators for exchanged sides.
 var mirrored = map[op]op{
 	opAdd: opAdd, opMul: opMul, opAnd: opAnd, opOr: opOr, opXor: opXor, opEq: opEq, opNe: opNe,
 	opLt: opGt, opGt: opLt, opLe: opGe, opGe: opLe,
 }
 
-// mirror puts a constant to the right, where instructions have room for it.
+// mirror moves a constant to the right side, where it fits into an instruction.
 func mirror(n *node) *node {
 	if o, ok := mirrored[n.op]; ok && n.x.kind == kConst {
 		n.op, n.x, n.y = o, n.y, n.x

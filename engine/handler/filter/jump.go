@@ -8,7 +8,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/build"
 )
 
-// jump goes on at to if the condition n is when; otherwise behind itself.
+// jump continues at to if the condition n is when; otherwise behind the jump.
 func (g emitter) jump(n *node, when bool, to build.Label, d int) {
 	switch {
 	case n.kind == kNot:
@@ -28,7 +28,7 @@ func (g emitter) jump(n *node, when bool, to build.Label, d int) {
 	}
 }
 
-// branch goes on at to if c is when.
+// branch continues at to if c is when.
 func (g emitter) branch(c build.Cond, when bool, to build.Label) {
 	if when {
 		g.b.JumpIf(c, to)
@@ -37,10 +37,9 @@ func (g emitter) branch(c build.Cond, when bool, to build.Label) {
 	}
 }
 
-// logic jumps by && and ||, the right side only if the left one does not
-// decide.
+// logic jumps for && and ||; the right side is evaluated only if the left one does not decide.
 func (g emitter) logic(n *node, when bool, to build.Label, d int) {
-	decides := n.kind == kOr // the value of a side that decides
+	decides := n.kind == kOr // the value of a side that decides the result
 	if when == decides {
 		g.jump(n.x, when, to, d)
 		g.jump(n.y, when, to, d)
@@ -73,10 +72,10 @@ func (g emitter) compare(n *node, when bool, to build.Label, d int) {
 	g.branch(c, when, to)
 }
 
-// match compares a string. It is at depth 0, since it calls a helper.
+// match compares a string. It must be at depth 0, since it calls a helper.
 func (g emitter) match(n *node, when bool, to build.Label) {
 	b := g.b
-	no := to // where to go if a byte differs
+	no := to // where to continue if a byte differs
 	if when {
 		no = b.NewLabel()
 	}
@@ -99,8 +98,8 @@ func (g emitter) match(n *node, when bool, to build.Label) {
 	}
 }
 
-// readString reads as much of the string as it takes to tell; one that has
-// another length goes on at no.
+// readString reads as much of the string as the comparison needs; a string of another length
+// continues at no.
 func (g emitter) readString(n *node, no build.Label) build.Mem {
 	b := g.b
 	if lengthOf(n.x) != nil {
@@ -120,8 +119,8 @@ func (g emitter) readString(n *node, no build.Label) build.Mem {
 	return slot
 }
 
-// readSized reads what is compared of a string that has a length; if that is another
-// it goes on at no.
+// readSized reads the compared bytes of a string that has a length; if the length can't match it
+// continues at no.
 func (g emitter) readSized(n *node, no build.Label) build.Mem {
 	b, size := g.b, int64(len(n.text))
 	g.value(lengthOf(n.x), 0)
@@ -139,7 +138,7 @@ func (g emitter) readSized(n *node, no build.Label) build.Mem {
 	return slot
 }
 
-// sameBytes goes on at no unless memory holds the bytes.
+// sameBytes continues at no unless memory holds the bytes.
 func (g emitter) sameBytes(m build.Mem, want []byte, no build.Label) {
 	for len(want) > 0 {
 		n := 8

@@ -11,7 +11,7 @@ import (
 type token struct {
 	kind tokenKind
 	pos  int
-	text string // as written; of a string what it holds
+	text string // as written; of a string its contents
 	num  uint64
 	u    bool // a number with suffix u
 }
@@ -39,7 +39,7 @@ func (t token) String() string {
 	return strconv.Quote(t.text)
 }
 
-// operators, the longer ones first.
+// operators, longer ones first.
 var operators = []string{
 	"&&", "||", "==", "!=", "<=", ">=", "<<", ">>", "=~", "!~", "&^",
 	"<", ">", "+", "-", "*", "/", "%", "&", "|", "^", "~", "!", "(", ")", ",",
@@ -113,8 +113,7 @@ func (p *parser) number() (token, error) {
 	return t, nil
 }
 
-// quoted reads up to the quote that p.at is at once more, and what is written
-// there.
+// quoted reads up to the next quote of the kind at p.at, and returns the text between.
 func (p *parser) quoted(what string) (string, error) {
 	start, q := p.at, p.text[p.at]
 	for p.at++; p.at < len(p.text) && p.text[p.at] != q; p.at++ {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// kind is what a node is.
+// kind is the kind of a node.
 type kind uint8
 
 const (
@@ -39,13 +39,13 @@ const (
 
 func (k kind) isString() bool { return k == kStr || k == kComm || k == kLiteral }
 
-// node is an expression. unsigned says that it is of type uint64.
+// node is an expression. unsigned means that its type is uint64.
 type node struct {
 	kind     kind
 	pos      int
 	unsigned bool
 	signed   bool // of a cast: it extends the sign
-	arg      bool // of a load: it is an argument's
+	arg      bool // of a load: it loads an argument
 	op       op
 	n        int
 	value    uint64
@@ -85,7 +85,7 @@ var opText = [...]string{
 
 func (o op) compares() bool { return o >= opEq }
 
-// names are the values that are words.
+// names maps words to kinds of values.
 var names = map[string]kind{
 	"ret": kRet, "retval": kRet, "pid": kPID, "tid": kTID, "uid": kUID, "gid": kGID, "cpu": kCPU,
 	"time": kTime, "cookie": kCookie, "ip": kIP, "comm": kComm,
@@ -96,7 +96,7 @@ var kindText = map[kind]string{
 	kTime: "time", kCookie: "cookie", kIP: "ip", kComm: "comm",
 }
 
-// cast is a type that a number can be cut to.
+// cast is a type that a number can be cast to.
 type cast struct {
 	bytes  int
 	signed bool
@@ -109,12 +109,12 @@ var casts = map[string]cast{
 
 var loads = map[string]int{"load8": 1, "load16": 2, "load32": 4, "load64": 8}
 
-// any is whether is holds for a node of the tree.
+// any reports whether is returns true for a node of the tree.
 func (n *node) any(is func(*node) bool) bool {
 	return n != nil && (is(n) || n.x.any(is) || n.y.any(is))
 }
 
-// calls is whether the code of n calls a helper, which clobbers registers.
+// calls reports whether the code of n calls a helper, which clobbers registers.
 func (n *node) calls() bool {
 	return n.any(func(n *node) bool {
 		switch n.kind {
@@ -125,7 +125,7 @@ func (n *node) calls() bool {
 	})
 }
 
-// isBool is whether n is 1 or 0.
+// isBool reports whether n is 1 or 0.
 func (n *node) isBool() bool {
 	switch n.kind {
 	case kNot, kAnd, kOr, kMatch:
@@ -189,7 +189,7 @@ func (n *node) matchString() string {
 	return fmt.Sprintf("(%s == %s)", n.x, quote(n.text))
 }
 
-// quote writes a string's bytes so that the lexer reads them again.
+// quote writes a string's bytes in a form that the lexer reads back.
 func quote(s string) string {
 	out := []byte{'"'}
 	for _, c := range []byte(s) {
@@ -202,7 +202,7 @@ func quote(s string) string {
 	return string(append(out, '"'))
 }
 
-// How a string is matched, in node.n.
+// Kinds of string matches, in node.n.
 const (
 	whole = iota
 	prefix

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// parser is a recursive descent over the text, one token ahead.
+// parser is a recursive descent parser, one token ahead.
 type parser struct {
 	text  string
 	what  string
@@ -29,7 +29,7 @@ func (p *parser) advance() (err error) {
 	return err
 }
 
-// whole parses all of the text.
+// whole parses the whole text.
 func (p *parser) whole() (*node, error) {
 	if len(p.text) > MaxText {
 		return nil, p.fail(MaxText, fmt.Sprintf("longer than %d bytes", MaxText))
@@ -50,7 +50,7 @@ func (p *parser) whole() (*node, error) {
 	return n, nil
 }
 
-// operator is what a token means between two operands.
+// operator is the meaning of a token between two operands.
 type operator struct {
 	level int
 	op    op
@@ -70,7 +70,7 @@ var binaries = map[string]operator{
 
 const topLevel = 5
 
-// binary parses operators of a level and above, to the left.
+// binary parses left-associative operators of a level and above.
 func (p *parser) binary(level int) (*node, error) {
 	if level == topLevel {
 		return p.unary()
@@ -151,7 +151,7 @@ func (p *parser) unary() (*node, error) {
 	if p.depth > maxDepth {
 		return nil, p.fail(p.tok.pos, fmt.Sprintf("nested more than %d deep", maxDepth))
 	}
-	if p.tok.kind == tOp && p.tok.text == "!~" { // here it is two operators
+	if p.tok.kind == tOp && p.tok.text == "!~" { // two operators here
 		p.tok.text, p.at = "!", p.tok.pos+1
 	}
 	at := p.tok
@@ -213,7 +213,7 @@ func (p *parser) parens() (*node, error) {
 	return n, p.advance()
 }
 
-// name parses what begins with the name t, already behind it.
+// name parses an expression that begins with the name t; p.tok is the token behind t.
 func (p *parser) name(t token) (*node, error) {
 	if k, ok := names[t.text]; ok {
 		return &node{kind: k, pos: t.pos}, nil
@@ -248,7 +248,7 @@ func (p *parser) name(t token) (*node, error) {
 	return n, nil
 }
 
-// known lists the further names there are.
+// known lists the additional names.
 func (p *parser) known() string {
 	if len(p.names) == 0 {
 		return ""
@@ -256,10 +256,10 @@ func (p *parser) known() string {
 	return ": there are " + strings.Join(slices.Sorted(maps.Keys(p.names)), ", ")
 }
 
-// maxArg is the last argument that any calling convention has in a register.
+// maxArg is the last argument that any calling convention passes in a register.
 const maxArg = 15
 
-// argument is n of argN.
+// argument returns n of argN.
 func argument(s string) (n int, ok bool) {
 	digits, ok := strings.CutPrefix(s, "arg")
 	n, err := strconv.Atoi(digits)
@@ -269,7 +269,7 @@ func argument(s string) (n int, ok bool) {
 	return n, true
 }
 
-// alias parses what a further name stands for.
+// alias parses the expression that an additional name stands for.
 func (p *parser) alias(t token, text string) (*node, error) {
 	q := parser{text: text, depth: p.depth}
 	n, err := q.whole()

@@ -6,8 +6,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// updateArray is map_update_elem of an array: key, value and flags are in r2 to
-// r4. Lookups in arrays are the compiler's.
+// updateArray is map_update_elem of an array: key, value and flags are in r2 to r4. The compiler
+// inlines lookups in arrays.
 func (e *Env) updateArray(l maps.Layout) *code {
 	c := newCode()
 	there, fits := c.label(), c.label()
@@ -49,8 +49,7 @@ func (e *Env) updateArray(l maps.Layout) *code {
 	return c
 }
 
-// ownLine leaves the number of the thread's line in r0, and what is in r3 and r5
-// where it is.
+// ownLine loads the number of the thread's line into r0, and keeps r3 and r5.
 func (e *Env) ownLine(c *code) {
 	lost, out := c.label(), c.label()
 	c.store(r10, -8, r3)
@@ -69,7 +68,7 @@ func (e *Env) ownLine(c *code) {
 	c.load(r5, r10, -16)
 }
 
-// refuseDelete is map_delete_elem of an array.
+// refuseDelete is map_delete_elem of an array, which is an error.
 func refuseDelete() *code {
 	c := newCode()
 	c.begin("delete", 0)

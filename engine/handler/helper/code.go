@@ -6,8 +6,8 @@ import "github.com/ptracer/ptracer/engine/handler/program"
 type code struct {
 	insns  []program.Insn
 	funcs  []program.Func
-	stack  []int // bytes, of each function
-	labels []int // where they are
+	stack  []int // bytes, for each function
+	labels []int // the positions of the labels
 	jumps  map[int]label
 	calls  map[int]label
 }
@@ -35,7 +35,7 @@ func (c *code) put(op, dst, src uint8, off int, imm int32) {
 	c.insns = append(c.insns, program.Insn{Op: op, Dst: dst, Src: src, Off: int16(off), Imm: imm})
 }
 
-// function begins a function, which uses so many bytes of stack.
+// function begins a function with stack bytes of stack.
 func (c *code) function(name string, stack int) label {
 	l := c.label()
 	c.here(l)
@@ -55,7 +55,7 @@ func (c *code) label() label {
 
 func (c *code) here(l label) { c.labels[l] = len(c.insns) }
 
-// again is a label that is here.
+// again returns a label at this position.
 func (c *code) again() label {
 	l := c.label()
 	c.here(l)
@@ -67,7 +67,7 @@ func (c *code) movi(dst uint8, n int32)     { c.alui(program.AluMov, dst, n) }
 func (c *code) alu(op, dst, src uint8)      { c.put(program.ClassAlu64|program.SrcX|op, dst, src, 0, 0) }
 func (c *code) alui(op, dst uint8, n int32) { c.put(program.ClassAlu64|op, dst, 0, 0, n) }
 
-// low leaves the lower 32 bits of src.
+// low moves the lower 32 bits of src.
 func (c *code) low(dst, src uint8) {
 	c.put(program.ClassAlu|program.SrcX|program.AluMov, dst, src, 0, 0)
 }
@@ -77,7 +77,7 @@ func (c *code) wide(dst, src uint8, low, high uint32) {
 	c.put(0, 0, 0, 0, int32(high))
 }
 
-// number loads 64 bits.
+// number loads a constant of 64 bits.
 func (c *code) number(dst uint8, n uint64) {
 	if int64(n) == int64(int32(n)) {
 		c.movi(dst, int32(n))
@@ -86,8 +86,7 @@ func (c *code) number(dst uint8, n uint64) {
 	c.wide(dst, program.PseudoNone, uint32(n), uint32(n>>32))
 }
 
-// region loads the address of what lies at off in the maps' region: map 0 stands
-// for the whole of it.
+// region loads the address at off in the maps' region; map 0 stands for the whole region.
 func (c *code) region(dst uint8, off int) { c.wide(dst, program.PseudoMapValue, 0, uint32(off)) }
 
 func (c *code) load(dst, base uint8, off int) {
@@ -114,23 +113,23 @@ func (c *code) atomic(base uint8, off int, src uint8, how int32) {
 	c.put(program.ClassStx|program.ModeAtomic|program.SizeDW, base, src, off, how)
 }
 
-// acquire loads, before all that is behind it.
+// acquire loads with acquire order.
 func (c *code) acquire(dst, base uint8, off int) {
 	c.put(program.ClassStx|program.ModeAtomic|program.SizeDW, dst, base, off, program.AtomicLoad)
 }
 
-// release stores, behind all that is before it.
+// release stores with release order.
 func (c *code) release(base uint8, off int, src uint8) { c.atomic(base, off, src, program.AtomicStore) }
 func (c *code) add(base uint8, off int, src uint8)     { c.atomic(base, off, src, program.AluAdd) }
 
-// fetchAdd gives src what was there.
+// fetchAdd adds src and sets src to the old value.
 func (c *code) fetchAdd(base uint8, off int, src uint8) {
 	c.atomic(base, off, src, program.AluAdd|program.AtomicFetch)
 }
 
 func (c *code) swap(base uint8, off int, src uint8) { c.atomic(base, off, src, program.AtomicXchg) }
 
-// cas stores src if r0 is there; r0 becomes what was there.
+// cas stores src if the memory equals r0; r0 becomes the old value.
 func (c *code) cas(base uint8, off int, src uint8) { c.atomic(base, off, src, program.AtomicCmpXchg) }
 
 func (c *code) jump(l label) {
@@ -148,33 +147,32 @@ func (c *code) wheni(op, dst uint8, n int32, l label) {
 	c.put(program.ClassJmp|op, dst, 0, 0, n)
 }
 
-// when32 looks at the lower 32 bits.
+// when32 compares the lower 32 bits.
 func (c *code) when32(op, dst uint8, n uint32, l label) {
 	c.jumps[len(c.insns)] = l
 	c.put(program.ClassJmp32|op, dst, 0, 0, int32(n))
 }
 
-// call calls a function of the helper's.
+// call calls a function inside the helper.
 func (c *code) call(l label) {
 	c.calls[len(c.insns)] = l
 	c.put(program.ClassJmp|program.JmpCall, 0, program.CallFunc, 0, 0)
 }
 
-// helper calls another helper, or a primitive.
+// helper calls another helper or a primitive.
 func (c *code) helper(num int32) {
 	c.put(program.ClassJmp|program.JmpCall, 0, program.CallHelper, 0, num)
 }
 
 func (c *code) exit() { c.put(program.ClassJmp|program.JmpExit, 0, 0, 0, 0) }
 
-// result ends the function with n.
+// result ends the function with result n.
 func (c *code) result(n int32) {
 	c.movi(r0, n)
 	c.exit()
 }
 
-// countDown takes 1 from a slot of the stack, and goes on at none if nothing is
-// left. It changes r1.
+// countDown subtracts 1 from a stack slot, and continues at none when it reaches 0. It clobbers r1.
 func (c *code) countDown(slot int, none label) {
 	c.load(r1, r10, slot)
 	c.alui(program.AluAdd, r1, -1)
@@ -182,7 +180,7 @@ func (c *code) countDown(slot int, none label) {
 	c.wheni(program.JmpEq, r1, 0, none)
 }
 
-// link puts in what labels stand for.
+// link resolves labels.
 func (c *code) link() {
 	for at, l := range c.jumps {
 		c.insns[at].Off = int16(c.labels[l] - at - 1)
@@ -192,8 +190,8 @@ func (c *code) link() {
 	}
 }
 
-// copyBytes copies n bytes, a constant, from what src points to to where dst
-// points, in words. It changes r1, r2, r3 and r4, of which src and dst are none.
+// copyBytes copies n bytes, a constant, from the address in src to the address in dst, in words. It
+// clobbers r1 to r4; src and dst must be other registers.
 func (c *code) copyBytes(dst, src uint8, n int) {
 	const unrolled = 64
 	if n > unrolled {
@@ -232,7 +230,7 @@ func (c *code) tail(dst, src uint8, at, n int) {
 	}
 }
 
-// copyLoop copies r3 bytes from r2 to r1; it changes r4 and r5.
+// copyLoop copies r3 bytes from r2 to r1; it clobbers r4 and r5.
 func (c *code) copyLoop() {
 	bytes, loop, end := c.label(), c.label(), c.label()
 	c.here(loop)

@@ -6,8 +6,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Hashes, as package maps has them: the same steps on the same memory, so that
-// programs, the interpreter and readers work on one map at a time.
+// Hashes, as in package maps: the same steps on the same memory, so that programs, the interpreter
+// and readers can work on one map at the same time.
 type hash struct {
 	*code
 	maps.Layout
@@ -15,10 +15,10 @@ type hash struct {
 	find  label
 }
 
-// A place in a list, as find leaves it in memory (maps' place).
+// A place in a list, as find writes it to memory (maps' place).
 const (
-	placePrev = 8 * iota // address of the link that leads there
-	placeWas             // what it held
+	placePrev = 8 * iota // address of the link that leads to the node
+	placeWas             // value of that link
 	placeNode            // index
 	placeAt              // address
 	placeNext            // the node's link
@@ -35,8 +35,7 @@ func newHash(l maps.Layout) *hash {
 	return &hash{code: newCode(), Layout: l, words: (l.KeySize + 7) / 8}
 }
 
-// keyWord loads word k of the key that key points to; partial words are padded
-// with 0. It changes r5 for those.
+// keyWord loads word k of the key at key; a partial word is padded with 0, which clobbers r5.
 func (h *hash) keyWord(dst, key uint8, k int) {
 	rest := h.KeySize - 8*k
 	if rest >= 8 {
@@ -63,8 +62,8 @@ func (h *hash) keyWord(dst, key uint8, k int) {
 	}
 }
 
-// bucket leaves the address of the key's list in r0; it changes r1, r4 and r5.
-// The key's last word is then in r4.
+// bucket loads the address of the key's list into r0 and the key's last word into r4; it clobbers
+// r1 and r5.
 func (h *hash) bucket(key uint8) {
 	h.number(r0, uint64(h.KeySize))
 	h.number(r1, hashMul)
@@ -82,7 +81,7 @@ func (h *hash) bucket(key uint8) {
 	h.alu(program.AluAdd, r0, r1)
 }
 
-// node leaves the address of node i in dst; it changes r1.
+// node loads the address of node i into dst; it clobbers r1.
 func (h *hash) node(dst, i uint8) {
 	if dst != i {
 		h.mov(dst, i)
@@ -92,8 +91,7 @@ func (h *hash) node(dst, i uint8) {
 	h.alu(program.AluAdd, dst, r1)
 }
 
-// to makes dst a link like old, changed, that leads nowhere yet: what is added is
-// the index.
+// to sets dst to a new value for the link old, without an index; the caller adds the index.
 func (h *hash) to(dst, old uint8) {
 	h.mov(dst, old)
 	h.alui(program.AluRsh, dst, 32)
@@ -101,13 +99,13 @@ func (h *hash) to(dst, old uint8) {
 	h.alui(program.AluLsh, dst, 32)
 }
 
-// index leaves where a link leads.
+// index loads the index of the node that a link leads to.
 func (h *hash) index(dst, link uint8) {
 	h.mov(dst, link)
 	h.alui(program.AluAnd, dst, maps.LinkIndex)
 }
 
-// free gives the room of the node at an address back; it changes r1 and r2.
+// free releases the node at an address; it clobbers r1 and r2.
 func (h *hash) free(at uint8) {
 	h.acquire(r1, at, 0)
 	h.to(r1, r1)
@@ -115,15 +113,14 @@ func (h *hash) free(at uint8) {
 	h.release(at, 0, r1)
 }
 
-// counter adds n to one of the map's counters; it changes r1 and r2.
+// counter adds n to one of the map's counters; it clobbers r1 and r2.
 func (h *hash) count(off int, n int32) {
 	h.region(r1, h.Header+off)
 	h.movi(r2, n)
 	h.add(r1, 0, r2)
 }
 
-// next leaves the index of the next node that the cursor comes to in r2; it
-// changes r1.
+// cursor advances the map's cursor and loads the index of its node into r2; it clobbers r1.
 func (h *hash) cursor() {
 	h.region(r1, h.Header+maps.OffCursor)
 	h.movi(r2, 1)
@@ -132,8 +129,8 @@ func (h *hash) cursor() {
 	h.alui(program.AluMod, r2, int32(h.Entries))
 }
 
-// value leaves the address of the value of the node in i, whose address is in
-// at, in dst: the CPU's own. It changes r0 and r1.
+// value loads the address of this CPU's value of node i, which is at the address in at, into dst.
+// It clobbers r0 and r1.
 func (h *hash) value(dst, i, at uint8) {
 	if h.CPUs == 1 {
 		h.mov(dst, at)
@@ -149,9 +146,9 @@ func (h *hash) value(dst, i, at uint8) {
 	h.alu(program.AluAdd, dst, r0)
 }
 
-// findFunc is the function that looks for the key in r1, fills in the place in
-// r2, and gives 1; 0 if it was not let, or the memory is spoiled. It takes what
-// was deleted out of the list on its way.
+// findFunc is the function that looks for the key in r1. It fills in the place in r2 and returns 1,
+// or returns 0 if other threads kept interfering or the memory is corrupt. It removes deleted nodes
+// from the list on its way.
 func (h *hash) findFunc() {
 	const head, tried, steps = -8, -16, -24
 	h.find = h.function("find", 24)
@@ -220,7 +217,7 @@ func (h *hash) findFunc() {
 	h.result(0)
 }
 
-// look calls find for the key in r6, with the place at the stack's end.
+// look calls find for the key in r6, with the place at the end of the stack.
 func (h *hash) look(busy label) {
 	h.mov(r1, r6)
 	h.mov(r2, r10)
@@ -229,11 +226,11 @@ func (h *hash) look(busy label) {
 	h.wheni(program.JmpEq, r0, 0, busy)
 }
 
-// at is a word of the place at the stack's end.
+// at loads a word of the place at the end of the stack.
 func (h *hash) at(dst uint8, word int) { h.load(dst, r10, word-placeSize) }
 
-// lookup is map_lookup_elem: the key is in r2. Where it is one word and nobody is
-// changing the list, it needs few looks, no help and no place.
+// lookup is map_lookup_elem: the key is in r2. If the key is one word and the list does not change
+// meanwhile, it needs few loads, no call and no place.
 func (h *hash) lookup() {
 	h.find = h.label()
 	if h.words == 1 && h.CPUs == 1 {
@@ -265,7 +262,7 @@ func (h *hash) lookupWord() {
 	h.mov(r2, r4) // the key
 	h.mov(r3, r0) // the link
 	h.storei(r10, steps, int32(h.Entries+2))
-	h.acquire(r4, r3, 0) // what it holds
+	h.acquire(r4, r3, 0) // the value of the link
 	h.here(next)
 	h.index(r5, r4)
 	h.wheni(program.JmpEq, r5, maps.LinkEnd, none)
@@ -302,14 +299,14 @@ func (h *hash) lookupWord() {
 	h.here(search)
 }
 
-// findFunc2 is findFunc behind its first call.
+// findFunc2 is findFunc after its first call.
 func (h *hash) findFunc2() {
 	l := h.find
 	h.findFunc()
 	h.labels[l] = h.labels[h.find]
 }
 
-// used notes that the node at an address was looked up; it changes r1.
+// used marks the node at an address as looked up; it clobbers r1.
 func (h *hash) used(at uint8) {
 	if !h.LRU {
 		return
@@ -321,7 +318,7 @@ func (h *hash) used(at uint8) {
 	h.here(known)
 }
 
-// Errors, the kernel's.
+// The kernel's error numbers.
 const (
 	eNoEntry = -2
 	eTooBig  = -7
@@ -372,9 +369,9 @@ func (h *hash) deleteFunc(name string) label {
 	return f
 }
 
-// unlink takes the node at an address, which was killed, out of the place's list,
-// which leads to the node in next then; or it goes on at done: whoever passes by
-// does it. It changes r0 to r4.
+// unlink removes a killed node at an address from the place's list, which then leads to the node in
+// next. If that fails it continues at done: the next thread that passes removes the node. It
+// clobbers r0 to r4.
 func (h *hash) unlink(next, at uint8, done label) {
 	h.at(r3, placePrev)
 	h.at(r4, placeWas)

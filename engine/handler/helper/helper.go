@@ -1,15 +1,15 @@
-// Package helper is the helpers that handlers call, as machine code that lies in
-// the traced program beside the handlers' own: look-ups and updates of hashes,
-// records in rings, the time, ids, reads of memory.
+// Package helper makes the helpers that handlers call, as machine code in the traced program beside
+// the handlers' own: lookups and updates of hashes, records in rings, the time, ids, reads of
+// memory.
 //
-// Each helper is a small program in the portable form, made for the maps that it
-// works on, and compiled as handlers are; so there is one source for all
-// instruction sets. Nobody verifies them: they are of this module, work on the
-// memory that packages maps and ring describe, by the same steps, and use the
-// compiler's primitives (the thread pointer, the counter of time, system calls).
-// Every loop in them ends, whatever the program has written into that memory.
+// Each helper is a small program in the portable form, made for the maps that it works on and
+// compiled like a handler, so that there is one source for all instruction sets. The verifier does
+// not check helpers: they belong to this module, work on the memory that packages maps and ring
+// describe, in the same steps, and use the compiler's primitives (the thread pointer, the counter
+// of time, system calls). Every loop in them ends, whatever the program has written into that
+// memory.
 //
-// Pure: it imports the compiler, the forms of programs and of maps.
+// The package is pure: it imports the compiler, and the forms of programs and of maps.
 package helper
 
 import (
@@ -27,28 +27,28 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Env is what helpers are made for.
+// Env is the environment that helpers are made for.
 type Env struct {
 	Context  program.Context
 	Set      *layout.Set // the maps that the program has
 	Region   arch.Addr   // where the program has them
 	Threads  arch.Addr   // its table of threads
-	Lines    arch.Addr   // the set that has the next free line, 0: threads take none
-	Owners   arch.Addr   // the words that say whose lines are, by process, 0: nobody does
-	Lost     arch.Addr   // the word that counts those that find no line, or no stack
-	Stacks   arch.Addr   // stacks of ours (compile.OwnStack): one for each line, or a pool
+	Lines    arch.Addr   // address of the set with the next free line; 0: threads take none
+	Owners   arch.Addr   // address of the words with the owners of lines, by process; 0: there are none
+	Lost     arch.Addr   // address of the word that counts hits that find no line, or no stack
+	Stacks   arch.Addr   // ptracer's stacks (compile.OwnStack): one for each line, or a pool
 	Self     bool        // threads' pointers are read as FnSelf
 	Features compile.Feature
 }
 
-// Library is helpers as machine code.
+// Library is machine code of helpers.
 type Library struct {
-	Code  []byte // to lie where it was made for
+	Code  []byte // for the address that it was made for
 	At    map[compile.Helper]arch.Addr
-	Stack int // bytes that the deepest of them uses, the return to its caller included
+	Stack int // bytes that the deepest of them uses, including the return address of its caller
 }
 
-// Needed are the helpers that programs call, which are not the compiler's.
+// Needed returns the helpers that programs call, except those that the compiler inlines.
 func Needed(ctx program.Context, programs ...*verify.Result) []compile.Helper {
 	need := map[compile.Helper]bool{}
 	for _, r := range programs {
@@ -90,7 +90,7 @@ func order(a, b compile.Helper) int {
 	return a.Map - b.Map
 }
 
-// mapOf is the map that call i is with, NoMap if it is with none.
+// mapOf returns the map that call i uses, NoMap if it uses none.
 func mapOf(r *verify.Result, i int) int {
 	h := program.Helpers[r.Program.Insns[i].Imm]
 	if h == nil || !slices.Contains(h.Args, program.ArgMap) {
@@ -99,8 +99,8 @@ func mapOf(r *verify.Result, i int) int {
 	return r.Facts[i].Map
 }
 
-// Make makes the code of helpers, to lie at base. Errors wrap
-// a failure.Unsupported, where one can't be had.
+// Make makes the code of helpers for address base. Errors wrap a failure.Unsupported if a helper
+// can't be made.
 func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 	l := &Library{At: map[compile.Helper]arch.Addr{}}
 	for _, h := range e.dependencies(need) {
@@ -115,10 +115,10 @@ func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 			return nil, err
 		}
 		if c == nil {
-			continue // the compiler has it after all
+			continue // the compiler inlines it after all
 		}
 		calls := l.At
-		if h.Num == compile.FnOwn { // its look-up is that of its map
+		if h.Num == compile.FnOwn { // its lookup is the lookup of its map
 			calls = maps.Clone(l.At)
 			calls[compile.Helper{Num: program.FnMapLookup, Map: compile.NoMap}] = l.At[compile.Helper{Num: program.FnMapLookup, Map: h.Map}]
 		}
@@ -132,7 +132,7 @@ func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 			l.wrap(h, base)
 		}
 		if h.Num == compile.FnStack {
-			l.Code = append(l.Code, 0xcc) // not to be fallen into
+			l.Code = append(l.Code, 0xcc) // execution must not run into it
 			at := base + arch.Addr(len(l.Code))
 			l.Code = append(l.Code, compile.Enter(at, l.At[h], e.Stacks, e.Lost)...)
 			l.At[h] = at
@@ -140,17 +140,17 @@ func (e *Env) Make(need []compile.Helper, base arch.Addr) (*Library, error) {
 		l.pad()
 		l.Stack = max(l.Stack, code.Stack)
 	}
-	l.Stack *= 3 // a helper calls another, which may call one more
+	l.Stack *= 3 // a helper calls another, which may call a third
 	return l, nil
 }
 
-// pad has what follows begin at a multiple of 16.
+// pad makes the next helper begin at a multiple of 16.
 func (l *Library) pad() { l.Code = append(l.Code, make([]byte, -len(l.Code)&15)...) }
 
-// pooled is whether stacks of ours are a pool's.
+// pooled reports whether ptracer's stacks are in a pool.
 func (e *Env) pooled() bool { return e.Context.Arch == "arm64" }
 
-// wrap has a helper be called by code that keeps all registers.
+// wrap lets code that keeps all registers call a helper.
 func (l *Library) wrap(h compile.Helper, base arch.Addr) {
 	at := base + arch.Addr(len(l.Code))
 	l.Code = append(l.Code, compile.Wrapper(at, l.At[h])...)
@@ -158,7 +158,7 @@ func (l *Library) wrap(h compile.Helper, base arch.Addr) {
 	l.Stack += compile.WrapperStack
 }
 
-// dependencies are the helpers with those that they call, in front.
+// dependencies returns the helpers, each after those that it calls.
 func (e *Env) dependencies(need []compile.Helper) (all []compile.Helper) {
 	var add func(h compile.Helper)
 	add = func(h compile.Helper) {
@@ -176,8 +176,8 @@ func (e *Env) dependencies(need []compile.Helper) (all []compile.Helper) {
 	return all
 }
 
-// pointer is the primitive that gives the thread's pointer, unless it is the first
-// time: then rdfsbase tells what is certain.
+// pointer is the primitive for the thread's pointer, except at a thread's first hit: there only
+// rdfsbase is reliable.
 func (e *Env) pointer() int32 {
 	if e.Self {
 		return compile.FnSelf
@@ -185,7 +185,7 @@ func (e *Env) pointer() int32 {
 	return compile.FnThread
 }
 
-// calls are the helpers that a helper calls.
+// calls returns the helpers that a helper calls.
 func (e *Env) calls(h compile.Helper) []int32 {
 	switch h.Num {
 	case program.FnProbeReadUser, program.FnProbeReadUserStr:
@@ -207,7 +207,7 @@ func (e *Env) calls(h compile.Helper) []int32 {
 	return nil
 }
 
-// source is a helper's program.
+// source returns a helper's program.
 func (e *Env) source(h compile.Helper) (*code, error) {
 	if h.Map >= 0 {
 		return e.withMap(h)
@@ -259,7 +259,7 @@ func (e *Env) source(h compile.Helper) (*code, error) {
 	return nil, unsupported(h)
 }
 
-// withMap is the program of a helper that works on a map.
+// withMap returns the program of a helper that works on a map.
 func (e *Env) withMap(h compile.Helper) (*code, error) {
 	if h.Map >= e.Set.Len() {
 		return nil, unsupported(h)
@@ -292,7 +292,7 @@ func (e *Env) withHash(h compile.Helper, l layout.Layout) (*code, error) {
 	switch h.Num {
 	case compile.FnOwn:
 		if l.KeySize != 8 || l.CPUs > 1 {
-			return nil, nil // nobody asks for it
+			return nil, nil // not needed
 		}
 		c.own(e)
 	case program.FnMapLookup:
@@ -333,7 +333,7 @@ func unsupported(h compile.Helper) error {
 
 var errUses = errors.New("helper: a stack of more than there is")
 
-// compile makes a helper's code. What it calls is in at.
+// compile makes a helper's code; at has the addresses of the helpers that it calls.
 func (e *Env) compile(h compile.Helper, c *code, base arch.Addr, at map[compile.Helper]arch.Addr) (*compile.Code, error) {
 	c.link()
 	p := &program.Program{Name: fmt.Sprintf("helper %d", h.Num), Insns: c.insns, Funcs: c.funcs,

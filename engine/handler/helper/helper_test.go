@@ -113,7 +113,7 @@ func (r *rig) got(i, n int) []byte {
 
 func (r *rig) region() uint64 { return uint64(uintptr(unsafe.Pointer(&r.set.Bytes()[0]))) }
 
-// shapes are maps whose keys and values are of all kinds of sizes.
+// shapes are maps with keys and values of many sizes.
 var shapes = []program.Map{
 	{Name: "hash8", Type: program.Hash, KeySize: 8, ValueSize: 16, MaxEntries: 20},
 	{Name: "hash4", Type: program.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 20},
@@ -577,7 +577,7 @@ func TestTime(t *testing.T) {
 		t.Errorf("%d", got)
 	}
 	seq := ring.Word(r.set.Bytes(), maps.OffClock+maps.ClockSeq)
-	seq.Add(1) // who writes the next line has died
+	seq.Add(1) // the writer of the next line has died
 	if got := r.call(program.FnKtimeGetNS, compile.NoMap); got != 7 {
 		t.Errorf("%d beside a line that is not whole", got)
 	}
@@ -695,7 +695,7 @@ func TestEntry(t *testing.T) {
 	}
 }
 
-// ownStack is a program that runs on a stack of ours, at Base of a rig.
+// ownStack is a program that runs on a stack of ptracer's, at Base of a rig.
 type ownStack struct {
 	*rig
 	stacks arch.Addr
@@ -792,9 +792,9 @@ func (o *ownStack) run(lost bool) {
 	}
 }
 
-// TestOwnStack has code run on a stack of ours, beside a stack of the program's
-// with next to no room: nothing changes but what the code is there for. Where the
-// stack is in use to its last level the code does not run, which is counted.
+// TestOwnStack runs code on a stack of ptracer's while the program's stack has next to no room:
+// nothing changes but the code's effect. If the stack is in use to its last level the code does not
+// run, which is counted.
 func TestOwnStack(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

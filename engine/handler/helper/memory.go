@@ -5,10 +5,10 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Memory of the program is read by a system call (process_vm_readv of itself):
-// what can't be read is an error then and no fault, whoever of us lives.
+// Memory of the program is read with a system call (process_vm_readv of the process itself): an
+// address that can't be read is an error, not a fault, whether the tracer lives or not.
 
-// readFunc is the function that reads r2 bytes at r3 to r1; r0 is how many.
+// readFunc is the function that reads r2 bytes at r3 to r1; r0 is the number of bytes read.
 func (e *Env) readFunc(c *code, f label) {
 	const local, remote = -32, -16
 	c.here(f)
@@ -29,7 +29,7 @@ func (e *Env) readFunc(c *code, f label) {
 	c.exit()
 }
 
-// read is probe_read_user: room, size and address are in r1 to r3.
+// read is probe_read_user: destination, size and address are in r1 to r3.
 func (e *Env) read() *code {
 	c := newCode()
 	f, good := c.label(), c.label()
@@ -56,9 +56,9 @@ func (e *Env) read() *code {
 	return c
 }
 
-// readGoroutine reads what pairing asks of goroutines, where a stack ends, without
-// a system call: g is where both the ABI's register and the thread have it, at
-// -8(%fs), and memory that is there, then. Anything else goes on behind.
+// readGoroutine reads the end of a goroutine's stack, which pairing needs, without a system call.
+// It does so only if g is both in the ABI's register and in the thread's memory, at -8(%fs): then g
+// is mapped. Any other read continues behind it.
 func (e *Env) readGoroutine(c *code) {
 	const stackEnd = 8 // g.stack.hi
 	other := c.label()
@@ -70,7 +70,7 @@ func (e *Env) readGoroutine(c *code) {
 	c.mov(r1, r6)
 	c.wheni(program.JmpEq, r0, 0, other)
 	c.load(r4, r0, -8)
-	c.wheni(program.JmpEq, r4, 0, other) // there is none yet
+	c.wheni(program.JmpEq, r4, 0, other) // there is no g yet
 	c.alui(program.AluAdd, r4, stackEnd)
 	c.when(program.JmpNe, r4, r3, other)
 	c.load(r4, r3, 0)
@@ -79,16 +79,15 @@ func (e *Env) readGoroutine(c *code) {
 	c.here(other)
 }
 
-// readKnown is readGoroutine where no thread has its g but in the register, which
-// may have anything where the code is not Go's. What has once been found to be a g,
-// by what leads from it to its thread's own and back, is memory that is there for
-// ever, and is read from then on.
+// readKnown is readGoroutine for threads that have their g in the register only; in code that is
+// not Go's the register may hold anything. An address that was once found to be a g, since pointers
+// from it lead to its thread and back, stays mapped for ever, and is read directly from then on.
 func (e *Env) readKnown(c *code, f label) {
 	const stackEnd, entry, m = 8, -24, -16
 	other, known, no := c.label(), c.label(), c.label()
 	c.wheni(program.JmpNe, r7, 8, other)
 	c.helper(compile.FnGoroutine)
-	c.wheni(program.JmpEq, r0, 0, other) // what an empty entry has
+	c.wheni(program.JmpEq, r0, 0, other) // the value of an empty entry
 	c.mov(r9, r0)
 	c.alui(program.AluAdd, r0, stackEnd)
 	c.when(program.JmpNe, r0, r3, other)
@@ -97,7 +96,7 @@ func (e *Env) readKnown(c *code, f label) {
 	c.acquire(r0, r2, 0)
 	c.when(program.JmpEq, r0, r9, known)
 	c.store(r10, entry, r2)
-	next := func(off int32) { // the word there is in r3, too
+	next := func(off int32) { // loads the next word, into r3
 		c.alui(program.AluAdd, r3, off)
 		c.mov(r1, r6)
 		c.mov(r2, r7)
@@ -124,14 +123,14 @@ func (e *Env) readKnown(c *code, f label) {
 	c.here(other)
 }
 
-// Offsets of Go's runtime (runtime2.go): of g.m, and of m.g0.
+// Offsets in Go's runtime (runtime2.go): of g.m, and of m.g0.
 const (
 	gM  = 48
 	mG0 = 0
 )
 
-// readString is probe_read_user_str: it reads no further than a page's end at a
-// time, nor much further than the string's.
+// readString is probe_read_user_str: it reads up to the end of one page at a time, and not much
+// beyond the end of the string.
 func (e *Env) readString() *code {
 	const piece, page, room, done = 64, 4096, -8, -16
 	c := newCode()
@@ -139,9 +138,9 @@ func (e *Env) readString() *code {
 		c.label(), c.label(), c.label(), c.label(), c.label()
 	c.begin("string", 16)
 	c.store(r10, room, r1)
-	c.mov(r6, r1) // where the next byte goes
-	c.low(r7, r2) // how many are left
-	c.mov(r8, r3) // where it comes from
+	c.mov(r6, r1) // destination of the next byte
+	c.low(r7, r2) // bytes left
+	c.mov(r8, r3) // its address
 	c.store(r10, done, r7)
 	c.wheni(program.JmpEq, r7, 0, out)
 
@@ -200,7 +199,7 @@ func (e *Env) readString() *code {
 	return c
 }
 
-// compare is strncmp: a string, its room and the other are in r1 to r3.
+// compare is strncmp: a string, its size and the other string are in r1 to r3.
 func compare() *code {
 	c := newCode()
 	loop, differ, less, same := c.label(), c.label(), c.label(), c.label()

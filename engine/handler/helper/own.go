@@ -9,9 +9,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// own is compile.FnOwn: the look-up in a hash of what belongs to the thread, whose
-// ids are the key. The thread's entry in the table of threads says in which node
-// they were found last; whether they are there still, the node tells.
+// own is compile.FnOwn: the lookup of the thread's entry in a hash with the thread's ids as key.
+// The thread's entry in the table of threads says in which node the ids were found last; the node
+// tells whether they are still there.
 func (h *hash) own(e *Env) {
 	pair := threadFound + 16*(h.Header/maps.HeaderSize%threadPairs)
 	tag := uint64(e.Region) + uint64(h.Header)
@@ -49,8 +49,8 @@ func (h *hash) own(e *Env) {
 	h.ownSearch(e, pair, tag)
 }
 
-// ownSearch looks for the thread's ids in the whole map, and notes where they are. r2 is
-// where the ids go.
+// ownSearch looks for the thread's ids in the whole map, and records their node. It writes the ids
+// to the address in r2.
 func (h *hash) ownSearch(e *Env, pair int, tag uint64) {
 	const key, node, at, of = -8, -16, -24, -32
 	none, out := h.label(), h.label()
@@ -72,7 +72,7 @@ func (h *hash) ownSearch(e *Env, pair int, tag uint64) {
 	threadEntryOf(h.code, r4, r0, e.Threads)
 	h.load(r3, r4, 0)
 	h.when(program.JmpNe, r3, r0, out)
-	h.acquire(r3, r4, threadIDs) // of one without there is no telling
+	h.acquire(r3, r4, threadIDs) // without an entry it can't be recorded
 	h.load(r2, r10, of)
 	h.when(program.JmpNe, r3, r2, out)
 	h.load(r2, r10, at)
@@ -86,14 +86,14 @@ func (h *hash) ownSearch(e *Env, pair int, tag uint64) {
 	h.result(0)
 }
 
-// threadEntryOf leaves the address of the first entry that the thread with a
-// pointer may have in dst; it changes r1.
+// threadEntryOf loads the address of the first entry that a thread with this pointer may have into
+// dst; it clobbers r1.
 func threadEntryOf(c *code, dst, pointer uint8, table arch.Addr) {
 	hashed(c, dst, pointer, table+threadFirst, threadBits, threadShift)
 }
 
-// hashed leaves the address of what a word's hash gives of a table of 1<<n entries, of
-// 1<<shift bytes each, in dst; it changes r1.
+// hashed loads the address of the entry for a word's hash, in a table of 1<<n entries of 1<<shift
+// bytes each, into dst; it clobbers r1.
 func hashed(c *code, dst, word uint8, table arch.Addr, n, shift int32) {
 	mul := uint32(compile.ThreadMul)
 	c.low(dst, word)

@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/ring"
 )
 
-// Rings, as package ring has them.
+// Rings, as in package ring.
 type records struct {
 	*code
 	maps.Layout
@@ -25,8 +25,8 @@ func (r records) reserve() {
 	r.takeFunc(take)
 }
 
-// takeFunc is the function that takes room for a record of r1 bytes: r0 is its
-// address, 0 if there is none, which is counted.
+// takeFunc is the function that takes space for a record of r1 bytes. r0 is its address, or 0 if
+// there is no space, which it counts.
 func (r records) takeFunc(f label) {
 	const tried = -8
 	loop, fits, lost, drop := r.label(), r.label(), r.label(), r.label()
@@ -39,7 +39,7 @@ func (r records) takeFunc(f label) {
 	r.number(r7, ring.TIDMask)
 	r.alu(program.AluAnd, r0, r7)
 	r.alui(program.AluLsh, r0, ring.TIDShift)
-	r.mov(r7, r6) // what the record takes
+	r.mov(r7, r6) // the space that the record takes
 	r.alui(program.AluAdd, r7, 15)
 	r.alui(program.AluAnd, r7, -8)
 	r.wheni(program.JmpGt, r7, int32(r.MaxEntries/2), drop)
@@ -59,7 +59,7 @@ func (r records) takeFunc(f label) {
 	r.mov(r2, r7)
 	r.mov(r5, r8)
 	r.alui(program.AluAnd, r5, int32(r.MaxEntries-1))
-	r.movi(r4, int32(r.MaxEntries)) // what is left to the end of memory
+	r.movi(r4, int32(r.MaxEntries)) // the bytes left to the end of memory
 	r.alu(program.AluSub, r4, r5)
 	r.region(r0, r.Start+ring.HeaderSize)
 	r.alu(program.AluAdd, r5, r0)
@@ -86,7 +86,7 @@ func (r records) takeFunc(f label) {
 	r.alui(program.AluAdd, r0, 8)
 	r.exit()
 
-	r.here(lost) // somebody was faster: r0 is his record's header
+	r.here(lost) // another thread was faster: r0 is its record's header
 	r.wheni(program.JmpSlt, r0, 0, loop)
 	r.low(r2, r0)
 	r.alui(program.AluAdd, r2, 15)
@@ -111,7 +111,7 @@ func (r *code) end(how uint64) {
 	r.result(0)
 }
 
-// finish gives the record at an address to the reader; it changes r2 and r3.
+// finish passes the record at an address to the reader; it clobbers r2 and r3.
 func (r *code) finish(rec uint8, how uint64, out label) {
 	r.load(r2, rec, -8)
 	r.mov(r3, r2)
@@ -126,8 +126,8 @@ func (r *code) finish(rec uint8, how uint64, out label) {
 	r.release(rec, -8, r2)
 }
 
-// output is ringbuf_output and perf_event_output: the data are where register
-// from points, as many bytes as size says; full is the error that there is no room.
+// output is ringbuf_output and perf_event_output: size bytes of data are at the address in register
+// from; full is the error if there is no space.
 func (r records) output(from, size uint8, full int32) {
 	take, none, out := r.label(), r.label(), r.label()
 	r.begin("output", 0)
@@ -149,7 +149,7 @@ func (r records) output(from, size uint8, full int32) {
 	r.takeFunc(take)
 }
 
-// query is ringbuf_query: what to tell is in r2.
+// query is ringbuf_query: the requested value is in r2.
 func (r records) query() {
 	r.begin("query", 0)
 	r.region(r1, r.Start)

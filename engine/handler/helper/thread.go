@@ -8,26 +8,24 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Threads is a table of a process's threads, in memory of its own that a child
-// begins with empty (MADV_WIPEONFORK): an entry is a thread's pointer to its own
-// data, which no two threads share; then the process's id and the thread's, as
-// get_current_pid_tgid has them, 0 where they are to be asked for; its line of maps
-// (package maps, Lines); two pairs: which map a thread has looked into by its
-// ids, and in which node it found them; and the end of what is free of its stack
-// (compile.OwnStack). A thread looks at as many entries as Probes
-// from the one that its pointer's hash gives. An entry's first word has its lowest
-// bit set as long as the line is not there, for ever if there are none left.
+// Threads is a table of a process's threads, in memory of its own that is empty in a child
+// (MADV_WIPEONFORK). An entry has the thread's pointer to its own data, which no two threads share;
+// the ids of process and thread, in the form of get_current_pid_tgid, 0 until the kernel has been
+// asked; the thread's line of maps (package maps, Lines); two pairs, of a map that the thread has
+// looked into by its ids and the node in which it found them; and the end of the free part of its
+// stack (compile.OwnStack). A thread looks at Probes entries, beginning with the one that its
+// pointer's hash selects. The lowest bit of an entry's first word is set until the entry has a
+// line, for ever if no line is left.
 //
-// Behind the entries is news of threads, from whoever traces them: a pointer and ids,
-// at one of NewsProbes places from the one on that the pointer's hash gives. It saves
-// asking the kernel, which a program may have forbidden itself. At ThreadOther are the
-// ids of the only thread of which there is none: of a program that begins, whose pointer
-// is not set yet; 0 if there may be several. Behind the news are goroutines that have
-// been found to be some (readKnown).
+// Behind the entries is news of threads, from the threads' tracer: a pointer and ids, at one of
+// NewsProbes places, beginning with the one that the pointer's hash selects. It saves asking the
+// kernel, which a program may have forbidden itself. At ThreadOther are the ids of the only thread
+// without news: that of a program that starts, which has not set its pointer yet; 0 if there may be
+// several. Behind the news are addresses that are known to be goroutines (readKnown).
 const (
 	ThreadsSize = goroutines + 8<<goroutineBits // bytes
-	ThreadOwner = 0                             // the id of the process that the table is of, or NoOwner
-	ThreadOther = 8                             // the ids of a thread that there is no news of
+	ThreadOwner = 0                             // the id of the process that owns the table, or NoOwner
+	ThreadOther = 8                             // the ids of a thread without news
 	ThreadIDs   = threadIDs                     // in an entry
 
 	NewsProbes = 8
@@ -39,8 +37,8 @@ const (
 
 	goroutineBits = 10
 
-	threadFirst   = compile.ThreadFirst // behind the process's id: others in the same memory keep no ids here
-	threadLost    = 0                   // an entry for those that find none, as far as its line goes
+	threadFirst   = compile.ThreadFirst // behind the process's id: other processes in the same memory keep no ids here
+	threadLost    = 0                   // an entry for threads that find none, with the line field only
 	threadBits    = compile.ThreadBits
 	threadEntries = 1 << threadBits
 	threadEntry   = compile.ThreadEntry
@@ -54,7 +52,7 @@ const (
 	threadBusy    = 1 // in the first word
 )
 
-// ThreadSlots are the offsets at which a thread may have its entry in the table.
+// ThreadSlots returns the offsets at which a thread may have its entry in the table.
 func ThreadSlots(pointer uint64) (list []int) {
 	first := int(uint32(pointer) * compile.ThreadMul >> (32 - threadBits))
 	for i := range threadProbes {
@@ -63,13 +61,13 @@ func ThreadSlots(pointer uint64) (list []int) {
 	return list
 }
 
-// ThreadNews is the offset of the first of NewsProbes places, NewsSize bytes each, at
-// one of which there is news of a thread.
+// ThreadNews is the offset of the first of NewsProbes places, of NewsSize bytes each, for news of a
+// thread.
 func ThreadNews(pointer uint64) int {
 	return threadNews + int(uint32(pointer)*compile.ThreadMul>>(32-newsBits))*NewsSize
 }
 
-// system is the numbers of system calls.
+// system has the numbers of system calls.
 type system struct {
 	getpid, gettid, getuid, getgid, prctl, clockGettime, getcpu, readv, kill int32
 }
@@ -112,8 +110,8 @@ func (e *Env) ids() *code {
 	return c
 }
 
-// news ends the function with the ids that there is news of, if there is, and keeps
-// them in the entry at r6, if that is not 0.
+// news ends the function with the thread's ids if there is news of it, and keeps them in the entry
+// at r6, if r6 is not 0.
 func (e *Env) news(c *code) {
 	next, found, other, have, out, none := c.label(), c.label(), c.label(), c.label(), c.label(), c.label()
 	c.helper(compile.FnThread)
@@ -141,7 +139,7 @@ func (e *Env) news(c *code) {
 	c.here(none)
 }
 
-// NoOwner is the owner of a table of which that is to be asked for at each hit: a child
+// NoOwner is the owner of a table for which the kernel must be asked at each hit, since a child
 // runs in the memory of its parent.
 const NoOwner = math.MaxUint64
 
@@ -166,8 +164,7 @@ func (e *Env) process() *code {
 	return c
 }
 
-// askIDs asks the kernel for the ids, and keeps the answer in the entry at r6, if
-// that is not 0.
+// askIDs asks the kernel for the ids, and keeps the answer in the entry at r6, if r6 is not 0.
 func (e *Env) askIDs(c *code) {
 	sys := systems[e.Context.Arch]
 	c.helper(compile.FnSyscall - sys.gettid)
@@ -179,7 +176,7 @@ func (e *Env) askIDs(c *code) {
 	c.alu(program.AluOr, r9, r7)
 	out, owned := c.label(), c.label()
 	c.wheni(program.JmpEq, r6, 0, out)
-	c.number(r1, uint64(e.Threads)) // a child by vfork is in its parent's memory, and has its pointer
+	c.number(r1, uint64(e.Threads)) // a child by vfork has its parent's memory and its parent's pointer
 	c.movi(r0, 0)
 	c.cas(r1, 0, r8)
 	c.wheni(program.JmpEq, r0, 0, owned)
@@ -190,14 +187,13 @@ func (e *Env) askIDs(c *code) {
 	c.mov(r0, r9)
 }
 
-// entry is compile.FnEntry: it finds the thread's entry, or takes a free one, with
-// a line.
+// entry is compile.FnEntry: it finds the thread's entry, or takes a free one with a line.
 func (e *Env) entry() *code {
 	c := newCode()
 	next, mine, found, none := c.label(), c.label(), c.label(), c.label()
 	c.begin("entry", 0)
 	c.helper(compile.FnThread)
-	c.wheni(program.JmpEq, r0, 0, none) // a thread without any
+	c.wheni(program.JmpEq, r0, 0, none) // a thread without pointer
 	c.mov(r3, r0)
 	c.mov(r5, r0)
 	c.alui(program.AluOr, r5, threadBusy)
@@ -207,7 +203,7 @@ func (e *Env) entry() *code {
 	c.here(next)
 	c.acquire(r0, r2, 0)
 	c.when(program.JmpEq, r0, r3, found)
-	c.when(program.JmpEq, r0, r5, mine) // a signal came before it was ready
+	c.when(program.JmpEq, r0, r5, mine) // a signal handler ran before the entry was ready
 	taken := c.label()
 	c.wheni(program.JmpNe, r0, 0, taken)
 	c.cas(r2, 0, r5)
@@ -232,7 +228,7 @@ func (e *Env) entry() *code {
 	c.call(take)
 	c.store(r6, threadLine, r0)
 	c.mov(r2, r6)
-	c.wheni(program.JmpGe, r0, maps.Lines, found) // it stays busy: each hit comes here, and is told as lost
+	c.wheni(program.JmpGe, r0, maps.Lines, found) // it stays busy: each hit comes here, and counts as lost
 	c.release(r6, 0, r7)
 	c.here(found)
 	c.mov(r0, r2)
@@ -242,9 +238,8 @@ func (e *Env) entry() *code {
 	return c
 }
 
-// takeLine is a function that gives the number of a line that nobody has, or
-// maps.Lines: the next one, or when all have been taken one of a process that is
-// not there any more.
+// takeLine is a function that returns the number of a free line, or maps.Lines: the next new line
+// or, if all have been taken, a line of a process that has ended.
 func (e *Env) takeLine(c *code) {
 	const noSuchProcess = -3 // ESRCH
 	fresh, named, known, look, next, none := c.label(), c.label(), c.label(), c.label(), c.label(), c.label()
@@ -261,13 +256,13 @@ func (e *Env) takeLine(c *code) {
 		c.exit()
 		return
 	}
-	c.number(r1, uint64(e.Threads)) // whose the table is, if that was asked for
+	c.number(r1, uint64(e.Threads)) // the owner of the table, if the kernel was asked
 	c.load(r7, r1, 0)
 	c.wheni(program.JmpNe, r7, 0, known)
 	c.helper(compile.FnSyscall - sys.getpid)
 	c.mov(r7, r0)
 	c.here(known)
-	c.movi(r8, maps.Lines) // looks left
+	c.movi(r8, maps.Lines) // tries left
 	c.wheni(program.JmpGe, r6, maps.Lines, look)
 	c.here(named)
 	c.mov(r1, r6)
@@ -287,7 +282,7 @@ func (e *Env) takeLine(c *code) {
 	c.number(r2, uint64(e.Owners))
 	c.alu(program.AluAdd, r9, r2)
 	c.load(r1, r9, 0)
-	c.wheni(program.JmpEq, r1, 0, next) // he has not said who he is yet
+	c.wheni(program.JmpEq, r1, 0, next) // its owner has not entered an id yet
 	c.when(program.JmpEq, r1, r7, next)
 	c.store(r10, -8, r1)
 	for _, r := range []uint8{r2, r3, r4, r5} {
@@ -310,10 +305,10 @@ func (e *Env) takeLine(c *code) {
 	c.result(maps.Lines)
 }
 
-// claim is what compile.FnClaim does, for a wrapper that keeps all registers: the
-// thread's entry, or that of those that have none. It is called where the word at
-// %fs:0 is not the pointer of the entry that it led to; where that word is not the
-// thread's pointer, code that goes by it can't tell the thread from others.
+// claim is the work of compile.FnClaim, for a wrapper that keeps all registers: it returns the
+// thread's entry, or the one for threads that have none. It is called if the word at %fs:0 is not
+// the pointer in the entry that it has led to. If that word is not the thread's pointer at all,
+// code that uses it can't distinguish the thread from others.
 func (e *Env) claim() *code {
 	c := newCode()
 	lost, out := c.label(), c.label()
@@ -378,7 +373,7 @@ func (e *Env) users() *code {
 	return c
 }
 
-// name is get_current_comm: room and its size are in r1 and r2.
+// name is get_current_comm: destination and its size are in r1 and r2.
 func (e *Env) name() *code {
 	const getName, size = 16, 16
 	c := newCode()
@@ -397,7 +392,7 @@ func (e *Env) name() *code {
 	c.mov(r1, r6)
 	c.mov(r2, r7)
 	c.clearLoop()
-	c.mov(r3, r7) // the name with its end, cut to what fits with one
+	c.mov(r3, r7) // the name with its end, cut if it does not fit
 	out := c.label()
 	c.wheni(program.JmpEq, r3, 0, out)
 	c.alui(program.AluAdd, r3, -1)
@@ -413,7 +408,7 @@ func (e *Env) name() *code {
 	return c
 }
 
-// cpu is get_smp_processor_id where no instruction has it.
+// cpu is get_smp_processor_id if no instruction reads the number.
 func (e *Env) cpu() *code {
 	c := newCode()
 	c.begin("cpu", 8)
@@ -429,7 +424,7 @@ func (e *Env) cpu() *code {
 	return c
 }
 
-// random is get_prandom_u32: the counter of time, stirred.
+// random is get_prandom_u32: the counter of time, mixed.
 func random() *code {
 	c := newCode()
 	c.begin("random", 0)
@@ -446,13 +441,12 @@ func random() *code {
 	return c
 }
 
-// time is ktime_get_ns: the clock's page says what the counter means (package
-// maps, SetClock).
+// time is ktime_get_ns: the clock's page says how to convert the counter (package maps, SetClock).
 func (e *Env) time() *code {
 	c := newCode()
 	c.begin("time", 0)
 	done := c.label()
-	const tries = 2 // it changes once a second
+	const tries = 2 // the line changes once a second
 	for range tries {
 		newer, known := c.label(), c.label()
 		c.region(r1, maps.OffClock)
@@ -472,7 +466,7 @@ func (e *Env) time() *code {
 		c.alu(program.AluSub, r0, r4)
 		c.wheni(program.JmpSge, r0, 0, known)
 		c.here(newer)
-		c.movi(r0, 0) // another CPU's counter, which is behind
+		c.movi(r0, 0) // the counter of another CPU, which is behind
 		c.here(known)
 		c.acquire(r4, r3, maps.ClockNanos)
 		c.acquire(r5, r3, maps.ClockMul)

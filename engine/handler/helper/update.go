@@ -8,9 +8,9 @@ import (
 // Slots of update's stack, below the place.
 const (
 	updTries   = -placeSize - 8
-	updNode    = -placeSize - 16 // the index of a node of its own
+	updNode    = -placeSize - 16 // the index of update's own node
 	updNodeAt  = -placeSize - 24 // its address, 0: none
-	updCounted = -placeSize - 32 // whether it is among those that count
+	updCounted = -placeSize - 32 // whether it counts as an entry of the map
 	updStack   = placeSize + 32
 )
 
@@ -63,7 +63,7 @@ func (h *hash) update() {
 	h.findFunc2()
 }
 
-// giveBack is for what was not used.
+// giveBack releases what update has taken and not used.
 func (h *hash) giveBack() {
 	none, out := h.label(), h.label()
 	h.load(r3, r10, updNodeAt)
@@ -76,7 +76,7 @@ func (h *hash) giveBack() {
 	h.here(out)
 }
 
-// overwrite writes the CPU's own value where it is (maps' overwrite).
+// overwrite writes this CPU's value in place (maps' overwrite).
 func (h *hash) overwrite(loop, end label) {
 	same := h.label()
 	h.at(r9, placeAt)
@@ -98,7 +98,7 @@ func (h *hash) overwrite(loop, end label) {
 	h.jump(end)
 }
 
-// prepare gets update a node, filled in, whose link leads to the node in next.
+// prepare gets a node for update and fills it in; its link leads to the node in next.
 func (h *hash) prepare(take label, next func(), full label) {
 	has := h.label()
 	h.load(r0, r10, updNodeAt)
@@ -111,14 +111,14 @@ func (h *hash) prepare(take label, next func(), full label) {
 	h.wheni(program.JmpEq, r0, 0, full)
 	h.store(r10, updNodeAt, r0)
 	h.here(has)
-	next() // to r3
+	next() // into r3
 	h.acquire(r1, r0, 0)
 	h.to(r1, r1)
 	h.alu(program.AluAdd, r1, r3)
 	h.release(r0, 0, r1)
 }
 
-// exchange puts a new node in the place of the one that has the key.
+// exchange replaces the node that has the key by a new one.
 func (h *hash) exchange(take, loop, end, full label) {
 	h.prepare(take, func() {
 		h.at(r3, placeNext)
@@ -139,7 +139,7 @@ func (h *hash) exchange(take, loop, end, full label) {
 	h.mov(r5, r3)
 	h.at(r3, placeAt)
 	h.mov(r2, r3)
-	h.store(r10, updTries, r2) // no more tries: its slot is free
+	h.store(r10, updTries, r2) // no more tries: the slot is free
 	h.at(r3, placePrev)
 	h.at(r4, placeWas)
 	h.to(r1, r4)
@@ -152,7 +152,7 @@ func (h *hash) exchange(take, loop, end, full label) {
 	h.jump(end)
 }
 
-// insert puts a new entry in.
+// insert inserts a new entry.
 func (h *hash) insert(take, evict, loop, end, full label) {
 	counted, fits := h.label(), h.label()
 	h.movi(r9, eNoEntry)
@@ -192,9 +192,8 @@ func (h *hash) insert(take, evict, loop, end, full label) {
 	h.jump(end)
 }
 
-// takeFunc is the function that gets a free node, and fills in the key in r1 and
-// the value in r2: r0 is its address, 0 if there is none; its index is written to
-// where r3 points.
+// takeFunc is the function that takes a free node, and fills in the key at r1 and the value at r2.
+// r0 is its address, or 0 if no node is free; its index is written to the address in r3.
 func (h *hash) takeFunc(f label) {
 	const left = -8
 	h.here(f)
@@ -245,7 +244,7 @@ func (h *hash) takeFunc(f label) {
 	h.result(0)
 }
 
-// clearValues makes the values of all CPUs of the node in r4 0.
+// clearValues clears the values of all CPUs of the node at r4.
 func (h *hash) clearValues() {
 	h.mov(r3, r4)
 	h.alui(program.AluMul, r3, int32(h.Stride))
@@ -261,7 +260,7 @@ func (h *hash) clearValues() {
 	h.wheni(program.JmpNe, r5, 0, cpu)
 }
 
-// evictFunc is the function that makes room in an LRU hash (maps' evict): 1, or 0.
+// evictFunc is the function that makes room in an LRU hash (maps' evict): it returns 1, or 0.
 func (h *hash) evictFunc(f label) {
 	if !h.LRU {
 		h.labels[f] = 0

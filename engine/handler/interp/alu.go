@@ -48,8 +48,8 @@ func (m *Machine) alu32(in program.Insn, pc int) (int, error) {
 	return pc + 1, nil
 }
 
-// operate computes a op b; operands of 32 bits are zero-extended, and of the
-// result only the lower half counts then.
+// operate computes a op b. Operands of 32 bits are zero-extended, and then only the lower half of
+// the result counts.
 func operate(op uint8, a, b uint64, off int16, size uint) (uint64, bool) {
 	switch op {
 	case program.AluAdd:
@@ -89,8 +89,8 @@ func shift(op uint8, a, by uint64, size uint) (uint64, bool) {
 	return 0, false
 }
 
-// divide is eBPF's division: by zero it gives zero, and the remainder is then
-// the dividend; the smallest number by -1 is itself, without a remainder.
+// divide is eBPF's division: division by zero gives zero, with the dividend as the remainder; the
+// smallest number by -1 gives itself, with remainder 0.
 func divide(mod bool, a, b uint64, signed bool, size uint) uint64 {
 	if signed {
 		return divideSigned(mod, extend(a, size), extend(b, size), size)

@@ -7,11 +7,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// atomic is an operation on memory that others use at the same time: the
-// traced program's threads, other processes.
+// atomic executes an operation on memory that the traced program's threads and other processes use
+// at the same time.
 func (m *Machine) atomic(in program.Insn, pc int) (int, error) {
 	n := in.Size()
-	if in.Imm == program.AtomicLoad { // the address is in Src here
+	if in.Imm == program.AtomicLoad { // Src has the address here
 		b, ok := m.aligned(m.r[in.Src]+uint64(int64(in.Off)), n)
 		if !ok {
 			return 0, m.fault(pc, "reads %d bytes at %#x", n, m.r[in.Src]+uint64(int64(in.Off)))
@@ -48,7 +48,7 @@ func (m *Machine) aligned(addr uint64, n int) ([]byte, bool) {
 	return b, ok && uintptr(unsafe.Pointer(&b[0]))%uintptr(n) == 0
 }
 
-// exchange changes 4 or 8 bytes and gives what they were.
+// exchange changes 4 or 8 bytes and returns the old value.
 func (m *Machine) exchange(b []byte, in program.Insn) (old uint64, ok bool) {
 	src := m.r[in.Src]
 	op := uint8(in.Imm) &^ program.AtomicFetch
@@ -86,8 +86,8 @@ func swapped(b []byte, old, next uint64) bool {
 	return atomic.CompareAndSwapUint32((*uint32)(unsafe.Pointer(&b[0])), uint32(old), uint32(next))
 }
 
-// loadAcquire and storeRelease of 1 and 2 bytes go through the 4 bytes around
-// them: Go has no smaller atomic operations.
+// loadAcquire and storeRelease access the 4 bytes around a value of 1 or 2 bytes, since Go has no
+// smaller atomic operations.
 func loadAcquire(b []byte) uint64 {
 	if len(b) >= 4 {
 		return load(b)

@@ -18,8 +18,8 @@ const (
 
 func errno(e int64) uint64 { return uint64(e) }
 
-// helpers run what the program calls; arguments are in R1 to R5, and what they
-// return becomes R0. ok false is a fault of the verifier's.
+// helpers implement the helpers: arguments are in R1 to R5, and the result becomes R0. ok false
+// means a fault of the verifier.
 var helpers = map[int32]func(m *Machine) (r0 uint64, ok bool){
 	program.FnKtimeGetNS:       func(m *Machine) (uint64, bool) { return m.env.Time(), true },
 	program.FnKtimeGetBootNS:   func(m *Machine) (uint64, bool) { return m.env.BootTime(), true },
@@ -48,7 +48,7 @@ var helpers = map[int32]func(m *Machine) (r0 uint64, ok bool){
 	program.FnRingbufQuery:     (*Machine).ringQuery,
 }
 
-// byNumber is helpers, without the cost of a map.
+// byNumber is helpers as an array, which is faster than a map.
 var byNumber [256]func(*Machine) (uint64, bool)
 
 func init() {
@@ -73,7 +73,7 @@ func (m *Machine) help(in program.Insn, pc int) (int, error) {
 	return pc + 1, nil
 }
 
-// mem is the memory of n bytes that register r points to; none of 0 bytes.
+// mem returns the n bytes that register r points to, nil for 0 bytes.
 func (m *Machine) mem(r int, n uint64) ([]byte, bool) {
 	if n == 0 {
 		return nil, true
@@ -107,8 +107,8 @@ func (m *Machine) readUser() (uint64, bool) {
 	return 0, true
 }
 
-// readUserStr copies up to the first 0, which is counted, or as much as fits
-// with a 0 of its own at the end (strncpy_from_user_nofault).
+// readUserStr copies up to the first 0 and counts that, or as much as fits with a 0 at the end
+// (strncpy_from_user_nofault).
 func (m *Machine) readUserStr() (uint64, bool) {
 	b, ok := m.mem(program.R1, uint64(uint32(m.r[program.R2])))
 	if !ok || len(b) == 0 {
@@ -116,7 +116,7 @@ func (m *Machine) readUserStr() (uint64, bool) {
 	}
 	addr := m.r[program.R3]
 	for done := 0; done < len(b); {
-		n := min(len(b)-done, 64, int(4096-addr%4096)) // no further than the page
+		n := min(len(b)-done, 64, int(4096-addr%4096)) // not beyond the page
 		if m.env.ReadMemory(arch.Addr(addr), b[done:done+n]) != nil {
 			clear(b)
 			return errno(eFault), true
@@ -171,8 +171,8 @@ func (m *Machine) strncmp() (uint64, bool) {
 // maxLoops bounds bpf_loop, as in the kernel (BPF_MAX_LOOPS).
 const maxLoops = 1 << 23
 
-// loop calls a function of the program with 0, 1, 2 and so on until it does
-// not return 0.
+// loop calls a function of the program with 0, 1, 2 and so on until the function returns a value
+// other than 0.
 func (m *Machine) loop() (uint64, bool) {
 	n, fn, ctx, flags := uint64(uint32(m.r[program.R1])), m.r[program.R2], m.r[program.R3], m.r[program.R4]
 	if flags != 0 {

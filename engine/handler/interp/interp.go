@@ -1,17 +1,16 @@
-// Package interp is the engine's executor of handlers, and the reference for
-// the others: a plain interpreter of verified programs.
+// Package interp is the engine's executor of handlers, and the reference for the others: a plain
+// interpreter of verified programs.
 //
-// Mechanism. Pointers in a program are addresses of a private address space:
-// the stack, the context, the region of shared memory that holds the maps. Each
-// access is checked against it although the verifier has proved it right; one
-// outside is an error, never a crash, and means a fault of the verifier. What a
-// helper needs of the thread that hit comes from an Env.
+// Pointers in a program are addresses of a private address space: the stack, the context, the
+// region of shared memory that holds the maps. The interpreter checks each access against it,
+// though the verifier has proved the access correct. An access outside is an error, never a crash,
+// and means a fault of the verifier. An Env provides what helpers need from the thread that hit.
 //
-// Maps come as what a program's maps must be able to do (Maps, Map, Ring,
-// Stacks): the values lie in one region of memory that others may share.
+// Maps are passed as interfaces with the methods that programs need (Maps, Map, Ring, Stacks): the
+// values lie in one region of memory that other processes may share.
 //
-// A Machine belongs to one thread at a time and allocates nothing in a run. The
-// package knows no tracee and no ptrace.
+// A Machine belongs to one thread at a time and does not allocate during a run. The package uses no
+// tracee and no ptrace.
 package interp
 
 import (
@@ -23,31 +22,31 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// Env is where a handler runs: what its helpers ask for.
+// Env provides what a handler's helpers ask for.
 type Env interface {
-	// Regs are the thread's; a program with the right to may change them.
+	// Regs is the thread's registers; a program with the right Override may change them.
 	Regs() *arch.Regs
 	// ReadMemory reads the traced program's memory, whole or with an error.
 	ReadMemory(addr arch.Addr, buf []byte) error
-	// WriteMemory writes it.
+	// WriteMemory writes the traced program's memory, whole or with an error.
 	WriteMemory(addr arch.Addr, data []byte) error
 	// Time is CLOCK_MONOTONIC, BootTime CLOCK_BOOTTIME, in ns.
 	Time() uint64
 	BootTime() uint64
-	// PIDTGID is the thread's id, and in the upper half its process's.
+	// PIDTGID has the thread's id in the lower half and its process's id in the upper half.
 	PIDTGID() uint64
-	// UIDGID is the thread's uid, and in the upper half its gid.
+	// UIDGID has the thread's uid in the lower half and its gid in the upper half.
 	UIDGID() uint64
 	// Comm is the thread's name, padded with 0.
 	Comm() [16]byte
-	// CPU is where the thread last ran.
+	// CPU is the CPU that the thread last ran on.
 	CPU() int
-	// Stack gives the thread's return addresses, the PC first.
+	// Stack writes the thread's return addresses to buf, the PC first, and returns their number.
 	Stack(buf []uint64) int
-	// Cookie is what the probe was registered with, FuncIP its address.
+	// Cookie is the number that the probe was registered with, FuncIP the probe's address.
 	Cookie() uint64
 	FuncIP() uint64
-	// Print is told what trace_printk prints, without a line's end.
+	// Print receives the text of trace_printk, without a line end.
 	Print(text string)
 }
 
@@ -61,8 +60,8 @@ type Code struct {
 	shm   []byte
 }
 
-// New makes a program ready; set holds the maps of r.Program.Maps, in their
-// order. It may be nil for a program without any.
+// New prepares a program; set holds the maps of r.Program.Maps, in their order. It may be nil for a
+// program without maps.
 func New(r *verify.Result, set Maps) (*Code, error) {
 	c := &Code{name: r.Program.Name, insns: r.Program.Insns, ctx: r.Context.Size, steps: r.Steps}
 	for i, want := range r.Program.Maps {
@@ -78,11 +77,11 @@ func New(r *verify.Result, set Maps) (*Code, error) {
 	return c, nil
 }
 
-// ErrFault is wrapped by errors of a run: the program did what the verifier
-// should have refused.
+// ErrFault is wrapped by errors of a run: the program did something that the verifier should have
+// refused.
 var ErrFault = errors.New("handler fault")
 
-// fault is where a program went wrong.
+// fault is an error at one instruction of a program.
 type fault struct {
 	name string
 	pc   int
@@ -94,8 +93,8 @@ func (f *fault) Unwrap() error { return ErrFault }
 
 // frame is a call in progress.
 type frame struct {
-	pc    int       // where the caller goes on
-	saved [4]uint64 // its R6 to R9
+	pc    int       // where the caller continues
+	saved [4]uint64 // the caller's R6 to R9
 }
 
 // Machine runs programs, one at a time.
@@ -107,7 +106,7 @@ type Machine struct {
 	steps  int
 	code   *Code
 	env    Env
-	buf    [512]byte // a helper's
+	buf    [512]byte // used by helpers
 	addrs  [maxStack]uint64
 	failed error
 }
@@ -121,7 +120,7 @@ func (m *Machine) Run(c *Code, env Env) (uint64, error) {
 	return m.r[program.R0], err
 }
 
-// enter runs the function at pc, and what it calls, to its exit.
+// enter runs the function at pc, with the functions that it calls, to its exit.
 func (m *Machine) enter(pc int) error {
 	if m.depth == program.MaxFrames {
 		return m.fault(pc, "calls nest too deep")
@@ -159,13 +158,13 @@ func (m *Machine) enter(pc int) error {
 	}
 }
 
-// setFrame makes R10 the end of the frame in use.
+// setFrame makes R10 point to the end of the current frame.
 func (m *Machine) setFrame() { m.r[program.R10] = stackBase + uint64(m.depth*program.StackSize) }
 
-// exited is what an instruction's next one is at the end of a function.
+// exited is the next instruction's index at the end of a function.
 const exited = -1
 
-// classes are the instructions by class; each gives the next one's index.
+// classes execute instructions, by class; each returns the next instruction's index.
 var classes = [8]func(*Machine, program.Insn, int) (int, error){
 	program.ClassLd:    (*Machine).wide,
 	program.ClassLdx:   (*Machine).load,
@@ -175,7 +174,7 @@ var classes = [8]func(*Machine, program.Insn, int) (int, error){
 	program.ClassAlu64: (*Machine).alu64,
 }
 
-func init() { // they lead back to enter
+func init() { // here, since the functions refer back to enter
 	classes[program.ClassJmp] = (*Machine).jump
 	classes[program.ClassJmp32] = (*Machine).jump
 }

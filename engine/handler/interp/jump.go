@@ -58,7 +58,7 @@ func compare(op uint8, a, b uint64, sa, sb int64) (taken, ok bool) {
 	return false, false
 }
 
-// call enters a function of the program; its exit comes back in enter.
+// call enters a function of the program; its exit returns to enter.
 func (m *Machine) call(in program.Insn, pc int) (int, error) {
 	if m.depth == program.MaxFrames {
 		return 0, m.fault(pc, "calls nest too deep")

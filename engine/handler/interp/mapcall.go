@@ -6,24 +6,23 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Maps are a program's maps, whose values lie in one region of memory.
+// Maps are a program's maps; their values lie in one region of memory.
 type Maps interface {
 	Bytes() []byte
 	Len() int
 	Map(i int) Map
 }
 
-// Map is one of them. Errors may have a method Errno() int, by which the program
-// hears of them.
+// Map is a map of a program. An error with a method Errno() int makes the program see that number.
 type Map interface {
 	Spec() program.Map
-	// Lookup gives the offset of a value in the region.
+	// Lookup returns the offset of a value in the region.
 	Lookup(key []byte, cpu int) (off int, ok bool)
 	Update(key, value []byte, flags uint64, cpu int) error
 	Delete(key []byte) error
 }
 
-// handle is the map that register r stands for.
+// handle returns the map that register r stands for.
 func (m *Machine) handle(r int) (Map, bool) {
 	i := m.r[r] - mapBase
 	if i >= uint64(len(m.code.maps)) {
@@ -32,7 +31,7 @@ func (m *Machine) handle(r int) (Map, bool) {
 	return m.code.maps[i], true
 }
 
-// keyed is the map in R1 and the key in R2.
+// keyed returns the map in R1 and the key in R2.
 func (m *Machine) keyed() (t Map, key []byte, ok bool) {
 	if t, ok = m.handle(program.R1); !ok {
 		return nil, nil, false
@@ -53,10 +52,9 @@ func (m *Machine) mapLookup() (uint64, bool) {
 	return shmBase + uint64(off), true
 }
 
-// own is the value of a map with one for each CPU that runs here take, by the name
-// that maps have for it (maps.Engine). They are one after the other, so that one
-// will do; to ask where the thread last ran would cost more than all the rest of a
-// hit.
+// own selects the value that the interpreter uses in a per-CPU map, by the number that maps have
+// for it (maps.Engine). Runs in the engine follow each other, so that one value suffices; reading
+// where the thread last ran would cost more than the rest of a hit.
 const own = -2
 
 func (m *Machine) mapUpdate() (uint64, bool) {
@@ -79,7 +77,7 @@ func (m *Machine) mapDelete() (uint64, bool) {
 	return result(t.Delete(key)), true
 }
 
-// result is an error as the kernel returns it.
+// result converts an error into the kernel's return value.
 func result(err error) uint64 {
 	if err == nil {
 		return 0

@@ -18,7 +18,7 @@ const (
 	partMask  = 1<<partShift - 1
 )
 
-// at is n bytes of memory that the program may reach, but the context.
+// at returns n bytes of memory that the program may access, except the context.
 func (m *Machine) at(addr uint64, n int) ([]byte, bool) {
 	var part []byte
 	switch addr >> partShift {
@@ -34,7 +34,7 @@ func (m *Machine) at(addr uint64, n int) ([]byte, bool) {
 	return part[off : off+uint64(n) : off+uint64(n)], true
 }
 
-// word is the register of the context that addr lies in, and where in it.
+// word returns the register of the context that addr lies in, and the position in it.
 func (m *Machine) word(addr uint64, n int) (reg *uint64, shift uint, ok bool) {
 	off := addr - ctxBase
 	if off >= uint64(m.code.ctx) || off%uint64(n) != 0 || off/8 >= arch.Words {
@@ -123,7 +123,7 @@ func (m *Machine) store(in program.Insn, pc int) (int, error) {
 	return pc + 1, nil
 }
 
-// wide is the load of 64 bits, a constant or one of the program's own things.
+// wide executes a load of 64 bits: a constant, or a pointer to something of the program's.
 func (m *Machine) wide(in program.Insn, pc int) (int, error) {
 	if !in.Wide() || pc+1 >= len(m.code.insns) {
 		return 0, m.fault(pc, "unknown load %#x", in.Op)

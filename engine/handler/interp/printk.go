@@ -9,9 +9,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// printk is trace_printk: up to three of %d %i %u %x %p with l and ll, %s (a
-// string of the traced program) and %c. It gives the length of the text, or
-// EINVAL for what the kernel would refuse.
+// printk is trace_printk: up to three of %d %i %u %x %p with l and ll, %s (a string of the traced
+// program) and %c. It returns the length of the text, or EINVAL if the kernel would refuse the
+// format.
 func (m *Machine) printk() (uint64, bool) {
 	format, ok := m.mem(program.R1, uint64(uint32(m.r[program.R2])))
 	if !ok {
@@ -69,7 +69,7 @@ func (m *Machine) verb(text []byte, verb byte, longs int, v uint64) ([]byte, boo
 	return nil, false
 }
 
-// text is a string of the traced program, cut where the kernel cuts it.
+// text reads a string of the traced program, cut where the kernel cuts it.
 func (m *Machine) text(addr uint64) []byte {
 	b := m.buf[:0]
 	for len(b) < cap(b) {

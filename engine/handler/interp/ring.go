@@ -2,21 +2,20 @@ package interp
 
 import "github.com/ptracer/ptracer/engine/handler/program"
 
-// Ring is what a map must be, too, that records are written to. Offsets are in
-// the region; tid is whose record it is.
+// Ring is implemented by maps that take records. Offsets are in the region; tid is the thread that
+// writes the record.
 type Ring interface {
 	Reserve(size int, tid int) (off int, ok bool)
 	Submit(off int)
 	Discard(off int)
 	Output(data []byte, tid int) bool
-	// Contains is whether a record that was reserved is this ring's.
+	// Contains reports whether a reserved record belongs to this ring.
 	Contains(off int) bool
 	// Query answers bpf_ringbuf_query.
 	Query(what uint64) uint64
 }
 
-// Stacks is what a map of stack traces must be, too. Put gives a stack's number,
-// or a negative errno.
+// Stacks is implemented by maps of stack traces. Put returns a stack's number, or a negative errno.
 type Stacks interface {
 	Put(addrs []uint64, flags uint64) int64
 }
@@ -77,7 +76,7 @@ func (m *Machine) ringReserve() (uint64, bool) {
 	return shmBase + uint64(off), true
 }
 
-// record is the ring that the record in R1 was reserved in.
+// record returns the ring that the record in R1 was reserved in.
 func (m *Machine) record() (Ring, int, bool) {
 	off := m.r[program.R1] - shmBase
 	if off >= uint64(len(m.code.shm)) {
@@ -115,7 +114,7 @@ func (m *Machine) ringQuery() (uint64, bool) {
 	return ring.Query(m.r[program.R2]), true
 }
 
-// getStackID keeps the thread's stack and gives its number.
+// getStackID stores the thread's stack and returns its number.
 func (m *Machine) getStackID() (uint64, bool) {
 	t, ok := m.handle(program.R2)
 	if !ok {

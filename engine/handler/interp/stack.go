@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// maxStack is how many return addresses there can be.
+// maxStack is the largest number of return addresses.
 const maxStack = 127
 
 // Flags of get_stack and get_stackid (uapi/linux/bpf.h).
@@ -15,13 +15,13 @@ const (
 	userStack = 1 << 8
 )
 
-// frames are the thread's return addresses, less those that the flags skip.
+// walk returns the thread's return addresses, without those that the flags skip.
 func (m *Machine) walk(flags uint64) []uint64 {
 	n := m.env.Stack(m.addrs[:])
 	return m.addrs[min(int(flags&skipMask), n):n]
 }
 
-// getStack writes return addresses, and gives the bytes written.
+// getStack writes return addresses, and returns the number of bytes written.
 func (m *Machine) getStack() (uint64, bool) {
 	size, flags := uint64(uint32(m.r[program.R3])), m.r[program.R4]
 	b, ok := m.mem(program.R2, size)

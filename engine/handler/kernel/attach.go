@@ -13,37 +13,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Location is where a program is attached.
+// Location is a place to attach a program to.
 type Location struct {
-	// Path of the file with the code, as this process can open it; links such
-	// as /proc/PID/exe and /proc/PID/root/... will do.
+	// Path is the path of the file with the code, as this process can open it. Links such as
+	// /proc/PID/exe and /proc/PID/root/... are allowed.
 	Path   string
 	Offset uint64 // in the file, not an address
-	// Return is whether the program runs when the function that starts at
-	// Offset returns. The kernel then changes return addresses on the stack,
-	// which Go and C++ exceptions do not survive; attach at a function's own
-	// ret instructions instead.
+	// Return makes the program run when the function that starts at Offset returns. The kernel then
+	// changes return addresses on the stack, which breaks Go and C++ exceptions; for these the
+	// caller attaches at the function's ret instructions instead.
 	Return    bool
 	Semaphore uint64 // offset in the file of a counter to hold above 0, 0: none
-	Cookie    uint64 // what get_attach_cookie gives
+	Cookie    uint64 // the value of get_attach_cookie
 }
 
 // Options of Attach.
 type Options struct {
-	PID int // of the process, all its threads; 0: every process that runs the code
-	// Single attaches each location by itself, by the uprobe PMU, even if the
-	// kernel can take many at once.
+	PID int // of a process, with all its threads; 0: every process that runs the code
+	// Single attaches each location by itself, through the uprobe PMU, even if the kernel can
+	// attach many at once.
 	Single bool
 }
 
-// Link is what holds a program at its locations.
+// Link keeps a program attached to its locations.
 type Link struct{ links []link.Link }
 
-// Attached is how many links the kernel has for the locations.
+// Attached is how many kernel links the locations have.
 func (l *Link) Attached() int { return len(l.links) }
 
-// Close takes the program from its locations. A run that goes on ends first or
-// not at all: after Close the maps are not written any more.
+// Close detaches the program from its locations. The kernel lets a run in progress end first: after
+// Close the maps are not written any more.
 func (l *Link) Close() error {
 	var errs []error
 	for _, k := range l.links {
@@ -53,10 +52,10 @@ func (l *Link) Close() error {
 	return errors.Join(errs...)
 }
 
-// Attach puts program i at locations, at all or none. More than one location in
-// a file are attached by one uprobe_multi link where the kernel has it (6.6),
-// else each by itself. That is what costs when they are taken away: about 0.1 s
-// for each link (kernel: the grace periods of uprobe_unregister).
+// Attach attaches program i to all locations, or to none. It attaches several locations in one file
+// with one uprobe_multi link if the kernel has it (6.6), else each by itself. The number of links
+// determines how long detaching takes: about 0.1 s per link (kernel: the grace periods of
+// uprobe_unregister).
 func (in *Instance) Attach(i int, at []Location, o Options) (*Link, error) {
 	if err := uprobePMU(); err != nil {
 		return nil, err
@@ -73,8 +72,8 @@ func (in *Instance) Attach(i int, at []Location, o Options) (*Link, error) {
 	return l, nil
 }
 
-// uprobePMU says so if the kernel has no perf events for uprobes (4.17). There
-// were text files to make probes with before, which outlive who made them.
+// uprobePMU returns an error if the kernel has no perf events for uprobes (4.17). Before, probes
+// were made with text files, and stayed after the process that had made them ended.
 func uprobePMU() error {
 	if _, err := os.Stat("/sys/bus/event_source/devices/uprobe/type"); err != nil {
 		return &failure.Unsupported{What: "handlers in the kernel: no uprobe PMU", Needs: "Linux 4.17", Err: err}
@@ -82,8 +81,8 @@ func uprobePMU() error {
 	return nil
 }
 
-// groups are the locations that one link may have: those of one file, all
-// entries or all returns.
+// groups divides locations into groups for one link each: in one file, and either all entries or
+// all returns.
 func groups(at []Location) [][]Location {
 	type key struct {
 		path string
@@ -134,9 +133,9 @@ func (in *Instance) attach(i int, group []Location, o Options) ([]link.Link, err
 	return links, nil
 }
 
-// filters is whether the kernel filters uprobe_multi links by process. Before
-// 6.10 (46ba0e49b642) it took the thread with that id and lost the hits of all
-// others; the same change made a negative id invalid instead of not found.
+// filters reports whether the kernel filters uprobe_multi links by process. Before 6.10
+// (46ba0e49b642) it filtered by the thread with that id and lost the hits of all others. The same
+// change made a negative id invalid instead of not found.
 func filters(file *link.Executable, p *ebpf.Program) bool {
 	k, err := file.UprobeMulti(nil, p, &link.UprobeMultiOptions{Addresses: []uint64{1}, PID: math.MaxUint32})
 	if err == nil {
@@ -145,8 +144,8 @@ func filters(file *link.Executable, p *ebpf.Program) bool {
 	return errors.Is(err, unix.EINVAL)
 }
 
-// errStart is a location that cilium can't name: offset 0 means none there. No
-// file has code at its first byte.
+// errStart is returned for a location that cilium can't express: to cilium, offset 0 means no
+// offset. No file has code at its first byte.
 var errStart = errors.New("offset 0 is not code")
 
 func attachOne(file *link.Executable, p *ebpf.Program, at Location, o Options) (link.Link, error) {

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Available tells why this process can't run handlers in the kernel, nil if it
-// can. It tries: a map, a program with a helper that reads user memory, and a
-// uprobe in a file that nobody runs. All that it makes is gone afterwards. What
-// worked once is not tried again: to take a uprobe away takes the kernel 100 ms.
+// Available returns why this process can't run handlers in the kernel, nil if it can. It tries a
+// map, a program with a helper that reads user memory, and a uprobe in a file that is never run,
+// and removes all of them afterwards. It does not repeat a test that has succeeded: the kernel
+// takes 100 ms to remove a uprobe.
 func Available() error {
 	if worked.Load() {
 		return nil
@@ -54,8 +54,8 @@ func try() error {
 	return uprobes(p)
 }
 
-// uprobes tries one: at the second word of a file in memory that no process has
-// mapped, so that nothing is ever patched.
+// uprobes tries a uprobe: at the second word of a file in memory that no process maps, so that
+// nothing is patched.
 func uprobes(p *ebpf.Program) error {
 	fd, err := unix.MemfdCreate("uprobe", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -77,7 +77,7 @@ func uprobes(p *ebpf.Program) error {
 	return k.Close()
 }
 
-// refused says why the kernel refused what.
+// refused returns why the kernel refused what.
 func refused(what string, err error) error {
 	u := &failure.Unsupported{What: "handlers in the kernel: " + what, Err: err}
 	switch {
@@ -92,7 +92,7 @@ func refused(what string, err error) error {
 	return u
 }
 
-// lockdown is the kernel's mode of lockdown, "" without.
+// lockdown is the kernel's lockdown mode, "" if there is none.
 func lockdown() string {
 	text, err := os.ReadFile("/sys/kernel/security/lockdown")
 	if err != nil {

@@ -25,12 +25,12 @@ func TestMain(m *testing.M) {
 	leak.Main(m)
 }
 
-// TestAvailableToNobody: somebody without rights is told so.
+// TestAvailableToNobody: a user without rights gets the reason.
 func TestAvailableToNobody(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip.Missing(t, "the right to become nobody")
 	}
-	// nobody may not enter the folder that go test builds in
+	// The user may not enter the folder that go test builds in.
 	exe, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)

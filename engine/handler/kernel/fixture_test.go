@@ -15,7 +15,7 @@ import (
 
 var once = sync.OnceValue(Available)
 
-// available skips a test where the kernel lets nobody use eBPF.
+// available skips a test if the kernel does not permit eBPF.
 func available(t *testing.T) {
 	t.Helper()
 	if err := once(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// has is whether programs of a type may call a helper: the verifier says so
+// has reports whether programs of a type may call a helper: the verifier says so
 // before it looks at the arguments.
 func has(t *testing.T, kind ebpf.ProgramType, h *program.Helper) bool {
 	t.Helper()
@@ -38,7 +38,7 @@ func TestHelpers(t *testing.T) {
 	for _, h := range program.Helpers {
 		for _, kind := range []ebpf.ProgramType{ebpf.Kprobe, ebpf.Syscall, ebpf.RawTracepoint} {
 			if h.Num == program.FnProbeWriteUser {
-				continue // a kernel that is locked down has it for nobody
+				continue // a locked-down kernel has it for no user
 			}
 			if h.Kernel && !has(t, kind, h) {
 				missing[kind] = append(missing[kind], h.Name)

@@ -13,24 +13,22 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Instance is a handler in the kernel: programs that share maps. One goroutine
-// at a time uses it and its maps; a ring has a reader of its own, whom Close
-// wakes with os.ErrClosed.
+// Instance is a handler in the kernel: programs that share maps. One goroutine at a time uses it
+// and its maps. A ring has a reader of its own; Close makes that return os.ErrClosed.
 type Instance struct {
 	programs []*program.Program
 	loaded   []loaded
 	maps     []*Map
-	borrowed bool // the maps are another's
+	borrowed bool // another instance owns the maps
 }
 
-// loaded is a program in the kernel: as a kprobe program that any uprobe takes,
-// and as one for uprobe_multi links, nil where the kernel has none.
+// loaded is a program in the kernel in two forms: as a kprobe program for any uprobe, and as one
+// for uprobe_multi links, which is nil if the kernel does not have these.
 type loaded struct{ one, many *ebpf.Program }
 
-// Load hands programs to the kernel: its verifier has accepted them when there
-// is no error. They share their maps, so their Maps must be equal: an entry and
-// an exit program, say. An *ebpf.VerifierError in the error is the kernel's
-// refusal, with its log.
+// Load loads programs into the kernel; without an error the kernel's verifier has accepted them.
+// The programs share their maps, so their Maps must be equal, as those of an entry and an exit
+// program are. An *ebpf.VerifierError in the error is the kernel's refusal, with its log.
 func Load(programs ...*program.Program) (*Instance, error) {
 	if len(programs) == 0 {
 		return nil, errors.New("handlers in the kernel: no program")
@@ -54,8 +52,8 @@ func Load(programs ...*program.Program) (*Instance, error) {
 	return in.add(programs)
 }
 
-// Share loads programs that use the maps of the instance, which must outlive the
-// new one. Their descriptions must be the same.
+// Share loads programs that use the maps of the instance, which must stay open for longer than the
+// new instance. Their map descriptions must be the same.
 func (in *Instance) Share(programs ...*program.Program) (*Instance, error) {
 	for _, p := range programs {
 		if err := program.Validate(p); err != nil {
@@ -68,7 +66,7 @@ func (in *Instance) Share(programs ...*program.Program) (*Instance, error) {
 	return (&Instance{maps: in.maps, borrowed: true}).add(programs)
 }
 
-// add loads an instance's programs; without them it is closed.
+// add loads an instance's programs; if that fails it closes the instance.
 func (in *Instance) add(programs []*program.Program) (*Instance, error) {
 	in.programs = programs
 	var maps []*ebpf.Map
@@ -86,8 +84,8 @@ func (in *Instance) add(programs []*program.Program) (*Instance, error) {
 	return in, nil
 }
 
-// Close takes programs and maps from the kernel. Links go first: a link that is
-// still open keeps what it needs.
+// Close removes programs and maps from the kernel. The caller closes links first: an open link
+// keeps what it needs.
 func (in *Instance) Close() error {
 	var errs []error
 	for _, l := range in.loaded {
@@ -104,7 +102,7 @@ func (in *Instance) Close() error {
 	return errors.Join(errs...)
 }
 
-// many is program i for uprobe_multi links.
+// many returns program i in the form for uprobe_multi links.
 func (in *Instance) many(i int) (*ebpf.Program, error) {
 	l := &in.loaded[i]
 	if l.many == nil {
@@ -135,8 +133,8 @@ func openMaps(specs []program.Map) ([]*ebpf.Map, error) {
 	return maps, nil
 }
 
-// openMap creates a map. Of per-CPU maps it puts the contents in itself: the
-// description has one value for all CPUs.
+// openMap creates a map. It sets the contents of per-CPU maps itself: the description has one value
+// for all CPUs.
 func openMap(m program.Map) (*ebpf.Map, error) {
 	contents := m.Contents
 	if m.Type.PerCPU() {
@@ -161,15 +159,14 @@ func closeMaps(maps []*ebpf.Map) {
 	}
 }
 
-// as says what a program is loaded as.
+// as says in which form to load a program.
 type as struct {
 	kind   ebpf.ProgramType
 	attach ebpf.AttachType
-	log    ebpf.LogLevel // what the verifier is to say of what it accepts
+	log    ebpf.LogLevel // what the verifier logs of an accepted program
 }
 
-// load loads a program with maps that are open. A refusal comes with
-// the log.
+// load loads a program with maps that are open. A refusal comes with the log.
 func load(p *program.Program, maps []*ebpf.Map, as as) (*ebpf.Program, error) {
 	spec, err := p.Spec()
 	if err != nil {
@@ -197,9 +194,9 @@ func load(p *program.Program, maps []*ebpf.Map, as as) (*ebpf.Program, error) {
 	return k, nil
 }
 
-// noHelper adds failure.Unsupported where the verifier says that there is no such
-// helper: the form has none that some kernel has not, but an older one may lack
-// it, and a locked down one has no probe_write_user.
+// noHelper adds failure.Unsupported if the verifier says that a helper does not exist. Some kernel
+// has each helper of the portable form, but an older one may lack it, and a locked-down one has no
+// probe_write_user.
 func noHelper(err error) error {
 	var v *ebpf.VerifierError
 	if !errors.As(err, &v) {

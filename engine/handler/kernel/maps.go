@@ -43,9 +43,8 @@ func (in *Instance) Map(name string) *Map {
 	return nil
 }
 
-// Entries gives the entries of the map called name, nothing if there is none:
-// the key, and one value, or one for each CPU. Both are valid until the next
-// one only. See Map.All.
+// Entries returns the entries of the map called name, none if there is no such map: the key, and
+// one value, or one for each CPU. Both are valid only until the next entry. See Map.All.
 func (in *Instance) Entries(name string) iter.Seq2[[]byte, [][]byte] {
 	if m := in.Map(name); m != nil {
 		return m.All()
@@ -53,9 +52,9 @@ func (in *Instance) Entries(name string) iter.Seq2[[]byte, [][]byte] {
 	return func(func([]byte, [][]byte) bool) {}
 }
 
-// All gives the map's entries: the key and one value, or one for each CPU that
-// there can be. Entries that come or go meanwhile may be missed, none comes
-// twice. An array has all its entries always. What went wrong is in Err.
+// All returns the map's entries: the key and one value, or one for each possible CPU. Entries that
+// are added or deleted meanwhile may be missing; no key appears twice. An array always has all its
+// entries. Err returns the error, if any.
 func (m *Map) All() iter.Seq2[[]byte, [][]byte] {
 	return func(yield func([]byte, [][]byte) bool) {
 		m.err = nil
@@ -69,7 +68,7 @@ func (m *Map) All() iter.Seq2[[]byte, [][]byte] {
 	}
 }
 
-// Err is what went wrong in the last All.
+// Err is the error of the last All.
 func (m *Map) Err() error { return m.err }
 
 func (m *Map) indexed(yield func([]byte, [][]byte) bool) error {
@@ -87,8 +86,8 @@ func (m *Map) indexed(yield func([]byte, [][]byte) bool) error {
 	return nil
 }
 
-// keyed reads the keys first, so that a slow reader does not stand in a map
-// that changes, and then the values.
+// keyed reads all keys first and then the values, so that a slow reader does not iterate over a map
+// that changes.
 func (m *Map) keyed(yield func([]byte, [][]byte) bool) error {
 	keys, aborted := m.keys()
 	for _, key := range keys {
@@ -106,9 +105,9 @@ func (m *Map) keyed(yield func([]byte, [][]byte) bool) error {
 	return aborted
 }
 
-// keys goes from key to key. Where the one it stands at was deleted, the kernel
-// starts again from the first; those it has seen are known. A map that changes
-// too fast to be read to the end gives what was found, and an error.
+// keys iterates from key to key. If its present key was deleted, the kernel starts again at the
+// first; keys skips those it has seen. For a map that changes too fast to be read to the end it
+// returns what it has found, and an error.
 func (m *Map) keys() (keys [][]byte, err error) {
 	seen := map[string]bool{}
 	budget := 8 * (int(min(m.Spec.MaxEntries, math.MaxInt32)) + 16)
@@ -135,8 +134,8 @@ func (m *Map) next(key []byte) ([]byte, error) {
 	return out, m.kernel.NextKey(key, out)
 }
 
-// Lookup gives a key's value, one for each CPU in per-CPU maps. errors.Is finds
-// ebpf.ErrKeyNotExist in the error where there is none.
+// Lookup returns a key's value, one for each CPU in per-CPU maps. If there is none, the error is an
+// ebpf.ErrKeyNotExist.
 func (m *Map) Lookup(key []byte) ([][]byte, error) {
 	raw, err := m.kernel.LookupBytes(key)
 	if err == nil && raw == nil {
@@ -156,7 +155,7 @@ func (m *Map) Lookup(key []byte) ([][]byte, error) {
 	return values, nil
 }
 
-// Update sets a key's value. Of per-CPU maps all CPUs have it then.
+// Update sets a key's value; in per-CPU maps, that of all CPUs.
 func (m *Map) Update(key, value []byte, flags uint64) error {
 	if len(value) != int(m.Spec.ValueSize) {
 		return fmt.Errorf("map %s: a value of %d bytes instead of %d", m.Spec.Name, len(value), m.Spec.ValueSize)
@@ -179,8 +178,8 @@ func update(k *ebpf.Map, t program.MapType, key, value []byte, flags uint64) err
 	return k.Update(key, slices.Repeat([][]byte{value}, cpus), ebpf.MapUpdateFlags(flags))
 }
 
-// Reset has the maps be as they were when they were made, but for rings, whose records
-// stay, and maps that are read only. Programs that run meanwhile may be lost or not.
+// Reset restores the initial contents of the maps, except rings, which keep their records, and
+// read-only maps. Updates by programs that run meanwhile may be lost or not.
 func (in *Instance) Reset() error {
 	var errs []error
 	for _, m := range in.maps {
@@ -218,7 +217,7 @@ func (m *Map) reset() error {
 	return errors.Join(errs...)
 }
 
-// Delete takes a key from the map. Errors hold the kernel's errno.
+// Delete deletes a key. Errors hold the kernel's errno.
 func (m *Map) Delete(key []byte) error {
 	if err := m.kernel.Delete(key); err != nil {
 		return fmt.Errorf("map %s: %w", m.Spec.Name, err)

@@ -88,8 +88,7 @@ func value(i uint32) []byte {
 	return append(u32(i*7), 1, 2, 3, 4, 5, 6, 7, byte(i))
 }
 
-// TestEntriesWhileDeleted: a reader who deletes what it reads sees all of it,
-// once.
+// TestEntriesWhileDeleted: a reader that deletes what it reads sees each entry once.
 func TestEntriesWhileDeleted(t *testing.T) {
 	available(t)
 	m := program.Map{Name: "m", Type: program.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 2000}

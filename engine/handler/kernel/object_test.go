@@ -12,7 +12,7 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// object loads an object file, whose sources read x86-64 registers.
+// object loads an object file; its sources read x86-64 registers.
 func object(t *testing.T, name string) *Instance {
 	t.Helper()
 	available(t)
@@ -79,7 +79,7 @@ func TestRecordObject(t *testing.T) {
 	}
 }
 
-// TestLoopObject: a function whose address is taken.
+// TestLoopObject: the program takes the address of a function.
 func TestLoopObject(t *testing.T) {
 	in := object(t, "loop")
 	w := start(t, "loop", "50")

@@ -12,12 +12,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// perfBuffer is the ring of each CPU of a perf event array, in bytes: the
-// map's own description has no size.
+// perfBuffer is the size of each CPU's ring for a perf event array, in bytes: the map's own
+// description has none.
 const perfBuffer = 64 << 10
 
-// Ring reads the records of a ring buffer or perf event array. One goroutine
-// reads it.
+// Ring reads the records of a ring buffer or perf event array. One goroutine uses it.
 type Ring struct {
 	ring   *ringbuf.Reader
 	perf   *perf.Reader
@@ -26,8 +25,8 @@ type Ring struct {
 	lost   uint64
 }
 
-// Ring is the map's reader, the same each time. Records of a perf event array
-// are lost while it has none.
+// Ring returns the map's reader, the same one each time. Records of a perf event array are lost
+// while it has no reader.
 func (m *Map) Ring() (*Ring, error) {
 	if m.ring != nil {
 		return m.ring, nil
@@ -48,11 +47,11 @@ func (m *Map) Ring() (*Ring, error) {
 	return r, nil
 }
 
-// Read gives the next record, and waits for one until the deadline; then the
-// error is os.ErrDeadlineExceeded. The record is valid until the next Read.
+// Read returns the next record. It waits for one until the deadline, and then returns
+// os.ErrDeadlineExceeded. The record is valid until the next Read.
 //
-// A record of a perf event array is padded by zeros to a length of 4 above a
-// multiple of 8, and records of different CPUs are not in order.
+// A record of a perf event array is padded with zeros to a length of 4 above a multiple of 8, and
+// records of different CPUs are not in order.
 func (r *Ring) Read(deadline time.Time) (record []byte, err error) {
 	if r.ring != nil {
 		r.ring.SetDeadline(deadline)
@@ -71,7 +70,7 @@ func (r *Ring) Read(deadline time.Time) (record []byte, err error) {
 	}
 }
 
-// Next gives the next record, false if there is none yet.
+// Next returns the next record, false if there is none yet.
 func (r *Ring) Next() (record []byte, ok bool, err error) {
 	record, err = r.Read(time.Unix(0, 1))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -80,9 +79,8 @@ func (r *Ring) Next() (record []byte, ok bool, err error) {
 	return record, err == nil, err
 }
 
-// Lost is how many records the kernel said were dropped. It says so of perf
-// event arrays only, with the next record that fits; of a full ring buffer it
-// tells the program.
+// Lost is how many records the kernel has reported as dropped. It reports them only for perf event
+// arrays, with the next record that fits; for a full ring buffer it tells the program.
 func (r *Ring) Lost() uint64 { return r.lost }
 
 func (r *Ring) close() {

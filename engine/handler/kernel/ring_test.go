@@ -90,8 +90,8 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// TestRingDrops: a perf event array that nobody reads tells what it lost, with
-// the next record on the same CPU.
+// TestRingDrops: a perf event array without a reader reports its lost records with the next record
+// on the same CPU.
 func TestRingDrops(t *testing.T) {
 	available(t)
 	in := instance(t, output(t, rings[1], parm1))
@@ -121,7 +121,7 @@ func TestRingDrops(t *testing.T) {
 	}
 }
 
-// TestRingClosed: who waits for a record is woken.
+// TestRingClosed: a reader that waits for a record wakes up.
 func TestRingClosed(t *testing.T) {
 	available(t)
 	for _, m := range rings {

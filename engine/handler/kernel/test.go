@@ -12,39 +12,36 @@ import (
 // MaxContext is the longest context a TestProgram can be given, in bytes.
 const MaxContext = 1 << 12
 
-// TestProgram is a program that is run at will, on made-up registers, instead
-// of at probes. The kernel runs no kprobe programs so; it is loaded as another
-// type:
+// TestProgram is a program that the caller runs with made-up registers instead of at probes. The
+// kernel does not run kprobe programs in this way, so it is loaded as another type:
 //
-//   - A "syscall" program (BPF_PROG_TYPE_SYSCALL) first. The context is any
-//     bytes that Run is given; there must be as many as the program may load.
-//     Loads from it need no alignment, and stores to it are allowed: what the
-//     verifier says of those is not what it says at a uprobe (Check tells
-//     that). It has no get_attach_cookie, and no maps for stack traces and perf
-//     events.
-//   - Else as a raw tracepoint, which has those; the cookie is 0. Its context is
+//   - A "syscall" program (BPF_PROG_TYPE_SYSCALL) is tried first. The context is the
+//     bytes that Run is given; there must be as many as the program may load. Loads
+//     from it need no alignment, and stores to it are allowed: the verifier's answer
+//     about those differs from its answer at a uprobe (see Check). It has no
+//     get_attach_cookie, and no maps for stack traces and perf events.
+//   - Otherwise a raw tracepoint, which has those; the cookie is 0. Its context is
 //     12 words, the first 96 bytes of what Run is given: loads from behind them
 //     are refused.
 //
-// get_func_ip is allowed by both, and gives nonsense.
+// Both allow get_func_ip, with a meaningless result.
 //
-// Both run in the calling thread, so that get_current_pid_tgid and its like
-// tell of the caller, and probe_read_user reads the caller's own memory.
+// Both run in the calling thread, so that get_current_pid_tgid and similar helpers describe the
+// caller, and probe_read_user reads the caller's own memory.
 //
-// The result is of 64 bits, though the kernel's test run gives 32: each exit of
-// the program's first function is replaced by a jump behind it, where R0 is
-// stored in an array map that is added. Nothing else is changed.
+// The result has 64 bits, though the kernel's test run returns 32: each exit of the program's first
+// function is replaced by a jump to code behind it that stores R0 in an additional array map.
+// Nothing else is changed.
 type TestProgram struct {
 	Type ebpf.ProgramType // Syscall or RawTracepoint
-	Log  string           // the verifier's
+	Log  string           // the verifier's log
 
 	prog   *ebpf.Program
 	maps   []*Map
 	result *ebpf.Map
 }
 
-// LoadTest loads a program to be run by Run. An *ebpf.VerifierError inside the
-// error is the kernel's refusal.
+// LoadTest loads a program for Run. An *ebpf.VerifierError in the error is the kernel's refusal.
 func LoadTest(p *program.Program) (*TestProgram, error) {
 	if err := program.Validate(p); err != nil {
 		return nil, err
@@ -80,10 +77,10 @@ func (t *TestProgram) Close() error {
 	return t.prog.Close()
 }
 
-// Map is the program's map i.
+// Map returns the program's map i.
 func (t *TestProgram) Map(i int) *Map { return t.maps[i] }
 
-// Run runs the program once, with R1 pointing to a copy of ctx, and gives R0.
+// Run runs the program once, with R1 pointing to a copy of ctx, and returns R0.
 func (t *TestProgram) Run(ctx []byte) (r0 uint64, err error) {
 	if len(ctx) > MaxContext {
 		return 0, fmt.Errorf("context of %d bytes; there may be %d", len(ctx), MaxContext)
@@ -102,13 +99,12 @@ func (t *TestProgram) Run(ctx []byte) (r0 uint64, err error) {
 	return r0, err
 }
 
-// tracepointContext is the most that a raw tracepoint is given: twelve
-// arguments (kernel: MAX_BPF_FUNC_ARGS).
+// tracepointContext is the size of a raw tracepoint's context: twelve arguments (kernel:
+// MAX_BPF_FUNC_ARGS).
 const tracepointContext = 12 * 8
 
-// TestRun loads a program, runs it once on ctx, and gives R0 and the verifier's
-// log, which is that of a refusal too. See TestProgram for what differs from a
-// uprobe's run.
+// TestRun loads a program, runs it once on ctx, and returns R0 and the verifier's log, also for a
+// refusal. TestProgram describes the differences from a uprobe's run.
 func TestRun(p *program.Program, ctx []byte) (r0 uint64, verifierLog string, err error) {
 	t, err := LoadTest(p)
 	if err != nil {
@@ -119,8 +115,8 @@ func TestRun(p *program.Program, ctx []byte) (r0 uint64, verifierLog string, err
 	return r0, t.Log, err
 }
 
-// Check asks the kernel's verifier what it thinks of a program at a uprobe, and
-// gives its log. A refusal's error holds an *ebpf.VerifierError.
+// Check passes a program to the kernel's verifier as if for a uprobe, and returns its log. A
+// refusal's error holds an *ebpf.VerifierError.
 func Check(p *program.Program) (verifierLog string, err error) {
 	if err := program.Validate(p); err != nil {
 		return "", err
@@ -147,8 +143,8 @@ func refusal(err error) string {
 	return ""
 }
 
-// keepResult is the program with R0 stored in a map of its own, the last, at
-// the end of its first function.
+// keepResult returns the program with a last map of its own, in which it stores R0 at the end of
+// its first function.
 func keepResult(p *program.Program) *program.Program {
 	end := p.End(0)
 	tail := []program.Insn{

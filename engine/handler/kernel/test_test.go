@@ -62,8 +62,8 @@ func TestRunRefused(t *testing.T) {
 	}
 }
 
-// TestRunFunctions: an exit in the middle, functions behind the first, one
-// whose address is taken; the result is the first's.
+// TestRunFunctions: an exit in the middle, functions behind the first, one with its address taken;
+// the result is the first's.
 func TestRunFunctions(t *testing.T) {
 	available(t)
 	p := assemble(t, "main", nil,

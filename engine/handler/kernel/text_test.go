@@ -21,8 +21,8 @@ import (
 // the verifier knows.
 var logLine = regexp.MustCompile(`(?m)^(\d+): \([0-9a-f]{2}\) (.*?)\s*(?:;.*)?$`)
 
-// TestTextIsTheKernels: the verifier's log has the same text, but for what we
-// call by name, and "goto pc+1" for "goto +1".
+// TestTextIsTheKernels: the verifier's log has the same text, except for names that ptracer prints,
+// and "goto pc+1" for "goto +1".
 func TestTextIsTheKernels(t *testing.T) {
 	available(t)
 	programs := []*program.Program{arithmetic(t)}
@@ -175,7 +175,7 @@ func TestValidateIsTheKernels(t *testing.T) {
 	}
 }
 
-// faithful is whether cilium hands the instructions to the kernel as they are:
+// faithful reports whether cilium hands the instructions to the kernel as they are:
 // it drops what is in an ALU instruction's offset where that means nothing.
 func faithful(p *program.Program) bool {
 	spec, err := p.Spec()

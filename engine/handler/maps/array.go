@@ -2,8 +2,7 @@ package maps
 
 import "encoding/binary"
 
-// array is a map with an index of 32 bits for a key: the values, one after the
-// other, for each CPU.
+// array is a map with an index of 32 bits as its key: the values follow each other, for each CPU.
 type array Map
 
 func (a *array) index(key []byte) (int, bool) {

@@ -2,21 +2,21 @@ package maps
 
 import "github.com/ptracer/ptracer/engine/handler/ring"
 
-// A set's clock: what the CPUs' counter of time means in nanoseconds, for code
-// that asks no kernel. It is two lines, of which the newer one holds from its
-// ClockCycles on, the older one before:
+// A set's clock says how to convert the CPUs' counter of time into nanoseconds, for code that does
+// not ask the kernel. It is two lines; the newer one applies from its ClockCycles on, the older one
+// before:
 //
 //	ns = ClockNanos + (counter - ClockCycles) * ClockMul >> ClockShift
 //
-// ClockSeq says which is the newer (bit 1), and whether the other is being
-// written (bit 0): then the newer holds for all. Who reads takes it before and
-// behind, and again if it has changed. So nobody waits for a writer, who may have
-// died; and there is one.
+// ClockSeq says which line is newer (bit 1), and whether the other one is being written (bit 0);
+// the newer one then applies to all times. A reader loads ClockSeq before and after it reads, and
+// tries again if it has changed. So no reader waits for a writer, which may have died. There is one
+// writer.
 const (
 	OffClock = 64 // in the region
 
 	ClockSeq    = 0
-	ClockCycles = 16 // of line 0; line 1 has all its words 8 bytes behind
+	ClockCycles = 16 // in line 0; in line 1 all words are 8 bytes further on
 	ClockNanos  = 32
 	ClockMul    = 48
 
@@ -24,8 +24,8 @@ const (
 	clockLine  = 8
 )
 
-// ClockShift is such that ClockMul has 32 bits for any counter that there is:
-// amd64's go at 0.5 GHz and more, arm64's at 1 to 1000 MHz.
+// ClockShift is the shift for which ClockMul has 32 bits with any existing counter: amd64's run at
+// 0.5 GHz and more, arm64's at 1 to 1000 MHz.
 func ClockShift(arch string) int {
 	if arch == "amd64" {
 		return 30
@@ -33,7 +33,7 @@ func ClockShift(arch string) int {
 	return 22
 }
 
-// SetClock adds a line to the clock, in the place of the older one.
+// SetClock replaces the older line of the clock by a new one.
 func (s *Set) SetClock(cycles, nanos, mul uint64) {
 	b := s.region.Bytes()
 	seq := ring.Word(b, OffClock+ClockSeq)

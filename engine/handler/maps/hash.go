@@ -12,15 +12,14 @@ import (
 //
 //	link     8 bytes
 //	use      8 bytes: in an LRU hash 1 if it was looked up since the last sweep;
-//	         with a value for each CPU how many are writing one
+//	         in a map with a value for each CPU the number of writers
 //	key      padded with 0 to 8
-//	value    the same; maps with a value for each CPU have them elsewhere
+//	value    the same; maps with a value for each CPU store them elsewhere
 //
-// A list is in the order of its keys, as rows of words; so there is one place
-// where a key can be put, and none gets in twice. A node is deleted by marking
-// its link, which nobody can change from then on; whoever passes by takes it out
-// of the list, and gives its room back. To replace a value is to mark a node's
-// link and have it lead to a new node with the same key, in one step.
+// A list is sorted by keys, compared as rows of words, so that each key has a single place and
+// can't be inserted twice. A node is deleted by marking its link, which then never changes again.
+// The next thread that passes removes the node from the list and releases it. A value is replaced
+// by marking a node's link and making it lead to a new node with the same key, in one step.
 type hash struct {
 	*Map
 	lru bool
@@ -28,20 +27,19 @@ type hash struct {
 
 const nodeHead = 16
 
-// A link: the index of a node, or one of the last few numbers, whether the node
-// that holds it is deleted, and in the upper half how often it was changed.
+// A link: the index of a node, or one of a few reserved numbers; whether the node that holds the
+// link is deleted; and in the upper half the number of its changes.
 const (
 	LinkIndex = 1<<31 - 1
 	LinkDead  = 1 << 31
 	linkTag   = 1 << 32
 
-	LinkUnused = LinkIndex     // the node's room is free
-	LinkTaken  = LinkIndex - 1 // somebody is about to use it
-	LinkEnd    = LinkIndex - 2 // the list's end; what is not above it, as 32 bits, is a node in a list
+	LinkUnused = LinkIndex     // the node is free
+	LinkTaken  = LinkIndex - 1 // a thread is about to use it
+	LinkEnd    = LinkIndex - 2 // the list's end; a number below it, in 32 bits, is a node in a list
 )
 
-// tries bounds what is done while others are faster, or in memory that was
-// spoiled.
+// tries bounds the retries while other threads interfere, or in corrupt memory.
 const tries = 1 << 12
 
 func (h *hash) init() {
@@ -58,7 +56,7 @@ func (h *hash) link(i int) *atomic.Uint64      { return ring.Word(h.b, h.nodes+i
 func (h *hash) use(i int) *atomic.Uint64       { return ring.Word(h.b, h.nodes+i*h.nodeStride+8) }
 func (h *hash) counter(off int) *atomic.Uint64 { return ring.Word(h.b, h.offset+off) }
 
-// to is a link like old, changed to lead to node i.
+// to returns the link old, changed to lead to node i.
 func to(old uint64, i uint64, dead uint64) uint64 { return (old &^ (linkTag - 1)) + linkTag + i + dead }
 
 // compare orders node i's key and key.
@@ -76,17 +74,17 @@ func (h *hash) compare(i int, key []byte) int {
 	return 0
 }
 
-// place is where a key is in its list, or would be.
+// place is the place of a key in its list, whether the key is there or not.
 type place struct {
-	prev *atomic.Uint64 // the link that leads to it
-	was  uint64         // what it held
-	node int            // that it leads to
+	prev *atomic.Uint64 // the link that leads to the node
+	was  uint64         // the value of that link
+	node int            // the node that it leads to
 	next uint64         // that node's link
 	here bool           // the node has the key
 }
 
-// find looks for a key, and takes out what was deleted on the way. It is false
-// if it was not let, or the memory is spoiled.
+// find looks for a key, and removes deleted nodes on the way. It returns false if other threads
+// kept interfering, or if the memory is corrupt.
 func (h *hash) find(key []byte) (p place, ok bool) {
 	bucket := h.head(int(hashOf(key)) & (h.buckets - 1))
 	for range tries {
@@ -97,7 +95,7 @@ func (h *hash) find(key []byte) (p place, ok bool) {
 	return p, false
 }
 
-// walk goes along a list once; false: it changed under its feet.
+// walk follows a list once; it returns false if the list has changed meanwhile.
 func (h *hash) walk(prev *atomic.Uint64, key []byte) (p place, ok bool) {
 	p = place{prev: prev, was: prev.Load()}
 	if p.was&LinkDead != 0 {
@@ -114,7 +112,7 @@ func (h *hash) walk(prev *atomic.Uint64, key []byte) (p place, ok bool) {
 		p.next = h.link(p.node).Load()
 		order := h.compare(p.node, key)
 		if p.prev.Load() != p.was {
-			return p, false // what was read may have been another node's
+			return p, false // the data read may have been another node's
 		}
 		switch {
 		case p.next&LinkDead != 0:
@@ -134,13 +132,13 @@ func (h *hash) walk(prev *atomic.Uint64, key []byte) (p place, ok bool) {
 	return p, false
 }
 
-// free gives a node's room back. Only who has taken it out of the list may.
+// free releases a node. Only the thread that has removed it from the list may call it.
 func (h *hash) free(i int) {
 	l := h.link(i)
 	l.Store(to(l.Load(), LinkUnused, 0))
 }
 
-// room finds a node that is free.
+// room finds a free node.
 func (h *hash) room() (int, bool) {
 	cursor := h.counter(OffCursor)
 	for range h.entries {
@@ -149,7 +147,7 @@ func (h *hash) room() (int, bool) {
 		if was := l.Load(); was&LinkIndex != LinkUnused || !l.CompareAndSwap(was, to(was, LinkTaken, 0)) {
 			continue
 		}
-		if h.inPlace() && h.use(i).Load() != 0 { // somebody is about to find that it is not what he meant
+		if h.inPlace() && h.use(i).Load() != 0 { // a thread is about to notice that the node has changed
 			h.free(i)
 			continue
 		}
@@ -171,7 +169,7 @@ func (h *hash) lookup(key []byte, cpu int) (int, bool) {
 	return h.valueAt(p.node, h.clamp(cpu)), true
 }
 
-// delete marks an entry's node.
+// delete marks an entry's node as deleted.
 func (h *hash) delete(key []byte) error {
 	for range tries {
 		p, ok := h.find(key)
@@ -190,13 +188,13 @@ func (h *hash) delete(key []byte) error {
 	return ErrBusy
 }
 
-// kill marks the node of p, which then leads to next. It is false if the node
-// is not any more what it was.
+// kill marks the node of p as deleted; its link then leads to next. It returns false if the node
+// has changed.
 func (h *hash) kill(p place, next uint64) bool {
 	return h.link(p.node).CompareAndSwap(p.next, to(p.next, next, LinkDead))
 }
 
-// unlink takes the node of p out, which was killed.
+// unlink removes the node of p, which was killed, from its list.
 func (h *hash) unlink(p place, key []byte, next uint64) {
 	if p.prev.CompareAndSwap(p.was, to(p.was, next, 0)) {
 		h.free(p.node)
@@ -205,8 +203,8 @@ func (h *hash) unlink(p place, key []byte, next uint64) {
 	}
 }
 
-// all goes list by list. A list is short; a key that was deleted and put in
-// again meanwhile is told once.
+// all yields the entries list by list. A list is short; a key that was deleted and inserted again
+// meanwhile is reported once.
 func (h *hash) all(cpus []int, values [][]byte, yield func([]byte) bool) {
 	var told [][]byte
 	for bucket := range h.buckets {
@@ -241,7 +239,7 @@ func (h *hash) entry(i int, cpus []int, values [][]byte) (key []byte, ok bool) {
 	return nil, false
 }
 
-// list are the nodes of a bucket.
+// list returns the nodes of a bucket.
 func (h *hash) list(bucket int) (nodes []int) {
 	for range tries {
 		nodes = nodes[:0]

@@ -2,16 +2,15 @@ package maps
 
 import "github.com/ptracer/ptracer/engine/handler/ring"
 
-// insertion is an update in progress: a node of its own, and a place among
-// those that count.
+// insertion is an update in progress: a node of its own, and its share of the entry count.
 type insertion struct {
 	h       *hash
 	node    int
-	has     bool // a node
+	has     bool // it has a node
 	counted bool
 }
 
-// update puts an entry in, or replaces it.
+// update inserts an entry, or replaces it.
 func (h *hash) update(key, value []byte, flags uint64, cpu int) error {
 	in := insertion{h: h}
 	err := error(ErrBusy)
@@ -35,7 +34,7 @@ func (h *hash) update(key, value []byte, flags uint64, cpu int) error {
 	return err
 }
 
-// end gives back what was not used.
+// end releases what was not used.
 func (in *insertion) end() {
 	if in.has {
 		in.h.free(in.node)
@@ -72,13 +71,13 @@ func (in *insertion) take(key, value []byte, cpu int) bool {
 	return true
 }
 
-// lead makes the node lead on to next.
+// lead makes the node's link lead to next.
 func (in *insertion) lead(next uint64) {
 	l := in.h.link(in.node)
 	l.Store(to(l.Load(), next, 0))
 }
 
-// insert puts a new entry in at p. Not done without an error: try again.
+// insert inserts a new entry at p. If it returns false without an error, the caller tries again.
 func (in *insertion) insert(p place, key, value []byte, flags uint64, cpu int) (done bool, err error) {
 	h := in.h
 	if flags == Exist {
@@ -90,7 +89,7 @@ func (in *insertion) insert(p place, key, value []byte, flags uint64, cpu int) (
 			return false, h.refuse(ErrFull)
 		}
 		in.counted = true
-		return false, nil // to evict takes time, and nodes out of lists
+		return false, nil // evicting takes time, and removes nodes from lists
 	}
 	if !in.take(key, value, cpu) {
 		return false, h.refuse(ErrFull)
@@ -103,8 +102,8 @@ func (in *insertion) insert(p place, key, value []byte, flags uint64, cpu int) (
 	return true, nil
 }
 
-// replace gives the entry at p another value. One with a value for each CPU
-// keeps those of the others.
+// replace gives the entry at p another value. If the map has a value for each CPU, the others'
+// values stay.
 func (in *insertion) replace(p place, key, value []byte, flags uint64, cpu int) (done bool, err error) {
 	h := in.h
 	if flags == NoExist {
@@ -125,15 +124,15 @@ func (in *insertion) replace(p place, key, value []byte, flags uint64, cpu int) 
 	return true, nil
 }
 
-// maxKey is the longest key there can be, in bytes (package program).
+// maxKey is the longest key, in bytes (package program).
 const maxKey = 512
 
-// inPlace is whether values are overwritten: those of other CPUs stay.
+// inPlace reports whether values are overwritten in place, since those of other CPUs stay.
 func (h *hash) inPlace() bool { return h.cpus > 1 }
 
-// overwrite writes a value of the entry at p, if that is still there. Its room
-// is not given to another meanwhile: either who takes it sees that it is in use,
-// or it is seen here that it was taken.
+// overwrite writes a value of the entry at p, if the entry is still there. Its node can't be reused
+// meanwhile: either the thread that takes the node sees that it is in use, or overwrite sees that
+// it was taken.
 func (h *hash) overwrite(p place, value []byte, cpu int) bool {
 	use := h.use(p.node)
 	use.Add(1)
@@ -145,9 +144,8 @@ func (h *hash) overwrite(p place, value []byte, cpu int) bool {
 	return true
 }
 
-// evict makes room in an LRU hash: of the entries that come along, the first one
-// that was not looked up since it came along last. The others count as not
-// looked up from then on.
+// evict makes room in an LRU hash. The cursor passes over the entries: evict removes the first one
+// that was not looked up since the cursor passed it last, and clears the mark of the others.
 func (h *hash) evict() bool {
 	if !h.lru {
 		return false

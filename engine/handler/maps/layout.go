@@ -1,27 +1,26 @@
 package maps
 
-// Layout is where a map has what in its set's region, for those who make code
-// that works on it. Offsets are in bytes.
+// Layout is the layout of a map in its set's region, for code generators. Offsets are in bytes.
 type Layout struct {
 	Header     int  // see OffUsed and its neighbours
 	Start      int  // of a ring: see package ring
 	Data       int  // value 0, of CPU 0
 	Stride     int  // from a value to the next one
-	CPUStride  int  // from a CPU's to the next CPU's
-	CPUs       int  // how many values an entry has, without those of lines
+	CPUStride  int  // from a CPU's value to the next CPU's
+	CPUs       int  // values per entry, without those of lines
 	Lined      bool // it has lines
 	KeySize    int
 	ValueSize  int
 	MaxEntries int // of a ring: its size
 	// Of hashes:
 	LRU        bool
-	Entries    int // nodes that there is room for
-	Heads      int // of the lists, 8 bytes each
-	Buckets    int // how many; a power of two
+	Entries    int // the number of nodes
+	Heads      int // offset of the heads of lists, 8 bytes each
+	Buckets    int // the number of lists; a power of two
 	Nodes      int
 	NodeStride int
 	KeyOff     int // in a node
-	ValueOff   int // in a node, where the values are there
+	ValueOff   int // in a node, if values are there
 }
 
 // Layout of the map.

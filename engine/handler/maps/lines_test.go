@@ -10,8 +10,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// TestLines has values of CPUs, the engine and threads in one map; those that
-// nobody has written cost no memory.
+// TestLines has values of CPUs, the engine and threads in one map; values that were never written
+// take no memory.
 func TestLines(t *testing.T) {
 	specs := []program.Map{spec(program.PerCPUArray, 4, 8, 4096), spec(program.PerCPUHash, 4, 8, 10), spec(program.PerCPUArray, 4, 8, 1<<16)}
 	s, err := New(specs, Options{CPUs: 3, Lines: true})

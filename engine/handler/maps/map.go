@@ -9,16 +9,16 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/ring"
 )
 
-// Error is why a map refused, by the kernel's number.
+// Error is the reason for which a map refused an operation, as the kernel's error number.
 type Error syscall.Errno
 
-// Refusals, as the kernel has them.
+// Reasons of refusals, as in the kernel.
 const (
-	ErrFull     = Error(syscall.E2BIG) // or an index behind the last
+	ErrFull     = Error(syscall.E2BIG) // or an index behind the last entry
 	ErrExists   = Error(syscall.EEXIST)
 	ErrNotFound = Error(syscall.ENOENT)
 	ErrInvalid  = Error(syscall.EINVAL)
-	ErrBusy     = Error(syscall.EBUSY) // others were always faster, or the memory was spoiled
+	ErrBusy     = Error(syscall.EBUSY) // other threads kept interfering, or the memory is corrupt
 )
 
 func (e Error) Error() string {
@@ -35,7 +35,7 @@ func (e Error) Error() string {
 	return syscall.Errno(e).Error()
 }
 
-// Errno is the kernel's number of it.
+// Errno is the kernel's number of the error.
 func (e Error) Errno() int { return int(e) }
 
 // Unwrap makes errors.Is find the kernel's error.
@@ -44,39 +44,38 @@ func (e Error) Unwrap() error { return syscall.Errno(e) }
 // Flags of Update, the kernel's.
 const (
 	Any     = 0
-	NoExist = 1 // only if there is no entry
-	Exist   = 2 // only if there is one
+	NoExist = 1 // fails if there is an entry
+	Exist   = 2 // fails if there is no entry
 )
 
-// AllCPUs is all values of an entry that has one for each CPU.
+// AllCPUs selects all values of an entry that has one for each CPU.
 const AllCPUs = -1
 
-// table is what each kind of map does.
+// table is the part of a map that depends on its type.
 type table interface {
 	lookup(key []byte, cpu int) (off int, ok bool)
 	update(key, value []byte, flags uint64, cpu int) error
 	delete(key []byte) error
-	// all gives the key of each entry, with its values for cpus copied into
-	// values.
+	// all yields the key of each entry, after copying its values for cpus into values.
 	all(cpus []int, values [][]byte, yield func(key []byte) bool)
 }
 
-// Map is a map of a Set. All but Ring's reader may be used from any goroutine;
-// lookups, updates and deletions allocate nothing.
+// Map is a map of a Set. Any goroutine may use it, except Ring's reader; lookups, updates and
+// deletions do not allocate.
 type Map struct {
 	shape
 	spec   program.Map
 	offset int // of the header
 	b      []byte
 	file   *os.File
-	cpus   int // values of an entry that are read: of CPUs or lines
-	engine int // the engine's
+	cpus   int // values of an entry: of CPUs or lines
+	engine int // the engine's value
 	lined  bool
 	table  table
 	ring   *ring.Ring
 }
 
-// newMap is map i of a set; fresh ones are made.
+// newMap returns map i of a set; it initializes the map if fresh is set.
 func newMap(s *Set, i int, spec program.Map, sh shape, fresh bool) (m *Map, err error) {
 	m = &Map{shape: sh, spec: spec, offset: setSize + i*HeaderSize, b: s.region.Bytes(), file: s.region.File(), cpus: 1}
 	switch {
@@ -107,20 +106,20 @@ func newMap(s *Set, i int, spec program.Map, sh shape, fresh bool) (m *Map, err 
 	return m, err
 }
 
-// Spec describes the map.
+// Spec is the map's description.
 func (m *Map) Spec() program.Map { return m.spec }
 
-// Offset is where the map's header is in the region.
+// Offset is the offset of the map's header in the region.
 func (m *Map) Offset() int { return m.offset }
 
-// Values tells where value i of CPU c is: at data + i*stride + c*cpuStride in the
-// region. What i is to a hash is its own business.
+// Values says where value i of CPU c is: at data + i*stride + c*cpuStride in the region. The map's
+// type defines the meaning of i.
 func (m *Map) Values() (data, stride, cpuStride int) { return m.data, m.stride, m.cpuStride }
 
-// Ring is the ring of a map for records, nil of others.
+// Ring is the ring of a map for records, nil for other maps.
 func (m *Map) Ring() *ring.Ring { return m.ring }
 
-// Refused is how many entries did not fit; of a ring, how many records.
+// Refused is how many entries, or in a ring how many records, did not fit.
 func (m *Map) Refused() uint64 {
 	if m.ring != nil {
 		return m.ring.Dropped()
@@ -133,7 +132,7 @@ func (m *Map) refuse(e Error) error {
 	return e
 }
 
-// Lookup gives the offset of a key's value in the region.
+// Lookup returns the offset of a key's value in the region.
 func (m *Map) Lookup(key []byte, cpu int) (off int, ok bool) {
 	if len(key) != int(m.spec.KeySize) {
 		return 0, false
@@ -141,8 +140,8 @@ func (m *Map) Lookup(key []byte, cpu int) (off int, ok bool) {
 	return m.table.lookup(key, cpu)
 }
 
-// Update sets a key's value, of one CPU or AllCPUs. An entry that is new has 0
-// for the other CPUs. Errors are of type Error.
+// Update sets a key's value, for one CPU or AllCPUs. A new entry has 0 for the other CPUs. Errors
+// are of type Error.
 func (m *Map) Update(key, value []byte, flags uint64, cpu int) error {
 	if len(key) != int(m.spec.KeySize) || len(value) != int(m.spec.ValueSize) || flags > Exist {
 		return ErrInvalid
@@ -150,7 +149,7 @@ func (m *Map) Update(key, value []byte, flags uint64, cpu int) error {
 	return m.table.update(key, value, flags, cpu)
 }
 
-// Delete takes a key out. Errors are of type Error.
+// Delete deletes a key. Errors are of type Error.
 func (m *Map) Delete(key []byte) error {
 	if len(key) != int(m.spec.KeySize) {
 		return ErrInvalid
@@ -158,9 +157,10 @@ func (m *Map) Delete(key []byte) error {
 	return m.table.delete(key)
 }
 
-// All gives the map's entries: the key and one value, or those of CPUs or lines
-// that somebody may have written (InUse). Both are copies, valid until the next one. Entries that come or go meanwhile may be
-// missed; none comes twice. An array has all its entries always; a ring none.
+// All returns the map's entries: the key and one value, or the values of CPUs or lines that may
+// have been written (InUse). Both are copies, valid until the next entry. Entries that are added or
+// deleted meanwhile may be missing; no key appears twice. An array always has all its entries, a
+// ring none.
 func (m *Map) All() iter.Seq2[[]byte, [][]byte] {
 	return func(yield func([]byte, [][]byte) bool) {
 		cpus := m.InUse()
@@ -172,10 +172,10 @@ func (m *Map) All() iter.Seq2[[]byte, [][]byte] {
 	}
 }
 
-// valueAt is the offset of value i.
+// valueAt returns the offset of value i.
 func (m *Map) valueAt(i, cpu int) int { return m.data + i*m.stride + cpu*m.cpuStride }
 
-// set writes value i, of a CPU or all.
+// set writes value i, of one CPU or all.
 func (m *Map) set(i int, value []byte, cpu int) {
 	if cpu != AllCPUs {
 		m.store(m.valueAt(i, m.clamp(cpu)), value)
@@ -186,7 +186,7 @@ func (m *Map) set(i int, value []byte, cpu int) {
 	}
 }
 
-// clamp keeps the number of a CPU in bounds.
+// clamp limits a CPU's number to the valid range.
 func (m *Map) clamp(cpu int) int {
 	switch {
 	case cpu == Engine:
@@ -197,8 +197,7 @@ func (m *Map) clamp(cpu int) int {
 	return cpu
 }
 
-// store writes bytes, whole words as such: who reads a word meanwhile reads an
-// old or a new one.
+// store writes bytes, whole words atomically: a concurrent reader sees the old or the new word.
 func (m *Map) store(off int, value []byte) {
 	for ; len(value) >= 8; off, value = off+8, value[8:] {
 		ring.Word(m.b, off).Store(word(value))
@@ -221,7 +220,7 @@ func (m *Map) loadAll(i int, cpus []int, values [][]byte) {
 	}
 }
 
-// noTable is of maps without entries.
+// noTable is the table of maps without entries.
 type noTable struct{}
 
 func (noTable) lookup([]byte, int) (int, bool)            { return 0, false }

@@ -424,7 +424,7 @@ func TestSpoiled(t *testing.T) {
 	}
 }
 
-// FuzzOpen opens regions whose first words are anything.
+// FuzzOpen opens regions with random first words.
 func FuzzOpen(f *testing.F) {
 	s := newSet(f, 2, spec(program.Hash, 8, 8, 8), spec(program.PerCPUArray, 4, 8, 2))
 	f.Add(s.Bytes()[:setSize+2*HeaderSize])

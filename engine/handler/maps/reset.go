@@ -8,9 +8,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/ring"
 )
 
-// Reset has all maps be as New made them, but for rings, whose records stay, and maps
-// that are read only. Nothing else may use the maps meanwhile. It touches only memory
-// that is there: a map takes none for what was never written.
+// Reset restores the contents that New made, except in rings, which keep their records, and
+// read-only maps. The maps must have no other user meanwhile. It touches only memory that exists:
+// parts that were never written take none.
 func (s *Set) Reset() error {
 	var errs []error
 	for _, m := range s.maps {
@@ -50,12 +50,12 @@ func (m *Map) reset() error {
 	return nil
 }
 
-// offBegun is the word with the moment since which the maps count, ns of the monotonic
-// clock; 0: since they were made.
+// offBegun is the word with the time since which the maps count, in ns of the monotonic clock; 0:
+// since they were made.
 const offBegun = 56
 
-// SetBegun says since when the maps count: since they were reset.
+// SetBegun records the time since which the maps count, after a reset.
 func (s *Set) SetBegun(at int64) { ring.Word(s.Bytes(), offBegun).Store(uint64(at)) }
 
-// Begun is what SetBegun said last, 0 without.
+// Begun is the time that SetBegun recorded last, 0 if there is none.
 func (s *Set) Begun() int64 { return int64(ring.Word(s.Bytes(), offBegun).Load()) }

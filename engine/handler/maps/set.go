@@ -1,24 +1,22 @@
-// Package maps holds the maps of handlers, in memory that the engine, traced
-// programs and other tracers share: arrays, hashes, LRU hashes, each also with a
-// value for each CPU, stack traces, and rings.
+// Package maps implements the maps of handlers, in memory that the engine, traced programs and
+// other tracers share: arrays, hashes, LRU hashes, each also with a value for each CPU, stack
+// traces, and rings.
 //
-// All maps of one handler lie in one region, a Set, which describes itself: any
-// process that has its file can open it. Machine code in traced programs works
-// on the same memory, so the layout is said here, in constants and beside each
-// kind of map.
+// All maps of a handler lie in one region, a Set, which describes itself: any process that has its
+// file can open it. Machine code in traced programs works on the same memory, so that this package
+// defines the layout, in constants and in the comments of each map type.
 //
-// There are no locks. Whoever dies in the middle of something leaves at most an
-// entry's room unused; what is full refuses, by an error and a count. Hashes are
-// lists, as M. Michael has them ("High Performance Dynamic Lock-Free Hash Tables
-// and List-Based Sets", 2002): each link has a count of its changes, so that no
-// one changes what is not any more what he saw.
+// There are no locks. A process that dies in the middle of an operation leaves at most the memory
+// of one entry unused. A full map refuses with an error and counts it. Hashes are lists after M.
+// Michael ("High Performance Dynamic Lock-Free Hash Tables and List-Based Sets", 2002): each link
+// has a count of its changes, so that a thread can't change a link that is not any more what the
+// thread has read.
 //
-// Values are bytes, numbers in them little-endian, aligned to 8. What programs
-// do with the address of a value is their own business, as in the kernel: only
-// atomic additions are exact.
+// Values are bytes, with numbers in them little-endian and aligned to 8. Programs may use the
+// address of a value freely, as in the kernel: only atomic additions are exact.
 //
-// A traced program can write all this. Nothing that is read is believed without
-// a check, and everything ends. The package imports program and ring.
+// A traced program can write all of this. The package checks everything that it reads, and every
+// operation ends. It imports program and ring.
 package maps
 
 import (
@@ -38,31 +36,30 @@ var (
 	ErrSet      = errors.New("no set of maps")
 )
 
-// The start of a set's region. Behind it is a header for each map, then the maps.
+// Offsets at the start of a set's region. Behind them is a header for each map, then the maps.
 const (
 	magic    = 0x0073_7061_6d74_7004 // the version is in the last byte
-	offSize  = 8                     // of the region
+	offSize  = 8                     // the region's size
 	offCPUs  = 16
-	offMaps  = 24 // how many
+	offMaps  = 24 // the number of maps
 	offLines = 32 // Lines, or 0; see lines.go for the words behind it
 	setSize  = 128
 )
 
 // Options of New.
 type Options struct {
-	// CPUs is how many CPUs there can ever be, for maps with a value for each;
-	// 0 means 1.
+	// CPUs is the largest possible number of CPUs, for maps with a value for each; 0 means 1.
 	CPUs int
-	// Lines is whether arrays with a value for each CPU have lines.
+	// Lines makes arrays with a value for each CPU have lines.
 	Lines bool
 	// Limit is the most memory that all maps may take, in bytes; 0 is 1 GiB.
 	Limit int
-	// File makes the file that the maps are to lie in, new and empty, that
-	// nobody but us can shorten; nil: one in memory, without a name.
+	// File makes the file for the maps, new and empty, which no other user can shorten; nil: a file
+	// in memory, without a name.
 	File func() (*os.File, error)
 }
 
-// lines is how many there are, 0 for none.
+// lines is the number of lines, 0 for none.
 func (o *Options) lines() int {
 	if o.Lines && o.CPUs < Lines/2 {
 		return Lines
@@ -81,7 +78,7 @@ func (o *Options) region(size int) (*ring.Region, error) {
 	return ring.CreateIn(f, size)
 }
 
-// maxMaps is how many maps a handler may have; the kernel's bound (MAX_USED_MAPS).
+// maxMaps is the largest number of maps in a handler, the kernel's limit (MAX_USED_MAPS).
 const maxMaps = 64
 
 // Set is a handler's maps.
@@ -92,8 +89,7 @@ type Set struct {
 	maps   []*Map
 }
 
-// New makes maps, with their initial contents. Errors are ErrTooLarge, or about
-// shared memory.
+// New makes maps with their initial contents. Errors are ErrTooLarge, or errors of shared memory.
 func New(specs []program.Map, o Options) (*Set, error) {
 	cpus := max(o.CPUs, 1)
 	shapes, size, err := layOut(specs, o)
@@ -120,14 +116,14 @@ func New(specs []program.Map, o Options) (*Set, error) {
 	return s, nil
 }
 
-// Fit is the error that New would give because of the maps' sizes: for those
-// who make them elsewhere.
+// Fit returns the error that New would return because of the maps' sizes, for executors that make
+// the maps elsewhere.
 func Fit(specs []program.Map, o Options) error {
 	_, _, err := layOut(specs, o)
 	return err
 }
 
-// layOut says where in a region the maps are, and how large it is.
+// layOut returns the shapes of the maps in a region, and the region's size in bytes.
 func layOut(specs []program.Map, o Options) (shapes []shape, size int, err error) {
 	cpus, limit := max(o.CPUs, 1), cmp.Or(o.Limit, 1<<30)
 	if len(specs) > maxMaps {
@@ -149,7 +145,7 @@ func layOut(specs []program.Map, o Options) (shapes []shape, size int, err error
 	return shapes, size, nil
 }
 
-// fill makes the maps themselves.
+// fill makes the maps in the region.
 func (s *Set) fill(specs []program.Map, shapes []shape) error {
 	for i := range specs {
 		m, err := newMap(s, i, specs[i], shapes[i], true)
@@ -166,8 +162,7 @@ func (s *Set) fill(specs []program.Map, shapes []shape) error {
 	return nil
 }
 
-// Open opens the maps that another process made. The file is the set's then, if
-// there is no error.
+// Open opens the maps that another process has made. If there is no error, the set owns the file.
 func Open(file *os.File) (*Set, error) {
 	region, err := ring.Open(file)
 	if err != nil {
@@ -176,9 +171,8 @@ func Open(file *os.File) (*Set, error) {
 	return opened(region)
 }
 
-// OpenToRead opens the maps that another process made, to be read only: whoever
-// has the set may use Entries, All and Lookup, and nothing else. The file is the
-// set's then, if there is no error.
+// OpenToRead opens the maps that another process has made for reading: the caller may use Entries,
+// All and Lookup, and nothing else. If there is no error, the set owns the file.
 func OpenToRead(file *os.File) (*Set, error) {
 	region, err := ring.OpenToRead(file)
 	if err != nil {
@@ -187,8 +181,8 @@ func OpenToRead(file *os.File) (*Set, error) {
 	return opened(region)
 }
 
-// OpenOwn opens maps in a file that New's Options.File has made. The file is the
-// set's then, if there is no error.
+// OpenOwn opens maps in a file that Options.File of New has made. If there is no error, the set
+// owns the file.
 func OpenOwn(file *os.File) (*Set, error) {
 	region, err := ring.OpenOwn(file)
 	if err != nil {
@@ -233,22 +227,22 @@ func open(region *ring.Region) (*Set, error) {
 	return s, nil
 }
 
-// Bytes are the region that the maps lie in.
+// Bytes is the memory of the region.
 func (s *Set) Bytes() []byte { return s.region.Bytes() }
 
-// File is the region's, for other processes.
+// File is the region's file, for other processes.
 func (s *Set) File() *os.File { return s.region.File() }
 
-// CPUs is how many values there are in maps with one for each CPU.
+// CPUs is the number of values in maps with one for each CPU.
 func (s *Set) CPUs() int { return s.cpus }
 
-// Len is how many maps there are.
+// Len is the number of maps.
 func (s *Set) Len() int { return len(s.maps) }
 
-// Map is map i, in the order that New got them.
+// Map returns map i, in the order of the list that New got.
 func (s *Set) Map(i int) *Map { return s.maps[i] }
 
-// ByName is the map called name, nil if there is none.
+// ByName returns the map called name, nil if there is none.
 func (s *Set) ByName(name string) *Map {
 	for _, m := range s.maps {
 		if m.spec.Name == name {
@@ -258,8 +252,7 @@ func (s *Set) ByName(name string) *Map {
 	return nil
 }
 
-// Entries gives the entries of the map called name, nothing if there is none:
-// see Map.All.
+// Entries returns the entries of the map called name, none if there is no such map: see Map.All.
 func (s *Set) Entries(name string) iter.Seq2[[]byte, [][]byte] {
 	if m := s.ByName(name); m != nil {
 		return m.All()
@@ -267,6 +260,5 @@ func (s *Set) Entries(name string) iter.Seq2[[]byte, [][]byte] {
 	return func(func([]byte, [][]byte) bool) {}
 }
 
-// Close takes the maps out of this process. Nobody may use them meanwhile, nor
-// after.
+// Close unmaps the maps. They must have no user meanwhile, nor afterwards.
 func (s *Set) Close() error { return s.region.Close() }

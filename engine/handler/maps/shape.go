@@ -10,8 +10,8 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// A map's header: words of 8 bytes, a name, and counters on a cache line of
-// their own. Offsets in it are from the region's start.
+// A map's header: words of 8 bytes, a name, and counters on a cache line of their own. Its offsets
+// are relative to the region's start.
 const (
 	HeaderSize = 256
 
@@ -26,51 +26,50 @@ const (
 	offName       = 64
 	nameSize      = 64
 
-	// OffUsed counts entries of a hash, OffRefused what did not fit in a map,
-	// OffCursor is where room for the next entry is looked for.
+	// OffUsed counts entries of a hash, OffRefused entries that did not fit into a map, and
+	// OffCursor is where the search for a free node starts.
 	OffUsed    = 192
 	OffRefused = 200
 	OffCursor  = 208
 )
 
-// lineSize is what CPUs fight over: values of different CPUs do not share one.
+// lineSize is the size of a cache line: values of different CPUs do not share one.
 const lineSize = 64
 
-// perfRing is the size of the ring of a perf event array, whose description has
-// none, in bytes.
+// perfRing is the size in bytes of the ring for a perf event array; the array's description has
+// none.
 const perfRing = 256 << 10
 
-// shape is where a map has what; all of it follows from its description, the
-// number of CPUs and where it begins.
+// shape is the layout of a map. It follows from the map's description, the number of CPUs and the
+// map's offset.
 //
-// Value i of CPU or line c is at data + i*stride + c*cpuStride, for all maps with
-// values.
+// Value i of CPU or line c is at data + i*stride + c*cpuStride, in all maps with values.
 type shape struct {
 	start, end int
 	data       int
 	stride     int
 	cpuStride  int
-	entries    int // there is room for
-	nodes      int // of a hash: its entries, see hash
+	entries    int // the number of entries
+	nodes      int // the number of nodes of a hash, see hash
 	nodeStride int
-	keyOff     int // of the key, in a node
-	heads      int // of a hash: its buckets
-	buckets    int // power of two
+	keyOff     int // offset of the key in a node
+	heads      int // of a hash: offset of its heads
+	buckets    int // their number, a power of two
 }
 
-// pageSize is that of memory, or less.
+// pageSize is the size of a page of memory, or less.
 const pageSize = 4096
 
 func align(n, to int) int { return (n + to - 1) &^ (to - 1) }
 
-// spare is how many more entries a hash has than it may hold: for those that
-// are about to replace others, and so that room is found after few looks.
+// spare is how many nodes more than entries a hash has: for threads that are about to replace an
+// entry, and so that a free node is found after few tries.
 func spare(n int) int { return n/8 + 64 }
 
-// maxBytes is more than any map may take; sizes up to it do not overflow.
+// maxBytes is more than any map may take, in bytes; sums of sizes up to it do not overflow.
 const maxBytes = 1 << 40
 
-// shapeOf lays a map out that begins at start.
+// shapeOf lays out a map that begins at start.
 func shapeOf(m *program.Map, cpus, lines, start int) (shape, error) {
 	sh := shape{start: start, data: start, entries: int(m.MaxEntries)}
 	value, key := align(int(m.ValueSize), 8), align(int(m.KeySize), 8)
@@ -78,7 +77,7 @@ func shapeOf(m *program.Map, cpus, lines, start int) (shape, error) {
 	switch {
 	case lined(m, lines):
 		each = lines + 1
-		if value*sh.entries >= pageSize { // so that InUse tells them apart
+		if value*sh.entries >= pageSize { // so that InUse can distinguish them
 			sh.data = align(start, pageSize)
 		}
 	case m.Type.PerCPU():
@@ -144,7 +143,7 @@ func (sh *shape) write(b []byte, off int, m *program.Map) {
 	copy(b[off+offName:off+offName+nameSize-1], m.Name)
 }
 
-// readShape reads a header, and sees to it that the map is in the region.
+// readShape reads a header, and checks that the map lies in the region.
 func readShape(b []byte, off, cpus, lines int) (m program.Map, sh shape, err error) {
 	word := func(at int) uint64 { return ring.Word(b, off+at).Load() }
 	name, _, _ := bytes.Cut(b[off+offName:off+offName+nameSize], []byte{0})

@@ -7,12 +7,12 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/ring"
 )
 
-// stacks is a map of stack traces, each by a number: rooms of a word, the head,
-// and addresses. The head is 0 of a free room, and else
+// stacks is a map of stack traces, each with a number. A room has a word, the head, and addresses.
+// The head is 0 if the room is free, otherwise
 const (
 	stackHash  = 1<<32 - 1 // hash of the addresses, never 0
-	stackBusy  = 1 << 63   // somebody writes them
-	countShift = 32        // how many there are
+	stackBusy  = 1 << 63   // a thread is writing the addresses
+	countShift = 32        // the number of addresses
 	countMask  = 1<<16 - 1
 )
 
@@ -20,20 +20,20 @@ type stacks Map
 
 // Flags of Put, the kernel's.
 const (
-	FastStackCompare = 1 << 9  // stacks with one hash are one stack
-	ReuseStackID     = 1 << 10 // the last stack gets the room
+	FastStackCompare = 1 << 9  // stacks with the same hash count as equal
+	ReuseStackID     = 1 << 10 // the last stack replaces the one in its room
 )
 
-// rooms is how many a stack may be in: the kernel has one.
+// rooms is how many rooms a stack may be in: the kernel has one.
 const rooms = 8
 
-// patience is how often a room that is being written is looked at.
+// patience is how often a room that is being written is checked.
 const patience = 1000
 
 func (s *stacks) head(i int) *atomic.Uint64 { return ring.Word(s.b, s.data+i*s.stride-8) }
 
-// Put keeps a stack and gives its number, or the kernel's negative errno. Of a
-// stack that is too long the first addresses are kept.
+// Put stores a stack and returns its number, or the kernel's negative errno. Of a stack that is too
+// long it stores the first addresses.
 func (m *Map) Put(addrs []uint64, flags uint64) int64 {
 	s, ok := m.table.(*stacks)
 	if !ok || len(addrs) == 0 {
@@ -55,7 +55,7 @@ func (m *Map) Put(addrs []uint64, flags uint64) int64 {
 	return -int64(ErrExists)
 }
 
-// try is whether room i has the stack, maybe since now.
+// try reports whether room i has the stack, which it may have stored there itself.
 func (s *stacks) try(i int, want uint64, addrs []uint64, flags uint64) bool {
 	for range patience {
 		switch have := s.head(i).Load(); {
@@ -72,7 +72,7 @@ func (s *stacks) try(i int, want uint64, addrs []uint64, flags uint64) bool {
 	return false
 }
 
-// write puts a stack into room i, if its head is what it was.
+// write stores a stack in room i, if the room's head is still was.
 func (s *stacks) write(i int, was, want uint64, addrs []uint64) bool {
 	if !s.head(i).CompareAndSwap(was, want|stackBusy) {
 		return false
@@ -118,7 +118,7 @@ func (s *stacks) lookup(key []byte, _ int) (int, bool) {
 
 func (s *stacks) update([]byte, []byte, uint64, int) error { return ErrInvalid }
 
-// delete makes a room free.
+// delete frees a room.
 func (s *stacks) delete(key []byte) error {
 	i := binary.LittleEndian.Uint32(key)
 	if int(i) >= s.entries {

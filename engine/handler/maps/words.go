@@ -6,7 +6,7 @@ func word(b []byte) uint64       { return binary.LittleEndian.Uint64(b) }
 func putWord(b []byte, v uint64) { binary.LittleEndian.PutUint64(b, v) }
 func wordsOf(key []byte) int     { return (len(key) + 7) / 8 }
 
-// keyWord is word i of a key that is padded with 0.
+// keyWord returns word i of a key that is padded with 0.
 func keyWord(key []byte, i int) uint64 {
 	if rest := key[8*i:]; len(rest) >= 8 {
 		return word(rest)
@@ -19,8 +19,7 @@ func keyWord(key []byte, i int) uint64 {
 	}
 }
 
-// hashOf is a key's hash: a multiplication for each word. It is part of the
-// layout.
+// hashOf returns a key's hash: one multiplication per word. It is part of the layout.
 func hashOf(key []byte) uint64 {
 	h := uint64(len(key))
 	for i := range wordsOf(key) {

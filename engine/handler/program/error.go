@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// ErrInvalid is a program that is none: instructions that do not exist, jumps to nowhere. The
-// error of one that the kernel may be able to run, and no executor here, is a
-// failure.Unsupported.
+// ErrInvalid is returned for an invalid program: instructions that do not exist, or jumps to
+// nowhere. For a program that the kernel may be able to run, but no executor here can, the error is
+// a failure.Unsupported.
 var ErrInvalid = errors.New("no valid program")
 
-// Error is why a program was refused, and where.
+// Error says why a program was refused, and where.
 type Error struct {
 	Program string // its name
 	Section string // of the object file, "" if there is none
@@ -30,15 +30,15 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %v", at, e.Err)
 }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// invalid makes an ErrInvalid of a text.
+// invalid makes an ErrInvalid with a text.
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-// refuse makes the error for instruction i, -1 for the whole program.
+// refuse makes the error for instruction i, or with -1 for the whole program.
 func (p *Program) refuse(i int, why error) error {
 	e := &Error{Program: p.Name, Section: p.Section, Insn: i, Err: why}
 	if i >= 0 && i < len(p.Insns) {

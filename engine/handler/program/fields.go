@@ -4,7 +4,7 @@ import "fmt"
 
 const reserved = "a field that means nothing here is not 0"
 
-// classes says what is wrong with an instruction, by class.
+// classes return what is wrong with an instruction, by class.
 var classes = [8]func(Insn) string{
 	ClassLd: checkLd, ClassLdx: checkLdx, ClassSt: checkSt, ClassStx: checkStx,
 	ClassAlu: checkAlu, ClassAlu64: checkAlu, ClassJmp: checkJmp, ClassJmp32: checkJmp,
@@ -12,14 +12,14 @@ var classes = [8]func(Insn) string{
 
 func unknown(i Insn) string { return fmt.Sprintf("no such instruction: %#02x", i.Op) }
 
-// kernelOnly are instructions that the kernel has and executors here have not.
+// kernelOnly are instructions that only the kernel has.
 var kernelOnly = map[uint8]string{
 	0xe5: "may_goto",
 	0x20: "load from a packet", 0x28: "load from a packet", 0x30: "load from a packet",
 	0x40: "load from a packet", 0x48: "load from a packet", 0x50: "load from a packet",
 }
 
-// clean says so if one of the values is not 0.
+// clean returns a reason if one of the values is not 0.
 func clean(values ...int) string {
 	for _, v := range values {
 		if v != 0 {
@@ -109,7 +109,7 @@ func checkAlu(i Insn) string {
 	return clean(int(i.Off), int(i.Src))
 }
 
-// bits is how many an ALU instruction works on.
+// bits is the operand size of an ALU instruction.
 func (i Insn) bits() int32 {
 	if i.Class() == ClassAlu64 {
 		return 64
@@ -143,7 +143,7 @@ func checkCall(i Insn) string {
 	return clean(int(i.Dst), int(i.Off))
 }
 
-// writesR10 is whether the instruction would change the frame's end.
+// writesR10 reports whether the instruction would change the frame pointer R10.
 func (i Insn) writesR10() bool {
 	switch class := i.Class(); class {
 	case ClassAlu, ClassAlu64, ClassLdx, ClassLd:

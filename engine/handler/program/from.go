@@ -15,18 +15,17 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// FromAsm makes a program of instructions as cilium/ebpf has them, the form in
-// which people write them: jumps, calls and loads of functions may refer to
-// symbols, loads of maps to a map's name, or else hold its index where a loaded
-// program has a file descriptor. Functions start where calls lead to. Sources
-// are kept. The instructions are left as they are.
+// FromAsm makes a program of instructions in the form of cilium/ebpf, which is the usual form to
+// write them in. Jumps, calls and loads of functions may refer to symbols. Loads of maps refer to a
+// map's name, or hold its index where a loaded program has a file descriptor. Functions start at
+// the targets of calls. Source lines are kept. FromAsm does not change insns.
 func FromAsm(name string, insns asm.Instructions, maps []Map) (*Program, error) {
 	r := reader{Program: &Program{Name: name, Maps: maps}, indexes: true}
 	return r.read(insns)
 }
 
-// FromSpec makes a program of one that cilium/ebpf would load. Of maps, by
-// name, those become the program's that it refers to, sorted by name.
+// FromSpec makes a program of one that cilium/ebpf would load. The program's maps are those of
+// specs that it refers to, sorted by name.
 func FromSpec(spec *ebpf.ProgramSpec, specs map[string]*ebpf.MapSpec) (*Program, error) {
 	maps, err := usedMaps([]*ebpf.ProgramSpec{spec}, specs)
 	if err != nil {
@@ -50,7 +49,7 @@ func fromSpec(spec *ebpf.ProgramSpec, maps []Map) (*Program, error) {
 	return r.read(spec.Instructions)
 }
 
-// usedMaps are the maps that programs refer to, sorted by name.
+// usedMaps returns the maps that programs refer to, sorted by name.
 func usedMaps(progs []*ebpf.ProgramSpec, specs map[string]*ebpf.MapSpec) ([]Map, error) {
 	used := map[string]bool{}
 	for _, p := range progs {
@@ -71,8 +70,8 @@ func usedMaps(progs []*ebpf.ProgramSpec, specs map[string]*ebpf.MapSpec) ([]Map,
 	return list, nil
 }
 
-// knownFlags are the flags of maps that change nothing here: BPF_F_NO_PREALLOC,
-// BPF_F_NO_COMMON_LRU, BPF_F_MMAPABLE.
+// knownFlags are map flags without an effect here: BPF_F_NO_PREALLOC, BPF_F_NO_COMMON_LRU,
+// BPF_F_MMAPABLE.
 const knownFlags = 1<<0 | 1<<1 | 1<<10
 
 func fromMapSpec(name string, s *ebpf.MapSpec) (Map, error) {
@@ -94,7 +93,7 @@ func fromMapSpec(name string, s *ebpf.MapSpec) (Map, error) {
 		return refuse("maps in maps")
 	}
 	if m.Type == PerfEvents {
-		m.KeySize, m.ValueSize = 4, 4 // cilium fills them in late
+		m.KeySize, m.ValueSize = 4, 4 // cilium sets them only at load
 	}
 	for _, kv := range s.Contents {
 		key, err := raw(kv.Key, m.KeySize)
@@ -110,7 +109,7 @@ func fromMapSpec(name string, s *ebpf.MapSpec) (Map, error) {
 	return m, m.Check()
 }
 
-// raw is the memory of a key or value.
+// raw returns the memory of a key or value.
 func raw(v any, size uint32) ([]byte, error) {
 	b, ok := v.([]byte)
 	if !ok {
@@ -125,11 +124,11 @@ func raw(v any, size uint32) ([]byte, error) {
 	return slices.Clone(b), nil
 }
 
-// reader turns cilium's instructions into ours.
+// reader converts cilium's instructions into this package's.
 type reader struct {
 	*Program
 	indexes bool           // loads of maps may hold indexes
-	symbols map[string]int // where they are
+	symbols map[string]int // their positions
 	names   map[int]string // the reverse
 	maps    map[string]int
 	sources []string
@@ -159,7 +158,7 @@ func (r *reader) read(insns asm.Instructions) (*Program, error) {
 	return r.Program, Validate(r.Program)
 }
 
-// place finds where symbols are, and maps by name.
+// place records the positions of symbols, and maps by name.
 func (r *reader) place(insns asm.Instructions) error {
 	r.symbols, r.names, r.maps = map[string]int{}, map[int]string{}, map[string]int{}
 	for i := range r.Maps {
@@ -179,7 +178,7 @@ func (r *reader) place(insns asm.Instructions) error {
 	return nil
 }
 
-// convert appends an instruction, its references resolved.
+// convert appends an instruction with its references resolved.
 func (r *reader) convert(in asm.Instruction) error {
 	at := len(r.Insns)
 	if s := in.Source(); s != nil {
@@ -201,7 +200,7 @@ func (r *reader) convert(in asm.Instruction) error {
 		return refuse(invalid("%d does not fit into 32 bits", in.Constant))
 	}
 	if op := in.OpCode.AtomicOp(); op != asm.InvalidAtomic {
-		in.Constant = int64(op >> 8) // Marshal, as of v0.22.0, makes an addition of every one that asm has built
+		in.Constant = int64(op >> 8) // Marshal, as of v0.22.0, turns each one that asm has built into an addition
 	}
 	var b bytes.Buffer
 	if _, err := in.Marshal(&b, binary.LittleEndian); err != nil {
@@ -213,7 +212,7 @@ func (r *reader) convert(in asm.Instruction) error {
 	return nil
 }
 
-// fits is whether an instruction's constant can be encoded.
+// fits reports whether an instruction's constant can be encoded.
 func fits(in *asm.Instruction) bool {
 	c := in.Constant
 	switch {
@@ -225,7 +224,7 @@ func fits(in *asm.Instruction) bool {
 	return c == int64(int32(c))
 }
 
-// foreign says what only the kernel could do with an instruction.
+// foreign returns which feature of an instruction only the kernel supports.
 func (r *reader) foreign(in *asm.Instruction) string {
 	switch relo := btf.CORERelocationMetadata(in); {
 	case relo != nil:
@@ -244,8 +243,8 @@ func (r *reader) foreign(in *asm.Instruction) string {
 	return ""
 }
 
-// resolve puts into instruction at, what its reference stands for, and says
-// what is wrong with it.
+// resolve replaces the reference of instruction at by its target, and returns what is wrong with
+// it.
 func (r *reader) resolve(in *asm.Instruction, at int) string {
 	ref := in.Reference()
 	if in.IsLoadFromMap() {
@@ -261,7 +260,7 @@ func (r *reader) resolve(in *asm.Instruction, at int) string {
 	case !ok:
 		return fmt.Sprintf("%s is not in the program", ref)
 	case in.IsFunctionReference() || long:
-		if in.Constant == -1 { // cilium's mark of what is not resolved yet
+		if in.Constant == -1 { // cilium's mark of an unresolved reference
 			in.Constant = distance
 		}
 		if in.OpCode.IsDWordLoad() {

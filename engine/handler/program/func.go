@@ -2,8 +2,8 @@ package program
 
 import "fmt"
 
-// Callee is the index where the function starts that instruction i, a call or
-// a load of a function, refers to; false for all others.
+// Callee returns the index of the function that instruction i, a call or a load of a function,
+// refers to; false for other instructions.
 func (p *Program) Callee(i int) (int, bool) {
 	in := p.Insns[i]
 	if in.IsCall() && in.Src == CallFunc || in.Wide() && in.Src == PseudoFunc {
@@ -12,8 +12,8 @@ func (p *Program) Callee(i int) (int, bool) {
 	return 0, false
 }
 
-// findFuncs cuts the instructions into functions, by who is referred to. names
-// are those known, by index; others are called by where they start.
+// findFuncs divides the instructions into functions, at the targets of references. names has the
+// known names by index; other functions are named after their start.
 func (p *Program) findFuncs(names map[int]string) error {
 	starts := make([]bool, len(p.Insns)+1)
 	for i := 0; i < len(p.Insns); i++ {

@@ -1,7 +1,7 @@
 package program
 
-// Helper is a function that programs can call, by the kernel's number and with
-// the kernel's meaning (enum bpf_func_id).
+// Helper is a function that programs can call, with the kernel's number and meaning (enum
+// bpf_func_id).
 type Helper struct {
 	Num    int32
 	Name   string
@@ -9,30 +9,29 @@ type Helper struct {
 	Result Result
 	// Needs is the right that the program must be registered with.
 	Needs Rights
-	// Maps are the types of map that the first ArgMap may be; nil: any.
+	// Maps are the types of map that the first ArgMap may have; nil: any.
 	Maps []MapType
-	// Flags lists what the ArgFlags argument may be, as a mask.
+	// Flags is a mask of the flags that the ArgFlags argument may have.
 	Flags uint64
-	// Where the helper works.
+	// The executors that have the helper.
 	Tracee, Engine, Kernel bool
 }
 
-// Rights are what a handler may do to the program that it runs in.
+// Rights are what a handler may do to the traced program.
 type Rights uint8
 
-// The rights there are. Reading memory is one, too: a program without it sees
-// registers only.
+// Rights. Reading memory requires one, too: a program without it reads registers only.
 const (
 	ReadMemory Rights = 1 << iota
 	WriteMemory
-	Override // of arguments and return values
+	Override // change arguments and return values
 )
 
-// Arg is what a helper wants an argument to be.
+// Arg is the kind of argument that a helper requires.
 type Arg uint8
 
-// Kinds of arguments. ArgMem and ArgMemOut are pointers to the program's own
-// memory (stack, map value, record); the size is the argument after it.
+// Kinds of arguments. ArgMem and ArgMemOut are pointers to the program's own memory (stack, map
+// value, record); the next argument is the size.
 const (
 	ArgAny      Arg = iota // any number; a pointer is refused
 	ArgCtx                 // the context
@@ -47,13 +46,13 @@ const (
 	ArgAddr                // an address in the tracee: any number
 	ArgFlags               // a number, checked against Flags when known
 	ArgRecord              // a record reserved in a ring; the call ends it
-	ArgConst               // a constant, as the size of a record to reserve
+	ArgConst               // a constant, such as the size of a record to reserve
 	ArgString              // pointer to a constant string in a read-only map
 	ArgFunc                // a function of the program (PseudoFunc)
 	ArgStackPtr            // pointer to the stack, or 0: passed on to ArgFunc
 )
 
-// Result is what a helper returns.
+// Result is the kind of a helper's result.
 type Result uint8
 
 // Kinds of results.
@@ -64,7 +63,7 @@ const (
 	ResultNone                 // R0 is not readable afterwards
 )
 
-// Numbers of helpers, the kernel's.
+// Numbers of helpers, as in the kernel.
 const (
 	FnMapLookup        = 1
 	FnMapUpdate        = 2

@@ -1,7 +1,7 @@
 package program
 
-// Insn is one eBPF instruction of 8 bytes, its fields as the kernel has them
-// (struct bpf_insn, RFC 9669). A load of 64 bits takes two.
+// Insn is one eBPF instruction of 8 bytes, with the kernel's fields (struct bpf_insn, RFC 9669). A
+// load of 64 bits takes two.
 type Insn struct {
 	Op  uint8
 	Dst uint8 // 0 to 10
@@ -75,19 +75,19 @@ const (
 	ModeMemSX  = 0x80
 	ModeAtomic = 0xc0 // ClassStx, SizeW and SizeDW
 
-	// Atomic operations, in Imm: one of ALU's Add, Or, And, Xor, or one of
-	// these; AtomicFetch gives the old value to Src.
+	// Atomic operations, in Imm: one of ALU's Add, Or, And, Xor, or one of these; AtomicFetch sets
+	// Src to the old value.
 	AtomicFetch   = 0x01
 	AtomicXchg    = 0xe1
-	AtomicCmpXchg = 0xf1  // R0 is compared, and gets the old value
+	AtomicCmpXchg = 0xf1  // R0 is compared, and becomes the old value
 	AtomicLoad    = 0x100 // load-acquire, any size: Dst from Src
 	AtomicStore   = 0x110 // store-release, any size
 
-	// Src of a 64-bit load: what Imm is.
+	// Src of a 64-bit load: the meaning of Imm.
 	PseudoNone     = 0
 	PseudoMap      = 1 // index into Program.Maps: the map itself
 	PseudoMapValue = 2 // the same, first Imm the map, second an offset into its only value
-	PseudoFunc     = 4 // like a call's: instructions from the next one, for bpf_loop and its like
+	PseudoFunc     = 4 // relative, as in a call: instructions from the next one; for bpf_loop and similar helpers
 
 	// Src of a call.
 	CallHelper = 0
@@ -102,7 +102,7 @@ const (
 	R3
 	R4
 	R5
-	R6 // R6 to R9 outlive calls
+	R6 // calls keep R6 to R9
 	R7
 	R8
 	R9
@@ -110,20 +110,20 @@ const (
 	NumRegs
 )
 
-// StackSize is a function's stack frame, in bytes; MaxFrames is how deep calls
-// may nest.
+// StackSize is the size of a function's stack frame, in bytes; MaxFrames is how deep calls may
+// nest.
 const (
 	StackSize = 512
 	MaxFrames = 8
 )
 
-// Class of the instruction.
+// Class returns the instruction's class.
 func (i Insn) Class() uint8 { return i.Op & ClassMask }
 
-// Wide is whether the instruction is the first half of a 64-bit load.
+// Wide reports whether the instruction is the first half of a 64-bit load.
 func (i Insn) Wide() bool { return i.Op == ClassLd|SizeDW|ModeImm }
 
-// Size is how many bytes a load or store moves.
+// Size returns how many bytes a load or store moves.
 func (i Insn) Size() int {
 	switch i.Op & SizeMask {
 	case SizeW:
@@ -136,23 +136,23 @@ func (i Insn) Size() int {
 	return 8
 }
 
-// IsJump is whether the instruction is a jump, conditional or not, and not a
+// IsJump reports whether the instruction is a jump, conditional or not, and not a
 // call or exit.
 func (i Insn) IsJump() bool {
 	c, op := i.Class(), i.Op&OpMask
 	return (c == ClassJmp || c == ClassJmp32) && op != JmpCall && op != JmpExit
 }
 
-// IsCall is whether the instruction calls a helper or function.
+// IsCall reports whether the instruction calls a helper or function.
 func (i Insn) IsCall() bool { return i.Op == ClassJmp|JmpCall }
 
-// IsExit is whether the instruction ends the function.
+// IsExit reports whether the instruction ends the function.
 func (i Insn) IsExit() bool { return i.Op == ClassJmp|JmpExit }
 
-// Always is whether a jump has no condition.
+// Always reports whether a jump has no condition.
 func (i Insn) Always() bool { return i.IsJump() && i.Op&OpMask == JmpA }
 
-// Target is where the jump at index at leads, an index into Program.Insns.
+// Target returns where the jump at index at leads, an index into Program.Insns.
 func (i Insn) Target(at int) int {
 	if i.Op == ClassJmp32|JmpA {
 		return at + 1 + int(i.Imm)

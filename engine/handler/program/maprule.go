@@ -2,7 +2,7 @@ package program
 
 import "github.com/ptracer/ptracer/failure"
 
-// mapRule is what the kernel wants of a map's sizes; 0: any.
+// mapRule says which sizes the kernel accepts for a map; 0: any.
 type mapRule struct {
 	key, value uint32 // exactly
 	none       bool   // neither key nor value
@@ -16,8 +16,8 @@ var mapRules = map[MapType]mapRule{
 	RingBuf: {none: true, entries: true},
 }
 
-// Bounds of maps. The kernel's are wider for values; these keep the sum of all
-// that a map needs in 64 bits, and are far from what is sensible.
+// Bounds of maps. The kernel's are larger for values; with these the sum of all sizes of a map fits
+// into 64 bits, and they are far above sensible sizes.
 const (
 	maxKey   = 512 // MAX_BPF_STACK
 	maxValue = 1 << 28
@@ -25,7 +25,7 @@ const (
 	page     = 4096
 )
 
-// Check says why a map can't be made on any machine: an *Error.
+// Check returns why a map can't be made on any machine, as an *Error, or nil.
 func (m *Map) Check() error {
 	refuse := func(why error) error {
 		return &Error{Program: "map " + m.Name, Insn: -1, Err: why}

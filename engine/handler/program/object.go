@@ -13,20 +13,18 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// maxSection bounds what an object file may make us set aside for a section:
-// one without contents can claim any size.
+// maxSection is the largest section, in bytes, that the tracer allocates for an object file: a
+// section without contents can claim any size.
 const maxSection = 1 << 26
 
-// Load reads an object file of clang -target bpf. All programs in it share the
-// maps that any of them uses: Maps is the same for all. Variables are maps,
-// too, called after their sections (.data, .rodata, .bss). They come in the
-// order of their names.
+// Load reads an object file of clang -target bpf. All programs in it share the maps that any of
+// them uses: Maps is the same for all. Variables are maps, too, named after their sections (.data,
+// .rodata, .bss). The programs are sorted by name.
 //
-// Programs for uprobes, uretprobes, kprobes and kretprobes are read; what these
-// may not have, since executors here can't know the kernel, is refused by an
-// *Error that wraps a failure.Unsupported and names section, instruction and what:
-// relocations against the kernel's types (CO-RE), kernel functions and
-// variables, tail calls, and other helpers and maps than there are here.
+// Load reads programs for uprobes, uretprobes, kprobes and kretprobes. It refuses features that
+// depend on the running kernel with an *Error that wraps a failure.Unsupported and names the
+// section, the instruction and the feature: relocations against the kernel's types (CO-RE), kernel
+// functions and variables, tail calls, and helpers and maps that do not exist here.
 func Load(r io.ReaderAt) (programs []*Program, err error) {
 	if err := checkObject(r); err != nil {
 		return nil, fmt.Errorf("object file: %w: %w", ErrInvalid, err)
@@ -59,7 +57,7 @@ func Load(r io.ReaderAt) (programs []*Program, err error) {
 	return programs, nil
 }
 
-// loadCollection is cilium's reader, which trusts a file more than we do.
+// loadCollection is cilium's reader, protected from files that it should not trust.
 func loadCollection(r io.ReaderAt) (c *ebpf.CollectionSpec, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -69,7 +67,7 @@ func loadCollection(r io.ReaderAt) (c *ebpf.CollectionSpec, err error) {
 	return ebpf.LoadCollectionSpecFromReader(r)
 }
 
-// checkObject refuses what would cost too much to read.
+// checkObject refuses files that would cost too much to read.
 func checkObject(r io.ReaderAt) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

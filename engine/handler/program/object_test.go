@@ -129,7 +129,7 @@ func TestLoadShared(t *testing.T) {
 	}
 }
 
-// TestLoadRefused: what nobody can run here, and how that is said.
+// TestLoadRefused: features that no executor supports, and the errors for them.
 func TestLoadRefused(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.bpf.o")
 	if err != nil || len(files) == 0 {

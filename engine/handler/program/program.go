@@ -1,9 +1,9 @@
-// Package program is a handler's portable form: eBPF instructions, cut into
-// functions, the maps they use, and the table of helpers they may call. It is
-// what the verifier checks, what the three executors run, and what cilium/ebpf
-// objects (asm.Instructions, ProgramSpec, ELF files) are turned into and back.
+// Package program is a handler's portable form: eBPF instructions, divided into functions, the maps
+// that they use, and the table of helpers that they may call. The verifier checks this form, the
+// three executors run it, and it is converted to and from cilium/ebpf objects (asm.Instructions,
+// ProgramSpec, ELF files).
 //
-// Pure: no I/O but reading object files; it knows no tracee.
+// The package is pure: its only I/O is to read object files, and it uses no tracee.
 package program
 
 import (
@@ -12,16 +12,16 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// Program is a handler's code. Index 0 is where it starts, with R1 the context.
+// Program is a handler's code. It starts at index 0, with the context in R1.
 type Program struct {
 	Name    string
-	Section string // of the object file that it comes from, "" of others: see At
-	License string // "" is GPL's, for helpers that want it
+	Section string // of its object file, "" without one: see Place
+	License string // "" means GPL, which some helpers require
 	Insns   []Insn
 	Funcs   []Func // ascending Start, the first is the program itself
-	Maps    []Map  // what 64-bit loads of PseudoMap and PseudoMapValue mean
-	// Source is the line that instruction i was made from, "" if nobody knows;
-	// nil for the same of all.
+	Maps    []Map  // the maps that 64-bit loads of PseudoMap and PseudoMapValue refer to
+	// Source returns the source line of instruction i, "" if it is not known; nil if no line is
+	// known.
 	Source func(i int) string
 }
 
@@ -32,7 +32,7 @@ type Func struct {
 	Start int
 }
 
-// End is the index behind function f's last instruction.
+// End returns the index behind function f's last instruction.
 func (p *Program) End(f int) int {
 	if f+1 < len(p.Funcs) {
 		return p.Funcs[f+1].Start
@@ -40,7 +40,7 @@ func (p *Program) End(f int) int {
 	return len(p.Insns)
 }
 
-// FuncAt is the function that instruction i is in.
+// FuncAt returns the function that instruction i is in.
 func (p *Program) FuncAt(i int) int {
 	for f := len(p.Funcs) - 1; f > 0; f-- {
 		if i >= p.Funcs[f].Start {
@@ -50,10 +50,10 @@ func (p *Program) FuncAt(i int) int {
 	return 0
 }
 
-// MapType is a kind of map, by the kernel's number (enum bpf_map_type).
+// MapType is a kind of map, with the kernel's number (enum bpf_map_type).
 type MapType uint32
 
-// The maps there are.
+// Map types.
 const (
 	Hash        MapType = 1
 	Array       MapType = 2
@@ -77,7 +77,7 @@ func (t MapType) String() string {
 	return fmt.Sprintf("map type %d", uint32(t))
 }
 
-// PerCPU is whether the map has a value for each CPU.
+// PerCPU reports whether the map has a value for each CPU.
 func (t MapType) PerCPU() bool { return t == PerCPUHash || t == PerCPUArray }
 
 // Map describes a map of a program. Sizes are in bytes.
@@ -88,25 +88,25 @@ type Map struct {
 	ValueSize  uint32
 	MaxEntries uint32
 	Flags      uint32
-	Contents   []KV // to begin with
-	ReadOnly   bool // for the program: .rodata
+	Contents   []KV // initial entries
+	ReadOnly   bool // the program can't write it: .rodata
 }
 
 // KV is an entry of a map.
 type KV struct{ Key, Value []byte }
 
-// Context is what R1 points to when a program starts: the registers of the
-// thread that hit, struct pt_regs as a uprobe program sees it. It is the first
-// Size bytes of an arch.Regs.
+// Context describes the memory that R1 points to when a program starts: the registers of the thread
+// that hit, in the form of struct pt_regs that uprobe programs see. It is the first Size bytes of
+// an arch.Regs.
 type Context struct {
-	Arch string // GOARCH's name
+	Arch string // GOARCH
 	Size int    // bytes
-	// Calls is the calling convention of the functions that the program is for: where
-	// in the context their arguments are. What executors do does not depend on it.
+	// Calls is the calling convention of the functions that the program is for: it says where in
+	// the context their arguments are. Executors do not depend on it.
 	Calls arch.Convention
 }
 
-// ContextOf is the context of C functions on an instruction set, by GOARCH's name.
+// ContextOf returns the context of C functions on an instruction set, named by GOARCH.
 func ContextOf(name string) (Context, error) {
 	switch name {
 	case "amd64":

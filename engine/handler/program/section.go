@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// Place is where an object file says that a program belongs, by its section's
-// name: "uprobe/PATH:FUNCTION+OFFSET" and its relatives. What is not said is
-// empty.
+// Place is the location for a program according to its section's name in the object file:
+// "uprobe/PATH:FUNCTION+OFFSET" and similar forms. Parts that the name does not have are empty.
 type Place struct {
-	Return bool   // of the function, instead of its entry
+	Return bool   // at the function's return, not at its entry
 	Kernel bool   // a function of the kernel's: kprobe, kretprobe
 	Many   bool   // Func is a pattern: uprobe.multi
 	Path   string // of the executable or library
@@ -17,7 +16,7 @@ type Place struct {
 	Offset uint64 // from the function's start, or in the file if there is none
 }
 
-// Place is where the program belongs; false if its section does not say so.
+// Place returns the location for the program; false if its section's name has none.
 func (p *Program) Place() (Place, bool) {
 	kind, target, _ := strings.Cut(p.Section, "/")
 	kind, sleeps := strings.CutSuffix(kind, ".s")

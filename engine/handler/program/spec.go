@@ -10,12 +10,11 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// license is what programs without one of their own are loaded under: the
-// helpers that read user memory ask for it.
+// license is the license of programs that have none: the helpers that read user memory require it.
 const license = "GPL"
 
-// Spec is the program as cilium/ebpf loads it, as a kprobe program, which is
-// what the kernel runs at uprobes. Loads of maps refer to them by MapName.
+// Spec returns the program in the form that cilium/ebpf loads, as a kprobe program, the type that
+// the kernel runs at uprobes. Loads of maps refer to them by MapName.
 func (p *Program) Spec() (*ebpf.ProgramSpec, error) {
 	insns, err := asm.AppendInstructions(nil, bytes.NewReader(p.Bytes()), binary.LittleEndian, "linux")
 	if err != nil {
@@ -50,8 +49,8 @@ func (p *Program) Spec() (*ebpf.ProgramSpec, error) {
 	return spec, nil
 }
 
-// source is the line of instruction i. The kernel wants one at each function's
-// start if there are any.
+// source returns the line of instruction i. If there are any lines, the kernel requires one at each
+// function's start.
 func (p *Program) source(i int, start *Func) string {
 	if p.Source == nil {
 		return ""
@@ -63,9 +62,8 @@ func (p *Program) source(i int, start *Func) string {
 	return text
 }
 
-// function marks a function's first instruction with a type: the kernel lets
-// a function's address be taken (bpf_loop) of typed static functions only, and
-// wants types for all or none.
+// function marks a function's first instruction with a type: the kernel allows taking a function's
+// address (bpf_loop) only for typed static functions, and requires types for all functions or none.
 func function(ins asm.Instruction, name string, typed bool) asm.Instruction {
 	if !typed {
 		return ins
@@ -78,7 +76,7 @@ func function(ins asm.Instruction, name string, typed bool) asm.Instruction {
 	return btf.WithFuncMetadata(ins, &btf.Func{Name: identifier(name), Type: proto, Linkage: btf.StaticFunc})
 }
 
-// identifier is a name that C would take: the kernel's types have no others.
+// identifier returns a name that is valid in C: the kernel accepts no other names for types.
 func identifier(name string) string {
 	id := []byte("f_" + name)
 	for i, c := range id {
@@ -89,8 +87,8 @@ func identifier(name string) string {
 	return string(id)
 }
 
-// MapName is what map m is called in Spec: its name, or its number where it has
-// none or shares it with one before.
+// MapName returns the name of map m in Spec: its own, or its number if it has none or an earlier
+// map has the same name.
 func (p *Program) MapName(m int) string {
 	name := p.Maps[m].Name
 	for _, other := range p.Maps[:m] {
@@ -104,11 +102,11 @@ func (p *Program) MapName(m int) string {
 	return name
 }
 
-// readOnly is BPF_F_RDONLY_PROG: the program can't write the map's values.
-// cilium freezes such maps for the other side, too.
+// readOnly is BPF_F_RDONLY_PROG: the program can't write the map's values. cilium also freezes such
+// maps for user space.
 const readOnly = 1 << 7
 
-// Spec is the map as cilium/ebpf creates it.
+// Spec returns the map in the form that cilium/ebpf creates.
 func (m Map) Spec() *ebpf.MapSpec {
 	s := &ebpf.MapSpec{
 		Name: m.Name, Type: ebpf.MapType(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize,

@@ -8,9 +8,9 @@ import (
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Text is instruction i as the kernel's verifier writes it in its log (kernel:
-// kernel/bpf/disasm.c), with the names of maps, functions and helpers; "" for
-// the second half of a 64-bit load.
+// Text returns instruction i in the form that the kernel's verifier logs (kernel:
+// kernel/bpf/disasm.c), with the names of maps, functions and helpers; "" for the second half of a
+// 64-bit load.
 func (p *Program) Text(i int) string {
 	if i < 0 || i >= len(p.Insns) {
 		return "outside"
@@ -28,8 +28,8 @@ func (p *Program) Text(i int) string {
 	return in.String()
 }
 
-// String is the instruction as the kernel's verifier writes it. Of a 64-bit
-// load it knows one half only.
+// String returns the instruction in the form that the kernel's verifier logs. It shows only the
+// first half of a 64-bit load.
 func (i Insn) String() string {
 	switch i.Class() {
 	case ClassAlu, ClassAlu64:
@@ -49,7 +49,7 @@ func (i Insn) unknown() string {
 	return fmt.Sprintf("unknown %02x dst %d src %d off %d imm %d", i.Op, i.Dst, i.Src, i.Off, i.Imm)
 }
 
-// wideText is the 64-bit load at index i.
+// wideText returns the text of the 64-bit load at index i.
 func (p *Program) wideText(i int) string {
 	in, high := p.Insns[i], Insn{}
 	if i+1 < len(p.Insns) {
@@ -74,7 +74,7 @@ func (p *Program) wideText(i int) string {
 	return in.unknown()
 }
 
-// funcName is the name of the function that starts at index i.
+// funcName returns the name of the function that starts at index i.
 func (p *Program) funcName(i int) string {
 	for _, f := range p.Funcs {
 		if f.Start == i {
@@ -113,7 +113,7 @@ func (i Insn) aluText() string {
 	return fmt.Sprintf("%c%d %s%s %s%d", reg, i.Dst, sign, aluText[op>>4], cast, i.Imm)
 }
 
-// regLetter is r for whole registers, those of class, and w for halves.
+// regLetter is r for whole registers, if the instruction is of class, and w for halves.
 func (i Insn) regLetter(class uint8) byte {
 	if i.Class() == class {
 		return 'r'
@@ -210,8 +210,8 @@ func (i Insn) atomicText(at func(reg uint8) string) string {
 	return i.unknown()
 }
 
-// WriteText writes the whole program: its maps, and each function with its
-// instructions by number, and the source's lines where they are known.
+// WriteText writes the whole program: its maps, and each function with its numbered instructions
+// and, if known, the source lines.
 func (p *Program) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for m, spec := range p.Maps {

@@ -6,14 +6,13 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Validate checks a program's structure: instructions exist and have nothing in
-// fields that mean nothing (RFC 9669), functions are a partition and do not
-// run into each other, jumps stay in their function, 64-bit loads are whole,
-// calls lead to functions and known helpers, maps exist and can be made. It
-// proves nothing about what a program does; that is package verify's.
+// Validate checks a program's structure: instructions exist and have no value in unused fields (RFC
+// 9669); functions are a partition and do not run into each other; jumps stay in their function;
+// 64-bit loads are whole; calls lead to functions and known helpers; maps exist and can be made. It
+// proves nothing about the program's effects, which package verify checks.
 //
-// Everything that it lets pass can be run through by index without a further
-// check of bounds, disassembled, and handed to the kernel.
+// Every program that it accepts can be traversed by index without further bounds checks,
+// disassembled, and passed to the kernel.
 func Validate(p *Program) error {
 	for m := range p.Maps {
 		if err := p.Maps[m].Check(); err != nil {
@@ -56,7 +55,7 @@ type validator struct {
 	f     int // the function that the instruction is in
 }
 
-// cut checks the functions, and that no place is two things.
+// cut checks the functions, and that no position has two meanings.
 func (v *validator) cut() string {
 	for i := 0; i < len(v.Insns); i++ {
 		if !v.Insns[i].Wide() {
@@ -84,7 +83,7 @@ func (v *validator) cut() string {
 	return ""
 }
 
-// fields says what is wrong with instruction i by itself.
+// fields returns what is wrong with instruction i by itself.
 func (v *validator) fields(i int) string {
 	in := v.Insns[i]
 	if in.Dst >= NumRegs || in.Src >= NumRegs {
@@ -100,7 +99,7 @@ func (v *validator) fields(i int) string {
 	return reason
 }
 
-// wide checks the second half of a 64-bit load, and what only both halves show.
+// wide checks the second half of a 64-bit load, and what needs both halves.
 func (v *validator) wide(i int) string {
 	in, high := v.Insns[i], v.Insns[i+1]
 	if high != (Insn{Imm: high.Imm}) {
@@ -120,8 +119,7 @@ func (v *validator) wide(i int) string {
 	return fmt.Sprintf("no such 64-bit load: %d", in.Src)
 }
 
-// refers checks what instruction i refers to: other instructions, maps,
-// helpers.
+// refers checks the targets that instruction i refers to: other instructions, maps, helpers.
 func (v *validator) refers(i int) error {
 	in := v.Insns[i]
 	if i > 0 && v.kinds[i]&start != 0 {
@@ -151,7 +149,7 @@ func (v *validator) refers(i int) error {
 	return nil
 }
 
-// within is whether a jump in the function at hand may lead to an index.
+// within reports whether a jump in the current function may lead to an index.
 func (v *validator) within(to int) bool {
 	return to >= v.Funcs[v.f].Start && to < v.End(v.f) && v.kinds[to]&second == 0
 }

@@ -131,7 +131,7 @@ func FuzzFromBytes(f *testing.F) {
 	})
 }
 
-// FuzzValidate: programs whose functions and maps are any, too.
+// FuzzValidate: programs with random functions and maps, too.
 func FuzzValidate(f *testing.F) {
 	f.Add(forms().Bytes(), 168, 0, uint32(64), uint32(1))
 	f.Fuzz(func(t *testing.T, raw []byte, second, third int, value, entries uint32) {

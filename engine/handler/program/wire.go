@@ -8,9 +8,8 @@ import (
 // InsnSize is the length of an instruction in the kernel's form, in bytes.
 const InsnSize = 8
 
-// Bytes are the instructions as bpf(2) takes them (struct bpf_insn, little
-// endian), but for loads of maps: those hold the map's index where the kernel
-// wants a file descriptor.
+// Bytes returns the instructions in the form of bpf(2) (struct bpf_insn, little endian), except
+// that loads of maps hold the map's index where the kernel expects a file descriptor.
 func (p *Program) Bytes() []byte {
 	raw := make([]byte, 0, len(p.Insns)*InsnSize)
 	for _, in := range p.Insns {
@@ -21,8 +20,8 @@ func (p *Program) Bytes() []byte {
 	return raw
 }
 
-// FromBytes is the reverse of Bytes. Functions start where calls and loads of
-// functions lead to. The program is checked by Validate.
+// FromBytes is the reverse of Bytes. Functions start at the targets of calls and of loads of
+// functions. Validate checks the program.
 func FromBytes(name string, raw []byte, maps []Map) (*Program, error) {
 	p := &Program{Name: name, Maps: maps}
 	if len(raw)%InsnSize != 0 {
@@ -37,7 +36,7 @@ func FromBytes(name string, raw []byte, maps []Map) (*Program, error) {
 	return p, Validate(p)
 }
 
-// decode is the first of raw's instructions.
+// decode returns the first instruction in raw.
 func decode(raw []byte) Insn {
 	return Insn{
 		Op: raw[0], Dst: raw[1] & 15, Src: raw[1] >> 4,

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestFarReader reads what somebody else gives the space back of: each record once,
-// without asking for each.
+// TestFarReader reads a ring with space that another process releases: each record once, without a
+// request for each.
 func TestFarReader(t *testing.T) {
 	const size, span = 4096, 64
 	near, rd, asked := farRing(t, size)
@@ -43,8 +43,7 @@ func TestFarReader(t *testing.T) {
 	}
 }
 
-// TestFarReaderAlone has nobody give space back any more while the ring is full to
-// the last byte.
+// TestFarReaderAlone has space released no more while the ring is full to the last byte.
 func TestFarReaderAlone(t *testing.T) {
 	const size, span = 4096, 64
 	near, rd, _ := farRing(t, size)
@@ -73,11 +72,11 @@ func TestFarReaderAlone(t *testing.T) {
 	}
 }
 
-// nearRing is a ring beside its writer, whose records are numbered.
+// nearRing is a ring beside its writer, which numbers its records.
 type nearRing struct {
 	*Ring
 	written uint64
-	gone    bool // who gives space back
+	gone    bool // the process that releases space
 }
 
 func (r *nearRing) write(t *testing.T, size int) {

@@ -2,18 +2,18 @@ package ring
 
 import "container/heap"
 
-// Order brings values into the order of their times, by holding each back until
-// none can come any more that is earlier: records of several rings, or of
-// threads that took the time before they took their place in one.
+// Order sorts values by their times. It holds each value back until no earlier one can arrive any
+// more: records of several rings, or of threads that read the time before they took their place in
+// one ring.
 type Order[T any] struct {
-	Span uint64 // a value comes at most so much too late, in units of its time
+	Span uint64 // a value arrives at most this much too late, in units of its time
 
 	held   held[T]
 	newest uint64
 	seq    uint64
 }
 
-// waiting is a value that is held back; those of one time keep their order.
+// waiting is a value that is held back; values with equal times keep their order.
 type waiting[T any] struct {
 	time, seq uint64
 	value     T
@@ -33,18 +33,17 @@ func (h *held[T]) Pop() any {
 	return last
 }
 
-// Put adds a value of a time.
+// Put adds a value with its time.
 func (o *Order[T]) Put(time uint64, v T) {
 	o.Pass(time)
 	o.seq++
 	heap.Push(&o.held, waiting[T]{time, o.seq, v})
 }
 
-// Pass says that it is as late as that by now, though no value came.
+// Pass says that the present time is at least time, though no value has arrived.
 func (o *Order[T]) Pass(time uint64) { o.newest = max(o.newest, time) }
 
-// Next gives the earliest value if no earlier one can come any more, or if all
-// is true.
+// Next returns the earliest value if no earlier one can arrive any more, or if all is true.
 func (o *Order[T]) Next(all bool) (v T, ok bool) {
 	if len(o.held) == 0 || !all && o.newest-o.held[0].time < o.Span {
 		return v, false

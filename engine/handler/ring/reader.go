@@ -9,55 +9,54 @@ import (
 	"unsafe"
 )
 
-// Reader takes the records out of a ring. There is one at a time, used by one
-// goroutine. Its methods allocate nothing, and while there are records they
-// ask the kernel nothing.
+// Reader takes the records out of a ring. A ring has one at a time, and one goroutine uses it. Its
+// methods do not allocate, and make no system call while there are records.
 type Reader struct {
 	ring  *Ring
 	alive func(tid int) bool
-	pos   uint64 // of the record given last, or of the next one
-	given uint64 // its span, 0: none
-	freed uint64 // position up to which writers know of the space
+	pos   uint64 // of the record returned last, or of the next one
+	given uint64 // the span of the record returned last, 0: none
+	freed uint64 // the position up to which writers know that space is free
 
-	stuck   uint64 // busy header at pos
+	stuck   uint64 // the busy header at pos
 	since   time.Time
 	skipped uint64
 	err     error
 
-	// far tells who gives space back in our stead how far we have read, and
-	// gets how far he is, which is in back; nil: we do it.
+	// far tells the process that releases space for this reader how far records have been read, and
+	// returns how far it has released, which is stored in back; nil: this reader releases space
+	// itself.
 	far  func(pos uint64) uint64
 	back uint64
 }
 
-// patience is how long a record may be busy until its writer's life is asked
-// for.
+// patience is how long a record may be busy before the reader checks that its writer is alive.
 const patience = 10 * time.Millisecond
 
-// NewReader goes on where the last reader of the ring stopped; what that one
-// gave last may come again. alive tells whether a thread can still be writing.
+// NewReader continues where the last reader of the ring stopped; the record that that reader got
+// last may be returned again. alive reports whether a thread may still be writing.
 func NewReader(r *Ring, alive func(tid int) bool) *Reader {
 	rd := &Reader{ring: r, alive: alive, pos: r.head.Load() &^ 7}
 	rd.freed = rd.pos
 	all := uint64(len(r.data))
 	for rd.pos-rd.freed < all && r.word(rd.pos).Load() == r.tag(rd.pos+all) {
-		rd.pos += 8 // given back, but nobody was told
+		rd.pos += 8 // released, but the writers were not told
 	}
 	return rd
 }
 
-// NewFarReader reads a ring that it can't write. take is told the position up to
-// which records have been read, now and then, and gives the one up to which their
-// space was given back, by Reader.Take of who can; it may be further, behind what
-// a dead writer has left, and is 0 where there is nobody any more.
+// NewFarReader reads a ring that it can't write. From time to time it calls take with the position
+// up to which records have been read. take returns the position up to which their space has been
+// released, by Reader.Take in a process that can write. That position may be further, behind
+// records that a dead writer has left, and is 0 if there is no such process any more.
 func NewFarReader(r *Ring, take func(pos uint64) uint64) *Reader {
 	rd := &Reader{ring: r, far: take}
 	rd.askFar()
 	return rd
 }
 
-// Take gives back the space of the records before pos, which somebody else has
-// read, and tells up to where all was given back.
+// Take releases the space of the records before pos, which another process has read, and returns
+// the position up to which all space has been released.
 func (rd *Reader) Take(pos uint64) uint64 {
 	for rd.pos+rd.given < pos {
 		if _, ok := rd.Next(); !ok {
@@ -65,16 +64,15 @@ func (rd *Reader) Take(pos uint64) uint64 {
 		}
 	}
 	if rd.pos+rd.given <= pos {
-		rd.Next() // gives back, and skips what a dead writer has left
+		rd.Next() // releases space, and skips what a dead writer has left
 	}
-	rd.given = 0 // that one has not been read
+	rd.given = 0 // the record at pos has not been read
 	rd.publish()
 	return rd.pos
 }
 
-// Next gives the next record, false if there is none yet. It is valid until the
-// next call. Who wrote it may write it still: what must not change is copied
-// first.
+// Next returns the next record, false if there is none yet. The record is valid until the next
+// call. Its writer may still change it: the caller copies what must not change first.
 func (rd *Reader) Next() (record []byte, ok bool) {
 	rd.release()
 	r := rd.ring
@@ -95,7 +93,7 @@ func (rd *Reader) Next() (record []byte, ok bool) {
 			return nil, false
 		case h&(Busy|Discarded) != 0:
 			if rd.far == nil {
-				r.tail.CompareAndSwap(rd.pos, rd.pos+n) // its writer may not have come to that
+				r.tail.CompareAndSwap(rd.pos, rd.pos+n) // its writer may have died before this
 			}
 			rd.given = n
 			rd.release()
@@ -107,7 +105,7 @@ func (rd *Reader) Next() (record []byte, ok bool) {
 	return nil, false
 }
 
-// dead is whether a busy record's writer is gone.
+// dead reports whether a busy record's writer has ended.
 func (rd *Reader) dead(h uint64) bool {
 	if rd.stuck != h {
 		rd.stuck, rd.since = h, time.Now()
@@ -129,15 +127,15 @@ func (rd *Reader) dead(h uint64) bool {
 		return false
 	}
 	if rd.ring.word(rd.pos).Load() != h {
-		return false // it was done in time
+		return false // the writer finished in time
 	}
 	rd.skipped++
 	rd.stuck = 0
 	return true
 }
 
-// release gives back the space of the record given last: the header last, so
-// that a reader after us can tell whether all of it was.
+// release releases the space of the record returned last. It writes the header last, so that a
+// later reader can tell whether all space was released.
 func (rd *Reader) release() {
 	if rd.given == 0 {
 		return
@@ -157,9 +155,9 @@ func (rd *Reader) release() {
 	}
 }
 
-// store stores behind all stores before it. Go's own atomic store is an exchange on
-// amd64, ten times the cost, for an order to loads that nobody needs here; there
-// each store is seen behind those before it anyway.
+// store stores with release order. Go's atomic store is an exchange on amd64, ten times as
+// expensive, since it also orders later loads, which is not needed here. A plain store on amd64 is
+// seen after all stores before it.
 func store(at *atomic.Uint64, v uint64) {
 	if runtime.GOARCH == "amd64" {
 		*(*uint64)(unsafe.Pointer(at)) = v
@@ -168,8 +166,8 @@ func store(at *atomic.Uint64, v uint64) {
 	at.Store(v)
 }
 
-// publish tells the writers of space. It is not done for each record: their
-// copy of the word would have to be fetched each time.
+// publish tells the writers how much space is free. The reader does not call it for each record,
+// since the writers would have to fetch the word again each time.
 func (rd *Reader) publish() {
 	if rd.freed == rd.pos {
 		return
@@ -182,15 +180,15 @@ func (rd *Reader) publish() {
 	rd.ring.head.Store(rd.pos)
 }
 
-// publishNear is publish where that asks nobody: where the reader has caught up,
-// which may be at each record.
+// publishNear is publish without a request to another process. It is called when the reader has
+// caught up, which may be at each record.
 func (rd *Reader) publishNear() {
 	if rd.far == nil {
 		rd.publish()
 	}
 }
 
-// askFar tells how far we are, and goes on where the space was given back
+// askFar reports how far this reader has read, and continues where the space has been released
 // further.
 func (rd *Reader) askFar() {
 	rd.back = max(rd.back, rd.far(rd.pos))
@@ -198,8 +196,8 @@ func (rd *Reader) askFar() {
 	rd.freed = rd.pos
 }
 
-// mayBeMore is false where as much was read as there can be since space was given
-// back: what lies here is the first of that.
+// mayBeMore returns false if the reader has read as much as the ring can hold since space was
+// released: the words here are the first of that.
 func (rd *Reader) mayBeMore() bool {
 	all := uint64(len(rd.ring.data))
 	if rd.pos-rd.back >= all {
@@ -208,15 +206,14 @@ func (rd *Reader) mayBeMore() bool {
 	return rd.pos-rd.back < all
 }
 
-// Waits of Read, when there is nothing to read.
+// Pauses of Read while there is nothing to read.
 const (
 	shortWait = 50 * time.Microsecond
 	longWait  = 5 * time.Millisecond
 )
 
-// Read gives the next record like Next, and waits for one until the deadline;
-// then the error is os.ErrDeadlineExceeded. Other errors are of memory that was
-// spoiled.
+// Read returns the next record like Next, and waits for one until the deadline; then it returns
+// os.ErrDeadlineExceeded. Other errors are about corrupt memory.
 func (rd *Reader) Read(deadline time.Time) (record []byte, err error) {
 	for wait := shortWait; ; wait = min(2*wait, longWait) {
 		if record, ok := rd.Next(); ok {
@@ -234,10 +231,10 @@ func (rd *Reader) Read(deadline time.Time) (record []byte, err error) {
 	}
 }
 
-// Err is why there will be no more records: the memory was spoiled.
+// Err returns why there will be no more records: the memory is corrupt.
 func (rd *Reader) Err() error { return rd.err }
 
-// Lost is how many records the writers had no space for, Skipped how many had
-// a writer that died before they were done.
+// Lost is how many records found no space, Skipped how many had a writer that died before they were
+// complete.
 func (rd *Reader) Lost() uint64    { return rd.ring.Dropped() }
 func (rd *Reader) Skipped() uint64 { return rd.skipped }

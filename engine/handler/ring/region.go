@@ -1,28 +1,26 @@
-// Package ring is memory that is shared with traced programs, and the rings of
-// records that lie in it.
+// Package ring implements memory that is shared with traced programs, and the rings of records in
+// it.
 //
-// Memory. A Region is an unnamed file in memory, sealed at its size, so that
-// nobody who has it can take memory away from under somebody else. What lies in
-// it is referred to by offsets: each process maps it where it likes.
+// Memory. A Region is an unnamed file in memory, sealed at its size, so that no process that has it
+// can remove memory that another has mapped. Its contents are referred to by offsets: each process
+// maps it at an address of its own.
 //
-// Ring. Many writers, in any process that has the region, one reader. A record
-// is a word, the header, and its bytes, padded to 8. A writer claims the place at
-// the ring's tail by one compare-and-swap of the word there, from the tag that
-// says "free, for this position" to the header of a busy record, which has its
-// length and the writer's thread id; then it moves the tail behind it, which
-// everybody else does in its stead if they find that it has not. Submitting is
-// one store. Nobody ever waits for anybody: a writer that dies leaves at most a
-// busy record, and a reader that is told that the thread is gone skips it.
+// Ring. It has many writers, in any process that has the region, and one reader. A record is a
+// word, the header, and its bytes, padded to 8. A writer claims the place at the ring's tail with
+// one compare-and-swap of the word there, from the tag that means "free, for this position" to the
+// header of a busy record, with its length and the writer's thread id. Then it moves the tail
+// behind the record. Other writers do that in its place if they find the tail behind. Submitting is
+// one store. No thread ever waits for another: a writer that dies leaves at most a busy record, and
+// the reader skips it when it learns that the thread has ended.
 //
-// The reader gives space back by writing the tags of the next lap over all words
-// of a record. A tag is made of the position, which never comes again, so a
-// writer that slept over a lap can't take a word of today for the one it saw.
+// The reader releases space by writing the tags of the next lap over all words of a record. A tag
+// is made of the position, which never repeats, so that a writer that was delayed for a lap can't
+// take a present word for the one it saw.
 //
-// What a traced program can write it can spoil: nothing that is read from a
-// region is believed without a check, and everything done with it ends.
+// A traced program can corrupt all memory that it can write: the package checks everything that it
+// reads from a region, and every operation ends.
 //
-// The package is one of the doors to the kernel, for memory only. It imports
-// nothing of the module.
+// The package is one of the doors to the kernel, for memory only. It imports nothing of the module.
 package ring
 
 import (
@@ -41,14 +39,14 @@ type Region struct {
 	file *os.File
 }
 
-// seals keep a region's size as it is.
+// seals keep the region's size unchanged.
 const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// maxRegion is the most that is mapped, in bytes.
+// maxRegion is the largest region, in bytes.
 const maxRegion = 1 << 36
 
-// Create makes a region of size bytes, all 0. The name shows in /proc/PID/maps.
-// Errors are the kernel's.
+// Create makes a region of size bytes, all 0. The name appears in /proc/PID/maps. Errors are the
+// kernel's.
 func Create(name string, size int) (*Region, error) {
 	if size <= 0 || size > maxRegion {
 		return nil, fmt.Errorf("shared memory of %d bytes: there are 1 to %d", size, maxRegion)
@@ -68,8 +66,8 @@ func Create(name string, size int) (*Region, error) {
 	return mapped(file, size, unix.PROT_READ|unix.PROT_WRITE)
 }
 
-// CreateIn makes a region in a file of ours, new and empty, that others may map
-// but not shorten. The file is the region's from then on, also after an error.
+// CreateIn makes a region in a new and empty file of the caller's that other users may map but not
+// shorten. The region owns the file from then on, also after an error.
 func CreateIn(file *os.File, size int) (*Region, error) {
 	if size <= 0 || size > maxRegion {
 		file.Close()
@@ -82,17 +80,16 @@ func CreateIn(file *os.File, size int) (*Region, error) {
 	return mapped(file, size, unix.PROT_READ|unix.PROT_WRITE)
 }
 
-// ErrRegion is wrapped by errors about what is no region, or not a sound one.
+// ErrRegion is wrapped by errors about files that are no region, or a corrupt one.
 var ErrRegion = errors.New("not ptracer's shared memory")
 
-// Open maps a region that another process has made. The file is the region's
-// from then on, if there is no error.
+// Open maps a region that another process has made. If there is no error, the region owns the file.
 func Open(file *os.File) (*Region, error) {
 	return openSealed(file, unix.PROT_READ|unix.PROT_WRITE)
 }
 
-// OpenToRead is Open of a file that may be open for reading only. A write to the
-// region's memory would be fatal.
+// OpenToRead is Open for a file that may be open for reading only. A write to the region's memory
+// would kill this process.
 func OpenToRead(file *os.File) (*Region, error) { return openSealed(file, unix.PROT_READ) }
 
 func openSealed(file *os.File, prot int) (*Region, error) {
@@ -107,8 +104,8 @@ func openSealed(file *os.File, prot int) (*Region, error) {
 	return openSized(file, info, prot)
 }
 
-// OpenOwn maps a region that CreateIn has made in a file that only we can
-// shorten. The file is the region's from then on, if there is no error.
+// OpenOwn maps a region that CreateIn has made in a file that only this user can shorten. If there
+// is no error, the region owns the file.
 func OpenOwn(file *os.File) (*Region, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -133,13 +130,13 @@ func mapped(file *os.File, size, prot int) (*Region, error) {
 	return &Region{data: data, file: file}, nil
 }
 
-// Bytes are the region's memory. They are gone after Close.
+// Bytes is the region's memory. It is invalid after Close.
 func (r *Region) Bytes() []byte { return r.data }
 
-// File is what other processes map it from.
+// File is the file that other processes map the region from.
 func (r *Region) File() *os.File { return r.file }
 
-// Close takes the region out of this process.
+// Close unmaps the region.
 func (r *Region) Close() error {
 	if r.data == nil {
 		return os.ErrClosed
@@ -149,7 +146,7 @@ func (r *Region) Close() error {
 	return errors.Join(err, r.file.Close())
 }
 
-// Word is the word at off in shared memory, which is a multiple of 8.
+// Word returns the word at off in shared memory; off is a multiple of 8.
 func Word(b []byte, off int) *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Pointer(&b[off : off+8][0]))
 }

@@ -6,23 +6,22 @@ import (
 	"sync/atomic"
 )
 
-// A ring in a region: a header, and as many bytes for records as it was made
-// with. The words that writers write, and the one that the reader does, have
-// cache lines of their own.
+// A ring in a region is a header, and the space for records. The words that writers write, and the
+// one that the reader writes, have cache lines of their own.
 const (
 	HeaderSize = 256 // bytes before the records
 
-	OffSecret  = 0   // what tags are made with; does not change
+	OffSecret  = 0   // the secret of the tags; constant
 	OffTail    = 64  // position behind the last record
 	OffDropped = 72  // records that did not fit
-	OffHead    = 128 // position of the first record that was not given back
+	OffHead    = 128 // position of the first record with unreleased space
 )
 
-// A record's header, the word before it. Words with the bit Free are tags: no
-// record begins there. The length, in bytes, is in the lower half.
+// A record's header, the word before it. Words with the bit Free are tags: no record begins there.
+// The lower half has the length in bytes.
 const (
 	Free      = 1 << 63
-	Busy      = 1 << 62 // its writer is at it
+	Busy      = 1 << 62 // its writer is not finished
 	Discarded = 1 << 61
 	TIDShift  = 32
 	TIDMask   = 1<<28 - 1
@@ -35,8 +34,8 @@ const (
 	MaxSize = 1 << 31
 )
 
-// Ring is a ring that lies in shared memory. Its methods may be called from any
-// goroutine, and allocate nothing.
+// Ring is a ring in shared memory. Its methods may be called from any goroutine, and do not
+// allocate.
 type Ring struct {
 	data                []byte
 	base                int // of data, in the region
@@ -44,8 +43,8 @@ type Ring struct {
 	tail, head, dropped *atomic.Uint64
 }
 
-// Format makes a ring for size bytes of records, a power of two, at off in a
-// region, where HeaderSize+size bytes must be 0 and nobody else's.
+// Format makes a ring for size bytes of records, a power of two, at off in a region.
+// HeaderSize+size bytes there must be 0 and not in use.
 func Format(region []byte, off, size int) (*Ring, error) {
 	Word(region, off+OffSecret).Store(rand.Uint64())
 	r, err := At(region, off, size)
@@ -58,7 +57,7 @@ func Format(region []byte, off, size int) (*Ring, error) {
 	return r, nil
 }
 
-// At is the ring that Format made.
+// At returns the ring that Format has made.
 func At(region []byte, off, size int) (*Ring, error) {
 	if size < MinSize || size > MaxSize || size&(size-1) != 0 {
 		return nil, fmt.Errorf("%w: a ring of %d bytes", ErrRegion, size)
@@ -75,19 +74,19 @@ func At(region []byte, off, size int) (*Ring, error) {
 
 func (r *Ring) word(pos uint64) *atomic.Uint64 { return Word(r.data, int(pos)&(len(r.data)-8)) }
 
-// tag is what a free word at a position holds.
+// tag is the contents of a free word at a position.
 func (r *Ring) tag(pos uint64) uint64 { return (pos ^ r.secret) | Free }
 
-// span is the space that a record of n bytes takes.
+// span is the space that a record of n bytes takes, in bytes.
 func span(n uint64) uint64 { return 8 + (n+7)&^7 }
 
-// tries bounds what a writer does in memory that was spoiled, or that others
-// fill as fast as it looks.
+// tries bounds the retries of a writer in corrupt memory, or while other writers keep filling the
+// ring.
 const tries = 1 << 12
 
-// Reserve takes space for a record of size bytes, up to half of the ring's less
-// 8, for the thread tid. It gives the record's offset in the region; false if
-// there is no space: the record counts as dropped.
+// Reserve takes space for a record of size bytes, at most half of the ring's minus 8, for the
+// thread tid. It returns the record's offset in the region; false if there is no space, and the
+// record then counts as dropped.
 func (r *Ring) Reserve(size, tid int) (off int, ok bool) {
 	if size < 0 || span(uint64(size)) > uint64(len(r.data)/2) {
 		r.dropped.Add(1)
@@ -98,11 +97,11 @@ func (r *Ring) Reserve(size, tid int) (off int, ok bool) {
 		tail := r.tail.Load()
 		used := tail - r.head.Load()
 		if used > all {
-			continue // the tail of some time ago
+			continue // an outdated tail
 		}
 		header, n := Busy|uint64(tid&TIDMask)<<TIDShift|uint64(size), span(uint64(size))
 		rest := all - tail&(all-1)
-		if n > rest { // at the end of memory there is filler
+		if n > rest { // the rest of the memory becomes filler
 			header, n = Discarded|(rest-8), rest
 		}
 		if used+n > all {
@@ -121,10 +120,10 @@ func (r *Ring) Reserve(size, tid int) (off int, ok bool) {
 	return 0, false
 }
 
-// Submit lets the reader have the record at off, which Reserve gave.
+// Submit passes the record at off, which Reserve has returned, to the reader.
 func (r *Ring) Submit(off int) { r.end(off, 0) }
 
-// Discard gives the record at off up.
+// Discard drops the record at off.
 func (r *Ring) Discard(off int) { r.end(off, Discarded) }
 
 func (r *Ring) end(off int, how uint64) {
@@ -138,7 +137,7 @@ func (r *Ring) end(off int, how uint64) {
 	}
 }
 
-// Output writes a record, false if there is no space.
+// Output writes a record; it returns false if there is no space.
 func (r *Ring) Output(data []byte, tid int) bool {
 	off, ok := r.Reserve(len(data), tid)
 	if ok {
@@ -148,21 +147,21 @@ func (r *Ring) Output(data []byte, tid int) bool {
 	return ok
 }
 
-// Contains is whether a record that Reserve gave is this ring's.
+// Contains reports whether a record that Reserve has returned belongs to this ring.
 func (r *Ring) Contains(off int) bool { return off >= r.base && off < r.base+len(r.data) }
 
 // Dropped is how many records did not fit.
 func (r *Ring) Dropped() uint64 { return r.dropped.Load() }
 
-// What Query tells, as bpf_ringbuf_query does.
+// Values for Query, as in bpf_ringbuf_query.
 const (
-	Available = iota // bytes with records that were not read
+	Available = iota // bytes with unread records
 	Size
 	Read    // position of the reader
 	Written // position of the writers
 )
 
-// Query tells of the ring, 0 for what it does not know.
+// Query returns a value of the ring, 0 for an unknown request.
 func (r *Ring) Query(what uint64) uint64 {
 	switch what {
 	case Available:

@@ -145,8 +145,8 @@ func checkRecord(t *testing.T, rec []byte) (w, i int) {
 	return w, i
 }
 
-// TestDeadWriter: a record that its writer never ends, and one whose writer did
-// not even get to move the tail, are skipped when it is gone, and not before.
+// TestDeadWriter: a record that its writer never completes, and one with a writer that did not even
+// move the tail, are skipped when the writer has ended, and not before.
 func TestDeadWriter(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		r, _ := newRing(t, 1024)
@@ -178,8 +178,8 @@ func TestDeadWriter(t *testing.T) {
 	}
 }
 
-// TestLastRecord is of a writer that dies before it moves the tail, and nobody
-// writes after it until its record is skipped.
+// TestLastRecord has a writer die before it moves the tail, with no write after it until its record
+// is skipped.
 func TestLastRecord(t *testing.T) {
 	r, _ := newRing(t, 1024)
 	rd := NewReader(r, func(int) bool { return false })

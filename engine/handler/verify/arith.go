@@ -7,9 +7,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// arith is the result of an ALU operation of 32 or 64 bits on two numbers.
-// Division by 0 gives 0, modulo 0 the dividend, and shifts take the lower bits
-// of their distance (RFC 9669).
+// arith returns the result of an ALU operation of 32 or 64 bits on two numbers. Division by 0 gives
+// 0, modulo 0 the dividend, and shifts use the lower bits of their count (RFC 9669).
 func arith(op uint8, wide, signed bool, a, b scalar) scalar {
 	if wide {
 		return arith64(op, signed, a, b, 64)
@@ -29,8 +28,8 @@ func arith(op uint8, wide, signed bool, a, b scalar) scalar {
 	}
 }
 
-// modular is whether the lower half of a result depends on nothing but those of
-// the operands, however their upper ones are filled.
+// modular reports whether the lower half of a result depends only on the lower halves of the
+// operands.
 func modular(op uint8) bool {
 	switch op {
 	case program.AluAdd, program.AluSub, program.AluMul, program.AluAnd, program.AluOr, program.AluXor:
@@ -132,8 +131,7 @@ func divide(op uint8, a, b scalar) scalar {
 	return upTo(0, min(a.umax, b.umax-1))
 }
 
-// signedDiv knows what two constants give; the smallest number divided by -1
-// is itself.
+// signedDiv computes the result for two constants; the smallest number divided by -1 is itself.
 func signedDiv(op uint8, a, b scalar) scalar {
 	switch div := op == program.AluDiv; {
 	case !a.isConst() || !b.isConst():
@@ -150,8 +148,8 @@ func signedDiv(op uint8, a, b scalar) scalar {
 	return constant(uint64(a.smin % b.smin))
 }
 
-// shift takes what it knows of the distance; numbers of 32 bits come with their
-// upper bits cleared or, to the right with their sign, extended.
+// shift uses what is known of the shift count. The upper bits of 32-bit numbers have been cleared
+// or, for arithmetic right shifts, sign-extended.
 func shift(op uint8, a, b scalar, width uint) scalar {
 	if b = bitwise(program.AluAnd, b, constant(uint64(width-1))); !b.isConst() {
 		switch {
@@ -195,7 +193,7 @@ func arsh(a scalar, n uint) scalar {
 	return out
 }
 
-// swap is the lower n bits, a multiple of 8, the bytes in reverse order.
+// swap returns the lower n bits, a multiple of 8, with the bytes in reverse order.
 func swap(a scalar, n uint) scalar {
 	flip := func(v uint64) uint64 { return bits.ReverseBytes64(v) >> (64 - n) }
 	a = a.low(n)

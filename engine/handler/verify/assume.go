@@ -6,10 +6,10 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// jmpClear is the contrary of JmpSet, which no instruction has.
+// jmpClear is the opposite of JmpSet, which no instruction has.
 const jmpClear = 0xe0
 
-// contrary are the comparisons that hold where others do not.
+// contrary maps comparisons to their opposites.
 var contrary = map[uint8]uint8{
 	program.JmpEq: program.JmpNe, program.JmpNe: program.JmpEq,
 	program.JmpGt: program.JmpLe, program.JmpLe: program.JmpGt,
@@ -19,7 +19,8 @@ var contrary = map[uint8]uint8{
 	program.JmpSet: jmpClear,
 }
 
-// assume lets a and b know that a comparison of them holds; false if it can't.
+// assume applies to a and b that a comparison of them holds; it returns false if the comparison
+// can't hold.
 func assume(op uint8, wide bool, a, b *scalar) bool {
 	if wide {
 		return assume64(op, a, b)
@@ -33,7 +34,7 @@ func assume(op uint8, wide bool, a, b *scalar) bool {
 	return assume64(op, &a32, &b32) && a.learn32(a32) && b.learn32(b32)
 }
 
-// learn32 takes over what is known of the lower half.
+// learn32 applies what is known of the lower half.
 func (s *scalar) learn32(low scalar) bool {
 	if s.smin >= math.MinInt32 && s.smax <= math.MaxInt32 && low.smin >= math.MinInt32 && low.smax <= math.MaxInt32 {
 		return s.meet(&low) // the same number, signed or not
@@ -76,7 +77,7 @@ func assume64(op uint8, a, b *scalar) bool {
 	return true
 }
 
-// less lets a + gap <= b, unsigned; gap is 0 or 1.
+// less applies a + gap <= b, unsigned; gap is 0 or 1.
 func less(a, b *scalar, gap uint64) bool {
 	if b.umax < gap || a.umin > math.MaxUint64-gap {
 		return false
@@ -95,7 +96,7 @@ func lessSigned(a, b *scalar, gap int64) bool {
 	return a.settle() && b.settle()
 }
 
-// except takes b's only number off s's ends.
+// except removes b's only number from the ends of s.
 func (s *scalar) except(b *scalar) bool {
 	if !b.isConst() {
 		return true
@@ -119,7 +120,7 @@ func (s *scalar) except(b *scalar) bool {
 	return s.settle()
 }
 
-// shares lets s have at least one of b's bits.
+// shares applies that s has at least one of b's bits.
 func (s *scalar) shares(b *scalar) bool {
 	most := (s.bits.value | s.bits.mask) & (b.bits.value | b.bits.mask)
 	if most == 0 {
@@ -133,7 +134,7 @@ func (s *scalar) shares(b *scalar) bool {
 	return true
 }
 
-// disjoint lets s have none of the bits that b has for sure.
+// disjoint applies that s has none of the bits that b is known to have.
 func (s *scalar) disjoint(b *scalar) bool {
 	if s.bits.value&b.bits.value != 0 {
 		return false

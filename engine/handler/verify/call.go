@@ -7,14 +7,14 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// forget makes the registers that calls don't keep unreadable.
+// forget makes the registers that calls clobber unreadable.
 func (f *frame) forget() {
 	for r := program.R0; r <= program.R5; r++ {
 		f.regs[r] = value{}
 	}
 }
 
-// stepFunc goes into a function of the program.
+// stepFunc enters a function of the program.
 func (c *checker) stepFunc(s *state) error {
 	to, _ := c.p.Callee(s.pc)
 	caller := s.top()
@@ -24,7 +24,7 @@ func (c *checker) stepFunc(s *state) error {
 	return c.into(s, f, to)
 }
 
-// into lets s go on in a function that starts at instruction to.
+// into continues s in a function that starts at instruction to.
 func (c *checker) into(s *state, f *frame, to int) error {
 	if len(s.frames) == program.MaxFrames {
 		return c.refuse(s, ErrUnsafe, -1, "calls that nest no deeper than %d", program.MaxFrames)
@@ -63,20 +63,19 @@ func (c *checker) stepExit(s *state) (over bool, err error) {
 
 // loop is a call of bpf_loop on one path.
 type loop struct {
-	times   int // that the body runs, at most
+	times   int // how often the body runs, at most
 	longest int // run of the body
-	fn, ret int // where the body starts; what follows the call
+	fn, ret int // where the body starts; where the code behind the call starts
 	passed  value
-	entries []*state // what the body started with
+	entries []*state // the states in which the body started
 }
 
-// mostTimes is what bpf_loop takes, BPF_MAX_LOOPS.
+// mostTimes is the largest count of bpf_loop, BPF_MAX_LOOPS.
 const mostTimes = 1 << 23
 
-// stepLoop follows a call of bpf_loop: no round at all, and rounds of the body,
-// each with what the one before left of the caller's stack, until a round
-// starts with nothing new. A number there that changes from round to round
-// counts as unknown.
+// stepLoop follows a call of bpf_loop: no round at all, and rounds of the body. Each round starts
+// with the caller's stack as the round before left it, until a round starts with nothing new. A
+// number there that changes from round to round counts as unknown.
 func (c *checker) stepLoop(s *state) (over bool, err error) {
 	h := program.Helpers[program.FnLoop]
 	k := call{checker: c, s: s, h: h}
@@ -102,10 +101,10 @@ func (c *checker) stepLoop(s *state) (over bool, err error) {
 	return false, nil
 }
 
-// mostRounds is how many rounds are looked at one by one.
+// mostRounds is how many rounds are followed one by one.
 const mostRounds = 64
 
-// enterBody starts a round, unless an earlier one started with the same.
+// enterBody starts a round, unless an earlier one started in the same state.
 func (c *checker) enterBody(s *state, n *node) error {
 	l := n.loop
 	f := &frame{ret: l.ret, loop: n}
@@ -133,7 +132,7 @@ func (c *checker) enterBody(s *state, n *node) error {
 	return nil
 }
 
-// widen forgets numbers in the callers' stacks that are not what they were.
+// widen forgets numbers in the callers' stacks that have changed.
 func widen(was, now *state) {
 	for i, f := range now.frames[:len(now.frames)-1] {
 		for k := range min(len(f.slots), len(was.frames[i].slots)) {
@@ -145,7 +144,7 @@ func widen(was, now *state) {
 	}
 }
 
-// endBody ends a round: the loop is over, or there is another one.
+// endBody ends a round: the loop ends, or another round starts.
 func (c *checker) endBody(s *state) error {
 	f, n := s.top(), s.top().loop
 	if r0 := s.reg(program.R0); r0.kind != number || r0.umax > 1 {

@@ -7,15 +7,14 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Classes of refusals; structural ones are those of package program.
+// Classes of refusals; structural errors are those of package program.
 var (
-	// ErrUnsafe is what could crash or corrupt something, or could not be
-	// shown not to.
+	// ErrUnsafe is returned if the program could crash or corrupt something, or the verifier could
+	// not prove that it does not.
 	ErrUnsafe = errors.New("not safe")
-	// ErrRights is a call or store that the registration does not allow.
+	// ErrRights is returned for a call or store that the registration does not permit.
 	ErrRights = errors.New("right missing")
-	// ErrComplex is a program that runs too long, or that takes too long to
-	// check.
+	// ErrComplex is returned if the program runs too long, or takes too long to check.
 	ErrComplex = errors.New("too complex")
 )
 
@@ -25,9 +24,9 @@ type checker struct {
 	o       Options
 	result  *Result
 	joins   []bool // where paths join
-	called  []bool // calls whose map is known
+	called  []bool // calls with a known map
 	uses    uses
-	seen    [][]*node // what was known at joins before, oldest first
+	seen    [][]*node // the states at earlier visits of joins, oldest first
 	pending []*state
 	states  int
 	work    int // instructions followed
@@ -37,11 +36,10 @@ type checker struct {
 // workOfState is how many instructions may be followed for each of MaxStates.
 const workOfState = 8
 
-// Check proves that a program does nothing that it may not, whatever it meets.
-// It follows all paths, each with what is known there about registers and
-// stack; where a path gets to a place with nothing that an earlier one did not
-// allow for, it ends. Errors are those of package program for what is no valid
-// program, or of type *Error.
+// Check proves that a program does nothing forbidden, with any input. It follows all paths, each
+// with what is known there about registers and stack. A path ends where it reaches a place in a
+// state that an earlier path covers. Errors are those of package program for an invalid program, or
+// of type *Error.
 func Check(p *program.Program, o Options) (*Result, error) {
 	c := &checker{p: p, o: o, result: &Result{Program: p, Context: o.Context}}
 	if err := c.structure(); err != nil {
@@ -80,13 +78,13 @@ func (c *checker) explore() error {
 	return nil
 }
 
-// enter makes the frame that of a function that is about to start.
+// enter initializes the frame for a function that is about to start.
 func (f *frame) enter(fn int) {
 	f.fn = fn
 	f.regs[program.R10] = value{kind: pointsStack, scalar: constant(0)}
 }
 
-// follow goes along one path to its end.
+// follow follows one path to its end.
 func (c *checker) follow(s *state) error {
 	for {
 		i := s.pc
@@ -123,7 +121,7 @@ func (c *checker) budget(s *state) error {
 	return nil
 }
 
-// fork lets another path go on from what s is now.
+// fork makes another path that continues from the present s.
 func (c *checker) fork(s *state) *state {
 	out := s.clone()
 	s.node.branches++
@@ -136,13 +134,13 @@ func (c *checker) push(s *state) {
 	c.pending = append(c.pending, s)
 }
 
-// newID is for values that are bound to each other.
+// newID returns an id for values that are bound to each other.
 func (c *checker) newID() uint32 {
 	c.ids++
 	return c.ids
 }
 
-// refuse is the error for the instruction that s is at. With a register it says
+// refuse returns the error for the present instruction of s. If reg is a register, the error says
 // what is known about it.
 func (c *checker) refuse(s *state, class error, reg int, needed string, args ...any) error {
 	e := c.refuseAt(s.pc, class, needed, args...)

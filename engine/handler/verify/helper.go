@@ -7,19 +7,19 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// call is a call of a helper on one path.
+// call is a helper call on one path.
 type call struct {
 	*checker
 	s      *state
 	h      *program.Helper
 	m      *program.Map // ArgMap
-	index  int          // its
-	record uint32       // that the call ends
-	size   int64        // ArgConst, or the most that a size can be
+	index  int          // its index
+	record uint32       // the record that the call ends
+	size   int64        // ArgConst, or the largest value that a size can have
 	out    *access      // memory that it writes
 }
 
-// argChecks are by kind of argument; those of memory are done with its size.
+// argChecks check arguments by kind; memory is checked together with its size.
 var argChecks = [...]func(k *call, r uint8) error{
 	program.ArgAny:      (*call).any,
 	program.ArgCtx:      (*call).context,
@@ -40,7 +40,7 @@ var argChecks = [...]func(k *call, r uint8) error{
 	program.ArgStackPtr: (*call).passed,
 }
 
-// stepHelper follows a call of a helper.
+// stepHelper follows a helper call.
 func (c *checker) stepHelper(s *state, h *program.Helper) error {
 	k := call{checker: c, s: s, h: h}
 	if err := k.args(); err != nil {
@@ -73,7 +73,7 @@ func (k *call) args() error {
 	for n, kind := range k.h.Args {
 		r := uint8(program.R1 + n)
 		if k.s.reg(r).kind == unset && k.h.Num == program.FnTracePrintk && kind == program.ArgAny {
-			continue // the kernel does not want what the format does not ask for
+			continue // the kernel refuses what the portable form does not need
 		}
 		if err := k.readable(k.s, r); err != nil {
 			return err
@@ -121,7 +121,7 @@ func (k *call) result() value {
 	}
 	switch k.h.Num {
 	case program.FnProbeReadUserStr, program.FnGetStack:
-		return num(between(-4095, k.size)) // an error, or how much was read
+		return num(between(-4095, k.size)) // an error, or the number of bytes read
 	}
 	return num(anything)
 }
@@ -181,13 +181,13 @@ func (k *call) sized(r uint8) error {
 	}
 	a := access{reg: mem, n: int(v.umax), write: true, helper: true}
 	if k.s.reg(mem).kind == pointsStack && !v.isConst() {
-		a.write = false // what is not overwritten stays
+		a.write = false // bytes that are not overwritten stay
 	}
 	k.out = &access{reg: mem, n: a.n}
 	return k.allowed(k.s, a)
 }
 
-// memory is read by the helper, n bytes.
+// memory checks n bytes that the helper reads.
 func (k *call) memory(r uint8, n int) error {
 	if err := k.allowed(k.s, access{reg: r, n: n, helper: true}); err != nil {
 		return err
@@ -226,7 +226,7 @@ func (k *call) constant(r uint8) error {
 	return nil
 }
 
-// text is a string of the program's that never changes.
+// text returns a constant string of the program's.
 func (k *call) text(r uint8) error {
 	v := k.s.reg(r)
 	if v.kind != pointsValue || !v.isConst() || !k.p.Maps[v.index].ReadOnly {

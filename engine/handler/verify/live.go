@@ -12,20 +12,19 @@ const (
 	volatile        = callArgs | 1<<program.R0 // gone after calls
 )
 
-// uses tells of each instruction which registers are read behind it or by it:
-// all, and those whose number makes a difference to what the verifier allows.
-// A counter that only ends up in a map makes none, so paths that differ in it
-// alone need not be followed both.
+// uses has for each instruction the registers that the instruction or code behind it reads: all of
+// them, and those with a number that affects what the verifier permits. A counter that only ends up
+// in a map does not affect that, so only one of two paths that differ in it needs to be followed.
 type uses struct {
 	live, matter []regSet
 }
 
-// effect is what an instruction does to registers.
+// effect is the effect of an instruction on registers.
 type effect struct {
 	sets  regSet
 	reads regSet
-	exact regSet // reads whose number makes a difference by themselves
-	flows bool   // the number that is set depends on those that are read
+	exact regSet // reads with a number that matters by itself
+	flows bool   // the number that is set depends on the numbers that are read
 }
 
 func findUses(p *program.Program) uses {
@@ -46,7 +45,7 @@ func findUses(p *program.Program) uses {
 	return u
 }
 
-// back carries what is known behind instruction i to before it.
+// back carries the uses behind instruction i to before it.
 func (u *uses) back(p *program.Program, i int, e *effect) (news bool) {
 	fall, to := next(p, i)
 	live, matter := regSet(0), regSet(0)

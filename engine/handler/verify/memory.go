@@ -4,21 +4,20 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// access is one of an instruction or a helper to the program's memory: n bytes
-// at a register plus off.
+// access is an access of an instruction or a helper to the program's memory: n bytes at a register
+// plus off.
 type access struct {
 	reg    uint8
 	off, n int
 	write  bool
 	atomic bool
-	helper bool // which has no alignment to keep
+	helper bool // a helper needs no alignment
 }
 
-// reach is the offsets that an access may begin at.
+// reach returns the offsets that an access may begin at.
 func (a *access) reach(v *value) scalar { return add(v.scalar, constant(uint64(a.off))) }
 
-// allowed refuses an access that may be out of bounds, or to what can't be
-// accessed at all.
+// allowed refuses an access that may be out of bounds, or to memory that can't be accessed at all.
 func (c *checker) allowed(s *state, a access) error {
 	v := s.reg(a.reg)
 	at := a.reach(v)
@@ -87,8 +86,7 @@ func (c *checker) allowedStack(s *state, a access, at scalar) error {
 	return nil
 }
 
-// note adds what an instruction accesses on this path to what it does on
-// others.
+// note combines an instruction's access on this path with its accesses on other paths.
 func (c *checker) note(s *state, a access) {
 	v := s.reg(a.reg)
 	at := a.reach(v)
@@ -101,7 +99,7 @@ func (c *checker) note(s *state, a access) {
 	case pointsValue:
 		now.Map = int(v.index)
 	case pointsStack:
-		if int(v.frame) != len(s.frames)-1 { // the caller's
+		if int(v.frame) != len(s.frames)-1 { // it is a caller's
 			now.Fixed, now.Off = false, 0
 		}
 	}
@@ -151,7 +149,7 @@ func (c *checker) load(s *state, in program.Insn, a access) error {
 	return nil
 }
 
-// loaded is the value of an access that is allowed.
+// loaded returns the value of a permitted access.
 func (c *checker) loaded(s *state, a access) (value, error) {
 	p := s.reg(a.reg)
 	at := a.reach(p)
@@ -181,7 +179,7 @@ func (c *checker) loaded(s *state, a access) (value, error) {
 	return num(upTo(0, 1<<(8*a.n)-1)), nil
 }
 
-// fromConst is the number in a read-only map, if it is known.
+// fromConst returns the number in a read-only map, if it is known.
 func (c *checker) fromConst(index int, at scalar, n int) (v uint64, ok bool) {
 	m := &c.p.Maps[index]
 	if !m.ReadOnly || m.MaxEntries != 1 || len(m.Contents) != 1 || !at.isConst() {
@@ -240,7 +238,7 @@ func (c *checker) stepAtomic(s *state, in program.Insn) error {
 		if err := c.isNumber(s, in.Src, "a number"); err != nil {
 			return err
 		}
-		a.atomic = false // what was there does not matter
+		a.atomic = false // the old contents do not matter
 		if err := c.aligned(s, a); err != nil {
 			return err
 		}
@@ -284,7 +282,7 @@ func (c *checker) atomicResult(s *state, in program.Insn, a access) {
 	}
 }
 
-// aligned refuses an address that is no multiple of the access's size.
+// aligned refuses an address that is not a multiple of the access's size.
 func (c *checker) aligned(s *state, a access) error {
 	at := a.reach(s.reg(a.reg))
 	if s.reg(a.reg).isPointer() && (at.bits.value|at.bits.mask)&uint64(a.n-1) != 0 {

@@ -2,21 +2,20 @@ package verify
 
 import "github.com/ptracer/ptracer/engine/handler/program"
 
-// node is a place where a path was when others might join it. Nodes are a
-// tree: what is found out about the way from here to the end counts for those
-// before, once all branches ended.
+// node is a state of a path at a place where later paths may join it. Nodes form a tree: costs of
+// the way from here to the end are added to the parents once all branches have ended.
 type node struct {
 	parent   *node
-	branches int // paths that are not at their end
+	branches int // paths that have not ended
 	dist     int // instructions from the parent to here
-	longest  int // from here, on any path that ended
-	cost     int // the same, all of them ended
+	longest  int // instructions from here on, on any path that has ended
+	cost     int // the same, when all of them have ended
 	state    *state
-	loop     *loop // of a call of bpf_loop; the rest is then about what comes behind it
-	inBody   bool  // the parent is a loop, and this is where its body starts
+	loop     *loop // of a call of bpf_loop; the other fields then describe the code behind it
+	inBody   bool  // the parent is a loop, and its body starts here
 }
 
-// total is the cost of all that ended.
+// total is the cost of all paths that have ended.
 func (n *node) total() int {
 	if n.loop == nil {
 		return n.longest
@@ -24,10 +23,10 @@ func (n *node) total() int {
 	return min(n.longest+n.loop.times*n.loop.longest, endless)
 }
 
-// endless is more than any bound, and can be multiplied.
+// endless is above any bound, and small enough to be multiplied.
 const endless = 1 << 31
 
-// end tells that a path ended, so many instructions behind n.
+// end records that a path has ended, steps instructions behind n.
 func (n *node) end(steps int) {
 	n.longest = min(max(n.longest, steps), endless)
 	for n.branches--; n.branches == 0; n.branches-- {
@@ -45,7 +44,7 @@ func (n *node) end(steps int) {
 	}
 }
 
-// above is whether n is on the way to m.
+// above reports whether n is on the path to m.
 func (n *node) above(m *node) bool {
 	for ; m != nil; m = m.parent {
 		if m == n {
@@ -56,14 +55,13 @@ func (n *node) above(m *node) bool {
 }
 
 const (
-	// keptStates is how many are compared with at one place.
+	// keptStates is how many states are kept for comparison at one place.
 	keptStates = 40
-	// nearStates is how many instructions are between those that are kept.
+	// nearStates is how many instructions lie between two kept states.
 	nearStates = 8
 )
 
-// join tells whether what s knows was there before, so that its path is at
-// its end.
+// join reports whether an earlier state covers s, so that its path ends.
 func (c *checker) join(s *state) (over bool, err error) {
 	c.clean(s)
 	list := c.seen[s.pc]
@@ -95,7 +93,7 @@ func (c *checker) join(s *state) (over bool, err error) {
 	return false, nil
 }
 
-// clean forgets what nobody reads any more, and ids that bind nothing.
+// clean forgets values that are not read any more, and ids that only one value has.
 func (c *checker) clean(s *state) {
 	live := c.uses.live[s.pc]
 	top := s.top()
@@ -117,7 +115,7 @@ func (c *checker) clean(s *state) {
 	})
 }
 
-// idSet is a small set of ids; most states have a few.
+// idSet is a small set of ids; most states have few.
 type idSet struct{ list []uint32 }
 
 func (s *idSet) has(id uint32) bool {
@@ -129,7 +127,7 @@ func (s *idSet) has(id uint32) bool {
 	return false
 }
 
-// add tells whether it was there.
+// add adds an id, and reports whether the set had it.
 func (s *idSet) add(id uint32) bool {
 	if s.has(id) {
 		return true

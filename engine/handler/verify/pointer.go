@@ -2,12 +2,11 @@ package verify
 
 import "github.com/ptracer/ptracer/engine/handler/program"
 
-// farOff bounds how far from its region a pointer may get, in bytes: nowhere
-// near where addresses would wrap around.
+// farOff is how far from its region a pointer may get, in bytes, which is nowhere near an address
+// overflow.
 const farOff = 1 << 29
 
-// stepPointer is arithmetic with an address: a number may be added or taken
-// off.
+// stepPointer follows arithmetic with an address: a number may be added or subtracted.
 func (c *checker) stepPointer(s *state, in program.Insn, src value) error {
 	dst := s.reg(in.Dst)
 	op := in.Op & program.OpMask
@@ -36,8 +35,7 @@ func (c *checker) stepPointer(s *state, in program.Insn, src value) error {
 	return nil
 }
 
-// stepBranch follows both ways of a conditional jump, or the one that is
-// possible.
+// stepBranch follows both ways of a conditional jump, or the only possible one.
 func (c *checker) stepBranch(s *state, in program.Insn) (over bool, err error) {
 	if err := c.readable(s, in.Dst); err != nil {
 		return false, err
@@ -52,7 +50,7 @@ func (c *checker) stepBranch(s *state, in program.Insn) (over bool, err error) {
 	op, wide := in.Op&program.OpMask, in.Class() == program.ClassJmp
 	yes, no := c.assumed(s, in, op, wide), c.assumed(s, in, contrary[op], wide)
 	switch {
-	case !yes.possible && !no.possible: // what is known contradicts itself: nobody gets here
+	case !yes.possible && !no.possible: // the known facts contradict each other: no run gets here
 		return true, nil
 	case !yes.possible:
 		no.tell(s, in)
@@ -68,7 +66,7 @@ func (c *checker) stepBranch(s *state, in program.Insn) (over bool, err error) {
 	return false, nil
 }
 
-// lesson is what one way of a jump tells about its operands.
+// lesson is what one way of a jump says about its operands.
 type lesson struct {
 	dst, src scalar
 	possible bool
@@ -98,7 +96,7 @@ func (l *lesson) tell(s *state, in program.Insn) {
 	}
 }
 
-// learn keeps what is known of a number, in all its copies.
+// learn stores what is known of a number in all its copies.
 func (s *state) learn(r uint8, n scalar) {
 	v := s.reg(r)
 	id := v.id
@@ -140,7 +138,7 @@ func (c *checker) branchNull(s *state, in program.Insn, src value) (over bool, e
 	return false, nil
 }
 
-// null tells all copies of a pointer whether it is 0.
+// null records in all copies of a pointer whether it is 0.
 func (s *state) null(id uint32, isNull bool) {
 	s.eachValue(func(v *value) {
 		switch {
@@ -158,7 +156,7 @@ func (s *state) null(id uint32, isNull bool) {
 	}
 }
 
-// release takes a record off those that must be ended.
+// release removes a record from those that must be ended.
 func (s *state) release(id uint32) {
 	var left []uint32
 	for _, r := range s.refs {

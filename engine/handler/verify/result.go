@@ -1,6 +1,5 @@
-// Package verify proves that a program can't crash, hang or corrupt anything:
-// not the program that it runs in, not the engine. What it learns on the way it
-// hands to the executors.
+// Package verify proves that a program can't crash, hang or corrupt anything: neither the traced
+// program nor the engine. The executors use the facts that it finds.
 //
 // Pure; it imports package program only.
 package verify
@@ -11,16 +10,16 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Options are what a program is checked against.
+// Options are the conditions for a program.
 type Options struct {
 	Context program.Context
-	Rights  program.Rights // granted by the registration
-	// MaxInsns bounds the program's length, MaxSteps what one run may execute,
-	// and MaxStates the work of the verifier; 0 means 4096, 1<<20, 1<<18.
+	Rights  program.Rights // granted at registration
+	// MaxInsns limits the program's length, MaxSteps the instructions of one run, and MaxStates the
+	// work of the verifier; 0 means 4096, 1<<20, 1<<18.
 	MaxInsns, MaxSteps, MaxStates int
 }
 
-// Result is a program that was accepted, and what is known about it.
+// Result is an accepted program, and what is known about it.
 type Result struct {
 	Program *program.Program
 	Context program.Context
@@ -31,10 +30,10 @@ type Result struct {
 	Facts   []Fact         // of each instruction
 }
 
-// Region is what memory a pointer points into.
+// Region is the kind of memory that a pointer points into.
 type Region uint8
 
-// The regions there are.
+// Regions.
 const (
 	None Region = iota
 	Ctx
@@ -51,25 +50,25 @@ func (r Region) String() string {
 // Fact is what the verifier knows about one instruction, over all paths.
 type Fact struct {
 	Reached bool
-	// Of a load, store or atomic: what it accesses. Fixed says that Off, from
-	// the start of the context, the end of the stack frame (negative), the map
-	// value or the record, is the same each time.
+	// Region, Off and Fixed describe the memory that a load, store or atomic operation accesses.
+	// Fixed means that Off is the same each time; it is relative to the start of the context, the
+	// end of the stack frame (negative), the map value or the record.
 	Region Region
 	Fixed  bool
 	Off    int
-	// Of an access to a map value and of a call with a map: index of the map,
-	// -1 where it differs or there is none.
+	// Map is the index of the map, for an access to a map value and for a call with a map; -1 if it
+	// differs or there is none.
 	Map int
 }
 
-// Error is why a program was refused.
+// Error says why a program was refused.
 type Error struct {
 	Program string
 	Insn    int    // where
 	Text    string // the instruction there
 	Reg     int    // the register in question, -1: none
-	Known   string // what was known about it
-	Needed  string // what would have been needed
+	Known   string // what the verifier knew about it
+	Needed  string // what it would have needed to know
 	Path    []int  // the jumps taken to get there, newest last
 	Err     error  // class, for errors.Is
 }
@@ -85,7 +84,7 @@ func (e *Error) Error() string {
 // Unwrap gives the class.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Reads is whether some instruction loads the word at off of the context, or may.
+// Reads reports whether some instruction loads, or may load, the word at off of the context.
 func (r *Result) Reads(off int) bool {
 	for i, f := range r.Facts {
 		if f.Region != Ctx && f.Region != Mixed || r.Program.Insns[i].Class() != program.ClassLdx {

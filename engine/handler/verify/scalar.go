@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// scalar is what is known about a number of 64 bits: its bits, bounds of it as
-// an unsigned and as a signed number, and the same bounds of its lower half.
+// scalar is what is known about a number of 64 bits: its bits, its unsigned and signed bounds, and
+// the same bounds of its lower half.
 type scalar struct {
 	bits       tnum
 	umin, umax uint64
@@ -30,7 +30,7 @@ func constant(v uint64) scalar {
 	return scalar{known(v), v, v, int64(v), int64(v), half{w, w, int32(w), int32(w)}}
 }
 
-// upTo is a number from lo to hi, unsigned.
+// upTo returns a number from lo to hi, unsigned.
 func upTo(lo, hi uint64) scalar {
 	s := anything
 	s.umin, s.umax = lo, hi
@@ -38,7 +38,7 @@ func upTo(lo, hi uint64) scalar {
 	return s
 }
 
-// between is a number from lo to hi, signed.
+// between returns a number from lo to hi, signed.
 func between(lo, hi int64) scalar {
 	s := anything
 	s.smin, s.smax = lo, hi
@@ -46,11 +46,10 @@ func between(lo, hi int64) scalar {
 	return s
 }
 
-// isConst is whether there is only one number that s can be.
+// isConst reports whether s can be only one number.
 func (s *scalar) isConst() bool { return s.umin == s.umax }
 
-// settle lets bits and bounds learn from each other; false if there is no such
-// number.
+// settle refines bits and bounds by each other; it returns false if no number satisfies them.
 func (s *scalar) settle() bool {
 	for range 2 {
 		s.fromBits()
@@ -75,7 +74,7 @@ func (s *scalar) fromBits() {
 	s.smax = min(s.smax, int64(most&^(s.bits.mask&sign)))
 }
 
-// fromSigns carries bounds over where all numbers have the same sign.
+// fromSigns refines the bounds if all numbers have the same sign.
 func (s *scalar) fromSigns() {
 	if int64(s.umin) <= int64(s.umax) {
 		s.smin, s.smax = max(s.smin, int64(s.umin)), min(s.smax, int64(s.umax))
@@ -85,8 +84,7 @@ func (s *scalar) fromSigns() {
 	}
 }
 
-// halves lets the number and its lower half learn from each other; false if
-// they contradict.
+// halves refines the number and its lower half by each other; it returns false if they contradict.
 func (s *scalar) halves() bool {
 	const low = math.MaxUint32
 	h := &s.half
@@ -121,7 +119,7 @@ func (s *scalar) halves() bool {
 	return ok && h.umin <= h.umax && h.smin <= h.smax && s.umin <= s.umax && s.smin <= s.smax
 }
 
-// meet lets s know what b does, too; false if no number is both.
+// meet adds the facts of b to s; it returns false if no number satisfies both.
 func (s *scalar) meet(b *scalar) bool {
 	var ok bool
 	if s.bits, ok = s.bits.meet(b.bits); !ok {
@@ -132,7 +130,7 @@ func (s *scalar) meet(b *scalar) bool {
 	return s.meetHalf(b.half)
 }
 
-// meetHalf lets s know what is known of its lower half.
+// meetHalf adds facts of the lower half to s.
 func (s *scalar) meetHalf(b half) bool {
 	h := &s.half
 	h.umin, h.umax = max(h.umin, b.umin), min(h.umax, b.umax)
@@ -140,7 +138,7 @@ func (s *scalar) meetHalf(b half) bool {
 	return s.settle()
 }
 
-// covers is whether b can be no number that s can't.
+// covers reports whether s includes every number that b can be.
 func (s *scalar) covers(b *scalar) bool {
 	return s.umin <= b.umin && b.umax <= s.umax && s.smin <= b.smin && b.smax <= s.smax &&
 		s.bits.covers(b.bits) && s.half.covers(&b.half)
@@ -150,7 +148,7 @@ func (h *half) covers(b *half) bool {
 	return h.umin <= b.umin && b.umax <= h.umax && h.smin <= b.smin && b.smax <= h.smax
 }
 
-// low is the number's lower n bits, the others 0.
+// low returns the number's lower n bits, with 0 in the others.
 func (s scalar) low(n uint) scalar {
 	if n == 64 || s.umax>>n == 0 {
 		return s
@@ -167,7 +165,7 @@ func (s scalar) low(n uint) scalar {
 	return out
 }
 
-// signed is the number's lower n bits as a signed number.
+// signed returns the number's lower n bits as a signed number.
 func (s scalar) signed(n uint) scalar {
 	if limit := int64(1) << (n - 1); n == 64 || s.smin >= -limit && s.smax < limit {
 		return s

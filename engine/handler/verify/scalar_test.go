@@ -11,7 +11,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// holds is whether v is one of the numbers that s can be.
+// holds reports whether v is one of the numbers that s can be.
 func (s *scalar) holds(v uint64) bool {
 	w, h := uint32(v), &s.half
 	return s.umin <= v && v <= s.umax && s.smin <= int64(v) && int64(v) <= s.smax && (v^s.bits.value)&^s.bits.mask == 0 &&

@@ -2,11 +2,11 @@ package verify
 
 import "github.com/ptracer/ptracer/engine/handler/program"
 
-// slot is 8 bytes of stack. What is stored to part of it stays known as a
-// whole, one value a slot.
+// slot is 8 bytes of stack, with at most one known value; a value stored to part of the slot stays
+// known as a whole.
 type slot struct {
 	init  uint8 // bit i: byte i was written
-	at, n uint8 // bytes that val takes; n is 0 if there is none
+	at, n uint8 // the bytes that val takes; n is 0 if there is no value
 	val   value
 }
 
@@ -17,10 +17,10 @@ func bytesMask(at, n int) uint8 { return uint8((1<<n - 1) << at) }
 // frame is one call of a function.
 type frame struct {
 	fn    int // function
-	ret   int // instruction that it returns to, -1 of the program itself
+	ret   int // the instruction that it returns to; -1 in the program itself
 	regs  [program.NumRegs]value
-	slots []slot // the last 8 bytes come first
-	loop  *node  // that the function is the body of, or nil
+	slots []slot // the first one is the last 8 bytes
+	loop  *node  // the bpf_loop call with this function as its body, or nil
 }
 
 func (f *frame) clone() *frame {
@@ -29,7 +29,7 @@ func (f *frame) clone() *frame {
 	return &out
 }
 
-// slot is the one with the byte at off, and that byte's place in it.
+// slot returns the slot of the byte at off, and the byte's position in it.
 func (f *frame) slot(off int) (s *slot, at int) {
 	i := (-off - 1) / 8
 	for len(f.slots) <= i {
@@ -38,7 +38,7 @@ func (f *frame) slot(off int) (s *slot, at int) {
 	return &f.slots[i], off + 8*(i+1)
 }
 
-// each goes through the pieces of slots that n bytes from off on are.
+// each calls do for the parts of slots that make up n bytes from off on.
 func (f *frame) each(off, n int, do func(s *slot, at, n int) bool) bool {
 	for n > 0 {
 		s, at := f.slot(off)
@@ -51,7 +51,7 @@ func (f *frame) each(off, n int, do func(s *slot, at, n int) bool) bool {
 	return true
 }
 
-// fill makes bytes known as written, with what nobody knows.
+// fill marks bytes as written, with an unknown value.
 func (f *frame) fill(off, n int) {
 	f.each(off, n, func(s *slot, at, n int) bool {
 		s.init |= bytesMask(at, n)
@@ -62,7 +62,7 @@ func (f *frame) fill(off, n int) {
 	})
 }
 
-// store keeps a value of up to 8 bytes; the access is aligned.
+// store stores a value of up to 8 bytes; the access is aligned.
 func (f *frame) store(off, n int, v value) {
 	f.fill(off, n)
 	s, at := f.slot(off)
@@ -76,8 +76,8 @@ func (f *frame) store(off, n int, v value) {
 	s.at, s.n, s.val = uint8(at), uint8(n), v
 }
 
-// load is the value of n aligned bytes that were written; false if part of it
-// is part of a pointer.
+// load returns the value of n aligned bytes that were written; false if part of it is part of a
+// pointer.
 func (f *frame) load(off, n int) (value, bool) {
 	s, at := f.slot(off)
 	switch {
@@ -91,7 +91,7 @@ func (f *frame) load(off, n int) (value, bool) {
 	return num(upTo(0, 1<<(8*n)-1)), true
 }
 
-// written is whether all n bytes from off on are.
+// written reports whether all n bytes from off on were written.
 func (f *frame) written(off, n int) bool {
 	return f.each(off, n, func(s *slot, at, n int) bool {
 		m := bytesMask(at, n)
@@ -99,7 +99,7 @@ func (f *frame) written(off, n int) bool {
 	})
 }
 
-// plain is whether none of n bytes from off on is part of a pointer.
+// plain reports whether none of n bytes from off on is part of a pointer.
 func (f *frame) plain(off, n int) bool {
 	return f.each(off, n, func(s *slot, at, n int) bool {
 		return s.n == 0 || !s.val.isPointer() || !s.overlaps(at, n)

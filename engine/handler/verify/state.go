@@ -6,18 +6,18 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// state is what is known at one place of one path.
+// state is what is known at one place on one path.
 type state struct {
 	frames []*frame // the newest last
 	refs   []uint32 // records that must still be submitted or discarded
 	pc     int
 	node   *node // the last place where paths joined
-	steps  int   // instructions since then
-	total  int   // since the start, a loop's body once
+	steps  int   // instructions since that place
+	total  int   // since the start; a loop's body counts once
 	path   *turn
 }
 
-// turn is a jump that was taken.
+// turn is a taken jump.
 type turn struct {
 	insn   int
 	before *turn
@@ -37,7 +37,7 @@ func (s *state) clone() *state {
 	return &out
 }
 
-// eachValue goes through all values of a state.
+// eachValue calls do for all values of a state.
 func (s *state) eachValue(do func(v *value)) {
 	for _, f := range s.frames {
 		for r := range f.regs {
@@ -51,7 +51,7 @@ func (s *state) eachValue(do func(v *value)) {
 	}
 }
 
-// turns are the newest jumps, newest last.
+// turns returns the newest jumps, newest last.
 func (s *state) turns() []int {
 	const most = 64
 	var list []int
@@ -62,13 +62,12 @@ func (s *state) turns() []int {
 	return list
 }
 
-// comparison of two states: whether the old one allows for all that the new
-// one does.
+// comparison compares two states, to find out whether the old one covers the new one.
 type comparison struct {
-	ids map[uint32]uint32 // of the old state, to the new one's
+	ids map[uint32]uint32 // ids of the old state, and the new state's ids for them
 }
 
-// same is whether an id of the old state means what the new one's does.
+// same reports whether an id of the old state corresponds to one of the new state.
 func (c *comparison) same(old, now uint32) bool {
 	if old == 0 {
 		return true
@@ -86,8 +85,8 @@ func (c *comparison) same(old, now uint32) bool {
 	return true
 }
 
-// covers is whether everything that can happen from now on was possible in
-// old, too, which is at the same instruction.
+// covers reports whether everything that can happen after now is also possible after old, a state
+// at the same instruction.
 func (u *uses) covers(old, now *state) bool {
 	if len(old.frames) != len(now.frames) || len(old.refs) != len(now.refs) {
 		return false
@@ -161,7 +160,7 @@ func (c *comparison) slot(old, now *slot) bool {
 	case old.init&^now.init != 0:
 		return false
 	case now.n != 0 && now.val.isPointer() && (old.n == 0 || !old.val.isPointer()) && old.init != 0:
-		return false // what was read as a number
+		return false // it was read as a number
 	case old.n == 0 || old.init == 0:
 		return true
 	case old.val.kind == number && old.val.id == 0 && now.n == 0:

@@ -2,8 +2,8 @@ package verify
 
 import "github.com/ptracer/ptracer/engine/handler/program"
 
-// step follows one instruction, and tells whether the path ends there. Other
-// paths that start there are pending behind it.
+// step follows one instruction, and reports whether the path ends there. Other paths that start
+// there become pending.
 func (c *checker) step(s *state) (over bool, err error) {
 	in := c.p.Insns[s.pc]
 	switch in.Class() {
@@ -30,7 +30,7 @@ func (c *checker) step(s *state) (over bool, err error) {
 	return false, err
 }
 
-// stepJmp is for jumps, calls and exits, which go on where they say.
+// stepJmp follows jumps, calls and exits, which set the next instruction themselves.
 func (c *checker) stepJmp(s *state, in program.Insn) (over bool, err error) {
 	switch {
 	case in.IsExit():
@@ -56,7 +56,7 @@ func (s *state) jump(to int) {
 	s.pc = to
 }
 
-// stepWide loads 64 bits.
+// stepWide follows a load of 64 bits.
 func (c *checker) stepWide(s *state, in program.Insn) {
 	high := c.p.Insns[s.pc+1].Imm
 	v := value{scalar: constant(0), index: in.Imm}
@@ -74,7 +74,7 @@ func (c *checker) stepWide(s *state, in program.Insn) {
 	*s.reg(in.Dst) = v
 }
 
-// readable refuses registers that were never set.
+// readable refuses registers that were never written.
 func (c *checker) readable(s *state, r uint8) error {
 	if s.reg(r).kind == unset {
 		return c.refuse(s, ErrUnsafe, int(r), "a value")
@@ -90,7 +90,7 @@ func (c *checker) isNumber(s *state, r uint8, needed string) error {
 	return nil
 }
 
-// operand is the second one of an ALU operation or jump.
+// operand returns the second operand of an ALU operation or jump.
 func (c *checker) operand(s *state, in program.Insn) (value, error) {
 	if in.Op&program.SrcMask == program.SrcK {
 		return num(constant(uint64(int64(in.Imm)))), nil
@@ -134,8 +134,8 @@ func (c *checker) stepAlu(s *state, in program.Insn) error {
 	return nil
 }
 
-// stepMove copies; copies of a number stay bound to each other, so that what is
-// learnt about one is known of all.
+// stepMove follows a copy. Copies of a number stay bound to each other, so that a fact about one
+// applies to all.
 func (c *checker) stepMove(s *state, in program.Insn, wide bool) error {
 	src, err := c.operand(s, in)
 	if err != nil {

@@ -7,15 +7,14 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Bounds that Options leaves open.
+// Default bounds of Options.
 const (
 	maxInsns  = 4096
 	maxSteps  = 1 << 20
 	maxStates = 1 << 18
 )
 
-// structure checks what can be said of the program without following it, and
-// finds the places where paths join.
+// structure checks the properties that need no execution, and finds the places where paths join.
 func (c *checker) structure() error {
 	if err := c.options(); err != nil {
 		return err
@@ -32,7 +31,7 @@ func (c *checker) structure() error {
 	return c.nesting()
 }
 
-// options fills in what is left open, and refuses what makes no sense.
+// options sets defaults, and refuses invalid values.
 func (c *checker) options() error {
 	for _, o := range []struct {
 		value  *int
@@ -57,8 +56,7 @@ func (c *checker) options() error {
 	return nil
 }
 
-// next are the instructions that may follow instruction i in its function, -1
-// for none.
+// next returns the instructions that may follow instruction i in its function, -1 for none.
 func next(p *program.Program, i int) (fall, to int) {
 	in := p.Insns[i]
 	switch {
@@ -105,11 +103,10 @@ func (c *checker) reach(f int) error {
 	return nil
 }
 
-// nesting refuses recursion and functions that nobody calls, and finds how
-// deep calls nest.
+// nesting refuses recursion and functions that are never called, and finds how deep calls nest.
 func (c *checker) nesting() error {
 	const open = -1
-	depth := make([]int, len(c.p.Funcs)) // 0: not looked at
+	depth := make([]int, len(c.p.Funcs)) // 0: not visited
 	var look func(f int) error
 	look = func(f int) error {
 		depth[f] = open

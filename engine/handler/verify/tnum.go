@@ -2,13 +2,13 @@ package verify
 
 import "math/bits"
 
-// tnum is a number of which some bits are known: those not in mask are as in
-// value, which is 0 in all others.
+// tnum is a number with some known bits: the bits not in mask are those of value, which has 0 in
+// all others.
 type tnum struct{ value, mask uint64 }
 
 func known(v uint64) tnum { return tnum{value: v} }
 
-// span are the bits that all numbers from lo to hi have in common.
+// span returns the bits that all numbers from lo to hi have in common.
 func span(lo, hi uint64) tnum {
 	n := bits.Len64(lo ^ hi)
 	if n == 64 {
@@ -48,12 +48,12 @@ func (a tnum) xor(b tnum) tnum {
 func (a tnum) lsh(n uint) tnum { return tnum{a.value << n, a.mask << n} }
 func (a tnum) rsh(n uint) tnum { return tnum{a.value >> n, a.mask >> n} }
 
-// arsh shifts the sign bit in, or that it is unknown.
+// arsh shifts in copies of the sign bit, or unknown bits if it is unknown.
 func (a tnum) arsh(n uint) tnum {
 	return tnum{uint64(int64(a.value) >> n), uint64(int64(a.mask) >> n)}
 }
 
-// mul adds up what each bit of a contributes.
+// mul adds the products of each bit of a.
 func (a tnum) mul(b tnum) tnum {
 	sum := known(a.value * b.value)
 	for ; a.value|a.mask != 0; a, b = a.rsh(1), b.lsh(1) {
@@ -66,7 +66,7 @@ func (a tnum) mul(b tnum) tnum {
 	return sum
 }
 
-// meet is what both know, which is of one number; false if they contradict.
+// meet combines the facts of both about one number; it returns false if they contradict.
 func (a tnum) meet(b tnum) (tnum, bool) {
 	if (a.value^b.value)&^(a.mask|b.mask) != 0 {
 		return a, false
@@ -75,5 +75,5 @@ func (a tnum) meet(b tnum) (tnum, bool) {
 	return tnum{(a.value | b.value) &^ mask, mask}, true
 }
 
-// covers is whether b can be no number that a can't.
+// covers reports whether a includes every number that b can be.
 func (a tnum) covers(b tnum) bool { return b.mask&^a.mask == 0 && (a.value^b.value)&^a.mask == 0 }

@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// kind is what a register holds.
+// kind is the kind of a register's contents.
 type kind uint8
 
 const (
@@ -22,31 +22,30 @@ const (
 	function
 )
 
-// value is what is known about a register or a spilled one. A pointer's scalar
-// is its offset in bytes, from the start of what it points to or the end of the
-// stack frame.
+// value is what is known about the contents of a register or stack slot. A pointer's scalar is its
+// offset in bytes, from the start of its target or the end of the stack frame.
 type value struct {
 	scalar
 	kind  kind
-	frame int8  // of pointsStack: whose, 0 is the program's own
+	frame int8  // of pointsStack: the frame's number, 0 is the program's own
 	index int32 // of the map; of the function's first instruction
 	size  int32 // of the record, in bytes
-	// id is the same of numbers that are equal, of pointers that are 0 or not
-	// together; of records it is the reservation. 0: none.
+	// id is equal for equal numbers, and for pointers that are either all 0 or all not 0; for a
+	// record it identifies the reservation. 0: none.
 	id uint32
 }
 
 func num(s scalar) value { return value{kind: number, scalar: s} }
 
-// isPointer is whether the value is no number.
+// isPointer reports whether the value is not a number.
 func (v *value) isPointer() bool { return v.kind > number }
 
-// fixed is whether v is a pointer that is never 0 and may be counted with.
+// fixed reports whether v is a pointer that is never 0 and may be used in arithmetic.
 func (v *value) fixed() bool {
 	return v.kind == pointsCtx || v.kind == pointsStack || v.kind == pointsValue || v.kind == pointsRecord
 }
 
-// region is what memory v points into.
+// region returns the kind of memory that v points into.
 func (v *value) region() Region {
 	switch v.kind {
 	case pointsCtx:
@@ -61,7 +60,7 @@ func (v *value) region() Region {
 	return None
 }
 
-// text is the value in words.
+// text describes the value in words.
 func (v *value) text(p *program.Program) string {
 	off := ""
 	if !v.isConst() || v.umin != 0 {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestNoAllocation: a storm asks these while a task waits. (The race detector
-// keeps what would be on the stack elsewhere.)
+// TestNoAllocation: these calls happen while a task waits. (With the race detector, variables that
+// would be on the stack are allocated.)
 func TestNoAllocation(t *testing.T) {
 	pid := os.Getpid()
 	if n := testing.AllocsPerRun(100, func() { LastCPU(pid); RunDelay() }); n > 0 {

@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Become executes a program with other ids, and with no way back to the tracer's own: real,
-// effective and saved ids are the given ones, no capability is left, and no program that is
-// executed from then on gives one (PR_SET_NO_NEW_PRIVS). It returns only an error.
+// Become executes a program with other ids and no way back to the tracer's own: the real, effective
+// and saved ids are the given ones, the program has no capabilities, and no program executed later
+// gains any (PR_SET_NO_NEW_PRIVS). It returns only an error.
 //
-// Ids are a thread's to the kernel. The calling thread changes its own, and the program that it
-// executes has a memory of its own. Until then the user can stop this process, but not look into
-// it (commit_creds, kernel/cred.c): call it in a process that has nothing to lose.
+// The kernel keeps ids per thread. The calling thread changes its own ids, and the executed program
+// has a memory of its own. Until then the user can stop this process, but not look into it
+// (commit_creds, kernel/cred.c), so the caller runs Become in a process that has nothing else to
+// do.
 func Become(uid, gid uint32, groups []uint32, path string, args, env []string) error {
 	runtime.LockOSThread() // for good: the thread must not come back with half of its ids
 	if uid == 0 {
@@ -50,19 +51,19 @@ func Become(uid, gid uint32, groups []uint32, path string, args, env []string) e
 	return syscall.Exec(path, args, env)
 }
 
-// needed are the capabilities of root's that a tracer of other users' processes has a use for.
+// needed lists root's capabilities that a tracer of other users' processes uses.
 var needed = []uintptr{
-	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, // their files, and those that they are to open
+	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, // their files, and the files that the tracer makes for them
 	unix.CAP_KILL, unix.CAP_SETUID, unix.CAP_SETGID, // processes that act for them
 	unix.CAP_SYS_PTRACE, unix.CAP_SYS_ADMIN, // the last for PTRACE_O_SUSPEND_SECCOMP
 }
 
-// Confine executes a program with the capabilities that a tracer needs at the most, whatever
-// it executes itself: others leave the bounding set, and nothing gives new ones. It returns only an
-// error.
+// Confine executes a program with at most the capabilities that a tracer needs, as have all
+// programs that it executes: other capabilities leave the bounding set, and nothing can add them
+// again. It returns only an error.
 func Confine(path string, args, env []string) error {
 	runtime.LockOSThread()
-	const last = 63 // more than the kernel has: it refuses those that it does not know
+	const last = 63 // more than the kernel has: it refuses unknown ones
 	for c := uintptr(0); c <= last; c++ {
 		if slices.Contains(needed, c) {
 			continue
@@ -77,7 +78,7 @@ func Confine(path string, args, env []string) error {
 	return syscall.Exec(path, args, env)
 }
 
-// unprivileged makes sure that the calling thread has nothing of root's.
+// unprivileged makes sure that the calling thread has none of root's rights.
 func unprivileged(uid uint32) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); errno == 0 {
 		return fmt.Errorf("become user %d: the way back is open", uid)
@@ -93,8 +94,8 @@ func unprivileged(uid uint32) error {
 	return nil
 }
 
-// Private is a copy of this process's program, in memory, that other users may execute and not
-// read. A process that executes what it may not read is hidden from its first instruction on
+// Private returns a copy of this process's program, in memory, that other users can execute but not
+// read. A process that executes a file it may not read is hidden from its first instruction on
 // (would_dump, fs/exec.c).
 func Private() (*os.File, error) {
 	fd, err := unix.MemfdCreate("ptracer", unix.MFD_CLOEXEC|unix.MFD_EXEC)
@@ -119,8 +120,8 @@ func Private() (*os.File, error) {
 	return to, nil
 }
 
-// Hide keeps other processes of this process's user from tracing it and from looking at it,
-// until it executes something (PR_SET_DUMPABLE).
+// Hide keeps other processes of this process's user from tracing and inspecting it, until it
+// executes a program (PR_SET_DUMPABLE).
 func Hide() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_DUMPABLE: %w", err)
@@ -128,14 +129,14 @@ func Hide() error {
 	return nil
 }
 
-// Hidden reports whether other processes of this process's user may not look at it.
+// Hidden reports whether other processes of this process's user may not inspect it.
 func Hidden() bool {
 	n, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 	return err == nil && n != 1
 }
 
-// KeepGoing has a child go on whenever somebody stops it by a signal, until it ends. The
-// child is still to be waited for.
+// KeepGoing resumes a child each time a signal stops it, until the child ends. The caller must
+// still wait for the child.
 func KeepGoing(pid int) {
 	for {
 		var info SigInfo

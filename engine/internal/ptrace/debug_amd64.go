@@ -11,14 +11,13 @@ import (
 // debugOffset is u_debugreg in struct user (sys/user.h).
 const debugOffset = 848
 
-// DebugBefore says whether a data access is reported before it happens, so
-// that it has to be stepped over with the register off.
+// DebugBefore reports whether a data access is reported before it happens, so that the tracer must
+// step over it with the register off.
 const DebugBefore = false
 
-// TakeResume takes from r that its task executes the instruction where it stands without
-// a debug register's report, which it has made, and says whether that was so. It is RF
-// of the flags: a signal's handler that goes on there by other means than sigreturn loses
-// it.
+// TakeResume clears the flag in r that makes its task execute the next instruction without another
+// debug register's report, and reports whether it was set. It is RF of the flags: a signal handler
+// that continues there by other means than sigreturn loses it.
 func TakeResume(r *arch.Regs) bool {
 	const eflags, rf = 18, 1 << 16 // struct user_regs_struct (sys/user.h); asm/processor-flags.h
 	was := r[eflags]&rf != 0
@@ -33,7 +32,7 @@ func pokeDebug(task, n int, v uint64) error {
 // SetDebug sets all debug registers of a stopped task.
 func SetDebug(task int, regs *[MaxDebug]Debug) error {
 	const control = 7
-	// Off first: the kernel checks addresses against what is enabled.
+	// First all are switched off: the kernel checks addresses against the enabled registers.
 	if err := pokeDebug(task, control, 0); err != nil {
 		return err
 	}
@@ -59,8 +58,8 @@ func SetDebug(task int, regs *[MaxDebug]Debug) error {
 	return pokeDebug(task, control, dr7)
 }
 
-// DebugHit tells which debug registers made a stopped task trap, as bits, and
-// forgets it.
+// DebugHit returns which debug registers made a stopped task trap, as bits, and clears them in the
+// task.
 func DebugHit(task int, _ *SigInfo, _ *[MaxDebug]Debug) (bits uint8, err error) {
 	const status = 6
 	var v uint64

@@ -11,11 +11,11 @@ const (
 	setHwWatch = 0x403 // NT_ARM_HW_WATCH
 )
 
-// DebugBefore says whether a data access is reported before it happens, so
-// that it has to be stepped over with the register off.
+// DebugBefore reports whether a data access is reported before it happens, so that the tracer must
+// step over it with the register off.
 const DebugBefore = true
 
-// TakeResume is of amd64: here a tracer that was told of a hit steps over it.
+// TakeResume does something on amd64 only: on arm64 the tracer steps over a reported hit.
 func TakeResume(*arch.Regs) bool { return false }
 
 // hwDebug is struct user_hwdebug_state (asm/ptrace.h), for MaxDebug registers.
@@ -54,7 +54,7 @@ func SetDebug(task int, regs *[MaxDebug]Debug) error {
 	return nil
 }
 
-// DebugHit tells which debug registers made a stopped task trap, as bits.
+// DebugHit returns which debug registers made a stopped task trap, as bits.
 func DebugHit(_ int, info *SigInfo, regs *[MaxDebug]Debug) (bits uint8, err error) {
 	if info.Code() != CodeHwbkpt {
 		return 0, nil

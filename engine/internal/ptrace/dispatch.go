@@ -6,12 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dispatch is what system calls of a task come back to it as SIGSYS (prctl(2),
-// PR_SET_SYSCALL_USER_DISPATCH): the kernel's struct ptrace_sud_config. The zero value
-// is none.
+// Dispatch says which system calls of a task raise SIGSYS in it instead (prctl(2),
+// PR_SET_SYSCALL_USER_DISPATCH): the kernel's struct ptrace_sud_config. The zero value means none.
 type Dispatch struct{ Mode, Selector, Offset, Len uint64 }
 
-// On reports whether there are such calls.
+// On reports whether any system calls are dispatched.
 func (d Dispatch) On() bool { return d.Mode != 0 }
 
 const (
@@ -20,8 +19,8 @@ const (
 	dispatchInclusive  = 2 // PR_SYS_DISPATCH_INCLUSIVE_ON
 )
 
-// GetDispatch reads a stopped task's. The kernel can tell since Linux 6.4; one that has
-// no such thing says EINVAL (include/linux/syscall_user_dispatch.h), an older one EIO.
+// GetDispatch reads a stopped task's setting. The kernel reports it since Linux 6.4. A kernel
+// without the feature returns EINVAL (include/linux/syscall_user_dispatch.h), an older one EIO.
 func GetDispatch(task int) (d Dispatch, err error) {
 	errno := requestAt(requestGetDispatch, task, unsafe.Sizeof(d), unsafe.Pointer(&d))
 	if errno == unix.EINVAL {
@@ -30,12 +29,12 @@ func GetDispatch(task int) (d Dispatch, err error) {
 	return d, failed("PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG", task, errno)
 }
 
-// SetDispatch replaces a stopped task's.
+// SetDispatch replaces a stopped task's setting.
 func SetDispatch(task int, d Dispatch) error {
 	errno := setDispatch(task, d)
 	if errno == unix.EINVAL && d.On() {
-		// The kernel keeps a range whose calls are those that come back as its
-		// complement, and takes it so in the other mode only (task_set_syscall_user_dispatch).
+		// The kernel stores a range of dispatched calls as its complement, and accepts it in that
+		// form in the other mode only (task_set_syscall_user_dispatch).
 		errno = setDispatch(task, Dispatch{dispatchInclusive, d.Selector, d.Offset + d.Len, -d.Len})
 	}
 	return failed("PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG", task, errno)

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What an Error can be asked for by errors.Is.
+// Classes of an Error, for errors.Is.
 var (
 	ErrGone         = errors.New("task is gone")             // ESRCH: died, or not stopped
 	ErrNotPermitted = fs.ErrPermission                       // EPERM, EACCES
-	ErrNotKnown     = errors.New("not known to the kernel")  // EIO, ENOSYS, EOPNOTSUPP, EINVAL: of a request that it may not know
+	ErrNotKnown     = errors.New("not known to the kernel")  // EIO, ENOSYS, EOPNOTSUPP, EINVAL: for a request that may be unknown to it
 	ErrNoTask       = errors.New("no task left to wait for") // ECHILD
 	ErrNotMapped    = errors.New("address is not mapped")    // EFAULT, EIO of /proc/PID/mem
 )
@@ -52,8 +52,8 @@ func failed(op string, task int, errno unix.Errno) error {
 	return &Error{op, task, errno}
 }
 
-// IsGone reports whether an error is that a task or a process has ended, of a request or of
-// a file in /proc.
+// IsGone reports whether an error of a request, or of a file in /proc, means that a task or a
+// process has ended.
 func IsGone(err error) bool {
 	return errors.Is(err, ErrGone) || errors.Is(err, os.ErrProcessDone) || errors.Is(err, unix.ESRCH)
 }

@@ -6,8 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzDecode decodes any status: it never panics, and what it says agrees with
-// the C library's macros as x/sys has them.
+// FuzzDecode decodes any status: it never panics, and agrees with the C library's macros in x/sys.
 func FuzzDecode(f *testing.F) {
 	for _, status := range []uint32{0, 0x0100, 9, 0x8b, 0x057f, 0x857f, 0x80057f, 0x80137f, 0x4057f, 0xffff, 0x7f, 0xffffffff, 0x1057f, 0x7057f} {
 		f.Add(7, status)
@@ -38,7 +37,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestDecode is a table of what kernels say.
+// TestDecode is a table of statuses that kernels report.
 func TestDecode(t *testing.T) {
 	for status, want := range map[uint32]Stop{
 		0:            {Kind: Exited},

@@ -9,13 +9,14 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// Hold starts a process of a user's that has a file of the tracer's as its
-// descriptor 0, for that user's processes to open by /proc/PID/fd/0: the tracer's own they
-// may not look at, where that has another user or is hidden. Reap ends it; on the same thread.
+// Hold starts a process of a user's that has a file of the tracer's as its descriptor 0. That
+// user's processes open the file as /proc/PID/fd/0, since they may not open the tracer's own
+// descriptors if the tracer has another user or is hidden. Reap ends the process, on the same
+// thread.
 //
-// The process is the stub, executed with the tracer's ids and seized before it gets
-// others: at no moment is there a process of that user's with the tracer's memory, and while its
-// ids change it does not stop for signals that the user sends it.
+// The process is the stub, executed with the tracer's ids and seized before it gets other ids. So
+// at no moment does a process of that user have the tracer's memory, and the process does not stop
+// for the user's signals while its ids change.
 func Hold(fd uintptr, uid, gid uint32) (pid int, err error) {
 	pid, err = startStub([]string{"ptracer-file"}, &syscall.ProcAttr{Dir: "/", Files: []uintptr{fd}})
 	if err != nil {
@@ -28,11 +29,12 @@ func Hold(fd uintptr, uid, gid uint32) (pid int, err error) {
 	return pid, nil
 }
 
-// become gives a running stub other ids, and lets it go. What it loses with its own, to be
-// ended with the tracer's thread and to be looked at by processes of its user, it gets again.
+// become gives a running stub other ids and resumes it. The change of ids clears the death signal
+// and the dumpable flag; become sets both again, so that the stub ends with the tracer's thread and
+// its user's processes may inspect it.
 func become(pid int, uid, gid uint32) error {
 	if int(uid) == unix.Geteuid() && int(gid) == unix.Getegid() {
-		return nil // as it is
+		return nil // it keeps its ids
 	}
 	if err := Seize(pid, unix.PTRACE_O_EXITKILL|unix.PTRACE_O_TRACESYSGOOD); err != nil {
 		return err
@@ -62,8 +64,8 @@ func become(pid int, uid, gid uint32) error {
 	return Detach(pid, 0)
 }
 
-// awaitEvent waits until a stub that was interrupted stands: also where a signal has
-// stopped it (a Group stop).
+// awaitEvent waits until an interrupted stub has stopped, even if a signal has stopped it (a Group
+// stop).
 func awaitEvent(pid int) error {
 	for {
 		s, _, err := Wait(pid, true)
@@ -75,7 +77,7 @@ func awaitEvent(pid int) error {
 		case s.Kind == Exited || s.Kind == Killed:
 			return ErrGone
 		}
-		if err := Interrupt(pid); err != nil { // any stop has cleared the one before
+		if err := Interrupt(pid); err != nil { // any stop has cleared the earlier interrupt
 			return err
 		}
 		if err := Cont(pid, 0); err != nil {
@@ -84,8 +86,7 @@ func awaitEvent(pid int) error {
 	}
 }
 
-// callInStub has a stopped stub make a system call. Signals that come meanwhile are
-// thrown away.
+// callInStub makes a stopped stub make a system call. Signals that arrive meanwhile are discarded.
 func callInStub(pid int, nr uint64, args []uint64) error {
 	var r arch.Regs
 	if err := GetRegs(pid, &r); err != nil {
@@ -95,7 +96,7 @@ func callInStub(pid int, nr uint64, args []uint64) error {
 	if err := SetRegs(pid, &r); err != nil {
 		return err
 	}
-	for range 2 { // its entry and its end
+	for range 2 { // its entry and its exit
 		if err := toStubCall(pid); err != nil {
 			return err
 		}

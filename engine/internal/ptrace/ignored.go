@@ -14,15 +14,15 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A program inherits which signals are ignored. Go's runtime puts handlers on most of
-// them before any code of a Go program runs, and an exec makes those the default
-// (execve(2)): what was ignored when this process started is known to the runtime
-// alone, which keeps it in a variable (fwdSig, runtime/signal_unix.go) and tells of
-// SIGHUP, SIGINT and some that it has no handler on (os/signal.Ignored). So the
-// variable is read, by the symbol table of this process's own file.
+// A program inherits the set of ignored signals. Go's runtime installs handlers for most signals
+// before any code of a Go program runs, and an exec resets those to the default (execve(2)). Only
+// the runtime knows which signals were ignored when this process started: it keeps them in a
+// variable (fwdSig, runtime/signal_unix.go), and reports SIGHUP, SIGINT and a few others that it
+// has no handler for (os/signal.Ignored). So ptracer reads the variable, with the symbol table of
+// this process's own file.
 
-// IgnoredAtStart are the signals that were ignored when this process started, bit n-1
-// for signal n. A process whose file has no symbols knows of some only.
+// IgnoredAtStart returns the signals that were ignored when this process started, bit n-1 for
+// signal n. If the process's file has no symbols, it returns only the few that os/signal reports.
 var IgnoredAtStart = sync.OnceValue(func() (mask uint64) {
 	const sigIgn, signals = 1, 64
 	was := runtimeSignals(1 + signals)
@@ -34,7 +34,7 @@ var IgnoredAtStart = sync.OnceValue(func() (mask uint64) {
 	return mask
 })
 
-// runtimeSignals is the start of the runtime's variable; nil if it can't be found.
+// runtimeSignals is the runtime's variable, n words of it; nil if it can't be found.
 func runtimeSignals(n int) []uint64 {
 	f, err := elf.Open("/proc/self/exe")
 	if err != nil {
@@ -63,8 +63,8 @@ func runtimeSignals(n int) []uint64 {
 	return words
 }
 
-// symbolValue looks one symbol up without an index of all, which would take longer
-// than the rest of a start.
+// symbolValue looks one symbol up without an index of all symbols, which would take longer than the
+// rest of the start.
 func symbolValue(f *elf.File, name string) (uint64, bool) {
 	table, strs := f.Section(".symtab"), f.Section(".strtab")
 	if table == nil || strs == nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// lateness is how waits are late; nil: they are not.
+// lateness says how waits are late; nil: they are not.
 var lateness atomic.Pointer[late]
 
 type late struct {
@@ -15,13 +15,12 @@ type late struct {
 	r  *rand.Rand
 }
 
-// BeLate is for tests: from now on each wait is late, by nothing or by up to some
-// milliseconds, and what is told first may not be what has stopped first. The same seed
-// makes the same choices.
+// BeLate is for tests. From now on each wait is late by up to some milliseconds, and the stop
+// reported first may not be the one that happened first. The same seed makes the same choices.
 func BeLate(seed uint64) { lateness.Store(&late{r: rand.New(rand.NewPCG(seed, 0))}) }
 
-// wait is before a wait, and behind one for any task. It reports whether that is to be asked
-// for again: another may have stopped by then, which the kernel tells first.
+// wait runs before each wait, and after a wait for any task. It reports whether to wait again:
+// another task may have stopped by then, and the kernel reports that one first.
 func (l *late) wait() (again bool) {
 	if l == nil {
 		return false

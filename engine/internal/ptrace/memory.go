@@ -10,18 +10,18 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// Memory is /proc/PID/mem: one address space, read and written whatever its
-// protection (the kernel forces access for a tracer). The file holds on to the
-// address space it was opened on: after an exec a new one must be opened.
+// Memory is /proc/PID/mem: one address space, read and written regardless of its protection (the
+// kernel forces access for a tracer). The file stays with the address space it was opened on: after
+// an exec the tracer opens a new one.
 type Memory struct {
 	file *os.File
 	pid  int
-	// Written is set by each Write, and what Note points to.
+	// Written is set by each Write, as is the variable that Note points to.
 	Written bool
 	Note    *bool
 }
 
-// OpenMemory opens the address space of pid, whose tracer we are.
+// OpenMemory opens the address space of pid, a process that the caller traces.
 func OpenMemory(pid int) (*Memory, error) {
 	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
 	if err != nil {
@@ -30,7 +30,7 @@ func OpenMemory(pid int) (*Memory, error) {
 	return &Memory{file: f, pid: pid}, nil
 }
 
-// Close lets go of the address space.
+// Close releases the address space.
 func (m *Memory) Close() error { return m.file.Close() }
 
 // Read fills buf from addr, whole or with an error.
@@ -42,7 +42,7 @@ func (m *Memory) Read(addr arch.Addr, buf []byte) error {
 	return m.failed("read", addr, err)
 }
 
-// ReadSome reads up to the first byte that is not mapped.
+// ReadSome reads up to the first byte that is not mapped, and returns how many bytes it has read.
 func (m *Memory) ReadSome(addr arch.Addr, buf []byte) (int, error) {
 	done := 0
 	for done < len(buf) {
@@ -55,7 +55,7 @@ func (m *Memory) ReadSome(addr arch.Addr, buf []byte) (int, error) {
 			continue
 		}
 		if err == nil {
-			err = unix.ESRCH // mem_rw: nobody uses the address space any more
+			err = unix.ESRCH // mem_rw: the address space has no users any more
 		}
 		if done == 0 {
 			return 0, m.failed("read", addr, err)
@@ -65,8 +65,8 @@ func (m *Memory) ReadSome(addr arch.Addr, buf []byte) (int, error) {
 	return done, nil
 }
 
-// Write writes data at addr. Where the kernel refuses forced writes through
-// this file, a stopped task's PokeWord remains.
+// Write writes data at addr. If the kernel refuses forced writes through this file, the caller can
+// use PokeWord on a stopped task.
 func (m *Memory) Write(addr arch.Addr, data []byte) error {
 	m.Written = true
 	if m.Note != nil {
@@ -97,7 +97,7 @@ func (m *Memory) failed(op string, addr arch.Addr, err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
-	if err == unix.EBADF { // closed, as the process has ended
+	if err == unix.EBADF { // closed because the process has ended
 		err = unix.ESRCH
 	}
 	return &MemoryError{op, m.pid, addr, err}
@@ -118,7 +118,7 @@ func (e *MemoryError) Error() string {
 // Unwrap gives the cause.
 func (e *MemoryError) Unwrap() error { return e.Err }
 
-// Is sorts the cause.
+// Is compares the class of the cause.
 func (e *MemoryError) Is(target error) bool {
 	switch {
 	case errors.Is(e.Err, unix.EIO), errors.Is(e.Err, unix.EFAULT):

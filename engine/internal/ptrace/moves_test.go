@@ -9,9 +9,9 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// TestStackMoves has the stack of the thread that traces grow at each place of a request:
-// what the kernel writes reaches the caller all the same. The runtime moves a stack that
-// grows; an address in it that is a number by then is one of memory that is free.
+// TestStackMoves makes the stack of the tracing thread grow at each point of a request: the caller
+// still gets what the kernel has written. The runtime moves a stack that grows; an address in it
+// that has been converted to a number then points to freed memory.
 func TestStackMoves(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -77,7 +77,7 @@ func TestStackMoves(t *testing.T) {
 	}
 }
 
-// deeper asks n small frames further down.
+// deeper makes the request n small frames further down.
 //
 //go:noinline
 func deeper(n int, ask func() bool) bool {

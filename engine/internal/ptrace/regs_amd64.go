@@ -38,43 +38,42 @@ func ThreadPointer(task int) (pointer uint64, err error) {
 	return pointer, failed("PTRACE_PEEKUSER", task, errno)
 }
 
-// PCWord is the program counter's place in arch.Regs; OnePC says that the
-// kernel reads and writes it alone. StepsOutlive says that a program can survive
-// its tracer's death in the middle of a single step.
+// PCWord is the program counter's place in arch.Regs. OnePC reports that the kernel can read and
+// write the program counter alone. StepsOutlive reports that a program can survive its tracer's
+// death in the middle of a single step.
 const (
 	PCWord       = pcOffset / 8
 	OnePC        = true
 	StepsOutlive = true
 )
 
-// Calls that are watched for what only this instruction set has; TimeFaults says that
-// a program can have its counter of time fault.
+// System calls that are watched because of features that only this instruction set has. TimeFaults
+// reports that a program can make reads of its time counter fault.
 const (
 	WatchedPrctl     = uint64(unix.SYS_PRCTL)
 	WatchedArchPrctl = uint64(unix.SYS_ARCH_PRCTL)
 	TimeFaults       = true
 )
 
-// SyscallOf is the system call a task is in, and its first argument.
+// SyscallOf returns the system call that a task is in, and its first argument.
 func SyscallOf(r *arch.Regs) (nr int, arg uint64) { return int(int64(r[15])), r[14] }
 
-// NumberOf is the number of the system call that a task that stands on its instruction is
-// about to make.
+// NumberOf returns the number of the system call that a task is about to make; the task stands on
+// the call's instruction.
 func NumberOf(r *arch.Regs) int { return int(int32(r[10])) } // eax
 
-// SyscallArgs are the arguments a task that stands on a system call
-// instruction is about to pass.
+// SyscallArgs returns the arguments that a task on a system call instruction is about to pass.
 func SyscallArgs(r *arch.Regs) [6]uint64 {
 	return [6]uint64{r[14], r[13], r[12], r[7], r[9], r[8]} // rdi rsi rdx r10 r8 r9
 }
 
-// SyscallNumber is the number of the call that such a task is about to make.
+// SyscallNumber returns the number of the call that such a task is about to make.
 func SyscallNumber(r *arch.Regs) uint64 { return uint64(uint32(r[10])) } // eax
 
-// SyscallReturn makes r what it is after a system call that ended at next.
+// SyscallReturn changes r to the state after a system call that ended at next.
 func SyscallReturn(r *arch.Regs, value uint64, next arch.Addr) {
 	r[10], r[11], r[6], r[16] = value, uint64(next), r[18], uint64(next) // rax rcx r11=eflags rip
 }
 
-// SyscallWord holds a system call's number.
+// SyscallWord is the place in arch.Regs that holds a system call's number.
 const SyscallWord = 15 // orig_rax

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPUSet is a thread's allowed CPUs.
+// CPUSet is the set of CPUs that a thread may run on.
 type CPUSet = unix.CPUSet
 
-// Affinity is the calling thread's allowed CPUs.
+// Affinity returns the CPUs that the calling thread may run on.
 func Affinity() (set CPUSet) {
 	_ = unix.SchedGetaffinity(0, &set)
 	return set
 }
 
-// SetAffinity changes the calling thread's allowed CPUs.
+// SetAffinity changes the CPUs that the calling thread may run on.
 func SetAffinity(set *CPUSet) error { return unix.SchedSetaffinity(0, set) }
 
 // SetCPU ties the calling thread to one CPU.
@@ -42,8 +42,8 @@ func SetIdleClass(idle bool) error {
 	return failed("sched_setscheduler", 0, errno)
 }
 
-// RunDelay is how long the calling thread has waited for a CPU in its life,
-// ns; 0 where the kernel does not count it (CONFIG_SCHED_INFO).
+// RunDelay is how long the calling thread has waited for a CPU since it started, in ns; 0 if the
+// kernel does not count it (CONFIG_SCHED_INFO).
 func RunDelay() int64 {
 	var buf [512]byte
 	return number(field(readPath(schedstat, buf[:]), 1))
@@ -51,16 +51,16 @@ func RunDelay() int64 {
 
 var schedstat = []byte("/proc/thread-self/schedstat\x00")
 
-// Runnable is how many tasks of the machine run or wait for a CPU now, the
-// calling thread among them; 0 where that is not told.
+// Runnable is how many tasks of the machine run or wait for a CPU now, including the calling
+// thread; 0 if the kernel does not report it.
 func Runnable() int {
 	var buf [512]byte
 	running, _, _ := bytes.Cut(field(read("/proc/loadavg", buf[:]), 3), []byte("/"))
 	return int(number(running))
 }
 
-// OwnRunnable is how many threads of this process run or wait for a CPU now,
-// the calling thread among them. It costs some µs a thread.
+// OwnRunnable is how many threads of this process run or wait for a CPU now, including the calling
+// thread. It takes some µs per thread.
 func OwnRunnable() (n int) {
 	threads, _ := os.ReadDir("/proc/self/task")
 	for _, t := range threads {
@@ -73,7 +73,7 @@ func OwnRunnable() (n int) {
 	return n
 }
 
-// CPUs is how many CPUs the machine has, whatever part of it is ours.
+// CPUs is how many CPUs the machine has online, including those that this process may not use.
 func CPUs() int {
 	var buf [512]byte
 	online := bytes.TrimSpace(read("/sys/devices/system/cpu/online", buf[:])) // 0-63, or 0-3,5
@@ -85,7 +85,7 @@ func CPUs() int {
 func LastCPU(task int) int {
 	const afterName = 39 - 3
 	var buf [512]byte
-	var path [32]byte // no allocation: this is asked while a task waits
+	var path [32]byte // no allocation: a task waits meanwhile
 	stat := readPath(append(strconv.AppendInt(append(path[:0], "/proc/"...), int64(task), 10), "/stat\x00"...), buf[:])
 	cpu := field(stat[bytes.LastIndexByte(stat, ')')+1:], afterName)
 	if len(cpu) == 0 {
@@ -94,8 +94,8 @@ func LastCPU(task int) int {
 	return int(number(cpu))
 }
 
-// read reads the start of a small file of /proc into buf: at a fraction of
-// what os.ReadFile costs, since it is done while a task waits.
+// read reads the start of a small file of /proc into buf. It costs a fraction of os.ReadFile, which
+// matters since a task waits meanwhile.
 func read(path string, buf []byte) []byte {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -104,7 +104,7 @@ func read(path string, buf []byte) []byte {
 	return readAll(fd, buf)
 }
 
-// readPath is read of a path that ends with a 0.
+// readPath is read for a path that ends with a 0 byte.
 func readPath(path, buf []byte) []byte {
 	const here = ^uintptr(99) // AT_FDCWD
 	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, here, uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
@@ -146,9 +146,9 @@ func number(word []byte) (n int64) {
 	return n
 }
 
-// CanLeaveIdle says whether a thread of ours could return from SCHED_IDLE: it
-// counts as nice 20, and leaving it as a raise (user_check_sched_setscheduler,
-// kernel/sched/syscalls.c).
+// CanLeaveIdle reports whether a thread of this process could leave SCHED_IDLE again. The kernel
+// treats an idle thread as nice 20, and leaving the class as a raise
+// (user_check_sched_setscheduler, kernel/sched/syscalls.c).
 func CanLeaveIdle() bool {
 	const capSysNice, rlimitNice, niceZero = 23, 13, 20
 	var limit unix.Rlimit

@@ -50,7 +50,7 @@ func TestRunDelay(t *testing.T) {
 	var done atomic.Bool
 	delays := make(chan int64, 2)
 	busy := func() {
-		runtime.LockOSThread() // and never unlocked: the thread's affinity goes with it
+		runtime.LockOSThread() // never unlocked: the thread with its affinity ends
 		if err := SetCPU(0); err != nil {
 			t.Error(err)
 		}

@@ -24,9 +24,9 @@ const (
 	unmaskable   = 1<<(SIGKILL-1) | 1<<(SIGSTOP-1)
 )
 
-// Kept is what the kernel keeps of an action that a program sets: nothing blocks SIGKILL
-// and SIGSTOP, and since Linux 5.11 there are no unknown flags (do_sigaction,
-// kernel/signal.c; UAPI_SA_FLAGS).
+// Kept is what the kernel stores of an action that a program sets: SIGKILL and SIGSTOP can't be
+// blocked, and since Linux 5.11 unknown flags are cleared (do_sigaction, kernel/signal.c;
+// UAPI_SA_FLAGS).
 func (a SigAction) Kept() SigAction {
 	a.Mask &^= unmaskable
 	if clearsFlags() {
@@ -35,8 +35,8 @@ func (a SigAction) Kept() SigAction {
 	return a
 }
 
-// Cleared is what the kernel makes of an action for a child that is to begin without
-// handlers, CLONE_CLEAR_SIGHAND (flush_signal_handlers, kernel/signal.c).
+// Cleared is what the kernel makes of an action for a child that starts without handlers,
+// CLONE_CLEAR_SIGHAND (flush_signal_handlers, kernel/signal.c).
 func (a SigAction) Cleared() SigAction {
 	if a.Handler == SigIgn {
 		return SigAction{Handler: SigIgn}
@@ -44,7 +44,7 @@ func (a SigAction) Cleared() SigAction {
 	return SigAction{}
 }
 
-// clearsFlags is whether this kernel clears unknown flags.
+// clearsFlags reports whether this kernel clears unknown flags.
 var clearsFlags = sync.OnceValue(func() bool {
 	var u unix.Utsname
 	return unix.Uname(&u) != nil || clearsFlagsIn(unix.ByteSliceToString(u.Release[:]))

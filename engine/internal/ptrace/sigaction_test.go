@@ -2,7 +2,7 @@ package ptrace
 
 import "testing"
 
-// TestKept is of kernels that are not here; engine.TestTraps asks the one that is.
+// TestKept covers other kernels; engine.TestTraps asks the running one.
 func TestKept(t *testing.T) {
 	for release, clears := range map[string]bool{"5.10.0-30-amd64": false, "5.11.0": true, "6.1": true, "4.19.1": false, "strange": true} {
 		if clearsFlagsIn(release) != clears {

@@ -7,21 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel sends a tracer SIGCHLD at each stop of a tracee
-// (do_notify_parent_cldstop, kernel/signal.c), and the Go runtime has a
-// handler for it: a signal frame and a return more a hit, for nothing, since
-// wait tells the stop. SA_NOCLDSTOP turns that off. Ends of children, and
-// those who asked for them by os/signal, are not touched by it.
+// The kernel sends a tracer SIGCHLD at each stop of a tracee (do_notify_parent_cldstop,
+// kernel/signal.c), and the Go runtime has a handler for it. That costs a signal frame and a return
+// per hit for nothing, since wait reports the stop. SA_NOCLDSTOP turns these signals off. Signals
+// for the ends of children, and the channels of os/signal, are not affected.
 const saNoCldStop = 1
 
 var quiet struct {
 	sync.Mutex
 	users int
-	was   bool // the flag was set before us
+	was   bool // the flag was set before
 }
 
-// QuietStops turns off the SIGCHLD that this process gets at each stop, until
-// the function it returns has been called as often as it.
+// QuietStops turns off the SIGCHLD that this process gets at each stop, until each function that it
+// has returned has been called.
 func QuietStops() (undo func()) {
 	quiet.Lock()
 	defer quiet.Unlock()
@@ -37,7 +36,7 @@ func QuietStops() (undo func()) {
 	}
 }
 
-// setNoCldStop sets or clears the flag and says whether it was set.
+// setNoCldStop sets or clears the flag and reports whether it was set.
 func setNoCldStop(on bool) (was bool) {
 	var a SigAction
 	if sigaction(unix.SIGCHLD, nil, &a) != 0 {

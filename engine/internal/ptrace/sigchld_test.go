@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestQuietStops sees the flag go on with the first user and off with the last.
+// TestQuietStops sees the flag set by the first user and cleared by the last.
 func TestQuietStops(t *testing.T) {
 	set := func() bool {
 		var a SigAction

@@ -9,10 +9,10 @@ import (
 // Signo is a signal's number.
 type Signo = unix.Signal
 
-// Errno is an answer of the kernel.
+// Errno is an error number of the kernel.
 type Errno = unix.Errno
 
-// Signals that the engine decides by.
+// Signals that the engine distinguishes.
 const (
 	SIGTRAP = unix.SIGTRAP
 	SIGSYS  = unix.SIGSYS
@@ -20,7 +20,7 @@ const (
 	SIGSTOP = unix.SIGSTOP
 )
 
-// Kind is what wait told of a task.
+// Kind is the kind of event that wait reports of a task.
 type Kind uint8
 
 const (
@@ -49,8 +49,8 @@ type Stop struct {
 	Core   bool        // Killed with a core dump
 }
 
-// Decode reads a wait status (wait(2), ptrace(2)). It is total: what it does
-// not know is Unknown.
+// Decode decodes a wait status (wait(2), ptrace(2)). It accepts every status: one that it does not
+// know is Unknown.
 func Decode(task int, status uint32) Stop {
 	s := Stop{Task: task}
 	low := status & 0x7f
@@ -93,17 +93,15 @@ var eventKinds = map[uint32]Kind{
 	unix.PTRACE_EVENT_SECCOMP:    Seccomp,
 }
 
-// Wait blocks until a task attached or started by this thread has something
-// to tell; task -1 means any. Other threads' children are never touched
-// (__WNOTHREAD).
+// Wait blocks until the kernel reports an event of a task that this thread has attached or started;
+// task -1 means any. It never touches other threads' children (__WNOTHREAD).
 //
-// The stop is only looked at (WNOWAIT): as long as it has not been taken, the
-// kernel keeps the signal that caused it, and delivers it if we die before the
-// task is resumed. A taken stop's signal would be lost with us. So a stop that
-// is not resumed at once must be taken by Take, or Wait will tell it again. Of
-// ended tasks nothing is left to take. An Exec stop is taken here: until then
-// the kernel refuses requests where it was not the leader that executed
-// (looks_like_a_spurious_pid, kernel/ptrace.c).
+// Wait only looks at the stop (WNOWAIT). Until the stop is taken, the kernel keeps the signal that
+// caused it, and delivers it if the tracer dies before the task is resumed. The signal of a taken
+// stop would be lost with the tracer. So the caller must call Take for a stop that it does not
+// resume at once, or Wait reports the stop again. The end of a task needs no Take. Wait itself
+// takes an Exec stop: if another thread than the leader has called exec, the kernel refuses
+// requests until the stop is taken (looks_like_a_spurious_pid, kernel/ptrace.c).
 func Wait(task int, block bool) (s Stop, ok bool, err error) {
 	flags := unix.WEXITED | unix.WSTOPPED | unix.WALL | unix.WNOTHREAD | unix.WNOWAIT
 	if !block {
@@ -137,10 +135,9 @@ func Wait(task int, block bool) (s Stop, ok bool, err error) {
 	}
 }
 
-// Ended is Wait for the end of a task only; it never blocks. It looks first, for the
-// kernel tells a tracer of a tracee's stop whatever was asked for ("We see ptrace'd
-// stopped tasks regardless of options", wait_consider_task in kernel/exit.c), and
-// without WNOWAIT that stop would be gone.
+// Ended is Wait for the end of a task only; it never blocks. It looks with WNOWAIT first, since the
+// kernel reports a stop of a tracee to its tracer whatever the options are (wait_consider_task,
+// kernel/exit.c), and without WNOWAIT that stop would be lost.
 func Ended(task int) (s Stop, ok bool) {
 	var info SigInfo
 	const flags = unix.WEXITED | unix.WALL | unix.WNOTHREAD | unix.WNOHANG | unix.WNOWAIT
@@ -168,13 +165,13 @@ func reap(task int) {
 	}
 }
 
-// Yield lets others run on this thread's processor.
+// Yield lets other threads run on this thread's CPU.
 func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
-// Take makes Wait not tell a task's present stop again, and returns that stop. A task
-// that is killed meanwhile leaves the stop that Wait told for the next, which is Exit
-// mostly. Then that is what Take takes: nothing else tells of it, and the task stands
-// there until it is resumed. Its end is still told behind it.
+// Take makes Wait not report a task's present stop again, and returns that stop. A task that is
+// killed meanwhile leaves the stop that Wait reported for its next one, usually Exit. Take then
+// takes that one: nothing else reports it, and the task stays there until it is resumed. Wait still
+// reports the task's end later.
 func Take(task int) (s Stop) {
 	lateness.Load().wait()
 	var info SigInfo
@@ -186,7 +183,7 @@ func Take(task int) (s Stop) {
 	return s
 }
 
-// waitStatus puts what waitid told into the form of wait's status.
+// waitStatus converts the answer of waitid into the form of wait's status.
 func (s *SigInfo) waitStatus() uint32 {
 	const exited, dumped = 1, 3 // CLD_EXITED, CLD_DUMPED; killed is 2
 	status := *(*uint32)(unsafe.Pointer(&s[24]))

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTake takes the stop of a task that has been killed meanwhile: its end is
-// told all the same.
+// TestTake takes the stop of a task that has been killed meanwhile: its end is still reported.
 func TestTake(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -24,7 +23,7 @@ func TestTake(t *testing.T) {
 	if err := Kill(b.pid); err != nil {
 		t.Fatal(err)
 	}
-	// Its exit is there to be waited for, and stays.
+	// Its exit waits to be taken, and stays.
 	var info SigInfo
 	if errno := waitid(b.pid, &info, unix.WEXITED|unix.WALL|unix.WNOTHREAD|unix.WNOWAIT, true); errno != 0 {
 		t.Fatal(errno)
@@ -47,8 +46,8 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestEnded asks for the end of a task that stands in a stop: that stop is told later
-// all the same, and so is the end.
+// TestEnded asks for the end of a task that is in a stop: the stop is still reported later, and so
+// is the end.
 func TestEnded(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -15,11 +15,11 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// The stub is a program of a hundred bytes, built here and run from memory.
-// It sleeps for ever; sent to stubGo it ignores the signals that it is told to,
-// undoes its death signal and executes the program that its arguments name. It serves as doorbell (a child whose
-// stop ends a blocked wait) and as launcher (a child that can be seized before
-// it executes anything: a TRACEME child could never be interrupted).
+// The stub is a program of a hundred bytes that is built here and runs from memory. It sleeps for
+// ever. When its PC is set to stubGo, it ignores the given signals, clears its death signal and
+// executes the program that its arguments name. It serves as doorbell (a child that ends a blocked
+// wait by stopping) and as launcher (a child that the tracer can seize before it executes anything:
+// a TRACEME child could never be interrupted).
 const stubBase = 0x400000
 
 // stubImage is a static ELF executable around stubCode.
@@ -40,8 +40,8 @@ func stubImage() []byte {
 	return b.Bytes()
 }
 
-// startStub runs the stub as a child of this thread, seized and asleep. It
-// dies with this thread.
+// startStub runs the stub as a child of this thread, seized and asleep. The stub dies with this
+// thread.
 func startStub(argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	if attr.Sys == nil {
 		attr.Sys = &syscall.SysProcAttr{}
@@ -60,9 +60,9 @@ func startStub(argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	}
 	pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, attr)
 	if err == syscall.EACCES {
-		// Seen twice on busy machines, three times in a row: no cause was found
-		// in the kernel's source, and 120,000 trials did not bring it back. It is
-		// also what a kernel says that lets nobody execute a memfd (vm.memfd_noexec).
+		// Seen twice on busy machines, three times in a row each. No cause was found in the
+		// kernel's source, and 120,000 trials did not reproduce it. A kernel that forbids executing
+		// a memfd (vm.memfd_noexec) returns the same error.
 		pid, err = startStubFile(argv, attr)
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func startStub(argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	return pid, nil
 }
 
-// startStubFile runs the stub from a file where none can be run from memory.
+// startStubFile runs the stub from a file if it can't run from memory.
 func startStubFile(argv []string, attr *syscall.ProcAttr) (int, error) {
 	f, err := os.CreateTemp("", "ptracer-stub")
 	if err != nil {
@@ -79,7 +79,7 @@ func startStubFile(argv []string, attr *syscall.ProcAttr) (int, error) {
 	}
 	defer os.Remove(f.Name())
 	if _, err = f.Write(stubImage()); err == nil {
-		err = f.Chmod(0o755) // another user may be who runs it
+		err = f.Chmod(0o755) // another user may run it
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return 0, err
@@ -95,18 +95,18 @@ func Reap(pid int) {
 		switch {
 		case err != nil, ok && (s.Kind == Killed || s.Kind == Exited):
 			return
-		case ok && s.Kind == Exit: // see BeforeExit: it has to be let go
+		case ok && s.Kind == Exit: // see BeforeExit: the tracer must resume it
 			_ = Cont(pid, 0)
 		}
 	}
 }
 
-// Bell wakes a thread that blocks in Wait, from any other thread, without a
-// poll interval and without a lost wake-up: a signal to a traced child stays
-// pending until the stop it makes has been waited for.
+// Bell wakes a thread that blocks in Wait, from any other thread, without polling and without a
+// lost wake-up: a signal to a traced child stays pending until the stop that it causes has been
+// waited for.
 type Bell struct{ pid int }
 
-// NewBell starts the doorbell; its stops come to the calling thread.
+// NewBell starts the doorbell; the calling thread receives its stops.
 func NewBell() (*Bell, error) {
 	pid, err := startStub([]string{"ptracer-bell"}, &syscall.ProcAttr{})
 	if err != nil {
@@ -119,28 +119,28 @@ func NewBell() (*Bell, error) {
 	return &Bell{pid}, nil
 }
 
-// Task is the doorbell's task: a stop of it means somebody has rung.
+// Task is the doorbell's task id: a stop of it means that Ring was called.
 func (b *Bell) Task() int { return b.pid }
 
 // Ring wakes the thread that made the bell.
 func (b *Bell) Ring() { _ = unix.Tgkill(b.pid, b.pid, unix.SIGUSR1) }
 
-// Close ends the doorbell; on the thread that made it.
+// Close ends the doorbell; the thread that made it must call it.
 func (b *Bell) Close() { Reap(b.pid) }
 
 // Command is a program to start under trace.
 type Command struct {
 	Path   string   // executable, already looked up
 	Args   []string // argv, with the name
-	Env    []string // nil: ours
+	Env    []string // nil: the tracer's
 	Dir    string
 	Files  []uintptr // descriptors 0, 1, 2, ...
 	NoASLR bool      // without address space randomisation
-	// Ignored are signals that it ignores from the start, bit n-1 for signal n.
+	// Ignored are the signals that the program ignores from the start, bit n-1 for signal n.
 	Ignored uint64
 }
 
-// addrNoRandomize of personality(2).
+// addrNoRandomize is ADDR_NO_RANDOMIZE of personality(2).
 const addrNoRandomize = 0x0040000
 
 // Launch starts c and returns it seized with options, stopped at its Exec
@@ -202,7 +202,7 @@ func awaitKind(pid int, kind Kind) error {
 			if Take(pid).Kind != Exit {
 				return nil
 			}
-			_ = Cont(pid, 0) // killed meanwhile: its end is told
+			_ = Cont(pid, 0) // killed meanwhile: Wait reports its end
 			continue
 		case s.Kind == Exited:
 			return unix.Errno(s.Status) // the stub's exit code is execve's errno
@@ -210,8 +210,8 @@ func awaitKind(pid int, kind Kind) error {
 			return fmt.Errorf("killed by %v before it started", s.Signal)
 		}
 		if kind == Trap {
-			// The stub's own exec may still be under way, and its event, as any
-			// stop, has cleared the pending interrupt (ptrace_stop, kernel/signal.c).
+			// The stub's own exec may still be under way, and its event, like any stop, has cleared
+			// the pending interrupt (ptrace_stop, kernel/signal.c).
 			if err := Interrupt(pid); err != nil {
 				return err
 			}
@@ -231,7 +231,7 @@ type SigAction struct {
 	Mask     uint64
 }
 
-// Bytes is a's memory, to be copied from and to a tracee's.
+// Bytes is a's memory, to copy from and to a tracee's.
 func (a *SigAction) Bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(a)), unsafe.Sizeof(*a))
 }

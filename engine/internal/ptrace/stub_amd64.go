@@ -52,10 +52,10 @@ func stubGo(r *arch.Regs, pc, ignored uint64) {
 	r[rip], r[rbx] = pc, ignored
 }
 
-// stubSyscall is the offset of its system call.
+// stubSyscall is the offset of the stub's system call.
 const stubSyscall = 5
 
-// stubCall makes r what calls nr at pc's system call.
+// stubCall changes r so that the stub makes call nr with its system call instruction at pc.
 func stubCall(r *arch.Regs, pc, nr uint64, args []uint64) {
 	const rdi, rsi, rdx, rax, origRax, rip = 14, 13, 12, 10, 15, 16
 	r[origRax] = ^uint64(0)
@@ -65,5 +65,5 @@ func stubCall(r *arch.Regs, pc, nr uint64, args []uint64) {
 	}
 }
 
-// stubResult is what such a call has returned.
+// stubResult is the return value of such a call.
 func stubResult(r *arch.Regs) uint64 { const rax = 10; return r[rax] }

@@ -61,14 +61,14 @@ func words(code ...uint32) (b []byte) {
 
 func stubGo(r *arch.Regs, pc, ignored uint64) { r[pcWord], r[19] = pc, ignored }
 
-// stubSyscall is the offset of its system call.
+// stubSyscall is the offset of the stub's system call.
 const stubSyscall = 20
 
-// stubCall makes r what calls nr at pc's system call.
+// stubCall changes r so that the stub makes call nr with its system call instruction at pc.
 func stubCall(r *arch.Regs, pc, nr uint64, args []uint64) {
 	r[pcWord], r[8] = pc, nr
 	copy(r[:3], args)
 }
 
-// stubResult is what such a call has returned.
+// stubResult is the return value of such a call.
 func stubResult(r *arch.Regs) uint64 { return r[0] }

@@ -17,8 +17,8 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// A kernel that lets nobody execute memory gets the stub as a file, which is
-// gone as soon as it runs.
+// A kernel that forbids executing memory gets the stub as a file, which is deleted as soon as the
+// stub runs.
 func TestStubFromFile(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -78,8 +78,9 @@ func TestLaunchIgnored(t *testing.T) {
 	}
 }
 
-// TestHold starts a helper of another user's, which is stopped as often as that user could: it
-// has the user's ids alone, shows its file to that user, and is not kept from it by signals.
+// TestHold starts a helper with another user's ids, which is stopped as often as that user could
+// stop it: it has only that user's ids, shows its file to the user, and signals do not prevent
+// that.
 func TestHold(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip.Missing(t, "root, to become other users")
@@ -95,7 +96,7 @@ func TestHold(t *testing.T) {
 	for range 20 {
 		stop := make(chan bool)
 		quiet := make(chan bool)
-		go func() { // SIGSTOP at any moment of its change
+		go func() { // SIGSTOP at any moment of the change of ids
 			defer close(quiet)
 			for {
 				select {

@@ -8,10 +8,10 @@ import (
 	"strconv"
 )
 
-// WaitsForChild reports whether a task is in vfork, or in a clone like it, and waits
-// until the child has left its memory: then no stop can be had from it. The kernel tells
-// the number of the system call that a task sleeps in (proc(5), /proc/pid/syscall), and
-// state D, which none of these calls is in for longer otherwise.
+// WaitsForChild reports whether a task is in vfork, or a similar clone, and waits until the child
+// has left its memory; the task can't be stopped then. The kernel reports the number of the system
+// call that a task sleeps in (proc(5), /proc/pid/syscall), and state D, in which none of these
+// calls stays long otherwise.
 func WaitsForChild(tid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
 	if err != nil {

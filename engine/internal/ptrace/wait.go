@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitid tells the Go scheduler only if the call may block.
+// waitid tells the Go scheduler about the call only if it may block.
 func waitid(task int, info *SigInfo, flags int, block bool) unix.Errno {
 	kind, id := uintptr(unix.P_ALL), uintptr(0)
 	if task > 0 {
@@ -22,23 +22,22 @@ func waitid(task int, info *SigInfo, flags int, block bool) unix.Errno {
 	return errno
 }
 
-// Childless says whether the calling thread has no children and will not be
-// given those of others (as the first of a process is when another thread
-// ends: find_child_reaper, kernel/exit.c).
+// Childless reports whether the calling thread has no children and will not get those of others (as
+// the first thread of a process does when another thread ends: find_child_reaper, kernel/exit.c).
 func Childless() bool {
 	var info SigInfo
 	const any = unix.WEXITED | unix.WSTOPPED | unix.WALL | unix.WNOTHREAD | unix.WNOWAIT | unix.WNOHANG
 	return waitid(-1, &info, any, false) == unix.ECHILD && unix.Gettid() != unix.Getpid()
 }
 
-// Monotonic is CLOCK_MONOTONIC in ns, less what has passed since this call.
+// Monotonic is CLOCK_MONOTONIC in ns, as read during the call.
 func Monotonic() int64 { return clock(unix.CLOCK_MONOTONIC) }
 
 var epoch = time.Now()
 
-// epochOffset is what both clocks differ by: of some tries the one that took least. This
-// process may lose the CPU between two readings, and each time of the engine's would be wrong by
-// that, beside those that handlers take in the program.
+// epochOffset is the difference of the two clocks in ns, from the fastest of several tries. The
+// process may lose the CPU between two readings, and every time that the engine reports would be
+// wrong by that, compared with times that handlers take in the program.
 var epochOffset = func() (offset int64) {
 	least := time.Hour
 	for range 32 {
@@ -55,10 +54,10 @@ var epochOffset = func() (offset int64) {
 // Now is CLOCK_MONOTONIC in ns, without a system call.
 func Now() int64 { return epochOffset + int64(time.Since(epoch)) }
 
-// Wall is the time of day at a time that Now has given.
+// Wall is the time of day at ns, a time that Now has returned.
 func Wall(ns int64) time.Time { return epoch.Add(time.Duration(ns - epochOffset)) }
 
-// BootTime is CLOCK_BOOTTIME, which counts suspended time, in ns.
+// BootTime is CLOCK_BOOTTIME, which includes suspended time, in ns.
 func BootTime() int64 { return clock(unix.CLOCK_BOOTTIME) }
 
 func clock(id int32) int64 {
@@ -92,7 +91,7 @@ const (
 	WipeOnFork     = unix.MADV_WIPEONFORK
 )
 
-// What a program asks for of prctl(2) and arch_prctl(2).
+// Options of prctl(2) and arch_prctl(2) that the engine watches for.
 const (
 	PrGetTSC      = unix.PR_GET_TSC
 	PrSetTSC      = unix.PR_SET_TSC
@@ -101,7 +100,7 @@ const (
 	ArchSetFS     = 0x1002 // asm/prctl.h
 )
 
-// What a program asks for that wants to trace, or to be traced (ptrace(2)).
+// Requests of ptrace(2) with which a program wants to trace, or to be traced.
 const (
 	TraceMe   = unix.PTRACE_TRACEME
 	Attach    = unix.PTRACE_ATTACH
@@ -117,7 +116,7 @@ func HasThread(tid int) bool { return unix.Tgkill(unix.Getpid(), tid, 0) == nil 
 // Send sends a signal to one task of a process.
 func Send(pid, task int, signal Signo) error { return unix.Tgkill(pid, task, signal) }
 
-// SendAll sends a signal to a process, of which any task may get it.
+// SendAll sends a signal to a process; any of its tasks may get it.
 func SendAll(pid int, signal Signo) error {
 	if err := unix.Kill(pid, signal); err != nil {
 		return failed("kill", pid, err.(unix.Errno))
@@ -125,8 +124,8 @@ func SendAll(pid int, signal Signo) error {
 	return nil
 }
 
-// Exists is whether there is a process, if only one that has ended and that nobody
-// has waited for.
+// Exists reports whether a process exists, including one that has ended and has not been waited
+// for.
 func Exists(pid int) bool { return unix.Kill(pid, 0) != unix.ESRCH }
 
 // Kill ends a process.

@@ -9,7 +9,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Opcodes that come up in several places.
+// Opcodes with several uses.
 var (
 	lea     = []byte{0x8d}
 	movFrom = []byte{0x8b} // reg = rm
@@ -31,8 +31,8 @@ var (
 	movsxd  = []byte{0x63}
 )
 
-// group is what add, or, and, sub, xor and cmp are called where an opcode has
-// them all; as a register form the opcode is 8 times that + 1.
+// group numbers add, or, and, sub, xor and cmp as opcodes do that have them all; the opcode of the
+// register form is 8 times that + 1.
 type group = reg
 
 const (
@@ -49,10 +49,10 @@ var groups = map[uint8]group{
 	program.AluSub: groupSub, program.AluXor: groupXor,
 }
 
-// changes notes that the function changes r.
+// changes records that the function changes registers.
 func (c *compiler) changes(list ...reg) { c.Change(words(list...)) }
 
-// constant sets r, and leaves the flags.
+// constant sets r, and keeps the flags.
 func (c *compiler) constant(r reg, n int64) {
 	c.changes(r)
 	rex := byte(0)
@@ -87,13 +87,13 @@ func (c *compiler) address(r reg, m plan.Mem) {
 	c.put(inst{wide: true, op: lea, reg: r, rm: c.place(m)})
 }
 
-// move sets dst to src; 32 bits unless wide, the upper half is 0 then.
+// move sets dst to src; unless wide is set, it moves 32 bits and clears the upper half.
 func (c *compiler) move(wide bool, dst, src reg) {
 	c.changes(dst)
 	c.put(inst{wide: wide, op: movTo, reg: src, rm: is(dst)})
 }
 
-// source is the register of r's value; R10's is made where it is needed.
+// source returns the register with r's value; R10's value is computed when it is needed.
 func (c *compiler) source(r uint8) reg {
 	if r == program.R10 {
 		c.address(scratch0, plan.Mem{Base: plan.BaseStack})
@@ -125,7 +125,7 @@ func (c *compiler) alu(o *plan.Op) {
 	}
 }
 
-// simple is for what every operand can do; adding a constant leaves the flags.
+// simple writes operations that accept every operand; adding a constant keeps the flags.
 func (c *compiler) simple(o *plan.Op) {
 	dst, g, n := home[o.Dst], groups[o.Fn], int64(int32(o.Imm))
 	c.changes(dst)
@@ -160,8 +160,7 @@ func (c *compiler) multiply(o *plan.Op) {
 
 var shifts = map[uint8]reg{program.AluLsh: 4, program.AluRsh: 5, program.AluArsh: 7}
 
-// shift is by a constant or by cl; the machine masks the count as the program
-// expects it.
+// shift shifts by a constant or by cl; the machine masks the count as the program expects.
 func (c *compiler) shift(o *plan.Op) {
 	dst, by := home[o.Dst], shifts[o.Fn]
 	c.changes(dst)
@@ -175,7 +174,7 @@ func (c *compiler) shift(o *plan.Op) {
 		c.put(inst{wide: o.Wide, op: shiftCL, reg: by, rm: is(dst)})
 		return
 	}
-	if dst != rcx && o.Live>>program.R4&1 == 0 { // nobody needs rcx
+	if dst != rcx && o.Live>>program.R4&1 == 0 { // rcx is not needed later
 		c.move(false, rcx, src)
 		c.put(inst{wide: o.Wide, op: shiftCL, reg: by, rm: is(dst)})
 		return
@@ -184,7 +183,7 @@ func (c *compiler) shift(o *plan.Op) {
 	if dst == rcx {
 		work = scratch1
 	}
-	c.move(true, scratch1, rcx) // rcx's value, or what is to be shifted
+	c.move(true, scratch1, rcx) // rcx's value, or the value to shift
 	c.put(inst{op: movTo, reg: src, rm: is(rcx)})
 	c.put(inst{wide: o.Wide, op: shiftCL, reg: by, rm: is(work)})
 	c.put(inst{wide: true, op: movTo, reg: scratch1, rm: is(rcx)})
@@ -250,8 +249,8 @@ func (c *compiler) negate(o *plan.Op) {
 	c.put(inst{wide: o.Wide, op: unary, reg: 3, rm: is(home[o.Dst])})
 }
 
-// bitLength finds the highest bit that is set, and says of 0, of which the
-// processor leaves that open, that it is -1.
+// bitLength finds the highest set bit, and sets dst to -1 for 0, for which the processor's result
+// is undefined.
 func (c *compiler) bitLength(dst, src reg) {
 	c.changes(dst)
 	c.Flags = true
@@ -261,7 +260,7 @@ func (c *compiler) bitLength(dst, src reg) {
 	c.put(inst{wide: true, op: lea, reg: dst, rm: at(dst, 1)})
 }
 
-// shiftOf is the n with 1<<n == by, -1 if there is none.
+// shiftOf returns the n with 1<<n == by, -1 if there is none.
 func shiftOf(by int) int {
 	if by <= 0 || by&(by-1) != 0 {
 		return -1

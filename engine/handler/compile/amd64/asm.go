@@ -8,21 +8,21 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 )
 
-// place is the operand that ModRM names: a register, or memory at base + disp,
-// or at an address near the code.
+// place is the operand of ModRM: a register, memory at base + disp, or memory at an address near
+// the code.
 type place struct {
 	reg  reg // a register itself, or none
 	base reg // memory: none means the address disp
 	disp int64
 
-	region bool // in the maps' region, of an address
+	region bool // an address in the maps' region
 }
 
 func at(base reg, disp int64) place { return place{reg: none, base: base, disp: disp} }
 func is(r reg) place                { return place{reg: r} }
 
-// inst is an instruction: opcode op of one to three bytes, in which prefixes
-// that belong to it (66, f3) come first.
+// inst is an instruction: opcode op of one to three bytes, beginning with the prefixes (66, f3)
+// that belong to it.
 type inst struct {
 	prefix byte // 66, f0 or f3, 0: none
 	wide   bool // 64 bits
@@ -34,7 +34,7 @@ type inst struct {
 	immLen int // bytes
 }
 
-// jump is a place in the code where the distance to a label has to go.
+// jump is a place in the code for the distance to a label.
 type jump struct {
 	at, size int
 	label    int
@@ -66,7 +66,7 @@ func (c *compiler) put(i inst) {
 	c.number(i.imm, i.immLen)
 }
 
-// modrm writes ModRM, SIB and displacement; behind bytes follow them.
+// modrm writes ModRM, SIB and displacement; behind more bytes follow.
 func (c *compiler) modrm(r reg, p place, behind int) {
 	field := byte(r) << 3
 	switch {
@@ -93,8 +93,8 @@ func (c *compiler) modrm(r reg, p place, behind int) {
 	c.number(p.disp, size)
 }
 
-// relativeTo writes the distance to an address from the end of the instruction,
-// which is behind bytes further.
+// relativeTo writes the distance to an address from the end of the instruction, which is behind
+// bytes further on.
 func (c *compiler) relativeTo(addr arch.Addr, behind int) {
 	c.relative = append(c.relative, plan.Relative{At: len(c.Code)})
 	c.number(int64(addr)-int64(c.Target.Base)-int64(len(c.Code))-4-int64(behind), 4)
@@ -107,7 +107,7 @@ func (c *compiler) number(n int64, size int) {
 	c.bytes(b[:size]...)
 }
 
-// near is whether addr can be reached relative to any place in the code.
+// near reports whether addr can be reached with a relative operand from any place in the code.
 func (c *compiler) near(addr arch.Addr) bool {
 	const most = math.MaxInt32 - 1<<20 // the code is shorter
 	d := int64(addr - c.Target.Base)
@@ -145,16 +145,16 @@ func (c *compiler) jump(when condition, n int) {
 	c.distance(n, 4)
 }
 
-// distance leaves size bytes for the distance to label n.
+// distance reserves size bytes for the distance to label n.
 func (c *compiler) distance(n, size int) {
 	c.jumps = append(c.jumps, jump{len(c.Code), size, n})
 	c.number(0, size)
 }
 
-// short is whether a jump to label n from here is: in the pass before it was
-// near enough, and code does not grow from pass to pass. Where here was then
-// is not known; a jump backwards knows its distance, a jump forwards is not
-// further than from the place that is now here.
+// short reports whether a jump to label n from here is short: it was so in the pass before, and
+// code does not grow from pass to pass. The position of this jump in that pass is not known. The
+// distance of a backward jump is known; a forward jump is not further than from the present
+// position.
 func (c *compiler) short(n int) bool {
 	const most = 120
 	if n >= len(c.Old) {
@@ -166,7 +166,7 @@ func (c *compiler) short(n int) bool {
 	return c.Old[n]-len(c.Code) <= most
 }
 
-// Link writes the distances. It is false if one does not fit.
+// Link writes the distances. It returns false if one does not fit.
 func (c *compiler) Link() bool {
 	for _, j := range c.jumps {
 		d := c.Labels[j.label] - j.at - j.size

@@ -1,9 +1,8 @@
-// Package amd64 makes x86-64 machine code of a plan. Each operation becomes a
-// few instructions; R0 to R9 live in registers of their own, all the time.
+// Package amd64 makes x86-64 machine code of a plan. Each operation becomes a few instructions; R0
+// to R9 have machine registers of their own all the time.
 //
-// Only general registers are used, and no instruction beyond what every
-// x86-64 has, unless the target says so. Pure; it imports package plan and
-// what that imports.
+// The code uses only general registers, and no instruction beyond what every x86-64 has, unless the
+// target permits it. The package is pure; it imports package plan and what that imports.
 package amd64
 
 import "github.com/ptracer/ptracer/engine/handler/compile/plan"
@@ -12,9 +11,9 @@ import "github.com/ptracer/ptracer/engine/handler/compile/plan"
 type compiler struct {
 	plan.Writer
 	jumps    []jump
-	left     *plan.Op        // a load, to the operation behind it
+	left     *plan.Op        // a load, left to the operation behind it
 	relative []plan.Relative // see plan.Code
-	linked   []plan.Relative // those of the pass that is through
+	linked   []plan.Relative // the list of the last complete pass
 }
 
 // Compile makes the code of p.

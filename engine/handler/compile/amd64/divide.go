@@ -5,9 +5,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// divide is division and modulo. The machine wants the dividend in rdx:rax and
-// traps at 0 and at the smallest number by -1; the program has 0 and the
-// dividend for the first, the dividend and 0 for the second.
+// divide is division and modulo. The machine requires the dividend in rdx:rax, and traps at 0 and
+// at the smallest number by -1. The program's result is 0 and the dividend in the first case, the
+// dividend and 0 in the second.
 func (c *compiler) divide(o *plan.Op) {
 	dst, divisor := home[o.Dst], scratch2
 	c.Flags = true
@@ -18,7 +18,7 @@ func (c *compiler) divide(o *plan.Op) {
 			c.divideByMinus1(o)
 			return
 		}
-		c.constant(divisor, n) // never 0: the plan has seen to that
+		c.constant(divisor, n) // never 0: the plan guarantees it
 	} else {
 		src := c.source(o.Src)
 		if o.Src < program.R10 && src != rax && src != rdx {
@@ -32,7 +32,7 @@ func (c *compiler) divide(o *plan.Op) {
 	c.Label(done)
 }
 
-// divideSpecial deals with divisors 0 and -1, and goes to done then.
+// divideSpecial handles divisors 0 and -1, and then continues at done.
 func (c *compiler) divideSpecial(o *plan.Op, divisor reg, done int) {
 	normal := c.NewLabel()
 	if o.Signed {
@@ -66,10 +66,9 @@ func (c *compiler) divideByMinus1(o *plan.Op) {
 	}
 }
 
-// divideBy is for divisors that the machine can do, in a register that is
-// neither rax nor rdx.
+// divideBy handles divisors that the machine accepts, in a register other than rax and rdx.
 func (c *compiler) divideBy(o *plan.Op, dst, divisor reg) {
-	// Keep what is not the result's.
+	// Keep the registers that do not receive the result.
 	if dst != rax {
 		c.move(true, scratch0, rax)
 		c.put(inst{wide: true, op: movTo, reg: dst, rm: is(rax)})

@@ -5,7 +5,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Branch goes to a label.
+// Branch jumps to a label.
 func (c *compiler) Branch(label int) { c.jump(always, label) }
 
 // Address sets r to the address of m.
@@ -32,13 +32,13 @@ func (c *compiler) Operation(i int) {
 		c.bitLength(home[o.Dst], home[o.Src])
 	case plan.Alu:
 		c.alu(o)
-	case plan.Load, plan.LoadAcq: // a load is never overtaken by what is behind it
+	case plan.Load, plan.LoadAcq: // the processor never reorders a load with later accesses
 		if c.inPlace(i) {
 			c.left = o
 			break
 		}
 		c.load(i)
-	case plan.Store, plan.StoreRel: // and a store overtakes nothing
+	case plan.Store, plan.StoreRel: // and never a store with earlier ones
 		c.store(o)
 	case plan.Atomic:
 		c.atomic(o)
@@ -47,7 +47,7 @@ func (c *compiler) Operation(i int) {
 	}
 }
 
-// flow is for what goes elsewhere.
+// flow writes operations that leave the straight path.
 func (c *compiler) flow(i int) {
 	switch o := &c.Ops[i]; o.Kind {
 	case plan.FuncAddr:
@@ -110,7 +110,7 @@ func (c *compiler) jumpIf(i int) {
 	c.jump(conditions[o.Fn], o.To)
 }
 
-// jumpOperand is the register of the left side.
+// jumpOperand returns the register of the left side.
 func (c *compiler) jumpOperand(o *plan.Op) reg {
 	if o.Dst == program.R10 {
 		c.address(scratch1, plan.Mem{Base: plan.BaseStack})
@@ -140,15 +140,14 @@ func (c *compiler) call(f int) {
 	c.distance(c.FuncLabel(f), 4)
 }
 
-// Errors of bpf_loop, and how often it goes round at most
-// (include/linux/bpf.h, BPF_MAX_LOOPS).
+// Errors of bpf_loop, and its largest count (include/linux/bpf.h, BPF_MAX_LOOPS).
 const (
 	errInvalid = -22
 	errTooBig  = -7
 	maxLoops   = 8 << 20
 )
 
-// repeat is bpf_loop: R1 times the function in R2 with the number and R3.
+// repeat is bpf_loop: it calls the function in R2 R1 times, with the count and R3.
 func (c *compiler) repeat(o *plan.Op) {
 	done, end, tooBig := c.NewLabel(), c.NewLabel(), c.NewLabel()
 	word := func(off int64, r reg, op []byte, wide bool) {
@@ -187,7 +186,7 @@ func (c *compiler) repeat(o *plan.Op) {
 	c.Label(end)
 }
 
-// repeatCall calls function f, or the one whose address was kept.
+// repeatCall calls function f, or the function at the saved address.
 func (c *compiler) repeatCall(f int) {
 	if f >= 0 {
 		c.call(f)
@@ -197,9 +196,9 @@ func (c *compiler) repeatCall(f int) {
 	c.put(inst{op: []byte{0xff}, reg: 2, rm: at(rsp, plan.LoopCode)})
 }
 
-// cpu sets r to the number of the CPU. rdpid gives what the kernel put into
-// TSC_AUX; without it the limit of a segment made for that has the same: the
-// node above 12 bits of CPU (arch/x86/include/asm/segment.h, vdso_encode_cpunode).
+// cpu sets r to the number of the CPU. rdpid returns the kernel's value in TSC_AUX. Without rdpid,
+// the limit of a segment made for this purpose has the same value: the node, above 12 bits of CPU
+// (arch/x86/include/asm/segment.h, vdso_encode_cpunode).
 func (c *compiler) cpu(r reg) {
 	const segment, mask = 15<<3 | 3, 0xfff
 	c.changes(r)

@@ -5,9 +5,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 )
 
-// Layout completes function f's frame: above the program's stack are the
-// registers kept for the caller and the return address. Where there are calls,
-// the stack pointer is a multiple of 16, but in helpers, which call what is ours.
+// Layout completes function f's frame: above the program's stack are the registers saved for the
+// caller and the return address. At calls the stack pointer is a multiple of 16, except in helpers,
+// which call only ptracer's code.
 func (c *compiler) Layout(f int) {
 	l := &c.Frames[f]
 	above := 0
@@ -20,7 +20,7 @@ func (c *compiler) Layout(f int) {
 	l.Total = l.Size + above
 }
 
-// Enter is a function's beginning.
+// Enter writes a function's beginning.
 func (c *compiler) Enter() {
 	l := &c.Frames[c.Fn]
 	for _, k := range l.Kept {
@@ -33,7 +33,7 @@ func (c *compiler) Enter() {
 	c.moveStack(-l.Size)
 }
 
-// Leave is its end.
+// Leave writes a function's end.
 func (c *compiler) Leave() {
 	l := &c.Frames[c.Fn]
 	c.moveStack(l.Size)
@@ -60,14 +60,13 @@ func (c *compiler) stackPlace(off int64) place {
 	return at(rsp, int64(c.Frames[c.Fn].Size)+off)
 }
 
-// framePlace is the place at off in the frame; the program itself knows where
-// that is, the functions that it calls do not.
+// framePlace is the place at off in the frame. Only the program itself knows the frame's place; the
+// functions that it calls do not.
 func (c *compiler) framePlace(off int64) place {
 	return at(rsp, int64(c.Frames[0].Total)+off)
 }
 
-// place is the machine's form of m. What is out of reach goes through
-// scratch0.
+// place is the machine's form of m. It uses scratch0 if m is out of reach.
 func (c *compiler) place(m plan.Mem) place {
 	switch m.Base {
 	case plan.BaseStack:

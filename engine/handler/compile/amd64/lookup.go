@@ -5,8 +5,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// lookup sets rax to the address of an array's value. An index that is known
-// is good.
+// lookup sets rax to the address of an array's value. A known index is valid.
 func (c *compiler) lookup(o *plan.Op) {
 	m, l := &c.Program.Maps[o.To], &c.Target.Maps[o.To]
 	perCPU := m.Type.PerCPU()
@@ -55,8 +54,7 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.Label(done)
 }
 
-// line sets r to the number of the thread's line, by its entry in the table of
-// threads.
+// line sets r to the number of the thread's line, from its entry in the table of threads.
 func (c *compiler) line(r, entry, table reg) {
 	c.changes(entry, table)
 	c.Flags, c.Claims = true, true
@@ -108,8 +106,7 @@ func (c *compiler) addAddress(o *plan.Op, mem plan.Mem) {
 	c.put(inst{wide: true, op: []byte{0x01}, reg: r, rm: is(rax)})
 }
 
-// spare is a register that nobody needs: one of those that are changed anyway,
-// if there is one.
+// spare returns a register that is not needed: if possible one of those that are changed anyway.
 func (c *compiler) spare(o *plan.Op) reg {
 	for r := program.R1; r <= program.R5; r++ {
 		if o.Live>>r&1 == 0 && c.Changes(words(home[r])) {

@@ -20,8 +20,8 @@ func (c *compiler) load(i int) {
 	}
 }
 
-// context is where o finds a part of the program's registers: in the register
-// itself as long as that has not been changed, else in the frame.
+// context returns the place of one of the program's registers: the register itself until it has
+// been changed, then the frame.
 func (c *compiler) context(o *plan.Op) place {
 	if r := holder(int(o.Mem.Off / 8)); r != none && c.Held(o) {
 		return is(r)
@@ -51,7 +51,7 @@ func (c *compiler) store(o *plan.Op) {
 	c.put(i)
 }
 
-// storeSource is source for operations that use scratch0 for the place.
+// storeSource is source for operations that use scratch0 in the place.
 func (c *compiler) storeSource(o *plan.Op) reg {
 	if o.Src == program.R10 {
 		c.address(scratch1, plan.Mem{Base: plan.BaseStack})
@@ -60,8 +60,8 @@ func (c *compiler) storeSource(o *plan.Op) reg {
 	return home[o.Src]
 }
 
-// locked is the prefix that makes an instruction atomic for other threads. To the
-// own one each is: nothing comes in the middle of one.
+// locked is the prefix that makes an instruction atomic for other threads. Within one thread every
+// instruction is: nothing interrupts it in the middle.
 func locked(o *plan.Op) byte {
 	const lock = 0xf0
 	if o.Own {
@@ -88,7 +88,7 @@ func (c *compiler) atomic(o *plan.Op) {
 		c.changes(rax)
 		c.put(inst{prefix: prefix, wide: wide, op: []byte{0x0f, 0xb1}, reg: src, rm: p})
 		if !wide {
-			c.move(false, rax, rax) // not done by the machine if they were equal
+			c.move(false, rax, rax) // the machine does not clear the upper half if they were equal
 		}
 	case !o.Fetch:
 		c.put(inst{prefix: prefix, wide: wide, op: []byte{byte(groups[o.Fn])<<3 | 1}, reg: src, rm: p})
@@ -100,7 +100,7 @@ func (c *compiler) atomic(o *plan.Op) {
 	}
 }
 
-// fetch is for what the machine has no instruction that gives the old value.
+// fetch writes operations for which the machine has no instruction that returns the old value.
 func (c *compiler) fetch(o *plan.Op, src reg, p place) {
 	wide := o.Size == 8
 	c.move(true, scratch1, rax)

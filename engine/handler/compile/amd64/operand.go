@@ -5,8 +5,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// inPlace is whether what load i gives is needed by the next operation only, which
-// can have it from memory.
+// inPlace reports whether only the next operation needs the value of load i, and can use it from
+// memory.
 func (c *compiler) inPlace(i int) bool {
 	o := &c.Ops[i]
 	for i++; i < len(c.Ops) && c.Ops[i].Kind == plan.Nop && !c.Ops[i].Label; i++ {
@@ -26,13 +26,13 @@ func (c *compiler) inPlace(i int) bool {
 	return u.Kind == plan.Alu && simple && u.Src == o.Dst
 }
 
-// bySign are comparisons with 0 by the flags that arithmetic leaves.
+// bySign are comparisons with 0 by the flags after arithmetic.
 var bySign = map[uint8]condition{
 	program.JmpEq: ifEqual, program.JmpNe: ifNot, program.JmpSlt: 0x8, program.JmpSge: 0x9,
 }
 
-// flagged is whether the operation before jump i has left flags of what the jump
-// compares with 0.
+// flagged reports whether the operation before jump i has set the flags for the jump's comparison
+// with 0.
 func (c *compiler) flagged(i int) bool {
 	o := &c.Ops[i]
 	if o.Label || !o.UsesImm() || o.Imm != 0 {
@@ -45,11 +45,11 @@ func (c *compiler) flagged(i int) bool {
 	}
 	p := &c.Ops[i]
 	g, simple := groups[p.Fn]
-	adds := g == groupAdd || g == groupSub // which leave them where it is a constant
+	adds := g == groupAdd || g == groupSub // with a constant these keep the flags
 	return p.Kind == plan.Alu && simple && p.Dst == o.Dst && p.Wide == o.Wide && !(p.UsesImm() && adds)
 }
 
-// loaded is where a load that is in place has left register r's value.
+// loaded returns the place of register r's value, if an in-place load has left it in memory.
 func (c *compiler) loaded(r uint8) (p place, ok bool) {
 	o := c.left
 	if o == nil || o.Dst != r {
@@ -59,7 +59,7 @@ func (c *compiler) loaded(r uint8) (p place, ok bool) {
 	return c.place(o.Mem), true
 }
 
-// jumpIfLoaded is jumpIf where one side of the comparison is in memory.
+// jumpIfLoaded is jumpIf with one side of the comparison in memory.
 func (c *compiler) jumpIfLoaded(o *plan.Op, p place, isSrc bool) {
 	n := int64(int32(o.Imm))
 	switch {

@@ -7,14 +7,14 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 )
 
-// Stacks of ours. A thread's entry in the table of threads has the end of what is
-// free of its stack (ThreadStack). Of the program's stack a few words are used, to
-// find that: for three registers and the flags.
+// Ptracer's stacks. A thread's entry in the table of threads has the end of the free part of its
+// stack (ThreadStack). The code uses a few words of the program's stack to find it: for three
+// registers and the flags.
 //
-// A signal's handler may come to a probe while its thread is on such a stack; it
-// takes the next level of it, and gives that back before the thread goes on.
+// A signal handler may reach a probe while its thread runs on such a stack. It takes the next
+// level, and releases that before the thread continues.
 
-// Where the program's registers lie on its own stack meanwhile, bytes from the
+// Offsets of the program's registers that are saved on its own stack meanwhile, in bytes from the
 // stack pointer.
 const (
 	savedRAX   = 0
@@ -23,16 +23,16 @@ const (
 	savedFlags = 24
 )
 
-// What lies at the end of a level of a stack of ours, bytes from the stack pointer
-// that the frame begins below.
+// Contents of the end of a level of such a stack, in bytes from the stack pointer that the frame
+// begins below.
 const (
 	levelEntry = 0 // the thread's entry
-	levelOld   = 8 // the program's stack pointer, less what is saved there
+	levelOld   = 8 // the program's stack pointer, minus the size saved there
 	levelSize  = 16
 )
 
-// enterOwn goes over to the stack of ours. Where there is none it goes on
-// behind all, which is behind bytes from the end of this.
+// enterOwn switches to ptracer's stack. If the thread has none it continues behind all the code,
+// which is behind bytes from the end of this.
 func (a *way) enterOwn(behind int) {
 	found, slow, full, skip, done := a.NewLabel(), a.NewLabel(), a.NewLabel(), a.NewLabel(), a.NewLabel()
 	a.moveStack(-plan.OwnStackSaved)
@@ -91,7 +91,7 @@ func (a *way) enterOwn(behind int) {
 	a.Labels[end] = len(a.Code) + behind
 }
 
-// leaveOwn goes back to the program's stack.
+// leaveOwn switches back to the program's stack.
 func (a *way) leaveOwn() {
 	a.load(r11, at(rsp, levelEntry))
 	a.put(inst{wide: true, op: lea, reg: r10, rm: at(rsp, levelSize)})
@@ -100,7 +100,7 @@ func (a *way) leaveOwn() {
 	a.leaveSaved()
 }
 
-// leaveSaved gives back what lies on the program's stack.
+// leaveSaved restores the registers saved on the program's stack.
 func (a *way) leaveSaved() {
 	if a.way.Flags {
 		a.load(rax, at(rsp, savedFlags))
@@ -118,20 +118,19 @@ func (a *way) leaR10(label int) {
 	a.distance(label, 4)
 }
 
-// jumpTo goes to an address, which r11 is changed for.
+// jumpTo jumps to an address; it clobbers r11.
 func (a *way) jumpTo(addr arch.Addr) {
 	a.constant(r11, int64(addr))
 	a.bytes(0x41, 0xff, 0xe3) // jmp *r11
 }
 
-// enterClaim is where Enter's code finds a stack, in bytes from its start; it
-// starts with what only counts a hit that has none.
+// enterClaim is the offset at which Enter's code finds a stack; before it is the code that only
+// counts a hit without a stack.
 const enterClaim = 32
 
-// Enter: see package compile. Where to go on is in r10; the entry will be in r11, 0
-// if there is none. rax and the flags are changed. The thread has no stack for a
-// call, so the room has one, for one thread at a time: the others wait in turn, some
-// milliseconds at most.
+// Enter: see package compile. The address to continue at is in r10; r11 returns the entry, 0 if
+// there is none. rax and the flags are clobbered. The thread has no stack for a call, so it uses
+// the room's, one thread at a time: other threads wait their turn, some milliseconds at most.
 func Enter(base, wrapper, room, lost arch.Addr) []byte {
 	const lock, oldSP, back, rounds = 0, 8, 16, 1 << 20
 	var b []byte

@@ -5,7 +5,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// primitive is what only helpers do.
+// primitive writes operations that only helpers use.
 func (c *compiler) primitive(o *plan.Op) {
 	switch o.Kind {
 	case plan.Thread:
@@ -29,8 +29,7 @@ func (c *compiler) primitive(o *plan.Op) {
 	}
 }
 
-// cycles sets rax to the time-stamp counter, without waiting for what is in
-// flight.
+// cycles sets rax to the time-stamp counter, without waiting for instructions in flight.
 func (c *compiler) cycles(o *plan.Op) {
 	c.changingRDX(o, func() {
 		c.bytes(0x0f, 0x31) // rdtsc
@@ -39,7 +38,7 @@ func (c *compiler) cycles(o *plan.Op) {
 	})
 }
 
-// product sets rax to the 128 bits of rax and r8's product, shifted right.
+// product sets rax to the 128-bit product of rax and r8, shifted right.
 func (c *compiler) product(o *plan.Op) {
 	c.changingRDX(o, func() {
 		c.put(inst{wide: true, op: unary, reg: 4, rm: is(r8)})                                        // mul
@@ -47,8 +46,8 @@ func (c *compiler) product(o *plan.Op) {
 	})
 }
 
-// changingRDX writes what changes rax, the flags, and rdx, which it keeps where that is
-// needed behind o.
+// changingRDX writes code that changes rax, the flags, and rdx; it saves rdx if rdx is needed
+// behind o.
 func (c *compiler) changingRDX(o *plan.Op, write func()) {
 	c.changes(rax)
 	c.Flags = true

@@ -28,23 +28,22 @@ const (
 	none reg = 0xff
 )
 
-// home is where the program's registers are: R1 to R5 as the System V calling
-// convention passes arguments, R6 to R9 where it keeps values over calls. rbp
-// stays the program's, for those who walk its frames meanwhile, and R10 is a
-// distance from rsp.
+// home has the machine registers of the program's registers: R1 to R5 where the System V calling
+// convention passes arguments, R6 to R9 where it keeps values across calls. rbp keeps the program's
+// value, so that frames can be walked meanwhile, and R10 is a distance from rsp.
 var home = [program.R10]reg{rax, rdi, rsi, rdx, rcx, r8, rbx, r13, r14, r15}
 
-// Registers that hold nothing from one operation to the next.
+// Registers that hold no value from one operation to the next.
 const (
 	scratch0 = r11
 	scratch1 = r10
 	scratch2 = r9
 )
 
-// word is each register's in arch.Regs (struct user_regs_struct).
+// word is the place of each register in arch.Regs (struct user_regs_struct).
 var word = [16]int{10, 11, 12, 5, 19, 4, 13, 14, 9, 8, 7, 6, 3, 2, 1, 0}
 
-// words is word as a set.
+// words returns the words of registers as a set.
 func words(list ...reg) (w plan.Words) {
 	for _, r := range list {
 		w |= 1 << uint(word[r])
@@ -52,11 +51,10 @@ func words(list ...reg) (w plan.Words) {
 	return w
 }
 
-// volatile are the registers that a helper may change.
+// volatile has the registers that a helper may change.
 var volatile = words(rax, rdi, rsi, rdx, rcx, r8, scratch0, scratch1, scratch2)
 
-// holder is the register that holds word w of the program's context, none if
-// no register does.
+// holder returns the register that holds word w of the program's context, none if no register does.
 func holder(w int) reg {
 	for r, at := range word {
 		if at == w && reg(r) != rsp {

@@ -5,7 +5,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Words of arch.Regs that are no general registers.
+// Words of arch.Regs that are not general registers.
 const (
 	wordIP = 16
 	wordSP = 19
@@ -21,9 +21,9 @@ var gpWords = func() (w plan.Words) {
 	return w
 }()
 
-// Way makes what runs before and behind code that is inlined on way w: it keeps
-// what the code changes and gives it what it reads. Both can lie anywhere; length is
-// that of the code between them.
+// Way makes the code that runs before and behind inlined code on way w: it saves the registers that
+// the code changes and provides those that it reads. Both can lie anywhere; length is the length of
+// the code between them, in bytes.
 func Way(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err error) {
 	p := &plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}}
 	a := way{compiler{Writer: plan.NewWriter(p)}, code, w}
@@ -44,7 +44,7 @@ func Way(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err e
 	return a.Code, b.Code, w.Check(code, a.size()-w.Skip)
 }
 
-// onOwn is Way for code that runs on a stack of ours.
+// onOwn is Way for code that runs on ptracer's stack.
 func onOwn(a, b way, length int) (before, behind []byte, err error) {
 	outer, inner := *a.way, *a.way
 	inner.Flags, inner.Skip = false, 0
@@ -71,8 +71,8 @@ type way struct {
 func (a *way) store(r reg, p place) { a.put(inst{wide: true, op: []byte{0x89}, reg: r, rm: p}) }
 func (a *way) load(r reg, p place)  { a.put(inst{wide: true, op: []byte{0x8b}, reg: r, rm: p}) }
 
-// saves are the registers that code changes, rax first if it or the flags have
-// to be kept, and whether these have.
+// saves returns the registers that code changes, rax first if it or the flags must be saved, and
+// whether the flags must be.
 func (a *way) saves() (list []reg, flags bool) {
 	flags = a.code.Flags && a.way.Flags
 	for r, at := range word {
@@ -83,12 +83,12 @@ func (a *way) saves() (list []reg, flags bool) {
 	return list, flags
 }
 
-// getFlags puts the arithmetic flags into rax, setFlags puts them back: lahf
-// and seto cost a tenth of pushf and popf.
+// getFlags loads the arithmetic flags into rax, setFlags restores them: lahf and seto cost a tenth
+// of pushf and popf.
 func (a *way) getFlags() { a.bytes(0x9f, 0x0f, 0x90, 0xc0) }
 func (a *way) setFlags() { a.bytes(0x04, 0x7f, 0x9e) }
 
-// bareSize is how many bytes bare keeps.
+// bareSize is how many bytes bare saves.
 func (a *way) bareSize() int {
 	list, flags := a.saves()
 	if flags {
@@ -97,8 +97,8 @@ func (a *way) bareSize() int {
 	return 8 * len(list)
 }
 
-// bare keeps registers, and the flags behind them, below the red zone; saved
-// is how many words.
+// bare saves registers, and the flags behind them, below the red zone; saved is the number of
+// words.
 func (a *way) bare() (saved int) {
 	list, flags := a.saves()
 	if saved = a.bareSize() / 8; saved == 0 {
@@ -111,7 +111,7 @@ func (a *way) bare() (saved int) {
 	if flags {
 		a.getFlags()
 		a.store(rax, at(rsp, int64(8*len(list))))
-		a.load(rax, at(rsp, 0)) // the code may read it, whether it changes it or not
+		a.load(rax, at(rsp, 0)) // the code may read rax, whether it changes rax or not
 	}
 	return saved
 }
@@ -131,10 +131,10 @@ func (a *way) bareBack(saved int) {
 	a.moveStack(a.way.Skip + 8*saved)
 }
 
-// With a frame there lie, from the stack pointer up: the code's locals, the
-// frame, the flags, the red zone. Nothing is aligned: no code of ours needs it, and
-// to find the way back costs more than all the rest.
-const flagsSize = 16 // 8, and what keeps the sum a multiple of 16
+// With a frame, the stack has from the stack pointer up: the code's locals, the frame, the flags,
+// the red zone. Nothing is aligned: ptracer's code does not need it, and finding the way back would
+// cost more than all the rest.
+const flagsSize = 16 // 8, and padding that makes the sum a multiple of 16
 
 func (a *way) frame(w int) place { return at(rsp, int64(a.code.Locals+8*w)) }
 func (a *way) flags() place      { return a.frame(plan.FrameWords) }

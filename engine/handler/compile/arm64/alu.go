@@ -5,11 +5,11 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// changes notes that the function changes registers.
+// changes records that the function changes registers.
 func (c *compiler) changes(list ...reg) { c.Change(words(list...)) }
 
-// constant sets r, 16 bits an instruction, beginning with all zeros or ones,
-// or at once if it has the form of logical immediates.
+// constant sets r, 16 bits per instruction, starting from all zeros or ones, or with one
+// instruction if n has the form of a logical immediate.
 func (c *compiler) constant(r reg, n int64) {
 	c.changes(r)
 	ones, zeros := 0, 0
@@ -45,14 +45,13 @@ func (c *compiler) constant(r reg, n int64) {
 	}
 }
 
-// move sets dst to src; 32 bits unless wide, the upper half is 0 then.
+// move sets dst to src; unless wide is set, it moves 32 bits and clears the upper half.
 func (c *compiler) move(wide bool, dst, src reg) {
 	c.changes(dst)
 	c.three(wide, opOrr, dst, zero, src)
 }
 
-// source is the register of r's value; R10's is made where it is needed, in
-// scratch.
+// source returns the register with r's value; R10's value is computed into scratch.
 func (c *compiler) source(r uint8, scratch reg) reg {
 	if r == program.R10 {
 		c.address(scratch, plan.Mem{Base: plan.BaseStack})
@@ -61,7 +60,7 @@ func (c *compiler) source(r uint8, scratch reg) reg {
 	return home[r]
 }
 
-// operand is the register of o's operand, an immediate in scratch.
+// operand returns the register with o's operand; an immediate is loaded into scratch.
 func (c *compiler) operand(o *plan.Op, scratch reg) reg {
 	if !o.UsesImm() {
 		return c.source(o.Src, scratch)
@@ -70,7 +69,7 @@ func (c *compiler) operand(o *plan.Op, scratch reg) reg {
 	return scratch
 }
 
-// threes are the operations of one instruction on registers.
+// threes are the operations that are one instruction on registers.
 var threes = map[uint8]uint32{
 	program.AluAdd: opAdd, program.AluSub: opSub, program.AluOr: opOrr, program.AluAnd: opAnd, program.AluXor: opEor,
 	program.AluLsh: opLsl, program.AluRsh: opLsr, program.AluArsh: opAsr,
@@ -93,7 +92,7 @@ func (c *compiler) alu(o *plan.Op) {
 	}
 }
 
-// aluImm writes what has a form with the immediate in it.
+// aluImm writes an operation that has a form with an immediate, and reports whether it has.
 func (c *compiler) aluImm(o *plan.Op, dst reg) bool {
 	n, add, sub := o.Imm, uint32(immAdd), uint32(immSub)
 	if !o.Wide {
@@ -127,9 +126,8 @@ func (c *compiler) aluImm(o *plan.Op, dst reg) bool {
 	return true
 }
 
-// divide is division and modulo, where the machine has what the program wants
-// without a test: 0 for division by 0, the smallest number for that by -1; and
-// what is left follows from that.
+// divide is division and modulo. The machine's results are the program's without a test: 0 for
+// division by 0, the smallest number for that by -1; the remainders follow from these.
 func (c *compiler) divide(o *plan.Op, dst, y reg) {
 	op := uint32(opUdiv)
 	if o.Signed {
@@ -144,8 +142,7 @@ func (c *compiler) divide(o *plan.Op, dst, y reg) {
 	c.multiply(o.Wide, true, dst, scratch1, y, dst)
 }
 
-// extend sets dst to the low size bytes of src, with their sign to 32 or 64
-// bits.
+// extend sets dst to the low size bytes of src, sign-extended to 32 or 64 bits.
 func (c *compiler) extend(wide bool, size uint8, dst, src reg) {
 	c.changes(dst)
 	if size == 8 {
@@ -180,7 +177,7 @@ func (c *compiler) swap(size uint8, r reg) {
 	}
 }
 
-// bitLength is 64 less the zeros before the highest bit that is set.
+// bitLength sets dst to 64 minus the number of zeros before the highest set bit.
 func (c *compiler) bitLength(dst, src reg) {
 	c.changes(dst)
 	c.put(0xdac01000 | uint32(src)<<5 | uint32(dst)) // clz

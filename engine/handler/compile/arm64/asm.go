@@ -5,13 +5,13 @@ import (
 	"math/bits"
 )
 
-// jump is an instruction that has to be given the distance to a label.
+// jump is an instruction that needs the distance to a label.
 type jump struct {
 	at, label int
 	form      form
 }
 
-// form is where an instruction has its distance.
+// form is the place of the distance in an instruction.
 type form uint8
 
 const (
@@ -22,13 +22,13 @@ const (
 
 func (c *compiler) put(w uint32) { c.Code = binary.LittleEndian.AppendUint32(c.Code, w) }
 
-// jump writes w, which goes to label n.
+// jump writes w, which refers to label n.
 func (c *compiler) jump(w uint32, f form, n int) {
 	c.jumps = append(c.jumps, jump{len(c.Code), n, f})
 	c.put(w)
 }
 
-// Link writes the distances. It is false if one does not fit.
+// Link writes the distances. It returns false if one does not fit.
 func (c *compiler) Link() bool {
 	for _, j := range c.jumps {
 		d := int64(c.Labels[j.label] - j.at)
@@ -41,7 +41,7 @@ func (c *compiler) Link() bool {
 		case formAdr:
 			w |= uint32(d)&3<<29 | uint32(d>>2)&(1<<19-1)<<5
 		}
-		if !fits(d, 20) { // the least of them is adr
+		if !fits(d, 20) { // adr has the smallest range
 			return false
 		}
 		binary.LittleEndian.PutUint32(c.Code[j.at:], w)
@@ -50,7 +50,7 @@ func (c *compiler) Link() bool {
 	return true
 }
 
-// fits is whether d is a signed number of so many bits.
+// fits reports whether d is a signed number of n bits.
 func fits(d int64, n uint) bool { return d<<(64-n)>>(64-n) == d }
 
 // sf is the bit that makes an instruction one of 64 bits.
@@ -91,8 +91,8 @@ func (c *compiler) multiply(wide, subtract bool, dst, x, y, z reg) {
 	c.put(w)
 }
 
-// Instructions with an immediate of 12 bits, which may be shifted by 12; 31 is
-// the stack pointer, of subs the zero register as the result.
+// Instructions with an immediate of 12 bits, optionally shifted by 12. Register 31 is the stack
+// pointer; as the result of subs it is the zero register.
 const (
 	immAdd  = 0x11000000
 	immSub  = 0x51000000
@@ -100,7 +100,7 @@ const (
 	immSubs = 0x71000000
 )
 
-// imm12 writes op if n has its form.
+// imm12 writes op if n has the form of its immediate.
 func (c *compiler) imm12(wide bool, op uint32, dst, x reg, n int64) bool {
 	switch {
 	case n >= 0 && n < 1<<12:
@@ -121,8 +121,8 @@ const (
 	immAnds = 0x72000000
 )
 
-// logical writes op if n has the form that its immediates have: a piece of 2
-// to 64 bits, a run of ones turned round, and that again and again.
+// logical writes op if n has the form of its immediates: a repeated pattern of 2 to 64 bits, which
+// is a rotated run of ones.
 func (c *compiler) logical(wide bool, op uint32, dst, x reg, n uint64) bool {
 	if !wide {
 		n = n&0xffffffff | n<<32
@@ -165,15 +165,14 @@ func (c *compiler) bitfield(wide, signed bool, dst, x reg, from, to int) {
 	c.put(w | uint32(from)<<16 | uint32(to)<<10 | uint32(x)<<5 | uint32(dst))
 }
 
-// Memory accesses, to be combined with the size.
+// Memory accesses; the caller adds the size.
 const (
 	accStore = 0
 	accLoad  = 1 << 22
 	accLoadS = 2 << 22 // signed, to 64 bits
 )
 
-// access is a load or store of 1<<size bytes at base + off if off has one of
-// the forms that these have.
+// access writes a load or store of 1<<size bytes at base + off, if off has a supported form.
 func (c *compiler) access(acc, size uint32, r, base reg, off int64) bool {
 	w := size<<30 | acc | uint32(base)<<5 | uint32(r)
 	switch {
@@ -187,12 +186,12 @@ func (c *compiler) access(acc, size uint32, r, base reg, off int64) bool {
 	return true
 }
 
-// accessReg is the same at base + index.
+// accessReg writes one at base + index.
 func (c *compiler) accessReg(acc, size uint32, r, base, index reg) {
 	c.put(size<<30 | acc | 0x38206800 | uint32(index)<<16 | uint32(base)<<5 | uint32(r))
 }
 
-// Conditions, as b.cond has them.
+// Conditions of b.cond.
 const (
 	condEq = 0x0
 	condNe = 0x1
@@ -206,12 +205,12 @@ const (
 	condLE = 0xd
 )
 
-// Branch goes to label n.
+// Branch jumps to label n.
 func (c *compiler) Branch(n int) { c.jump(0x14000000, formBranch, n) }
 
 func (c *compiler) branchIf(cond uint32, n int) { c.jump(0x54000000|cond, formIf, n) }
 
-// branchZero goes to label n if r is 0, or is not; it leaves the flags.
+// branchZero jumps to label n if r is 0, or if it is not; it keeps the flags.
 func (c *compiler) branchZero(wide, not bool, r reg, n int) {
 	w := sf(wide) | 0x34000000 | uint32(r)
 	if not {

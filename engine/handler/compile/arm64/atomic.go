@@ -5,9 +5,9 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Exclusive loads and stores, to be combined with the size. The store of an
-// operation that gives the old value releases, and a barrier follows it, as
-// the kernel has it: nothing overtakes such an operation either way.
+// Exclusive loads and stores; the caller adds the size. The store of an operation that returns the
+// old value has release order, and a barrier follows, as in the kernel: no access is reordered
+// across such an operation.
 const (
 	loadExclusive    = 0x085f7c00
 	storeExclusive   = 0x08007c00
@@ -29,7 +29,7 @@ func (c *compiler) atomic(o *plan.Op) {
 	}
 }
 
-// exclusive is arithmetic in memory, again until nobody came between.
+// exclusive writes arithmetic in memory, which repeats until no other access has intervened.
 func (c *compiler) exclusive(o *plan.Op, wide bool, size uint32) {
 	p := c.pointer(o)
 	small := o.UsesImm() && o.Fn == program.AluAdd && (o.Imm >= 0 && o.Imm < 1<<12 || o.Imm < 0 && o.Imm > -1<<12)
@@ -50,7 +50,7 @@ func (c *compiler) exclusive(o *plan.Op, wide bool, size uint32) {
 	c.branchZero(false, true, scratch3, again)
 }
 
-// exclusiveFetch gives the old value, too.
+// exclusiveFetch also returns the old value.
 func (c *compiler) exclusiveFetch(o *plan.Op, wide bool, size uint32) {
 	p, src := c.pointer(o), home[o.Src]
 	c.changes(scratch1, scratch2, scratch3, src)
@@ -67,8 +67,7 @@ func (c *compiler) exclusiveFetch(o *plan.Op, wide bool, size uint32) {
 	c.move(wide, src, scratch2)
 }
 
-// exclusiveCompare stores only if memory is as R0 says, and gives R0 what it
-// was.
+// exclusiveCompare stores only if memory equals R0, and sets R0 to the old value.
 func (c *compiler) exclusiveCompare(o *plan.Op, wide bool, size uint32) {
 	p, r0, src := c.pointer(o), home[program.R0], home[o.Src]
 	c.changes(scratch1, scratch2, scratch3, r0)
@@ -84,8 +83,8 @@ func (c *compiler) exclusiveCompare(o *plan.Op, wide bool, size uint32) {
 	c.move(wide, r0, scratch2)
 }
 
-// single are the instructions of LSE that do it all; and is by the bits to be
-// cleared.
+// single are the LSE instructions that do the whole operation; the operand of AND's has the bits to
+// clear.
 var single = map[uint8]uint32{
 	program.AluAdd: 0x38200000, program.AluAnd: 0x38201000, program.AluXor: 0x38202000, program.AluOr: 0x38203000,
 	program.AtomicXchg: 0x38208000,

@@ -1,9 +1,8 @@
-// Package arm64 makes AArch64 machine code of a plan. Each operation becomes a
-// few instructions; R0 to R9 live in registers of their own, all the time.
+// Package arm64 makes AArch64 machine code of a plan. Each operation becomes a few instructions; R0
+// to R9 have machine registers of their own all the time.
 //
-// Only general registers are used, and instructions that every ARMv8.0 has,
-// unless the target says so. Pure; it imports package plan and what that
-// imports.
+// The code uses only general registers, and instructions that every ARMv8.0 has, unless the target
+// permits more. The package is pure; it imports package plan and what that imports.
 package arm64
 
 import "github.com/ptracer/ptracer/engine/handler/compile/plan"

@@ -36,7 +36,7 @@ func (c *compiler) Operation(i int) {
 	}
 }
 
-// further is for memory and what goes elsewhere.
+// further writes memory operations and those that leave the straight path.
 func (c *compiler) further(o *plan.Op) {
 	switch o.Kind {
 	case plan.Load:
@@ -131,15 +131,14 @@ func (c *compiler) call(f int) {
 	c.jump(0x94000000, formBranch, c.FuncLabel(f))
 }
 
-// Errors of bpf_loop, and how often it goes round at most
-// (include/linux/bpf.h, BPF_MAX_LOOPS).
+// Errors of bpf_loop, and its largest count (include/linux/bpf.h, BPF_MAX_LOOPS).
 const (
 	errInvalid = -22
 	errTooBig  = -7
 	maxLoops   = 8 << 20
 )
 
-// repeat is bpf_loop: R1 times the function in R2 with the number and R3.
+// repeat is bpf_loop: it calls the function in R2 R1 times, with the count and R3.
 func (c *compiler) repeat(o *plan.Op) {
 	r0, r1, r2 := home[program.R0], home[program.R1], home[program.R2]
 	done, end, tooBig, again := c.NewLabel(), c.NewLabel(), c.NewLabel(), c.NewLabel()
@@ -176,7 +175,7 @@ func (c *compiler) repeat(o *plan.Op) {
 	c.Label(end)
 }
 
-// repeatCall calls function f, or the one whose address was kept.
+// repeatCall calls function f, or the function at the saved address.
 func (c *compiler) repeatCall(f int) {
 	if f >= 0 {
 		c.call(f)
@@ -188,17 +187,15 @@ func (c *compiler) repeatCall(f int) {
 	c.put(0xd63f0000 | uint32(callee)<<5) // blr
 }
 
-// cpu sets r to the number of the CPU: the first word of struct rseq, which is
-// the number of a CPU at any time, also where the thread has none registered
-// (include/uapi/linux/rseq.h, cpu_id_start).
+// cpu sets r to the number of the CPU: the first word of struct rseq, which is a valid CPU number
+// at any time, even if the thread has not registered one (include/uapi/linux/rseq.h, cpu_id_start).
 func (c *compiler) cpu(r reg) {
 	c.changes(r)
 	c.put(0xd53bd040 | uint32(r)) // mrs r, tpidr_el0
 	c.memory(accLoad, 2, r, place{r, int64(c.Target.RSeq)})
 }
 
-// lookup sets R0 to the address of an array's value. An index that is known is
-// good.
+// lookup sets R0 to the address of an array's value. A known index is valid.
 func (c *compiler) lookup(o *plan.Op) {
 	m, l, r0 := &c.Program.Maps[o.To], &c.Target.Maps[o.To], home[program.R0]
 	mem := plan.Mem{Base: plan.BaseRegion, Off: int64(l.Data)}
@@ -234,7 +231,7 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.Label(done)
 }
 
-// scaled is dst = x*by + base.
+// scaled sets dst to x*by + base.
 func (c *compiler) scaled(dst, x reg, by int, base reg) {
 	if by > 0 && by&(by-1) == 0 {
 		shift := uint32(bits.TrailingZeros(uint(by)))
@@ -245,8 +242,8 @@ func (c *compiler) scaled(dst, x reg, by int, base reg) {
 	c.multiply(true, false, dst, x, scratch3, base)
 }
 
-// spareAddress sets a register that nobody needs to the address of mem: one of
-// those that are changed anyway, if there is one.
+// spareAddress sets a register that is not needed to the address of mem: if possible one of those
+// that are changed anyway.
 func (c *compiler) spareAddress(o *plan.Op, mem plan.Mem) reg {
 	spare := scratch2
 	for r := program.R1; r <= program.R5; r++ {

@@ -2,9 +2,8 @@ package arm64
 
 import "github.com/ptracer/ptracer/engine/handler/compile/plan"
 
-// Layout completes function f's frame: above the program's stack are the
-// registers kept for the caller, the return address the last. The stack
-// pointer is always a multiple of 16.
+// Layout completes function f's frame: above the program's stack are the registers saved for the
+// caller, the return address last. The stack pointer is always a multiple of 16.
 func (c *compiler) Layout(f int) {
 	l := &c.Frames[f]
 	l.Total = (l.Size + 8*len(c.kept(l)) + 15) &^ 15
@@ -13,7 +12,7 @@ func (c *compiler) Layout(f int) {
 	}
 }
 
-// kept are the registers that l's function keeps for its caller.
+// kept returns the registers that l's function saves for its caller.
 func (c *compiler) kept(l *plan.Frame) (list []reg) {
 	for _, k := range l.Kept {
 		list = append(list, home[k])
@@ -24,7 +23,7 @@ func (c *compiler) kept(l *plan.Frame) (list []reg) {
 	return list
 }
 
-// Enter is a function's beginning. A call has changed lr before it.
+// Enter writes a function's beginning. The call before it has changed lr.
 func (c *compiler) Enter() {
 	l := &c.Frames[c.Fn]
 	if c.Fn == 0 {
@@ -36,7 +35,7 @@ func (c *compiler) Enter() {
 	}
 }
 
-// Leave is its end.
+// Leave writes a function's end.
 func (c *compiler) Leave() {
 	l := &c.Frames[c.Fn]
 	for i, r := range c.kept(l) {
@@ -55,7 +54,7 @@ type place struct {
 	off  int64
 }
 
-// place is the machine's form of m. The region goes through scratch0.
+// place is the machine's form of m. An address in the region uses scratch0.
 func (c *compiler) place(m plan.Mem) place {
 	switch m.Base {
 	case plan.BaseStack:
@@ -74,14 +73,14 @@ func (c *compiler) place(m plan.Mem) place {
 	return place{home[m.Base], m.Off}
 }
 
-// near is whether adrp reaches addr from any place in the code.
+// near reports whether adrp reaches addr from any place in the code.
 func (c *compiler) near(addr int64) bool {
 	const most = 1<<32 - 1<<24
 	d := addr - int64(c.Target.Base)
 	return d >= -most && d <= most
 }
 
-// page sets r to the start of addr's 4096 bytes.
+// page sets r to the start of the 4096 bytes that addr is in.
 func (c *compiler) page(r reg, addr int64) {
 	c.changes(r)
 	pc := int64(c.Target.Base) + int64(len(c.Code))
@@ -106,15 +105,15 @@ func (c *compiler) address(r reg, m plan.Mem) {
 	c.addTo(r, r, addr&0xfff)
 }
 
-// addTo is dst = x + n, of addresses, by scratch3 if n is large. The stack
-// pointer may be any of them.
+// addTo sets dst to x + n, for addresses; it uses scratch3 if n is large. Either register may be
+// the stack pointer.
 func (c *compiler) addTo(dst, x reg, n int64) {
 	switch {
 	case n == 0 && dst == x:
 	case c.imm12(true, immAdd, dst, x, n) || n < 0 && c.imm12(true, immSub, dst, x, -n):
 	default:
 		c.constant(scratch3, n)
-		// The extended form, in which 31 is the stack pointer.
+		// The extended form, in which register 31 is the stack pointer.
 		c.put(0x8b206000 | uint32(scratch3)<<16 | uint32(x)<<5 | uint32(dst))
 	}
 }

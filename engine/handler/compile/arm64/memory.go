@@ -6,10 +6,10 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 )
 
-// log2 of a size in bytes, as loads and stores have it.
+// log2 returns the logarithm of a size in bytes, as loads and stores encode it.
 func log2(size uint8) uint32 { return uint32(bits.TrailingZeros8(size)) }
 
-// memory writes a load or store of r at p, by scratch3 if p is out of reach.
+// memory writes a load or store of r at p; it uses scratch3 if p is out of reach.
 func (c *compiler) memory(acc, size uint32, r reg, p place) {
 	if !c.access(acc, size, r, p.base, p.off) {
 		c.constant(scratch3, p.off)
@@ -50,7 +50,7 @@ func (c *compiler) store(o *plan.Op) {
 	c.memory(accStore, log2(o.Size), r, c.place(o.Mem))
 }
 
-// pointer is the register that points to o's memory, by scratch0 if none does yet.
+// pointer returns a register that points to o's memory; it loads scratch0 if no other does.
 func (c *compiler) pointer(o *plan.Op) reg {
 	if o.Mem.Base == plan.BaseFrame {
 		c.InFrame(o)
@@ -64,7 +64,7 @@ func (c *compiler) pointer(o *plan.Op) reg {
 	return scratch0
 }
 
-// loadAcquire and storeRelease have no offset.
+// loadAcquire and storeRelease take no offset.
 func (c *compiler) loadAcquire(o *plan.Op) {
 	p := c.pointer(o)
 	c.changes(home[o.Dst])

@@ -7,16 +7,16 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/compile/plan"
 )
 
-// Stacks of ours. Go's threads have no pointer to data of their own here, so that
-// stacks belong to nobody: who comes takes one that is free, from the one on that
-// the place of its own stack gives, which differs from goroutine to goroutine. A
-// signal's handler takes another one than the thread that it has interrupted.
+// Ptracer's stacks. Go's threads have no pointer to data of their own on arm64, so that stacks have
+// no fixed owner. A thread takes a free one; the search begins at the stack that the address of its
+// own stack selects, which differs between goroutines. A signal handler takes another one than the
+// thread that it has interrupted.
 //
-// Each is OwnStackLevel bytes, of which the last words are who has it: not 0 if
-// somebody does, and his stack pointer. There are PoolStacks, at a multiple of what
-// they are together; the first half are where the search begins.
+// Each is OwnStackLevel bytes. Its last words are the lock, which is not 0 while a thread has the
+// stack, and that thread's stack pointer. There are PoolStacks stacks, at a multiple of their total
+// size; searches begin in the first half.
 
-// Where the program's registers lie on its own stack meanwhile, bytes from the
+// Offsets of the program's registers that are saved on its own stack meanwhile, in bytes from the
 // stack pointer.
 const (
 	savedX16   = 0
@@ -25,11 +25,11 @@ const (
 	savedFlags = 24
 )
 
-// What lies at the end of a stack of ours, bytes from the stack pointer that the
-// frame begins below.
+// Contents of the end of one of ptracer's stacks, in bytes from the stack pointer that the frame
+// begins below.
 const (
 	stackTaken = 0
-	stackOld   = 8 // the program's stack pointer, less what is saved there
+	stackOld   = 8 // the program's stack pointer, minus the size saved there
 	stackEnd   = 16
 )
 
@@ -39,24 +39,24 @@ const (
 	x17 reg = 17
 )
 
-// poolEnd is the bit of an address that says that it lies behind the pool, where
-// the pool's own is another; bits of a stack's place are from goroutineBit on.
+// poolEnd is the bit of an address that differs between the pool and the memory behind it. The bits
+// from goroutineBit on select the stack where a search begins.
 const (
 	poolEnd      = 20
-	goroutineBit = 11 // the least stack is 2 KiB
+	goroutineBit = 11 // the smallest stack is 2 KiB
 	startBits    = 7
 	levelBits    = 12
 )
 
 var _ = [1]int{}[plan.PoolStacks*plan.OwnStackLevel-1<<poolEnd+plan.OwnStackLevel-1<<levelBits+plan.PoolStacks>>1-1<<startBits]
 
-// taken is where the first stack says whether it is taken.
+// taken is the address of the first stack's lock.
 func taken(pool arch.Addr) int64 { return int64(pool) + plan.OwnStackLevel - stackEnd }
 
 // ownFrame is how far the program's stack pointer moves, in bytes.
 func ownFrame(w *plan.Way) int64 { return int64(w.Skip + plan.OwnStackSaved) }
 
-// enterOwn goes over to a stack of ours. Where none is free it goes on at skip.
+// enterOwn switches to one of ptracer's stacks. If none is free it continues at skip.
 func (a *way) enterOwn(skip int) {
 	got, back := a.NewLabel(), a.NewLabel()
 	a.addTo(sp, sp, -ownFrame(a.outer))
@@ -88,8 +88,8 @@ func (a *way) enterOwn(skip int) {
 	a.access(accLoad, 3, x17, x17, savedX17)
 }
 
-// leaveOwn goes back to the program's stack, and gives ours back. It is at saved
-// bytes from its start that who has none goes on.
+// leaveOwn switches back to the program's stack, and releases ptracer's. A thread that has found no
+// stack enters it saved bytes from its start.
 func (a *way) leaveOwn() (saved int) {
 	a.load(x17, stackOld)
 	a.addTo(x16, sp, 0)
@@ -112,9 +112,9 @@ const (
 	branchTo = 0xd61f0000 // br
 )
 
-// Enter is where a thread goes on that has found the stack at x16 taken: it looks at
-// those behind, and comes back to x15 with one in x16, or with 0 if all are taken,
-// which the word lost counts. It changes x17, and no flags.
+// Enter makes the code for a thread that has found the stack at x16 taken: it tries the stacks
+// behind, and returns to x15 with a free one in x16, or with 0 if all are taken, which it counts in
+// the word lost. It clobbers x17, and keeps the flags.
 func Enter(pool, lost arch.Addr) []byte {
 	c := &compiler{Writer: plan.NewWriter(&plan.Plan{Funcs: make([]plan.Func, 1), Target: &plan.Target{}})}
 	next := len(c.Code)

@@ -5,7 +5,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// primitive is what only helpers do.
+// primitive writes operations that only helpers use.
 func (c *compiler) primitive(o *plan.Op) {
 	r0 := home[program.R0]
 	switch o.Kind {
@@ -26,7 +26,7 @@ func (c *compiler) primitive(o *plan.Op) {
 		c.multiply(true, false, r0, r0, r5, zero)
 		c.put(0x93c00000 | uint32(r0)<<16 | uint32(o.Imm)<<10 | uint32(scratch1)<<5 | uint32(r0)) // extr
 	case plan.Syscall:
-		const number, sixth reg = 8, 5 // no call changes these
+		const number, sixth reg = 8, 5 // calls keep these
 		c.three(true, opOrr, scratch1, zero, number)
 		c.three(true, opOrr, scratch2, zero, sixth)
 		c.changes(r0, scratch1, scratch2)
@@ -42,19 +42,18 @@ func (c *compiler) primitive(o *plan.Op) {
 	}
 }
 
-// number sets r to n of 16 bits; who calls it puts r back.
+// number sets r to n, of 16 bits; the caller restores r.
 func (c *compiler) number(r reg, n int64) { c.put(0xd2800000 | uint32(n)<<5 | uint32(r)) } // movz
 
 // thread sets r to the thread pointer.
 func (c *compiler) thread(r reg) { c.put(0xd53bd040 | uint32(r)) } // mrs, tpidr_el0
 
-// golden is 2^64 divided by the golden ratio: it spreads what it multiplies.
+// golden is 2^64 divided by the golden ratio: as a factor it spreads values well.
 const golden = -0x61c8864680b583eb
 
-// line sets r to the number of the value that this thread takes of a map with
-// one for each CPU: that CPU's, or, where no instruction tells its number, one
-// that depends on the thread. Threads can share it; so can they where the kernel
-// moves them meanwhile.
+// line sets r to the number of this thread's value in a map with one for each CPU: the CPU's or, if
+// no instruction reads the CPU's number, a number that depends on the thread. Threads may share a
+// value, also when the kernel moves them meanwhile.
 func (c *compiler) line(r reg, cpus int) {
 	c.changes(r)
 	if c.Target.RSeq != 0 {

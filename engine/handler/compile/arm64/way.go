@@ -5,15 +5,15 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Words of arch.Regs that are no general registers.
+// Words of arch.Regs that are not general registers.
 const (
 	wordSP = 31
 	wordPC = 32
 )
 
-// Way makes what runs before and behind code that is inlined on way w: it keeps
-// what the code changes and gives it what it reads. Both can lie anywhere.
-// length is that of the code between them.
+// Way makes the code that runs before and behind inlined code on way w: it saves the registers that
+// the code changes and provides those that it reads. Both can lie anywhere; length is the length of
+// the code between them, in bytes.
 func Way(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err error) {
 	a, b := newWay(code, w), newWay(code, w)
 	if w.OnOwn(code, a.size-w.Skip) {
@@ -31,7 +31,7 @@ func Way(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err e
 	return a.Code, b.Code, err
 }
 
-// onOwn is Way for code that runs on a stack of ours.
+// onOwn is Way for code that runs on ptracer's stack.
 func onOwn(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err error) {
 	inner := *w
 	inner.Flags, inner.Skip = false, 0
@@ -51,16 +51,15 @@ func onOwn(code *plan.Code, w *plan.Way, length int) (before, behind []byte, err
 	return a.Code, b.Code, w.Check(code, a.size)
 }
 
-// way keeps registers in the frame, or, where the code needs none, one behind
-// the other.
+// way saves registers in the frame or, if the code needs no frame, one behind the other.
 type way struct {
 	compiler
 	code  *plan.Code
 	way   *plan.Way
-	outer *plan.Way // from the program's stack, where the code runs on one of ours
+	outer *plan.Way // the way on the program's stack, if the code runs on one of ptracer's
 	keeps []reg
 	flags bool
-	size  int // that the stack pointer moves, a multiple of 16
+	size  int // by how much the stack pointer moves, a multiple of 16
 }
 
 func newWay(code *plan.Code, w *plan.Way) *way {
@@ -82,12 +81,12 @@ func newWay(code *plan.Code, w *plan.Way) *way {
 	return a
 }
 
-// constants are the words that no register holds.
+// constants returns the words that no register holds.
 func (a *way) constants() plan.Words {
 	return a.code.Reads & (1<<wordSP | 1<<wordPC | 1<<plan.FrameFuncIP | 1<<plan.FrameCookie)
 }
 
-// place is where the i-th of the kept registers lies, from the stack pointer.
+// place is the offset of the i-th saved register from the stack pointer.
 func (a *way) place(i int) int64 {
 	if a.code.Bare() {
 		return int64(8 * i)
@@ -97,7 +96,7 @@ func (a *way) place(i int) int64 {
 
 func (a *way) frame(w int) int64 { return int64(a.code.Locals + 8*w) }
 
-// flagsAt is behind all that is kept.
+// flagsAt is the offset behind all saved registers.
 func (a *way) flagsAt() int64 {
 	if a.code.Bare() {
 		return int64(8 * len(a.keeps))
@@ -148,7 +147,7 @@ func (a *way) in() error {
 	return nil
 }
 
-// programSP sets r to the stack pointer that the program has.
+// programSP sets r to the program's stack pointer.
 func (a *way) programSP(r reg) {
 	if a.outer == nil {
 		a.addTo(r, sp, int64(a.size))

@@ -6,12 +6,12 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Programs have no instruction that counts leading zeros. Built-in histograms find the
-// number of bits by halves, without a branch (package builtin, log2): fifty
-// instructions, each of which waits for the one before. Machines have one.
+// Programs have no instruction that counts leading zeros. Built-in histograms compute the bit
+// length by halves, without a branch (package builtin, log2): fifty instructions, each of which
+// depends on the one before. Machines have an instruction for it.
 
-// bitLengths makes one operation of each such search whose other registers nobody
-// needs behind it.
+// bitLengths turns each such search into one operation, if its other registers are not needed
+// behind it.
 func (b *builder) bitLengths() {
 	b.labels()
 	for i := range b.Ops {
@@ -30,14 +30,14 @@ func (b *builder) bitLengths() {
 	}
 }
 
-// search matches operations, in order.
+// search matches operations in order.
 type search struct {
 	ops           []Op
 	at            int
 	v, n, rest, t uint8 // registers
 }
 
-// is takes the next operation if it is of a kind, on registers; src is NoReg for imm.
+// is matches the next operation, if it has a kind and registers; src NoReg stands for imm.
 func (s *search) is(kind Kind, fn, dst, src uint8, imm int64) bool {
 	if s.at >= len(s.ops) {
 		return false
@@ -57,7 +57,7 @@ func (s *search) is(kind Kind, fn, dst, src uint8, imm int64) bool {
 func (s *search) move(dst, src uint8) bool             { return s.is(Move, 0, dst, src, 0) }
 func (s *search) alu(fn, dst, src uint8, n int64) bool { return s.is(Alu, fn, dst, src, n) }
 
-// match tells whether the operations begin with the whole search.
+// match reports whether the operations begin with the whole search.
 func (s *search) match() bool {
 	const signBit = 63
 	if len(s.ops) < 6 || s.ops[0].Kind != Move || s.ops[1].Kind != Move || s.ops[5].Kind != Move {

@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// stepCall folds a call: what has no need of a helper is done in place.
+// stepCall folds a call: a call that needs no helper becomes another operation.
 func (b *builder) stepCall(i int, s *state) {
 	o := &b.Ops[i]
 	result := value{}
@@ -32,8 +32,8 @@ func writesMemory(h *program.Helper) bool {
 	return false
 }
 
-// inline makes the call o another operation if that is known, and gives what
-// is known about its result.
+// inline turns the call o into another operation if possible, and returns what is known about its
+// result.
 func (b *builder) inline(i int, s *state) value {
 	o := &b.Ops[i]
 	switch num := o.Imm; num {
@@ -64,7 +64,7 @@ func (b *builder) inline(i int, s *state) value {
 	return value{}
 }
 
-// fromFrame makes o a load of a word behind the context that R1 points to.
+// fromFrame turns o into a load of a word behind the context that R1 points to.
 func (b *builder) fromFrame(o *Op, s *state, word int64) {
 	o.Kind, o.Dst, o.Src, o.Size = Load, program.R0, NoReg, sizeOf
 	o.Mem = Mem{program.R1, word * sizeOf}
@@ -75,9 +75,8 @@ func (b *builder) fromFrame(o *Op, s *state, word int64) {
 	}
 }
 
-// inlineLookup is for arrays, with one value or one for each CPU. With a key
-// that is known, the value's address is known, too, or at least its place on
-// each CPU.
+// inlineLookup handles arrays, with one value or one for each CPU. If the key is known, the value's
+// address is known, or at least its place for each CPU.
 func (b *builder) inlineLookup(o *Op, s *state) value {
 	index := b.mapOf(s.get(program.R1))
 	if index < 0 {
@@ -112,8 +111,8 @@ func (b *builder) inlineLookup(o *Op, s *state) value {
 	return value{what: some}
 }
 
-// own makes the look-up at operation i one of what the thread has. The call that
-// told its ids is not needed then, if nothing else has looked at them.
+// own turns the lookup at operation i into a lookup of what the thread has. The call that returned
+// the thread's ids is removed then, if nothing else uses them.
 func (b *builder) own(i int, s *state) {
 	o, index, key := &b.Ops[i], b.mapOf(s.get(program.R1)), s.get(program.R2)
 	if index < 0 || key.what != pointer || key.mem.Base != BaseStack {
@@ -146,10 +145,10 @@ func (b *builder) own(i int, s *state) {
 	}
 }
 
-// keySize is an array's, in bytes.
+// keySize is the size of an array's key, in bytes.
 const keySize = 4
 
-// mapOf is the map that v stands for, -1 if that is not known.
+// mapOf returns the map that v stands for, -1 if it is not known.
 func (b *builder) mapOf(v value) int {
 	if v.what != pointer || v.mem.Base != BaseRegion {
 		return -1

@@ -31,7 +31,7 @@ func (b *builder) decode(i int) error {
 	return nil
 }
 
-// decodeWide is for the loads of 64 bits.
+// decodeWide handles loads of 64 bits.
 func (b *builder) decodeWide(i int, o Op) error {
 	in, p := b.Program.Insns[i], b.Program
 	if !in.Wide() || i+1 >= len(p.Insns) {
@@ -65,7 +65,7 @@ func (b *builder) decodeWide(i int, o Op) error {
 	return nil
 }
 
-// funcAt is the function that starts at instruction i, -1 if none does.
+// funcAt returns the function that starts at instruction i, -1 if none does.
 func (b *builder) funcAt(i int) int {
 	for f := range b.Funcs {
 		if b.Funcs[f].Start == i {
@@ -152,7 +152,7 @@ func decodeMove(in program.Insn, o *Op) bool {
 	return in.Off == 8 || in.Off == 16 || in.Off == 32 && o.Wide
 }
 
-// decodeEnd is for byte orders; ours is little.
+// decodeEnd handles byte orders; the machine's is little-endian.
 func decodeEnd(in program.Insn, o *Op) bool {
 	o.Kind, o.Size = Swap, uint8(in.Imm/8)
 	if !o.Wide && in.Op&program.SrcMask == program.SrcK {
@@ -168,7 +168,7 @@ func decodeEnd(in program.Insn, o *Op) bool {
 	return in.Off == 0 && (in.Imm == 16 || in.Imm == 32 || in.Imm == 64)
 }
 
-// decodeJump is for jumps, calls and exits.
+// decodeJump handles jumps, calls and exits.
 func (b *builder) decodeJump(i int, o Op) error {
 	in, p := b.Program.Insns[i], b.Program
 	switch {
@@ -205,7 +205,7 @@ func (b *builder) decodeJump(i int, o Op) error {
 	return nil
 }
 
-// decodePrimitive is for what only helpers call.
+// decodePrimitive handles operations that only helpers use.
 func (b *builder) decodePrimitive(i int, o Op) error {
 	o.Dst, o.Src = program.R0, NoReg
 	switch {

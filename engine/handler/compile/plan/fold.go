@@ -7,18 +7,17 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// fold follows what is known about registers and stack through each function,
-// once, in order. Where paths join, what all of them know stays known; at the
-// head of a loop nothing is.
+// fold follows what is known about registers and stack through each function, once, in order. Where
+// paths join, only facts known on all of them remain; at the head of a loop none do.
 func (b *builder) fold() {
 	b.labels()
-	heads := make([]bool, len(b.Ops)) // loops go back to there
+	heads := make([]bool, len(b.Ops)) // targets of backward jumps
 	for i := range b.Ops {
 		if o := &b.Ops[i]; (o.Kind == Jump || o.Kind == Goto) && o.To <= i {
 			heads[o.To] = true
 		}
 	}
-	at := make(map[int]*state) // what jumps forward to there know
+	at := make(map[int]*state) // facts at targets of forward jumps
 	for f := range b.Funcs {
 		now := &state{}
 		if f == 0 && !b.Target.Helper {
@@ -37,8 +36,7 @@ func (b *builder) fold() {
 	}
 }
 
-// join is what both ways to an instruction know; nil is a way that is not
-// taken.
+// join returns the facts common to both ways to an instruction; nil is a way that is not taken.
 func join(a, b *state) *state {
 	switch {
 	case a == nil:
@@ -49,8 +47,8 @@ func join(a, b *state) *state {
 	return a
 }
 
-// step folds operation i and gives what is known behind it, nil if nothing
-// goes on there. at collects what is known where it jumps.
+// step folds operation i and returns what is known behind it, nil if the program does not continue
+// there. at collects what is known at targets of jumps.
 func (b *builder) step(i int, s *state, at map[int]*state) *state {
 	o := &b.Ops[i]
 	if o.hasMem() && o.Kind != Address {
@@ -74,8 +72,7 @@ func (b *builder) step(i int, s *state, at map[int]*state) *state {
 	return s
 }
 
-// place gives the memory operand of operation i the place that its base is
-// known to point to.
+// place sets the memory operand of operation i to the known place that its base points to.
 func (b *builder) place(i int, s *state) {
 	o, fact := &b.Ops[i], &b.result.Facts[i]
 	if v := s.get(o.Mem.Base); v.what == pointer {
@@ -85,7 +82,7 @@ func (b *builder) place(i int, s *state) {
 	}
 }
 
-// immediate puts a known number in the place of a register.
+// immediate replaces a register by its known number.
 func (b *builder) immediate(o *Op, s *state) {
 	switch o.Kind {
 	case Alu, Jump, Store, StoreRel:
@@ -118,7 +115,7 @@ func (b *builder) immediate(o *Op, s *state) {
 	}
 }
 
-// stepValue is what o's Dst is behind it, and makes o simpler if that is known.
+// stepValue returns what is known of o's Dst behind o, and simplifies o if the value is known.
 func stepValue(o *Op, s *state) (v value) {
 	switch o.Kind {
 	case Const:
@@ -155,7 +152,7 @@ func stepValue(o *Op, s *state) (v value) {
 	return v
 }
 
-// stepLoad is what a load from the stack gives, which may be what a register
+// stepLoad returns what is known of a load from the stack, which may be the value that a register
 // still has.
 func stepLoad(o *Op, s *state) (v value) {
 	if o.Mem.Base != BaseStack {
@@ -174,8 +171,7 @@ func stepLoad(o *Op, s *state) (v value) {
 	return v
 }
 
-// stepSum is the result of an addition or subtraction, the arithmetic that
-// addresses are made by.
+// stepSum returns the result of an addition or subtraction, the operations that make addresses.
 func stepSum(o *Op, s *state) value {
 	x := num(o.Imm)
 	if !o.UsesImm() {
@@ -191,7 +187,7 @@ func stepSum(o *Op, s *state) value {
 	return value{}
 }
 
-// extend is what a load of size bytes of n gives.
+// extend returns the result of a load of size bytes of n.
 func extend(n int64, size uint8, signed bool) int64 {
 	shift := 64 - 8*uint(size)
 	if signed {
@@ -217,11 +213,11 @@ func stepStore(o *Op, s *state, region verify.Region) {
 	case o.Mem.Base == BaseStack:
 		s.write(o.Mem.Off, o.Size, v)
 	case o.Mem.Base < BaseStack && region != verify.MapValue && region != verify.Record:
-		s.slots = nil // it may be the stack
+		s.slots = nil // the target may be the stack
 	}
 }
 
-// stepJump follows both ways of a jump, or the one that is taken.
+// stepJump follows both ways of a jump, or the only possible one.
 func (b *builder) stepJump(i int, s *state, at map[int]*state) *state {
 	o := &b.Ops[i]
 	if taken, known := decided(o, s); known && taken {
@@ -243,8 +239,8 @@ func (b *builder) stepJump(i int, s *state, at map[int]*state) *state {
 	return s
 }
 
-// decided is whether a jump is taken, if that is known: of two numbers, and of
-// an address that is compared with 0.
+// decided reports whether a jump is taken, if that is known: for two numbers, and for an address
+// compared with 0.
 func decided(o *Op, s *state) (taken, known bool) {
 	v := s.get(o.Dst)
 	switch {

@@ -7,8 +7,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 )
 
-// follow is the operation that is executed behind operation i and by no other
-// way, -1 if there is none.
+// follow returns the operation that runs behind operation i and on no other path, -1 if there is
+// none.
 func (b *builder) follow(i int) int {
 	for i++; i < len(b.Ops); i++ {
 		if b.Ops[i].Label {
@@ -21,10 +21,9 @@ func (b *builder) follow(i int) int {
 	return -1
 }
 
-// bump makes an atomic operation of a load, arithmetic and a store of the same
-// value of a map. In the kernel nothing comes between those on one CPU, which
-// is what makes plain counting in per-CPU maps exact; a thread of the program
-// can be preempted anywhere.
+// bump fuses a load, arithmetic and a store of the same map value into an atomic operation. In the
+// kernel nothing interrupts these on one CPU, which makes plain counting in per-CPU maps exact; a
+// thread of the traced program can be preempted anywhere.
 func (b *builder) bump() {
 	b.labels()
 	for i := range b.Ops {
@@ -53,8 +52,7 @@ func (b *builder) bump() {
 	}
 }
 
-// bumps is whether o is arithmetic on what was loaded that can be done in
-// memory.
+// bumps reports whether o is arithmetic on a loaded value that can be done in memory.
 func bumps(o, load *Op) bool {
 	if o.Kind != Alu || o.Dst != load.Dst || o.Src == load.Dst || o.Src == program.R10 || load.Size == sizeOf && !o.Wide {
 		return false
@@ -65,8 +63,8 @@ func bumps(o, load *Op) bool {
 	return atomicFns[o.Fn]
 }
 
-// shared is whether operation i accesses a value of a map, aligned as atomic
-// operations need it.
+// shared reports whether operation i accesses a map value with the alignment that atomic operations
+// need.
 func (b *builder) shared(i int) bool {
 	o, fact := &b.Ops[i], &b.result.Facts[i]
 	if o.Mem.Base == BaseRegion {
@@ -75,8 +73,7 @@ func (b *builder) shared(i int) bool {
 	return o.Mem.Base < BaseStack && fact.Region == verify.MapValue && fact.Fixed && fact.Off%int(o.Size) == 0
 }
 
-// fuse makes one of a lookup and the test of its result behind it, where R0 is
-// not looked at if there is no value.
+// fuse fuses a lookup and the test of its result, if R0 is not used when there is no value.
 func (b *builder) fuse() {
 	b.labels()
 	for i := range b.Ops {
@@ -95,8 +92,8 @@ func (b *builder) fuse() {
 	}
 }
 
-// process makes one of a call for the ids and the shift that leaves the process's,
-// where the target has that.
+// process fuses a call for the ids and the shift that leaves the process's id, if the target
+// supports that.
 func (b *builder) process() {
 	if _, has := b.Target.Helpers[Helper{FnProcess, NoMap}]; !has {
 		return
@@ -113,7 +110,7 @@ func (b *builder) process() {
 	}
 }
 
-// tidy takes out jumps to where the program goes anyway.
+// tidy removes jumps to the next operation.
 func (b *builder) tidy() {
 	for i := len(b.Ops) - 1; i >= 0; i-- {
 		o := &b.Ops[i]

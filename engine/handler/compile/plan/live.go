@@ -2,8 +2,8 @@ package plan
 
 import "github.com/ptracer/ptracer/engine/handler/program"
 
-// next are the operations that may come behind operation i: the one behind it,
-// if fall, and the one that it jumps to, if that is not -1.
+// next returns the operations that may run behind operation i: the next one, if fall is true, and
+// the one that it jumps to, if that is not -1.
 func (b *builder) next(i int) (fall bool, to int) {
 	switch o := &b.Ops[i]; o.Kind {
 	case Exit:
@@ -18,7 +18,7 @@ func (b *builder) next(i int) (fall bool, to int) {
 	return true, -1
 }
 
-// labels marks what is jumped to, and what lies in a loop.
+// labels marks the targets of jumps, and the operations in loops.
 func (b *builder) labels() {
 	for i := range b.Ops {
 		b.Ops[i].Label, b.Ops[i].Loop = false, false
@@ -35,7 +35,7 @@ func (b *builder) labels() {
 	}
 }
 
-// reach takes out what no path from the start leads to.
+// reach removes operations that no path from the start leads to.
 func (b *builder) reach() {
 	seen := make([]bool, len(b.Ops)+1)
 	todo := []int{0}
@@ -68,8 +68,8 @@ func (b *builder) reach() {
 	}
 }
 
-// trim takes out what sets registers that nobody reads and stores to the stack
-// that nobody reads, until there is no more.
+// trim removes operations that set unread registers and stores to the stack that are not read,
+// until none are left.
 func (b *builder) trim() {
 	b.labels()
 	for {
@@ -100,8 +100,8 @@ func (b *builder) trim() {
 	}
 }
 
-// liveness finds the registers that are live behind each operation of function
-// f, and tells whether it learned something that others depend on.
+// liveness finds the registers that are live behind each operation of function f, and reports
+// whether it has found something that other functions depend on.
 func (b *builder) liveness(f int) (news bool) {
 	fn := &b.Funcs[f]
 	result := f > 0 || b.Target.Result
@@ -132,8 +132,8 @@ func (b *builder) liveness(f int) (news bool) {
 	return news
 }
 
-// deadStores takes out the stores to function f's stack that nobody reads, if
-// all accesses to it are known.
+// deadStores removes the stores to function f's stack that are not read, if all accesses to the
+// stack are known.
 func (b *builder) deadStores(f int) (changed bool) {
 	if b.escapes(f) {
 		return false

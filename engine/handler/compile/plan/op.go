@@ -2,11 +2,11 @@ package plan
 
 import "github.com/ptracer/ptracer/engine/handler/program"
 
-// Kind is what an operation does.
+// Kind is the kind of an operation.
 type Kind uint8
 
-// The kinds of operations. Dst, Src and so on are Op's fields; an operand that
-// may be an immediate is Src, or Imm where Src is NoReg.
+// Kinds of operations. Dst, Src and so on are Op's fields; an operand is Src, or Imm if Src is
+// NoReg.
 const (
 	Nop       Kind = iota
 	Const          // Dst = Imm
@@ -17,7 +17,7 @@ const (
 	Truncate       // Dst = Dst's low Size bytes, upper ones 0
 	Swap           // Dst = Dst's low Size bytes in reverse order, upper ones 0
 	Negate         // Dst = -Dst
-	BitLen         // Dst = how many bits Src has, up to the highest that is set; not the same register
+	BitLen         // Dst = the number of Src's bits up to the highest that is set; not the same register
 	Alu            // Dst = Dst Fn operand
 	Load           // Dst = Mem, Size bytes; Signed extends to 64 bits
 	Store          // Mem = operand, Size bytes
@@ -33,9 +33,9 @@ const (
 	CPU            // R0 = number of the CPU
 	Thread         // R0 = the thread pointer
 	Self           // R0 = the word that it points to
-	Goroutine      // R0 = the register of Go's that has it
+	Goroutine      // R0 = the register that has g in Go's code
 	Line           // R0 = the number of the value that the thread takes of a map with one for each CPU
-	Cycles         // R0 = the counter that time is made of
+	Cycles         // R0 = the counter that the time is computed from
 	Scale          // R0 = R0 times R5, 128 bits, shifted right by Imm
 	Syscall        // R0 = system call Imm of R1 to R5 and a 0
 	Exit
@@ -57,45 +57,44 @@ type Mem struct {
 	Off  int64
 }
 
-// Op is an operation: what is left of an instruction.
+// Op is an operation, made of one instruction.
 type Op struct {
 	Kind     Kind
 	Fn       uint8 // program.AluAdd..., JmpEq..., by Kind; atomics: low 8 bits of Imm
 	Size     uint8 // bytes
 	Wide     bool  // 64 bits, not 32
 	Signed   bool  // division, modulo, load
-	Fetch    bool  // atomic: Src gets the old value (R0, of CmpXchg)
-	Own      bool  // atomic: of a value that no other thread writes
+	Fetch    bool  // atomic: Src becomes the old value (R0, of CmpXchg)
+	Own      bool  // atomic: on a value that no other thread writes
 	Dst, Src uint8
-	Label    bool // jumped to
-	Loop     bool // may come again in the same call
-	// Miss, of a lookup, is where to go if there is no value, -1: nowhere, R0
-	// is 0. R0 is not set when it goes there.
+	Label    bool // a jump leads here
+	Loop     bool // may run again in the same call
+	// Miss, for a lookup, is the operation to continue at if there is no value, without setting R0;
+	// -1: none, and R0 becomes 0.
 	Miss int
 	To   int // jumps: index of the operation; calls: of the function; lookups: of the map
 	Imm  int64
 	Mem  Mem
-	// Live are the BPF registers whose values are needed behind the
-	// operation, as a mask.
+	// Live is a mask of the BPF registers with values that are needed behind the operation.
 	Live uint16
 }
 
-// Key is where a lookup has its key: the constant Imm, register Src, or Mem.
+// Key describes the key of a lookup: the constant Imm, register Src, or Mem.
 func (o *Op) Key() (constant, register bool) {
 	memory := o.Mem.Base != NoReg
 	return !memory && o.Src == NoReg, !memory && o.Src != NoReg
 }
 
-// UsesImm is whether the operand is the immediate.
+// UsesImm reports whether the operand is the immediate.
 func (o *Op) UsesImm() bool { return o.Src == NoReg }
 
-// args are the registers that calls take.
+// args are the registers that hold arguments of calls.
 const args = 1<<program.R1 | 1<<program.R2 | 1<<program.R3 | 1<<program.R4 | 1<<program.R5
 
-// volatile are those that calls destroy.
+// volatile are the registers that calls clobber.
 const volatile = args | 1<<program.R0
 
-// bit is the mask of register r; of what is none it is 0.
+// bit returns the mask of register r; 0 if r is not a register.
 func bit(r uint8) uint16 {
 	if r >= program.R10 {
 		return 0
@@ -103,8 +102,8 @@ func bit(r uint8) uint16 {
 	return 1 << r
 }
 
-// Defines are the registers that o changes, except those that a called
-// function changes for itself.
+// Defines returns the registers that o changes, except those that a called function changes for
+// itself.
 func (o *Op) Defines() uint16 {
 	switch o.Kind {
 	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, BitLen, Alu, Load, LoadAcq:
@@ -124,8 +123,7 @@ func (o *Op) Defines() uint16 {
 	return 0
 }
 
-// uses are the registers that o reads. entry gives those that a function
-// expects to be set.
+// uses returns the registers that o reads. entry returns those that a function expects to be set.
 func (o *Op) uses(entry func(f int) uint16, result bool) uint16 {
 	switch o.Kind {
 	case Address, Load, LoadAcq:
@@ -187,7 +185,7 @@ func callUses(num int32) (u uint16) {
 	return u
 }
 
-// pure is whether o does nothing but set Defines.
+// pure reports whether o has no effect except on the registers of Defines.
 func (o *Op) pure() bool {
 	switch o.Kind {
 	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, BitLen, Alu, Load, CPU, Thread, Self, Goroutine, Line:

@@ -1,19 +1,16 @@
-// Package plan turns a verified program into operations that both instruction
-// sets lower one by one, each into a few machine instructions: it decides all
-// that does not depend on the instruction set.
+// Package plan turns a verified program into operations that both instruction sets lower one by
+// one, each into a few machine instructions. It makes all decisions that do not depend on the
+// instruction set.
 //
-// There is one operation for each instruction, so that jumps keep their
-// indices. Build goes over them a few times: it decodes; it follows constants,
-// addresses and the context forward, so that accesses name a place instead of
-// a register, and lookups of a known key are an address; it takes what nobody
-// needs out, registers by liveness and stack slots that nobody reads; and it
-// makes one operation of a load, an addition and a store of the same value of
-// a map, which is exact where several threads count, and of the search for a
-// number's highest bit.
+// There is one operation for each instruction, so that jumps keep their indices. Build passes over
+// them several times. It decodes. It follows constants, addresses and the context forward, so that
+// accesses name a place instead of a register, and a lookup with a known key becomes an address. It
+// removes unneeded operations, by liveness of registers and of stack slots. It fuses a load, an
+// addition and a store of the same map value into one operation, which is exact even if several
+// threads count, and also the search for a number's highest bit.
 //
-// It also holds the words that the compiler's packages share: Target, Code and
-// their parts. Pure; it imports the program's form, the verifier's results and
-// package arch.
+// It also defines the types that the compiler's packages share: Target, Code and their parts. The
+// package is pure; it imports the program's form, the verifier's results and package arch.
 package plan
 
 import (
@@ -30,34 +27,33 @@ type Plan struct {
 	Target  *Target
 	Ops     []Op // one for each instruction
 	Funcs   []Func
-	// Context is whether R1 has to be made the address of the context first.
+	// Context reports whether the code must first set R1 to the address of the context.
 	Context bool
-	// Reads and Writes are the words of the frame that are accessed through
-	// pointers and by helpers; operations with BaseFrame name theirs.
+	// Reads and Writes are the words of the frame that are accessed through pointers and by
+	// helpers; operations with BaseFrame name their words themselves.
 	Reads, Writes Words
-	stored        Words // by operations with BaseFrame
+	stored        Words // the words written by operations with BaseFrame
 }
 
 // Func is a function of a program.
 type Func struct {
 	Start, End int  // of its operations
-	Stack      int  // bytes of its stack frame that it needs, a multiple of 8
-	Used       bool // something calls it
+	Stack      int  // size of its stack frame in bytes, a multiple of 8
+	Used       bool // another function calls it
 }
 
 // builder is the state of one Build.
 type builder struct {
 	*Plan
 	result *verify.Result
-	// entry are the registers that each function expects, in those that are
-	// live before each operation.
+	// entry has the registers that each function expects, in has those that are live before each
+	// operation.
 	entry, in []uint16
-	// cpuInline is whether the number of the CPU is known without a call.
+	// cpuInline reports whether the CPU's number can be read without a call.
 	cpuInline bool
 }
 
-// Build makes the plan of r for t. It fails with an Error if r has something
-// that has no code.
+// Build makes the plan of r for t. It returns an Error if a part of r has no machine code.
 func Build(r *verify.Result, t *Target) (*Plan, error) {
 	p := r.Program
 	if err := sound(r, t); err != nil {
@@ -81,7 +77,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	b.reach()
 	b.trim()
 	b.bitLengths()
-	b.fold() // what is out of the way now lets more be seen
+	b.fold() // again, since removed operations may allow more
 	b.reach()
 	b.bump()
 	b.trim()
@@ -98,7 +94,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 	return b.Plan, nil
 }
 
-// markOwn finds the atomic operations that no other thread can come in between.
+// markOwn finds the atomic operations that no other thread can interfere with.
 func (b *builder) markOwn() {
 	for i := range b.Ops {
 		fact := &b.result.Facts[i]
@@ -106,8 +102,8 @@ func (b *builder) markOwn() {
 	}
 }
 
-// sound holds a result to what the verifier promises, as far as the compiler
-// would crash without.
+// sound checks the verifier's promises in a result, as far as the compiler would crash without
+// them.
 func sound(r *verify.Result, t *Target) error {
 	p := r.Program
 	switch {
@@ -134,12 +130,11 @@ func sound(r *verify.Result, t *Target) error {
 	return nil
 }
 
-// sizeOf is the size of register words in bytes.
+// sizeOf is the size of a register word in bytes.
 const sizeOf = 8
 
-// frame finds which words of the frame are accessed other than by name. A
-// pointer to the context that the folding lost sight of is known by the
-// verifier's facts, or may point to any word.
+// frame finds which words of the frame are accessed other than by name. If fold has lost track of a
+// pointer to the context, the verifier's facts say what it points to, or it may point to any word.
 func (b *builder) frame() {
 	all := Words(1)<<uint(b.result.Context.Size/sizeOf) - 1
 	for i := range b.Ops {
@@ -168,10 +163,10 @@ func (b *builder) frame() {
 	}
 }
 
-// contextOf is which words of the context a helper looks at.
+// contextOf returns the words of the context that a helper reads.
 func contextOf(num int32) Words {
 	h := program.Helpers[num]
-	if h == nil || num == program.FnPerfEventOutput { // that one has it for the kernel's sake
+	if h == nil || num == program.FnPerfEventOutput { // it takes the context only because the kernel's does
 		return 0
 	}
 	for _, a := range h.Args {
@@ -203,7 +198,7 @@ func (b *builder) stacks() {
 	}
 }
 
-// hasMem is whether Mem means something.
+// hasMem reports whether Mem is used.
 func (o *Op) hasMem() bool {
 	switch o.Kind {
 	case Address, Load, LoadAcq, Store, StoreRel, Atomic:
@@ -214,8 +209,8 @@ func (o *Op) hasMem() bool {
 	return false
 }
 
-// escapes is whether function f makes an address of its stack that outlives an
-// operation: then anything may be accessed through it.
+// escapes reports whether function f makes an address of its stack that outlives an operation: any
+// access may then use it.
 func (b *builder) escapes(f int) bool {
 	for i := b.Funcs[f].Start; i < b.Funcs[f].End; i++ {
 		switch o := &b.Ops[i]; o.Kind {
@@ -232,7 +227,7 @@ func (b *builder) escapes(f int) bool {
 	return false
 }
 
-// check refuses what no target has code for.
+// check refuses operations that no target has code for.
 func (b *builder) check() error {
 	for i := range b.Ops {
 		o := &b.Ops[i]

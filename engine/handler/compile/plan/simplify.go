@@ -6,9 +6,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// simplify makes arithmetic by constants that instruction sets have no good
-// way for something that they have: division by 0, which gives 0, modulo 0,
-// which changes nothing, and powers of two.
+// simplify replaces arithmetic with certain constants by simpler operations: division by 0, which
+// gives 0, modulo 0, which changes nothing, and powers of two.
 func (o *Op) simplify() {
 	if o.Kind != Alu || !o.UsesImm() {
 		return

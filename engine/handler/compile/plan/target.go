@@ -10,87 +10,82 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Target is what code is made for: where it and the maps will lie, what it may
-// call, and how it is entered.
+// Target describes what code is made for: its address and the maps', the helpers that it may call,
+// and how it is entered.
 type Target struct {
-	Base   arch.Addr // of the code's first byte
-	Region arch.Addr // of the maps' shared memory, page-aligned
+	Base   arch.Addr // address of the code's first byte
+	Region arch.Addr // address of the maps' shared memory, page-aligned
 	Maps   []Map     // in the order of the program's
-	// Helpers are the addresses of what programs call. They take their arguments in the machine registers of R1 to R5 and
-	// return in R0's; they may change those, the scratch registers and the
-	// flags, and nothing else, no vector register either. On arm64 the stack
-	// pointer is a multiple of 16 when they are called. Helpers that are inlined need
-	// none: see package compile.
+	// Helpers are the addresses of helpers. They take their arguments in the machine registers of
+	// R1 to R5 and return in R0's. They may change those, the scratch registers and the flags, and
+	// nothing else, in particular no vector register. On arm64 the stack pointer is a multiple of
+	// 16 when they are called. Inlined helpers need no address: see package compile.
 	Helpers  map[Helper]arch.Addr
 	Features Feature
-	// Threads is the program's table of threads, for maps with lines.
+	// Threads is the address of the program's table of threads, for maps with lines.
 	Threads arch.Addr
-	// RSeq is where a thread's struct rseq lies, relative to its thread
-	// pointer, 0 if that is not known: where no instruction gives the number
-	// of the CPU, the kernel writes it there.
+	// RSeq is the offset of a thread's struct rseq from its thread pointer, 0 if it is not known:
+	// the kernel writes the CPU's number there, for machines without an instruction that reads it.
 	RSeq int
-	// Called is whether the code is reached by a call and ends in a return.
-	// Otherwise it is entered at its first byte and left behind its last.
+	// Called reports that the code is called and returns. Otherwise it is entered at its first byte
+	// and left behind its last.
 	Called bool
-	// Result is whether anybody looks at R0 at the end.
+	// Result reports that R0 is used at the end.
 	Result bool
-	// Helper is whether the program is a helper itself: Called with its arguments
-	// in R1 to R5 instead of a context, it keeps what helpers keep, and may use
-	// the primitives. Nobody has verified it.
+	// Helper reports that the program is a helper itself: it is Called with its arguments in R1 to
+	// R5 instead of a context, it keeps the registers that helpers keep, and it may use the
+	// primitives. The verifier has not checked it.
 	Helper bool
 }
 
-// Helper is a function that programs call: program.Helper.Num, and the index of
-// the map that it is called with, NoMap if it is none's.
+// Helper is a function that programs call: program.Helper.Num, and the index of the map that it is
+// called with, NoMap if there is none.
 type Helper struct {
 	Num int32
 	Map int
 }
 
-// NoMap is the Map of helpers that have none.
+// NoMap is the Map of helpers without one.
 const NoMap = -1
 
-// The primitives are called as if they were helpers with these numbers: what
-// each instruction set has an instruction for. Those of system calls, of up to
-// five arguments, are FnSyscall less their numbers.
+// The primitives are called like helpers with these numbers: operations that each instruction set
+// has instructions for. System calls, with up to five arguments, are FnSyscall minus their numbers.
 const (
 	FnThread  = -1   // the thread pointer
-	FnCycles  = -2   // the counter that time is made of
+	FnCycles  = -2   // the counter that the time is computed from
 	FnLine    = -3   // the number of the thread's value in maps with one for each CPU: Maps[0].CPUs
-	FnScale   = -500 // R0 times R5, shifted right; less by how many bits
+	FnScale   = -500 // R0 times R5, shifted right; minus the number of bits
 	FnSyscall = -1000
 
-	// FnOwn is a look-up in a hash of what the calling thread has there: its key,
-	// 8 bytes, is the thread's ids, and is written to where R2 points. Look-ups
-	// by what get_current_pid_tgid has told become one where the target has it.
+	// FnOwn is a lookup of the calling thread's entry in a hash. The key, 8 bytes, is the thread's
+	// ids, and is written to the address in R2. A lookup with the result of get_current_pid_tgid
+	// becomes one, if the target has it.
 	FnOwn = -4
-	// FnEntry gives the thread's entry in the table of threads, 0 if it can't
-	// have one.
+	// FnEntry returns the thread's entry in the table of threads, 0 if the thread can't have one.
 	FnEntry = -5
-	// FnClaim is what code of maps with lines calls where a thread's entry is not
-	// where it looks first: it leaves the address of one in a scratch register
-	// (amd64: r11), and changes no other register but the flags.
+	// FnClaim is called by code of maps with lines if a thread's entry is not where the code looks
+	// first. It returns the address of an entry in a scratch register (amd64: r11), and changes no
+	// other register except the flags.
 	FnClaim = -6
-	// FnSelf, a primitive of amd64, is the word that the thread pointer points to: by
-	// the ABI of thread-local storage itself. To read it is free, while rdfsbase waits
-	// for all that is in flight, and what needs it waits, too.
+	// FnSelf, a primitive of amd64, is the word that the thread pointer points to; the ABI of
+	// thread-local storage makes it the pointer itself. Reading it is free, while rdfsbase waits
+	// for all instructions in flight, and its users wait, too.
 	FnSelf = -7
-	// FnStack gives the thread's entry in the table of threads, with a stack at
-	// ThreadStack; 0, and a hit counted as lost, if it can't have one.
+	// FnStack returns the thread's entry in the table of threads, with a stack at ThreadStack. If
+	// the thread can't have one, it returns 0 and counts the hit as lost.
 	FnStack = -8
-	// FnProcess is the process's id: what get_current_pid_tgid is asked for where its
-	// answer is shifted right by 32 at once.
+	// FnProcess is the process's id. It replaces get_current_pid_tgid if the result is shifted
+	// right by 32 at once.
 	FnProcess = -9
-	// FnGoroutine, a primitive of arm64, is the register that has the goroutine in Go's
-	// code; it may have anything in other.
+	// FnGoroutine, a primitive of arm64, is the register with the goroutine in Go's code; in other
+	// code its value is arbitrary.
 	FnGoroutine = -10
 )
 
-// The table of threads, as far as code looks into it by itself (package helper has
-// the rest): behind ThreadFirst bytes lie entries, of which a thread's is at the
-// one that the lower 32 bits of its pointer, times ThreadMul, give by their upper
-// ThreadBits bits, or at one behind it. Its first word is that pointer, once the
-// line at ThreadLine is there.
+// The table of threads, as far as compiled code uses it itself (package helper has the rest).
+// Behind ThreadFirst bytes are entries. A thread's entry is the one selected by the upper
+// ThreadBits bits of the product of ThreadMul and the lower 32 bits of its pointer, or one behind
+// it. Its first word is that pointer, once the line at ThreadLine is set.
 const (
 	ThreadFirst = 64
 	ThreadEntry = 64
@@ -100,33 +95,32 @@ const (
 	ThreadStack = 56
 )
 
-// Feature is what a CPU has beyond what all have.
+// Feature is a feature that not all CPUs have.
 type Feature uint8
 
-// The features that make a difference.
+// Features that the compiler uses.
 const (
 	RDPID  Feature = 1 << iota // amd64: the number of the CPU in one instruction
 	LSE                        // arm64: atomic read-modify-write in one instruction
-	FSBase                     // amd64: the thread pointer in one, which the kernel allows
+	FSBase                     // amd64: the thread pointer in one instruction, which the kernel permits
 )
 
-// Map says where a map lies in the region, in bytes from its start.
+// Map is the place of a map in the region; offsets are in bytes from its start.
 type Map struct {
-	Header int // what stands for the map itself where a helper is given one
+	Header int // stands for the map itself, as an argument of helpers
 	Data   int // value 0, of CPU 0
 	Stride int // from a value to the next one; a multiple of 8
-	// CPUStride, of a per-CPU map, is from a CPU's value to the next CPU's.
-	// All CPUs that the machine can ever have must have theirs.
+	// CPUStride is the distance between the values of two CPUs in a per-CPU map. There must be a
+	// value for each CPU that the machine can ever have.
 	CPUStride int
-	CPUs      int // how many that are
-	// Lined is whether a thread takes the value of its own line, not of its CPU:
-	// nobody else writes that. The target has Threads and FnClaim then.
+	CPUs      int // the number of these values
+	// Lined reports that a thread uses the value of its own line, not of its CPU: no other thread
+	// writes that. The target then has Threads and FnClaim.
 	Lined bool
 }
 
-// The frame lies directly above the code's own stack: the words of arch.Regs,
-// of which the first are the context that programs see, then words about the
-// hit. See package compile.
+// The frame lies directly above the code's own stack: the words of arch.Regs, beginning with the
+// context that programs see, then words about the hit. See package compile.
 const (
 	FrameCookie = arch.Words     // word: the probe's cookie
 	FrameFuncIP = arch.Words + 1 // word: address of the probe
@@ -136,46 +130,46 @@ const (
 // Words is a set of words of a frame; bit i is word i.
 type Words uint64
 
-// Has is whether word i is in w.
+// Has reports whether word i is in w.
 func (w Words) Has(i int) bool { return w>>uint(i)&1 != 0 }
 
-// Code is a compiled program and what it asks of its surroundings.
+// Code is a compiled program and what it requires.
 type Code struct {
-	Bytes []byte // to lie at Target.Base
-	// Clobbers are the registers that do not hold the program's values at the
-	// end, by their words in arch.Regs.
+	Bytes []byte // for address Target.Base
+	// Clobbers are the registers, as words of arch.Regs, that do not hold the program's values at
+	// the end.
 	Clobbers Words
-	// Reads are the words of the frame that the code reads. Whoever enters
-	// the code fills in Clobbers and Reads.
+	// Reads are the words of the frame that the code reads. The code that enters fills in Clobbers
+	// and Reads.
 	Reads Words
-	// Writes are the words that it may have changed, for the registers to be
-	// given back with Clobbers. They are in Reads.
+	// Writes are the words that the code may change; their registers are then restored from the
+	// frame with Clobbers. They are also in Reads.
 	Writes Words
 	Flags  bool // changes the flags
-	// Locals is how many bytes lie between the stack pointer and the frame at
-	// the start, a multiple of 16; 0 if Called. If it and Stack are 0, the
-	// code does not look at the stack pointer unless Reads says so.
+	// Locals is how many bytes lie between the stack pointer and the frame at the start, a multiple
+	// of 16; 0 if Called. If Locals and Stack are 0, the code does not use the stack pointer unless
+	// Reads includes it.
 	Locals int
-	// Stack is how many bytes below the frame the code uses, its return
-	// address included, those of helpers and what they use not.
+	// Stack is how many bytes below the frame the code uses, including its return address, but
+	// without those of helpers.
 	Stack int
 	Calls bool // calls helpers
-	// Claims is whether it calls FnClaim, which needs the stack of helpers only.
+	// Claims reports that it calls FnClaim, which needs only the stack of helpers.
 	Claims bool
-	// Relative are the distances in the code to what does not move with it. All else
-	// can lie anywhere, if Movable.
+	// Relative are the distances in the code to targets that do not move with it. If Movable,
+	// everything else can lie at any address.
 	Relative []Relative
 	Movable  bool
 }
 
-// Relative is a 32-bit number in code, a distance from there.
+// Relative is a 32-bit distance in code, relative to its own place.
 type Relative struct {
 	At     int
-	Region bool // to the maps' region
+	Region bool // the target is in the maps' region
 }
 
-// Move gives the code that lies at from as it is to lie at to, with the maps data bytes
-// further on, nil if that can't be had.
+// Move returns the code, made for address from, for address to, with the maps' data moved by data
+// bytes; nil if that is not possible.
 func (c *Code) Move(from, to arch.Addr, data int) *Code {
 	if !c.Movable {
 		return nil
@@ -195,7 +189,7 @@ func (c *Code) Move(from, to arch.Addr, data int) *Code {
 	return &moved
 }
 
-// Error is why a program has no code.
+// Error says why a program has no machine code.
 type Error struct {
 	Program string
 	Insn    int
@@ -206,10 +200,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: instruction %d: %v", e.Program, e.Insn, e.Err)
 }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Refuse is the error that instruction i of p has no code.
+// Refuse returns the error for instruction i of p, which has no code.
 func Refuse(p *program.Program, i int, format string, args ...any) error {
 	return &Error{p.Name, i, failure.Unsupportedf(format, args...)}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// what a value is.
+// what is the kind of a value.
 type what uint8
 
 const (
@@ -15,8 +15,8 @@ const (
 	pointer      // mem
 	some         // not 0
 	code         // function n
-	copied       // what register n has, as long as that is not set anew
-	ids          // what the call at operation n told: the thread's and process's
+	copied       // the value of register n, until that is set again
+	ids          // the result of the call at operation n: the ids of thread and process
 )
 
 // value is what is known about a register or stack slot.
@@ -37,7 +37,7 @@ type slot struct {
 	value
 }
 
-// maxSlots is how many pieces of the stack are kept in mind: keys and spills.
+// maxSlots is how many pieces of the stack are tracked: keys and spills.
 const maxSlots = 8
 
 // state is what is known before an instruction.
@@ -78,7 +78,7 @@ func (s *state) forget(mask uint16) {
 	s.forgetCopies(mask)
 }
 
-// write notes that size bytes of the stack at off are v from now on.
+// write records that size bytes of the stack at off are v from now on.
 func (s *state) write(off int64, size uint8, v value) {
 	s.slots = slices.DeleteFunc(s.slots, func(o slot) bool {
 		return off < o.off+int64(o.size) && o.off < off+int64(size)
@@ -88,7 +88,7 @@ func (s *state) write(off int64, size uint8, v value) {
 	}
 }
 
-// read is what is known about size bytes of the stack at off.
+// read returns what is known about size bytes of the stack at off.
 func (s *state) read(off int64, size uint8) value {
 	for _, o := range s.slots {
 		if o.off == off && o.size == size {
@@ -98,7 +98,7 @@ func (s *state) read(off int64, size uint8) value {
 	return value{}
 }
 
-// meet keeps in s what t knows as well.
+// meet keeps in s the facts that t has as well.
 func (s *state) meet(t *state) {
 	for r := range s.regs {
 		if s.regs[r] != t.regs[r] {
@@ -114,7 +114,7 @@ func (s *state) clone() *state {
 	return &t
 }
 
-// sum is a + b of 64 bits, as far as it is known.
+// sum returns a + b of 64 bits, as far as it is known.
 func sum(a, b value) value {
 	if b.what == pointer {
 		a, b = b, a
@@ -130,10 +130,10 @@ func sum(a, b value) value {
 	return value{}
 }
 
-// holds is whether a fn b, as a conditional jump has it.
+// holds reports whether a fn b is true, with fn as in a conditional jump.
 func holds(fn uint8, a, b int64, wide bool) bool {
 	if !wide {
-		a, b = int64(int32(a)), int64(int32(b)) // keeps both orders
+		a, b = int64(int32(a)), int64(int32(b)) // keeps the signed and the unsigned order
 	}
 	switch fn {
 	case program.JmpEq:

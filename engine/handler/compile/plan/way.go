@@ -5,34 +5,33 @@ import (
 	"github.com/ptracer/ptracer/failure"
 )
 
-// Way is where inlined code runs: between two instructions of the program, on
-// its stack, or on one of ours.
+// Way describes where inlined code runs: between two instructions of the program, on the program's
+// stack or on one of ptracer's.
 type Way struct {
-	Flags bool // the program's flags are alive: they are kept
+	Flags bool // the program uses its flags: they must be kept
 	Skip  int  // bytes below the stack pointer that are the program's, a multiple of 16
-	Stack int  // how many there are below those, 0: enough
-	// Own, if it says something, has code that needs a frame run on a stack of the
-	// thread's own.
+	Stack int  // bytes available below those, 0: enough
+	// Own, if it is used, makes code that needs a frame run on one of ptracer's stacks.
 	Own OwnStack
-	// Helpers is how many bytes of stack the helpers use.
+	// Helpers is how much stack the helpers use, in bytes.
 	Helpers int
-	// What words of the frame are that no register holds.
+	// Values of words of the frame that no register holds.
 	PC     arch.Addr // the program's
 	FuncIP uint64
 	Cookie uint64
 }
 
-// OwnStack says how threads find stacks of ours. On amd64 each has one, of
-// OwnStackSize bytes, and takes OwnStackLevel of it, more than once if a signal's
-// handler interrupts it. On arm64 each time takes one of OwnStackLevel bytes, of a
-// pool. Who finds none does not run the code, which is counted.
+// OwnStack says how threads find ptracer's stacks. On amd64 each thread has one, of OwnStackSize
+// bytes, and takes OwnStackLevel of it, several times if signal handlers interrupt it. On arm64
+// each run takes a stack of OwnStackLevel bytes from a pool. A thread that finds none does not run
+// the code, which is counted.
 type OwnStack struct {
 	Threads arch.Addr // amd64: the table of threads
 	Pool    arch.Addr // arm64: PoolStacks of them, at a multiple of their size together
-	Enter   arch.Addr // what the instruction set's Enter makes
+	Enter   arch.Addr // the code that the instruction set's Enter makes
 }
 
-// Of OwnStack, bytes. OwnStackSaved is what is taken of the program's.
+// Sizes in bytes. OwnStackSaved is how much of the program's stack is used.
 const (
 	OwnStackSize  = 16 << 10
 	OwnStackLevel = 4 << 10
@@ -40,20 +39,20 @@ const (
 	PoolStacks    = 256 // a number, not bytes
 )
 
-// Used is whether there is one.
+// Used reports whether ptracer's stacks can be used.
 func (o OwnStack) Used() bool { return o.Enter != 0 }
 
-// OnOwn is whether code that keeps size bytes runs on a stack of ours: as little as
-// the program's has room for does not.
+// OnOwn reports whether code that saves size bytes runs on one of ptracer's stacks. Code that fits
+// on the program's stack does not.
 func (w *Way) OnOwn(c *Code, size int) bool {
 	return w.Own.Used() && (!c.Bare() || w.Skip+size > w.Stack)
 }
 
-// Bare is whether code needs no frame, nor a stack that is aligned.
+// Bare reports whether code needs no frame and no aligned stack.
 func (c *Code) Bare() bool { return c.Locals == 0 && c.Stack == 0 && c.Reads == 0 && !c.Calls }
 
-// Check is whether code can run on the way, with a frame of size bytes: the
-// registers and what else the way in keeps.
+// Check returns an error unless code can run on the way, with a frame of size bytes for the
+// registers and other saved words.
 func (w *Way) Check(c *Code, size int) error {
 	need, most := w.Skip+size+c.Stack, w.Stack
 	if w.OnOwn(c, size) {

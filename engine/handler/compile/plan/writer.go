@@ -6,74 +6,70 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// Machine writes machine code: it lowers what a Writer goes through.
+// Machine writes machine code for the operations that a Writer passes it.
 type Machine interface {
-	// Layout completes function f's frame; it is asked once.
+	// Layout completes function f's frame; it is called once.
 	Layout(f int)
-	// Enter and Leave are the beginning and end of the function in work.
+	// Enter and Leave write the beginning and end of the current function.
 	Enter()
 	Leave()
-	// Operation is operation i.
+	// Operation writes operation i.
 	Operation(i int)
-	// Address makes a register a place's address.
+	// Address sets a register to the address of a place.
 	Address(r uint8, m Mem)
-	// Branch goes to a label.
+	// Branch jumps to a label.
 	Branch(label int)
-	// Link writes the distances of jumps; false: one does not fit.
+	// Link writes the distances of jumps; it returns false if one does not fit.
 	Link() bool
 }
 
-// Writer goes through a plan for a Machine, which embeds it: functions, labels,
-// and what the code changes. It goes through it several times, since the code
-// depends on what the whole of it changes.
+// Writer goes through a plan for a Machine, which embeds it, and keeps functions, labels, and what
+// the code changes. It makes several passes, since the code depends on what all of it changes.
 type Writer struct {
 	*Plan
 	Code []byte
-	// Labels are the offsets of labels, -1 if not yet known: one for each
-	// operation, two for each function, then the Machine's own. Old are those
-	// of the pass before, once nothing but distances can change: code only
-	// gets shorter then. It is nil before.
+	// Labels are the offsets of labels, -1 if not yet known: one for each operation, two for each
+	// function, then the Machine's own. Old are those of the pass before, once only distances can
+	// still change, so that code only gets shorter; it is nil before.
 	Labels, Old []int
 	Frames      []Frame
-	Fn          int   // the function in work
-	Read, Wrote Words // of the frame
+	Fn          int   // the current function
+	Read, Wrote Words // words of the frame
 	Flags       bool  // flags have changed in this pass
-	Flagged     bool  // and in the one before
+	Flagged     bool  // and in the pass before
 	Calls       bool
 	Claims      bool
 
-	changed []Words // so far, of each function
-	before  []Words // in the whole of it, in the pass before
+	changed []Words // in this pass so far, by function
+	before  []Words // in the whole of the pass before, by function
 }
 
-// Frame is a function's stack. From the stack pointer up: what loops keep
-// (LoopBytes), padding, the program's stack, what the Machine keeps for the
-// caller.
+// Frame is a function's stack. From the stack pointer up it has the words of loops (LoopBytes),
+// padding, the program's stack, and what the Machine saves for the caller.
 type Frame struct {
 	Called bool
 	Size   int     // from the stack pointer to the end of the program's stack
-	Total  int     // of all, with what the Machine keeps
-	Kept   []uint8 // of R6 to R9, for the caller
-	Calls  bool    // anything
+	Total  int     // all of it, including what the Machine saves
+	Kept   []uint8 // those of R6 to R9 that are saved for the caller
+	Calls  bool    // it calls something
 }
 
-// What a loop keeps at the bottom of its function's stack, in bytes from the
-// stack pointer.
+// Words of a loop at the bottom of its function's stack, as offsets from the stack pointer.
 const (
-	LoopCount = 0  // times gone round
-	LoopLimit = 8  // times to go round
-	LoopArg   = 16 // what the function is given
-	LoopCode  = 24 // its address, if it is not known
+	LoopCount = 0  // rounds so far
+	LoopLimit = 8  // rounds to make
+	LoopArg   = 16 // the argument for the function
+	LoopCode  = 24 // the function's address, if it is not known
 	LoopBytes = 32
 )
 
-// NewWriter makes a Writer of p.
+// NewWriter returns a Writer of p.
 func NewWriter(p *Plan) Writer {
 	n := len(p.Funcs)
 	return Writer{Plan: p, Frames: make([]Frame, n), changed: make([]Words, n), before: make([]Words, n)}
 }
 
-// frameOf says how function f's stack looks, as far as all machines agree.
+// frameOf returns the part of function f's frame that does not depend on the machine.
 func (w *Writer) frameOf(f int) (l Frame) {
 	fn := &w.Funcs[f]
 	l.Called, l.Size = f > 0 || w.Target.Called, fn.Stack
@@ -97,11 +93,11 @@ func (w *Writer) frameOf(f int) (l Frame) {
 	return l
 }
 
-// maxPasses is how often the code is written at most; three or four are usual.
+// maxPasses is how often the code is written at most; three or four passes are usual.
 const maxPasses = 16
 
-// Run writes the code with m until it stays the same: first until it is known
-// what the code changes, then until distances have settled.
+// Run writes the code with m until it does not change any more: first until it is known what the
+// code changes, then until distances have settled.
 func (w *Writer) Run(m Machine) (*Code, error) {
 	for f := range w.Funcs {
 		w.Frames[f] = w.frameOf(f)
@@ -124,8 +120,8 @@ func (w *Writer) Run(m Machine) (*Code, error) {
 	return nil, errors.New("compile: the code does not settle")
 }
 
-// settled is whether the pass found what the one before had found; it becomes
-// the one before.
+// settled reports whether this pass has found the same as the one before, and makes it the one
+// before.
 func (w *Writer) settled() bool {
 	same := w.Flags == w.Flagged
 	for f := range w.changed {
@@ -147,9 +143,9 @@ func (w *Writer) result() *Code {
 	return c
 }
 
-// depth is how many bytes of stack function f needs with all that it calls.
-// known has what was found before; a function that is being looked at counts
-// nothing in itself, as the verifier has refused it.
+// depth is how many bytes of stack function f needs, including the functions that it calls. known
+// has earlier results; a function that is being computed counts 0 in itself, since the verifier has
+// refused recursion.
 func (w *Writer) depth(f int, known map[int]int) int {
 	if n, ok := known[f]; ok {
 		return n
@@ -162,7 +158,7 @@ func (w *Writer) depth(f int, known map[int]int) int {
 		case o.Kind != CallFunc && o.Kind != Repeat:
 		case o.To >= 0:
 			most = max(most, w.depth(o.To, known))
-		default: // any
+		default: // any function
 			for to := range w.Funcs {
 				most = max(most, w.depth(to, known))
 			}
@@ -172,7 +168,7 @@ func (w *Writer) depth(f int, known map[int]int) int {
 	return known[f]
 }
 
-// pass writes all the code once; false: a jump is too long.
+// pass writes all the code once; it returns false if a jump is too long.
 func (w *Writer) pass(m Machine) bool {
 	w.Code = w.Code[:0]
 	w.Labels = make([]int, len(w.Ops)+2*len(w.Funcs), 2*len(w.Ops)+2*len(w.Funcs))
@@ -193,8 +189,8 @@ func (w *Writer) pass(m Machine) bool {
 	return m.Link()
 }
 
-// function writes function f. The program itself, if it is not called, has no
-// beginning and ends by reaching the end of the code.
+// function writes function f. The program itself, unless it is called, has no beginning and ends at
+// the end of the code.
 func (w *Writer) function(m Machine, f int) {
 	w.Fn = f
 	fn, called := &w.Funcs[f], w.Frames[f].Called
@@ -226,7 +222,7 @@ func (w *Writer) function(m Machine, f int) {
 	}
 }
 
-// alone is whether the program is its only function.
+// alone reports whether the program is the only function.
 func (w *Writer) alone() bool {
 	for f := 1; f < len(w.Funcs); f++ {
 		if w.Funcs[f].Used {
@@ -236,28 +232,28 @@ func (w *Writer) alone() bool {
 	return true
 }
 
-// Label says that label n is here.
+// Label places label n here.
 func (w *Writer) Label(n int) { w.Labels[n] = len(w.Code) }
 
-// NewLabel is a label that is not yet anywhere.
+// NewLabel returns a label that has no place yet.
 func (w *Writer) NewLabel() int {
 	w.Labels = append(w.Labels, -1)
 	return len(w.Labels) - 1
 }
 
-// FuncLabel is the label of function f's beginning.
+// FuncLabel returns the label of function f's beginning.
 func (w *Writer) FuncLabel(f int) int { return len(w.Ops) + 2*f }
 
-// OutLabel is the label of function f's end.
+// OutLabel returns the label of function f's end.
 func (w *Writer) OutLabel(f int) int { return len(w.Ops) + 2*f + 1 }
 
-// Change notes that the function in work changes registers for its caller.
+// Change records that the current function changes registers for its caller.
 func (w *Writer) Change(regs Words) { w.changed[w.Fn] |= regs }
 
-// Restore notes that they are what they were.
+// Restore records that they have their old values again.
 func (w *Writer) Restore(regs Words) { w.changed[w.Fn] &^= regs }
 
-// ChangeBy notes what a call of function f changes, any of them if -1.
+// ChangeBy records what a call of function f changes; any register if f is -1.
 func (w *Writer) ChangeBy(f int) {
 	for to := range w.Funcs {
 		if to == f || f < 0 && to > 0 {
@@ -266,12 +262,11 @@ func (w *Writer) ChangeBy(f int) {
 	}
 }
 
-// Changes is whether the function in work is known to change one of regs
-// anywhere.
+// Changes reports whether the current function is known to change any of regs.
 func (w *Writer) Changes(regs Words) bool { return w.before[w.Fn]&regs != 0 }
 
-// Held is whether the register of the context's word that o loads still has
-// the program's value. In a loop it must keep it to the end.
+// Held reports whether the register of the context's word that o loads still has the program's
+// value. In a loop it must keep the value to the end.
 func (w *Writer) Held(o *Op) bool {
 	word := int(o.Mem.Off / sizeOf)
 	changed := w.changed[0]
@@ -281,7 +276,7 @@ func (w *Writer) Held(o *Op) bool {
 	return o.Mem.Off%sizeOf == 0 && !changed.Has(word) && !w.stored.Has(word) && !w.Writes.Has(word)
 }
 
-// InFrame notes that o accesses its word in the frame.
+// InFrame records that o accesses its word in the frame.
 func (w *Writer) InFrame(o *Op) {
 	word := Words(1) << uint(o.Mem.Off/sizeOf)
 	w.Read |= word
