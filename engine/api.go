@@ -28,6 +28,8 @@ type (
 	HandlerSpec   = api.HandlerSpec
 	Handler       = api.Handler
 	SharedHandler = api.SharedHandler
+	Shared        = api.Shared
+	SharedOptions = api.SharedOptions
 	HandlerInfo   = api.HandlerInfo
 	Hit           = api.Hit
 	Run           = api.Run

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/ptracer/ptracer/engine/access"
@@ -61,7 +60,7 @@ func diagnoseProcess(pid int) []Finding {
 	if err != nil {
 		return []Finding{access.Refused(err)}
 	}
-	return append([]Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d (%s) can be traced", pid, procfs.Comm(pid))}}, sealFindings(pid, sealed)...)
+	return append([]Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d (%s) can be traced", pid, procfs.Comm(pid))}}, remote.Findings(pid, sealed)...)
 }
 
 // trial attaches to a process and lets it go at once. The process stands only for the moment of the
@@ -79,30 +78,4 @@ func trial(pid int) (sealed, err error) {
 		return nil
 	})
 	return sealed, s.Detach()
-}
-
-const seccompHelp = "run as root (CAP_SYS_ADMIN), outside of containers; with that the filter is suspended for those calls, " +
-	"if the kernel has CONFIG_CHECKPOINT_RESTORE and the tracer no filter itself"
-
-// sealFindings returns the findings about a process that has forbidden itself system calls. sealed
-// is the error of an attempt to have it make a call for the tracer.
-func sealFindings(pid int, sealed error) []Finding {
-	f := Finding{Topic: "seccomp", OK: true, Text: "its filter is suspended for the system calls that probes need"}
-	switch {
-	case errors.Is(sealed, remote.ErrDispatch):
-		f = Finding{Topic: "dispatch", Text: "it can't be probed: " + remote.ErrDispatch.Error(), Help: "use a newer kernel"}
-	case errors.Is(sealed, remote.ErrSeccomp):
-		f.OK, f.Text, f.Help = false, "it can't be probed: a filter of its own may kill it for the system calls that probes need", seccompHelp
-	case !hasSeal(pid):
-		return nil
-	case remote.CheckSeccomp(pid) == nil:
-		f.Text = "it lives under the filter that ptracer lives under, too"
-	}
-	return []Finding{f}
-}
-
-// hasSeal reports whether a process has forbidden itself system calls.
-func hasSeal(pid int) bool {
-	st, err := procfs.ReadStatus(pid)
-	return err == nil && st.Number("Seccomp") != 0
 }

@@ -22,8 +22,6 @@ package engine
 import (
 	"context"
 	"fmt"
-
-	"github.com/ptracer/ptracer/engine/access"
 )
 
 // Attach traces a running process. The process neither stops nor notices. While a child of the
@@ -41,12 +39,7 @@ func Attach(ctx context.Context, pid int, opts ...Options) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.loop.Do(func() error { return s.life.Attach(ctx, pid, nil) })
-	if err == nil && ctx.Err() != nil {
-		err = access.Explain(pid, ctx.Err())
-	}
-	if err != nil {
-		s.Detach()
+	if err := attachFirst(ctx, s, pid); err != nil {
 		return nil, err
 	}
 	return s, nil

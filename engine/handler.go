@@ -21,6 +21,16 @@ const everything = program.ReadMemory | program.WriteMemory | program.Override
 
 // OpenHandler implements Session.
 func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
+	return openHandlerFor(s, ownUser(), spec)
+}
+
+// ownUser is the user that this process runs as, with all rights.
+func ownUser() handler.Peer {
+	return handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
+}
+
+// openHandlerFor opens a handler with the rights of a peer.
+func openHandlerFor(s *session, by handler.Peer, spec HandlerSpec) (Handler, error) {
 	ctx, err := program.ContextOf(s.isa.Name())
 	if err != nil {
 		return nil, err
@@ -30,7 +40,7 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 		if s.objects.Past == nil {
 			s.objects.Past = map[int][]*symbols.Module{}
 		}
-		goCode = allGo(s.loop.Procs)
+		goCode = inferior.AllGo(s.loop.Procs)
 		return nil
 	}); err != nil {
 		return nil, err
@@ -44,10 +54,6 @@ func (s *session) OpenHandler(spec HandlerSpec) (Handler, error) {
 	tracee := handler.InTracee{File: s.inproc.NewFile}
 	if goCode {
 		tracee.Stack, tracee.Own = jump.GoStack-16, s.inproc.HaveStacks() // 16 bytes are for the probe's own counter
-	}
-	by := handler.Peer{UID: uint32(os.Geteuid()), GIDs: []uint32{uint32(os.Getegid())}, Rights: everything}
-	if spec.By != nil {
-		by = *spec.By
 	}
 	o := handler.Options{
 		By: by, Context: ctx,
@@ -98,27 +104,15 @@ func (s *session) openHandler(spec HandlerSpec, o handler.Options) (*inproc.Hand
 
 var builtins = sync.OnceValue(handler.New)
 
-// allGo reports whether all traced programs are Go programs. The calls of such programs are told
-// apart by goroutine, not by thread.
-func allGo(procs map[int]*inferior.Process) bool {
-	n := 0
-	for _, p := range procs {
-		for _, m := range p.Modules {
-			if m.Main {
-				n++
-				if !m.File.IsGo() {
-					return false
-				}
-			}
-		}
-	}
-	return n > 0
+// RunHandler implements Session.
+func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (Run, error) {
+	return runHandlerFor(s, ownUser(), spec, tid, args...)
 }
 
-// RunHandler implements Session.
-func (s *session) RunHandler(spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
+// runHandlerFor runs a handler with the rights of a peer.
+func runHandlerFor(s *session, by handler.Peer, spec HandlerSpec, tid int, args ...uint64) (run Run, err error) {
 	spec.Where = handler.Engine
-	o, err := s.OpenHandler(spec)
+	o, err := openHandlerFor(s, by, spec)
 	if err != nil {
 		return run, err
 	}

@@ -87,16 +87,24 @@ func TestAllow(t *testing.T) {
 	p := launch(t, "life", "exec", "1", "50")
 	var mu sync.Mutex
 	asked := map[string]int{}
-	s := attach(t, p.pid, Options{Allow: func(by any, pid int) bool {
+	s, err := AttachShared(t.Context(), p.pid, SharedOptions{Allow: func(client any, pid int) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		asked[by.(string)]++
-		return pid == p.pid && (by == "always" || asked["sometimes"] == 1)
+		asked[client.(string)]++
+		return pid == p.pid && (client == "always" || asked["sometimes"] == 1)
 	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Detach() })
 	var ids []event.ProbeID
 	for _, by := range []any{nil, "always", "sometimes"} {
 		for _, where := range []string{"work", "leaf"} {
-			ids = append(ids, register(t, s, ProbeSpec{Location: where, By: by}))
+			id, err := s.RegisterFor(by, ProbeSpec{Location: where})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
 		}
 	}
 	p.goOn()

@@ -215,7 +215,7 @@ func TestSeccompDoctor(t *testing.T) {
 			t.Errorf("with the right: %+v", f)
 		}
 	}
-	if list := sealFindings(p.pid, fmt.Errorf("task: %w", remote.ErrSeccomp)); len(list) != 1 || list[0].OK || list[0].Help == "" {
+	if list := remote.Findings(p.pid, fmt.Errorf("task: %w", remote.ErrSeccomp)); len(list) != 1 || list[0].OK || list[0].Help == "" {
 		t.Errorf("without it: %+v", list)
 	}
 	finishes(t, p, 10)

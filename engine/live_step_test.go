@@ -171,16 +171,16 @@ func TestInterruptTask(t *testing.T) {
 	if err := s.Interrupt(p.pid); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.ResumeTask(p.pid, nil); err != nil || !slices.Equal(stopped(), tids[1:]) {
+	if err := s.ResumeTask(p.pid); err != nil || !slices.Equal(stopped(), tids[1:]) {
 		t.Errorf("%v, stopped %v, want %v", err, stopped(), tids[1:])
 	}
-	if err := s.ResumeTask(tids[1], func() bool { return false }); err != nil || !slices.Equal(stopped(), tids[1:]) {
+	if err := (shared{s.(*session)}).ResumeTaskIf(tids[1], func() bool { return false }); err != nil || !slices.Equal(stopped(), tids[1:]) {
 		t.Errorf("%v, stopped %v, want %v", err, stopped(), tids[1:])
 	}
-	if err := s.ResumeTask(p.pid, nil); !errors.Is(err, ErrNotStopped) {
+	if err := s.ResumeTask(p.pid); !errors.Is(err, ErrNotStopped) {
 		t.Errorf("resumed twice: %v", err)
 	}
-	if err := errors.Join(s.InterruptTask(1), s.ResumeTask(1, nil)); !errors.Is(err, ErrGone) {
+	if err := errors.Join(s.InterruptTask(1), s.ResumeTask(1)); !errors.Is(err, ErrGone) {
 		t.Errorf("another's: %v", err)
 	}
 	if err := s.Resume(p.pid); err != nil {

@@ -9,18 +9,20 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/kernel"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
-	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/plant"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/engine/internal/uprobe"
 	"github.com/ptracer/ptracer/symbols"
-	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
 // Register implements Session.
-func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
-	loc, err := symbols.ParseLocation(spec.Location)
+func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) { return registerFor(s, nil, spec) }
+
+// registerFor registers a probe for a client, nil: for none.
+func registerFor(s *session, client any, spec ProbeSpec) (event.ProbeID, error) {
+	loc, err := location.Parse(spec.Location)
 	if err != nil {
 		return 0, err
 	}
@@ -30,7 +32,7 @@ func (s *session) Register(spec ProbeSpec) (event.ProbeID, error) {
 	if len(spec.Args) > event.MaxArgs {
 		return 0, fmt.Errorf("%d arguments asked for: an event carries up to %d", len(spec.Args), event.MaxArgs)
 	}
-	p := &probe.Probe{Spec: spec, Loc: loc}
+	p := &probe.Probe{For: client, Spec: spec, Loc: loc}
 	if err := s.checkHandler(p); err != nil {
 		return 0, err
 	}
@@ -58,29 +60,7 @@ func (s *session) lookAhead(p *probe.Probe) error {
 	}); err != nil {
 		return err
 	}
-	for _, m := range mods {
-		if !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
-			continue
-		}
-		if p.Asks() {
-			m.File.Convention(symbols.Function{})
-		}
-		if p.Ahead[m.File] != nil {
-			continue
-		}
-		found, _ := p.Loc.Resolve(m.File, s.isa)
-		if len(found) == 0 {
-			continue
-		}
-		if p.Ahead == nil {
-			p.Ahead = map[*symbols.File][]symbols.Target{}
-		}
-		p.Ahead[m.File] = found
-		if p.MayJump() && jump.Enabled && s.jump.NoJumps() == nil {
-			m.File.Survey(s.isa)
-			goruntime.List(m) // finds the list of goroutines now, not in a pause
-		}
-	}
+	plant.LookAhead(s.isa, s.jump, p, mods)
 	return nil
 }
 
@@ -244,7 +224,7 @@ func (s *session) Release(id event.ProbeID) error {
 			return fmt.Errorf("release %d: %w", id, errStillThere)
 		}
 		s.plant.Probes[id-1] = &probe.Probe{ID: id, Spec: ProbeSpec{Location: p.Spec.Location}, Loc: p.Loc, Gone: true}
-		s.plant.ForgetWho(p.Spec.By)
+		s.plant.ForgetClient(p.For)
 		return nil
 	})
 }

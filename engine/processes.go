@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"time"
 
@@ -31,7 +30,7 @@ func (s *session) start(ctx context.Context, cmd Command) error {
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return err
 	}
-	files, closeNull, err := filesOf(&cmd)
+	files, closeNull, err := ptrace.Files(cmd.Stdin, cmd.Stdout, cmd.Stderr)
 	if err != nil {
 		return err
 	}
@@ -48,29 +47,6 @@ func (s *session) start(ctx context.Context, cmd Command) error {
 		}
 		return s.life.AdoptChild(pid)
 	})
-}
-
-// filesOf returns the descriptors of a new program: /dev/null where the command names no file. done
-// closes what was opened.
-func filesOf(c *Command) (fds []uintptr, done func(), err error) {
-	var null *os.File
-	done = func() {
-		if null != nil {
-			null.Close()
-		}
-	}
-	for _, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
-		if f == nil {
-			if null == nil {
-				if null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
-					return nil, done, err
-				}
-			}
-			f = null
-		}
-		fds = append(fds, f.Fd())
-	}
-	return fds, done, nil
 }
 
 // Detach implements Session.

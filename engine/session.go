@@ -57,7 +57,7 @@ type (
 // of one subject, which only its own functions change.
 type session struct {
 	*event.Queue
-	opts     Options
+	opts     SharedOptions
 	isa      arch.ISA
 	loop     *tasks.Set
 	remote   *remote.Caller
@@ -83,14 +83,11 @@ func newSession(opts []Options) (*session, error) {
 	if len(opts) > 1 {
 		return nil, errors.New("more than one Options")
 	}
-	s := &session{isa: hostISA(), done: make(chan struct{})}
+	var o SharedOptions
 	if len(opts) == 1 {
-		s.opts = opts[0]
+		o.Options = opts[0]
 	}
-	s.wire()
-	ready := make(chan error)
-	go s.loop.Run(ready)
-	return s, <-ready
+	return newShared(o)
 }
 
 // now returns Now.

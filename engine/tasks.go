@@ -77,13 +77,8 @@ func (s *session) Resume(id int) error {
 }
 
 // ResumeTask implements Session.
-func (s *session) ResumeTask(tid int, ok func() bool) error {
-	return s.loop.Do(func() error {
-		if ok != nil && !ok() {
-			return nil
-		}
-		return s.resumeTask(tid)
-	})
+func (s *session) ResumeTask(tid int) error {
+	return s.loop.Do(func() error { return s.resumeTask(tid) })
 }
 
 // resumeTask lets a task go on. A task that an interrupt has not stopped yet, because it waits

@@ -46,7 +46,7 @@ func newBig() *bigFile {
 	const at, one = bigText, 16
 	symOff := uint64(at + one*bigFunctions)
 	var syms, strs []byte
-	syms = append(syms, make([]byte, symSize)...)
+	syms = append(syms, make([]byte, elf.Sym64Size)...)
 	strs = append(strs, 0)
 	le := binary.LittleEndian
 	for i := range uint64(bigFunctions) {
@@ -64,14 +64,14 @@ func newBig() *bigFile {
 	b[4], b[5], b[6] = 2, 1, 1
 	le.PutUint16(b[16:], uint16(elf.ET_DYN))
 	le.PutUint16(b[18:], uint16(elf.EM_X86_64))
-	le.PutUint64(b[32:], ehdrSize)
+	le.PutUint64(b[32:], 64)
 	le.PutUint64(b[40:], headOff+uint64(len(names)))
-	for i, v := range []uint16{ehdrSize, phdrSize, 1, shdrSize, 6, 4} {
+	for i, v := range []uint16{64, 56, 1, 64, 6, 4} {
 		le.PutUint16(b[52+2*i:], v)
 	}
 	le.PutUint32(b[64:], uint32(elf.PT_LOAD))
 	le.PutUint32(b[68:], uint32(elf.PF_R|elf.PF_X))
-	for i, v := range []uint64{0, 0, 0, symOff, symOff, pageSize} {
+	for i, v := range []uint64{0, 0, 0, symOff, symOff, 4096} {
 		le.PutUint64(b[72+8*i:], v)
 	}
 	copy(b[symOff:], syms)
@@ -109,7 +109,7 @@ func TestLookupReadsLittle(t *testing.T) {
 		if err != nil || len(fns) != 1 || fns[0].Size != 16 || fns[0].Addr != bigText+16*(arch.Addr(i)*7919%bigFunctions) {
 			t.Errorf("%d: %+v, %v", i, fns, err)
 		}
-		most := int64(2*symSize*bigFunctions + 2*bigFunctions*len(bigName(bigFunctions)))
+		most := int64(2*elf.Sym64Size*bigFunctions + 2*bigFunctions*len(bigName(bigFunctions)))
 		if n := big.read.Load(); n > most {
 			t.Errorf("%d bytes were read, of %d at most", n, most)
 		}

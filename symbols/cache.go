@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -18,7 +19,7 @@ import (
 type Cache struct {
 	mu     sync.Mutex
 	files  map[any]*File
-	budget budget
+	budget elffile.Budget
 }
 
 // version is what a file on disk is known by.
@@ -77,7 +78,7 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 	}
 	st, err := objfile.Stat(r)
 	if err == nil {
-		err = mustBeELF(r)
+		err = elffile.MustBeELF(r)
 	}
 	if err != nil {
 		r.Close()
@@ -88,7 +89,7 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 		taken = true
 		f, err := openFile(r, m.Path)
 		if err == nil {
-			f.root, f.obj.budget = rootOf(p), &c.budget
+			f.root, f.obj.Budget = rootOf(p), &c.budget
 		}
 		return f, err
 	})
@@ -98,8 +99,8 @@ func (c *Cache) open(p process, m procfs.Mapping) (*File, error) {
 	return f, err
 }
 
-// have is the File of what is mapped at m, nil if it is not there yet. Nothing is opened: who
-// has no descriptors left still knows what was opened before.
+// have is the File of what is mapped at m, nil if it is not there yet. Nothing is opened: a
+// tracer without a free descriptor still knows what was opened before.
 func (c *Cache) have(p process, m procfs.Mapping) *File {
 	v, ok := p.seen(m)
 	if !ok {
@@ -111,7 +112,7 @@ func (c *Cache) have(p process, m procfs.Mapping) *File {
 }
 
 // rootOf is the prefix under which a process's paths are to be found, "" if
-// its root is ours.
+// its root is this process's.
 func rootOf(p process) string {
 	root := p.path("root")
 	theirs, err1 := os.Stat(root + "/")

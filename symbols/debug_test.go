@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // names of names.c that only a full symbol table has.
@@ -68,43 +70,6 @@ func TestDebugLink(t *testing.T) {
 	}
 }
 
-func TestDebugDirs(t *testing.T) {
-	old := debugDirs
-	t.Cleanup(func() { debugDirs = old })
-	debugDirs = []string{t.TempDir()}
-	path, debug := separate(t, "-Wl,--build-id=0xabcdef0123")
-	place := func(to string) {
-		t.Helper()
-		to = filepath.Join(debugDirs[0], to)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.Rename(debug, to)); err != nil {
-			t.Fatal(err)
-		}
-		debug = to
-	}
-	place(".build-id/ab/cdef0123.debug")
-	if !hasStatic(t, path) {
-		t.Error("debug file is not found by its build-id")
-	}
-	place(".build-id/ab/other.debug")
-	if hasStatic(t, path) {
-		t.Error("debug file is found by nothing")
-	}
-	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
-	place(filepath.Join(filepath.Dir(path), "other.debug"))
-	if !hasStatic(t, path) {
-		t.Error("debug file is not found below the debug folder")
-	}
-	// One of another build.
-	other, theirs := separate(t, "-Wl,--build-id=0xabcdef9999")
-	_ = other
-	if err := errors.Join(os.Remove(debug), os.Rename(theirs, debug)); err != nil {
-		t.Fatal(err)
-	}
-	if hasStatic(t, path) {
-		t.Error("a debug file of another build is believed")
-	}
-}
-
 func TestMiniDebugInfo(t *testing.T) {
 	for _, flags := range []string{"-6", "--block-size=512", "--check=crc32", "--check=none", "--check=sha256", "-e"} {
 		path, debug := separate(t)
@@ -146,30 +111,18 @@ func TestBomb(t *testing.T) {
 		}
 	})
 	if n > 16<<20 {
-		t.Errorf("%d bytes of memory for a library of %d", n, f.obj.size)
+		t.Errorf("%d bytes of memory", n)
 	}
 }
 
-// TestKept: what is kept of all files of a cache has an end.
+// TestKept: a debug file for which there is no memory is none.
 func TestKept(t *testing.T) {
-	var b budget
-	for range 4 {
-		if err := b.keep(maxKept / 4); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, n := range []uint64{1, maxKept, 1<<64 - 1} {
-		if err := b.keep(n); !errors.Is(err, ErrBudget) {
-			t.Errorf("%d more: %v", n, err)
-		}
-	}
-	if got := b.kept.Load(); got != maxKept {
-		t.Errorf("%d kept", got)
-	}
 	path, debug := separate(t, "-Wl,--build-id=none")
 	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
 	f := open(t, path)
-	f.obj.budget = &b
+	if err := f.obj.Budget.Keep(elffile.MaxKept); err != nil {
+		t.Fatal(err)
+	}
 	if fns, err := f.Lookup("helper"); err != nil || len(fns) != 0 {
 		t.Errorf("helper, for which there is no memory: %+v, %v", fns, err)
 	}

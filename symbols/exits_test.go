@@ -2,8 +2,6 @@ package symbols
 
 import (
 	"bufio"
-	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -99,18 +97,6 @@ func TestColdPart(t *testing.T) {
 	if err != nil || len(cold) != 1 || cold[0].Addr != parts[1].Start {
 		t.Errorf("cold part %+v, %v; parts %+v", cold, err, parts)
 	}
-	for _, target := range resolve(t, f, "rare_p*") {
-		if target.Name != "rare_path" {
-			t.Errorf("rare_p* means %s, too", target.Name)
-		}
-	}
-	found := false
-	for _, target := range resolve(t, f, "rare_path%return") {
-		found = found || cold[0].Contains(target.Addr)
-		if target.Name != "rare_path%return" || target.Exit == nil {
-			t.Errorf("%+v", target)
-		}
-	}
 	// The same from the table: another way to find parts.
 	if _, err := f.Functions(); err != nil {
 		t.Fatal(err)
@@ -118,104 +104,6 @@ func TestColdPart(t *testing.T) {
 	again, err := f.Parts(isaOf(f), fns[0])
 	if err != nil || !slices.Equal(parts, again) {
 		t.Errorf("from the table %+v, %v; want %+v", again, err, parts)
-	}
-}
-
-func TestResolve(t *testing.T) {
-	path := compile(t, "gcc", "-O2", "names.c", "other.c", "exits.c", "calls.c")
-	f := open(t, path)
-	at := func(name string) arch.Addr { return resolve(t, f, name)[0].Addr }
-	plain, err := f.Lookup("plain")
-	if err != nil {
-		t.Fatal(err)
-	}
-	starts, err := f.Instructions(isaOf(f), plain[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := starts[1] - starts[0]
-	for text, want := range map[string]string{
-		"plain":                           "plain",
-		"x:plain_alias":                   "plain_alias",
-		fmt.Sprintf("plain+%d", second):   fmt.Sprintf("plain+%d", second),
-		"plain%return":                    "plain%return",
-		"helper":                          "helper@" + at("helper").String() + " helper@" + resolve(t, f, "helper")[1].Addr.String(),
-		"helper@" + at("helper").String(): "helper",
-		"chosen":                          "__chosen_avx2 __chosen_sse2",
-		"*" + at("plain").String():        "*" + at("plain").String(),
-		"wea?_one":                        "weak_one",
-	} {
-		var names []string
-		for _, target := range resolve(t, f, text) {
-			names = append(names, target.Name)
-			if target.Function.Name == "" || !target.Function.Contains(target.Addr) {
-				t.Errorf("%s: %+v", text, target)
-			}
-		}
-		slices.Sort(names)
-		if got := strings.Join(names, " "); got != want {
-			t.Errorf("%s means %s, want %s", text, got, want)
-		}
-	}
-	if got := resolve(t, f, "plain+*"); len(got) != len(starts) || got[1].Addr != starts[1] || got[1].Name != fmt.Sprintf("plain+%d", second) {
-		t.Errorf("plain+*: %+v", got)
-	}
-	resolveErrors(t, f)
-}
-
-func resolveErrors(t *testing.T, f *File) {
-	for text, want := range map[string]error{
-		"plane": ErrNotFound, "pl?ne": ErrNotFound, "*0": ErrNoText, "plain+1000000": ErrBeyond, "plain+1": ErrInside,
-		"never%return": ErrNoExits, "a.c:12": errors.ErrUnsupported, "helper@0x1": ErrNotFound,
-	} {
-		l, err := ParseLocation(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if targets, err := l.Resolve(f, isaOf(f)); !errors.Is(err, want) || len(targets) > 0 {
-			t.Errorf("%s: got %+v, %v; want %v", text, targets, err, want)
-		}
-	}
-}
-
-func TestSuggestions(t *testing.T) {
-	f := open(t, compile(t, "gcc", "-O2", "names.c", "other.c"))
-	g := open(t, compile(t, "g++", "-O2", "mangled.cc"))
-	for _, c := range []struct {
-		f            *File
-		asked, first string
-	}{
-		{f, "plane", "plain"}, {f, "Plain", "plain"}, {f, "week_one", "weak_one"}, {f, "hlepre", "helper"}, {f, "alias", "plain_alias"},
-		{g, "Cart::ad", "shop::Cart::add"}, {f, "qqqqqqqq", ""},
-	} {
-		l, _ := ParseLocation(c.asked)
-		_, err := l.Resolve(c.f, isaOf(c.f))
-		var nf *NotFoundError
-		if !errors.As(err, &nf) {
-			t.Errorf("%s: %v", c.asked, err)
-			continue
-		}
-		got := append(nf.Suggestions(), "")
-		if !strings.HasPrefix(got[0], c.first) || c.first == "" && got[0] != "" {
-			t.Errorf("%s: suggests %q, want %s first", c.asked, got, c.first)
-		}
-		if c.first != "" && !strings.Contains(err.Error(), c.first) {
-			t.Errorf("%s: %v", c.asked, err)
-		}
-	}
-}
-
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b        string
-		limit, want int
-	}{
-		{"", "", 1, 0}, {"a", "", 1, 1}, {"abc", "abc", 1, 0}, {"abc", "acb", 2, 1}, {"kitten", "sitting", 4, 3},
-		{"kitten", "sitting", 2, 3}, {"a", "abcdef", 2, 3}, {"ab", "ba", 1, 1}, {"malloc", "maloc", 2, 1},
-	} {
-		if got := distance(c.a, c.b, c.limit); got != c.want {
-			t.Errorf("distance(%q, %q, %d) = %d, want %d", c.a, c.b, c.limit, got, c.want)
-		}
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 	"sync/atomic"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/frames"
+	"github.com/ptracer/ptracer/symbols/gofile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -19,19 +22,18 @@ var ErrNotFound = errors.New("not found")
 // File is one ELF object. Opening reads its headers; tables are parsed when
 // first needed, and kept. It is safe for concurrent use.
 type File struct {
-	obj       *object
+	obj       *elffile.Object
 	name      string
 	root      string // prefix under which name is to be found: another mount namespace's root
 	closer    io.Closer
 	lookups   atomic.Int32
 	whole     atomic.Bool // table has been built
-	sources   func() []source
+	sources   func() []elffile.Source
 	table     func() (*table, error)
-	frames    func() *frames
-	goCalls   func() *goCalls
+	frames    func() *frames.Table
+	goCalls   func() *gofile.Calls
 	isGo      func() bool
-	slots     func() *slots
-	rows      rows
+	slots     func() *elffile.Slots
 	lands     landings
 	last      lastCode
 	lastText  lastText
@@ -43,7 +45,7 @@ type File struct {
 func Open(path string) (*File, error) {
 	r, err := objfile.Open(path)
 	if errors.Is(err, objfile.ErrNotRegular) {
-		return nil, fmt.Errorf("%w: %w", err, ErrFormat)
+		return nil, fmt.Errorf("%w: %w", err, elffile.ErrFormat)
 	}
 	if err != nil {
 		return nil, err
@@ -70,16 +72,16 @@ func openFile(r *os.File, name string) (*File, error) {
 // NewFile reads an ELF object of size bytes. The name is the path by which a
 // separate debug file may be found, and what errors call it.
 func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
-	obj, err := newObject(r, size)
+	obj, err := elffile.New(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	f := &File{obj: obj, name: name}
 	f.sources = sync.OnceValue(f.findSources)
-	f.isGo = sync.OnceValue(f.hasGo)
-	f.goCalls = sync.OnceValue(func() *goCalls { return readGoCalls(obj) })
-	f.frames = sync.OnceValue(func() *frames { return readFrames(obj) })
-	f.slots = sync.OnceValue(func() *slots { return readSlots(obj) })
+	f.isGo = sync.OnceValue(func() bool { return gofile.Is(obj) })
+	f.goCalls = sync.OnceValue(func() *gofile.Calls { return gofile.ReadCalls(obj) })
+	f.frames = sync.OnceValue(func() *frames.Table { return frames.Read(obj) })
+	f.slots = sync.OnceValue(func() *elffile.Slots { return elffile.ReadSlots(obj) })
 	f.table = sync.OnceValues(func() (*table, error) {
 		t, err := f.readTable()
 		f.whole.Store(true)
@@ -104,27 +106,27 @@ func (f *File) Close() error {
 func (f *File) Name() string { return f.name }
 
 // Machine is the CPU that the file is for.
-func (f *File) Machine() elf.Machine { return f.obj.machine }
+func (f *File) Machine() elf.Machine { return f.obj.Machine }
 
 // Type is the kind of object: program at a fixed address (ET_EXEC), or
 // position-independent program or library (ET_DYN).
-func (f *File) Type() elf.Type { return f.obj.typ }
+func (f *File) Type() elf.Type { return f.obj.Type }
 
 // Entry is the vaddr where a program starts.
-func (f *File) Entry() arch.Addr { return f.obj.entry }
+func (f *File) Entry() arch.Addr { return f.obj.Entry }
 
 // BuildID is the GNU build-id in hexadecimal, "" if there is none.
-func (f *File) BuildID() string { return f.obj.buildID() }
+func (f *File) BuildID() string { return f.obj.BuildID() }
 
 // Interp is the path of the dynamic loader that a program asks for.
 func (f *File) Interp() string {
-	for _, s := range f.obj.segments {
-		if s.typ == elf.PT_INTERP && s.filesz <= pageSize {
-			b, err := f.obj.read(s.off, s.filesz)
+	for _, s := range f.obj.Segments {
+		if s.Type == elf.PT_INTERP && s.Filesz <= elffile.PageSize {
+			b, err := f.obj.Read(s.Off, s.Filesz)
 			if err != nil {
 				return ""
 			}
-			return cstring(append(b, 0), 0)
+			return elffile.CString(append(b, 0), 0)
 		}
 	}
 	return ""
@@ -133,10 +135,14 @@ func (f *File) Interp() string {
 // IsGo reports whether the file has Go code.
 func (f *File) IsGo() bool { return f.isGo() }
 
-func (f *File) hasGo() bool {
-	if _, ok := f.obj.section(goTables...); ok {
-		return true
+// Unwind tells how to find the caller's frame at an instruction, by the call frame
+// information that is loaded with the program; see frames.Table.
+func (f *File) Unwind(vaddr arch.Addr) (frames.Row, bool) { return f.frames().Unwind(vaddr) }
+
+// Convention is how fn is called; see gofile.Calls.
+func (f *File) Convention(fn Function) arch.Convention {
+	if !f.IsGo() {
+		return arch.C
 	}
-	_, isGo := f.obj.note("Go", goBuildID)
-	return isGo
+	return f.goCalls().Of(fn.Addr, fn.Names())
 }

@@ -12,134 +12,59 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/arch/amd64"
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// forged is an ELF file that says what it likes of itself.
-type forged struct {
-	segments []segment
-	sections []forgedSection
-	size     uint64 // of the file; what nobody writes is a hole
-	mapped   int    // the section that is loaded as data, 0: none
-	overlay  string // sections without a name have ends of this one
-	bare     bool   // there are no section headers
-}
-
-// forgedSection lies where it says or, with data, where there is room.
-type forgedSection struct {
-	section
-	data []byte
-}
-
 const (
-	forgedText = 0x1000 // where the code is, in the file and loaded
-	hole       = 1 << 40
-	terabytes  = 7 << 40
+	hole      = 1 << 40
+	terabytes = 7 << 40
+	most      = 1 << 30 // of a part that is read
 )
 
-// bytes gives the sections their places, and what of the file is not a hole.
-func (f *forged) bytes() []byte {
-	le := binary.LittleEndian
-	b := make([]byte, forgedText+0x1000)
-	names := []byte{0}
-	if f.overlay != "" {
-		names = append(append(names, f.overlay...), 0)
-	}
-	headers := make([]byte, shdrSize)
-	f.sections = append(f.sections, forgedSection{section{name: ".shstrtab", typ: elf.SHT_STRTAB}, []byte{0}})
-	for i, s := range f.sections {
-		if s.nameOff = uint32(len(names)); s.name != "" {
-			names = append(append(names, s.name...), 0)
-		} else if f.overlay != "" {
-			s.nameOff = 1 + uint32(i)
-		}
-		if s.name == ".shstrtab" {
-			s.data = names
-		}
-		if s.data != nil {
-			b = append(b, make([]byte, -len(b)&15)...)
-			s.off, s.size = uint64(len(b)), uint64(len(s.data))
-			b = append(b, s.data...)
-		}
-		if i == f.mapped && i > 0 {
-			f.segments = append(f.segments, segment{typ: elf.PT_LOAD, flags: elf.PF_R, off: s.off, vaddr: s.addr, filesz: s.size, mem: s.size})
-		}
-		h := make([]byte, shdrSize)
-		le.PutUint32(h, s.nameOff)
-		le.PutUint32(h[4:], uint32(s.typ))
-		le.PutUint64(h[8:], uint64(s.flags))
-		le.PutUint64(h[16:], s.addr)
-		le.PutUint64(h[24:], s.off)
-		le.PutUint64(h[32:], s.size)
-		le.PutUint32(h[40:], s.link)
-		headers = append(headers, h...)
-	}
-	copy(b, elf.ELFMAG)
-	b[elf.EI_CLASS], b[elf.EI_DATA] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB)
-	le.PutUint16(b[16:], uint16(elf.ET_DYN))
-	le.PutUint16(b[18:], uint16(elf.EM_X86_64))
-	b = append(b, make([]byte, -len(b)&15)...)
-	le.PutUint64(b[32:], uint64(len(b)))
-	le.PutUint16(b[54:], phdrSize)
-	le.PutUint16(b[56:], uint16(len(f.segments)))
-	for _, s := range f.segments {
-		b = append(b, make([]byte, phdrSize)...)
-		p := b[len(b)-phdrSize:]
-		le.PutUint32(p, uint32(s.typ))
-		le.PutUint32(p[4:], uint32(s.flags))
-		le.PutUint64(p[8:], s.off)
-		le.PutUint64(p[16:], s.vaddr)
-		le.PutUint64(p[32:], s.filesz)
-		le.PutUint64(p[40:], s.mem)
-	}
-	if !f.bare {
-		b = append(b, make([]byte, -len(b)&15)...)
-		le.PutUint64(b[40:], uint64(len(b)))
-		le.PutUint16(b[58:], shdrSize)
-		le.PutUint16(b[60:], uint16(len(headers)/shdrSize))
-		le.PutUint16(b[62:], uint16(len(headers)/shdrSize-1))
-		b = append(b, headers...)
-	}
-	return b
-}
-
-// open writes the file.
-func (f *forged) open(t *testing.T) *File {
+// openForged writes the file.
+func openForged(t *testing.T, f *forge.File) *File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "forged")
-	if err := os.WriteFile(path, f.bytes(), 0o755); err != nil {
+	if err := os.WriteFile(path, f.Bytes(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if f.size > 0 {
-		if err := os.Truncate(path, int64(f.size)); err != nil {
-			skip.Missing(t, fmt.Sprintf("room for a file of %d bytes", f.size))
+	if f.Size > 0 {
+		if err := os.Truncate(path, int64(f.Size)); err != nil {
+			skip.Missing(t, fmt.Sprintf("room for a file of %d bytes", f.Size))
 		}
 	}
 	file := open(t, path)
-	if f.size > 0 {
-		needsHoles(t, file.obj.r.(*os.File))
+	if f.Size > 0 {
+		needsHoles(t, path)
 	}
 	return file
 }
 
 // library is one with code and a symbol table; size is that of both its code and the file,
 // 0 for what is usual.
-func library(size uint64, names []byte, symbols ...symbol) *forged {
-	code := segment{typ: elf.PT_LOAD, flags: elf.PF_R | elf.PF_X, off: forgedText, vaddr: forgedText, filesz: 0x1000, mem: 0x1000}
+func library(size uint64, names []byte, symbols ...forgedSymbol) *forge.File {
+	code := elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Off: forge.Text, Vaddr: forge.Text, Filesz: 0x1000, Memsz: 0x1000}
 	if size > 0 {
-		code.filesz, code.mem = size-forgedText, size-forgedText
+		code.Filesz, code.Memsz = size-forge.Text, size-forge.Text
 	}
-	text := section{name: ".text", typ: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, addr: forgedText, off: forgedText, size: code.filesz}
-	return &forged{segments: []segment{code}, size: size, sections: []forgedSection{{text, nil},
-		{section{name: ".symtab", typ: elf.SHT_SYMTAB, link: 3}, rawSymbols(symbols)},
-		{section{name: ".strtab", typ: elf.SHT_STRTAB}, names}}}
+	text := elf.Section64{Type: uint32(elf.SHT_PROGBITS), Flags: uint64(elf.SHF_ALLOC | elf.SHF_EXECINSTR), Addr: forge.Text, Off: forge.Text, Size: code.Filesz}
+	return &forge.File{Segments: []elf.Prog64{code}, Size: size, Sections: []forge.Section{{Name: ".text", Header: text},
+		{Name: ".symtab", Header: elf.Section64{Type: uint32(elf.SHT_SYMTAB), Link: 3}, Data: rawSymbols(symbols)},
+		{Name: ".strtab", Header: elf.Section64{Type: uint32(elf.SHT_STRTAB)}, Data: names}}}
 }
 
-// rawSymbols is a symbol table; a symbol's size is where its name lies.
-func rawSymbols(symbols []symbol) []byte {
-	b := make([]byte, symSize)
+// forgedSymbol is a function.
+type forgedSymbol struct {
+	addr uint64
+	name uint32 // where it lies
+}
+
+// rawSymbols is a symbol table.
+func rawSymbols(symbols []forgedSymbol) []byte {
+	b := make([]byte, elf.Sym64Size)
 	for _, s := range symbols {
-		b = binary.LittleEndian.AppendUint32(b, uint32(s.size))
+		b = binary.LittleEndian.AppendUint32(b, s.name)
 		b = append(b, byte(elf.STB_GLOBAL)<<4|byte(elf.STT_FUNC), 0, 1, 0)
 		b = binary.LittleEndian.AppendUint64(b, s.addr)
 		b = binary.LittleEndian.AppendUint64(b, 0)
@@ -147,132 +72,112 @@ func rawSymbols(symbols []symbol) []byte {
 	return b
 }
 
-// with adds a section: data, or what it says to have of the file.
-func (f *forged) with(name string, typ elf.SectionType, s section, data []byte) *forged {
-	s.name, s.typ, s.flags = name, typ, elf.SHF_ALLOC
-	f.sections = append(f.sections, forgedSection{s, data})
-	return f
-}
-
 // work is a library's function, of the names that plainNames are.
-var work, plainNames = symbol{addr: forgedText, size: 1}, []byte("\x00work\x00")
+var work, plainNames = forgedSymbol{addr: forge.Text, name: 1}, []byte("\x00work\x00")
 
 // forgedFiles are files of which each says something else that is not so, or has it in a
 // number that nobody has.
-var forgedFiles = map[string]func() *forged{
-	"plain": func() *forged { return library(0, plainNames, work) },
-	"code":  func() *forged { return library(terabytes, plainNames, work) },
-	"symbols": func() *forged {
+var forgedFiles = map[string]func() *forge.File{
+	"plain": func() *forge.File { return library(0, plainNames, work) },
+	"code":  func() *forge.File { return library(terabytes, plainNames, work) },
+	"symbols": func() *forge.File {
 		f := library(0, plainNames)
-		f.size = terabytes
-		f.sections[1].section, f.sections[1].data = section{name: ".symtab", typ: elf.SHT_SYMTAB, link: 3, off: hole, size: symSize << 32}, nil
-		f.sections[2].section, f.sections[2].data = section{name: ".strtab", typ: elf.SHT_STRTAB, off: hole, size: 1 << 32}, nil
+		f.Size = terabytes
+		f.Sections[1].Header, f.Sections[1].Data = elf.Section64{Type: uint32(elf.SHT_SYMTAB), Link: 3, Off: hole, Size: elf.Sym64Size << 32}, nil
+		f.Sections[2].Header, f.Sections[2].Data = elf.Section64{Type: uint32(elf.SHT_STRTAB), Off: hole, Size: 1 << 32}, nil
 		return f
 	},
-	"names": func() *forged {
+	"names": func() *forge.File {
 		f := library(0, nil, work)
-		f.size = terabytes
-		f.sections[2].section = section{name: ".strtab", typ: elf.SHT_STRTAB, off: hole, size: maxPart}
+		f.Size = terabytes
+		f.Sections[2].Header = elf.Section64{Type: uint32(elf.SHT_STRTAB), Off: hole, Size: most}
 		return f
 	},
 	// A chain of a hash table that never ends.
-	"hash": func() *forged {
-		f := library(0, plainNames).with(".dynsym", elf.SHT_DYNSYM, section{link: 5, off: hole, size: symSize << 32}, nil).
-			with(".dynstr", elf.SHT_STRTAB, section{off: hole, size: 1 << 32}, nil).
-			with(".gnu.hash", elf.SHT_GNU_HASH, section{off: 0x10, size: hole}, nil)
-		f.size, f.sections = terabytes, f.sections[3:]
-		f.sections[0].link = 2
+	"hash": func() *forge.File {
+		f := library(0, plainNames).With(".dynsym", elf.SHT_DYNSYM, elf.Section64{Link: 5, Off: hole, Size: elf.Sym64Size << 32}, nil).
+			With(".dynstr", elf.SHT_STRTAB, elf.Section64{Off: hole, Size: 1 << 32}, nil).
+			With(".gnu.hash", elf.SHT_GNU_HASH, elf.Section64{Off: 0x10, Size: hole}, nil)
+		f.Size, f.Sections = terabytes, f.Sections[3:]
+		f.Sections[0].Header.Link = 2
 		return f
 	},
-	"data": func() *forged {
-		f := library(0, plainNames, work).with(".data", elf.SHT_PROGBITS, section{addr: hole, off: hole, size: hole}, nil).
-			with(".rela.dyn", elf.SHT_RELA, section{addr: 2 * hole, off: hole, size: hole}, nil).
-			with(".eh_frame", elf.SHT_PROGBITS, section{off: hole, size: hole}, nil).
-			with(".note.a", elf.SHT_NOTE, section{off: hole, size: hole}, nil).
-			with(".gopclntab", elf.SHT_PROGBITS, section{off: hole, size: maxPart}, nil)
-		f.size = terabytes
+	"data": func() *forge.File {
+		f := library(0, plainNames, work).With(".data", elf.SHT_PROGBITS, elf.Section64{Addr: hole, Off: hole, Size: hole}, nil).
+			With(".rela.dyn", elf.SHT_RELA, elf.Section64{Addr: 2 * hole, Off: hole, Size: hole}, nil).
+			With(".eh_frame", elf.SHT_PROGBITS, elf.Section64{Off: hole, Size: hole}, nil).
+			With(".note.a", elf.SHT_NOTE, elf.Section64{Off: hole, Size: hole}, nil).
+			With(".gopclntab", elf.SHT_PROGBITS, elf.Section64{Off: hole, Size: most}, nil)
+		f.Size = terabytes
 		return f
 	},
 	// Sections that lie over each other, with names that are the ends of one.
-	"sections": func() *forged {
+	"sections": func() *forge.File {
 		f := library(0, plainNames, work)
-		at := uint64(len(f.bytes()))
+		at := uint64(len(f.Bytes()))
 		f = library(0, plainNames, work)
 		for range 60000 {
-			f.with("", elf.SHT_PROGBITS, section{off: 0, size: at}, nil)
+			f.With("", elf.SHT_PROGBITS, elf.Section64{Off: 0, Size: at}, nil)
 		}
-		f.overlay = strings.Repeat("s", 1<<20)
+		f.Overlay = strings.Repeat("s", 1<<20)
 		return f
 	},
-	"segments": func() *forged {
+	"segments": func() *forge.File {
 		f := library(0, plainNames, work)
 		for range 1000 {
-			f.segments = append(f.segments, f.segments[0])
+			f.Segments = append(f.Segments, f.Segments[0])
 		}
 		return f
 	},
 	// What is looked for, again and again in one string.
-	"versions": func() *forged { return library(0, append(bytes.Repeat([]byte("work@"), 1<<17), 0), work) },
-	"mangled":  func() *forged { return library(0, append(bytes.Repeat([]byte("4work"), 1<<17), 0), work) },
+	"versions": func() *forge.File { return library(0, append(bytes.Repeat([]byte("work@"), 1<<17), 0), work) },
+	"mangled":  func() *forge.File { return library(0, append(bytes.Repeat([]byte("4work"), 1<<17), 0), work) },
 	// Many names of one function, and many that are the ends of one.
-	"aliases": func() *forged {
-		names, symbols := []byte{0}, []symbol{}
+	"aliases": func() *forge.File {
+		names, symbols := []byte{0}, []forgedSymbol{}
 		for i := range 100000 {
-			symbols = append(symbols, symbol{addr: forgedText, size: uint64(len(names))})
+			symbols = append(symbols, forgedSymbol{addr: forge.Text, name: uint32(len(names))})
 			names = fmt.Appendf(names, "f%d\x00", i)
 		}
 		return library(0, names, symbols...)
 	},
-	"ends": func() *forged {
-		names, symbols := append(bytes.Repeat([]byte("a"), 1<<20), 0), []symbol{}
+	"ends": func() *forge.File {
+		names, symbols := append(bytes.Repeat([]byte("a"), 1<<20), 0), []forgedSymbol{}
 		for i := range 20000 {
-			symbols = append(symbols, symbol{addr: forgedText + uint64(i%0x1000), size: uint64(len(names) - i)})
+			symbols = append(symbols, forgedSymbol{addr: forge.Text + uint64(i%0x1000), name: uint32(len(names) - i)})
 		}
 		return library(0, names, symbols...)
 	},
-	"relocations": func() *forged {
-		names, symbols, rela := append(bytes.Repeat([]byte("a"), 1<<20), 0), []symbol{}, []byte{}
+	"relocations": func() *forge.File {
+		names, symbols, rela := append(bytes.Repeat([]byte("a"), 1<<20), 0), []forgedSymbol{}, []byte{}
 		for i := range 40000 {
-			symbols = append(symbols, symbol{addr: forgedText, size: uint64(20 * i)})
-			rela = binary.LittleEndian.AppendUint64(rela, forgedText)
+			symbols = append(symbols, forgedSymbol{addr: forge.Text, name: uint32(20 * i)})
+			rela = binary.LittleEndian.AppendUint64(rela, forge.Text)
 			rela = binary.LittleEndian.AppendUint64(rela, uint64(i)<<32|uint64(elf.R_X86_64_GLOB_DAT))
 			rela = binary.LittleEndian.AppendUint64(rela, 0)
 		}
-		return library(0, plainNames, work).with(".dynsym", elf.SHT_DYNSYM, section{link: 5}, rawSymbols(symbols)).
-			with(".dynstr", elf.SHT_STRTAB, section{}, names).with(".rela.dyn", elf.SHT_RELA, section{link: 4}, rela)
+		return library(0, plainNames, work).With(".dynsym", elf.SHT_DYNSYM, elf.Section64{Link: 5}, rawSymbols(symbols)).
+			With(".dynstr", elf.SHT_STRTAB, elf.Section64{}, names).With(".rela.dyn", elf.SHT_RELA, elf.Section64{Link: 4}, rela)
 	},
 	// Rules for unwinding that remember all registers, thousands of times.
-	"states": func() *forged {
+	"states": func() *forge.File {
 		var rules []byte
 		for i := range 8000 {
 			rules = append(rules, 0x05, byte(i)|0x80, byte(i>>7), 1) // offset_extended
 		}
-		rules = append(rules, bytes.Repeat([]byte{rememberState}, 30000)...)
-		cie := []byte{0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, encPCRel | encSdata4, 0, 0, 0}
-		f := library(0, plainNames, work).with(".eh_frame", elf.SHT_PROGBITS, section{addr: frameAddr}, frameOf(cie, rules))
-		f.mapped = len(f.sections) - 1
+		rules = append(rules, bytes.Repeat([]byte{0x0a}, 30000)...)
+		cie := []byte{0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b, 0, 0, 0}
+		f := library(0, plainNames, work).With(".eh_frame", elf.SHT_PROGBITS, elf.Section64{Addr: forge.FrameAddr}, forge.Frames(cie, rules))
+		f.Mapped = len(f.Sections) - 1
 		return f
 	},
 	// Without section headers, all that looks like the start of Go's table.
-	"go": func() *forged {
+	"go": func() *forge.File {
 		header := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, 0x0801_0000_ffff_fff1), 1)
-		f := library(0, plainNames).with(".note", elf.SHT_NOTE, section{}, bytes.Repeat(header, 1<<16))
-		f.mapped, f.bare = len(f.sections)-1, true
+		f := library(0, plainNames).With(".note", elf.SHT_NOTE, elf.Section64{}, bytes.Repeat(header, 1<<16))
+		f.Mapped, f.Bare = len(f.Sections)-1, true
 		return f
 	},
-}
-
-// frameAddr is where forged rules for unwinding are loaded.
-const frameAddr = 0x400000
-
-// frameOf is .eh_frame for the code of a forged file: one CIE and one FDE with these rules.
-func frameOf(cie, rules []byte) []byte {
-	le := binary.LittleEndian
-	b := append(le.AppendUint32(nil, uint32(len(cie))), cie...)
-	start := int64(forgedText) - int64(frameAddr+len(b)+8)
-	fde := le.AppendUint32(le.AppendUint32(nil, uint32(len(b)+4)), uint32(start))
-	fde = append(append(le.AppendUint32(fde, 0x1000), 0), rules...)
-	return append(le.AppendUint32(b, uint32(len(fde))), fde...)
 }
 
 // all asks a file for everything.
@@ -289,7 +194,7 @@ func all(f *File) {
 		f.Block(amd64.ISA, fn.Addr+1, 16)
 		f.Undisturbed(amd64.ISA, fn.Addr, 5, []arch.Addr{fn.Addr + 1})
 	}
-	f.Unwind(forgedText + 1)
+	f.Unwind(forge.Text + 1)
 	f.Slots([]string{"work"})
 	f.Code(16, func(arch.Addr, []byte) {})
 }
@@ -297,9 +202,9 @@ func all(f *File) {
 // TestForged asks files for everything that say more of themselves than there is: it
 // takes little memory, and ends.
 func TestForged(t *testing.T) {
-	for name, forge := range forgedFiles {
+	for name, forged := range forgedFiles {
 		t.Run(name, func(t *testing.T) {
-			file := forge().open(t)
+			file := openForged(t, forged())
 			if n := allocated(func() { all(file) }); n > 100<<20 {
 				t.Errorf("%d MiB of memory", n>>20)
 			} else {

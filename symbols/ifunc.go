@@ -3,65 +3,31 @@ package symbols
 import (
 	"slices"
 	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
-// implemented replaces IFUNC resolvers by the implementations that have names:
-// glibc gives them the form __NAME_cpu, compilers that of NAME.cpu. Each function
-// is listed once.
-func (f *File) implemented(list []named) ([]named, error) {
-	var out []named
-	seen := map[uint64]bool{}
-	add := func(fn named) {
-		if !seen[uint64(fn.Addr)] {
-			seen[uint64(fn.Addr)] = true
-			out = append(out, fn)
-		}
-	}
-	for _, fn := range list {
-		if !fn.chosen {
-			add(fn)
-			continue
-		}
-		impl, err := f.implementations(fn.Function)
-		if err == nil && len(impl) == 0 {
-			impl, err = f.clones(fn)
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range impl {
-			add(i)
-		}
-		if len(impl) == 0 {
-			add(fn)
-		}
-	}
-	return out, nil
-}
-
-// implementations finds the functions called __NAME_* that are no resolvers.
-func (f *File) implementations(resolver Function) ([]named, error) {
+// Implementations finds the functions of the forms of glibc's, __NAME_cpu, that a resolver
+// chooses from; names has the name of each that is of this form.
+func (f *File) Implementations(resolver Function) (fns []Function, names map[arch.Addr]string, err error) {
 	addrs := map[uint64]bool{}
-	shown := map[uint64]string{}
+	names = map[arch.Addr]string{}
 	for _, name := range resolver.Names() {
 		prefix := "__" + strings.TrimLeft(name, "_") + "_"
 		accept := func(s string) bool { return isImplementation(s, prefix) }
-		if err := f.each(func(s source) error {
-			return s.named(prefix, false, accept, func(sym symbol) {
-				if !sym.ifunc {
-					addrs[sym.addr], shown[sym.addr] = true, sym.name
+		if err := f.each(func(s elffile.Source) error {
+			return s.Named(prefix, false, accept, func(sym elffile.Symbol) {
+				if !sym.Ifunc {
+					addrs[sym.Addr], names[arch.Addr(sym.Addr)] = true, sym.Name
 				}
 			})
 		}); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	fns, err := f.functionsAt(addrs)
-	var list []named
-	for _, fn := range fns {
-		list = append(list, named{Function: fn, shown: shown[uint64(fn.Addr)]})
-	}
-	return list, err
+	fns, err = f.functionsAt(addrs)
+	return fns, names, err
 }
 
 // cpus are what the names of glibc's implementations go on with.
@@ -88,8 +54,9 @@ func isImplementation(s, prefix string) bool {
 // clone for each CPU, as __attribute__((target_clones)) asks, for what chooses one.
 const resolverEnds = ".resolver"
 
-// clones finds those of a function; all are called by its name.
-func (f *File) clones(resolver named) ([]named, error) {
+// Clones finds the functions that compilers have made for CPUs and that a resolver chooses
+// from: all are called by its name.
+func (f *File) Clones(resolver Function) ([]Function, error) {
 	addrs := map[uint64]bool{}
 	for _, name := range resolver.Names() {
 		base, ok := strings.CutSuffix(name, resolverEnds)
@@ -97,22 +64,17 @@ func (f *File) clones(resolver named) ([]named, error) {
 			continue
 		}
 		accept := func(s string) bool { return isClone(s, base+".") }
-		if err := f.each(func(s source) error {
-			return s.named(base+".", false, accept, func(sym symbol) {
-				if !sym.ifunc && sym.addr != uint64(resolver.Addr) {
-					addrs[sym.addr] = true
+		if err := f.each(func(s elffile.Source) error {
+			return s.Named(base+".", false, accept, func(sym elffile.Symbol) {
+				if !sym.Ifunc && sym.Addr != uint64(resolver.Addr) {
+					addrs[sym.Addr] = true
 				}
 			})
 		}); err != nil {
 			return nil, err
 		}
 	}
-	fns, err := f.functionsAt(addrs)
-	var list []named
-	for _, fn := range fns {
-		list = append(list, named{Function: fn, shown: resolver.shown, clone: true})
-	}
-	return list, err
+	return f.functionsAt(addrs)
 }
 
 // noClones are words in the names of what is made of a function besides.

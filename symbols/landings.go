@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 )
 
 // landings are the places in a file's code that something leads to.
@@ -98,7 +100,7 @@ func (f *File) Undisturbed(isa arch.ISA, vaddr arch.Addr, n int, inner []arch.Ad
 // that is called, it may find flags that mean something.
 func (f *File) Continues(isa arch.ISA, fn Function) bool {
 	for _, name := range fn.Names() {
-		if _, cold := coldOf(name); cold {
+		if _, cold := mangled.Cold(name); cold {
 			return true
 		}
 	}
@@ -140,10 +142,10 @@ func (l *landings) survey(f *File, isa arch.ISA, fns []Function) error {
 		starts = append(starts, fn.Addr)
 	}
 	slices.Sort(starts)
-	l.targets.first, _ = f.obj.extent()
+	l.targets.first, _ = f.obj.Extent()
 	l.conds.first = l.targets.first
 	left := uint64(maxText)
-	for _, s := range f.obj.code {
+	for _, s := range f.obj.Code {
 		if err := l.sweep(f.obj, isa, s, starts, &left); err != nil {
 			return err
 		}
@@ -163,7 +165,7 @@ func (l *landings) survey(f *File, isa arch.ISA, fns []Function) error {
 	}
 	l.targets.order()
 	l.conds.order()
-	return f.obj.budget.keep(addrSize * uint64(len(l.targets.at)+len(l.tabled)+len(l.conds.at)+len(l.data)))
+	return f.obj.Budget.Keep(addrSize * uint64(len(l.targets.at)+len(l.tabled)+len(l.conds.at)+len(l.data)))
 }
 
 // maxText is how much code of a file is disassembled.
@@ -174,13 +176,13 @@ const addrSize = 8
 
 // sweep disassembles a segment. Where a function starts the decoder starts anew, so that
 // data between functions mislead it no further.
-func (l *landings) sweep(o *object, isa arch.ISA, s segment, starts []arch.Addr, left *uint64) error {
+func (l *landings) sweep(o *elffile.Object, isa arch.ISA, s elffile.Segment, starts []arch.Addr, left *uint64) error {
 	d := decoder{isa: isa, starts: starts}
-	d.next, _ = slices.BinarySearch(starts, arch.Addr(s.vaddr))
-	return o.windows(s.off, s.filesz, uint64(isa.MaxInst()-1), left, func(off uint64, b []byte, n int) error {
-		d.decode(arch.Addr(s.vaddr+off-s.off), b, n, l.add)
-		if len(l.targets.at)+len(l.conds.at)+len(l.data) > maxKept/addrSize {
-			return ErrBudget
+	d.next, _ = slices.BinarySearch(starts, arch.Addr(s.Vaddr))
+	return o.Windows(s.Off, s.Filesz, uint64(isa.MaxInst()-1), left, func(off uint64, b []byte, n int) error {
+		d.decode(arch.Addr(s.Vaddr+off-s.Off), b, n, l.add)
+		if len(l.targets.at)+len(l.conds.at)+len(l.data) > elffile.MaxKept/addrSize {
+			return elffile.ErrBudget
 		}
 		return nil
 	})

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -24,16 +26,16 @@ const manyNear = 64
 // told apart by their address; "NAME@0xADDR" is the one at that vaddr. Nothing
 // found is no error.
 func (f *File) Lookup(name string) ([]Function, error) {
-	base, at, pinned := cutAddress(name)
-	found, err := f.lookup(unversioned(base), at, pinned)
+	base, at, pinned := CutUnique(name)
+	found, err := f.lookup(elffile.Unversioned(base), at, pinned)
 	if err != nil && len(found) == 0 {
 		return nil, err
 	}
 	return found, nil
 }
 
-// cutAddress splits "NAME@0xADDR".
-func cutAddress(name string) (base string, at arch.Addr, ok bool) {
+// CutUnique splits "NAME@0xADDR", as Function.Unique has made it.
+func CutUnique(name string) (base string, at arch.Addr, ok bool) {
 	i := strings.LastIndex(name, "@0x")
 	if i <= 0 {
 		return name, 0, false
@@ -50,16 +52,16 @@ func (f *File) lookup(name string, at arch.Addr, pinned bool) ([]Function, error
 		return nil, nil
 	}
 	addrs := map[uint64]bool{}
-	note := func(s symbol) {
-		if !pinned || uint64(at) == s.addr {
-			addrs[s.addr] = true
+	note := func(s elffile.Symbol) {
+		if !pinned || uint64(at) == s.Addr {
+			addrs[s.Addr] = true
 		}
 	}
 	if f.whole.Load() || f.lookups.Add(1) > manyLookups {
 		return f.lookupWhole(name, func(fn Function) bool { return !pinned || fn.Addr == at })
 	}
-	if err := f.each(func(s source) error {
-		return s.named(name, true, func(n string) bool { return n == name }, note)
+	if err := f.each(func(s elffile.Source) error {
+		return s.Named(name, true, func(n string) bool { return n == name }, note)
 	}); err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func (f *File) lookup(name string, at arch.Addr, pinned bool) ([]Function, error
 }
 
 // each asks every source; what one can't say another may.
-func (f *File) each(ask func(source) error) error {
+func (f *File) each(ask func(elffile.Source) error) error {
 	var errs []error
 	list := f.sources()
 	for _, s := range list {
@@ -84,7 +86,7 @@ func (f *File) each(ask func(source) error) error {
 		return errors.Join(errs...)
 	}
 	for _, err := range errs {
-		if !errors.Is(err, errCrowded) {
+		if !errors.Is(err, elffile.ErrCrowded) {
 			f.unread.Note(&objfile.UnreadError{Path: f.name, Err: err})
 		}
 	}
@@ -92,57 +94,13 @@ func (f *File) each(ask func(source) error) error {
 }
 
 // lookupReadable finds mangled names by what they read like.
-func (f *File) lookupReadable(name string, note func(symbol)) error {
-	part := mangledPart(name)
+func (f *File) lookupReadable(name string, note func(elffile.Symbol)) error {
+	part := mangled.Part(name)
 	if part == "" {
 		return nil
 	}
-	accept := func(n string) bool { return reads(n, name) }
-	return f.each(func(s source) error { return s.named(part, false, accept, note) })
-}
-
-// reads reports whether a mangled name reads like the given one.
-func reads(mangled, like string) bool {
-	return slices.ContainsFunc(spellings(mangled, like), func(s string) bool { return squeeze(s) == squeeze(like) })
-}
-
-// mangledPart is something that a mangled name must have in it to read like
-// name: its last identifier, with the length before it as both C++ and Rust
-// write it; of Go's generic functions what is before the brackets. It is "_" where the last identifier can hide in an abbreviation,
-// and "" where name can't be that of a mangled function.
-func mangledPart(name string) string {
-	if start, _, ok := strings.Cut(name, "[...]"); ok {
-		return start + "["
-	}
-	end := strings.IndexByte(name, '(')
-	if strings.HasSuffix(name[:max(end, 0)], "operator") || end < 0 {
-		end = len(name)
-	}
-	if i := strings.IndexByte(name[:end], '<'); i > 0 {
-		end = i
-	}
-	start := end
-	for start > 0 && isIdent(name[start-1]) {
-		start--
-	}
-	word := name[start:end]
-	switch {
-	case strings.Contains(name, "operator"), strings.Contains(name, "{"), strings.Contains(name, "anonymous"), strings.Contains(name, " for "):
-		return "_"
-	case word == "" || word[0] >= '0' && word[0] <= '9' || start > 0 && name[start-1] == '.':
-		return ""
-	case slices.Contains(abbreviated, word):
-		return "_"
-	}
-	return strconv.Itoa(len(word)) + word
-}
-
-// abbreviated are the identifiers that C++ mangling has short forms for.
-var abbreviated = []string{"std", "allocator", "basic_string", "string", "istream", "basic_istream", "ostream",
-	"basic_ostream", "iostream", "basic_iostream"}
-
-func isIdent(c byte) bool {
-	return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c >= 0x80
+	accept := func(n string) bool { return mangled.Reads(n, name) }
+	return f.each(func(s elffile.Source) error { return s.Named(part, false, accept, note) })
 }
 
 // functionsAt makes functions of what lies at the given addresses.
@@ -158,11 +116,11 @@ func (f *File) functionsAt(addrs map[uint64]bool) ([]Function, error) {
 		at = append(at, a)
 	}
 	slices.Sort(at)
-	var around []symbol
+	var around []elffile.Symbol
 	crowded := false
-	err := f.each(func(s source) error {
-		err := s.near(at, func(sym symbol) { around = append(around, sym) })
-		crowded = crowded || errors.Is(err, errCrowded)
+	err := f.each(func(s elffile.Source) error {
+		err := s.Near(at, func(sym elffile.Symbol) { around = append(around, sym) })
+		crowded = crowded || errors.Is(err, elffile.ErrCrowded)
 		return err
 	})
 	if crowded {
@@ -206,12 +164,12 @@ func (f *File) lookupWhole(name string, want func(Function) bool) ([]Function, e
 	for _, i := range t.names.of(name) {
 		add(i)
 	}
-	part := mangledPart(name)
+	part := mangled.Part(name)
 	if len(found) > 0 || part == "" {
 		return found, nil
 	}
 	for i, fn := range t.functions {
-		if slices.ContainsFunc(fn.Names(), func(n string) bool { return strings.Contains(n, part) && reads(n, name) }) {
+		if slices.ContainsFunc(fn.Names(), func(n string) bool { return strings.Contains(n, part) && mangled.Reads(n, name) }) {
 			add(int32(i))
 		}
 	}

@@ -83,17 +83,3 @@ func isaOf(f *File) arch.ISA {
 
 // compilers are gcc for both architectures.
 var compilers = []string{"gcc", "aarch64-linux-gnu-gcc"}
-
-// resolve is the names and addresses that a location means.
-func resolve(t testing.TB, f *File, text string) []Target {
-	t.Helper()
-	l, err := ParseLocation(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	targets, err := l.Resolve(f, isaOf(f))
-	if err != nil {
-		t.Fatalf("%s in %s: %v", text, f.Name(), err)
-	}
-	return targets
-}

@@ -2,7 +2,6 @@ package symbols
 
 import (
 	"cmp"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -80,7 +80,7 @@ func (c *Cache) Modules(pid int, maps []procfs.Mapping) (mods []Module, unread [
 			continue
 		}
 		if len(mods) == maxModules {
-			unread = append(unread, &objfile.UnreadError{Err: fmt.Errorf("%d has more than %d objects mapped: %w", pid, maxModules, ErrBudget)})
+			unread = append(unread, &objfile.UnreadError{Err: fmt.Errorf("%d has more than %d objects mapped: %w", pid, maxModules, elffile.ErrBudget)})
 			break
 		}
 		mod, err := c.module(p, m)
@@ -89,7 +89,7 @@ func (c *Cache) Modules(pid int, maps []procfs.Mapping) (mods []Module, unread [
 			continue
 		}
 		failed[idOf(m)] = true
-		if !errors.Is(err, errNotELF) && !errors.Is(err, objfile.ErrNotRegular) {
+		if !errors.Is(err, elffile.ErrNotELF) && !errors.Is(err, objfile.ErrNotRegular) {
 			unread = append(unread, &objfile.UnreadError{Path: m.Path, Deleted: m.Deleted, Err: err})
 		}
 	}
@@ -144,9 +144,6 @@ func gather(mods []Module, maps []procfs.Mapping) []Module {
 // maxModules is how many objects of a process are looked at: a descriptor is kept for each.
 const maxModules = 1 << 12
 
-// errNotELF is wrapped by errors about mapped files of another kind.
-var errNotELF = errors.New("not an ELF file")
-
 // isObject reports whether a mapping is of a file, or of the vdso.
 func isObject(m procfs.Mapping) bool { return m.Inode != 0 || m.Path == "[vdso]" }
 
@@ -166,7 +163,7 @@ func add(mods []Module, m procfs.Mapping) bool {
 		if idOf(mod.Ranges[0]) != idOf(m) {
 			continue
 		}
-		if bias, ok := mod.File.obj.bias(m); ok && bias == mod.Bias {
+		if bias, ok := mod.File.obj.Bias(m); ok && bias == mod.Bias {
 			mod.Ranges = append(mod.Ranges, m)
 			return true
 		}
@@ -179,38 +176,10 @@ func (c *Cache) module(p process, m procfs.Mapping) (Module, error) {
 	if err != nil {
 		return Module{}, err
 	}
-	bias, ok := f.obj.bias(m)
+	bias, ok := f.obj.Bias(m)
 	if !ok {
-		return Module{}, fmt.Errorf("%w: no executable segment at offset %#x", ErrFormat, m.Offset)
+		return Module{}, fmt.Errorf("%w: no executable segment at offset %#x", elffile.ErrFormat, m.Offset)
 	}
-	start, end := f.obj.extent()
+	start, end := f.obj.Extent()
 	return Module{Path: m.Path, Bias: bias, Start: bias + start, End: bias + end, Ranges: []procfs.Mapping{m}, File: f, Deleted: m.Deleted}, nil
-}
-
-// bias is how far m's file was moved to lie where m is.
-func (o *object) bias(m procfs.Mapping) (arch.Addr, bool) {
-	for _, executable := range []bool{true, false} {
-		for _, s := range o.segments {
-			if s.typ != elf.PT_LOAD || executable != (s.flags&elf.PF_X != 0) {
-				continue
-			}
-			s = s.pages()
-			if m.Offset >= s.off && m.Offset-s.off < max(s.filesz, 1) {
-				return m.Start - arch.Addr(s.vaddr+m.Offset-s.off), true
-			}
-		}
-	}
-	return 0, false
-}
-
-// extent is from the first page of the first segment to the last of the last.
-func (o *object) extent() (start, end arch.Addr) {
-	start = ^arch.Addr(0)
-	for _, s := range o.segments {
-		if s.typ == elf.PT_LOAD {
-			start = min(start, arch.Addr(s.vaddr&^(pageSize-1)))
-			end = max(end, arch.Addr((s.vaddr+s.mem+pageSize-1)&^(pageSize-1)))
-		}
-	}
-	return start, max(start, end)
 }

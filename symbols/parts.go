@@ -2,9 +2,10 @@ package symbols
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 )
 
 // Parts are the ranges of code that fn is made of: its own, and the ones that
@@ -46,24 +47,15 @@ func (f *File) coldParts(fn Function) (cold []Function, err error) {
 	addrs := map[uint64]bool{}
 	for _, name := range fn.Names() {
 		part := name + ".cold"
-		accept := func(s string) bool { base, ok := coldOf(s); return ok && base == name }
-		err := f.each(func(s source) error {
-			return s.named(part, false, accept, func(sym symbol) { addrs[sym.addr] = true })
+		accept := func(s string) bool { base, ok := mangled.Cold(s); return ok && base == name }
+		err := f.each(func(s elffile.Source) error {
+			return s.Named(part, false, accept, func(sym elffile.Symbol) { addrs[sym.Addr] = true })
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
 	return f.functionsAt(addrs)
-}
-
-// coldOf is the name of the function that a cold part's name says it is from.
-func coldOf(name string) (string, bool) {
-	i := strings.LastIndex(name, ".cold")
-	if i <= 0 || strings.Trim(name[i+len(".cold"):], ".0123456789") != "" {
-		return "", false
-	}
-	return name[:i], true
 }
 
 // linked reports whether a cold part belongs to the function whose code is
@@ -115,17 +107,17 @@ func (f *File) unnamedParts(isa arch.ISA, own Range, list code) ([]Range, error)
 		}
 		// The unwinder knows the stubs for other files' functions as one piece
 		// of code; a jump there is a jump out.
-		sec, ok := f.obj.sectionOf(uint64(i.Target))
-		if !ok || isPLT(sec.name) {
+		sec, ok := f.obj.SectionOf(uint64(i.Target))
+		if !ok || elffile.IsPLT(sec.Name) {
 			continue
 		}
-		fr, ok := f.frames().find(uint64(i.Target))
-		if !ok || found[fr.start] || own.Contains(arch.Addr(fr.start)) {
+		fr, ok := f.frames().Find(uint64(i.Target))
+		if !ok || found[fr.Start] || own.Contains(arch.Addr(fr.Start)) {
 			continue
 		}
-		r := Range{arch.Addr(fr.start), arch.Addr(fr.start + fr.size)}
-		if i.Target > r.Start || fr.midway || i.Kind == arch.KindBranch && r.Start%functionAlign != 0 || f.jumps(isa, r, own) {
-			found[fr.start] = true
+		r := Range{arch.Addr(fr.Start), arch.Addr(fr.Start + fr.Size)}
+		if i.Target > r.Start || fr.Midway || i.Kind == arch.KindBranch && r.Start%functionAlign != 0 || f.jumps(isa, r, own) {
+			found[fr.Start] = true
 			parts = append(parts, r)
 		}
 	}

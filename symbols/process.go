@@ -2,7 +2,6 @@ package symbols
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/procfs"
+	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -92,14 +92,14 @@ func (p process) commandLine() []byte {
 		return nil
 	}
 	defer f.Close()
-	b := make([]byte, pageSize)
+	b := make([]byte, elffile.PageSize)
 	n, _ := io.ReadFull(f, b)
 	return b[:n]
 }
 
 // firstVaddr is the page of the first segment: AT_BASE is where it lies.
 func (m Module) firstVaddr() arch.Addr {
-	start, _ := m.File.obj.extent()
+	start, _ := m.File.obj.Extent()
 	return start
 }
 
@@ -153,7 +153,7 @@ const maxVDSO = 1 << 20
 // memory reads what is mapped at m from the process.
 func (p process) memory(m procfs.Mapping) ([]byte, error) {
 	if m.End-m.Start > maxVDSO {
-		return nil, fmt.Errorf("%w: %d bytes", ErrFormat, m.End-m.Start)
+		return nil, fmt.Errorf("%w: %d bytes", elffile.ErrFormat, m.End-m.Start)
 	}
 	f, err := os.Open(p.path("mem"))
 	if err != nil {
@@ -162,25 +162,7 @@ func (p process) memory(m procfs.Mapping) ([]byte, error) {
 	defer f.Close()
 	b := make([]byte, m.End-m.Start)
 	if n, err := f.ReadAt(b, int64(m.Start)); n < len(b) {
-		return nil, fmt.Errorf("read %d bytes at %s: %w", len(b), m.Start, noEOF(err))
+		return nil, fmt.Errorf("read %d bytes at %s: %w", len(b), m.Start, elffile.NoEOF(err))
 	}
 	return b, nil
-}
-
-func mustBeELF(r io.ReaderAt) error {
-	is, err := isELF(r)
-	if err == nil && !is {
-		err = errNotELF
-	}
-	return err
-}
-
-// isELF looks at the first bytes.
-func isELF(r io.ReaderAt) (bool, error) {
-	var magic [4]byte
-	n, err := r.ReadAt(magic[:], 0)
-	if n < len(magic) && err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	return n == len(magic) && string(magic[:]) == "\x7fELF", nil
 }

@@ -1,22 +1,24 @@
 package symbols
 
-import "errors"
+import (
+	"errors"
 
-// errNoTable says that there is no further table, or none of this file.
-var errNoTable = errors.New("no table")
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/gofile"
+)
 
 // findSources lists where this file's functions are named. A full .symtab is
 // enough; without it everything else is looked at that may say more than
 // .dynsym.
-func (f *File) findSources() []source {
-	var list []source
-	t, ok := newSymtab(f.obj, f.obj, ".symtab")
+func (f *File) findSources() []elffile.Source {
+	var list []elffile.Source
+	t, ok := elffile.NewTable(f.obj, f.obj, ".symtab")
 	if ok {
 		list = append(list, t)
 	}
-	d, dyn := newSymtab(f.obj, f.obj, ".dynsym")
-	if !dyn && len(f.obj.sections) == 0 {
-		d, dyn = dynamicTables(f.obj)
+	d, dyn := elffile.NewTable(f.obj, f.obj, ".dynsym")
+	if !dyn && len(f.obj.Sections) == 0 {
+		d, dyn = elffile.DynamicTables(f.obj)
 	}
 	if dyn {
 		list = append(list, d)
@@ -24,29 +26,18 @@ func (f *File) findSources() []source {
 	if ok {
 		return list
 	}
-	for _, open := range []func() (*symtab, error){f.miniDebug, f.debugFile} {
+	mini := func() (*elffile.Table, error) { return f.obj.MiniDebug(f.name) }
+	debug := func() (*elffile.Table, error) { return f.obj.DebugFile(f.name, f.root) }
+	for _, open := range []func() (*elffile.Table, error){mini, debug} {
 		switch t, err := open(); {
 		case err == nil:
 			list = append(list, t)
-		case !errors.Is(err, errNoTable):
+		case !errors.Is(err, elffile.ErrNoTable):
 			f.unread.Note(err)
 		}
 	}
-	if g, ok := newGoTable(f.obj); ok {
+	if g, ok := gofile.New(f.obj); ok {
 		list = append(list, g)
 	}
 	return list
-}
-
-// newSymtab finds a table by its section's name in o.
-func newSymtab(o, main *object, name string) (*symtab, bool) {
-	syms, ok := o.section(name)
-	if !ok || uint64(syms.link) >= uint64(len(o.sections)) {
-		return nil, false
-	}
-	t := &symtab{o: o, main: main, syms: syms, strs: o.sections[syms.link]}
-	if name == ".dynsym" {
-		t.hash = newHash(o)
-	}
-	return t, true
 }

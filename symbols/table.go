@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/mangled"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -40,6 +42,10 @@ func (fn Function) Names() []string { return append([]string{fn.Name}, fn.Aliase
 // Unique is the name with the address behind it, "NAME@0x1234": it tells
 // functions of one name apart, also in a location.
 func (fn Function) Unique() string { return fn.Name + "@0x" + strconv.FormatUint(uint64(fn.Addr), 16) }
+
+// Demangled is the name as it stands in the C++ or Rust source, with
+// parameters; other names are as they are.
+func (fn Function) Demangled() string { return mangled.Readable(fn.Name) }
 
 // table is functions by address.
 type table struct {
@@ -84,20 +90,20 @@ const maxNames = 8 << 30
 // readTable reads all sources. What can be read is used; the error is told
 // only if nothing can.
 func (f *File) readTable() (*table, error) {
-	var all []symbol
+	var all []elffile.Symbol
 	var errs []error
 	n, names := uint64(0), uint64(0)
 	for _, s := range f.sources() {
-		errs = append(errs, s.each(func(sym symbol) {
-			n, names = n+1, names+uint64(len(sym.name))
-			if n <= maxKept/functionCost && names <= maxNames {
+		errs = append(errs, s.Each(func(sym elffile.Symbol) {
+			n, names = n+1, names+uint64(len(sym.Name))
+			if n <= elffile.MaxKept/functionCost && names <= maxNames {
 				all = append(all, sym)
 			}
 		}))
 	}
-	err := f.obj.budget.keep(functionCost * n)
+	err := f.obj.Budget.Keep(functionCost * n)
 	if err == nil && names > maxNames {
-		err = ErrBudget
+		err = elffile.ErrBudget
 	}
 	if err != nil {
 		return &table{}, fmt.Errorf("%s: table of %d functions: %w", f.name, n, err)
@@ -123,7 +129,7 @@ func (t *table) index() {
 				name = fn.Aliases[n]
 			}
 			t.names.add(name, int32(i))
-			if base, ok := coldOf(name); ok {
+			if base, ok := mangled.Cold(name); ok {
 				t.cold.add(base, int32(i))
 			}
 		}
@@ -131,23 +137,23 @@ func (t *table) index() {
 }
 
 // newTable makes functions of symbols: one for each address.
-func (f *File) newTable(all []symbol) *table {
-	slices.SortFunc(all, func(a, b symbol) int {
-		return cmp.Or(cmp.Compare(a.addr, b.addr), compareNames(a, b))
+func (f *File) newTable(all []elffile.Symbol) *table {
+	slices.SortFunc(all, func(a, b elffile.Symbol) int {
+		return cmp.Or(cmp.Compare(a.Addr, b.Addr), compareNames(a, b))
 	})
 	t := &table{}
 	covered := uint64(0) // end of the furthest function with a size so far
 	for i := 0; i < len(all); {
 		n := i + 1
-		for n < len(all) && all[n].addr == all[i].addr {
+		for n < len(all) && all[n].Addr == all[i].Addr {
 			n++
 		}
 		fn, label := group(all[i:n])
 		// A label inside a function is a jump's target or a data mark.
-		if end := all[i].addr + fn.Size; !label {
+		if end := all[i].Addr + fn.Size; !label {
 			covered = max(covered, end)
 			t.functions = append(t.functions, fn)
-		} else if all[i].addr >= covered {
+		} else if all[i].Addr >= covered {
 			t.functions = append(t.functions, fn)
 		}
 		i = n
@@ -160,10 +166,10 @@ func (f *File) newTable(all []symbol) *table {
 
 // compareNames puts first the name that people would use: visible, without
 // underscores in front, short.
-func compareNames(a, b symbol) int {
-	return cmp.Or(compareBool(a.label, b.label), compareBool(a.local, b.local),
-		cmp.Compare(underscores(a.name), underscores(b.name)),
-		cmp.Compare(len(a.name), len(b.name)), strings.Compare(a.name, b.name))
+func compareNames(a, b elffile.Symbol) int {
+	return cmp.Or(compareBool(a.Label, b.Label), compareBool(a.Local, b.Local),
+		cmp.Compare(underscores(a.Name), underscores(b.Name)),
+		cmp.Compare(len(a.Name), len(b.Name)), strings.Compare(a.Name, b.Name))
 }
 
 func compareBool(a, b bool) int {
@@ -178,7 +184,7 @@ func compareBool(a, b bool) int {
 
 // underscores counts those in front; a mangled name's own do not count.
 func underscores(name string) int {
-	if isMangled(name) {
+	if mangled.Is(name) {
 		return 0
 	}
 	return len(name) - len(strings.TrimLeft(name, "_"))
@@ -188,39 +194,39 @@ func underscores(name string) int {
 const fewNames = 16
 
 // group makes one function of the symbols at one address, the best name first.
-func group(all []symbol) (fn Function, label bool) {
+func group(all []elffile.Symbol) (fn Function, label bool) {
 	first := all[0]
-	fn = Function{Name: first.name, Addr: arch.Addr(first.addr), Local: first.local}
+	fn = Function{Name: first.Name, Addr: arch.Addr(first.Addr), Local: first.Local}
 	var known map[string]bool // of functions alike linkers make one, with thousands of names
 	if len(all) > fewNames {
 		known = map[string]bool{fn.Name: true}
 	}
 	for _, s := range all {
 		// A label's size, where it has one, is not the function's.
-		if first.label || !s.label {
-			fn.Size = max(fn.Size, s.size)
+		if first.Label || !s.Label {
+			fn.Size = max(fn.Size, s.Size)
 		}
-		if s.ifunc {
-			fn.Ifunc, fn.Chosen = true, append(fn.Chosen, s.name)
+		if s.Ifunc {
+			fn.Ifunc, fn.Chosen = true, append(fn.Chosen, s.Name)
 		}
-		if known == nil && (s.name == fn.Name || slices.Contains(fn.Aliases, s.name)) || known[s.name] {
+		if known == nil && (s.Name == fn.Name || slices.Contains(fn.Aliases, s.Name)) || known[s.Name] {
 			continue
 		}
-		if fn.Aliases = append(fn.Aliases, s.name); known != nil {
-			known[s.name] = true
+		if fn.Aliases = append(fn.Aliases, s.Name); known != nil {
+			known[s.Name] = true
 		}
 	}
-	return fn, first.label
+	return fn, first.Label
 }
 
 // inferSize gives a function without a size one: up to the next function or
 // the end of the section.
 func (f *File) inferSize(list []Function, i int) {
 	fn := &list[i]
-	end := f.obj.textEnd(uint64(fn.Addr))
+	end := f.obj.TextEnd(uint64(fn.Addr))
 	room := end - min(end, uint64(fn.Addr))
 	if fn.Size == 0 {
-		fn.Size = f.frames().size(uint64(fn.Addr))
+		fn.Size = f.frames().Size(uint64(fn.Addr))
 	}
 	if fn.Size == 0 {
 		fn.Size = room

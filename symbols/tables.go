@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // Tables of jumps. Compilers make two kinds for amd64: of addresses, which lie in
@@ -24,9 +25,9 @@ import (
 
 // tables are the places that tables lead to.
 type tables struct {
-	o     *object
-	parts []section // of data
-	last  struct {  // that was read
+	o     *elffile.Object
+	parts []elffile.Section // of data
+	last  struct {          // that was read
 		off uint64
 		b   []byte
 	}
@@ -43,21 +44,21 @@ const (
 
 // collect reads the file's data; at each of the bases there may be a table.
 func (t *tables) collect(bases []arch.Addr) error {
-	t.parts = t.o.dataParts()
+	t.parts = t.o.DataParts()
 	left := uint64(2 * maxData)
 	for _, s := range t.parts {
-		if s.typ == elf.SHT_RELA {
+		if s.Type == elf.SHT_RELA {
 			const addend = 16
-			if err := t.o.records(s.off, s.size, relaSize, &left, func(b []byte) error { return t.word(b[addend:]) }); err != nil {
+			if err := t.o.Records(s.Off, s.Size, elffile.RelaSize, &left, func(b []byte) error { return t.word(b[addend:]) }); err != nil {
 				return err
 			}
 		}
-		skip := min((8-s.addr%8)%8, s.size)
-		if err := t.o.records(s.off+skip, s.size-skip, 8, &left, t.word); err != nil {
+		skip := min((8-s.Addr%8)%8, s.Size)
+		if err := t.o.Records(s.Off+skip, s.Size-skip, 8, &left, t.word); err != nil {
 			return err
 		}
 	}
-	slices.SortFunc(t.parts, func(a, b section) int { return cmp.Compare(a.addr, b.addr) })
+	slices.SortFunc(t.parts, func(a, b elffile.Section) int { return cmp.Compare(a.Addr, b.Addr) })
 	for i, base := range bases {
 		next := base + 4*maxDistances
 		if i+1 < len(bases) {
@@ -72,15 +73,15 @@ func (t *tables) collect(bases []arch.Addr) error {
 
 // word takes a word of data, or the addend of a relocation, if it is an address in code.
 func (t *tables) word(b []byte) error {
-	if a := binary.LittleEndian.Uint64(b); t.o.executable(a) {
+	if a := binary.LittleEndian.Uint64(b); t.o.Executable(a) {
 		return t.take(arch.Addr(a))
 	}
 	return nil
 }
 
 func (t *tables) take(a arch.Addr) error {
-	if len(t.targets) == maxKept/addrSize {
-		return ErrBudget
+	if len(t.targets) == elffile.MaxKept/addrSize {
+		return elffile.ErrBudget
 	}
 	t.targets = append(t.targets, a)
 	return nil
@@ -97,7 +98,7 @@ func (t *tables) distances(base, next arch.Addr) error {
 			return nil
 		}
 		to := base + arch.Addr(int64(int32(binary.LittleEndian.Uint32(b))))
-		if !t.o.executable(uint64(to)) {
+		if !t.o.Executable(uint64(to)) {
 			return nil
 		}
 		if at == base {
@@ -114,13 +115,13 @@ func (t *tables) distances(base, next arch.Addr) error {
 
 // at is where in the file the data, or the code, at an address lies, and how much of it.
 func (t *tables) at(a uint64) (off, size uint64) {
-	i := sort.Search(len(t.parts), func(i int) bool { return t.parts[i].addr > a })
-	if i > 0 && t.parts[i-1].contains(a) {
+	i := sort.Search(len(t.parts), func(i int) bool { return t.parts[i].Addr > a })
+	if i > 0 && t.parts[i-1].Contains(a) {
 		s := t.parts[i-1]
-		return s.off + (a - s.addr), s.size - (a - s.addr)
+		return s.Off + (a - s.Addr), s.Size - (a - s.Addr)
 	}
-	if s, ok := t.o.codeAround(a); ok {
-		return s.off + (a - s.vaddr), s.filesz - (a - s.vaddr)
+	if s, ok := t.o.CodeAround(a); ok {
+		return s.Off + (a - s.Vaddr), s.Filesz - (a - s.Vaddr)
 	}
 	return 0, 0
 }
@@ -131,7 +132,7 @@ func (t *tables) read(off uint64) []byte {
 	l := &t.last
 	if off < l.off || off-l.off+4 > uint64(len(l.b)) {
 		l.off = off
-		l.b, _ = t.o.read(off, min(textChunk, uint64(t.o.size)-min(off, uint64(t.o.size))))
+		l.b, _ = t.o.Read(off, min(textChunk, uint64(t.o.Size)-min(off, uint64(t.o.Size))))
 		if len(l.b) < 4 {
 			return nil
 		}

@@ -11,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/sharing"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/event"
@@ -40,10 +43,10 @@ thread that another tracer keeps stopped is in the way.`,
   ptracer aside -p 1234 --wait 1m`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if n := cmd.ArgsLenAtDash(); len(args) > 0 && n != 0 {
-				return usage("%q: a COMMAND comes behind --", args[0])
+				return exit.Usage("%q: a COMMAND comes behind --", args[0])
 			}
 			if pid <= 0 || wait <= 0 {
-				return usage("aside: give -p PID, and a --wait of more than 0")
+				return exit.Usage("aside: give -p PID, and a --wait of more than 0")
 			}
 			return aside(cmd.ErrOrStderr(), pid, wait, engine.AsideOptions{KeepJumps: keep}, args)
 		}),
@@ -59,7 +62,7 @@ thread that another tracer keeps stopped is in the way.`,
 var errNobody = errors.New("no server traces it: it is free for any tracer, or 'ptracer doctor' says what is in the way")
 
 func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions, command []string) error {
-	d := serverOf(pid)
+	d := sharing.ServerOf(pid)
 	list, err := d.Tracers(pid)
 	if err != nil && !errors.Is(err, client.ErrNoServer) {
 		return err
@@ -77,7 +80,7 @@ func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions,
 		return err
 	}
 	if len(command) == 0 {
-		say(stderr, "process %d is free for another tracer for %v", pid, wait)
+		show.Say(stderr, "process %d is free for another tracer for %v", pid, wait)
 		return nil
 	}
 	err = runAside(command)
@@ -87,16 +90,16 @@ func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions,
 
 // runAside runs a command as the other tracer. A terminal's Ctrl-C is for it.
 func runAside(command []string) error {
-	catch()
+	exit.Signals()
 	c := exec.Command(command[0], command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := c.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return &commandEnded{exit.ExitCode()}
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return &exit.Ended{Status: failed.ExitCode()}
 	}
 	if err != nil {
-		return startFailure(command[0], err)
+		return exit.OfStart(command[0], err)
 	}
 	return nil
 }

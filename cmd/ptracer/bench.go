@@ -15,6 +15,8 @@ import (
 
 	"github.com/ptracer/ptracer/bench"
 	benchreport "github.com/ptracer/ptracer/bench/report"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/printable"
 )
 
@@ -54,7 +56,7 @@ With --json: one object, {"version","command","date","machine","method","tables"
   ptracer bench --tables command -- sqlite3 :memory: '.read queries.sql'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if n := cmd.ArgsLenAtDash(); n > 0 || n < 0 && len(args) > 0 {
-				return usage("%q: a command to be measured follows --", args[0])
+				return exit.Usage("%q: a command to be measured follows --", args[0])
 			}
 			o.Command = args
 			o.Version, o.Line = version(), benchLine(cmd, args)
@@ -78,7 +80,7 @@ func (o *benchOptions) bind(cmd *cobra.Command) {
 	f.BoolVar(&o.Peers, "peers", false, "other tools, too, as far as they are installed")
 	f.StringVar(&o.Functions, "functions", "*:*", "`LOCATION` of what is counted in COMMAND")
 	f.StringVar(&o.from, "from", "", "measure nothing: write what --json has written to `FILE`, - is standard input")
-	bindOutput(f, &o.output, true)
+	show.BindOutput(f, &o.output, true)
 	f.BoolVar(&o.json, "json", false, "write one JSON object")
 	f.BoolVar(&o.markdown, "markdown", false, "write Markdown")
 	f.BoolVar(&o.benchstat, "benchstat", false, "write lines for benchstat (golang.org/x/perf)")
@@ -135,7 +137,7 @@ func (o *benchOptions) run(stdout, stderr io.Writer, measure func(context.Contex
 
 func (o *benchOptions) report(stderr io.Writer, measure func(context.Context, bench.Options) (*benchreport.Report, error)) (*benchreport.Report, error) {
 	if o.from == "" {
-		ctx, stop := untilSignal()
+		ctx, stop := exit.UntilSignal()
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second Ctrl-C ends us
 		p := benchProgress{w: stderr}
@@ -143,7 +145,7 @@ func (o *benchOptions) report(stderr io.Writer, measure func(context.Context, be
 		defer p.clear()
 		return measure(ctx, o.Options)
 	}
-	if o.from == dash {
+	if o.from == show.Dash {
 		return benchreport.Read(os.Stdin)
 	}
 	f, err := os.Open(o.from)
@@ -165,7 +167,7 @@ func (o *benchOptions) write(stdout io.Writer, r *benchreport.Report) error {
 		case o.benchstat:
 			return r.Benchstat(w)
 		}
-		width, _, ok := terminal(w)
+		width, _, ok := show.Terminal(w)
 		if !ok {
 			width = 120
 		}
@@ -175,7 +177,7 @@ func (o *benchOptions) write(stdout io.Writer, r *benchreport.Report) error {
 
 // writeTo writes to a file, or where there is none named, or -, to w.
 func writeTo(path string, w io.Writer, write func(io.Writer) error) error {
-	if path == "" || path == dash {
+	if path == "" || path == show.Dash {
 		return write(w)
 	}
 	f, err := os.Create(path)
@@ -201,7 +203,7 @@ func (p *benchProgress) tell(at bench.Progress) {
 	}
 	line := fmt.Sprintf("ptracer: round %d%s, %d of %d measured, about %v left: %s",
 		at.Round, rounds, at.Done, at.Total, at.Left.Round(time.Second), at.What)
-	width, _, ok := terminal(p.w)
+	width, _, ok := show.Terminal(p.w)
 	every := 10 * time.Second
 	if ok {
 		every = 100 * time.Millisecond
@@ -214,13 +216,13 @@ func (p *benchProgress) tell(at bench.Progress) {
 		_ = printable.Write(p.w, line)
 		return
 	}
-	showStatus(p.w, fit([]string{line}, width-1, 2)[0])
+	show.ShowStatus(p.w, show.Fit([]string{line}, width-1, 2)[0])
 	p.shown = true
 }
 
 // clear takes the line away.
 func (p *benchProgress) clear() {
 	if p.shown {
-		showStatus(p.w, "")
+		show.ShowStatus(p.w, "")
 	}
 }

@@ -3,10 +3,14 @@ package main
 import (
 	"errors"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/printer"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/tally"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
@@ -14,8 +18,8 @@ import (
 )
 
 func newCount() *cobra.Command {
-	var opt options
-	var g guards
+	var opt flags.Options
+	var g flags.Guards
 	cmd := &cobra.Command{
 		Use:   "count [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
 		Short: "Count how often functions are called",
@@ -42,94 +46,66 @@ that could not be probed. With a condition or a limit (--filter to --where) it i
 handler that counts, and there is one number for each LOCATION:
 {"probe","hits","seconds"}. CONDITION is an expression as hist's --of.
 
-` + aboutArgs,
+` + flags.AboutArgs,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
   ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234
   ptracer count -f --json -o calls.json 'libc:malloc' -- sh -c 'ls; ls'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
-			if err := opt.take(cmd, args); err != nil {
+			if err := opt.Take(cmd, args); err != nil {
 				return err
 			}
-			if g.given() {
-				spec, err := g.spec("count", builtin.Params{})
+			if g.Given() {
+				spec, err := g.Spec("count", builtin.Params{})
 				if err != nil {
 					return err
 				}
-				return summarize(&opt, spec, open, cmd.ErrOrStderr(), nil)
+				return job.Summarize(&opt, spec, job.Open, cmd.ErrOrStderr(), nil)
 			}
-			return count(&opt, open, cmd.ErrOrStderr())
+			return count(&opt, job.Open, cmd.ErrOrStderr())
 		}),
 	}
-	opt.bindRun(cmd)
-	g.bind(cmd)
-	opt.bindResident(cmd)
-	opt.bind(cmd)
+	opt.BindRun(cmd)
+	g.Bind(cmd)
+	opt.BindResident(cmd)
+	opt.Bind(cmd)
 	return cmd
 }
 
-// refresh is how often a live table is drawn.
-const refresh = 500 * time.Millisecond
-
-func count(opt *options, open opener, stderr io.Writer) error {
-	out, err := openOutput(opt.output, stderr)
+func count(opt *flags.Options, open job.Opener, stderr io.Writer) error {
+	out, err := show.OpenOutput(opt.Output, stderr)
 	if err != nil {
 		return err
 	}
-	specs := make([]engine.ProbeSpec, len(opt.locations))
-	for i, l := range opt.locations {
+	specs := make([]engine.ProbeSpec, len(opt.Locations))
+	for i, l := range opt.Locations {
 		specs[i] = engine.ProbeSpec{Location: l, Action: engine.ActionCount}
 	}
 	life := func(*event.Event) {}
-	if opt.verbose {
-		p := newPrinter(opt, stderr)
-		life = p.print
+	if opt.Verbose {
+		p := printer.New(stderr, opt.JSON, opt.Verbose)
+		life = p.Print
 	}
-	j, err := startJob(opt, open, stderr, specs, life)
+	j, err := job.Start(opt, open, stderr, specs, life)
 	if err != nil {
-		return errors.Join(err, out.close())
+		return errors.Join(err, out.Close())
 	}
-	if opt.resident {
-		return j.leave(out)
+	if opt.Resident {
+		return j.Leave(out)
 	}
-	screen := newScreen(opt, stderr)
-	why := j.wait(out, refresh, func() { screen.show(func() []string { return j.tally(false).table() }) })
-	screen.clear()
-	return j.conclude(why, out, func() error { return writeCount(out, j) })
+	screen := job.ScreenOf(opt, stderr)
+	why := j.Wait(out, job.Refresh, func() { screen.Show(func() []string { return j.Tally(false).Table() }) })
+	screen.Clear()
+	return j.Conclude(why, out, func() error { return writeCount(out, j) })
 }
 
 // writeCount writes the result of count.
-func writeCount(w io.Writer, j *job) error {
-	if !j.opt.json {
-		return printable.Write(w, j.tally(false).table()...)
+func writeCount(w io.Writer, j *job.Job) error {
+	if !j.Options.JSON {
+		return printable.Write(w, j.Tally(false).Table()...)
 	}
-	if err := writeJSON(w, j.tally(true).objects()); err != nil {
+	if err := show.WriteJSON(w, j.Tally(true).Objects()); err != nil {
 		return err
 	}
-	return writeJSON(w, failures(j.distinct()))
-}
-
-// places are the places of the job's probes.
-func (j *job) places() (all []engine.Placement) {
-	for _, p := range j.probes {
-		all = append(all, j.sess.Placements(p.id)...)
-	}
-	return all
-}
-
-// distinct are the places of the job's probes, each once.
-func (j *job) distinct() []onePlace { return distinct(j.places(), j.named()) }
-
-// named tells whether a place's probe names it.
-func (j *job) named() func(*engine.Placement) bool {
-	named := map[event.ProbeID]bool{}
-	for _, p := range j.probes {
-		named[p.id] = !p.loc.IsPattern()
-	}
-	return func(p *engine.Placement) bool { return named[p.Probe] }
-}
-
-// tally is the present result of count.
-func (j *job) tally(byPID bool) *tally {
-	return &tally{rows: rowsOf(j.places(), byPID, j.named()), seconds: j.seconds(), uncounted: j.uncounted()}
+	return show.WriteJSON(w, tally.Failures(j.Distinct()))
 }

@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/sharing"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/printable"
@@ -31,13 +34,13 @@ With --json: {"pid","topic","ok","text","help"}; what is about the machine has n
 			for _, a := range args {
 				pid, err := strconv.Atoi(a)
 				if err != nil {
-					return usage("%q: not a process id", a)
+					return exit.Usage("%q: not a process id", a)
 				}
 				pids = append(pids, pid)
 			}
 			for _, pid := range pids {
 				if pid <= 0 {
-					return usage("%d: not a process id", pid)
+					return exit.Usage("%d: not a process id", pid)
 				}
 			}
 			return doctor(cmd.OutOrStdout(), pids, asJSON, diagnose)
@@ -54,9 +57,9 @@ func diagnose(pid int) []engine.Finding {
 	if pid == 0 {
 		return append(engine.Diagnose(0), serverFindings()...)
 	}
-	for _, d := range servers(pid) {
+	for _, d := range sharing.Servers(pid) {
 		if list, err := d.Tracers(pid); err == nil && len(list) > 0 {
-			return []engine.Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d is traced by the server at %s, for %s: another tracer shares it", pid, d.Socket, tracerNames(list))}}
+			return []engine.Finding{{Topic: "attach", OK: true, Text: fmt.Sprintf("%d is traced by the server at %s, for %s: another tracer shares it", pid, d.Socket, sharing.TracerNames(list))}}
 		}
 	}
 	return engine.Diagnose(pid)
@@ -64,7 +67,7 @@ func diagnose(pid int) []engine.Finding {
 
 // serverFindings tell of the servers that we reach.
 func serverFindings() (list []engine.Finding) {
-	for _, d := range servers(0) {
+	for _, d := range sharing.Servers(0) {
 		i, err := d.Server()
 		switch {
 		case errors.Is(err, client.ErrNoServer):
@@ -73,7 +76,7 @@ func serverFindings() (list []engine.Finding) {
 		default:
 			tracers, _ := d.Tracers(0)
 			list = append(list, engine.Finding{Topic: "server", OK: true, Text: fmt.Sprintf("process %d at %s, version %s, since %s, with %s",
-				i.PID, i.Socket, i.Version, i.Since.Format(time.DateTime), plural(len(tracers), "tracer"))})
+				i.PID, i.Socket, i.Version, i.Since.Format(time.DateTime), show.Plural(len(tracers), "tracer"))})
 		}
 	}
 	if len(list) == 0 {
@@ -97,7 +100,7 @@ func doctor(w io.Writer, pids []int, asJSON bool, diagnose func(int) []engine.Fi
 	}
 	for _, f := range all {
 		if !f.OK {
-			return &commandEnded{statusFailed} // it has been told
+			return &exit.Ended{Status: exit.StatusFailed} // it has been told
 		}
 	}
 	return nil
@@ -111,7 +114,7 @@ type finding struct {
 
 func writeFindings(w io.Writer, all []finding, asJSON bool) error {
 	if asJSON {
-		return writeJSON(w, all)
+		return show.WriteJSON(w, all)
 	}
 	for _, f := range all {
 		verdict := "ok"

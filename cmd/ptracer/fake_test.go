@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/symbols"
@@ -40,8 +43,10 @@ func newFake() *fake {
 }
 
 // opener gives the fake to a verb; child is the process of a command.
-func (f *fake) opener(child int) opener {
-	return func(context.Context, *options, engine.Options) (engine.Session, int, error) { return f, child, nil }
+func (f *fake) opener(child int) job.Opener {
+	return func(context.Context, *flags.Options, engine.Options) (engine.Session, int, error) {
+		return f, child, nil
+	}
 }
 
 func (f *fake) note(format string, args ...any) {
@@ -118,7 +123,7 @@ func TestCountCommand(t *testing.T) {
 	f.exit[noSuchPID] = engine.Exit{Signal: 9}
 	f.resumed = func(f *fake) { _ = f.stop() }
 	var stderr bytes.Buffer
-	err := count(&options{locations: []string{"work"}, command: []string{"x"}}, f.opener(noSuchPID), &stderr)
+	err := count(&flags.Options{Locations: []string{"work"}, Command: []string{"x"}}, f.opener(noSuchPID), &stderr)
 	if got, want := stderr.String(), "PROBE   HITS  METHOD\nx:work     7  trap+slot\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
@@ -145,7 +150,7 @@ func TestCountUnknown(t *testing.T) {
 			f := newFake()
 			f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}
 			var stderr bytes.Buffer
-			opt := options{locations: []string{"work", c.location}, pids: []int{7}, duration: time.Millisecond}
+			opt := flags.Options{Locations: []string{"work", c.location}, PIDs: []int{7}, Duration: time.Millisecond}
 			err := count(&opt, f.opener(0), &stderr)
 			for _, w := range c.want {
 				if err == nil || !strings.Contains(err.Error(), w) {
@@ -173,7 +178,7 @@ func TestCountTellsFailures(t *testing.T) {
 	worse.Name, worse.Err = "x:worse", errors.Join(fmt.Errorf("at 0x20: %w", breakpoint.ErrForeign), nil)
 	f.found["x:*"] = []engine.Placement{placed("x:work", 7, 3), bad, worse, placed("x:idle", 7, 0)}
 	var stderr bytes.Buffer
-	if err := count(&options{locations: []string{"x:*"}, pids: []int{7}, duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
+	if err := count(&flags.Options{Locations: []string{"x:*"}, PIDs: []int{7}, Duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
 		t.Fatal(err)
 	}
 	const want = "PROBE   HITS  METHOD\nx:work     3  trap+slot\n1 of 2 places hit in 2s\n" +
@@ -189,7 +194,7 @@ func TestCountTellsGaps(t *testing.T) {
 	lost.Gap, more.Gap, bound.Gap = "lost: since then", "lost: since then", "not bound"
 	f.found["x:*"] = []engine.Placement{lost, bound, more}
 	var stderr bytes.Buffer
-	if err := count(&options{locations: []string{"x:*"}, pids: []int{7}, duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
+	if err := count(&flags.Options{Locations: []string{"x:*"}, PIDs: []int{7}, Duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
 		t.Fatal(err)
 	}
 	const want = "ptracer: 2 places not fully counted: lost: since then (first x:lost)\n" +
@@ -204,7 +209,7 @@ func TestWarnings(t *testing.T) {
 	f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}
 	f.events <- event.Event{Kind: event.Warning, Text: "something"}
 	var stderr bytes.Buffer
-	if err := count(&options{locations: []string{"work"}, pids: []int{7}, duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
+	if err := count(&flags.Options{Locations: []string{"work"}, PIDs: []int{7}, Duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(stderr.String(), "ptracer: warning: something\n") {
@@ -220,9 +225,9 @@ func TestFailedSession(t *testing.T) {
 	f.events <- event.Event{Kind: event.Failed, Text: "something"}
 	out := filepath.Join(t.TempDir(), "out")
 	var stderr bytes.Buffer
-	err := count(&options{locations: []string{"work"}, pids: []int{7}, duration: time.Millisecond, output: out}, f.opener(0), &stderr)
-	var ended *commandEnded
-	if !errors.As(err, &ended) || ended.status != statusFailed || !strings.HasPrefix(stderr.String(), "ptracer: something\n") {
+	err := count(&flags.Options{Locations: []string{"work"}, PIDs: []int{7}, Duration: time.Millisecond, Output: out}, f.opener(0), &stderr)
+	var ended *exit.Ended
+	if !errors.As(err, &ended) || ended.Status != exit.StatusFailed || !strings.HasPrefix(stderr.String(), "ptracer: something\n") {
 		t.Errorf("%v, printed %q", err, stderr.String())
 	}
 	if table, err := os.ReadFile(out); err != nil || !strings.Contains(string(table), "x:work") {
@@ -239,31 +244,9 @@ func TestBrokenOutputDetaches(t *testing.T) {
 	f := newFake()
 	f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}
 	f.events <- event.Event{Kind: event.Hit, PID: 7, TID: 7, Probe: 1, Location: "x:work"}
-	err := trace(&options{locations: []string{"work"}, pids: []int{7}}, 0, f.opener(0), refusing{})
+	err := trace(&flags.Options{Locations: []string{"work"}, PIDs: []int{7}}, 0, f.opener(0), refusing{})
 	if !errors.Is(err, syscall.EPIPE) || !f.called("detach") {
 		t.Errorf("%v, calls %q; want a detach because of the pipe", err, f.calls)
-	}
-}
-
-func TestEndedBy(t *testing.T) {
-	for _, c := range []struct {
-		child   int
-		signals []os.Signal
-		want    []bool
-	}{
-		{0, []os.Signal{os.Interrupt}, []bool{true}},
-		{5, []os.Signal{os.Interrupt, os.Interrupt}, []bool{false, true}},
-		{5, []os.Signal{syscall.SIGTERM}, []bool{true}},
-		{5, []os.Signal{syscall.SIGHUP}, []bool{true}},
-	} {
-		j := &job{child: c.child}
-		var got []bool
-		for _, s := range c.signals {
-			got = append(got, j.endedBy(s))
-		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("child %d, %v: %v, want %v", c.child, c.signals, got, c.want)
-		}
 	}
 }
 
@@ -273,7 +256,7 @@ func TestProbesKillsCommand(t *testing.T) {
 	p.Addr, p.Reason = 0x1000, "why"
 	f.found["work"] = []engine.Placement{p}
 	var stdout, stderr bytes.Buffer
-	opt := options{locations: []string{"work"}, pids: []int{7}, listing: true, json: true}
+	opt := flags.Options{Locations: []string{"work"}, PIDs: []int{7}, Listing: true, JSON: true}
 	if err := probes(&opt, false, f.opener(0), &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
@@ -62,9 +64,9 @@ func listHelpers(w io.Writer) error {
 	yes := map[bool]string{true: "yes", false: "-"}
 	for _, num := range slices.Sorted(maps.Keys(program.Helpers)) {
 		h := program.Helpers[num]
-		cells = append(cells, []string{fmt.Sprint(num), h.Name, yes[h.Engine], yes[h.Kernel], orDash(strings.Join(rights(h.Needs), ", "))})
+		cells = append(cells, []string{fmt.Sprint(num), h.Name, yes[h.Engine], yes[h.Kernel], show.OrDash(strings.Join(rights(h.Needs), ", "))})
 	}
-	return writeTable(w, cells, 0)
+	return show.WriteTable(w, cells, 0)
 }
 
 // handlerLine is a handler in JSON.
@@ -81,12 +83,12 @@ func listHandlers(w io.Writer, asJSON bool) error {
 	for _, i := range handler.New().List() {
 		needs := rights(i.Needs)
 		lines = append(lines, handlerLine{i.Name, i.Doc, i.Mode.String(), needs})
-		cells = append(cells, []string{i.Name, i.Mode.String(), orDash(strings.Join(needs, ", ")), i.Doc})
+		cells = append(cells, []string{i.Name, i.Mode.String(), show.OrDash(strings.Join(needs, ", ")), i.Doc})
 	}
 	if asJSON {
-		return writeJSON(w, lines)
+		return show.WriteJSON(w, lines)
 	}
-	return writeTable(w, cells, -1)
+	return show.WriteTable(w, cells, -1)
 }
 
 func rights(r program.Rights) []string {
@@ -97,13 +99,6 @@ func rights(r program.Rights) []string {
 		}
 	}
 	return names
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 // showHandler shows what a handler is made of, as it is without parameters.
@@ -129,7 +124,7 @@ func showHandler(w io.Writer, name string) error {
 		}
 		return describe(w, h, func(p *program.Program) error { return p.WriteText(w) })
 	}
-	return usage("no handler is called %q: there are %s", name, strings.Join(names, ", "))
+	return exit.Usage("no handler is called %q: there are %s", name, strings.Join(names, ", "))
 }
 
 // describe tells of a handler's programs and maps.
@@ -157,7 +152,7 @@ func describeMaps(w io.Writer, maps []program.Map) error {
 	if len(cells) == 1 {
 		return nil
 	}
-	return writeTable(w, cells, -1)
+	return show.WriteTable(w, cells, -1)
 }
 
 // verified verifies a program and says what is known about it.
@@ -171,7 +166,7 @@ func verified(w io.Writer, where string, p *program.Program, ctx program.Context
 		stack = max(stack, n)
 	}
 	return printable.Printf(w, "%s, %s: %s, a run takes %d at the most, %d bytes of stack; needs: %s", p.Name, where,
-		plural(len(p.Insns), "instruction"), r.Steps, stack, orDash(strings.Join(rights(r.Needs), ", ")))
+		show.Plural(len(p.Insns), "instruction"), r.Steps, stack, show.OrDash(strings.Join(rights(r.Needs), ", ")))
 }
 
 // loadObject reads the programs of an object file.

@@ -1,17 +1,16 @@
 package main
 
 import (
-	"strconv"
-	"strings"
-
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
 
 func newHist() *cobra.Command {
-	var opt options
-	var g guards
+	var opt flags.Options
+	var g flags.Guards
 	var of, linear string
 	cmd := &cobra.Command{
 		Use:   "hist [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
@@ -21,7 +20,7 @@ by equal steps. --of is an expression: arg0 to arg15, ret (at the function's
 exits), $REGISTER, tid, load32(arg0 + 8), with Go's operators and conversions
 such as int32(ret), uint8(arg1).
 
-` + aboutArgs + `
+` + flags.AboutArgs + `
 
 With --json: {"probe","result":{"label","count","sum","min","max","buckets":[{"lo",
 "hi","count"}]},"seconds"}, one object for each LOCATION, with "unread" where the memory of a condition could
@@ -30,58 +29,34 @@ not be read, and "uncounted" where hits are in no result.`,
   ptracer hist --of 'int(ret)' 'libc:read' -- cat /etc/passwd
   ptracer hist -p 1234 -d 10s --of arg2 --linear 0:65536:4096 'libc:write'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
-			if err := opt.take(cmd, args); err != nil {
+			if err := opt.Take(cmd, args); err != nil {
 				return err
 			}
 			p := builtin.Params{Exprs: []string{of}}
 			var err error
-			if p.Scale, err = parseScale(linear); err != nil {
+			if p.Scale, err = flags.ParseScale(linear); err != nil {
 				return err
 			}
-			spec, err := g.spec("hist", p)
+			spec, err := g.Spec("hist", p)
 			if err != nil {
 				return err
 			}
-			return summarize(&opt, spec, open, cmd.ErrOrStderr(), nil)
+			return job.Summarize(&opt, spec, job.Open, cmd.ErrOrStderr(), nil)
 		}),
 	}
 	f := cmd.Flags()
-	opt.bindRun(cmd)
+	opt.BindRun(cmd)
 	f.StringVar(&of, "of", "arg0", "the number: `EXPRESSION`")
 	f.StringVar(&linear, "linear", "", "equal steps, `FROM:TO:STEP`, instead of powers of two")
-	g.bind(cmd)
-	opt.bindResident(cmd)
-	opt.bind(cmd)
+	g.Bind(cmd)
+	opt.BindResident(cmd)
+	opt.Bind(cmd)
 	return cmd
 }
 
-// parseScale reads FROM:TO:STEP; powers of two are the empty text.
-func parseScale(text string) (builtin.Scale, error) {
-	if text == "" {
-		return builtin.Scale{}, nil
-	}
-	var n [3]int64
-	parts := strings.Split(text, ":")
-	for i, p := range parts {
-		v, err := strconv.ParseInt(p, 0, 64)
-		if err != nil || len(parts) != len(n) {
-			return builtin.Scale{}, usage("--linear %q: it is FROM:TO:STEP, three numbers such as 0:4096:256", text)
-		}
-		n[i] = v
-	}
-	if n[2] <= 0 {
-		return builtin.Scale{}, usage("--linear %q: the step has to be above 0", text)
-	}
-	s, err := builtin.Linear(n[0], n[1], uint64(n[2]))
-	if err != nil {
-		return s, usage("--linear: %w", err)
-	}
-	return s, nil
-}
-
 func newLatency() *cobra.Command {
-	var opt options
-	var g guards
+	var opt flags.Options
+	var g flags.Guards
 	var linear string
 	cmd := &cobra.Command{
 		Use:   "latency [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
@@ -104,24 +79,24 @@ hist.`,
   ptracer latency -p 1234 -d 10s --filter 'arg2 > 4096' 'libc:write'
   ptracer latency -p 1234 --resident 'libc:malloc'; sleep 60; ptracer stop 1234`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
-			if err := opt.take(cmd, args); err != nil {
+			if err := opt.Take(cmd, args); err != nil {
 				return err
 			}
-			scale, err := parseScale(linear)
+			scale, err := flags.ParseScale(linear)
 			if err != nil {
 				return err
 			}
-			spec, err := g.spec("latency", builtin.Params{Scale: scale})
+			spec, err := g.Spec("latency", builtin.Params{Scale: scale})
 			if err != nil {
 				return err
 			}
-			return summarize(&opt, spec, open, cmd.ErrOrStderr(), nil)
+			return job.Summarize(&opt, spec, job.Open, cmd.ErrOrStderr(), nil)
 		}),
 	}
-	opt.bindRun(cmd)
+	opt.BindRun(cmd)
 	cmd.Flags().StringVar(&linear, "linear", "", "equal steps, `FROM:TO:STEP` in ns, instead of powers of two")
-	g.bind(cmd)
-	opt.bindResident(cmd)
-	opt.bind(cmd)
+	g.Bind(cmd)
+	opt.BindResident(cmd)
+	opt.Bind(cmd)
 	return cmd
 }

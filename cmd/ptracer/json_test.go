@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -20,6 +21,11 @@ import (
 	"github.com/spf13/cobra"
 
 	benchreport "github.com/ptracer/ptracer/bench/report"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/printer"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/remains"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/tally"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
@@ -30,16 +36,16 @@ const jsonDoc = "../../docs/json.md"
 // written has what each verb with --json writes: of each kind of line one with all of its
 // fields. A verb that is new fails TestJSONDoc until it is in it.
 var written = map[string][]any{
-	"count":         {full[object](), full[failedPlace](), counting(), full[residentLine]()},
-	"trace":         {full[line]()},
-	"hist":          {result(ofNumbers()), full[residentLine]()},
-	"latency":       {result(ofTimes()), full[residentLine]()},
+	"count":         {full[tally.Object](), full[tally.FailedPlace](), counting(), full[job.ResidentLine]()},
+	"trace":         {full[printer.Line]()},
+	"hist":          {result(ofNumbers()), full[job.ResidentLine]()},
+	"latency":       {result(ofTimes()), full[job.ResidentLine]()},
 	"stacks":        {full[stackLine]()},
 	"record":        {recording(), full[unrecordedLine]()},
 	"run":           {full[printedLine](), full[rawLine](), full[build.DumpedMap]()},
 	"probes":        {full[place](), full[share]()},
-	"read":          {full[object](), untraced(counting()), untraced(result(ofNumbers())), untraced(result(ofTimes())), full[residentProcess]()},
-	"stop":          {full[object](), untraced(counting()), untraced(result(ofNumbers())), untraced(result(ofTimes()))},
+	"read":          {full[tally.Object](), untraced(counting()), untraced(result(ofNumbers())), untraced(result(ofTimes())), full[remains.Process]()},
+	"stop":          {full[tally.Object](), untraced(counting()), untraced(result(ofNumbers())), untraced(result(ofTimes()))},
 	"tracers":       {full[tracerLine]()},
 	"top":           {full[hot]()},
 	"handlers list": {full[handlerLine]()},
@@ -47,22 +53,22 @@ var written = map[string][]any{
 	"bench":         {full[benchreport.Report]()},
 }
 
-func counting() resultLine {
-	l := full[resultLine]()
+func counting() tally.ResultLine {
+	l := full[tally.ResultLine]()
 	l.Result = nil
 	return l
 }
 
 // result is a line of a handler that does more than count.
-func result(h builtin.Histogram) resultLine {
-	l := full[resultLine]()
+func result(h builtin.Histogram) tally.ResultLine {
+	l := full[tally.ResultLine]()
 	l.Hits = nil
 	l.Result, _ = json.Marshal(&h)
 	return l
 }
 
 // untraced is a line of a handler without a tracer: what it could not read is not asked.
-func untraced(l resultLine) resultLine { l.Unread = 0; return l }
+func untraced(l tally.ResultLine) tally.ResultLine { l.Unread = 0; return l }
 
 // ofNumbers is hist's result: it pairs no calls, and can't be full.
 func ofNumbers() builtin.Histogram {
@@ -105,7 +111,7 @@ func fill(v reflect.Value) {
 		v.SetMapIndex(reflect.ValueOf("*"), e)
 	case reflect.Interface:
 		if v.NumMethod() == 0 {
-			v.Set(reflect.ValueOf(notKnown{}))
+			v.Set(reflect.ValueOf(printer.NotKnown{}))
 		}
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
@@ -175,7 +181,7 @@ func fieldsOf(t testing.TB, line any) (list []field) {
 	t.Helper()
 	var b strings.Builder
 	var v any
-	if err := writeJSON(&b, []any{line}); err != nil {
+	if err := show.WriteJSON(&b, []any{line}); err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal([]byte(b.String()), &v); err != nil {
@@ -278,14 +284,14 @@ func TestJSONWritten(t *testing.T) {
 	}
 }
 
-// reach notes the names of this package's types below a type.
+// reach notes the names of the command's types below a type, as package.Type.
 func reach(t reflect.Type, names map[string]bool) {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
 		reach(t.Elem(), names)
 	case reflect.Struct:
-		if t.PkgPath() == reflect.TypeFor[row]().PkgPath() {
-			names[t.Name()] = true
+		if own := reflect.TypeFor[finding]().PkgPath(); strings.HasPrefix(t.PkgPath()+"/", own+"/") {
+			names[path.Base(t.PkgPath())+"."+t.Name()] = true
 		}
 		for f := range t.Fields() {
 			if f.Type != t {
@@ -295,11 +301,19 @@ func reach(t reflect.Type, names map[string]bool) {
 	}
 }
 
-// typesWithJSON are the types of this package that have tags for JSON.
+// typesWithJSON are the types of the command's packages that have tags for JSON.
 func typesWithJSON(t *testing.T) (names []string) {
-	files, err := filepath.Glob("*.go")
+	folder, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var files []string
+	for _, pattern := range []string{"*.go", "internal/*/*.go"} {
+		some, err := filepath.Glob(filepath.Join(folder, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, some...)
 	}
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
@@ -317,7 +331,7 @@ func typesWithJSON(t *testing.T) (names []string) {
 			if s, isStruct := spec.Type.(*ast.StructType); isStruct && slices.ContainsFunc(s.Fields.List, func(f *ast.Field) bool {
 				return f.Tag != nil && strings.Contains(f.Tag.Value, "json:")
 			}) {
-				names = append(names, spec.Name.Name)
+				names = append(names, filepath.Base(filepath.Dir(name))+"."+spec.Name.Name)
 			}
 			return true
 		})

@@ -5,37 +5,30 @@
 //	ptracer doctor [PID]...
 //
 // It turns flags into calls of an engine.Session and what comes back into
-// lines. Where a command runs, standard output is the command's, and all of ours
-// goes to standard error, or to a file. One file is one verb; job.go is what they
-// share. It imports the engine, symbols and breakpoint for their words, and
+// lines. Where a command runs, standard output is the command's, and all of ptracer's
+// goes to standard error, or to a file. One file is one verb; what verbs share is below
+// internal, a run of one that traces in internal/job. It imports the engine, symbols and breakpoint for their words, and
 // makes no system calls of its own.
 package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/heap"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/printable"
 )
 
-// Exit statuses of our own; those of a command are its own.
-const (
-	statusFailed   = 1
-	statusUsage    = 2
-	statusNoExec   = 126 // as shells say it: found, but can't be executed
-	statusNotFound = 127
-)
-
 func main() {
-	keepGarbage()
+	heap.KeepGarbage()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -50,57 +43,27 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // report tells an error and returns the exit status that goes with it.
 func report(err error, stderr io.Writer) int {
-	var ended *commandEnded
-	var f *failure
+	var ended *exit.Ended
+	var f *exit.Failure
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &ended):
-		return ended.status
+		return ended.Status
 	case !errors.As(err, &f): // only the parser of the command line gives errors of no type of ours
-		f = &failure{statusUsage, err}
+		f = &exit.Failure{Status: exit.StatusUsage, Err: err}
 	}
-	lines := printable.Lines(f.err) // joined errors have a line each
-	if text := strings.Join(lines, ""); errors.Is(f.err, syscall.EMFILE) && !strings.Contains(text, "ulimit -n") {
+	lines := printable.Lines(f.Err) // joined errors have a line each
+	if text := strings.Join(lines, ""); errors.Is(f.Err, syscall.EMFILE) && !strings.Contains(text, "ulimit -n") {
 		lines[len(lines)-1] += " (raise 'ulimit -n')"
 	}
 	for _, line := range lines {
-		say(stderr, "%s", line)
+		show.Say(stderr, "%s", line)
 	}
-	if f.status == statusUsage {
+	if f.Status == exit.StatusUsage {
 		_ = printable.Write(stderr, "Try 'ptracer --help'.")
 	}
-	return f.status
-}
-
-// say writes one message, a line. An error that has several lines has them in one.
-func say(stderr io.Writer, format string, args ...any) {
-	for i, a := range args {
-		if err, is := a.(error); is {
-			args[i] = strings.Join(printable.Lines(err), "; ")
-		}
-	}
-	_ = printable.Printf(stderr, "ptracer: "+format, args...)
-}
-
-// commandEnded is no failure of ours: the command's exit status, which is to
-// be handed on.
-type commandEnded struct{ status int }
-
-func (e *commandEnded) Error() string { return fmt.Sprintf("exit status %d", e.status) }
-
-// failure is an error with the exit status it leads to.
-type failure struct {
-	status int
-	err    error
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-// usage is an error in how we were called.
-func usage(format string, args ...any) error {
-	return &failure{statusUsage, fmt.Errorf(format, args...)}
+	return f.Status
 }
 
 // verb makes a cobra function of one that returns errors of any type: they are
@@ -111,12 +74,12 @@ func verb(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, 
 		if err == nil {
 			err = f(cmd, args)
 		}
-		var ended *commandEnded
-		var known *failure
+		var ended *exit.Ended
+		var known *exit.Failure
 		if err == nil || errors.As(err, &ended) || errors.As(err, &known) {
 			return err
 		}
-		return &failure{statusFailed, err}
+		return &exit.Failure{Status: exit.StatusFailed, Err: err}
 	}
 }
 
@@ -129,30 +92,4 @@ func procMounted() error {
 		return errNoProc
 	}
 	return nil
-}
-
-// startFailure gives the error of a command that could not be started the
-// status that shells give it.
-func startFailure(name string, err error) error {
-	switch {
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return &failure{statusNotFound, fmt.Errorf("%s: command not found: check the name and PATH", name)}
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EISDIR):
-		return &failure{statusNoExec, fmt.Errorf("%s: cannot be executed: %w", name, root(err))}
-	}
-	return &failure{statusFailed, err}
-}
-
-// root is the innermost of an error's causes.
-func root(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if j, ok := err.(interface{ Unwrap() []error }); ok && len(j.Unwrap()) == 1 { // joined with none
-			next = j.Unwrap()[0]
-		}
-		if next == nil {
-			return err
-		}
-		err = next
-	}
 }

@@ -22,6 +22,13 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/bench"
 	benchreport "github.com/ptracer/ptracer/bench/report"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/remains"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/sharing"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/tally"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/event"
@@ -135,14 +142,14 @@ var printing = map[string]func(*testing.T, io.Writer){
 	"stop":     printResident,
 	"handlers": printHandlers,
 	"serve": func(t *testing.T, w io.Writer) {
-		say(w, "serving at %s", hostile)
+		show.Say(w, "serving at %s", hostile)
 		tell(w, serveAt(&serveOptions{socket: "/" + hostile + "/socket"}))
 	},
 	"tracers": func(t *testing.T, w io.Writer) { tell(w, writeTracers(w, hostileTracers(), false)) },
 	"top":     func(t *testing.T, w io.Writer) { tell(w, writeTop(w, hottest(nil, hostileTracers(), 1), nil, false)) },
 	"aside": func(t *testing.T, w io.Writer) {
-		tell(w, startFailure(hostile, syscall.ENOENT))
-		say(w, "process 7 is shared with %s", tracerNames(hostileTracers()))
+		tell(w, exit.OfStart(hostile, syscall.ENOENT))
+		show.Say(w, "process 7 is shared with %s", sharing.TracerNames(hostileTracers()))
 	},
 	"doctor": func(t *testing.T, w io.Writer) {
 		tell(w, doctor(w, nil, false, func(int) []engine.Finding {
@@ -156,8 +163,8 @@ var printing = map[string]func(*testing.T, io.Writer){
 func tell(w io.Writer, err error) { report(errors.Join(err, errHostile), w) }
 
 // watching is what a verb is asked that watches for a moment.
-func watching() *options {
-	return &options{locations: []string{odd, "libnone" + odd, "x:*"}, pids: []int{7}, duration: time.Millisecond, verbose: true}
+func watching() *flags.Options {
+	return &flags.Options{Locations: []string{odd, "libnone" + odd, "x:*"}, PIDs: []int{7}, Duration: time.Millisecond, Verbose: true}
 }
 
 // named is a session in which all names are hostile.
@@ -183,7 +190,7 @@ func hostileSession() *named {
 	return &named{fake: f}
 }
 
-func (n *named) open(context.Context, *options, engine.Options) (engine.Session, int, error) {
+func (n *named) open(context.Context, *flags.Options, engine.Options) (engine.Session, int, error) {
 	return n, 0, nil
 }
 
@@ -226,7 +233,7 @@ func (h *namedHandler) Close() error                  { return errHostile }
 
 func printTrace(t *testing.T, w io.Writer) {
 	opt := watching()
-	opt.locations[1] = "x:* arg0:str"
+	opt.Locations[1] = "x:* arg0:str"
 	tell(w, trace(opt, 1, hostileSession().open, w))
 }
 
@@ -234,16 +241,16 @@ func printHistogram(t *testing.T, w io.Writer) {
 	for _, r := range []build.Result{&builtin.Histogram{Label: hostile, Unit: hostile}, &builtin.Values{Label: hostile}} {
 		s := hostileSession()
 		s.result = r
-		tell(w, summarize(watching(), engine.HandlerSpec{}, s.open, w, nil))
+		tell(w, job.Summarize(watching(), engine.HandlerSpec{}, s.open, w, nil))
 	}
-	drawn := fit([]string{hostile, hostile}, 200, 10)
+	drawn := show.Fit([]string{hostile, hostile}, 200, 10)
 	fmt.Fprintln(w, strings.Join(drawn, "\n"))
 }
 
 func printStacks(t *testing.T, w io.Writer) {
 	s := hostileSession()
 	s.result = &builtin.StackCounts{Stacks: []builtin.Stack{{Count: 3, Addrs: []arch.Addr{1, 2}}}}
-	tell(w, summarize(watching(), engine.HandlerSpec{}, s.open, w, nil))
+	tell(w, job.Summarize(watching(), engine.HandlerSpec{}, s.open, w, nil))
 }
 
 func printRecords(t *testing.T, w io.Writer) {
@@ -259,24 +266,23 @@ func printRun(t *testing.T, w io.Writer) {
 	s := hostileSession()
 	s.result = build.Dump{{Name: hostile, Type: hostile}}
 	opt := watching()
-	tell(w, runFile(opt, &guards{}, []programAt{{location: odd}, {location: "x:*"}}, s.open, w))
+	tell(w, runFile(opt, &flags.Guards{}, []programAt{{location: odd}, {location: "x:*"}}, s.open, w))
 	writeRaw(w, hostile, []byte{1}, false)
 }
 
 func printProbes(t *testing.T, w io.Writer) {
 	for _, summary := range []bool{false, true} {
 		opt := watching()
-		opt.listing = true
+		opt.Listing = true
 		tell(w, probes(opt, summary, hostileSession().open, w, w))
 	}
 }
 
 func printResident(t *testing.T, w io.Writer) {
-	tell(w, writeList(w, []residentProcess{{PID: 7, Comm: hostile}}, false))
+	tell(w, remains.WriteList(w, []remains.Process{{PID: 7, Comm: hostile}}, false))
 	results := []engine.ResidentResult{{Location: hostile, Result: &builtin.Histogram{Label: hostile}}, {Location: odd, Result: builtin.Counter{}}}
-	tell(w, writeResults(w, results, &tally{seconds: 1}))
-	j := job{opt: watching(), stderr: w}
-	j.tellLeft(distinct(hostileSession().found["x:*"], func(*engine.Placement) bool { return true }), 1)
+	tell(w, remains.WriteResults(w, results, &tally.Tally{Seconds: 1}))
+	job.TellLeft(w, 7, tally.Distinct(hostileSession().found["x:*"], func(*engine.Placement) bool { return true }), 1)
 }
 
 func printHandlers(t *testing.T, w io.Writer) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
@@ -19,7 +21,7 @@ import (
 // sourced is a session whose functions have names of C++.
 type sourced struct{ *named }
 
-func (s sourced) open(context.Context, *options, engine.Options) (engine.Session, int, error) {
+func (s sourced) open(context.Context, *flags.Options, engine.Options) (engine.Session, int, error) {
 	return s, 0, nil
 }
 
@@ -39,11 +41,11 @@ func sourcedSession(r build.Result) sourced {
 }
 
 // linesOf is what a verb writes to its file.
-func linesOf(t *testing.T, opt options, run func(*options)) []string {
+func linesOf(t *testing.T, opt flags.Options, run func(*flags.Options)) []string {
 	t.Helper()
-	opt.pids, opt.duration, opt.output = []int{7}, time.Millisecond, filepath.Join(t.TempDir(), "out")
+	opt.PIDs, opt.Duration, opt.Output = []int{7}, time.Millisecond, filepath.Join(t.TempDir(), "out")
 	run(&opt)
-	text, err := os.ReadFile(opt.output)
+	text, err := os.ReadFile(opt.Output)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +62,8 @@ func wantLines(t *testing.T, got, want []string) {
 // TestPlaceNames has verbs with a result for each LOCATION call places as all verbs do.
 func TestPlaceNames(t *testing.T) {
 	s := sourcedSession(builtin.Counter{Hits: 3})
-	opt := options{json: true, locations: []string{"work", "work%return", "w*", "main"}}
-	got := linesOf(t, opt, func(opt *options) { _ = summarize(opt, engine.HandlerSpec{}, s.open, &bytes.Buffer{}, nil) })
+	opt := flags.Options{JSON: true, Locations: []string{"work", "work%return", "w*", "main"}}
+	got := linesOf(t, opt, func(opt *flags.Options) { _ = job.Summarize(opt, engine.HandlerSpec{}, s.open, &bytes.Buffer{}, nil) })
 	const rest = `,"hits":3,"seconds":2,"unread":1}`
 	wantLines(t, got, []string{`{"probe":"x:work"` + rest, `{"probe":"x:work%return"` + rest, `{"probe":"w*"` + rest, `{"probe":"main"` + rest})
 }
@@ -69,9 +71,9 @@ func TestPlaceNames(t *testing.T) {
 // TestPlaceNamesByProcess has what is about one process called as it is there.
 func TestPlaceNamesByProcess(t *testing.T) {
 	s := sourcedSession(&builtin.StackCounts{Stacks: []builtin.Stack{{PID: 8, Count: 5, Addrs: []arch.Addr{0x10}}, {PID: 9, Count: 1, Addrs: []arch.Addr{0x10}}}})
-	opt := options{json: true, locations: []string{"main"}}
-	got := linesOf(t, opt, func(opt *options) {
-		_ = summarize(opt, engine.HandlerSpec{}, s.open, &bytes.Buffer{}, (*handling).writeStacks)
+	opt := flags.Options{JSON: true, Locations: []string{"main"}}
+	got := linesOf(t, opt, func(opt *flags.Options) {
+		_ = job.Summarize(opt, engine.HandlerSpec{}, s.open, &bytes.Buffer{}, writeStacks)
 	})
 	wantLines(t, got, []string{
 		`{"probe":"y:main","pid":8,"hits":5,"frames":[{"binary":"shop","addr":"0x10"}]}`,
@@ -90,12 +92,12 @@ func TestStackNames(t *testing.T) {
 		{true, []string{`{"probe":"x:work","pid":7,"hits":5,"frames":[{"function":"shop::Cart::add(int)","binary":"shop","addr":"0x1"},{"binary":"shop","addr":"0x10"}]}`}},
 	} {
 		s := sourcedSession(stacks)
-		got := linesOf(t, options{json: c.json, locations: []string{"work"}}, func(opt *options) {
-			result := (*handling).writeStacks
+		got := linesOf(t, flags.Options{JSON: c.json, Locations: []string{"work"}}, func(opt *flags.Options) {
+			result := writeStacks
 			if !c.json {
 				result = nil
 			}
-			_ = summarize(opt, engine.HandlerSpec{}, s.open, &bytes.Buffer{}, result)
+			_ = job.Summarize(opt, engine.HandlerSpec{}, s.open, &bytes.Buffer{}, result)
 		})
 		wantLines(t, got, c.want)
 	}

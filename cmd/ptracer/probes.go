@@ -12,12 +12,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/tally"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 )
 
 func newProbes() *cobra.Command {
-	opt := options{listing: true}
+	opt := flags.Options{Listing: true}
 	var summary bool
 	cmd := &cobra.Command{
 		Use:   "probes [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
@@ -40,13 +45,13 @@ by reason why not a faster one.`,
   ptracer probes --json '*:*alloc*' -- bash
   ptracer probes --summary 'libc:*' -- true`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
-			if err := opt.take(cmd, args); err != nil {
+			if err := opt.Take(cmd, args); err != nil {
 				return err
 			}
-			return probes(&opt, summary, open, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return probes(&opt, summary, job.Open, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		}),
 	}
-	opt.bind(cmd)
+	opt.Bind(cmd)
 	cmd.Flags().BoolVar(&summary, "summary", false, "say how many places each method serves, instead of listing them")
 	return cmd
 }
@@ -63,29 +68,28 @@ type place struct {
 
 // probes writes to standard output: the list is what was asked for, and no
 // program writes beside it.
-func probes(opt *options, summary bool, open opener, stdout, stderr io.Writer) error {
-	out, err := openOutput(opt.output, stdout)
+func probes(opt *flags.Options, summary bool, open job.Opener, stdout, stderr io.Writer) error {
+	out, err := show.OpenOutput(opt.Output, stdout)
 	if err != nil {
 		return err
 	}
-	specs := make([]engine.ProbeSpec, len(opt.locations))
-	for i, l := range opt.locations {
+	specs := make([]engine.ProbeSpec, len(opt.Locations))
+	for i, l := range opt.Locations {
 		specs[i] = engine.ProbeSpec{Location: l, Action: engine.ActionCount}
 	}
-	j, err := startJob(opt, open, stderr, specs, func(*event.Event) {})
+	j, err := job.Start(opt, open, stderr, specs, func(*event.Event) {})
 	if err != nil {
-		return errors.Join(err, out.close())
+		return errors.Join(err, out.Close())
 	}
-	list := placesOf(j.distinct())
-	err = j.sess.Kill()
-	<-j.drained
+	list := placesOf(j.Distinct())
+	err = j.Kill()
 	write := writePlaces
 	if summary {
 		write = writeShares
 	}
-	err = errors.Join(err, write(out, list, opt.json))
-	err = errors.Join(err, out.close())
-	return errors.Join(err, j.tellUnknown())
+	err = errors.Join(err, write(out, list, opt.JSON))
+	err = errors.Join(err, out.Close())
+	return errors.Join(err, j.TellUnknown())
 }
 
 // share is one line of a summary.
@@ -135,7 +139,7 @@ func sharesOf(list []place) []share {
 func writeShares(w io.Writer, list []place, asJSON bool) error {
 	shares := sharesOf(list)
 	if asJSON {
-		return writeJSON(w, shares)
+		return show.WriteJSON(w, shares)
 	}
 	cells := [][]string{{"METHOD", "PLACES", "SHARE", "WHY NOT FASTER"}}
 	for _, s := range shares {
@@ -147,18 +151,18 @@ func writeShares(w io.Writer, list []place, asJSON bool) error {
 			cells = append(cells, []string{"", fmt.Sprint(s.Reasons[r]), "", r})
 		}
 	}
-	return writeTable(w, cells, 1)
+	return show.WriteTable(w, cells, 1)
 }
 
-func placesOf(placements []onePlace) []place {
+func placesOf(placements []tally.Place) []place {
 	list := make([]place, len(placements))
 	for i, p := range placements {
-		list[i] = place{Probe: p.Name, PID: p.PID, Addr: p.Addr.String(), Method: methodOf(&p.Placement), Reason: p.Reason}
+		list[i] = place{Probe: p.Name, PID: p.PID, Addr: p.Addr.String(), Method: tally.MethodOf(&p.Placement), Reason: p.Reason}
 		if p.Gap != "" {
 			list[i].Reason = p.Gap
 		}
 		if p.Err != nil {
-			list[i].Method, list[i].Error = "", root(p.Err).Error()
+			list[i].Method, list[i].Error = "", exit.Root(p.Err).Error()
 		}
 	}
 	return list
@@ -166,7 +170,7 @@ func placesOf(placements []onePlace) []place {
 
 func writePlaces(w io.Writer, list []place, asJSON bool) error {
 	if asJSON {
-		return writeJSON(w, list)
+		return show.WriteJSON(w, list)
 	}
 	cells := [][]string{{"PROBE", "ADDRESS", "METHOD", "WHY NOT FASTER"}}
 	for _, p := range list {
@@ -175,5 +179,5 @@ func writePlaces(w io.Writer, list []place, asJSON bool) error {
 		}
 		cells = append(cells, []string{p.Probe, p.Addr, p.Method, p.Reason})
 	}
-	return writeTable(w, cells, -1)
+	return show.WriteTable(w, cells, -1)
 }

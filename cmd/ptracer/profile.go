@@ -7,6 +7,7 @@ import (
 	"github.com/google/pprof/profile"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 )
@@ -33,19 +34,19 @@ type locationKey struct {
 
 // writeProfile writes the stacks of all locations as one profile; the label
 // "probe" tells them apart.
-func (h *handling) writeProfile(w io.Writer) error {
-	names := placeNames{}
+func writeProfile(h *job.Handling, w io.Writer) error {
+	names := job.PlaceNames{}
 	p := profiler{
-		symbolize: h.sess.Symbolize, functions: map[string]*profile.Function{},
+		symbolize: h.Session.Symbolize, functions: map[string]*profile.Function{},
 		mappings: map[mappingKey]*profile.Mapping{}, locations: map[locationKey]*profile.Location{},
 		out: profile.Profile{
 			SampleType: []*profile.ValueType{{Type: "calls", Unit: "count"}},
 			PeriodType: &profile.ValueType{Type: "calls", Unit: "count"}, Period: 1, TimeNanos: time.Now().UnixNano(),
 		},
 	}
-	if err := h.counts(func(i int, s *builtin.StackCounts) error {
+	if err := h.Counts(func(i int, s *builtin.StackCounts) error {
 		for _, st := range s.Stacks {
-			p.add(names.of(h.job, i, int(st.PID)), st)
+			p.add(names.Of(h.Job, i, int(st.PID)), st)
 		}
 		return nil
 	}); err != nil {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/ring"
@@ -19,8 +19,8 @@ import (
 )
 
 func newRecord() *cobra.Command {
-	var opt options
-	var g guards
+	var opt flags.Options
+	var g flags.Guards
 	var fields []string
 	var room int
 	cmd := &cobra.Command{
@@ -31,7 +31,7 @@ process/thread, location and fields. Fields are expressions as of hist, and
 strings: str(arg0), str(ret), comm. With ret among them the line is about the whole call:
 arguments as they were at its entry, and how long it took.
 
-` + aboutArgs + `
+` + flags.AboutArgs + `
 
 Records go through a ring that the program never waits for: a reader that is too
 slow loses records, and how many is told.
@@ -44,83 +44,46 @@ each LOCATION with calls that have no record, {"probe"} and how many: "dropped"
   ptracer record --fields 'int(arg0),arg2,ret' 'libc:write' -- sh -c 'echo hello'
   ptracer record -p 1234 --rate 100 --json -o calls.json 'libc:malloc'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
-			if err := opt.take(cmd, args); err != nil {
+			if err := opt.Take(cmd, args); err != nil {
 				return err
 			}
-			spec, err := g.spec("record", builtin.Params{Exprs: fields, Strings: room})
+			spec, err := g.Spec("record", builtin.Params{Exprs: fields, Strings: room})
 			if err != nil {
 				return err
 			}
-			return record(&opt, spec, open, cmd.ErrOrStderr())
+			return record(&opt, spec, job.Open, cmd.ErrOrStderr())
 		}),
 	}
 	f := cmd.Flags()
-	opt.bindRun(cmd)
-	f.Var(&exprList{&fields}, "fields", "what to record: `EXPRESSIONS`, divided by commas")
+	opt.BindRun(cmd)
+	f.Var(&flags.ExprList{List: &fields}, "fields", "what to record: `EXPRESSIONS`, divided by commas")
 	fields = []string{"arg0", "arg1", "arg2"}
 	f.IntVar(&room, "strings", 0, "room for a string, in `BYTES` (default 64)")
-	g.bind(cmd)
-	opt.bind(cmd)
+	g.Bind(cmd)
+	opt.Bind(cmd)
 	return cmd
 }
 
-// exprList is a list of expressions, divided by the commas outside of brackets
-// and quotes.
-type exprList struct{ list *[]string }
-
-func (e *exprList) String() string {
-	if e.list == nil {
-		return ""
-	}
-	return strings.Join(*e.list, ",")
-}
-
-func (e *exprList) Type() string { return "expressions" }
-
-func (e *exprList) Set(text string) error {
-	*e.list = nil
-	depth, start, quote := 0, 0, rune(0)
-	for i, c := range text {
-		switch {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '"' || c == '\'':
-			quote = c
-		case c == '(':
-			depth++
-		case c == ')':
-			depth--
-		case c == ',' && depth == 0:
-			*e.list = append(*e.list, strings.TrimSpace(text[start:i]))
-			start = i + 1
-		}
-	}
-	*e.list = append(*e.list, strings.TrimSpace(text[start:]))
-	return nil
-}
-
-func record(opt *options, spec engine.HandlerSpec, open opener, stderr io.Writer) error {
-	out, err := openOutput(opt.output, stderr)
+func record(opt *flags.Options, spec engine.HandlerSpec, open job.Opener, stderr io.Writer) error {
+	out, err := show.OpenOutput(opt.Output, stderr)
 	if err != nil {
 		return err
 	}
-	lines := sorter{out: out, json: opt.json, names: placeNames{}, order: ring.Order[recorded]{Span: uint64(2 * latency)}}
-	readers := newReaders(lines.take)
-	h, err := startHandling(opt, open, stderr, spec, lifePrinter(opt, stderr), readers.begin)
+	lines := sorter{out: out, json: opt.JSON, names: job.PlaceNames{}, order: ring.Order[recorded]{Span: uint64(2 * job.Latency)}}
+	readers := job.NewReaders(lines.take)
+	h, err := job.StartHandling(opt, open, stderr, spec, job.LifePrinter(opt, stderr), readers.Begin)
 	if err != nil {
-		readers.end()
-		return errors.Join(err, out.close())
+		readers.End()
+		return errors.Join(err, out.Close())
 	}
-	why := h.wait(out, latency, func() {
-		readers.with(lines.pass)
-		out.flush()
+	why := h.Wait(out, job.Latency, func() {
+		readers.With(lines.pass)
+		out.Flush()
 	})
-	return h.finish(why, out, func() error {
-		readers.end()
+	return h.Finish(why, out, func() error {
+		readers.End()
 		lines.write(true)
-		return h.writeUnrecorded(out)
+		return writeUnrecorded(h, out)
 	})
 }
 
@@ -134,13 +97,13 @@ type unrecordedLine struct {
 
 // writeUnrecorded writes, as JSON, which calls have no record. In text it is said on
 // standard error (tell).
-func (h *handling) writeUnrecorded(w io.Writer) error {
-	if !h.opt.json {
+func writeUnrecorded(h *job.Handling, w io.Writer) error {
+	if !h.Options.JSON {
 		return nil
 	}
 	var lines []unrecordedLine
-	for i, x := range h.handlers {
-		l := unrecordedLine{Probe: h.placeName(i, 0), Dropped: x.Lost() - h.lost[i]}
+	for i, x := range h.Handlers {
+		l := unrecordedLine{Probe: h.PlaceName(i, 0), Dropped: x.Lost() - h.Lost[i]}
 		r, err := x.Result()
 		if err != nil {
 			return err
@@ -152,14 +115,14 @@ func (h *handling) writeUnrecorded(w io.Writer) error {
 			lines = append(lines, l)
 		}
 	}
-	return writeJSON(w, lines)
+	return show.WriteJSON(w, lines)
 }
 
 // sorter writes the records of several locations by time.
 type sorter struct {
 	out   io.Writer
 	json  bool
-	names placeNames
+	names job.PlaceNames
 	order ring.Order[recorded]
 }
 
@@ -168,11 +131,11 @@ type recorded struct {
 	event    *builtin.Event
 }
 
-func (s *sorter) take(h *handling, i int, rec []byte) {
-	x := h.handlers[i]
+func (s *sorter) take(h *job.Handling, i int, rec []byte) {
+	x := h.Handlers[i]
 	r, err := x.Decode(rec)
-	if e, ok := r.(*builtin.Event); ok && err == nil && !h.outside(x, e.Time) {
-		s.order.Put(uint64(e.Time), recorded{s.names.shown(h.job, i, int(e.PID)), e})
+	if e, ok := r.(*builtin.Event); ok && err == nil && !h.Outside(x, e.Time) {
+		s.order.Put(uint64(e.Time), recorded{s.names.Shown(h.Job, i, int(e.PID)), e})
 		s.write(false)
 	}
 }
@@ -187,59 +150,6 @@ func (s *sorter) write(all bool) {
 	for r, ok := s.order.Next(all); ok; r, ok = s.order.Next(all) {
 		writeRecord(s.out, r.location, r.event, s.json)
 	}
-}
-
-// readers read the records of a job's handlers, each on a goroutine of its own.
-type readers struct {
-	take func(h *handling, i int, rec []byte)
-	stop chan struct{}
-	wg   sync.WaitGroup
-	mu   sync.Mutex
-}
-
-func newReaders(take func(*handling, int, []byte)) *readers {
-	return &readers{take: take, stop: make(chan struct{})}
-}
-
-// with runs f while no record is taken.
-func (r *readers) with(f func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f()
-}
-
-func (r *readers) begin(h *handling) {
-	for i, x := range h.handlers {
-		if x.Info().Records {
-			r.wg.Go(func() { r.read(h, i) })
-		}
-	}
-}
-
-// read reads to the end: what is there when the job is over, too.
-func (r *readers) read(h *handling, i int) {
-	x := h.handlers[i]
-	for {
-		rec, err := x.Read(time.Now().Add(latency))
-		switch {
-		case err == nil:
-			r.with(func() { r.take(h, i, rec) })
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return
-		default:
-			select {
-			case <-r.stop:
-				return
-			default:
-			}
-		}
-	}
-}
-
-// end waits until all has been read.
-func (r *readers) end() {
-	close(r.stop)
-	r.wg.Wait()
 }
 
 // recordLine is a record in JSON.
@@ -258,7 +168,7 @@ func writeRecord(w io.Writer, location string, e *builtin.Event, asJSON bool) {
 	if asJSON {
 		fields, err := e.Fields()
 		if err == nil {
-			_ = writeJSON(w, []recordLine{{at.Format(time.RFC3339Nano), e.PID, e.TID, location, fields, int64(e.Took)}})
+			_ = show.WriteJSON(w, []recordLine{{at.Format(time.RFC3339Nano), e.PID, e.TID, location, fields, int64(e.Took)}})
 		}
 		return
 	}

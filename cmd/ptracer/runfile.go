@@ -11,6 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -19,8 +23,8 @@ import (
 )
 
 func newRun() *cobra.Command {
-	var opt options
-	var g guards
+	var opt flags.Options
+	var g flags.Guards
 	cmd := &cobra.Command{
 		Use:   "run [-p PID]... [flags] FILE.o [LOCATION]... [-- COMMAND [ARG]...]",
 		Short: "Run the programs of an eBPF object file at the functions that they name",
@@ -34,30 +38,30 @@ shown as they come; the maps' contents are written at the end. In the kernel
   ptracer run -p 1234 -d 10s --json probe.o 'libc:malloc'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || cmd.ArgsLenAtDash() == 0 {
-				return usage("no FILE.o given: name an object file with eBPF programs")
+				return exit.Usage("no FILE.o given: name an object file with eBPF programs")
 			}
 			programs, err := loadObject(args[0])
 			if err != nil {
 				return err
 			}
-			opt.split(cmd, args)
-			places, err := programsAt(programs, opt.locations[1:])
+			opt.Split(cmd, args)
+			places, err := programsAt(programs, opt.Locations[1:])
 			if err != nil {
 				return err
 			}
-			opt.locations = nil
+			opt.Locations = nil
 			for _, p := range places {
-				opt.locations = append(opt.locations, p.location)
+				opt.Locations = append(opt.Locations, p.location)
 			}
-			if err := opt.check(); err != nil {
+			if err := opt.Check(); err != nil {
 				return err
 			}
-			return runFile(&opt, &g, places, open, cmd.ErrOrStderr())
+			return runFile(&opt, &g, places, job.Open, cmd.ErrOrStderr())
 		}),
 	}
-	opt.bindRun(cmd)
-	g.bind(cmd)
-	opt.bind(cmd)
+	opt.BindRun(cmd)
+	g.Bind(cmd)
+	opt.Bind(cmd)
 	return cmd
 }
 
@@ -99,7 +103,7 @@ func programsAt(programs []*program.Program, given []string) (list []programAt, 
 		case ok && place.Func != "":
 			put(locationOf(place), at, p)
 		case len(given) == 0:
-			return nil, usage("%s: SEC(%s) does not say where it runs: give a LOCATION", p.Name, p.Section)
+			return nil, exit.Usage("%s: SEC(%s) does not say where it runs: give a LOCATION", p.Name, p.Section)
 		default:
 			for _, l := range given {
 				base, exit := strings.CutSuffix(l, "%return")
@@ -125,73 +129,70 @@ func locationOf(at program.Place) string {
 }
 
 // runFile runs an object file's programs until the job is over.
-func runFile(opt *options, g *guards, places []programAt, open opener, stderr io.Writer) error {
-	out, err := openOutput(opt.output, stderr)
+func runFile(opt *flags.Options, g *flags.Guards, places []programAt, open job.Opener, stderr io.Writer) error {
+	out, err := show.OpenOutput(opt.Output, stderr)
 	if err != nil {
 		return err
 	}
-	life := lifePrinter(opt, stderr)
+	life := job.LifePrinter(opt, stderr)
 	specs := make([]engine.ProbeSpec, len(places))
 	for i, p := range places {
 		specs[i] = engine.ProbeSpec{Location: p.location}
 	}
-	j, err := newJob(opt, stderr, specs, func(e *event.Event) {
+	j, err := job.New(opt, stderr, specs, func(e *event.Event) {
 		if e.Kind == event.Print {
-			writePrinted(out, e, opt.json)
+			writePrinted(out, e, opt.JSON)
 			return
 		}
 		life(e)
 	})
 	if err != nil {
-		return errors.Join(err, out.close())
+		return errors.Join(err, out.Close())
 	}
-	h := &handling{job: j}
-	names := placeNames{}
-	rd := newReaders(func(h *handling, i int, rec []byte) { writeRaw(out, names.shown(h.job, i, 0), rec, opt.json) })
-	j.limited(g.params(), func() []engine.Handler { return h.handlers })
-	j.ready = func(s engine.Session) error {
-		err := h.openFile(s, g, places)
-		rd.begin(h)
+	h := &job.Handling{Job: j}
+	names := job.PlaceNames{}
+	rd := job.NewReaders(func(h *job.Handling, i int, rec []byte) { writeRaw(out, names.Shown(h.Job, i, 0), rec, opt.JSON) })
+	j.Limited(g.Params(), func() []engine.Handler { return h.Handlers })
+	j.Ready = func(s engine.Session) error {
+		err := openFile(h, s, g, places)
+		rd.Begin(h)
 		return err
 	}
-	if err := j.start(open); err != nil {
-		rd.end()
-		err = errors.Join(err, h.close())
-		return errors.Join(err, out.close())
+	if err := j.Start(open); err != nil {
+		rd.End()
+		err = errors.Join(err, h.Close())
+		return errors.Join(err, out.Close())
 	}
-	why := h.wait(out, latency, out.flush)
-	return h.finish(why, out, func() error {
-		rd.end()
-		return h.writeMaps(out)
+	why := h.Wait(out, job.Latency, out.Flush)
+	return h.Finish(why, out, func() error {
+		rd.End()
+		return writeMaps(h, out)
 	})
 }
 
 // openFile opens the handlers of an object file: all use the maps of the first.
-func (h *handling) openFile(s engine.Session, g *guards, places []programAt) error {
+func openFile(h *job.Handling, s engine.Session, g *flags.Guards, places []programAt) error {
 	for i, p := range places {
-		spec := engine.HandlerSpec{Handler: p.handler, Where: g.where.Where}
-		spec.Params.Guards = g.params()
+		spec := engine.HandlerSpec{Handler: p.handler, Where: g.Where.Where}
+		spec.Params.Guards = g.Params()
 		if i > 0 {
-			spec.Share = h.handlers[0]
+			spec.Share = h.Handlers[0]
 		}
-		x, err := s.OpenHandler(spec)
-		if err != nil {
+		if err := h.Open(s, i, spec); err != nil {
 			return err
 		}
-		h.handlers, h.lost = append(h.handlers, x), append(h.lost, 0)
-		h.probes[i].spec.Handler = x
 	}
 	return nil
 }
 
 // writeMaps writes the contents of the maps that all share.
-func (h *handling) writeMaps(w io.Writer) error {
-	r, err := h.handlers[0].Result()
+func writeMaps(h *job.Handling, w io.Writer) error {
+	r, err := h.Handlers[0].Result()
 	if err != nil {
 		return err
 	}
-	if d, ok := r.(build.Dump); ok && h.opt.json {
-		return writeJSON(w, d)
+	if d, ok := r.(build.Dump); ok && h.Options.JSON {
+		return show.WriteJSON(w, d)
 	}
 	return r.Text(w, 80)
 }
@@ -205,7 +206,7 @@ type printedLine struct {
 
 func writePrinted(w io.Writer, e *event.Event, asJSON bool) {
 	if asJSON {
-		_ = writeJSON(w, []printedLine{{e.PID, e.TID, e.Location, e.Text}})
+		_ = show.WriteJSON(w, []printedLine{{e.PID, e.TID, e.Location, e.Text}})
 		return
 	}
 	_ = printable.Printf(w, "%s %d/%d %s: %s", engine.Wall(e.Time).Format("15:04:05.000000"), e.PID, e.TID, printable.Name(e.Location), e.Text)
@@ -220,7 +221,7 @@ type rawLine struct {
 func writeRaw(w io.Writer, location string, rec []byte, asJSON bool) {
 	text := hex.EncodeToString(rec)
 	if asJSON {
-		_ = writeJSON(w, []rawLine{{location, text}})
+		_ = show.WriteJSON(w, []rawLine{{location, text}})
 		return
 	}
 	_ = printable.Printf(w, "%s record %s", printable.Name(location), text)

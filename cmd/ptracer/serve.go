@@ -9,13 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/sharing"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/engine/arbiter/server"
 )
-
-// serving is what a server says to who has started it, when it answers.
-const serving = "serving"
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
@@ -67,7 +67,7 @@ to be there.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.socket, "socket", "", "listen at `FILE`")
-	f.BoolVar(&o.system, "system", false, "serve all users, at "+systemSocket)
+	f.BoolVar(&o.system, "system", false, "serve all users, at "+sharing.SystemSocket)
 	f.DurationVar(&o.idle, "idle", 0, "end when there was no tracer for `TIME`; 0: never")
 	f.DurationVar(&o.hang, "hang", 20*time.Second, "a client that does not answer for `TIME` is gone")
 	f.DurationVar(&o.hold, "hold-limit", 30*time.Second, "a tracer may keep a thread stopped for `TIME`; 0: for ever")
@@ -82,7 +82,7 @@ to be there.`,
 func (o *serveOptions) check() error {
 	for flag, d := range map[string]time.Duration{"idle": o.idle, "hang": o.hang, "hold-limit": o.hold, "control-limit": o.control} {
 		if d < 0 {
-			return usage("--%s %v: a duration can't be negative", flag, d)
+			return exit.Usage("--%s %v: a duration can't be negative", flag, d)
 		}
 	}
 	return nil
@@ -111,7 +111,7 @@ func serveAt(o *serveOptions) error {
 	switch {
 	case path != "":
 	case o.system:
-		path = systemSocket
+		path = sharing.SystemSocket
 	default:
 		path = client.DefaultSocket()
 	}
@@ -120,7 +120,7 @@ func serveAt(o *serveOptions) error {
 		l, err = listen(path, o.system)
 	}
 	if errors.Is(err, server.ErrRunning) && o.readyFD > 0 { // another verb was faster
-		tellStarter(o.readyFD, serving)
+		tellStarter(o.readyFD, sharing.Serving)
 		return nil
 	}
 	if err != nil {
@@ -131,19 +131,19 @@ func serveAt(o *serveOptions) error {
 	}
 	s := server.New(o.server())
 	go func() {
-		<-catch()
+		<-exit.Signals()
 		_ = s.Close()
 	}()
 	if o.readyFD == 0 {
-		say(os.Stderr, "serving at %s", path)
+		show.Say(os.Stderr, "serving at %s", path)
 		return s.Serve(l)
 	}
-	done, err := toLog(path)
+	done, err := sharing.ToLog(path)
 	if err != nil {
 		return errors.Join(fmt.Errorf("serve: %w", err), l.Close())
 	}
 	defer done()
-	tellStarter(o.readyFD, serving)
+	tellStarter(o.readyFD, sharing.Serving)
 	o.readyFD = 0
 	return s.Serve(l)
 }
@@ -165,10 +165,10 @@ func serveUsers(o *serveOptions, l *net.UnixListener) error {
 		Env:     []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
 	})
 	go func() {
-		<-catch()
+		<-exit.Signals()
 		_ = front.Close()
 	}()
-	say(os.Stderr, "serving all users at %s", l.Addr())
+	show.Say(os.Stderr, "serving all users at %s", l.Addr())
 	return front.Serve(l)
 }
 
@@ -176,7 +176,7 @@ func serveUsers(o *serveOptions, l *net.UnixListener) error {
 func work(o *serveOptions) error {
 	who, err := server.ParseIdentity(o.worker)
 	if err != nil {
-		return usage("--worker: %w", err)
+		return exit.Usage("--worker: %w", err)
 	}
 	return server.RunWorker(who, o.server())
 }
@@ -184,7 +184,7 @@ func work(o *serveOptions) error {
 // listen makes a server's socket. Of folders it makes only those that are ours by
 // their names: who gives another has it, or has made a mistake.
 func listen(path string, system bool) (*net.UnixListener, error) {
-	if path == systemSocket || path == client.UserSocket(os.Getuid(), os.Getenv("XDG_RUNTIME_DIR")) {
+	if path == sharing.SystemSocket || path == client.UserSocket(os.Getuid(), os.Getenv("XDG_RUNTIME_DIR")) {
 		if err := server.MakeFolder(path, system); err != nil {
 			return nil, err
 		}

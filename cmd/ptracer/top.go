@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 	"github.com/ptracer/ptracer/printable"
@@ -39,12 +42,12 @@ line; rate is hits a second.`,
 		Args: cobra.NoArgs,
 		RunE: verb(func(cmd *cobra.Command, _ []string) error {
 			if o.every <= 0 {
-				return usage("--every %v: it has to be more than nothing", o.every)
+				return exit.Usage("--every %v: it has to be more than nothing", o.every)
 			}
-			if err := checkPID(cmd, o.pid); err != nil {
+			if err := flags.CheckPID(cmd, o.pid); err != nil {
 				return err
 			}
-			return top(cmd.OutOrStdout(), &o, catch())
+			return top(cmd.OutOrStdout(), &o, exit.Signals())
 		}),
 	}
 	f := cmd.Flags()
@@ -68,10 +71,11 @@ type hot struct {
 
 // top draws again and again, or tells once.
 func top[T any](w io.Writer, o *topOptions, stop <-chan T) error {
-	_, _, isTerminal := terminal(w)
-	screen := &screen{}
-	if isTerminal && !o.once && !o.asJSON {
-		screen.w = w
+	_, _, isTerminal := show.Terminal(w)
+	live := isTerminal && !o.once && !o.asJSON
+	screen := show.NewScreen(nil)
+	if live {
+		screen = show.NewScreen(w)
 	}
 	before, at, err := counted(o.pid)
 	if err != nil {
@@ -90,10 +94,10 @@ func top[T any](w io.Writer, o *topOptions, stop <-chan T) error {
 			return err
 		}
 		list := hottest(before, now, then.Sub(at))
-		if screen.w == nil {
+		if !live {
 			return writeTop(w, list, now, o.asJSON)
 		}
-		screen.draw(topLines(list, now))
+		screen.Draw(topLines(list, now))
 		before, at = now, then
 	}
 }
@@ -128,7 +132,7 @@ func hottest(before, now []arbiter.TracerInfo, d time.Duration) (list []hot) {
 
 func writeTop(w io.Writer, list []hot, tracers []arbiter.TracerInfo, asJSON bool) error {
 	if asJSON {
-		return writeJSON(w, list)
+		return show.WriteJSON(w, list)
 	}
 	return printable.Write(w, topLines(list, tracers)...)
 }
@@ -136,15 +140,15 @@ func writeTop(w io.Writer, list []hot, tracers []arbiter.TracerInfo, asJSON bool
 func topLines(list []hot, tracers []arbiter.TracerInfo) []string {
 	rows := [][]string{{"HITS/S", "HITS", "PROBE", "PROCESSES", "TRACER"}}
 	for _, h := range list {
-		rows = append(rows, []string{fmt.Sprintf("%.0f", h.Rate), fmt.Sprint(h.Hits), h.Probe, numbers(h.Processes), fmt.Sprintf("%s (%d)", h.Tracer, h.TracerPID)})
+		rows = append(rows, []string{fmt.Sprintf("%.0f", h.Rate), fmt.Sprint(h.Hits), h.Probe, show.Numbers(h.Processes), fmt.Sprintf("%s (%d)", h.Tracer, h.TracerPID)})
 	}
 	holds := 0
 	for _, t := range tracers {
 		holds += len(t.Holds)
 	}
-	line := plural(len(tracers), "tracer")
+	line := show.Plural(len(tracers), "tracer")
 	if holds > 0 {
-		line += ", " + plural(holds, "thread") + " kept stopped"
+		line += ", " + show.Plural(holds, "thread") + " kept stopped"
 	}
-	return append(align(rows, -1), line)
+	return append(show.Align(rows, -1), line)
 }

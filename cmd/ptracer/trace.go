@@ -3,16 +3,20 @@ package main
 import (
 	"errors"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/job"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/printer"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
 )
 
 func newTrace() *cobra.Command {
-	var opt options
+	var opt flags.Options
 	args := defaultArgs
 	cmd := &cobra.Command{
 		Use:   "trace [-p PID]... [flags] LOCATION... [-- COMMAND [ARG]...]",
@@ -27,7 +31,7 @@ word, each with how to show it:
   'libc:write arg0:int arg2:long'    C's int and long, in decimal
   'libc:getenv%return ret:str'  the result, as a string
 
-` + aboutArgs + `
+` + flags.AboutArgs + `
 What can't be told is shown as ?, in JSON as null.
 
 A reader slower than the program loses lines, never the program time; how many
@@ -41,51 +45,45 @@ instead; numbers in hexadecimal are strings: "0x1f".`,
   ptracer trace -p 1234 'main.work' 'main.work%return'
   ptracer trace -f -v -o calls.txt 'bash:execute_command' -- bash script.sh`,
 		RunE: verb(func(cmd *cobra.Command, words []string) error {
-			if err := opt.take(cmd, words); err != nil {
+			if err := opt.Take(cmd, words); err != nil {
 				return err
 			}
-			return trace(&opt, args, open, cmd.ErrOrStderr())
+			return trace(&opt, args, job.Open, cmd.ErrOrStderr())
 		}),
 	}
-	opt.bindRun(cmd)
+	opt.BindRun(cmd)
 	cmd.Flags().IntVar(&args, "args", defaultArgs, "show the first `N` arguments, where LOCATION does not say")
-	opt.bind(cmd)
+	opt.Bind(cmd)
 	return cmd
 }
 
 // defaultArgs is how many arguments are shown where nothing is said.
 const defaultArgs = 3
 
-// latency is how long a line may lie in a buffer.
-const latency = 50 * time.Millisecond
-
-func trace(opt *options, args int, open opener, stderr io.Writer) error {
+func trace(opt *flags.Options, args int, open job.Opener, stderr io.Writer) error {
 	if args < 0 || args > event.MaxArgs {
-		return usage("--args %d: it can be 0 to %d", args, event.MaxArgs)
+		return exit.Usage("--args %d: it can be 0 to %d", args, event.MaxArgs)
 	}
-	specs := make([]engine.ProbeSpec, len(opt.locations))
-	shows := make([]show, len(opt.locations))
-	for i, l := range opt.locations {
-		loc, sh, err := parseShow(l, args)
+	specs := make([]engine.ProbeSpec, len(opt.Locations))
+	shows := make([]printer.Values, len(opt.Locations))
+	for i, l := range opt.Locations {
+		loc, sh, err := printer.ParseShow(l, args)
 		if err != nil {
-			return usage("%w", err)
+			return exit.Usage("%w", err)
 		}
 		shows[i] = sh
-		specs[i] = engine.ProbeSpec{Location: loc, Action: engine.ActionTell, Args: make([]engine.Arg, sh.count())}
-		for k := range specs[i].Args {
-			specs[i].Args[k].Text = sh.strings()>>k&1 != 0
-		}
+		specs[i] = engine.ProbeSpec{Location: loc, Action: engine.ActionTell, Args: sh.Args()}
 	}
-	out, err := openOutput(opt.output, stderr)
+	out, err := show.OpenOutput(opt.Output, stderr)
 	if err != nil {
 		return err
 	}
-	p := newPrinter(opt, out)
-	p.shows = shows
-	j, err := startJob(opt, open, stderr, specs, p.print)
+	p := printer.New(out, opt.JSON, opt.Verbose)
+	p.Shows = shows
+	j, err := job.Start(opt, open, stderr, specs, p.Print)
 	if err != nil {
-		return errors.Join(err, out.close())
+		return errors.Join(err, out.Close())
 	}
-	why := j.wait(out, latency, out.flush)
-	return j.conclude(why, out, func() error { return nil })
+	why := j.Wait(out, job.Latency, out.Flush)
+	return j.Conclude(why, out, func() error { return nil })
 }

@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/flags"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/sharing"
+	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/client"
 )
@@ -33,7 +36,7 @@ that is late has not let go of a thread in time, nor asked for anything since.`,
   ptracer tracers -p 1234 --json`,
 		Args: cobra.NoArgs,
 		RunE: verb(func(cmd *cobra.Command, _ []string) error {
-			if err := checkPID(cmd, pid); err != nil {
+			if err := flags.CheckPID(cmd, pid); err != nil {
 				return err
 			}
 			return tracers(cmd.OutOrStdout(), pid, asJSON)
@@ -47,7 +50,7 @@ that is late has not let go of a thread in time, nor asked for anything since.`,
 
 // allTracers are those of all servers that we reach.
 func allTracers(pid int, ask func(client.Dialer, int) ([]arbiter.TracerInfo, error)) (list []arbiter.TracerInfo, err error) {
-	for _, d := range servers(pid) {
+	for _, d := range sharing.Servers(pid) {
 		some, err := ask(d, pid)
 		if err != nil && !errors.Is(err, client.ErrNoServer) {
 			return nil, err
@@ -71,14 +74,14 @@ func writeTracers(w io.Writer, list []arbiter.TracerInfo, asJSON bool) error {
 		for i := range list {
 			lines[i] = tracerLineOf(&list[i])
 		}
-		return writeJSON(w, lines)
+		return show.WriteJSON(w, lines)
 	}
 	rows := [][]string{{"TRACER", "PID", "UID", "FOR", "PROCESSES", "PROBES", "HOLDS", "CONTROLS"}}
 	for _, t := range list {
 		rows = append(rows, []string{t.Name, fmt.Sprint(t.PID), fmt.Sprint(t.UID), time.Since(t.Since).Round(time.Second).String(),
-			numbers(t.Processes), fmt.Sprint(len(t.Probes)), holdsText(&t), controlsText(t.Controls)})
+			show.Numbers(t.Processes), fmt.Sprint(len(t.Probes)), holdsText(&t), controlsText(t.Controls)})
 	}
-	return writeTable(w, rows, -1)
+	return show.WriteTable(w, rows, -1)
 }
 
 // tracerLine is a tracer in JSON.
@@ -162,11 +165,4 @@ func left(until time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf(" for %v", max(time.Until(until), 0).Round(time.Second))
-}
-
-func numbers(list []int) string {
-	if len(list) == 0 {
-		return "-"
-	}
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ","), "[]")
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"iter"
-	"os"
 	"time"
 
 	"github.com/ptracer/ptracer/engine/handler"
@@ -18,10 +17,7 @@ type HandlerSpec struct {
 	// Params are those of a built-in handler. For others only the guards and names in it count.
 	Params builtin.Params
 	Where  handler.Where // where it runs; default handler.Auto: the cheapest executor that can
-	// By is the client that asks, with its rights over the process. nil is the user that this
-	// program runs as, with all rights.
-	By    *handler.Peer
-	Share Handler // another handler: this one uses its maps and executor, and must be closed before it
+	Share  Handler       // another handler: this one uses its maps and executor, and must be closed before it
 }
 
 // Handler is a handler that a session has opened. All probes with it write to one set of maps. Its
@@ -55,22 +51,6 @@ type Handler interface {
 	// Close takes the handler away from its probes. The probes stay, and only count. Result and
 	// Limits can still be called; records are gone.
 	Close() error
-}
-
-// SharedHandler is a Handler with maps in memory that other processes can map: a handler of a local
-// session that does not run in the kernel.
-type SharedHandler interface {
-	Handler
-	// File returns the file of the maps, for maps.OpenToRead. The handler still owns it.
-	File() (*os.File, error)
-	// Params returns the parameters that the handler was made with.
-	Params() builtin.Params
-	// Take frees the space of records that another process has read, up to a position in the ring.
-	// It returns the position up to which all space is free.
-	Take(pos uint64) (uint64, error)
-	// MayRead returns an error if a client may not read the maps. The client that has opened the
-	// handler may, and those that the handler's mode allows.
-	MayRead(by handler.Peer) error
 }
 
 // HandlerInfo describes a handler that was opened.

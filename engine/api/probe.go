@@ -33,7 +33,6 @@ type ProbeSpec struct {
 	PID      int    // only this process and its descendants; 0: all processes
 	Alone    bool   // not in the descendants of PID
 	Except   []int  // not in these processes and their descendants, unless PID is a nearer ancestor
-	By       any    // the client that asks, for Options.Allow
 	Action   Action // default ActionCount
 	Func     func(Hit)
 	// Args are the integer arguments that an event carries, from the first on, up to event.MaxArgs,
@@ -41,7 +40,7 @@ type ProbeSpec struct {
 	// Where the convention is not known, as of some of Go's assembly, the event carries none, and an
 	// event.Warning is told. At an exit one argument or more asks for the result. It is not there if
 	// the exit is a jump to another function.
-	Args []Arg
+	Args    []Arg
 	Rung    breakpoint.Rung
 	Watch   Access // with Rung Hardware: what the debug register waits for
 	Len     int    // in bytes, with Watch AccessWrite or AccessReadWrite: 1, 2, 4 or 8

@@ -121,11 +121,8 @@ type Tasks interface {
 	// Resume lets a stopped task go on. With a process's id it lets all stopped tasks of the
 	// process go on.
 	Resume(id int) error
-	// ResumeTask lets one stopped task go on, also one that has its process's id. If ok is not nil,
-	// the task goes on only if ok returns true. ok is called on the session's thread while no stop
-	// is decided, and may call no method of the Session: it is for callers that count the clients
-	// for which a task stands.
-	ResumeTask(tid int, ok func() bool) error
+	// ResumeTask lets one stopped task go on, also one that has its process's id.
+	ResumeTask(tid int) error
 	// Step makes a stopped task execute one instruction and stand again. The task stands behind the
 	// instruction, at a probe there that stops, or where it is about to get a signal (Task.Signal):
 	// it gets the signal when it goes on, and the signal's handler is not stepped into. Other tasks
@@ -161,11 +158,6 @@ type Options struct {
 	// handlers run in the program (handler.Tracee).
 	Resident bool
 	Life     bool // forks, clones, execs, exits and libraries are told as events
-	// Allow, if it is not nil, reports whether the client that has asked for a probe (ProbeSpec.By)
-	// may have it in a process. It is called on the session's thread, before the client's first
-	// probe is planted there, and again when the process has executed another program, which may
-	// have other rights.
-	Allow func(by any, pid int) bool
 	// Handlers are the handlers that can be opened by name; nil: the built-in ones.
 	Handlers *handler.Registry
 }

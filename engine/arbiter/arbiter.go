@@ -61,8 +61,8 @@ var (
 
 // Options of an arbiter. The zero value is ready to use.
 type Options struct {
-	// Attach starts the session of a process; nil: engine.Attach.
-	Attach func(pid int, o engine.Options) (engine.Session, error)
+	// Attach makes the session of a process; nil: engine.AttachShared.
+	Attach func(pid int, o engine.SharedOptions) (engine.Shared, error)
 	// HoldLimit is how long a tracer may hold a task; 0: 30 s, < 0: for ever.
 	HoldLimit time.Duration
 	// ControlLimit is the longest time that control is given for; 0: 5 min.
@@ -87,8 +87,8 @@ type Arbiter struct {
 // New makes an arbiter that traces no process yet.
 func New(o Options) *Arbiter {
 	if o.Attach == nil {
-		o.Attach = func(pid int, eo engine.Options) (engine.Session, error) {
-			return engine.Attach(context.Background(), pid, eo)
+		o.Attach = func(pid int, eo engine.SharedOptions) (engine.Shared, error) {
+			return engine.AttachShared(context.Background(), pid, eo)
 		}
 	}
 	if o.ProcessOf == nil {
@@ -231,9 +231,9 @@ func (a *Arbiter) add(pid int) (done func()) {
 	}
 }
 
-// settlePatience is how long a request for a process's tracers waits for tracers that are being
-// added.
-const settlePatience = time.Second
+// settlePatience is how long a request for a process's tracers waits for those that are just coming:
+// on a busy machine an attach takes seconds.
+const settlePatience = 10 * time.Second
 
 // settle waits until a process that is being added has its tracer, or adding has failed. Until then
 // the process shows as attached, though it has no tracer yet.

@@ -105,7 +105,7 @@ func TestOwnEvents(t *testing.T) {
 func TestComing(t *testing.T) {
 	w := newWorld(Options{})
 	attach, asked := w.opts.Attach, make(chan []TracerInfo, 1)
-	w.opts.Attach = func(pid int, o engine.Options) (engine.Session, error) {
+	w.opts.Attach = func(pid int, o engine.SharedOptions) (engine.Shared, error) {
 		go func() { asked <- w.Tracers(pid, false) }()
 		select {
 		case list := <-asked:

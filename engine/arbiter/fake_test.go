@@ -20,7 +20,7 @@ import (
 // fake is a session with programs that do what a test says. Like the real one it
 // has one thread, and calls Funcs on it.
 type fake struct {
-	engine.Session // for methods that no test here calls
+	engine.Shared // what no test here asks for
 	*event.Queue
 	mu        sync.Mutex // stands for the session's thread
 	procs     map[int][]int
@@ -34,7 +34,7 @@ type fake struct {
 	forgotten int
 	signals   []int
 	follows   map[int]bool
-	allow     func(by any, pid int) bool
+	allow     func(client any, pid int) bool
 	stops     atomic.Uint64
 	uncounted atomic.Uint64
 	busy      map[int]bool // tasks that can't be stopped in time
@@ -43,10 +43,11 @@ type fake struct {
 }
 
 type fakeProbe struct {
-	id   event.ProbeID
-	spec engine.ProbeSpec
-	hits uint64
-	gone bool
+	id     event.ProbeID
+	client any
+	spec   engine.ProbeSpec
+	hits   uint64
+	gone   bool
 }
 
 // newFake has processes pid with tasks pid and pid+1.
@@ -131,7 +132,7 @@ func (f *fake) Processes() (pids []int) {
 	return pids
 }
 
-func (f *fake) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
+func (f *fake) RegisterFor(client any, spec engine.ProbeSpec) (event.ProbeID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.detached {
@@ -143,7 +144,7 @@ func (f *fake) Register(spec engine.ProbeSpec) (event.ProbeID, error) {
 	if spec.Location == "nowhere" && !spec.Pending {
 		return 0, fmt.Errorf("%s: %w", spec.Location, symbols.ErrNotFound)
 	}
-	p := &fakeProbe{id: event.ProbeID(len(f.probes) + 1), spec: spec}
+	p := &fakeProbe{id: event.ProbeID(len(f.probes) + 1), client: client, spec: spec}
 	f.probes = append(f.probes, p)
 	return p.id, nil
 }
@@ -239,7 +240,7 @@ func (f *fake) plantedIn(pid int) (n int) {
 }
 
 func (f *fake) covers(p *fakeProbe, pid int) bool {
-	if f.allow != nil && !f.allow(p.spec.By, pid) {
+	if f.allow != nil && !f.allow(p.client, pid) {
 		return false
 	}
 	for at := pid; at != 0; at = f.parents[at] {
@@ -387,7 +388,7 @@ func (f *fake) SetRegisters(tid int, r arch.Regs) error {
 	return nil
 }
 
-func (f *fake) ResumeTask(id int, ok func() bool) error {
+func (f *fake) ResumeTaskIf(id int, ok func() bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.detached {
@@ -463,7 +464,7 @@ var errTwice = errors.New("attached twice")
 
 func newWorld(o Options) *world {
 	w := &world{}
-	o.Attach = func(pid int, eo engine.Options) (engine.Session, error) {
+	o.Attach = func(pid int, eo engine.SharedOptions) (engine.Shared, error) {
 		if f := w.of(pid); f != nil && slices.Contains(f.Processes(), pid) {
 			return nil, errTwice
 		}

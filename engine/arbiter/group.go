@@ -16,8 +16,8 @@ import (
 type group struct {
 	a     *Arbiter
 	ready chan struct{} // closed when s or err is there
-	over  chan struct{} // closed when the group has ended
-	s     engine.Session
+	over  chan struct{} // closed when nothing of it is left
+	s     engine.Shared
 	err   error
 
 	// control is held while tasks are stopped or resumed, and while tracers and processes are added
@@ -46,7 +46,8 @@ func newGroup(a *Arbiter) *group {
 // open attaches to the group's first process.
 func (g *group) open(pid int, o engine.Options) {
 	allow := func(by any, pid int) bool { return by.(*Tracer).allowed(pid) == nil }
-	g.s, g.err = g.a.opts.Attach(pid, engine.Options{Follow: o.Follow, Life: true, Signals: true, Allow: allow, Handlers: o.Handlers})
+	g.s, g.err = g.a.opts.Attach(pid, engine.SharedOptions{Allow: allow,
+		Options: engine.Options{Follow: o.Follow, Life: true, Signals: true, Handlers: o.Handlers}})
 	if g.err != nil {
 		g.a.drop(g)
 		close(g.over)

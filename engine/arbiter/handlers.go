@@ -41,6 +41,19 @@ func (o *openHandler) at(g *group) (engine.Handler, error) {
 
 // OpenHandler implements engine.Session.
 func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
+	return openHandlerIn(t, spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) { return s.OpenHandler(spec) })
+}
+
+// OpenHandlerFor is a tracer's OpenHandler with the rights of a peer.
+func OpenHandlerFor(t *Tracer, by handler.Peer, spec engine.HandlerSpec) (engine.Handler, error) {
+	return openHandlerIn(t, spec, func(s engine.Shared, spec engine.HandlerSpec) (engine.Handler, error) {
+		return s.OpenHandlerFor(by, spec)
+	})
+}
+
+// openHandlerIn opens a handler in the session that takes new processes, or in that of the handler
+// whose maps it uses.
+func openHandlerIn(t *Tracer, spec engine.HandlerSpec, open func(engine.Shared, engine.HandlerSpec) (engine.Handler, error)) (engine.Handler, error) {
 	g := t.home()
 	if g == nil {
 		return nil, engine.ErrEnded
@@ -55,7 +68,7 @@ func (t *Tracer) OpenHandler(spec engine.HandlerSpec) (engine.Handler, error) {
 	if err := t.a.spend(t.id.UID, Quota{Handlers: 1}); err != nil {
 		return nil, err
 	}
-	h, err := g.s.OpenHandler(spec)
+	h, err := open(g.s, spec)
 	if err != nil {
 		_ = t.a.spend(t.id.UID, Quota{Handlers: -1})
 		return nil, err

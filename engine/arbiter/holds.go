@@ -86,7 +86,7 @@ func (g *group) release(t *Tracer, which func(tid int, h *hold) bool) (n int, er
 	g.mu.Unlock()
 	var errs []error
 	for _, tid := range free {
-		err := g.s.ResumeTask(tid, func() bool { return !g.held(tid) })
+		err := g.s.ResumeTaskIf(tid, func() bool { return !g.held(tid) })
 		if err != nil && !isOver(err) {
 			errs = append(errs, err)
 		}
@@ -171,7 +171,7 @@ func (t *Tracer) Interrupt(pid int) error {
 // keep makes a tracer hold a task that the session has stopped, and tells the tracer.
 func (g *group) keep(t *Tracer, pid int, task *engine.Task) {
 	if !g.hold(t, pid, task.TID) {
-		_ = g.s.ResumeTask(task.TID, func() bool { return !g.held(task.TID) })
+		_ = g.s.ResumeTaskIf(task.TID, func() bool { return !g.held(task.TID) })
 		return
 	}
 	if task.Stopped {
@@ -216,11 +216,8 @@ func (t *Tracer) Resume(id int) error {
 	return t.letGo(process, func(tid int, h *hold) bool { return tid == id || process && h.pid == id })
 }
 
-// ResumeTask implements engine.Session; it calls ok on the caller's goroutine.
-func (t *Tracer) ResumeTask(tid int, ok func() bool) error {
-	if ok != nil && !ok() {
-		return nil
-	}
+// ResumeTask implements engine.Session.
+func (t *Tracer) ResumeTask(tid int) error {
 	return t.letGo(false, func(id int, _ *hold) bool { return id == tid })
 }
 

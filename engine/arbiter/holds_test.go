@@ -78,14 +78,11 @@ func TestHoldOne(t *testing.T) {
 	if err := b.Interrupt(10); err != nil {
 		t.Error(err)
 	}
-	if err := b.ResumeTask(10, nil); err != nil || !f.running(10) || f.running(11) {
+	if err := b.ResumeTask(10); err != nil || !f.running(10) || f.running(11) {
 		t.Errorf("%v, running %v, %v", err, f.running(10), f.running(11))
 	}
-	if err := b.ResumeTask(10, nil); !errors.Is(err, engine.ErrNotStopped) {
+	if err := b.ResumeTask(10); !errors.Is(err, engine.ErrNotStopped) {
 		t.Errorf("resumed what it does not hold: %v", err)
-	}
-	if err := b.ResumeTask(11, func() bool { return false }); err != nil || len(b.Info().Holds) != 1 {
-		t.Errorf("%v, holds %v", err, b.Info().Holds)
 	}
 	if err := errors.Join(a.Resume(11), b.Resume(11)); err != nil || !f.running(11) {
 		t.Errorf("%v, running %v", err, f.running(11))

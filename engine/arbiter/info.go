@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ptracer/ptracer/engine"
-	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // TracerInfo describes a tracer.
@@ -66,16 +66,16 @@ func (t *Tracer) info(hits bool) TracerInfo {
 }
 
 // placeName is the name of a probe's places, or its location if they have none.
-func placeName(location string, places func() []engine.Placement) string {
-	loc, err := symbols.ParseLocation(location)
+func placeName(text string, places func() []engine.Placement) string {
+	loc, err := location.Parse(text)
 	if err != nil || loc.IsPattern() {
-		return location
+		return text
 	}
 	var names []string
 	for _, pl := range places() {
 		names = append(names, pl.Name)
 	}
-	return cmp.Or(loc.PlaceName(names), location)
+	return cmp.Or(loc.PlaceName(names), text)
 }
 
 // tellOf adds to i what a tracer has in a group.

@@ -90,7 +90,7 @@ func (m *model) step() {
 		m.hit(pick(m.r, modelPIDs), m.r.IntN(2), place)
 	case 6:
 		m.note("%d resumes task %d", tr.nr, tid)
-		m.expect(tr.ResumeTask(tid, nil), tr.holds[tid], engine.ErrNotStopped)
+		m.expect(tr.ResumeTask(tid), tr.holds[tid], engine.ErrNotStopped)
 		m.letGo(tr, func(x int) bool { return x == tid })
 	case 7:
 		m.note("%d interrupts %d", tr.nr, pid)

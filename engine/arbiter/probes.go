@@ -107,7 +107,7 @@ func (p *probe) plant(pid int, pending bool) error {
 		return err
 	}
 	spec := p.spec
-	spec.PID, spec.Pending, spec.Alone, spec.By = pid, pending, spec.Alone || !t.opts.Follow, t
+	spec.PID, spec.Pending, spec.Alone = pid, pending, spec.Alone || !t.opts.Follow
 	spec.Except = append(slices.Clip(spec.Except), p.others(pid)...)
 	if spec.Handler != nil {
 		o, err := ownHandler(t, spec.Handler)
@@ -175,7 +175,7 @@ func (p *probe) register(g *group, spec engine.ProbeSpec) error {
 func (p *probe) own(g *group, spec engine.ProbeSpec) (event.ProbeID, error) {
 	g.registering.Lock()
 	defer g.registering.Unlock()
-	id, err := g.s.Register(spec)
+	id, err := g.s.RegisterFor(p.t, spec)
 	if err != nil {
 		return 0, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/handler"
 )
 
 // Operations that require control of the process.
@@ -58,7 +59,21 @@ func (t *Tracer) DropSignal(tid int) error {
 }
 
 // RunHandler implements engine.Session. It requires control, since a handler may change registers.
-func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (run engine.Run, err error) {
+func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
+	return runHandlerIn(t, spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
+		return s.RunHandler(spec, tid, args...)
+	})
+}
+
+// RunHandlerFor is a tracer's RunHandler with the rights of a peer.
+func RunHandlerFor(t *Tracer, by handler.Peer, spec engine.HandlerSpec, tid int, args ...uint64) (engine.Run, error) {
+	return runHandlerIn(t, spec, tid, func(s engine.Shared, spec engine.HandlerSpec) (engine.Run, error) {
+		return s.RunHandlerFor(by, spec, tid, args...)
+	})
+}
+
+// runHandlerIn runs a handler in the session of a task, while the tracer may write.
+func runHandlerIn(t *Tracer, spec engine.HandlerSpec, tid int, once func(engine.Shared, engine.HandlerSpec) (engine.Run, error)) (run engine.Run, err error) {
 	g, pid, err := t.mayTask(tid)
 	if err != nil {
 		return run, err
@@ -73,7 +88,7 @@ func (t *Tracer) RunHandler(spec engine.HandlerSpec, tid int, args ...uint64) (r
 		}
 	}
 	err = g.write(t, pid, func() error {
-		run, err = g.s.RunHandler(spec, tid, args...)
+		run, err = once(g.s, spec)
 		return err
 	})
 	return run, err

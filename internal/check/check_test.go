@@ -79,7 +79,7 @@ func TestRules(t *testing.T) {
 		{"printed", "cmd/x/a.go", `import "fmt"; func f(w io.Writer) { fmt.Fprintln(w, "a") }`, "cmd/x/a.go:1: printed"},
 		{"printed as it is", "cmd/x/a.go", `import "io"; func f(w io.Writer) { io.WriteString(w, "a") }`, "printed"},
 		{"printed by the door", "cmd/x/a.go", `import ("fmt"; "@/printable"); func f(w io.Writer) { printable.Write(w, fmt.Sprint("a")) }`, ""},
-		{"the screen", "cmd/ptracer/screen.go", `import "fmt"; func f(w io.Writer) { fmt.Fprint(w, "a") }`, ""},
+		{"the screen", "cmd/ptracer/internal/show/screen.go", `import "fmt"; func f(w io.Writer) { fmt.Fprint(w, "a") }`, ""},
 		{"printed by the engine", "engine/a.go", `import ("fmt"; "os"); func f() { fmt.Fprintf(os.Stderr, "a") }`, "engine/a.go:1: printed"},
 		{"printed plainly", "engine/a.go", `import "fmt"; func f() { fmt.Println("a") }`, "printed"},
 		{"printed by a tool", "internal/a/a.go", `import ("fmt"; "os"); func f() { fmt.Fprintf(os.Stderr, "a") }`, ""},

@@ -15,6 +15,10 @@ import (
 // it, unless those have a line of their own.
 var layers = [][]string{
 	{"cmd"},
+	{"cmd/ptracer/internal/job", "cmd/ptracer/internal/remains"},
+	{"cmd/ptracer/internal/flags", "cmd/ptracer/internal/printer", "cmd/ptracer/internal/sharing", "cmd/ptracer/internal/tally"},
+	{"cmd/ptracer/internal/show"},
+	{"cmd/ptracer/internal/exit", "cmd/ptracer/internal/heap"},
 	{"bench"},
 	{"bench/internal/contender"},
 	{"bench/internal/target"},
@@ -56,8 +60,10 @@ var layers = [][]string{
 	{"engine/internal/inferior"},
 	{"engine/internal/ptrace"},
 	{"symbols/goruntime"},
-	{"symbols/unwind"},
+	{"symbols/unwind", "symbols/location"},
 	{"breakpoint", "symbols"},
+	{"symbols/frames", "symbols/gofile"},
+	{"symbols/elffile", "symbols/mangled"},
 	{"symbols/objfile", "symbols/xz"},
 	{"arch/amd64", "arch/arm64"},
 	{"procfs"},
@@ -310,7 +316,7 @@ func checkHalted(s source, tell func(int, string)) {
 
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
-	"arch", "bench", "breakpoint", "engine", "failure", "printable", "procfs", "symbols/goruntime", "symbols/unwind",
+	"arch", "bench", "breakpoint", "cmd/ptracer/internal", "engine", "failure", "printable", "procfs", "symbols",
 }
 
 // vague are words that stand for a subject that is not named.
@@ -449,7 +455,7 @@ func nameOf(e ast.Expr) string {
 
 // printers are the files that write to terminals what package printable does not: where
 // the cursor goes.
-var printers = []string{"cmd/ptracer/screen.go"}
+var printers = []string{"cmd/ptracer/internal/show/screen.go"}
 
 // direct is how the names of functions begin that write text as it is.
 var direct = []string{"fmt.Fprint", "fmt.Print", "io.WriteString"}

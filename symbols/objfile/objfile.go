@@ -1,5 +1,5 @@
-// Package objfile opens what is to be read as an object: nothing but regular files, whoever has put
-// what there, and the very file that is mapped. What could not be opened or read is told with the reason.
+// Package objfile opens what is to be read as an object: nothing but regular files, wherever they
+// come from, and the very file that is mapped. What could not be opened or read is told with the reason.
 package objfile
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// What is read lies where the traced program says, or whoever has made it: it may be
+// What is read lies where the traced program says, or what has made it: it may be
 // anything, and under another's name.
 
 // ErrNotRegular is wrapped by errors about what is no file but a FIFO, a device, a folder.

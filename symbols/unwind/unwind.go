@@ -7,6 +7,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/frames"
 )
 
 // Memory is a process's memory. ReadSome reads as much as there is from an address on.
@@ -130,7 +131,7 @@ func (w *Walker) reg(f *callFrame, n uint8) (uint64, bool) {
 }
 
 // byRow goes up by call frame information.
-func (w *Walker) byRow(f *callFrame, row *symbols.Row) bool {
+func (w *Walker) byRow(f *callFrame, row *frames.Row) bool {
 	base, ok := w.reg(f, row.Reg)
 	cfa := base + uint64(row.Off)
 	if ok && row.PLT && f.pc%16 >= 11 {
@@ -154,17 +155,17 @@ func (w *Walker) byRow(f *callFrame, row *symbols.Row) bool {
 }
 
 // saved is a caller's register.
-func (w *Walker) saved(f *callFrame, cfa uint64, p symbols.Place) (uint64, bool) {
+func (w *Walker) saved(f *callFrame, cfa uint64, p frames.Place) (uint64, bool) {
 	switch p.Where {
-	case symbols.AtCFA:
+	case frames.AtCFA:
 		return w.word(arch.Addr(cfa + uint64(p.Off)))
-	case symbols.AtReg:
+	case frames.AtReg:
 		base, ok := w.reg(f, p.Reg)
 		if !ok {
 			return 0, false
 		}
 		return w.word(arch.Addr(base + uint64(p.Off)))
-	case symbols.Same, symbols.InReg:
+	case frames.Same, frames.InReg:
 		return w.reg(f, p.Reg)
 	}
 	return 0, false

@@ -111,7 +111,7 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	case "resume":
 		err = s.Resume(r.ID)
 	case "resume task":
-		err = s.ResumeTask(r.ID, nil)
+		err = s.ResumeTask(r.ID)
 	case "step":
 		err = s.Step(r.ID)
 	case "write":

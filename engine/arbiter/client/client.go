@@ -98,7 +98,7 @@ func (d Dialer) Attach(ctx context.Context, pid int, opts ...engine.Options) (*S
 		return nil, err
 	}
 	opts = append(opts, engine.Options{})
-	if o := opts[0]; o.Resident || o.Handlers != nil || o.Allow != nil {
+	if o := opts[0]; o.Resident || o.Handlers != nil {
 		return nil, &failure.Unsupported{What: "resident probes, and handlers and rights of one's own, by a server", Needs: direct}
 	}
 	for end := time.Now().Add(ending); ; time.Sleep(ending / 500) {

@@ -338,11 +338,8 @@ func (s *Session) Resume(id int) error {
 	return err
 }
 
-// ResumeTask implements engine.Session; ok is asked on the caller's goroutine.
-func (s *Session) ResumeTask(tid int, ok func() bool) error {
-	if ok != nil && !ok() {
-		return nil
-	}
+// ResumeTask implements engine.Session.
+func (s *Session) ResumeTask(tid int) error {
 	_, err := call(s.api.ResumeTask, s.task(tid))
 	return err
 }

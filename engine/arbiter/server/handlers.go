@@ -8,6 +8,7 @@ import (
 
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/access"
+	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/arbiter/wire"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/program"
@@ -86,8 +87,7 @@ func (s handling) OpenHandler(ctx context.Context, r *wire.OpenHandlerRequest) (
 
 // specOf returns the spec of the handler that a request asks for.
 func (t *tracer) specOf(r *wire.OpenHandlerRequest) (engine.HandlerSpec, error) {
-	by := asPeer(t.peer)
-	spec := engine.HandlerSpec{Name: r.Name, By: &by}
+	spec := engine.HandlerSpec{Name: r.Name}
 	if len(r.Params) > 0 {
 		if err := json.Unmarshal(r.Params, &spec.Params); err != nil {
 			return spec, fmt.Errorf("%w: params: %w", wire.ErrMessage, err)
@@ -121,12 +121,12 @@ func (t *tracer) open(spec engine.HandlerSpec, where string) (engine.Handler, er
 		return nil, failure.Unsupportedf("handlers in the kernel: trace the process directly (--direct)")
 	case handler.Auto:
 		spec.Where = handler.Tracee
-		if h, err := t.OpenHandler(spec); err == nil {
+		if h, err := arbiter.OpenHandlerFor(t.Tracer, asPeer(t.peer), spec); err == nil {
 			return h, nil
 		}
 		spec.Where = handler.Engine
 	}
-	return t.OpenHandler(spec)
+	return arbiter.OpenHandlerFor(t.Tracer, asPeer(t.peer), spec)
 }
 
 // CloseHandler implements wire.ArbiterServer.
@@ -185,6 +185,6 @@ func (s handling) RunHandler(ctx context.Context, r *wire.RunHandlerRequest) (*w
 	}
 	spec := h.spec
 	spec.Share = h.Handler
-	run, err := t.Tracer.RunHandler(spec, int(r.Tid), r.Args...)
+	run, err := arbiter.RunHandlerFor(t.Tracer, asPeer(t.peer), spec, int(r.Tid), r.Args...)
 	return &wire.RunHandlerReply{Value: run.Return, Output: wire.ToBytes(run.Output)}, err
 }

@@ -30,7 +30,7 @@ func (s steering) Resume(ctx context.Context, r *wire.TaskRequest) (*wire.Empty,
 
 // ResumeTask implements wire.ArbiterServer.
 func (s steering) ResumeTask(ctx context.Context, r *wire.TaskRequest) (*wire.Empty, error) {
-	return s.answer(ctx, r.Token, func(t *tracer) error { return t.ResumeTask(int(r.Id), nil) })
+	return s.answer(ctx, r.Token, func(t *tracer) error { return t.ResumeTask(int(r.Id)) })
 }
 
 // Step implements wire.ArbiterServer.

@@ -25,6 +25,8 @@ import (
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -100,11 +102,11 @@ var reasons = []struct {
 	{"NOT_REGULAR", objfile.ErrNotRegular, codes.FailedPrecondition},
 	{"REPLACED", objfile.ErrReplaced, codes.FailedPrecondition},
 	{"UNREAD", objfile.ErrUnread, codes.FailedPrecondition},
-	{"NO_EXITS", symbols.ErrNoExits, codes.NotFound},
-	{"INSIDE", symbols.ErrInside, codes.InvalidArgument},
-	{"BEYOND", symbols.ErrBeyond, codes.InvalidArgument},
-	{"FORMAT", symbols.ErrFormat, codes.InvalidArgument},
-	{"BUDGET", symbols.ErrBudget, codes.ResourceExhausted},
+	{"NO_EXITS", location.ErrNoExits, codes.NotFound},
+	{"INSIDE", location.ErrInside, codes.InvalidArgument},
+	{"BEYOND", location.ErrBeyond, codes.InvalidArgument},
+	{"FORMAT", elffile.ErrFormat, codes.InvalidArgument},
+	{"BUDGET", elffile.ErrBudget, codes.ResourceExhausted},
 	{"REFUSED", breakpoint.ErrRefused, codes.FailedPrecondition},
 	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},
 	{"CHANGED", breakpoint.ErrChanged, codes.FailedPrecondition},

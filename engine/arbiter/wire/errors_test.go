@@ -32,6 +32,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/elffile"
+	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
 )
 
@@ -71,8 +73,8 @@ var exported = map[string]error{
 	"maps.ErrTooLarge": maps.ErrTooLarge, "verify.ErrComplex": verify.ErrComplex, "verify.ErrRights": verify.ErrRights,
 	"verify.ErrUnsafe": verify.ErrUnsafe,
 
-	"symbols.ErrBeyond": symbols.ErrBeyond, "symbols.ErrBudget": symbols.ErrBudget, "symbols.ErrFormat": symbols.ErrFormat,
-	"symbols.ErrInside": symbols.ErrInside, "symbols.ErrNoExits": symbols.ErrNoExits, "symbols.ErrNoText": symbols.ErrNoText,
+	"location.ErrBeyond": location.ErrBeyond, "elffile.ErrBudget": elffile.ErrBudget, "elffile.ErrFormat": elffile.ErrFormat,
+	"location.ErrInside": location.ErrInside, "location.ErrNoExits": location.ErrNoExits, "symbols.ErrNoText": symbols.ErrNoText,
 	"symbols.ErrNotFound": symbols.ErrNotFound, "objfile.ErrNotRegular": objfile.ErrNotRegular, "objfile.ErrReplaced": objfile.ErrReplaced,
 	"objfile.ErrUnread": objfile.ErrUnread,
 }
@@ -81,6 +83,7 @@ var exported = map[string]error{
 var local = map[string]string{
 	"amd64.ErrInvalid": "of decoding", "amd64.ErrTruncated": "of decoding",
 	"symbols.ErrNoFunc": "why a place is no jump: a text of Placement", "symbols.ErrTable": "the same", "symbols.ErrTarget": "the same",
+	"elffile.ErrCrowded": "package symbols reads the whole table then", "elffile.ErrNoTable": "there may be another", "elffile.ErrNotELF": "a mapped file that is no object",
 	"xz.ErrDamaged": "why an embedded symbol table can't be read: a text", "xz.ErrTooLarge": "the same",
 	"goruntime.ErrMany": "the same", "goruntime.ErrUnknown": "the same",
 	"build.ErrBuild": "a client's own handler, before it is sent", "build.ErrNotKnown": "the same",
@@ -196,7 +199,7 @@ func TestForms(t *testing.T) {
 		&program.Error{Program: "p", Section: "s", Insn: 3, Text: "t", Err: failure.Unsupportedf("helper 9")},
 		&verify.Error{Program: "p", Insn: 1, Reg: 2, Path: []int{1, 2}, Err: verify.ErrUnsafe},
 		&filter.Error{Text: "a\nb", Pos: 2, Msg: "m", What: "fields"},
-		&symbols.SyntaxError{Text: "a:b:c", Column: 4, Reason: "r"},
+		&location.SyntaxError{Text: "a:b:c", Column: 4, Reason: "r"},
 	} {
 		for how, got := range over(t, fmt.Errorf("process 7: %w", e)) {
 			for name, f := range forms {

@@ -2,10 +2,11 @@
 // into nanoseconds of the monotonic clock, for handlers in traced programs, which do not ask the
 // kernel for the time (package maps, SetClock).
 //
-// A goroutine measures the rate when the first set is added, within 10 parts in a million, and from
-// then on about once per second while there are sets. A clock never jumps: it continues from what
-// it would have said, a little faster or slower, until it is correct. Each change takes effect at a
-// moment in the future, since the goroutine may be late on a busy machine.
+// A goroutine measures the rate when the first set is added, over the time since the process began or,
+// if that is too short or too long ago, over 2 ms; and from then on about once per second while there
+// are sets. It may be late on a busy machine: a rate that is wrong by 25 parts in a million is 10 µs
+// wrong after 400 ms. A clock never jumps: it continues from what it would have said, a little faster
+// or slower, until it is correct. Each change takes effect at a moment in the future.
 package clock
 
 import (
@@ -41,8 +42,9 @@ var Available = sync.OnceValue(func() error {
 	return errCounter
 })
 
-// sample is one moment on both clocks.
-type sample struct{ cycles, nanos uint64 }
+// sample is one moment on both clocks. The moment may be off by half of the cycles that it took to
+// read them.
+type sample struct{ cycles, nanos, took uint64 }
 
 // now samples both clocks several times and returns the fastest sample.
 func now() (best sample) {
@@ -53,10 +55,41 @@ func now() (best sample) {
 		before := cycles()
 		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
 		if took := cycles() - before; took < least {
-			least, best = took, sample{before + took/2, uint64(t.Nano())}
+			least, best = took, sample{before + took/2, uint64(t.Nano()), took}
 		}
 	}
 	return best
+}
+
+// poor reports whether the rate between two samples may be wrong by more than 100 parts in a million:
+// where the machine is busy elsewhere, each try of a sample may take long.
+func poor(from, to sample) bool {
+	return to.cycles <= from.cycles || (from.took+to.took)/2 > (to.cycles-from.cycles)/10_000
+}
+
+// begun is when this process began: mostly long enough ago for a good rate when the first set comes.
+var begun = func() (s sample) {
+	if Available() == nil {
+		s = now()
+	}
+	return s
+}()
+
+// measure takes the samples for the first rate: from a moment before, unless that is missing, or too
+// long ago for the rate to be what it is now (time daemons change it).
+func measure(before sample) (from, to sample) {
+	const first, longest, recent = 2 * time.Millisecond, 64 * time.Millisecond, 2 * time.Second
+	if to = now(); before.took > 0 && to.nanos-before.nanos < uint64(recent) && !poor(before, to) {
+		return before, to
+	}
+	from = to
+	for wait := first; wait <= longest; wait *= 2 {
+		time.Sleep(wait)
+		if to = now(); !poor(from, to) {
+			break
+		}
+	}
+	return from, to
 }
 
 // rate is in nanoseconds per cycle.
@@ -109,10 +142,8 @@ func (k *keeper) keep(s *maps.Set) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.stop == nil {
-		const first = 2 * time.Millisecond
-		k.last = now()
-		time.Sleep(first)
-		said := now()
+		var said sample
+		k.last, said = measure(begun)
 		k.line = line{said, rate(k.last, said)}
 		k.older = k.line
 		k.stop, k.done = make(chan struct{}), make(chan struct{})
@@ -177,6 +208,9 @@ func (k *keeper) tick(mine chan struct{}, pause time.Duration) bool {
 // adjust changes the clocks so that they are correct at the end of the next pause.
 func (k *keeper) adjust(at sample, pause time.Duration) {
 	const most = float64(time.Millisecond)
+	if at.cycles > k.last.cycles && poor(k.last, at) {
+		return // the next look is better
+	}
 	k.older = k.line
 	wrong := float64(at.nanos) - k.line.at(at.cycles)
 	if at.cycles < k.last.cycles || math.Abs(wrong) > most { // the machine slept
@@ -187,7 +221,7 @@ func (k *keeper) adjust(at sample, pause time.Duration) {
 	from := at.cycles + uint64(float64(ahead)/measured)
 	says := k.line.at(from)
 	wrong = float64(at.nanos) + float64(ahead) - says
-	k.line = line{sample{from, uint64(says)}, measured * (1 + wrong/float64(pause))}
+	k.line = line{sample{cycles: from, nanos: uint64(says)}, measured * (1 + wrong/float64(pause))}
 	if pause == time.Second {
 		k.last = at
 	}

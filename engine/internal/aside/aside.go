@@ -102,7 +102,7 @@ type away struct {
 	wait      atomic.Int64  // how long to wait for a tracer from since on, in ns
 	tracer    int           // the process that is going to trace it, 0: not known
 	maker     int           // the task that makes the tracer, 0: none
-	lifted    *lifted       // traps that are out of its parent's memory, in which it runs; nil: none
+	suspended *suspended    // traps that are out of its parent's memory, in which it runs; nil: none
 	over      chan struct{} // closed when the loan ends
 }
 
@@ -227,7 +227,7 @@ func (x *Aside) goAway(p *inferior.Process, a *away, why string) error {
 	p.Lent = true
 	err := x.life.Let(p)
 	x.queue.Tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
-	go x.awaitReturn(a, a.lifted)
+	go x.awaitReturn(a, a.suspended)
 	return err
 }
 
@@ -261,8 +261,8 @@ func (x *Aside) ownHandler(p *inferior.Process) error {
 }
 
 // awaitReturn waits, on a goroutine of its own, until a process can be traced again, and has the
-// session's thread trace it. It also has traps lowered that were lifted for the process.
-func (x *Aside) awaitReturn(a *away, l *lifted) {
+// session's thread trace it. It also has traps restored that were suspended for the process.
+func (x *Aside) awaitReturn(a *away, l *suspended) {
 	seen := false
 	for {
 		select {
@@ -274,7 +274,7 @@ func (x *Aside) awaitReturn(a *away, l *lifted) {
 		}
 		if l != nil && procfs.Image(a.pid) != l.image {
 			l = nil
-			_ = x.loop.Do(func() error { return x.lower(a) })
+			_ = x.loop.Do(func() error { return x.restoreTraps(a) })
 		}
 		traced, there := a.look()
 		switch {
@@ -404,7 +404,7 @@ func (x *Aside) endAway(a *away, how *ptrace.Stop) {
 	if x.away[a.pid] == a {
 		x.forgetAway(a)
 		close(a.over)
-		_ = x.lower(a)
+		_ = x.restoreTraps(a)
 		x.life.Exited(a.pid, how, false)
 	}
 }
@@ -413,7 +413,7 @@ func (x *Aside) endAway(a *away, how *ptrace.Stop) {
 func (x *Aside) cleanAway(a *away) error {
 	x.forgetAway(a)
 	close(a.over)
-	_ = x.lower(a)
+	_ = x.restoreTraps(a)
 	x.life.CheckEnd()
 	if !a.stays {
 		return nil

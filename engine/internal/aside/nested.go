@@ -135,7 +135,7 @@ func (x *Aside) traceMe(t *inferior.Task, site *breakpoint.Site) error {
 		return x.loop.Resume(t, 0)
 	case p.VFork != nil:
 		a := awayFor(attachWait)
-		if err := x.lift(a, p); err != nil { // traps are left in its parent's memory, in which it runs
+		if err := x.suspendTraps(a, p); err != nil { // traps are left in its parent's memory, in which it runs
 			x.loop.Warn(p, "%s, which fails: %v", why, err)
 			break
 		}

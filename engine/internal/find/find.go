@@ -10,6 +10,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // Finder finds targets, and remembers the IFUNCs that it has found.
@@ -24,7 +25,7 @@ func New(isa arch.ISA) *Finder { return &Finder{isa: isa, ifuncs: map[ifuncKey]*
 // callsAt returns the calling convention of the function that a target is in, as far as the probe
 // asks for it. Behind a function's entry register arguments are still readable, if the function has
 // not moved them; arguments on the stack are not.
-func (f *Finder) callsAt(p *probe.Probe, m *symbols.Module, t *symbols.Target) arch.Convention {
+func (f *Finder) callsAt(p *probe.Probe, m *symbols.Module, t *location.Target) arch.Convention {
 	if !p.Asks() || !m.File.IsGo() {
 		return arch.C
 	}
@@ -126,7 +127,7 @@ func (f *Finder) findSpots(p *probe.Probe, m *symbols.Module) (spots []probe.Tar
 }
 
 // ifuncSpot returns the target that stands for the function that an IFUNC's resolver returns.
-func (f *Finder) ifuncSpot(p *probe.Probe, m *symbols.Module, t *symbols.Target) probe.Target {
+func (f *Finder) ifuncSpot(p *probe.Probe, m *symbols.Module, t *location.Target) probe.Target {
 	binary := p.Loc.NameOf(*m) + ":"
 	return probe.Target{Place: probe.Place{Addr: m.Bias + t.Addr, Name: binary + t.Name, Point: p.Points()[0]}, IFunc: f.ifuncOf(m, t), Binary: binary, Shown: t.Name}
 }
@@ -152,12 +153,12 @@ func (f *Finder) CallsInside(p *probe.Probe, m *symbols.Module, vaddr arch.Addr)
 	if !ok {
 		return arch.NotKnown
 	}
-	return f.callsAt(p, m, &symbols.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(f.isa, fn)})
+	return f.callsAt(p, m, &location.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(f.isa, fn)})
 }
 
 // TargetSpot returns the target of a probe at an address that was resolved in an object. It reports
 // false for an address that is no place for a probe of its own.
-func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *symbols.Target) (probe.Target, bool) {
+func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *location.Target) (probe.Target, bool) {
 	sp := probe.Target{Place: probe.Place{Addr: m.Bias + t.Addr, Name: p.Loc.NameOf(*m) + ":" + t.Name, Top: t.Exit != nil || t.Entry}}
 	if t.Entry {
 		sp.Begins = m.Bias + t.Function.Addr
@@ -191,7 +192,7 @@ func (f *Finder) readsFlags(m *symbols.Module, fn symbols.Function) bool {
 }
 
 // exitTest returns the test that a hit at an exit must pass.
-func (f *Finder) exitTest(m *symbols.Module, t *symbols.Target) *probe.ExitTest {
+func (f *Finder) exitTest(m *symbols.Module, t *location.Target) *probe.ExitTest {
 	x := &probe.ExitTest{Tail: t.Exit.Kind != symbols.Return, Always: t.Exit.Kind == symbols.Return || t.Exit.Kind == symbols.TailJump}
 	if x.Always {
 		return x
@@ -208,7 +209,7 @@ func (f *Finder) exitTest(m *symbols.Module, t *symbols.Target) *probe.ExitTest 
 
 // exclusive reports whether a target lies in a sequence of load- and store-exclusive, which never
 // succeeds across a trap (arm64), and where the sequence starts.
-func (f *Finder) exclusive(m *symbols.Module, t *symbols.Target) (arch.Addr, bool) {
+func (f *Finder) exclusive(m *symbols.Module, t *location.Target) (arch.Addr, bool) {
 	if f.isa.MinInst() == 1 || t.Entry {
 		return 0, false
 	}
@@ -226,7 +227,7 @@ type ifuncKey struct {
 }
 
 // ifuncOf returns the resolver that a target is.
-func (f *Finder) ifuncOf(m *symbols.Module, t *symbols.Target) *probe.IFunc {
+func (f *Finder) ifuncOf(m *symbols.Module, t *location.Target) *probe.IFunc {
 	key := ifuncKey{m.File, m.Bias + t.Addr}
 	r := f.ifuncs[key]
 	if r == nil {

@@ -63,3 +63,20 @@ func Bytes(isa arch.ISA, m *symbols.Module, vaddr arch.Addr) []byte {
 	}
 	return nil
 }
+
+// AllGo reports whether all traced programs are Go programs. The calls of such programs are told
+// apart by goroutine, not by thread.
+func AllGo(procs map[int]*Process) bool {
+	n := 0
+	for _, p := range procs {
+		for _, m := range p.Modules {
+			if m.Main {
+				n++
+				if !m.File.IsGo() {
+					return false
+				}
+			}
+		}
+	}
+	return n > 0
+}

@@ -47,7 +47,7 @@ func (j *Jumps) armJumps(space *inferior.Space, ups []*breakpoint.Upgrade) (insi
 
 // armHalted is armJumps for the jumps that need a pause.
 func (j *Jumps) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (inside []*breakpoint.Site, err error) {
-	c := j.comeback(space, ups)
+	c := j.resumePoints(space, ups)
 	err = j.loop.WhileHalted(func(pause breakpoint.Pause) error {
 		if len(j.loop.Sharing(space)) == 0 {
 			ups = nil
@@ -72,7 +72,7 @@ func (j *Jumps) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (ins
 				return err
 			}
 		}
-		ups, inside = j.free(space, c, ups)
+		ups, inside = j.unblocked(space, c, ups)
 		// The tasks first: if the tracer dies in between, no task may be in the middle
 		// of a jump.
 		err := j.moveIntoRuns(space, c.at)

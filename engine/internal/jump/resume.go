@@ -17,10 +17,10 @@ import (
 
 // Where halted tasks will go on that a signal has interrupted: their stacks tell.
 
-// free returns the jumps into the middle of which no task will come back. What a signal has
+// unblocked returns the jumps into the middle of which no task will come back. What a signal has
 // interrupted there lies on the task's stack or on its goroutine's. The sites of the other jumps
 // are returned as inside.
-func (j *Jumps) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
+func (j *Jumps) unblocked(space *inferior.Space, c *resumePoints, ups []*breakpoint.Upgrade) (list []*breakpoint.Upgrade, inside []*breakpoint.Site) {
 	if c.highest == 0 {
 		return ups, nil
 	}
@@ -43,9 +43,9 @@ func (j *Jumps) free(space *inferior.Space, c *comeback, ups []*breakpoint.Upgra
 	return list, inside
 }
 
-// comeback is what to look for on stacks: the addresses in the middle of what jumps will displace.
+// resumePoints is what to look for on stacks: the addresses in the middle of what jumps will displace.
 // It is made before tasks are halted. What is found is noted in why.
-type comeback struct {
+type resumePoints struct {
 	// at has the jumps by the addresses that they displace, their own included.
 	at              map[arch.Addr]*breakpoint.Upgrade
 	lowest, highest arch.Addr
@@ -53,9 +53,9 @@ type comeback struct {
 	why             map[*breakpoint.Upgrade]error             // why a jump can't be made
 }
 
-// comeback returns what to look for, for jumps in a space.
-func (j *Jumps) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *comeback {
-	c := &comeback{at: make(map[arch.Addr]*breakpoint.Upgrade, 3*len(ups)), lowest: math.MaxUint64,
+// resumePoints returns what to look for, for jumps in a space.
+func (j *Jumps) resumePoints(space *inferior.Space, ups []*breakpoint.Upgrade) *resumePoints {
+	c := &resumePoints{at: make(map[arch.Addr]*breakpoint.Upgrade, 3*len(ups)), lowest: math.MaxUint64,
 		parks: map[*symbols.Module][]*breakpoint.Upgrade{}, why: map[*breakpoint.Upgrade]error{}}
 	ps := j.loop.Sharing(space)
 	if len(ps) == 0 {
@@ -76,7 +76,7 @@ func (j *Jumps) comeback(space *inferior.Space, ups []*breakpoint.Upgrade) *come
 }
 
 // look notes the jumps of which words on a stack are an inner address.
-func (c *comeback) look(words []uint64) {
+func (c *resumePoints) look(words []uint64) {
 	for _, v := range words {
 		a := arch.Addr(v)
 		if a < c.lowest || a > c.highest {
@@ -89,7 +89,7 @@ func (c *comeback) look(words []uint64) {
 }
 
 // forget drops a jump that is not made.
-func (c *comeback) forget(up *breakpoint.Upgrade) {
+func (c *resumePoints) forget(up *breakpoint.Upgrade) {
 	delete(c.at, up.From)
 	for _, a := range up.Displaces() {
 		delete(c.at, a)
@@ -97,7 +97,7 @@ func (c *comeback) forget(up *breakpoint.Upgrade) {
 }
 
 // unknown notes that the goroutines of a module can't be looked at.
-func (c *comeback) unknown(m *symbols.Module, err error) {
+func (c *resumePoints) unknown(m *symbols.Module, err error) {
 	for _, up := range c.parks[m] {
 		c.why[up] = fmt.Errorf("a goroutine may be parked where the jump would lie: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // covers reports whether a probe is for a process, and whether its client may have it there.
 func (r *Planter) covers(p *probe.Probe, proc *inferior.Process) bool {
-	return probe.Covers(&p.Spec, proc) && r.allows(p.Spec.By, proc)
+	return probe.Covers(&p.Spec, proc) && r.allows(p.For, proc)
 }
 
 // allows asks Options.Allow whether a client may have probes in a process. It asks once for each

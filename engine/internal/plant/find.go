@@ -3,9 +3,14 @@ package plant
 import (
 	"fmt"
 
+	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/internal/find"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
+	"github.com/ptracer/ptracer/engine/internal/jump"
 	"github.com/ptracer/ptracer/engine/internal/probe"
+	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/goruntime"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // able returns those of the targets at which a probe's handler can run. Where the calling
@@ -54,4 +59,32 @@ func (r *Planter) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe
 	}
 	r.loop.Warn(proc, "nothing says where %s has its %s, in registers or on the stack%s: hits are told without; a handler can record a register, as $%s",
 		first.Name, what, others, r.isa.RegNames()[find.ResultRegister(r.isa)])
+}
+
+// LookAhead resolves a probe's location in objects. It runs outside the session's thread, so that
+// symbols are read while no task waits.
+func LookAhead(isa arch.ISA, j *jump.Jumps, p *probe.Probe, mods []*symbols.Module) {
+	for _, m := range mods {
+		if !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
+			continue
+		}
+		if p.Asks() {
+			m.File.Convention(symbols.Function{})
+		}
+		if p.Ahead[m.File] != nil {
+			continue
+		}
+		found, _ := p.Loc.Resolve(m.File, isa)
+		if len(found) == 0 {
+			continue
+		}
+		if p.Ahead == nil {
+			p.Ahead = map[*symbols.File][]location.Target{}
+		}
+		p.Ahead[m.File] = found
+		if p.MayJump() && jump.Enabled && j.NoJumps() == nil {
+			m.File.Survey(isa)
+			goruntime.List(m) // finds the list of goroutines now, not in a pause
+		}
+	}
 }

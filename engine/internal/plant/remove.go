@@ -37,9 +37,9 @@ func (r *Planter) unplaceAll(list []*probe.Placement) (unused []*inproc.Tally, e
 	return unused, errors.Join(errs...)
 }
 
-// ForgetWho forgets what a client may, if it has no probe any more.
-func (r *Planter) ForgetWho(by any) {
-	if by == nil || slices.ContainsFunc(r.Probes, func(p *probe.Probe) bool { return p.Spec.By == by }) {
+// ForgetClient forgets what a client may, if it has no probe any more.
+func (r *Planter) ForgetClient(by any) {
+	if by == nil || slices.ContainsFunc(r.Probes, func(p *probe.Probe) bool { return p.For == by }) {
 		return
 	}
 	for _, p := range r.loop.Procs {

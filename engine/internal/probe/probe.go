@@ -13,21 +13,23 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 // Probe is what a tracer asked for, with all its placements.
 type Probe struct {
 	ID      event.ProbeID
 	Spec    api.ProbeSpec
+	For     any             // the client that it is for; nil: the session's own
 	Handler *inproc.Handler // Spec.Handler; nil: none
-	Loc     symbols.Location
+	Loc     location.Location
 	Places  []*Placement
 	Gone    bool // it has been unregistered
 	Found   bool // its location has been found in some process
 	Told    bool // the user has been warned that events lack arguments
 	Spots   map[*symbols.File]Found
-	Ahead   map[*symbols.File][]symbols.Target // targets that were found before the request (engine: lookAhead)
-	unhit   map[unhit]bool                     // the kinds of places without a hit of which one is kept: see Spare
+	Ahead   map[*symbols.File][]location.Target // targets that were found before the request (engine: lookAhead)
+	unhit   map[unhit]bool                      // the kinds of places without a hit of which one is kept: see Spare
 }
 
 // Asks reports whether a probe has to know the calling convention of the function at its location.
@@ -127,7 +129,7 @@ func (p *Probe) Points() []build.Point {
 }
 
 // Targets returns the location at which the program of a point runs.
-func (p *Probe) Targets(at build.Point) symbols.Location {
+func (p *Probe) Targets(at build.Point) location.Location {
 	loc := p.Loc
 	loc.Return = loc.Return || at == build.Exit
 	return loc
