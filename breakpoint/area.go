@@ -108,9 +108,9 @@ func readHeader(mem Memory, addr arch.Addr) (a *area, guard arch.Addr, ok bool) 
 	return &area{addr: addr, size: int(size), n: int(n), cells: word(headCells), index: word(headIndex)}, word(headGuard), true
 }
 
-// The size in bytes of the area or library that begins at addr, whether this tracer or a dead one
+// SizeAt returns the size in bytes of the area or library that begins at addr, whether this tracer or a dead one
 // made it; 0 if neither begins there.
-func Ours(mem Memory, addr arch.Addr) int {
+func SizeAt(mem Memory, addr arch.Addr) int {
 	if a, _, ok := readHeader(mem, addr); ok {
 		return a.size
 	}

@@ -184,7 +184,7 @@ func OldAreas(p *inferior.Process, maps []procfs.Mapping) (areas []arch.Addr) {
 		// The kernel shows mappings side by side as one. Nothing may have been written into
 		// some of them yet.
 		for at := m.Start; at < m.End && at-m.Start < maxMerged && left > 0; left-- {
-			size := breakpoint.Ours(p.Space.Memory, at)
+			size := breakpoint.SizeAt(p.Space.Memory, at)
 			if size > 0 {
 				areas = append(areas, at)
 			}

@@ -141,7 +141,7 @@ func scratch(p *inferior.Process, n int) (arch.Addr, error) {
 	}
 	n = (n + 15) &^ 15
 	try := func(m procfs.Mapping) (arch.Addr, bool) {
-		if breakpoint.Ours(p.Space.Memory, m.Start) > 0 {
+		if breakpoint.SizeAt(p.Space.Memory, m.Start) > 0 {
 			return 0, false // ptracer's, and perhaps about to go
 		}
 		buf := make([]byte, n+32) // some distance from what is used
