@@ -227,7 +227,7 @@ func TestLibrary(t *testing.T) {
 		found, _ := Recover(isa, mem, mem, areas)
 		for what, x := range map[string]*Table{"its own": table, "a copy": table.Clone(mem, mem), "whoever comes after": found} {
 			addrs, _ := x.Areas()
-			if !x.InRun(at) || !x.InArea(at+7999) || x.InRun(at+1<<20) || len(addrs) != 2 || Ours(mem, addrs[1]) == 0 {
+			if !x.InRun(at) || !x.InArea(at+7999) || x.InRun(at+1<<20) || len(addrs) != 2 || SizeAt(mem, addrs[1]) == 0 {
 				t.Errorf("%s: %v", what, addrs)
 			}
 			if _, _, ok := x.Locate(at); ok {
