@@ -119,7 +119,7 @@ func TestRules(t *testing.T) {
 		{"plain text", "cmd/ptracer/a.go", `var err = errors.New("nobody traces it")`, "plain"},
 		{"plain text elsewhere", "internal/a/a.go", `var err = errors.New("nobody traces it")`, ""},
 		{"plainly", "procfs/a.go", "// The tracer waits.\npackage p", ""},
-		{"not yet plain", "engine/a.go", "// We wait.\npackage p", ""},
+		{"not yet plain", "internal/a/a.go", "// We wait.\npackage p", ""},
 
 		{"named", "engine/a.go", `import "os"; var _, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", 1))`, "engine/a.go:1: named"},
 		{"named by hand", "engine/a.go", `import "os"; var _, _ = os.ReadFile("/proc/" + strconv.Itoa(1))`, "named"},
