@@ -139,7 +139,7 @@ func (o *benchOptions) report(stderr io.Writer, measure func(context.Context, be
 	if o.from == "" {
 		ctx, stop := exit.UntilSignal()
 		defer stop()
-		context.AfterFunc(ctx, stop) // a second Ctrl-C ends us
+		context.AfterFunc(ctx, stop) // a second Ctrl-C ends ptracer
 		p := benchProgress{w: stderr}
 		o.Progress = p.tell
 		defer p.clear()

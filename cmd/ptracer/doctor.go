@@ -65,7 +65,7 @@ func diagnose(pid int) []engine.Finding {
 	return engine.Diagnose(pid)
 }
 
-// serverFindings tell of the servers that we reach.
+// serverFindings are about the servers that this user reaches.
 func serverFindings() (list []engine.Finding) {
 	for _, d := range sharing.Servers(0) {
 		i, err := d.Server()

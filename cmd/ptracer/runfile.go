@@ -217,7 +217,7 @@ type rawLine struct {
 	Record string `json:"record"`
 }
 
-// writeRaw writes a record of which nobody knows more.
+// writeRaw writes a record that no decoder knows.
 func writeRaw(w io.Writer, location string, rec []byte, asJSON bool) {
 	text := hex.EncodeToString(rec)
 	if asJSON {

@@ -181,8 +181,8 @@ func work(o *serveOptions) error {
 	return server.RunWorker(who, o.server())
 }
 
-// listen makes a server's socket. Of folders it makes only those that are ours by
-// their names: who gives another has it, or has made a mistake.
+// listen makes a server's socket. It makes only the folders that are ptracer's by their names: a
+// folder that the user names is there, or its name is a mistake.
 func listen(path string, system bool) (*net.UnixListener, error) {
 	if path == sharing.SystemSocket || path == client.UserSocket(os.Getuid(), os.Getenv("XDG_RUNTIME_DIR")) {
 		if err := server.MakeFolder(path, system); err != nil {
@@ -192,7 +192,7 @@ func listen(path string, system bool) (*net.UnixListener, error) {
 	return server.Listen(path, system)
 }
 
-// tellStarter says something to who has started us, once.
+// tellStarter tells the process that has started the server something, once.
 func tellStarter(fd int, text string) {
 	f := os.NewFile(uintptr(fd), "starter")
 	_, _ = f.WriteString(text)

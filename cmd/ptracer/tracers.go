@@ -48,7 +48,7 @@ that is late has not let go of a thread in time, nor asked for anything since.`,
 	return cmd
 }
 
-// allTracers are those of all servers that we reach.
+// allTracers are those of all servers that this user reaches.
 func allTracers(pid int, ask func(client.Dialer, int) ([]arbiter.TracerInfo, error)) (list []arbiter.TracerInfo, err error) {
 	for _, d := range sharing.Servers(pid) {
 		some, err := ask(d, pid)

@@ -316,7 +316,7 @@ func checkHalted(s source, tell func(int, string)) {
 
 // spoken are the folders whose comments are in plain English by now: the subject is named.
 var spoken = []string{
-	"arch", "bench", "breakpoint", "cmd/ptracer/internal", "engine", "failure", "printable", "procfs", "symbols",
+	"arch", "bench", "breakpoint", "cmd", "engine", "failure", "printable", "procfs", "symbols",
 }
 
 // vague are words that stand for a subject that is not named.
