@@ -50,7 +50,7 @@ func report(err error, stderr io.Writer) int {
 		return 0
 	case errors.As(err, &ended):
 		return ended.Status
-	case !errors.As(err, &f): // only the parser of the command line returns errors that are no exit.Failed
+	case !errors.As(err, &f): // only the parser of the command line returns errors that are no exit.Failure
 		f = &exit.Failure{Status: exit.StatusUsage, Err: err}
 	}
 	lines := printable.Lines(f.Err) // joined errors have a line each
