@@ -76,11 +76,15 @@ func NewFront(o FrontOptions) *Front {
 	return &Front{opts: o, workers: map[string]*worker{}, last: map[string]time.Time{}, waiting: map[uint32]int{}}
 }
 
-// Serve hands connections to workers, until Close.
+// Serve hands connections to workers, until Close. It closes the listener.
 func (f *Front) Serve(l *net.UnixListener) error {
 	f.mu.Lock()
 	f.source = l
+	ended := f.ended
 	f.mu.Unlock()
+	if ended { // Close has come first, and did not know the listener
+		return errors.Join(l.Close(), f.Close())
+	}
 	if err := differ(); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -133,3 +133,38 @@ func TestMakeFolder(t *testing.T) {
 		t.Error("another user's folder is taken")
 	}
 }
+
+// TestServeAfterClose closes each kind of server before it serves: Serve returns, and the socket is
+// gone.
+func TestServeAfterClose(t *testing.T) {
+	type kind interface {
+		Serve(l *net.UnixListener) error
+		Close() error
+	}
+	for name, s := range map[string]kind{
+		"a user's":   New(Options{}),
+		"all users'": NewFront(FrontOptions{Command: []string{"false"}}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			l, err := Listen(path, false)
+			if err := errors.Join(err, s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			end := make(chan error, 1)
+			go func() { end <- s.Serve(l) }()
+			select {
+			case err := <-end:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(time.Minute):
+				l.Close()
+				t.Fatal("it serves")
+			}
+			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the socket: %v", err)
+			}
+		})
+	}
+}
