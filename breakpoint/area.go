@@ -17,31 +17,31 @@ import (
 // index leads the guard from the site's address to the address where the task continues. The two
 // are enough to clean up after a tracer that died.
 type area struct {
-	addr  arch.Addr
-	size  int
-	cells arch.Addr // of cell 0
-	index arch.Addr // of the chunk
-	n     int       // number of cells
-	used  int       // cells ever handed out; those below that are not in free are live
-	free  []int
-	sites []*Site       // by cell, nil where free or a run's
-	runs  []*run        // by cell
-	spare map[int][]int // first cells of free runs, by their length
+	addr        arch.Addr
+	size        int
+	cells       arch.Addr // of cell 0
+	index       arch.Addr // of the chunk
+	n           int       // number of cells
+	used        int       // cells ever handed out; those below that are not in free are live
+	free        []int
+	sites       []*Site       // by cell, nil where free or a trampoline's
+	trampolines []*trampoline // by cell
+	spare       map[int][]int // first cells of free trampolines, by their length
 }
 
 const (
-	cellSize = 64
-	cellCode = 48 // bytes for the slot
-	cellOrig = 48 // displaced bytes, up to 8, then how many
-	cellJump = 57 // length of the jump, 0: a trap
-	cellRun  = 58 // of a jump: its run's first cell, relative to this one, 32 bits
-	cellRuns = 62 // how many cells that has
-	cellBack = 63 // of a jump: how far before the site it lies
-	headSize = 64
-	stubRoom = 2048
-	pageSize = 4096
-	minCells = 200
-	maxCells = 1 << 22
+	cellSize  = 64
+	cellCode  = 48 // bytes for the slot
+	cellOrig  = 48 // displaced bytes, up to 8, then how many
+	cellJump  = 57 // length of the jump, 0: a trap
+	cellFirst = 58 // of a jump: its trampoline's first cell, relative to this one, 32 bits
+	cellCount = 62 // how many cells that has
+	cellBack  = 63 // of a jump: how far before the site it lies
+	headSize  = 64
+	stubRoom  = 2048
+	pageSize  = 4096
+	minCells  = 200
+	maxCells  = 1 << 22
 
 	headGuard = 16 // addr of the guard header, 0: none
 	headCells = 24 // addr of cell 0
@@ -56,7 +56,7 @@ var magic = []byte("ptracer\x00slots\x00\x01\x00")
 // prefix bytes.
 func layout(addr arch.Addr, prefix, n int) *area {
 	cells := firstCell(prefix)
-	return &area{addr: addr, size: sizeOf(prefix, n), n: n, sites: make([]*Site, n), runs: make([]*run, n),
+	return &area{addr: addr, size: sizeOf(prefix, n), n: n, sites: make([]*Site, n), trampolines: make([]*trampoline, n),
 		cells: addr + arch.Addr(cells), index: addr + arch.Addr(cells+n*cellSize)}
 }
 
@@ -137,8 +137,8 @@ func (a *area) room(n int) bool {
 	return a.used+n <= a.n || n == 1 && len(a.free) > 0 || len(a.spare[n]) > 0
 }
 
-// takeRun hands out n cells in a row, or -1.
-func (a *area) takeRun(n int) int {
+// takeCells hands out n cells in a row, or -1.
+func (a *area) takeCells(n int) int {
 	if k := len(a.spare[n]); k > 0 {
 		i := a.spare[n][k-1]
 		a.spare[n] = a.spare[n][:k-1]
@@ -151,12 +151,12 @@ func (a *area) takeRun(n int) int {
 	return a.used - n
 }
 
-func (a *area) giveRun(i, n int) {
+func (a *area) giveCells(i, n int) {
 	if a.spare == nil {
 		a.spare = map[int][]int{}
 	}
 	for k := i; k < i+n; k++ {
-		a.runs[k] = nil
+		a.trampolines[k] = nil
 	}
 	a.spare[n] = append(a.spare[n], i)
 }

@@ -30,7 +30,7 @@ func (t *Table) Arm(p Pause, jumps []*Upgrade) []error {
 // ArmByte is Arm for one jump that is Atomic, while tasks run.
 func (t *Table) ArmByte(j *Upgrade) error {
 	if !j.Atomic() {
-		return &SiteError{j.Site.Addr, errRuns}
+		return &SiteError{j.Site.Addr, errRunning}
 	}
 	return t.armJumps([]*Upgrade{j})[0]
 }
@@ -40,7 +40,7 @@ func (t *Table) armJumps(jumps []*Upgrade) []error {
 	veneers := make([]error, len(jumps))
 	unwritten := t.Flush()
 	for i, j := range jumps {
-		r := j.run
+		r := j.trampoline
 		t.unplan(j)
 		changes[i] = change{addr: r.from, old: append(r.trapped(), r.shared...), now: slices.Concat(r.patch, r.shared)}
 		if veneers[i] = errors.Join(unwritten, t.lead(r)); veneers[i] != nil {
@@ -53,13 +53,13 @@ func (t *Table) armJumps(jumps []*Upgrade) []error {
 			errs[i] = veneers[i]
 		}
 		if errs[i] != nil {
-			t.old = append(t.old, j.run) // tasks may be about to enter it
-			j.run = nil
+			t.old = append(t.old, j.trampoline) // tasks may be about to enter it
+			j.trampoline = nil
 			errs[i] = &SiteError{j.Site.Addr, errs[i]}
 			continue
 		}
-		for _, s := range j.run.sites {
-			s.run, s.Rung, s.Reason = j.run, j.run.rung(), ""
+		for _, s := range j.trampoline.sites {
+			s.trampoline, s.Rung, s.Reason = j.trampoline, j.trampoline.rung(), ""
 			t.jumps++
 		}
 	}
@@ -71,7 +71,7 @@ func (t *Table) armJumps(jumps []*Upgrade) []error {
 // instruction or the jump (AMD64 Architecture Programmer's Manual, volume 2, 7.6.1,
 // "Cross-Modifying Code"; kernels and debuggers write traps in the same way).
 func (j *Upgrade) Atomic() bool {
-	r := j.run
+	r := j.trampoline
 	quiet := !slices.ContainsFunc(r.sites, func(s *Site) bool { return len(s.patch) > 0 })
 	return len(r.patch) == 1 && len(r.lens) == 1 && len(r.led) == 0 && quiet
 }
@@ -79,37 +79,38 @@ func (j *Upgrade) Atomic() bool {
 // Removable reports whether a site may be removed while tasks run: its patch is one byte, and no
 // other site shares its jump or depends on it.
 func (t *Table) Removable(s *Site) bool {
-	return s.run != nil && len(s.run.patch) == 1 && len(s.run.lens) == 1 && len(t.Sharing([]*Site{s})) == 1
+	return s.trampoline != nil && len(s.trampoline.patch) == 1 && len(s.trampoline.lens) == 1 && len(t.Sharing([]*Site{s})) == 1
 }
 
 // noteJump writes into a site's cell how to undo its jump: the program's bytes where the jump lies,
 // then, if the jump lies before the site, the bytes that the trap displaced.
-func (t *Table) noteJump(s *Site, r *run) {
+func (t *Table) noteJump(s *Site, r *trampoline) {
 	var b [cellSize - cellOrig]byte
 	n := copy(b[:8], r.code[:len(r.patch)])
 	if r.from != s.Addr {
 		n += copy(b[n:8], s.code[:len(t.isa.Trap())])
 	}
 	b[8], b[cellJump-cellOrig], b[cellBack-cellOrig] = byte(n), byte(len(r.patch)), byte(s.Addr-r.from)
-	binary.LittleEndian.PutUint32(b[cellRun-cellOrig:], uint32(int64(r.addr)-int64(s.Slot())))
-	b[cellRuns-cellOrig] = byte(min(r.n, 255))
+	binary.LittleEndian.PutUint32(b[cellFirst-cellOrig:], uint32(int64(r.addr)-int64(s.Slot())))
+	b[cellCount-cellOrig] = byte(min(r.n, 255))
 	t.stage(s.Slot()+cellOrig, b[:])
 }
 
 // Disarm replaces jumps by traps, for the given sites and for all sites that share their jumps or
-// depend on them, and returns all of these. All tasks must be halted. The runs stay until Sweep.
+// depend on them, and returns all of these. All tasks must be halted. The trampolines stay until
+// Sweep.
 func (t *Table) Disarm(p Pause, sites []*Site, why string) (all []*Site, err error) {
 	if err := p.all(); err != nil {
 		return nil, err
 	}
 	sites = t.Sharing(sites)
-	list, seen := make([]*run, 0, len(sites)), make(map[*run]bool, len(sites))
+	list, seen := make([]*trampoline, 0, len(sites)), make(map[*trampoline]bool, len(sites))
 	changes := make([]change, 0, len(sites))
 	for _, s := range sites {
-		if s != nil && t.sites[s.Addr] == s && s.run != nil && !seen[s.run] {
-			seen[s.run] = true
-			list = append(list, s.run)
-			changes = append(changes, change{s.run.from, s.run.patch, s.run.trapped(), halfOf(s.run.patch, s.run.code)})
+		if s != nil && t.sites[s.Addr] == s && s.trampoline != nil && !seen[s.trampoline] {
+			seen[s.trampoline] = true
+			list = append(list, s.trampoline)
+			changes = append(changes, change{s.trampoline.from, s.trampoline.patch, s.trampoline.trapped(), halfOf(s.trampoline.patch, s.trampoline.code)})
 		}
 	}
 	var failed []error
@@ -151,9 +152,9 @@ func (t *Table) Sharing(sites []*Site) (all []*Site) {
 		seen[s] = true
 		all = append(all, s)
 		from, n := s.Addr, len(t.isa.Trap())
-		if s.run != nil {
-			todo = append(todo, s.run.sites...)
-			from, n = s.run.from, len(s.run.patch)
+		if s.trampoline != nil {
+			todo = append(todo, s.trampoline.sites...)
+			from, n = s.trampoline.from, len(s.trampoline.patch)
 		}
 		todo = append(todo, t.leaning(from, n)...)
 	}
@@ -245,10 +246,10 @@ func (t *room) exchangePage(changes []change, list []int, errs []error) {
 	}
 }
 
-// retire takes a site's run out of use.
+// retire takes a site's trampoline out of use.
 func (t *index) retire(s *Site) {
-	if r := s.run; r != nil {
-		s.run = nil
+	if r := s.trampoline; r != nil {
+		s.trampoline = nil
 		t.jumps--
 		if !r.inUse() {
 			t.old = append(t.old, r)
@@ -256,15 +257,15 @@ func (t *index) retire(s *Site) {
 	}
 }
 
-// AnyRun reports whether a task can be inside a run.
-func (t *index) AnyRun() bool { return t.jumps > 0 || len(t.old) > 0 }
+// AnyTrampoline reports whether a task can be inside a trampoline.
+func (t *index) AnyTrampoline() bool { return t.jumps > 0 || len(t.old) > 0 }
 
-// InRun reports whether pc lies in a run, even in one that no jump leads to any more, or at a jump
-// behind its landing pad. A task there must be left to run until it is outside.
-func (t *Table) InRun(pc arch.Addr) bool {
+// InTrampoline reports whether pc lies in a trampoline, even in one that no jump leads to any more,
+// or at a jump behind its landing pad. A task there must be left to run until it is outside.
+func (t *Table) InTrampoline(pc arch.Addr) bool {
 	for _, a := range t.areas {
 		if pc >= a.cells && pc < a.index {
-			return a.runs[int(pc-a.cells)/cellSize] != nil
+			return a.trampolines[int(pc-a.cells)/cellSize] != nil
 		}
 	}
 	return t.inLibrary(pc) || t.behindPad(pc)

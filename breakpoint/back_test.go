@@ -86,12 +86,12 @@ func TestJumpBack(t *testing.T) {
 	for i, s := range sites {
 		from := block + arch.Addr(0x40*i)
 		in, err := amd64.ISA.Decode(mem.find(from, 5), from)
-		if err != nil || in.Kind != arch.KindJump || !table.InRun(in.Target) || s.JumpAt() != from {
+		if err != nil || in.Kind != arch.KindJump || !table.InTrampoline(in.Target) || s.JumpAt() != from {
 			t.Fatalf("%d: %+v, %v", i, in, err)
 		}
 		up := ups[i]
 		if fix, site, ok := table.Locate(in.Target); !ok || site != s || fix.PC != from || !fix.Before {
-			t.Errorf("%d: the run's start is shown as %+v", i, fix)
+			t.Errorf("%d: the trampoline's start is shown as %+v", i, fix)
 		}
 		hit, _ := up.Hit(s.Addr)
 		if _, _, ok := table.Locate(hit); ok {
@@ -210,7 +210,7 @@ func TestJumpBackOrder(t *testing.T) {
 	}
 }
 
-// TestLibrary has code that runs call.
+// TestLibrary has code that trampolines call.
 func TestLibrary(t *testing.T) {
 	each(t, func(t *testing.T, isa arch.ISA) {
 		mem := newSpace(isa)
@@ -227,7 +227,7 @@ func TestLibrary(t *testing.T) {
 		found, _ := Recover(isa, mem, mem, areas)
 		for what, x := range map[string]*Table{"its own": table, "a copy": table.Clone(mem, mem), "whoever comes after": found} {
 			addrs, _ := x.Areas()
-			if !x.InRun(at) || !x.InArea(at+7999) || x.InRun(at+1<<20) || len(addrs) != 2 || SizeAt(mem, addrs[1]) == 0 {
+			if !x.InTrampoline(at) || !x.InArea(at+7999) || x.InTrampoline(at+1<<20) || len(addrs) != 2 || SizeAt(mem, addrs[1]) == 0 {
 				t.Errorf("%s: %v", what, addrs)
 			}
 			if _, _, ok := x.Locate(at); ok {
@@ -333,7 +333,7 @@ func TestJumpShared(t *testing.T) {
 		t.Errorf("they are not traps again: %v", err)
 	}
 	if len(table.old) != len(ends) {
-		t.Errorf("%d runs are left", len(table.old))
+		t.Errorf("%d trampolines are left", len(table.old))
 	}
 	if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(mem.parts[text], before) {
 		t.Errorf("not restored: %v", err)

@@ -14,7 +14,7 @@ type index struct {
 	gone   map[arch.Addr]bool // former sites: a trap from one may still be reported
 	sorted []*Site            // by address; nil when out of date
 	jumps  int                // sites armed by a jump
-	old    []*run             // runs that no jump leads to any more; a task may be inside
+	old    []*trampoline      // trampolines that no jump leads to any more; a task may be inside
 }
 
 // At is the site at addr, or nil.
@@ -69,7 +69,7 @@ func (t *index) JumpsOver(addr arch.Addr, n int) (list []*Site) {
 	}
 	back := t.isa.MaxJump() - 1 + t.isa.MaxInst()
 	for a := addr - arch.Addr(back); a < addr+arch.Addr(n+MaxBack); a++ {
-		if s := t.sites[a]; s != nil && s.run != nil && s.run.from < addr+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > addr {
+		if s := t.sites[a]; s != nil && s.trampoline != nil && s.trampoline.from < addr+arch.Addr(n) && s.trampoline.behind(t.isa.JumpLen()) > addr {
 			list = append(list, s)
 		}
 	}
@@ -81,5 +81,5 @@ func (t *index) AnyJump() bool { return t.jumps > 0 }
 
 func (t *index) behindPad(pc arch.Addr) bool {
 	s := t.sites[pc-arch.Addr(t.isa.MaxJump()-t.isa.JumpLen())]
-	return s != nil && s.run != nil && s.run.from == s.Addr && len(s.run.patch) > t.isa.JumpLen()
+	return s != nil && s.trampoline != nil && s.trampoline.from == s.Addr && len(s.trampoline.patch) > t.isa.JumpLen()
 }

@@ -66,7 +66,7 @@ func (t *Table) Speak(s *Site) error {
 		return nil
 	}
 	trap := t.isa.Trap()
-	if s.run == nil || s.Addr-s.run.from >= arch.Addr(len(s.run.patch)) { // no jump lies there
+	if s.trampoline == nil || s.Addr-s.trampoline.from >= arch.Addr(len(s.trampoline.patch)) { // no jump lies there
 		if err := t.mem.Write(s.Addr, trap); err != nil {
 			return &SiteError{s.Addr, &refused{err}}
 		}
@@ -301,8 +301,8 @@ func (t *Table) Remove(sites []*Site) error {
 		if t.sites[s.Addr] != s {
 			continue
 		}
-		if s.run != nil && !t.Removable(s) {
-			errs = append(errs, &SiteError{s.Addr, errRuns})
+		if s.trampoline != nil && !t.Removable(s) {
+			errs = append(errs, &SiteError{s.Addr, errRunning})
 			continue
 		}
 		if s.area != nil {
@@ -365,7 +365,7 @@ func (s *Site) undo() (list []change) {
 			list = append(list, change{addr, patch, code[:len(patch)], halfOf(patch, code)})
 		}
 	}
-	if r := s.run; r != nil {
+	if r := s.trampoline; r != nil {
 		add(r.from, r.patch, r.code)
 		if s.Addr-r.from < arch.Addr(len(r.patch)) {
 			return list
@@ -378,7 +378,7 @@ func (s *Site) undo() (list []change) {
 // disarm writes the program's bytes back, unless another tool has changed them meanwhile: disarm
 // restores only bytes that are still ptracer's patch.
 func (t *Table) disarm(s *Site) error {
-	if r := s.run; r != nil {
+	if r := s.trampoline; r != nil {
 		if err := t.restore(r.from, r.patch, r.code); err != nil || s.Addr-r.from < arch.Addr(len(r.patch)) {
 			return err
 		}
@@ -433,7 +433,7 @@ func (t *Table) Sweep(p Pause) {
 	}
 	clear(t.gone)
 	for _, r := range t.old {
-		t.freeRun(r)
+		t.freeTrampoline(r)
 	}
 	t.old = nil
 	for _, a := range t.areas {

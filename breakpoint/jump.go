@@ -29,7 +29,7 @@ type Upgrade struct {
 	// Others are the other sites among the instructions that the jump displaces, with their code.
 	Others []Other
 
-	run *run
+	trampoline *trampoline
 }
 
 // Other is a site that shares the jump of another.
@@ -77,7 +77,7 @@ var (
 func (t *Table) Plan(j *Upgrade, more int) error {
 	s := j.Site
 	for _, s := range j.Sites() {
-		if t.sites[s.Addr] != s || s.area == nil || !s.armed || s.run != nil {
+		if t.sites[s.Addr] != s || s.area == nil || !s.armed || s.trampoline != nil {
 			return &SiteError{s.Addr, errNotOurs}
 		}
 	}
@@ -94,7 +94,7 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 	if err != nil {
 		return &SiteError{s.Addr, err}
 	}
-	t.planned.put(j.run.from, j.run.behind(t.isa.JumpLen()), true)
+	t.planned.put(j.trampoline.from, j.trampoline.behind(t.isa.JumpLen()), true)
 	t.plans++
 	j.Code = nil // the code has been written, and there may be a hundred thousand plans
 	for i := range j.Others {
@@ -104,9 +104,9 @@ func (t *Table) Plan(j *Upgrade, more int) error {
 }
 
 // displace finds the instructions that a jump displaces, at least up to the site's.
-func (t *Table) displace(j *Upgrade) (*run, []arch.Inst, error) {
+func (t *Table) displace(j *Upgrade) (*trampoline, []arch.Inst, error) {
 	s, n := j.Site, t.isa.JumpLen()
-	r := &run{from: j.From, code: t.CodeAt(s), leans: &leansOnNothing}
+	r := &trampoline{from: j.From, code: t.CodeAt(s), leans: &leansOnNothing}
 	if j.Pun {
 		n = 1
 	}
@@ -157,7 +157,7 @@ func (t *Table) CodeAt(s *Site) []byte {
 
 // alone returns an error if a site or jump lies in the bytes that the jump would displace, other
 // than those it serves.
-func (t *Table) alone(j *Upgrade, r *run) error {
+func (t *Table) alone(j *Upgrade, r *trampoline) error {
 	behind := r.behind(t.isa.JumpLen())
 	if j.Pun {
 		if t.planned.any(r.end(), behind) {
@@ -176,24 +176,24 @@ func (t *Table) alone(j *Upgrade, r *run) error {
 	return nil
 }
 
-// write makes a jump's run. The length of the code depends on its address, so the code is made
-// twice.
-func (t *Table) write(j *Upgrade, r *run, insts []arch.Inst, more int) error {
+// write makes a jump's trampoline. The length of the code depends on its address, so the code is
+// made twice.
+func (t *Table) write(j *Upgrade, r *trampoline, insts []arch.Inst, more int) error {
 	n := 2 // cells
 	for {
 		a, err := t.areaWith(j.Site.Addr, n, n*more)
 		if err != nil {
 			return err
 		}
-		i := a.takeRun(n)
+		i := a.takeCells(n)
 		r.area, r.cell, r.n, r.addr = a, i, n, a.cell(i)
-		code, err := t.runCode(j, r, insts)
+		code, err := t.trampolineCode(j, r, insts)
 		if err != nil {
-			a.giveRun(i, n)
+			a.giveCells(i, n)
 			return err
 		}
 		if need := roundUp(len(code), cellSize) / cellSize; need > n {
-			a.giveRun(i, n)
+			a.giveCells(i, n)
 			n = need
 			continue
 		}
@@ -203,20 +203,20 @@ func (t *Table) write(j *Upgrade, r *run, insts []arch.Inst, more int) error {
 			r.patch, err = t.isa.Jump(r.code, r.from, r.addr)
 		}
 		if err != nil {
-			t.freeRun(r)
+			t.freeTrampoline(r)
 			return err
 		}
 		t.stage(r.addr, code)
 		t.noteJump(r.sites[0], r) // a later tracer that cleans up must find both the jump and the trap
 		for k := i; k < i+n; k++ {
-			a.runs[k] = r
+			a.trampolines[k] = r
 		}
-		j.run = r
+		j.trampoline = r
 		return nil
 	}
 }
 
-func (t *Table) runCode(j *Upgrade, r *run, insts []arch.Inst) ([]byte, error) {
+func (t *Table) trampolineCode(j *Upgrade, r *trampoline, insts []arch.Inst) ([]byte, error) {
 	t.buf.Reset(r.addr)
 	at := r.from
 	var own []arch.Fix
@@ -239,9 +239,9 @@ func (t *Table) runCode(j *Upgrade, r *run, insts []arch.Inst) ([]byte, error) {
 	return t.buf.Code, err
 }
 
-// freeRun gives back a run's cells, and its veneer.
-func (t *Table) freeRun(r *run) {
-	r.area.giveRun(r.cell, r.n)
+// freeTrampoline gives back a trampoline's cells, and its veneer.
+func (t *Table) freeTrampoline(r *trampoline) {
+	r.area.giveCells(r.cell, r.n)
 	for _, at := range r.veneers() {
 		if t.veneers[at] == r {
 			delete(t.veneers, at)
@@ -251,15 +251,15 @@ func (t *Table) freeRun(r *run) {
 
 // Drop abandons a jump that was planned and not armed.
 func (t *Table) Drop(j *Upgrade) {
-	if j.run != nil && j.Site.run != j.run {
+	if j.trampoline != nil && j.Site.trampoline != j.trampoline {
 		t.unplan(j)
-		t.freeRun(j.run)
-		j.run = nil
+		t.freeTrampoline(j.trampoline)
+		j.trampoline = nil
 	}
 }
 
 func (t *Table) unplan(j *Upgrade) {
-	t.planned.put(j.run.from, j.run.behind(t.isa.JumpLen()), false)
+	t.planned.put(j.trampoline.from, j.trampoline.behind(t.isa.JumpLen()), false)
 	if t.plans--; t.plans == 0 {
 		clear(t.planned)
 	}
@@ -268,9 +268,9 @@ func (t *Table) unplan(j *Upgrade) {
 // Hit returns where a task continues that has reached the site at addr and has not hit it. It
 // returns false if there is no such site.
 func (j *Upgrade) Hit(addr arch.Addr) (arch.Addr, bool) {
-	for i, s := range j.run.sites {
+	for i, s := range j.trampoline.sites {
 		if s.Addr == addr {
-			return j.run.addr + arch.Addr(j.run.hits[i]), true
+			return j.trampoline.addr + arch.Addr(j.trampoline.hits[i]), true
 		}
 	}
 	return 0, false
@@ -279,27 +279,27 @@ func (j *Upgrade) Hit(addr arch.Addr) (arch.Addr, bool) {
 // Displaces returns the addresses, other than the jump's own, of the instructions that a planned
 // jump displaces.
 func (j *Upgrade) Displaces() (list []arch.Addr) {
-	for i, at := 0, j.run.from; i < len(j.run.lens)-1; i++ {
-		at += arch.Addr(j.run.lens[i])
+	for i, at := 0, j.trampoline.from; i < len(j.trampoline.lens)-1; i++ {
+		at += arch.Addr(j.trampoline.lens[i])
 		list = append(list, at)
 	}
 	return list
 }
 
 // Displaced is the program's code that a planned jump displaces.
-func (j *Upgrade) Displaced() []byte { return j.run.code }
+func (j *Upgrade) Displaced() []byte { return j.trampoline.code }
 
 // Splits reports whether an address of Displaces is among the bytes that the jump overwrites.
 func (j *Upgrade) Splits() bool {
-	return len(j.run.lens) > 1 && int(j.run.lens[0]) < len(j.run.patch)
+	return len(j.trampoline.lens) > 1 && int(j.trampoline.lens[0]) < len(j.trampoline.patch)
 }
 
 // Continue returns where a task continues that is at addr, one of Displaces or the jump's own
 // address. At the site's address, the task has already hit the site.
 func (j *Upgrade) Continue(addr arch.Addr) (arch.Addr, bool) {
-	for _, f := range j.run.slot.Fixes {
+	for _, f := range j.trampoline.slot.Fixes {
 		if f.PC == addr && f.Before && f.SP == 0 {
-			return j.run.addr + arch.Addr(f.Off), true
+			return j.trampoline.addr + arch.Addr(f.Off), true
 		}
 	}
 	return 0, false

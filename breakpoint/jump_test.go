@@ -55,7 +55,7 @@ func TestJump(t *testing.T) {
 			sites := jumps(t, isa, table, n)
 			for _, s := range sites {
 				in, err := isa.Decode(mem.find(s.Addr, isa.JumpLen()), s.Addr)
-				if err != nil || in.Kind != arch.KindJump || !table.InRun(in.Target) || !s.Jumps() || s.Rung != Jump {
+				if err != nil || in.Kind != arch.KindJump || !table.InTrampoline(in.Target) || !s.Jumps() || s.Rung != Jump {
 					t.Fatalf("%v: %+v, %v, rung %v", s.Addr, in, err, s.Rung)
 				}
 				if _, _, ok := table.Locate(in.Target); ok && n > 0 {
@@ -79,7 +79,7 @@ func TestJump(t *testing.T) {
 						t.Errorf("%v is no trap", s.Addr)
 					}
 				}
-				if !table.AnyRun() {
+				if !table.AnyTrampoline() {
 					t.Error("a task in a handler would not be known")
 				}
 			}
@@ -87,7 +87,7 @@ func TestJump(t *testing.T) {
 				t.Errorf("not restored: %v\n% x\n% x", err, mem.parts[text][:30], before[:30])
 			}
 			table.Sweep(NewPause(0))
-			if table.AnyRun() || table.AnyJump() {
+			if table.AnyTrampoline() || table.AnyJump() {
 				t.Error("not swept")
 			}
 		}
@@ -222,8 +222,8 @@ func TestJumpOrder(t *testing.T) {
 				t.Fatalf("killed at write %d: nothing found", at)
 			}
 			for _, s := range found.Sites() {
-				if in, err := isa.Decode(mem.find(s.Addr, isa.JumpLen()), s.Addr); err == nil && s.Jumps() && !found.InRun(in.Target) {
-					t.Errorf("killed at write %d: the run of %v is not known", at, s.Addr)
+				if in, err := isa.Decode(mem.find(s.Addr, isa.JumpLen()), s.Addr); err == nil && s.Jumps() && !found.InTrampoline(in.Target) {
+					t.Errorf("killed at write %d: the trampoline of %v is not known", at, s.Addr)
 				}
 			}
 			if err := found.Clear(NewPause(0), found.Sites()); err != nil || !bytes.Equal(mem.parts[text], before) {
@@ -245,14 +245,14 @@ func TestJumpClone(t *testing.T) {
 			copied.parts[a] = bytes.Clone(p)
 		}
 		child := table.Clone(copied, copied)
-		if !child.AnyJump() || !child.InRun(sites[0].run.addr) {
+		if !child.AnyJump() || !child.InTrampoline(sites[0].trampoline.addr) {
 			t.Fatal("the child has no jumps")
 		}
 		if err := child.Clear(NewPause(0), child.Sites()); err != nil || !bytes.Equal(copied.parts[text], before) {
 			t.Errorf("the child is not clean: %v", err)
 		}
 		child.Sweep(NewPause(0))
-		if !table.InRun(sites[0].run.addr) || !sites[0].Jumps() || bytes.Equal(mem.parts[text], before) {
+		if !table.InTrampoline(sites[0].trampoline.addr) || !sites[0].Jumps() || bytes.Equal(mem.parts[text], before) {
 			t.Error("the parent has lost its jumps")
 		}
 	})
@@ -381,8 +381,8 @@ func TestHalfJump(t *testing.T) {
 		sites := jumps(t, isa, table, 20)
 		for i, s := range sites {
 			if s.Jumps() && i%2 == 0 {
-				at := mem.find(s.run.from, 1)
-				at[0] = s.run.code[0]
+				at := mem.find(s.trampoline.from, 1)
+				at[0] = s.trampoline.code[0]
 			}
 		}
 		if err := undo(table, sites); err != nil || !bytes.Equal(mem.parts[text], before) {

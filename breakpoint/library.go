@@ -9,8 +9,8 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A library is code that runs call, in a mapping of its own: a header, then the code. A task in a
-// library counts as inside a run, since it returns there.
+// A library is code that trampolines call, in a mapping of its own: a header, then the code. A task
+// in a library counts as inside a trampoline, since it returns there.
 type library struct {
 	addr arch.Addr
 	size int

@@ -45,8 +45,8 @@ func (s *Site) Planted() (arch.Addr, []byte) {
 	switch {
 	case !s.armed || s.area == nil:
 		return 0, nil
-	case s.run != nil:
-		return s.run.from, s.run.patch
+	case s.trampoline != nil:
+		return s.trampoline.from, s.trampoline.patch
 	}
 	return s.Addr, s.patch
 }
@@ -55,7 +55,7 @@ func (s *Site) Planted() (arch.Addr, []byte) {
 // the bytes that the traps displace. It returns the sites that are traps again.
 func (t *Table) Replant(sites []*Site) (again []*Site) {
 	for _, s := range sites {
-		if t.sites[s.Addr] != s || s.run != nil || len(s.patch) == 0 {
+		if t.sites[s.Addr] != s || s.trampoline != nil || len(s.patch) == 0 {
 			continue
 		}
 		now := make([]byte, len(s.patch))

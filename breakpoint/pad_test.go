@@ -37,7 +37,7 @@ func TestJumpPad(t *testing.T) {
 	if at, ok := ups[0].Continue(text + 4); !ok || ups[0].Displaces()[0] != text+4 {
 		t.Errorf("a task that is between: %v, %v, %v", at, ok, ups[0].Displaces())
 	}
-	if table.InRun(text + 4) {
+	if table.InTrampoline(text + 4) {
 		t.Error("half the way into a jump that is not there")
 	}
 	if err := errors.Join(table.Arm(NewPause(0), ups)...); err != nil {
@@ -49,7 +49,7 @@ func TestJumpPad(t *testing.T) {
 	found, _ := Recover(arm64.ISA, mem, mem, slices.Sorted(maps.Keys(mem.parts)))
 	for _, tb := range []*Table{table, found} {
 		for at, want := range map[arch.Addr]bool{text: false, text + 4: true, text + 8: false, text + 12: false} {
-			if tb.InRun(at) != want {
+			if tb.InTrampoline(at) != want {
 				t.Errorf("at %v: in a jump: %v", at, !want)
 			}
 		}

@@ -16,13 +16,13 @@ func NewPause(stuck int) Pause { return Pause{true, stuck} }
 // Stuck is how many tasks are not halted: those that wait in the kernel and can't be halted.
 func (p Pause) Stuck() int { return p.stuck }
 
-// errRuns is returned for a change of code for which all tasks must stand.
-var errRuns = errors.New("not all tasks stand")
+// errRunning is returned for a change of code for which all tasks must stand.
+var errRunning = errors.New("not all tasks stand")
 
 // all returns an error unless all tasks stand.
 func (p Pause) all() error {
 	if !p.made || p.stuck > 0 {
-		return errRuns
+		return errRunning
 	}
 	return nil
 }
@@ -30,7 +30,7 @@ func (p Pause) all() error {
 // some returns an error unless the tasks that can be halted stand.
 func (p Pause) some() error {
 	if !p.made {
-		return errRuns
+		return errRunning
 	}
 	return nil
 }

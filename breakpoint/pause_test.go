@@ -18,7 +18,7 @@ func TestNoPause(t *testing.T) {
 		armed := bytes.Clone(mem.parts[text])
 		stays := func(what string, err error) {
 			t.Helper()
-			if !errors.Is(err, errRuns) || !bytes.Equal(mem.parts[text], armed) {
+			if !errors.Is(err, errRunning) || !bytes.Equal(mem.parts[text], armed) {
 				t.Errorf("%s: %v", what, err)
 			}
 			for _, s := range sites {
@@ -57,7 +57,7 @@ func TestNoPause(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, p := range []Pause{{}, NewPause(1)} {
-			if err := table.Arm(p, []*Upgrade{up})[0]; !errors.Is(err, errRuns) || !bytes.Equal(mem.parts[text], trapped) {
+			if err := table.Arm(p, []*Upgrade{up})[0]; !errors.Is(err, errRunning) || !bytes.Equal(mem.parts[text], trapped) {
 				t.Errorf("%+v: armed: %v", p, err)
 			}
 		}

@@ -11,14 +11,14 @@ import (
 // A pun is a jump with less room than it needs: its last bytes are the program's next instructions,
 // or ptracer's patches there. These bytes do not change while the pun is in place, and they
 // determine most of the jump's target. A page is mapped at that target, with a veneer: a jump from
-// there to the run. Veneers lie in mappings, as libraries do.
+// there to the trampoline. Veneers lie in mappings, as libraries do.
 
 var errNoPun = failure.Unsupportedf("no room for a jump, and none where its last bytes lead")
 
 // puns are the veneers of a space's puns.
 type puns struct {
 	room
-	veneers map[arch.Addr]*run // by address, in libs
+	veneers map[arch.Addr]*trampoline // by address, in libs
 }
 
 // maxPuns is how many mappings there may be for veneers: a process has 65,530 in all
@@ -28,18 +28,18 @@ const maxPuns = 2000
 // punTries is how many places are tried for a mapping, if the jump's own bytes leave a choice.
 const punTries = 4
 
-func (r *run) rung() Rung {
+func (r *trampoline) rung() Rung {
 	if r.pun() {
 		return Pun
 	}
 	return Jump
 }
 
-func (r *run) pun() bool { return r.veneer != 0 }
+func (r *trampoline) pun() bool { return r.veneer != 0 }
 
-// pun gives a run a jump that has no more room than the run's instruction. It prefers a pun of one
-// byte, which is safest, if the target of that is free.
-func (t *puns) pun(j *Upgrade, r *run) error {
+// pun gives a trampoline a jump that has no more room than the trampoline's instruction. It prefers
+// a pun of one byte, which is safest, if the target of that is free.
+func (t *puns) pun(j *Upgrade, r *trampoline) error {
 	jump := make([]byte, t.isa.JumpLen())
 	if err := t.mem.Read(r.from, jump); err != nil {
 		return err
@@ -64,9 +64,9 @@ func (t *puns) pun(j *Upgrade, r *run) error {
 	return err
 }
 
-// veneerFor finds room for the veneer of a run's jump with own bytes of its own: in an existing
-// mapping or, if anew is set, in a new one. It returns 0 if there is none.
-func (t *puns) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr) {
+// veneerFor finds room for the veneer of a trampoline's jump with own bytes of its own: in an
+// existing mapping or, if anew is set, in a new one. It returns 0 if there is none.
+func (t *puns) veneerFor(r *trampoline, jump []byte, own int, anew bool) (at arch.Addr) {
 	lo, hi, ok := t.isa.Puns(jump, r.from, own)
 	if !ok {
 		return 0
@@ -77,10 +77,10 @@ func (t *puns) veneerFor(r *run, jump []byte, own int, anew bool) (at arch.Addr)
 	return at
 }
 
-// catchStrays makes a pun of one byte lead to its run even when another tool has a trap at one of
-// the instructions in the pun's last bytes, which changes the displacement. The program reaches
-// that trap behind the run.
-func (t *puns) catchStrays(r *run, jump []byte) {
+// catchStrays makes a pun of one byte lead to its trampoline even when another tool has a trap at
+// one of the instructions in the pun's last bytes, which changes the displacement. The program
+// reaches that trap behind the trampoline.
+func (t *puns) catchStrays(r *trampoline, jump []byte) {
 	for _, to := range t.strays(r.code, jump, r.from) {
 		if at := t.mappedVeneer(r, to, to); at != 0 && !slices.Contains(r.veneers(), at) {
 			t.claim(r, at)
@@ -110,9 +110,9 @@ func (t *room) strays(code, jump []byte, from arch.Addr) (to []arch.Addr) {
 	return to
 }
 
-// claim assigns a veneer to a run. The veneer is written at once; if it replaces one of an older
-// run, it is written when no task can be inside that (lead).
-func (t *puns) claim(r *run, at arch.Addr) {
+// claim assigns a veneer to a trampoline. The veneer is written at once; if it replaces one of an
+// older trampoline, it is written when no task can be inside that (lead).
+func (t *puns) claim(r *trampoline, at arch.Addr) {
 	if t.veneers[at] == nil {
 		t.stage(at, t.veneer(at, r.addr))
 	} else {
@@ -121,9 +121,9 @@ func (t *puns) claim(r *run, at arch.Addr) {
 	t.veneers[at] = r
 }
 
-// mappedVeneer finds room for a veneer of a run between two addresses in existing mappings. It
-// returns 0 if there is none.
-func (t *puns) mappedVeneer(r *run, lo, hi arch.Addr) arch.Addr {
+// mappedVeneer finds room for a veneer of a trampoline between two addresses in existing mappings.
+// It returns 0 if there is none.
+func (t *puns) mappedVeneer(r *trampoline, lo, hi arch.Addr) arch.Addr {
 	size := arch.Addr(len(t.isa.FarJump(0)))
 	for _, l := range t.libs {
 		if !l.puns {
@@ -167,10 +167,10 @@ func (t *room) veneerPages(at arch.Addr) library {
 	return l
 }
 
-// freeVeneer reports whether a run's veneer may lie at an address.
-func (t *puns) freeVeneer(r *run, at, size arch.Addr) bool {
+// freeVeneer reports whether a trampoline's veneer may lie at an address.
+func (t *puns) freeVeneer(r *trampoline, at, size arch.Addr) bool {
 	for a := at - size + 1; a < at+size; a++ {
-		if old := t.veneers[a]; old != nil && (a != at || old.from != r.from || old.sites[0].run == old) {
+		if old := t.veneers[a]; old != nil && (a != at || old.from != r.from || old.sites[0].trampoline == old) {
 			return false
 		}
 	}
@@ -184,24 +184,24 @@ func (t *Table) leaning(from arch.Addr, n int) (list []*Site) {
 	}
 	for a := from - arch.Addr(t.isa.JumpLen()) + 1; a < from+arch.Addr(n); a++ {
 		s := t.sites[a]
-		if s != nil && s.run != nil && s.run.pun() && s.run.end() < from+arch.Addr(n) && s.run.behind(t.isa.JumpLen()) > from {
+		if s != nil && s.trampoline != nil && s.trampoline.pun() && s.trampoline.end() < from+arch.Addr(n) && s.trampoline.behind(t.isa.JumpLen()) > from {
 			list = append(list, s)
 		}
 	}
 	return list
 }
 
-// veneers returns where the jump of a run may lead first, if it is a pun.
-func (r *run) veneers() []arch.Addr {
+// veneers returns where the jump of a trampoline may lead first, if it is a pun.
+func (r *trampoline) veneers() []arch.Addr {
 	if r.veneer == 0 {
 		return nil
 	}
 	return append([]arch.Addr{r.veneer}, r.strays...)
 }
 
-// lead writes a pun's veneers over those of an older run. All tasks must be halted, and no task may
-// be in a veneer.
-func (t *puns) lead(r *run) error {
+// lead writes a pun's veneers over those of an older trampoline. All tasks must be halted, and no
+// task may be in a veneer.
+func (t *puns) lead(r *trampoline) error {
 	for _, at := range r.led {
 		if err := t.mem.Write(at, t.veneer(at, r.addr)); err != nil {
 			return err
@@ -220,8 +220,8 @@ func (t *room) veneer(at, to arch.Addr) []byte {
 }
 
 // recoverVeneer finds the veneer that a dead tracer's jump leads to, if the veneer leads to the
-// run.
-func (t *puns) recoverVeneer(r *run, jump []byte) arch.Addr {
+// trampoline.
+func (t *puns) recoverVeneer(r *trampoline, jump []byte) arch.Addr {
 	in, err := t.isa.Decode(jump, r.from)
 	if err != nil || in.Kind != arch.KindJump || !t.inLibrary(in.Target) {
 		return 0

@@ -58,7 +58,7 @@ func pun(t *testing.T, table *Table, s *Site) *Upgrade {
 }
 
 // leadsTo follows the jump at a site, and the veneer at its target.
-func leadsTo(t *testing.T, mem *space, s *Site) (veneer, run arch.Addr) {
+func leadsTo(t *testing.T, mem *space, s *Site) (veneer, trampoline arch.Addr) {
 	t.Helper()
 	in, err := amd64.ISA.Decode(mem.find(s.Addr, 5), s.Addr)
 	if err != nil || in.Kind != arch.KindJump {
@@ -81,7 +81,7 @@ func le64(b []byte) (v uint64) {
 	return v
 }
 
-// TestPun changes the bytes of the instruction only, and leads to the run.
+// TestPun changes the bytes of the instruction only, and leads to the trampoline.
 func TestPun(t *testing.T) {
 	mem, table, sites := punSpace(t, 0)
 	s := sites[0]
@@ -89,11 +89,11 @@ func TestPun(t *testing.T) {
 	if s.Rung != Pun || !s.Jumps() || mem.parts[lib][0] != 0xe9 || !bytes.Equal(mem.parts[lib][1:len(punned)], punned[1:]) {
 		t.Errorf("%v: % x", s.Rung, mem.parts[lib][:6])
 	}
-	veneer, run := leadsTo(t, mem, s)
-	if hit, _ := up.Hit(s.Addr); run != hit {
-		t.Errorf("it leads to %v, the run is at %v", run, hit)
+	veneer, trampoline := leadsTo(t, mem, s)
+	if hit, _ := up.Hit(s.Addr); trampoline != hit {
+		t.Errorf("it leads to %v, the trampoline is at %v", trampoline, hit)
 	}
-	if fix, at, ok := table.Locate(veneer); !ok || at != s || fix.PC != s.Addr || !fix.Before || !table.InRun(veneer) {
+	if fix, at, ok := table.Locate(veneer); !ok || at != s || fix.PC != s.Addr || !fix.Before || !table.InTrampoline(veneer) {
 		t.Errorf("in the veneer: %+v, %v", fix, ok)
 	}
 	seen := make([]byte, len(punned))
@@ -107,14 +107,14 @@ func TestPun(t *testing.T) {
 		t.Errorf("%v, %v: % x", err, s.Rung, mem.parts[lib][:6])
 	}
 	again := pun(t, table, s) // the veneer's place is determined: it is the same
-	if v, run := leadsTo(t, mem, s); v != veneer {
+	if v, trampoline := leadsTo(t, mem, s); v != veneer {
 		t.Errorf("a veneer at %v, then at %v", veneer, v)
-	} else if hit, _ := again.Hit(s.Addr); run != hit {
-		t.Errorf("it leads to %v, the run is at %v", run, hit)
+	} else if hit, _ := again.Hit(s.Addr); trampoline != hit {
+		t.Errorf("it leads to %v, the trampoline is at %v", trampoline, hit)
 	}
 	table.Sweep(NewPause(0))
 	if _, _, ok := table.Locate(veneer); !ok {
-		t.Error("the veneer went with the old run")
+		t.Error("the veneer went with the old trampoline")
 	}
 	if err := table.Clear(NewPause(0), sites); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {
 		t.Errorf("%v: % x", err, mem.parts[lib][:6])
@@ -219,7 +219,7 @@ func TestPunRecover(t *testing.T) {
 	if addrs, _ := dead.Areas(); len(addrs) != len(mappings) {
 		t.Errorf("%d of %d mappings", len(addrs), len(mappings))
 	}
-	if fix, s, ok := dead.Locate(veneer); !ok || s != dead.At(lib) || fix.PC != lib || !dead.InRun(veneer) {
+	if fix, s, ok := dead.Locate(veneer); !ok || s != dead.At(lib) || fix.PC != lib || !dead.InTrampoline(veneer) {
 		t.Errorf("its veneer: %+v, %v", fix, ok)
 	}
 	if err := dead.Clear(NewPause(0), dead.Sites()); err != nil || !bytes.Equal(mem.parts[lib][:len(punned)], punned) {

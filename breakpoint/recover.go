@@ -29,7 +29,7 @@ func Recover(isa arch.ISA, mem Memory, mapper Mapper, mappings []arch.Addr) (*Ta
 			continue
 		}
 		left -= a.n
-		a.sites, a.runs = make([]*Site, a.n), make([]*run, a.n)
+		a.sites, a.trampolines = make([]*Site, a.n), make([]*trampoline, a.n)
 		if guard != 0 {
 			t.guard = guard
 			t.areas = append([]*area{a}, t.areas...)
@@ -60,7 +60,7 @@ func (t *Table) recoverSites(a *area) {
 			a.used = max(a.used, i+1)
 			// A site that was removed and inserted again is here twice: the armed jump is the one
 			// that one of them records.
-			if old := t.sites[addr]; old == nil || old.run == nil {
+			if old := t.sites[addr]; old == nil || old.trampoline == nil {
 				t.sites[addr] = s
 			}
 		}
@@ -107,15 +107,15 @@ func (t *Table) recoverSite(s *Site) bool {
 	return true
 }
 
-// recoverJump finds the run of a site that may be armed by a jump, and finds out whether the jump
-// is armed.
+// recoverJump finds the trampoline of a site that may be armed by a jump, and finds out whether the
+// jump is armed.
 func (t *Table) recoverJump(s *Site, cell []byte) {
 	n := int(cell[cellJump])
-	if n == 0 || n > t.isa.MaxJump() || cell[cellRuns] == 0 {
+	if n == 0 || n > t.isa.MaxJump() || cell[cellCount] == 0 {
 		return
 	}
-	to := s.Slot() + arch.Addr(int32(binary.LittleEndian.Uint32(cell[cellRun:])))
-	r := &run{sites: []*Site{s}, n: int(cell[cellRuns]), addr: to, from: s.Addr - arch.Addr(cell[cellBack]), code: bytes.Clone(cell[cellOrig : cellOrig+8]), leans: &leansOnNothing}
+	to := s.Slot() + arch.Addr(int32(binary.LittleEndian.Uint32(cell[cellFirst:])))
+	r := &trampoline{sites: []*Site{s}, n: int(cell[cellCount]), addr: to, from: s.Addr - arch.Addr(cell[cellBack]), code: bytes.Clone(cell[cellOrig : cellOrig+8]), leans: &leansOnNothing}
 	for _, a := range t.areas {
 		if to >= a.cells && to < a.index {
 			r.area, r.cell = a, int(to-a.cells)/cellSize
@@ -125,7 +125,7 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 		return
 	}
 	for k := r.cell; k < r.cell+r.n; k++ {
-		r.area.runs[k] = r
+		r.area.trampolines[k] = r
 	}
 	patch, err := t.isa.Jump(r.code, r.from, to)
 	now := make([]byte, max(n, t.isa.JumpLen()))
@@ -141,7 +141,7 @@ func (t *Table) recoverJump(s *Site, cell []byte) {
 	}
 	if armed {
 		r.patch = now[:n]
-		s.run, s.Rung = r, r.rung()
+		s.trampoline, s.Rung = r, r.rung()
 		t.jumps++
 		return
 	}

@@ -61,7 +61,7 @@ func oneByte(t *testing.T, table *Table, s *Site) *Upgrade {
 }
 
 // TestOneByte changes one byte of a function's start; a uprobe or a debugger's trap there leads to
-// the same run, or to the program's own code.
+// the same trampoline, or to the program's own code.
 func TestOneByte(t *testing.T) {
 	for _, c := range starts {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,9 +81,9 @@ func TestOneByte(t *testing.T) {
 				if at > 0 {
 					text[at] = 0xcc
 				}
-				veneer, run := leadsTo(t, mem, s)
-				if fix, of, ok := table.Locate(veneer); run != hit || !ok || of != s || fix.PC != s.Addr {
-					t.Errorf("with a trap at %d it leads to %v, not %v; there: %+v, %v", at, run, hit, fix, ok)
+				veneer, trampoline := leadsTo(t, mem, s)
+				if fix, of, ok := table.Locate(veneer); trampoline != hit || !ok || of != s || fix.PC != s.Addr {
+					t.Errorf("with a trap at %d it leads to %v, not %v; there: %+v, %v", at, trampoline, hit, fix, ok)
 				}
 				text[at] = was
 			}

@@ -111,14 +111,14 @@ type Site struct {
 
 	armed bool
 	// copied: the slot is an unchanged copy of the instruction, and does not jump back by itself.
-	copied bool
-	codeN  uint8
-	code   [16]byte // the program's bytes from Addr on, codeN of them
-	cell   int
-	area   *area
-	slot   arch.Slot
-	run    *run   // where the jump leads, nil without one
-	patch  []byte // the trap; empty for a quiet site
+	copied     bool
+	codeN      uint8
+	code       [16]byte // the program's bytes from Addr on, codeN of them
+	cell       int
+	area       *area
+	slot       arch.Slot
+	trampoline *trampoline // where the jump leads, nil without one
+	patch      []byte      // the trap; empty for a quiet site
 }
 
 // Code is the program's own bytes from the site on: at least its instruction.
@@ -128,22 +128,22 @@ func (s *Site) Code() []byte { return s.code[:s.codeN] }
 func (s *Site) Armed() bool { return s.armed }
 
 // Jumps reports whether the site is armed by a jump.
-func (s *Site) Jumps() bool { return s.run != nil }
+func (s *Site) Jumps() bool { return s.trampoline != nil }
 
 // JumpAt is the address of the site's jump, 0 without one.
 func (s *Site) JumpAt() arch.Addr {
-	if s.run == nil {
+	if s.trampoline == nil {
 		return 0
 	}
-	return s.run.from
+	return s.trampoline.from
 }
 
 // JumpEnd is the end of the code that the jump displaces, 0 without a jump.
 func (s *Site) JumpEnd() arch.Addr {
-	if s.run == nil {
+	if s.trampoline == nil {
 		return 0
 	}
-	return s.run.end()
+	return s.trampoline.end()
 }
 
 // End is the address of the next instruction.

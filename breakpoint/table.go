@@ -20,7 +20,7 @@ type Table struct {
 // New returns an empty table.
 func New(isa arch.ISA, mem Memory, mapper Mapper) *Table {
 	return &Table{isa: isa, planned: addrSet{},
-		puns:  puns{room: room{isa: isa, mem: mem, mapper: mapper}, veneers: map[arch.Addr]*run{}},
+		puns:  puns{room: room{isa: isa, mem: mem, mapper: mapper}, veneers: map[arch.Addr]*trampoline{}},
 		index: index{isa: isa, sites: map[arch.Addr]*Site{}, gone: map[arch.Addr]bool{}}}
 }
 
@@ -44,13 +44,13 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 	for _, a := range t.areas {
 		d := *a
 		d.free = slices.Clone(a.free)
-		d.sites, d.runs, d.spare = make([]*Site, a.n), make([]*run, a.n), map[int][]int{}
+		d.sites, d.trampolines, d.spare = make([]*Site, a.n), make([]*trampoline, a.n), map[int][]int{}
 		for n, list := range a.spare {
 			d.spare[n] = slices.Clone(list)
 		}
 		c.areas = append(c.areas, &d)
 	}
-	runs := map[*run]*run{}
+	trampolines := map[*trampoline]*trampoline{}
 	for addr, s := range t.sites {
 		d := *s
 		d.Tag = nil
@@ -58,18 +58,18 @@ func (t *Table) Clone(mem Memory, mapper Mapper) *Table {
 			d.area = c.areas[slices.Index(t.areas, s.area)]
 			d.area.sites[d.cell] = &d
 		}
-		if s.run != nil {
-			if runs[s.run] == nil {
-				runs[s.run] = s.run.in(c.areas[slices.Index(t.areas, s.run.area)])
+		if s.trampoline != nil {
+			if trampolines[s.trampoline] == nil {
+				trampolines[s.trampoline] = s.trampoline.in(c.areas[slices.Index(t.areas, s.trampoline.area)])
 			}
-			d.run = runs[s.run]
-			d.run.sites[slices.Index(s.run.sites, s)] = &d
+			d.trampoline = trampolines[s.trampoline]
+			d.trampoline.sites[slices.Index(s.trampoline.sites, s)] = &d
 		}
 		c.sites[addr] = &d
 	}
 	for at, r := range t.veneers {
-		if runs[r] != nil {
-			c.veneers[at] = runs[r]
+		if trampolines[r] != nil {
+			c.veneers[at] = trampolines[r]
 		}
 	}
 	c.jumps = t.jumps

@@ -22,8 +22,8 @@ func (t *Table) Hide(addr arch.Addr, buf []byte) {
 		if s.area != nil {
 			put(addr, buf, s.Addr, s.code[:len(s.patch)])
 		}
-		if s.run != nil {
-			put(addr, buf, s.run.from, s.run.code[:len(s.run.patch)])
+		if s.trampoline != nil {
+			put(addr, buf, s.trampoline.from, s.trampoline.code[:len(s.trampoline.patch)])
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (t *Table) Locate(pc arch.Addr) (fix arch.Fix, site *Site, ok bool) {
 			continue
 		}
 		i := int(pc-a.cells) / cellSize
-		if r := a.runs[i]; r != nil {
+		if r := a.trampolines[i]; r != nil {
 			return r.locate(pc)
 		}
 		s := a.sites[i]

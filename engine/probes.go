@@ -159,8 +159,8 @@ func (s *session) Placements(id event.ProbeID) (all []Placement) {
 // The window of a set of probes is the time over which they count. Probes are planted one after the
 // other, which takes seconds where there are many. Begin and Finish make the numbers comparable:
 // each cuts all of the probes at one moment, in a pause of all tasks that can come to them. In a
-// pause no task stands in a run (tasks.Set.WhileHalted): the handler of a hit has run, or has not
-// begun. One placement that only counts needs no pause (plant.OnlyCounter).
+// pause no task stands in a trampoline (tasks.Set.WhileHalted): the handler of a hit has run, or
+// has not begun. One placement that only counts needs no pause (plant.OnlyCounter).
 
 // Begin implements Session.
 func (s *session) Begin(ids ...event.ProbeID) (at int64, err error) {

@@ -115,7 +115,7 @@ func TestSurvive(t *testing.T) {
 		needsJumps(t)
 		surviveAll(t, "threads", []string{"3", "40000", "1000"}, "latency", "work libc:malloc libc:free")
 		surviveAll(t, "forker", []string{"fork", "60"}, "latency", "work libc:malloc")
-		surviveAll(t, "queue", []string{"300"}, "latency", "work") // signals while tasks are in runs
+		surviveAll(t, "queue", []string{"300"}, "latency", "work") // signals while tasks are in trampolines
 	})
 }
 

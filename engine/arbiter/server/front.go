@@ -83,7 +83,9 @@ func (f *Front) Serve(l *net.UnixListener) error {
 	ended := f.ended
 	f.mu.Unlock()
 	if ended { // Close has come first, and did not know the listener
-		return errors.Join(l.Close(), f.Close())
+		err := l.Close()
+		_ = f.Close() // waits until the workers have ended
+		return err
 	}
 	if err := differ(); err != nil {
 		return errors.Join(err, l.Close())

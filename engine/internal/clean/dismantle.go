@@ -124,7 +124,7 @@ func NewTable(isa arch.ISA, mem *ptrace.Memory, m breakpoint.Mapper) *breakpoint
 }
 
 // WithoutGuard brings halted tasks out of slots, and gives their processes their own SIGTRAP
-// handlers back. Jumps, runs and regions stay.
+// handlers back. Jumps, trampolines and regions stay.
 func (c *Cleaner) WithoutGuard(space *inferior.Space, ps []*inferior.Process) error {
 	space.Skips, space.Guard.Watches = nil, false
 	if err := c.guard.Swallow(space, false); err != nil {

@@ -112,7 +112,7 @@ func (c *Cleaner) Recover(p *inferior.Process) error {
 // tracer's calls may still be in progress: tasks leave these places first.
 func (c *Cleaner) clean(p *inferior.Process, table *breakpoint.Table) error {
 	space, ps := p.Space, []*inferior.Process{p}
-	if !space.Resident { // resident: tasks can't be stepped out of runs before the guard is back
+	if !space.Resident { // resident: tasks can't be stepped out of trampolines before the guard is back
 		space.Table = table
 	}
 	pause := c.loop.HaltAll(ps)

@@ -87,7 +87,7 @@ func (c *Cleaner) within(space *inferior.Space, table *breakpoint.Table, ps []*i
 				continue
 			}
 			_, _, inSlot := table.Locate(pc)
-			if inside(pc) && !inSlot && !table.InRun(pc) || c.returns(t, table, stacks, isGo, inside) {
+			if inside(pc) && !inSlot && !table.InTrampoline(pc) || c.returns(t, table, stacks, isGo, inside) {
 				in = append(in, t)
 			}
 		}

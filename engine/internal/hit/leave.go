@@ -7,10 +7,10 @@ import (
 	"github.com/ptracer/ptracer/procfs"
 )
 
-// OutOfRun brings a task out of a run (xol.LeaveRun) that stands in an event stop. The task is to
-// be in such a stop again behind the run. done reports that it is on its way there.
-func (x *Hits) OutOfRun(t *inferior.Task) (done bool, err error) {
-	l, err := x.xol.LeaveRun(t, nil)
+// StepOut brings a task out of a trampoline (xol.StepOut) that stands in an event stop. The task is
+// to be in such a stop again behind the trampoline. done reports that it is on its way there.
+func (x *Hits) StepOut(t *inferior.Task) (done bool, err error) {
+	l, err := x.xol.StepOut(t, nil)
 	if !l.Moved || err != nil {
 		return l.Moved, err
 	}

@@ -41,13 +41,13 @@ func (x *Hits) OnSignal(t *inferior.Task, stop ptrace.Stop) error {
 	return x.deliver(t, stop.Signal)
 }
 
-// deliver gives a signal to the program. A task that stands in a slot or a run is first put where
-// the program would be: a signal's frame never shows ptracer's code.
+// deliver gives a signal to the program. A task that stands in a slot or a trampoline is first put
+// where the program would be: a signal's frame never shows ptracer's code.
 func (x *Hits) deliver(t *inferior.Task, signal ptrace.Signo) error {
 	if t.Process.Space.Table.Prepared() {
 		var inside *breakpoint.Site
 		var err error
-		if signal, inside, err = x.xol.FinishRun(t, signal); err != nil {
+		if signal, inside, err = x.xol.StepOutFor(t, signal); err != nil {
 			return err
 		}
 		if inside != nil {

@@ -23,7 +23,7 @@ func gateCode(isa arch.ISA, b *arch.Buffer, gate *probe.Placement, p *inferior.P
 	return isa.SigactionGate(b, gate.Behind, p.PID)
 }
 
-// The code of a run: what a site's placements do.
+// The code of a trampoline: what a site's placements do.
 
 // codeOf returns a function that writes what a site's placements do, in front of the displaced
 // instructions.
@@ -115,9 +115,9 @@ func (j *Jumps) whenLeaving(b *arch.Buffer, site *breakpoint.Site, inside [][2]a
 // ABI). On arm64 Go keeps the frame pointer in 16.
 var redZone = map[bool]int{true: 128, false: 16}[ptrace.OnePC]
 
-// GoStack is how many bytes of a goroutine's stack a run may use: functions may begin and end with
-// next to none left. Nothing of the program's lies below the stack pointer there, except arm64's
-// frame pointer.
+// GoStack is how many bytes of a goroutine's stack a trampoline may use: functions may begin and
+// end with next to none left. Nothing of the program's lies below the stack pointer there, except
+// arm64's frame pointer.
 const GoStack = 64
 
 var goSkip = map[bool]int{true: 0, false: 16}[ptrace.OnePC]

@@ -75,7 +75,7 @@ func (j *Jumps) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (ins
 		ups, inside = j.unblocked(space, c, ups)
 		// The tasks first: if the tracer dies in between, no task may be in the middle
 		// of a jump.
-		err := j.moveIntoRuns(space, c.at)
+		err := j.moveIntoTrampolines(space, c.at)
 		for i, err := range space.Table.Arm(pause, ups) {
 			if err != nil {
 				j.giveUp(space, ups[i], err)
@@ -94,22 +94,22 @@ func (j *Jumps) giveUp(space *inferior.Space, up *breakpoint.Upgrade, why error)
 	}
 }
 
-// moveIntoRuns moves the tasks that would go on in the middle of a jump into its run. These are
-// tasks that stand there, and tasks in the slot of a trap that was there before; the trap's site
-// may be gone. The hits of the latter have been served.
-func (j *Jumps) moveIntoRuns(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) error {
+// moveIntoTrampolines moves the tasks that would go on in the middle of a jump into its trampoline.
+// These are tasks that stand there, and tasks in the slot of a trap that was there before; the
+// trap's site may be gone. The hits of the latter have been served.
+func (j *Jumps) moveIntoTrampolines(space *inferior.Space, at map[arch.Addr]*breakpoint.Upgrade) error {
 	j.forgetSkips(space, at)
 	var errs []error
 	for _, p := range j.loop.Sharing(space) {
 		for _, t := range p.Tasks {
-			errs = append(errs, j.moveIntoRun(t, at))
+			errs = append(errs, j.moveIntoTrampoline(t, at))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// moveIntoRun does this for one task.
-func (j *Jumps) moveIntoRun(t *inferior.Task, at map[arch.Addr]*breakpoint.Upgrade) error {
+// moveIntoTrampoline does this for one task.
+func (j *Jumps) moveIntoTrampoline(t *inferior.Task, at map[arch.Addr]*breakpoint.Upgrade) error {
 	r, err := t.Regs()
 	if err != nil || t.State == inferior.Gone {
 		return nil

@@ -24,13 +24,14 @@ import (
 var errCallInside = errors.New("a system call in it would come back to the program (PR_SET_SYSCALL_USER_DISPATCH)")
 
 // The fast path. A site becomes a jump if all its probes only count, or have handlers that run in
-// the program, and if the jump is proved to be safe. The jump leads to a run: code that counts,
-// runs the handlers, executes what the jump displaces, and jumps back. No task stops. The counters
-// lie in memory that tracer and program share.
+// the program, and if the jump is proved to be safe. The jump leads to a trampoline: code that
+// counts, runs the handlers, executes what the jump displaces, and jumps back. No task stops. The
+// counters lie in memory that tracer and program share.
 //
 // Jumps are written and removed while all tasks of the space are halted and none of them stands in
-// what is overwritten. A task in a run that is to stop, or is to get a signal, is first stepped to
-// the run's end (xol.LeaveRun): what it has begun is done once, and the program never sees the run.
+// what is overwritten. A task in a trampoline that is to stop, or is to get a signal, is first
+// stepped to the trampoline's end (xol.StepOut): what it has begun is done once, and the program
+// never sees the trampoline.
 
 // The reasons why a site stays a trap.
 var (

@@ -119,7 +119,7 @@ func (x *Life) OnTrap(t *inferior.Task) error {
 		return x.loop.LetGo(t, 0)
 	}
 	t.Asked = false
-	if done, err := x.hit.OutOfRun(t); done || err != nil {
+	if done, err := x.hit.StepOut(t); done || err != nil {
 		return err
 	}
 	return x.loop.Resume(t, 0)
@@ -135,8 +135,8 @@ func (x *Life) OnGroup(t *inferior.Task) error {
 	if t.Fresh {
 		return x.onFirstStop(t)
 	}
-	if t.Held() { // a task that is not held listens, and leaves the run when it goes on
-		if done, err := x.hit.OutOfRun(t); done || err != nil {
+	if t.Held() { // a task that is not held listens, and leaves the trampoline when it goes on
+		if done, err := x.hit.StepOut(t); done || err != nil {
 			return err
 		}
 	}

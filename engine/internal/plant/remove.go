@@ -61,7 +61,7 @@ func (r *Planter) unshare(h *inproc.Handler) error {
 	var errs []error
 	for _, p := range r.loop.Procs {
 		space := p.Space
-		if p.Silent || r.anyInRun(space) {
+		if p.Silent || r.anyInTrampoline(space) {
 			continue
 		}
 		list := r.inproc.TakeLibraries(space, h)
@@ -79,15 +79,15 @@ func (r *Planter) unshare(h *inproc.Handler) error {
 	return errors.Join(errs...)
 }
 
-// anyInRun reports whether a task of a space stands in a run, as a task does that was stopped there
-// when the jump was planted.
-func (r *Planter) anyInRun(space *inferior.Space) bool {
+// anyInTrampoline reports whether a task of a space stands in a trampoline, as a task does that was
+// stopped there when the jump was planted.
+func (r *Planter) anyInTrampoline(space *inferior.Space) bool {
 	for _, p := range r.loop.Sharing(space) {
 		for _, t := range p.Tasks {
 			if t.State != inferior.Stopped {
 				continue
 			}
-			if pc, err := t.PC(); err != nil || space.Table.InRun(pc) {
+			if pc, err := t.PC(); err != nil || space.Table.InTrampoline(pc) {
 				return true
 			}
 		}

@@ -18,7 +18,7 @@ func (x *XOL) LeaveSlot(t *inferior.Task, skip bool) error {
 	if !ok {
 		return nil // in the guard or in a stub, which leave by themselves
 	}
-	if site.Jumps() && t.Process.Space.Table.InRun(pc) {
+	if site.Jumps() && t.Process.Space.Table.InTrampoline(pc) {
 		return nil // the program's code is not there while it is a jump
 	}
 	if skip && fix.Before && site.Inst.Kind == arch.KindSyscall && x.isa.MinInst() == 4 {

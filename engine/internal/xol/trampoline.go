@@ -12,24 +12,24 @@ import (
 
 // A task behind a jump comes out of there before it is stopped or gets a signal.
 
-// Leaving is how LeaveRun has left a task.
+// Leaving is how StepOut has left a task.
 type Leaving struct {
 	Moved bool         // it is in another stop now: of a step, or the fault's
 	Late  ptrace.Signo // came meanwhile and can't wait: SIGSTOP
 	Fault ptrace.Signo // a displaced instruction faults: the task has not left
 }
 
-// FinishRun has a task behind a jump go through to its end before it gets a
+// StepOutFor has a task behind a jump go through to its end before it gets a
 // signal, and says which: a fault of a displaced instruction comes at once, shown
 // where the program has that instruction. If that is in the middle of a jump, it
 // gives the site.
-func (x *XOL) FinishRun(t *inferior.Task, signal ptrace.Signo) (_ ptrace.Signo, inside *breakpoint.Site, err error) {
+func (x *XOL) StepOutFor(t *inferior.Task, signal ptrace.Signo) (_ ptrace.Signo, inside *breakpoint.Site, err error) {
 	table := t.Process.Space.Table
-	if !table.AnyRun() {
+	if !table.AnyTrampoline() {
 		return signal, nil, nil
 	}
 	pc, err := t.PC()
-	if err != nil || !table.InRun(pc) {
+	if err != nil || !table.InTrampoline(pc) {
 		return signal, nil, err
 	}
 	if fault, err := isFault(t, signal); err != nil {
@@ -42,7 +42,7 @@ func (x *XOL) FinishRun(t *inferior.Task, signal ptrace.Signo) (_ ptrace.Signo, 
 	if err := ptrace.GetSigInfo(t.TID, &info); err != nil {
 		return signal, nil, err
 	}
-	l, err := x.LeaveRun(t, &info)
+	l, err := x.StepOut(t, &info)
 	if err != nil || !l.Moved {
 		return signal, nil, err
 	}
@@ -57,11 +57,11 @@ func (x *XOL) FinishRun(t *inferior.Task, signal ptrace.Signo) (_ ptrace.Signo, 
 	return signal, nil, ptrace.SetSigInfo(t.TID, &info)
 }
 
-// LeaveRun steps a task that stands behind a jump through to the program's own
+// StepOut steps a task that stands behind a jump through to the program's own
 // code. Signals that come meanwhile wait: where the tracer holds one that they must
 // not overtake, they are blocked from the first step on.
-func (x *XOL) LeaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l Leaving, err error) {
-	if !t.Process.Space.Table.AnyRun() {
+func (x *XOL) StepOut(t *inferior.Task, inHand *ptrace.SigInfo) (l Leaving, err error) {
+	if !t.Process.Space.Table.AnyTrampoline() {
 		return l, nil
 	}
 	q := quiet{x: x, task: t, inHand: inHand}
@@ -71,8 +71,8 @@ func (x *XOL) LeaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l Leaving, err
 		}
 	}()
 	var inject ptrace.Signo
-	for range maxRunSteps {
-		in, err := x.stillInRun(t, inject)
+	for range maxSteps {
+		in, err := x.stillInside(t, inject)
 		if !in || err != nil {
 			l.Late = max(l.Late, inject)
 			_, err2 := x.ShowEnd(t)
@@ -99,12 +99,12 @@ func (x *XOL) LeaveRun(t *inferior.Task, inHand *ptrace.SigInfo) (l Leaving, err
 	return l, nil
 }
 
-// stillInRun reports whether a task has to be stepped: it is in a run, and not at the
+// stillInside reports whether a task has to be stepped: it is in a trampoline, and not at the
 // jump back with nothing left to inject.
-func (x *XOL) stillInRun(t *inferior.Task, inject ptrace.Signo) (bool, error) {
+func (x *XOL) stillInside(t *inferior.Task, inject ptrace.Signo) (bool, error) {
 	table := t.Process.Space.Table
 	pc, err := t.PC()
-	if err != nil || !table.InRun(pc) {
+	if err != nil || !table.InTrampoline(pc) {
 		return false, err
 	}
 	fix, _, ok := table.Locate(pc)
@@ -136,9 +136,9 @@ func (x *XOL) afterStep(t *inferior.Task, l *Leaving) (inject ptrace.Signo, err 
 	return stop.Signal, err
 }
 
-// maxRunSteps is more than any run takes, with all that it calls, but for what
+// maxSteps is more than any trampoline takes, with all that it calls, but for what
 // looks through a large map.
-const maxRunSteps = 1 << 16
+const maxSteps = 1 << 16
 
 // isFault reports whether a task has been stopped by a fault of its own.
 func isFault(t *inferior.Task, signal ptrace.Signo) (bool, error) {
@@ -156,7 +156,7 @@ func isFault(t *inferior.Task, signal ptrace.Signo) (bool, error) {
 func (x *XOL) ShowEnd(t *inferior.Task) (inside *breakpoint.Site, err error) {
 	table := t.Process.Space.Table
 	pc, err := t.PC()
-	if err != nil || !table.InRun(pc) {
+	if err != nil || !table.InTrampoline(pc) {
 		return nil, err
 	}
 	fix, site, ok := table.Locate(pc)

@@ -7,13 +7,13 @@ import (
 	"github.com/ptracer/ptracer/arch"
 )
 
-// A run is the code that a site's jump leads to: code that handles the hit, then the displaced
-// instructions, and a jump back. It lies in cells of an area. The site was a trap before: its own
-// cell has the slot of that trap, and the data that undoes the jump.
+// A trampoline is the code that a site's jump leads to: code that handles the hit, then the
+// displaced instructions, and a jump back. It lies in cells of an area. The site was a trap before:
+// its own cell has the slot of that trap, and the data that undoes the jump.
 //
-// Sites that one jump displaces, such as both ends of a short function, share the run. The cell of
-// the first records how to undo the jump.
-type run struct {
+// Sites that one jump displaces, such as both ends of a short function, share the trampoline. The
+// cell of the first records how to undo the jump.
+type trampoline struct {
 	sites   []*Site
 	hits    []int // where the code for each one's hit begins, from addr
 	area    *area
@@ -32,14 +32,14 @@ type run struct {
 type leans struct {
 	shared []byte      // the jump's bytes behind its patch, as in memory
 	strays []arch.Addr // where the jump leads while another tool's trap is in shared
-	led    []arch.Addr // its veneers that replace those of another run
+	led    []arch.Addr // its veneers that replace those of another trampoline
 }
 
-// leansOnNothing is shared by all runs of jumps that are not puns.
+// leansOnNothing is shared by all trampolines of jumps that are not puns.
 var leansOnNothing leans
 
 // end is the address behind the last displaced instruction.
-func (r *run) end() arch.Addr {
+func (r *trampoline) end() arch.Addr {
 	end := r.from
 	for _, n := range r.lens {
 		end += arch.Addr(n)
@@ -47,18 +47,18 @@ func (r *run) end() arch.Addr {
 	return end
 }
 
-// inUse reports whether any site's jump leads to the run.
-func (r *run) inUse() bool {
-	return slices.ContainsFunc(r.sites, func(s *Site) bool { return s.run == r })
+// inUse reports whether any site's jump leads to the trampoline.
+func (r *trampoline) inUse() bool {
+	return slices.ContainsFunc(r.sites, func(s *Site) bool { return s.trampoline == r })
 }
 
 // behind is the end of the jump and of the code that it displaces.
-func (r *run) behind(jump int) arch.Addr {
+func (r *trampoline) behind(jump int) arch.Addr {
 	return max(r.end(), r.from+arch.Addr(max(jump, len(r.patch))))
 }
 
 // trapped is the code under the jump while its sites are traps.
-func (r *run) trapped() []byte {
+func (r *trampoline) trapped() []byte {
 	b := bytes.Clone(r.code[:len(r.patch)])
 	for _, s := range r.sites {
 		if at := int(s.Addr - r.from); at < len(b) {
@@ -68,9 +68,9 @@ func (r *run) trapped() []byte {
 	return b
 }
 
-// locate is Table.Locate in a run. A task in code that still has to handle a hit is shown at the
-// site.
-func (r *run) locate(pc arch.Addr) (arch.Fix, *Site, bool) {
+// locate is Table.Locate in a trampoline. A task in code that still has to handle a hit is shown at
+// the site.
+func (r *trampoline) locate(pc arch.Addr) (arch.Fix, *Site, bool) {
 	i, ok := slices.BinarySearchFunc(r.slot.Fixes, int(pc-r.addr), func(f arch.Fix, off int) int { return f.Off - off })
 	if !ok {
 		return arch.Fix{}, r.sites[0], false
@@ -78,12 +78,12 @@ func (r *run) locate(pc arch.Addr) (arch.Fix, *Site, bool) {
 	return r.slot.Fixes[i], r.sites[0], true
 }
 
-// in is the run in a copy of its area, for copies of its sites.
-func (r *run) in(a *area) *run {
+// in is the trampoline in a copy of its area, for copies of its sites.
+func (r *trampoline) in(a *area) *trampoline {
 	c := *r
 	c.area, c.sites = a, make([]*Site, len(r.sites))
 	for k := c.cell; k < c.cell+c.n; k++ {
-		a.runs[k] = &c
+		a.trampolines[k] = &c
 	}
 	return &c
 }
