@@ -44,9 +44,9 @@ func (r *run) addPauses() error {
 	}
 	t := r.report.Table(TablePause, "A tracer comes and goes", report.Nanoseconds,
 		"All threads but one sleep; that one looks at the clock all the time, and the pause is the longest time between two looks. "+
-			"Nobody is what it sees without a tracer.")
+			"The rows of no tracer are what it sees without one.")
 	visitors := []visitor{
-		{name: "nobody", group: reference, visit: func(*target.Process) (func() error, error) {
+		{name: "no tracer", group: reference, visit: func(*target.Process) (func() error, error) {
 			return func() error { return nil }, nil
 		}},
 		{name: "ptracer", group: ours, visit: ourVisit},

@@ -97,7 +97,7 @@ func (a *attacker) held(what string, pid int, request func() error) error {
 	return err
 }
 
-// addresses are where the vault keeps what only root may read, and what nobody may
+// addresses are where the vault keeps what only root may read, and what no user may
 // write: the beginning of the data of a program that is linked to fixed addresses.
 func (a *attacker) addresses() []arch.Addr {
 	var list []arch.Addr

@@ -19,7 +19,7 @@ import (
 	"github.com/ptracer/ptracer/engine/event"
 )
 
-// victim counts in programs of a user's, whom nobody must disturb: each count is the program's
+// victim counts in programs of a user's, which no other user may disturb: each count is the program's
 // own, and no command takes long.
 func (w *world) victim(ctx context.Context, uid uint32, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 3))

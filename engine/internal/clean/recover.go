@@ -139,8 +139,10 @@ func (c *Cleaner) clean(p *inferior.Process, table *breakpoint.Table) error {
 	if errors.Is(err, errWithin) && space.Resident {
 		err = errors.Join(ErrComesBack, err)
 	}
-	if t, e := c.remote.TaskOf(p); !table.Prepared() && t != nil && pause.Stuck() == 0 { // the dead tracer had mapped nothing yet, or had unmapped nearly all
-		err = errors.Join(err, e, c.unmap(t))
+	if err == nil && !table.Prepared() && pause.Stuck() == 0 { // the dead tracer had mapped nothing yet, or had unmapped nearly all
+		if t, _ := c.remote.TaskOf(p); t != nil { // nil: no task may make calls, and what is mapped stays
+			err = c.unmap(t)
+		}
 	}
 	return errors.Join(err, c.unhaltTasks(p))
 }

@@ -1,8 +1,6 @@
 package hit
 
 import (
-	"errors"
-
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine/event"
@@ -54,9 +52,11 @@ func (x *Hits) deliver(t *inferior.Task, signal ptrace.Signo) error {
 			return x.FaultInside(t, signal, inside)
 		}
 		if signal == ptrace.SIGTRAP { // the program's own
-			err = x.guard.Swallow(t.Process.Space, false)
+			if err := x.guard.Swallow(t.Process.Space, false); err != nil {
+				return err
+			}
 		}
-		if err := errors.Join(err, x.xol.LeaveSlot(t, true)); err != nil {
+		if err := x.xol.LeaveSlot(t, true); err != nil {
 			return err
 		}
 	}

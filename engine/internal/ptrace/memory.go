@@ -65,8 +65,8 @@ func (m *Memory) ReadSome(addr arch.Addr, buf []byte) (int, error) {
 	return done, nil
 }
 
-// Write writes data at addr. If the kernel refuses forced writes through this file, the caller can
-// use PokeWord on a stopped task.
+// Write writes data at addr. It fails where the kernel refuses forced writes through this file
+// (proc_mem.force_override).
 func (m *Memory) Write(addr arch.Addr, data []byte) error {
 	m.Written = true
 	if m.Note != nil {

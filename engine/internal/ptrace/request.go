@@ -143,12 +143,6 @@ func SetSigMask(task int, mask uint64) error {
 	return failed("PTRACE_SETSIGMASK", task, requestAt(requestSetSigMask, task, 8, unsafe.Pointer(&mask)))
 }
 
-// PokeWord writes one word of a stopped task's memory, whatever its protection. It works where
-// /proc/PID/mem is restricted (proc_mem.force_override).
-func PokeWord(task int, addr arch.Addr, word uint64) error {
-	return failed("PTRACE_POKEDATA", task, request(unix.PTRACE_POKEDATA, task, uintptr(addr), uintptr(word)))
-}
-
 func getRegSet(task int, set uintptr, p unsafe.Pointer, size *int) unix.Errno {
 	iov := unix.Iovec{Base: (*byte)(p), Len: uint64(*size)}
 	errno := requestAt(unix.PTRACE_GETREGSET, task, set, unsafe.Pointer(&iov))
