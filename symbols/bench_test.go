@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/forge"
 )
 
 // bigFile is a made-up library of 200 MB: many functions of long names, and
@@ -125,7 +126,7 @@ func TestLookupReadsLittle(t *testing.T) {
 
 // benchFiles are a program and something large, with a name in each.
 func benchFiles(b *testing.B) map[string]func() (*File, string) {
-	path, big := tool(b, "go"), newBig()
+	path, big := forge.Tool(b, "go"), newBig()
 	return map[string]func() (*File, string){
 		"go": func() (*File, string) { return open(b, path), "main.main" },
 		"200MB": func() (*File, string) {
@@ -172,7 +173,7 @@ func BenchmarkFunctions(b *testing.B) {
 
 // BenchmarkExits finds the exits of one function.
 func BenchmarkExits(b *testing.B) {
-	f := open(b, tool(b, "go"))
+	f := open(b, forge.Tool(b, "go"))
 	fns, err := f.Lookup("main.main")
 	if err != nil || len(fns) != 1 {
 		b.Fatal(fns, err)

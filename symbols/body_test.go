@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/forge"
 )
 
 // TestBody: a Go function begins for good behind the last branch to its call of
@@ -15,7 +16,7 @@ func TestBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) { bodies(t, open(t, goBuild(t, env))) })
 	}
 	t.Run("go", func(t *testing.T) {
-		path, err := exec.LookPath(tool(t, "go"))
+		path, err := exec.LookPath(forge.Tool(t, "go"))
 		if err != nil {
 			t.Fatal(err)
 		}

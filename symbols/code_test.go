@@ -8,12 +8,13 @@ import (
 	"unsafe"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/procfs"
 )
 
 // TestCode: the windows are a file's code, each behind the last, but for what is a hole.
 func TestCode(t *testing.T) {
-	path := tool(t, "go")
+	path := forge.Tool(t, "go")
 	f := open(t, path)
 	const more, window = 100, 1 << 20
 	var end arch.Addr

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/forge"
 )
 
 // TestConvention: of programs that Go builds, with and without symbols, and of C.
@@ -54,10 +55,10 @@ func TestConvention(t *testing.T) {
 // those of other files.
 func TestConventionOfC(t *testing.T) {
 	dir := t.TempDir()
-	tool(t, "gcc")
+	forge.Tool(t, "gcc")
 	source := filepath.Join("..", "testdata", "src", "gocgo.go")
 	out := filepath.Join(dir, "gocgo")
-	cmd := exec.Command(tool(t, "go"), "build", "-o", out, source)
+	cmd := exec.Command(forge.Tool(t, "go"), "build", "-o", out, source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)

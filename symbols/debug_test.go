@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
@@ -36,8 +37,8 @@ func hasStatic(t *testing.T, path string) bool {
 func separate(t *testing.T, flags ...string) (path, debug string) {
 	path = compile(t, "gcc", append([]string{"-g", "-O2", "-shared", "-fPIC", "names.c", "other.c"}, flags...)...)
 	debug = filepath.Join(filepath.Dir(path), "prog.debug")
-	run(t, "objcopy", "--only-keep-debug", path, debug)
-	run(t, "strip", path)
+	forge.Run(t, "objcopy", "--only-keep-debug", path, debug)
+	forge.Run(t, "strip", path)
 	if hasStatic(t, path) {
 		t.Fatal("strip left static functions")
 	}
@@ -46,7 +47,7 @@ func separate(t *testing.T, flags ...string) (path, debug string) {
 
 func TestDebugLink(t *testing.T) {
 	path, debug := separate(t, "-Wl,--build-id=none")
-	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
+	forge.Run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
 	if !hasStatic(t, path) {
 		t.Error("debug file beside the program is not found")
 	}
@@ -73,9 +74,9 @@ func TestDebugLink(t *testing.T) {
 func TestMiniDebugInfo(t *testing.T) {
 	for _, flags := range []string{"-6", "--block-size=512", "--check=crc32", "--check=none", "--check=sha256", "-e"} {
 		path, debug := separate(t)
-		run(t, "objcopy", "-S", "--remove-section", ".comment", "--keep-symbol=helper", "--keep-symbol=fast", debug, debug)
-		run(t, "xz", "-k", flags, debug)
-		run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
+		forge.Run(t, "objcopy", "-S", "--remove-section", ".comment", "--keep-symbol=helper", "--keep-symbol=fast", debug, debug)
+		forge.Run(t, "xz", "-k", flags, debug)
+		forge.Run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
 		if !hasStatic(t, path) {
 			t.Errorf("xz %s: no functions from .gnu_debugdata", flags)
 		}
@@ -102,8 +103,8 @@ func TestBomb(t *testing.T) {
 	if err := os.Truncate(debug, 128<<20); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "xz", "-0", debug)
-	run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
+	forge.Run(t, "xz", "-0", debug)
+	forge.Run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
 	f := open(t, path)
 	n := allocated(func() {
 		if fns, err := f.Lookup("plain"); err != nil || len(fns) != 1 {
@@ -118,7 +119,7 @@ func TestBomb(t *testing.T) {
 // TestKept: a debug file for which there is no memory is none.
 func TestKept(t *testing.T) {
 	path, debug := separate(t, "-Wl,--build-id=none")
-	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
+	forge.Run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
 	f := open(t, path)
 	if err := f.obj.Budget.Keep(elffile.MaxKept); err != nil {
 		t.Fatal(err)

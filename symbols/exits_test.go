@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/forge"
 )
 
 // exitKinds counts a function's exits by kind.
@@ -36,7 +37,7 @@ func TestExits(t *testing.T) {
 			args := []string{"-O2", "-fno-stack-protector", "-fno-inline", "exits.c", "calls.c", "exits_other.c", "-rdynamic"}
 			path := compile(t, compiler, args...)
 			if strip {
-				run(t, strings.TrimSuffix(compiler, "gcc")+"strip", path)
+				forge.Run(t, strings.TrimSuffix(compiler, "gcc")+"strip", path)
 			}
 			f := open(t, path)
 			for name, want := range map[string]string{
@@ -71,7 +72,7 @@ func TestTailJumpToLibrary(t *testing.T) {
 				continue
 			}
 			path := compile(t, compiler, "-O2", "-shared", "-fPIC", "-fno-ipa-sra", flag, "exits.c")
-			run(t, strings.TrimSuffix(compiler, "gcc")+"strip", path)
+			forge.Run(t, strings.TrimSuffix(compiler, "gcc")+"strip", path)
 			f := open(t, path)
 			for name, want := range map[string]string{"tail_jump": "tail jump", "tail_branch": "return, tail jump"} {
 				if got := exitKinds(t, f, name); got != want {
@@ -112,7 +113,7 @@ var objdumpLine = regexp.MustCompile(`^ *([0-9a-f]+):\t([0-9a-f ]+)\t?(.*)$`)
 // objdump is where the instructions of a file start, and what they are.
 func objdump(t *testing.T, program, path string) map[arch.Addr]string {
 	all := map[arch.Addr]string{}
-	lines := bufio.NewScanner(strings.NewReader(run(t, program, "-d", "-w", "-z", path)))
+	lines := bufio.NewScanner(strings.NewReader(forge.Run(t, program, "-d", "-w", "-z", path)))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if m := objdumpLine.FindStringSubmatch(lines.Text()); m != nil {
@@ -129,7 +130,7 @@ func objdump(t *testing.T, program, path string) map[arch.Addr]string {
 // TestInstructionsAgainstObjdump: where objdump sees instructions in functions
 // we do, but for padding.
 func TestInstructionsAgainstObjdump(t *testing.T) {
-	files := map[string]string{tool(t, "bash"): "objdump"}
+	files := map[string]string{forge.Tool(t, "bash"): "objdump"}
 	for _, compiler := range compilers {
 		files[compile(t, compiler, "-O2", "-static", "names.c", "other.c")] = strings.TrimSuffix(compiler, "gcc") + "objdump"
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols/elffile"
 )
@@ -22,7 +23,7 @@ import (
 // nm lists a file's functions by address, as the tool of that name sees them.
 func nm(t *testing.T, path string, flags ...string) map[arch.Addr][]string {
 	all := map[arch.Addr][]string{}
-	lines := bufio.NewScanner(strings.NewReader(run(t, "nm", append(flags, path)...)))
+	lines := bufio.NewScanner(strings.NewReader(forge.Run(t, "nm", append(flags, path)...)))
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		if len(f) != 3 || !strings.Contains("tTwWi", f[1]) {
@@ -172,7 +173,7 @@ func TestLookupIsFunctions(t *testing.T) {
 // realFiles are programs and libraries of this machine.
 func realFiles(t testing.TB) (paths []string) {
 	for _, name := range []string{"bash", "go"} {
-		paths = append(paths, tool(t, name))
+		paths = append(paths, forge.Tool(t, name))
 	}
 	maps, err := procfs.Maps(os.Getpid())
 	if err != nil {
@@ -197,7 +198,7 @@ func TestDynamicAgainstNM(t *testing.T) {
 		strip := strings.TrimSuffix(compiler, "gcc") + "strip"
 		for _, style := range []string{"--hash-style=gnu", "--hash-style=sysv"} {
 			path := compile(t, compiler, "-O2", "-shared", "-fPIC", "-Wl,"+style, "names.c", "other.c")
-			run(t, strip, path)
+			forge.Run(t, strip, path)
 			f := open(t, path)
 			compareNM(t, f, nm(t, path, "-D"))
 			for name, n := range map[string]int{"plain": 1, "helper": 0, "other": 1, "main": 1, "": 0, "getenv": 0} {
@@ -247,7 +248,7 @@ func TestHeaders(t *testing.T) {
 	if fn, ok := f.FunctionAt(f.Entry()); !ok || fn.Name != "_start" {
 		t.Errorf("entry is in %+v", fn)
 	}
-	if f := open(t, tool(t, "go")); !f.IsGo() {
+	if f := open(t, forge.Tool(t, "go")); !f.IsGo() {
 		t.Error("go is no Go program")
 	}
 }
@@ -311,7 +312,7 @@ func TestOpenErrors(t *testing.T) {
 
 // TestConcurrentUse: many goroutines ask one File, some for the whole table.
 func TestConcurrentUse(t *testing.T) {
-	f := open(t, tool(t, "bash"))
+	f := open(t, forge.Tool(t, "bash"))
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/ptracer/ptracer/internal/forge"
 )
 
 // goBuild builds the program in testdata/gofix.
@@ -20,7 +22,7 @@ func goBuild(t *testing.T, env []string, flags ...string) string {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "prog")
-	cmd := exec.Command(tool(t, "go"), append(append([]string{"build", "-o", out}, flags...), "main.go")...)
+	cmd := exec.Command(forge.Tool(t, "go"), append(append([]string{"build", "-o", out}, flags...), "main.go")...)
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off"), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -45,7 +47,7 @@ func TestStrippedGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if slices.Contains(c.env, "CGO_ENABLED=1") {
-				tool(t, "gcc")
+				forge.Tool(t, "gcc")
 			}
 			path := goBuild(t, c.env, c.flags...)
 			full := open(t, path)
@@ -54,7 +56,7 @@ func TestStrippedGo(t *testing.T) {
 			if slices.Contains(c.env, "GOARCH=arm64") {
 				strip = "aarch64-linux-gnu-strip"
 			}
-			run(t, strip, "-o", bare, path)
+			forge.Run(t, strip, "-o", bare, path)
 			f := open(t, bare)
 			if !f.IsGo() || !full.IsGo() {
 				t.Error("not known as Go")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/internal/fixture"
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
@@ -18,7 +19,7 @@ var (
 // TestUndisturbed holds the proof against objdump: what a branch of its leads
 // to is found, and nearly all functions are free of such.
 func TestUndisturbed(t *testing.T) {
-	path := tool(t, "bash")
+	path := forge.Tool(t, "bash")
 	f := open(t, path)
 	if isaOf(f).MinInst() != 1 {
 		skip.Missing(t, "an amd64 program: elsewhere one instruction is displaced, and nothing leads into it")

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
 )
@@ -203,10 +204,10 @@ func TestOtherNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {
 		skip.Missing(t, "root, for a mount namespace")
 	}
-	tool(t, "unshare")
+	forge.Tool(t, "unshare")
 	dir := t.TempDir()
 	lib, debug := separate(t, "-Wl,--build-id=none")
-	run(t, "objcopy", "--add-gnu-debuglink="+debug, lib)
+	forge.Run(t, "objcopy", "--add-gnu-debuglink="+debug, lib)
 	path := compile(t, "gcc", "-O2", "loader.c")
 	script := `mount -t tmpfs none "$1" && cp "$2" "$1/main" && cp "$3" "$1/lib" && cp "$4" "$1/prog.debug" && exec "$1/main" "$1/lib"`
 	pid, addrs := start(t, exec.Command("unshare", "-m", "sh", "-c", script, "sh", dir, path, lib, debug), 2)

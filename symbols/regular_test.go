@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols/elffile"
@@ -43,7 +44,7 @@ func TestOtherDevice(t *testing.T) {
 	if os.Geteuid() != 0 {
 		skip.Missing(t, "root, for a mount namespace")
 	}
-	tool(t, "unshare")
+	forge.Tool(t, "unshare")
 	path := compile(t, "gcc", "-O2", "loader.c")
 	dir := t.TempDir()
 	// The first file of each tmpfs has the same number.
@@ -73,7 +74,7 @@ func TestStacked(t *testing.T) {
 	if os.Geteuid() != 0 {
 		skip.Missing(t, "root, for a mount namespace")
 	}
-	tool(t, "unshare")
+	forge.Tool(t, "unshare")
 	path := compile(t, "gcc", "-O2", "loader.c")
 	dir := t.TempDir()
 	script := `cd "$1" && mkdir low upper all && cp "$2" low/main && cp "$2" low/other && mount -t tmpfs none upper && mkdir upper/up upper/work &&

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ptracer/ptracer/internal/forge"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols/objfile"
 	"github.com/ptracer/ptracer/symbols/xz"
@@ -70,7 +71,7 @@ func TestUnreadModules(t *testing.T) {
 // TestUnreadDebugFile: a name that is not found may be in a debug file that could not be read.
 func TestUnreadDebugFile(t *testing.T) {
 	path, debug := separate(t, "-Wl,--build-id=none")
-	run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
+	forge.Run(t, "objcopy", "--add-gnu-debuglink="+debug, path)
 	f := open(t, path)
 	withoutFiles(t, func() {
 		if _, err := f.Lookup("helper"); err != nil {
@@ -92,7 +93,7 @@ func TestUnreadMiniDebug(t *testing.T) {
 	if err := os.WriteFile(debug+".xz", []byte("no xz data at all"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
+	forge.Run(t, "objcopy", "--add-section", ".gnu_debugdata="+debug+".xz", path)
 	f := open(t, path)
 	if fns, err := f.Lookup("helper"); err != nil || len(fns) != 0 {
 		t.Errorf("%v, %v", fns, err)
