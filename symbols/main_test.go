@@ -1,7 +1,6 @@
 package symbols
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/ptracer/ptracer/arch"
@@ -12,16 +11,6 @@ import (
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
-
-// testFile is the absolute path of a file in testdata.
-func testFile(t testing.TB, name string) string {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // compile makes a program; arguments that name a file in testdata are taken from there.
 func compile(t testing.TB, compiler string, args ...string) string {
