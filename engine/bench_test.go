@@ -12,7 +12,7 @@ import (
 func BenchmarkThreads(b *testing.B) {
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			p := launch(b, "lines", "there", fmt.Sprint(n), "1")
+			p := launch(b, "slots", "there", fmt.Sprint(n), "1")
 			var attach, plant, detach time.Duration
 			var pause int64
 			for range b.N {

@@ -47,7 +47,7 @@ func (in *Instance) Records() (Records, error) {
 type InEngine struct {
 	// File makes the file for a handler's maps; nil: a file in memory.
 	File  func() (*os.File, error)
-	lines bool // compiled code writes the maps, too
+	slots bool // compiled code writes the maps, too
 }
 
 // Interpreted is a handler's programs and maps, prepared for the interpreter.
@@ -61,7 +61,7 @@ type Interpreted struct {
 
 // Open makes a handler's maps and prepares its programs.
 func (e InEngine) Open(h *Verified) (Maps, error) {
-	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs(), Lines: e.lines, File: e.File})
+	set, err := maps.New(h.Handler.Maps(), maps.Options{CPUs: possibleCPUs(), Slots: e.slots, File: e.File})
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type InTracee struct {
 
 // Open makes a handler's maps, if its programs have machine code.
 func (e InTracee) Open(h *Verified) (Maps, error) {
-	m, err := InEngine{e.File, Lined(h.Handler.Context)}.Open(h)
+	m, err := InEngine{e.File, Slotted(h.Handler.Context)}.Open(h)
 	if err != nil {
 		return nil, err
 	}
@@ -85,33 +85,33 @@ func (x *Interpreted) Helpers(h *Verified, region arch.Addr) (helper.Env, []comp
 	return env, helper.Needed(ctx, h.Entry, h.Exit)
 }
 
-// Lined reports whether threads of programs with a context can have lines of maps of their own on
+// Slotted reports whether threads of programs with a context can have slots of maps of their own on
 // this machine (package maps). It needs a pointer to thread-local data that the ABI defines and an
 // instruction reads.
-func Lined(ctx program.Context) bool {
+func Slotted(ctx program.Context) bool {
 	return ctx.Arch == "amd64" && Features()&compile.FSBase != 0
 }
 
 // Stacked reports whether programs with a context can run on stacks of ptracer's on this machine,
 // if the program's stacks have no room.
-func Stacked(ctx program.Context) bool { return ctx.Arch == "arm64" || Lined(ctx) }
+func Stacked(ctx program.Context) bool { return ctx.Arch == "arm64" || Slotted(ctx) }
 
 // Claim returns the environment and the helpers for the code with which a program's threads find
-// their lines. The next free line is in the counters' set, at region.
+// their slots. The next free slot is in the counters' set, at region.
 func (c *Counters) Claim(region arch.Addr) (helper.Env, []compile.Helper) {
-	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Lines: region, Lost: region + maps.OffLost, Owners: c.Owners(region), Self: true, Features: Features()}
-	return env, []compile.Helper{ClaimLine}
+	env := helper.Env{Context: c.ctx, Set: c.set, Region: region, Slots: region, Lost: region + maps.OffLost, Owners: c.Owners(region), Self: true, Features: Features()}
+	return env, []compile.Helper{ClaimSlot}
 }
 
-// Owners is the address of the owners of lines in a program that has the counters' set at region.
+// Owners is the address of the owners of slots in a program that has the counters' set at region.
 func (c *Counters) Owners(region arch.Addr) arch.Addr {
 	data, _, _ := c.set.ByName(ownersMap.Name).Values()
 	return region + arch.Addr(data)
 }
 
-// Helpers with which threads find what is theirs: lines of maps, and stacks.
+// Helpers with which threads find what is theirs: slots of maps, and stacks.
 var (
-	ClaimLine = compile.Helper{Num: compile.FnClaim, Map: compile.NoMap}
+	ClaimSlot = compile.Helper{Num: compile.FnClaim, Map: compile.NoMap}
 	TakeStack = compile.Helper{Num: compile.FnStack, Map: compile.NoMap}
 )
 
@@ -122,7 +122,7 @@ type Piece struct {
 	Region  arch.Addr // of the maps, in the program's memory
 	Way     compile.Way
 	Helpers map[compile.Helper]arch.Addr // the helpers that it calls
-	// Threads is the address of the program's table of threads; 0: threads take no lines.
+	// Threads is the address of the program's table of threads; 0: threads take no slots.
 	Threads arch.Addr
 	// Moved is by how many bytes the program sees the maps' data further on than the set has them:
 	// its element 0 is a later element of the set.
@@ -164,7 +164,7 @@ func Native(pieces []Piece, base arch.Addr) ([]byte, error) {
 		for i := range p.Set.Len() {
 			l := p.Set.Map(i).Layout()
 			t.Maps = append(t.Maps, compile.Map{Header: l.Header, Data: l.Data + p.Moved, Stride: l.Stride, CPUStride: l.CPUStride,
-				CPUs: l.CPUs, Lined: l.Lined && p.Threads != 0})
+				CPUs: l.CPUs, Slotted: l.Slotted && p.Threads != 0})
 		}
 		parts[i] = compile.Part{Result: p.Program, Target: t, Way: p.Way, Template: p.Template, Moved: p.Moved}
 	}
@@ -207,24 +207,24 @@ const counterCount = 4096
 // CPU if the machine allows it.
 type Counters struct {
 	set     *maps.Set
-	lines   *maps.Set // the set with the next free line
+	slots   *maps.Set // the set with the next free slot
 	ctx     program.Context
 	used    int
 	program *verify.Result // the program of counter 0
 }
 
 // NewCounters makes counters for programs with a context, in a file that file makes; nil: in
-// memory. The programs' next free line is in the set lines; nil: in the counters' own.
-func NewCounters(ctx program.Context, lines *maps.Set, file func() (*os.File, error)) (*Counters, error) {
+// memory. The programs' next free slot is in the set slots; nil: in the counters' own.
+func NewCounters(ctx program.Context, slots *maps.Set, file func() (*os.File, error)) (*Counters, error) {
 	specs := []program.Map{counterMap(ctx)}
-	if lines == nil && Lined(ctx) {
+	if slots == nil && Slotted(ctx) {
 		specs = append(specs, ownersMap)
 	}
-	set, err := maps.New(specs, maps.Options{CPUs: possibleCPUs(), Lines: Lined(ctx), File: file})
+	set, err := maps.New(specs, maps.Options{CPUs: possibleCPUs(), Slots: Slotted(ctx), File: file})
 	if err != nil {
 		return nil, err
 	}
-	return &Counters{set: set, lines: cmp.Or(lines, set), ctx: ctx}, nil
+	return &Counters{set: set, slots: cmp.Or(slots, set), ctx: ctx}, nil
 }
 
 // counterMap has a value for each CPU if an instruction reads the CPU's number.
@@ -236,16 +236,16 @@ func counterMap(ctx program.Context) program.Map {
 	return m
 }
 
-// ownersMap has the id of the process that each line belongs to; 0: none yet.
-var ownersMap = program.Map{Name: "owners", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: maps.Lines}
+// ownersMap has the id of the process that each slot belongs to; 0: none yet.
+var ownersMap = program.Map{Name: "owners", Type: program.Array, KeySize: 4, ValueSize: 8, MaxEntries: maps.Slots}
 
-// InUse is how many lines belong to processes for which alive returns true, among those that the
+// InUse is how many slots belong to processes for which alive returns true, among those that the
 // counters' set hands out.
 func (c *Counters) InUse(alive func(pid int) bool) (n int) {
 	known := map[uint64]bool{}
 	data, stride, _ := c.set.ByName(ownersMap.Name).Values()
-	for line := range c.set.NextLine() {
-		pid := ring.Word(c.set.Bytes(), data+line*stride).Load()
+	for slot := range c.set.NextSlot() {
+		pid := ring.Word(c.set.Bytes(), data+slot*stride).Load()
 		if _, ok := known[pid]; !ok {
 			known[pid] = pid != 0 && alive(int(pid))
 		}
@@ -290,8 +290,8 @@ func (c *Counters) Moved(n int) int { return n * c.set.Map(0).Layout().Stride }
 func (c *Counters) Count(n int) uint64 {
 	l := c.set.Map(0).Layout()
 	values := l.CPUs
-	if l.Lined {
-		values = c.lines.NextLine()
+	if l.Slotted {
+		values = c.slots.NextSlot()
 	}
 	var sum uint64
 	for v := range values {

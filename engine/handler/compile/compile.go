@@ -74,7 +74,7 @@ const (
 	FnSelf      = plan.FnSelf
 	FnCycles    = plan.FnCycles
 	FnScale     = plan.FnScale
-	FnLine      = plan.FnLine
+	FnSlot      = plan.FnSlot
 	FnSyscall   = plan.FnSyscall
 	FnOwn       = plan.FnOwn
 	FnEntry     = plan.FnEntry
@@ -90,7 +90,7 @@ const (
 	ThreadEntry = plan.ThreadEntry
 	ThreadBits  = plan.ThreadBits
 	ThreadMul   = plan.ThreadMul
-	ThreadLine  = plan.ThreadLine
+	ThreadSlot  = plan.ThreadSlot
 	ThreadStack = plan.ThreadStack
 )
 

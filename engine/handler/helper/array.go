@@ -30,14 +30,14 @@ func (e *Env) updateArray(l maps.Layout) *code {
 	c.region(r1, l.Data)
 	c.alu(program.AluAdd, r5, r1)
 	switch {
-	case l.Lined && e.Lines != 0:
-		e.ownLine(c)
+	case l.Slotted && e.Slots != 0:
+		e.ownSlot(c)
 	case l.CPUs > 1:
-		c.helper(compile.FnLine)
+		c.helper(compile.FnSlot)
 	default:
 		c.movi(r0, 0)
 	}
-	if l.CPUs > 1 || l.Lined {
+	if l.CPUs > 1 || l.Slotted {
 		c.alui(program.AluMul, r0, int32(l.CPUStride))
 		c.alu(program.AluAdd, r5, r0)
 	}
@@ -49,20 +49,20 @@ func (e *Env) updateArray(l maps.Layout) *code {
 	return c
 }
 
-// ownLine loads the number of the thread's line into r0, and keeps r3 and r5.
-func (e *Env) ownLine(c *code) {
+// ownSlot loads the number of the thread's slot into r0, and keeps r3 and r5.
+func (e *Env) ownSlot(c *code) {
 	lost, out := c.label(), c.label()
 	c.store(r10, -8, r3)
 	c.store(r10, -16, r5)
 	c.helper(compile.FnEntry)
 	c.wheni(program.JmpEq, r0, 0, lost)
-	c.load(r0, r0, threadLine)
-	c.wheni(program.JmpLt, r0, maps.Lines, out)
+	c.load(r0, r0, threadSlot)
+	c.wheni(program.JmpLt, r0, maps.Slots, out)
 	c.here(lost)
 	c.number(r1, uint64(e.Lost))
 	c.movi(r0, 1)
 	c.add(r1, 0, r0)
-	c.movi(r0, maps.Lines)
+	c.movi(r0, maps.Slots)
 	c.here(out)
 	c.load(r3, r10, -8)
 	c.load(r5, r10, -16)

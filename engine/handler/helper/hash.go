@@ -141,7 +141,7 @@ func (h *hash) value(dst, i, at uint8) {
 	h.alui(program.AluMul, dst, int32(h.Stride))
 	h.region(r1, h.Data)
 	h.alu(program.AluAdd, dst, r1)
-	h.helper(compile.FnLine)
+	h.helper(compile.FnSlot)
 	h.alui(program.AluMul, r0, int32(h.CPUStride))
 	h.alu(program.AluAdd, dst, r0)
 }

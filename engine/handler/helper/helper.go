@@ -33,10 +33,10 @@ type Env struct {
 	Set      *layout.Set // the maps that the program has
 	Region   arch.Addr   // where the program has them
 	Threads  arch.Addr   // its table of threads
-	Lines    arch.Addr   // address of the set with the next free line; 0: threads take none
-	Owners   arch.Addr   // address of the words with the owners of lines, by process; 0: there are none
-	Lost     arch.Addr   // address of the word that counts hits that find no line, or no stack
-	Stacks   arch.Addr   // ptracer's stacks (compile.OwnStack): one for each line, or a pool
+	Slots    arch.Addr   // address of the set with the next free slot; 0: threads take none
+	Owners   arch.Addr   // address of the words with the owners of slots, by process; 0: there are none
+	Lost     arch.Addr   // address of the word that counts hits that find no slot, or no stack
+	Stacks   arch.Addr   // ptracer's stacks (compile.OwnStack): one for each slot, or a pool
 	Self     bool        // threads' pointers are read as FnSelf
 	Features compile.Feature
 }
@@ -200,7 +200,7 @@ func (e *Env) calls(h compile.Helper) []int32 {
 	case program.FnCurrentPIDTGID, compile.FnClaim:
 		return []int32{compile.FnEntry}
 	case program.FnMapUpdate:
-		if e.Lines != 0 && h.Map >= 0 && h.Map < e.Set.Len() && e.Set.Map(h.Map).Layout().Lined {
+		if e.Slots != 0 && h.Map >= 0 && h.Map < e.Set.Len() && e.Set.Map(h.Map).Layout().Slotted {
 			return []int32{compile.FnEntry}
 		}
 	}
@@ -232,7 +232,7 @@ func (e *Env) source(h compile.Helper) (*code, error) {
 		return e.entry(), nil
 	case compile.FnClaim, compile.FnStack:
 		switch {
-		case e.Context.Arch != "amd64" || e.Lines == 0:
+		case e.Context.Arch != "amd64" || e.Slots == 0:
 			return nil, unsupported(h)
 		case h.Num == compile.FnStack:
 			return e.stack(), nil

@@ -72,8 +72,8 @@ func rigFor(t testing.TB, set *maps.Set, need ...compile.Helper) *rig {
 	env := helper.Env{Context: ctx, Set: set, Region: arch.Addr(uintptr(unsafe.Pointer(&set.Bytes()[0]))),
 		Threads: data + threadsAt, Features: handler.Features()}
 	env.Lost = env.Region + maps.OffLost
-	if handler.Lined(ctx) {
-		env.Lines = env.Region
+	if handler.Slotted(ctx) {
+		env.Slots = env.Region
 	}
 	lib, err := env.Make(need, m.Base())
 	if err == nil {
@@ -163,7 +163,7 @@ func TestMaps(t *testing.T) {
 	}
 	r := newRig(t, shapes, append(need, none(program.FnCurrentPIDTGID))...)
 	if runtime.GOARCH == "arm64" { // no instruction tells the CPU
-		cpu = line(r)
+		cpu = slot(r)
 	}
 	own, err := maps.New(shapes, maps.Options{CPUs: runtime.NumCPU()})
 	if err != nil {
@@ -218,9 +218,9 @@ func TestMaps(t *testing.T) {
 	}
 }
 
-// line returns which value this thread uses in a map with one for each CPU, by the hash of its
+// slot returns which value this thread uses in a map with one for each CPU, by the hash of its
 // pointer.
-func line(r *rig) int {
+func slot(r *rig) int {
 	r.call(program.FnCurrentPIDTGID, compile.NoMap)
 	for off := 64; off < helper.ThreadsSize; off += 64 {
 		data, _ := r.m.Data()
@@ -440,7 +440,7 @@ func TestThreads(t *testing.T) {
 		t.Fatalf("entries %v", list)
 	}
 	pointer := binary.LittleEndian.Uint64(data[threadsAt+list[0]:])
-	slots := helper.ThreadSlots(pointer)
+	slots := helper.ThreadPlaces(pointer)
 	if slots[0] != list[0] {
 		t.Errorf("%#x is at %d, not %d", pointer, list[0], slots[0])
 	}
@@ -647,22 +647,22 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// TestEntry has threads take entries and lines, also when none are left.
+// TestEntry has threads take entries and slots, also when none are left.
 func TestEntry(t *testing.T) {
-	set, err := maps.New([]program.Map{{Name: "a", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}}, maps.Options{CPUs: 2, Lines: true})
+	set, err := maps.New([]program.Map{{Name: "a", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}}, maps.Options{CPUs: 2, Slots: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer set.Close()
 	r := rigFor(t, set, none(compile.FnEntry), none(program.FnCurrentPIDTGID))
-	if r.env.Lines == 0 {
+	if r.env.Slots == 0 {
 		skip.Missing(t, "thread pointers that instructions and the ABI tell: amd64 with fsgsbase")
 	}
 	end := make(chan bool)
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer close(end)
-	entries, lines := map[uint64]bool{}, []uint64{}
+	entries, slots := map[uint64]bool{}, []uint64{}
 	thread := func() {
 		done := make(chan bool)
 		all.Go(func() {
@@ -677,7 +677,7 @@ func TestEntry(t *testing.T) {
 			}
 			entries[entry] = true
 			memory, base := r.m.Data()
-			lines = append(lines, binary.LittleEndian.Uint64(memory[entry-uint64(base):][compile.ThreadLine:]))
+			slots = append(slots, binary.LittleEndian.Uint64(memory[entry-uint64(base):][compile.ThreadSlot:]))
 			close(done)
 			<-end
 		})
@@ -686,12 +686,12 @@ func TestEntry(t *testing.T) {
 	for range 5 {
 		thread()
 	}
-	ring.Word(set.Bytes(), maps.OffNextLine).Store(maps.Lines - 1)
+	ring.Word(set.Bytes(), maps.OffNextSlot).Store(maps.Slots - 1)
 	for range 3 {
 		thread()
 	}
-	if want := []uint64{3, 4, 5, 6, 7, maps.Lines - 1, maps.Lines, maps.Lines}; !slices.Equal(lines, want) {
-		t.Errorf("lines %v, not %v", lines, want)
+	if want := []uint64{3, 4, 5, 6, 7, maps.Slots - 1, maps.Slots, maps.Slots}; !slices.Equal(slots, want) {
+		t.Errorf("slots %v, not %v", slots, want)
 	}
 }
 

@@ -35,7 +35,7 @@ func (h *hash) own(e *Env) {
 	h.acquire(r1, r0, 0)
 	h.when32(program.JmpGt, r1, maps.LinkEnd, slow) // it is in no list
 	if h.LRU {
-		h.storei(r0, 8, 1) // used; the line is the thread's anyway
+		h.storei(r0, 8, 1) // used; the slot is the thread's anyway
 	}
 	h.alui(program.AluAdd, r0, int32(h.ValueOff))
 	h.exit()

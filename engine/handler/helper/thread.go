@@ -11,11 +11,11 @@ import (
 // Threads is a table of a process's threads, in memory of its own that is empty in a child
 // (MADV_WIPEONFORK). An entry has the thread's pointer to its own data, which no two threads share;
 // the ids of process and thread, in the form of get_current_pid_tgid, 0 until the kernel has been
-// asked; the thread's line of maps (package maps, Lines); two pairs, of a map that the thread has
+// asked; the thread's slot of maps (package maps, Slots); two pairs, of a map that the thread has
 // looked into by its ids and the node in which it found them; and the end of the free part of its
 // stack (compile.OwnStack). A thread looks at Probes entries, beginning with the one that its
 // pointer's hash selects. The lowest bit of an entry's first word is set until the entry has a
-// line, for ever if no line is left.
+// slot, for ever if no slot is left.
 //
 // Behind the entries is news of threads, from the threads' tracer: a pointer and ids, at one of
 // NewsProbes places, beginning with the one that the pointer's hash selects. It saves asking the
@@ -38,12 +38,12 @@ const (
 	goroutineBits = 10
 
 	threadFirst   = compile.ThreadFirst // behind the process's id: other processes in the same memory keep no ids here
-	threadLost    = 0                   // an entry for threads that find none, with the line field only
+	threadLost    = 0                   // an entry for threads that find none, with the slot field only
 	threadBits    = compile.ThreadBits
 	threadEntries = 1 << threadBits
 	threadEntry   = compile.ThreadEntry
 	threadIDs     = 8
-	threadLine    = compile.ThreadLine
+	threadSlot    = compile.ThreadSlot
 	threadFound   = 24 // the first pair
 	threadPairs   = 2
 	threadStack   = compile.ThreadStack
@@ -52,8 +52,8 @@ const (
 	threadBusy    = 1 // in the first word
 )
 
-// ThreadSlots returns the offsets at which a thread may have its entry in the table.
-func ThreadSlots(pointer uint64) (list []int) {
+// ThreadPlaces returns the offsets at which a thread may have its entry in the table.
+func ThreadPlaces(pointer uint64) (list []int) {
 	first := int(uint32(pointer) * compile.ThreadMul >> (32 - threadBits))
 	for i := range threadProbes {
 		list = append(list, threadFirst+(first+i)*threadEntry)
@@ -187,7 +187,7 @@ func (e *Env) askIDs(c *code) {
 	c.mov(r0, r9)
 }
 
-// entry is compile.FnEntry: it finds the thread's entry, or takes a free one with a line.
+// entry is compile.FnEntry: it finds the thread's entry, or takes a free one with a slot.
 func (e *Env) entry() *code {
 	c := newCode()
 	next, mine, found, none := c.label(), c.label(), c.label(), c.label()
@@ -215,7 +215,7 @@ func (e *Env) entry() *code {
 	c.result(0)
 
 	c.here(mine)
-	if e.Lines == 0 {
+	if e.Slots == 0 {
 		c.release(r2, 0, r3)
 		c.here(found)
 		c.mov(r0, r2)
@@ -226,31 +226,31 @@ func (e *Env) entry() *code {
 	c.mov(r6, r2)
 	c.mov(r7, r3)
 	c.call(take)
-	c.store(r6, threadLine, r0)
+	c.store(r6, threadSlot, r0)
 	c.mov(r2, r6)
-	c.wheni(program.JmpGe, r0, maps.Lines, found) // it stays busy: each hit comes here, and counts as lost
+	c.wheni(program.JmpGe, r0, maps.Slots, found) // it stays busy: each hit comes here, and counts as lost
 	c.release(r6, 0, r7)
 	c.here(found)
 	c.mov(r0, r2)
 	c.exit()
 	c.here(take)
-	e.takeLine(c)
+	e.takeSlot(c)
 	return c
 }
 
-// takeLine is a function that returns the number of a free line, or maps.Lines: the next new line
-// or, if all have been taken, a line of a process that has ended.
-func (e *Env) takeLine(c *code) {
+// takeSlot is a function that returns the number of a free slot, or maps.Slots: the next new slot
+// or, if all have been taken, a slot of a process that has ended.
+func (e *Env) takeSlot(c *code) {
 	const noSuchProcess = -3 // ESRCH
 	fresh, named, known, look, next, none := c.label(), c.label(), c.label(), c.label(), c.label(), c.label()
 	sys := systems[e.Context.Arch]
-	c.begin("line", 8)
-	c.number(r1, uint64(e.Lines)+maps.OffNextLine)
+	c.begin("slot", 8)
+	c.number(r1, uint64(e.Slots)+maps.OffNextSlot)
 	c.movi(r6, 1)
-	c.fetchAdd(r1, 0, r6) // r6 is the line
+	c.fetchAdd(r1, 0, r6) // r6 is the slot
 	if e.Owners == 0 {
-		c.wheni(program.JmpLe, r6, maps.Lines, fresh)
-		c.movi(r6, maps.Lines)
+		c.wheni(program.JmpLe, r6, maps.Slots, fresh)
+		c.movi(r6, maps.Slots)
 		c.here(fresh)
 		c.mov(r0, r6)
 		c.exit()
@@ -262,8 +262,8 @@ func (e *Env) takeLine(c *code) {
 	c.helper(compile.FnSyscall - sys.getpid)
 	c.mov(r7, r0)
 	c.here(known)
-	c.movi(r8, maps.Lines) // tries left
-	c.wheni(program.JmpGe, r6, maps.Lines, look)
+	c.movi(r8, maps.Slots) // tries left
+	c.wheni(program.JmpGe, r6, maps.Slots, look)
 	c.here(named)
 	c.mov(r1, r6)
 	c.alui(program.AluLsh, r1, 3)
@@ -275,7 +275,7 @@ func (e *Env) takeLine(c *code) {
 
 	c.here(look)
 	first := int32(e.Set.CPUs() + 1)
-	c.alui(program.AluMod, r6, maps.Lines-first)
+	c.alui(program.AluMod, r6, maps.Slots-first)
 	c.alui(program.AluAdd, r6, first)
 	c.mov(r9, r6)
 	c.alui(program.AluLsh, r9, 3)
@@ -297,12 +297,12 @@ func (e *Env) takeLine(c *code) {
 	c.here(next)
 	c.alui(program.AluAdd, r8, -1)
 	c.wheni(program.JmpEq, r8, 0, none)
-	c.number(r1, uint64(e.Lines)+maps.OffNextLine)
+	c.number(r1, uint64(e.Slots)+maps.OffNextSlot)
 	c.movi(r6, 1)
 	c.fetchAdd(r1, 0, r6)
 	c.jump(look)
 	c.here(none)
-	c.result(maps.Lines)
+	c.result(maps.Slots)
 }
 
 // claim is the work of compile.FnClaim, for a wrapper that keeps all registers: it returns the
@@ -319,15 +319,15 @@ func (e *Env) claim() *code {
 	c.when(program.JmpNe, r1, r0, lost)
 	c.helper(compile.FnEntry)
 	c.wheni(program.JmpEq, r0, 0, lost)
-	c.load(r1, r0, threadLine)
-	c.wheni(program.JmpLt, r1, maps.Lines, out)
+	c.load(r1, r0, threadSlot)
+	c.wheni(program.JmpLt, r1, maps.Slots, out)
 	c.here(lost)
 	c.number(r1, uint64(e.Lost))
 	c.movi(r2, 1)
 	c.add(r1, 0, r2)
 	c.number(r0, uint64(e.Threads)+threadLost)
-	c.movi(r1, maps.Lines)
-	c.store(r0, threadLine, r1)
+	c.movi(r1, maps.Slots)
+	c.store(r0, threadSlot, r1)
 	c.here(out)
 	c.exit()
 	return c
@@ -342,8 +342,8 @@ func (e *Env) stack() *code {
 	c.wheni(program.JmpEq, r0, 0, lost)
 	c.load(r1, r0, threadStack)
 	c.wheni(program.JmpNe, r1, 0, there)
-	c.load(r1, r0, threadLine)
-	c.wheni(program.JmpGe, r1, maps.Lines, lost)
+	c.load(r1, r0, threadSlot)
+	c.wheni(program.JmpGe, r1, maps.Slots, lost)
 	c.alui(program.AluAdd, r1, 1)
 	c.alui(program.AluMul, r1, compile.OwnStackSize)
 	c.number(r2, uint64(e.Stacks))

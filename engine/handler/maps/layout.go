@@ -7,8 +7,8 @@ type Layout struct {
 	Data       int  // value 0, of CPU 0
 	Stride     int  // from a value to the next one
 	CPUStride  int  // from a CPU's value to the next CPU's
-	CPUs       int  // values per entry, without those of lines
-	Lined      bool // it has lines
+	CPUs       int  // values per entry, without those of slots
+	Slotted    bool // it has slots
 	KeySize    int
 	ValueSize  int
 	MaxEntries int // of a ring: its size
@@ -26,14 +26,14 @@ type Layout struct {
 // Layout of the map.
 func (m *Map) Layout() Layout {
 	l := Layout{
-		Header: m.offset, Start: m.start, Data: m.data, Stride: m.stride, CPUStride: m.cpuStride, CPUs: m.cpus, Lined: m.lined,
+		Header: m.offset, Start: m.start, Data: m.data, Stride: m.stride, CPUStride: m.cpuStride, CPUs: m.cpus, Slotted: m.slotted,
 		KeySize: int(m.spec.KeySize), ValueSize: int(m.spec.ValueSize), MaxEntries: int(m.spec.MaxEntries),
 		Entries: m.entries, Heads: m.heads, Buckets: m.buckets, Nodes: m.nodes, NodeStride: m.nodeStride, KeyOff: m.keyOff,
 	}
 	if h, ok := m.table.(*hash); ok {
 		l.LRU, l.ValueOff = h.lru, m.data-m.nodes
 	}
-	if l.Lined {
+	if l.Slotted {
 		l.CPUs = m.engine
 	}
 	if m.ring != nil {

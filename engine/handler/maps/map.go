@@ -64,23 +64,23 @@ type table interface {
 // deletions do not allocate.
 type Map struct {
 	shape
-	spec   program.Map
-	offset int // of the header
-	b      []byte
-	file   *os.File
-	cpus   int // values of an entry: of CPUs or lines
-	engine int // the engine's value
-	lined  bool
-	table  table
-	ring   *ring.Ring
+	spec    program.Map
+	offset  int // of the header
+	b       []byte
+	file    *os.File
+	cpus    int // values of an entry: of CPUs or slots
+	engine  int // the engine's value
+	slotted bool
+	table   table
+	ring    *ring.Ring
 }
 
 // newMap returns map i of a set; it initializes the map if fresh is set.
 func newMap(s *Set, i int, spec program.Map, sh shape, fresh bool) (m *Map, err error) {
 	m = &Map{shape: sh, spec: spec, offset: setSize + i*HeaderSize, b: s.region.Bytes(), file: s.region.File(), cpus: 1}
 	switch {
-	case lined(&spec, s.lines):
-		m.cpus, m.engine, m.lined = s.lines, s.cpus, true
+	case slotted(&spec, s.slots):
+		m.cpus, m.engine, m.slotted = s.slots, s.cpus, true
 	case spec.Type.PerCPU():
 		m.cpus = s.cpus
 	}
@@ -157,7 +157,7 @@ func (m *Map) Delete(key []byte) error {
 	return m.table.delete(key)
 }
 
-// All returns the map's entries: the key and one value, or the values of CPUs or lines that may
+// All returns the map's entries: the key and one value, or the values of CPUs or slots that may
 // have been written (InUse). Both are copies, valid until the next entry. Entries that are added or
 // deleted meanwhile may be missing; no key appears twice. An array always has all its entries, a
 // ring none.

@@ -42,7 +42,7 @@ const (
 	offSize  = 8                     // the region's size
 	offCPUs  = 16
 	offMaps  = 24 // the number of maps
-	offLines = 32 // Lines, or 0; see lines.go for the words behind it
+	offSlots = 32 // Slots, or 0; see slots.go for the words behind it
 	setSize  = 128
 )
 
@@ -50,8 +50,8 @@ const (
 type Options struct {
 	// CPUs is the largest possible number of CPUs, for maps with a value for each; 0 means 1.
 	CPUs int
-	// Lines makes arrays with a value for each CPU have lines.
-	Lines bool
+	// Slots makes arrays with a value for each CPU have slots.
+	Slots bool
 	// Limit is the most memory that all maps may take, in bytes; 0 is 1 GiB.
 	Limit int
 	// File makes the file for the maps, new and empty, which no other user can shorten; nil: a file
@@ -59,10 +59,10 @@ type Options struct {
 	File func() (*os.File, error)
 }
 
-// lines is the number of lines, 0 for none.
-func (o *Options) lines() int {
-	if o.Lines && o.CPUs < Lines/2 {
-		return Lines
+// slots is the number of slots, 0 for none.
+func (o *Options) slots() int {
+	if o.Slots && o.CPUs < Slots/2 {
+		return Slots
 	}
 	return 0
 }
@@ -85,7 +85,7 @@ const maxMaps = 64
 type Set struct {
 	region *ring.Region
 	cpus   int
-	lines  int // Lines, or 0
+	slots  int // Slots, or 0
 	maps   []*Map
 }
 
@@ -100,12 +100,12 @@ func New(specs []program.Map, o Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{region: region, cpus: cpus, lines: o.lines()}
+	s := &Set{region: region, cpus: cpus, slots: o.slots()}
 	b := region.Bytes()
 	for i := range specs {
 		shapes[i].write(b, setSize+i*HeaderSize, &specs[i])
 	}
-	for at, v := range map[int]int{offSize: size, offCPUs: cpus, offMaps: len(specs), offLines: s.lines, OffNextLine: cpus + 1} {
+	for at, v := range map[int]int{offSize: size, offCPUs: cpus, offMaps: len(specs), offSlots: s.slots, OffNextSlot: cpus + 1} {
 		ring.Word(b, at).Store(uint64(v))
 	}
 	if err := s.fill(specs, shapes); err != nil {
@@ -132,7 +132,7 @@ func layOut(specs []program.Map, o Options) (shapes []shape, size int, err error
 	size = setSize + len(specs)*HeaderSize
 	shapes = make([]shape, len(specs))
 	for i := range specs {
-		sh, err := shapeOf(&specs[i], cpus, o.lines(), size)
+		sh, err := shapeOf(&specs[i], cpus, o.slots(), size)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -208,13 +208,13 @@ func open(region *ring.Region) (*Set, error) {
 	if size != uint64(len(b)) || cpus == 0 || cpus > 1<<16 || n > maxMaps || setSize+int(n)*HeaderSize > len(b) {
 		return nil, fmt.Errorf("%w: %d maps for %d CPUs in %d of %d bytes", ErrSet, n, cpus, size, len(b))
 	}
-	lines := ring.Word(b, offLines).Load()
-	if lines != 0 && (lines != Lines || cpus >= Lines/2) {
-		return nil, fmt.Errorf("%w: %d lines", ErrSet, lines)
+	slots := ring.Word(b, offSlots).Load()
+	if slots != 0 && (slots != Slots || cpus >= Slots/2) {
+		return nil, fmt.Errorf("%w: %d slots", ErrSet, slots)
 	}
-	s := &Set{region: region, cpus: int(cpus), lines: int(lines)}
+	s := &Set{region: region, cpus: int(cpus), slots: int(slots)}
 	for i := range int(n) {
-		spec, sh, err := readShape(b, setSize+i*HeaderSize, s.cpus, s.lines)
+		spec, sh, err := readShape(b, setSize+i*HeaderSize, s.cpus, s.slots)
 		if err != nil {
 			return nil, err
 		}

@@ -43,7 +43,7 @@ const perfRing = 256 << 10
 // shape is the layout of a map. It follows from the map's description, the number of CPUs and the
 // map's offset.
 //
-// Value i of CPU or line c is at data + i*stride + c*cpuStride, in all maps with values.
+// Value i of CPU or slot c is at data + i*stride + c*cpuStride, in all maps with values.
 type shape struct {
 	start, end int
 	data       int
@@ -70,13 +70,13 @@ func spare(n int) int { return n/8 + 64 }
 const maxBytes = 1 << 40
 
 // shapeOf lays out a map that begins at start.
-func shapeOf(m *program.Map, cpus, lines, start int) (shape, error) {
+func shapeOf(m *program.Map, cpus, slots, start int) (shape, error) {
 	sh := shape{start: start, data: start, entries: int(m.MaxEntries)}
 	value, key := align(int(m.ValueSize), 8), align(int(m.KeySize), 8)
 	each := 1
 	switch {
-	case lined(m, lines):
-		each = lines + 1
+	case slotted(m, slots):
+		each = slots + 1
 		if value*sh.entries >= pageSize { // so that InUse can distinguish them
 			sh.data = align(start, pageSize)
 		}
@@ -144,7 +144,7 @@ func (sh *shape) write(b []byte, off int, m *program.Map) {
 }
 
 // readShape reads a header, and checks that the map lies in the region.
-func readShape(b []byte, off, cpus, lines int) (m program.Map, sh shape, err error) {
+func readShape(b []byte, off, cpus, slots int) (m program.Map, sh shape, err error) {
 	word := func(at int) uint64 { return ring.Word(b, off+at).Load() }
 	name, _, _ := bytes.Cut(b[off+offName:off+offName+nameSize], []byte{0})
 	m = program.Map{
@@ -159,7 +159,7 @@ func readShape(b []byte, off, cpus, lines int) (m program.Map, sh shape, err err
 	if start%lineSize != 0 || start > uint64(len(b)) {
 		return m, sh, fmt.Errorf("%w: map %q at %#x", ErrSet, m.Name, start)
 	}
-	if sh, err = shapeOf(&m, cpus, lines, int(start)); err == nil && (sh.end > len(b) || uint64(sh.end) != word(offEnd)) {
+	if sh, err = shapeOf(&m, cpus, slots, int(start)); err == nil && (sh.end > len(b) || uint64(sh.end) != word(offEnd)) {
 		err = fmt.Errorf("%w: map %q ends at %#x of %#x", ErrSet, m.Name, sh.end, len(b))
 	}
 	return m, sh, err

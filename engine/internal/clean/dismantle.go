@@ -95,7 +95,7 @@ func (c *Cleaner) unmap(t *inferior.Task) error {
 	data := space.Guard.Data
 	regions, files := c.inproc.TakeAll(space), space.Files
 	space.Threads, space.Stacks = 0, 0
-	space.NoLines, space.LinesChecked, space.ThreadsNoted, space.Other = false, false, false, 0
+	space.NoThreadSlots, space.ThreadSlotsChecked, space.ThreadsNoted, space.Other = false, false, false, 0
 	space.Table = NewTable(c.isa, space.Memory, c.remote.Room(space))
 	space.Guard, space.Files = inferior.Guard{}, nil
 	var errs []error

@@ -41,10 +41,10 @@ func (x *Hits) OnArchPrctl(t *inferior.Task, site *breakpoint.Site) (moved bool,
 		return false, err
 	}
 	space, args := t.Process.Space, ptrace.SyscallArgs(r)
-	if args[0] != ptrace.ArchSetFS || !space.LinesChecked || space.NoLines || inproc.LeadsToItself(space, args[1]) {
+	if args[0] != ptrace.ArchSetFS || !space.ThreadSlotsChecked || space.NoThreadSlots || inproc.LeadsToItself(space, args[1]) {
 		return false, nil
 	}
-	return true, x.before(t, site, x.jump.LeaveLines)
+	return true, x.before(t, site, x.jump.LeaveThreadSlots)
 }
 
 // before calls f for a task's process while the task stands at a hook's site, and then lets the

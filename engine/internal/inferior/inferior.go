@@ -124,12 +124,12 @@ type Space struct {
 type ThreadTable struct {
 	Threads arch.Addr // the table, 0: none
 	Stacks  arch.Addr // stacks of ptracer's for its threads, 0: none
-	// NoLines: its threads can't be told apart by what the ABI says.
-	// LinesChecked: it was looked whether they can.
-	NoLines, LinesChecked bool
-	ThreadsNoted          bool // the table has what is known of its threads
-	Other                 int  // the one that has no pointer yet, by its TID; 0: none, -1: there is no telling
-	Alike                 bool // there are tasks with the same pointer, that run beside each other
+	// NoThreadSlots: its threads can't be told apart by what the ABI says.
+	// ThreadSlotsChecked: whether they can be has been looked at.
+	NoThreadSlots, ThreadSlotsChecked bool
+	ThreadsNoted                      bool // the table has what is known of its threads
+	Other                             int  // the one that has no pointer yet, by its TID; 0: none, -1: there is no telling
+	Alike                             bool // there are tasks with the same pointer, that run beside each other
 }
 
 // Guard is what is known of the SIGTRAP handler that ptracer puts into a space's

@@ -19,6 +19,6 @@ func (s *Space) Fork(mem *ptrace.Memory) *Space {
 	child := &Space{Memory: mem, Guard: s.Guard, Epoch: s.Epoch,
 		Dispatches: s.Dispatches, NoTime: s.NoTime, TimeChecked: s.TimeChecked}
 	child.Threads, child.Stacks = s.Threads, s.Stacks
-	child.NoLines, child.LinesChecked, child.ThreadsNoted = s.NoLines, s.LinesChecked, s.ThreadsNoted
+	child.NoThreadSlots, child.ThreadSlotsChecked, child.ThreadsNoted = s.NoThreadSlots, s.ThreadSlotsChecked, s.ThreadsNoted
 	return child
 }

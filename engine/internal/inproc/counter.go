@@ -62,11 +62,11 @@ func (x *InProcess) moreCounters() error {
 	if err != nil {
 		return err
 	}
-	var lines *maps.Set // the set that says which line is free: the first
+	var slots *maps.Set // the set that says which slot is free: the first
 	if len(x.counters) > 0 {
-		lines = x.counters[0].Set()
+		slots = x.counters[0].Set()
 	}
-	c, err := handler.NewCounters(ctx, lines, x.NewFile)
+	c, err := handler.NewCounters(ctx, slots, x.NewFile)
 	if err == nil {
 		x.counters = append(x.counters, c)
 	}

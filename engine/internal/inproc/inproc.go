@@ -35,7 +35,7 @@ type InProcess struct {
 	regions   map[*inferior.Space][]Region
 	unshared  map[*inferior.Space]error // why a space can't have regions
 	libraries map[*inferior.Space][]*Library
-	newTasks  int      // how many tasks FewerLines was asked for
+	newTasks  int      // how many tasks FewerThreadSlots was asked for
 	lostHits  uint64   // hits that are in no count, from the session's end on
 	lastSeal  lastSeal // the newest answer of seal
 }

@@ -23,9 +23,9 @@ import (
 // Library is the code that a handler calls in a space. It is empty for a handler that calls
 // nothing.
 type Library struct {
-	of *Variant  // the handler; nil: it is for all
-	by finding   // what threads find by it
-	at arch.Addr // the address near which it was wanted
+	of  *Variant  // the handler; nil: it is for all
+	own Own       // what it needs threads to have
+	at  arch.Addr // the address near which it was wanted
 	*helper.Library
 	// templates are the compiled programs that call it, by program and region of the maps.
 	templates map[template]*compile.Template
@@ -52,7 +52,7 @@ var errIDs = failure.Unsupportedf("it reports thread ids, which are only kept ri
 // LibraryFor returns the library of a handler's variant in a process's space, near an address, and
 // puts it there first if it is not there. region is where the handler's maps lie. The error is
 // errIDs or errSealed if the handler may not run in the program.
-func (x *InProcess) LibraryFor(p *inferior.Process, h *Handler, v *Variant, region, near arch.Addr, by finding) (*Library, error) {
+func (x *InProcess) LibraryFor(p *inferior.Process, h *Handler, v *Variant, region, near arch.Addr, own Own) (*Library, error) {
 	env, need := v.In.Maps.(*handler.Interpreted).Helpers(v.In.Verified, region)
 	if x.Resident && h.Kind != "latency" && asksIDs(need) { // latency needs only a number that tells threads apart
 		return nil, errIDs
@@ -61,38 +61,38 @@ func (x *InProcess) LibraryFor(p *inferior.Process, h *Handler, v *Variant, regi
 		return nil, errSealed
 	}
 	var err error
-	switch by {
-	case ByLine:
-		need = append(need, handler.ClaimLine)
+	switch own {
+	case OwnThreadSlot:
+		need = append(need, handler.ClaimSlot)
 		env.Self = true
-		env.Lines, err = x.linesAt(p, near)
-	case ByStack:
+		env.Slots, err = x.threadSlotsAt(p, near)
+	case OwnStack:
 		need = append(need, handler.TakeStack)
 		if env.Stacks, err = x.stacks(p.Space); err == nil {
-			env.Lines, err = x.linesAt(p, near)
+			env.Slots, err = x.threadSlotsAt(p, near)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	switch env.Lost = env.Lines + maps.OffLost; {
-	case !x.TakeLines():
-		env.Lines = 0
-	case env.Lines != 0:
-		env.Owners = x.counters[0].Owners(env.Lines)
+	switch env.Lost = env.Slots + maps.OffLost; {
+	case !x.TakeThreadSlots():
+		env.Slots = 0
+	case env.Slots != 0:
+		env.Owners = x.counters[0].Owners(env.Slots)
 	}
-	return x.Library(p, v, near, by, env, need)
+	return x.Library(p, v, near, own, env, need)
 }
 
 // Library returns a library in a process's space near an address, and puts it there first if it is
 // not there. With of nil it is for all handlers.
-func (x *InProcess) Library(p *inferior.Process, of *Variant, near arch.Addr, by finding, env helper.Env, need []compile.Helper) (*Library, error) {
+func (x *InProcess) Library(p *inferior.Process, of *Variant, near arch.Addr, own Own, env helper.Env, need []compile.Helper) (*Library, error) {
 	for _, l := range x.libraries[p.Space] {
-		if l.of == of && l.by == by && distance(l.at, near) < x.remote.Reach() {
+		if l.of == of && l.own == own && distance(l.at, near) < x.remote.Reach() {
 			return l, nil
 		}
 	}
-	l := &Library{of: of, by: by, at: near, Library: &helper.Library{}, templates: map[template]*compile.Template{}}
+	l := &Library{of: of, own: own, at: near, Library: &helper.Library{}, templates: map[template]*compile.Template{}}
 	if len(need) == 0 {
 		x.libraries[p.Space] = append(x.libraries[p.Space], l)
 		return l, nil
@@ -115,11 +115,11 @@ func (x *InProcess) Library(p *inferior.Process, of *Variant, near arch.Addr, by
 }
 
 // stacks returns where a space's stacks for handlers lie, and maps them first if they are not
-// there. If threads have lines, each line has a stack, and the first is for threads that look for
+// there. If threads have slots, each slot has a stack, and the first is for threads that look for
 // their own; else the stacks are a pool.
 func (x *InProcess) stacks(space *inferior.Space) (arch.Addr, error) {
-	if x.TakeLines() {
-		return x.wiped(space, &space.Stacks, maps.Lines*compile.OwnStackSize, compile.OwnStackSize)
+	if x.TakeThreadSlots() {
+		return x.wiped(space, &space.Stacks, maps.Slots*compile.OwnStackSize, compile.OwnStackSize)
 	}
 	const pool = compile.PoolStacks * compile.PoolStack
 	return x.wiped(space, &space.Stacks, pool, pool)
@@ -162,8 +162,8 @@ func asksIDs(need []compile.Helper) bool {
 	})
 }
 
-// linesAt returns where a process has the set that says which line is free: the first counters.
-func (x *InProcess) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, error) {
+// threadSlotsAt returns where a process has the set that says which slot is free: the first counters.
+func (x *InProcess) threadSlotsAt(p *inferior.Process, near arch.Addr) (arch.Addr, error) {
 	if len(x.counters) == 0 { // the first code may be one that counts nothing, as at the end of calls
 		if err := x.moreCounters(); err != nil {
 			return 0, err
@@ -172,12 +172,12 @@ func (x *InProcess) linesAt(p *inferior.Process, near arch.Addr) (arch.Addr, err
 	return x.Share(p, x.counters[0].Set(), near)
 }
 
-// ClaimFor returns the library by which threads take their lines.
+// ClaimFor returns the library by which threads take their slots.
 func (x *InProcess) ClaimFor(p *inferior.Process, near arch.Addr) (*Library, error) {
-	lines, err := x.linesAt(p, near)
+	slots, err := x.threadSlotsAt(p, near)
 	if err != nil {
 		return nil, err
 	}
-	env, need := x.counters[0].Claim(lines)
-	return x.Library(p, nil, near, ByLine, env, need)
+	env, need := x.counters[0].Claim(slots)
+	return x.Library(p, nil, near, OwnThreadSlot, env, need)
 }

@@ -74,7 +74,7 @@ func (x *InProcess) seal(p *inferior.Process) (mode int) {
 // unless they have no thread pointers of their own.
 func (x *InProcess) wouldAsk(p *inferior.Process, h *Handler, need []compile.Helper) bool {
 	inGo := p.IsGo()
-	return asksIDs(need) && (p.Space.Alike || inGo && !x.TakeLines()) ||
+	return asksIDs(need) && (p.Space.Alike || inGo && !x.TakeThreadSlots()) ||
 		slices.ContainsFunc(need, func(n compile.Helper) bool {
 			switch n.Num {
 			case program.FnProbeReadUser:

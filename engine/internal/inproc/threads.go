@@ -145,7 +145,7 @@ func (x *InProcess) noteIDs(space *inferior.Space, pointer, ids uint64) error {
 	if err := space.Memory.Write(at+arch.Addr(off), news[:]); err != nil {
 		return err
 	}
-	slots := helper.ThreadSlots(pointer)
+	slots := helper.ThreadPlaces(pointer)
 	entries := make([]byte, slots[len(slots)-1]-slots[0]+8)
 	if err := space.Memory.Read(space.Threads+arch.Addr(slots[0]), entries); err != nil {
 		return err
@@ -245,7 +245,7 @@ func (known Pointers) Learn(t *inferior.Task) {
 	known[t] = pointer{to, err}
 }
 
-// LooksAtLines reports whether CheckLines has anything to check in a space.
-func (x *InProcess) LooksAtLines(space *inferior.Space) bool {
-	return x.TakeLines() && !space.NoLines && !space.LinesChecked
+// LooksAtThreadSlots reports whether CheckThreadSlots has anything to check in a space.
+func (x *InProcess) LooksAtThreadSlots(space *inferior.Space) bool {
+	return x.TakeThreadSlots() && !space.NoThreadSlots && !space.ThreadSlotsChecked
 }

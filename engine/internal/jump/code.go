@@ -138,24 +138,24 @@ func (j *Jumps) pieces(p *inferior.Process, m *symbols.Module, pl *probe.Placeme
 			return err
 		}
 		var lib *inproc.Library
-		by := j.inproc.Finds(p, m, way, v != nil)
+		own := j.inproc.OwnAt(p, m, way, v != nil)
 		switch {
 		case v != nil:
-			lib, err = j.inproc.LibraryFor(p, h, v, at, pl.Addr, by)
-		case by == inproc.ByLine:
+			lib, err = j.inproc.LibraryFor(p, h, v, at, pl.Addr, own)
+		case own == inproc.OwnThreadSlot:
 			lib, err = j.inproc.ClaimFor(p, pl.Addr)
 		default:
-			lib, err = j.inproc.Library(p, nil, pl.Addr, by, helper.Env{}, nil)
+			lib, err = j.inproc.Library(p, nil, pl.Addr, own, helper.Env{}, nil)
 		}
 		if err != nil {
 			return err
 		}
 		way.Helpers = lib.Stack
 		piece := handler.Piece{Program: r, Set: set, Region: at, Way: way, Helpers: lib.At, Moved: moved, Template: lib.Template(r, at)}
-		switch by {
-		case inproc.ByLine:
+		switch own {
+		case inproc.OwnThreadSlot:
 			piece.Threads = p.Space.Threads
-		case inproc.ByStack:
+		case inproc.OwnStack:
 			piece.Way.Own = compile.OwnStack{Threads: p.Space.Threads, Pool: p.Space.Stacks, Enter: lib.At[handler.TakeStack]}
 		}
 		list = append(list, piece)

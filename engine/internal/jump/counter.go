@@ -48,31 +48,31 @@ func (j *Jumps) count(pl *probe.Placement, c *inproc.Tally) (err error) {
 	return nil
 }
 
-// WatchLines looks at a thread that begins: can it have a line of its own? If not, LeaveLines
+// WatchThreadSlots looks at a thread that begins: can it have a slot of its own? If not, LeaveThreadSlots
 // follows.
-func (j *Jumps) WatchLines(t *inferior.Task) error {
+func (j *Jumps) WatchThreadSlots(t *inferior.Task) error {
 	space := t.Process.Space
-	if !space.LinesChecked || space.NoLines {
+	if !space.ThreadSlotsChecked || space.NoThreadSlots {
 		return nil
 	}
 	pointer, err := j.inproc.ThreadPointer(t)
 	if err == nil && pointer == 0 { // only at a program's beginning may a thread have no pointer
-		err = inproc.ErrNoLines
+		err = inproc.ErrNoThreadSlots
 	}
-	if err == nil && j.inproc.FewerLines(space) {
-		err = inproc.ErrNoLines
+	if err == nil && j.inproc.FewerThreadSlots(space) {
+		err = inproc.ErrNoThreadSlots
 	}
 	if err == nil || ptrace.IsGone(err) {
 		return err
 	}
-	return j.LeaveLines(t.Process)
+	return j.LeaveThreadSlots(t.Process)
 }
 
-// LeaveLines makes all code in a process's space count by CPU, without lines, from now on.
-func (j *Jumps) LeaveLines(p *inferior.Process) error {
+// LeaveThreadSlots makes all code in a process's space count by CPU, without slots, from now on.
+func (j *Jumps) LeaveThreadSlots(p *inferior.Process) error {
 	space := p.Space
-	was := space.NoLines
-	if space.NoLines = true; was || !space.LinesChecked {
+	was := space.NoThreadSlots
+	if space.NoThreadSlots = true; was || !space.ThreadSlotsChecked {
 		return nil
 	}
 	return j.PlanAgain(p)

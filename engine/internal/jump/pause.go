@@ -61,7 +61,7 @@ func (j *Jumps) armHalted(space *inferior.Space, ups []*breakpoint.Upgrade) (ins
 		}
 		if j.asksPointers(space) {
 			known := j.inproc.LearnPointers(space)
-			if err := j.inproc.CheckLines(space, known); err != nil {
+			if err := j.inproc.CheckThreadSlots(space, known); err != nil {
 				for _, up := range ups {
 					space.Table.Drop(up)
 				}
@@ -299,8 +299,8 @@ func (j *Jumps) knowsThreads(space *inferior.Space) (bool, error) {
 		}
 		seen[p.To] = true
 	}
-	if err := j.inproc.CheckLines(space, known); err != nil {
-		space.NoLines = false
+	if err := j.inproc.CheckThreadSlots(space, known); err != nil {
+		space.NoThreadSlots = false
 		return false, nil
 	}
 	return true, j.inproc.NoteThreads(space, known)
@@ -308,5 +308,5 @@ func (j *Jumps) knowsThreads(space *inferior.Space) (bool, error) {
 
 // asksPointers reports whether there is anything to learn of the thread pointers of a space.
 func (j *Jumps) asksPointers(space *inferior.Space) bool {
-	return j.inproc.LooksAtLines(space) || space.Threads != 0 && !space.ThreadsNoted
+	return j.inproc.LooksAtThreadSlots(space) || space.Threads != 0 && !space.ThreadsNoted
 }

@@ -94,8 +94,8 @@ func (j *Jumps) Upgrade(p *inferior.Process, sites []*breakpoint.Site) error {
 	for i, site := range sites {
 		list[i].site = site
 	}
-	if j.inproc.LooksAtLines(p.Space) && j.inproc.FewLines(p.Space) {
-		p.Space.NoLines = true // if it were seen in the pause, all would be planned again
+	if j.inproc.LooksAtThreadSlots(p.Space) && j.inproc.FewThreadSlots(p.Space) {
+		p.Space.NoThreadSlots = true // if it were seen in the pause, all would be planned again
 	}
 	if err := j.reserve(p, sites); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (j *Jumps) armPlanned(p *inferior.Process, sites []noRoom, plan planner) (l
 			return nil, err
 		}
 		inside, err := j.armJumps(p.Space, ups)
-		if errors.Is(err, inproc.ErrNoLines) { // planned again, the code goes without lines
+		if errors.Is(err, inproc.ErrNoThreadSlots) { // planned again, the code goes without slots
 			continue
 		}
 		left = append(left, no...)

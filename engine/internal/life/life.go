@@ -173,7 +173,7 @@ func (x *Life) onFirstStop(t *inferior.Task) error {
 	if err := x.watch.Set(t); err != nil {
 		x.loop.Warn(p, "task %d: hardware probes: %v", t.TID, err)
 	}
-	if err := x.jump.WatchLines(t); err != nil && !ptrace.IsGone(err) {
+	if err := x.jump.WatchThreadSlots(t); err != nil && !ptrace.IsGone(err) {
 		x.loop.Warn(p, "task %d: the place of its counts: %v", t.TID, err)
 	}
 	return x.loop.ResumeStopped(t)
@@ -215,7 +215,7 @@ func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	}
 	if flags&cloneVM != 0 && flags&(cloneVFork|cloneSetTLS) == 0 { // it begins with its parent's thread pointer
 		err := x.inproc.NoteAlike(t)
-		if err = errors.Join(err, x.jump.LeaveLines(parent)); err != nil {
+		if err = errors.Join(err, x.jump.LeaveThreadSlots(parent)); err != nil {
 			x.loop.Warn(parent, "the place of its counts: %v", err)
 		}
 	}

@@ -14,8 +14,8 @@ func (c *compiler) lookup(o *plan.Op) {
 	mem := plan.Mem{Base: plan.BaseRegion, Off: int64(l.Data)}
 	constant, register := o.Key()
 	if constant {
-		if l.Lined {
-			c.line(rax, scratch0, scratch1)
+		if l.Slotted {
+			c.slot(rax, scratch0, scratch1)
 		} else {
 			c.cpu(rax)
 		}
@@ -37,8 +37,8 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.jump(ifNotBelow, miss)
 	c.scale(rax, l.Stride)
 	if perCPU {
-		if l.Lined {
-			c.line(scratch1, scratch0, scratch2)
+		if l.Slotted {
+			c.slot(scratch1, scratch0, scratch2)
 		} else {
 			c.cpu(scratch1)
 		}
@@ -54,8 +54,8 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.Label(done)
 }
 
-// line sets r to the number of the thread's line, from its entry in the table of threads.
-func (c *compiler) line(r, entry, table reg) {
+// slot sets r to the number of the thread's slot, from its entry in the table of threads.
+func (c *compiler) slot(r, entry, table reg) {
 	c.changes(entry, table)
 	c.Flags, c.Claims = true, true
 	known := c.NewLabel()
@@ -85,7 +85,7 @@ func (c *compiler) line(r, entry, table reg) {
 		c.move(true, entry, scratch0)
 	}
 	c.Label(known)
-	c.put(inst{op: movFrom, reg: r, rm: at(entry, plan.ThreadLine)})
+	c.put(inst{op: movFrom, reg: r, rm: at(entry, plan.ThreadSlot)})
 }
 
 // scale multiplies r.

@@ -13,7 +13,7 @@ func (c *compiler) primitive(o *plan.Op) {
 		c.bytes(0xf3, 0x48, 0x0f, 0xae, 0xc0) // rdfsbase rax
 	case plan.Self:
 		c.self(rax)
-	case plan.Line:
+	case plan.Slot:
 		c.cpu(rax)
 	case plan.Cycles:
 		c.cycles(o)

@@ -202,7 +202,7 @@ func (c *compiler) lookup(o *plan.Op) {
 	constant, register := o.Key()
 	if constant {
 		mem.Off += o.Imm * int64(l.Stride)
-		c.line(r0, l.CPUs)
+		c.slot(r0, l.CPUs)
 		c.scaled(r0, r0, l.CPUStride, c.spareAddress(o, mem))
 		return
 	}
@@ -220,7 +220,7 @@ func (c *compiler) lookup(o *plan.Op) {
 	c.branchIf(condHS, miss)
 	c.scaled(r0, r0, l.Stride, c.spareAddress(o, mem))
 	if m.Type.PerCPU() {
-		c.line(scratch1, l.CPUs)
+		c.slot(scratch1, l.CPUs)
 		c.scaled(r0, scratch1, l.CPUStride, r0)
 	}
 	if o.Miss < 0 {

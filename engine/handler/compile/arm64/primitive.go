@@ -14,8 +14,8 @@ func (c *compiler) primitive(o *plan.Op) {
 		c.thread(r0)
 	case plan.Goroutine:
 		c.move(true, r0, goroutine)
-	case plan.Line:
-		c.line(r0, c.Target.Maps[0].CPUs)
+	case plan.Slot:
+		c.slot(r0, c.Target.Maps[0].CPUs)
 	case plan.Cycles:
 		c.changes(r0)
 		c.put(0xd53be040 | uint32(r0)) // mrs, cntvct_el0
@@ -51,10 +51,10 @@ func (c *compiler) thread(r reg) { c.put(0xd53bd040 | uint32(r)) } // mrs, tpidr
 // golden is 2^64 divided by the golden ratio: as a factor it spreads values well.
 const golden = -0x61c8864680b583eb
 
-// line sets r to the number of this thread's value in a map with one for each CPU: the CPU's or, if
+// slot sets r to the number of this thread's value in a map with one for each CPU: the CPU's or, if
 // no instruction reads the CPU's number, a number that depends on the thread. Threads may share a
 // value, also when the kernel moves them meanwhile.
-func (c *compiler) line(r reg, cpus int) {
+func (c *compiler) slot(r reg, cpus int) {
 	c.changes(r)
 	if c.Target.RSeq != 0 {
 		c.cpu(r)

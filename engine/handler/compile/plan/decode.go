@@ -219,8 +219,8 @@ func (b *builder) decodePrimitive(i int, o Op) error {
 		o.Kind = Goroutine
 	case o.Imm == FnCycles:
 		o.Kind = Cycles
-	case o.Imm == FnLine:
-		o.Kind = Line
+	case o.Imm == FnSlot:
+		o.Kind = Slot
 	case o.Imm <= FnScale && o.Imm > FnScale-64:
 		o.Kind, o.Imm = Scale, FnScale-o.Imm
 	case o.Imm <= FnSyscall:

@@ -34,7 +34,7 @@ const (
 	Thread         // R0 = the thread pointer
 	Self           // R0 = the word that it points to
 	Goroutine      // R0 = the register that has g in Go's code
-	Line           // R0 = the number of the value that the thread takes of a map with one for each CPU
+	Slot           // R0 = the number of the value that the thread takes of a map with one for each CPU
 	Cycles         // R0 = the counter that the time is computed from
 	Scale          // R0 = R0 times R5, 128 bits, shifted right by Imm
 	Syscall        // R0 = system call Imm of R1 to R5 and a 0
@@ -117,7 +117,7 @@ func (o *Op) Defines() uint16 {
 		}
 	case Call, CallFunc, Repeat, Syscall:
 		return volatile
-	case Lookup, CPU, Thread, Self, Goroutine, Line, Cycles, Scale:
+	case Lookup, CPU, Thread, Self, Goroutine, Slot, Cycles, Scale:
 		return 1 << program.R0
 	}
 	return 0
@@ -188,7 +188,7 @@ func callUses(num int32) (u uint16) {
 // pure reports whether o has no effect except on the registers of Defines.
 func (o *Op) pure() bool {
 	switch o.Kind {
-	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, BitLen, Alu, Load, CPU, Thread, Self, Goroutine, Line:
+	case Const, Address, FuncAddr, Move, Extend, Truncate, Swap, Negate, BitLen, Alu, Load, CPU, Thread, Self, Goroutine, Slot:
 		return true
 	case Lookup:
 		return o.Miss < 0

@@ -98,7 +98,7 @@ func Build(r *verify.Result, t *Target) (*Plan, error) {
 func (b *builder) markOwn() {
 	for i := range b.Ops {
 		fact := &b.result.Facts[i]
-		b.Ops[i].Own = b.Ops[i].Kind == Atomic && fact.Region == verify.MapValue && fact.Map >= 0 && b.Target.Maps[fact.Map].Lined
+		b.Ops[i].Own = b.Ops[i].Kind == Atomic && fact.Region == verify.MapValue && fact.Map >= 0 && b.Target.Maps[fact.Map].Slotted
 	}
 }
 

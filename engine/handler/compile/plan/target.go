@@ -22,7 +22,7 @@ type Target struct {
 	// 16 when they are called. Inlined helpers need no address: see package compile.
 	Helpers  map[Helper]arch.Addr
 	Features Feature
-	// Threads is the address of the program's table of threads, for maps with lines.
+	// Threads is the address of the program's table of threads, for maps with slots.
 	Threads arch.Addr
 	// RSeq is the offset of a thread's struct rseq from its thread pointer, 0 if it is not known:
 	// the kernel writes the CPU's number there, for machines without an instruction that reads it.
@@ -53,7 +53,7 @@ const NoMap = -1
 const (
 	FnThread  = -1   // the thread pointer
 	FnCycles  = -2   // the counter that the time is computed from
-	FnLine    = -3   // the number of the thread's value in maps with one for each CPU: Maps[0].CPUs
+	FnSlot    = -3   // the number of the thread's value in maps with one for each CPU: Maps[0].CPUs
 	FnScale   = -500 // R0 times R5, shifted right; minus the number of bits
 	FnSyscall = -1000
 
@@ -63,7 +63,7 @@ const (
 	FnOwn = -4
 	// FnEntry returns the thread's entry in the table of threads, 0 if the thread can't have one.
 	FnEntry = -5
-	// FnClaim is called by code of maps with lines if a thread's entry is not where the code looks
+	// FnClaim is called by code of maps with slots if a thread's entry is not where the code looks
 	// first. It returns the address of an entry in a scratch register (amd64: r11), and changes no
 	// other register except the flags.
 	FnClaim = -6
@@ -85,13 +85,13 @@ const (
 // The table of threads, as far as compiled code uses it itself (package helper has the rest).
 // Behind ThreadFirst bytes are entries. A thread's entry is the one selected by the upper
 // ThreadBits bits of the product of ThreadMul and the lower 32 bits of its pointer, or one behind
-// it. Its first word is that pointer, once the line at ThreadLine is set.
+// it. Its first word is that pointer, once the slot at ThreadSlot is set.
 const (
 	ThreadFirst = 64
 	ThreadEntry = 64
 	ThreadBits  = 12
 	ThreadMul   = 0x9e3779b1
-	ThreadLine  = 16
+	ThreadSlot  = 16
 	ThreadStack = 56
 )
 
@@ -114,9 +114,9 @@ type Map struct {
 	// value for each CPU that the machine can ever have.
 	CPUStride int
 	CPUs      int // the number of these values
-	// Lined reports that a thread uses the value of its own line, not of its CPU: no other thread
+	// Slotted reports that a thread uses the value of its own slot, not of its CPU: no other thread
 	// writes that. The target then has Threads and FnClaim.
-	Lined bool
+	Slotted bool
 }
 
 // The frame lies directly above the code's own stack: the words of arch.Regs, beginning with the

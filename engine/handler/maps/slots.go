@@ -9,58 +9,58 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/ring"
 )
 
-// Lines. A map with a value for each CPU is exact only with atomic operations: a thread can be
+// Slots. A map with a value for each CPU is exact only with atomic operations: a thread can be
 // preempted, and moved, between reading the CPU's number and writing. So the arrays of a set with
-// Options.Lines have a value for each of many lines. A thread takes a line for itself, which no
-// other thread writes; then one instruction suffices, without a lock. The values, or lines, are
+// Options.Slots have a value for each of many slots. A thread takes a slot for itself, which no
+// other thread writes; then one instruction suffices, without a lock. The values, or slots, are
 //
-//	0 to CPUs-1        of CPUs, for code that has no line of its own; atomic
+//	0 to CPUs-1        of CPUs, for code that has no slot of its own; atomic
 //	CPUs               the engine's, which interprets if there is no code
-//	CPUs+1 to Lines-1  of threads
-//	Lines              of threads that found none: never read
+//	CPUs+1 to Slots-1  of threads
+//	Slots              of threads that found none: never read
 //
-// The next free line is in the set's header. A program may have many sets, and uses the header of
-// the one that it is told to use. A thread keeps its line, and leaves it to a later thread with the
+// The next free slot is in the set's header. A program may have many sets, and uses the header of
+// the one that it is told to use. A thread keeps its slot, and leaves it to a later thread with the
 // same pointer to its own data (package helper, Threads).
 const (
-	Lines = 1024
+	Slots = 1024
 
-	// OffNextLine is the word with the next free line, OffLost the word with the number of hits
-	// without a line.
-	OffNextLine = 40
+	// OffNextSlot is the word with the next free slot, OffLost the word with the number of hits
+	// without a slot.
+	OffNextSlot = 40
 	OffLost     = 48
 )
 
-// maxLined is how much memory a line of a map may take, in bytes: larger maps have a value for each
+// maxSlotted is how much memory a slot of a map may take, in bytes: larger maps have a value for each
 // CPU only.
-const maxLined = 64 << 10
+const maxSlotted = 64 << 10
 
-// lined reports whether a map has lines, in a set with lines.
-func lined(m *program.Map, lines int) bool {
-	return lines > 0 && m.Type == program.PerCPUArray && align(int(m.ValueSize), 8)*int(m.MaxEntries) <= maxLined
+// slotted reports whether a map has slots, in a set with slots.
+func slotted(m *program.Map, slots int) bool {
+	return slots > 0 && m.Type == program.PerCPUArray && align(int(m.ValueSize), 8)*int(m.MaxEntries) <= maxSlotted
 }
 
 // Engine is the CPU number for the engine's own lookups and updates.
 const Engine = -2
 
-// NextLine is the next free line of the programs that use this set for lines.
-func (s *Set) NextLine() int {
-	return int(min(ring.Word(s.Bytes(), OffNextLine).Load(), Lines))
+// NextSlot is the next free slot of the programs that use this set for slots.
+func (s *Set) NextSlot() int {
+	return int(min(ring.Word(s.Bytes(), OffNextSlot).Load(), Slots))
 }
 
-// Lost is how many hits of these programs were not counted, since no line was free.
+// Lost is how many hits of these programs were not counted, since no slot was free.
 func (s *Set) Lost() uint64 { return ring.Word(s.Bytes(), OffLost).Load() }
 
-// InUse lists the values that may have been written, in order, for a map with one per CPU or line.
+// InUse lists the values that may have been written, in order, for a map with one per CPU or slot.
 func (m *Map) InUse() (list []int) {
-	if !m.lined {
+	if !m.slotted {
 		for c := range m.cpus {
 			list = append(list, c)
 		}
 		return list
 	}
-	written := m.written(m.data, m.data+Lines*m.cpuStride)
-	for c := range Lines {
+	written := m.written(m.data, m.data+Slots*m.cpuStride)
+	for c := range Slots {
 		from := m.data + c*m.cpuStride
 		if slices.ContainsFunc(written, func(x extent) bool { return x.from < from+m.cpuStride && from < x.to }) {
 			list = append(list, c)

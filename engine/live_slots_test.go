@@ -12,12 +12,12 @@ import (
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// TestLines has counts and sums of many threads, each in its own line of the maps:
-// also of more threads than there are lines, that come later or are there already, and of a child that can't be told from
+// TestSlots has counts and sums of many threads, each in its own slot of the maps:
+// also of more threads than there are slots, that come later or are there already, and of a child that can't be told from
 // its parent by the pointer to its data.
-func TestLines(t *testing.T) {
+func TestSlots(t *testing.T) {
 	needsJumps(t)
-	crowd, calls := pace(maps.Lines+100, 100), pace(200000, 20000)
+	crowd, calls := pace(maps.Slots+100, 100), pace(200000, 20000)
 	for _, c := range []struct {
 		args  []string
 		calls uint64
@@ -31,7 +31,7 @@ func TestLines(t *testing.T) {
 		{[]string{"alike", fmt.Sprint(calls)}, uint64(2 * calls)},
 	} {
 		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
-			p := launch(t, "lines", c.args...)
+			p := launch(t, "slots", c.args...)
 			s := attach(t, p.pid, Options{Follow: true})
 			h := openHandler(t, s, HandlerSpec{Name: "hist", Params: builtin.Params{Exprs: []string{"arg0"}}})
 			id := register(t, s, ProbeSpec{Location: "work", Handler: h})
@@ -54,7 +54,7 @@ func TestAlike(t *testing.T) {
 	needsJumps(t)
 	calls := pace(100000, 10000)
 	for _, how := range []string{"shared", "alike"} {
-		p := launch(t, "lines", how, fmt.Sprint(calls))
+		p := launch(t, "slots", how, fmt.Sprint(calls))
 		s := attach(t, p.pid, Options{Follow: true})
 		h, err := s.OpenHandler(HandlerSpec{Name: "latency", Where: handler.Tracee})
 		if errors.Is(err, errors.ErrUnsupported) && s.ISA().Name() == "arm64" {
@@ -89,8 +89,8 @@ func TestNoLines(t *testing.T) {
 			register(t, s, ProbeSpec{Location: c.where})
 			local := s.(*session)
 			if err := local.loop.Do(func() error {
-				if space := local.loop.Procs[p.pid].Space; local.inproc.TakeLines() && jump.Enabled && space.LinesChecked == (space.NoLines || c.without) {
-					t.Errorf("checked %v, without %v", space.LinesChecked, space.NoLines)
+				if space := local.loop.Procs[p.pid].Space; local.inproc.TakeThreadSlots() && jump.Enabled && space.ThreadSlotsChecked == (space.NoThreadSlots || c.without) {
+					t.Errorf("checked %v, without %v", space.ThreadSlotsChecked, space.NoThreadSlots)
 				}
 				return nil
 			}); err != nil {
@@ -102,11 +102,11 @@ func TestNoLines(t *testing.T) {
 	}
 }
 
-// TestLinesOfForks has more children, one after the other, than there are lines: those
+// TestSlotsOfForks has more children, one after the other, than there are slots: those
 // of the dead are taken again, with a tracer and without.
-func TestLinesOfForks(t *testing.T) {
+func TestSlotsOfForks(t *testing.T) {
 	needsJumps(t)
-	children, calls := pace(maps.Lines+300, 20), uint64(3)
+	children, calls := pace(maps.Slots+300, 20), uint64(3)
 	args := []string{"fork", fmt.Sprint(children), fmt.Sprint(calls)}
 	t.Run("resident", func(t *testing.T) {
 		p := launch(t, "forker", args...)

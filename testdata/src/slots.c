@@ -1,8 +1,8 @@
-/* lines many N K [wait]: N threads, all there at a time, call work K times each.
-   lines there N K [wait]: the same, and they are there before it waits.
-   lines shared K [wait]: a child with the same memory and the same thread pointer
+/* slots many N K [wait]: N threads, all there at a time, call work K times each.
+   slots there N K [wait]: the same, and they are there before it waits.
+   slots shared K [wait]: a child with the same memory and the same thread pointer
    calls it K times while its parent does.
-   lines alike K [wait]: a thread with its parent's thread pointer does.
+   slots alike K [wait]: a thread with its parent's thread pointer does.
    Prints "calls C", how often it was called. */
 #define _GNU_SOURCE
 #include "fixture.h"
@@ -29,7 +29,7 @@ static void *run(void *p)
 {
 	pthread_barrier_wait(&go);
 	turn();
-	pthread_barrier_wait(&go); /* nobody leaves its memory to another */
+	pthread_barrier_wait(&go); /* no thread leaves its memory to another */
 	return p;
 }
 
