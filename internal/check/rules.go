@@ -62,7 +62,9 @@ var layers = [][]string{
 	{"symbols/goruntime"},
 	{"symbols/unwind", "symbols/location"},
 	{"breakpoint", "symbols"},
-	{"symbols/frames", "symbols/gofile"},
+	{"symbols/frames", "symbols/gofile", "symbols/dwarf"},
+	{"symbols/dwarf/line"},
+	{"symbols/dwarf/raw"},
 	{"symbols/elffile", "symbols/mangled"},
 	{"symbols/objfile", "symbols/xz"},
 	{"arch/amd64", "arch/arm64"},
@@ -84,6 +86,7 @@ var doors = map[string]string{
 	"engine/handler/maps":   "which pages of shared memory are held",
 	"engine/handler/kernel": "perf events and eBPF, no other process",
 	"engine/handler/clock":  "the time",
+	"symbols/objfile":       "a file in memory",
 
 	"bench/internal/target":    "the measured program: memory shared with it, its CPU",
 	"bench/internal/contender": "the ways that ours are compared with, which share no code with them",

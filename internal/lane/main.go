@@ -31,7 +31,7 @@ var packages = []string{
 
 // alike are those of them that do the same on every machine: what they decide is
 // tested before, natively, and the emulator takes a minute for it.
-var alike = []string{"engine/handler/filter", "engine/handler/interp", "engine/handler/verify"}
+var alike = []string{"engine/handler/filter", "engine/handler/interp", "engine/handler/verify", "symbols/dwarf", "symbols/dwarf/line", "symbols/dwarf/raw"}
 
 type options struct {
 	cpu      string
@@ -60,8 +60,8 @@ func parse(args []string) options {
 	f.BoolVar(&o.short, "short", false, "tell tests to be short")
 	f.BoolVar(&o.verbose, "v", false, "show all that the guest prints")
 	f.IntVar(&o.count, "count", 1, "run each test `n` times")
-	f.DurationVar(&o.timeout, "timeout", 20*time.Minute, "of one package")
-	f.DurationVar(&o.total, "total", 30*time.Minute, "of the guest")
+	f.DurationVar(&o.timeout, "timeout", 40*time.Minute, "of one package")
+	f.DurationVar(&o.total, "total", 50*time.Minute, "of the guest")
 	f.Parse(args) // exits on an error
 	o.packages = f.Args()
 	return o

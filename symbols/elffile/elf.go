@@ -71,6 +71,9 @@ type Section struct {
 // Contains reports whether an address lies in the section.
 func (s Section) Contains(a uint64) bool { return a >= s.Addr && a-s.Addr < s.Size }
 
+// Compressed reports whether the section's bytes are compressed.
+func (s Section) Compressed() bool { return s.flags&elf.SHF_COMPRESSED != 0 }
+
 // New reads the headers. Damaged section headers are treated as if the
 // file had none: it runs without them.
 func New(r io.ReaderAt, size int64) (*Object, error) {

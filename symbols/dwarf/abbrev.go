@@ -1,0 +1,63 @@
+package dwarf
+
+import (
+	sd "debug/dwarf"
+	"fmt"
+
+	"github.com/ptracer/ptracer/symbols/dwarf/raw"
+)
+
+// abbrev says which attributes an entry has.
+type abbrev struct {
+	tag      sd.Tag
+	children bool
+	attrs    []raw.Attribute
+}
+
+// abbrevs is a table of abbreviations by their codes. Nearly all producers number them from 1.
+type abbrevs struct {
+	dense  []abbrev // of code i+1
+	sparse map[uint64]*abbrev
+}
+
+// at returns the abbreviation of a code, nil if there is none.
+func (a *abbrevs) at(code uint64) *abbrev {
+	if code-1 < uint64(len(a.dense)) {
+		return &a.dense[code-1]
+	}
+	return a.sparse[code]
+}
+
+// readAbbrevs reads the table at the start of b.
+func readAbbrevs(data []byte) (*abbrevs, error) {
+	b, t := &raw.Buf{B: data}, &abbrevs{}
+	for b.Err == nil {
+		code := b.ULEB()
+		if code == 0 {
+			break
+		}
+		a := abbrev{tag: sd.Tag(b.ULEB()), children: b.U8() != 0}
+		for b.Err == nil {
+			at := raw.Attribute{Attr: sd.Attr(b.ULEB()), Form: raw.Form(b.ULEB())}
+			if at.Form == raw.FormImplicitConst {
+				at.Implicit = b.SLEB()
+			}
+			if at.Attr == 0 && at.Form == 0 {
+				break
+			}
+			a.attrs = append(a.attrs, at)
+		}
+		if code == uint64(len(t.dense))+1 {
+			t.dense = append(t.dense, a)
+			continue
+		}
+		if t.sparse == nil {
+			t.sparse = map[uint64]*abbrev{}
+		}
+		t.sparse[code] = &a
+	}
+	if b.Err != nil {
+		return nil, fmt.Errorf("abbreviations: %w", b.Err)
+	}
+	return t, nil
+}
