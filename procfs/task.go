@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -28,6 +30,45 @@ func Read(tid int, name string, room []byte) []byte {
 		}
 		return room[:max(n, 0)]
 	}
+}
+
+// Running returns those of a process's tasks that run, or that wait for a CPU and nothing else. A task
+// that can't be looked at counts as asleep. A look takes some 7 µs; several CPUs share the work.
+func Running(pid int, tids []int) map[int]bool {
+	dir, err := syscall.Open(Path(pid, "task"), syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer syscall.Close(dir)
+	const some = 64 // tasks that are worth a goroutine
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	running := map[int]bool{}
+	for part := range slices.Chunk(tids, max(some, (len(tids)+3)/4)) {
+		all.Go(func() {
+			for _, tid := range part {
+				if runs(dir, tid) {
+					mu.Lock()
+					running[tid] = true
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return running
+}
+
+// runs is Running for one task of the process whose folder of tasks is dir.
+func runs(dir, tid int) bool {
+	fd, err := syscall.Openat(dir, strconv.Itoa(tid)+"/syscall", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer syscall.Close(fd)
+	var room [16]byte
+	n, _ := syscall.Read(fd, room[:])
+	return bytes.HasPrefix(room[:max(n, 0)], []byte("running"))
 }
 
 // State is the letter of a task's state: R, S, D, T, t, Z, X; 0 if the task has gone.

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -203,4 +206,37 @@ func pidfd(pid int) (int, error) {
 		return -1, errno
 	}
 	return int(fd), nil
+}
+
+// TestRunning has a task that runs all the time, and one that waits for a line.
+func TestRunning(t *testing.T) {
+	var stop atomic.Bool
+	var ended sync.WaitGroup
+	tids := make(chan int)
+	ended.Go(func() {
+		runtime.LockOSThread()
+		tids <- syscall.Gettid()
+		for !stop.Load() {
+		}
+	})
+	busy := <-tids
+	got := Running(os.Getpid(), []int{busy})
+	stop.Store(true)
+	ended.Wait()
+	if !got[busy] {
+		t.Errorf("task %d does not run", busy)
+	}
+	pid := child(t)
+	if got := Running(pid, []int{pid, 1 << 22}); got[1<<22] {
+		t.Errorf("a task runs that there is not: %v", got)
+	}
+	for State(pid) != 'S' { // it is on its way to wait for the line
+		runtime.Gosched()
+	}
+	if got := Running(pid, []int{pid}); got[pid] {
+		t.Error("a task that waits for a line runs")
+	}
+	if got := Running(1<<22, []int{1}); len(got) > 0 {
+		t.Errorf("of a process that there is not, %v run", got)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ptracer/ptracer/symbols/frames"
 	"github.com/ptracer/ptracer/symbols/gofile"
 	"github.com/ptracer/ptracer/symbols/objfile"
+	"github.com/ptracer/ptracer/symbols/source"
 )
 
 // ErrNotFound is wrapped by errors that say a name or an address is nowhere.
@@ -34,6 +35,8 @@ type File struct {
 	goCalls   func() *gofile.Calls
 	isGo      func() bool
 	slots     func() *elffile.Slots
+	source    func() (*source.Source, error)
+	debug     *os.File // separate debug file that source reads
 	lands     landings
 	last      lastCode
 	lastText  lastText
@@ -82,6 +85,7 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	f.goCalls = sync.OnceValue(func() *gofile.Calls { return gofile.ReadCalls(obj) })
 	f.frames = sync.OnceValue(func() *frames.Table { return frames.Read(obj) })
 	f.slots = sync.OnceValue(func() *elffile.Slots { return elffile.ReadSlots(obj) })
+	f.source = sync.OnceValues(func() (*source.Source, error) { return readSource(f) })
 	f.table = sync.OnceValues(func() (*table, error) {
 		t, err := f.readTable()
 		f.whole.Store(true)
@@ -96,10 +100,14 @@ func (f *File) Unread() error { return f.unread.Err() }
 
 // Close closes what Open opened. Tables that have been read stay.
 func (f *File) Close() error {
-	if f.closer == nil {
-		return nil
+	var errs []error
+	if f.debug != nil {
+		errs = append(errs, f.debug.Close())
 	}
-	return f.closer.Close()
+	if f.closer != nil {
+		errs = append(errs, f.closer.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Name is the path or name that the file was opened by.

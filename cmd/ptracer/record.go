@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/ring"
 	"github.com/ptracer/ptracer/printable"
+	"github.com/ptracer/ptracer/symbols/location"
 )
 
 func newRecord() *cobra.Command {
@@ -47,6 +49,9 @@ each LOCATION with calls that have no record, {"probe"} and how many: "dropped"
 			if err := opt.Take(cmd, args); err != nil {
 				return err
 			}
+			if !cmd.Flags().Changed("fields") && onlyLines(opt.Locations) {
+				fields = []string{"comm"} // a line has no arguments
+			}
 			spec, err := g.Spec("record", builtin.Params{Exprs: fields, Strings: room})
 			if err != nil {
 				return err
@@ -62,6 +67,14 @@ each LOCATION with calls that have no record, {"probe"} and how many: "dropped"
 	g.Bind(cmd)
 	opt.Bind(cmd)
 	return cmd
+}
+
+// onlyLines reports whether all locations are lines of the source.
+func onlyLines(locations []string) bool {
+	return !slices.ContainsFunc(locations, func(text string) bool {
+		loc, err := location.Parse(text)
+		return err != nil || loc.File == ""
+	})
 }
 
 func record(opt *flags.Options, spec engine.HandlerSpec, open job.Opener, stderr io.Writer) error {

@@ -11,7 +11,7 @@ const about = `ptracer puts probes into programs, new or already running, with n
 ptrace: no kernel module, no eBPF, no agent library, no restart. Counts are
 exact, the program's results do not change, and it survives ptracer's death.
 
-A LOCATION is [BINARY:]FUNCTION[+OFFSET]. BINARY is the name of the program or
+A LOCATION is [BINARY:]FUNCTION[+OFFSET] or [BINARY:]FILE:LINE. BINARY is the name of the program or
 of a library ("libc" finds libc.so.6); without one the program comes before
 its libraries. Both may be globs, to be quoted from the shell:
 
@@ -20,6 +20,8 @@ its libraries. Both may be globs, to be quoted from the shell:
                     more stack, so FUNCTION is where each call comes by once
   FUNCTION%return   the function's exits, with its result
   FUNCTION+*        every instruction of it
+  store.c:212       a line of the source, with debug information (-g); also
+                    FUNCTION:LINE and FILE:LINE:COLUMN
   *ADDRESS          an address in the process
 
 A program that runs already is named with -p; a new one is started with what

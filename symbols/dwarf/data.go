@@ -28,6 +28,7 @@ type Data struct {
 	secs  [sections]lazy
 	units func() (*units, error)
 	names func() (*Names, error)
+	spans func() ([]span, error)
 
 	mu     sync.Mutex
 	abbrev map[uint64]*abbrevs // tables by their offsets
@@ -51,6 +52,7 @@ func newData(o *elffile.Object, where Where, dwo bool) *Data {
 	d := &Data{o: o, where: where, dwo: dwo, abbrev: map[uint64]*abbrevs{}}
 	d.units = sync.OnceValues(d.readUnits)
 	d.names = sync.OnceValues(d.index)
+	d.spans = sync.OnceValues(d.readSpans)
 	return d
 }
 

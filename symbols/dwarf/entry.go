@@ -257,6 +257,21 @@ func (c *cursor) pass(e Entry) {
 	}
 }
 
+// Entries calls yield for each entry of the unit, in their order, until it returns false. Entries
+// without a tag end the children of another one.
+func (u *Unit) Entries(yield func(Entry) bool) error {
+	c, err := u.cursor(u.data)
+	if err != nil {
+		return err
+	}
+	for {
+		e, ok := c.next()
+		if !ok || !yield(e) {
+			return c.Err
+		}
+	}
+}
+
 // Children calls yield for each entry directly below e, and returns an error if they can't be
 // read.
 func (e Entry) Children(yield func(Entry) bool) error {

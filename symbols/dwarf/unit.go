@@ -24,18 +24,19 @@ const (
 
 // Unit is one unit: what a compiler has made of one source file, or a part of that.
 type Unit struct {
-	d        *Data
-	sec      *raw.Section
-	types    bool // it is of .debug_types
-	kind     kind
-	off, end uint64 // of the whole; offsets of the section
-	data     uint64 // of the first entry
-	abbrevs  uint64
-	sig      uint64 // of a type unit, or the id that a skeleton and its split unit share
-	typeOff  uint64 // of a type unit: offset of the type from off
-	format   raw.Format
-	bytes    atomic.Pointer[[]byte] // from off to end
-	head     func() (*head, error)
+	d         *Data
+	sec       *raw.Section
+	types     bool // it is of .debug_types
+	kind      kind
+	off, end  uint64 // of the whole; offsets of the section
+	data      uint64 // of the first entry
+	abbrevs   uint64
+	sig       uint64 // of a type unit, or the id that a skeleton and its split unit share
+	typeOff   uint64 // of a type unit: offset of the type from off
+	format    raw.Format
+	bytes     atomic.Pointer[[]byte] // from off to end
+	head      func() (*head, error)
+	functions func() ([]code, error)
 
 	skeleton *Unit    // of a split unit: where its addresses are
 	contrib  *contrib // of a split unit in a package: which parts of the sections are its own
@@ -48,7 +49,9 @@ type head struct {
 	rngLists   uint64
 	locLists   uint64
 	gnuRanges  uint64
-	low        uint64 // the address to which those of ranges are relative
+	low, high  uint64 // its code, if that is in one piece; ranges are relative to low
+	ranges     Value  // its code, if it is in several pieces
+	split      bool   // it is
 }
 
 // readUnit reads the header at off.
@@ -104,6 +107,7 @@ func readUnit(d *Data, s *raw.Section, types bool, off uint64) (*Unit, error) {
 		return nil, raw.ErrShort
 	}
 	u.head = sync.OnceValues(u.readHead)
+	u.functions = sync.OnceValues(u.readFunctions)
 	return u, nil
 }
 
@@ -167,6 +171,13 @@ func (u *Unit) readHead() (*head, error) {
 		if v, ok := e.Val(sd.AttrLowpc); ok {
 			h.low, _ = u.addrIn(h, v)
 		}
+		h.ranges, h.split = e.Val(sd.AttrRanges)
+		if v, ok := e.Val(sd.AttrHighpc); ok && !h.split {
+			h.high = v.Num
+			if n, number := v.Uint(); number {
+				h.high = h.low + n
+			}
+		}
 		return nil
 	})
 	return h, err
@@ -225,6 +236,32 @@ func (u *Unit) Root() (Entry, error) {
 		return Entry{}, fmt.Errorf("unit at %#x: %w", u.off, err)
 	}
 	return e, nil
+}
+
+// Dir is the directory in which the unit was compiled, "" if it does not say.
+func (u *Unit) Dir() string {
+	e, err := u.Root()
+	if err != nil {
+		return ""
+	}
+	if dir := e.Text(sd.AttrCompDir); dir != "" || u.skeleton == nil {
+		return dir
+	}
+	return u.skeleton.Dir()
+}
+
+// Ranges are the addresses of the unit's code, as its first entry tells.
+func (u *Unit) Ranges() ([]Range, error) {
+	h, err := u.head()
+	switch {
+	case err != nil:
+		return nil, err
+	case h.split:
+		return u.ranges(h.ranges)
+	case h.low < h.high:
+		return []Range{{h.low, h.high}}, nil
+	}
+	return nil, nil
 }
 
 // Offset is where the unit begins in its section.
@@ -318,22 +355,47 @@ func (u *Unit) addrAt(h *head, i uint64) (uint64, error) {
 	return s.Word(h.addr, i, u.format.Addr)
 }
 
-// Lines returns the unit's line table, nil if it has none.
+// Lines returns the unit's line table, nil if it has none. That of a split unit has only files, if
+// its file has one; else it is that of the skeleton.
 func (u *Unit) Lines() (*line.Table, error) {
 	e, err := u.Root()
 	if err != nil {
 		return nil, err
 	}
-	v, ok := e.Val(sd.AttrStmtList)
-	if !ok {
-		return nil, nil
-	}
 	s, err := u.section(secLine)
 	if err != nil {
 		return nil, err
 	}
+	v, ok := e.Val(sd.AttrStmtList)
+	switch {
+	case ok:
+	case u.skeleton != nil && s.Size == 0:
+		return u.skeleton.Lines()
+	case u.skeleton == nil:
+		return nil, nil
+	}
 	t, _, err := line.Read(s, v.Num, u.format.Addr, u.d.lineText)
 	return t, err
+}
+
+// LineTables calls yield for each line table of the file, until it returns false. It reads no units:
+// a table before DWARF 5 does not say in which directory its unit was compiled.
+func (d *Data) LineTables(yield func(*line.Table) bool) error {
+	s, err := d.section(secLine)
+	if err != nil {
+		return err
+	}
+	for off := uint64(0); off < s.Size; {
+		t, next, err := line.Read(s, off, 8, d.lineText)
+		if next <= off {
+			return err
+		}
+		if err == nil && !yield(t) {
+			return nil
+		}
+		off = next
+	}
+	return nil
 }
 
 // lineText is the string that a value of a line table stands for. Tables have no indexed strings.

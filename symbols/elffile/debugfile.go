@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -84,18 +85,38 @@ func (o *Object) debugLink() (name string, sum uint32) {
 	return name, binary.LittleEndian.Uint32(b[at:])
 }
 
-// openDebug reads the symbols of a debug file if it is the right one: it has
-// the same build-id, or where there is none the checksum. The table is copied
-// to memory, so that no further file stays open.
+// openDebug reads the symbols of a debug file if it is the right one. The table is copied to memory,
+// so that no further file stays open.
 func openDebug(main *Object, path, id string, sum uint32) (*Table, error) {
-	r, err := objfile.Open(path)
-	if objfile.IsMissing(err) {
-		return nil, ErrNoTable
-	}
+	r, o, err := openMatching(main, path, id, sum)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
+	if _, ok := o.Section(".symtab"); !ok {
+		return nil, ErrNoTable
+	}
+	return resident(o, main)
+}
+
+// openMatching opens a debug file if it is the right one: it has the same build-id, or where there
+// is none the checksum. The error is ErrNoTable if it is not, or not there.
+func openMatching(main *Object, path, id string, sum uint32) (r *os.File, o *Object, err error) {
+	r, err = objfile.Open(path)
+	if objfile.IsMissing(err) {
+		return nil, nil, ErrNoTable
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if o, err = match(main, r, id, sum); err != nil {
+		r.Close()
+		return nil, nil, err
+	}
+	return r, o, nil
+}
+
+func match(main *Object, r *os.File, id string, sum uint32) (*Object, error) {
 	st, err := r.Stat()
 	if err != nil {
 		return nil, err
@@ -107,7 +128,7 @@ func openDebug(main *Object, path, id string, sum uint32) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := o.Section(".symtab"); !ok || o.Machine != main.Machine {
+	if o.Machine != main.Machine {
 		return nil, ErrNoTable
 	}
 	if theirs := o.BuildID(); id != "" && theirs != "" {
@@ -117,7 +138,39 @@ func openDebug(main *Object, path, id string, sum uint32) (*Table, error) {
 	} else if same, err := checksum(r, st.Size(), sum); !same {
 		return nil, cmp.Or(err, ErrNoTable)
 	}
-	return resident(o, main)
+	return o, nil
+}
+
+// DebugPath is where a separate debug file was found: a path, and the prefix of the mount namespace
+// that it is in.
+type DebugPath struct{ Path, Root string }
+
+// DebugObject opens the separate debug file of an object; see DebugFile. The error is ErrNoTable if
+// there is none with debug information.
+func (o *Object) DebugObject(name, root string) (r *os.File, debug *Object, at DebugPath, err error) {
+	why := ErrNoTable
+	id := o.BuildID()
+	link, sum := o.debugLink()
+	for _, path := range debugPaths(id, link, name, root) {
+		for _, prefix := range []string{root, ""} {
+			at := filepath.Join(prefix, path)
+			r, debug, err := openMatching(o, at, id, sum)
+			if err == nil {
+				if _, ok := debug.Section(".debug_info", ".zdebug_info"); ok {
+					return r, debug, DebugPath{path, prefix}, nil
+				}
+				r.Close()
+				err = ErrNoTable
+			}
+			if !errors.Is(err, ErrNoTable) && errors.Is(why, ErrNoTable) {
+				why = &objfile.UnreadError{Path: at, Err: err}
+			}
+			if root == "" {
+				break
+			}
+		}
+	}
+	return nil, nil, at, why
 }
 
 // maxChecked is the largest file that is read for its checksum alone. What is larger has a

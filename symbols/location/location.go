@@ -15,9 +15,11 @@ import (
 //	[BINARY:]FUNCTION+*          every instruction
 //	[BINARY:]FUNCTION%return     every exit
 //	[BINARY:]*ADDRESS            an address, in BINARY one of its own vaddrs
-//	FILE:LINE                    understood, but not supported yet
+//	[BINARY:]FILE:LINE           each place that a line of the source stands for
+//	[BINARY:]FILE:LINE:COLUMN    those that begin in a column
+//	[BINARY:]FUNCTION:LINE       those that are in a function, or were inlined from it
 //
-// In BINARY and FUNCTION '*' stands for any text and '?' for any one
+// In BINARY, FUNCTION and FILE '*' stands for any text and '?' for any one
 // character; brackets stand for themselves (main.F[...] is a name in Go). A
 // FUNCTION that is the name of one, such as Go's main.(*T).Get, means that one
 // and is no pattern.
@@ -41,8 +43,8 @@ type Location struct {
 	Address    arch.Addr // of *ADDRESS
 	HasAddress bool
 
-	File string // of FILE:LINE
-	Line int
+	File         string // of FILE:LINE, or FUNCTION: pattern
+	Line, Column int    // Column 0: any
 }
 
 // SyntaxError says where and why a location can't be understood.
@@ -79,6 +81,9 @@ func (p *parser) location() (l Location, err error) {
 	if i := strings.IndexAny(p.text, "\x00\n"); i >= 0 {
 		return l, p.fail(i, "control character")
 	}
+	if ok, err := p.line(&l); ok || err != nil {
+		return l, err
+	}
 	start := 0
 	if i := separator(p.text); i >= 0 {
 		if i == 0 {
@@ -90,13 +95,50 @@ func (p *parser) location() (l Location, err error) {
 	if rest == "" {
 		return l, p.fail(start, "no function behind ':'")
 	}
-	if n, err := strconv.Atoi(rest); err == nil && n > 0 && start > 0 && rest[0] != '+' && !isGlob(l.Binary) {
-		return Location{File: plain(l.Binary), Line: n}, nil
-	}
 	if ok, err := p.address(rest, start, &l); ok || err != nil {
 		return l, err
 	}
 	return l, p.function(rest, start, &l)
+}
+
+// line reads [BINARY:]FILE:LINE[:COLUMN].
+func (p *parser) line(l *Location) (ok bool, err error) {
+	file, n, ok := cutNumber(p.text)
+	if !ok {
+		return false, nil
+	}
+	if before, first, ok := cutNumber(file); ok {
+		file, l.Line, l.Column = before, first, n
+	} else {
+		l.Line = n
+	}
+	start := 0
+	if i := separator(file); i >= 0 {
+		if i == 0 {
+			return true, p.fail(i, `nothing before ':'; a colon of the name itself is written '\:'`)
+		}
+		l.Binary, start = unescape(file[:i]), i+1
+	}
+	if l.File = unescape(file[start:]); l.File == "" {
+		return true, p.fail(start, "no file before the line")
+	}
+	return true, nil
+}
+
+// mostLine is the largest number of a line or a column.
+const mostLine = 1<<31 - 1
+
+// cutNumber cuts a number off the end of s, and the colon before it, which has to stand alone.
+func cutNumber(s string) (before string, n int, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 1 || s[i-1] == ':' || s[i-1] == '\\' || strings.Trim(s[i+1:], "0123456789") != "" {
+		return s, 0, false
+	}
+	n, err := strconv.Atoi(s[i+1:])
+	if err != nil || n < 1 || n > mostLine {
+		return s, 0, false
+	}
+	return s[:i], n, true
 }
 
 // address reads *ADDRESS.
@@ -228,5 +270,5 @@ func unescape(s string) string {
 // function: it may mean any number of functions. The star of a Go method's
 // receiver, as in main.(*T).Get, is a name's.
 func (l Location) IsGlob() bool {
-	return isGlob(l.Binary) || isGlob(strings.ReplaceAll(l.Function, ".(*", ".("))
+	return isGlob(l.Binary) || isGlob(l.File) || isGlob(strings.ReplaceAll(l.Function, ".(*", ".("))
 }

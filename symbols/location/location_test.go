@@ -55,6 +55,13 @@ var locations = []struct {
 	{"helper@0x1149", Location{Function: "helper@0x1149"}},
 	{"main.c:42", Location{File: "main.c", Line: 42}},
 	{"src/a b.c:42", Location{File: "src/a b.c", Line: 42}},
+	{"main.c:42:7", Location{File: "main.c", Line: 42, Column: 7}},
+	{"a.out:main.c:42", Location{Binary: "a.out", File: "main.c", Line: 42}},
+	{"lib*:src/*.c:42:7", Location{Binary: "lib*", File: "src/*.c", Line: 42, Column: 7}},
+	{`a\:b.c:42`, Location{File: "a:b.c", Line: 42}},
+	{"std::vector<int>::push_back:42", Location{File: "std::vector<int>::push_back", Line: 42}},
+	{"main.(*T).Get:42", Location{File: "main.(*T).Get", Line: 42}},
+	{"f:0", Location{Binary: "f", Function: "0"}},
 	{`x:\42`, Location{Binary: "x", Function: "42"}},
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/ptracer/ptracer/arch"
-	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/mangled"
@@ -47,7 +46,7 @@ var (
 func (l Location) Resolve(f *symbols.File, isa arch.ISA) ([]Target, error) {
 	switch {
 	case l.File != "":
-		return nil, failure.Unsupportedf("locations by source line: %s", l)
+		return l.lines(f, isa)
 	case l.HasAddress:
 		return l.address(f)
 	}

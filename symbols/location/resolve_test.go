@@ -63,7 +63,7 @@ func TestResolve(t *testing.T) {
 func resolveErrors(t *testing.T, f *symbols.File) {
 	for text, want := range map[string]error{
 		"plane": symbols.ErrNotFound, "pl?ne": symbols.ErrNotFound, "*0": symbols.ErrNoText, "plain+1000000": ErrBeyond, "plain+1": ErrInside,
-		"never%return": ErrNoExits, "a.c:12": errors.ErrUnsupported, "helper@0x1": symbols.ErrNotFound,
+		"never%return": ErrNoExits, "a.c:12": symbols.ErrNoSource, "helper@0x1": symbols.ErrNotFound,
 	} {
 		l, err := Parse(text)
 		if err != nil {

@@ -10,12 +10,12 @@ const beforeColon = ":([{"
 
 // String is the location as Parse reads it.
 func (l Location) String() string {
-	if l.File != "" {
-		return escape(quote(l.File), beforeColon) + ":" + strconv.Itoa(l.Line)
-	}
 	s := ""
 	if l.Binary != "" {
 		s = escape(l.Binary, beforeColon) + ":"
+	}
+	if l.File != "" {
+		return s + l.fileLine()
 	}
 	if l.HasAddress {
 		return s + "*" + l.Address.String()
@@ -28,6 +28,19 @@ func (l Location) String() string {
 		return s + "%return"
 	case l.Offset != 0 || l.First:
 		return s + "+" + strconv.FormatUint(l.Offset, 10)
+	}
+	return s
+}
+
+// fileLine is FILE:LINE, and the column if there is one.
+func (l Location) fileLine() string {
+	s := l.File
+	if _, _, number := cutNumber(s); number || separator(s) >= 0 {
+		s = escape(s, beforeColon)
+	}
+	s += ":" + strconv.Itoa(l.Line)
+	if l.Column > 0 {
+		s += ":" + strconv.Itoa(l.Column)
 	}
 	return s
 }
@@ -46,6 +59,9 @@ func (l Location) function() string {
 	}
 	if _, err := strconv.Atoi(f); err == nil {
 		f = `\` + f
+	}
+	if before, _, ok := cutNumber(f); ok { // it is no line
+		f = before + `:\` + f[len(before)+1:]
 	}
 	return f
 }

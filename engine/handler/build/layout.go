@@ -62,7 +62,7 @@ func (b *Builder) arg(n int) (word int, ok bool) {
 	case n >= 0 && n < len(regs):
 		return regs[n], true
 	case c == arch.NotKnown:
-		b.Fail("arg%d: %w: nothing says whether this function has its arguments in registers or on the stack: name a register, as $%s", n, ErrNotKnown, b.layout.names[b.layout.ret])
+		b.Fail("arg%d: %w: nothing says where the function has its arguments at this place: name a register, as $%s", n, ErrNotKnown, b.layout.names[b.layout.ret])
 	case c == arch.GoStack:
 		b.Fail("arg%d: %w: this function has its arguments on the stack", n, ErrNotKnown)
 	default:
@@ -80,7 +80,7 @@ func (b *Builder) Result(dst Reg, n int) {
 	regs := b.layout.args[arch.GoRegisters] // the results use the same registers
 	switch c := b.context.Calls; {
 	case c == arch.NotKnown:
-		b.Fail("ret: %w: nothing says whether this function leaves its result in a register or on the stack: name a register, as $%s", ErrNotKnown, b.layout.names[b.layout.ret])
+		b.Fail("ret: %w: nothing says where the function leaves its result: name a register, as $%s", ErrNotKnown, b.layout.names[b.layout.ret])
 	case c == arch.GoStack:
 		b.Fail("ret: %w: this function leaves its results on the stack, behind its arguments, and nothing says how many these are: name the place, as load64($%s + 16)", ErrNotKnown, b.layout.names[b.layout.sp])
 	case n == 0:

@@ -26,7 +26,13 @@ func New(isa arch.ISA) *Finder { return &Finder{isa: isa, ifuncs: map[ifuncKey]*
 // asks for it. Behind a function's entry register arguments are still readable, if the function has
 // not moved them; arguments on the stack are not.
 func (f *Finder) callsAt(p *probe.Probe, m *symbols.Module, t *location.Target) arch.Convention {
-	if !p.Asks() || !m.File.IsGo() {
+	if !p.Asks() {
+		return arch.C
+	}
+	if p.Loc.File != "" && !t.Entry { // the compiler has other uses for the registers there
+		return arch.NotKnown
+	}
+	if !m.File.IsGo() {
 		return arch.C
 	}
 	if t.Function.Name == "" {

@@ -46,7 +46,7 @@ func (h *taskHit) Arg(i int) uint64 {
 func (h *taskHit) tellNotKnown(what string) {
 	if !h.p.Told {
 		h.p.Told = true
-		h.s.loop.Warn(h.t.Process, "%s: nothing says where the function has its %s, in registers or on the stack", h.p.Name, what)
+		h.s.loop.Warn(h.t.Process, "%s: nothing says where the function has its %s", h.p.Name, what)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
-	"github.com/ptracer/ptracer/engine/internal/tasks"
 )
 
 // Release takes out of a process all that ptracer has put there and lets it go. The processes that
@@ -34,7 +33,7 @@ func (x *Life) Release(p *inferior.Process) error {
 // Let detaches from the stopped tasks of a process and forgets the process.
 func (x *Life) Let(p *inferior.Process) error {
 	var errs []error
-	for _, t := range tasks.InOrder(p) {
+	for _, t := range x.loop.Order.ToLetGo(p) {
 		if t.State == inferior.Stopped {
 			err := t.Flush()
 			err = errors.Join(err, ptrace.Detach(t.TID, t.HeldSig)) // the task goes on in any case

@@ -57,7 +57,7 @@ func (r *Planter) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe
 	if n > 1 {
 		others = fmt.Sprintf(" (nor of %d other places)", n-1)
 	}
-	r.loop.Warn(proc, "nothing says where %s has its %s, in registers or on the stack%s: hits are told without; a handler can record a register, as $%s",
+	r.loop.Warn(proc, "nothing says where %s has its %s%s: hits are told without; a handler can record a register, as $%s",
 		first.Name, what, others, r.isa.RegNames()[find.ResultRegister(r.isa)])
 }
 

@@ -1,9 +1,7 @@
 package tasks
 
 import (
-	"cmp"
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/ptracer/ptracer/breakpoint"
@@ -66,9 +64,10 @@ func (s *Set) Unhalt(t *inferior.Task) error {
 // do not stop in time. It lasts until they are let go: each task is held once more.
 func (s *Set) HaltAll(ps []*inferior.Process) breakpoint.Pause {
 	s.Follower.leave(false) // leave SCHED_IDLE first: other tasks must not wait for it
+	s.Order.look(ps)
 	var waiting []*inferior.Task
 	for _, p := range ps {
-		for _, t := range InOrder(p) {
+		for _, t := range s.Order.toHalt(p) {
 			t.Hold++
 			if !t.AtEvent() {
 				s.Ask(t)
@@ -99,17 +98,11 @@ func (s *Set) HaltAll(ps []*inferior.Process) breakpoint.Pause {
 
 // UnhaltAll ends HaltAll for one process.
 func (s *Set) UnhaltAll(p *inferior.Process) {
-	for _, t := range slices.Collect(maps.Values(p.Tasks)) {
+	for _, t := range s.Order.ToLetGo(p) {
 		if err := s.Unhalt(t); err != nil && !ptrace.IsGone(err) {
 			s.d.Warn(p, "task %d: %v", t.TID, err)
 		}
 	}
-}
-
-// InOrder are a process's tasks by their numbers: halted and let go in one order, each
-// stands for half the time of a pause, and not some for all of it.
-func InOrder(p *inferior.Process) []*inferior.Task {
-	return slices.SortedFunc(maps.Values(p.Tasks), func(a, b *inferior.Task) int { return cmp.Compare(a.TID, b.TID) })
 }
 
 // gather takes the stops that are there of many tasks, each by its number: to be told of
@@ -171,15 +164,15 @@ func (s *Set) WhileHalted(f func(breakpoint.Pause) error, spaces ...*inferior.Sp
 		return err
 	}
 	ps := s.Sharing(spaces...)
-	start := ptrace.Now()
 	pause := s.HaltAll(ps)
+	start := s.Order.began
 	outer := s.standing
 	s.standing = spaces
 	err := f(pause)
 	s.standing = outer
 	var errs []error
 	for _, p := range ps {
-		for _, t := range InOrder(p) {
+		for _, t := range s.Order.ToLetGo(p) {
 			if e := s.Unhalt(t); e != nil && !ptrace.IsGone(e) {
 				errs = append(errs, e)
 			}

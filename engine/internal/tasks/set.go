@@ -54,6 +54,7 @@ type Set struct {
 	// Stops counts what the kernel has told.
 	Stops    atomic.Uint64
 	Follower Follower
+	Order    Order
 
 	d    Decider
 	bell *ptrace.Bell

@@ -203,6 +203,14 @@ func textOf(v raw.Value, text Text) (string, error) {
 // Files is how many files the table names. Before DWARF 5, number 0 is none.
 func (t *Table) Files() int { return len(t.names) }
 
+// Base is the last element of a file's path, "" for a number that is none.
+func (t *Table) Base(i int) string {
+	if i < 0 || i >= len(t.names) || t.names[i].name == "" {
+		return ""
+	}
+	return path.Base(t.names[i].name)
+}
+
 // File is the path of a file as the compiler was given it, after the directory that it is relative
 // to; that may be relative to dir, the unit's own. It is "" for a number that is none.
 func (t *Table) File(i int, dir string) string {

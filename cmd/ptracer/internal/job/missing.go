@@ -35,6 +35,8 @@ func (j *Job) checkUnknown() error {
 			_ = j.Session.Unregister(id)
 		case !errors.Is(err, symbols.ErrNotFound):
 			errs = append(errs, err)
+		case p.loc.File != "" && p.loc.Binary == "":
+			errs = append(errs, err)
 		case p.loc.Binary == "":
 			errs = append(errs, fmt.Errorf("%w (if it is to come later, name its library or program: 'LIB:%s')", err, spec.Location))
 		default:

@@ -85,6 +85,9 @@ func (p *Printer) describe(e *event.Event) (what string, ok bool) {
 	case event.Hit:
 		sh, at := p.show(e), printable.Name(e.Location)
 		if values := plain(sh.of(e)); !sh.result {
+			if sh.line && len(sh.values) == 0 {
+				return at, true
+			}
 			return at + "(" + values + ")", true
 		} else if values != "" {
 			return at + " = " + values, true

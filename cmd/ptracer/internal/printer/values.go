@@ -15,6 +15,7 @@ import (
 type Values struct {
 	values []value
 	result bool // at an exit: the value is the result
+	line   bool // at a line of the source, where there are no arguments
 }
 
 type value struct {
@@ -43,7 +44,7 @@ func ParseShow(s string, args int) (place string, sh Values, err error) {
 	if err != nil {
 		return place, sh, err
 	}
-	sh.result = loc.Return
+	sh.result, sh.line = loc.Return, loc.File != ""
 	for _, w := range words[n:] {
 		if w == "" {
 			continue
@@ -55,7 +56,10 @@ func ParseShow(s string, args int) (place string, sh Values, err error) {
 		sh.values = append(sh.values, v)
 	}
 	if len(sh.values) == 0 {
-		if sh.result {
+		switch {
+		case sh.line: // registers are arguments only where a function begins
+			args = 0
+		case sh.result:
 			args = min(args, 1)
 		}
 		for i := range args {

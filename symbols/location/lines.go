@@ -1,0 +1,87 @@
+package location
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/failure"
+	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/source"
+)
+
+// lines finds the places of FILE:LINE, or of FUNCTION:LINE if no file has the name.
+func (l Location) lines(f *symbols.File, isa arch.ISA) ([]Target, error) {
+	if l.Return {
+		return nil, failure.Unsupportedf("exits, results and durations at a line of the source (%s:%d): name its function", l.File, l.Line)
+	}
+	src, err := f.Source()
+	if err != nil {
+		return nil, notFound{fmt.Errorf("%s: %w", l, err)}
+	}
+	files := source.Files{Typed: plain(l.File)}
+	if isGlob(l.File) {
+		files.Match = func(name string) bool { return glob(l.File, name) }
+	}
+	places, err := src.Line(files, l.Line, l.Column)
+	var none *source.NoFileError
+	if errors.As(err, &none) && !strings.Contains(l.File, "/") {
+		places, err = l.linesOf(src, err)
+	}
+	if err != nil {
+		return nil, notFound{fmt.Errorf("%s in %s: %w", l, path.Base(f.Name()), err)}
+	}
+	var list []Target
+	for _, p := range whole(f, isa, places) {
+		fn, _ := f.FunctionAt(p.Addr)
+		name := Location{File: l.File, Line: p.Line, Column: l.Column}
+		if files.Match != nil {
+			name.File = quote(path.Base(p.File))
+		}
+		list = append(list, Target{Addr: p.Addr, Name: name.fileLine(), Function: fn, Entry: p.Addr == fn.Addr || p.Addr == f.Body(isa, fn)})
+	}
+	return list, nil
+}
+
+// near is how many instructions of one statement may be between two pieces of it.
+const near = 64
+
+// whole drops those places that are pieces of a statement which begins at another one: the program
+// comes from there to them by no branch.
+func whole(f *symbols.File, isa arch.ISA, places []source.Place) []source.Place {
+	first := map[int][]arch.Addr{}
+	return slices.DeleteFunc(places, func(p source.Place) bool {
+		before := first[p.Block]
+		first[p.Block] = append(before, p.Addr)
+		if !p.Pieces || len(before) == 0 {
+			return false
+		}
+		return slices.ContainsFunc(f.Block(isa, p.Addr, near), func(at arch.Addr) bool { return at != p.Addr && slices.Contains(before, at) })
+	})
+}
+
+// linesOf finds the places of FUNCTION:LINE: of a line of the file that the function is in, those in
+// its own code or in what was inlined from it. noFile is the error if there is no such function.
+func (l Location) linesOf(src *source.Source, noFile error) ([]source.Place, error) {
+	name := plain(l.File)
+	files, ok, err := src.FilesOf(name)
+	if err != nil || !ok {
+		return nil, cmp.Or(err, noFile)
+	}
+	places, err := src.Line(files, l.Line, l.Column)
+	places = slices.DeleteFunc(places, func(p source.Place) bool { return !source.IsOf(p.Function, name) })
+	if len(places) == 0 {
+		return nil, cmp.Or(err, fmt.Errorf("line %d is not in %s", l.Line, name))
+	}
+	return places, nil
+}
+
+// notFound is an error about what a location does not find in the source.
+type notFound struct{ error }
+
+// Unwrap makes it an ErrNotFound.
+func (e notFound) Unwrap() []error { return []error{symbols.ErrNotFound, e.error} }

@@ -1,0 +1,191 @@
+package source
+
+import (
+	"cmp"
+	sd "debug/dwarf"
+	"slices"
+
+	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/symbols/dwarf"
+	"github.com/ptracer/ptracer/symbols/dwarf/line"
+)
+
+// row is a row of a line table that is of the line that is looked for.
+type row struct {
+	line.Row
+	file string
+}
+
+// search looks for a line in line tables.
+type search struct {
+	want         Files
+	line, column int
+	rows         []row
+	files        map[string]bool // files that are meant
+	next         int             // the first line behind that has code
+}
+
+// Line finds the places of FILE:LINE, or of FILE:LINE:COLUMN where column is not 0: in each copy that
+// was inlined or made from a template, the first statement of the line. Code that was not optimised
+// has one place in each block: the first instruction of the line, or the one behind the prologue if
+// the function begins there. In optimised code, a place is each instruction with which the first of
+// the line's statements begins, since the optimiser copies statements when it unrolls or splits loops.
+// The error is of type *NoFileError or *NoLineError if there is none.
+func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
+	q := search{want: want, line: lineno, column: column, files: map[string]bool{}}
+	if err := s.d.LineTables(func(t *line.Table) bool { q.table(t); return true }); err != nil {
+		return nil, err
+	}
+	if len(q.files) == 0 {
+		return nil, &NoFileError{File: want.Typed, Like: s.likeFiles(want.Typed)}
+	}
+	rows := slices.DeleteFunc(q.rows, func(r row) bool { return !s.code(r.Addr) })
+	places, err := s.places(statements(rows))
+	if err != nil {
+		return nil, err
+	}
+	if len(places) == 0 {
+		return nil, &NoLineError{File: want.Typed, Line: lineno, Column: column, Next: q.next, Files: sortedKeys(q.files)}
+	}
+	return places, nil
+}
+
+// table looks through one table, if it has a file that is meant.
+func (q *search) table(t *line.Table) {
+	meant := map[int]string{}
+	for i := range t.Files() {
+		if !q.want.meantBase(t.Base(i)) {
+			continue
+		}
+		if name := t.File(i, ""); name != "" && q.want.meant(name) {
+			meant[i] = name
+			q.files[name] = true
+		}
+	}
+	if len(meant) == 0 {
+		return
+	}
+	_ = t.Rows(func(r *line.Row) bool {
+		name, ok := meant[r.File]
+		switch {
+		case !ok || r.End:
+		case r.Line == q.line && (q.column == 0 || r.Column == q.column):
+			q.rows = append(q.rows, row{*r, name})
+		case r.Line > q.line && (q.next == 0 || r.Line < q.next):
+			q.next = r.Line
+		}
+		return true
+	})
+}
+
+// statements are the rows with which statements begin, or all if there are none, each address once.
+func statements(rows []row) []row {
+	if slices.ContainsFunc(rows, func(r row) bool { return r.Stmt }) {
+		rows = slices.DeleteFunc(rows, func(r row) bool { return !r.Stmt })
+	}
+	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.Addr, b.Addr) })
+	return slices.CompactFunc(rows, func(a, b row) bool { return a.Addr == b.Addr })
+}
+
+// places makes places of rows, which are by ascending addresses.
+func (s *Source) places(rows []row) ([]Place, error) {
+	found := finder{s: s, blocks: map[block]int{}}
+	for _, r := range rows {
+		if err := found.row(r); err != nil {
+			return nil, err
+		}
+	}
+	return found.leftmost(), nil
+}
+
+// block is a block of the source, or an inlined call, in one copy of its code.
+type block struct {
+	unit *dwarf.Unit
+	off  uint64
+}
+
+// finder finds the places of rows.
+type finder struct {
+	s      *Source
+	blocks map[block]int // by their numbers
+	around []int         // by number, the block around one that has places, too; -1 if none has
+	places []Place
+}
+
+// row makes a place of a row, if it is one.
+func (f *finder) row(r row) error {
+	scopes, err := f.s.d.Scopes(r.Addr)
+	if err != nil {
+		return err
+	}
+	p := Place{Addr: arch.Addr(r.Addr), File: r.file, Line: r.Line, Column: r.Column, Block: len(f.blocks)}
+	if len(scopes) == 0 { // assembly
+		f.add(block{off: r.Addr}, -1, p)
+		return nil
+	}
+	named(&p, scopes)
+	last := scopes[len(scopes)-1]
+	in := block{last.Unit(), last.Offset()}
+	n, seen := f.blocks[in]
+	optimised, marks := f.s.optimises(in.unit)
+	p.Pieces = !marks
+	if !optimised {
+		p.Addr = f.s.behindPrologue(scopes[0], p.Addr)
+	}
+	switch {
+	case !seen:
+		f.add(in, f.outer(scopes), p)
+	case optimised:
+		p.Block = n
+		f.places = append(f.places, p)
+	}
+	return nil
+}
+
+// add adds the first place of a block.
+func (f *finder) add(in block, around int, p Place) {
+	f.blocks[in] = p.Block
+	f.around = append(f.around, around)
+	f.places = append(f.places, p)
+}
+
+// outer is the number of the nearest block with places around the innermost of some scopes, in the
+// same copy of a function.
+func (f *finder) outer(scopes []dwarf.Entry) int {
+	for i := len(scopes) - 1; i > 0 && scopes[i].Tag() != sd.TagInlinedSubroutine; i-- {
+		if n, ok := f.blocks[block{scopes[i-1].Unit(), scopes[i-1].Offset()}]; ok {
+			return n
+		}
+	}
+	return -1
+}
+
+// leftmost leaves of each block the places with the smallest column: those of the statement that
+// comes first in the line. None is left of a block inside another one that has a place further left.
+func (f *finder) leftmost() []Place {
+	least := make([]int, len(f.blocks))
+	for _, p := range f.places {
+		if l := least[p.Block]; l == 0 || p.Column < l {
+			least[p.Block] = p.Column
+		}
+	}
+	return slices.DeleteFunc(f.places, func(p Place) bool {
+		for n := f.around[p.Block]; n >= 0; n = f.around[n] {
+			if least[n] < p.Column {
+				return true
+			}
+		}
+		return p.Column != least[p.Block]
+	})
+}
+
+// named notes which functions a place is in.
+func named(p *Place, scopes []dwarf.Entry) {
+	p.Caller = scopes[0].QualifiedName()
+	p.Function = p.Caller
+	for _, e := range scopes[1:] {
+		if e.Tag() == sd.TagInlinedSubroutine {
+			p.Function = e.QualifiedName()
+		}
+	}
+}
