@@ -28,15 +28,20 @@ func (a *abbrevs) at(code uint64) *abbrev {
 	return a.sparse[code]
 }
 
-// readAbbrevs reads the table at the start of b.
+// readAbbrevs reads the table at the start of data.
 func readAbbrevs(data []byte) (*abbrevs, error) {
 	b, t := &raw.Buf{B: data}, &abbrevs{}
+	var codes []uint64
+	var list []abbrev
+	var ends []int // of each one's attributes
+	var attrs []raw.Attribute
 	for b.Err == nil {
 		code := b.ULEB()
 		if code == 0 {
 			break
 		}
-		a := abbrev{tag: sd.Tag(b.ULEB()), children: b.U8() != 0}
+		codes = append(codes, code)
+		list = append(list, abbrev{tag: sd.Tag(b.ULEB()), children: b.U8() != 0})
 		for b.Err == nil {
 			at := raw.Attribute{Attr: sd.Attr(b.ULEB()), Form: raw.Form(b.ULEB())}
 			if at.Form == raw.FormImplicitConst {
@@ -45,19 +50,27 @@ func readAbbrevs(data []byte) (*abbrevs, error) {
 			if at.Attr == 0 && at.Form == 0 {
 				break
 			}
-			a.attrs = append(a.attrs, at)
+			attrs = append(attrs, at)
 		}
-		if code == uint64(len(t.dense))+1 {
-			t.dense = append(t.dense, a)
-			continue
-		}
-		if t.sparse == nil {
-			t.sparse = map[uint64]*abbrev{}
-		}
-		t.sparse[code] = &a
+		ends = append(ends, len(attrs))
 	}
 	if b.Err != nil {
 		return nil, fmt.Errorf("abbreviations: %w", b.Err)
+	}
+	start := 0
+	for i, end := range ends {
+		list[i].attrs, start = attrs[start:end:end], end
+	}
+	n := 0 // numbered from 1, without a gap
+	for n < len(codes) && codes[n] == uint64(n)+1 {
+		n++
+	}
+	t.dense = list[:n:n]
+	for i := n; i < len(codes); i++ {
+		if t.sparse == nil {
+			t.sparse = map[uint64]*abbrev{}
+		}
+		t.sparse[codes[i]] = &list[i]
 	}
 	return t, nil
 }
