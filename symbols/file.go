@@ -14,7 +14,6 @@ import (
 	"github.com/ptracer/ptracer/symbols/frames"
 	"github.com/ptracer/ptracer/symbols/gofile"
 	"github.com/ptracer/ptracer/symbols/objfile"
-	"github.com/ptracer/ptracer/symbols/source"
 )
 
 // ErrNotFound is wrapped by errors that say a name or an address is nowhere.
@@ -35,8 +34,7 @@ type File struct {
 	goCalls   func() *gofile.Calls
 	isGo      func() bool
 	slots     func() *elffile.Slots
-	source    func() (*source.Source, error)
-	debug     *os.File // separate debug file that source reads
+	debug     debug
 	lands     landings
 	last      lastCode
 	lastText  lastText
@@ -85,7 +83,6 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 	f.goCalls = sync.OnceValue(func() *gofile.Calls { return gofile.ReadCalls(obj) })
 	f.frames = sync.OnceValue(func() *frames.Table { return frames.Read(obj) })
 	f.slots = sync.OnceValue(func() *elffile.Slots { return elffile.ReadSlots(obj) })
-	f.source = sync.OnceValues(func() (*source.Source, error) { return readSource(f) })
 	f.table = sync.OnceValues(func() (*table, error) {
 		t, err := f.readTable()
 		f.whole.Store(true)
@@ -100,10 +97,7 @@ func (f *File) Unread() error { return f.unread.Err() }
 
 // Close closes what Open opened. Tables that have been read stay.
 func (f *File) Close() error {
-	var errs []error
-	if f.debug != nil {
-		errs = append(errs, f.debug.Close())
-	}
+	errs := []error{f.debug.close()}
 	if f.closer != nil {
 		errs = append(errs, f.closer.Close())
 	}

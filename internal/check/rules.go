@@ -67,7 +67,7 @@ var layers = [][]string{
 	{"symbols/dwarf/line"},
 	{"symbols/dwarf/raw"},
 	{"symbols/elffile", "symbols/mangled"},
-	{"symbols/objfile", "symbols/xz"},
+	{"symbols/objfile", "symbols/xz", "symbols/debuginfod"},
 	{"arch/amd64", "arch/arm64"},
 	{"procfs"},
 	{"arch", "printable"},

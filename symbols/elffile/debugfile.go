@@ -141,6 +141,21 @@ func match(main *Object, r *os.File, id string, sum uint32) (*Object, error) {
 	return o, nil
 }
 
+// OpenDebug opens a debug file of an object that lies at a path, if it is the right one and has debug
+// information; else the error is ErrNoTable.
+func (o *Object) OpenDebug(path string) (*os.File, *Object, error) {
+	_, sum := o.debugLink()
+	r, debug, err := openMatching(o, path, o.BuildID(), sum)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, ok := debug.Section(".debug_info", ".zdebug_info"); !ok {
+		r.Close()
+		return nil, nil, ErrNoTable
+	}
+	return r, debug, nil
+}
+
 // DebugPath is where a separate debug file was found: a path, and the prefix of the mount namespace
 // that it is in.
 type DebugPath struct{ Path, Root string }
@@ -149,18 +164,13 @@ type DebugPath struct{ Path, Root string }
 // there is none with debug information.
 func (o *Object) DebugObject(name, root string) (r *os.File, debug *Object, at DebugPath, err error) {
 	why := ErrNoTable
-	id := o.BuildID()
-	link, sum := o.debugLink()
-	for _, path := range debugPaths(id, link, name, root) {
+	link, _ := o.debugLink()
+	for _, path := range debugPaths(o.BuildID(), link, name, root) {
 		for _, prefix := range []string{root, ""} {
 			at := filepath.Join(prefix, path)
-			r, debug, err := openMatching(o, at, id, sum)
+			r, debug, err := o.OpenDebug(at)
 			if err == nil {
-				if _, ok := debug.Section(".debug_info", ".zdebug_info"); ok {
-					return r, debug, DebugPath{path, prefix}, nil
-				}
-				r.Close()
-				err = ErrNoTable
+				return r, debug, DebugPath{path, prefix}, nil
 			}
 			if !errors.Is(err, ErrNoTable) && errors.Is(why, ErrNoTable) {
 				why = &objfile.UnreadError{Path: at, Err: err}

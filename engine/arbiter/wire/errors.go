@@ -25,6 +25,7 @@ import (
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/printable"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/dwarf"
 	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
@@ -97,7 +98,8 @@ var reasons = []struct {
 	{"HANDLER_RIGHTS", verify.ErrRights, codes.PermissionDenied},
 	{"COMPLEX", verify.ErrComplex, codes.InvalidArgument},
 	{"MAPS_TOO_LARGE", maps.ErrTooLarge, codes.ResourceExhausted},
-	{"NO_TEXT", symbols.ErrNoText, codes.NotFound}, // which is an ErrNotFound
+	{"NO_TEXT", symbols.ErrNoText, codes.NotFound},     // which is an ErrNotFound
+	{"NO_SOURCE", symbols.ErrNoSource, codes.NotFound}, // which is an ErrNotFound, too
 	{"NOT_FOUND", symbols.ErrNotFound, codes.NotFound},
 	{"NOT_REGULAR", objfile.ErrNotRegular, codes.FailedPrecondition},
 	{"REPLACED", objfile.ErrReplaced, codes.FailedPrecondition},
@@ -106,6 +108,7 @@ var reasons = []struct {
 	{"INSIDE", location.ErrInside, codes.InvalidArgument},
 	{"BEYOND", location.ErrBeyond, codes.InvalidArgument},
 	{"FORMAT", elffile.ErrFormat, codes.InvalidArgument},
+	{"DEBUG_FORMAT", dwarf.ErrFormat, codes.InvalidArgument},
 	{"BUDGET", elffile.ErrBudget, codes.ResourceExhausted},
 	{"REFUSED", breakpoint.ErrRefused, codes.FailedPrecondition},
 	{"FOREIGN", breakpoint.ErrForeign, codes.FailedPrecondition},

@@ -33,6 +33,8 @@ import (
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/internal/skip"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/dwarf"
+	"github.com/ptracer/ptracer/symbols/dwarf/raw"
 	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
@@ -77,7 +79,7 @@ var exported = map[string]error{
 	"location.ErrBeyond": location.ErrBeyond, "elffile.ErrBudget": elffile.ErrBudget, "elffile.ErrFormat": elffile.ErrFormat,
 	"location.ErrInside": location.ErrInside, "location.ErrNoExits": location.ErrNoExits, "symbols.ErrNoText": symbols.ErrNoText,
 	"symbols.ErrNotFound": symbols.ErrNotFound, "objfile.ErrNotRegular": objfile.ErrNotRegular, "objfile.ErrReplaced": objfile.ErrReplaced,
-	"objfile.ErrUnread": objfile.ErrUnread,
+	"objfile.ErrUnread": objfile.ErrUnread, "symbols.ErrNoSource": symbols.ErrNoSource, "dwarf.ErrFormat": dwarf.ErrFormat, "raw.ErrFormat": raw.ErrFormat,
 }
 
 // local are exported errors that no answer of a server contains, and why.
@@ -85,6 +87,8 @@ var local = map[string]string{
 	"amd64.ErrInvalid": "of decoding", "amd64.ErrTruncated": "of decoding",
 	"symbols.ErrNoFunc": "why a place is no jump: a text of Placement", "symbols.ErrTable": "the same", "symbols.ErrTarget": "the same",
 	"elffile.ErrCrowded": "package symbols reads the whole table then", "elffile.ErrNoTable": "there may be another", "elffile.ErrNotELF": "a mapped file that is no object",
+	"raw.ErrShort": "an ErrFormat", "dwarf.ErrNone": "an ErrNoSource, of a file without a separate one",
+	"debuginfod.ErrNone": "fetching, which is the client's", "debuginfod.ErrOff": "the same",
 	"xz.ErrDamaged": "why an embedded symbol table can't be read: a text", "xz.ErrTooLarge": "the same",
 	"goruntime.ErrMany": "the same", "goruntime.ErrUnknown": "the same",
 	"build.ErrBuild": "a client's own handler, before it is sent", "build.ErrNotKnown": "the same",
@@ -203,6 +207,7 @@ func TestForms(t *testing.T) {
 		&program.Error{Program: "p", Section: "s", Insn: 3, Text: "t", Err: failure.Unsupportedf("helper 9")},
 		&verify.Error{Program: "p", Insn: 1, Reg: 2, Path: []int{1, 2}, Err: verify.ErrUnsafe},
 		&filter.Error{Text: "a\nb", Pos: 2, Msg: "m", What: "fields"},
+		&symbols.NoSourceError{Path: "/p", BuildID: "0123"},
 		&location.SyntaxError{Text: "a:b:c", Column: 4, Reason: "r"},
 	} {
 		for how, got := range over(t, fmt.Errorf("process 7: %w", e)) {

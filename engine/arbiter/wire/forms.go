@@ -13,6 +13,7 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
+	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/location"
 )
 
@@ -33,6 +34,7 @@ var forms = map[string]form{
 	"program": formOf(func(e *program.Error) *error { return &e.Err }),
 	"verify":  formOf(func(e *verify.Error) *error { return &e.Err }),
 	"filter":  formOf(func(*filter.Error) *error { return nil }),
+	"source":  formOf(func(*symbols.NoSourceError) *error { return nil }),
 	"syntax":  formOf(func(*location.SyntaxError) *error { return nil }),
 }
 

@@ -64,8 +64,9 @@ func (r *Planter) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe
 // LookAhead resolves a probe's location in objects. It runs outside the session's thread, so that
 // symbols are read while no task waits.
 func LookAhead(isa arch.ISA, j *jump.Jumps, p *probe.Probe, mods []*symbols.Module) {
+	done := false
 	for _, m := range mods {
-		if !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
+		if done || !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
 			continue
 		}
 		if p.Asks() {
@@ -82,6 +83,7 @@ func LookAhead(isa arch.ISA, j *jump.Jumps, p *probe.Probe, mods []*symbols.Modu
 			p.Ahead = map[*symbols.File][]location.Target{}
 		}
 		p.Ahead[m.File] = found
+		done = p.Loc.Binary == "" // the first object that has it is meant
 		if p.MayJump() && jump.Enabled && j.NoJumps() == nil {
 			m.File.Survey(isa)
 			goruntime.List(m) // finds the list of goroutines now, not in a pause

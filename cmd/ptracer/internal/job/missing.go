@@ -15,6 +15,7 @@ import (
 	"github.com/ptracer/ptracer/cmd/ptracer/internal/show"
 	"github.com/ptracer/ptracer/cmd/ptracer/internal/tally"
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/procfs"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/location"
@@ -30,6 +31,12 @@ func (j *Job) checkUnknown() error {
 		spec := p.spec
 		spec.Pending = false
 		id, err := j.Session.Register(spec)
+		if err != nil && j.fetch(err) {
+			if id, err = j.Session.Register(spec); err == nil {
+				j.replace(p, id)
+				continue
+			}
+		}
 		switch {
 		case err == nil: // it has come meanwhile: the pending one has it too
 			_ = j.Session.Unregister(id)
@@ -49,6 +56,17 @@ func (j *Job) checkUnknown() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// replace puts a probe that has places in the place of one that has none.
+func (j *Job) replace(p planted, id event.ProbeID) {
+	for i := range j.probes {
+		if j.probes[i].id == p.id {
+			_ = j.Session.Unregister(p.id)
+			j.number(i, id)
+			return
+		}
+	}
 }
 
 // split gives the probes that have not been planted anywhere, and says of which all places failed
