@@ -16,11 +16,12 @@ import (
 
 	"github.com/ptracer/ptracer/bench/internal/target"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/internal/skip"
 )
 
-// stopped has the engine count hits that stop, and calls watch while it does.
-func stopped(t *testing.T, hits int, watch func(run func())) {
+// stopped has the engine serve hits that stop, and calls watch while it does.
+func stopped(t *testing.T, o probing, hits int, watch func(run func())) {
 	t.Helper()
 	r := tiny(t, Options{})
 	s, _ := r.hits.Site("push")
@@ -29,7 +30,8 @@ func stopped(t *testing.T, hits int, watch func(run func())) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	probe, err := probing{rung: breakpoint.Slot}.open(p, s)
+	o.rung = breakpoint.Slot
+	probe, err := o.open(p, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,24 +49,35 @@ func stopped(t *testing.T, hits int, watch func(run func())) {
 	}
 }
 
-// TestAllocations: a hit that stops does not allocate.
+// TestAllocations: a hit that stops does not allocate. Where it is told, the consumer of the events
+// allocates once: the Hit that it gets.
 func TestAllocations(t *testing.T) {
 	const hits = 2000
-	var before, after runtime.MemStats
-	stopped(t, hits, func(run func()) {
-		runtime.ReadMemStats(&before)
-		run()
-		runtime.ReadMemStats(&after)
-	})
-	if each := float64(after.Mallocs-before.Mallocs) / hits; each > 0.2 {
-		t.Errorf("%.2f allocations a hit", each)
+	for name, c := range map[string]struct {
+		o    probing
+		most float64
+	}{
+		"counted": {probing{}, 0.2},
+		"told":    {probing{action: engine.ActionTell}, 1.2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			stopped(t, c.o, hits, func(run func()) {
+				runtime.ReadMemStats(&before)
+				run()
+				runtime.ReadMemStats(&after)
+			})
+			if each := float64(after.Mallocs-before.Mallocs) / hits; each > c.most {
+				t.Errorf("%.2f allocations a hit", each)
+			}
+		})
 	}
 }
 
 // TestRequests: a hit that stops makes at most a fixed number of ptrace requests.
 func TestRequests(t *testing.T) {
 	const hits, most = 2000, 6.0
-	stopped(t, hits, func(run func()) {
+	stopped(t, probing{}, hits, func(run func()) {
 		requests := openTracepoint(t, "syscalls/sys_enter_ptrace")
 		run()
 		each := float64(requests.sum(t)) / hits

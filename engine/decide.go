@@ -64,7 +64,7 @@ func (s decider) Continue(t *inferior.Task, signal ptrace.Signo) error {
 
 // Warn tells an event.Warning, of the process p or, with nil, of the session.
 func (s decider) Warn(p *inferior.Process, format string, args ...any) {
-	e := event.Event{Kind: event.Warning, Text: fmt.Sprintf(format, args...)}
+	e := event.Event{Body: &event.Warning{Text: fmt.Sprintf(format, args...)}}
 	if p != nil {
 		e.PID = p.PID
 	}
@@ -73,7 +73,7 @@ func (s decider) Warn(p *inferior.Process, format string, args ...any) {
 
 // Failed tells that the session could not go on, and why.
 func (s decider) Failed(why error) {
-	s.Tell(&event.Event{Kind: event.Failed, Text: why.Error()}, true)
+	s.Tell(&event.Event{Body: &event.Failed{Text: why.Error()}}, true)
 }
 
 // Closed runs when no request is taken any more. It keeps the counts for readers that come later.

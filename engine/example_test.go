@@ -44,8 +44,8 @@ func Example_events() {
 	pid := s.Processes()[0]
 	_ = s.Resume(pid)
 	for e := range s.Events(context.Background()) {
-		if e.Kind == event.Hit {
-			fmt.Println(e.Location[len(e.Location)-len("os.Exit"):])
+		if hit, ok := e.Body.(*event.Hit); ok {
+			fmt.Println(hit.Location[len(hit.Location)-len("os.Exit"):])
 		}
 	}
 	exit, _ := s.Exit(pid)

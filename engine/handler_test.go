@@ -449,8 +449,8 @@ func TestHandlerPrints(t *testing.T) {
 	p.end()
 	var lines []string
 	for e := range s.Events(t.Context()) {
-		if e.Kind == event.Print {
-			lines = append(lines, e.Text)
+		if b, ok := e.Body.(*event.Print); ok {
+			lines = append(lines, b.Text)
 		}
 	}
 	if got := strings.Join(lines, ";"); got != "step 0;step 7;step 14" {

@@ -59,7 +59,7 @@ func TestStepAside(t *testing.T) {
 		t.Errorf("%d and %d hits of traps that are not there", s.Hits(trap)-sleeps, s.Hits(late))
 	}
 	release()
-	poll(t, s, event.Back)
+	poll[*event.Reattached](t, s)
 	until(t, "hits again", func() bool { return s.Hits(trap) > sleeps && s.Hits(late) > 0 })
 	detach(t, s)
 	if err := p.stopped(func() { isClean(t, p.pid, text, field(p.pid, "SigCgt")) }); err != nil {
@@ -82,10 +82,10 @@ func TestStepAsideExact(t *testing.T) {
 		if err := s.StepAside(p.pid, time.Millisecond, AsideOptions{KeepJumps: true}); err != nil {
 			t.Fatal(err)
 		}
-		if e := poll(t, s, event.Aside); e.PID != p.pid || e.Text == "" {
-			t.Errorf("told %+v", e)
+		if e, b := poll[*event.Released](t, s); e.PID != p.pid || b.Text == "" {
+			t.Errorf("told %+v of process %d", b, e.PID)
 		}
-		poll(t, s, event.Back)
+		poll[*event.Reattached](t, s)
 		if err := s.StepAside(p.pid, 0); err != nil { // as a client says that has waited for the other tracer
 			t.Fatal(err)
 		}
@@ -110,8 +110,8 @@ func TestStepAsideClean(t *testing.T) {
 	if err := s.StepAside(p.pid, hangs); err != nil {
 		t.Fatal(err)
 	}
-	if e := poll(t, s, event.Aside); !strings.Contains(e.Text, "nothing is counted meanwhile") {
-		t.Errorf("told %q", e.Text)
+	if _, b := poll[*event.Released](t, s); !strings.Contains(b.Text, "nothing is counted meanwhile") {
+		t.Errorf("told %q", b.Text)
 	}
 	isClean(t, p.pid, text, caught)
 	release := otherTracer(t, p.pid)
@@ -119,7 +119,7 @@ func TestStepAsideClean(t *testing.T) {
 	if err := s.StepAside(p.pid, 0); err != nil { // it may not have been seen
 		t.Fatal(err)
 	}
-	poll(t, s, event.Back)
+	poll[*event.Reattached](t, s)
 	p.goOn()
 	out, status := p.end()
 	if got, calls := s.Hits(ids[0]), said(t, out, "calls"); got != calls || status != 0 {
@@ -226,8 +226,8 @@ func asideEnds(t *testing.T, p *running, how string) (release func()) {
 		err = s.RemoveProcess(p.pid)
 	case "exited":
 		p.goOn()
-		if e := poll(t, s, event.Exit); e.PID != p.pid || e.Text == "" {
-			t.Errorf("told %+v", e)
+		if e, b := poll[*event.Exit](t, s); e.PID != p.pid || b.Text == "" {
+			t.Errorf("told %+v of process %d", b, e.PID)
 		}
 		if _, ok := s.Exit(p.pid); ok || s.Hits(id) != 10 {
 			t.Errorf("%d hits, end known: %v", s.Hits(id), ok)

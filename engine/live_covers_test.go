@@ -38,10 +38,10 @@ func TestCovers(t *testing.T) {
 				}
 				told := 0
 				for e := range s.Events(t.Context()) {
-					if e.Kind == event.Warning {
-						t.Errorf("warning: %s", e.Text)
-					}
-					if e.Kind == event.Hit {
+					switch b := e.Body.(type) {
+					case *event.Warning:
+						t.Errorf("warning: %s", b.Text)
+					case *event.Hit:
 						told++
 					}
 				}
@@ -64,7 +64,7 @@ func TestFollow(t *testing.T) {
 	}
 	p.goOn()
 	for n := 0; n < 3; {
-		e := poll(t, s, event.Stopped)
+		e, _ := poll[*event.Stopped](t, s)
 		if e.PID == p.pid {
 			n++
 			if err := s.Follow(p.pid, n == 1); err != nil { // the second child, and not the third

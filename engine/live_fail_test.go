@@ -57,7 +57,7 @@ func TestFail(t *testing.T) {
 			}
 			said := false
 			for e := range s.Events(context.Background()) {
-				said = said || e.Kind == event.Failed
+				said = said || e.Kind() == event.KindFailed
 			}
 			if !said {
 				t.Error("the end was not told")

@@ -62,19 +62,19 @@ func argsOf(n int, texts uint8) []Arg {
 	return args
 }
 
-// shown is what an event says of the arguments that were asked for.
-func shown(e *event.Event, strings uint8) string {
+// shown is what a hit says of the arguments that were asked for.
+func shown(h *event.Hit, strings uint8) string {
 	switch strings {
 	case 0:
 		list := []int{}
-		for _, v := range e.Args[:e.NArgs] {
+		for _, v := range h.Args[:h.NArgs] {
 			list = append(list, int(v))
 		}
 		return fmt.Sprint(list)
 	case 4:
-		return fmt.Sprintf("%d %q", int(e.Args[1]), e.Strings[2])
+		return fmt.Sprintf("%d %q", int(h.Args[1]), h.Strings[2])
 	}
-	for i, s := range e.Strings {
+	for i, s := range h.Strings {
 		if strings>>i&1 != 0 {
 			return fmt.Sprintf("%q", s)
 		}
@@ -95,9 +95,9 @@ func TestGoArguments(t *testing.T) {
 	p.end()
 	got := make([][]string, len(goCalls))
 	for e := range s.Events(t.Context()) {
-		if e.Kind == event.Hit {
-			i := ids[e.Probe]
-			got[i] = append(got[i], shown(&e, goCalls[i].strings))
+		if h, ok := e.Body.(*event.Hit); ok {
+			i := ids[h.Probe]
+			got[i] = append(got[i], shown(h, goCalls[i].strings))
 		}
 	}
 	for i, c := range goCalls {
@@ -242,7 +242,7 @@ func TestGoRunHandler(t *testing.T) {
 	id := register(t, s, ProbeSpec{Location: "main.ints", Action: ActionStop})
 	p.goOn()
 	for i := range 2 {
-		e := poll(t, s, event.Stopped)
+		e, _ := poll[*event.Stopped](t, s)
 		for _, c := range []struct {
 			args []uint64
 			want int
@@ -340,15 +340,15 @@ func TestNotKnown(t *testing.T) {
 	p.end()
 	warnings := 0
 	for e := range s.Events(t.Context()) {
-		switch {
-		case e.Kind == event.Warning && strings.Contains(e.Text, "nothing says where"):
-			warnings++
-		case e.Kind == event.Warning:
-			t.Error(e.Text)
-		case e.Kind == event.Hit:
-			told[e.Probe]++
-			if e.NArgs != 0 || e.Calls != arch.GoStack && e.Calls != arch.NotKnown {
-				t.Errorf("told with %d arguments, called as %v", e.NArgs, e.Calls)
+		switch b := e.Body.(type) {
+		case *event.Warning:
+			if warnings++; !strings.Contains(b.Text, "nothing says where") {
+				t.Error(b.Text)
+			}
+		case *event.Hit:
+			told[b.Probe]++
+			if b.NArgs != 0 || b.Calls != arch.GoStack && b.Calls != arch.NotKnown {
+				t.Errorf("told with %d arguments, called as %v", b.NArgs, b.Calls)
 			}
 		}
 	}

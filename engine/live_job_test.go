@@ -96,10 +96,10 @@ func TestKilled(t *testing.T) {
 	s := attach(t, p.pid, Options{Life: true})
 	register(t, s, ProbeSpec{Location: "work", Action: ActionStop})
 	p.goOn()
-	stop := poll(t, s, event.Stopped)
+	stop, _ := poll[*event.Stopped](t, s)
 	p.signal(syscall.SIGKILL)
-	if e := poll(t, s, event.Exit); e.Signal != int(syscall.SIGKILL) || e.PID != p.pid {
-		t.Errorf("%+v", e)
+	if e, b := poll[*event.Exit](t, s); b.Signal != int(syscall.SIGKILL) || e.PID != p.pid {
+		t.Errorf("%+v of process %d", b, e.PID)
 	}
 	if _, err := s.Registers(stop.TID); err == nil {
 		t.Error("registers of a dead task")

@@ -29,8 +29,8 @@ func TestLeaderless(t *testing.T) {
 		}
 		p.goOn()
 		if program != "" {
-			if e := poll(t, s, event.Exec); e.PID != p.pid || e.Path != program {
-				t.Errorf("exec %+v", e)
+			if e, b := poll[*event.Exec](t, s); e.PID != p.pid || b.Path != program {
+				t.Errorf("process %d executes %q", e.PID, b.Path)
 			}
 		}
 		want := uint64(500)

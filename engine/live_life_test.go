@@ -87,16 +87,17 @@ func TestLifeEvents(t *testing.T) {
 			var got []string
 			var last event.Event
 			for e := range s.Events(t.Context()) {
-				if e.Kind != event.Library && e.Kind != event.Unload {
-					got = append(got, e.Kind.String())
+				if k := e.Kind(); k != event.KindLibrary && k != event.KindUnload {
+					got = append(got, k.String())
 					last = e
 				}
 			}
 			if strings.Join(got, " ") != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			if e, ok := s.Exit(p.pid); !ok || e.Code() != status || last.PID != p.pid || last.Signal != e.Signal || last.Status != e.Status {
-				t.Errorf("exit %+v, %v; last event %+v; want status %d", e, ok, last, status)
+			how, is := last.Body.(*event.Exit)
+			if e, ok := s.Exit(p.pid); !ok || !is || e.Code() != status || last.PID != p.pid || how.Signal != e.Signal || how.Status != e.Status {
+				t.Errorf("exit %+v, %v; last event %+v, %+v; want status %d", e, ok, last, how, status)
 			}
 		})
 	}

@@ -55,16 +55,17 @@ func runs(t *testing.T, o Options, probes []ProbeSpec, path string, args ...stri
 	return s, string(b), e.Code()
 }
 
-// told are the texts of a session's events of some kinds.
-func told(t *testing.T, s Session, kinds ...event.Kind) (texts []string) {
+// told are the texts of a session's events about released processes, and of its warnings.
+func told(t *testing.T, s Session) (released, warnings []string) {
 	for e := range s.Events(t.Context()) {
-		for _, k := range kinds {
-			if e.Kind == k {
-				texts = append(texts, e.Text)
-			}
+		switch b := e.Body.(type) {
+		case *event.Released:
+			released = append(released, b.Text)
+		case *event.Warning:
+			warnings = append(warnings, b.Text)
 		}
 	}
-	return texts
+	return released, warnings
 }
 
 var numbers = regexp.MustCompile(`0x[0-9a-f]+|==\d+==|pid \d+|\+0x\w+|BuildId: \w+`)
@@ -89,7 +90,7 @@ func TestLeakSanitizer(t *testing.T) {
 					t.Errorf("%d hits", n)
 				}
 				// The second time it may still be away.
-				if texts := told(t, s, event.Aside); len(texts) == 0 || len(texts) > len(args) || !strings.Contains(texts[0], "CLONE_UNTRACED") {
+				if texts, _ := told(t, s); len(texts) == 0 || len(texts) > len(args) || !strings.Contains(texts[0], "CLONE_UNTRACED") {
 					t.Errorf("told %q", texts)
 				}
 			})
@@ -123,7 +124,7 @@ func TestDebuggers(t *testing.T) {
 			if b, _ := os.ReadFile(log); c.program == "strace" && !strings.Contains(string(b), `write(1, "calls 10`) {
 				t.Errorf("its log: %s", b)
 			}
-			if texts := told(t, s, event.Aside); len(texts) == 0 {
+			if texts, _ := told(t, s); len(texts) == 0 {
 				t.Error("nothing was told")
 			}
 		})
@@ -142,7 +143,7 @@ func TestSampler(t *testing.T) {
 	if calls := said(t, out, "calls"); s.Hits(1) != calls {
 		t.Errorf("%d hits of %d calls", s.Hits(1), calls)
 	}
-	if texts := told(t, s, event.Warning); len(texts) > 0 {
+	if _, texts := told(t, s); len(texts) > 0 {
 		t.Errorf("told %q", texts)
 	}
 }
@@ -159,10 +160,7 @@ func TestGoTracer(t *testing.T) {
 	if numbers.ReplaceAllString(out, "N") != numbers.ReplaceAllString(string(want), "N") || code != 0 {
 		t.Errorf("status %d, %s, want %s", code, out, want)
 	}
-	if texts := told(t, s, event.Aside); len(texts) != 2 {
-		t.Errorf("told %q", texts)
-	}
-	if texts := told(t, s, event.Warning); len(texts) != 0 {
-		t.Errorf("told %q", texts)
+	if released, warnings := told(t, s); len(released) != 2 || len(warnings) != 0 {
+		t.Errorf("told %q, %q", released, warnings)
 	}
 }

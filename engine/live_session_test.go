@@ -168,14 +168,14 @@ func TestStopAndSet(t *testing.T) {
 	p.goOn()
 	isa := s.ISA()
 	for i := range uint64(5) {
-		e := poll(t, s, event.Stopped)
+		e, at := poll[*event.Stopped](t, s)
 		r, err := s.Registers(e.TID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		arg, _ := isa.Arg(arch.C, &r, 0)
-		if pc := r[isa.PCReg()]; pc != uint64(addr) || arg != i || e.Args[0] != i || e.Addr != addr {
-			t.Errorf("hit %d: pc %#x, want %v, argument %d, event %+v", i, pc, addr, arg, e)
+		if pc := r[isa.PCReg()]; pc != uint64(addr) || arg != i || at.Args[0] != i || at.Addr != addr {
+			t.Errorf("hit %d: pc %#x, want %v, argument %d, event %+v", i, pc, addr, arg, at)
 		}
 		if err := s.SetRegisters(e.TID, r); err != nil { // what they are: nothing changes
 			t.Error(err)
@@ -243,11 +243,11 @@ func TestSlowConsumer(t *testing.T) {
 	<-s.Done()
 	told, missed := uint64(0), uint64(0)
 	for e := range s.Events(t.Context()) {
-		switch e.Kind {
-		case event.Hit:
+		switch b := e.Body.(type) {
+		case *event.Hit:
 			told++
-		case event.Missed:
-			missed += e.Count
+		case *event.Dropped:
+			missed += b.Count
 		}
 	}
 	if told != 50 || told+missed != 600 || s.Hits(id) != 600 || s.Stats().Missed != missed {
@@ -335,11 +335,18 @@ func TestLibraries(t *testing.T) {
 	}
 	loads := map[event.Kind]int{}
 	for e := range s.Events(t.Context()) {
-		if strings.HasSuffix(e.Path, "plug.so") {
-			loads[e.Kind]++
+		path := ""
+		switch b := e.Body.(type) {
+		case *event.Library:
+			path = b.Path
+		case *event.Unload:
+			path = b.Path
+		}
+		if strings.HasSuffix(path, "plug.so") {
+			loads[e.Kind()]++
 		}
 	}
-	if fmt.Sprint(loads) != fmt.Sprint(map[event.Kind]int{event.Library: 4, event.Unload: 4}) {
+	if fmt.Sprint(loads) != fmt.Sprint(map[event.Kind]int{event.KindLibrary: 4, event.KindUnload: 4}) {
 		t.Errorf("told %v", loads)
 	}
 	_ = all

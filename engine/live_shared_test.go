@@ -38,8 +38,8 @@ func TestShared(t *testing.T) {
 			}
 			p.goOn()
 			if spec.Action == ActionTell {
-				if e := poll(t, s, event.Hit); e.Args[0] != 0 {
-					t.Errorf("%+v", e)
+				if _, h := poll[*event.Hit](t, s); h.Args[0] != 0 {
+					t.Errorf("%+v", h)
 				}
 			}
 			out, _ := p.end()

@@ -35,15 +35,15 @@ func TestStep(t *testing.T) {
 			at := s.Placements(all)
 			p.goOn()
 			for range 5 {
-				e := poll(t, s, event.Stopped)
+				e, here := poll[*event.Stopped](t, s)
 				inside := func(pc arch.Addr) bool { return pc >= at[0].Addr && pc <= at[len(at)-1].Addr }
 				before, n := s.Hits(all), uint64(1)
-				for pc := e.Addr; ; n++ {
+				for pc := here.Addr; ; n++ {
 					if err := s.Step(e.TID); err != nil {
 						t.Fatal(err)
 					}
-					if next := poll(t, s, event.Stopped); next.TID != e.TID || next.Addr == pc {
-						t.Errorf("from %v to %+v", pc, next)
+					if next, at := poll[*event.Stopped](t, s); next.TID != e.TID || at.Addr == pc {
+						t.Errorf("from %v to %+v, task %d", pc, at, next.TID)
 					}
 					if pc = pcOf(t, s, e.TID); !inside(pc) {
 						break
@@ -81,12 +81,12 @@ func TestStepFar(t *testing.T) {
 	register(t, s, ProbeSpec{Location: "work", Action: ActionStop})
 	sleep := register(t, s, ProbeSpec{Location: "libc:usleep", Action: ActionStop})
 	p.goOn()
-	e := poll(t, s, event.Stopped)
+	e, _ := poll[*event.Stopped](t, s)
 	for n := 0; ; n++ {
 		if err := s.Step(e.TID); err != nil {
 			t.Fatalf("step %d, at %v: %v", n, pcOf(t, s, e.TID), err)
 		}
-		if got := poll(t, s, event.Stopped); got.Probe == sleep {
+		if _, at := poll[*event.Stopped](t, s); at.Probe == sleep {
 			break
 		}
 		if n == 2000 {
@@ -165,7 +165,7 @@ func TestInterruptTask(t *testing.T) {
 	if err := s.InterruptTask(tids[2]); err != nil {
 		t.Fatal(err)
 	}
-	if e := poll(t, s, event.Stopped); e.TID != tids[2] || !slices.Equal(stopped(), tids[2:3]) {
+	if e, _ := poll[*event.Stopped](t, s); e.TID != tids[2] || !slices.Equal(stopped(), tids[2:3]) {
 		t.Errorf("told %+v, stopped %v, want %d", e, stopped(), tids[2])
 	}
 	if err := s.Interrupt(p.pid); err != nil {
@@ -213,8 +213,8 @@ func TestSignals(t *testing.T) {
 		if err := s.Step(p.pid); err != nil {
 			t.Fatal(err)
 		}
-		if e := poll(t, s, event.Signal); e.Signal != int(syscall.SIGTERM) {
-			t.Errorf("told %+v", e)
+		if _, b := poll[*event.Signal](t, s); b.Signal != int(syscall.SIGTERM) {
+			t.Errorf("told %+v", b)
 		}
 		tasks, err := s.Tasks(p.pid)
 		if err != nil || !tasks[0].Stopped || tasks[0].Signal != int(syscall.SIGTERM) {

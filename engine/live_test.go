@@ -178,8 +178,8 @@ func detach(t testing.TB, s Session) {
 		t.Errorf("detach: %v", err)
 	}
 	for e := range s.Events(context.Background()) {
-		if e.Kind == event.Warning {
-			t.Errorf("warning: %s", e.Text)
+		if w, ok := e.Body.(*event.Warning); ok {
+			t.Errorf("warning: %s", w.Text)
 		}
 	}
 }
@@ -210,14 +210,14 @@ func said(t testing.TB, out, word string) uint64 {
 	return 0
 }
 
-// poll waits for an event of some kind and drops others.
-func poll(t testing.TB, s Session, kind event.Kind) event.Event {
+// poll waits for an event with a body of some type and drops others.
+func poll[B event.Body](t testing.TB, s Session) (e event.Event, body B) {
 	t.Helper()
-	for e := range s.Events(t.Context()) {
-		if e.Kind == kind {
-			return e
+	for e = range s.Events(t.Context()) {
+		if b, ok := e.Body.(B); ok {
+			return e, b
 		}
 	}
-	t.Fatalf("the session ended without a %v", kind)
-	return event.Event{}
+	t.Fatalf("the session ended without a %T", body)
+	return e, body
 }

@@ -93,7 +93,7 @@ func TestHardwareCleared(t *testing.T) {
 	s := attach(t, p.pid)
 	register(t, s, ProbeSpec{Location: "work", Rung: breakpoint.Hardware, Action: ActionTell})
 	p.goOn()
-	poll(t, s, event.Hit)
+	poll[*event.Hit](t, s)
 	detach(t, s)
 	if caught, err := guard.CatchesTrap(p.pid); caught || err != nil {
 		t.Errorf("SIGTRAP caught: %v, %v", caught, err)
@@ -113,10 +113,10 @@ func TestWatch(t *testing.T) {
 			var addr arch.Addr
 			register(t, s, ProbeSpec{Location: "work", Action: ActionStop, Args: make([]Arg, 1)})
 			p.goOn()
-			e := poll(t, s, event.Stopped)
-			addr = arch.Addr(e.Args[0])
+			_, at := poll[*event.Stopped](t, s)
+			addr = arch.Addr(at.Args[0])
 			watch := register(t, s, ProbeSpec{Location: "*" + addr.String(), Rung: breakpoint.Hardware, Watch: access, Len: 8})
-			if err := s.Unregister(e.Probe); err != nil {
+			if err := s.Unregister(at.Probe); err != nil {
 				t.Error(err)
 			}
 			if err := s.Resume(p.pid); err != nil {

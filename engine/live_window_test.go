@@ -100,7 +100,7 @@ func TestHeld(t *testing.T) {
 	}
 	var told uint64
 	for e := range s.Events(context.Background()) {
-		if e.Kind != event.Hit {
+		if e.Kind() != event.KindHit {
 			continue
 		}
 		if told++; e.Time < begin || e.Time > end {

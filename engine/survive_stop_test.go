@@ -29,7 +29,7 @@ func stopForever() {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		for e := range s.Events(ctx) {
-			if e.Kind != event.Stopped {
+			if e.Kind() != event.KindStopped {
 				continue
 			}
 			time.Sleep(time.Duration(e.Time%3) * 100 * time.Microsecond)

@@ -55,11 +55,11 @@ func (s *session) InterruptTask(tid int) error {
 
 // stoppedEvent returns the event about a task that a request has stopped.
 func (s *session) stoppedEvent(t *inferior.Task) *event.Event {
-	e := &event.Event{Kind: event.Stopped, PID: t.Process.PID, TID: t.TID, Signal: int(t.HeldSig)}
+	b := &event.Stopped{Signal: int(t.HeldSig)}
 	if r, err := s.xol.View(t); err == nil {
-		e.Addr = arch.Addr(r[s.isa.PCReg()])
+		b.Addr = arch.Addr(r[s.isa.PCReg()])
 	}
-	return e
+	return &event.Event{PID: t.Process.PID, TID: t.TID, Body: b}
 }
 
 // Resume implements Session.

@@ -85,7 +85,7 @@ func aside(stderr io.Writer, pid int, wait time.Duration, o engine.AsideOptions,
 	}
 	err = runAside(command)
 	err = errors.Join(err, s.StepAside(pid, 0))
-	return errors.Join(err, awaitBack(s, pid))
+	return errors.Join(err, awaitReattached(s, pid))
 }
 
 // runAside runs a command as the other tracer. A terminal's Ctrl-C is for it.
@@ -107,13 +107,13 @@ func runAside(command []string) error {
 // backPatience is how long the server may take to see that the command has gone.
 const backPatience = 10 * time.Second
 
-// awaitBack waits until the process is traced again, so that what comes next finds
+// awaitReattached waits until the process is traced again, so that what comes next finds
 // it so.
-func awaitBack(s engine.Session, pid int) error {
+func awaitReattached(s engine.Session, pid int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), backPatience)
 	defer cancel()
 	for e := range s.Events(ctx) {
-		if e.Kind == event.Back {
+		if e.Kind() == event.KindReattached {
 			return nil
 		}
 	}

@@ -207,7 +207,7 @@ func TestCountTellsGaps(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	f := newFake()
 	f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}
-	f.events <- event.Event{Kind: event.Warning, Text: "something"}
+	f.events <- event.Event{Body: &event.Warning{Text: "something"}}
 	var stderr bytes.Buffer
 	if err := count(&flags.Options{Locations: []string{"work"}, PIDs: []int{7}, Duration: time.Millisecond}, f.opener(0), &stderr); err != nil {
 		t.Fatal(err)
@@ -222,7 +222,7 @@ func TestWarnings(t *testing.T) {
 func TestFailedSession(t *testing.T) {
 	f := newFake()
 	f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}
-	f.events <- event.Event{Kind: event.Failed, Text: "something"}
+	f.events <- event.Event{Body: &event.Failed{Text: "something"}}
 	out := filepath.Join(t.TempDir(), "out")
 	var stderr bytes.Buffer
 	err := count(&flags.Options{Locations: []string{"work"}, PIDs: []int{7}, Duration: time.Millisecond, Output: out}, f.opener(0), &stderr)
@@ -243,7 +243,7 @@ func (refusing) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 func TestBrokenOutputDetaches(t *testing.T) {
 	f := newFake()
 	f.found["work"] = []engine.Placement{placed("x:work", 7, 3)}
-	f.events <- event.Event{Kind: event.Hit, PID: 7, TID: 7, Probe: 1, Location: "x:work"}
+	f.events <- event.Event{PID: 7, TID: 7, Body: &event.Hit{Probe: 1, Location: "x:work"}}
 	err := trace(&flags.Options{Locations: []string{"work"}, PIDs: []int{7}}, 0, f.opener(0), refusing{})
 	if !errors.Is(err, syscall.EPIPE) || !f.called("detach") {
 		t.Errorf("%v, calls %q; want a detach because of the pipe", err, f.calls)

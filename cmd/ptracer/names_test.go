@@ -179,14 +179,16 @@ func hostileSession() *named {
 	failed.Addr, other.Addr = 1, 2
 	lost.Gap, lost.Reason, failed.Err = hostile, hostile, errors.New(hostile)
 	f.found[odd], f.found["x:*"] = []engine.Placement{lost}, []engine.Placement{failed, other}
-	for _, e := range []event.Event{
-		{Kind: event.Warning, Text: hostile}, {Kind: event.Aside, PID: 7, Text: hostile}, {Kind: event.Back, PID: 7, Text: hostile},
-		{Kind: event.Exec, PID: 7, TID: 7, Path: "/" + hostile}, {Kind: event.Hit, PID: 7, TID: 7, Probe: 1, Location: "x:" + hostile},
-		{Kind: event.Hit, PID: 7, TID: 7, Probe: 2, Location: hostile, NArgs: 1, Args: [event.MaxArgs]uint64{1}, Strings: []string{hostile}},
-		{Kind: event.Print, PID: 7, TID: 7, Location: hostile, Text: hostile}, {Kind: event.Failed, Text: hostile},
+	for _, b := range []event.Body{
+		&event.Released{Text: hostile}, &event.Reattached{Text: hostile},
+		&event.Exec{Path: "/" + hostile}, &event.Hit{Probe: 1, Location: "x:" + hostile},
+		&event.Hit{Probe: 2, Location: hostile, NArgs: 1, Args: [event.MaxArgs]uint64{1}, Strings: []string{hostile}},
+		&event.Print{Location: hostile, Text: hostile},
 	} {
-		f.events <- e
+		f.events <- event.Event{PID: 7, TID: 7, Body: b}
 	}
+	f.events <- event.Event{Body: &event.Warning{Text: hostile}}
+	f.events <- event.Event{Body: &event.Failed{Text: hostile}}
 	return &named{fake: f}
 }
 

@@ -140,8 +140,8 @@ func runFile(opt *flags.Options, g *flags.Guards, places []programAt, open job.O
 		specs[i] = engine.ProbeSpec{Location: p.location}
 	}
 	j, err := job.New(opt, stderr, specs, func(e *event.Event) {
-		if e.Kind == event.Print {
-			writePrinted(out, e, opt.JSON)
+		if b, ok := e.Body.(*event.Print); ok {
+			writePrinted(out, e, b, opt.JSON)
 			return
 		}
 		life(e)
@@ -204,12 +204,12 @@ type printedLine struct {
 	Print string `json:"print"`
 }
 
-func writePrinted(w io.Writer, e *event.Event, asJSON bool) {
+func writePrinted(w io.Writer, e *event.Event, b *event.Print, asJSON bool) {
 	if asJSON {
-		_ = show.WriteJSON(w, []printedLine{{e.PID, e.TID, e.Location, e.Text}})
+		_ = show.WriteJSON(w, []printedLine{{e.PID, e.TID, b.Location, b.Text}})
 		return
 	}
-	_ = printable.Printf(w, "%s %d/%d %s: %s", engine.Wall(e.Time).Format("15:04:05.000000"), e.PID, e.TID, printable.Name(e.Location), e.Text)
+	_ = printable.Printf(w, "%s %d/%d %s: %s", engine.Wall(e.Time).Format("15:04:05.000000"), e.PID, e.TID, printable.Name(b.Location), b.Text)
 }
 
 type rawLine struct {

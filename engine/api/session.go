@@ -56,9 +56,9 @@ type Processes interface {
 	// StepAside lends a process to another tracer. The session lets the process go, and traces it
 	// again when the other tracer has gone, or when none has come within wait. Meanwhile the code
 	// is that of the file and nothing is counted, unless KeepJumps is set. Tasks that were kept
-	// stopped go on. An event.Aside is told at the beginning and an event.Back at the end. In
-	// between requests about the process fail with ErrAside. Another StepAside sets anew how long
-	// to wait; a wait of 0 ends the wait.
+	// stopped go on. An event.Released is told at the beginning and an event.Reattached at the end.
+	// In between requests about the process fail with ErrAside. Another StepAside sets anew how
+	// long to wait; a wait of 0 ends the wait.
 	StepAside(pid int, wait time.Duration, opts ...AsideOptions) error
 	// Exit returns how a process of the session ended, if that is known.
 	Exit(pid int) (Exit, bool)

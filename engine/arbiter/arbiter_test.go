@@ -39,18 +39,18 @@ func register(t testing.TB, tr *Tracer, spec engine.ProbeSpec) event.ProbeID {
 	return id
 }
 
-// next returns the next event of a kind.
-func next(t testing.TB, tr *Tracer, k event.Kind) event.Event {
+// next returns the next event with a body of some type.
+func next[B event.Body](t testing.TB, tr *Tracer) (event.Event, B) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for {
 		e, err := tr.Poll(ctx)
 		if err != nil {
-			t.Fatalf("waiting for %v: %v", k, err)
+			t.Fatalf("waiting for a %T: %v", *new(B), err)
 		}
-		if e.Kind == k {
-			return e
+		if b, ok := e.Body.(B); ok {
+			return e, b
 		}
 	}
 }
@@ -59,7 +59,7 @@ func next(t testing.TB, tr *Tracer, k event.Kind) event.Event {
 func told(tr *Tracer) map[event.Kind]int {
 	n := map[event.Kind]int{}
 	for e := range tr.Events(context.Background()) {
-		n[e.Kind]++
+		n[e.Kind()]++
 	}
 	return n
 }
@@ -75,11 +75,11 @@ func TestOwnEvents(t *testing.T) {
 	b2 := register(t, b, tell("one"))
 	f := w.of(10)
 	f.hit(10, 10, "one")
-	if e := next(t, a, event.Hit); e.Probe != a1 {
-		t.Errorf("a: probe %d, want %d", e.Probe, a1)
+	if _, h := next[*event.Hit](t, a); h.Probe != a1 {
+		t.Errorf("a: probe %d, want %d", h.Probe, a1)
 	}
-	if e := next(t, b, event.Hit); e.Probe != b2 || e.Location != "one" {
-		t.Errorf("b: probe %d at %s, want %d", e.Probe, e.Location, b2)
+	if _, h := next[*event.Hit](t, b); h.Probe != b2 || h.Location != "one" {
+		t.Errorf("b: probe %d at %s, want %d", h.Probe, h.Location, b2)
 	}
 	if err := a.Unregister(a1); err != nil {
 		t.Error(err)
@@ -89,10 +89,10 @@ func TestOwnEvents(t *testing.T) {
 		t.Errorf("%d and %d hits, %v", a.Hits(a1), b.Hits(b2), b.Placements(0))
 	}
 	f.exit(10, 3)
-	if got := told(a); got[event.Hit] != 0 || got[event.Exit] != 0 {
+	if got := told(a); got[event.KindHit] != 0 || got[event.KindExit] != 0 {
 		t.Errorf("a, which did not ask, was told %v", got)
 	}
-	if got := told(b); got[event.Hit] != 1 || got[event.Exit] != 1 {
+	if got := told(b); got[event.KindHit] != 1 || got[event.KindExit] != 1 {
 		t.Errorf("b was told %v", got)
 	}
 	if e, ok := a.Exit(10); !ok || e.Status != 3 {
@@ -129,7 +129,7 @@ func TestViews(t *testing.T) {
 	f := w.of(10)
 	p := register(t, a, engine.ProbeSpec{Location: "one"})
 	f.fork(10, 20)
-	next(t, a, event.Fork)
+	next[*event.Fork](t, a)
 	b := join(t, w.Arbiter, 20, "b", follow)
 	q := register(t, b, engine.ProbeSpec{Location: "one"})
 	f.hit(10, 10, "one")
@@ -169,10 +169,10 @@ func TestFollowing(t *testing.T) {
 	q := register(t, b, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	f.fork(10, 20)
 	f.hit(20, 20, "one")
-	if e := next(t, b, event.Fork); e.Child != 20 {
-		t.Errorf("told %+v", e)
+	if _, f := next[*event.Fork](t, b); f.Child != 20 {
+		t.Errorf("told %+v", f)
 	}
-	if e := next(t, b, event.Stopped); e.PID != 20 || a.Hits(p) != 0 || b.Hits(q) != 1 {
+	if e, _ := next[*event.Stopped](t, b); e.PID != 20 || a.Hits(p) != 0 || b.Hits(q) != 1 {
 		t.Errorf("told %+v, %d and %d hits", e, a.Hits(p), b.Hits(q))
 	}
 	if !slices.Equal(a.Processes(), []int{10}) || !slices.Equal(b.Processes(), []int{10, 20}) {
@@ -182,11 +182,11 @@ func TestFollowing(t *testing.T) {
 		t.Errorf("%v, removed %v, followed %v", err, f.removed, f.follows)
 	}
 	f.hit(10, 10, "one")
-	if e := next(t, a, event.Hit); e.PID != 10 {
+	if e, _ := next[*event.Hit](t, a); e.PID != 10 {
 		t.Errorf("told %+v", e)
 	}
 	f.exit(10, 0)
-	if got := told(a); got[event.Fork] != 0 || got[event.Exit] != 1 {
+	if got := told(a); got[event.KindFork] != 0 || got[event.KindExit] != 1 {
 		t.Errorf("who does not follow was told %v", got)
 	}
 }
@@ -223,8 +223,8 @@ func TestSeveral(t *testing.T) {
 		t.Errorf("resumed: %v", err)
 	}
 	w.of(30).exit(30, 4)
-	if e := next(t, c, event.Exit); e.PID != 30 || e.Status != 4 {
-		t.Errorf("told %+v", e)
+	if e, how := next[*event.Exit](t, c); e.PID != 30 || how.Status != 4 {
+		t.Errorf("told %+v of process %d", how, e.PID)
 	}
 	if err := c.Detach(); err != nil || !slices.Equal(w.of(10).removed, []int{50}) || !w.of(10).running(10) {
 		t.Errorf("%v, removed %v", err, w.of(10).removed)
@@ -241,7 +241,7 @@ func TestOverlap(t *testing.T) {
 	a := join(t, w.Arbiter, 10, "a", follow)
 	f := w.of(10)
 	f.fork(10, 20)
-	next(t, a, event.Fork)
+	next[*event.Fork](t, a)
 	b := join(t, w.Arbiter, 20, "b", follow)
 	early := register(t, b, engine.ProbeSpec{Location: "one"})
 	if err := b.AddProcess(10); err != nil {
@@ -279,8 +279,8 @@ func TestExpelled(t *testing.T) {
 	f.hit(10, 11, "one")
 	private.Store(true)
 	f.exec(10)
-	if e := next(t, b, event.Warning); !strings.Contains(e.Text, "not yours") {
-		t.Errorf("told %q", e.Text)
+	if _, w := next[*event.Warning](t, b); !strings.Contains(w.Text, "not yours") {
+		t.Errorf("told %q", w.Text)
 	}
 	<-b.Done()
 	f.hit(10, 10, "one")
@@ -288,7 +288,7 @@ func TestExpelled(t *testing.T) {
 		t.Errorf("%d and %d hits, running %v", a.Hits(p), b.Hits(q), f.running(10))
 	}
 	for e := range b.Events(t.Context()) {
-		if e.Kind == event.Exec {
+		if e.Kind() == event.KindExec {
 			t.Error("who may not trace it was told what it executed")
 		}
 	}

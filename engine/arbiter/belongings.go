@@ -78,15 +78,15 @@ func (b *belongings) seeChild(g *group, parent, child int) bool {
 }
 
 // sawDie records a process's end. It reports whether that was the tracer's last process.
-func (b *belongings) sawDie(e *event.Event) bool {
+func (b *belongings) sawDie(pid int, how *event.Exit) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.view[e.PID] == nil {
+	if b.view[pid] == nil {
 		return false
 	}
-	b.unsee(e.PID)
-	if e.Text == "" { // else the exit is not known
-		b.exits[e.PID] = engine.Exit{Status: e.Status, Signal: e.Signal}
+	b.unsee(pid)
+	if how.Text == "" { // else the exit is not known
+		b.exits[pid] = engine.Exit{Status: how.Status, Signal: how.Signal}
 	}
 	return len(b.view) == 0
 }

@@ -270,7 +270,8 @@ func (f *fake) hit(pid, tid int, location string) bool {
 		h := &fakeHit{f: f, pid: pid, tid: tid, p: p}
 		switch p.spec.Action {
 		case engine.ActionTell:
-			f.Put(h.event(event.Hit), false)
+			at := h.at()
+			f.Put(h.event(&at), false)
 		case engine.ActionCall:
 			p.spec.Func(h)
 		case engine.ActionStop:
@@ -287,12 +288,20 @@ type fakeHit struct {
 	p        *fakeProbe
 }
 
-func (h *fakeHit) event(k event.Kind) *event.Event {
-	return &event.Event{Kind: k, PID: h.pid, TID: h.tid, Probe: h.p.id, Location: h.p.spec.Location}
+func (h *fakeHit) at() event.Hit { return event.Hit{Probe: h.p.id, Location: h.p.spec.Location} }
+
+func (h *fakeHit) event(b event.Body) *event.Event {
+	return &event.Event{PID: h.pid, TID: h.tid, Body: b}
 }
+
+// Stop implements engine.Hit.
+func (h *fakeHit) Stop() {
+	h.f.stopped[h.tid] = true
+	h.f.Put(h.event(&event.Stopped{Hit: h.at()}), true)
+}
+
 func (h *fakeHit) PID() int                 { return h.pid }
 func (h *fakeHit) TID() int                 { return h.tid }
-func (h *fakeHit) Stop()                    { h.f.stopped[h.tid] = true; h.f.Put(h.event(event.Stopped), true) }
 func (h *fakeHit) SetRegisters(r arch.Regs) { h.f.wrote++; h.f.registers[h.tid] = r }
 func (h *fakeHit) Location() string         { return h.p.spec.Location }
 func (h *fakeHit) Addr() arch.Addr          { return 0 }
@@ -310,7 +319,7 @@ func (f *fake) Interrupt(pid int) error {
 			continue
 		}
 		f.stopped[tid] = true
-		f.Put(&event.Event{Kind: event.Stopped, PID: pid, TID: tid}, true)
+		f.Put(&event.Event{PID: pid, TID: tid, Body: &event.Stopped{}}, true)
 	}
 	return err
 }
@@ -370,7 +379,7 @@ func (f *fake) StepAside(pid int, _ time.Duration, opts ...engine.AsideOptions) 
 	for _, tid := range f.procs[pid] {
 		delete(f.stopped, tid)
 	}
-	f.Put(&event.Event{Kind: event.Aside, PID: pid}, true)
+	f.Put(&event.Event{PID: pid, Body: &event.Released{}}, true)
 	return nil
 }
 
@@ -425,7 +434,7 @@ func (f *fake) WriteMemory(int, arch.Addr, []byte) error {
 func (f *fake) exec(pid int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.Put(&event.Event{Kind: event.Exec, PID: pid, TID: pid}, true)
+	f.Put(&event.Event{PID: pid, TID: pid, Body: &event.Exec{}}, true)
 }
 
 // fork gives pid a child, which is in the session if pid is followed.
@@ -436,14 +445,14 @@ func (f *fake) fork(pid, child int) {
 		return
 	}
 	f.procs[child], f.parents[child], f.follows[child] = []int{child, child + 1}, pid, true
-	f.Put(&event.Event{Kind: event.Fork, PID: pid, TID: pid, Child: child}, false)
+	f.Put(&event.Event{PID: pid, TID: pid, Body: &event.Fork{Child: child}}, false)
 }
 
 // exit ends a process.
 func (f *fake) exit(pid, status int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.Put(&event.Event{Kind: event.Exit, PID: pid, Status: status}, true)
+	f.Put(&event.Event{PID: pid, Body: &event.Exit{Status: status}}, true)
 	f.drop(pid)
 }
 

@@ -169,9 +169,9 @@ func (g *group) dispatch() {
 	close(g.over)
 }
 
-// tell sends all tracers of a process an event of the arbiter's.
-func (g *group) tell(pid int, kind event.Kind, tid int, format string, args ...any) {
-	e := event.Event{Kind: kind, Time: engine.Now(), PID: pid, TID: tid, Text: fmt.Sprintf(format, args...)}
+// warn sends all tracers of a process a warning.
+func (g *group) warn(pid, tid int, format string, args ...any) {
+	e := event.Event{Time: engine.Now(), PID: pid, TID: tid, Body: &event.Warning{Text: fmt.Sprintf(format, args...)}}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, t := range g.tracers {
@@ -181,7 +181,12 @@ func (g *group) tell(pid int, kind event.Kind, tid int, format string, args ...a
 	}
 }
 
+// warn sends a tracer a warning.
+func warn(t *Tracer, pid, tid int, format string, args ...any) {
+	note(t, pid, tid, &event.Warning{Text: fmt.Sprintf(format, args...)})
+}
+
 // note sends a tracer an event of the arbiter's.
-func note(t *Tracer, kind event.Kind, pid, tid int, format string, args ...any) {
-	t.Put(&event.Event{Kind: kind, Time: engine.Now(), PID: pid, TID: tid, Text: fmt.Sprintf(format, args...)}, true)
+func note(t *Tracer, pid, tid int, what event.Body) {
+	t.Put(&event.Event{Time: engine.Now(), PID: pid, TID: tid, Body: what}, true)
 }

@@ -54,7 +54,7 @@ func (g *group) expire(t *Tracer, tid int, h *hold) {
 	_ = g.releaseHolds(t, func(o *hold) bool { over = over || o == h; return o == h })
 	if over {
 		t.late.Store(true)
-		g.tell(h.pid, event.Warning, tid, "%v has held task %d for %v: it goes on, and is not stopped for that one until it asks for something", t.id, tid, g.a.opts.HoldLimit)
+		g.warn(h.pid, tid, "%v has held task %d for %v: it goes on, and is not stopped for that one until it asks for something", t.id, tid, g.a.opts.HoldLimit)
 	}
 }
 
@@ -175,7 +175,7 @@ func (g *group) keep(t *Tracer, pid int, task *engine.Task) {
 		return
 	}
 	if task.Stopped {
-		t.Put(&event.Event{Kind: event.Stopped, Time: engine.Now(), PID: pid, TID: task.TID, Addr: task.PC, Signal: task.Signal}, true)
+		note(t, pid, task.TID, &event.Stopped{Hit: event.Hit{Addr: task.PC}, Signal: task.Signal})
 	}
 }
 

@@ -18,8 +18,8 @@ func TestHolds(t *testing.T) {
 	register(t, b, engine.ProbeSpec{Location: "one", Action: engine.ActionCall, Func: func(h engine.Hit) { h.Stop() }})
 	f := w.of(10)
 	f.hit(10, 11, "one")
-	next(t, a, event.Stopped)
-	next(t, b, event.Stopped)
+	next[*event.Stopped](t, a)
+	next[*event.Stopped](t, b)
 	if err := c.Resume(11); !errors.Is(err, engine.ErrNotStopped) {
 		t.Errorf("resumed by one who does not hold: %v", err)
 	}
@@ -32,8 +32,8 @@ func TestHolds(t *testing.T) {
 	if err := b.Resume(10); err != nil || f.running(11) || f.running(10) {
 		t.Errorf("%v, running %v: c holds it", err, f.running(11))
 	}
-	if e := next(t, c, event.Stopped); e.Probe != 0 || e.PID != 10 {
-		t.Errorf("told %+v", e)
+	if e, at := next[*event.Stopped](t, c); at.Probe != 0 || e.PID != 10 {
+		t.Errorf("told %+v of process %d", at, e.PID)
 	}
 	if holds := c.Info().Holds; len(holds) != 2 || holds[1].TID != 11 {
 		t.Errorf("holds %v", holds)
@@ -49,16 +49,16 @@ func TestHoldEnds(t *testing.T) {
 	a, b := join(t, w.Arbiter, 10, "sleepy"), join(t, w.Arbiter, 10, "b")
 	register(t, a, engine.ProbeSpec{Location: "one", Action: engine.ActionStop})
 	w.of(10).hit(10, 10, "one")
-	if e := next(t, b, event.Warning); !strings.Contains(e.Text, "sleepy (process 1) has held task 10 for 1ms") || !w.of(10).running(10) {
-		t.Errorf("told %q, running %v", e.Text, w.of(10).running(10))
+	if _, b := next[*event.Warning](t, b); !strings.Contains(b.Text, "sleepy (process 1) has held task 10 for 1ms") || !w.of(10).running(10) {
+		t.Errorf("told %q, running %v", b.Text, w.of(10).running(10))
 	}
 	w.of(10).hit(10, 10, "one") // this tracer is known to be asleep
-	if e := next(t, a, event.Hit); e.Location != "one" || !w.of(10).running(10) || !a.Info().Late {
-		t.Errorf("told %+v, running %v, %+v", e, w.of(10).running(10), a.Info())
+	if _, h := next[*event.Hit](t, a); h.Location != "one" || !w.of(10).running(10) || !a.Info().Late {
+		t.Errorf("told %+v, running %v, %+v", h, w.of(10).running(10), a.Info())
 	}
 	_ = a.Resume(10) // it has woken up
 	w.of(10).hit(10, 10, "one")
-	next(t, b, event.Warning)
+	next[*event.Warning](t, b)
 	if n := a.Hits(1); n != 3 {
 		t.Errorf("%d hits", n)
 	}
@@ -72,7 +72,7 @@ func TestHoldOne(t *testing.T) {
 	if err := a.InterruptTask(11); err != nil || f.running(11) || !f.running(10) {
 		t.Errorf("%v, running %v, %v", err, f.running(10), f.running(11))
 	}
-	if e := next(t, a, event.Stopped); e.TID != 11 || e.PID != 10 {
+	if e, _ := next[*event.Stopped](t, a); e.TID != 11 || e.PID != 10 {
 		t.Errorf("told %+v", e)
 	}
 	if err := b.Interrupt(10); err != nil {
@@ -122,7 +122,7 @@ func TestHoldAside(t *testing.T) {
 		t.Error(err)
 	}
 	for _, tr := range []*Tracer{a, b} {
-		if e := next(t, tr, event.Aside); e.PID != 10 || len(tr.Info().Holds) != 0 {
+		if e, _ := next[*event.Released](t, tr); e.PID != 10 || len(tr.Info().Holds) != 0 {
 			t.Errorf("told %+v, holds %v", e, tr.Info().Holds)
 		}
 	}

@@ -46,7 +46,7 @@ type Ask struct {
 
 // Control makes the tracer the only one that may write a process's registers and memory, for a
 // limited time; calling it again extends the time. If another tracer has control, that one is told
-// of the request (event.Asked) and may Yield. Control waits as long as Ask says, in turn with other
+// of the request (event.ControlRequested) and may Yield. Control waits as long as Ask says, in turn with other
 // waiters, and then returns ErrControl. With Force it takes control at once and removes the other
 // tracer's probes with handlers that write.
 func (t *Tracer) Control(ctx context.Context, pid int, ask Ask) error {
@@ -67,7 +67,7 @@ func (t *Tracer) Control(ctx context.Context, pid int, ask Ask) error {
 	if ask.Force && (t.id.UID == 0 || t.id.UID == old.of.id.UID) {
 		g.grant(t, pid, ask.Time)
 		g.mu.Unlock()
-		note(old.of, event.Warning, pid, 0, "%v has taken control of process %d over", t.id, pid)
+		warn(old.of, pid, 0, "%v has taken control of process %d over", t.id, pid)
 		return old.of.stopWriting(pid)
 	}
 	old.asked = true
@@ -77,7 +77,7 @@ func (t *Tracer) Control(ctx context.Context, pid int, ask Ask) error {
 		g.waiting[pid] = append(g.waiting[pid], w)
 	}
 	g.mu.Unlock()
-	note(old.of, event.Asked, pid, 0, "%v asks for control of process %d", t.id, pid)
+	note(old.of, pid, 0, &event.ControlRequested{Text: fmt.Sprintf("%v asks for control of process %d", t.id, pid)})
 	if ask.Wait <= 0 {
 		return refused
 	}
@@ -220,7 +220,7 @@ func (g *group) lapse(pid int, l *lease) {
 	if g.leases[pid] == l {
 		g.endLease(pid)
 	}
-	note(l.of, event.Warning, pid, 0, "control of process %d is over", pid)
+	warn(l.of, pid, 0, "control of process %d is over", pid)
 }
 
 // Yield gives up control of a process, to the first waiter. The tracer's probes with handlers that
@@ -257,7 +257,7 @@ func (t *Tracer) stopWriting(pid int) error {
 	var errs []error
 	for _, p := range t.live() {
 		if p.writes && p.isIn(pid) {
-			note(t, event.Warning, pid, 0, "the handler of %s writes: it is gone from process %d, with control", p.spec.Location, pid)
+			warn(t, pid, 0, "the handler of %s writes: it is gone from process %d, with control", p.spec.Location, pid)
 			errs = append(errs, p.uproot(pid))
 		}
 	}

@@ -94,13 +94,13 @@ func TestPassed(t *testing.T) {
 	if err := control(t, b, Ask{}); !errors.Is(err, ErrControl) {
 		t.Errorf("b has it: %v", err)
 	}
-	if e := next(t, a, event.Asked); e.PID != 10 || !strings.Contains(e.Text, "b (process 1) asks") {
-		t.Errorf("told %q", e.Text)
+	if e, b := next[*event.ControlRequested](t, a); e.PID != 10 || !strings.Contains(b.Text, "b (process 1) asks") {
+		t.Errorf("told %q of process %d", b.Text, e.PID)
 	}
 	if err := control(t, b, Ask{Wait: time.Millisecond}); !errors.Is(err, ErrControl) {
 		t.Errorf("b has it: %v", err)
 	}
-	next(t, a, event.Asked)
+	next[*event.ControlRequested](t, a)
 	got := make(chan string, 2)
 	for _, tr := range []*Tracer{b, c} {
 		go func() {
@@ -110,7 +110,7 @@ func TestPassed(t *testing.T) {
 			}
 			got <- tr.id.Name
 		}()
-		next(t, a, event.Asked)
+		next[*event.ControlRequested](t, a)
 	}
 	if i := a.Info().Controls[0]; i.Waiting != 2 {
 		t.Errorf("%+v", i)
@@ -130,7 +130,7 @@ func TestPassed(t *testing.T) {
 		t.Errorf("b wrote: %v", err)
 	}
 	go func() { got <- control(t, a, Ask{Wait: time.Minute}).Error() }()
-	next(t, c, event.Asked)
+	next[*event.ControlRequested](t, c)
 	_ = a.Detach() // this waits
 	if text := <-got; !strings.Contains(text, "c (process 1)") {
 		t.Errorf("told %q", text)
@@ -153,8 +153,8 @@ func TestForced(t *testing.T) {
 	if err := errors.Join(control(t, a, Ask{}), control(t, b, Ask{Force: true})); err != nil {
 		t.Fatal(err)
 	}
-	if e := next(t, a, event.Warning); !strings.Contains(e.Text, "b (process 1) has taken control") {
-		t.Errorf("told %q", e.Text)
+	if _, w := next[*event.Warning](t, a); !strings.Contains(w.Text, "b (process 1) has taken control") {
+		t.Errorf("told %q", w.Text)
 	}
 	if err := a.WriteMemory(10, 0, nil); !errors.Is(err, ErrControl) {
 		t.Errorf("a wrote: %v", err)
@@ -174,8 +174,8 @@ func TestLapse(t *testing.T) {
 	if err := control(t, a, Ask{Time: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if e := next(t, a, event.Warning); !strings.Contains(e.Text, "is over") {
-		t.Errorf("told %q", e.Text)
+	if _, w := next[*event.Warning](t, a); !strings.Contains(w.Text, "is over") {
+		t.Errorf("told %q", w.Text)
 	}
 	if err := b.WriteMemory(10, 0, nil); err != nil {
 		t.Error(err)
@@ -228,11 +228,11 @@ func TestWriters(t *testing.T) {
 	if a.Hits(q) != 1 {
 		t.Errorf("%d hits, want 1: it went with control", a.Hits(q))
 	}
-	if e := next(t, a, event.Warning); !strings.Contains(e.Text, "taken control") {
-		t.Errorf("told %q", e.Text)
+	if _, w := next[*event.Warning](t, a); !strings.Contains(w.Text, "taken control") {
+		t.Errorf("told %q", w.Text)
 	}
-	if e := next(t, a, event.Warning); !strings.Contains(e.Text, "the handler of one writes") {
-		t.Errorf("told %q", e.Text)
+	if _, w := next[*event.Warning](t, a); !strings.Contains(w.Text, "the handler of one writes") {
+		t.Errorf("told %q", w.Text)
 	}
 }
 
@@ -273,8 +273,8 @@ func TestSameResult(t *testing.T) {
 		if r, _ := f.Registers(10); r[0] != 1 {
 			t.Errorf("returns %d", r[0])
 		}
-		if e := next(t, b, event.Warning); !strings.Contains(e.Text, "a (process 1) has changed its registers") {
-			t.Errorf("told %q", e.Text)
+		if _, w := next[*event.Warning](t, b); !strings.Contains(w.Text, "a (process 1) has changed its registers") {
+			t.Errorf("told %q", w.Text)
 		}
 	}
 }
@@ -305,8 +305,8 @@ func TestConflicts(t *testing.T) {
 		if err := a.Signal(10, int(syscall.SIGKILL)); err != nil {
 			t.Error(err)
 		}
-		if e := next(t, b, event.Warning); !strings.Contains(e.Text, "a (process 1) ends process 10") {
-			t.Errorf("told %q", e.Text)
+		if _, w := next[*event.Warning](t, b); !strings.Contains(w.Text, "a (process 1) ends process 10") {
+			t.Errorf("told %q", w.Text)
 		}
 	})
 	t.Run("watchpoints", func(t *testing.T) {

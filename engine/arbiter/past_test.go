@@ -49,7 +49,7 @@ func TestNamesOfThePast(t *testing.T) {
 		{"ended meanwhile", false, detach, nil, gone, true},
 		{"no right any more", false, detach, nil, denied, false},
 		{"no right any more, shared", true, detach, nil, denied, false},
-		{"another program", true, detach, func(t *testing.T, w *world) { seen(t, w, event.Exec, func(f *fake) { f.exec(10) }) }, gone, false},
+		{"another program", true, detach, func(t *testing.T, w *world) { seen[*event.Exec](t, w, func(f *fake) { f.exec(10) }) }, gone, false},
 		{"the end", true, nil, func(t *testing.T, w *world) { w.of(10).exit(10, 0) }, denied, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -83,9 +83,9 @@ func TestNamesOfThePast(t *testing.T) {
 }
 
 // seen makes a session send an event that a tracer receives.
-func seen(t *testing.T, w *world, k event.Kind, does func(*fake)) {
+func seen[B event.Body](t *testing.T, w *world, does func(*fake)) {
 	t.Helper()
 	tr := join(t, w.Arbiter, 10, "witness", engine.Options{Life: true})
 	does(w.of(10))
-	next(t, tr, k)
+	next[B](t, tr)
 }

@@ -379,7 +379,8 @@ func (s shown) Probe() event.ProbeID { return s.p.id }
 func (s shown) Stop() {
 	t := s.p.t
 	if t.late.Load() {
-		t.Put(&event.Event{Kind: event.Hit, Time: engine.Now(), PID: s.PID(), TID: s.TID(), Probe: s.p.id, Location: s.Location(), Addr: s.Addr()}, false)
+		t.Put(&event.Event{Time: engine.Now(), PID: s.PID(), TID: s.TID(),
+			Body: &event.Hit{Probe: s.p.id, Location: s.Location(), Addr: s.Addr()}}, false)
 		return
 	}
 	if s.g.hold(t, s.PID(), s.TID()) {
@@ -395,7 +396,7 @@ func (s shown) SetRegisters(r arch.Regs) {
 		err = s.g.write(s.p.t, s.PID(), func() error { s.Hit.SetRegisters(r); return nil })
 	}
 	if err != nil {
-		note(s.p.t, event.Warning, s.PID(), s.TID(), "%v", err)
+		warn(s.p.t, s.PID(), s.TID(), "%v", err)
 	}
 }
 

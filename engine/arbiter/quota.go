@@ -3,7 +3,6 @@ package arbiter
 import (
 	"cmp"
 	"fmt"
-	"unsafe"
 
 	"github.com/ptracer/ptracer/engine/event"
 )
@@ -25,7 +24,7 @@ const defaultBuffer = 1 << 16
 
 // costOf is what a tracer itself takes of the quota.
 func costOf(t *Tracer) Quota {
-	return Quota{Tracers: 1, Memory: int64(cmp.Or(t.opts.Buffer, defaultBuffer)) * int64(unsafe.Sizeof(event.Event{}))}
+	return Quota{Tracers: 1, Memory: int64(cmp.Or(t.opts.Buffer, defaultBuffer)) * int64(event.EntrySize)}
 }
 
 func (q Quota) negative() Quota {

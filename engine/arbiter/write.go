@@ -7,7 +7,6 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine"
-	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/handler"
 )
 
@@ -43,7 +42,7 @@ func (t *Tracer) Signal(id, signal int) error {
 	}
 	return g.write(t, pid, func() error {
 		if signal == int(syscall.SIGKILL) {
-			g.tell(pid, event.Warning, 0, "%v ends process %d", t.id, pid)
+			g.warn(pid, 0, "%v ends process %d", t.id, pid)
 		}
 		return g.s.Signal(id, signal)
 	})

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // ErrEnded is returned by Poll when there will be no more events.
@@ -17,33 +18,67 @@ var ErrEnded = errors.New("session ended")
 const lag = 2 * time.Millisecond
 
 // Queue passes events from their producer, a session's thread, to their consumers. It is bounded
-// and the thread never waits: events that do not fit are counted, and reported as Missed.
+// and the thread never waits: events that do not fit are counted, and reported as Dropped.
 type Queue struct {
 	// Clock returns the time for Tell, in ns.
 	Clock func() int64
 
 	mu      sync.Mutex
-	ring    []Event // grows up to most
+	ring    []entry // grows up to most
 	head, n int
 	most    int
-	missed  uint64
+	dropped uint64
 	ended   bool
 	wake    chan struct{}
 	asleep  atomic.Bool
-	total   atomic.Uint64 // missed in all
+	total   atomic.Uint64 // dropped in all
 }
+
+// entry is an event in the ring, with room for a hit: a Hit is copied into it, so that a producer
+// uses one Hit for all hits.
+type entry struct {
+	Event     // of a hit: Body is inEntry
+	hit   Hit // of a hit: what has happened
+}
+
+// EntrySize is how much memory a waiting event takes in the ring, in bytes.
+const EntrySize = int(unsafe.Sizeof(entry{}))
+
+// inEntry stands for the body of a hit that lies in an entry.
+var inEntry = (*Hit)(nil)
+
+// set puts an event into the entry.
+func (x *entry) set(e *Event) {
+	x.Event = *e
+	if h, ok := e.Body.(*Hit); ok {
+		x.hit, x.Body = *h, inEntry
+	}
+}
+
+// event returns the entry's event. A hit gets a Hit of its own.
+func (x *entry) event() Event {
+	e := x.Event
+	if e.Body == inEntry {
+		h := x.hit
+		e.Body = &h
+	}
+	return e
+}
+
+// clear drops what the garbage collector would keep for an event that has left the ring.
+func (x *entry) clear() { x.Body, x.hit.Location, x.hit.Strings = nil, "", nil }
 
 // NewQueue makes a queue for up to size events; 0: 65536.
 func NewQueue(size int) *Queue {
 	if size <= 0 {
 		size = 1 << 16
 	}
-	return &Queue{ring: make([]Event, min(size, 256)), most: size, wake: make(chan struct{}, 1)}
+	return &Queue{ring: make([]entry, min(size, 256)), most: size, wake: make(chan struct{}, 1)}
 }
 
 // grow makes room. Space that is never needed costs nothing, in particular not before an attach.
 func (q *Queue) grow() {
-	ring := make([]Event, max(min(2*q.n, q.most), q.n+64))
+	ring := make([]entry, max(min(2*q.n, q.most), q.n+64))
 	for i := range q.n {
 		ring[i] = q.ring[(q.head+i)%len(q.ring)]
 	}
@@ -58,18 +93,20 @@ func (q *Queue) Tell(e *Event, urgent bool) {
 	q.Put(e, urgent)
 }
 
-// Put adds a copy of e; if urgent is set the consumer wakes up at once. A stop is never dropped,
-// since no consumer would resume the task; there can't be many stops.
+// Put adds a copy of e; if urgent is set the consumer wakes up at once. A Hit is copied, too. Any
+// other body is the consumer's from now on: the producer does not change it any more. A stop is
+// never dropped, since no consumer would resume the task; there can't be many stops.
 func (q *Queue) Put(e *Event, urgent bool) {
+	_, stop := e.Body.(*Stopped)
 	q.mu.Lock()
-	if q.n >= q.most && e.Kind != Stopped {
-		q.missed++
+	if q.n >= q.most && !stop {
+		q.dropped++
 		q.total.Add(1)
 	} else {
 		if q.n == len(q.ring) {
 			q.grow()
 		}
-		q.ring[(q.head+q.n)%len(q.ring)] = *e
+		q.ring[(q.head+q.n)%len(q.ring)].set(e)
 		q.n++
 	}
 	urgent = urgent || q.n == q.most/2
@@ -79,7 +116,7 @@ func (q *Queue) Put(e *Event, urgent bool) {
 	}
 }
 
-// Total is how many events were missed in all.
+// Total is how many events were dropped in all.
 func (q *Queue) Total() uint64 { return q.total.Load() }
 
 func (q *Queue) notify() {
@@ -104,19 +141,28 @@ func (q *Queue) End() {
 
 // get removes and returns the oldest event.
 func (q *Queue) get() (e Event, ok, ended bool) {
+	var x entry
+	if ok, ended = q.remove(&x); ok {
+		e = x.event() // this allocates: the producer does not wait for it
+	}
+	return e, ok, ended
+}
+
+// remove moves the oldest event out of the ring into x.
+func (q *Queue) remove(x *entry) (ok, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.n > 0:
-		e = q.ring[q.head]
-		q.ring[q.head].Strings = nil
+		*x = q.ring[q.head]
+		q.ring[q.head].clear()
 		q.head, q.n = (q.head+1)%len(q.ring), q.n-1
-	case q.missed > 0: // reported where the gap is: behind the events that were kept
-		e, q.missed = Event{Kind: Missed, Count: q.missed}, 0
+	case q.dropped > 0: // reported where the gap is: behind the events that were kept
+		x.Body, q.dropped = &Dropped{Count: q.dropped}, 0
 	default:
-		return e, false, q.ended
+		return false, q.ended
 	}
-	return e, true, false
+	return true, false
 }
 
 // Next removes and returns the oldest event, if there is one.

@@ -98,8 +98,12 @@ func (a *attacker) count() {
 	fmt.Println("planted")
 	<-s.Done()
 	for e := range s.Events(context.Background()) {
-		if e.Kind == event.Warning || e.Kind == event.Failed {
-			fmt.Println(e.Text)
+		switch b := e.Body.(type) {
+		case *event.Warning:
+			fmt.Println(b.Text)
+			os.Exit(1)
+		case *event.Failed:
+			fmt.Println(b.Text)
 			os.Exit(1)
 		}
 	}

@@ -138,11 +138,11 @@ func (a *agent) perform(r request, b *answer) (err error) {
 	case "told":
 		b.Told = map[string]int{}
 		for e, ok := s.Next(); ok; e, ok = s.Next() {
-			b.Told[e.Kind.String()]++
+			b.Told[e.Kind().String()]++
 		}
 	case "wait for":
 		for e := range s.Events(context.Background()) {
-			if e.Kind.String() == r.Text {
+			if e.Kind().String() == r.Text {
 				return nil
 			}
 		}

@@ -75,7 +75,7 @@ func BenchmarkStop(b *testing.B) {
 			p.goOn()
 			for range b.N {
 				e, err := s.Poll(context.Background())
-				if err != nil || e.Kind != event.Stopped {
+				if err != nil || e.Kind() != event.KindStopped {
 					b.Fatalf("%+v, %v", e, err)
 				}
 				if err := s.Resume(e.TID); err != nil {
@@ -155,7 +155,7 @@ func BenchmarkEvents(b *testing.B) {
 			for _, s := range list {
 				all.Go(func() {
 					for e := range s.Events(context.Background()) {
-						if e.Kind == event.Hit {
+						if e.Kind() == event.KindHit {
 							told.Add(1)
 						}
 					}

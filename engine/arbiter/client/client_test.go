@@ -102,14 +102,16 @@ func TestSame(t *testing.T) {
 		<-s.Done()
 		var told []string
 		for e := range s.Events(context.Background()) {
-			switch e.Kind {
-			case event.Hit:
-				told = append(told, e.Location)
-				if e.Probe != tell || e.NArgs != 1 {
-					t.Errorf("told %+v", e)
+			switch b := e.Body.(type) {
+			case *event.Hit:
+				told = append(told, b.Location)
+				if b.Probe != tell || b.NArgs != 1 {
+					t.Errorf("told %+v", b)
 				}
-			case event.Exit, event.Warning:
-				told = append(told, e.Kind.String()+e.Text)
+			case *event.Exit:
+				told = append(told, "exit"+b.Text)
+			case *event.Warning:
+				told = append(told, "warning"+b.Text)
 			}
 		}
 		if s.Hits(count) != 50 || s.Hits(tell) != 50 || s.Hits(call) != 50 || calls != 50 {
@@ -167,19 +169,20 @@ func TestSteer(t *testing.T) {
 func steer(t *testing.T, s engine.Session) {
 	t.Helper()
 	e, err := s.Poll(context.Background())
-	if err != nil || e.Kind != event.Stopped {
+	at, ok := e.Body.(*event.Stopped)
+	if err != nil || !ok {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	r, err := s.Registers(e.TID)
-	if err != nil || arch.Addr(r[s.ISA().PCReg()]) != e.Addr {
-		t.Errorf("at %#x, %v; want %v", r[s.ISA().PCReg()], err, e.Addr)
+	if err != nil || arch.Addr(r[s.ISA().PCReg()]) != at.Addr {
+		t.Errorf("at %#x, %v; want %v", r[s.ISA().PCReg()], err, at.Addr)
 	}
 	tasks, err := s.Tasks(e.PID)
-	if err != nil || len(tasks) != 1 || !tasks[0].Stopped || tasks[0].PC != e.Addr {
+	if err != nil || len(tasks) != 1 || !tasks[0].Stopped || tasks[0].PC != at.Addr {
 		t.Errorf("%+v, %v", tasks, err)
 	}
 	code := make([]byte, 16)
-	if err := s.ReadMemory(e.PID, e.Addr, code); err != nil || code[0] == 0xcc {
+	if err := s.ReadMemory(e.PID, at.Addr, code); err != nil || code[0] == 0xcc {
 		t.Errorf("code % x, %v", code, err)
 	}
 	sp := arch.Addr(r[s.ISA().SPReg()]) - 4096
@@ -193,7 +196,7 @@ func steer(t *testing.T, s engine.Session) {
 	if err := s.SetRegisters(e.TID, r); err != nil {
 		t.Error(err)
 	}
-	if y, ok := s.Symbolize(e.PID, e.Addr); !ok || y.Function != "work" {
+	if y, ok := s.Symbolize(e.PID, at.Addr); !ok || y.Function != "work" {
 		t.Errorf("%+v", y)
 	}
 	if err := s.ReadMemory(e.PID, 8, got); err == nil {

@@ -28,7 +28,7 @@ func two(t *testing.T, fixture string, args ...string) (p *running, a, b *Sessio
 func stopAt(t *testing.T, s *Session) event.Event {
 	t.Helper()
 	for e := range s.Events(t.Context()) {
-		if e.Kind == event.Stopped {
+		if e.Kind() == event.KindStopped {
 			return e
 		}
 	}
@@ -112,7 +112,7 @@ func TestKill(t *testing.T) {
 	}
 	<-b.Done()
 	for e := range b.Events(t.Context()) {
-		if e.Kind == event.Warning && strings.Contains(e.Text, "ends process") {
+		if w, ok := e.Body.(*event.Warning); ok && strings.Contains(w.Text, "ends process") {
 			if e, ok := b.Exit(p.pid()); !ok || e.Signal != int(syscall.SIGKILL) {
 				t.Errorf("%+v, %v", e, ok)
 			}
@@ -170,14 +170,15 @@ func TestAside(t *testing.T) {
 	for _, s := range []*Session{a, b} {
 		var seen []event.Kind
 		for e := range s.Events(t.Context()) {
-			if e.Kind == event.Aside || e.Kind == event.Back {
-				seen = append(seen, e.Kind)
+			k := e.Kind()
+			if k == event.KindReleased || k == event.KindReattached {
+				seen = append(seen, k)
 			}
-			if e.Kind == event.Back {
+			if k == event.KindReattached {
 				break
 			}
 		}
-		if len(seen) != 2 || seen[0] != event.Aside {
+		if len(seen) != 2 || seen[0] != event.KindReleased {
 			t.Errorf("told %v", seen)
 		}
 	}

@@ -101,15 +101,15 @@ func TestServerDies(t *testing.T) {
 	register(t, s, engine.ProbeSpec{Location: "work"})
 	register(t, s, engine.ProbeSpec{Location: "libc:usleep", Action: engine.ActionStop})
 	p.goOn()
-	if e, err := s.Poll(context.Background()); err != nil || e.Kind != event.Stopped {
+	if e, err := s.Poll(context.Background()); err != nil || e.Kind() != event.KindStopped {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	_ = cmd.Process.Kill()
 	<-s.Done()
 	var said string
 	for e := range s.Events(t.Context()) {
-		if e.Kind == event.Warning {
-			said = e.Text
+		if w, ok := e.Body.(*event.Warning); ok {
+			said = w.Text
 		}
 	}
 	if said != wire.ErrServer.Error() {
@@ -156,8 +156,8 @@ func TestServerEnds(t *testing.T) {
 	in.Close()
 	<-s.Done()
 	e, err := s.Poll(t.Context())
-	if err != nil || e.Kind != event.Warning || !strings.Contains(e.Text, "let the processes go") || s.Err() != nil {
-		t.Errorf("told %+v, %v; ended by %v", e, err, s.Err())
+	if w, ok := e.Body.(*event.Warning); err != nil || !ok || !strings.Contains(w.Text, "let the processes go") || s.Err() != nil {
+		t.Errorf("told %+v, %v; ended by %v", w, err, s.Err())
 	}
 	if len(s.Placements(0)) != 1 {
 		t.Error("what was found out can't be read any more")

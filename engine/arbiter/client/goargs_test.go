@@ -47,11 +47,13 @@ func TestGoArguments(t *testing.T) {
 		<-s.Done()
 		var told, want, wantTold []string
 		for e := range s.Events(context.Background()) {
-			switch {
-			case e.Kind == event.Warning:
-				t.Error(e.Text)
-			case e.Probe == tell:
-				told = append(told, fmt.Sprintf("%v %d %s", e.Calls, e.Args[1], e.Strings[2]))
+			switch b := e.Body.(type) {
+			case *event.Warning:
+				t.Error(b.Text)
+			case *event.Hit:
+				if b.Probe == tell {
+					told = append(told, fmt.Sprintf("%v %d %s", b.Calls, b.Args[1], b.Strings[2]))
+				}
 			}
 		}
 		for i := range 3 {

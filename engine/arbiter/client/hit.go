@@ -15,6 +15,7 @@ import (
 type hit struct {
 	s    *Session
 	e    event.Event
+	at   *event.Hit // the place: in the event's body
 	regs *arch.Regs // read at the first use
 	stay bool
 }
@@ -23,9 +24,9 @@ var _ engine.Hit = (*hit)(nil)
 
 func (h *hit) PID() int             { return h.e.PID }
 func (h *hit) TID() int             { return h.e.TID }
-func (h *hit) Probe() event.ProbeID { return h.e.Probe }
-func (h *hit) Location() string     { return h.e.Location }
-func (h *hit) Addr() arch.Addr      { return h.e.Addr }
+func (h *hit) Probe() event.ProbeID { return h.at.Probe }
+func (h *hit) Location() string     { return h.at.Location }
+func (h *hit) Addr() arch.Addr      { return h.at.Addr }
 func (h *hit) Stop()                { h.stay = true }
 
 // Registers implements engine.Hit.
@@ -41,29 +42,29 @@ func (h *hit) Registers() arch.Regs {
 }
 
 // Calls implements engine.Hit.
-func (h *hit) Calls() arch.Convention { return h.e.Calls }
+func (h *hit) Calls() arch.Convention { return h.at.Calls }
 
 // Arg implements engine.Hit.
 func (h *hit) Arg(i int) uint64 {
 	r := h.Registers()
 	switch {
-	case h.e.Calls == arch.NotKnown:
-		h.tell(fmt.Errorf("%s: argument %d: %w", h.e.Location, i, build.ErrNotKnown))
-	case h.e.Calls == arch.GoStack && i >= 0:
+	case h.at.Calls == arch.NotKnown:
+		h.tell(fmt.Errorf("%s: argument %d: %w", h.at.Location, i, build.ErrNotKnown))
+	case h.at.Calls == arch.GoStack && i >= 0:
 		var b [8]byte
 		if err := h.ReadMemory(arch.Addr(r[h.s.isa.SPReg()]+uint64(arch.StackArg(i))), b[:]); err != nil {
 			h.tell(err)
 		}
 		return binary.LittleEndian.Uint64(b[:])
 	}
-	v, _ := h.s.isa.Arg(h.e.Calls, &r, i)
+	v, _ := h.s.isa.Arg(h.at.Calls, &r, i)
 	return v
 }
 
 // Result implements engine.Hit.
 func (h *hit) Result() uint64 {
-	if h.e.Calls == arch.GoStack || h.e.Calls == arch.NotKnown {
-		h.tell(fmt.Errorf("%s: result: %w", h.e.Location, build.ErrNotKnown))
+	if h.at.Calls == arch.GoStack || h.at.Calls == arch.NotKnown {
+		h.tell(fmt.Errorf("%s: result: %w", h.at.Location, build.ErrNotKnown))
 		return 0
 	}
 	r := h.Registers()
@@ -111,5 +112,5 @@ func (h *hit) String(addr arch.Addr) string {
 
 // tell makes a warning of an error that a method of Hit can't return.
 func (h *hit) tell(err error) {
-	h.s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), PID: h.e.PID, TID: h.e.TID, Text: err.Error()}, true)
+	h.s.Put(warning(h.e.PID, h.e.TID, err.Error()), true)
 }

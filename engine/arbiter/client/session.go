@@ -37,7 +37,7 @@ type Session struct {
 	registering sync.RWMutex // held while a probe's number is not known yet
 	mu          sync.Mutex
 	funcs       map[event.ProbeID]func(engine.Hit)
-	calls       chan event.Event // their hits
+	calls       chan *hit // their hits
 }
 
 var _ engine.Session = (*Session)(nil)
@@ -62,7 +62,7 @@ func join(ctx context.Context, l *link, pid int, name string, o engine.Options) 
 		return nil, wire.FromStatus(err)
 	}
 	s := &Session{Queue: event.NewQueue(o.Buffer), link: l, token: told.Joined.Token, id: int(told.Joined.Id), isa: isaOf(told.Joined.Isa), cancel: cancel,
-		done: make(chan struct{}), funcs: map[event.ProbeID]func(engine.Hit){}, calls: make(chan event.Event, 256)}
+		done: make(chan struct{}), funcs: map[event.ProbeID]func(engine.Hit){}, calls: make(chan *hit, 256)}
 	for _, m := range told.Joined.Others {
 		s.others = append(s.others, wire.ToTracer(m))
 	}
@@ -107,7 +107,7 @@ func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
 			if err = wire.FromStatus(err); !errors.Is(err, context.Canceled) {
 				s.gone.Store(true)
 				s.lost.Store(errors.Is(err, wire.ErrServer))
-				s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), Text: err.Error()}, true)
+				s.Put(warning(0, 0, err.Error()), true)
 			}
 			return
 		}
@@ -116,7 +116,7 @@ func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
 		}
 		if told.Why != "" {
 			s.gone.Store(true)
-			s.Put(&event.Event{Kind: event.Warning, Time: engine.Now(), Text: told.Why}, true)
+			s.Put(warning(0, 0, told.Why), true)
 		}
 		if told.Ended {
 			return
@@ -124,13 +124,18 @@ func (s *Session) receive(stream grpc.ServerStreamingClient[wire.Told]) {
 	}
 }
 
+// warning returns a warning of the client's own.
+func warning(pid, tid int, text string) *event.Event {
+	return &event.Event{Time: engine.Now(), PID: pid, TID: tid, Body: &event.Warning{Text: text}}
+}
+
 // take passes an event to its receiver.
 func (s *Session) take(e event.Event) {
-	if e.Kind == event.Stopped && e.Probe != 0 && s.function(e.Probe) != nil {
-		s.calls <- e
+	if b, ok := e.Body.(*event.Stopped); ok && b.Probe != 0 && s.function(b.Probe) != nil {
+		s.calls <- &hit{s: s, e: e, at: &b.Hit}
 		return
 	}
-	s.Put(&e, e.Kind != event.Hit)
+	s.Put(&e, e.Kind() != event.KindHit)
 }
 
 // function returns the Func of a probe, or nil.
@@ -144,14 +149,13 @@ func (s *Session) function(id event.ProbeID) func(engine.Hit) {
 
 // serve runs the Funcs for hits, one at a time.
 func (s *Session) serve() {
-	for e := range s.calls {
-		h := &hit{s: s, e: e}
-		s.function(e.Probe)(h)
+	for h := range s.calls {
+		s.function(h.at.Probe)(h)
 		if h.stay {
-			s.Put(&e, true)
+			s.Put(&h.e, true)
 			continue
 		}
-		_ = s.Resume(e.TID)
+		_ = s.Resume(h.e.TID)
 	}
 }
 

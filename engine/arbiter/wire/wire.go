@@ -29,13 +29,6 @@ const (
 // MaxMessage is the largest size of a message, in bytes.
 const MaxMessage = 16 << 20
 
-// FromEvent converts an event into a message.
-func FromEvent(e *event.Event) *Event {
-	return &Event{Kind: Event_Kind(e.Kind), Time: e.Time, Pid: int32(e.PID), Tid: int32(e.TID), Probe: int32(e.Probe),
-		Location: text(e.Location), Addr: uint64(e.Addr), Args: e.Args[:e.NArgs:e.NArgs], Strings: ToBytes(e.Strings), Signal: int32(e.Signal),
-		Status: int32(e.Status), Child: int32(e.Child), Path: text(e.Path), Count: e.Count, Text: []byte(e.Text), Calls: uint32(e.Calls)}
-}
-
 // text makes a name valid in a message: the names of files and functions are arbitrary bytes, and a
 // message must be UTF-8.
 func text(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
@@ -61,16 +54,6 @@ func ToStrings(list [][]byte) (out []string) {
 		out = append(out, string(b))
 	}
 	return out
-}
-
-// ToEvent is the reverse of FromEvent.
-func ToEvent(m *Event) event.Event {
-	e := event.Event{Kind: event.Kind(m.Kind), Time: m.Time, PID: int(m.Pid), TID: int(m.Tid), Probe: event.ProbeID(m.Probe),
-		Location: m.Location, Addr: arch.Addr(m.Addr), Strings: ToStrings(m.Strings), Signal: int(m.Signal),
-		Status: int(m.Status), Child: int(m.Child), Path: m.Path, Count: m.Count, Text: string(m.Text)}
-	e.NArgs = copy(e.Args[:], m.Args)
-	e.Calls = arch.Convention(min(m.Calls, uint32(arch.NotKnown)))
-	return e
 }
 
 // Bounds of a request for a probe, in bytes: its location, and each function in Except.

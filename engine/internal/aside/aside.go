@@ -226,7 +226,7 @@ func (x *Aside) goAway(p *inferior.Process, a *away, why string) error {
 	x.away[p.PID], x.life.Lent[p.PID], x.inproc.WentAside = a, true, true
 	p.Lent = true
 	err := x.life.Let(p)
-	x.queue.Tell(&event.Event{Kind: event.Aside, PID: a.pid, TID: a.pid, Text: why}, true)
+	x.queue.Tell(&event.Event{PID: a.pid, TID: a.pid, Body: &event.Released{Text: why}}, true)
 	go x.awaitReturn(a, a.suspended)
 	return err
 }
@@ -360,7 +360,8 @@ func (x *Aside) comeBack(a *away) error {
 	if p := x.loop.Procs[a.pid]; p != nil && !a.keep {
 		x.noteAway(p, false)
 	}
-	x.queue.Tell(&event.Event{Kind: event.Back, PID: a.pid, TID: a.pid, Text: fmt.Sprintf("traced again after %v", time.Since(a.since).Round(time.Millisecond))}, true)
+	x.queue.Tell(&event.Event{PID: a.pid, TID: a.pid,
+		Body: &event.Reattached{Text: fmt.Sprintf("traced again after %v", time.Since(a.since).Round(time.Millisecond))}}, true)
 	return nil
 }
 

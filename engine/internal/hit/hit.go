@@ -40,6 +40,7 @@ type Hits struct {
 	machine interp.Machine // interprets handlers
 	env     env            // of the handler that is running
 	shown   taskHit        // the hit that is given to the Func that is running
+	told    event.Hit      // the hit that is put into the queue, which copies it
 }
 
 // Below has the rooms that Hits works with.
@@ -181,13 +182,11 @@ func (x *Hits) act(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, 
 	}
 	switch p.Probe.Spec.Action {
 	case api.ActionTell:
-		e := x.hitEvent(t, p, view)
+		e := event.Event{Time: ptrace.Now(), PID: t.Process.PID, TID: t.TID, Body: &x.told}
+		x.describe(&x.told, t, p, view)
 		x.queue.Tell(&e, false)
 	case api.ActionStop:
-		t.Keep()
-		e := x.hitEvent(t, p, view)
-		e.Kind = event.Stopped
-		x.queue.Tell(&e, true)
+		x.stop(t, p, view)
 	case api.ActionCall:
 		x.shown = taskHit{s: x, t: t, p: p, regs: view, site: site}
 		p.Probe.Spec.Func(&x.shown)
@@ -195,11 +194,19 @@ func (x *Hits) act(t *inferior.Task, site *breakpoint.Site, p *probe.Placement, 
 	}
 }
 
-// hitEvent returns the event of a hit, with the arguments and strings that the probe asks for.
-func (x *Hits) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) event.Event {
+// stop keeps a task stopped at a hit, and tells it.
+func (x *Hits) stop(t *inferior.Task, p *probe.Placement, view *arch.Regs) {
+	t.Keep()
+	b := &event.Stopped{}
+	e := event.Event{Time: ptrace.Now(), PID: t.Process.PID, TID: t.TID, Body: b}
+	x.describe(&b.Hit, t, p, view)
+	x.queue.Tell(&e, true)
+}
+
+// describe fills in a hit, with the arguments and strings that the probe asks for.
+func (x *Hits) describe(h *event.Hit, t *inferior.Task, p *probe.Placement, view *arch.Regs) {
 	spec := &p.Probe.Spec
-	e := event.Event{Kind: event.Hit, Time: ptrace.Now(), PID: t.Process.PID, TID: t.TID,
-		Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Calls: p.Calls}
+	*h = event.Hit{Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Calls: p.Calls}
 	for i := range spec.Args {
 		var v uint64
 		var ok bool
@@ -211,18 +218,17 @@ func (x *Hits) hitEvent(t *inferior.Task, p *probe.Placement, view *arch.Regs) e
 		if !ok {
 			break
 		}
-		e.Args[i], e.NArgs = v, i+1
+		h.Args[i], h.NArgs = v, i+1
 	}
-	for i, arg := range spec.Args[:e.NArgs] {
+	for i, arg := range spec.Args[:h.NArgs] {
 		if !arg.Text {
 			continue
 		}
-		if e.Strings == nil {
-			e.Strings = make([]string, e.NArgs)
+		if h.Strings == nil {
+			h.Strings = make([]string, h.NArgs)
 		}
-		e.Strings[i] = x.textAt(t, p, view, i, arch.Addr(e.Args[i]))
+		h.Strings[i] = x.textAt(t, p, view, i, arch.Addr(h.Args[i]))
 	}
-	return e
 }
 
 // maxString is how many bytes of a string an event carries.

@@ -88,5 +88,6 @@ func (x *Hits) RunOnce(v *inproc.Variant, t *inferior.Task, print func(string), 
 
 // printed tells what a handler at a probe has printed.
 func (x *Hits) printed(t *inferior.Task, p *probe.Placement, text string) {
-	x.queue.Tell(&event.Event{Kind: event.Print, PID: t.Process.PID, TID: t.TID, Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Text: text}, false)
+	x.queue.Tell(&event.Event{PID: t.Process.PID, TID: t.TID,
+		Body: &event.Print{Probe: p.Probe.ID, Location: p.Name, Addr: p.Addr, Text: text}}, false)
 }

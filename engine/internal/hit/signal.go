@@ -32,11 +32,15 @@ func (x *Hits) OnSignal(t *inferior.Task, stop ptrace.Stop) error {
 	if err := t.Restart(); err != nil { // the call is restarted: the program may ignore the signal
 		return err
 	}
-	if x.signals && !t.Process.Silent {
-		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(stop.Signal)}
-		x.queue.Tell(&e, false)
-	}
+	x.tellSignal(t, stop.Signal)
 	return x.deliver(t, stop.Signal)
+}
+
+// tellSignal tells a signal that a task is about to get, if signals are told.
+func (x *Hits) tellSignal(t *inferior.Task, signal ptrace.Signo) {
+	if x.signals && !t.Process.Silent {
+		x.queue.Tell(&event.Event{PID: t.Process.PID, TID: t.TID, Body: &event.Signal{Signal: int(signal)}}, false)
+	}
 }
 
 // deliver gives a signal to the program. A task that stands in a slot or a trampoline is first put
@@ -88,10 +92,7 @@ func (x *Hits) onOtherTrap(t *inferior.Task, pc arch.Addr) error {
 			return x.goOn(t, blocked)
 		}
 	}
-	if x.signals && !t.Process.Silent {
-		e := event.Event{Kind: event.Signal, PID: t.Process.PID, TID: t.TID, Signal: int(ptrace.SIGTRAP)}
-		x.queue.Tell(&e, false)
-	}
+	x.tellSignal(t, ptrace.SIGTRAP)
 	return x.deliverTrap(t, info.Code())
 }
 

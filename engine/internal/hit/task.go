@@ -82,12 +82,7 @@ func (h *taskHit) WriteMemory(addr arch.Addr, data []byte) error {
 func (h *taskHit) String(addr arch.Addr) string { return h.s.readString(h.t, addr) }
 
 // Stop implements Hit.
-func (h *taskHit) Stop() {
-	h.t.Keep()
-	e := h.s.hitEvent(h.t, h.p, h.regs)
-	e.Kind = event.Stopped
-	h.s.queue.Tell(&e, true)
-}
+func (h *taskHit) Stop() { h.s.stop(h.t, h.p, h.regs) }
 
 // flush gives changed registers to the task. What pass changes afterwards is added.
 func (h *taskHit) flush() {

@@ -48,7 +48,7 @@ func (x *Life) onFork(t *inferior.Task, child int, flags uint64) error {
 	for _, room := range x.rooms {
 		room.Forked(parent, p)
 	}
-	x.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
+	x.lifeEvent(p, parent.PID, t.TID, &event.Fork{Child: child})
 	for _, k := range parent.Space.Skips {
 		if k.TID == t.TID {
 			space.Skips = append(space.Skips, inferior.Skip{TID: child, Addr: k.Addr, SP: k.SP})
@@ -83,7 +83,7 @@ func (x *Life) addStale(t *inferior.Task, child int, mem *ptrace.Memory, flags u
 		p.Old, p.Guarded, p.Reguard = &own, true, true
 		p.Space.Guard.Data, p.Space.Guard.Ours = parent.Space.Guard.Data, parent.Space.Guard.Ours
 	}
-	x.lifeEvent(&event.Event{Kind: event.Fork, PID: t.Process.PID, TID: t.TID, Child: child}, p)
+	x.lifeEvent(p, t.Process.PID, t.TID, &event.Fork{Child: child})
 	x.loop.TakeEarly(x.loop.Add(p, child, true))
 }
 

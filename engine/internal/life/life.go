@@ -195,7 +195,7 @@ func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 	switch {
 	case flags&cloneThread != 0:
 		x.loop.TakeEarly(x.loop.Add(parent, child, true))
-		x.lifeEvent(&event.Event{Kind: event.Clone, PID: parent.PID, TID: t.TID, Child: child}, parent)
+		x.lifeEvent(parent, parent.PID, t.TID, &event.Clone{Child: child})
 	case flags&cloneVM != 0:
 		p := x.addProcess(child, parent.Space)
 		x.descend(p, parent)
@@ -206,7 +206,7 @@ func (x *Life) OnNewTask(t *inferior.Task, kind ptrace.Kind) error {
 		} else {
 			p.Old = parent.Old // it shares its parent's handlers, also later ones
 		}
-		x.lifeEvent(&event.Event{Kind: event.Fork, PID: parent.PID, TID: t.TID, Child: child}, p)
+		x.lifeEvent(p, parent.PID, t.TID, &event.Fork{Child: child})
 		x.loop.TakeEarly(x.loop.Add(p, child, true))
 	default:
 		if err := x.onFork(t, child, flags); err != nil {
@@ -290,7 +290,7 @@ func (x *Life) OnExec(t *inferior.Task) error {
 		}
 		return errors.Join(err, x.Release(p))
 	}
-	x.lifeEvent(&event.Event{Kind: event.Exec, PID: p.PID, TID: t.TID, Path: path}, p)
+	x.lifeEvent(p, p.PID, t.TID, &event.Exec{Path: path})
 	t.Hold++
 	if ignored {
 		err = x.reignore(t)
@@ -369,18 +369,18 @@ func (x *Life) endProcess(p *inferior.Process) {
 // Exited notes how a process has ended, if that is known (how is not nil), and tells it unless the
 // process is silent.
 func (x *Life) Exited(pid int, how *ptrace.Stop, silent bool) {
-	e := event.Event{Kind: event.Exit, PID: pid, TID: pid}
+	b := &event.Exit{}
 	if how != nil {
 		end := api.Exit{Status: how.Status}
 		if how.Kind == ptrace.Killed {
 			end = api.Exit{Signal: int(how.Signal)}
 		}
-		x.Exits[pid], e.Status, e.Signal = end, end.Status, end.Signal
+		x.Exits[pid], b.Status, b.Signal = end, end.Status, end.Signal
 	} else {
-		e.Text = "how it has ended is not known: another tracer had it"
+		b.Text = "how it has ended is not known: another tracer had it"
 	}
 	if x.o.Tell && !silent {
-		x.queue.Tell(&e, true)
+		x.queue.Tell(&event.Event{PID: pid, TID: pid, Body: b}, true)
 	}
 	x.CheckEnd()
 }
@@ -390,10 +390,11 @@ func (x *Life) CheckEnd() {
 	x.loop.Ending = x.loop.Ending || len(x.loop.Procs)+len(x.Lent) == 0
 }
 
-// lifeEvent tells an event about a process, if such events are asked for.
-func (x *Life) lifeEvent(e *event.Event, p *inferior.Process) {
+// lifeEvent tells what has happened in the life of a process p, if such events are asked for. pid
+// and tid are those of the event.
+func (x *Life) lifeEvent(p *inferior.Process, pid, tid int, what event.Body) {
 	if x.o.Tell && !p.Silent {
-		x.queue.Tell(e, true)
+		x.queue.Tell(&event.Event{PID: pid, TID: tid, Body: what}, true)
 	}
 }
 

@@ -46,7 +46,7 @@ func (x *Life) Rescan(p *inferior.Process) {
 // loaded serves an object that a process has mapped.
 func (x *Life) loaded(p *inferior.Process, m *symbols.Module) {
 	if !m.Main {
-		x.lifeEvent(&event.Event{Kind: event.Library, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+		x.lifeEvent(p, p.PID, p.PID, &event.Library{Path: m.Path, Addr: m.Start})
 	}
 	if x.o.Tell || len(x.plant.Probes) > 0 {
 		x.HookLoader(p) // only with a probe or a client that asks: an attach alone changes nothing
@@ -75,7 +75,7 @@ func (x *Life) unloaded(p *inferior.Process, m *symbols.Module) {
 			pl.Site, pl.Over = nil, true
 		}
 	}
-	x.lifeEvent(&event.Event{Kind: event.Unload, PID: p.PID, TID: p.PID, Path: m.Path, Addr: m.Start}, p)
+	x.lifeEvent(p, p.PID, p.PID, &event.Unload{Path: m.Path, Addr: m.Start})
 }
 
 // HookLoader plants the hook in a process's dynamic loader, once.

@@ -39,7 +39,7 @@ type Job struct {
 	entered chan event.Event // the command stands at its first own instruction
 	drained chan struct{}    // closed when the last event has been handled
 	signals chan os.Signal
-	aside   bool        // another tracer has had a process: see drained
+	lent    bool        // another tracer has had a process: see drained
 	failed  bool        // the session could not go on: see drained
 	hinted  bool        // the first Ctrl-C has been answered
 	over    func() bool // the limits of its handlers are reached; nil: there are none
@@ -179,24 +179,24 @@ func (j *Job) numberOf(i int) event.ProbeID {
 func (j *Job) consume() {
 	defer close(j.drained)
 	for e := range j.Session.Events(context.Background()) {
-		switch e.Kind {
-		case event.Stopped:
+		switch b := e.Body.(type) {
+		case *event.Stopped:
 			select {
 			case j.entered <- e:
 			default: // not of the job's probe: no other verb asks for stops
 			}
-		case event.Warning:
-			j.say("warning: %s", e.Text)
-		case event.Aside:
-			j.aside = true
-			j.say("process %d is let go for another tracer: %s", e.PID, e.Text)
-		case event.Back:
-			j.say("process %d is %s", e.PID, e.Text)
-		case event.Failed:
+		case *event.Warning:
+			j.say("warning: %s", b.Text)
+		case *event.Released:
+			j.lent = true
+			j.say("process %d is let go for another tracer: %s", e.PID, b.Text)
+		case *event.Reattached:
+			j.say("process %d is %s", e.PID, b.Text)
+		case *event.Failed:
 			j.failed = true
-			j.say("%s", e.Text)
-		case event.Asked: // a job needs no control
-		case event.Exit:
+			j.say("%s", b.Text)
+		case *event.ControlRequested: // a job needs no control
+		case *event.Exit:
 			j.window.exit = e.Time
 			j.handle(&e)
 		default:

@@ -111,13 +111,13 @@ var errNothing = errors.New("nothing was probed")
 func (j *Job) TellUnknown() error {
 	list, _ := j.split()
 	where := ""
-	if j.aside {
+	if j.lent {
 		where = " while ptracer traced it"
 	}
 	for _, p := range list {
 		j.say("%s: never found: no such function in what was loaded%s", p.spec.Location, where)
 	}
-	if len(list) == len(j.probes) && !j.aside {
+	if len(list) == len(j.probes) && !j.lent {
 		return errNothing
 	}
 	return nil

@@ -60,7 +60,7 @@ func (p *Printer) Print(e *event.Event) {
 		return
 	}
 	at := engine.Wall(e.Time)
-	if e.Kind == event.Missed { // it is told when there is room again, and by the clock of no task
+	if e.Kind() == event.KindDropped { // it is told when there is room again, and by the clock of no task
 		at = time.Now()
 	}
 	if p.json {
@@ -81,75 +81,86 @@ func (p *Printer) Print(e *event.Event) {
 
 // describe is what happened, in words; not ok is what is not to be told.
 func (p *Printer) describe(e *event.Event) (what string, ok bool) {
-	switch e.Kind {
-	case event.Hit:
-		sh, at := p.show(e), printable.Name(e.Location)
-		if values := plain(sh.of(e)); !sh.result {
-			if sh.line && len(sh.values) == 0 {
-				return at, true
-			}
-			return at + "(" + values + ")", true
-		} else if values != "" {
-			return at + " = " + values, true
-		} else if len(sh.values) > 0 { // the engine has none to give at a tail call
-			why := " (tail call)"
-			if e.Calls == arch.GoStack || e.Calls == arch.NotKnown {
-				why = ""
-			}
-			return at + " = ?" + why, true
+	switch b := e.Body.(type) {
+	case *event.Hit:
+		return p.call(b), true
+	case *event.Dropped:
+		return fmt.Sprintf("... %s not shown: output was slower", show.Plural(int(b.Count), "event")), true
+	case *event.Fork:
+		return fmt.Sprintf("-- new process %d", b.Child), p.verbose
+	case *event.Clone:
+		return fmt.Sprintf("-- new thread %d", b.Child), p.verbose
+	case *event.Exec:
+		return "-- executes " + printable.Name(b.Path), p.verbose
+	case *event.Exit:
+		if b.Signal != 0 {
+			return fmt.Sprintf("-- killed by signal %d (%v)", b.Signal, syscall.Signal(b.Signal)), p.verbose
 		}
-		return at, true
-	case event.Missed:
-		return fmt.Sprintf("... %s not shown: output was slower", show.Plural(int(e.Count), "event")), true
-	case event.Fork:
-		return fmt.Sprintf("-- new process %d", e.Child), p.verbose
-	case event.Clone:
-		return fmt.Sprintf("-- new thread %d", e.Child), p.verbose
-	case event.Exec:
-		return "-- executes " + printable.Name(e.Path), p.verbose
-	case event.Exit:
-		if e.Signal != 0 {
-			return fmt.Sprintf("-- killed by signal %d (%v)", e.Signal, syscall.Signal(e.Signal)), p.verbose
-		}
-		return fmt.Sprintf("-- exits with status %d", e.Status), p.verbose
+		return fmt.Sprintf("-- exits with status %d", b.Status), p.verbose
 	}
 	return "", false
 }
 
+// call is a hit in words: the place, with its arguments or its result.
+func (p *Printer) call(h *event.Hit) string {
+	sh, at := p.show(h), printable.Name(h.Location)
+	values := plain(sh.of(h))
+	switch {
+	case sh.line && len(sh.values) == 0:
+		return at
+	case !sh.result:
+		return at + "(" + values + ")"
+	case values != "":
+		return at + " = " + values
+	case len(sh.values) == 0:
+		return at
+	case h.Calls == arch.GoStack || h.Calls == arch.NotKnown:
+		return at + " = ?"
+	}
+	return at + " = ? (tail call)" // the engine has none to give there
+}
+
 func (p *Printer) object(e *event.Event) Line {
-	l := Line{Event: e.Kind.String(), PID: e.PID, TID: e.TID}
-	switch e.Kind {
-	case event.Hit:
-		l.Probe = e.Location
-		sh := p.show(e)
-		values := sh.of(e)
-		switch {
-		case !sh.result:
-			l.Args = &values
-		case len(values) == 1:
-			l.Result = values[0]
-		case len(values) > 1:
-			l.Result = values
-		}
-	case event.Missed:
-		l.Missed = &e.Count
-	case event.Fork, event.Clone:
-		l.Child = e.Child
-	case event.Exec:
-		l.Path = e.Path
-	case event.Exit:
-		l.Signal = e.Signal
-		if e.Signal == 0 {
-			l.Status = &e.Status
+	l := Line{Event: e.Kind().String(), PID: e.PID, TID: e.TID}
+	switch b := e.Body.(type) {
+	case *event.Hit:
+		p.values(&l, b)
+	case *event.Dropped:
+		l.Missed = &b.Count
+	case *event.Fork:
+		l.Child = b.Child
+	case *event.Clone:
+		l.Child = b.Child
+	case *event.Exec:
+		l.Path = b.Path
+	case *event.Exit:
+		l.Signal = b.Signal
+		if b.Signal == 0 {
+			l.Status = &b.Status
 		}
 	}
 	return l
 }
 
+// values gives a line a hit's place, and its arguments or its result.
+func (p *Printer) values(l *Line, h *event.Hit) {
+	l.Probe = h.Location
+	sh := p.show(h)
+	values := sh.of(h)
+	switch {
+	case !sh.result:
+		l.Args = &values
+	case len(values) == 1:
+		l.Result = values[0]
+	case len(values) > 1:
+		l.Result = values
+	}
+}
+
 // show is how a probe's hits are shown. Probes are numbered as they were
 // registered, from 1, and those of the verb come first.
-func (p *Printer) show(e *event.Event) *Values {
-	if i := int(e.Probe) - 1; i >= 0 && i < len(p.Shows) {
+func (p *Printer) show(h *event.Hit) *Values {
+	if i := int(h.Probe) - 1; i >= 0 && i < len(p.Shows) {
 		return &p.Shows[i]
 	}
 	return &Values{}
@@ -158,17 +169,20 @@ func (p *Printer) show(e *event.Event) *Values {
 // name is the name of an event's process. A process that has ended before it
 // was asked keeps the name of its parent or of its program.
 func (p *Printer) name(e *event.Event) string {
-	switch {
-	case e.Kind == event.Fork && e.Child != 0:
-		p.comm[e.Child] = p.lookup(e.PID)
-	case e.Kind == event.Exec:
-		base := filepath.Base(e.Path)
-		p.comm[e.PID] = base[:min(len(base), 15)] // TASK_COMM_LEN of sched.h
-	case e.PID == 0:
+	if e.PID == 0 {
 		return ""
 	}
+	switch b := e.Body.(type) {
+	case *event.Fork:
+		if b.Child != 0 {
+			p.comm[b.Child] = p.lookup(e.PID)
+		}
+	case *event.Exec:
+		base := filepath.Base(b.Path)
+		p.comm[e.PID] = base[:min(len(base), 15)] // TASK_COMM_LEN of sched.h
+	}
 	name := p.lookup(e.PID)
-	if e.Kind == event.Exit {
+	if e.Kind() == event.KindExit {
 		delete(p.comm, e.PID)
 	}
 	return name

@@ -84,8 +84,7 @@ func FuzzParseShow(f *testing.F) {
 		if n < 1 || n > event.MaxArgs {
 			t.Errorf("%q asks for %d arguments", s, n)
 		}
-		e := event.Event{NArgs: n}
-		if got := sh.of(&e); len(got) != len(sh.values) {
+		if got := sh.of(&event.Hit{NArgs: n}); len(got) != len(sh.values) {
 			t.Errorf("%q: %d values shown, want %d", s, len(got), len(sh.values))
 		}
 	})
@@ -100,11 +99,10 @@ func TestPrinter(t *testing.T) {
 		{result: true},
 	}
 	hit := func(probe event.ProbeID, n int) event.Event {
-		return event.Event{Kind: event.Hit, PID: noSuchPID, TID: noSuchPID + 1, Probe: probe, Location: "x:f", NArgs: n, Args: args,
-			Strings: []string{"", "", "a\"\n", ""}}
+		return event.Event{PID: noSuchPID, TID: noSuchPID + 1, Body: &event.Hit{Probe: probe, Location: "x:f", NArgs: n, Args: args,
+			Strings: []string{"", "", "a\"\n", ""}}}
 	}
-	about := event.Event{PID: noSuchPID, TID: noSuchPID, Child: 9, Path: "/bin/a-name-that-is-long", Status: 3}
-	of := func(k event.Kind, signal int) event.Event { e := about; e.Kind, e.Signal = k, signal; return e }
+	of := func(b event.Body) event.Event { return event.Event{PID: noSuchPID, TID: noSuchPID, Body: b} }
 	for _, c := range []struct {
 		e          event.Event
 		line, json string // "" is not to be told
@@ -115,13 +113,13 @@ func TestPrinter(t *testing.T) {
 		{hit(2, 0), `? x:f = ? (tail call)`, `"probe":"x:f"}`},
 		{hit(3, 4), `? x:f(-1, ?)`, `"args":[-1,null]}`},
 		{hit(4, 0), `? x:f`, `"probe":"x:f"}`},
-		{event.Event{Kind: event.Missed, Count: 12}, `... 12 events not shown: output was slower`, `"event":"missed","missed":12}`},
-		{of(event.Fork, 0), `? -- new process 9`, `"event":"fork","pid":8388608,"tid":8388608,"comm":"?","child":9}`},
-		{of(event.Clone, 0), `? -- new thread 9`, `"child":9}`},
-		{of(event.Exec, 0), `a-name-that-is- -- executes /bin/a-name-that-is-long`, `"path":"/bin/a-name-that-is-long"}`},
-		{of(event.Exit, 0), `? -- exits with status 3`, `"status":3}`},
-		{of(event.Exit, 9), `? -- killed by signal 9 (killed)`, `"signal":9}`},
-		{of(event.Library, 0), "", ""},
+		{event.Event{Body: &event.Dropped{Count: 12}}, `... 12 events not shown: output was slower`, `"event":"missed","missed":12}`},
+		{of(&event.Fork{Child: 9}), `? -- new process 9`, `"event":"fork","pid":8388608,"tid":8388608,"comm":"?","child":9}`},
+		{of(&event.Clone{Child: 9}), `? -- new thread 9`, `"child":9}`},
+		{of(&event.Exec{Path: "/bin/a-name-that-is-long"}), `a-name-that-is- -- executes /bin/a-name-that-is-long`, `"path":"/bin/a-name-that-is-long"}`},
+		{of(&event.Exit{Status: 3}), `? -- exits with status 3`, `"status":3}`},
+		{of(&event.Exit{Signal: 9}), `? -- killed by signal 9 (killed)`, `"signal":9}`},
+		{of(&event.Library{Path: "/lib/x"}), "", ""},
 	} {
 		for _, asJSON := range []bool{false, true} {
 			var b bytes.Buffer
@@ -130,7 +128,7 @@ func TestPrinter(t *testing.T) {
 			p.Print(&c.e)
 			want := map[bool]string{false: c.line, true: c.json}[asJSON]
 			if got := strings.TrimSuffix(b.String(), "\n"); !strings.HasSuffix(got, want) || (got == "") != (want == "") {
-				t.Errorf("%v: %s\nwant %s", c.e.Kind, got, want)
+				t.Errorf("%v: %s\nwant %s", c.e.Kind(), got, want)
 			}
 		}
 	}
@@ -139,8 +137,8 @@ func TestPrinter(t *testing.T) {
 func TestPrinterQuiet(t *testing.T) {
 	var b bytes.Buffer
 	p := New(&b, false, false)
-	for _, k := range []event.Kind{event.Fork, event.Clone, event.Exec, event.Exit, event.Library, event.Unload, event.Signal} {
-		p.Print(&event.Event{Kind: k, PID: 1, TID: 1})
+	for _, b := range []event.Body{&event.Fork{}, &event.Clone{}, &event.Exec{}, &event.Exit{}, &event.Library{}, &event.Unload{}, &event.Signal{}} {
+		p.Print(&event.Event{PID: 1, TID: 1, Body: b})
 	}
 	if b.Len() != 0 {
 		t.Errorf("told without -v: %s", b.String())
@@ -153,12 +151,12 @@ func TestPrinterNames(t *testing.T) {
 	p := New(&bytes.Buffer{}, false, false)
 	p.comm[noSuchPID] = "parent"
 	const child = noSuchPID + 1
-	p.Print(&event.Event{Kind: event.Fork, PID: noSuchPID, Child: child})
-	if got := p.name(&event.Event{Kind: event.Hit, PID: child}); got != "parent" {
+	p.Print(&event.Event{PID: noSuchPID, Body: &event.Fork{Child: child}})
+	if got := p.name(&event.Event{PID: child, Body: &event.Hit{}}); got != "parent" {
 		t.Errorf("child is %q", got)
 	}
-	p.Print(&event.Event{Kind: event.Exec, PID: child, Path: "/bin/ls"})
-	if got := p.name(&event.Event{Kind: event.Exit, PID: child}); got != "ls" {
+	p.Print(&event.Event{PID: child, Body: &event.Exec{Path: "/bin/ls"}})
+	if got := p.name(&event.Event{PID: child, Body: &event.Exit{}}); got != "ls" {
 		t.Errorf("child is %q after exec", got)
 	}
 	if _, kept := p.comm[child]; kept {
@@ -169,7 +167,7 @@ func TestPrinterNames(t *testing.T) {
 func TestStamp(t *testing.T) {
 	var b bytes.Buffer
 	p := New(&b, false, false)
-	e := event.Event{Kind: event.Hit, Time: 1e9, PID: noSuchPID, TID: noSuchPID, Location: "x:f"}
+	e := event.Event{Time: 1e9, PID: noSuchPID, TID: noSuchPID, Body: &event.Hit{Location: "x:f"}}
 	p.Print(&e)
 	if want := engine.Wall(1e9).Format("15:04:05.000000") + " 8388608/8388608 ? x:f()\n"; b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)

@@ -111,19 +111,19 @@ func (sh *Values) Args() (args []engine.Arg) {
 
 // of gives a hit's values, as JSON has them. An argument that the calling convention
 // has in no register, or of which nothing says where it is, is a notKnown.
-func (sh *Values) of(e *event.Event) []any {
+func (sh *Values) of(h *event.Hit) []any {
 	list := []any{}
 	for _, v := range sh.values {
 		switch {
-		case v.index >= e.NArgs && sh.result:
-		case v.index >= e.NArgs:
+		case v.index >= h.NArgs && sh.result:
+		case v.index >= h.NArgs:
 			list = append(list, NotKnown{})
-		case v.form == "str" && v.index < len(e.Strings) && (e.Args[v.index] != 0 || e.Calls != arch.C):
-			list = append(list, text(e.Strings[v.index]))
+		case v.form == "str" && v.index < len(h.Strings) && (h.Args[v.index] != 0 || h.Calls != arch.C):
+			list = append(list, text(h.Strings[v.index]))
 		case v.form == "str":
 			list = append(list, nil)
 		default:
-			list = append(list, forms[v.form](e.Args[v.index]))
+			list = append(list, forms[v.form](h.Args[v.index]))
 		}
 	}
 	return list
