@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -180,9 +182,24 @@ func (r *round) interrupted() error {
 	_ = t.Process.Signal(syscall.SIGTERM)
 	err := t.end(r)
 	if err != nil && strings.Contains(t.said.String(), "a signal came before the program was traced") {
-		return nil
+		return r.left()
 	}
 	return err
+}
+
+// left waits until no process is traced: a server that was attaching for a tracer which has ended
+// leaves when it notices.
+func (r *round) left() error {
+	for end := time.Now().Add(slow); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		traced := slices.ContainsFunc(r.pids, func(pid int) bool {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			return err == nil && line(string(b), "TracerPid:") != "0"
+		})
+		if !traced {
+			return nil
+		}
+	}
+	return errors.New("a tracer that was interrupted does not leave")
 }
 
 // kill kills tracers, at random moments, one after the other; then what is left is taken
