@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/ptracer/ptracer/arch"
@@ -52,7 +53,7 @@ func (f *File) Source() (*source.Source, error) {
 	if d.src != nil {
 		return d.src, nil
 	}
-	data, err := dwarf.New(f.obj, dwarf.Where{Path: f.name, Root: f.root})
+	data, err := dwarf.New(f.obj, dwarf.Where{Path: f.name, Root: f.root, Cache: cacheFolder()})
 	if errors.Is(err, dwarf.ErrNone) {
 		data, d.file, err = openDebug(f)
 	}
@@ -81,7 +82,7 @@ func openDebug(f *File) (*dwarf.Data, *os.File, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w: %w", f.name, ErrNoSource, err)
 	}
-	data, err := dwarf.New(o, dwarf.Where(at))
+	data, err := dwarf.New(o, dwarf.Where{Path: at.Path, Root: at.Root, Cache: cacheFolder()})
 	if err != nil {
 		r.Close()
 		return nil, nil, fmt.Errorf("%s: %w", at.Path, err)
@@ -101,4 +102,13 @@ func (d *debug) close() error {
 		errs = append(errs, d.file.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// cacheFolder is where what is made of debug information is kept, "" if the environment names no place.
+func cacheFolder() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "ptracer")
 }

@@ -25,6 +25,7 @@ type Data struct {
 	o     *elffile.Object
 	dwo   bool // its sections are those of split units
 	where Where
+	cache *raw.Cache
 	secs  [sections]lazy
 	units func() (*units, error)
 	names func() (*Names, error)
@@ -49,7 +50,7 @@ func New(o *elffile.Object, where Where) (*Data, error) {
 }
 
 func newData(o *elffile.Object, where Where, dwo bool) *Data {
-	d := &Data{o: o, where: where, dwo: dwo, abbrev: map[uint64]*abbrevs{}}
+	d := &Data{o: o, where: where, cache: raw.NewCache(where.Cache, o.Reader), dwo: dwo, abbrev: map[uint64]*abbrevs{}}
 	d.units = sync.OnceValues(d.readUnits)
 	d.names = sync.OnceValues(d.index)
 	d.spans = sync.OnceValues(d.readSpans)
@@ -64,7 +65,7 @@ func (d *Data) section(id sectionID) (*raw.Section, error) {
 		if d.dwo && id != secCUIndex && id != secTUIndex {
 			name += ".dwo"
 		}
-		l.sec, l.err = raw.Open(d.o, name)
+		l.sec, l.err = raw.Open(d.o, name, d.cache)
 	})
 	return l.sec, l.err
 }

@@ -32,6 +32,8 @@ type files struct {
 type Where struct {
 	Path string // the object's own
 	Root string // a prefix of all paths: the root of another mount namespace
+	// Cache is a folder for what is made of the files; "": there is none.
+	Cache string
 }
 
 // debugDir is where distributions put debug files.
@@ -73,7 +75,7 @@ func (d *Data) read(r *os.File, path string, dwo bool) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newData(o, Where{Path: path, Root: d.where.Root}, dwo), nil
+	return newData(o, Where{Path: path, Root: d.where.Root, Cache: d.where.Cache}, dwo), nil
 }
 
 // Close closes the files that New's object refers to and that have been opened.

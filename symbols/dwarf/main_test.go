@@ -3,6 +3,7 @@ package dwarf
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/ptracer/ptracer/internal/forge"
@@ -28,7 +29,7 @@ func read(t testing.TB, path string) *Data {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(o, Where{Path: path})
+	d, err := New(o, Where{Path: path, Cache: cache})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +39,38 @@ func read(t testing.TB, path string) *Data {
 		}
 	})
 	return d
+}
+
+// cache is the folder of the cache that tests use, "" for none.
+var cache string
+
+// TestCached reads the whole of a large compressed file without a cache, when it is made, and from
+// it: the names are the same.
+func TestCached(t *testing.T) {
+	path := forge.Compile(t, "testdata", "g++", "shapes.cc", "-g", "-gz=zlib", "-static")
+	large := filepath.Join(filepath.Dir(path), "large")
+	forge.Run(t, "go", "build", "-ldflags=-compressdwarf=true", "-o", large, "./testdata/goshapes")
+	defer func() { cache = "" }()
+	for _, path := range []string{path, large} {
+		var want []uint64
+		dir := filepath.Join(t.TempDir(), "cache")
+		for i, c := range []string{"", dir, dir} {
+			cache = c
+			names, err := read(t, path).Names()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				want = names.all
+			}
+			if !slices.Equal(names.all, want) || len(want) == 0 {
+				t.Errorf("%s, reading %d: %d names, not %d", path, i, len(names.all), len(want))
+			}
+		}
+		if entries, err := os.ReadDir(dir); path == large && (err != nil || len(entries) < 2) {
+			t.Errorf("the cache has %d entries, %v", len(entries), err)
+		}
+	}
 }
 
 // built is a program with debug information of some form.

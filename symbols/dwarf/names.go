@@ -1,12 +1,15 @@
 package dwarf
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"sort"
 	"sync"
 
+	"github.com/ptracer/ptracer/symbols/dwarf/raw"
 	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
@@ -79,6 +82,10 @@ func (d *Data) indexOne() (*Names, error) {
 	if info.Size > maxIndexed {
 		return nil, fmt.Errorf("%s has %d bytes: %w", info.Name, info.Size, elffile.ErrBudget)
 	}
+	part := fmt.Sprint("names ", info.Name, info.Size)
+	if have := readNames(d.cache.Open(part)); have != nil {
+		return &Names{d: d, all: have}, nil
+	}
 	s, err := d.section(secStr)
 	if err != nil {
 		return nil, err
@@ -91,7 +98,40 @@ func (d *Data) indexOne() (*Names, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Names{d: d, all: inOrder(parts)}, nil
+	n := &Names{d: d, all: inOrder(parts)}
+	if info.Size > worthKeeping {
+		_, err = d.cache.Save(part, n.write)
+	}
+	return n, err
+}
+
+// worthKeeping is how much .debug_info a file has whose index is kept: less is scanned as fast.
+const worthKeeping = 256 << 10
+
+// write writes the index, as readNames reads it.
+func (n *Names) write(w io.Writer) error {
+	b := make([]byte, 0, 8*len(n.all))
+	for _, v := range n.all {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+// readNames reads an index, nil if there is none.
+func readNames(s *raw.Section) []uint64 {
+	if s == nil || s.Size%8 != 0 {
+		return nil
+	}
+	b, err := s.At(0, s.Size)
+	if err != nil {
+		return nil
+	}
+	all := make([]uint64, len(b)/8)
+	for i := range all {
+		all[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	return all
 }
 
 // scanAll scans units, as many at a time as there are CPUs.

@@ -1,6 +1,7 @@
 package raw
 
 import (
+	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
@@ -31,7 +32,7 @@ const (
 
 // Open finds a section of an object by the end of its name, and inflates it where it is
 // compressed: by SHF_COMPRESSED, or in the older way of GNU's tools with a name of its own.
-func Open(o *elffile.Object, name string) (*Section, error) {
+func Open(o *elffile.Object, name string, cache *Cache) (*Section, error) {
 	if s, err := joined(o, ".debug_"+name); s != nil || err != nil {
 		return s, err
 	}
@@ -40,7 +41,7 @@ func Open(o *elffile.Object, name string) (*Section, error) {
 		if !s.Compressed() {
 			return plain, nil
 		}
-		return inflateELF(plain)
+		return inflateELF(plain, cache)
 	}
 	if s, ok := o.Section(".zdebug_" + name); ok {
 		plain := &Section{Name: s.Name, r: o.Reader, Off: s.Off, Size: s.Size}
@@ -49,7 +50,7 @@ func Open(o *elffile.Object, name string) (*Section, error) {
 			return nil, err
 		}
 		if string(head[:4]) == "ZLIB" {
-			return inflate(plain, elf.COMPRESS_ZLIB, gnuSize, binary.BigEndian.Uint64(head[4:]))
+			return inflate(plain, elf.COMPRESS_ZLIB, gnuSize, binary.BigEndian.Uint64(head[4:]), cache)
 		}
 	}
 	return none(".debug_" + name), nil
@@ -78,7 +79,7 @@ func joined(o *elffile.Object, name string) (*Section, error) {
 		one := &Section{Name: name, r: o.Reader, Off: s.Off, Size: s.Size}
 		var err error
 		if s.Compressed() {
-			one, err = inflateELF(one)
+			one, err = inflateELF(one, nil)
 		}
 		if err != nil {
 			return nil, err
@@ -99,56 +100,76 @@ func joined(o *elffile.Object, name string) (*Section, error) {
 const maxJoined = 256 << 20
 
 // inflateELF inflates a section that has an Elf64_Chdr.
-func inflateELF(s *Section) (*Section, error) {
+func inflateELF(s *Section, cache *Cache) (*Section, error) {
 	head, err := s.At(0, chdrSize)
 	if err != nil {
 		return nil, err
 	}
-	return inflate(s, elf.CompressionType(binary.LittleEndian.Uint32(head)), chdrSize, binary.LittleEndian.Uint64(head[8:]))
+	return inflate(s, elf.CompressionType(binary.LittleEndian.Uint32(head)), chdrSize, binary.LittleEndian.Uint64(head[8:]), cache)
 }
 
-// inflate inflates a section to the size that its header tells.
-func inflate(s *Section, how elf.CompressionType, head, size uint64) (*Section, error) {
+// inflate inflates a section to the size that its header tells: what is large to a file, in the cache
+// if there is one.
+func inflate(s *Section, how elf.CompressionType, head, size uint64, cache *Cache) (*Section, error) {
 	packed := s.Size - head
 	if size > maxInflated || size > inflateFloor+inflateFactor*packed {
 		return nil, fmt.Errorf("%s: %d bytes that inflate to %d: %w", s.Name, packed, size, elffile.ErrBudget)
 	}
 	in := io.NewSectionReader(s.r, int64(s.Off+head), int64(packed))
+	if size <= maxInMemory {
+		var out bytes.Buffer
+		err := unpack(&out, in, s.Name, how, size)
+		return &Section{Name: s.Name, Mem: out.Bytes(), Size: size}, err
+	}
+	part := fmt.Sprint(s.Name, s.Off, s.Size)
+	write := func(w io.Writer) error { return unpack(w, in, s.Name, how, size) }
+	out := cache.Open(part)
+	if out == nil {
+		var err error
+		if out, err = cache.Save(part, write); err != nil {
+			return nil, err
+		}
+	}
+	if out == nil || out.Size != size {
+		f, err := objfile.Scratch("debug information")
+		if err != nil {
+			return nil, err
+		}
+		in = io.NewSectionReader(s.r, int64(s.Off+head), int64(packed))
+		if err := write(f); err != nil {
+			f.Close()
+			return nil, err
+		}
+		out = &Section{r: f, Size: size}
+	}
+	out.Name = s.Name
+	return out, nil
+}
+
+// unpack writes what compressed bytes inflate to.
+func unpack(w io.Writer, in io.Reader, name string, how elf.CompressionType, size uint64) error {
 	var r io.Reader
 	switch how {
 	case elf.COMPRESS_ZLIB:
 		z, err := zlib.NewReader(in)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrFormat, s.Name, err)
+			return fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
 		}
 		defer z.Close()
 		r = z
 	case elf.COMPRESS_ZSTD:
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxInflated), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrFormat, s.Name, err)
+			return fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
 		}
 		defer z.Close()
 		r = z
 	default:
-		return nil, fmt.Errorf("%w: %s is compressed by %v, which is not known", ErrFormat, s.Name, how)
+		return fmt.Errorf("%w: %s is compressed by %v, which is not known", ErrFormat, name, how)
 	}
-	out := &Section{Name: s.Name, Size: size}
-	if size <= maxInMemory {
-		out.Mem = make([]byte, size)
-		if _, err := io.ReadFull(r, out.Mem); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrFormat, s.Name, err)
-		}
-		return out, nil
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(r, int64(size)), make([]byte, 128<<10))
+	if err != nil || uint64(n) < size {
+		return fmt.Errorf("%w: %s: %w", ErrFormat, name, elffile.NoEOF(err))
 	}
-	f, err := objfile.Scratch("debug information")
-	if err != nil {
-		return nil, err
-	}
-	if n, err := io.CopyBuffer(struct{ io.Writer }{f}, io.LimitReader(r, int64(size)), make([]byte, 128<<10)); err != nil || uint64(n) < size {
-		f.Close()
-		return nil, fmt.Errorf("%w: %s: %w", ErrFormat, s.Name, elffile.NoEOF(err))
-	}
-	out.r = f
-	return out, nil
+	return nil
 }
