@@ -28,8 +28,8 @@ func (a *abbrevs) at(code uint64) *abbrev {
 	return a.sparse[code]
 }
 
-// readAbbrevs reads the table at the start of data.
-func readAbbrevs(data []byte) (*abbrevs, error) {
+// readAbbrevs reads the table at the start of data, which has n bytes.
+func readAbbrevs(data []byte) (table *abbrevs, n int, err error) {
 	b, t := &raw.Buf{B: data}, &abbrevs{}
 	var codes []uint64
 	var list []abbrev
@@ -55,22 +55,22 @@ func readAbbrevs(data []byte) (*abbrevs, error) {
 		ends = append(ends, len(attrs))
 	}
 	if b.Err != nil {
-		return nil, fmt.Errorf("abbreviations: %w", b.Err)
+		return nil, len(data), fmt.Errorf("abbreviations: %w", b.Err)
 	}
 	start := 0
 	for i, end := range ends {
 		list[i].attrs, start = attrs[start:end:end], end
 	}
-	n := 0 // numbered from 1, without a gap
-	for n < len(codes) && codes[n] == uint64(n)+1 {
-		n++
+	dense := 0 // numbered from 1, without a gap
+	for dense < len(codes) && codes[dense] == uint64(dense)+1 {
+		dense++
 	}
-	t.dense = list[:n:n]
-	for i := n; i < len(codes); i++ {
+	t.dense = list[:dense:dense]
+	for i := dense; i < len(codes); i++ {
 		if t.sparse == nil {
 			t.sparse = map[uint64]*abbrev{}
 		}
 		t.sparse[codes[i]] = &list[i]
 	}
-	return t, nil
+	return t, b.Off, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ptracer/ptracer/symbols/dwarf/raw"
 
@@ -30,6 +31,8 @@ type Data struct {
 	units func() (*units, error)
 	names func() (*Names, error)
 	spans func() ([]span, error)
+
+	spent atomic.Uint64 // bytes that were read again and again
 
 	mu     sync.Mutex
 	abbrev map[uint64]*abbrevs // tables by their offsets
@@ -188,7 +191,12 @@ func (d *Data) abbrevsAt(s *raw.Section, off uint64) (t *abbrevs, err error) {
 		return t, nil
 	}
 	err = s.Growing(off, 4<<10, func(b []byte) (err error) {
-		t, err = readAbbrevs(b)
+		var n int
+		if t, n, err = readAbbrevs(b); err == nil || errors.Is(err, raw.ErrShort) {
+			if spent := d.spend(abbrevCost*uint64(n), s); spent != nil {
+				return spent
+			}
+		}
 		return err
 	})
 	if err != nil {
@@ -221,4 +229,20 @@ func (d *Data) keep(u *Unit, n uint64) {
 			d.kept -= uint64(len(*b))
 		}
 	}
+}
+
+// Bounds of what is read of lists and units, in bytes: entries may refer to one list, or to units that
+// are read in turn, any number of times, each for a few bytes of the file.
+const (
+	spendFloor  = 256 << 20
+	spendFactor = 64
+	abbrevCost  = 16 // a byte of a table of abbreviations costs so many times what one of a list does
+)
+
+// spend notes that n bytes of a section are read. It fails if the file has had its share.
+func (d *Data) spend(n uint64, s *raw.Section) error {
+	if d.spent.Add(n) > spendFloor+spendFactor*s.Size {
+		return fmt.Errorf("%s is read again and again: %w", s.Name, elffile.ErrBudget)
+	}
+	return nil
 }

@@ -71,8 +71,10 @@ func (u *Unit) locations(v Value) (list []Located, err error) {
 			switch {
 			case r.Err != nil:
 				return r.Err
-			case err != nil || !more:
+			case err != nil:
 				return err
+			case !more:
+				return u.d.spend(uint64(r.Off), s)
 			case l.Low < l.High:
 				list = append(list, l)
 			}

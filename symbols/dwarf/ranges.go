@@ -89,7 +89,7 @@ func (u *Unit) oldRanges(h *head, s *raw.Section, off uint64) (list []Range, err
 			case b.Err != nil:
 				return b.Err
 			case low == 0 && high == 0:
-				return nil
+				return u.d.spend(uint64(b.Off), s)
 			case low == ^uint64(0)>>(64-8*u.format.Addr):
 				base = high
 			case low < high:
@@ -125,7 +125,7 @@ func (u *Unit) rangeList(h *head, s *raw.Section, off uint64) (list []Range, err
 		for len(list) < maxRanges {
 			kind := b.U8()
 			if b.Err == nil && kind == listEnd {
-				return nil
+				return u.d.spend(uint64(b.Off), s)
 			}
 			r, to, err := u.listed(h, b, kind, base)
 			switch {

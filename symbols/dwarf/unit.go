@@ -116,11 +116,17 @@ func (u *Unit) content() ([]byte, error) {
 	if b := u.bytes.Load(); b != nil {
 		return *b, nil
 	}
+	if u.sec.Mem != nil {
+		return u.sec.At(u.off, u.end-u.off)
+	}
+	if err := u.d.spend(u.end-u.off, u.sec); err != nil {
+		return nil, err
+	}
 	b, err := u.sec.At(u.off, u.end-u.off)
 	if err != nil {
 		return nil, err
 	}
-	if u.sec.Mem == nil && u.bytes.CompareAndSwap(nil, &b) {
+	if u.bytes.CompareAndSwap(nil, &b) {
 		u.d.keep(u, uint64(len(b)))
 	}
 	return b, nil

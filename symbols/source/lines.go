@@ -50,6 +50,9 @@ func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
 	return places, nil
 }
 
+// mostRows is how many rows a line may have: a template has been seen to have some thousands.
+const mostRows = 1 << 17
+
 // table looks through one table, if it has a file that is meant.
 func (q *search) table(t *line.Table) {
 	meant := map[int]string{}
@@ -69,7 +72,7 @@ func (q *search) table(t *line.Table) {
 		name, ok := meant[r.File]
 		switch {
 		case !ok || r.End:
-		case r.Line == q.line && (q.column == 0 || r.Column == q.column):
+		case r.Line == q.line && (q.column == 0 || r.Column == q.column) && len(q.rows) < mostRows:
 			q.rows = append(q.rows, row{*r, name})
 		case r.Line > q.line && (q.next == 0 || r.Line < q.next):
 			q.next = r.Line
