@@ -3,6 +3,7 @@ package source
 import (
 	"cmp"
 	sd "debug/dwarf"
+	"path"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
@@ -45,9 +46,17 @@ func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
 		return nil, err
 	}
 	if len(places) == 0 {
-		return nil, &NoLineError{File: want.Typed, Line: lineno, Column: column, Next: q.next, Files: sortedKeys(q.files)}
+		return nil, &NoLineError{File: q.shown(), Line: lineno, Column: column, Next: q.next, Files: sortedKeys(q.files)}
 	}
 	return places, nil
+}
+
+// shown is the name of the file in errors: as typed, or that of the file that has a function.
+func (q *search) shown() string {
+	if q.want.any == nil {
+		return q.want.Typed
+	}
+	return path.Base(sortedKeys(q.files)[0])
 }
 
 // mostRows is how many rows a line may have: a template has been seen to have some thousands.
