@@ -107,7 +107,7 @@ func (s *Source) places(rows []row) ([]Place, error) {
 			return nil, err
 		}
 	}
-	return found.leftmost(), nil
+	return found.first(), nil
 }
 
 // block is a block of the source, or an inlined call, in one copy of its code.
@@ -172,22 +172,24 @@ func (f *finder) outer(scopes []dwarf.Entry) int {
 	return -1
 }
 
-// leftmost leaves of each block the places with the smallest column: those of the statement that
-// comes first in the line. None is left of a block inside another one that has a place further left.
-func (f *finder) leftmost() []Place {
-	least := make([]int, len(f.blocks))
+// first leaves of each block the places of the statement that comes first in the line: the one with
+// the smallest column. Where the compiler does not mark statements, columns are those of parts of
+// expressions: there it is the one at the lowest address. None is left of a block inside another one
+// that has a place further left.
+func (f *finder) first() []Place {
+	columns := make([]int, len(f.blocks))
 	for _, p := range f.places {
-		if l := least[p.Block]; l == 0 || p.Column < l {
-			least[p.Block] = p.Column
+		if c := columns[p.Block]; c == 0 || !p.Pieces && p.Column < c {
+			columns[p.Block] = p.Column
 		}
 	}
 	return slices.DeleteFunc(f.places, func(p Place) bool {
 		for n := f.around[p.Block]; n >= 0; n = f.around[n] {
-			if least[n] < p.Column {
+			if columns[n] < p.Column {
 				return true
 			}
 		}
-		return p.Column != least[p.Block]
+		return p.Column != columns[p.Block]
 	})
 }
 

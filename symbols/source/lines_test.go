@@ -69,7 +69,7 @@ func TestLinesAgainstGDB(t *testing.T) {
 					t.Errorf("line %d is at %v, and for gdb at %v", l, got, want[l])
 				}
 			}
-			if n < 30 {
+			if n < 20 {
 				t.Errorf("%d places", n)
 			}
 		})
