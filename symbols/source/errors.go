@@ -37,14 +37,13 @@ func (e *NoLineError) Error() string {
 	if e.Column > 0 {
 		at += fmt.Sprintf(":%d", e.Column)
 	}
-	s := at + " has no code"
 	switch {
 	case e.Next > 0:
-		s += fmt.Sprintf("; the next line that has is %s:%d", e.File, e.Next)
-	case e.Column == 0:
-		s += ", nor has a line behind it"
+		return fmt.Sprintf("%s has no code; the next line that has is %s:%d", at, e.File, e.Next)
+	case e.Column > 0:
+		return at + " has no code"
 	}
-	return s
+	return at + " has no code, nor has a line behind it"
 }
 
 // mostLike is how many files are suggested.
