@@ -273,9 +273,6 @@ func (u *Unit) Ranges() ([]Range, error) {
 // Offset is where the unit begins in its section.
 func (u *Unit) Offset() uint64 { return u.off }
 
-// Version is that of DWARF, 2 to 5.
-func (u *Unit) Version() int { return u.format.Version }
-
 // text returns the string that a value stands for.
 func (u *Unit) text(v Value) (string, error) {
 	switch v.Form {
@@ -384,9 +381,10 @@ func (u *Unit) Lines() (*line.Table, error) {
 	return t, err
 }
 
-// LineTables calls yield for each line table of the file, until it returns false. It reads no units:
-// a table before DWARF 5 does not say in which directory its unit was compiled.
-func (d *Data) LineTables(yield func(*line.Table) bool) error {
+// LineTables calls yield for each line table of the file, or with the error why that could not be read,
+// until it returns false. It reads no units: a table before DWARF 5 does not say in which directory its
+// unit was compiled.
+func (d *Data) LineTables(yield func(*line.Table, error) bool) error {
 	s, err := d.section(secLine)
 	if err != nil {
 		return err
@@ -396,7 +394,7 @@ func (d *Data) LineTables(yield func(*line.Table) bool) error {
 		if next <= off {
 			return err
 		}
-		if err == nil && !yield(t) {
+		if !yield(t, err) {
 			return nil
 		}
 		off = next

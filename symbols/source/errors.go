@@ -55,7 +55,10 @@ func (s *Source) likeFiles(typed string) []string {
 	base := strings.ToLower(path.Base(typed))
 	stem := strings.TrimSuffix(base, path.Ext(base))
 	like := map[string]bool{}
-	_ = s.d.LineTables(func(t *line.Table) bool {
+	_ = s.d.LineTables(func(t *line.Table, err error) bool {
+		if err != nil {
+			return true
+		}
 		for i := range t.Files() {
 			name := strings.ToLower(t.Base(i))
 			if name == base || strings.TrimSuffix(name, path.Ext(name)) == stem {

@@ -3,12 +3,14 @@ package source
 import (
 	"cmp"
 	sd "debug/dwarf"
+	"fmt"
 	"path"
 	"slices"
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/symbols/dwarf"
 	"github.com/ptracer/ptracer/symbols/dwarf/line"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // row is a row of a line table that is of the line that is looked for.
@@ -24,6 +26,7 @@ type search struct {
 	rows         []row
 	files        map[string]bool // files that are meant
 	next         int             // the first line behind that has code
+	damage       error           // why a table could not be read, the first one
 }
 
 // Line finds the places of FILE:LINE, or of FILE:LINE:COLUMN where column is not 0: in each copy that
@@ -34,11 +37,20 @@ type search struct {
 // The error is of type *NoFileError or *NoLineError if there is none.
 func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
 	q := search{want: want, line: lineno, column: column, files: map[string]bool{}}
-	if err := s.d.LineTables(func(t *line.Table) bool { q.table(t); return true }); err != nil {
+	err := s.d.LineTables(func(t *line.Table, err error) bool {
+		if err == nil {
+			err = q.table(t)
+		}
+		q.damage = cmp.Or(q.damage, err)
+		return len(q.rows) <= mostRows
+	})
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if len(q.files) == 0 {
-		return nil, &NoFileError{File: want.Typed, Like: s.likeFiles(want.Typed)}
+	case len(q.rows) > mostRows:
+		return nil, fmt.Errorf("%s:%d has more than %d instructions: %w", want.Typed, lineno, mostRows, elffile.ErrBudget)
+	case len(q.files) == 0:
+		return nil, cmp.Or[error](q.damage, &NoFileError{File: want.Typed, Like: s.likeFiles(want.Typed)})
 	}
 	rows := slices.DeleteFunc(q.rows, func(r row) bool { return !s.code(r.Addr) })
 	places, err := s.places(statements(rows))
@@ -46,7 +58,7 @@ func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
 		return nil, err
 	}
 	if len(places) == 0 {
-		return nil, &NoLineError{File: q.shown(), Line: lineno, Column: column, Next: q.next, Files: sortedKeys(q.files)}
+		return nil, cmp.Or[error](q.damage, &NoLineError{File: q.shown(), Line: lineno, Column: column, Next: q.next, Files: sortedKeys(q.files)})
 	}
 	return places, nil
 }
@@ -63,7 +75,7 @@ func (q *search) shown() string {
 const mostRows = 1 << 17
 
 // table looks through one table, if it has a file that is meant.
-func (q *search) table(t *line.Table) {
+func (q *search) table(t *line.Table) error {
 	meant := map[int]string{}
 	for i := range t.Files() {
 		if !q.want.meantBase(t.Base(i)) {
@@ -75,18 +87,18 @@ func (q *search) table(t *line.Table) {
 		}
 	}
 	if len(meant) == 0 {
-		return
+		return nil
 	}
-	_ = t.Rows(func(r *line.Row) bool {
+	return t.Rows(func(r *line.Row) bool {
 		name, ok := meant[r.File]
 		switch {
 		case !ok || r.End:
-		case r.Line == q.line && (q.column == 0 || r.Column == q.column) && len(q.rows) < mostRows:
+		case r.Line == q.line && (q.column == 0 || r.Column == q.column):
 			q.rows = append(q.rows, row{*r, name})
 		case r.Line > q.line && (q.next == 0 || r.Line < q.next):
 			q.next = r.Line
 		}
-		return true
+		return len(q.rows) <= mostRows
 	})
 }
 
@@ -95,7 +107,7 @@ func statements(rows []row) []row {
 	if slices.ContainsFunc(rows, func(r row) bool { return r.Stmt }) {
 		rows = slices.DeleteFunc(rows, func(r row) bool { return !r.Stmt })
 	}
-	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.Addr, b.Addr) })
+	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Or(cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Column, b.Column)) })
 	return slices.CompactFunc(rows, func(a, b row) bool { return a.Addr == b.Addr })
 }
 

@@ -1,6 +1,8 @@
 package source
 
 import (
+	"bytes"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/internal/forge"
+	"github.com/ptracer/ptracer/symbols/dwarf"
 )
 
 // builds are how lines.cc is compiled.
@@ -180,5 +183,26 @@ func TestIsOf(t *testing.T) {
 		if got := IsOf(c.qualified, c.name); got != c.want {
 			t.Errorf("IsOf(%q, %q) = %v", c.qualified, c.name, got)
 		}
+	}
+}
+
+// TestDamagedTable has a program of which one line table is of a version that there is not: what it
+// may have is not said to be nowhere.
+func TestDamagedTable(t *testing.T) {
+	path := compile(t, "g++", "lines.cc", "-g", "-O0")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[f.Section(".debug_line").Offset+4] = 77
+	if err := os.WriteFile(path, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, path).Line(Files{Typed: "lines.cc"}, 38, 0); !errors.Is(err, dwarf.ErrFormat) || !strings.Contains(err.Error(), "version 77") {
+		t.Error(err)
 	}
 }
