@@ -62,7 +62,7 @@ var layers = [][]string{
 	{"symbols/goruntime"},
 	{"symbols/unwind", "symbols/location"},
 	{"breakpoint", "symbols"},
-	{"symbols/source"},
+	{"symbols/source", "symbols/dwarf/types"},
 	{"symbols/frames", "symbols/gofile", "symbols/dwarf"},
 	{"symbols/dwarf/line"},
 	{"symbols/dwarf/raw"},

@@ -244,6 +244,9 @@ func (u *Unit) Root() (Entry, error) {
 	return e, nil
 }
 
+// AddressSize is how many bytes an address has.
+func (u *Unit) AddressSize() int { return u.format.Addr }
+
 // Dir is the directory in which the unit was compiled, "" if it does not say.
 func (u *Unit) Dir() string {
 	e, err := u.Root()
