@@ -36,7 +36,7 @@ func (l Location) lines(f *symbols.File, isa arch.ISA) ([]Target, error) {
 		return nil, notFound{fmt.Errorf("%s in %s: %w", l, path.Base(f.Name()), err)}
 	}
 	var list []Target
-	for _, p := range whole(f, isa, places) {
+	for _, p := range distinct(f, isa, places) {
 		fn, _ := f.FunctionAt(p.Addr)
 		name := Location{File: l.File, Line: p.Line, Column: l.Column}
 		if files.Match != nil {
@@ -47,21 +47,25 @@ func (l Location) lines(f *symbols.File, isa arch.ISA) ([]Target, error) {
 	return list, nil
 }
 
-// near is how many instructions of one statement may be between two pieces of it.
-const near = 64
-
-// whole drops those places that are pieces of a statement which begins at another one: the program
-// comes from there to them by no branch.
-func whole(f *symbols.File, isa arch.ISA, places []source.Place) []source.Place {
-	first := map[int][]arch.Addr{}
-	return slices.DeleteFunc(places, func(p source.Place) bool {
-		before := first[p.Block]
-		first[p.Block] = append(before, p.Addr)
-		if !p.Pieces || len(before) == 0 {
-			return false
+// distinct drops those of the places of a block that are executed only when another one was: copies
+// of a statement, and several statements of one macro, can't be told apart where one follows the other.
+func distinct(f *symbols.File, isa arch.ISA, places []source.Place) []source.Place {
+	blocks := map[int][]arch.Addr{}
+	for _, p := range places {
+		blocks[p.Block] = append(blocks[p.Block], p.Addr)
+	}
+	keep := map[arch.Addr]bool{}
+	for _, list := range blocks {
+		if fn, ok := f.FunctionAt(list[0]); ok && len(list) > 1 {
+			if flow, err := symbols.ReadFlow(f, isa, fn); err == nil {
+				list = flow.Distinct(list)
+			}
 		}
-		return slices.ContainsFunc(f.Block(isa, p.Addr, near), func(at arch.Addr) bool { return at != p.Addr && slices.Contains(before, at) })
-	})
+		for _, a := range list {
+			keep[a] = true
+		}
+	}
+	return slices.DeleteFunc(places, func(p source.Place) bool { return !keep[p.Addr] })
 }
 
 // linesOf finds the places of FUNCTION:LINE: of a line of the file that the function is in, those in

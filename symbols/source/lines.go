@@ -33,7 +33,8 @@ type search struct {
 // was inlined or made from a template, the first statement of the line. Code that was not optimised
 // has one place in each block: the first instruction of the line, or the one behind the prologue if
 // the function begins there. In optimised code, a place is each instruction with which the first of
-// the line's statements begins, since the optimiser copies statements when it unrolls or splits loops.
+// the line's statements begins, since the optimiser copies statements when it unrolls or splits loops;
+// several statements of a macro are such places, too.
 // The error is of type *NoFileError or *NoLineError if there is none.
 func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
 	q := search{want: want, line: lineno, column: column, files: map[string]bool{}}
@@ -132,8 +133,9 @@ type block struct {
 type finder struct {
 	s      *Source
 	blocks map[block]int // by their numbers
-	around []int         // by number, the block around one that has places, too; -1 if none has
+	outer  [][]block     // by number: the blocks around one, in the same copy of a function, nearest first
 	places []Place
+	marks  []bool // by number: the compiler marks where statements begin
 }
 
 // row makes a place of a row, if it is one.
@@ -144,7 +146,7 @@ func (f *finder) row(r row) error {
 	}
 	p := Place{Addr: arch.Addr(r.Addr), File: r.file, Line: r.Line, Column: r.Column, Block: len(f.blocks)}
 	if len(scopes) == 0 { // assembly
-		f.add(block{off: r.Addr}, -1, p)
+		f.add(block{off: r.Addr}, nil, false, p)
 		return nil
 	}
 	named(&p, scopes)
@@ -152,13 +154,12 @@ func (f *finder) row(r row) error {
 	in := block{last.Unit(), last.Offset()}
 	n, seen := f.blocks[in]
 	optimised, marks := f.s.optimises(in.unit)
-	p.Pieces = !marks
 	if !optimised {
 		p.Addr = f.s.behindPrologue(scopes[0], p.Addr)
 	}
 	switch {
 	case !seen:
-		f.add(in, f.outer(scopes), p)
+		f.add(in, around(scopes), marks, p)
 	case optimised:
 		p.Block = n
 		f.places = append(f.places, p)
@@ -167,21 +168,32 @@ func (f *finder) row(r row) error {
 }
 
 // add adds the first place of a block.
-func (f *finder) add(in block, around int, p Place) {
+func (f *finder) add(in block, outer []block, marks bool, p Place) {
 	f.blocks[in] = p.Block
-	f.around = append(f.around, around)
+	f.outer = append(f.outer, outer)
+	f.marks = append(f.marks, marks)
 	f.places = append(f.places, p)
 }
 
-// outer is the number of the nearest block with places around the innermost of some scopes, in the
-// same copy of a function.
-func (f *finder) outer(scopes []dwarf.Entry) int {
+// around are the blocks around the innermost of some scopes, in the same copy of a function.
+func around(scopes []dwarf.Entry) (list []block) {
 	for i := len(scopes) - 1; i > 0 && scopes[i].Tag() != sd.TagInlinedSubroutine; i-- {
-		if n, ok := f.blocks[block{scopes[i-1].Unit(), scopes[i-1].Offset()}]; ok {
-			return n
+		list = append(list, block{scopes[i-1].Unit(), scopes[i-1].Offset()})
+	}
+	return list
+}
+
+// merge gives the places of a block that is inside another one with places in the same column to that:
+// one macro has made both.
+func (f *finder) merge(columns []int) {
+	for i := range f.places {
+		p := &f.places[i]
+		for _, in := range f.outer[p.Block] {
+			if n, ok := f.blocks[in]; ok && columns[n] == columns[p.Block] {
+				p.Block = n
+			}
 		}
 	}
-	return -1
 }
 
 // first leaves of each block the places of the statement that comes first in the line: the one with
@@ -191,13 +203,14 @@ func (f *finder) outer(scopes []dwarf.Entry) int {
 func (f *finder) first() []Place {
 	columns := make([]int, len(f.blocks))
 	for _, p := range f.places {
-		if c := columns[p.Block]; c == 0 || !p.Pieces && p.Column < c {
+		if c := columns[p.Block]; c == 0 || f.marks[p.Block] && p.Column < c {
 			columns[p.Block] = p.Column
 		}
 	}
+	f.merge(columns)
 	return slices.DeleteFunc(f.places, func(p Place) bool {
-		for n := f.around[p.Block]; n >= 0; n = f.around[n] {
-			if columns[n] < p.Column {
+		for _, in := range f.outer[p.Block] {
+			if n, ok := f.blocks[in]; ok && columns[n] < p.Column {
 				return true
 			}
 		}

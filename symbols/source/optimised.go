@@ -21,7 +21,7 @@ func (s *Source) optimises(u *dwarf.Unit) (optimised, marks bool) {
 	marks = strings.HasPrefix(producer, "GNU ")
 	if level := levels.FindAllStringSubmatch(producer, -1); level != nil {
 		last := level[len(level)-1][1]
-		return last != "0" && last != "g", marks
+		return last != "0", marks
 	}
 	if marks { // gcc tells all options
 		return false, marks

@@ -35,11 +35,9 @@ type Place struct {
 	// the innermost, and Caller the function whose code has the place.
 	Function, Caller string
 	// Block numbers the block of the source that the place is in, in its copy of the code: a block
-	// has several places where the optimiser has made copies of its code.
+	// has several places where the optimiser has made copies of its code, or where a macro has several
+	// statements.
 	Block int
-	// Pieces says that places of one block may be pieces of one statement, and not copies: the
-	// compiler does not say with which instruction a statement begins.
-	Pieces bool
 }
 
 // Files says which files of the source are meant: the one that has been typed, in any folder unless
