@@ -52,11 +52,12 @@ func continues(k arch.Kind) bool {
 // Distinct returns those of some instructions, by ascending addresses, at which hits are counted
 // together to count the executions of a statement that they are copies or parts of: each that the
 // program can come to from the function's entry, or from the instruction itself again, without passing
-// another one of them. What is left out is executed when another one was.
+// another one of them. What is left out is executed when another one was. An instruction that is not
+// of the function is never left out.
 func (w *Flow) Distinct(list []arch.Addr) []arch.Addr {
 	var keep []arch.Addr
 	for _, a := range list {
-		if w.reaches([]arch.Addr{w.entry}, a, list) {
+		if _, ok := w.index[a]; !ok || w.reaches([]arch.Addr{w.entry}, a, list) {
 			keep = append(keep, a)
 		}
 	}

@@ -25,6 +25,11 @@ func TestDistinct(t *testing.T) {
 			at[strings.TrimPrefix(word[2], "place_")] = arch.Addr(n)
 		}
 	}
+	main, err := f.Lookup("main")
+	if err != nil || len(main) != 1 {
+		t.Fatal(main, err)
+	}
+	at["main"] = main[0].Addr
 	fn, ok := f.FunctionAt(at["entry"])
 	if !ok {
 		t.Fatal("no function")
@@ -41,6 +46,7 @@ func TestDistinct(t *testing.T) {
 		{"entry left right join end", "entry"},     // all behind the entry
 		{"join head", "join head"},                 // a round of the loop without join
 		{"head body", "head"},                      // in one round
+		{"join body main", "join body main"},       // main is of another function
 		{"left right body end", "left right body"}, // end once, behind the loop
 	} {
 		var list []arch.Addr

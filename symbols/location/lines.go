@@ -11,6 +11,7 @@ import (
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/failure"
 	"github.com/ptracer/ptracer/symbols"
+	"github.com/ptracer/ptracer/symbols/mangled"
 	"github.com/ptracer/ptracer/symbols/source"
 )
 
@@ -56,7 +57,7 @@ func distinct(f *symbols.File, isa arch.ISA, places []source.Place) []source.Pla
 	}
 	keep := map[arch.Addr]bool{}
 	for _, list := range blocks {
-		if fn, ok := f.FunctionAt(list[0]); ok && len(list) > 1 {
+		if fn, ok := bodyOf(f, list); ok && len(list) > 1 {
 			if flow, err := symbols.ReadFlow(f, isa, fn); err == nil {
 				list = flow.Distinct(list)
 			}
@@ -66,6 +67,18 @@ func distinct(f *symbols.File, isa arch.ISA, places []source.Place) []source.Pla
 		}
 	}
 	return slices.DeleteFunc(places, func(p source.Place) bool { return !keep[p.Addr] })
+}
+
+// bodyOf finds the function that has instructions of one block, of which some may be in a part that
+// the compiler has moved away: that is no function.
+func bodyOf(f *symbols.File, list []arch.Addr) (symbols.Function, bool) {
+	for _, a := range list {
+		fn, ok := f.FunctionAt(a)
+		if _, cold := mangled.Cold(fn.Name); ok && !cold {
+			return fn, true
+		}
+	}
+	return symbols.Function{}, false
 }
 
 // linesOf finds the places of FUNCTION:LINE: of a line of the file that the function is in, those in

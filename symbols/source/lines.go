@@ -27,6 +27,7 @@ type search struct {
 	files        map[string]bool // files that are meant
 	next         int             // the first line behind that has code
 	damage       error           // why a table could not be read, the first one
+	code         func(uint64) bool
 }
 
 // Line finds the places of FILE:LINE, or of FILE:LINE:COLUMN where column is not 0: in each copy that
@@ -37,7 +38,7 @@ type search struct {
 // several statements of a macro are such places, too.
 // The error is of type *NoFileError or *NoLineError if there is none.
 func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
-	q := search{want: want, line: lineno, column: column, files: map[string]bool{}}
+	q := search{want: want, line: lineno, column: column, files: map[string]bool{}, code: s.code}
 	err := s.d.LineTables(func(t *line.Table, err error) bool {
 		if err == nil {
 			err = q.table(t)
@@ -96,7 +97,7 @@ func (q *search) table(t *line.Table) error {
 		case !ok || r.End:
 		case r.Line == q.line && (q.column == 0 || r.Column == q.column):
 			q.rows = append(q.rows, row{*r, name})
-		case r.Line > q.line && (q.next == 0 || r.Line < q.next):
+		case r.Line > q.line && (q.next == 0 || r.Line < q.next) && q.code(r.Addr):
 			q.next = r.Line
 		}
 		return len(q.rows) <= mostRows
