@@ -171,6 +171,19 @@ func (q *Queue) Next() (Event, bool) {
 	return e, ok
 }
 
+// timers are those of consumers that do not wait. A consumer that is faster than its producer waits for
+// each event, and takes no memory for that. A timer that is stopped has nothing in its channel.
+var timers = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}}
+
+func free(t *time.Timer) {
+	t.Stop()
+	timers.Put(t)
+}
+
 // Poll waits for the oldest event, removes it and returns it. After the last event it returns
 // ErrEnded.
 func (q *Queue) Poll(ctx context.Context) (Event, error) {
@@ -182,15 +195,16 @@ func (q *Queue) Poll(ctx context.Context) (Event, error) {
 			return Event{}, ErrEnded
 		}
 		q.asleep.Store(true)
-		timer := time.NewTimer(lag)
+		timer := timers.Get().(*time.Timer)
+		timer.Reset(lag)
 		select {
 		case <-q.wake:
 		case <-timer.C: // hits do not wake the consumer
 		case <-ctx.Done():
-			timer.Stop()
+			free(timer)
 			return Event{}, ctx.Err()
 		}
-		timer.Stop()
+		free(timer)
 		q.asleep.Store(false)
 	}
 }
