@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ptracer/ptracer/symbols/dwarf/raw"
+	"github.com/ptracer/ptracer/symbols/elffile"
 )
 
 // A scanner goes through the entries of units for their names, and for nothing else: it jumps over
@@ -132,6 +133,9 @@ func (s *scanner) unit(u *Unit) error {
 	if u.sec.Mem != nil {
 		s.B = u.sec.Mem[u.off:u.end]
 	} else {
+		if size > elffile.MaxPart {
+			return fmt.Errorf("unit at %#x: %d bytes: %w", u.off, size, elffile.ErrBudget)
+		}
 		if uint64(cap(s.room)) < size {
 			s.room = make([]byte, size+size/4)
 		}

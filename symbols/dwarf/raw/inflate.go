@@ -84,13 +84,14 @@ func joined(o *elffile.Object, name string) (*Section, error) {
 		if err != nil {
 			return nil, err
 		}
+		if uint64(len(all.Mem))+one.Size > maxJoined {
+			return nil, fmt.Errorf("%s: more than %d bytes: %w", name, maxJoined, elffile.ErrBudget)
+		}
 		b, err := one.At(0, one.Size)
 		if err != nil {
 			return nil, err
 		}
-		if all.Mem = append(all.Mem, b...); len(all.Mem) > maxJoined {
-			return nil, fmt.Errorf("%s: more than %d bytes: %w", name, maxJoined, elffile.ErrBudget)
-		}
+		all.Mem = append(all.Mem, b...)
 	}
 	all.Size = uint64(len(all.Mem))
 	return all, nil
@@ -117,9 +118,11 @@ func inflate(s *Section, how elf.CompressionType, head, size uint64, cache *Cach
 	}
 	in := io.NewSectionReader(s.r, int64(s.Off+head), int64(packed))
 	if size <= maxInMemory {
-		var out bytes.Buffer
-		err := unpack(&out, in, s.Name, how, size)
-		return &Section{Name: s.Name, Mem: out.Bytes(), Size: size}, err
+		out := bytes.NewBuffer(make([]byte, 0, size))
+		if err := unpack(out, in, s.Name, how, size); err != nil {
+			return nil, err
+		}
+		return &Section{Name: s.Name, Mem: out.Bytes(), Size: size}, nil
 	}
 	part := fmt.Sprint(s.Name, s.Off, s.Size)
 	write := func(w io.Writer) error { return unpack(w, in, s.Name, how, size) }

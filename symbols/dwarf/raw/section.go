@@ -30,13 +30,17 @@ func (s *Section) Part(off, size uint64) (*Section, error) {
 	return p, nil
 }
 
-// At returns n bytes at off. The caller does not write to them.
+// At returns n bytes at off. The caller does not write to them. A file may claim terabytes, which are
+// holes: no more than elffile.MaxPart is read at once.
 func (s *Section) At(off, n uint64) ([]byte, error) {
 	if off > s.Size || n > s.Size-off {
 		return nil, fmt.Errorf("%w: %s has no %d bytes at %#x", ErrFormat, s.Name, n, off)
 	}
 	if s.Mem != nil {
 		return s.Mem[off : off+n], nil
+	}
+	if n > elffile.MaxPart {
+		return nil, fmt.Errorf("%d bytes of %s: %w", n, s.Name, elffile.ErrBudget)
 	}
 	b := make([]byte, n)
 	return b, s.Fill(b, off)
@@ -46,6 +50,9 @@ func (s *Section) At(off, n uint64) ([]byte, error) {
 func (s *Section) Fill(b []byte, off uint64) error {
 	if s.Mem != nil {
 		copy(b, s.Mem[off:])
+		return nil
+	}
+	if len(b) == 0 {
 		return nil
 	}
 	if n, err := s.r.ReadAt(b, int64(s.Off+off)); n < len(b) {
@@ -63,7 +70,7 @@ func (s *Section) From(off, n uint64) ([]byte, error) {
 }
 
 // Growing calls parse with more and more bytes at off, as long as it returns an error that wraps
-// errShort and the section has more.
+// ErrShort and the section has more.
 func (s *Section) Growing(off, first uint64, parse func(b []byte) error) error {
 	for n := first; ; n *= 4 {
 		b, err := s.From(off, n)
@@ -89,19 +96,16 @@ func (s *Section) Text(off uint64) (string, error) {
 		return "", fmt.Errorf("%w: a string of %s without an end", ErrFormat, s.Name)
 	}
 	var room [128]byte
-	var long []byte
-	for n := uint64(len(room)); off < s.Size && uint64(len(long)) < maxText; n = 4096 {
-		b := room[:min(n, s.Size-off, uint64(len(room)))]
+	var text []byte
+	for off < s.Size && len(text) < maxText {
+		b := room[:min(s.Size-off, uint64(len(room)))]
 		if err := s.Fill(b, off); err != nil {
 			return "", err
 		}
 		if i := bytes.IndexByte(b, 0); i >= 0 {
-			if long == nil {
-				return string(b[:i]), nil
-			}
-			return string(append(long, b[:i]...)), nil
+			return string(append(text, b[:i]...)), nil
 		}
-		long = append(long, b...)
+		text = append(text, b...)
 		off += uint64(len(b))
 	}
 	return "", fmt.Errorf("%w: a string of %s without an end", ErrFormat, s.Name)
