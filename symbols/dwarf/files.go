@@ -23,6 +23,7 @@ type files struct {
 	noAlt   error
 	pack    sync.Once
 	pkg     *Data // a package of split units
+	noPkg   error // why it could not be read
 	splitMu sync.Mutex
 	split   map[string]*Data // files of split units, by their paths
 	opened  []*os.File

@@ -4,6 +4,7 @@ import (
 	sd "debug/dwarf"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/ptracer/ptracer/symbols/dwarf/raw"
@@ -37,14 +38,17 @@ func (u *Unit) Whole() (*Unit, error) {
 		return u, nil
 	}
 	d := u.d
-	d.pack.Do(func() {
-		if other, err := d.open(true, d.where.Path+".dwp"); err == nil {
-			d.pkg = other
+	pkg, err := d.packed()
+	if err != nil {
+		return u, err
+	}
+	if pkg != nil {
+		whole, err := pkg.splitUnit(u, id)
+		if err != nil {
+			return u, err
 		}
-	})
-	if d.pkg != nil {
-		if whole, err := d.pkg.splitUnit(u, id); whole != nil || err != nil {
-			return whole, err
+		if whole != nil {
+			return whole, nil
 		}
 	}
 	other, err := d.dwoFile(name, dir)
@@ -59,6 +63,17 @@ func (u *Unit) Whole() (*Unit, error) {
 		return u, err
 	}
 	return whole, nil
+}
+
+// packed returns the package of the object's split units, nil if there is none.
+func (d *Data) packed() (*Data, error) {
+	d.pack.Do(func() {
+		d.pkg, d.noPkg = d.open(true, d.where.Path+".dwp")
+		if errors.Is(d.noPkg, fs.ErrNotExist) {
+			d.noPkg = nil
+		}
+	})
+	return d.pkg, d.noPkg
 }
 
 // dwoFile opens a file of split units: as its skeleton names it, or of that name beside the object.
@@ -110,10 +125,11 @@ func (d *Data) splitUnit(skeleton *Unit, id uint64) (*Unit, error) {
 // splitType returns the type unit with a signature in the package of split units, nil if there is
 // none. A .dwo file has the type units that its own units refer to.
 func (d *Data) splitType(sig uint64) (*Unit, error) {
-	if d.pkg == nil {
-		return nil, nil
+	pkg, err := d.packed()
+	if pkg == nil || err != nil {
+		return nil, err
 	}
-	all, err := d.pkg.units()
+	all, err := pkg.units()
 	if err != nil {
 		return nil, err
 	}

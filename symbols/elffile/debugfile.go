@@ -23,16 +23,27 @@ var debugDirs = []string{"/usr/lib/debug"}
 // checksum in .gnu_debuglink. Name is the object's path, root the prefix under which that is
 // to be found. What lies where the file may be and could not be read is told, if there is no
 // other.
-func (o *Object) DebugFile(name, root string) (*Table, error) {
-	why := ErrNoTable
+func (o *Object) DebugFile(name, root string) (t *Table, err error) {
 	id := o.BuildID()
-	link, sum := o.debugLink()
-	for _, path := range debugPaths(id, link, name, root) {
+	_, sum := o.debugLink()
+	_, err = o.search(name, root, func(path string) error {
+		t, err = openDebug(o, path, id, sum)
+		return err
+	})
+	return t, err
+}
+
+// search calls open for each place where a separate debug file may be, until it returns nil. The error
+// is ErrNoTable, or why a file that lies there could not be read.
+func (o *Object) search(name, root string, open func(path string) error) (DebugPath, error) {
+	why := ErrNoTable
+	link, _ := o.debugLink()
+	for _, path := range debugPaths(o.BuildID(), link, name, root) {
 		for _, prefix := range []string{root, ""} {
 			at := filepath.Join(prefix, path)
-			t, err := openDebug(o, at, id, sum)
+			err := open(at)
 			if err == nil {
-				return t, nil
+				return DebugPath{path, prefix}, nil
 			}
 			if !errors.Is(err, ErrNoTable) && errors.Is(why, ErrNoTable) {
 				why = &objfile.UnreadError{Path: at, Err: err}
@@ -42,7 +53,7 @@ func (o *Object) DebugFile(name, root string) (*Table, error) {
 			}
 		}
 	}
-	return nil, why
+	return DebugPath{}, why
 }
 
 // debugPaths are the places to look, in gdb's order.
@@ -163,24 +174,11 @@ type DebugPath struct{ Path, Root string }
 // DebugObject opens the separate debug file of an object; see DebugFile. The error is ErrNoTable if
 // there is none with debug information.
 func (o *Object) DebugObject(name, root string) (r *os.File, debug *Object, at DebugPath, err error) {
-	why := ErrNoTable
-	link, _ := o.debugLink()
-	for _, path := range debugPaths(o.BuildID(), link, name, root) {
-		for _, prefix := range []string{root, ""} {
-			at := filepath.Join(prefix, path)
-			r, debug, err := o.OpenDebug(at)
-			if err == nil {
-				return r, debug, DebugPath{path, prefix}, nil
-			}
-			if !errors.Is(err, ErrNoTable) && errors.Is(why, ErrNoTable) {
-				why = &objfile.UnreadError{Path: at, Err: err}
-			}
-			if root == "" {
-				break
-			}
-		}
-	}
-	return nil, nil, at, why
+	at, err = o.search(name, root, func(path string) (err error) {
+		r, debug, err = o.OpenDebug(path)
+		return err
+	})
+	return r, debug, at, err
 }
 
 // maxChecked is the largest file that is read for its checksum alone. What is larger has a

@@ -28,8 +28,7 @@ func (e *NoFileError) Error() string {
 type NoLineError struct {
 	File         string
 	Line, Column int
-	Next         int      // the next line that has code, 0 if there is none
-	Files        []string // the files that were meant
+	Next         int // the next line that has code, 0 if there is none
 }
 
 func (e *NoLineError) Error() string {

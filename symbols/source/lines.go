@@ -60,7 +60,7 @@ func (s *Source) Line(want Files, lineno, column int) ([]Place, error) {
 		return nil, err
 	}
 	if len(places) == 0 {
-		return nil, cmp.Or[error](q.damage, &NoLineError{File: q.shown(), Line: lineno, Column: column, Next: q.next, Files: sortedKeys(q.files)})
+		return nil, cmp.Or[error](q.damage, &NoLineError{File: q.shown(), Line: lineno, Column: column, Next: q.next})
 	}
 	return places, nil
 }
