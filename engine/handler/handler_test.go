@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/filter"
@@ -412,7 +413,7 @@ func TestOpenValue(t *testing.T) {
 	}
 	in.Close()
 	o.Params.Filter = "arg0 =="
-	if _, err := OpenValue(h, o); !errors.Is(err, filter.ErrSyntax) {
+	if _, err := OpenValue(h, o); !errors.Is(err, expr.ErrSyntax) {
 		t.Error(err)
 	}
 	o.Params.Filter = `str(arg0) == "x"`

@@ -118,7 +118,7 @@ func (v *version) prepare(o Options, how func(builtin.Kind, program.Context, bui
 		with := *h
 		with.Context = o.Context
 		var err error
-		if h, err = o.Params.Guards.Before(&with, o.Params.Names); err != nil {
+		if h, err = o.Params.Guards.Before(&with); err != nil {
 			return nil, err
 		}
 	}

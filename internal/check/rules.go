@@ -56,7 +56,7 @@ var layers = [][]string{
 	{"engine/handler/verify", "engine/handler/maps", "engine/handler/build"},
 	{"engine/handler/ring"},
 	{"engine/handler/program"},
-	{"engine/event"},
+	{"engine/event", "engine/expr"},
 	{"engine/internal/inferior"},
 	{"engine/internal/ptrace"},
 	{"symbols/goruntime"},

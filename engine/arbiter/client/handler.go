@@ -126,7 +126,7 @@ func meaning(spec engine.HandlerSpec, p builtin.Params, isa string) (*build.Hand
 		if p.Guards == (builtin.Guards{}) {
 			return h, nil
 		}
-		return p.Guards.Before(h, p.Names)
+		return p.Guards.Before(h)
 	}
 	for _, k := range builtin.Kinds {
 		if k.Name == spec.Name {

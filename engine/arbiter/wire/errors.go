@@ -16,9 +16,9 @@ import (
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
-	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
@@ -92,7 +92,7 @@ var reasons = []struct {
 	{"HANDLER_EXISTS", handler.ErrExists, codes.AlreadyExists},
 	{"HANDLER_NAME", handler.ErrName, codes.InvalidArgument},
 	{"HANDLER_CLOSED", handler.ErrClosed, codes.FailedPrecondition},
-	{"FILTER", filter.ErrSyntax, codes.InvalidArgument},
+	{"FILTER", expr.ErrSyntax, codes.InvalidArgument},
 	{"PROGRAM", program.ErrInvalid, codes.InvalidArgument},
 	{"UNSAFE", verify.ErrUnsafe, codes.InvalidArgument},
 	{"HANDLER_RIGHTS", verify.ErrRights, codes.PermissionDenied},

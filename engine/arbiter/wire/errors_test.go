@@ -24,9 +24,9 @@ import (
 	"github.com/ptracer/ptracer/engine/access"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/event"
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
-	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/maps"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
@@ -72,7 +72,7 @@ var exported = map[string]error{
 
 	"handler.ErrClosed": handler.ErrClosed, "handler.ErrExists": handler.ErrExists, "handler.ErrName": handler.ErrName,
 	"handler.ErrNotFound": handler.ErrNotFound, "handler.ErrPermission": handler.ErrPermission,
-	"builtin.ErrParams": builtin.ErrParams, "filter.ErrSyntax": filter.ErrSyntax, "program.ErrInvalid": program.ErrInvalid,
+	"builtin.ErrParams": builtin.ErrParams, "expr.ErrSyntax": expr.ErrSyntax, "program.ErrInvalid": program.ErrInvalid,
 	"maps.ErrTooLarge": maps.ErrTooLarge, "verify.ErrComplex": verify.ErrComplex, "verify.ErrRights": verify.ErrRights,
 	"verify.ErrUnsafe": verify.ErrUnsafe,
 
@@ -206,7 +206,7 @@ func TestForms(t *testing.T) {
 		&handler.Error{Op: "open", Name: "n", Err: cause},
 		&program.Error{Program: "p", Section: "s", Insn: 3, Text: "t", Err: failure.Unsupportedf("helper 9")},
 		&verify.Error{Program: "p", Insn: 1, Reg: 2, Path: []int{1, 2}, Err: verify.ErrUnsafe},
-		&filter.Error{Text: "a\nb", Pos: 2, Msg: "m", What: "fields"},
+		&expr.Error{Text: "a\nb", Pos: 2, Msg: "m", What: "fields"},
 		&symbols.NoSourceError{Path: "/p", BuildID: "0123"},
 		&location.SyntaxError{Text: "a:b:c", Column: 4, Reason: "r"},
 	} {

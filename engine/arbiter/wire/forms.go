@@ -9,8 +9,8 @@ import (
 
 	"github.com/ptracer/ptracer/breakpoint"
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler"
-	"github.com/ptracer/ptracer/engine/handler/filter"
 	"github.com/ptracer/ptracer/engine/handler/program"
 	"github.com/ptracer/ptracer/engine/handler/verify"
 	"github.com/ptracer/ptracer/symbols"
@@ -33,7 +33,7 @@ var forms = map[string]form{
 	"handler": formOf(func(e *handler.Error) *error { return &e.Err }),
 	"program": formOf(func(e *program.Error) *error { return &e.Err }),
 	"verify":  formOf(func(e *verify.Error) *error { return &e.Err }),
-	"filter":  formOf(func(*filter.Error) *error { return nil }),
+	"filter":  formOf(func(*expr.Error) *error { return nil }),
 	"source":  formOf(func(*symbols.NoSourceError) *error { return nil }),
 	"syntax":  formOf(func(*location.SyntaxError) *error { return nil }),
 }

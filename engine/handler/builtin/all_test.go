@@ -20,7 +20,7 @@ func context(t testing.TB, arch string) program.Context {
 	return c
 }
 
-func expr(t testing.TB, s string) *filter.Expr {
+func parsed(t testing.TB, s string) *filter.Expr {
 	t.Helper()
 	e, err := filter.Parse(s, filter.Options{Strings: true})
 	if err != nil {
@@ -55,30 +55,30 @@ type made struct {
 var all = []made{
 	{"count", func(t testing.TB, c program.Context) (*build.Handler, error) { return Count(c, build.Entry) }},
 	{"hist", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		return Hist(c, build.Entry, expr(t, "arg1"), Scale{})
+		return Hist(c, build.Entry, parsed(t, "arg1"), Scale{})
 	}},
 	{"hist unsigned", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		return Hist(c, build.Exit, expr(t, "load64(ret)"), Scale{})
+		return Hist(c, build.Exit, parsed(t, "load64(ret)"), Scale{})
 	}},
 	{"hist linear", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		return Hist(c, build.Entry, expr(t, "int(arg1)"), linear(t, -50, 50, 10))
+		return Hist(c, build.Entry, parsed(t, "int(arg1)"), linear(t, -50, 50, 10))
 	}},
 	{"hist linear by shift", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		return Hist(c, build.Entry, expr(t, "uint64(arg1)"), linear(t, 0, 64, 16))
+		return Hist(c, build.Entry, parsed(t, "uint64(arg1)"), linear(t, 0, 64, 16))
 	}},
 	{"record", func(t testing.TB, c program.Context) (*build.Handler, error) {
 		h, _, err := Record(c, RecordOptions{Fields: []Field{
-			{Expr: expr(t, "arg0")}, {Expr: expr(t, "str(arg1)"), Size: 20}, {Expr: expr(t, "comm")}, {Expr: expr(t, "load32(arg2)")},
+			{Expr: parsed(t, "arg0")}, {Expr: parsed(t, "str(arg1)"), Size: 20}, {Expr: parsed(t, "comm")}, {Expr: parsed(t, "load32(arg2)")},
 		}})
 		return h, err
 	}},
 	{"record exit", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		h, _, err := Record(c, RecordOptions{At: build.Exit, Fields: []Field{{Expr: expr(t, "int(ret)")}}})
+		h, _, err := Record(c, RecordOptions{At: build.Exit, Fields: []Field{{Expr: parsed(t, "int(ret)")}}})
 		return h, err
 	}},
 	{"record both", func(t testing.TB, c program.Context) (*build.Handler, error) {
 		h, _, err := Record(c, RecordOptions{At: build.Exit, Fields: []Field{
-			{Expr: expr(t, "int(ret)")}, {Expr: expr(t, "arg0")}, {Expr: expr(t, "str(arg1)")}, {Expr: expr(t, "load8(arg2)")},
+			{Expr: parsed(t, "int(ret)")}, {Expr: parsed(t, "arg0")}, {Expr: parsed(t, "str(arg1)")}, {Expr: parsed(t, "load8(arg2)")},
 		}})
 		return h, err
 	}},
@@ -106,16 +106,16 @@ var all = []made{
 	}},
 	{"stacks", func(t testing.TB, c program.Context) (*build.Handler, error) { return Stacks(c, build.Entry, 128) }},
 	{"distinct", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		return Distinct(c, build.Entry, expr(t, "load8(arg0) + 1"), 128)
+		return Distinct(c, build.Entry, parsed(t, "load8(arg0) + 1"), 128)
 	}},
 	{"override", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		return Override(c, 1, expr(t, "load8(arg0) + 1"))
+		return Override(c, 1, parsed(t, "load8(arg0) + 1"))
 	}},
 	{"override ret", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		return Override(c, ReturnValue, expr(t, "0"))
+		return Override(c, ReturnValue, parsed(t, "0"))
 	}},
 	{"guards", func(t testing.TB, c program.Context) (*build.Handler, error) {
-		h, err := Latency(c, Scale{}, Calls{If: expr(t, "int(ret) < 0")})
+		h, err := Latency(c, Scale{}, Calls{If: parsed(t, "int(ret) < 0")})
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +133,7 @@ func guarded(t testing.TB, h *build.Handler) (*build.Handler, error) {
 		func(h *build.Handler) (*build.Handler, error) { return Every(h, 10) },
 		func(h *build.Handler) (*build.Handler, error) { return Every(h, 16) },
 		func(h *build.Handler) (*build.Handler, error) {
-			return Filter(h, expr(t, `arg0 > 4 && str(arg1) =~ "foo*" || comm == "redis" && pid != 12`))
+			return Filter(h, parsed(t, `arg0 > 4 && str(arg1) =~ "foo*" || comm == "redis" && pid != 12`))
 		},
 	} {
 		var err error

@@ -31,8 +31,6 @@ type Params struct {
 	// both in bytes.
 	Strings, Ring int
 	Calls         Calls
-	// Names are additional names in expressions, see filter.Options.
-	Names map[string]string
 	Guards
 }
 
@@ -114,7 +112,7 @@ func (k Kind) MakeFor(ctx program.Context, p Params) (*build.Handler, error) {
 	}
 	r := request{Params: p, ctx: ctx}
 	for _, text := range p.Exprs {
-		e, err := filter.Parse(text, filter.Options{Names: p.Names, Strings: k.takes&useRecord != 0, What: "expression", Context: ctx})
+		e, err := filter.Parse(text, filter.Options{Strings: k.takes&useRecord != 0, What: "expression", Context: ctx})
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +149,7 @@ func (p Params) given() (g uses) {
 func (r *request) place(k Kind) (err error) {
 	all := r.exprs
 	if r.Filter != "" {
-		if r.filter, err = filter.Parse(r.Filter, filter.Options{Names: r.Names, Context: r.ctx}); err != nil {
+		if r.filter, err = filter.Parse(r.Filter, filter.Options{Context: r.ctx}); err != nil {
 			return err
 		}
 		all = append(slices.Clone(all), r.filter)
@@ -189,12 +187,11 @@ func (g Guards) before(h *build.Handler, condition *filter.Expr) (*build.Handler
 }
 
 // Before puts guards in front of any handler, for functions of its context's calling convention.
-// names are the same as in Params.
-func (g Guards) Before(h *build.Handler, names map[string]string) (*build.Handler, error) {
+func (g Guards) Before(h *build.Handler) (*build.Handler, error) {
 	var condition *filter.Expr
 	if g.Filter != "" {
 		var err error
-		if condition, err = filter.Parse(g.Filter, filter.Options{Names: names, Context: h.Context}); err != nil {
+		if condition, err = filter.Parse(g.Filter, filter.Options{Context: h.Context}); err != nil {
 			return nil, err
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler/build"
-	"github.com/ptracer/ptracer/engine/handler/filter"
 )
 
 // kind is the built-in handler called name.
@@ -38,7 +38,7 @@ func TestMake(t *testing.T) {
 		{"count", Params{Guards: Guards{Filter: "arg0 == 1", Every: 2, Rate: 3, Hits: 4, Life: time.Minute}}, true, false, 4},
 		{"hist", exprs("arg0"), true, false, 0},
 		{"hist", exprs("ret"), false, true, 0},
-		{"hist", Params{Exprs: []string{"size"}, Names: map[string]string{"size": "arg2"}, Scale: linear(t, 0, 10, 1)}, true, false, 0},
+		{"hist", Params{Exprs: []string{"arg2"}, Scale: linear(t, 0, 10, 1)}, true, false, 0},
 		{"latency", Params{Calls: Calls{Go: true}}, true, true, 0},
 		{"latency", filtered(Params{}, "ret < 0"), true, true, 0},
 		{"latency", filtered(Params{}, "arg0 < 0"), true, true, 1},
@@ -73,10 +73,10 @@ func TestMakeRefused(t *testing.T) {
 		{"count", Params{Exprs: []string{"arg0"}}, ErrParams, "count takes no expressions"},
 		{"latency", Params{At: build.Exit}, ErrParams, "latency takes no point"},
 		{"hist", Params{}, ErrParams, "hist takes one expression, not 0"},
-		{"hist", Params{Exprs: []string{"str(arg0)"}}, filter.ErrSyntax, "a string alone"},
+		{"hist", Params{Exprs: []string{"str(arg0)"}}, expr.ErrSyntax, "a string alone"},
 		{"hist", Params{Exprs: []string{"arg0"}, Most: 4}, ErrParams, "hist takes no number of entries"},
-		{"hist", Params{Exprs: []string{"arg0 +"}}, filter.ErrSyntax, "a value is missing"},
-		{"count", Params{Guards: Guards{Filter: "arg0 > "}}, filter.ErrSyntax, "a value is missing"},
+		{"hist", Params{Exprs: []string{"arg0 +"}}, expr.ErrSyntax, "a value is missing"},
+		{"count", Params{Guards: Guards{Filter: "arg0 > "}}, expr.ErrSyntax, "a value is missing"},
 		{"count", Params{Guards: Guards{Life: -1}}, ErrParams, "a limit"},
 		{"latency", Params{Guards: Guards{Filter: "ret == arg0"}}, ErrParams, "its arguments are gone"},
 	} {

@@ -159,7 +159,7 @@ func TestCount(t *testing.T) {
 
 func TestHistLog2(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
-		return Hist(c, build.Entry, expr(t, "arg1"), Scale{})
+		return Hist(c, build.Entry, parsed(t, "arg1"), Scale{})
 	}, func(r *rig) {
 		values := []int64{0, 1, 1, 2, 3, 4, 7, 8, 1000, 4096, 4097, 8191, 1 << 40, -1, -100}
 		for i, v := range values {
@@ -180,7 +180,7 @@ func TestBuckets(t *testing.T) {
 	for _, e := range []string{"arg0", "uint64(arg0)"} {
 		for _, scale := range scales {
 			signed := !strings.HasPrefix(e, "u")
-			each(t, func(c program.Context) (*build.Handler, error) { return Hist(c, build.Entry, expr(t, e), scale) }, func(r *rig) {
+			each(t, func(c program.Context) (*build.Handler, error) { return Hist(c, build.Entry, parsed(t, e), scale) }, func(r *rig) {
 				for bit := range 64 {
 					for _, v := range []uint64{1 << bit, 1<<bit - 1, 1<<bit + 1, -(1 << bit), uint64(bit)} {
 						r.m = toy.New(r.h.Maps())
@@ -227,7 +227,7 @@ func checkBucket(t *testing.T, h *Histogram, s Scale, v Num) {
 
 func TestHistLinear(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
-		return Hist(c, build.Exit, expr(t, "int(load32(ret))"), linear(t, -20, 20, 5))
+		return Hist(c, build.Exit, parsed(t, "int(load32(ret))"), linear(t, -20, 20, 5))
 	}, func(r *rig) {
 		for _, v := range []int32{-21, -20, -16, -15, -1, 0, 0, 0, 4, 5, 19, 20, 99} {
 			r.write(0x100, binary.LittleEndian.AppendUint32(nil, uint32(v)))
@@ -240,7 +240,7 @@ func TestHistLinear(t *testing.T) {
 
 func TestHistEmpty(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
-		return Hist(c, build.Entry, expr(t, "arg0"), Scale{})
+		return Hist(c, build.Entry, parsed(t, "arg0"), Scale{})
 	}, func(r *rig) { r.golden("empty", r.result()) })
 }
 
@@ -337,8 +337,8 @@ func TestLatencyGo(t *testing.T) {
 func TestRecord(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
 		h, _, err := Record(c, RecordOptions{Fields: []Field{
-			{Expr: expr(t, "arg0")}, {Name: "path", Expr: expr(t, "str(arg1)"), Size: 5}, {Expr: expr(t, "str(arg1)")},
-			{Expr: expr(t, "comm")}, {Expr: expr(t, "load8(arg2)")}, {Expr: expr(t, "uint64(arg0)")},
+			{Expr: parsed(t, "arg0")}, {Name: "path", Expr: parsed(t, "str(arg1)"), Size: 5}, {Expr: parsed(t, "str(arg1)")},
+			{Expr: parsed(t, "comm")}, {Expr: parsed(t, "load8(arg2)")}, {Expr: parsed(t, "uint64(arg0)")},
 		}})
 		return h, err
 	}, func(r *rig) {
@@ -375,7 +375,7 @@ func (r *rig) events() (list []build.Result) {
 func TestRecordBoth(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
 		h, _, err := Record(c, RecordOptions{At: build.Exit, Fields: []Field{
-			{Expr: expr(t, "int(ret)")}, {Expr: expr(t, "arg0")}, {Name: "buf", Expr: expr(t, "str(arg1)")}, {Expr: expr(t, "load8(arg2)")},
+			{Expr: parsed(t, "int(ret)")}, {Expr: parsed(t, "arg0")}, {Name: "buf", Expr: parsed(t, "str(arg1)")}, {Expr: parsed(t, "load8(arg2)")},
 		}})
 		return h, err
 	}, func(r *rig) {
@@ -394,7 +394,7 @@ func TestRecordBoth(t *testing.T) {
 }
 
 func TestDecode(t *testing.T) {
-	h, l, err := Record(context(t, "amd64"), RecordOptions{Fields: []Field{{Expr: expr(t, "arg0")}}})
+	h, l, err := Record(context(t, "amd64"), RecordOptions{Fields: []Field{{Expr: parsed(t, "arg0")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestDecode(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	_, l, err := Record(context(f, "amd64"), RecordOptions{Fields: []Field{{Expr: expr(f, "arg0")}, {Expr: expr(f, "str(arg0)"), Size: 9}, {Expr: expr(f, "comm")}}})
+	_, l, err := Record(context(f, "amd64"), RecordOptions{Fields: []Field{{Expr: parsed(f, "arg0")}, {Expr: parsed(f, "str(arg0)"), Size: 9}, {Expr: parsed(f, "comm")}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -448,7 +448,7 @@ func TestStacks(t *testing.T) {
 
 func TestDistinct(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
-		return Distinct(c, build.Entry, expr(t, "int(load8(arg0)) - 20"), 3)
+		return Distinct(c, build.Entry, parsed(t, "int(load8(arg0)) - 20"), 3)
 	}, func(r *rig) {
 		for i, v := range []byte{1, 2, 1, 30, 2, 1, 99} {
 			r.hit.CPU = i % toy.CPUs
@@ -461,7 +461,7 @@ func TestDistinct(t *testing.T) {
 }
 
 func TestOverride(t *testing.T) {
-	each(t, func(c program.Context) (*build.Handler, error) { return Override(c, 1, expr(t, "load8(arg0) + 1")) }, func(r *rig) {
+	each(t, func(c program.Context) (*build.Handler, error) { return Override(c, 1, parsed(t, "load8(arg0) + 1")) }, func(r *rig) {
 		r.enter(someText, 7)
 		if got := r.reg(r.args[1]); got != 's'+1 {
 			r.t.Errorf("argument is %d", got)
@@ -473,11 +473,11 @@ func TestOverride(t *testing.T) {
 		r.golden("override", r.result())
 	})
 	each(t, func(c program.Context) (*build.Handler, error) {
-		h, err := Override(c, ReturnValue, expr(t, "-5"))
+		h, err := Override(c, ReturnValue, parsed(t, "-5"))
 		if err != nil {
 			return nil, err
 		}
-		return Filter(h, expr(t, "int(ret) > 0"))
+		return Filter(h, parsed(t, "int(ret) > 0"))
 	}, func(r *rig) {
 		for v, want := range map[uint64]int64{7: -5, 0: 0, 1<<32 - 1: 1<<32 - 1} {
 			r.leave(v)
@@ -509,7 +509,7 @@ func (r *rig) hits(what string, want uint64) {
 
 func TestGuards(t *testing.T) {
 	each(t, counted(func(h *build.Handler) (*build.Handler, error) {
-		return Filter(h, expr(t, `arg0 > 4 && str(arg1) =~ "some*"`))
+		return Filter(h, parsed(t, `arg0 > 4 && str(arg1) =~ "some*"`))
 	}), func(r *rig) {
 		for _, a := range [][2]uint64{{5, someText}, {4, someText}, {5, 1}, {5, someText + 1}, {6, someText}} {
 			r.enter(a[0], a[1])
@@ -559,7 +559,7 @@ func TestGuards(t *testing.T) {
 // Several guards in front of two programs do not change the handler.
 func TestGuardsOfTwo(t *testing.T) {
 	each(t, func(c program.Context) (*build.Handler, error) {
-		h, err := Latency(c, Scale{}, Calls{If: expr(t, "int(ret) < 0")})
+		h, err := Latency(c, Scale{}, Calls{If: parsed(t, "int(ret) < 0")})
 		if err != nil {
 			return nil, err
 		}
@@ -605,7 +605,7 @@ func TestGuardsOfTwo(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	c := context(t, "amd64")
-	hist := func(at build.Point, e string) error { _, err := Hist(c, at, expr(t, e), Scale{}); return err }
+	hist := func(at build.Point, e string) error { _, err := Hist(c, at, parsed(t, e), Scale{}); return err }
 	rec := func(o RecordOptions) error { _, _, err := Record(c, o); return err }
 	h, err := Count(c, build.Exit)
 	if err != nil {
@@ -618,9 +618,9 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, ofBoth := Filter(both, expr(t, "ret == 1"))
-	filter := func(e string) error { _, err := Filter(h, expr(t, e)); return err }
-	field := Field{Expr: expr(t, "ret + arg0")}
+	_, ofBoth := Filter(both, parsed(t, "ret == 1"))
+	filter := func(e string) error { _, err := Filter(h, parsed(t, e)); return err }
+	field := Field{Expr: parsed(t, "ret + arg0")}
 	for i, c := range []struct {
 		err  error
 		want string
@@ -631,7 +631,7 @@ func TestRefused(t *testing.T) {
 		{rec(RecordOptions{At: build.Exit, Fields: []Field{field}}), "a field has arguments or the return value, not both"},
 		{rec(RecordOptions{Fields: []Field{field}}), "there is no result yet"},
 		{rec(RecordOptions{Ring: 5000}), "a ring of 5000 bytes"},
-		{rec(RecordOptions{Fields: []Field{{Expr: expr(t, "str(arg0)"), Size: 1 << 20}}}), "room for 1048576 bytes"},
+		{rec(RecordOptions{Fields: []Field{{Expr: parsed(t, "str(arg0)"), Size: 1 << 20}}}), "room for 1048576 bytes"},
 		{rec(RecordOptions{Fields: make([]Field, 33)}), "no more than 32 fields"},
 		{limit(0, 0), "a limit of 0 hits and 0s"},
 		{linear(5, 5, 1), "has no buckets"},
@@ -639,7 +639,7 @@ func TestRefused(t *testing.T) {
 		{latency(Calls{Depth: 3}), "depth 3 is not a power of 2"},
 		{latency(Calls{Threads: -1}), "-1 threads"},
 		{ofBoth, "latency begins at the entry"},
-		{latency(Calls{If: expr(t, "arg0 == 1")}), "its arguments are gone"},
+		{latency(Calls{If: parsed(t, "arg0 == 1")}), "its arguments are gone"},
 		{filter("arg0 == 1"), "its arguments are gone"},
 		{filter("1 == 2"), "the condition 1 == 2 never holds"},
 	} {

@@ -15,7 +15,7 @@ func under(n *node, ctx program.Context) *node {
 		return n
 	}
 	c := *n
-	if c.kind == kStr && (c.x.kind == kArg || c.x.kind == kRet) {
+	if c.kind == kStr && c.y == nil && (c.x.kind == kArg || c.x.kind == kRet) {
 		length := *c.x
 		length.n++
 		c.y = &length

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler/build"
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
@@ -23,7 +24,7 @@ func (e *Expr) Emit(b *build.Builder, dst build.Reg, fault build.Label) {
 func (e *Expr) Unless(b *build.Builder, no, fault build.Label) {
 	if v, ok := e.Const(); ok {
 		if v == 0 {
-			b.Fail("%w: the condition %s never holds", ErrSyntax, e.text)
+			b.Fail("%w: the condition %s never holds", expr.ErrSyntax, e.text)
 		}
 		return
 	}
@@ -84,7 +85,7 @@ type emitter struct {
 func (g emitter) value(n *node, d int) {
 	b, dst := g.b, scratch[d]
 	switch n.kind {
-	case kConst:
+	case kConst, kOpen:
 		b.Const(dst, int64(n.value))
 	case kArg:
 		b.Arg(dst, n.n)

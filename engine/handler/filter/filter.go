@@ -18,6 +18,7 @@
 //	str(a) comm     string in memory at address a, up to a 0 (of Go's functions
 //	                str(argN) and str(ret) take a pointer and the length behind it);
 //	                name of the thread
+//	str(a, n)       string of n bytes at address a
 //	"text"          only to compare strings with
 //
 // All numbers have 64 bits and are signed (int64), unless they are cast: int8(x) to int64(x),
@@ -28,82 +29,28 @@
 //
 // # Operators
 //
-// The operators are Go's, with Go's precedence, so that arg0 & 7 == 0 compares arg0 & 7:
-//
-//	||
-//	&&
-//	== != < <= > >=   =~ !~ (strings: "foo*" is a prefix, "foo" the whole)
-//	+ - | ^
-//	* / % << >> & &^
-//	! - ^ ~           (unary)
+// Package expr has the operators; members, elements and pointers have no meaning here.
 //
 // Comparisons, !, && and || give 1 or 0; any number but 0 is true. x/0 is 0 and x%0 is x, as in
 // eBPF; shift counts are modulo 64. At most one byte more than the literal is read of a string. If
 // memory can't be read, the whole condition is false, even if it was negated: its value is not
 // known.
 //
-// The package is pure; it imports packages program, build and arch.
+// The package is pure; it imports packages expr, program, build and arch.
 package filter
 
 import (
-	"cmp"
-	"errors"
-	"strings"
-
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler/program"
 )
 
-// ErrSyntax is wrapped by all errors of Parse.
-var ErrSyntax = errors.New("filter")
-
-// Limits of an expression.
-const (
-	MaxText   = 4096 // bytes
-	maxDepth  = 64   // of nesting
-	maxString = 200  // bytes of a literal
-	maxComm   = 15
-)
-
-// Error is a mistake in the text, at a byte offset.
-type Error struct {
-	Text string
-	Pos  int
-	Msg  string
-	What string // what the text is, see Options
-}
-
-// Error returns the message, and below it the text with a caret at the mistake.
-func (e *Error) Error() string { return strings.Join(e.Lines(), "\n") }
-
-// Lines returns the lines of Error: the text is a single line, whatever characters it has.
-func (e *Error) Lines() []string {
-	what := cmp.Or(e.What, "filter")
-	if e.Text == "" {
-		return []string{what + ": " + e.Msg}
-	}
-	line, col := e.Text, e.Pos
-	if i := strings.LastIndexByte(line[:col], '\n'); i >= 0 {
-		line, col = line[i+1:], col-i-1
-	}
-	head := line[:col]
-	line, _, _ = strings.Cut(line, "\n")
-	indent := strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, head)
-	return []string{what + ": " + e.Msg, "  " + line, "  " + indent + "^"}
-}
-
-// Unwrap makes errors.Is find ErrSyntax.
-func (e *Error) Unwrap() error { return ErrSyntax }
+const maxComm = 15 // bytes
 
 // Options of Parse.
 type Options struct {
-	// Names are additional names and the expressions that they stand for, such as a function's
-	// parameters: "size": "uint32(arg2)".
-	Names map[string]string
+	// Open allows names that the language does not know. They have no value until package bind has
+	// put expressions in their place: the handler serves to make the maps only.
+	Open bool
 	// Raw does not fold constant expressions.
 	Raw bool
 	// Strings allows str(address) and comm as the whole expression, see Expr.IsString.
@@ -121,15 +68,19 @@ type Expr struct {
 	root *node
 }
 
-// Parse parses an expression with a numeric value. Errors are an *Error.
+// Parse parses an expression with a numeric value. Errors are an *expr.Error.
 func Parse(text string, o Options) (*Expr, error) {
-	p := parser{text: text, what: o.What, names: o.Names}
-	n, err := p.whole()
+	c := checker{expr.Source{Text: text, What: o.What}, o.Open}
+	tree, err := expr.Parse(c.Source)
+	if err != nil {
+		return nil, err
+	}
+	n, err := c.node(tree)
 	if err != nil {
 		return nil, err
 	}
 	if n.kind == kLiteral || n.kind.isString() && !o.Strings {
-		return nil, p.fail(n.pos, "a string alone is no number, and no condition: compare it")
+		return nil, c.Fail(n.pos, "a string alone is no number, and no condition: compare it")
 	}
 	if !o.Raw {
 		n = fold(n)
@@ -175,7 +126,7 @@ func (e *Expr) Length() *Expr {
 
 // Needs returns the right that the expression needs: to read memory, or none.
 func (e *Expr) Needs() program.Rights {
-	if e.root.any(func(n *node) bool { return n.kind == kLoad || n.kind == kStr }) {
+	if e.root.any(func(n *node) bool { return n.kind == kLoad || n.kind == kStr || n.kind == kOpen }) {
 		return program.ReadMemory
 	}
 	return 0
@@ -188,3 +139,6 @@ func (e *Expr) UsesArgs() bool {
 
 // UsesRet reports whether the expression has a value at a function's exit only.
 func (e *Expr) UsesRet() bool { return e.root.any(func(n *node) bool { return n.kind == kRet }) }
+
+// IsOpen reports whether the expression has names that are still to be replaced, see Options.
+func (e *Expr) IsOpen() bool { return e.root.any(func(n *node) bool { return n.kind == kOpen }) }

@@ -3,6 +3,8 @@ package filter
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/ptracer/ptracer/engine/expr"
 )
 
 // kind is the kind of a node.
@@ -35,6 +37,8 @@ const (
 	kAnd
 	kOr
 	kMatch // x, a kStr or kComm, is text; n is whether text is a prefix
+
+	kOpen // what has no value yet, see Options.Open
 )
 
 func (k kind) isString() bool { return k == kStr || k == kComm || k == kLiteral }
@@ -93,7 +97,7 @@ var names = map[string]kind{
 
 var kindText = map[kind]string{
 	kRet: "ret", kPID: "pid", kTID: "tid", kUID: "uid", kGID: "gid", kCPU: "cpu",
-	kTime: "time", kCookie: "cookie", kIP: "ip", kComm: "comm",
+	kTime: "time", kCookie: "cookie", kIP: "ip", kComm: "comm", kOpen: "?",
 }
 
 // cast is a type that a number can be cast to.
@@ -108,6 +112,9 @@ var casts = map[string]cast{
 }
 
 var loads = map[string]int{"load8": 1, "load16": 2, "load32": 4, "load64": 8}
+
+// isOpen reports whether a part has no value yet.
+func (n *node) isOpen() bool { return n != nil && n.kind == kOpen }
 
 // any reports whether is returns true for a node of the tree.
 func (n *node) any(is func(*node) bool) bool {
@@ -161,9 +168,12 @@ func (n *node) String() string {
 			return fmt.Sprintf("ret.%d", n.n)
 		}
 	case kStr:
+		if n.y != nil {
+			return fmt.Sprintf("str(%s, %s)", n.x, n.y)
+		}
 		return fmt.Sprintf("str(%s)", n.x)
 	case kLiteral:
-		return quote(n.text)
+		return expr.Quote(n.text)
 	case kNot:
 		return "!" + n.x.String()
 	case kNeg:
@@ -184,22 +194,9 @@ func (n *node) String() string {
 
 func (n *node) matchString() string {
 	if n.n == prefix {
-		return fmt.Sprintf("(%s =~ %s)", n.x, quote(n.text+"*"))
+		return fmt.Sprintf("(%s =~ %s)", n.x, expr.Quote(n.text+"*"))
 	}
-	return fmt.Sprintf("(%s == %s)", n.x, quote(n.text))
-}
-
-// quote writes a string's bytes in a form that the lexer reads back.
-func quote(s string) string {
-	out := []byte{'"'}
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			out = fmt.Appendf(out, `\x%02x`, c)
-			continue
-		}
-		out = append(out, c)
-	}
-	return string(append(out, '"'))
+	return fmt.Sprintf("(%s == %s)", n.x, expr.Quote(n.text))
 }
 
 // Kinds of string matches, in node.n.

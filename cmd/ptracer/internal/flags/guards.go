@@ -10,6 +10,7 @@ import (
 
 	"github.com/ptracer/ptracer/cmd/ptracer/internal/exit"
 	"github.com/ptracer/ptracer/engine"
+	"github.com/ptracer/ptracer/engine/expr"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/filter"
@@ -112,7 +113,7 @@ func (g *Guards) Spec(name string, p builtin.Params) (engine.HandlerSpec, error)
 		if k.Name != name {
 			continue
 		}
-		if _, err := k.Make(ctx, p); errors.Is(err, filter.ErrSyntax) || errors.Is(err, builtin.ErrParams) {
+		if _, err := k.Make(ctx, p); errors.Is(err, expr.ErrSyntax) || errors.Is(err, builtin.ErrParams) {
 			return spec, exit.Usage("%w", err)
 		} else if err != nil {
 			return spec, err
