@@ -48,6 +48,7 @@ func openHandlerFor(s *session, by handler.Peer, spec HandlerSpec) (Handler, err
 	if spec.Name == "latency" || spec.Name == "record" {
 		spec.Params.Calls.Go = spec.Params.Calls.Go || goCode
 	}
+	spec.Params.Open = true
 	if spec.Where == handler.Auto && s.opts.Resident {
 		spec.Where = handler.Tracee
 	}
@@ -123,6 +124,9 @@ func runHandlerFor(s *session, by handler.Peer, spec HandlerSpec, tid int, args 
 			return err
 		}
 		v := h.Variant
+		if h.In.Handler.Open && len(args) > 0 {
+			return handler.ErrUnbound
+		}
 		if len(args) == 0 { // the task's own arguments: where they are depends on its function
 			if v, err = s.hit.VariantAt(h, t); err != nil {
 				return err

@@ -60,7 +60,7 @@ func (s *session) lookAhead(p *probe.Probe) error {
 	}); err != nil {
 		return err
 	}
-	plant.LookAhead(s.isa, s.jump, p, mods)
+	plant.LookAhead(s.plant, s.jump, p, mods)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,8 +40,9 @@ type Instance struct {
 	shared  *Instance // the instance that owns the maps, or nil
 	made    Options
 
-	mu    sync.Mutex
-	under map[arch.Convention]*Instance // the instances that Under has made
+	mu     sync.Mutex
+	under  map[placeKey]*Instance // the instances that Under has made
+	shapes []*Instance            // those with records of their own form, by their shape's number less 1
 
 	// refs counts the holder, until Close, and the hits inside the instance.
 	refs   atomic.Int64
@@ -118,7 +120,7 @@ func (v *version) prepare(o Options, how func(builtin.Kind, program.Context, bui
 		with := *h
 		with.Context = o.Context
 		var err error
-		if h, err = o.Params.Guards.Before(&with); err != nil {
+		if h, err = o.Params.Before(&with); err != nil {
 			return nil, err
 		}
 	}
@@ -216,36 +218,67 @@ func (in *Instance) Close() error {
 	return errors.Join(append(errs, in.release())...)
 }
 
-// Under returns the handler for functions of a calling convention: the instance itself if its
-// programs are the same for these, else an instance that shares its maps. It is closed with the
-// instance. Errors wrap build.ErrNotKnown if the programs ask for an argument or result that the
-// convention does not define.
-func (in *Instance) Under(c arch.Convention) (*Instance, error) {
+// Place is what the programs of a handler depend on at a place.
+type Place struct {
+	Calls arch.Convention // that of the function there
+	Bound *builtin.Bound  // what its expressions mean there; nil: they have no names
+}
+
+// placeKey tells places apart at which the programs differ.
+type placeKey struct {
+	calls arch.Convention
+	bound string
+}
+
+// ErrUnbound says that a handler has expressions with names, which mean nothing where it is to run.
+var ErrUnbound = errors.New("its expressions have names, and what they mean here is not known")
+
+// Under returns the handler for a place: the instance itself if its programs are the same there, else
+// an instance that shares its maps. It is closed with the instance. Errors wrap build.ErrNotKnown if
+// the programs ask for an argument or result that the calling convention does not define.
+func (in *Instance) Under(p Place) (*Instance, error) {
+	key := placeKey{p.Calls, p.Bound.Key()}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if other := in.under[c]; other != nil {
+	if other := in.under[key]; other != nil {
 		return other, nil
 	}
 	if in.closed.Load() {
 		return nil, &Error{"open", in.Name, ErrClosed}
 	}
-	other, err := in.forFunctions(c)
+	other, err := in.forPlace(p)
 	if err != nil {
 		return nil, &Error{"open", in.Name, err}
 	}
 	if in.under == nil {
-		in.under = map[arch.Convention]*Instance{}
+		in.under = map[placeKey]*Instance{}
 	}
-	in.under[c] = other
+	in.under[key] = other
 	return other, nil
 }
 
-func (in *Instance) forFunctions(c arch.Convention) (*Instance, error) {
+// forPlace makes the instance for a place. The caller holds mu.
+func (in *Instance) forPlace(p Place) (*Instance, error) {
 	o := in.made
-	o.Context.Calls, o.Share = c, in
+	o.Context.Calls, o.Share = p.Calls, in
+	if in.Handler.Open {
+		if p.Bound == nil {
+			return nil, ErrUnbound
+		}
+		bound := *p.Bound
+		bound.Shape = uint32(len(in.shapes) + 1)
+		o.Params.Bound = &bound
+	}
 	h, err := in.of.prepare(o, builtin.Kind.MakeFor)
 	if err != nil {
 		return nil, err
+	}
+	if o.Params.Bound != nil {
+		other, err := start(in.of, h, o)
+		if err == nil {
+			in.shapes = append(in.shapes, other)
+		}
+		return other, err
 	}
 	if sameCode(h.Handler.Entry, in.Handler.Entry) && sameCode(h.Handler.Exit, in.Handler.Exit) {
 		return in, nil
@@ -256,6 +289,38 @@ func (in *Instance) forFunctions(c arch.Convention) (*Instance, error) {
 // sameCode reports whether two programs have the same instructions.
 func sameCode(a, b *program.Program) bool {
 	return a == b || a != nil && b != nil && slices.Equal(a.Insns, b.Insns)
+}
+
+// Shows reports whether the values of the handler's expressions are shown, so that it matters what they
+// are.
+func (in *Instance) Shows() bool { return in.of.kind != nil && in.of.kind.Name == "record" }
+
+// Decode returns what a record of the handler's ring means. Errors wrap builtin.ErrRecord.
+func (in *Instance) Decode(rec []byte) (build.Result, error) {
+	of := in
+	if in.Handler.Open {
+		in.mu.Lock()
+		shape := int(builtin.ShapeOf(rec))
+		if shape > 0 && shape <= len(in.shapes) {
+			of = in.shapes[shape-1]
+		}
+		in.mu.Unlock()
+	}
+	if of.Handler.Decode == nil {
+		return nil, fmt.Errorf("%w: those of %s are not known", builtin.ErrRecord, in.Name)
+	}
+	return of.Handler.Decode(rec)
+}
+
+// Shapes are the parameters of the instances for places with records of a form of their own, by the
+// number of their shapes.
+func (in *Instance) Shapes() (list []builtin.Params) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, of := range in.shapes {
+		list = append(list, of.made.Params)
+	}
+	return list
 }
 
 // Result returns the handler's result so far, for a peer that may read it: the peer that opened it,

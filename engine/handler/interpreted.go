@@ -55,8 +55,8 @@ type Interpreted struct {
 	*maps.Set
 	codes    [2]*interp.Code // by build.Point
 	records  *ring.Reader
-	borrowed bool // another instance owns the maps
-	timed    bool // their clock is kept
+	borrowed bool      // another instance owns the maps
+	tracee   *InTracee // the programs run in the traced program, too
 }
 
 // Open makes a handler's maps and prepares its programs.
@@ -100,7 +100,12 @@ func (x *Interpreted) share(h *Verified) (Maps, error) {
 	if err != nil {
 		return nil, err
 	}
-	y.borrowed = true
+	y.borrowed, y.tracee = true, x.tracee
+	if x.tracee != nil {
+		if err := y.native(h, *x.tracee); err != nil {
+			return nil, unsupported(err)
+		}
+	}
 	return y, nil
 }
 
@@ -109,7 +114,7 @@ func (x *Interpreted) Close() error {
 	if x.borrowed {
 		return nil
 	}
-	if x.timed {
+	if x.tracee != nil {
 		clock.Drop(x.Set)
 	}
 	return x.Set.Close()

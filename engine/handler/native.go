@@ -39,6 +39,7 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 		return nil, err
 	}
 	x := m.(*Interpreted)
+	x.tracee = &e
 	if err := x.native(h, e); err != nil {
 		err = unsupported(err)
 		return nil, errors.Join(err, m.Close())
@@ -46,8 +47,8 @@ func (e InTracee) Open(h *Verified) (Maps, error) {
 	return m, nil
 }
 
-// native checks that a handler's programs have machine code, and keeps the clock if they ask for
-// the time.
+// native checks that a handler's programs have machine code, and keeps the clock of the maps if they
+// ask for the time. The owner of the maps stops keeping it.
 func (x *Interpreted) native(h *Verified, in InTracee) error {
 	const far = 1 << 32 // any address will do
 	env, need := x.Helpers(h, 2*far)
@@ -72,7 +73,6 @@ func (x *Interpreted) native(h *Verified, in InTracee) error {
 		if err := clock.Keep(x.Set); err != nil {
 			return err
 		}
-		x.timed = true
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func TestUnder(t *testing.T) {
 		}
 		for _, calls := range arch.Conventions {
 			own, ok := c.own[calls]
-			other, err := in.Under(calls)
+			other, err := in.Under(Place{Calls: calls})
 			if !ok {
 				if !errors.Is(err, build.ErrNotKnown) {
 					t.Errorf("%s of %v for %v: %v", c.kind, c.params.Exprs, calls, err)
@@ -44,7 +44,7 @@ func TestUnder(t *testing.T) {
 				t.Errorf("%s of %v for %v: %v", c.kind, c.params.Exprs, calls, err)
 				continue
 			}
-			again, _ := in.Under(calls)
+			again, _ := in.Under(Place{Calls: calls})
 			if (other != in) != own || again != other || other.Maps.(*Interpreted).Set != in.Maps.(*Interpreted).Set {
 				t.Errorf("%s of %v for %v: its own is %v, want %v", c.kind, c.params.Exprs, calls, other != in, own)
 			}
@@ -52,7 +52,7 @@ func TestUnder(t *testing.T) {
 		if err := in.Close(); err != nil || in.refs.Load() != 0 {
 			t.Errorf("close: %v, held by %d", err, in.refs.Load())
 		}
-		if _, err := in.Under(arch.GoStack); !errors.Is(err, ErrClosed) {
+		if _, err := in.Under(Place{Calls: arch.GoStack}); !errors.Is(err, ErrClosed) {
 			t.Errorf("of a closed one: %v", err)
 		}
 	}

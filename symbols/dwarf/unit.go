@@ -348,6 +348,15 @@ func (u *Unit) addrIn(h *head, v Value) (uint64, error) {
 	return 0, fmt.Errorf("%w: form %#x is no address", ErrFormat, v.Form)
 }
 
+// AddrAt returns address number i of the unit's table.
+func (u *Unit) AddrAt(i uint64) (uint64, error) {
+	h, err := u.head()
+	if err != nil {
+		return 0, err
+	}
+	return u.addrAt(h, i)
+}
+
 // addrAt returns address number i of the unit's.
 func (u *Unit) addrAt(h *head, i uint64) (uint64, error) {
 	u, h, err := u.addressed(h)

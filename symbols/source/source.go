@@ -26,6 +26,9 @@ func New(d *dwarf.Data, code func(addr uint64) bool) *Source {
 	return &Source{d: d, code: code, optimised: map[*dwarf.Unit]bool{}}
 }
 
+// Data is the debug information itself.
+func (s *Source) Data() *dwarf.Data { return s.d }
+
 // Place is an instruction with which the execution of a line begins.
 type Place struct {
 	Addr         arch.Addr

@@ -123,10 +123,7 @@ func meaning(spec engine.HandlerSpec, p builtin.Params, isa string) (*build.Hand
 		return nil, err
 	}
 	if h := spec.Handler; h != nil {
-		if p.Guards == (builtin.Guards{}) {
-			return h, nil
-		}
-		return p.Guards.Before(h)
+		return p.Before(h)
 	}
 	for _, k := range builtin.Kinds {
 		if k.Name == spec.Name {

@@ -21,6 +21,9 @@ type Handler struct {
 	// Decode turns a record of the handler's ring into a result; nil: the handler writes none, or
 	// their form is not known.
 	Decode func(record []byte) (Result, error)
+	// Open says that expressions of the handler have names that mean something at places of a program
+	// only: it can't run before these are bound.
+	Open bool
 	// Guards are the guards in front of the handler; the first runs first.
 	Guards []Guard
 }

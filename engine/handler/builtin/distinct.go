@@ -37,7 +37,7 @@ func Distinct(ctx program.Context, at build.Point, e *filter.Expr, most int) (*b
 	b.Inc(build.At(build.R0, 0))
 	b.Stop()
 	miss.count(b, full, missFull)
-	if e.Needs() != 0 {
+	if e.Reads() {
 		miss.count(b, fault, missFault)
 	}
 	label, signed := e.Text(), e.Signed()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ptracer/ptracer/engine/value"
 	"github.com/ptracer/ptracer/printable"
 )
 
@@ -31,6 +32,9 @@ type Value struct {
 	Num  Num
 	Str  string
 	Kind ValueKind
+	// Of a Typed value: its bytes, and what they are.
+	Bytes []byte
+	Type  *value.Type
 }
 
 // ValueKind says which field of a Value is valid.
@@ -41,6 +45,7 @@ const (
 	Number ValueKind = iota
 	String
 	Unreadable
+	Typed
 )
 
 // Decode decodes a record.
@@ -58,27 +63,36 @@ func (l *Layout) Decode(rec []byte) (*Event, error) {
 	thread := le.Uint64(rec[recThread:])
 	e := &Event{
 		Time: time.Duration(le.Uint64(rec[recTime:])), PID: uint32(thread >> 32), TID: uint32(thread),
-		Cookie: le.Uint64(rec[recCookie:]), Took: time.Duration(le.Uint64(rec[recTook:])),
-		Values: make([]Value, len(l.Fields)),
+		Cookie: uint64(le.Uint32(rec[recCookie:])), Took: time.Duration(le.Uint64(rec[recTook:])),
 	}
 	faults := le.Uint32(rec[recFaults:])
-	for i, f := range l.Fields {
-		v := &e.Values[i]
-		v.Name = f.Name
-		switch n := le.Uint64(rec[l.offs[i]:]); {
-		case faults>>i&1 != 0:
-			v.Kind = Unreadable
-		case f.Expr.IsString():
-			v.Kind = String
-			v.Str = cut(rec[l.offs[i]+8:][:f.Size], n)
-			if n&recSized != 0 {
-				v.Str = string(rec[l.offs[i]+8:][:min(n&^recSized, uint64(f.Size))])
-			}
-		default:
-			v.Num = Num{n, f.Expr.Signed()}
-		}
+	if l.shown != nil {
+		e.Values = l.decodeShown(rec, faults)
+		return e, nil
+	}
+	e.Values = make([]Value, len(l.Fields))
+	for i := range l.Fields {
+		l.decodeField(&e.Values[i], i, rec, faults)
 	}
 	return e, nil
+}
+
+// decodeField decodes field i of a record.
+func (l *Layout) decodeField(v *Value, i int, rec []byte, faults uint32) {
+	f := &l.Fields[i]
+	v.Name, v.Kind = f.Name, Number
+	switch n := binary.LittleEndian.Uint64(rec[l.offs[i]:]); {
+	case faults>>i&1 != 0:
+		v.Kind = Unreadable
+	case f.Expr.IsString():
+		v.Kind = String
+		v.Str = cut(rec[l.offs[i]+8:][:f.Size], n)
+		if n&recSized != 0 {
+			v.Str = string(rec[l.offs[i]+8:][:min(n&^recSized, uint64(f.Size))])
+		}
+	default:
+		v.Num = Num{n, f.Expr.Signed()}
+	}
 }
 
 // cut returns a string of up to n bytes that a 0 ends.
@@ -96,6 +110,8 @@ func (v Value) String() string {
 		return strconv.Quote(v.Str)
 	case Unreadable:
 		return "?"
+	case Typed:
+		return string(v.Type.AppendText(nil, v.Bytes))
 	}
 	return v.Num.String()
 }
@@ -107,6 +123,8 @@ func (v Value) MarshalJSON() ([]byte, error) {
 		return json.Marshal(v.Str)
 	case Unreadable:
 		return []byte("null"), nil
+	case Typed:
+		return v.Type.AppendJSON(nil, v.Bytes), nil
 	}
 	return v.Num.MarshalJSON()
 }

@@ -46,8 +46,9 @@ func Filter(h *build.Handler, e *filter.Expr) (*build.Handler, error) {
 		return guard(h, "filter", func(b *build.Builder) { e.Guard(b, nil) })
 	}
 	return guard(h, "filter", func(b *build.Builder) {
+		unread := b.Map(program.Map{Name: "unread", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 		e.Guard(b, func() {
-			b.Index(b.Map(program.Map{Name: "unread", Type: program.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1}), 0)
+			b.Index(unread, 0)
 			b.Inc(build.At(build.R0, 0))
 		})
 	})

@@ -74,7 +74,7 @@ func Hist(ctx program.Context, at build.Point, e *filter.Expr, s Scale) (*build.
 	v, fault, end := b.Var(), b.NewLabel(), b.NewLabel()
 	e.Emit(b, v, fault)
 	h.add(b, v)
-	if e.Needs() != 0 {
+	if e.Reads() {
 		b.Jump(end)
 		b.Here(fault)
 		b.Index(h.m, 0)

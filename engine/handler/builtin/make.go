@@ -32,6 +32,10 @@ type Params struct {
 	Strings, Ring int
 	Calls         Calls
 	Guards
+	// Open allows names of the program in expressions: the handler can only be run where they are
+	// Bound.
+	Open  bool   `json:",omitempty"`
+	Bound *Bound `json:",omitempty"`
 }
 
 // Guards are the guards that any handler can have. Zero values mean none.
@@ -85,6 +89,8 @@ type request struct {
 	ctx    program.Context
 	exprs  []*filter.Expr
 	filter *filter.Expr
+	shown  []shown // of a record whose expressions were bound
+	kept   int     // how many words an exit's record may keep of the entry; 0: as many as it needs
 }
 
 // Make makes the handler of kind k for functions of the context's calling convention or, if the
@@ -112,11 +118,15 @@ func (k Kind) MakeFor(ctx program.Context, p Params) (*build.Handler, error) {
 	}
 	r := request{Params: p, ctx: ctx}
 	for _, text := range p.Exprs {
-		e, err := filter.Parse(text, filter.Options{Strings: k.takes&useRecord != 0, What: "expression", Context: ctx})
+		e, err := filter.Parse(text, filter.Options{Strings: k.takes&useRecord != 0, What: "expression", Context: ctx, Open: p.Open})
 		if err != nil {
 			return nil, err
 		}
 		r.exprs = append(r.exprs, e)
+	}
+	open := slices.ContainsFunc(r.exprs, (*filter.Expr).IsOpen)
+	if open {
+		r.kept = keptWords(r.exprs)
 	}
 	if one := k.takes&(useExprs|useRecord) == useExprs; one && len(r.exprs) != 1 {
 		return nil, fmt.Errorf("%w: %s takes one expression, not %d", ErrParams, k.Name, len(r.exprs))
@@ -124,12 +134,22 @@ func (k Kind) MakeFor(ctx program.Context, p Params) (*build.Handler, error) {
 	if err := r.place(k); err != nil {
 		return nil, err
 	}
+	open = open || r.filter != nil && r.filter.IsOpen()
+	if p.Bound != nil {
+		open = false
+		if err := r.bind(); err != nil {
+			return nil, err
+		}
+	}
 	condition := r.condition(k)
 	h, err := k.make(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return p.Guards.before(h, condition)
+	if h, err = p.Guards.before(h, condition); err == nil && open {
+		h.Open = true
+	}
+	return h, err
 }
 
 // given returns the parameters that differ from their zero values.
@@ -149,8 +169,13 @@ func (p Params) given() (g uses) {
 func (r *request) place(k Kind) (err error) {
 	all := r.exprs
 	if r.Filter != "" {
-		if r.filter, err = filter.Parse(r.Filter, filter.Options{Context: r.ctx}); err != nil {
+		if r.filter, err = filter.Parse(r.Filter, filter.Options{Context: r.ctx, Open: r.Open}); err != nil {
 			return err
+		}
+		if r.Bound != nil {
+			if r.filter, err = filter.Parse(r.Bound.Filter, filter.Options{Context: r.ctx, As: r.filter}); err != nil {
+				return err
+			}
 		}
 		all = append(slices.Clone(all), r.filter)
 	}
@@ -186,16 +211,28 @@ func (g Guards) before(h *build.Handler, condition *filter.Expr) (*build.Handler
 	return h, err
 }
 
-// Before puts guards in front of any handler, for functions of its context's calling convention.
-func (g Guards) Before(h *build.Handler) (*build.Handler, error) {
+// Before puts the guards of p in front of any handler, for functions of its context's calling convention.
+func (p Params) Before(h *build.Handler) (*build.Handler, error) {
+	if p.Guards == (Guards{}) {
+		return h, nil
+	}
 	var condition *filter.Expr
-	if g.Filter != "" {
+	if p.Filter != "" {
 		var err error
-		if condition, err = filter.Parse(g.Filter, filter.Options{Context: h.Context}); err != nil {
+		if condition, err = filter.Parse(p.Filter, filter.Options{Context: h.Context, Open: p.Open}); err != nil {
 			return nil, err
 		}
+		if p.Bound != nil {
+			if condition, err = filter.Parse(p.Bound.Filter, filter.Options{Context: h.Context, As: condition}); err != nil {
+				return nil, err
+			}
+		}
 	}
-	return g.before(h, condition)
+	h, err := p.before(h, condition)
+	if err == nil && condition != nil {
+		h.Open = condition.IsOpen()
+	}
+	return h, err
 }
 
 func makeCount(c program.Context, r request) (*build.Handler, error) { return Count(c, r.At) }
@@ -221,7 +258,10 @@ func makeOverride(c program.Context, r request) (*build.Handler, error) {
 }
 
 func makeRecord(c program.Context, r request) (*build.Handler, error) {
-	o := RecordOptions{At: r.At, Ring: r.Ring, Calls: r.Calls}
+	o := RecordOptions{At: r.At, Ring: r.Ring, Calls: r.Calls, shown: r.shown, kept: r.kept}
+	if r.Bound != nil {
+		o.shape = r.Bound.Shape
+	}
 	for _, e := range r.exprs {
 		o.Fields = append(o.Fields, Field{Expr: e, Size: r.Strings})
 	}

@@ -39,7 +39,7 @@ func Override(ctx program.Context, arg int, e *filter.Expr) (*build.Handler, err
 	b.Index(hits, 0)
 	b.Inc(build.At(build.R0, 0))
 	b.Stop()
-	if e.Needs() != 0 {
+	if e.Reads() {
 		miss.count(b, fault, missFault)
 	}
 	return finish(b, at, func(s build.Source) (build.Result, error) {

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,13 +31,17 @@ type RecordOptions struct {
 	Ring int
 	// Calls says how to pair entry and exit, if records of the exit contain arguments.
 	Calls Calls
+
+	shown []shown // what the fields are parts of; nil: each is shown by itself
+	shape uint32
+	kept  int // words that are kept from the entry, with those that are not used; 0: no more than needed
 }
 
 // Layout of a record, in the ring "records". All numbers are little-endian.
 //
 //	 0  time, nanoseconds of the monotonic clock
 //	 8  process in the upper half, thread in the lower
-//	16  number that the probe was registered with
+//	16  number that the probe was registered with (4 bytes), shape of the fields (4)
 //	24  nanoseconds since the function's entry, 0: not known
 //	32  size of the record (2 bytes), version (1), number of fields (1)
 //	36  bit i: field i could not be read (4 bytes)
@@ -47,6 +52,7 @@ const (
 	recTime    = 0
 	recThread  = 8
 	recCookie  = 16
+	recShape   = 20
 	recTook    = 24
 	recInfo    = 32
 	recFaults  = 36
@@ -66,16 +72,19 @@ type Layout struct {
 	Fields []Field
 	offs   []int
 	size   int
+	shown  []shown
+	shape  uint32
 }
 
 // Size is the size of a record in bytes.
 func (l *Layout) Size() int { return l.size }
 
-func newLayout(at build.Point, fields []Field) (*Layout, error) {
+func newLayout(o RecordOptions) (*Layout, error) {
+	at, fields := o.At, o.Fields
 	if len(fields) > maxFields {
 		return nil, fmt.Errorf("%w: a record has no more than %d fields", ErrParams, maxFields)
 	}
-	l := &Layout{At: at, Fields: slices.Clone(fields), size: recFields}
+	l := &Layout{At: at, Fields: slices.Clone(fields), size: recFields, shown: o.shown, shape: o.shape}
 	for i := range l.Fields {
 		f := &l.Fields[i]
 		if f.Name == "" {
@@ -92,6 +101,8 @@ func newLayout(at build.Point, fields []Field) (*Layout, error) {
 		switch {
 		case f.Expr.IsComm():
 			f.Size = 16
+		case l.shown != nil:
+			f.Size = l.room(i)
 		case f.Size == 0:
 			f.Size = stringRoom
 		}
@@ -110,7 +121,7 @@ func newLayout(at build.Point, fields []Field) (*Layout, error) {
 // "records", a ring buffer; "misses"; "calls" if there are two programs. Cost: a reservation in the
 // ring, the clock, a store of 8 bytes per number, a copy per string.
 func Record(ctx program.Context, o RecordOptions) (*build.Handler, *Layout, error) {
-	l, err := newLayout(o.At, o.Fields)
+	l, err := newLayout(o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,13 +131,13 @@ func Record(ctx program.Context, o RecordOptions) (*build.Handler, *Layout, erro
 	if o.Ring < 4096 || o.Ring&(o.Ring-1) != 0 || o.Ring > 1<<30 || l.size > o.Ring/4 {
 		return nil, nil, fmt.Errorf("%w: a ring of %d bytes: a power of 2 from 4096 to 1<<30 is right, and 4 times a record", ErrParams, o.Ring)
 	}
-	r := recorder{Layout: l, ring: o.Ring}
+	r := recorder{Layout: l, ring: o.Ring, words: o.kept}
 	kept, err := r.early()
 	if err != nil {
 		return nil, nil, err
 	}
 	var h *build.Handler
-	if len(kept) > 0 {
+	if len(kept) > 0 || o.At == build.Exit && o.kept > 1 { // at each place of a handler alike: the maps are the same
 		h, err = r.paired(ctx, o.Calls, kept)
 	} else {
 		h, err = r.single(ctx)
@@ -171,7 +182,8 @@ func (u Unrecorded) MarshalJSON() ([]byte, error) {
 // recorder builds Record's programs.
 type recorder struct {
 	*Layout
-	ring int
+	ring  int
+	words int // see RecordOptions.kept
 }
 
 // early returns the fields of an exit's record that are computed at the entry.
@@ -214,6 +226,16 @@ func (r recorder) paired(ctx program.Context, c Calls, kept []int) (*build.Handl
 				saved = append(saved, e.length)
 			}
 			early[i] = e
+		}
+		if r.words > 0 {
+			if len(saved) > r.words {
+				b.Fail("%w: a record of the exit keeps no more than %d words of the entry's values here: take fewer fields, or parts of them", ErrParams, r.words)
+			}
+			for len(saved) < r.words {
+				spare := b.Slot(8)
+				b.Zero(spare)
+				saved = append(saved, spare)
+			}
 		}
 		f := newFrames(b, c, len(saved))
 		if at == build.Entry {
@@ -266,7 +288,7 @@ func (r recorder) number(b *build.Builder, e *filter.Expr, to build.Mem, fault f
 	bad, end := b.NewLabel(), b.NewLabel()
 	e.Emit(b, build.R0, bad)
 	b.Store(to, build.R0)
-	if e.Needs() != 0 {
+	if e.Reads() {
 		b.Jump(end)
 		b.Here(bad)
 		fault()
@@ -306,7 +328,8 @@ func (r recorder) head(b *build.Builder, rec build.Reg, call *callMem) {
 	b.PIDTGID(build.R0)
 	b.Store(build.At(rec, recThread), build.R0)
 	b.Cookie(build.R0)
-	b.Store(build.At(rec, recCookie), build.R0)
+	b.StoreSize(build.At(rec, recCookie), build.R0, asm.Word)
+	b.StoreImm(build.At(rec, recShape), int32(r.shape), asm.Word)
 	info := int32(r.size | recVersion<<16 | len(r.Fields)<<24)
 	if call == nil {
 		b.StoreImm(build.At(rec, recTook), 0, asm.DWord)
@@ -380,4 +403,30 @@ func (r recorder) sized(b *build.Builder, data, length, size, address build.Mem,
 	b.Const(build.R2, recSized)
 	b.Add(asm.Or.Reg(build.R1, build.R2))
 	b.Store(length, build.R1)
+}
+
+// keptWords is how many words a record of the exit may keep of expressions with names, of which it is not
+// known yet how many parts they have.
+func keptWords(exprs []*filter.Expr) int {
+	n := 1
+	for _, e := range exprs {
+		switch {
+		case !e.UsesArgs():
+		case e.IsOpen():
+			n += 3
+		case e.IsString():
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// ShapeOf is the number of the form that a record's fields have, see Bound.
+func ShapeOf(rec []byte) uint32 {
+	if len(rec) < recFields {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(rec[recShape:])
 }

@@ -42,15 +42,32 @@ func (c checker) node(n expr.Node) (*node, error) {
 	case *expr.Call:
 		return c.call(n)
 	}
-	return c.opened(n.Pos(), needsNames)
+	return c.opened(n, needsNames)
 }
 
 // opened is a part that has no meaning here: one that is still to be replaced, or a mistake.
-func (c checker) opened(pos int, why string) (*node, error) {
-	if c.open {
-		return &node{kind: kOpen, pos: pos}, nil
+func (c checker) opened(n expr.Node, why string) (*node, error) {
+	if !c.open {
+		return nil, c.Fail(n.Pos(), why)
 	}
-	return nil, c.Fail(pos, why)
+	o := &node{kind: kOpen, pos: n.Pos()}
+	expr.Walk(n, func(n expr.Node) bool {
+		if name, ok := n.(*expr.Name); ok {
+			if names[name.Name] == kRet {
+				o.ret = true
+			} else if !IsWord(name.Name) || argumentName(name.Name) {
+				o.arg = true
+			}
+		}
+		return true
+	})
+	return o, nil
+}
+
+// argumentName reports whether a name is argN.
+func argumentName(name string) bool {
+	_, ok := argument(name)
+	return ok
 }
 
 // needsNames says of an expression why it has no meaning here.
@@ -84,7 +101,7 @@ func (c checker) binary(at *expr.Binary) (*node, error) {
 		return nil, err
 	}
 	if c.open && (x.isOpen() || y.isOpen()) {
-		return &node{kind: kOpen, pos: at.Pos()}, nil
+		return c.opened(at, "")
 	}
 	if o.kind == kMatch || (o.op == opEq || o.op == opNe) && (x.kind.isString() || y.kind.isString()) {
 		return c.match(at, o, x, y)
@@ -140,11 +157,14 @@ var unaries = map[string]kind{"!": kNot, "-": kNeg, "~": kCompl}
 func (c checker) unary(n *expr.Unary) (*node, error) {
 	k, ok := unaries[n.Op]
 	if !ok {
-		return c.opened(n.Pos(), needsNames)
+		return c.opened(n, needsNames)
 	}
 	x, err := c.number(n.X, n.Op+" takes no string")
-	if err != nil || x.isOpen() {
-		return x, err
+	if err != nil {
+		return nil, err
+	}
+	if x.isOpen() {
+		return c.opened(n, "")
 	}
 	return &node{kind: k, pos: n.Pos(), x: x, unsigned: k != kNot && x.unsigned}, nil
 }
@@ -163,7 +183,7 @@ func (c checker) call(n *expr.Call) (*node, error) {
 	case n.Fun == "str":
 		of.kind, most = kStr, 2
 	default:
-		return c.unknown(n.Pos(), n.Fun)
+		return c.unknown(n, n.Fun)
 	}
 	if len(n.Args) > most {
 		return nil, c.Fail(n.Args[most].Pos(), fmt.Sprintf("%s takes %s", n.Fun, []string{"one number", "an address, and a length"}[most-1]))
@@ -176,7 +196,7 @@ func (c checker) call(n *expr.Call) (*node, error) {
 		return nil, err
 	}
 	if of.x.isOpen() || of.y.isOpen() {
-		return &node{kind: kOpen, pos: n.Pos()}, nil
+		return c.opened(n, "")
 	}
 	return of, nil
 }
@@ -189,15 +209,15 @@ func (c checker) name(n *expr.Name) (*node, error) {
 	if i, ok := argument(n.Name); ok {
 		return &node{kind: kArg, pos: n.Pos(), n: i}, nil
 	}
-	return c.unknown(n.Pos(), n.Name)
+	return c.unknown(n, n.Name)
 }
 
 // unknown is a name that the language does not know.
-func (c checker) unknown(pos int, name string) (*node, error) {
+func (c checker) unknown(n expr.Node, name string) (*node, error) {
 	if _, ok := casts[name]; ok || name == "str" || loads[name] != 0 {
-		return nil, c.Fail(pos, fmt.Sprintf("%s takes a number in parentheses", name))
+		return nil, c.Fail(n.Pos(), fmt.Sprintf("%s takes a number in parentheses", name))
 	}
-	return c.opened(pos, fmt.Sprintf("%q is not known", name))
+	return c.opened(n, fmt.Sprintf("%q is not known", name))
 }
 
 // maxArg is the last argument that any calling convention passes in a register.

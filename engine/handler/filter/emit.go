@@ -36,7 +36,7 @@ func (e *Expr) Unless(b *build.Builder, no, fault build.Label) {
 // unread, if it is not nil, builds the code that counts unreadable memory.
 func (e *Expr) Guard(b *build.Builder, unread func()) {
 	no, yes, fault := b.NewLabel(), b.NewLabel(), b.NewLabel()
-	if unread == nil || e.Needs() == 0 {
+	if unread == nil || !e.Reads() {
 		fault = no
 	}
 	e.Unless(b, no, fault)
@@ -60,7 +60,7 @@ func (e *Expr) Compile(name string, ctx program.Context) (*program.Program, erro
 	fault := b.NewLabel()
 	e.Emit(b, build.R0, fault)
 	b.Add(asm.Return())
-	if e.Needs() != 0 {
+	if e.Reads() {
 		b.Here(fault)
 		b.Stop()
 	}

@@ -51,6 +51,9 @@ type Options struct {
 	// Open allows names that the language does not know. They have no value until package bind has
 	// put expressions in their place: the handler serves to make the maps only.
 	Open bool
+	// As is the expression, with names, that this one is put in the place of: it has its values at the
+	// same points of a function, and needs the same rights.
+	As *Expr
 	// Raw does not fold constant expressions.
 	Raw bool
 	// Strings allows str(address) and comm as the whole expression, see Expr.IsString.
@@ -66,6 +69,7 @@ type Options struct {
 type Expr struct {
 	text string
 	root *node
+	as   *Expr // see Options
 }
 
 // Parse parses an expression with a numeric value. Errors are an *expr.Error.
@@ -85,7 +89,7 @@ func Parse(text string, o Options) (*Expr, error) {
 	if !o.Raw {
 		n = fold(n)
 	}
-	return &Expr{text, under(n, o.Context)}, nil
+	return &Expr{text, under(n, o.Context), o.As}, nil
 }
 
 // Text is the parsed text.
@@ -97,8 +101,9 @@ func (e *Expr) String() string { return e.root.String() }
 // Const is the expression's value if it is the same at each hit.
 func (e *Expr) Const() (value uint64, ok bool) { return e.root.value, e.root.kind == kConst }
 
-// Signed reports whether the value is an int64, not a uint64.
-func (e *Expr) Signed() bool { return !e.root.unsigned }
+// Signed reports whether the value is an int64, not a uint64. One with names is an int64, since places
+// may differ.
+func (e *Expr) Signed() bool { return !e.root.unsigned || e.as != nil && e.as.IsOpen() }
 
 // IsString reports whether the expression is comm or str(address); Address returns that address.
 func (e *Expr) IsString() bool { return e.root.kind.isString() }
@@ -111,7 +116,7 @@ func (e *Expr) Address() *Expr {
 	if e.root.kind != kStr {
 		return nil
 	}
-	return &Expr{e.root.x.String(), e.root.x}
+	return &Expr{e.root.x.String(), e.root.x, nil}
 }
 
 // Length is the length of the string at Address, nil if a 0 ends the string: in Go str(argN) and
@@ -121,24 +126,45 @@ func (e *Expr) Length() *Expr {
 		return nil
 	}
 	n := lengthOf(e.root)
-	return &Expr{n.String(), n}
+	return &Expr{n.String(), n, nil}
 }
 
-// Needs returns the right that the expression needs: to read memory, or none.
+// Needs returns the right that the expression needs: to read memory, or none. What names stand for may
+// need it.
 func (e *Expr) Needs() program.Rights {
-	if e.root.any(func(n *node) bool { return n.kind == kLoad || n.kind == kStr || n.kind == kOpen }) {
+	if e.Reads() || e.IsOpen() || e.as != nil && e.as.IsOpen() {
 		return program.ReadMemory
 	}
 	return 0
 }
 
+// Reads reports whether the expression reads memory, so that it may have no value.
+func (e *Expr) Reads() bool {
+	return e.root.any(func(n *node) bool { return n.kind == kLoad || n.kind == kStr })
+}
+
 // UsesArgs reports whether the expression has a value at a function's entry only.
 func (e *Expr) UsesArgs() bool {
-	return e.root.any(func(n *node) bool { return n.kind == kArg || n.arg })
+	return e.root.any(func(n *node) bool { return n.kind == kArg || n.arg }) || e.as != nil && e.as.UsesArgs()
 }
 
 // UsesRet reports whether the expression has a value at a function's exit only.
-func (e *Expr) UsesRet() bool { return e.root.any(func(n *node) bool { return n.kind == kRet }) }
+func (e *Expr) UsesRet() bool {
+	return e.root.any(func(n *node) bool { return n.kind == kRet || n.ret }) || e.as != nil && e.as.UsesRet()
+}
 
 // IsOpen reports whether the expression has names that are still to be replaced, see Options.
 func (e *Expr) IsOpen() bool { return e.root.any(func(n *node) bool { return n.kind == kOpen }) }
+
+// IsWord reports whether a name is a word of the language, which means the same everywhere.
+func IsWord(name string) bool {
+	_, ok := names[name]
+	_, isArg := argument(name)
+	return ok || isArg
+}
+
+// IsFunction reports whether a name is that of a function of the language.
+func IsFunction(name string) bool {
+	_, ok := casts[name]
+	return ok || loads[name] != 0 || name == "str"
+}

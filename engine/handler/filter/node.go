@@ -49,7 +49,8 @@ type node struct {
 	pos      int
 	unsigned bool
 	signed   bool // of a cast: it extends the sign
-	arg      bool // of a load: it loads an argument
+	arg      bool // of a load: it loads an argument; of a kOpen: it has a value at the entry only
+	ret      bool // of a kOpen: it has a value at the exit only
 	op       op
 	n        int
 	value    uint64

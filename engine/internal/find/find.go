@@ -7,6 +7,7 @@ import (
 
 	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/breakpoint"
+	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/probe"
 	"github.com/ptracer/ptracer/symbols"
@@ -17,6 +18,7 @@ import (
 type Finder struct {
 	isa    arch.ISA
 	ifuncs map[ifuncKey]*probe.IFunc
+	scopes scopes
 }
 
 // New returns a session's Finder.
@@ -145,6 +147,7 @@ func (f *Finder) addressSpot(p *probe.Probe, mods []*symbols.Module) probe.Targe
 		if m := m.At(sp.Addr); m != nil && m.Has(sp.Addr) {
 			sp.Orig = inferior.Bytes(f.isa, m, sp.Addr-m.Bias)
 			sp.Calls = f.CallsInside(p, m, sp.Addr-m.Bias)
+			sp.Bound, sp.Unbound = f.Bind(p, m, f.targetInside(m, sp.Addr-m.Bias), sp.Addr-m.Bias, sp.Calls)
 		}
 	}
 	return sp
@@ -155,11 +158,27 @@ func (f *Finder) CallsInside(p *probe.Probe, m *symbols.Module, vaddr arch.Addr)
 	if !p.Asks() || !m.File.IsGo() {
 		return arch.C
 	}
-	fn, ok := m.File.FunctionAt(vaddr)
-	if !ok {
+	t := f.targetInside(m, vaddr)
+	if t.Function.Name == "" {
 		return arch.NotKnown
 	}
-	return f.callsAt(p, m, &location.Target{Addr: vaddr, Function: fn, Entry: vaddr == fn.Addr || vaddr == m.File.Body(f.isa, fn)})
+	return f.callsAt(p, m, t)
+}
+
+// targetInside is an address of an object as a target.
+func (f *Finder) targetInside(m *symbols.Module, vaddr arch.Addr) *location.Target {
+	t := &location.Target{Addr: vaddr}
+	if fn, ok := m.File.FunctionAt(vaddr); ok {
+		t.Function, t.Entry = fn, vaddr == fn.Addr || m.File.IsGo() && vaddr == m.File.Body(f.isa, fn)
+	}
+	return t
+}
+
+// PlaceInside is what a handler depends on at an address of an object where a task stands.
+func (f *Finder) PlaceInside(p *probe.Probe, m *symbols.Module, vaddr arch.Addr) (handler.Place, error) {
+	calls := f.CallsInside(p, m, vaddr)
+	bound, err := f.Bind(p, m, f.targetInside(m, vaddr), vaddr, calls)
+	return handler.Place{Calls: calls, Bound: bound}, err
 }
 
 // TargetSpot returns the target of a probe at an address that was resolved in an object. It reports
@@ -186,6 +205,7 @@ func (f *Finder) TargetSpot(p *probe.Probe, m *symbols.Module, t *location.Targe
 	}
 	sp.Flags = t.Entry && f.readsFlags(m, t.Function)
 	sp.Calls = f.callsAt(p, m, t)
+	sp.Bound, sp.Unbound = f.Bind(p, m, t, vaddr, sp.Calls)
 	return sp, true
 }
 

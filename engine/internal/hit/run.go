@@ -20,7 +20,11 @@ func (x *Hits) VariantAt(h *inproc.Handler, t *inferior.Task) (*inproc.Variant, 
 	}
 	for _, m := range t.Process.Modules {
 		if at := m.At(pc); at != nil {
-			return h.Under(x.find.CallsInside(&probe.Probe{Handler: h}, at, pc-at.Bias))
+			place, err := x.find.PlaceInside(&probe.Probe{Handler: h}, at, pc-at.Bias)
+			if err != nil {
+				return nil, err
+			}
+			return h.Under(place)
 		}
 	}
 	return h.Variant, nil

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ptracer/ptracer/arch"
 	"github.com/ptracer/ptracer/engine/api"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/build"
@@ -45,11 +44,10 @@ type Handler struct {
 	unread   uint64
 }
 
-// Under returns the handler's variant for functions of a calling convention, and compiles it first
-// if there is none. Only the session's thread calls it. A handler that is closed does not run any
+// Under returns the handler's variant for a place, and compiles it first if there is none. Only the session's thread calls it. A handler that is closed does not run any
 // more, and is returned as it was opened.
-func (h *Handler) Under(c arch.Convention) (*Variant, error) {
-	in, err := h.In.Under(c)
+func (h *Handler) Under(p handler.Place) (*Variant, error) {
+	in, err := h.In.Under(p)
 	switch {
 	case errors.Is(err, handler.ErrClosed):
 		return h.Variant, nil
@@ -182,10 +180,7 @@ func (h *Handler) Read(deadline time.Time) ([]byte, error) {
 
 // Decode implements Handler.
 func (h *Handler) Decode(record []byte) (build.Result, error) {
-	if h.In.Handler.Decode == nil {
-		return nil, fmt.Errorf("%w: those of %s are not known", builtin.ErrRecord, h.In.Name)
-	}
-	return h.In.Handler.Decode(record)
+	return h.In.Decode(record)
 }
 
 // Since implements Handler.

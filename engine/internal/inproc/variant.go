@@ -6,8 +6,8 @@ import (
 	"github.com/ptracer/ptracer/engine/handler/interp"
 )
 
-// Variant is a handler as it is compiled for functions of one calling convention. All variants of a
-// handler have the same maps.
+// Variant is a handler as it is compiled for places where its arguments, and the names in its
+// expressions, mean the same. All variants of a handler have the same maps.
 type Variant struct {
 	In     *handler.Instance
 	Codes  [2]*interp.Code // the programs in the engine, by build.Point

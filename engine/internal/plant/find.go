@@ -3,7 +3,7 @@ package plant
 import (
 	"fmt"
 
-	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/internal/find"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/jump"
@@ -22,8 +22,11 @@ func (r *Planter) able(p *probe.Probe, proc *inferior.Process, spots []probe.Tar
 	}
 	var list []probe.Target
 	for _, sp := range spots {
-		var err error
-		if sp.Run, err = p.Handler.Under(sp.Calls); err == nil {
+		err := sp.Unbound
+		if err == nil {
+			sp.Run, err = p.Handler.Under(handler.Place{Calls: sp.Calls, Bound: sp.Bound})
+		}
+		if err == nil {
 			list = append(list, sp)
 		} else if !sp.Second {
 			r.place(&probe.Placement{Probe: p, Proc: proc, Place: sp.Place, Err: err})
@@ -63,7 +66,8 @@ func (r *Planter) tellArgs(p *probe.Probe, proc *inferior.Process, spots []probe
 
 // LookAhead resolves a probe's location in objects. It runs outside the session's thread, so that
 // symbols are read while no task waits.
-func LookAhead(isa arch.ISA, j *jump.Jumps, p *probe.Probe, mods []*symbols.Module) {
+func LookAhead(r *Planter, j *jump.Jumps, p *probe.Probe, mods []*symbols.Module) {
+	isa := r.isa
 	done := false
 	for _, m := range mods {
 		if done || !p.Loc.MatchesBinary(*m) || p.Loc.HasAddress {
@@ -83,6 +87,7 @@ func LookAhead(isa arch.ISA, j *jump.Jumps, p *probe.Probe, mods []*symbols.Modu
 			p.Ahead = map[*symbols.File][]location.Target{}
 		}
 		p.Ahead[m.File] = found
+		r.find.BindAll(p, m, found)
 		done = p.Loc.Binary == "" // the first object that has it is meant
 		if p.MayJump() && jump.Enabled && j.NoJumps() == nil {
 			m.File.Survey(isa)

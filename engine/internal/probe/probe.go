@@ -12,6 +12,7 @@ import (
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 	"github.com/ptracer/ptracer/engine/internal/inproc"
 	"github.com/ptracer/ptracer/engine/internal/ptrace"
+	"github.com/ptracer/ptracer/engine/value"
 	"github.com/ptracer/ptracer/symbols"
 	"github.com/ptracer/ptracer/symbols/location"
 )
@@ -29,7 +30,23 @@ type Probe struct {
 	Told    bool // the user has been warned that events lack arguments
 	Spots   map[*symbols.File]Found
 	Ahead   map[*symbols.File][]location.Target // targets that were found before the request (engine: lookAhead)
-	unhit   map[unhit]bool                      // the kinds of places without a hit of which one is kept: see Spare
+	// Meanings are what the expressions of the handler mean at places of files (package find).
+	Meanings map[MeaningAt]*Meaning
+	unhit    map[unhit]bool // the kinds of places without a hit of which one is kept: see Spare
+}
+
+// MeaningAt is a place of a file: at the entry of a function, an exit, or inside (scope.Point).
+type MeaningAt struct {
+	File  *symbols.File
+	Addr  arch.Addr
+	Point uint8
+}
+
+// Meaning is what the expressions of a handler mean at a place, or why they mean nothing.
+type Meaning struct {
+	Fields []value.Field
+	Errs   []error
+	Shown  bool // the fields are shown: one without a value may stand beside others
 }
 
 // Asks reports whether a probe has to know the calling convention of the function at its location.

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"github.com/ptracer/ptracer/arch"
+	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/internal/inferior"
 )
 
@@ -15,6 +16,10 @@ type Target struct {
 	// that the resolver returns, which is shown as Binary and Shown.
 	IFunc         *IFunc
 	Binary, Shown string
+	// Bound is what the expressions of the probe's handler mean there, if they have names; Unbound is why
+	// they mean nothing.
+	Bound   *builtin.Bound
+	Unbound error
 }
 
 // At returns a target of the engine's own.

@@ -291,3 +291,19 @@ func (t *Type) Dimensions() (list []int64, err error) {
 	})
 	return list, err
 }
+
+// Argument returns the type that a template or a generic type was made with, by the name of its
+// parameter; nil if there is none.
+func (t *Type) Argument(name string) (arg *Type, err error) {
+	var inner error
+	err = t.entry.Children(func(e dwarf.Entry) bool {
+		if e.Tag() == sd.TagTemplateTypeParameter && e.Text(sd.AttrName) == name {
+			arg, inner = t.r.Of(e)
+		}
+		return arg == nil && inner == nil
+	})
+	if inner != nil {
+		err = inner
+	}
+	return arg, err
+}

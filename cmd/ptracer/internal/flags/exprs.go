@@ -59,9 +59,9 @@ func (e *ExprList) Set(text string) error {
 			}
 		case c == '"' || c == '\'':
 			quote = c
-		case c == '(':
+		case c == '(' || c == '[':
 			depth++
-		case c == ')':
+		case c == ')' || c == ']':
 			depth--
 		case c == ',' && depth == 0:
 			*e.List = append(*e.List, strings.TrimSpace(text[start:i]))

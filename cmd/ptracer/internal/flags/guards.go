@@ -73,7 +73,7 @@ func (g *Guards) Params() builtin.Guards {
 // parse says of texts that are no expressions which flag has them.
 func (g *Guards) parse(name string, exprs []string) error {
 	is := func(flag, text string, strings bool) error {
-		if _, err := filter.Parse(text, filter.Options{Strings: strings, What: flag}); err != nil {
+		if _, err := filter.Parse(text, filter.Options{Strings: strings, What: flag, Open: true}); err != nil {
 			return exit.Usage("%w", err)
 		}
 		return nil
@@ -97,7 +97,7 @@ func (g *Guards) parse(name string, exprs []string) error {
 // Spec asks for a built-in handler. What is wrong with it is told before
 // anything is started or attached to.
 func (g *Guards) Spec(name string, p builtin.Params) (engine.HandlerSpec, error) {
-	p.Guards = g.Params()
+	p.Guards, p.Open = g.Params(), true
 	if g.life < 0 {
 		return engine.HandlerSpec{}, exit.Usage("--for %v: a duration can't be negative", g.life)
 	}
