@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"cmp"
 	sd "debug/dwarf"
 	"fmt"
 	"slices"
@@ -17,15 +18,16 @@ import (
 
 // argument finds where an argument is at the function's entry.
 func (s *Scope) argument(v *Variable, e dwarf.Entry) error {
-	if of, ok := e.With(sd.AttrLocation); ok && s.tellsEntry(of) {
+	if of, ok := e.With(sd.AttrLocation); ok {
 		expr, err := s.exprOf(of, sd.AttrLocation)
 		if err != nil {
 			return err
 		}
 		if len(expr) > 0 {
-			if err := s.read(v, of, expr); err != nil || len(v.Pieces) > 0 {
+			if err := s.read(v, of, expr); err != nil || len(v.Pieces) > 0 && (s.tellsEntry(of) || inRegisters(v.Pieces)) {
 				return err
 			}
+			v.Pieces = nil
 		}
 	} else if of, ok := e.With(sd.AttrConstValue); ok {
 		val, _ := of.Val(sd.AttrConstValue)
@@ -34,6 +36,12 @@ func (s *Scope) argument(v *Variable, e dwarf.Entry) error {
 	}
 	v.Why = ""
 	return s.passed(v, e)
+}
+
+// inRegisters reports whether a value is in registers alone: what is at one place in the whole function is
+// there already at its entry.
+func inRegisters(pieces []op.Piece) bool {
+	return !slices.ContainsFunc(pieces, func(p op.Piece) bool { return p.Kind != op.Register && p.Kind != op.Gone })
 }
 
 // tellsEntry reports whether the places of an argument differ by address: only then they are right
@@ -49,7 +57,7 @@ func (s *Scope) tellsEntry(e dwarf.Entry) bool {
 
 // passed finds where the calling convention has an argument.
 func (s *Scope) passed(v *Variable, e dwarf.Entry) error {
-	if why := s.ownConvention(); why != "" {
+	if why := cmp.Or(s.ownConvention(), s.mayChange()); why != "" {
 		v.Why = why
 		return nil
 	}
@@ -105,6 +113,39 @@ func (s *Scope) ownConvention() string {
 
 const callNone = 3 // DW_CC_nocall
 
+// mayChange says why the function's arguments may be elsewhere than its calling convention has them, "" if
+// they may not. LLVM takes arguments away from optimised functions of which it knows all callers, and tells
+// it neither in their names, as gcc does, nor, of methods, in debug information.
+func (s *Scope) mayChange() string {
+	if s.isGo() {
+		return ""
+	}
+	fn, ok := s.of.file.FunctionAt(s.at)
+	if _, gcc := s.of.src.Optimises(s.unit); !ok || !fn.Local || gcc || s.isPlain() {
+		return ""
+	}
+	return "optimised out, or where only the compiler knows"
+}
+
+// isPlain reports whether the function's arguments are all at one place in memory each: it was not
+// optimised.
+func (s *Scope) isPlain() bool {
+	plain := true
+	err := s.chain[0].Children(func(e dwarf.Entry) bool {
+		if e.Tag() != sd.TagFormalParameter {
+			return true
+		}
+		of, ok := e.With(sd.AttrLocation)
+		plain = ok && !s.tellsEntry(of)
+		if expr, err := s.exprOf(of, sd.AttrLocation); err == nil && plain {
+			pieces, err := op.Read(expr, s.context(of.Unit()))
+			plain = err == nil && all(pieces, op.Memory)
+		}
+		return plain
+	})
+	return plain && err == nil
+}
+
 // Result returns the function's result number i at its exits: where the calling convention leaves it.
 // Only Go has more than one.
 func (s *Scope) Result(i int) (*Variable, error) {
@@ -129,6 +170,11 @@ func (s *Scope) Result(i int) (*Variable, error) {
 	p.results()
 	for _, t := range list[:i+1] {
 		v.Pieces, v.Why = p.result(t)
+	}
+	if _, method := s.chain[0].Val(sd.AttrSpecification); method && v.Why == "" && v.Pieces[0].Kind == op.Register {
+		if v.Why = s.mayChange(); v.Why != "" {
+			v.Pieces = nil
+		}
 	}
 	return v, nil
 }
@@ -188,6 +234,7 @@ func (s *Scope) hiddenResult(fn dwarf.Entry, p *passing) (bool, error) {
 type passing struct {
 	amd64, golang, rust, onStack bool
 	hidden                       bool
+	lost                         bool    // where an argument is, and so all behind it, is not known
 	ints, floats                 []int64 // DWARF numbers of registers
 	i, f                         int     // how many are used
 	stack                        int64   // where the next argument on the stack is, from the stack pointer
@@ -299,6 +346,12 @@ func (p *passing) next(t *types.Type) ([]op.Piece, string) {
 		at := p.pushed(8, 8)
 		return []op.Piece{{Kind: op.Memory, Term: &op.Term{Kind: op.Deref, Size: 8, X: at}}}, ""
 	}
+	if p.lost = p.lost || c.unknown; p.lost {
+		return nil, "how Rust passes it, or an argument before it, is not known"
+	}
+	if p.rust {
+		return p.each(c), ""
+	}
 	if !c.memory && !p.onStack {
 		if pieces, ok := p.registers(c); ok {
 			return pieces, ""
@@ -309,6 +362,27 @@ func (p *passing) next(t *types.Type) ([]op.Piece, string) {
 		align = max(align, 8)
 	}
 	return []op.Piece{{Kind: op.Memory, Term: p.pushed(c.size, align)}}, ""
+}
+
+// each assigns the parts of a value as if each were an argument: Rust's way.
+func (p *passing) each(c class) (list []op.Piece) {
+	at := int64(0)
+	for _, one := range c.parts {
+		if one.at > at {
+			list = append(list, op.Piece{Kind: op.Gone, Size: one.at - at})
+		}
+		at = one.at + one.size
+		own := class{parts: []part{{size: one.size, float: one.float}}, size: one.size}
+		if pieces, ok := p.registers(own); ok {
+			list = append(list, pieces...)
+			continue
+		}
+		list = append(list, op.Piece{Kind: op.Memory, Term: p.pushed(one.size, 8), Size: one.size})
+	}
+	if at < c.size {
+		list = append(list, op.Piece{Kind: op.Gone, Size: c.size - at})
+	}
+	return list
 }
 
 // pushed is the address of the next argument on the stack.
@@ -370,6 +444,7 @@ type class struct {
 	memory      bool   // on the stack
 	pointer     bool   // its address is passed instead
 	even        bool   // its first register has an even number (arm64)
+	unknown     bool   // how it is passed depends on the compiler's version
 	size, align int64
 }
 
@@ -408,13 +483,17 @@ func (p *passing) classes(t *types.Type) (class, error) {
 		c.align = max(c.align, min(l.size, 8))
 	}
 	switch {
+	case p.rust:
+		list, err = p.rustParts(t, list)
+		if err != nil {
+			return c, err
+		}
+		p.rustClass(&c, t, list)
 	case p.golang:
 		c.parts = list
 		if t.Kind == types.Array && t.Count > 1 || hasArray(t, 0) {
 			c.memory = true
 		}
-	case p.rust:
-		p.rustClass(&c, t, list)
 	case p.amd64:
 		p.sysV(&c, t, list)
 	default:
@@ -462,19 +541,63 @@ func (p *passing) aapcs(c *class, t *types.Type, list []part) {
 }
 
 // rustClass classifies as Rust's compiler does for its own functions: one or two scalars in registers,
-// other values by their address.
+// values of more than two words by their address. Between these, versions differ.
 func (p *passing) rustClass(c *class, t *types.Type, list []part) {
+	c.memory = false
 	switch {
-	case len(list) <= 2 && !c.memory && !overlaps(list):
+	case len(list) == 1 || len(list) == 2 && list[1].at >= list[0].at+list[0].size:
 		c.parts = list
-	case t.Size <= 8 && !c.memory:
-		c.parts = []part{{size: t.Size}}
-	default:
-		c.memory, c.pointer = false, true
+	case t.Size > 16:
+		c.pointer = true
+	case t.Size > 0:
+		c.unknown = true
 	}
 }
 
-func overlaps(list []part) bool { return len(list) == 2 && list[1].at < list[0].at+list[0].size }
+// rustParts are the scalars of a Rust value; none if it has variants that are not alike.
+func (p *passing) rustParts(t *types.Type, list []part) ([]part, error) {
+	v, err := t.Variants()
+	if v == nil || err != nil || t.Size > 16 {
+		return list, err
+	}
+	var tag, data []part
+	if v.Tag != nil {
+		of, err := v.Tag.Type()
+		if err != nil {
+			return nil, err
+		}
+		if tag, err = leaves(nil, of, v.Tag.Offset, 0); err != nil {
+			return nil, err
+		}
+	}
+	for i := range v.Variants {
+		m := &v.Variants[i].Member
+		if m.Entry().Tag() == 0 {
+			continue
+		}
+		of, err := m.Type()
+		if err != nil {
+			return nil, err
+		}
+		own, err := leaves(nil, of, m.Offset, 0)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(own) == 0:
+		case data != nil && !slices.Equal(data, own):
+			return nil, nil
+		default:
+			data = own
+		}
+	}
+	if len(tag) == 1 && len(data) > 0 && data[0].at < tag[0].at+tag[0].size && tag[0].at < data[len(data)-1].at+data[len(data)-1].size {
+		return data, nil // the tag is a niche of the data
+	}
+	if len(data) > 0 && len(tag) > 0 && data[0].at < tag[0].at {
+		return append(data, tag...), nil
+	}
+	return append(tag, data...), nil
+}
 
 // leaves lists the scalars of a type, by their offsets.
 func leaves(list []part, t *types.Type, at int64, depth int) ([]part, error) {

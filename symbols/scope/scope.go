@@ -14,12 +14,14 @@ import (
 	"github.com/ptracer/ptracer/symbols/dwarf"
 	"github.com/ptracer/ptracer/symbols/dwarf/op"
 	"github.com/ptracer/ptracer/symbols/dwarf/types"
+	"github.com/ptracer/ptracer/symbols/source"
 )
 
 // File finds scopes in one file. It may be used by several goroutines.
 type File struct {
 	file  *symbols.File
 	isa   arch.ISA
+	src   *source.Source
 	data  *dwarf.Data
 	types *types.Reader
 }
@@ -30,7 +32,7 @@ func Of(f *symbols.File, isa arch.ISA) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{f, isa, src.Data(), types.NewReader()}, nil
+	return &File{f, isa, src, src.Data(), types.NewReader()}, nil
 }
 
 // Point says at which point of a function an address is.

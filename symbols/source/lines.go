@@ -154,7 +154,7 @@ func (f *finder) row(r row) error {
 	last := scopes[len(scopes)-1]
 	in := block{last.Unit(), last.Offset()}
 	n, seen := f.blocks[in]
-	optimised, marks := f.s.optimises(in.unit)
+	optimised, marks := f.s.Optimises(in.unit)
 	if !optimised {
 		p.Addr = f.s.behindPrologue(scopes[0], p.Addr)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/ptracer/ptracer/symbols/dwarf/line"
 )
 
-// optimises reports whether a unit's code was optimised, and whether the compiler marks where
-// statements begin: gcc does since version 8.
-func (s *Source) optimises(u *dwarf.Unit) (optimised, marks bool) {
+// Optimises reports whether a unit's code was optimised, and whether the compiler is gcc, which marks
+// where statements begin since version 8.
+func (s *Source) Optimises(u *dwarf.Unit) (optimised, marks bool) {
 	root, err := u.Root()
 	if err != nil {
 		return true, false
