@@ -41,6 +41,9 @@ type SharedHandler interface {
 	File() (*os.File, error)
 	// Params returns the parameters that the handler was made with.
 	Params() builtin.Params
+	// Shapes returns the parameters of the handler with each form that its records have, in the order of
+	// their numbers (builtin.ShapeOf), from 1 on. There are none if its expressions have no names.
+	Shapes() []builtin.Params
 	// Take frees the space of records that another process has read, up to a position in the ring.
 	// It returns the position up to which all space is free.
 	Take(pos uint64) (uint64, error)

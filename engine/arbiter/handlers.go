@@ -124,6 +124,16 @@ func (o *openHandler) Params() (p builtin.Params) {
 	return p
 }
 
+// Shapes implements engine.SharedHandler.
+func (o *openHandler) Shapes() (list []builtin.Params) {
+	if sh, ok := o.Handler.(engine.SharedHandler); ok {
+		list = sh.Shapes()
+	}
+	return list
+}
+
+var _ engine.SharedHandler = (*openHandler)(nil)
+
 // Take implements engine.SharedHandler.
 func (o *openHandler) Take(pos uint64) (uint64, error) {
 	if sh, ok := o.Handler.(engine.SharedHandler); ok {

@@ -32,6 +32,8 @@ type handle struct {
 	made   *build.Handler // how to read the maps
 	set    *maps.Set
 	reader *ring.Reader // nil: no ring
+	spec   engine.HandlerSpec
+	shapes []*build.Handler // how to read records of each form; for the reader of records
 
 	reading sync.Mutex // held while the maps must stay mapped
 	mu      sync.Mutex
@@ -88,6 +90,7 @@ func (h *handle) open(spec engine.HandlerSpec, params []byte) error {
 	if err := json.Unmarshal(params, &p); err != nil {
 		return fmt.Errorf("handler %s: what the server has made of its parameters: %w", h.info.Name, err)
 	}
+	h.spec = spec
 	var err error
 	if h.made, err = meaning(spec, p, h.s.isa.Name()); err != nil {
 		return err
@@ -257,10 +260,47 @@ func (h *handle) isClosed() bool {
 
 // Decode implements engine.Handler.
 func (h *handle) Decode(record []byte) (build.Result, error) {
-	if h.made.Decode == nil {
+	made := h.made
+	if h.made.Open {
+		var err error
+		if made, err = h.shape(int(builtin.ShapeOf(record))); err != nil {
+			return nil, err
+		}
+	}
+	if made.Decode == nil {
 		return nil, fmt.Errorf("%w: those of %s are not known", builtin.ErrRecord, h.info.Name)
 	}
-	return h.made.Decode(record)
+	return made.Decode(record)
+}
+
+// shape returns how to read records of a form, which it asks the server for.
+func (h *handle) shape(n int) (*build.Handler, error) {
+	h.reading.Lock()
+	defer h.reading.Unlock()
+	for n > len(h.shapes) {
+		reply, err := call(h.s.api.HandlerShapes, &wire.HandlerShapesRequest{Token: h.s.token, Handler: h.number, From: int32(len(h.shapes))})
+		if err != nil {
+			return nil, err
+		}
+		if len(reply.Params) == 0 {
+			break
+		}
+		for _, text := range reply.Params {
+			var p builtin.Params
+			if err := json.Unmarshal(text, &p); err != nil {
+				return nil, fmt.Errorf("handler %s: a form of its records: %w", h.info.Name, err)
+			}
+			made, err := meaning(h.spec, p, h.s.isa.Name())
+			if err != nil {
+				return nil, err
+			}
+			h.shapes = append(h.shapes, made)
+		}
+	}
+	if n < 1 || n > len(h.shapes) {
+		return nil, fmt.Errorf("%w: of a form that the server does not know", builtin.ErrRecord)
+	}
+	return h.shapes[n-1], nil
 }
 
 // Since implements engine.Handler.

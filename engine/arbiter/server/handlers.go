@@ -160,6 +160,32 @@ func (s handling) HandlerState(ctx context.Context, r *wire.HandlerRequest) (*wi
 	return &wire.HandlerStateReply{Failures: h.Info().Failures}, nil
 }
 
+// maxShapes is how many forms of records a reply has.
+const maxShapes = 100
+
+// HandlerShapes implements wire.ArbiterServer.
+func (s handling) HandlerShapes(ctx context.Context, r *wire.HandlerShapesRequest) (*wire.HandlerShapesReply, error) {
+	_, h, err := s.handler(ctx, r.Token, r.Handler)
+	if err != nil {
+		return nil, err
+	}
+	reply := &wire.HandlerShapesReply{}
+	sh, ok := h.Handler.(engine.SharedHandler)
+	if !ok {
+		return reply, nil
+	}
+	list := sh.Shapes()
+	from := min(max(int(r.From), 0), len(list))
+	for _, p := range list[from:min(from+maxShapes, len(list))] {
+		text, err := json.Marshal(p)
+		if err != nil {
+			return nil, err
+		}
+		reply.Params = append(reply.Params, text)
+	}
+	return reply, nil
+}
+
 // TakeRecords implements wire.ArbiterServer.
 func (s handling) TakeRecords(ctx context.Context, r *wire.TakeRecordsRequest) (*wire.TakeRecordsReply, error) {
 	t, h, err := s.handler(ctx, r.Token, r.Handler)

@@ -17,6 +17,7 @@ import (
 	"github.com/ptracer/ptracer/engine"
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/expr"
+	"github.com/ptracer/ptracer/engine/expr/bind"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -29,6 +30,7 @@ import (
 	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
+	"github.com/ptracer/ptracer/symbols/scope"
 )
 
 // domain is the domain of ptracer's error reasons.
@@ -92,6 +94,9 @@ var reasons = []struct {
 	{"HANDLER_EXISTS", handler.ErrExists, codes.AlreadyExists},
 	{"HANDLER_NAME", handler.ErrName, codes.InvalidArgument},
 	{"HANDLER_CLOSED", handler.ErrClosed, codes.FailedPrecondition},
+	{"UNBOUND", handler.ErrUnbound, codes.InvalidArgument},
+	{"UNKNOWN_NAME", scope.ErrUnknown, codes.NotFound},
+	{"NO_VALUE", bind.ErrNoValue, codes.NotFound},
 	{"FILTER", expr.ErrSyntax, codes.InvalidArgument},
 	{"PROGRAM", program.ErrInvalid, codes.InvalidArgument},
 	{"UNSAFE", verify.ErrUnsafe, codes.InvalidArgument},

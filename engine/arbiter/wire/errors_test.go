@@ -25,6 +25,7 @@ import (
 	"github.com/ptracer/ptracer/engine/arbiter"
 	"github.com/ptracer/ptracer/engine/event"
 	"github.com/ptracer/ptracer/engine/expr"
+	"github.com/ptracer/ptracer/engine/expr/bind"
 	"github.com/ptracer/ptracer/engine/handler"
 	"github.com/ptracer/ptracer/engine/handler/builtin"
 	"github.com/ptracer/ptracer/engine/handler/maps"
@@ -38,6 +39,7 @@ import (
 	"github.com/ptracer/ptracer/symbols/elffile"
 	"github.com/ptracer/ptracer/symbols/location"
 	"github.com/ptracer/ptracer/symbols/objfile"
+	"github.com/ptracer/ptracer/symbols/scope"
 )
 
 // exported are the errors that clients compare with, by package and name.
@@ -72,7 +74,8 @@ var exported = map[string]error{
 
 	"handler.ErrClosed": handler.ErrClosed, "handler.ErrExists": handler.ErrExists, "handler.ErrName": handler.ErrName,
 	"handler.ErrNotFound": handler.ErrNotFound, "handler.ErrPermission": handler.ErrPermission,
-	"builtin.ErrParams": builtin.ErrParams, "expr.ErrSyntax": expr.ErrSyntax, "program.ErrInvalid": program.ErrInvalid,
+	"builtin.ErrParams": builtin.ErrParams, "expr.ErrSyntax": expr.ErrSyntax, "bind.ErrNoValue": bind.ErrNoValue,
+	"scope.ErrUnknown": scope.ErrUnknown, "handler.ErrUnbound": handler.ErrUnbound, "program.ErrInvalid": program.ErrInvalid,
 	"maps.ErrTooLarge": maps.ErrTooLarge, "verify.ErrComplex": verify.ErrComplex, "verify.ErrRights": verify.ErrRights,
 	"verify.ErrUnsafe": verify.ErrUnsafe,
 
@@ -87,7 +90,8 @@ var local = map[string]string{
 	"amd64.ErrInvalid": "of decoding", "amd64.ErrTruncated": "of decoding",
 	"symbols.ErrNoFunc": "why a place is no jump: a text of Placement", "symbols.ErrTable": "the same", "symbols.ErrTarget": "the same",
 	"elffile.ErrCrowded": "package symbols reads the whole table then", "elffile.ErrNoTable": "there may be another", "elffile.ErrNotELF": "a mapped file that is no object",
-	"raw.ErrShort": "an ErrFormat", "dwarf.ErrNone": "an ErrNoSource, of a file without a separate one",
+	"op.ErrUnsupported": "why a variable has no value: a text",
+	"raw.ErrShort":      "an ErrFormat", "dwarf.ErrNone": "an ErrNoSource, of a file without a separate one",
 	"debuginfod.ErrNone": "fetching, which is the client's", "debuginfod.ErrOff": "the same",
 	"xz.ErrDamaged": "why an embedded symbol table can't be read: a text", "xz.ErrTooLarge": "the same",
 	"goruntime.ErrMany": "the same", "goruntime.ErrUnknown": "the same",

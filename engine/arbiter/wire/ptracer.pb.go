@@ -3190,6 +3190,110 @@ func (x *HandlerStateReply) GetFailures() uint64 {
 	return 0
 }
 
+type HandlerShapesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Handler       int32                  `protobuf:"varint,2,opt,name=handler,proto3" json:"handler,omitempty"`
+	From          int32                  `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"` // how many are known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandlerShapesRequest) Reset() {
+	*x = HandlerShapesRequest{}
+	mi := &file_ptracer_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandlerShapesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandlerShapesRequest) ProtoMessage() {}
+
+func (x *HandlerShapesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ptracer_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandlerShapesRequest.ProtoReflect.Descriptor instead.
+func (*HandlerShapesRequest) Descriptor() ([]byte, []int) {
+	return file_ptracer_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *HandlerShapesRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *HandlerShapesRequest) GetHandler() int32 {
+	if x != nil {
+		return x.Handler
+	}
+	return 0
+}
+
+func (x *HandlerShapesRequest) GetFrom() int32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+type HandlerShapesReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Params        [][]byte               `protobuf:"bytes,1,rep,name=params,proto3" json:"params,omitempty"` // JSON (builtin.Params), those behind the known ones; maybe not all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandlerShapesReply) Reset() {
+	*x = HandlerShapesReply{}
+	mi := &file_ptracer_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandlerShapesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandlerShapesReply) ProtoMessage() {}
+
+func (x *HandlerShapesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_ptracer_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandlerShapesReply.ProtoReflect.Descriptor instead.
+func (*HandlerShapesReply) Descriptor() ([]byte, []int) {
+	return file_ptracer_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *HandlerShapesReply) GetParams() [][]byte {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
 type TakeRecordsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -3201,7 +3305,7 @@ type TakeRecordsRequest struct {
 
 func (x *TakeRecordsRequest) Reset() {
 	*x = TakeRecordsRequest{}
-	mi := &file_ptracer_proto_msgTypes[43]
+	mi := &file_ptracer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3317,7 @@ func (x *TakeRecordsRequest) String() string {
 func (*TakeRecordsRequest) ProtoMessage() {}
 
 func (x *TakeRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[43]
+	mi := &file_ptracer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3330,7 @@ func (x *TakeRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRecordsRequest.ProtoReflect.Descriptor instead.
 func (*TakeRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{43}
+	return file_ptracer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TakeRecordsRequest) GetToken() string {
@@ -3259,7 +3363,7 @@ type TakeRecordsReply struct {
 
 func (x *TakeRecordsReply) Reset() {
 	*x = TakeRecordsReply{}
-	mi := &file_ptracer_proto_msgTypes[44]
+	mi := &file_ptracer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3271,7 +3375,7 @@ func (x *TakeRecordsReply) String() string {
 func (*TakeRecordsReply) ProtoMessage() {}
 
 func (x *TakeRecordsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[44]
+	mi := &file_ptracer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3284,7 +3388,7 @@ func (x *TakeRecordsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRecordsReply.ProtoReflect.Descriptor instead.
 func (*TakeRecordsReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{44}
+	return file_ptracer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TakeRecordsReply) GetPosition() uint64 {
@@ -3303,7 +3407,7 @@ type TasksReply struct {
 
 func (x *TasksReply) Reset() {
 	*x = TasksReply{}
-	mi := &file_ptracer_proto_msgTypes[45]
+	mi := &file_ptracer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3315,7 +3419,7 @@ func (x *TasksReply) String() string {
 func (*TasksReply) ProtoMessage() {}
 
 func (x *TasksReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[45]
+	mi := &file_ptracer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3328,7 +3432,7 @@ func (x *TasksReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TasksReply.ProtoReflect.Descriptor instead.
 func (*TasksReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{45}
+	return file_ptracer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TasksReply) GetTasks() []*Task {
@@ -3351,7 +3455,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_ptracer_proto_msgTypes[46]
+	mi := &file_ptracer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3363,7 +3467,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[46]
+	mi := &file_ptracer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3376,7 +3480,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{46}
+	return file_ptracer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Task) GetTid() int32 {
@@ -3423,7 +3527,7 @@ type RegistersReply struct {
 
 func (x *RegistersReply) Reset() {
 	*x = RegistersReply{}
-	mi := &file_ptracer_proto_msgTypes[47]
+	mi := &file_ptracer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3539,7 @@ func (x *RegistersReply) String() string {
 func (*RegistersReply) ProtoMessage() {}
 
 func (x *RegistersReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[47]
+	mi := &file_ptracer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3552,7 @@ func (x *RegistersReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistersReply.ProtoReflect.Descriptor instead.
 func (*RegistersReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{47}
+	return file_ptracer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RegistersReply) GetValues() []uint64 {
@@ -3469,7 +3573,7 @@ type SetRegistersRequest struct {
 
 func (x *SetRegistersRequest) Reset() {
 	*x = SetRegistersRequest{}
-	mi := &file_ptracer_proto_msgTypes[48]
+	mi := &file_ptracer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3481,7 +3585,7 @@ func (x *SetRegistersRequest) String() string {
 func (*SetRegistersRequest) ProtoMessage() {}
 
 func (x *SetRegistersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[48]
+	mi := &file_ptracer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3494,7 +3598,7 @@ func (x *SetRegistersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRegistersRequest.ProtoReflect.Descriptor instead.
 func (*SetRegistersRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{48}
+	return file_ptracer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetRegistersRequest) GetToken() string {
@@ -3530,7 +3634,7 @@ type ReadMemoryRequest struct {
 
 func (x *ReadMemoryRequest) Reset() {
 	*x = ReadMemoryRequest{}
-	mi := &file_ptracer_proto_msgTypes[49]
+	mi := &file_ptracer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +3646,7 @@ func (x *ReadMemoryRequest) String() string {
 func (*ReadMemoryRequest) ProtoMessage() {}
 
 func (x *ReadMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[49]
+	mi := &file_ptracer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3555,7 +3659,7 @@ func (x *ReadMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMemoryRequest.ProtoReflect.Descriptor instead.
 func (*ReadMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{49}
+	return file_ptracer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReadMemoryRequest) GetToken() string {
@@ -3595,7 +3699,7 @@ type ReadMemoryReply struct {
 
 func (x *ReadMemoryReply) Reset() {
 	*x = ReadMemoryReply{}
-	mi := &file_ptracer_proto_msgTypes[50]
+	mi := &file_ptracer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3607,7 +3711,7 @@ func (x *ReadMemoryReply) String() string {
 func (*ReadMemoryReply) ProtoMessage() {}
 
 func (x *ReadMemoryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[50]
+	mi := &file_ptracer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3620,7 +3724,7 @@ func (x *ReadMemoryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMemoryReply.ProtoReflect.Descriptor instead.
 func (*ReadMemoryReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{50}
+	return file_ptracer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReadMemoryReply) GetData() []byte {
@@ -3642,7 +3746,7 @@ type WriteMemoryRequest struct {
 
 func (x *WriteMemoryRequest) Reset() {
 	*x = WriteMemoryRequest{}
-	mi := &file_ptracer_proto_msgTypes[51]
+	mi := &file_ptracer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +3758,7 @@ func (x *WriteMemoryRequest) String() string {
 func (*WriteMemoryRequest) ProtoMessage() {}
 
 func (x *WriteMemoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[51]
+	mi := &file_ptracer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +3771,7 @@ func (x *WriteMemoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteMemoryRequest.ProtoReflect.Descriptor instead.
 func (*WriteMemoryRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{51}
+	return file_ptracer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WriteMemoryRequest) GetToken() string {
@@ -3709,7 +3813,7 @@ type SymbolizeRequest struct {
 
 func (x *SymbolizeRequest) Reset() {
 	*x = SymbolizeRequest{}
-	mi := &file_ptracer_proto_msgTypes[52]
+	mi := &file_ptracer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3721,7 +3825,7 @@ func (x *SymbolizeRequest) String() string {
 func (*SymbolizeRequest) ProtoMessage() {}
 
 func (x *SymbolizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[52]
+	mi := &file_ptracer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3734,7 +3838,7 @@ func (x *SymbolizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SymbolizeRequest.ProtoReflect.Descriptor instead.
 func (*SymbolizeRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{52}
+	return file_ptracer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SymbolizeRequest) GetToken() string {
@@ -3775,7 +3879,7 @@ type SymbolizeReply struct {
 
 func (x *SymbolizeReply) Reset() {
 	*x = SymbolizeReply{}
-	mi := &file_ptracer_proto_msgTypes[53]
+	mi := &file_ptracer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +3891,7 @@ func (x *SymbolizeReply) String() string {
 func (*SymbolizeReply) ProtoMessage() {}
 
 func (x *SymbolizeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[53]
+	mi := &file_ptracer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +3904,7 @@ func (x *SymbolizeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SymbolizeReply.ProtoReflect.Descriptor instead.
 func (*SymbolizeReply) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{53}
+	return file_ptracer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SymbolizeReply) GetKnown() bool {
@@ -3879,7 +3983,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_ptracer_proto_msgTypes[54]
+	mi := &file_ptracer_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3891,7 +3995,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[54]
+	mi := &file_ptracer_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3904,7 +4008,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{54}
+	return file_ptracer_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ControlRequest) GetToken() string {
@@ -3953,7 +4057,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_ptracer_proto_msgTypes[55]
+	mi := &file_ptracer_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3965,7 +4069,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[55]
+	mi := &file_ptracer_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3978,7 +4082,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{55}
+	return file_ptracer_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SignalRequest) GetToken() string {
@@ -4014,7 +4118,7 @@ type StepAsideRequest struct {
 
 func (x *StepAsideRequest) Reset() {
 	*x = StepAsideRequest{}
-	mi := &file_ptracer_proto_msgTypes[56]
+	mi := &file_ptracer_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4026,7 +4130,7 @@ func (x *StepAsideRequest) String() string {
 func (*StepAsideRequest) ProtoMessage() {}
 
 func (x *StepAsideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ptracer_proto_msgTypes[56]
+	mi := &file_ptracer_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4039,7 +4143,7 @@ func (x *StepAsideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepAsideRequest.ProtoReflect.Descriptor instead.
 func (*StepAsideRequest) Descriptor() ([]byte, []int) {
-	return file_ptracer_proto_rawDescGZIP(), []int{56}
+	return file_ptracer_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *StepAsideRequest) GetToken() string {
@@ -4340,7 +4444,13 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x14RemoveHandlerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"/\n" +
 	"\x11HandlerStateReply\x12\x1a\n" +
-	"\bfailures\x18\x01 \x01(\x04R\bfailures\"`\n" +
+	"\bfailures\x18\x01 \x01(\x04R\bfailures\"Z\n" +
+	"\x14HandlerShapesRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
+	"\ahandler\x18\x02 \x01(\x05R\ahandler\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x05R\x04from\",\n" +
+	"\x12HandlerShapesReply\x12\x16\n" +
+	"\x06params\x18\x01 \x03(\fR\x06params\"`\n" +
 	"\x12TakeRecordsRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\ahandler\x18\x02 \x01(\x05R\ahandler\x12\x1a\n" +
@@ -4404,7 +4514,7 @@ const file_ptracer_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04wait\x18\x03 \x01(\x03R\x04wait\x12\x1d\n" +
 	"\n" +
-	"keep_jumps\x18< \x01(\bR\tkeepJumps2\x91\x15\n" +
+	"keep_jumps\x18< \x01(\bR\tkeepJumps2\xe4\x15\n" +
 	"\aArbiter\x129\n" +
 	"\x05Hello\x12\x18.ptracer.v1.HelloRequest\x1a\x16.ptracer.v1.HelloReply\x12?\n" +
 	"\aTracers\x12\x1a.ptracer.v1.TracersRequest\x1a\x18.ptracer.v1.TracersReply\x123\n" +
@@ -4427,7 +4537,8 @@ const file_ptracer_proto_rawDesc = "" +
 	"Placements\x12\x18.ptracer.v1.ProbeRequest\x1a\x1b.ptracer.v1.PlacementsReply0\x01\x12K\n" +
 	"\vOpenHandler\x12\x1e.ptracer.v1.OpenHandlerRequest\x1a\x1c.ptracer.v1.OpenHandlerReply\x12=\n" +
 	"\fCloseHandler\x12\x1a.ptracer.v1.HandlerRequest\x1a\x11.ptracer.v1.Empty\x12I\n" +
-	"\fHandlerState\x12\x1a.ptracer.v1.HandlerRequest\x1a\x1d.ptracer.v1.HandlerStateReply\x12K\n" +
+	"\fHandlerState\x12\x1a.ptracer.v1.HandlerRequest\x1a\x1d.ptracer.v1.HandlerStateReply\x12Q\n" +
+	"\rHandlerShapes\x12 .ptracer.v1.HandlerShapesRequest\x1a\x1e.ptracer.v1.HandlerShapesReply\x12K\n" +
 	"\vTakeRecords\x12\x1e.ptracer.v1.TakeRecordsRequest\x1a\x1c.ptracer.v1.TakeRecordsReply\x12H\n" +
 	"\n" +
 	"RunHandler\x12\x1d.ptracer.v1.RunHandlerRequest\x1a\x1b.ptracer.v1.RunHandlerReply\x12N\n" +
@@ -4470,7 +4581,7 @@ func file_ptracer_proto_rawDescGZIP() []byte {
 }
 
 var file_ptracer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_ptracer_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_ptracer_proto_goTypes = []any{
 	(Event_Kind)(0),                // 0: ptracer.v1.Event.Kind
 	(RegisterRequest_Action)(0),    // 1: ptracer.v1.RegisterRequest.Action
@@ -4517,21 +4628,23 @@ var file_ptracer_proto_goTypes = []any{
 	(*GetHandlerReply)(nil),        // 42: ptracer.v1.GetHandlerReply
 	(*RemoveHandlerRequest)(nil),   // 43: ptracer.v1.RemoveHandlerRequest
 	(*HandlerStateReply)(nil),      // 44: ptracer.v1.HandlerStateReply
-	(*TakeRecordsRequest)(nil),     // 45: ptracer.v1.TakeRecordsRequest
-	(*TakeRecordsReply)(nil),       // 46: ptracer.v1.TakeRecordsReply
-	(*TasksReply)(nil),             // 47: ptracer.v1.TasksReply
-	(*Task)(nil),                   // 48: ptracer.v1.Task
-	(*RegistersReply)(nil),         // 49: ptracer.v1.RegistersReply
-	(*SetRegistersRequest)(nil),    // 50: ptracer.v1.SetRegistersRequest
-	(*ReadMemoryRequest)(nil),      // 51: ptracer.v1.ReadMemoryRequest
-	(*ReadMemoryReply)(nil),        // 52: ptracer.v1.ReadMemoryReply
-	(*WriteMemoryRequest)(nil),     // 53: ptracer.v1.WriteMemoryRequest
-	(*SymbolizeRequest)(nil),       // 54: ptracer.v1.SymbolizeRequest
-	(*SymbolizeReply)(nil),         // 55: ptracer.v1.SymbolizeReply
-	(*ControlRequest)(nil),         // 56: ptracer.v1.ControlRequest
-	(*SignalRequest)(nil),          // 57: ptracer.v1.SignalRequest
-	(*StepAsideRequest)(nil),       // 58: ptracer.v1.StepAsideRequest
-	nil,                            // 59: ptracer.v1.Placement.ErrorMetadataEntry
+	(*HandlerShapesRequest)(nil),   // 45: ptracer.v1.HandlerShapesRequest
+	(*HandlerShapesReply)(nil),     // 46: ptracer.v1.HandlerShapesReply
+	(*TakeRecordsRequest)(nil),     // 47: ptracer.v1.TakeRecordsRequest
+	(*TakeRecordsReply)(nil),       // 48: ptracer.v1.TakeRecordsReply
+	(*TasksReply)(nil),             // 49: ptracer.v1.TasksReply
+	(*Task)(nil),                   // 50: ptracer.v1.Task
+	(*RegistersReply)(nil),         // 51: ptracer.v1.RegistersReply
+	(*SetRegistersRequest)(nil),    // 52: ptracer.v1.SetRegistersRequest
+	(*ReadMemoryRequest)(nil),      // 53: ptracer.v1.ReadMemoryRequest
+	(*ReadMemoryReply)(nil),        // 54: ptracer.v1.ReadMemoryReply
+	(*WriteMemoryRequest)(nil),     // 55: ptracer.v1.WriteMemoryRequest
+	(*SymbolizeRequest)(nil),       // 56: ptracer.v1.SymbolizeRequest
+	(*SymbolizeReply)(nil),         // 57: ptracer.v1.SymbolizeReply
+	(*ControlRequest)(nil),         // 58: ptracer.v1.ControlRequest
+	(*SignalRequest)(nil),          // 59: ptracer.v1.SignalRequest
+	(*StepAsideRequest)(nil),       // 60: ptracer.v1.StepAsideRequest
+	nil,                            // 61: ptracer.v1.Placement.ErrorMetadataEntry
 }
 var file_ptracer_proto_depIdxs = []int32{
 	7,  // 0: ptracer.v1.TracersReply.tracers:type_name -> ptracer.v1.Tracer
@@ -4543,7 +4656,7 @@ var file_ptracer_proto_depIdxs = []int32{
 	0,  // 6: ptracer.v1.Event.kind:type_name -> ptracer.v1.Event.Kind
 	1,  // 7: ptracer.v1.RegisterRequest.action:type_name -> ptracer.v1.RegisterRequest.Action
 	28, // 8: ptracer.v1.PlacementsReply.placements:type_name -> ptracer.v1.Placement
-	59, // 9: ptracer.v1.Placement.error_metadata:type_name -> ptracer.v1.Placement.ErrorMetadataEntry
+	61, // 9: ptracer.v1.Placement.error_metadata:type_name -> ptracer.v1.Placement.ErrorMetadataEntry
 	30, // 10: ptracer.v1.OpenHandlerRequest.entry:type_name -> ptracer.v1.Program
 	30, // 11: ptracer.v1.OpenHandlerRequest.exit:type_name -> ptracer.v1.Program
 	31, // 12: ptracer.v1.Program.maps:type_name -> ptracer.v1.Map
@@ -4555,7 +4668,7 @@ var file_ptracer_proto_depIdxs = []int32{
 	38, // 18: ptracer.v1.GetHandlerReply.handler:type_name -> ptracer.v1.NamedHandler
 	30, // 19: ptracer.v1.GetHandlerReply.entry:type_name -> ptracer.v1.Program
 	30, // 20: ptracer.v1.GetHandlerReply.exit:type_name -> ptracer.v1.Program
-	48, // 21: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
+	50, // 21: ptracer.v1.TasksReply.tasks:type_name -> ptracer.v1.Task
 	3,  // 22: ptracer.v1.Arbiter.Hello:input_type -> ptracer.v1.HelloRequest
 	5,  // 23: ptracer.v1.Arbiter.Tracers:input_type -> ptracer.v1.TracersRequest
 	10, // 24: ptracer.v1.Arbiter.Join:input_type -> ptracer.v1.JoinRequest
@@ -4575,73 +4688,75 @@ var file_ptracer_proto_depIdxs = []int32{
 	29, // 38: ptracer.v1.Arbiter.OpenHandler:input_type -> ptracer.v1.OpenHandlerRequest
 	19, // 39: ptracer.v1.Arbiter.CloseHandler:input_type -> ptracer.v1.HandlerRequest
 	19, // 40: ptracer.v1.Arbiter.HandlerState:input_type -> ptracer.v1.HandlerRequest
-	45, // 41: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
-	34, // 42: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
-	36, // 43: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
-	41, // 44: ptracer.v1.Arbiter.GetHandler:input_type -> ptracer.v1.GetHandlerRequest
-	40, // 45: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	40, // 46: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
-	43, // 47: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
-	14, // 48: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
-	15, // 49: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
-	15, // 50: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
-	15, // 51: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
-	14, // 52: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
-	15, // 53: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
-	51, // 54: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
-	54, // 55: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
-	50, // 56: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
-	53, // 57: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
-	15, // 58: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
-	57, // 59: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
-	15, // 60: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
-	58, // 61: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
-	56, // 62: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
-	14, // 63: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
-	4,  // 64: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
-	6,  // 65: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
-	11, // 66: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
-	2,  // 67: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
-	2,  // 68: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
-	2,  // 69: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
-	20, // 70: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
-	21, // 71: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
-	22, // 72: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
-	25, // 73: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
-	2,  // 74: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
-	18, // 75: ptracer.v1.Arbiter.Begin:output_type -> ptracer.v1.MomentReply
-	18, // 76: ptracer.v1.Arbiter.Finish:output_type -> ptracer.v1.MomentReply
-	2,  // 77: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
-	26, // 78: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
-	27, // 79: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
-	33, // 80: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
-	2,  // 81: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
-	44, // 82: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
-	46, // 83: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
-	35, // 84: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
-	37, // 85: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
-	42, // 86: ptracer.v1.Arbiter.GetHandler:output_type -> ptracer.v1.GetHandlerReply
-	2,  // 87: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
-	2,  // 88: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
-	2,  // 89: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
-	2,  // 90: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
-	2,  // 91: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
-	2,  // 92: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
-	2,  // 93: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
-	47, // 94: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
-	49, // 95: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
-	52, // 96: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
-	55, // 97: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
-	2,  // 98: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
-	2,  // 99: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
-	2,  // 100: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
-	2,  // 101: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
-	2,  // 102: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
-	2,  // 103: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
-	2,  // 104: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
-	2,  // 105: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
-	64, // [64:106] is the sub-list for method output_type
-	22, // [22:64] is the sub-list for method input_type
+	45, // 41: ptracer.v1.Arbiter.HandlerShapes:input_type -> ptracer.v1.HandlerShapesRequest
+	47, // 42: ptracer.v1.Arbiter.TakeRecords:input_type -> ptracer.v1.TakeRecordsRequest
+	34, // 43: ptracer.v1.Arbiter.RunHandler:input_type -> ptracer.v1.RunHandlerRequest
+	36, // 44: ptracer.v1.Arbiter.ListHandlers:input_type -> ptracer.v1.ListHandlersRequest
+	41, // 45: ptracer.v1.Arbiter.GetHandler:input_type -> ptracer.v1.GetHandlerRequest
+	40, // 46: ptracer.v1.Arbiter.RegisterHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	40, // 47: ptracer.v1.Arbiter.ReplaceHandler:input_type -> ptracer.v1.RegisterHandlerRequest
+	43, // 48: ptracer.v1.Arbiter.RemoveHandler:input_type -> ptracer.v1.RemoveHandlerRequest
+	14, // 49: ptracer.v1.Arbiter.Interrupt:input_type -> ptracer.v1.ProcessRequest
+	15, // 50: ptracer.v1.Arbiter.InterruptTask:input_type -> ptracer.v1.TaskRequest
+	15, // 51: ptracer.v1.Arbiter.Resume:input_type -> ptracer.v1.TaskRequest
+	15, // 52: ptracer.v1.Arbiter.ResumeTask:input_type -> ptracer.v1.TaskRequest
+	14, // 53: ptracer.v1.Arbiter.Tasks:input_type -> ptracer.v1.ProcessRequest
+	15, // 54: ptracer.v1.Arbiter.Registers:input_type -> ptracer.v1.TaskRequest
+	53, // 55: ptracer.v1.Arbiter.ReadMemory:input_type -> ptracer.v1.ReadMemoryRequest
+	56, // 56: ptracer.v1.Arbiter.Symbolize:input_type -> ptracer.v1.SymbolizeRequest
+	52, // 57: ptracer.v1.Arbiter.SetRegisters:input_type -> ptracer.v1.SetRegistersRequest
+	55, // 58: ptracer.v1.Arbiter.WriteMemory:input_type -> ptracer.v1.WriteMemoryRequest
+	15, // 59: ptracer.v1.Arbiter.Step:input_type -> ptracer.v1.TaskRequest
+	59, // 60: ptracer.v1.Arbiter.Signal:input_type -> ptracer.v1.SignalRequest
+	15, // 61: ptracer.v1.Arbiter.DropSignal:input_type -> ptracer.v1.TaskRequest
+	60, // 62: ptracer.v1.Arbiter.StepAside:input_type -> ptracer.v1.StepAsideRequest
+	58, // 63: ptracer.v1.Arbiter.Control:input_type -> ptracer.v1.ControlRequest
+	14, // 64: ptracer.v1.Arbiter.Yield:input_type -> ptracer.v1.ProcessRequest
+	4,  // 65: ptracer.v1.Arbiter.Hello:output_type -> ptracer.v1.HelloReply
+	6,  // 66: ptracer.v1.Arbiter.Tracers:output_type -> ptracer.v1.TracersReply
+	11, // 67: ptracer.v1.Arbiter.Join:output_type -> ptracer.v1.Told
+	2,  // 68: ptracer.v1.Arbiter.Detach:output_type -> ptracer.v1.Empty
+	2,  // 69: ptracer.v1.Arbiter.AddProcess:output_type -> ptracer.v1.Empty
+	2,  // 70: ptracer.v1.Arbiter.RemoveProcess:output_type -> ptracer.v1.Empty
+	20, // 71: ptracer.v1.Arbiter.Processes:output_type -> ptracer.v1.ProcessesReply
+	21, // 72: ptracer.v1.Arbiter.Exit:output_type -> ptracer.v1.ExitReply
+	22, // 73: ptracer.v1.Arbiter.Stats:output_type -> ptracer.v1.StatsReply
+	25, // 74: ptracer.v1.Arbiter.Register:output_type -> ptracer.v1.RegisterReply
+	2,  // 75: ptracer.v1.Arbiter.Unregister:output_type -> ptracer.v1.Empty
+	18, // 76: ptracer.v1.Arbiter.Begin:output_type -> ptracer.v1.MomentReply
+	18, // 77: ptracer.v1.Arbiter.Finish:output_type -> ptracer.v1.MomentReply
+	2,  // 78: ptracer.v1.Arbiter.Forget:output_type -> ptracer.v1.Empty
+	26, // 79: ptracer.v1.Arbiter.Hits:output_type -> ptracer.v1.HitsReply
+	27, // 80: ptracer.v1.Arbiter.Placements:output_type -> ptracer.v1.PlacementsReply
+	33, // 81: ptracer.v1.Arbiter.OpenHandler:output_type -> ptracer.v1.OpenHandlerReply
+	2,  // 82: ptracer.v1.Arbiter.CloseHandler:output_type -> ptracer.v1.Empty
+	44, // 83: ptracer.v1.Arbiter.HandlerState:output_type -> ptracer.v1.HandlerStateReply
+	46, // 84: ptracer.v1.Arbiter.HandlerShapes:output_type -> ptracer.v1.HandlerShapesReply
+	48, // 85: ptracer.v1.Arbiter.TakeRecords:output_type -> ptracer.v1.TakeRecordsReply
+	35, // 86: ptracer.v1.Arbiter.RunHandler:output_type -> ptracer.v1.RunHandlerReply
+	37, // 87: ptracer.v1.Arbiter.ListHandlers:output_type -> ptracer.v1.ListHandlersReply
+	42, // 88: ptracer.v1.Arbiter.GetHandler:output_type -> ptracer.v1.GetHandlerReply
+	2,  // 89: ptracer.v1.Arbiter.RegisterHandler:output_type -> ptracer.v1.Empty
+	2,  // 90: ptracer.v1.Arbiter.ReplaceHandler:output_type -> ptracer.v1.Empty
+	2,  // 91: ptracer.v1.Arbiter.RemoveHandler:output_type -> ptracer.v1.Empty
+	2,  // 92: ptracer.v1.Arbiter.Interrupt:output_type -> ptracer.v1.Empty
+	2,  // 93: ptracer.v1.Arbiter.InterruptTask:output_type -> ptracer.v1.Empty
+	2,  // 94: ptracer.v1.Arbiter.Resume:output_type -> ptracer.v1.Empty
+	2,  // 95: ptracer.v1.Arbiter.ResumeTask:output_type -> ptracer.v1.Empty
+	49, // 96: ptracer.v1.Arbiter.Tasks:output_type -> ptracer.v1.TasksReply
+	51, // 97: ptracer.v1.Arbiter.Registers:output_type -> ptracer.v1.RegistersReply
+	54, // 98: ptracer.v1.Arbiter.ReadMemory:output_type -> ptracer.v1.ReadMemoryReply
+	57, // 99: ptracer.v1.Arbiter.Symbolize:output_type -> ptracer.v1.SymbolizeReply
+	2,  // 100: ptracer.v1.Arbiter.SetRegisters:output_type -> ptracer.v1.Empty
+	2,  // 101: ptracer.v1.Arbiter.WriteMemory:output_type -> ptracer.v1.Empty
+	2,  // 102: ptracer.v1.Arbiter.Step:output_type -> ptracer.v1.Empty
+	2,  // 103: ptracer.v1.Arbiter.Signal:output_type -> ptracer.v1.Empty
+	2,  // 104: ptracer.v1.Arbiter.DropSignal:output_type -> ptracer.v1.Empty
+	2,  // 105: ptracer.v1.Arbiter.StepAside:output_type -> ptracer.v1.Empty
+	2,  // 106: ptracer.v1.Arbiter.Control:output_type -> ptracer.v1.Empty
+	2,  // 107: ptracer.v1.Arbiter.Yield:output_type -> ptracer.v1.Empty
+	65, // [65:108] is the sub-list for method output_type
+	22, // [22:65] is the sub-list for method input_type
 	22, // [22:22] is the sub-list for extension type_name
 	22, // [22:22] is the sub-list for extension extendee
 	0,  // [0:22] is the sub-list for field type_name
@@ -4658,7 +4773,7 @@ func file_ptracer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ptracer_proto_rawDesc), len(file_ptracer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   58,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -62,6 +62,7 @@ const (
 	Arbiter_OpenHandler_FullMethodName     = "/ptracer.v1.Arbiter/OpenHandler"
 	Arbiter_CloseHandler_FullMethodName    = "/ptracer.v1.Arbiter/CloseHandler"
 	Arbiter_HandlerState_FullMethodName    = "/ptracer.v1.Arbiter/HandlerState"
+	Arbiter_HandlerShapes_FullMethodName   = "/ptracer.v1.Arbiter/HandlerShapes"
 	Arbiter_TakeRecords_FullMethodName     = "/ptracer.v1.Arbiter/TakeRecords"
 	Arbiter_RunHandler_FullMethodName      = "/ptracer.v1.Arbiter/RunHandler"
 	Arbiter_ListHandlers_FullMethodName    = "/ptracer.v1.Arbiter/ListHandlers"
@@ -119,6 +120,9 @@ type ArbiterClient interface {
 	OpenHandler(ctx context.Context, in *OpenHandlerRequest, opts ...grpc.CallOption) (*OpenHandlerReply, error)
 	CloseHandler(ctx context.Context, in *HandlerRequest, opts ...grpc.CallOption) (*Empty, error)
 	HandlerState(ctx context.Context, in *HandlerRequest, opts ...grpc.CallOption) (*HandlerStateReply, error)
+	// HandlerShapes gives the forms that records of a handler have, for which names
+	// mean something else at each place.
+	HandlerShapes(ctx context.Context, in *HandlerShapesRequest, opts ...grpc.CallOption) (*HandlerShapesReply, error)
 	// TakeRecords tells that the records before a position have been read; the
 	// reply is the position up to which the server has given the space back.
 	TakeRecords(ctx context.Context, in *TakeRecordsRequest, opts ...grpc.CallOption) (*TakeRecordsReply, error)
@@ -375,6 +379,16 @@ func (c *arbiterClient) HandlerState(ctx context.Context, in *HandlerRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(HandlerStateReply)
 	err := c.cc.Invoke(ctx, Arbiter_HandlerState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *arbiterClient) HandlerShapes(ctx context.Context, in *HandlerShapesRequest, opts ...grpc.CallOption) (*HandlerShapesReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandlerShapesReply)
+	err := c.cc.Invoke(ctx, Arbiter_HandlerShapes_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -643,6 +657,9 @@ type ArbiterServer interface {
 	OpenHandler(context.Context, *OpenHandlerRequest) (*OpenHandlerReply, error)
 	CloseHandler(context.Context, *HandlerRequest) (*Empty, error)
 	HandlerState(context.Context, *HandlerRequest) (*HandlerStateReply, error)
+	// HandlerShapes gives the forms that records of a handler have, for which names
+	// mean something else at each place.
+	HandlerShapes(context.Context, *HandlerShapesRequest) (*HandlerShapesReply, error)
 	// TakeRecords tells that the records before a position have been read; the
 	// reply is the position up to which the server has given the space back.
 	TakeRecords(context.Context, *TakeRecordsRequest) (*TakeRecordsReply, error)
@@ -753,6 +770,9 @@ func (UnimplementedArbiterServer) CloseHandler(context.Context, *HandlerRequest)
 }
 func (UnimplementedArbiterServer) HandlerState(context.Context, *HandlerRequest) (*HandlerStateReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method HandlerState not implemented")
+}
+func (UnimplementedArbiterServer) HandlerShapes(context.Context, *HandlerShapesRequest) (*HandlerShapesReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandlerShapes not implemented")
 }
 func (UnimplementedArbiterServer) TakeRecords(context.Context, *TakeRecordsRequest) (*TakeRecordsReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeRecords not implemented")
@@ -1168,6 +1188,24 @@ func _Arbiter_HandlerState_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ArbiterServer).HandlerState(ctx, req.(*HandlerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Arbiter_HandlerShapes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandlerShapesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ArbiterServer).HandlerShapes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Arbiter_HandlerShapes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ArbiterServer).HandlerShapes(ctx, req.(*HandlerShapesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1660,6 +1698,10 @@ var Arbiter_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "HandlerState",
 			Handler:    _Arbiter_HandlerState_Handler,
+		},
+		{
+			MethodName: "HandlerShapes",
+			Handler:    _Arbiter_HandlerShapes_Handler,
 		},
 		{
 			MethodName: "TakeRecords",

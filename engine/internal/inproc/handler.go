@@ -132,6 +132,9 @@ func (h *Handler) self() handler.Peer { return h.by }
 // Params implements SharedHandler.
 func (h *Handler) Params() builtin.Params { return h.params }
 
+// Shapes implements SharedHandler.
+func (h *Handler) Shapes() []builtin.Params { return h.In.Shapes() }
+
 // File implements SharedHandler.
 func (h *Handler) File() (*os.File, error) {
 	x, ok := h.In.Maps.(*handler.Interpreted)
