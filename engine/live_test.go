@@ -45,8 +45,14 @@ func launch(t testing.TB, name string, args ...string) *running {
 // launchAs does it as another user.
 func launchAs(t testing.TB, uid int, name string, args ...string) *running {
 	t.Helper()
+	return launchFile(t, uid, fixture.Path(t, name), args...)
+}
+
+// launchFile does it with a program that is no fixture.
+func launchFile(t testing.TB, uid int, name string, args ...string) *running {
+	t.Helper()
 	p := &running{t: t, done: make(chan error, 1)}
-	p.cmd = exec.Command(fixture.Path(t, "start"), append(append([]string{fixture.Path(t, name)}, args...), "wait")...)
+	p.cmd = exec.Command(fixture.Path(t, "start"), append(append([]string{name}, args...), "wait")...)
 	if uid != os.Getuid() {
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	}

@@ -24,8 +24,11 @@ func (s *Scope) argument(v *Variable, e dwarf.Entry) error {
 			return err
 		}
 		if len(expr) > 0 {
-			if err := s.read(v, of, expr); err != nil || len(v.Pieces) > 0 && (s.tellsEntry(of) || inRegisters(v.Pieces)) {
+			if err := s.read(v, of, expr); err != nil {
 				return err
+			}
+			if len(v.Pieces) > 0 && (s.tellsEntry(of) || inRegisters(v.Pieces)) {
+				return s.completed(v, e)
 			}
 			v.Pieces = nil
 		}
@@ -36,6 +39,32 @@ func (s *Scope) argument(v *Variable, e dwarf.Entry) error {
 	}
 	v.Why = ""
 	return s.passed(v, e)
+}
+
+// completed takes what the calling convention tells of an argument of which the compiler has described only
+// the parts that the function uses.
+func (s *Scope) completed(v *Variable, e dwarf.Entry) error {
+	told := int64(0)
+	for _, p := range v.Pieces {
+		switch {
+		case p.Kind == op.Gone:
+		case p.Size == 0: // the whole
+			return nil
+		default:
+			told += p.Size
+		}
+	}
+	if told >= v.Type.Size {
+		return nil
+	}
+	whole := *v
+	if err := s.passed(&whole, e); err != nil {
+		return err
+	}
+	if len(whole.Pieces) > 0 {
+		v.Pieces = whole.Pieces
+	}
+	return nil
 }
 
 // inRegisters reports whether a value is in registers alone: what is at one place in the whole function is
@@ -114,8 +143,8 @@ func (s *Scope) ownConvention() string {
 const callNone = 3 // DW_CC_nocall
 
 // mayChange says why the function's arguments may be elsewhere than its calling convention has them, "" if
-// they may not. LLVM takes arguments away from optimised functions of which it knows all callers, and tells
-// it neither in their names, as gcc does, nor, of methods, in debug information.
+// they may not. LLVM takes arguments and results away from optimised functions of which it knows all callers,
+// and tells it neither in their names, as gcc does, nor always in debug information.
 func (s *Scope) mayChange() string {
 	if s.isGo() {
 		return ""
@@ -130,11 +159,12 @@ func (s *Scope) mayChange() string {
 // isPlain reports whether the function's arguments are all at one place in memory each: it was not
 // optimised.
 func (s *Scope) isPlain() bool {
-	plain := true
+	plain, some := true, false
 	err := s.chain[0].Children(func(e dwarf.Entry) bool {
 		if e.Tag() != sd.TagFormalParameter {
 			return true
 		}
+		some = true
 		of, ok := e.With(sd.AttrLocation)
 		plain = ok && !s.tellsEntry(of)
 		if expr, err := s.exprOf(of, sd.AttrLocation); err == nil && plain {
@@ -143,6 +173,9 @@ func (s *Scope) isPlain() bool {
 		}
 		return plain
 	})
+	if optimised, _ := s.of.src.Optimises(s.unit); !some && optimised {
+		return false
+	}
 	return plain && err == nil
 }
 
@@ -171,8 +204,8 @@ func (s *Scope) Result(i int) (*Variable, error) {
 	for _, t := range list[:i+1] {
 		v.Pieces, v.Why = p.result(t)
 	}
-	if _, method := s.chain[0].Val(sd.AttrSpecification); method && v.Why == "" && v.Pieces[0].Kind == op.Register {
-		if v.Why = s.mayChange(); v.Why != "" {
+	if v.Why == "" && v.Pieces[0].Kind == op.Register {
+		if v.Why = s.mayChange(); v.Why != "" { // LLVM takes away a result that no caller uses
 			v.Pieces = nil
 		}
 	}

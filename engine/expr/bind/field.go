@@ -214,6 +214,9 @@ func (d *describer) array(v *value.Type, t *types.Type, depth int) error {
 	if v.Elem, err = d.describe(of{t: elem}, depth+1); err != nil {
 		return err
 	}
+	if v.Elem.Kind == value.UChar { // bytes, as a rule
+		v.Elem.Kind = value.Uint
+	}
 	v.Count = max(t.Count, 0)
 	if n := v.Elem.Size; n > 0 && v.Count*n > d.most {
 		v.More = v.Count - d.most/n

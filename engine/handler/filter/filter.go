@@ -70,6 +70,7 @@ type Expr struct {
 	text string
 	root *node
 	as   *Expr // see Options
+	open bool  // see Options
 }
 
 // Parse parses an expression with a numeric value. Errors are an *expr.Error.
@@ -89,7 +90,7 @@ func Parse(text string, o Options) (*Expr, error) {
 	if !o.Raw {
 		n = fold(n)
 	}
-	return &Expr{text, under(n, o.Context), o.As}, nil
+	return &Expr{text, under(n, o.Context), o.As, o.Open}, nil
 }
 
 // Text is the parsed text.
@@ -116,7 +117,7 @@ func (e *Expr) Address() *Expr {
 	if e.root.kind != kStr {
 		return nil
 	}
-	return &Expr{e.root.x.String(), e.root.x, nil}
+	return &Expr{text: e.root.x.String(), root: e.root.x}
 }
 
 // Length is the length of the string at Address, nil if a 0 ends the string: in Go str(argN) and
@@ -126,7 +127,7 @@ func (e *Expr) Length() *Expr {
 		return nil
 	}
 	n := lengthOf(e.root)
-	return &Expr{n.String(), n, nil}
+	return &Expr{text: n.String(), root: n}
 }
 
 // Needs returns the right that the expression needs: to read memory, or none. What names stand for may
@@ -153,8 +154,11 @@ func (e *Expr) UsesRet() bool {
 	return e.root.any(func(n *node) bool { return n.kind == kRet || n.ret }) || e.as != nil && e.as.UsesRet()
 }
 
-// IsOpen reports whether the expression has names that are still to be replaced, see Options.
-func (e *Expr) IsOpen() bool { return e.root.any(func(n *node) bool { return n.kind == kOpen }) }
+// IsOpen reports whether the expression has names that are still to be replaced, see Options. ret is one: its
+// type depends on the function.
+func (e *Expr) IsOpen() bool {
+	return e.open && e.root.any(func(n *node) bool { return n.kind == kOpen || n.kind == kRet })
+}
 
 // IsWord reports whether a name is a word of the language, which means the same everywhere.
 func IsWord(name string) bool {

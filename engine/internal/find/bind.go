@@ -174,7 +174,7 @@ func (b *binding) at(addr arch.Addr, point scope.Point) (*probe.Meaning, error) 
 	}
 	of, err := b.f.scopes.of(b.file, b.f.isa)
 	if err != nil {
-		return nil, b.needed(err)
+		return b.without(err)
 	}
 	s, err := of.At(addr, point, b.calls)
 	if err != nil {
@@ -192,15 +192,31 @@ func (b *binding) at(addr arch.Addr, point scope.Point) (*probe.Meaning, error) 
 	return all, nil
 }
 
-// needed says for which expression debug information is needed.
-func (b *binding) needed(err error) error {
+// without is what the expressions mean where there is no debug information: those without names what they
+// always do.
+func (b *binding) without(err error) (*probe.Meaning, error) {
+	all := &probe.Meaning{}
 	for _, a := range b.list {
 		tree, err2 := expr.Parse(expr.Source{Text: a.text})
-		if err2 == nil && bind.Asks(tree) {
-			return fmt.Errorf("what %s means: %w", a.text, err)
+		switch {
+		case err2 != nil:
+			return nil, err2
+		case bind.Asks(tree):
+			return nil, fmt.Errorf("what %s means: %w", a.text, err)
 		}
+		all.Fields = append(all.Fields, b.raw(a))
+		all.Errs = append(all.Errs, nil)
 	}
-	return err
+	return all, nil
+}
+
+// raw is an expression as package filter has it.
+func (b *binding) raw(a asked) value.Field {
+	size := int64(8)
+	if e, err := filter.Parse(a.text, filter.Options{Strings: true}); err == nil && e.IsString() {
+		size = int64(cmp.Or(b.params.Strings, 64)) - 1
+	}
+	return value.Field{Name: a.text, Parts: []value.Part{{Expr: a.text, Size: size}}}
 }
 
 // one binds one expression.
