@@ -47,6 +47,18 @@ type Type struct {
 	Count   int64    `json:",omitempty"` // of Array: elements that are there
 	More    int64    `json:",omitempty"` // of Array: elements that are not
 	Names   []Name   `json:",omitempty"` // of Enum
+	// Of a Struct that is one of several variants, a Rust enum: the member that tells which, nil if there is
+	// but one, and the variants.
+	Tag      *Member   `json:",omitempty"`
+	Variants []Variant `json:",omitempty"`
+}
+
+// Variant is a form that a value may have.
+type Variant struct {
+	Name    string
+	Type    *Type    // a Struct at the offset 0 of the value
+	Values  []uint64 `json:",omitempty"` // of the tag
+	Default bool     `json:",omitempty"` // of all other values
 }
 
 // Member is a part of a Struct.
@@ -92,18 +104,10 @@ func number(data []byte, size int64, signed bool) uint64 {
 func (t *Type) AppendText(out, data []byte) []byte {
 	switch t.Kind {
 	case Struct, Union:
-		out = append(out, '{')
-		for i := range t.Members {
-			m := &t.Members[i]
-			if i > 0 {
-				out = append(out, ", "...)
-			}
-			if m.Name != "" {
-				out = append(append(out, m.Name...), '=')
-			}
-			out = m.append(out, data, (*Type).AppendText)
+		if len(t.Variants) > 0 {
+			return t.appendVariant(out, data)
 		}
-		return append(out, '}')
+		return t.appendMembers(out, data)
 	case Array:
 		if t.isText() {
 			return t.appendChars(out, data)
@@ -118,10 +122,95 @@ func (t *Type) AppendText(out, data []byte) []byte {
 	return t.appendNumber(out, data)
 }
 
+// appendMembers appends a structure.
+func (t *Type) appendMembers(out, data []byte) []byte {
+	out = append(out, '{')
+	for i := range t.Members {
+		m := &t.Members[i]
+		if i > 0 {
+			out = append(out, ", "...)
+		}
+		if m.Name != "" {
+			out = append(append(out, m.Name...), '=')
+		}
+		out = m.append(out, data, (*Type).AppendText)
+	}
+	return append(out, '}')
+}
+
+// variant is the form that a value has, nil if its tag says none.
+func (t *Type) variant(data []byte) *Variant {
+	var tag uint64
+	if m := t.Tag; m != nil {
+		if m.Offset < 0 || m.Offset+m.Type.Size > int64(len(data)) {
+			return nil
+		}
+		tag = number(data[m.Offset:], m.Type.Size, false)
+	}
+	var other *Variant
+	for i := range t.Variants {
+		v := &t.Variants[i]
+		for _, one := range v.Values {
+			if shift := uint(64 - 8*max(min(t.tagSize(), 8), 1)); one<<shift == tag<<shift {
+				return v
+			}
+		}
+		if v.Default || t.Tag == nil {
+			other = v
+		}
+	}
+	return other
+}
+
+func (t *Type) tagSize() int64 {
+	if t.Tag == nil {
+		return 8
+	}
+	return t.Tag.Type.Size
+}
+
+// appendVariant appends the form that a value has: NAME, NAME{...}, or NAME(VALUE) of one without a name.
+func (t *Type) appendVariant(out, data []byte) []byte {
+	v := t.variant(data)
+	if v == nil {
+		return append(out, '?')
+	}
+	out = append(out, v.Name...)
+	switch m := v.Type.Members; {
+	case len(m) == 0:
+		return out
+	case len(m) == 1 && m[0].Name == "__0":
+		return append(m[0].append(append(out, '('), data, (*Type).AppendText), ')')
+	}
+	return v.Type.AppendText(out, data)
+}
+
+// appendVariantJSON appends the form that a value has: "NAME", or {"NAME": VALUE}.
+func (t *Type) appendVariantJSON(out, data []byte) []byte {
+	v := t.variant(data)
+	if v == nil {
+		return append(out, "null"...)
+	}
+	m := v.Type.Members
+	if len(m) == 0 {
+		return appendQuoted(out, []byte(v.Name))
+	}
+	out = append(appendQuoted(append(out, '{'), []byte(v.Name)), ':')
+	if len(m) == 1 && m[0].Name == "__0" {
+		out = m[0].append(out, data, (*Type).AppendJSON)
+	} else {
+		out = v.Type.AppendJSON(out, data)
+	}
+	return append(out, '}')
+}
+
 // AppendJSON appends a value as JSON: structures are objects. Addresses are strings in hexadecimal.
 func (t *Type) AppendJSON(out, data []byte) []byte {
 	switch t.Kind {
 	case Struct, Union:
+		if len(t.Variants) > 0 {
+			return t.appendVariantJSON(out, data)
+		}
 		out = append(out, '{')
 		for i := range t.Members {
 			m := &t.Members[i]
@@ -149,8 +238,8 @@ func (t *Type) AppendJSON(out, data []byte) []byte {
 		}
 		return t.appendNumber(out, data)
 	case Enum:
-		if t.nameOf(int64(number(data, t.Size, t.Signed))) == "" {
-			return t.appendNumber(out, data)
+		if text := t.appendNumber(nil, data); text[0] == '-' || text[0] >= '0' && text[0] <= '9' {
+			return append(out, text...)
 		}
 	case Char, UChar, Rune:
 		return strconv.AppendInt(out, int64(number(data, t.Size, t.HasSign())), 10)

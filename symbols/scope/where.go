@@ -97,6 +97,10 @@ func (s *Scope) read(v *Variable, e dwarf.Entry, expr []byte) error {
 		return err
 	}
 	for i := range pieces {
+		if pieces[i].Term.Terms() > maxTerms {
+			v.Why = "its place is too long an expression"
+			return nil
+		}
 		t, why := s.resolve(pieces[i].Term, 0)
 		if why != "" {
 			v.Why = why
@@ -173,7 +177,10 @@ func (s *Scope) resolve(t *op.Term, depth int) (of *op.Term, why string) {
 	return &c, why
 }
 
-const maxDepth = 100
+const (
+	maxDepth = 100
+	maxTerms = 1000 // of a place
+)
 
 // cfa is the address of the frame, by call frame information. At a function's entry the stack pointer
 // tells it.

@@ -180,6 +180,11 @@ func (d *describer) structure(v *value.Type, t *types.Type, depth int) error {
 	if t.Kind == types.Union {
 		v.Kind = value.Union
 	}
+	if variants, err := t.Variants(); err != nil {
+		return err
+	} else if variants != nil {
+		return d.variants(v, variants, depth)
+	}
 	list, err := t.Members()
 	if err != nil {
 		return err
@@ -200,6 +205,36 @@ func (d *describer) structure(v *value.Type, t *types.Type, depth int) error {
 			continue
 		}
 		v.Members = append(v.Members, value.Member{Name: m.Name, Type: in, Offset: m.Offset, BitSize: m.BitSize, BitOffset: m.BitOffset})
+	}
+	return nil
+}
+
+// variants describes the forms of a Rust enum.
+func (d *describer) variants(v *value.Type, list *types.Variants, depth int) error {
+	if m := list.Tag; m != nil {
+		t, err := m.Type()
+		if err != nil {
+			return err
+		}
+		in, err := d.describe(of{t: t}, depth+1)
+		if err != nil {
+			return err
+		}
+		v.Tag = &value.Member{Name: m.Name, Type: in, Offset: m.Offset}
+	}
+	for _, one := range list.Variants {
+		if one.Member.Entry().Tag() == 0 {
+			continue
+		}
+		t, err := one.Member.Type()
+		if err != nil {
+			return err
+		}
+		in, err := d.describe(of{t: t}, depth+1)
+		if err != nil {
+			return err
+		}
+		v.Variants = append(v.Variants, value.Variant{Name: one.Member.Name, Type: in, Values: one.Values, Default: one.Default})
 	}
 	return nil
 }

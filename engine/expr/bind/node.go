@@ -107,11 +107,14 @@ func (b *binder) memberOfThis(n *expr.Name) (x operand, ok bool, err error) {
 // result is result number i of the function.
 func (b *binder) result(pos, i int) (operand, error) {
 	v, err := b.scope.Result(i)
-	if err != nil {
-		if i == 0 { // as package filter has it
-			return operand{pos: pos, word: &expr.Name{Name: "ret"}, name: "ret"}, nil
-		}
+	switch {
+	case err == nil:
+	case i > 0:
 		return operand{}, b.fail(pos, "%w", err)
+	case b.scope.Function() != "":
+		return operand{}, b.fail(pos, "ret %w", noValue{"the function has no result"})
+	default: // as package filter has it
+		return operand{pos: pos, word: &expr.Name{Name: "ret"}, name: "ret"}, nil
 	}
 	return b.variable(pos, v)
 }

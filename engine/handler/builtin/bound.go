@@ -12,7 +12,7 @@ import (
 
 // Bound is what the expressions of Params mean at a place of a program, where they have names of it.
 type Bound struct {
-	Exprs  []value.Field
+	Exprs  [][]value.Field // of each expression its fields: args has several
 	Filter string
 	// Shape numbers the form of a record's fields among those of its handler.
 	Shape uint32
@@ -41,24 +41,37 @@ func (r *request) bind() error {
 		return fmt.Errorf("%w: %d expressions for %d", ErrParams, len(r.Bound.Exprs), len(r.exprs))
 	}
 	open := r.exprs
-	r.exprs = nil
-	for i, f := range r.Bound.Exprs {
-		s := shown{Field: f, from: len(r.exprs)}
-		for _, p := range f.Parts {
-			if p.Gone {
-				continue
-			}
-			e, err := filter.Parse(p.Expr, filter.Options{Strings: true, What: "expression", Context: r.ctx, As: open[i]})
-			if err != nil {
+	r.exprs, r.shown = nil, []shown{}
+	for i, fields := range r.Bound.Exprs {
+		for _, f := range fields {
+			if err := r.bindField(f, open[i]); err != nil {
 				return err
 			}
-			r.exprs = append(r.exprs, e)
 		}
-		s.to = len(r.exprs)
-		r.shown = append(r.shown, s)
 	}
 	return nil
 }
+
+// bindField parses the parts of a field, which stands in the place of an expression.
+func (r *request) bindField(f value.Field, open *filter.Expr) error {
+	s := shown{Field: f, from: len(r.exprs)}
+	for _, p := range f.Parts {
+		if p.Gone {
+			continue
+		}
+		e, err := filter.Parse(p.Expr, filter.Options{Strings: true, What: "expression", Context: r.ctx, As: open})
+		if err != nil {
+			return err
+		}
+		r.exprs = append(r.exprs, e)
+	}
+	s.to = len(r.exprs)
+	r.shown = append(r.shown, s)
+	return nil
+}
+
+// AllArguments is the expression that stands for all arguments of a function, in the fields of a record.
+const AllArguments = "args"
 
 // room is the space that a part of a field takes in a record, with a byte for its end.
 func (l *Layout) room(i int) int {

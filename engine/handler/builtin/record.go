@@ -412,6 +412,8 @@ func keptWords(exprs []*filter.Expr) int {
 	for _, e := range exprs {
 		switch {
 		case !e.UsesArgs():
+		case e.Text() == AllArguments:
+			n += 16
 		case e.IsOpen():
 			n += 3
 		case e.IsString():

@@ -3,6 +3,7 @@ package find
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/ptracer/ptracer/arch"
@@ -112,19 +113,18 @@ func boundOf(list []asked, all *probe.Meaning) (*builtin.Bound, error) {
 	b := &builtin.Bound{}
 	some, first := false, error(nil)
 	for i, a := range list {
-		field, err := all.Fields[i], all.Errs[i]
+		fields, err := all.Fields[i], all.Errs[i]
 		if missing, ok := bind.Missing(err); ok && a.field {
-			if field, first = missing, cmp.Or(first, err); field.Name == "" {
-				field.Name = a.text
-			}
+			missing.Name, first = a.text, cmp.Or(first, err)
+			fields = []value.Field{missing}
 		} else if err != nil {
 			return nil, err
 		}
-		some = some || len(field.Parts) > 0
+		some = some || len(fields) == 0 || slices.ContainsFunc(fields, func(f value.Field) bool { return len(f.Parts) > 0 })
 		if a.field {
-			b.Exprs = append(b.Exprs, field)
+			b.Exprs = append(b.Exprs, fields)
 		} else {
-			b.Filter = field.Parts[0].Expr
+			b.Filter = fields[0].Parts[0].Expr
 		}
 	}
 	if !some || !all.Shown {
@@ -182,8 +182,8 @@ func (b *binding) at(addr arch.Addr, point scope.Point) (*probe.Meaning, error) 
 	}
 	all := &probe.Meaning{Shown: b.p.Handler.In.Shows()}
 	for _, a := range b.list {
-		field, err := b.one(s, a)
-		all.Fields, all.Errs = append(all.Fields, field), append(all.Errs, err)
+		fields, err := b.one(s, a)
+		all.Fields, all.Errs = append(all.Fields, fields), append(all.Errs, err)
 	}
 	if b.p.Meanings == nil {
 		b.p.Meanings = map[probe.MeaningAt]*probe.Meaning{}
@@ -204,7 +204,7 @@ func (b *binding) without(err error) (*probe.Meaning, error) {
 		case bind.Asks(tree):
 			return nil, fmt.Errorf("what %s means: %w", a.text, err)
 		}
-		all.Fields = append(all.Fields, b.raw(a))
+		all.Fields = append(all.Fields, []value.Field{b.raw(a)})
 		all.Errs = append(all.Errs, nil)
 	}
 	return all, nil
@@ -220,16 +220,38 @@ func (b *binding) raw(a asked) value.Field {
 }
 
 // one binds one expression.
-func (b *binding) one(s *scope.Scope, a asked) (value.Field, error) {
+func (b *binding) one(s *scope.Scope, a asked) ([]value.Field, error) {
+	if a.field && a.text == builtin.AllArguments && b.p.Handler.In.Shows() {
+		return b.arguments(s)
+	}
 	o := bind.Options{Text: a.text, What: "expression", MaxText: b.params.Strings}
 	if !a.field || !b.p.Handler.In.Shows() {
 		if !a.field {
 			o.What = "filter"
 		}
 		text, err := bind.Number(s, o)
-		return value.Field{Name: a.text, Parts: []value.Part{{Expr: text, Size: 8}}}, err
+		return []value.Field{{Name: a.text, Parts: []value.Part{{Expr: text, Size: 8}}}}, err
 	}
 	field, err := bind.Value(s, o)
 	field.Name = a.text
-	return field, err
+	return []value.Field{field}, err
+}
+
+// arguments binds all arguments of the function.
+func (b *binding) arguments(s *scope.Scope) (list []value.Field, err error) {
+	params, err := s.Params()
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range params {
+		field, err := bind.Of(s, v, bind.Options{What: "expression", MaxText: b.params.Strings})
+		if missing, ok := bind.Missing(err); ok {
+			field = missing
+		} else if err != nil {
+			return nil, err
+		}
+		field.Name = cmp.Or(v.Name, "_")
+		list = append(list, field)
+	}
+	return list, nil
 }

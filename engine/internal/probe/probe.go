@@ -44,7 +44,7 @@ type MeaningAt struct {
 
 // Meaning is what the expressions of a handler mean at a place, or why they mean nothing.
 type Meaning struct {
-	Fields []value.Field
+	Fields [][]value.Field // of each expression
 	Errs   []error
 	Shown  bool // the fields are shown: one without a value may stand beside others
 }

@@ -184,6 +184,3 @@ func (t *Term) terms(n int) int {
 	}
 	return t.Y.terms(t.X.terms(n + 1))
 }
-
-// Any reports whether f is true of a part of a value.
-func (t *Term) Any(f func(*Term) bool) bool { return t != nil && (f(t) || t.X.Any(f) || t.Y.Any(f)) }
