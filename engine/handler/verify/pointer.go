@@ -56,10 +56,13 @@ func (c *checker) stepBranch(s *state, in program.Insn) (over bool, err error) {
 		no.tell(s, in)
 		s.pc++
 		return false, nil
-	case no.possible:
+	case no.possible: // the way that goes on comes first, as in the kernel: what jumps away is the rare case, of which more is known
 		other := c.fork(s)
-		no.tell(other, in)
-		other.pc++
+		yes.tell(other, in)
+		other.jump(in.Target(other.pc))
+		no.tell(s, in)
+		s.pc++
+		return false, nil
 	}
 	yes.tell(s, in)
 	s.jump(in.Target(s.pc))
