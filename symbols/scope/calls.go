@@ -182,8 +182,8 @@ func (s *Scope) isPlain() bool {
 // Result returns the function's result number i at its exits: where the calling convention leaves it.
 // Only Go has more than one.
 func (s *Scope) Result(i int) (*Variable, error) {
-	if len(s.chain) == 0 {
-		return nil, fmt.Errorf("ret is %w: no function of the debug information is here", ErrUnknown)
+	if !s.Tells() {
+		return nil, fmt.Errorf("ret is %w: nothing tells what the function returns", ErrUnknown)
 	}
 	p, err := s.passing()
 	if err != nil {
@@ -238,16 +238,28 @@ func (s *Scope) results(fn dwarf.Entry) (list []*types.Type, err error) {
 
 func (s *Scope) isGo() bool { return s.calls == arch.GoRegisters || s.calls == arch.GoStack }
 
-// languages of units that matter here (DW_LANG_).
-const langRust = 0x1c
+// Languages of units that matter here (DW_LANG_).
+const (
+	langRust      = 0x1c
+	langAssembler = 0x8001
+)
 
-func (s *Scope) isRust() bool {
+func (s *Scope) isRust() bool { return s.language() == langRust }
+
+// language is that of the scope's unit, 0 if it is not known.
+func (s *Scope) language() uint64 {
 	root, err := s.unit.Root()
 	if err != nil {
-		return false
+		return 0
 	}
 	n, _ := root.Uint(sd.AttrLanguage)
-	return n == langRust
+	return n
+}
+
+// Tells reports whether debug information tells what the function's arguments and results are: it is not
+// written in assembly.
+func (s *Scope) Tells() bool {
+	return len(s.chain) > 0 && (s.calls == arch.C || s.calls == arch.GoRegisters) && s.language() != langAssembler
 }
 
 // hiddenResult reports whether the first register has the address of the result.

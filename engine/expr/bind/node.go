@@ -111,7 +111,7 @@ func (b *binder) result(pos, i int) (operand, error) {
 	case err == nil:
 	case i > 0:
 		return operand{}, b.fail(pos, "%w", err)
-	case b.scope.Function() != "":
+	case b.scope.Tells():
 		return operand{}, b.fail(pos, "ret %w", noValue{"the function has no result"})
 	default: // as package filter has it
 		return operand{pos: pos, word: &expr.Name{Name: "ret"}, name: "ret"}, nil
