@@ -46,9 +46,10 @@ that could not be probed. With a condition or a limit (--filter to --where) it i
 handler that counts, and there is one number for each LOCATION:
 {"probe","hits","seconds"}. CONDITION is an expression as hist's --of.
 
-` + flags.AboutArgs,
+` + flags.AboutArgs + "\n\n" + flags.AboutNames,
 		Example: `  ptracer count 'libc:malloc' -- ls -l /
   ptracer count -p 1234 -d 10s '*:*alloc*'
+  ptracer count -p 1234 --filter 'order->state == RUNNING' 'handle'
   ptracer count -p 1234 --resident 'libc:*alloc*'; sleep 60; ptracer stop 1234
   ptracer count -f --json -o calls.json 'libc:malloc' -- sh -c 'ls; ls'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {

@@ -22,6 +22,8 @@ such as int32(ret), uint8(arg1).
 
 ` + flags.AboutArgs + `
 
+` + flags.AboutNames + `
+
 With --json: {"probe","result":{"label","count","sum","min","max","buckets":[{"lo",
 "hi","count"}]},"seconds"}, one object for each LOCATION, with "unread" where the memory of a condition could
 not be read, and "uncounted" where hits are in no result.`,

@@ -31,9 +31,14 @@ func newRecord() *cobra.Command {
 		Long: `Record what --fields says of each call, a line a call: time of day,
 process/thread, location and fields. Fields are expressions as of hist, and
 strings: str(arg0), str(ret), comm. With ret among them the line is about the whole call:
-arguments as they were at its entry, and how long it took.
+arguments as they were at its entry, and how long it took; strings and whole
+structures are read when it is over, where they were at the entry. Fields with names of the
+program are shown as what they are: structures and arrays (of up to 256 bytes) by
+their members, enumerations by name; args stands for all arguments.
 
 ` + flags.AboutArgs + `
+
+` + flags.AboutNames + `
 
 Records go through a ring that the program never waits for: a reader that is too
 slow loses records, and how many is told.
@@ -44,6 +49,8 @@ each LOCATION with calls that have no record, {"probe"} and how many: "dropped"
 (left without a return), "deep" (nested too deep), "orphans" (without an entry).`,
 		Example: `  ptracer record --fields 'str(arg0),arg1' 'libc:fopen*' -- ls -l /
   ptracer record --fields 'int(arg0),arg2,ret' 'libc:write' -- sh -c 'echo hello'
+  ptracer record -p 1234 --fields 'req.URL.Path,len(req.Body),ret' 'main.(*Store).Commit'
+  ptracer record -p 1234 --fields 'args,ret' --filter 'order->total > 1000' 'handle'
   ptracer record -p 1234 --rate 100 --json -o calls.json 'libc:malloc'`,
 		RunE: verb(func(cmd *cobra.Command, args []string) error {
 			if err := opt.Take(cmd, args); err != nil {

@@ -34,6 +34,7 @@ const (
 	Struct
 	Union
 	Array
+	Slice // the number of its elements (8 bytes), and the first of them
 )
 
 // Type is the type of values.
@@ -108,6 +109,9 @@ func (t *Type) AppendText(out, data []byte) []byte {
 			return t.appendVariant(out, data)
 		}
 		return t.appendMembers(out, data)
+	case Slice:
+		of, rest := t.asArray(data)
+		return of.AppendText(out, rest)
 	case Array:
 		if t.isText() {
 			return t.appendChars(out, data)
@@ -115,11 +119,26 @@ func (t *Type) AppendText(out, data []byte) []byte {
 		out = append(out, '[')
 		out = t.elements(out, data, ", ", (*Type).AppendText)
 		if t.More > 0 {
-			out = append(strconv.AppendInt(append(out, ", ... "...), t.More, 10), " more"...)
+			if t.Count > 0 {
+				out = append(out, ", "...)
+			}
+			out = append(strconv.AppendInt(append(out, "... "...), t.More, 10), " more"...)
 		}
 		return append(out, ']')
 	}
 	return t.appendNumber(out, data)
+}
+
+// asArray is a slice as an array of those elements that are there.
+func (t *Type) asArray(data []byte) (of *Type, rest []byte) {
+	if len(data) < 8 || t.Elem == nil || t.Elem.Size <= 0 {
+		return &Type{}, nil
+	}
+	rest = data[8:]
+	n := int64(min(number(data, 8, false), 1<<62))
+	of = &Type{Kind: Array, Elem: t.Elem, Count: min(n, int64(len(rest))/t.Elem.Size)}
+	of.More = n - of.Count
+	return of, rest
 }
 
 // appendMembers appends a structure.
@@ -222,9 +241,17 @@ func (t *Type) AppendJSON(out, data []byte) []byte {
 			out = m.append(out, data, (*Type).AppendJSON)
 		}
 		return append(out, '}')
+	case Slice:
+		of, rest := t.asArray(data)
+		return of.AppendJSON(out, rest)
 	case Array:
 		if t.isText() {
 			return appendQuoted(out, cut(data[:min(int64(len(data)), t.Count)]))
+		}
+		if t.More > 0 {
+			out = strconv.AppendInt(append(out, `{"len":`...), t.Count+t.More, 10)
+			out = append(t.elements(append(out, `,"first":[`...), data, ",", (*Type).AppendJSON), ']', '}')
+			return out
 		}
 		out = append(out, '[')
 		return append(t.elements(out, data, ",", (*Type).AppendJSON), ']')

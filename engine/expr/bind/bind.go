@@ -37,7 +37,7 @@ func Number(s *scope.Scope, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n, err := b.condition(o1)
+	n, err := b.number(o1)
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,8 @@
 package bind
 
 import (
+	"cmp"
+
 	"github.com/ptracer/ptracer/engine/value"
 	"github.com/ptracer/ptracer/symbols/dwarf/types"
 )
@@ -21,11 +23,17 @@ func (b *binder) field(x operand) (value.Field, error) {
 	}
 	if ok && !b.isBytes(x) {
 		if room == 0 {
-			room = int64(b.maxText())
+			room = b.Options.text()
 		}
-		return value.Field{Parts: []value.Part{{Expr: text.String(), Size: min(room, int64(b.maxText()))}}, Type: &value.Type{Kind: value.String}}, nil
+		return value.Field{Parts: []value.Part{{Expr: text.String(), Size: min(room, b.Options.text())}}, Type: &value.Type{Kind: value.String}}, nil
 	}
-	d := describer{most: int64(b.maxBytes())}
+	d := describer{most: b.Options.bytes()}
+	if s, ok, err := b.sequence(x); err != nil || ok && s.at != nil && size(s.elem) > 0 {
+		if err != nil {
+			return value.Field{}, err
+		}
+		return b.sliceField(&d, s)
+	}
 	t, err := d.describe(x.of, 0)
 	if err != nil {
 		return value.Field{}, err
@@ -55,18 +63,26 @@ func (b *binder) isBytes(x operand) bool {
 	return err == nil && t != nil && (t.Kind == types.Uint || t.Kind == types.UChar)
 }
 
-func (b *binder) maxText() int {
-	if b.MaxText > 0 {
-		return b.MaxText
-	}
-	return maxText
-}
+func (o *Options) text() int64 { return int64(cmp.Or(o.MaxText, maxText)) }
 
-func (b *binder) maxBytes() int {
-	if b.MaxBytes > 0 {
-		return b.MaxBytes
+func (o *Options) bytes() int64 { return int64(cmp.Or(o.MaxBytes, maxBytes)) }
+
+// sliceBytes is how many bytes of a slice's elements are read.
+const sliceBytes = 64
+
+// sliceField is a field with a slice or a vector: how long it is, and its first elements.
+func (b *binder) sliceField(d *describer, s sequence) (value.Field, error) {
+	elem, err := d.describe(s.elem, 1)
+	if err != nil {
+		return value.Field{}, err
 	}
-	return maxBytes
+	each := size(s.elem)
+	most := max(sliceBytes/each, 1) * each
+	data := call("str", s.at, scaled(s.count, each))
+	return value.Field{
+		Parts: []value.Part{{Expr: cast(s.count, 8, false).String(), Size: 8}, {Expr: data.String(), Size: most}},
+		Type:  &value.Type{Kind: value.Slice, Size: 8 + most, Elem: elem},
+	}, nil
 }
 
 // numberField is a field with a number.
@@ -80,7 +96,7 @@ func (b *binder) numberField(x operand, t *value.Type) (value.Field, error) {
 
 // wholeField is a field with a structure or an array, as far as there is room for it.
 func (b *binder) wholeField(x operand, t *value.Type) (value.Field, error) {
-	n := min(t.Size, int64(b.maxBytes()))
+	n := min(t.Size, b.Options.bytes())
 	if n <= 0 {
 		return value.Field{}, b.fail(x.pos, "%s has no value to show: %s", x.shown(), b.typeName(x.of))
 	}

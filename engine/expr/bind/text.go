@@ -100,6 +100,3 @@ func (b *binder) compareText(n *expr.Binary, x, y operand) (operand, error) {
 	}
 	return operand{pos: n.Pos(), word: &expr.Binary{Op: n.Op, X: with, Y: y.text}}, nil
 }
-
-// condition is an operand as a number that is a condition, or that is counted.
-func (b *binder) condition(x operand) (expr.Node, error) { return b.number(x) }
