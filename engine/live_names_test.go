@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -47,8 +48,15 @@ func TestNamesFixture(t *testing.T) {
 // these print.
 func TestNames(t *testing.T) {
 	_, list := randc.Program(namesSeed, namesFunctions)
-	for _, name := range []string{"names", "names-O0", "names-static", "names-cf"} {
-		for _, where := range []handler.Where{handler.Tracee, handler.Engine} {
+	names := []string{"names", "names-O0", "names-static", "names-cf"}
+	if runtime.GOARCH == "arm64" { // an emulated machine takes minutes for each
+		names, list = names[:2], list[:16]
+	}
+	for i, name := range names {
+		for j, where := range []handler.Where{handler.Tracee, handler.Engine} {
+			if i > 0 && i%2 != j {
+				continue
+			}
 			t.Run(fmt.Sprint(name, "-", where), func(t *testing.T) { compareNames(t, launch(t, name), list, where) })
 		}
 	}
@@ -155,7 +163,7 @@ func compareRecord(t *testing.T, f *randc.Function, e *builtin.Event, line strin
 			line = f.Fields[i+1].Expr + "=" + line
 		}
 		got := e.Values[i].String()
-		if got == want || (strings.HasPrefix(got, "<") || strings.Contains(got, "=?")) && (f.Static || field.Float) {
+		if got == want || (strings.HasPrefix(got, "<") || strings.Contains(got, "=?")) && (f.Static || field.Float || field.Large && runtime.GOARCH == "arm64") {
 			continue
 		}
 		t.Errorf("%s: %s is %s, want %s", f.Name, field.Expr, got, want)

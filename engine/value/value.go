@@ -331,7 +331,7 @@ func (t *Type) elements(out, data []byte, between string, write func(*Type, []by
 
 // isText reports whether an array is one of characters.
 func (t *Type) isText() bool {
-	return t.Elem != nil && t.Elem.Size == 1 && (t.Elem.Kind == Char || t.Elem.Kind == Rune)
+	return t.Elem != nil && t.Elem.Size == 1 && (t.Elem.Kind == Char || t.Elem.Kind == Rune || t.Elem.Kind == UChar)
 }
 
 // appendChars appends an array of characters, up to a 0.

@@ -31,7 +31,7 @@ var packages = []string{
 
 // alike are those of them that do the same on every machine: what they decide is
 // tested before, natively, and the emulator takes a minute for it.
-var alike = []string{"engine/handler/filter", "engine/handler/interp", "engine/handler/verify", "symbols/dwarf", "symbols/dwarf/line", "symbols/dwarf/raw", "symbols/dwarf/types", "symbols/source", "symbols/debuginfod"}
+var alike = []string{"engine/handler/filter", "engine/handler/interp", "engine/handler/verify", "engine/expr", "engine/value", "symbols/dwarf", "symbols/dwarf/line", "symbols/dwarf/op", "symbols/dwarf/raw", "symbols/dwarf/types", "symbols/source", "symbols/debuginfod"}
 
 type options struct {
 	cpu      string

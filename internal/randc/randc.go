@@ -20,7 +20,7 @@ type Function struct {
 // Known reports whether at least one of a function's values is to be had by a handler: others may have
 // changed how it is called, or all be floating point.
 func (f *Function) Known() bool {
-	return !f.Static && slices.ContainsFunc(f.Fields, func(v Field) bool { return !v.Float })
+	return !f.Static && slices.ContainsFunc(f.Fields, func(v Field) bool { return !v.Float && !v.Large })
 }
 
 // Field is a value.
@@ -29,6 +29,8 @@ type Field struct {
 	// Float is set of a value that has floating point in it, which may be in a register that handlers do
 	// not see.
 	Float bool
+	// Large is set of a result of more than two words: on arm64 it lies where only the caller knows.
+	Large bool
 }
 
 // kind is a type of arguments.
@@ -155,7 +157,7 @@ func (f *Function) write(b, calls *strings.Builder, r *rand.Rand) {
 				continue
 			}
 			field := fmt.Sprintf(text[strings.Index(text, "(")+1:len(text)-1], p)
-			f.Fields = append(f.Fields, Field{field, k.float()})
+			f.Fields = append(f.Fields, Field{Expr: field, Float: k.float()})
 			prints = append(prints, fmt.Sprintf("printf(\" %s=\"); ", field)+fmt.Sprintf(text, p)+";")
 		}
 	}
@@ -177,6 +179,6 @@ func (f *Function) write(b, calls *strings.Builder, r *rand.Rand) {
 		field = fmt.Sprintf(show[strings.Index(show, "(")+1:len(show)-1], "ret")
 	}
 	fmt.Fprintf(b, "\t%s ret = %s;\n\tprintf(\" %s=\"); %s; printf(\"\\n\");\n\treturn ret;\n}\n", result.name, back, field, fmt.Sprintf(show, "ret"))
-	f.Fields = append(f.Fields, Field{field, result.float()})
+	f.Fields = append(f.Fields, Field{field, result.float(), result.name == "struct s3"})
 	fmt.Fprintf(calls, "\t\t%s(%s);\n", f.Name, strings.Join(args, ", "))
 }

@@ -3,6 +3,7 @@ package bind
 import (
 	"errors"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -119,6 +120,11 @@ func TestNumber(t *testing.T) {
 					t.Errorf("%s: %s: %s, %v", name, c.text, got, err)
 				}
 				continue
+			}
+			if runtime.GOARCH == "arm64" { // whose char has no sign
+				if rest, ok := strings.CutPrefix(c.want, "int8("); ok {
+					c.want = strings.TrimSuffix(rest, ")")
+				}
 			}
 			if err != nil || alike(got) != c.want {
 				t.Errorf("%s: %s: %s, %v; want %s", name, c.text, alike(got), err, c.want)

@@ -60,8 +60,11 @@ func (b *binder) isBytes(x operand) bool {
 		return false
 	}
 	t, err := b.strip(to)
-	return err == nil && t != nil && (t.Kind == types.Uint || t.Kind == types.UChar)
+	return err == nil && t != nil && (t.Kind == types.Uint || t.Kind == types.UChar && t.Name != plainChar)
 }
+
+// plainChar is the name of C's type of characters, which on arm64 has no sign.
+const plainChar = "char"
 
 func (o *Options) text() int64 { return int64(cmp.Or(o.MaxText, maxText)) }
 
@@ -265,7 +268,7 @@ func (d *describer) array(v *value.Type, t *types.Type, depth int) error {
 	if v.Elem, err = d.describe(of{t: elem}, depth+1); err != nil {
 		return err
 	}
-	if v.Elem.Kind == value.UChar { // bytes, as a rule
+	if v.Elem.Kind == value.UChar && v.Elem.Name != plainChar { // bytes, as a rule
 		v.Elem.Kind = value.Uint
 	}
 	v.Count = max(t.Count, 0)
