@@ -205,9 +205,7 @@ func (s *Scope) Result(i int) (*Variable, error) {
 		v.Pieces, v.Why = p.result(t)
 	}
 	if v.Why == "" && v.Pieces[0].Kind == op.Register {
-		if v.Why = s.mayChange(); v.Why != "" { // LLVM takes away a result that no caller uses
-			v.Pieces = nil
-		}
+		v.Doubt = s.mayChange() // LLVM takes away a result that no caller uses
 	}
 	return v, nil
 }

@@ -113,6 +113,9 @@ type Variable struct {
 	Pieces []op.Piece
 	Why    string
 	Param  bool // an argument of the function, or its result
+	// Doubt is why the value may be another one: of a result that LLVM may have taken away, since no caller
+	// uses it. "" for none.
+	Doubt string
 }
 
 // Params returns the arguments of the innermost function, as they are declared.

@@ -69,6 +69,9 @@ func begin(s *scope.Scope, o Options) (*binder, operand, error) {
 	if err != nil {
 		return nil, operand{}, err
 	}
+	if name, ok := tree.(*expr.Name); ok {
+		b.bare = name.Name == "ret"
+	}
 	x, err := b.node(tree)
 	return b, x, err
 }
@@ -94,6 +97,7 @@ func Asks(n expr.Node) (asks bool) {
 // binder binds one expression.
 type binder struct {
 	scope *scope.Scope
+	bare  bool // the expression is ret alone: the register, whatever is in it
 	Options
 	expr.Source
 }

@@ -108,6 +108,8 @@ func (b *binder) memberOfThis(n *expr.Name) (x operand, ok bool, err error) {
 func (b *binder) result(pos, i int) (operand, error) {
 	v, err := b.scope.Result(i)
 	switch {
+	case err == nil && v.Doubt != "" && !b.bare:
+		return operand{}, b.fail(pos, "ret %w", noValue{v.Doubt})
 	case err == nil:
 	case i > 0:
 		return operand{}, b.fail(pos, "%w", err)

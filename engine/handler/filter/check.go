@@ -196,7 +196,11 @@ func (c checker) call(n *expr.Call) (*node, error) {
 		return nil, err
 	}
 	if of.x.isOpen() || of.y.isOpen() {
-		return c.opened(n, "")
+		open, err := c.opened(n, "")
+		if err == nil {
+			open.unsigned = of.unsigned
+		}
+		return open, err
 	}
 	return of, nil
 }

@@ -70,7 +70,6 @@ type Expr struct {
 	text string
 	root *node
 	as   *Expr // see Options
-	open bool  // see Options
 }
 
 // Parse parses an expression with a numeric value. Errors are an *expr.Error.
@@ -90,7 +89,7 @@ func Parse(text string, o Options) (*Expr, error) {
 	if !o.Raw {
 		n = fold(n)
 	}
-	return &Expr{text, under(n, o.Context), o.As, o.Open}, nil
+	return &Expr{text, under(n, o.Context), o.As}, nil
 }
 
 // Text is the parsed text.
@@ -102,9 +101,14 @@ func (e *Expr) String() string { return e.root.String() }
 // Const is the expression's value if it is the same at each hit.
 func (e *Expr) Const() (value uint64, ok bool) { return e.root.value, e.root.kind == kConst }
 
-// Signed reports whether the value is an int64, not a uint64. One with names is an int64, since places
-// may differ.
-func (e *Expr) Signed() bool { return !e.root.unsigned || e.as != nil && e.as.IsOpen() }
+// Signed reports whether the value is an int64, not a uint64. One with names is an int64 unless it is cast,
+// since places may differ.
+func (e *Expr) Signed() bool {
+	if e.as != nil {
+		return e.as.Signed()
+	}
+	return !e.root.unsigned
+}
 
 // IsString reports whether the expression is comm or str(address); Address returns that address.
 func (e *Expr) IsString() bool { return e.root.kind.isString() }
@@ -154,11 +158,8 @@ func (e *Expr) UsesRet() bool {
 	return e.root.any(func(n *node) bool { return n.kind == kRet || n.ret }) || e.as != nil && e.as.UsesRet()
 }
 
-// IsOpen reports whether the expression has names that are still to be replaced, see Options. ret is one: its
-// type depends on the function.
-func (e *Expr) IsOpen() bool {
-	return e.open && e.root.any(func(n *node) bool { return n.kind == kOpen || n.kind == kRet })
-}
+// IsOpen reports whether the expression has names that are still to be replaced, see Options.
+func (e *Expr) IsOpen() bool { return e.root.any(func(n *node) bool { return n.kind == kOpen }) }
 
 // IsWord reports whether a name is a word of the language, which means the same everywhere.
 func IsWord(name string) bool {

@@ -56,8 +56,8 @@ Rust and Go: arguments, variables of the function, globals (also ns::x, pkg.X), 
 in C++ the members of this. order->total and req.URL.Path are members (a dot
 follows pointers, too), list[2] is an element, *p what a pointer leads to, len(x) a
 length, (struct order *)arg0 a cast; == "x" compares strings of any language, and
-STATE_IDLE is the name of a constant beside an enumeration. ret has the type of the
-function's result; ret.1 is a Go function's second one. args.pid is the argument of
+STATE_IDLE is the name of a constant beside an enumeration. Beside names, ret has the
+type of the function's result; ret.1 is a Go function's second one. args.pid is the argument of
 a name that is a word here. What is optimised out, or in a register of floating
 point, is said so. A condition that reads memory takes about a microsecond.`
 
