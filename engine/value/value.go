@@ -78,6 +78,33 @@ type Name struct {
 	Value int64
 }
 
+// Limits of a type that another process has sent.
+const (
+	maxDepth = 20
+	maxCount = 1 << 16
+)
+
+// Whole reports whether a type has all its parts, and no more than a value needs: one that another process
+// has sent may not.
+func (t *Type) Whole() bool { return t.whole(0) }
+
+func (t *Type) whole(depth int) bool {
+	if depth > maxDepth || t.Size < 0 || t.Count < 0 || t.Count > maxCount || t.Kind == Array && t.Elem == nil {
+		return false
+	}
+	for _, m := range t.Members {
+		if m.Type == nil || !m.Type.whole(depth+1) {
+			return false
+		}
+	}
+	for _, v := range t.Variants {
+		if v.Type == nil || !v.Type.whole(depth+1) {
+			return false
+		}
+	}
+	return (t.Tag == nil || t.Tag.Type != nil && t.Tag.Type.whole(depth+1)) && (t.Elem == nil || t.Elem.whole(depth+1))
+}
+
 // IsNumber reports whether values are numbers of up to 8 bytes.
 func (t *Type) IsNumber() bool {
 	switch t.Kind {

@@ -104,7 +104,7 @@ func FuzzValue(f *testing.F) {
 	f.Add(text, []byte{1, 2, 3, 4, 5, 6, 7, 8})
 	f.Fuzz(func(t *testing.T, text, data []byte) {
 		var of Type
-		if json.Unmarshal(text, &of) != nil || !of.whole(0) {
+		if json.Unmarshal(text, &of) != nil || !of.Whole() {
 			return
 		}
 		of.AppendText(nil, data)
@@ -114,20 +114,3 @@ func FuzzValue(f *testing.F) {
 	})
 }
 
-// whole reports whether a type has all its parts, as those that package bind makes have.
-func (t *Type) whole(depth int) bool {
-	if depth > 20 || t.Count > 1000 || t.Kind == Array && t.Elem == nil {
-		return false
-	}
-	for _, m := range t.Members {
-		if m.Type == nil || !m.Type.whole(depth+1) {
-			return false
-		}
-	}
-	for _, v := range t.Variants {
-		if v.Type == nil || !v.Type.whole(depth+1) {
-			return false
-		}
-	}
-	return (t.Tag == nil || t.Tag.Type != nil) && (t.Elem == nil || t.Elem.whole(depth+1))
-}

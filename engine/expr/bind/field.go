@@ -101,7 +101,7 @@ func (b *binder) numberField(x operand, t *value.Type) (value.Field, error) {
 func (b *binder) wholeField(x operand, t *value.Type) (value.Field, error) {
 	n := min(t.Size, b.Options.bytes())
 	if n <= 0 {
-		return value.Field{}, b.fail(x.pos, "%s has no value to show: %s", x.shown(), b.typeName(x.of))
+		return value.Field{}, b.fail(x.pos, "%s %w", x.shown(), noValue{"its type has no bytes"})
 	}
 	if x.addr != nil {
 		return value.Field{Parts: []value.Part{{Expr: call("str", x.addr, num(n)).String(), Size: n}}, Type: t}, nil
@@ -272,7 +272,10 @@ func (d *describer) array(v *value.Type, t *types.Type, depth int) error {
 		v.Elem.Kind = value.Uint
 	}
 	v.Count = max(t.Count, 0)
-	if n := v.Elem.Size; n > 0 && v.Count*n > d.most {
+	switch n := v.Elem.Size; {
+	case n <= 0:
+		v.Count = 0
+	case v.Count > d.most/n:
 		v.More = v.Count - d.most/n
 		v.Count -= v.More
 	}

@@ -55,7 +55,13 @@ func (r *request) bind() error {
 // bindField parses the parts of a field, which stands in the place of an expression.
 func (r *request) bindField(f value.Field, open *filter.Expr) error {
 	s := shown{Field: f, from: len(r.exprs)}
+	if f.Type != nil && !f.Type.Whole() {
+		return fmt.Errorf("%w: %s: its type is not whole", ErrParams, f.Name)
+	}
 	for _, p := range f.Parts {
+		if p.Size < 1 || p.Size > maxRecord {
+			return fmt.Errorf("%w: %s: a part of %d bytes", ErrParams, f.Name, p.Size)
+		}
 		if p.Gone {
 			continue
 		}
