@@ -194,3 +194,33 @@ func TestAsks(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkBind binds a condition at a place of a file whose debug information has been read.
+func BenchmarkBind(b *testing.B) {
+	f, err := symbols.Open(fixture.Path(b, "named"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	var isa arch.ISA = amd64.ISA
+	if f.Machine().String() == "EM_AARCH64" {
+		isa = arm64.ISA
+	}
+	s, err := scope.Of(f, isa)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fn, err := f.Lookup("handle")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		at, err := s.At(fn[0].Addr, scope.AtEntry, arch.C)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := Number(at, Options{Text: `order->total > 1000 && order->customer->name == "x"`}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
