@@ -133,13 +133,17 @@ func boundOf(list []asked, all *probe.Meaning) (*builtin.Bound, error) {
 	return b, nil
 }
 
-// BindAll finds out what the expressions of a probe's handler mean at targets, for Bind to know it.
+// BindAll finds out what the expressions of a probe's handler mean at targets, and makes the handler's
+// programs for these: each takes up to a tenth of a second to verify, which no hit is to wait for.
 func (f *Finder) BindAll(p *probe.Probe, m *symbols.Module, list []location.Target) {
 	if p.Handler == nil || !p.Handler.In.Handler.Open {
 		return
 	}
 	for i := range list {
-		_, _ = f.Bind(p, m, &list[i], list[i].Addr, f.callsAt(p, m, &list[i]))
+		calls := f.callsAt(p, m, &list[i])
+		if bound, err := f.Bind(p, m, &list[i], list[i].Addr, calls); err == nil {
+			_, _ = p.Handler.In.Under(handler.Place{Calls: calls, Bound: bound}) // the error is told where it is planted
+		}
 	}
 }
 
