@@ -49,8 +49,11 @@ func TestNamesFixture(t *testing.T) {
 func TestNames(t *testing.T) {
 	_, list := randc.Program(namesSeed, namesFunctions)
 	names := []string{"names", "names-O0", "names-static", "names-cf"}
-	if runtime.GOARCH == "arm64" { // an emulated machine takes minutes for each
+	switch {
+	case runtime.GOARCH == "arm64": // to verify a handler takes seconds in an emulated machine
 		names, list = names[:2], list[:16]
+	case underRace():
+		names, list = names[:1], list[:6]
 	}
 	for i, name := range names {
 		for j, where := range []handler.Where{handler.Tracee, handler.Engine} {
@@ -62,10 +65,18 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// underRace reports whether the tests run with traps, as under the race detector, which makes the verifier
+// ten times slower.
+func underRace() bool { return os.Getenv("PTRACER_TEST_TRAPS") != "" }
+
 // TestNamesCompilers does it with other programs, by the compilers that are there.
 func TestNamesCompilers(t *testing.T) {
 	n := 0
-	for i, cc := range []string{"gcc -O1", "gcc -O3", "gcc -Og -gdwarf-4", "gcc -O2 -flto", "clang -O0", "clang -O1", "clang -O2", "clang -O2 -gdwarf-4 -fno-omit-frame-pointer"} {
+	compilers := []string{"gcc -O1", "clang -O2", "gcc -O3", "gcc -Og -gdwarf-4", "gcc -O2 -flto", "clang -O0", "clang -O1", "clang -O2 -gdwarf-4 -fno-omit-frame-pointer"}
+	if underRace() {
+		compilers = compilers[:2]
+	}
+	for i, cc := range compilers {
 		words := strings.Fields(cc)
 		compiler, err := exec.LookPath(words[0])
 		if err != nil {
@@ -82,6 +93,9 @@ func TestNamesCompilers(t *testing.T) {
 			out := filepath.Join(dir, "names")
 			if text, err := exec.Command(compiler, append(words[1:], "-g", "-o", out, file)...).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, text)
+			}
+			if underRace() {
+				list = list[:4]
 			}
 			for i := range list { // a linker that sees all makes all functions known to one file
 				list[i].Static = list[i].Static || strings.Contains(cc, "-flto")

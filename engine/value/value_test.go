@@ -113,4 +113,3 @@ func FuzzValue(f *testing.F) {
 		}
 	})
 }
-
