@@ -50,15 +50,16 @@ func stopped(t *testing.T, o probing, hits int, watch func(run func())) {
 }
 
 // TestAllocations: a hit that stops does not allocate. Where it is told, the consumer of the events
-// allocates once: the Hit that it gets.
+// allocates once: the Hit that it gets. What else the process does meanwhile allocates, too, some
+// times in a hundred hits: the limits lie between one allocation a hit less and one more.
 func TestAllocations(t *testing.T) {
 	const hits = 2000
 	for name, c := range map[string]struct {
 		o    probing
 		most float64
 	}{
-		"counted": {probing{}, 0.2},
-		"told":    {probing{action: engine.ActionTell}, 1.2},
+		"counted": {probing{}, 0.9},
+		"told":    {probing{action: engine.ActionTell}, 1.9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
