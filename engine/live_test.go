@@ -185,6 +185,10 @@ func detach(t testing.TB, s Session) {
 	}
 	for e := range s.Events(context.Background()) {
 		if w, ok := e.Body.(*event.Warning); ok {
+			if strings.Contains(w.Text, "it gets no CPU time") { // the machine is busy: an emulated one may stand for seconds
+				t.Logf("warning: %s", w.Text)
+				continue
+			}
 			t.Errorf("warning: %s", w.Text)
 		}
 	}
