@@ -20,7 +20,7 @@ type Function struct {
 // Known reports whether at least one of a function's values is to be had by a handler: others may have
 // changed how it is called, or all be floating point.
 func (f *Function) Known() bool {
-	return !f.Static && slices.ContainsFunc(f.Fields, func(v Field) bool { return !v.Float && !v.Large })
+	return !f.Static && slices.ContainsFunc(f.Fields, func(v Field) bool { return !v.Float && !v.Large && !v.Hidden })
 }
 
 // Field is a value.
@@ -29,6 +29,8 @@ type Field struct {
 	// Float is set of a value that has floating point in it, which may be in a register that handlers do
 	// not see.
 	Float bool
+	// Hidden is set of a value that the program does not print.
+	Hidden bool
 	// Large is set of a result of more than two words: on arm64 it lies where only the caller knows.
 	Large bool
 }
@@ -44,6 +46,11 @@ type kind struct {
 const head = `#include <stdio.h>
 #include <stdbool.h>
 #include <unistd.h>
+#ifdef __clang__
+#define NOCLONE
+#else
+#define NOCLONE __attribute__((noclone)) /* calls would go to a copy of another name */
+#endif
 enum color { RED, GREEN = 4, BLUE = -2 };
 struct s1 { int a; short b; };
 struct s2 { long x; long y; };
@@ -54,6 +61,9 @@ struct s6 { struct s1 in; unsigned char u[4]; };
 struct s7 { const char *s; enum color k; };
 struct f2 { float x, y; };
 struct d1 { double d; int i; };
+struct e0 { };
+struct k1 { char c; int i; short s; } __attribute__((packed));
+struct q1 { __int128 q; };
 static void pi(long v) { printf("%ld", v); }
 static void pu(unsigned long v) { printf("%lu", v); }
 static void pc(int v) { printf("%d", v); if (v > ' ' && v < 127) printf(" '%c'", v); }
@@ -66,6 +76,7 @@ static void p3(struct s3 v) { printf("{v=[%ld, %ld, %ld]}", v.v[0], v.v[1], v.v[
 static void p4(struct s4 v) { printf("{c="); pc(v.c); printf(", i=%d, d=", v.i); pc(v.d); printf("}"); }
 static void p5(struct s5 v) { printf("{a=%u, b=%d, c=%lu}", v.a, v.b, (unsigned long)v.c); }
 static void p6(struct s6 v) { printf("{in="); p1(v.in); printf(", u=[%d, %d, %d, %d]}", v.u[0], v.u[1], v.u[2], v.u[3]); }
+static void pk1(struct k1 v) { printf("{c="); pc(v.c); printf(", i=%d, s=%d}", v.i, v.s); }
 static void pf(double v) { printf("%g", v); }
 static void pf2(struct f2 v) { printf("{x=%g, y=%g}", v.x, v.y); }
 static void pd1(struct d1 v) { printf("{d=%g, i=%d}", v.d, v.i); }
@@ -78,6 +89,7 @@ static struct s4 m4(long n) { return (struct s4){ (char)('a' + n % 26), (int)(n 
 static struct s5 m5(long n) { return (struct s5){ n & 7, (int)(n % 64) - 32, (unsigned long)n * 12345678 & ((1UL << 40) - 1) }; }
 static struct s6 m6(long n) { struct s6 v = { m1(n + 1), { n & 255, 1, 255, (n * 3) & 255 } }; return v; }
 static struct s7 m7(long n) { return (struct s7){ texts[n & 3], colors[n % 3] }; }
+static struct k1 mk1(long n) { return (struct k1){ (char)('a' + n % 26), (int)(n * 70001), (short)-n }; }
 static struct f2 mf2(long n) { return (struct f2){ n * 0.5f, n * -0.25f }; }
 static struct d1 md1(long n) { return (struct d1){ n * 1.5, (int)-n }; }
 static int ints[8] = { 3, -1, 4, -1, 5, -9, 2, 6 };
@@ -111,6 +123,12 @@ var kinds = []kind{
 	{"double", "pf(%s)", "(double)(%s) * -0.25", nil},
 	{"struct f2", "pf2(%s)", "mf2(%s)", nil},
 	{"struct d1", "pd1(%s)", "md1(%s)", []string{"pi(%s.i)"}},
+	{"struct k1", "pk1(%s)", "mk1(%s)", []string{"pi(%s.i)", "pi(%s.s)"}},
+	// These are not shown, but what follows them has to be found.
+	{"struct e0", "", "(struct e0){ }", nil},
+	{"__int128", "", "(__int128)(%s) << 70", nil},
+	{"struct q1", "", "(struct q1){ (__int128)(%s) << 70 }", nil},
+	{"long double", "", "(long double)(%s)", nil},
 }
 
 // maxFields is how many values a function shows, beside its result.
@@ -119,6 +137,14 @@ const maxFields = 10
 // float reports whether a type has floating point in it.
 func (k kind) float() bool {
 	return strings.HasPrefix(k.text, "pf") || strings.HasPrefix(k.text, "pd")
+}
+
+// value is an expression that makes a value of a number.
+func (k kind) value(of string) string {
+	if !strings.Contains(k.make, "%s") {
+		return k.make
+	}
+	return fmt.Sprintf(k.make, of)
 }
 
 // Program makes a program of n functions, which calls each a few times: Calls. The same seed makes the same
@@ -147,7 +173,7 @@ func (f *Function) write(b, calls *strings.Builder, r *rand.Rand) {
 	for i := range r.IntN(9) {
 		k, p := kinds[r.IntN(len(kinds))], fmt.Sprintf("v%d", i)
 		params = append(params, k.name+" "+p)
-		args = append(args, fmt.Sprintf(k.make, fmt.Sprintf("n + %d", i+r.IntN(20))))
+		args = append(args, k.value(fmt.Sprintf("n + %d", i+r.IntN(20))))
 		show := k.deep
 		if k.text != "" {
 			show = append([]string{k.text}, show...)
@@ -164,21 +190,28 @@ func (f *Function) write(b, calls *strings.Builder, r *rand.Rand) {
 	storage := "__attribute__((noinline)) "
 	if f.Static {
 		storage += "static "
+	} else {
+		storage += "NOCLONE "
 	}
 	if len(params) == 0 {
 		params = []string{"void"}
 	}
-	back := fmt.Sprintf(result.make, fmt.Sprint(r.IntN(50)))
+	back := result.value(fmt.Sprint(r.IntN(50)))
 	fmt.Fprintf(b, "%s%s %s(%s)\n{\n\tprintf(\"%s\");\n", storage, result.name, f.Name, strings.Join(params, ", "), f.Name)
 	for _, p := range prints {
 		fmt.Fprintf(b, "\t%s\n", p)
 	}
 	show, field := result.text, "ret"
-	if show == "" {
-		show = result.deep[0]
-		field = fmt.Sprintf(show[strings.Index(show, "(")+1:len(show)-1], "ret")
+	switch {
+	case show != "":
+		show = fmt.Sprintf(show, "ret")
+	case result.deep == nil:
+		show = `printf("...")`
+	default:
+		field = fmt.Sprintf(result.deep[0][strings.Index(result.deep[0], "(")+1:len(result.deep[0])-1], "ret")
+		show = fmt.Sprintf(result.deep[0], "ret")
 	}
-	fmt.Fprintf(b, "\t%s ret = %s;\n\tprintf(\" %s=\"); %s; printf(\"\\n\");\n\treturn ret;\n}\n", result.name, back, field, fmt.Sprintf(show, "ret"))
-	f.Fields = append(f.Fields, Field{field, result.float(), result.name == "struct s3"})
+	fmt.Fprintf(b, "\t%s ret = %s;\n\tprintf(\" %s=\"); %s; printf(\"\\n\");\n\treturn ret;\n}\n", result.name, back, field, show)
+	f.Fields = append(f.Fields, Field{Expr: field, Float: result.float(), Hidden: result.text == "" && result.deep == nil, Large: result.name == "struct s3"})
 	fmt.Fprintf(calls, "\t\t%s(%s);\n", f.Name, strings.Join(args, ", "))
 }

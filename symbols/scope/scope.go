@@ -243,53 +243,55 @@ func (s *Scope) Global(name string) (*Variable, error) {
 	}
 	var list []dwarf.Entry
 	take := func(e dwarf.Entry) bool {
-		if e.Tag() == sd.TagVariable && isOf(e.QualifiedName(), name) {
+		if e.Tag() == sd.TagVariable && source.IsOf(e.QualifiedName(), name) {
 			list = append(list, e)
 		}
 		return len(list) < maxGlobals
 	}
-	for _, one := range spellings(name) {
+	for _, one := range source.Spellings(name) {
 		if err := names.Lookup(one, take); err != nil {
 			return nil, err
 		}
 	}
-	var best *Variable
+	return s.chosen(name, list)
+}
+
+// chosen is the variable that a name means: that of the scope's unit, or one that all units see, or the only
+// one that has a value.
+func (s *Scope) chosen(name string, list []dwarf.Entry) (*Variable, error) {
+	var all, shared []*Variable
+	var without *Variable
 	for _, e := range list {
 		v, err := s.variable(e)
 		if err != nil {
 			return nil, err
 		}
 		switch {
-		case best == nil, len(best.Pieces) == 0 && len(v.Pieces) > 0:
-			best = v
 		case len(v.Pieces) == 0:
+			without = v
+			continue
 		case e.Unit() == s.unit:
 			return v, nil
+		case e.Declaration().Flag(sd.AttrExternal) || e.Flag(sd.AttrExternal):
+			shared = append(shared, v)
 		}
+		all = append(all, v)
 	}
-	if best == nil {
-		return nil, fmt.Errorf("%q is %w%s", name, ErrUnknown, s.around())
+	switch {
+	case len(shared) == 1:
+		return shared[0], nil
+	case len(all) == 1:
+		return all[0], nil
+	case len(all) > 1:
+		return nil, fmt.Errorf("%q is %w: there are %d of that name, in other files than the function's", name, ErrUnknown, len(all))
+	case without != nil:
+		return without, nil
 	}
-	return best, nil
+	return nil, fmt.Errorf("%q is %w%s", name, ErrUnknown, s.around())
 }
 
 // maxGlobals is how many variables of one name are looked at.
 const maxGlobals = 1000
-
-// spellings are the forms in which the index may have a name.
-func spellings(name string) []string {
-	list := []string{name}
-	if i := strings.LastIndex(name, "::"); i >= 0 {
-		list = append(list, name[i+2:])
-	}
-	return list
-}
-
-// isOf reports whether a qualified name is meant by one that may leave out what stands in front.
-func isOf(qualified, name string) bool {
-	rest, ok := strings.CutSuffix(qualified, name)
-	return ok && (rest == "" || strings.HasSuffix(rest, "::"))
-}
 
 // around tells, for an error, which names there are.
 func (s *Scope) around() string {
@@ -346,11 +348,11 @@ func (s *Scope) TypeNamed(name string) (*types.Type, error) {
 		name = rest
 	}
 	var found dwarf.Entry
-	for _, one := range spellings(name) {
+	for _, one := range source.Spellings(name) {
 		err := names.Lookup(one, func(e dwarf.Entry) bool {
 			switch t := e.Tag(); t {
 			case sd.TagStructType, sd.TagClassType, sd.TagUnionType, sd.TagEnumerationType, sd.TagTypedef, sd.TagBaseType:
-				if isOf(e.QualifiedName(), name) && !e.Flag(sd.AttrDeclaration) && (!tagged || t == tag) && (found.Tag() == 0 || e.Unit() == s.unit) {
+				if source.IsOf(e.QualifiedName(), name) && !e.Flag(sd.AttrDeclaration) && (!tagged || t == tag) && (found.Tag() == 0 || e.Unit() == s.unit) {
 					found = e
 				}
 			}

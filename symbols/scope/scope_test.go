@@ -2,7 +2,6 @@ package scope
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -130,19 +129,5 @@ func TestNoSource(t *testing.T) {
 	defer f.Close()
 	if _, err := Of(f, isa(t, f)); !errors.Is(err, symbols.ErrNoSource) {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestIsOf(t *testing.T) {
-	for _, c := range []struct {
-		qualified, name string
-		want            bool
-	}{{"a::b::c", "c", true}, {"a::b::c", "b::c", true}, {"a::b::c", "a::b::c", true}, {"a::bc", "c", false}, {"main.x", "main.x", true}, {"main.x", "x", false}} {
-		if got := isOf(c.qualified, c.name); got != c.want {
-			t.Errorf("%s of %s: %t", c.name, c.qualified, got)
-		}
-	}
-	if !slices.Equal(spellings("a::b"), []string{"a::b", "b"}) {
-		t.Error("spellings")
 	}
 }

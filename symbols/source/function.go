@@ -15,7 +15,7 @@ func (s *Source) FilesOf(function string) (Files, bool, error) {
 		return Files{}, false, err
 	}
 	files := map[string]bool{}
-	for _, name := range distinct(function, lastName(function)) {
+	for _, name := range Spellings(function) {
 		err := names.Lookup(name, func(e dwarf.Entry) bool {
 			if e.Tag() == sd.TagSubprogram && (name == function || IsOf(e.QualifiedName(), function)) {
 				s.filesOf(e, files)
@@ -48,17 +48,14 @@ func (s *Source) filesOf(e dwarf.Entry, files map[string]bool) {
 	}
 }
 
-func distinct(a, b string) []string {
-	if a == b {
-		return []string{a}
-	}
-	return []string{a, b}
-}
-
-// lastName is a name without the namespaces and types in front.
-func lastName(name string) string {
+// Spellings are the forms in which an index of names may have a name: itself, and without the namespaces and
+// types in front.
+func Spellings(name string) []string {
 	parts := components(name)
-	return parts[len(parts)-1]
+	if last := parts[len(parts)-1]; last != name {
+		return []string{name, last}
+	}
+	return []string{name}
 }
 
 // components are the parts of a name that "::" joins, outside the arguments of templates.

@@ -39,7 +39,7 @@ func (b *binder) member(pos int, x operand, name string) (operand, error) {
 			return x, b.fail(pos, "%s: only a declaration of %s is there: %w", x.shown(), t.Name, err)
 		}
 	}
-	m, off, err := find(t, name, 0)
+	m, off, err := find(t, name)
 	if err != nil {
 		return x, err
 	}
@@ -84,9 +84,20 @@ func (b *binder) part(x operand, m *types.Member, off int64) (operand, error) {
 
 // find finds a member by its name: also in base classes, in structures without a name, and in those that
 // Go embeds.
-func find(t *types.Type, name string, depth int) (found *types.Member, off int64, err error) {
+func find(t *types.Type, name string) (found *types.Member, off int64, err error) {
+	steps := 0
+	return findIn(t, name, &steps)
+}
+
+// maxFind is how many structures are looked at for a member: types can be built that lie in each other.
+const maxFind = 1000
+
+func findIn(t *types.Type, name string, steps *int) (found *types.Member, off int64, err error) {
+	if *steps++; *steps > maxFind {
+		return nil, 0, nil
+	}
 	list, err := t.Members()
-	if err != nil || depth > 16 {
+	if err != nil {
 		return nil, 0, err
 	}
 	if v, err := t.Variants(); err == nil && v != nil {
@@ -117,7 +128,7 @@ func find(t *types.Type, name string, depth int) (found *types.Member, off int64
 		if in.Kind != types.Struct && in.Kind != types.Union {
 			continue
 		}
-		if found, off, err := find(in, name, depth+1); found != nil || err != nil {
+		if found, off, err := findIn(in, name, steps); found != nil || err != nil {
 			return found, off + m.Offset, err
 		}
 	}
@@ -162,7 +173,7 @@ func (b *binder) path(x operand, names ...string) (operand, bool) {
 		if err != nil || t == nil || t.Kind != types.Struct && t.Kind != types.Union {
 			return x, false
 		}
-		m, off, err := find(t, name, 0)
+		m, off, err := find(t, name)
 		if err != nil || m == nil {
 			return x, false
 		}
@@ -260,7 +271,7 @@ func (b *binder) elementType(t *types.Type, data operand) (of, bool) {
 	if !ok || err != nil {
 		return to, false
 	}
-	if m, _, err := find(t, "buf", 0); err != nil || m == nil {
+	if m, _, err := find(t, "buf"); err != nil || m == nil {
 		return to, true
 	}
 	elem, err := t.Argument("T")
